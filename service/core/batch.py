@@ -1,0 +1,229 @@
+"""A batch of fetches: what may be asked for, how far it is, and the events that tell of it.
+
+Every URL ends in exactly one event, ``result`` or ``failed``; ``done`` comes after all of them, always,
+and its counts add up to the total.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import orjson
+
+from service.core.errors import InvalidParams, TooLarge
+from service.core.topic import Topic
+
+__all__ = ["BatchLimits", "BatchRequest", "BatchState", "Failure", "FetchRequest", "Keep", "Kind", "Options",
+           "check_headers", "check_request", "item_of"]  # fmt: skip
+
+Kind = Literal[
+    "invalid_url", "invalid_request", "blocked", "dns", "connect", "tls", "timeout", "protocol", "redirects",
+    "too_large", "cancelled", "unavailable",
+]  # fmt: skip
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,4096}")
+# What frames the message or is meant for a proxy is ours to say; the last ones open cloud metadata.
+_OURS: Final = frozenset(
+    ("host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer", "expect",
+     "keep-alive", "metadata-flavor", "metadata", "accept-encoding")
+)  # fmt: skip
+_OUR_PREFIXES: Final = ("proxy-", "x-aws-ec2-metadata-token", "sec-")
+
+
+class Keep(Enum):
+    """Who keeps a batch alive."""
+
+    ATTACHED = "its readers: it ends when the last one has left"
+    LINGER = "its readers, and a while after the last one has left"
+    DETACHED = "nobody: it runs to its end"
+
+
+class FetchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One request of a batch."""
+
+    url: str
+    method: str | None = None
+    headers: dict[str, str] | None = None
+    body: str | None = None
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What holds for every request of a batch; sizes in bytes, times in seconds."""
+
+    body: Literal["auto", "text", "base64", "none"] = "auto"
+    max_bytes: Annotated[int, msgspec.Meta(ge=0, le=64 << 20)] = 1 << 20
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=300)] = 10.0
+    retries: Annotated[int, msgspec.Meta(ge=0, le=10)] = 2
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=500)] = 100
+    redirects: Annotated[int, msgspec.Meta(ge=0, le=20)] = 5
+    cache: Literal["default", "reload", "no-store", "only-if-cached"] = "default"
+    headers: dict[str, str] = {}
+    method: str = "GET"
+
+
+class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of ``POST /fetch-batch`` and the parameters of ``fetch``: ``urls`` or ``requests``."""
+
+    urls: list[str] | None = None
+    requests: list[FetchRequest] | None = None
+    options: Options = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """Bounds of batches: counts, bytes, seconds."""
+
+    urls: int = 10_000
+    batches: int = 10_000
+    methods: frozenset[str] = frozenset({"GET", "HEAD"})
+    retention: float = 600.0
+    retained_bytes: int = 256 << 20
+    linger: float = 60.0
+    credit: int = 16 << 20
+    reading_bytes: int = 256 << 20
+    active: int = 500
+    active_per_host: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a URL has no result; an expected outcome, so a value."""
+
+    kind: Kind
+    detail: str
+    retry_after: float | None = None
+
+
+def check_request(request: BatchRequest, limits: BatchLimits) -> list[FetchRequest] | list[str]:
+    """Return what is to be fetched, or raise InvalidParams or TooLarge that names the field."""
+    if (request.urls is None) == (request.requests is None):
+        raise InvalidParams("urls, requests: give one of them")
+    items: list[FetchRequest] | list[str] = request.urls if request.urls is not None else request.requests or []
+    if not items:
+        raise InvalidParams("urls: a batch has at least one")
+    if len(items) > limits.urls:
+        raise TooLarge(f"limit urls a batch: {len(items)} of at most {limits.urls}")
+    options = request.options
+    if options.method not in limits.methods:
+        raise InvalidParams(f"options.method: one of {', '.join(sorted(limits.methods))}")
+    if wrong := check_headers(options.headers):
+        raise InvalidParams(f"options.headers: {wrong}")
+    return items
+
+
+def item_of(item: FetchRequest | str, limits: BatchLimits) -> FetchRequest | Failure:
+    """Return one request of a batch, or why it is not made."""
+    if isinstance(item, str):
+        return FetchRequest(item)
+    if item.method is not None and item.method not in limits.methods:
+        return Failure("invalid_request", f"method: one of {', '.join(sorted(limits.methods))}")
+    if item.headers and (wrong := check_headers(item.headers)):
+        return Failure("invalid_request", f"headers: {wrong}")
+    return item
+
+
+def check_headers(headers: Mapping[str, str]) -> str | None:
+    """Say what is wrong with request headers (RFC 9110, section 5), or return None."""
+    if len(headers) > 50:
+        return "at most 50"
+    for name, value in headers.items():
+        lower = name.lower()
+        if not _TOKEN.fullmatch(name):
+            return f"{name[:40]!r} is no header name"
+        if lower in _OURS or lower.startswith(_OUR_PREFIXES):
+            return f"{name} is set by the service alone"
+        if not _VALUE.fullmatch(value):
+            return f"{name} has a value that no header has"
+    return None
+
+
+@dataclass(slots=True)
+class BatchState:
+    """How far a batch is; the runner appends the events that these methods return to its topic."""
+
+    id: str
+    topic: Topic
+    owner: str
+    keep: Keep
+    items: list[FetchRequest] | list[str]
+    options: Options
+    started: float
+    ok: int = 0
+    failed: int = 0
+    by_status: Counter[str] = field(default_factory=Counter)
+    done: bool = False
+    cancelled: bool = False
+    elapsed_ms: float | None = None
+    taken: int = 0
+    # After each event the bytes of all so far, so that what a reader has not taken is one subtraction.
+    sums: list[int] = field(default_factory=list)
+    finished: bytearray = field(default_factory=bytearray)
+
+    def __post_init__(self) -> None:
+        self.finished = bytearray(len(self.items))
+
+    @property
+    def total(self) -> int:
+        """How many URLs it has."""
+        return len(self.items)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every URL has its event."""
+        return self.ok + self.failed == self.total
+
+    def url(self, index: int) -> str:
+        """Return the URL as its sender wrote it."""
+        item = self.items[index]
+        return item if isinstance(item, str) else item.url
+
+    def waiting(self) -> int:
+        """Return how many bytes of events wait to be taken by whichever reader is furthest."""
+        for reader in self.topic.readers:
+            self.taken = max(self.taken, min(reader.offset, len(self.sums)))
+        return self.topic.size - (self.sums[self.taken - 1] if self.taken else 0)
+
+    def succeed(self, index: int, status: int, event: dict[str, Any]) -> bytes:
+        """Count a result and return its event."""
+        self.finished[index] = 1
+        self.ok += 1
+        self.by_status[str(status)] += 1
+        return orjson.dumps(event)
+
+    def fail(self, index: int, failure: Failure, attempts: int, timing: Mapping[str, float]) -> bytes:
+        """Count a failure and return its event."""
+        self.finished[index] = 1
+        self.failed += 1
+        return orjson.dumps(
+            {
+                "event": "failed",
+                "index": index,
+                "url": self.url(index),
+                "error": failure.kind,
+                "detail": failure.detail,
+                "attempts": attempts,
+                "timing": timing,
+            }
+        )
+
+    def finish(self, now: float) -> bytes:
+        """Return the last event."""
+        assert self.complete
+        self.done = True
+        self.elapsed_ms = round((now - self.started) * 1000, 1)
+        return orjson.dumps({"event": "done", **self.counts()})
+
+    def counts(self) -> dict[str, Any]:
+        """Return the numbers that ``done`` and the JSON answer carry."""
+        return {
+            "total": self.total,
+            "ok": self.ok,
+            "failed": self.failed,
+            "by_status": self.by_status,
+            "elapsed_ms": self.elapsed_ms,
+        }

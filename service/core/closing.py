@@ -1,0 +1,48 @@
+"""Why the service ends a WebSocket, and what its client should do next."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = [
+    "BINARY",
+    "CLOSINGS",
+    "DRAINED",
+    "FLOODING",
+    "NOT_TEXT",
+    "OVERLOADED",
+    "TOO_BIG",
+    "TOO_SLOW",
+    "UNAUTHORIZED",
+    "Closing",
+    "Reconnect",
+]  # fmt: skip
+
+
+class Reconnect(StrEnum):
+    """Whether coming back helps."""
+
+    NOW = "at once, with jitter"
+    LATER = "after a growing delay, with jitter"
+    FIXED = "only after the client has been changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A close code (RFC 6455, section 7.4; 4000-4999 are ours), its reason on the wire, and the advice."""
+
+    code: int
+    reason: str
+    reconnect: Reconnect
+
+
+DRAINED = Closing(1001, "drained", Reconnect.NOW)
+BINARY = Closing(1003, "text frames only", Reconnect.FIXED)
+NOT_TEXT = Closing(1007, "not JSON", Reconnect.FIXED)
+TOO_BIG = Closing(1009, "message too big", Reconnect.FIXED)
+OVERLOADED = Closing(1013, "overloaded", Reconnect.LATER)
+UNAUTHORIZED = Closing(4401, "not authorised", Reconnect.FIXED)
+TOO_SLOW = Closing(4408, "too slow", Reconnect.NOW)
+FLOODING = Closing(4429, "flooding", Reconnect.LATER)
+
+CLOSINGS = (DRAINED, BINARY, NOT_TEXT, TOO_BIG, OVERLOADED, UNAUTHORIZED, TOO_SLOW, FLOODING)
+"""Every one, in the order of the codes, as docs/protocol.md lists them."""

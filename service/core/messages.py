@@ -1,0 +1,157 @@
+"""The requests of the WebSocket protocol, each declared once, and how text becomes one of them."""
+
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import orjson
+
+from service.core.errors import InvalidParams, InvalidRequest, ParseError
+from service.core.reader import OnLag
+from service.core.topic import Position, Since
+
+__all__ = [
+    "Authenticate",
+    "Cancel",
+    "Empty",
+    "Id",
+    "Presence",
+    "Publish",
+    "Request",
+    "Subscribe",
+    "Unsubscribe",
+    "convert",
+    "error_answer",
+    "parse",
+    "parse_since",
+    "read_request",
+    "result_answer",
+]
+
+Id = str | int | float | None
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+_Params = TypeVar("_Params")
+
+
+class _Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Parameters by name; an unknown one is a mistake that its sender wants to know of."""
+
+
+class PositionParam(_Base, frozen=True):
+    """A position as an object."""
+
+    epoch: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    offset: Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
+
+
+class Subscribe(_Base, frozen=True):
+    """Read a topic from a position on."""
+
+    topic: _Name
+    since: str | PositionParam = "newest"
+    on_lag: OnLag | None = None
+
+
+class Unsubscribe(_Base, frozen=True):
+    """Stop reading a topic."""
+
+    topic: _Name
+
+
+class Publish(_Base, frozen=True):
+    """Append one message to a topic; the same ``key`` within 2 minutes appends once."""
+
+    topic: _Name
+    data: Any
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
+
+
+class Presence(_Base, frozen=True):
+    """Ask how many readers a topic has."""
+
+    topic: _Name
+
+
+class Cancel(_Base, frozen=True):
+    """End a batch; what has not finished fails as ``cancelled``."""
+
+    batch: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
+class Authenticate(_Base, frozen=True):
+    """Replace the connection's credentials."""
+
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=8192)]
+
+
+class Empty(_Base, frozen=True):
+    """No parameters."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One JSON-RPC 2.0 request; ``answered`` is false for one without an id, which gets no answer at all."""
+
+    method: str
+    params: Any
+    id: Id
+    answered: bool
+
+
+def parse(text: bytes) -> Any:
+    """Return the JSON value, or raise ParseError; invalid UTF-8 is not JSON (RFC 8259, section 8.1)."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ParseError(f"not JSON: {error}") from None
+
+
+def read_request(value: Any) -> Request:
+    """Return the request, or raise InvalidRequest."""
+    if not isinstance(value, dict):
+        raise InvalidRequest("a request is an object")
+    request_id = value.get("id")
+    if isinstance(request_id, bool) or not isinstance(request_id, str | int | float | None):
+        raise InvalidRequest("id: a string, a number or null")
+    method = value.get("method")
+    if value.get("jsonrpc") != "2.0":
+        raise InvalidRequest('jsonrpc: must be "2.0"')
+    if not isinstance(method, str):
+        raise InvalidRequest("method: must be a string")
+    return Request(method, value.get("params", {}), request_id, "id" in value)
+
+
+def convert(params: Any, kind: type[_Params]) -> _Params:
+    """Return the parameters as ``kind``, or raise InvalidParams that names the one that is wrong."""
+    if not isinstance(params, dict):
+        raise InvalidParams("params: an object with named parameters")
+    try:
+        return msgspec.convert(params, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidParams(_readable(error)) from None
+
+
+def parse_since(since: str | PositionParam) -> Since:
+    """Return where to start: ``newest``, ``oldest``, a position, or ``EPOCH:OFFSET`` as HTTP has it."""
+    if isinstance(since, PositionParam):
+        return Position(since.epoch, since.offset)
+    if since == "newest" or since == "oldest":
+        return since
+    epoch, colon, offset = since.rpartition(":")
+    if not colon or not epoch or not (offset.isascii() and offset.isdigit()) or len(offset) > 15:
+        raise InvalidParams("since: newest, oldest, or a position as EPOCH:OFFSET")
+    return Position(epoch, int(offset))
+
+
+def result_answer(request_id: Id, result: Any) -> dict[str, Any]:
+    """Return the answer to a request that succeeded."""
+    return {"jsonrpc": "2.0", "id": request_id, "result": result}
+
+
+def error_answer(request_id: Id, code: int, message: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer to a request that failed."""
+    return {"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": message, "data": data}}
+
+
+def _readable(error: msgspec.ValidationError) -> str:
+    """Put the path first, as every other refusal has it: ``topic: Expected `str`, got `int```."""
+    text, _, path = str(error).partition(" - at `$")
+    return f"{path.strip('.`')}: {text}" if path else text

@@ -1,0 +1,208 @@
+"""Who may start now: fair between clients, bounded over all, for each batch and for each host.
+
+Theory of operation. Owners (clients) stand in a ring and take turns, one start each; an owner's batches
+take turns likewise. A batch looks at its URLs only when its turn comes: a URL whose host is full is
+*parked* with the batch, and a batch has at most ``concurrency`` URLs parked or running, so that waiting
+work is an index into a list and nothing else. The clock of a URL starts when it is looked at.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+from service.core.address import Policy
+from service.core.batch import BatchLimits, BatchState, Failure, FetchRequest, item_of
+from service.core.target import Refusal, Target, check_url
+
+__all__ = ["FetchPlan", "Work"]
+
+_LOOKS = 64
+"""URLs that one call looks at, at 3 to 7 us each, before it lets the loop go on."""
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One URL on its way."""
+
+    batch: BatchState
+    index: int
+    request: FetchRequest
+    target: Target
+    admitted: float
+    deadline: float
+    attempts: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Queue:
+    """A batch in the plan."""
+
+    batch: BatchState
+    next: int = 0
+    active: int = 0
+    waiting: int = 0
+    parked: dict[str, deque[Work]] = field(default_factory=dict)
+
+    @property
+    def exhausted(self) -> bool:
+        return self.next >= self.batch.total and not self.active and not self.waiting
+
+
+class FetchPlan:
+    """All URLs that wait; pure: ``reject`` is told of those that never start."""
+
+    def __init__(
+        self, limits: BatchLimits, policy: Policy, reject: Callable[[BatchState, int, Failure], None]
+    ) -> None:
+        self.active = 0
+        self.held = False
+        """Whether the last call passed over a batch that may not start now."""
+        self._limits = limits
+        self._policy = policy
+        self._reject = reject
+        self._owners: dict[str, deque[_Queue]] = {}
+        self._turns: deque[str] = deque()
+        self._queues: dict[str, _Queue] = {}
+        self._hosts: dict[str, int] = {}
+        self._later: list[tuple[float, int, Work]] = []
+        self._count = 0
+
+    def __repr__(self) -> str:
+        return f"<FetchPlan {self.active} active, {len(self._queues)} batches, {len(self._later)} later>"
+
+    @property
+    def wake_at(self) -> float | None:
+        """When a retry is due, or None."""
+        return self._later[0][0] if self._later else None
+
+    def add(self, batch: BatchState) -> None:
+        """Take in a batch."""
+        queue = self._queues[batch.id] = _Queue(batch)
+        if batch.owner not in self._owners:
+            self._owners[batch.owner] = deque()
+            self._turns.append(batch.owner)
+        self._owners[batch.owner].append(queue)
+
+    def remove(self, batch: BatchState) -> None:
+        """Start nothing of this batch any more."""
+        queue = self._queues.pop(batch.id, None)
+        if queue is None:
+            return
+        queues = self._owners[batch.owner]
+        queues.remove(queue)
+        if not queues:
+            del self._owners[batch.owner]
+            self._turns.remove(batch.owner)
+
+    def next(self, now: float, may_start: Callable[[BatchState], bool]) -> Work | None:
+        """Return what starts now, or None; whoever starts it calls :meth:`finished` or :meth:`again`."""
+        self.held = False
+        self._retries(now)
+        if self.active >= self._limits.active:
+            return None
+        for _ in range(len(self._turns)):
+            owner = self._turns[0]
+            self._turns.rotate(-1)
+            work = self._of_owner(self._owners.get(owner), now, may_start)
+            if work is not None:
+                return work
+        return None
+
+    def finished(self, work: Work) -> None:
+        """Free the place of a URL that has its event."""
+        self._release(work)
+
+    def again(self, work: Work, at: float) -> None:
+        """Free the place of a URL and have it return at ``at``."""
+        queue = self._release(work)
+        if queue is not None:
+            queue.waiting += 1
+            self._count += 1
+            heappush(self._later, (at, self._count, work))
+
+    def _release(self, work: Work) -> _Queue | None:
+        self.active -= 1
+        origin = work.target.origin
+        left = self._hosts[origin] - 1
+        if left:
+            self._hosts[origin] = left
+        else:
+            del self._hosts[origin]
+        queue = self._queues.get(work.batch.id)
+        if queue is not None:
+            queue.active -= 1
+        return queue
+
+    def _retries(self, now: float) -> None:
+        while self._later and self._later[0][0] <= now:
+            work = heappop(self._later)[2]
+            queue = self._queues.get(work.batch.id)
+            if queue is not None:
+                queue.parked.setdefault(work.target.origin, deque()).append(work)
+
+    def _of_owner(
+        self, queues: deque[_Queue] | None, now: float, may_start: Callable[[BatchState], bool]
+    ) -> Work | None:
+        for _ in range(len(queues or ())):
+            assert queues is not None
+            queue = queues[0]
+            queues.rotate(-1)
+            if not may_start(queue.batch):
+                self.held = True
+                continue
+            work = self._parked(queue, now) or self._fresh(queue, now)
+            if work is not None:
+                return self._start(queue, work)
+        return None
+
+    def _start(self, queue: _Queue, work: Work) -> Work:
+        self.active += 1
+        queue.active += 1
+        origin = work.target.origin
+        self._hosts[origin] = self._hosts.get(origin, 0) + 1
+        return work
+
+    def _parked(self, queue: _Queue, now: float) -> Work | None:
+        for origin, works in tuple(queue.parked.items()):
+            while works and (works[0].deadline <= now or self._has_room(origin)):
+                work = works.popleft()
+                queue.waiting -= 1
+                if not works:
+                    del queue.parked[origin]
+                if work.deadline > now:
+                    return work
+                self._reject(work.batch, work.index, Failure("timeout", "its time was over before its turn"))
+        return None
+
+    def _fresh(self, queue: _Queue, now: float) -> Work | None:
+        batch, looks = queue.batch, _LOOKS
+        while queue.next < batch.total and queue.active + queue.waiting < batch.options.concurrency:
+            if looks == 0:
+                self.held = True
+                return None
+            looks -= 1
+            index = queue.next
+            queue.next += 1
+            work = self._look(batch, index, now)
+            if work is None:
+                continue
+            if self._has_room(work.target.origin):
+                return work
+            queue.waiting += 1
+            queue.parked.setdefault(work.target.origin, deque()).append(work)
+        return None
+
+    def _look(self, batch: BatchState, index: int, now: float) -> Work | None:
+        request = item_of(batch.items[index], self._limits)
+        if isinstance(request, Failure):
+            self._reject(batch, index, request)
+            return None
+        target = check_url(request.url, self._policy)
+        if isinstance(target, Refusal):
+            self._reject(batch, index, Failure(target.kind, target.detail))
+            return None
+        return Work(batch, index, request, target, now, now + batch.options.timeout)
+
+    def _has_room(self, origin: str) -> bool:
+        return self._hosts.get(origin, 0) < self._limits.active_per_host

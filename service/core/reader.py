@@ -1,0 +1,116 @@
+"""A reader: a cursor in a topic, and what happens when the ring has moved past it."""
+
+from enum import StrEnum
+
+from service.core.topic import Position, Since, Start, Topic
+from service.core.wire import Encoding, gap_chunk
+
+__all__ = ["OnLag", "Reader"]
+
+_GONE = 1 << 62
+"""An offset beyond all: a visit passes over a reader that was detached while the visit ran."""
+
+
+class OnLag(StrEnum):
+    """A reader's declared policy for the case that the ring's tail has passed its cursor."""
+
+    DISCONNECT = "disconnect"
+    DROP_OLDEST = "drop_oldest"
+    LATEST = "latest"
+
+
+class Reader:
+    """A cursor. It has no queue: what it has not had yet is in the topic, for all readers once.
+
+    The edge subclasses it: :meth:`visit` is called when there is news, :meth:`evict` when the policy
+    says that a lagging reader goes, and :meth:`finished` when it has had the last message of a topic
+    that has ended. After those two it is detached already.
+    """
+
+    __slots__ = ("encoding", "offset", "on_lag", "resuming", "topic")
+
+    def __init__(self, topic: Topic, encoding: Encoding, on_lag: OnLag) -> None:
+        self.topic = topic
+        self.encoding = encoding
+        self.on_lag = on_lag
+        self.offset = _GONE
+        self.resuming = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.topic.name} at {self.offset} of {self.topic.head}>"
+
+    @property
+    def attached(self) -> bool:
+        """Whether the topic knows this reader."""
+        return self.offset != _GONE
+
+    @property
+    def behind(self) -> bool:
+        """Whether there is something that this reader has not had."""
+        return self.offset < self.topic.head
+
+    @property
+    def position(self) -> Position:
+        """What to resume from."""
+        return Position(self.topic.epoch, self.offset)
+
+    def attach(self, since: Since) -> Start:
+        """Join the topic; the caller tells the start before the first visit comes."""
+        start = self.topic.start(since)
+        self.offset = start.position.offset
+        # What was gone before it came is no lag of this connection's: told as a gap under any policy.
+        self.resuming = self.offset + 1 < self.topic.first
+        self.topic.readers[self] = None
+        return start
+
+    def detach(self) -> None:
+        """Leave the topic; calling it again is harmless."""
+        if self.offset == _GONE:
+            return
+        self.offset = _GONE
+        topic = self.topic
+        del topic.readers[self]
+        if not topic.readers and topic.on_idle:
+            topic.on_idle()
+
+    def gap(self, first: int, last: int) -> bytes:
+        """Encode a gap for this reader."""
+        return gap_chunk(self.encoding, self.topic.name, self.topic.epoch, first, last)
+
+    def take(self) -> bytes:
+        """Return the next bytes for this reader and move its cursor; empty when there is nothing.
+
+        A lagging reader first gets its gap; under ``disconnect`` it is evicted instead.
+        """
+        topic = self.topic
+        if self.offset >= topic.head:
+            return b""
+        if self.offset + 1 < topic.first:
+            return self._lagged(topic)
+        chunk, self.offset = topic.chunk(self.offset, self.encoding)
+        if topic.final and self.offset == topic.head:
+            self.detach()
+            self.finished()
+        return chunk
+
+    def _lagged(self, topic: Topic) -> bytes:
+        if self.on_lag is OnLag.DISCONNECT and not self.resuming:
+            self.detach()
+            self.evict()
+            return b""
+        missed = self.offset + 1
+        newest = topic.first <= topic.head and self.on_lag is OnLag.LATEST and not self.resuming
+        self.resuming = False
+        self.offset = topic.head - 1 if newest else topic.first - 1
+        return self.gap(missed, self.offset)
+
+    def visit(self) -> None:
+        """Send what is new, as far as the peer takes it; never waits."""
+        raise NotImplementedError
+
+    def evict(self) -> None:
+        """End the connection of a reader that fell behind."""
+        raise NotImplementedError
+
+    def finished(self) -> None:
+        """Take note that the topic has ended and this reader has had all of it."""

@@ -1,0 +1,31 @@
+"""Whether a failed attempt is made again, and when."""
+
+from service.core.batch import Failure, Kind
+
+__all__ = ["RETRIED_STATUSES", "retry_delay"]
+
+RETRIED_STATUSES = frozenset({408, 429, 502, 503, 504})
+_RETRIED_KINDS: frozenset[Kind] = frozenset({"connect", "timeout"})
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
+_BASE = 0.1
+_CAP = 5.0
+
+
+def retry_delay(
+    method: str, outcome: int | Failure, *, attempts: int, retries: int, retry_after: float | None, chance: float
+) -> float | None:
+    """Return after how many seconds to try again, or None to give up.
+
+    ``outcome`` is the status or the failure of the attempt, ``attempts`` how many were made, ``chance`` a
+    random number from 0 to 1. The delay is full jitter over a doubling ceiling (Brooker, "Exponential
+    Backoff And Jitter", 2015); what the host asks for in ``Retry-After`` wins.
+    """
+    if attempts > retries or method not in _IDEMPOTENT:
+        return None
+    retried = outcome in RETRIED_STATUSES if isinstance(outcome, int) else outcome.kind in _RETRIED_KINDS
+    if not retried:
+        return None
+    if retry_after is not None:
+        return retry_after
+    return chance * min(_CAP, _BASE * 2.0**attempts)

@@ -1,0 +1,315 @@
+"""One client's protocol state: requests in, answers out. It knows no socket.
+
+Theory of operation. The shell hands every text message to :meth:`Session.receive` and sends the answer
+before it does anything else, so that an answer precedes every message that its request causes: those
+come by visits, and the hub makes visits in a later turn of the loop. When the connection has ended, for
+whatever reason, the shell calls :meth:`Session.close`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+
+from service.core.batch import BatchRequest
+from service.core.closing import FLOODING, NOT_TEXT, Closing
+from service.core.errors import (
+    AlreadySubscribed,
+    Draining,
+    InternalError,
+    InvalidRequest,
+    LimitReached,
+    MethodNotFound,
+    ParseError,
+    RateExceeded,
+    SluiceError,
+    TooLarge,
+)
+from service.core.hub import Hub
+from service.core.limiter import RateLimiter
+from service.core.messages import (
+    Authenticate,
+    Cancel,
+    Empty,
+    Presence,
+    Publish,
+    Request,
+    Subscribe,
+    Unsubscribe,
+    convert,
+    error_answer,
+    parse,
+    parse_since,
+    read_request,
+    result_answer,
+)
+from service.core.names import check_name, check_writable, is_reserved
+from service.core.reader import OnLag, Reader
+from service.core.topic import Since, Start, Topic
+
+__all__ = ["Answer", "Services", "Session", "SessionLimits"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """Bounds of one client. Rates are a second; a burst is what may come at once."""
+
+    topics: int = 128
+    requests_in_array: int = 100
+    rate: float = 1000.0
+    burst: int = 5000
+    # Whoever is told `rate` this often goes on regardless: answers to a flood are a flood too.
+    refusals: float = 50.0
+    refusals_burst: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the shell does next: send ``text`` unless it is empty, then close if there is a ``closing``."""
+
+    text: bytes = b""
+    closing: Closing | None = None
+
+
+class StartedBatch(Protocol):
+    """What the session needs of a batch."""
+
+    id: str
+    topic: Topic
+    total: int
+
+
+class Services(Protocol):
+    """What a session asks of the rest of the service; each raises a SluiceError to refuse."""
+
+    draining: bool
+
+    def fetch(self, request: BatchRequest, owner: str) -> StartedBatch:
+        """Begin a batch for the client ``owner``."""
+        ...
+
+    def cancel(self, batch_id: str) -> int:
+        """End a batch and return how many URLs had not finished."""
+        ...
+
+    def authenticate(self, token: str) -> float | None:
+        """Check new credentials; return when they expire, in seconds of the Unix epoch, or None."""
+        ...
+
+
+class Session:
+    """The state of one connection: its subscriptions, and how fast it goes."""
+
+    __slots__ = (
+        "_bad",
+        "_flooding",
+        "_hub",
+        "_limits",
+        "_new_reader",
+        "_on_bug",
+        "_rate",
+        "_refusals",
+        "_services",
+        "owner",
+        "readers",
+    )
+
+    def __init__(
+        self,
+        hub: Hub,
+        services: Services,
+        limits: SessionLimits,
+        *,
+        owner: str,
+        new_reader: Callable[[Topic, OnLag], Reader],
+        on_bug: Callable[[BaseException], None],
+    ) -> None:
+        self.owner = owner
+        self.readers: dict[str, Reader] = {}
+        self._hub = hub
+        self._services = services
+        self._limits = limits
+        self._new_reader = new_reader
+        self._on_bug = on_bug
+        self._bad = False
+        self._flooding = False
+        # Made on the first request: most of ten thousand clients only subscribe once and listen.
+        self._rate: RateLimiter | None = None
+        self._refusals: RateLimiter | None = None
+
+    def __repr__(self) -> str:
+        return f"<Session {self.owner} {len(self.readers)} topics>"
+
+    def receive(self, text: bytes, now: float) -> Answer:
+        """Carry out one text message: a request, or an array of them."""
+        try:
+            value = parse(text)
+        except ParseError as error:
+            return self._not_json(text, error)
+        self._bad = False
+        if not isinstance(value, list):
+            return self._answer(_dump(self._one(value, now)))
+        if not value or len(value) > self._limits.requests_in_array:
+            why = f"an array has 1 to {self._limits.requests_in_array} requests"
+            return Answer(_dump(_refusal(None, InvalidRequest(why))))
+        answers = [answer for item in value if (answer := self._one(item, now)) is not None]
+        return self._answer(_dump(answers or None))
+
+    def close(self) -> None:
+        """Leave every topic; the connection has ended."""
+        for reader in tuple(self.readers.values()):
+            reader.detach()
+        self.readers.clear()
+
+    def forget(self, name: str) -> None:
+        """Drop the subscription of a reader that has had all of an ended topic."""
+        self.readers.pop(name, None)
+
+    def _not_json(self, text: bytes, error: ParseError) -> Answer:
+        closing = NOT_TEXT if self._bad or not _is_utf8(text) else None
+        self._bad = True
+        return Answer(_dump(_refusal(None, error)), closing)
+
+    def _answer(self, text: bytes) -> Answer:
+        return Answer(text, FLOODING if self._flooding else None)
+
+    def _one(self, value: Any, now: float) -> dict[str, Any] | None:
+        """Carry out one request and return its answer, or None for one that wants none."""
+        request = None
+        try:
+            request = read_request(value)
+            self._admit(now)
+            result = self._dispatch(request, now)
+        except SluiceError as error:
+            answer = _refusal(request.id if request else _id_of(value), error)
+        except Exception as error:
+            self._on_bug(error)
+            answer = _refusal(request.id if request else None, InternalError("a bug of ours; it was logged"))
+        else:
+            answer = result_answer(request.id, result)
+        return answer if request is None or request.answered else None
+
+    def _admit(self, now: float) -> None:
+        if self._rate is None:
+            self._rate = RateLimiter(self._limits.rate, self._limits.burst)
+        wait = self._rate.admit(now)
+        if wait:
+            if self._refusals is None:
+                self._refusals = RateLimiter(self._limits.refusals, self._limits.refusals_burst)
+            self._flooding = self._refusals.admit(now) > 0
+            raise RateExceeded(
+                f"limit rate: {self._limits.rate:g} requests a second", retry_after=round(wait, 3)
+            )
+
+    def _dispatch(self, request: Request, now: float) -> dict[str, Any]:
+        method = _METHODS.get(request.method)
+        if method is None:
+            raise MethodNotFound(f"method: there is no {request.method[:64]!r}")
+        kind, handle = method
+        return handle(self, convert(request.params, kind), now)
+
+    def _subscribe(self, params: Subscribe, now: float) -> dict[str, Any]:
+        check_name(params.topic)
+        since = parse_since(params.since)
+        self._may_add(params.topic)
+        topic = self._hub.find(params.topic) if is_reserved(params.topic) else self._hub.ring(params.topic)
+        return _started(topic, self._join(topic, since, params.on_lag))
+
+    def _may_add(self, name: str | None) -> None:
+        if self._services.draining:
+            raise Draining("the service is shutting down")
+        if name in self.readers:
+            raise AlreadySubscribed(f"topic: this connection has {name!r} already")
+        if len(self.readers) >= self._limits.topics:
+            raise LimitReached(f"limit topics a client: {self._limits.topics}")
+
+    def _join(self, topic: Topic, since: Since, on_lag: OnLag | None) -> Start:
+        default = OnLag.LATEST if topic.name.startswith("watch:") else OnLag.DISCONNECT
+        reader = self._new_reader(topic, on_lag or default)
+        self.readers[topic.name] = reader
+        return self._hub.attach(reader, since)
+
+    def _unsubscribe(self, params: Unsubscribe, now: float) -> dict[str, Any]:
+        reader = self.readers.pop(params.topic, None)
+        if reader is not None:
+            reader.detach()
+        return {}
+
+    def _publish(self, params: Publish, now: float) -> dict[str, Any]:
+        check_writable(params.topic)
+        try:
+            data = orjson.dumps(params.data)
+        except orjson.JSONEncodeError as error:
+            # Deeper than the encoder follows: it was read, but it cannot be written.
+            raise TooLarge(f"data: {error}") from None
+        position = self._hub.publish(params.topic, data, now, key=params.key)
+        return {"epoch": position.epoch, "offset": position.offset}
+
+    def _presence(self, params: Presence, now: float) -> dict[str, Any]:
+        check_name(params.topic)
+        topic = self._hub.topics.get(params.topic)
+        return {"readers": len(topic.readers) if topic else 0}
+
+    def _fetch(self, params: BatchRequest, now: float) -> dict[str, Any]:
+        self._may_add(None)
+        batch = self._services.fetch(params, self.owner)
+        self._join(batch.topic, "oldest", None)
+        return {
+            "batch": batch.id,
+            "topic": batch.topic.name,
+            "epoch": batch.topic.epoch,
+            "total": batch.total,
+        }
+
+    def _cancel(self, params: Cancel, now: float) -> dict[str, Any]:
+        return {"cancelled": self._services.cancel(params.batch)}
+
+    def _authenticate(self, params: Authenticate, now: float) -> dict[str, Any]:
+        return {"expires": self._services.authenticate(params.token)}
+
+    def _ping(self, params: Empty, now: float) -> dict[str, Any]:
+        return {}
+
+
+_METHODS: dict[str, tuple[type[Any], Callable[[Session, Any, float], dict[str, Any]]]] = {
+    "subscribe": (Subscribe, Session._subscribe),
+    "unsubscribe": (Unsubscribe, Session._unsubscribe),
+    "publish": (Publish, Session._publish),
+    "presence": (Presence, Session._presence),
+    "fetch": (BatchRequest, Session._fetch),
+    "cancel": (Cancel, Session._cancel),
+    "authenticate": (Authenticate, Session._authenticate),
+    "ping": (Empty, Session._ping),
+}
+
+
+def _started(topic: Topic, start: Start) -> dict[str, Any]:
+    return {
+        "topic": topic.name,
+        "epoch": start.position.epoch,
+        "offset": start.position.offset,
+        "recovered": start.recovered,
+    }
+
+
+def _refusal(request_id: Any, error: SluiceError) -> dict[str, Any]:
+    return error_answer(request_id, error.code, error.detail, error.data())
+
+
+def _dump(answer: Any) -> bytes:
+    return b"" if answer is None else orjson.dumps(answer)
+
+
+def _id_of(value: Any) -> Any:
+    """Return the id of something that is no request, where it can be read, so that its sender finds it."""
+    found = value.get("id") if isinstance(value, dict) else None
+    return found if isinstance(found, str | int | float) and not isinstance(found, bool) else None
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,126 @@
+"""What a client's URL names: checked once, strictly, and then never parsed again.
+
+The one parser is yarl. The checks before it, on the text itself, refuse what other parsers read
+differently: the attacks on address filters live in that difference.
+"""
+
+import re
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import Literal
+
+from yarl import URL
+
+from service.core.address import Policy
+
+__all__ = ["LONGEST_URL", "Refusal", "Target", "check_redirect", "check_url"]
+
+LONGEST_URL = 2048
+"""Characters; what browsers and caches agree on (Scrapy has 2083)."""
+
+# C0, space, DEL, C1 and the no-break space, backslash, and what RFC 3986 has in no URL.
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\\<>^|\"`{}]")
+_SHAPE = re.compile(r"(?i:https?)://([^/?#]+)(?=[/?#]|$)")
+_AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:@%]+)(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
+_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?", re.ASCII)
+_NUMERIC_LABEL = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)", re.ASCII)
+
+Kind = Literal["invalid_url", "blocked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a URL is not fetched; the detail is for its sender."""
+
+    kind: Kind
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A URL that may be fetched, if the addresses behind its name may be dialled."""
+
+    url: URL
+    host: str
+    port: int
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port: what limits, credentials and robots.txt go by (RFC 6454)."""
+        return f"{self.url.scheme}://{self.host}:{self.port}"
+
+
+def check_url(text: str, policy: Policy) -> Target | Refusal:
+    """Return what the URL names, or why it is not fetched: ``invalid_url`` or ``blocked``."""
+    if len(text) > LONGEST_URL:
+        return Refusal("invalid_url", f"longer than {LONGEST_URL} characters")
+    if _FORBIDDEN.search(text):
+        return Refusal("invalid_url", "has a character that no URL has")
+    shape = _SHAPE.match(text)
+    if shape is None:
+        return Refusal("invalid_url", "not an absolute http or https URL")
+    authority = _AUTHORITY.fullmatch(shape[1])
+    if authority is None:
+        return Refusal("invalid_url", "the part after // must be a host and at most a port")
+    try:
+        url = URL(text)
+    except ValueError:
+        return Refusal("invalid_url", "cannot be parsed")
+    return _check(url, authority["host"], authority["port"], policy)
+
+
+def check_redirect(base: Target, location: str, policy: Policy) -> Target | Refusal:
+    """Return where a ``Location`` leads (RFC 9110, section 10.2.2), or why it is not followed."""
+    if len(location) > LONGEST_URL or _FORBIDDEN.search(location):
+        return Refusal("invalid_url", "the redirect's Location is no URL")
+    try:
+        joined = base.url.join(URL(location))
+    except ValueError:
+        return Refusal("invalid_url", "the redirect's Location cannot be parsed")
+    if base.url.scheme == "https" and joined.scheme == "http":
+        return Refusal("blocked", "the redirect leads from https to http")
+    return check_url(str(joined), policy)
+
+
+def _check(url: URL, host: str, port: str | None, policy: Policy) -> Target | Refusal:
+    if not url.raw_host or not url.port or (port is not None and int(port) != url.port):
+        return Refusal("invalid_url", "has no host, or a port that cannot be")
+    refusal = _check_literal(host, policy) if host[0] == "[" else _check_name(host, url.raw_host, policy)
+    if refusal is not None:
+        return refusal
+    if url.port not in policy.ports:
+        return Refusal("blocked", f"port {url.port} is not allowed here")
+    return Target(url, url.raw_host.rstrip("."), url.port)
+
+
+def _check_literal(host: str, policy: Policy) -> Refusal | None:
+    try:
+        address = IPv6Address(host[1:-1])
+    except AddressValueError:
+        return Refusal("invalid_url", "not an IPv6 address")
+    return None if policy.allows(address) else Refusal("blocked", "the address is not public")
+
+
+def _check_name(host: str, raw_host: str, policy: Policy) -> Refusal | None:
+    """Check a name or an IPv4 address; ``raw_host`` is what yarl made of it (IDNA, lower case)."""
+    labels = raw_host.rstrip(".").split(".")
+    # WHATWG's "ends in a number": whatever looks like an IPv4 address has to be one, in its only spelling.
+    if _NUMERIC_LABEL.fullmatch(labels[-1]):
+        if raw_host != host.lower():
+            return Refusal("invalid_url", "a host name that normalises to an address")
+        return _check_ipv4(raw_host, policy)
+    if not _NAME.fullmatch(raw_host) or len(raw_host) > 253:
+        return Refusal("invalid_url", "not a host name")
+    if labels[-1] == "localhost" and not policy.nets:
+        return Refusal("blocked", "localhost is not public")
+    return None
+
+
+def _check_ipv4(host: str, policy: Policy) -> Refusal | None:
+    try:
+        address = IPv4Address(host.removesuffix("."))
+    except AddressValueError:
+        return Refusal("invalid_url", "not an IPv4 address in its usual form")
+    if host.endswith("."):
+        return Refusal("blocked", "an address has no trailing dot")
+    return None if policy.allows(address) else Refusal("blocked", "the address is not public")

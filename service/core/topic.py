@@ -1,0 +1,197 @@
+"""A topic: an epoch, consecutive offsets, and the newest messages, each encoded once.
+
+Theory of operation. Offsets start at 1. ``head`` is the newest offset ever given, ``first`` the oldest
+that is still kept, so that ``first == head + 1`` says that nothing is kept. A reader is a cursor: the
+offset of the last message it has had. What a reader at one cursor needs next is the same for all
+readers at that cursor, so :meth:`Topic.chunk` joins it once and remembers it until the next append.
+
+A topic is a *ring* (bounded in messages, bytes and age; the newest message outlives the first two
+bounds) or, with ``limits=None``, a *log* that keeps everything until it is dropped whole: a batch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from service.core.wire import Encoding, message_data, message_frame, message_prefix
+
+if TYPE_CHECKING:
+    from service.core.reader import Reader
+
+__all__ = ["CHUNK", "Position", "RingLimits", "Since", "Start", "Topic"]
+
+CHUNK = 256 * 1024
+"""Bytes that one write carries at the most, or one message: a late reader of a large batch is
+served in steps, so that what it has not taken yet stays shared in the topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a reader stands: the offset of the last message it had, in one epoch."""
+
+    epoch: str
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.offset}"
+
+
+Since = Literal["newest", "oldest"] | Position
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a reader is told first: where it starts, and whether that is just after where it was.
+
+    Where part of what it missed is gone, the stream itself begins with the gap.
+    """
+
+    position: Position
+    recovered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RingLimits:
+    """The bounds of one ring: messages, bytes of frames, seconds."""
+
+    messages: int = 1000
+    size: int = 1 << 20
+    age: float = 300.0
+
+
+class Topic:
+    """A resumable stream of messages; see the module's text for how it works."""
+
+    __slots__ = (
+        "_frames", "_memo", "_prefix", "_times", "due", "epoch", "final", "first", "head", "limits",
+        "name", "on_idle", "readers", "size", "visited", "visited_at",
+    )  # fmt: skip
+
+    def __init__(self, name: str, epoch: str, limits: RingLimits | None) -> None:
+        self.name = name
+        self.epoch = epoch
+        self.limits = limits
+        self.head = 0
+        self.first = 1
+        self.size = 0
+        self.final = False
+        """Nothing is ever appended again: a reader that has everything is finished."""
+        self.due = False
+        self.visited = False
+        self.visited_at = 0
+        """The hub's marks: news since the visit began; a visit is under way; the head when it began."""
+        # A dict, not a set: visits keep the order in which readers came.
+        self.readers: dict[Reader, None] = {}
+        self.on_idle: Callable[[], None] | None = None
+        """Called when the last reader has left; a source decides then how long it goes on."""
+        self._prefix = message_prefix(name)
+        self._frames: list[bytes] = []
+        self._times: list[float] = []
+        self._memo: dict[tuple[int, Encoding], tuple[bytes, int]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Topic {self.name} {self.first}..{self.head} {self.size} B {len(self.readers)} readers>"
+
+    @property
+    def position(self) -> Position:
+        """The position of a reader that has everything."""
+        return Position(self.epoch, self.head)
+
+    def append(self, data: bytes, now: float) -> int:
+        """Add one message of compact JSON and return its offset; a ring lets go of what it outgrew."""
+        assert not self.final, f"{self.name} has ended"
+        self.head += 1
+        frame = message_frame(self._prefix, self.head, data)
+        self._frames.append(frame)
+        self._times.append(now)
+        self.size += len(frame)
+        self._memo.clear()
+        if self.limits is not None:
+            self._trim(self.limits, now)
+        return self.head
+
+    def start(self, since: Since) -> Start:
+        """Decide where a reader begins; see "Positions" in docs/protocol.md."""
+        if since == "newest":
+            return Start(self.position, recovered=False)
+        if since == "oldest" or since.epoch != self.epoch or since.offset > self.head:
+            return Start(Position(self.epoch, self.first - 1), recovered=False)
+        return Start(since, recovered=since.offset + 1 >= self.first)
+
+    def chunk(self, after: int, encoding: Encoding) -> tuple[bytes, int]:
+        """Return the messages that follow offset ``after``, joined, and the last offset among them.
+
+        ``after`` must be at least ``first - 1`` and less than ``head``. At most :data:`CHUNK` bytes of
+        frames, but always one message.
+        """
+        key = (after, encoding)
+        known = self._memo.get(key)
+        if known is None:
+            begin = after + 1 - self.first
+            end = self._end_of_chunk(begin)
+            known = self._memo[key] = (self._render(begin, end, encoding), self.first + end - 1)
+        return known
+
+    def forget(self) -> None:
+        """Let go of joined chunks; called when a visit is over."""
+        self._memo.clear()
+
+    def expire(self, now: float) -> int:
+        """Drop what is older than the age limit, the newest message too; return the bytes freed."""
+        if self.limits is None or not self._times or now - self._times[0] <= self.limits.age:
+            return 0
+        old = next((i for i, at in enumerate(self._times) if now - at <= self.limits.age), len(self._times))
+        return self._drop(old)
+
+    def shrink(self) -> int:
+        """Drop all but the newest message, because memory is short; return the bytes freed."""
+        return self._drop(len(self._frames) - 1)
+
+    def _trim(self, limits: RingLimits, now: float) -> None:
+        over = len(self._frames) - limits.messages
+        if over > 0:
+            self._drop(over)
+        if self.size > limits.size:
+            excess, drop = self.size - limits.size, 0
+            while excess > 0 and drop < len(self._frames) - 1:
+                excess -= len(self._frames[drop])
+                drop += 1
+            self._drop(drop)
+        if now - self._times[0] > limits.age:
+            self.expire(now)
+
+    def _drop(self, count: int) -> int:
+        if count <= 0:
+            return 0
+        freed = sum(map(len, self._frames[:count]))
+        # One memmove of at most `messages` pointers: 8 KB for the default ring.
+        del self._frames[:count]
+        del self._times[:count]
+        self.first += count
+        self.size -= freed
+        self._memo.clear()
+        return freed
+
+    def _end_of_chunk(self, begin: int) -> int:
+        if self.size <= CHUNK:
+            return len(self._frames)
+        end, room = begin + 1, CHUNK - len(self._frames[begin])
+        while end < len(self._frames) and (room := room - len(self._frames[end])) >= 0:
+            end += 1
+        return end
+
+    def _render(self, begin: int, end: int, encoding: Encoding) -> bytes:
+        frames = self._frames[begin:end]
+        if encoding is Encoding.FRAMES:
+            return b"".join(frames) if len(frames) > 1 else frames[0]
+        offset = self.first + begin
+        datas = [message_data(frame, self._prefix, offset + i) for i, frame in enumerate(frames)]
+        if encoding is Encoding.EVENTS:
+            datas.append(b"")
+            return b"\n".join(datas)
+        if encoding is Encoding.LINES:
+            return b"".join(b'{"offset":%d,"data":%b}\n' % (offset + i, data) for i, data in enumerate(datas))
+        epoch = self.epoch.encode()
+        return b"".join(
+            b"id: %b:%d\ndata: %b\n\n" % (epoch, offset + i, data) for i, data in enumerate(datas)
+        )

@@ -1,0 +1,1 @@
+"""All that comes in: WebSocket, HTTP, and who may."""

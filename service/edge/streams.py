@@ -1,0 +1,201 @@
+"""Topics over plain HTTP: NDJSON and server-sent events (WHATWG HTML, section 9.2).
+
+A stream is a reader like a WebSocket's subscription, with the same positions, gaps and policies; only
+that its own handler fetches what is new, so that a slow peer holds nothing but its place in the topic.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+import orjson
+from aiohttp import web
+
+from service.core.errors import Draining, InvalidParams
+from service.core.hub import Hub
+from service.core.messages import parse_since
+from service.core.reader import OnLag, Reader
+from service.core.topic import Position, Since, Start, Topic
+from service.core.wire import Encoding
+
+__all__ = [
+    "STREAMS",
+    "PullReader",
+    "Streams",
+    "requested_lag",
+    "requested_since",
+    "stream_topic",
+    "wants_sse",
+]
+
+NDJSON: Final = "application/x-ndjson"
+SSE: Final = "text/event-stream"
+
+_HEARTBEATS: Final = {Encoding.SSE: b": heartbeat\n\n"}
+_HEARTBEAT: Final = b'{"event":"heartbeat"}\n'
+
+
+class Streams:
+    """Every response that streams a topic now, so that a drain can end them."""
+
+    def __init__(self, heartbeat: float = 25.0) -> None:
+        self.heartbeat = heartbeat
+        self.draining = False
+        self.readers: set[PullReader] = set()
+
+    def __repr__(self) -> str:
+        return f"<Streams {len(self.readers)}>"
+
+    def drain(self) -> None:
+        """Take no new streams, and end those that have no end of their own."""
+        self.draining = True
+        for reader in tuple(self.readers):
+            if reader.topic.limits is not None:
+                reader.end()
+
+
+STREAMS: Final = web.AppKey("streams", Streams)
+
+
+class PullReader(Reader):
+    """A reader whose handler takes at the peer's pace."""
+
+    __slots__ = ("_ended", "_transport", "_wakeup")
+
+    def __init__(
+        self, topic: Topic, encoding: Encoding, on_lag: OnLag, transport: asyncio.Transport | None
+    ) -> None:
+        super().__init__(topic, encoding, on_lag)
+        self._transport = transport
+        self._wakeup = asyncio.Event()
+        self._ended = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self._ended
+
+    def visit(self) -> None:
+        """Wake the handler; or find that the ring has moved past a handler that waits for its peer."""
+        self._wakeup.set()
+        if self.offset + 1 < self.topic.first and self.on_lag is OnLag.DISCONNECT and not self.resuming:
+            self.take()
+
+    def evict(self) -> None:
+        """Cut the response: without its last chunk, so that the peer cannot take it for complete."""
+        self.end()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def finished(self) -> None:
+        """Complete the response: the topic has ended."""
+        self.end()
+
+    def end(self) -> None:
+        """Let the handler finish."""
+        self._ended = True
+        self._wakeup.set()
+
+    async def wait(self, heartbeat: float) -> bool:
+        """Wait for news and return True, or return False after ``heartbeat`` seconds without."""
+        if not self.behind and not self._ended:
+            self._wakeup.clear()
+            try:
+                async with asyncio.timeout(heartbeat):
+                    await self._wakeup.wait()
+            except TimeoutError:
+                return False
+        return True
+
+
+def wants_sse(request: web.Request) -> bool:
+    """Return whether the client asks for server-sent events rather than NDJSON."""
+    return SSE in request.headers.get("Accept", "")
+
+
+def requested_since(request: web.Request, default: Since) -> Since:
+    """Return where the client wants to start; ``Last-Event-ID`` wins: EventSource cannot change its URL."""
+    last = request.headers.get("Last-Event-ID")
+    if last:
+        return parse_since(last)
+    since = request.query.get("since")
+    return parse_since(since) if since is not None else default
+
+
+def requested_lag(request: web.Request, default: OnLag = OnLag.DISCONNECT) -> OnLag:
+    """Return the client's policy for lagging."""
+    name = request.query.get("on_lag")
+    if name is None:
+        return default
+    try:
+        return OnLag(name)
+    except ValueError:
+        raise InvalidParams(f"on_lag: one of {', '.join(OnLag)}") from None
+
+
+async def stream_topic(
+    request: web.Request,
+    hub: Hub,
+    topic: Topic,
+    *,
+    since: Since,
+    on_lag: OnLag = OnLag.DISCONNECT,
+    batch: bool = False,
+    headers: Mapping[str, str] | None = None,
+) -> web.StreamResponse:
+    """Answer with the topic's messages from ``since`` on, until the client leaves or the topic has ended.
+
+    NDJSON, or SSE where the client accepts it; ``batch`` leaves out the start line, so that the Nth line
+    with an event is offset N. An EventSource that comes back after the end gets 204, which stops it.
+    """
+    streams = request.app[STREAMS]
+    if streams.draining and topic.limits is not None:
+        raise Draining("the service is shutting down")
+    sse = wants_sse(request)
+    if sse and topic.final and isinstance(since, Position) and topic.start(since).position == topic.position:
+        return web.Response(status=204, headers=headers)
+    encoding = Encoding.SSE if sse else Encoding.EVENTS if batch else Encoding.LINES
+    reader = PullReader(topic, encoding, on_lag, request.transport)
+    # Attached before the first await: the stream begins where the topic stands now.
+    start = hub.attach(reader, since)
+    streams.readers.add(reader)
+    try:
+        response = _response(sse, headers)
+        await response.prepare(request)
+        if not batch:
+            await response.write(_start(start, sse=sse))
+        await _pump(response, reader, streams.heartbeat)
+        if request.transport is not None and not request.transport.is_closing():
+            await response.write_eof()
+    finally:
+        reader.detach()
+        streams.readers.discard(reader)
+    return response
+
+
+def _response(sse: bool, headers: Mapping[str, str] | None) -> web.StreamResponse:
+    response = web.StreamResponse(headers=headers)
+    response.content_type = SSE if sse else NDJSON
+    response.headers["Cache-Control"] = "no-store"
+    # nginx, and proxies that follow it, pass each piece on as it comes.
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+def _start(start: Start, *, sse: bool) -> bytes:
+    position = start.position
+    told = {"epoch": position.epoch, "offset": position.offset, "recovered": start.recovered}
+    if sse:
+        return b"id: %b\nevent: start\ndata: %b\n\n" % (str(position).encode(), orjson.dumps(told))
+    return orjson.dumps({"event": "start", **told}) + b"\n"
+
+
+async def _pump(response: web.StreamResponse, reader: PullReader, heartbeat: float) -> None:
+    """Write what is new until the topic ends; each write waits for the peer."""
+    beat = _HEARTBEATS.get(reader.encoding, _HEARTBEAT)
+    while reader.behind or not reader.ended:
+        chunk = reader.take() if reader.behind else b""
+        if chunk:
+            await response.write(chunk)
+        elif not reader.ended and not await reader.wait(heartbeat):
+            await response.write(beat)

@@ -1,0 +1,1 @@
+"""All that goes out: guarded fetches and what builds on them."""

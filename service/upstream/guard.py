@@ -1,0 +1,167 @@
+"""The guard at the two doors to the network: names are resolved here, and sockets are made here.
+
+Every connection passes :func:`guarded_socket` with the address it is about to dial, be it from a name, a
+literal, a retry or a redirect; so the resolver's check is a second belt, which answers earlier and keeps
+a name with one refused address from being used at all.
+"""
+
+import asyncio
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Protocol
+
+import aiodns
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from service.core.address import Address, Policy
+
+__all__ = ["AddressRefused", "AresLookup", "GuardedResolver", "Lookup", "NameNotFound", "guarded_socket",
+           "own_addresses"]  # fmt: skip
+
+AddrInfo = tuple[int, int, int, str, tuple[Any, ...]]
+
+
+class AddressRefused(OSError):
+    """The guard refused the address of a connection or a name."""
+
+
+class NameNotFound(OSError):
+    """A name has no address, or its look-up took too long."""
+
+
+class Lookup(Protocol):
+    """Asks the name servers: the addresses of a name, or NameNotFound."""
+
+    async def __call__(self, host: str) -> list[str]:
+        """Return the addresses of the name, IPv4 and IPv6."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of its sockets."""
+        ...
+
+
+class AresLookup:
+    """Look-ups by c-ares: on the loop, without threads, so that slow name servers cannot use them up."""
+
+    def __init__(self, timeout: float) -> None:
+        self._resolver = aiodns.DNSResolver(timeout=timeout, tries=2)
+
+    async def __call__(self, host: str) -> list[str]:
+        """Return the addresses of the name."""
+        try:
+            answer = await self._resolver.getaddrinfo(host, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
+        except aiodns.error.DNSError as error:
+            raise NameNotFound(f"{host}: {error.args[-1]}") from None
+        return [_text(node.addr[0]) for node in answer.nodes]
+
+    async def close(self) -> None:
+        """Let go of its sockets."""
+        await self._resolver.close()
+
+
+class GuardedResolver(AbstractResolver):
+    """Resolve once, check every answer, and hand on numbers only.
+
+    One refused address refuses the whole answer: a name that points inside and outside at once is an
+    attack or a mistake. Answers are kept ``ttl`` seconds; equal questions under way are asked once.
+    """
+
+    def __init__(
+        self, policy: Policy, lookup: Lookup, *, lookups: int = 64, timeout: float = 5.0, ttl: float = 30.0
+    ) -> None:
+        self._policy = policy
+        self._lookup = lookup
+        self._slots = asyncio.Semaphore(lookups)
+        self._timeout = timeout
+        self._ttl = ttl
+        self._known: OrderedDict[str, tuple[float, list[str]]] = OrderedDict()
+        self._asking: dict[str, asyncio.Task[list[str]]] = {}
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Return checked addresses; raise AddressRefused or NameNotFound."""
+        addresses = self._cached(host)
+        if addresses is None:
+            task = self._asking.get(host)
+            if task is None:
+                task = self._asking[host] = asyncio.create_task(self._ask(host), name=f"resolve {host}")
+                task.add_done_callback(lambda _: self._asking.pop(host, None))
+            # One asker that leaves does not end the look-up for the others; its time is bounded anyway.
+            addresses = await asyncio.shield(task)
+        if not all(map(self._policy.allows_text, addresses)):
+            raise AddressRefused(f"{host} has an address that is not public")
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for address in addresses
+        ]
+
+    def _cached(self, host: str) -> list[str] | None:
+        known = self._known.get(host)
+        return known[1] if known and time.monotonic() - known[0] < self._ttl else None
+
+    async def _ask(self, host: str) -> list[str]:
+        try:
+            async with asyncio.timeout(self._timeout), self._slots:
+                addresses = await self._lookup(host)
+        except TimeoutError:
+            raise NameNotFound(f"{host}: the look-up took longer than {self._timeout:g} s") from None
+        if not addresses:
+            raise NameNotFound(f"{host} has no address")
+        self._known[host] = (time.monotonic(), addresses)
+        self._known.move_to_end(host)
+        while len(self._known) > 1000:
+            self._known.popitem(last=False)
+        return addresses
+
+    async def close(self) -> None:
+        """End look-ups under way."""
+        for task in tuple(self._asking.values()):
+            task.cancel()
+        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+        await self._lookup.close()
+
+
+def guarded_socket(policy: Policy) -> Callable[[AddrInfo], socket.socket]:
+    """Return the factory for ``TCPConnector``: it raises AddressRefused for what may not be dialled."""
+
+    def make(info: AddrInfo) -> socket.socket:
+        family, kind, proto, _, address = info
+        if not policy.allows_text(str(address[0])) or address[1] not in policy.ports:
+            raise AddressRefused(f"{address[0]} port {address[1]} is not allowed")
+        sock = socket.socket(family, kind, proto)
+        sock.setblocking(False)
+        return sock
+
+    return make
+
+
+def own_addresses() -> frozenset[Address]:
+    """Return the addresses of this host, from procfs; empty where there is none."""
+    found: set[Address] = set()
+    tree, inet6 = Path("/proc/net/fib_trie"), Path("/proc/net/if_inet6")
+    if tree.exists():
+        lines = tree.read_text().splitlines()
+        for above, line in pairwise(lines):
+            if "/32 host LOCAL" in line:
+                found.add(IPv4Address(above.split()[-1]))
+    if inet6.exists():
+        found.update(IPv6Address(bytes.fromhex(line.split()[0])) for line in inet6.read_text().splitlines())
+    return frozenset(found)
+
+
+def _text(address: bytes | str) -> str:
+    return str(ip_address(address.decode() if isinstance(address, bytes) else address))

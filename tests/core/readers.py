@@ -1,0 +1,69 @@
+"""Fakes at the hub's seams: a loop that turns when told, and a reader over a connection that stalls on demand."""
+
+from collections import deque
+from collections.abc import Callable
+
+from service.core.hub import Hub, HubLimits
+from service.core.reader import OnLag, Reader
+from service.core.topic import Topic
+from service.core.wire import Encoding
+
+
+class Turns:
+    """A loop that runs what was asked for when the test says so."""
+
+    def __init__(self) -> None:
+        self.due: deque[Callable[[], None]] = deque()
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.due.append(callback)
+
+    def turn(self) -> int:
+        """Run what was due before this turn, and return how much that was."""
+        count = len(self.due)
+        for _ in range(count):
+            self.due.popleft()()
+        return count
+
+    def settle(self) -> None:
+        while self.turn():
+            pass
+
+
+class FakeReader(Reader):
+    """Keeps what it was sent; takes nothing while it is stuck."""
+
+    def __init__(
+        self, topic: Topic, on_lag: OnLag = OnLag.DISCONNECT, encoding: Encoding = Encoding.EVENTS
+    ) -> None:
+        super().__init__(topic, encoding, on_lag)
+        self.sent: list[bytes] = []
+        self.stuck = False
+        self.evicted = False
+        self.complete = False
+
+    def visit(self) -> None:
+        if self.stuck:
+            if self.offset + 1 < self.topic.first and self.on_lag is OnLag.DISCONNECT and not self.resuming:
+                self.take()
+            return
+        while self.behind:
+            chunk = self.take()
+            if chunk:
+                self.sent.append(chunk)
+
+    def evict(self) -> None:
+        self.evicted = True
+
+    def finished(self) -> None:
+        self.complete = True
+
+    @property
+    def lines(self) -> list[str]:
+        return b"".join(self.sent).decode().splitlines()
+
+
+def make_hub(turns: Turns, limits: HubLimits | None = None) -> Hub:
+    """Return a hub whose epochs are e1, e2, …"""
+    count = iter(range(1, 1_000_000))
+    return Hub(limits or HubLimits(), new_epoch=lambda: f"e{next(count)}", call_soon=turns.call_soon)

@@ -1,0 +1,210 @@
+"""Visits bring every reader everything once and in order; memory gives way in the stated order."""
+
+import pytest
+
+from service.core.errors import LimitReached, NotFound, Overloaded
+from service.core.hub import HubLimits
+from service.core.reader import OnLag
+from service.core.topic import Position, RingLimits
+from tests.core.readers import FakeReader, Turns, make_hub
+
+
+def test_what_is_appended_in_one_turn_comes_in_one_write() -> None:
+    turns = Turns()
+    hub = make_hub(turns)
+    reader = FakeReader(hub.ring("t"))
+    hub.attach(reader, "newest")
+    for number in range(3):
+        hub.publish("t", b"%d" % number, 0.0)
+    assert reader.sent == []
+    turns.settle()
+    assert reader.sent == [b"0\n1\n2\n"]
+
+
+def test_a_long_visit_is_cut_into_slices_and_topics_take_turns() -> None:
+    turns = Turns()
+    hub = make_hub(turns, HubLimits(slice_readers=10))
+    crowd = [FakeReader(hub.ring("large")) for _ in range(25)]
+    alone = FakeReader(hub.ring("small"))
+    for reader in [*crowd, alone]:
+        hub.attach(reader, "newest")
+    hub.publish("large", b"1", 0.0)
+    hub.publish("small", b"1", 0.0)
+    turns.turn()
+    assert sum(bool(reader.sent) for reader in crowd) == 10
+    turns.turn()
+    assert alone.sent == [b"1\n"]
+    turns.settle()
+    assert all(reader.sent == [b"1\n"] for reader in crowd)
+
+
+def test_a_message_that_comes_during_a_visit_reaches_those_who_had_their_turn() -> None:
+    turns = Turns()
+    hub = make_hub(turns, HubLimits(slice_readers=2))
+    readers = [FakeReader(hub.ring("t")) for _ in range(5)]
+    for reader in readers:
+        hub.attach(reader, "newest")
+    hub.publish("t", b"1", 0.0)
+    turns.turn()
+    turns.turn()
+    hub.publish("t", b"2", 0.0)
+    turns.settle()
+    assert all(b"".join(reader.sent) == b"1\n2\n" for reader in readers)
+
+
+def test_a_reader_that_joins_during_a_visit_is_not_forgotten() -> None:
+    turns = Turns()
+    hub = make_hub(turns, HubLimits(slice_readers=2))
+    for _ in range(5):
+        hub.attach(FakeReader(hub.ring("t")), "newest")
+    hub.publish("t", b"1", 0.0)
+    turns.turn()
+    late = FakeReader(hub.ring("t"))
+    hub.attach(late, "oldest")
+    turns.settle()
+    assert late.sent == [b"1\n"]
+
+
+def test_a_reader_that_leaves_during_a_visit_is_passed_over() -> None:
+    turns = Turns()
+    hub = make_hub(turns, HubLimits(slice_readers=1))
+    readers = [FakeReader(hub.ring("t")) for _ in range(3)]
+    for reader in readers:
+        hub.attach(reader, "newest")
+    hub.publish("t", b"1", 0.0)
+    turns.turn()
+    readers[2].detach()
+    turns.settle()
+    assert readers[2].sent == []
+
+
+def test_publishers_are_pressed_while_a_ring_fills_faster_than_visits_go_round() -> None:
+    turns = Turns()
+    hub = make_hub(turns, HubLimits(ring=RingLimits(messages=100)))
+    hub.attach(FakeReader(hub.ring("t")), "newest")
+    for _ in range(26):
+        hub.publish("t", b"1", 0.0)
+    assert not hub.pressed
+    hub.publish("t", b"1", 0.0)
+    assert hub.pressed
+    turns.settle()
+    assert not hub.pressed
+
+
+def test_the_same_key_publishes_once_for_two_minutes() -> None:
+    hub = make_hub(Turns())
+    first = hub.publish("t", b"1", 0.0, key="k")
+    assert hub.publish("t", b"2", 119.0, key="k") == first
+    assert hub.publish("other", b"1", 119.0, key="k") == Position("e2", 1)
+    assert hub.publish("t", b"2", 121.0, key="k") == Position("e1", 2)
+
+
+def test_a_full_key_store_refuses_rather_than_forget() -> None:
+    hub = make_hub(Turns(), HubLimits(keys=1))
+    hub.publish("t", b"1", 0.0, key="a")
+    with pytest.raises(LimitReached, match="limit keys") as refused:
+        hub.publish("t", b"1", 20.0, key="b")
+    assert refused.value.retry_after == 100.0
+    assert hub.ring("t").head == 1
+
+
+def test_the_ring_longest_without_a_publish_gives_way_first() -> None:
+    hub = make_hub(Turns(), HubLimits(ring_bytes=1000))
+    for name in ("old", "young"):
+        for _ in range(3):
+            hub.publish(name, b'"%b"' % (b"x" * 60), 0.0)
+    hub.publish("new", b'"%b"' % (b"x" * 200), 0.0)
+    assert (hub.ring("old").first, hub.ring("young").first) == (3, 1)
+    assert hub.ring_bytes <= 1000 + 400
+    assert hub.ring_bytes == sum(topic.size for topic in hub.topics.values())
+
+
+def test_a_publish_is_refused_when_only_newest_messages_are_left() -> None:
+    hub = make_hub(Turns(), HubLimits(ring_bytes=500))
+    for number in range(3):
+        hub.publish(f"t{number}", b'"%b"' % (b"x" * 60), 0.0)
+    with pytest.raises(Overloaded, match="limit ring_bytes"):
+        hub.publish("t9", b'"%b"' % (b"x" * 300), 0.0)
+
+
+def test_a_topic_exists_until_it_has_no_reader_and_its_ring_has_aged_out() -> None:
+    hub = make_hub(Turns())
+    reader = FakeReader(hub.ring("t"))
+    hub.attach(reader, "newest")
+    hub.publish("t", b"1", 0.0)
+    hub.sweep(1000.0)
+    assert hub.topics["t"].first == 2
+    reader.detach()
+    hub.sweep(1000.0)
+    assert hub.topics == {}
+    assert hub.ring_bytes == 0
+
+
+def test_a_topic_too_many_is_refused() -> None:
+    hub = make_hub(Turns(), HubLimits(topics=1))
+    hub.ring("a")
+    with pytest.raises(LimitReached, match="limit topics"):
+        hub.ring("b")
+
+
+def test_an_unknown_topic_is_not_found() -> None:
+    with pytest.raises(NotFound, match="nothing"):
+        make_hub(Turns()).find("nothing")
+
+
+def test_readers_of_an_ended_topic_get_all_of_it_and_are_finished() -> None:
+    turns = Turns()
+    hub = make_hub(turns)
+    topic = hub.log("batch:1")
+    early, late = FakeReader(topic), FakeReader(topic)
+    hub.attach(early, "oldest")
+    hub.append(topic, b"1", 0.0)
+    turns.settle()
+    hub.append(topic, b"2", 0.0)
+    hub.finish(topic)
+    hub.attach(late, "oldest")
+    turns.settle()
+    assert early.complete
+    assert late.complete
+    assert late.sent == [b"1\n2\n"]
+    again = FakeReader(topic)
+    hub.attach(again, Position(topic.epoch, 2))
+    assert again.complete
+    assert topic.readers == {}
+
+
+def test_a_source_learns_that_its_last_reader_has_left() -> None:
+    hub = make_hub(Turns())
+    topic, left = hub.log("batch:1"), []
+    topic.on_idle = lambda: left.append(1)
+    readers = [FakeReader(topic), FakeReader(topic)]
+    for reader in readers:
+        hub.attach(reader, "oldest")
+    readers[0].detach()
+    assert left == []
+    readers[1].detach()
+    readers[1].detach()
+    assert left == [1]
+
+
+def test_dropping_a_topic_evicts_its_readers_and_frees_its_bytes() -> None:
+    turns = Turns()
+    hub = make_hub(turns)
+    topic = hub.log("batch:1")
+    reader = FakeReader(topic)
+    hub.attach(reader, "oldest")
+    hub.append(topic, b"1", 0.0)
+    hub.drop(topic)
+    turns.settle()
+    assert reader.evicted
+    assert hub.log_bytes == 0
+    hub.drop(topic)
+    assert hub.log_bytes == 0
+
+
+def test_statistics_count_what_is_there() -> None:
+    hub = make_hub(Turns())
+    hub.attach(FakeReader(hub.ring("t"), OnLag.LATEST), "newest")
+    hub.publish("t", b"1", 0.0)
+    statistics = hub.statistics()
+    assert (statistics.topics, statistics.readers, statistics.published) == (1, 1, 1)

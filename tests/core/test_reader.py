@@ -1,0 +1,97 @@
+"""A reader that falls behind meets its declared policy, and every missed offset is in a gap."""
+
+import pytest
+
+from service.core.hub import Hub, HubLimits
+from service.core.reader import OnLag
+from service.core.topic import Position, RingLimits
+from tests.core.readers import FakeReader, Turns, make_hub
+
+
+def small_hub() -> tuple[Hub, Turns]:
+    turns = Turns()
+    return make_hub(turns, HubLimits(ring=RingLimits(messages=5))), turns
+
+
+def publish(hub: Hub, turns: Turns, count: int) -> None:
+    for _ in range(count):
+        hub.publish("t", b"%d" % (hub.ring("t").head + 1), 0.0)
+        turns.settle()
+
+
+@pytest.mark.parametrize(
+    ("on_lag", "lines"),
+    [
+        (OnLag.DROP_OLDEST, ['{"event":"gap","from":1,"to":3}', "4", "5", "6", "7", "8"]),
+        (OnLag.LATEST, ['{"event":"gap","from":1,"to":7}', "8"]),
+    ],
+)
+def test_a_lagging_reader_that_stays_is_told_what_it_missed(on_lag: OnLag, lines: list[str]) -> None:
+    hub, turns = small_hub()
+    reader = FakeReader(hub.ring("t"), on_lag)
+    hub.attach(reader, "newest")
+    reader.stuck = True
+    publish(hub, turns, 8)
+    reader.stuck = False
+    reader.visit()
+    assert reader.lines == lines
+    assert not reader.evicted
+
+
+def test_a_reader_is_evicted_as_soon_as_the_ring_has_moved_past_it() -> None:
+    hub, turns = small_hub()
+    reader = FakeReader(hub.ring("t"))
+    hub.attach(reader, "newest")
+    reader.stuck = True
+    publish(hub, turns, 5)
+    assert not reader.evicted
+    publish(hub, turns, 1)
+    assert reader.evicted
+    assert not reader.attached
+    assert hub.ring("t").readers == {}
+
+
+def test_a_reader_within_the_ring_never_lags() -> None:
+    hub, turns = small_hub()
+    reader = FakeReader(hub.ring("t"))
+    hub.attach(reader, "newest")
+    reader.stuck = True
+    publish(hub, turns, 5)
+    reader.stuck = False
+    reader.visit()
+    assert reader.lines == ["1", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("on_lag", list(OnLag))
+def test_what_was_gone_before_a_reader_came_is_a_gap_under_every_policy(on_lag: OnLag) -> None:
+    hub, turns = small_hub()
+    publish(hub, turns, 8)
+    reader = FakeReader(hub.ring("t"), on_lag)
+    start = hub.attach(reader, Position("e1", 1))
+    turns.settle()
+    assert not start.recovered
+    assert reader.lines == ['{"event":"gap","from":2,"to":3}', "4", "5", "6", "7", "8"]
+    assert not reader.evicted
+
+
+def test_a_reader_after_a_gap_is_evicted_when_it_lags_again() -> None:
+    hub, turns = small_hub()
+    publish(hub, turns, 8)
+    reader = FakeReader(hub.ring("t"))
+    hub.attach(reader, Position("e1", 1))
+    turns.settle()
+    reader.stuck = True
+    publish(hub, turns, 6)
+    assert reader.evicted
+
+
+def test_everything_gone_by_age_is_one_gap() -> None:
+    hub, turns = small_hub()
+    publish(hub, turns, 3)
+    hub.attach(FakeReader(hub.ring("t")), "newest")
+    hub.sweep(10_000.0)
+    reader = FakeReader(hub.ring("t"), OnLag.LATEST)
+    hub.attach(reader, Position("e1", 1))
+    turns.settle()
+    assert reader.lines == ['{"event":"gap","from":2,"to":3}']
+    assert reader.position == Position("e1", 3)

@@ -1,0 +1,164 @@
+"""Every case of data/ssrf_cases.txt, through a real aiohttp session: not one dial to a refused address."""
+
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from service.core.address import Policy
+from service.core.target import Refusal, Target, check_redirect, check_url
+from service.upstream.guard import (
+    AddressRefused,
+    GuardedResolver,
+    NameNotFound,
+    guarded_socket,
+    own_addresses,
+)
+
+CASES = [
+    (line.split("\t") + [""] * 3)[:5]
+    for line in (Path(__file__).parent.parent / "data" / "ssrf_cases.txt").read_text().splitlines()
+    if line and not line.startswith("#")
+]
+PUBLIC = Policy()
+
+
+class Dialled(OSError):
+    """Stops a dial that the guard let through."""
+
+
+class Spy:
+    """Stands around the guard's socket factory and keeps every address that passes it."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.dialled: list[str] = []
+        self._guard = guarded_socket(policy)
+
+    def __call__(self, info: Any) -> socket.socket:
+        self._guard(info).close()
+        self.dialled.append(info[4][0])
+        raise Dialled("not in a test")
+
+
+class FakeLookup:
+    """Answers as the case says; the second question gets the second answer."""
+
+    def __init__(self, column: str) -> None:
+        self._answers = [answer.split(",") for answer in column.split("|")]
+        self.asked = 0
+
+    async def __call__(self, host: str) -> list[str]:
+        answer = self._answers[min(self.asked, len(self._answers) - 1)]
+        self.asked += 1
+        if answer[0] in ("-", "NXDOMAIN", "EMPTY", ""):
+            raise NameNotFound(host)
+        return answer
+
+    async def close(self) -> None:
+        pass
+
+
+async def dial(url: str, dns: str, policy: Policy = PUBLIC) -> tuple[list[str], int]:
+    """Try to fetch as the fetcher does, and return the addresses that were dialled and the look-ups made."""
+    target, spy, lookup = check_url(url, policy), Spy(policy), FakeLookup(dns)
+    if isinstance(target, Refusal):
+        return [], 0
+    resolver = GuardedResolver(policy, lookup)
+    connector = aiohttp.TCPConnector(resolver=resolver, socket_factory=spy)
+    async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
+        with pytest.raises((aiohttp.ClientError, OSError)):
+            await session.get(target.url, allow_redirects=False)
+    await resolver.close()
+    return spy.dialled, lookup.asked
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if c[1] != "redirect"], ids=lambda c: f"{c[0]}-{c[2][:40]}"
+)
+async def test_only_allowed_addresses_are_dialled(case: list[str]) -> None:
+    verdict, _, url, dns, _ = case
+    dialled, lookups = await dial(json.loads(url), dns)
+    if verdict == "allow":
+        allowed = (
+            set(dns.split("|")[0].split(",")) if dns != "-" else {json.loads(url).split("/")[2].strip("[]")}
+        )
+        assert dialled
+        assert set(dialled) <= allowed
+    else:
+        assert dialled == []
+    assert lookups <= 1
+
+
+# The endless redirect is a matter of counting: tests/upstream/test_fetcher.py.
+REDIRECTS = [c for c in CASES if c[1] == "redirect" and "redirect-loop" not in c[2]]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("case", REDIRECTS, ids=lambda c: c[2][:60])
+async def test_a_redirect_inside_is_never_followed(case: list[str], status: int) -> None:
+    first = check_url(json.loads(case[2]), PUBLIC)
+    assert isinstance(first, Target)
+    location = first.url.query.get("to") or case[4].split("Location: ")[-1].split(" ")[0]
+    hop = check_redirect(first, location, PUBLIC)
+    assert isinstance(hop, Refusal) or (case[0] == "allow" and hop.host == first.host), (status, hop)
+
+
+async def test_a_name_is_resolved_once_for_a_connection_and_the_checked_address_is_dialled() -> None:
+    assert await dial("http://rebind.test/", "93.184.215.14|127.0.0.1") == (["93.184.215.14"], 1)
+
+
+async def test_the_policy_lets_loopback_through_only_when_told() -> None:
+    from ipaddress import ip_network
+
+    policy = Policy(nets=(ip_network("127.0.0.0/8"),), ports=frozenset({9000}))
+    assert (await dial("http://127.0.0.1:9000/", "-", policy))[0] == ["127.0.0.1"]
+    assert (await dial("http://localhost:9000/", "127.0.0.1", policy))[0] == ["127.0.0.1"]
+    assert (await dial("http://localhost:9000/", "10.0.0.1", policy))[0] == []
+
+
+def info(address: str, port: int) -> Any:
+    return (socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, port))
+
+
+@pytest.mark.parametrize(("address", "port"), [("127.0.0.1", 80), ("8.8.8.8", 22), ("nonsense", 80)])
+def test_the_socket_factory_refuses_by_itself(address: str, port: int) -> None:
+    with pytest.raises(AddressRefused):
+        guarded_socket(PUBLIC)(info(address, port))
+
+
+async def test_equal_questions_under_way_are_asked_once_and_answers_are_kept() -> None:
+    import asyncio
+
+    lookup = FakeLookup("8.8.8.8")
+    resolver = GuardedResolver(PUBLIC, lookup)
+    await asyncio.gather(*(resolver.resolve("a.example", 80) for _ in range(5)))
+    await resolver.resolve("a.example", 80)
+    assert lookup.asked == 1
+    await resolver.close()
+
+
+@pytest.fixture
+async def stuck() -> AsyncIterator[Callable[[], GuardedResolver]]:
+    import asyncio
+
+    class Stuck(FakeLookup):
+        async def __call__(self, host: str) -> list[str]:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    resolver = GuardedResolver(PUBLIC, Stuck(""), timeout=5.0)
+    yield lambda: resolver
+    await resolver.close()
+
+
+async def test_a_look_up_that_hangs_ends_as_not_found(stuck: Callable[[], GuardedResolver]) -> None:
+    with pytest.raises(NameNotFound, match="longer than 5 s"):
+        await stuck().resolve("slow.example", 80)
+
+
+def test_the_hosts_own_addresses_are_found() -> None:
+    assert "127.0.0.1" in map(str, own_addresses())
