@@ -62,9 +62,11 @@ def is_public(address: Address) -> bool:
     return address in _GLOBAL_V6 and not any(address in network for network in _REFUSED_V6)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Policy:
     """The operator's word: what may be dialled beside public addresses, and on which ports.
+
+    Two policies are never equal: the one of a service is a key to what was judged by it.
 
     ``own`` are the addresses of this host, refused although they may be public, unless a net lets them in.
     """

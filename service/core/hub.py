@@ -41,6 +41,7 @@ class HubStatistics:
     ring_bytes: int
     log_bytes: int
     published: int
+    delivered: int
     shrunk: int
 
 
@@ -60,6 +61,7 @@ class Hub:
         self.log_bytes = 0
         self.published = 0
         self._shrunk = 0
+        self._delivered = 0
         self._new_epoch = new_epoch
         self._call_soon = call_soon
         self._keys = KeyStore(limits.keys, limits.key_age)
@@ -159,6 +161,7 @@ class Hub:
         """Forget a topic; readers that are still in it are evicted."""
         if self.topics.pop(topic.name, None) is None:
             return
+        self._delivered += topic.delivered
         if topic.limits is None:
             self.log_bytes -= topic.size
         else:
@@ -232,6 +235,7 @@ class Hub:
             ring_bytes=self.ring_bytes,
             log_bytes=self.log_bytes,
             published=self.published,
+            delivered=self._delivered + sum(topic.delivered for topic in self.topics.values()),
             shrunk=self._shrunk,
         )
 

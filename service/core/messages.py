@@ -133,8 +133,10 @@ def parse_since(since: str | PositionParam) -> Since:
     """Return where to start: ``newest``, ``oldest``, a position, or ``EPOCH:OFFSET`` as HTTP has it."""
     if isinstance(since, PositionParam):
         return Position(since.epoch, since.offset)
-    if since == "newest" or since == "oldest":
-        return since
+    if since == "newest":
+        return "newest"
+    if since == "oldest":
+        return "oldest"
     epoch, colon, offset = since.rpartition(":")
     if not colon or not epoch or not (offset.isascii() and offset.isdigit()) or len(offset) > 15:
         raise InvalidParams("since: newest, oldest, or a position as EPOCH:OFFSET")

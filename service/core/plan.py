@@ -17,7 +17,7 @@ from service.core.target import Refusal, Target, check_url
 
 __all__ = ["FetchPlan", "Work"]
 
-_LOOKS = 64
+_LOOKS = 256
 """URLs that one call looks at, at 3 to 7 us each, before it lets the loop go on."""
 
 
@@ -43,10 +43,6 @@ class _Queue:
     active: int = 0
     waiting: int = 0
     parked: dict[str, deque[Work]] = field(default_factory=dict)
-
-    @property
-    def exhausted(self) -> bool:
-        return self.next >= self.batch.total and not self.active and not self.waiting
 
 
 class FetchPlan:
@@ -102,6 +98,8 @@ class FetchPlan:
         if self.active >= self._limits.active:
             return None
         for _ in range(len(self._turns)):
+            if not self._turns:  # a rejected URL was the last of the last batch
+                break
             owner = self._turns[0]
             self._turns.rotate(-1)
             work = self._of_owner(self._owners.get(owner), now, may_start)
@@ -145,7 +143,8 @@ class FetchPlan:
         self, queues: deque[_Queue] | None, now: float, may_start: Callable[[BatchState], bool]
     ) -> Work | None:
         for _ in range(len(queues or ())):
-            assert queues is not None
+            if not queues:
+                break
             queue = queues[0]
             queues.rotate(-1)
             if not may_start(queue.batch):

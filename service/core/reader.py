@@ -87,7 +87,9 @@ class Reader:
             return b""
         if self.offset + 1 < topic.first:
             return self._lagged(topic)
-        chunk, self.offset = topic.chunk(self.offset, self.encoding)
+        chunk, last = topic.chunk(self.offset, self.encoding)
+        topic.delivered += last - self.offset
+        self.offset = last
         if topic.final and self.offset == topic.head:
             self.detach()
             self.finished()

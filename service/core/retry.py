@@ -13,7 +13,13 @@ _CAP = 5.0
 
 
 def retry_delay(
-    method: str, outcome: int | Failure, *, attempts: int, retries: int, retry_after: float | None, chance: float
+    method: str,
+    outcome: int | Failure,
+    *,
+    attempts: int,
+    retries: int,
+    retry_after: float | None,
+    chance: float,
 ) -> float | None:
     """Return after how many seconds to try again, or None to give up.
 

@@ -77,7 +77,11 @@ class StartedBatch(Protocol):
 
     id: str
     topic: Topic
-    total: int
+
+    @property
+    def total(self) -> int:
+        """How many URLs it has."""
+        ...
 
 
 class Services(Protocol):
@@ -198,9 +202,7 @@ class Session:
             if self._refusals is None:
                 self._refusals = RateLimiter(self._limits.refusals, self._limits.refusals_burst)
             self._flooding = self._refusals.admit(now) > 0
-            raise RateExceeded(
-                f"limit rate: {self._limits.rate:g} requests a second", retry_after=round(wait, 3)
-            )
+            raise RateExceeded(f"limit rate: {self._limits.rate:g} requests a second", retry_after=round(wait, 3))
 
     def _dispatch(self, request: Request, now: float) -> dict[str, Any]:
         method = _METHODS.get(request.method)

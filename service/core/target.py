@@ -6,6 +6,7 @@ differently: the attacks on address filters live in that difference.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Literal
 
@@ -43,11 +44,8 @@ class Target:
     url: URL
     host: str
     port: int
-
-    @property
-    def origin(self) -> str:
-        """Scheme, host and port: what limits, credentials and robots.txt go by (RFC 6454)."""
-        return f"{self.url.scheme}://{self.host}:{self.port}"
+    origin: str
+    """Scheme, host and port: what limits, credentials and robots.txt go by (RFC 6454)."""
 
 
 def check_url(text: str, policy: Policy) -> Target | Refusal:
@@ -59,14 +57,13 @@ def check_url(text: str, policy: Policy) -> Target | Refusal:
     shape = _SHAPE.match(text)
     if shape is None:
         return Refusal("invalid_url", "not an absolute http or https URL")
-    authority = _AUTHORITY.fullmatch(shape[1])
-    if authority is None:
-        return Refusal("invalid_url", "the part after // must be a host and at most a port")
+    judged = _judge(shape[1], shape[0][:5].lower() == "https", policy)
+    if isinstance(judged, Refusal):
+        return judged
     try:
-        url = URL(text)
+        return Target(URL(text), *judged)
     except ValueError:
         return Refusal("invalid_url", "cannot be parsed")
-    return _check(url, authority["host"], authority["port"], policy)
 
 
 def check_redirect(base: Target, location: str, policy: Policy) -> Target | Refusal:
@@ -82,7 +79,20 @@ def check_redirect(base: Target, location: str, policy: Policy) -> Target | Refu
     return check_url(str(joined), policy)
 
 
-def _check(url: URL, host: str, port: str | None, policy: Policy) -> Target | Refusal:
+@lru_cache(maxsize=4096)
+def _judge(authority: str, tls: bool, policy: Policy) -> Refusal | tuple[str, int, str]:
+    """Judge what stands between ``//`` and the path: return host, port and origin, or why it is refused.
+
+    Remembered, because the URLs of a batch have few authorities, and most of the cost is here.
+    """
+    parts = _AUTHORITY.fullmatch(authority)
+    if parts is None:
+        return Refusal("invalid_url", "the part after // must be a host and at most a port")
+    try:
+        url = URL(f"{'https' if tls else 'http'}://{authority}/")
+    except ValueError:
+        return Refusal("invalid_url", "cannot be parsed")
+    host, port = parts["host"], parts["port"]
     if not url.raw_host or not url.port or (port is not None and int(port) != url.port):
         return Refusal("invalid_url", "has no host, or a port that cannot be")
     refusal = _check_literal(host, policy) if host[0] == "[" else _check_name(host, url.raw_host, policy)
@@ -90,7 +100,8 @@ def _check(url: URL, host: str, port: str | None, policy: Policy) -> Target | Re
         return refusal
     if url.port not in policy.ports:
         return Refusal("blocked", f"port {url.port} is not allowed here")
-    return Target(url, url.raw_host.rstrip("."), url.port)
+    host = url.raw_host.rstrip(".")
+    return host, url.port, f"{url.scheme}://{host}:{url.port}"
 
 
 def _check_literal(host: str, policy: Policy) -> Refusal | None:

@@ -63,8 +63,23 @@ class Topic:
     """A resumable stream of messages; see the module's text for how it works."""
 
     __slots__ = (
-        "_frames", "_memo", "_prefix", "_times", "due", "epoch", "final", "first", "head", "limits",
-        "name", "on_idle", "readers", "size", "visited", "visited_at",
+        "_frames",
+        "_memo",
+        "_prefix",
+        "_times",
+        "delivered",
+        "due",
+        "epoch",
+        "final",
+        "first",
+        "head",
+        "limits",
+        "name",
+        "on_idle",
+        "readers",
+        "size",
+        "visited",
+        "visited_at",
     )  # fmt: skip
 
     def __init__(self, name: str, epoch: str, limits: RingLimits | None) -> None:
@@ -82,6 +97,8 @@ class Topic:
         """The hub's marks: news since the visit began; a visit is under way; the head when it began."""
         # A dict, not a set: visits keep the order in which readers came.
         self.readers: dict[Reader, None] = {}
+        self.delivered = 0
+        """Messages that readers have taken, one for each reader."""
         self.on_idle: Callable[[], None] | None = None
         """Called when the last reader has left; a source decides then how long it goes on."""
         self._prefix = message_prefix(name)
@@ -192,6 +209,4 @@ class Topic:
         if encoding is Encoding.LINES:
             return b"".join(b'{"offset":%d,"data":%b}\n' % (offset + i, data) for i, data in enumerate(datas))
         epoch = self.epoch.encode()
-        return b"".join(
-            b"id: %b:%d\ndata: %b\n\n" % (epoch, offset + i, data) for i, data in enumerate(datas)
-        )
+        return b"".join(b"id: %b:%d\ndata: %b\n\n" % (epoch, offset + i, data) for i, data in enumerate(datas))

@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from service.edge.websocket import Connection
+    from service.edge.connection import Connection
 
 __all__ = ["Heartbeat"]
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from service.edge.websocket import Connection
+    from service.edge.connection import Connection
 
 __all__ = ["Stalled"]
 

@@ -19,9 +19,11 @@ from service.core.topic import Position, Since, Start, Topic
 from service.core.wire import Encoding
 
 __all__ = [
+    "NDJSON",
     "STREAMS",
     "PullReader",
     "Streams",
+    "answers_event_stream",
     "requested_lag",
     "requested_since",
     "stream_topic",
@@ -111,6 +113,11 @@ class PullReader(Reader):
 def wants_sse(request: web.Request) -> bool:
     """Return whether the client asks for server-sent events rather than NDJSON."""
     return SSE in request.headers.get("Accept", "")
+
+
+def answers_event_stream(request: web.Request) -> bool:
+    """Return whether the client accepts a stream, where one document is the default."""
+    return NDJSON in request.headers.get("Accept", "") or wants_sse(request)
 
 
 def requested_since(request: web.Request, default: Since) -> Since:

@@ -1,8 +1,4 @@
-"""The WebSocket endpoint: aiohttp reads, the session decides, visits write.
-
-Frames of messages are written to the transport as they are, between aiohttp's own writes (answers,
-pongs, close): each write carries whole frames, so they never interleave.
-"""
+"""The WebSocket endpoint: aiohttp reads, the session decides, visits write."""
 
 import asyncio
 import logging
@@ -12,13 +8,12 @@ from typing import Final
 
 from aiohttp import WSMsgType, web
 
-from service.core.closing import BINARY, DRAINED, TOO_SLOW, UNAUTHORIZED, Closing
+from service.core.closing import BINARY, DRAINED, UNAUTHORIZED
 from service.core.errors import Draining, InvalidRequest, Overloaded
 from service.core.hub import Hub
-from service.core.reader import OnLag, Reader
 from service.core.session import Services, Session, SessionLimits
-from service.core.topic import Topic
-from service.core.wire import Encoding, closing_frame
+from service.core.wire import closing_frame
+from service.edge.connection import Connection, PushReader
 from service.edge.heartbeat import Heartbeat
 from service.edge.stalled import Stalled
 
@@ -28,7 +23,8 @@ PROTOCOL: Final = "sluice.v1"
 BEARER: Final = "bearer."
 
 _log = logging.getLogger("sluice.websocket")
-_PING: Final = b"\x89\x00"
+_STEP: Final = 0.1
+"""Seconds between two groups of sockets that a drain closes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,111 +38,6 @@ class WebSocketLimits:
     backlog: int = 64 << 10
     close_timeout: float = 3.0
     session: SessionLimits = field(default_factory=SessionLimits)
-
-
-class PushReader(Reader):
-    """A subscription of a WebSocket: a visit writes to its transport."""
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, topic: Topic, on_lag: OnLag, connection: "Connection") -> None:
-        super().__init__(topic, Encoding.FRAMES, on_lag)
-        self._connection = connection
-
-    def visit(self) -> None:
-        """Write what is new while the transport takes it; what is left waits in the topic."""
-        connection = self._connection
-        while self.offset < self.topic.head:
-            if connection.full():
-                # The policy counts from the moment the ring has moved past, not from when there is room.
-                if self.offset + 1 < self.topic.first and self.on_lag is OnLag.DISCONNECT:
-                    self.take()
-                connection.stall()
-                return
-            chunk = self.take()
-            if chunk:
-                connection.write(chunk)
-
-    def evict(self) -> None:
-        """Cut the connection: 4408 when it still takes something, without a close frame when it does not."""
-        self._connection.cut_slow()
-
-    def finished(self) -> None:
-        """End the subscription with its topic."""
-        self._connection.session.forget(self.topic.name)
-
-
-class Connection:
-    """One WebSocket: its transport, its session, and the task that reads from it."""
-
-    __slots__ = ("_limit", "_seen_taken", "_stalled", "_written", "alive", "closing", "session", "task",
-                 "transport")  # fmt: skip
-
-    def __init__(
-        self, transport: asyncio.Transport, task: "asyncio.Task[object]", limit: int, stalled: Stalled
-    ) -> None:
-        self.transport = transport
-        self.task = task
-        self.closing: Closing | None = None
-        self.alive = True
-        self.session: Session
-        self._limit = limit
-        self._stalled = stalled
-        self._written = 0
-        self._seen_taken = 0
-
-    def full(self) -> bool:
-        """Whether the transport holds so much that more is better left in the topic."""
-        return self.transport.get_write_buffer_size() > self._limit
-
-    def write(self, frames: bytes) -> None:
-        """Write whole frames."""
-        self._written += len(frames)
-        self.transport.write(frames)
-
-    def taken(self) -> int:
-        """Return how many bytes of messages the kernel has taken from us."""
-        return self._written - self.transport.get_write_buffer_size()
-
-    def stall(self) -> None:
-        """Have this connection's readers visited again when its transport has drained."""
-        if self._stalled.add(self):
-            self._seen_taken = self.taken()
-
-    def revisit(self) -> None:
-        """Bring every reader of this connection what it has not had."""
-        for reader in tuple(self.session.readers.values()):
-            if reader.behind:
-                reader.visit()
-
-    def ping(self) -> None:
-        """Ask the peer for a sign of life; where a ping would wait behind messages, taking them is one."""
-        if self.full():
-            taken = self.taken()
-            self.alive = taken > self._seen_taken
-            self._seen_taken = taken
-        else:
-            self.alive = False
-            self.transport.write(_PING)
-
-    def end(self, closing: Closing) -> None:
-        """Have the connection's own task close it, with a close frame; the first reason stays."""
-        if self.closing is None:
-            self.closing = closing
-            self.session.close()
-            self.task.cancel()
-
-    def cut_slow(self) -> None:
-        """End a connection that fell behind."""
-        if self.taken() > self._seen_taken:
-            self.end(TOO_SLOW)
-        else:
-            self.cut()
-
-    def cut(self) -> None:
-        """End the connection now, whatever the peer does: its descriptor is free in the next loop turn."""
-        self.session.close()
-        self.transport.abort()
 
 
 class WebSockets:
@@ -261,23 +152,46 @@ class WebSockets:
         except TimeoutError:
             connection.transport.abort()
 
-    async def drain(self, deadline: float, retry_after: float) -> None:
-        """Tell everyone, then close who is idle, spread over the time until ``deadline`` (loop time).
+    async def tell_draining(self, retry_after: float) -> None:
+        """Announce the end to everyone."""
+        frame = closing_frame("draining", retry_after)
+        for number, connection in enumerate(tuple(self.connections), start=1):
+            connection.write(frame)
+            if number % 1000 == 0:
+                await asyncio.sleep(0)
 
-        Connections that read a batch stay until :meth:`close`, or until their batch is done.
+    async def release_idle(self, deadline: float) -> None:
+        """Close who reads no batch, spread over the time until ``deadline`` (loop time).
+
+        All at once would come back all at once.
         """
         loop = asyncio.get_running_loop()
-        frame = closing_frame("draining", retry_after)
-        for number, connection in enumerate(tuple(self.connections)):
-            connection.write(frame)
-            if number % 500 == 499:
-                await asyncio.sleep(0)
-        while self.connections and (left := deadline - loop.time()) > 0:
-            idle = [connection for connection in self.connections if not _in_batch(connection)]
-            steps = max(1, int(left / 0.1))
-            for connection in idle[: max(1, len(idle) // steps)]:
+        while (idle := self._idle()) and (left := deadline - loop.time()) > 0:
+            steps = max(1, int(left / _STEP))
+            for connection in idle[: -(-len(idle) // steps)]:
                 connection.end(DRAINED)
-            await asyncio.sleep(min(0.1, left))
+            await asyncio.sleep(min(_STEP, left))
+        self.end_idle()
+
+    def end_idle(self) -> None:
+        """Close who reads no batch."""
+        for connection in self._idle():
+            connection.end(DRAINED)
+
+    def _idle(self) -> list[Connection]:
+        return [
+            connection
+            for connection in self.connections
+            if connection.closing is None
+            and not any(name.startswith("batch:") for name in connection.session.readers)
+        ]
+
+    @property
+    def behind(self) -> bool:
+        """Whether some reader has not had everything."""
+        return any(
+            reader.behind for connection in self.connections for reader in connection.session.readers.values()
+        )
 
     async def close(self) -> None:
         """End what is still connected; returns when every handler has."""
@@ -289,10 +203,6 @@ class WebSockets:
         if tasks:
             _, stuck = await asyncio.wait(tasks, timeout=self.limits.close_timeout)
             assert not stuck or all(task.cancel() for task in stuck)
-
-
-def _in_batch(connection: Connection) -> bool:
-    return any(name.startswith("batch:") for name in connection.session.readers)
 
 
 def _log_bug(error: BaseException) -> None:

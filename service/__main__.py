@@ -1,0 +1,96 @@
+"""The command line: ``python -m service serve``."""
+
+import argparse
+import asyncio
+import errno
+import logging
+import logging.handlers
+import os
+import queue
+import signal
+import sys
+from collections.abc import Sequence
+
+import uvloop
+
+from service import __version__
+from service.app import running
+from service.settings import Settings, SettingsError, add_options, read_settings
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0 done, 1 failed to run, 2 bad usage."""
+    parser = argparse.ArgumentParser(
+        prog="sluice", description="One event loop between the web and ten thousand sockets."
+    )
+    parser.add_argument("--version", action="version", version=f"sluice {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="run the service",
+        description="Run the service until SIGTERM or Ctrl-C. Every option is also an environment variable.",
+    )
+    add_options(serve)
+    options = parser.parse_args(arguments)
+    try:
+        settings = read_settings(vars(options))
+    except SettingsError as error:
+        print(*(f"sluice: {line}" for line in str(error).splitlines()), sep="\n", file=sys.stderr)
+        return 2
+    return _serve(settings)
+
+
+def _serve(settings: Settings) -> int:
+    log = _start_logging()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_until_stopped(settings))
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        if error.errno == errno.EADDRINUSE:
+            print(f"sluice: {where} is in use: stop what listens there, or choose another --port", file=sys.stderr)
+        else:
+            print(f"sluice: cannot start on {where}: {error}", file=sys.stderr)
+        return 1
+    finally:
+        log.stop()
+
+
+async def _until_stopped(settings: Settings) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            # The second time somebody means it.
+            os._exit(1)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    async with running(settings) as service:
+        scheme = "https" if settings.tls_cert else "http"
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        print(f"sluice listening on {scheme}://{host}:{service.port}", flush=True)
+        await stop.wait()
+        await service.drain()
+    return 0
+
+
+def _start_logging() -> logging.handlers.QueueListener:
+    """Log from a thread: a full pipe or disk must not stop the loop."""
+    records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(logging.handlers.QueueHandler(records))
+    root.setLevel(logging.INFO)
+    listener = logging.handlers.QueueListener(records, handler)
+    listener.start()
+    return listener
+
+
+if __name__ == "__main__":
+    sys.exit(main())

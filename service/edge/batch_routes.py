@@ -1,0 +1,134 @@
+"""Batches over HTTP: ``POST /fetch-batch`` and ``/batches/ID``."""
+
+import asyncio
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from service.core.batch import BatchRequest, BatchState, Keep
+from service.core.hub import Hub
+from service.core.messages import convert
+from service.core.reader import OnLag
+from service.core.wire import Encoding
+from service.edge.bodies import read_json
+from service.edge.streams import (
+    NDJSON,
+    PullReader,
+    answers_event_stream,
+    requested_lag,
+    requested_since,
+    stream_topic,
+)
+from service.upstream.batches import Batches
+
+__all__ = ["BatchRoutes"]
+
+LARGEST_DOCUMENT = 64 << 20
+"""Bytes of results in one JSON answer; what does not fit fails as ``too_large``."""
+
+
+class BatchRoutes:
+    """The handlers; ``add_to`` puts them into an application."""
+
+    def __init__(self, hub: Hub, batches: Batches, *, body_size: int, body_time: float) -> None:
+        self._hub = hub
+        self._batches = batches
+        self._body_size = body_size
+        self._body_time = body_time
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes."""
+        app.router.add_post("/fetch-batch", self.fetch)
+        app.router.add_get("/batches/{id}", self.state)
+        app.router.add_delete("/batches/{id}", self.cancel)
+        app.router.add_get("/batches/{id}/events", self.events)
+
+    async def fetch(self, request: web.Request) -> web.StreamResponse:
+        """Begin a batch and answer with its results in the form that the client accepts."""
+        value = await read_json(request, self._body_size, self._body_time)
+        detached = "respond-async" in request.headers.get("Prefer", "").lower()
+        keep = Keep.DETACHED if detached else Keep.ATTACHED
+        batch = self._batches.start(convert(value, BatchRequest), owner=_owner(request), keep=keep)
+        headers = {"Sluice-Batch": batch.id, "Sluice-Epoch": batch.topic.epoch}
+        if detached:
+            headers |= {"Location": f"/batches/{batch.id}", "Preference-Applied": "respond-async"}
+            body = self._batches.document(batch)
+            return web.Response(status=202, body=body, content_type="application/json", headers=headers)
+        if answers_event_stream(request):
+            return await stream_topic(request, self._hub, batch.topic, since="oldest", batch=True, headers=headers)
+        return await self._document(request, batch, headers)
+
+    async def _document(
+        self, request: web.Request, batch: BatchState, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        """Collect all events and answer with one document, the results in the order of the URLs."""
+        reader = PullReader(batch.topic, Encoding.EVENTS, OnLag.DISCONNECT, request.transport)
+        self._hub.attach(reader, "oldest")
+        results: list[orjson.Fragment | None] = [None] * batch.total
+        size, cut = 0, {"ok": 0, "failed": 0}
+        try:
+            while reader.behind or not reader.ended:
+                for line in reader.take().splitlines():
+                    event: dict[str, Any] = orjson.loads(line)
+                    if event["event"] == "done":
+                        continue
+                    if size + len(line) > LARGEST_DOCUMENT and event["event"] == "result":
+                        line, cut["ok"], cut["failed"] = _too_large(event), cut["ok"] - 1, cut["failed"] + 1
+                    size += len(line)
+                    results[event["index"]] = orjson.Fragment(line)
+                await asyncio.sleep(0)
+                await reader.wait(3600.0)
+        finally:
+            reader.detach()
+        counts = batch.counts()
+        counts = {**counts, **{name: counts[name] + more for name, more in cut.items()}}
+        body = orjson.dumps({"batch": batch.id, **counts, "results": results})
+        return web.Response(body=body, content_type="application/json", headers=headers)
+
+    async def state(self, request: web.Request) -> web.Response:
+        """Tell how far a batch is."""
+        batch = self._batches.find(request.match_info["id"])
+        return web.Response(
+            body=self._batches.document(batch),
+            content_type="application/json",
+            headers={"Cache-Control": "no-store"},
+        )
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """End a batch."""
+        cancelled = self._batches.cancel(request.match_info["id"])
+        return web.Response(body=orjson.dumps({"cancelled": cancelled}), content_type="application/json")
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Stream a batch's events from the position that the client asks for, by default all of them."""
+        batch = self._batches.find(request.match_info["id"])
+        return await stream_topic(
+            request,
+            self._hub,
+            batch.topic,
+            since=requested_since(request, "oldest"),
+            on_lag=requested_lag(request),
+            batch=True,
+            headers={"Sluice-Batch": batch.id, "Sluice-Epoch": batch.topic.epoch},
+        )
+
+
+def _owner(request: web.Request) -> str:
+    """Return who asks, for fairness and credit: one HTTP caller is one connection's address."""
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    return f"http-{peer[0]}-{peer[1]}" if isinstance(peer, tuple) else "http"
+
+
+def _too_large(event: dict[str, Any]) -> bytes:
+    return orjson.dumps(
+        {
+            "event": "failed",
+            "index": event["index"],
+            "url": event["url"],
+            "error": "too_large",
+            "detail": f"the whole answer has at most {LARGEST_DOCUMENT} bytes; ask for {NDJSON}",
+            "attempts": event["attempts"],
+            "timing": event["timing"],
+        }
+    )

@@ -1,0 +1,38 @@
+"""Request bodies: JSON of a bounded size, within a bounded time."""
+
+import asyncio
+from typing import Any, NoReturn
+
+from aiohttp import web
+
+from service.core.errors import TooLarge
+from service.core.messages import parse
+
+__all__ = ["read_json"]
+
+
+async def read_json(request: web.Request, size: int, time: float) -> Any:
+    """Return the body's JSON value.
+
+    Raises HTTPUnsupportedMediaType, TooLarge, HTTPRequestTimeout (aiohttp itself waits for a body without
+    end) and ParseError.
+    """
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(text="Content-Type: a body is application/json")
+    if request.content_length is not None and request.content_length > size:
+        _refuse(size)
+    pieces, have = [], 0
+    try:
+        async with asyncio.timeout(time):
+            while piece := await request.content.readany():
+                have += len(piece)
+                if have > size:
+                    _refuse(size)
+                pieces.append(piece)
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text=f"the body did not come within {time:g} s") from None
+    return parse(b"".join(pieces))
+
+
+def _refuse(size: int) -> NoReturn:
+    raise TooLarge(f"limit body: at most {size} bytes")

@@ -1,0 +1,178 @@
+"""Who may come in: host, origin, credentials and how many at once, checked before any handler runs."""
+
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from service.core.errors import Forbidden, Overloaded, Unauthorized
+from service.edge.websocket import BEARER
+
+__all__ = ["AUTHORISED", "Credentials", "Door"]
+
+AUTHORISED: Final = web.RequestKey("authorised", bool)
+"""Whether a WebSocket's credentials are right; it is told after the upgrade, where browsers can see it."""
+
+_OPEN: Final = frozenset({"/healthz", "/readyz", "/", "/openapi.json", "/asyncapi.json"})
+_CORS_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer"
+_CORS_EXPOSED: Final = "Location, Retry-After, Sluice-Batch, Sluice-Epoch"
+
+
+class Credentials:
+    """One static token, or none: then everyone is let in."""
+
+    def __init__(self, token: str | None) -> None:
+        self._token = token.encode() if token else None
+
+    def __repr__(self) -> str:
+        return f"<Credentials {'one token' if self._token else 'not needed'}>"
+
+    @property
+    def needed(self) -> bool:
+        """Whether a client has to show a token."""
+        return self._token is not None
+
+    def check(self, token: str | None) -> bool:
+        """Return whether the token is right, in a time that does not tell how much of it is."""
+        if self._token is None:
+            return True
+        return token is not None and hmac.compare_digest(token.encode("utf-8", "replace"), self._token)
+
+    def authenticate(self, token: str) -> None:
+        """Raise Unauthorized for a wrong token; a right one never expires."""
+        if not self.check(token):
+            raise Unauthorized("token: not valid")
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    path: str
+    websocket: bool
+
+
+class Door:
+    """The middleware of every route."""
+
+    def __init__(
+        self, credentials: Credentials, *, hosts: Iterable[str], origins: Iterable[str], connections: int
+    ) -> None:
+        self.others = 0
+        self._credentials = credentials
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
+        self._connections = connections
+
+    def __repr__(self) -> str:
+        return f"<Door {self.others} of {self._connections} requests>"
+
+    def middleware(self) -> "web.middleware":  # type: ignore[valid-type]  # aiohttp's decorator names no type
+        """Return the middleware."""
+
+        @web.middleware
+        async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
+            self._check_host(request)
+            cors = self._check_origin(request)
+            if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
+                return web.Response(status=204, headers={**cors, **_preflight()})
+            if _is_websocket(request):
+                request[AUTHORISED] = self._credentials.check(_bearer(request) or _protocol_bearer(request))
+                return await handler(request)
+            if request.path not in _OPEN and not request.path.startswith("/static/"):
+                self._check_token(request)
+            return await self._counted(request, handler, cors)
+
+        return door
+
+    async def _counted(self, request: web.Request, handler: Handler, cors: dict[str, str]) -> web.StreamResponse:
+        if self.others >= self._connections:
+            raise Overloaded(f"limit connections: {self._connections} requests are under way")
+        self.others += 1
+        if cors:
+            request[_CORS] = cors
+        try:
+            return await handler(request)
+        finally:
+            self.others -= 1
+
+    def _check_host(self, request: web.Request) -> None:
+        """Refuse names that are not ours: a page elsewhere may have made its own name point here."""
+        if self._credentials.needed and not self._hosts:
+            return
+        host = _hostname(f"//{request.host}")
+        if host is None or not (host in self._hosts or _is_local(host)):
+            raise Forbidden("Host: not a name of this service; see --allow-host")
+
+    def _check_origin(self, request: web.Request) -> dict[str, str]:
+        """Refuse foreign pages; return the CORS headers for the ones that were let in."""
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is None:
+            return {}
+        if origin.lower() in self._origins:
+            return {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin, hdrs.VARY: hdrs.ORIGIN,
+                    hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: _CORS_EXPOSED}  # fmt: skip
+        if urlsplit(origin).netloc.lower() != request.host.lower():
+            raise Forbidden("Origin: this page may not use the service; see --allow-origin")
+        return {}
+
+    def _check_token(self, request: web.Request) -> None:
+        if not self._credentials.check(_bearer(request)):
+            raise Unauthorized("Authorization: a valid bearer token is needed")
+
+
+_CORS: Final = web.RequestKey("cors", dict[str, str])
+
+
+async def add_cors(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal ``on_response_prepare``: streams too carry the CORS headers of their request."""
+    cors = request.get(_CORS)
+    if cors:
+        response.headers.update(cors)
+
+
+def _preflight() -> dict[str, str]:
+    return {
+        hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, DELETE",
+        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _CORS_HEADERS,
+        hdrs.ACCESS_CONTROL_MAX_AGE: "600",
+    }
+
+
+def _is_websocket(request: web.Request) -> bool:
+    return request.headers.get(hdrs.UPGRADE, "").lower() == "websocket"
+
+
+def _bearer(request: web.Request) -> str | None:
+    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _protocol_bearer(request: web.Request) -> str | None:
+    """Return the token that a browser offers beside the subprotocol: it cannot set headers."""
+    for header in request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ()):
+        for entry in header.split(","):
+            if entry.strip().startswith(BEARER):
+                return entry.strip().removeprefix(BEARER)
+    return None
+
+
+def _hostname(netloc: str) -> str | None:
+    try:
+        return urlsplit(netloc).hostname
+    except ValueError:
+        return None
+
+
+def _is_local(host: str) -> bool:
+    """Return whether the host is no name that someone else could make point here."""
+    if host == "localhost":
+        return True
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,39 @@
+"""The web page at ``/``: three files from the package, under a strict content security policy."""
+
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+__all__ = ["PageRoutes"]
+
+_FILES: Final = {
+    "/": ("index.html", "text/html"),
+    "/static/page.js": ("page.js", "text/javascript"),
+    "/static/page.css": ("page.css", "text/css"),
+}
+_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+class PageRoutes:
+    """The page's files, read once: nothing is looked up by a name that a client sends."""
+
+    def __init__(self) -> None:
+        folder = Path(__file__).parent / "static"
+        self._files = {path: ((folder / name).read_bytes(), kind) for path, (name, kind) in _FILES.items()}
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes."""
+        for path in self._files:
+            app.router.add_get(path, self.file)
+
+    async def file(self, request: web.Request) -> web.Response:
+        """Answer with one of the files."""
+        body, kind = self._files[request.path]
+        return web.Response(body=body, content_type=kind, charset="utf-8", headers=_HEADERS)

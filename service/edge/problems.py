@@ -1,0 +1,66 @@
+"""Every error as ``application/problem+json`` (RFC 9457), aiohttp's own included."""
+
+import logging
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from service.core.errors import InternalError, SluiceError
+
+__all__ = ["problem", "problems"]
+
+_log = logging.getLogger("sluice.http")
+
+_KEPT: Final = ("Allow", "Retry-After", "WWW-Authenticate", "Location")
+
+
+def problem(error: SluiceError) -> web.Response:
+    """Return the answer to a request that was refused; 429 and 503 say when to come back."""
+    headers = {}
+    if error.status in (429, 503):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after or 1)))
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return _document(error.status, error.reason, error.detail, error.data(), headers)
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever a handler raises into a problem document; no text of an unexpected exception leaves."""
+    try:
+        return await handler(request)
+    except SluiceError as error:
+        return problem(error)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        headers = {name: error.headers[name] for name in _KEPT if name in error.headers}
+        detail = error.text if error.text and not error.text.startswith(f"{error.status}: ") else None
+        reason = HTTPStatus(error.status).phrase.lower().replace(" ", "_")
+        return _document(error.status, reason, detail, {"temporary": error.status in (408, 429, 503)}, headers)
+    except ConnectionResetError:
+        # The client has gone in the middle of its answer: there is nobody to tell.
+        raise
+    except Exception:
+        _log.exception("%s %s failed inside", request.method, request.path)
+        return problem(InternalError("a bug of ours; it was logged"))
+
+
+def _document(
+    status: int, reason: str, detail: str | None, more: Mapping[str, Any], headers: Mapping[str, str]
+) -> web.Response:
+    members = {
+        "type": f"/problems/{reason}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        **({"detail": detail} if detail else {}),
+        **more,
+    }
+    return web.Response(
+        status=status, body=orjson.dumps(members), content_type="application/problem+json", headers=headers
+    )

@@ -1,0 +1,113 @@
+"""Topics over HTTP: publish, look, and stream."""
+
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+import orjson
+from aiohttp import web
+
+from service.core.errors import Forbidden, InvalidParams, TooLarge
+from service.core.hub import Hub
+from service.core.messages import convert
+from service.core.names import check_name, check_writable, is_reserved
+from service.core.reader import OnLag
+from service.core.topic import Topic
+from service.edge.bodies import read_json
+from service.edge.streams import requested_lag, requested_since, stream_topic
+
+__all__ = ["TopicRoutes"]
+
+
+class _Broadcast(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One body to many topics."""
+
+    topics: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1000)]
+    data: Any
+
+
+class TopicRoutes:
+    """The handlers; ``add_to`` puts them into an application."""
+
+    def __init__(self, hub: Hub, *, body_size: int, body_time: float) -> None:
+        self._hub = hub
+        self._body_size = body_size
+        self._body_time = body_time
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes; a topic's name may contain slashes."""
+        app.router.add_get("/topics/{name:.+}/events", self.events)
+        app.router.add_post("/topics/{name:.+}", self.publish)
+        app.router.add_get("/topics/{name:.+}", self.info)
+        app.router.add_post("/publish", self.broadcast)
+
+    async def publish(self, request: web.Request) -> web.Response:
+        """Append the body to a topic; ``Idempotency-Key`` makes a repetition harmless."""
+        name = request.match_info["name"]
+        check_writable(name)
+        key = request.headers.get("Idempotency-Key")
+        if key is not None and not 1 <= len(key) <= 128:
+            raise InvalidParams("Idempotency-Key: 1 to 128 characters")
+        data = _compact(await read_json(request, self._body_size, self._body_time))
+        position = await self._append(name, data, key)
+        return _json({**position, "readers": len(self._hub.topics[name].readers)})
+
+    async def broadcast(self, request: web.Request) -> web.Response:
+        """Append one body to many topics; all of them are checked before the first gets it."""
+        params = convert(await read_json(request, self._body_size, self._body_time), _Broadcast)
+        for name in params.topics:
+            check_writable(name)
+        data = _compact(params.data)
+        return _json({"topics": {name: await self._append(name, data, None) for name in params.topics}})
+
+    async def _append(self, name: str, data: bytes, key: str | None) -> dict[str, Any]:
+        while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
+            await asyncio.sleep(0)
+        position = self._hub.publish(name, data, asyncio.get_running_loop().time(), key=key)
+        return {"epoch": position.epoch, "offset": position.offset}
+
+    async def info(self, request: web.Request) -> web.Response:
+        """Tell where a topic stands."""
+        topic = self._hub.find(request.match_info["name"])
+        return _json(
+            {
+                "topic": topic.name,
+                "epoch": topic.epoch,
+                "offset": topic.head,
+                "oldest": topic.first,
+                "bytes": topic.size,
+                "readers": len(topic.readers),
+            }
+        )
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Stream a topic as NDJSON or SSE."""
+        topic = self._readable(request.match_info["name"])
+        default = OnLag.LATEST if topic.name.startswith("watch:") else OnLag.DISCONNECT
+        return await stream_topic(
+            request,
+            self._hub,
+            topic,
+            since=requested_since(request, "newest"),
+            on_lag=requested_lag(request, default),
+            batch=False,
+        )
+
+    def _readable(self, name: str) -> Topic:
+        check_name(name)
+        if name.startswith("batch:"):
+            raise Forbidden("topic: a batch is read at /batches/ID/events")
+        return self._hub.find(name) if is_reserved(name) else self._hub.ring(name)
+
+
+def _compact(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        raise TooLarge(f"data: {error}") from None
+
+
+def _json(value: Any) -> web.Response:
+    return web.Response(
+        body=orjson.dumps(value), content_type="application/json", headers={"Cache-Control": "no-store"}
+    )

@@ -1,0 +1,162 @@
+"""Every setting, once: its option, its environment variable, its default and its help."""
+
+import argparse
+import os
+import resource
+from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import msgspec
+
+from service.core.address import Network
+
+__all__ = ["Settings", "SettingsError", "add_options", "read_settings"]
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used: one line each, all of them at once."""
+
+
+_Help = msgspec.Meta
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The settings of ``serve``; sizes in bytes, times in seconds."""
+
+    host: Annotated[str, _Help(description="address to listen on")] = "127.0.0.1"
+    port: Annotated[int, _Help(ge=0, le=65535, description="port to listen on; 0 takes a free one")] = 8080
+    token: Annotated[str | None, _Help(description="the token that clients have to show")] = None
+    token_file: Annotated[str | None, _Help(description="a file with the token")] = None
+    no_auth: Annotated[bool, _Help(description="listen beyond loopback without credentials")] = False
+    allow_net: Annotated[tuple[str, ...], _Help(description="network that fetches may reach too")] = ()
+    allow_port: Annotated[
+        tuple[int, ...], _Help(description="port that fetches may use beside 80, 443, 8080 and 8443")
+    ] = ()
+    allow_method: Annotated[tuple[str, ...], _Help(description="method of fetches beside GET and HEAD")] = ()
+    allow_origin: Annotated[tuple[str, ...], _Help(description="page elsewhere that may use the service")] = ()
+    allow_host: Annotated[tuple[str, ...], _Help(description="name that clients may call the service by")] = ()
+    tls_cert: Annotated[str | None, _Help(description="certificate chain (PEM)")] = None
+    tls_key: Annotated[str | None, _Help(description="private key (PEM)")] = None
+    echo_route: Annotated[bool, _Help(description="add /echo, for conformance suites")] = False
+    websockets: Annotated[int, _Help(ge=1, description="WebSocket connections at once")] = 10_000
+    connections: Annotated[int, _Help(ge=1, description="other requests at once")] = 500
+    message_size: Annotated[int, _Help(ge=128, description="bytes of a message to the service")] = 64 << 10
+    client_topics: Annotated[int, _Help(ge=1, description="topics of one client")] = 128
+    client_rate: Annotated[float, _Help(gt=0, description="requests a second of one client")] = 1000.0
+    topics: Annotated[int, _Help(ge=1, description="topics at once")] = 100_000
+    ring_messages: Annotated[int, _Help(ge=1, description="messages that a topic keeps")] = 1000
+    ring_size: Annotated[int, _Help(ge=1024, description="bytes that a topic keeps")] = 1 << 20
+    ring_age: Annotated[float, _Help(gt=0, description="seconds that a topic keeps a message")] = 300.0
+    rings_size: Annotated[int, _Help(ge=1024, description="bytes that all topics keep together")] = 256 << 20
+    batch_urls: Annotated[int, _Help(ge=1, description="URLs of one batch")] = 10_000
+    batch_size: Annotated[int, _Help(ge=1024, description="bytes of a request for a batch")] = 16 << 20
+    batches_size: Annotated[int, _Help(ge=1024, description="bytes of results kept for all batches")] = 256 << 20
+    batch_age: Annotated[float, _Help(gt=0, description="seconds that a finished batch is kept")] = 600.0
+    batch_linger: Annotated[
+        float, _Help(ge=0, description="seconds that a WebSocket's batch waits for a reader")
+    ] = 60.0
+    upstream: Annotated[int, _Help(ge=1, description="fetches at once")] = 500
+    upstream_host: Annotated[int, _Help(ge=1, description="fetches at once from one host")] = 20
+    heartbeat: Annotated[float, _Help(gt=0, description="seconds between two signs of life")] = 25.0
+    body_time: Annotated[float, _Help(gt=0, description="seconds that a request's body may take")] = 10.0
+    drain: Annotated[float, _Help(ge=0, description="seconds for clients to leave when it stops")] = 10.0
+
+    @property
+    def nets(self) -> tuple[Network, ...]:
+        """``allow_net`` as networks."""
+        return tuple(ip_network(text) for text in self.allow_net)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add an option for each setting; what is not given stays out of the namespace."""
+    for field in msgspec.structs.fields(Settings):
+        kind, description = get_args(field.type)[0], get_args(field.type)[1].description
+        option, variable = "--" + field.name.replace("_", "-"), _variable(field.name)
+        more: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": field.name}
+        if kind is bool:
+            more["action"] = "store_true"
+        else:
+            more["metavar"] = field.name.split("_")[-1].upper()
+        if get_origin(kind) is tuple:
+            more["action"] = "append"
+            shown = "repeatable"
+        else:
+            shown = f"default {field.default}" if field.default not in (None, False) else "default none"
+        parser.add_argument(option, help=f"{description} ({shown}; {variable})", **more)
+
+
+def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings: an option wins over its environment variable, which wins over the default.
+
+    Raises SettingsError with a line for everything that is wrong.
+    """
+    values: dict[str, Any] = {}
+    wrong: list[str] = []
+    for field in msgspec.structs.fields(Settings):
+        kind = get_args(field.type)[0]
+        given = options.get(field.name, environ.get(_variable(field.name)))
+        if given is None:
+            continue
+        if get_origin(kind) is tuple and isinstance(given, str):
+            given = [part.strip() for part in given.split(",") if part.strip()]
+        try:
+            values[field.name] = msgspec.convert(given, field.type, strict=False)
+        except msgspec.ValidationError as error:
+            wrong.append(f"--{field.name.replace('_', '-')}: {error}")
+    settings = Settings(**values)
+    settings, more = _read_token(settings)
+    wrong += more + _check(settings)
+    if wrong:
+        raise SettingsError("\n".join(wrong))
+    return settings
+
+
+def _variable(name: str) -> str:
+    return "SLUICE_" + name.upper()
+
+
+def _read_token(settings: Settings) -> tuple[Settings, list[str]]:
+    if settings.token_file is None:
+        return settings, []
+    try:
+        token = Path(settings.token_file).read_text().strip()
+    except (OSError, UnicodeError) as error:
+        return settings, [f"--token-file: cannot be read: {error}"]
+    if not token:
+        return settings, ["--token-file: is empty"]
+    return msgspec.structs.replace(settings, token=token), []
+
+
+def _check(settings: Settings) -> list[str]:
+    wrong = []
+    for text in settings.allow_net:
+        try:
+            ip_network(text)
+        except ValueError as error:
+            wrong.append(f"--allow-net: {error}")
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        wrong.append("--tls-cert, --tls-key: both or none")
+    if not _is_loopback(settings.host) and not settings.token and not settings.no_auth:
+        wrong.append(
+            f"--host: {settings.host} is reachable from elsewhere: set SLUICE_TOKEN or SLUICE_TOKEN_FILE, "
+            "or say --no-auth"
+        )
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    needed = settings.websockets + settings.connections + settings.upstream + 100
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        wrong.append(
+            f"--websockets: {settings.websockets} clients need {needed} descriptors and the limit is {hard}: "
+            "raise it (ulimit -Hn) or take fewer"
+        )
+    return wrong
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

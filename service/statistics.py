@@ -1,0 +1,66 @@
+"""The service's own figures, once a second in the topic ``_stats``."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from service.core.hub import Hub
+from service.edge.websocket import WebSockets
+from service.upstream.batches import Batches
+
+__all__ = ["Statistics"]
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Statistics:
+    """Publishes a snapshot every second, and measures how late the loop is doing so."""
+
+    def __init__(self, hub: Hub, sockets: WebSockets, batches: Batches) -> None:
+        self._hub = hub
+        self._sockets = sockets
+        self._batches = batches
+        self._topic = hub.ring("_stats")
+        self._lag = 0.0
+
+    async def run(self) -> None:
+        """Publish and sweep until cancelled."""
+        loop = asyncio.get_running_loop()
+        beat = 0
+        while True:
+            due = loop.time() + 1.0
+            await asyncio.sleep(1.0)
+            self._lag = loop.time() - due
+            beat += 1
+            if self._topic.readers:
+                self._hub.append(self._topic, orjson.dumps(self.snapshot()), loop.time())
+            if beat % 5 == 0:
+                self._hub.sweep(loop.time())
+                # The topic is the service's own: it stays, though nobody reads it.
+                self._topic = self._hub.ring("_stats")
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the figures of now."""
+        hub, batches = self._hub.statistics(), self._batches.statistics()
+        return {
+            "connections": self._sockets.count,
+            "readers": hub.readers,
+            "topics": hub.topics,
+            "published": hub.published,
+            "deliveries": hub.delivered,
+            "batches": batches.running,
+            "fetching": batches.active,
+            "fetched": batches.ok,
+            "failed": batches.failed,
+            "loop_lag_ms": round(self._lag * 1000, 1),
+            "rss_mib": round(_resident() / (1 << 20), 1),
+        }
+
+
+def _resident() -> int:
+    """Return the resident memory in bytes; 0 where there is no procfs."""
+    path = Path("/proc/self/statm")
+    return int(path.read_text().split()[1]) * _PAGE if path.exists() else 0

@@ -1,0 +1,62 @@
+"""Time limits of many tasks from one timer."""
+
+import asyncio
+from time import monotonic
+from typing import Any, Final
+
+__all__ = ["Deadlines"]
+
+_EVERY: Final = 0.05
+"""Seconds between two looks, and so how late a limit may be; a timer for each fetch costs 6 us of its 100."""
+
+
+class Deadlines:
+    """Cancels tasks whose time is over; a task has at most one limit at a time."""
+
+    def __init__(self) -> None:
+        self._due: dict[asyncio.Task[Any], float] = {}
+        self._cut: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<Deadlines {len(self._due)}>"
+
+    def begin(self, at: float) -> "asyncio.Task[Any]":
+        """Cancel the current task at ``at`` (``time.monotonic``), unless it has ended by then; return it."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._due[task] = at
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
+        return task
+
+    def end(self, task: "asyncio.Task[Any]") -> None:
+        """Leave the task alone from now on."""
+        self._due.pop(task, None)
+        if task in self._cut:
+            # Cut off in the very moment that it ended by itself: the cancellation has no receiver any more.
+            self._cut.discard(task)
+            task.uncancel()
+
+    def overdue(self, task: "asyncio.Task[Any]") -> bool:
+        """Return whether a cancellation that the task caught was ours alone, and take it back."""
+        if task not in self._cut:
+            return False
+        self._cut.discard(task)
+        return task.uncancel() == 0
+
+    def _look(self) -> None:
+        self._timer = None
+        now = monotonic()
+        for task in [task for task, at in self._due.items() if at <= now]:
+            del self._due[task]
+            self._cut.add(task)
+            task.cancel()
+        if self._due:
+            self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
+
+    def close(self) -> None:
+        """Stop looking."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
