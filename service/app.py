@@ -80,7 +80,7 @@ class Service:
             self.sockets.end_idle()
         self.batches.cancel_all()
         grace = loop.time() + 1.0
-        while loop.time() < grace and self.sockets.behind:
+        while loop.time() < grace and self.sockets.behind:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.02)
         await self.sockets.close()
 

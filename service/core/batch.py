@@ -86,6 +86,8 @@ class BatchLimits:
     linger: float = 60.0
     credit: int = 16 << 20
     reading_bytes: int = 256 << 20
+    # Requests that are not done; one more is taken while they are below it.
+    queued_bytes: int = 256 << 20
     active: int = 500
     active_per_host: int = 20
 
@@ -162,15 +164,16 @@ class BatchState:
     taken: int = 0
     # After each event the bytes of all so far, so that what a reader has not taken is one subtraction.
     sums: list[int] = field(default_factory=list)
-    finished: bytearray = field(default_factory=bytearray)
+    finished: bytearray = field(init=False)
+    total: int = field(init=False)
+    """How many URLs it has."""
+    weight: int = field(init=False)
+    """Bytes that the requests take in memory, about; they are let go when it is done."""
 
     def __post_init__(self) -> None:
-        self.finished = bytearray(len(self.items))
-
-    @property
-    def total(self) -> int:
-        """How many URLs it has."""
-        return len(self.items)
+        self.total = len(self.items)
+        self.finished = bytearray(self.total)
+        self.weight = sum(map(_weight, self.items))
 
     @property
     def complete(self) -> bool:
@@ -215,6 +218,7 @@ class BatchState:
         """Return the last event."""
         assert self.complete
         self.done = True
+        self.items = []
         self.elapsed_ms = round((now - self.started) * 1000, 1)
         return orjson.dumps({"event": "done", **self.counts()})
 
@@ -227,3 +231,10 @@ class BatchState:
             "by_status": self.by_status,
             "elapsed_ms": self.elapsed_ms,
         }
+
+
+def _weight(item: FetchRequest | str) -> int:
+    if isinstance(item, str):
+        return 64 + len(item)
+    headers = sum(len(name) + len(value) + 200 for name, value in (item.headers or {}).items())
+    return 256 + len(item.url) + len(item.body or "") + headers

@@ -8,7 +8,7 @@ whatever reason, the shell calls :meth:`Session.close`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -46,9 +46,10 @@ from service.core.messages import (
 )
 from service.core.names import check_name, check_writable, is_reserved
 from service.core.reader import OnLag, Reader
+from service.core.services import Services
 from service.core.topic import Since, Start, Topic
 
-__all__ = ["Answer", "Services", "Session", "SessionLimits"]
+__all__ = ["Answer", "Session", "SessionLimits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,36 +71,6 @@ class Answer:
 
     text: bytes = b""
     closing: Closing | None = None
-
-
-class StartedBatch(Protocol):
-    """What the session needs of a batch."""
-
-    id: str
-    topic: Topic
-
-    @property
-    def total(self) -> int:
-        """How many URLs it has."""
-        ...
-
-
-class Services(Protocol):
-    """What a session asks of the rest of the service; each raises a SluiceError to refuse."""
-
-    draining: bool
-
-    def fetch(self, request: BatchRequest, owner: str) -> StartedBatch:
-        """Begin a batch for the client ``owner``."""
-        ...
-
-    def cancel(self, batch_id: str) -> int:
-        """End a batch and return how many URLs had not finished."""
-        ...
-
-    def authenticate(self, token: str) -> float | None:
-        """Check new credentials; return when they expire, in seconds of the Unix epoch, or None."""
-        ...
 
 
 class Session:

@@ -11,7 +11,8 @@ from aiohttp import WSMsgType, web
 from service.core.closing import BINARY, DRAINED, UNAUTHORIZED
 from service.core.errors import Draining, InvalidRequest, Overloaded
 from service.core.hub import Hub
-from service.core.session import Services, Session, SessionLimits
+from service.core.services import Services
+from service.core.session import Session, SessionLimits
 from service.core.wire import closing_frame
 from service.edge.connection import Connection, PushReader
 from service.edge.heartbeat import Heartbeat

@@ -38,9 +38,7 @@ def test_a_target_names_host_port_and_origin() -> None:
 def test_the_operator_may_open_addresses_and_ports() -> None:
     assert checked("http://127.0.0.1:9000/", LOOPBACK).port == 9000
     assert checked("http://localhost:9000/", LOOPBACK).host == "localhost"
-    assert check_url("http://127.0.0.1:8080/", LOOPBACK) == Refusal(
-        "blocked", "port 8080 is not allowed here"
-    )
+    assert check_url("http://127.0.0.1:8080/", LOOPBACK) == Refusal("blocked", "port 8080 is not allowed here")
 
 
 def test_a_url_has_at_most_2048_characters() -> None:
@@ -57,9 +55,7 @@ def test_a_redirect_is_joined_to_where_it_came_from(location: str, url: str) -> 
     assert str(target.url) == url
 
 
-@pytest.mark.parametrize(
-    "location", ["http://a.example/", "http://127.0.0.1/", "//[::1]/", "file:///etc/passwd"]
-)
+@pytest.mark.parametrize("location", ["http://a.example/", "http://127.0.0.1/", "//[::1]/", "file:///etc/passwd"])
 def test_a_redirect_that_leads_down_or_inside_is_refused(location: str) -> None:
     assert isinstance(check_redirect(checked("https://a.example/"), location, PUBLIC), Refusal)
 
@@ -78,9 +74,7 @@ def test_a_literal_is_a_target_only_if_its_address_is_allowed(host: object) -> N
 
 
 @given(host=st.sampled_from(HOSTS), upper=st.booleans(), dot=st.sampled_from(["", "."]), form=st.sampled_from(["NFC", "NFKC", "NFKD"]))  # fmt: skip
-def test_another_spelling_never_lets_a_refused_host_through(
-    host: str, upper: bool, dot: str, form: str
-) -> None:
+def test_another_spelling_never_lets_a_refused_host_through(host: str, upper: bool, dot: str, form: str) -> None:
     spelled = unicodedata.normalize(form, host.upper() if upper else host) + dot
     wide = "".join(chr(ord(c) + 0xFEE0) if c.isdigit() else c for c in spelled)
     for text in (spelled, wide, wide.replace(".", "\u3002")):

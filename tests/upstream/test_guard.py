@@ -76,16 +76,12 @@ async def dial(url: str, dns: str, policy: Policy = PUBLIC) -> tuple[list[str], 
     return spy.dialled, lookup.asked
 
 
-@pytest.mark.parametrize(
-    "case", [c for c in CASES if c[1] != "redirect"], ids=lambda c: f"{c[0]}-{c[2][:40]}"
-)
+@pytest.mark.parametrize("case", [c for c in CASES if c[1] != "redirect"], ids=lambda c: f"{c[0]}-{c[2][:40]}")
 async def test_only_allowed_addresses_are_dialled(case: list[str]) -> None:
     verdict, _, url, dns, _ = case
     dialled, lookups = await dial(json.loads(url), dns)
     if verdict == "allow":
-        allowed = (
-            set(dns.split("|")[0].split(",")) if dns != "-" else {json.loads(url).split("/")[2].strip("[]")}
-        )
+        allowed = set(dns.split("|")[0].split(",")) if dns != "-" else {json.loads(url).split("/")[2].strip("[]")}
         assert dialled
         assert set(dialled) <= allowed
     else:

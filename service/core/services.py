@@ -1,0 +1,38 @@
+"""What a session asks of the rest of the service."""
+
+from typing import Protocol
+
+from service.core.batch import BatchRequest
+from service.core.topic import Topic
+
+__all__ = ["Services", "StartedBatch"]
+
+
+class StartedBatch(Protocol):
+    """What the session needs of a batch."""
+
+    id: str
+    topic: Topic
+
+    @property
+    def total(self) -> int:
+        """How many URLs it has."""
+        ...
+
+
+class Services(Protocol):
+    """What a session asks of the rest of the service; each raises a SluiceError to refuse."""
+
+    draining: bool
+
+    def fetch(self, request: BatchRequest, owner: str) -> StartedBatch:
+        """Begin a batch for the client ``owner``."""
+        ...
+
+    def cancel(self, batch_id: str) -> int:
+        """End a batch and return how many URLs had not finished."""
+        ...
+
+    def authenticate(self, token: str) -> float | None:
+        """Check new credentials; return when they expire, in seconds of the Unix epoch, or None."""
+        ...
