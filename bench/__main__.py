@@ -1,0 +1,35 @@
+"""``./x bench [fanout|fetch|memory]``: the figures of docs/performance.md, measured again."""
+
+import argparse
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import fanout
+
+_BENCHMARKS = {"fanout": fanout}
+
+
+def main() -> int:
+    """Run one benchmark, or all of them; the figures are also written to bench-out/."""
+    parser = argparse.ArgumentParser(prog="./x bench", description=__doc__)
+    commands = parser.add_subparsers(dest="name", metavar="BENCHMARK")
+    for name, module in _BENCHMARKS.items():
+        module.add_options(commands.add_parser(name, help=(module.__doc__ or "").split("\n")[0]))
+    given = parser.parse_args()
+    for name in [given.name] if given.name else list(_BENCHMARKS):
+        options = given if given.name else parser.parse_args([name])
+        print(f"== {name}")
+        figures = _BENCHMARKS[name].run(options)
+        out = Path("bench-out")
+        out.mkdir(exist_ok=True)
+        now = datetime.now(UTC)
+        (out / f"{name}-{now:%Y%m%d-%H%M%S}.json").write_text(
+            json.dumps({"at": now.isoformat(), **figures}, indent=1)
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

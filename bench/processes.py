@@ -1,0 +1,90 @@
+"""Child processes that are pinned to a core, and what the kernel says of them."""
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+__all__ = ["Child", "build"]
+
+_TICK = os.sysconf("SC_CLK_TCK")
+_FOLDER = Path(__file__).parent
+
+
+def build(name: str) -> str:
+    """Compile one of the C programs where it is newer than what was built, and return its path."""
+    source, target = _FOLDER / "c" / f"{name}.c", Path(".bench") / name
+    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+        target.parent.mkdir(exist_ok=True)
+        subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", str(target), str(source)], check=True)
+    return str(target.absolute())
+
+
+class Child:
+    """One process: started on a core, asked for its CPU time and memory, and ended by its id."""
+
+    def __init__(self, argv: Sequence[str], core: int, env: Mapping[str, str] | None = None) -> None:
+        self.process = subprocess.Popen(
+            ["taskset", "-c", str(core), *argv],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(env or {})},
+        )
+
+    def line(self) -> str:
+        """Return the next line of its output; raises RuntimeError when it ended instead."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.process.args!r} ended with {self.process.wait()}")
+        return line.strip()
+
+    def say(self, line: str) -> None:
+        """Write a line to its input."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def cpu(self) -> float:
+        """Return the seconds of CPU that it and its children (nginx has a worker) have used."""
+        return sum(_cpu(pid) for pid in self._family())
+
+    def resident(self) -> int:
+        """Return the resident bytes of it and its children."""
+        return sum(_resident(pid) for pid in self._family())
+
+    def _family(self) -> list[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [self.process.pid, *map(int, children)]
+
+    def stop(self) -> None:
+        """End it, and wait for it."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def _resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def settle(child: Child, quiet: float = 0.3, most: float = 10.0) -> None:
+    """Wait until a process does nothing any more."""
+    end, last = time.monotonic() + most, -1.0
+    while time.monotonic() < end and (now := child.cpu()) != last:
+        last = now
+        time.sleep(quiet)
