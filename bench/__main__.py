@@ -6,9 +6,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import fanout
+from bench import fanout, fetch
 
-_BENCHMARKS = {"fanout": fanout}
+_BENCHMARKS = {"fanout": fanout, "fetch": fetch}
 
 
 def main() -> int:

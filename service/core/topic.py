@@ -104,7 +104,7 @@ class Topic:
         self._prefix = message_prefix(name)
         self._frames: list[bytes] = []
         self._times: list[float] = []
-        self._memo: dict[tuple[int, Encoding], tuple[bytes, int]] = {}
+        self._memo: dict[int, tuple[bytes, int]] = {}
 
     def __repr__(self) -> str:
         return f"<Topic {self.name} {self.first}..{self.head} {self.size} B {len(self.readers)} readers>"
@@ -141,7 +141,8 @@ class Topic:
         ``after`` must be at least ``first - 1`` and less than ``head``. At most :data:`CHUNK` bytes of
         frames, but always one message.
         """
-        key = (after, encoding)
+        # An int, because the hash of an enum is a call into Python.
+        key = after * 4 + encoding
         known = self._memo.get(key)
         if known is None:
             begin = after + 1 - self.first

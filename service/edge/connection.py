@@ -1,10 +1,13 @@
 """One WebSocket: where its visits write, and how it ends.
 
-Frames of messages are written to the transport as they are, between aiohttp's own writes (answers,
-pongs, close): each write carries whole frames, so they never interleave.
+Frames of messages are written as they are, between aiohttp's own writes (answers, pongs, close). While
+the transport holds nothing they go straight to the descriptor: the kernel has them when the call is over,
+and the transport only gets what the kernel did not take. Everything that follows then queues behind it,
+so that frames are whole and in order (docs/decisions/04-direct-writes.md has the measurement).
 """
 
 import asyncio
+import os
 from typing import Final
 
 from service.core.closing import TOO_SLOW, Closing
@@ -14,33 +17,41 @@ from service.core.topic import Topic
 from service.core.wire import Encoding
 from service.edge.stalled import Stalled
 
-__all__ = ["Connection", "PushReader"]
+__all__ = ["BACKLOG", "Connection", "PushReader"]
 
+BACKLOG: Final = 64 << 10
+"""Bytes that a transport may hold before its readers stay where they are."""
 _PING: Final = b"\x89\x00"
 
 
 class PushReader(Reader):
     """A subscription of a WebSocket: a visit writes to its transport."""
 
-    __slots__ = ("_connection",)
+    # Ten thousand visits a message find all of this cold: what they need is at hand, not two objects away.
+    __slots__ = ("_connection", "_descriptor", "_transport")
 
     def __init__(self, topic: Topic, on_lag: OnLag, connection: "Connection") -> None:
         super().__init__(topic, Encoding.FRAMES, on_lag)
         self._connection = connection
+        self._transport = connection.transport
+        self._descriptor = connection.descriptor
 
     def visit(self) -> None:
         """Write what is new while the transport takes it; what is left waits in the topic."""
-        connection = self._connection
-        while self.offset < self.topic.head:
-            if connection.full():
-                # The policy counts from the moment the ring has moved past, not from when there is room.
-                if self.offset + 1 < self.topic.first and self.on_lag is OnLag.DISCONNECT:
-                    self.take()
-                connection.stall()
-                return
+        transport, topic = self._transport, self.topic
+        while (waiting := transport.get_write_buffer_size()) <= BACKLOG:
             chunk = self.take()
             if chunk:
-                connection.write(chunk)
+                if not waiting and self._descriptor is not None and not transport.is_closing():
+                    chunk = _write(self._descriptor, chunk)
+                if chunk:
+                    transport.write(chunk)
+            if self.offset >= topic.head:
+                return
+        # The policy counts from the moment the ring has moved past, not from when there is room.
+        if self.offset + 1 < topic.first and self.on_lag is OnLag.DISCONNECT:
+            self.take()
+        self._connection.stall()
 
     def evict(self) -> None:
         """Cut the connection: 4408 when it still takes something, without a close frame when it does not."""
@@ -54,39 +65,33 @@ class PushReader(Reader):
 class Connection:
     """One WebSocket: its transport, its session, and the task that reads from it."""
 
-    __slots__ = ("_limit", "_seen_taken", "_stalled", "_written", "alive", "closing", "session", "task",
-                 "transport")  # fmt: skip
+    __slots__ = ("_seen", "_stalled", "alive", "closing", "descriptor", "session", "task", "transport")
 
-    def __init__(
-        self, transport: asyncio.Transport, task: "asyncio.Task[object]", limit: int, stalled: Stalled
-    ) -> None:
+    def __init__(self, transport: asyncio.Transport, task: "asyncio.Task[object]", stalled: Stalled) -> None:
         self.transport = transport
         self.task = task
         self.closing: Closing | None = None
         self.alive = True
         self.session: Session
-        self._limit = limit
+        # Frames of a TLS connection have to go through its transport.
+        direct = transport.get_extra_info("sslcontext") is None
+        self.descriptor = transport.get_extra_info("socket").fileno() if direct else None
         self._stalled = stalled
-        self._written = 0
-        self._seen_taken = 0
+        self._seen = (0, 0)
 
     def full(self) -> bool:
         """Whether the transport holds so much that more is better left in the topic."""
-        return self.transport.get_write_buffer_size() > self._limit
-
-    def write(self, frames: bytes) -> None:
-        """Write whole frames."""
-        self._written += len(frames)
-        self.transport.write(frames)
-
-    def taken(self) -> int:
-        """Return how many bytes of messages the kernel has taken from us."""
-        return self._written - self.transport.get_write_buffer_size()
+        return self.transport.get_write_buffer_size() > BACKLOG
 
     def stall(self) -> None:
         """Have this connection's readers visited again when its transport has drained."""
         if self._stalled.add(self):
-            self._seen_taken = self.taken()
+            self._seen = self._progress()
+
+    def _progress(self) -> tuple[int, int]:
+        """Return what changes when the peer takes something: how far the readers are, and what waits."""
+        offsets = sum(reader.offset for reader in self.session.readers.values())
+        return offsets, self.transport.get_write_buffer_size()
 
     def revisit(self) -> None:
         """Bring every reader of this connection what it has not had."""
@@ -95,13 +100,15 @@ class Connection:
                 reader.visit()
 
     def ping(self) -> None:
-        """Ask the peer for a sign of life; where a ping would wait behind messages, taking them is one."""
-        if self.full():
-            taken = self.taken()
-            self.alive = taken > self._seen_taken
-            self._seen_taken = taken
-        else:
-            self.alive = False
+        """Ask the peer for a sign of life, unless the kernel watches it for us.
+
+        Where it took messages since the last look, TCP_USER_TIMEOUT ends the connection when they are not
+        acknowledged. Where it took none and holds a backlog, a ping would only wait behind that.
+        """
+        progress = self._progress()
+        self.alive = progress != self._seen
+        self._seen = progress
+        if not self.alive and not self.full():
             self.transport.write(_PING)
 
     def end(self, closing: Closing) -> None:
@@ -113,7 +120,7 @@ class Connection:
 
     def cut_slow(self) -> None:
         """End a connection that fell behind."""
-        if self.taken() > self._seen_taken:
+        if self._progress() != self._seen:
             self.end(TOO_SLOW)
         else:
             self.cut()
@@ -122,3 +129,13 @@ class Connection:
         """End the connection now, whatever the peer does: its descriptor is free in the next loop turn."""
         self.session.close()
         self.transport.abort()
+
+
+def _write(descriptor: int, frames: bytes) -> bytes:
+    """Give the kernel what it takes at once, and return the rest."""
+    try:
+        sent = os.write(descriptor, frames)
+    except OSError:
+        # No room, or a broken connection: the transport waits for the one and reports the other.
+        return frames
+    return b"" if sent == len(frames) else frames[sent:]

@@ -35,8 +35,6 @@ class WebSocketLimits:
     connections: int = 10_000
     message_size: int = 64 << 10
     heartbeat: float = 25.0
-    # Bytes of ours that a transport may hold before its readers stay where they are.
-    backlog: int = 64 << 10
     close_timeout: float = 3.0
     session: SessionLimits = field(default_factory=SessionLimits)
 
@@ -108,7 +106,7 @@ class WebSockets:
         assert transport is not None
         assert task is not None
         self._made += 1
-        connection = Connection(transport, task, self.limits.backlog, self._stalled)
+        connection = Connection(transport, task, self._stalled)
         connection.session = Session(
             self._hub,
             self._services,
@@ -157,7 +155,7 @@ class WebSockets:
         """Announce the end to everyone."""
         frame = closing_frame("draining", retry_after)
         for number, connection in enumerate(tuple(self.connections), start=1):
-            connection.write(frame)
+            connection.transport.write(frame)
             if number % 1000 == 0:
                 await asyncio.sleep(0)
 

@@ -1,0 +1,109 @@
+"""Fetching: 10,000 URLs of 1 KiB from a local nginx, by fetch-batch and by aiohttp alone.
+
+nginx and the caller have one core; the service and the bare clients take turns on the other.
+"""
+
+import http.client
+import json
+import shutil
+import socket
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.processes import Child
+
+__all__ = ["add_options", "run"]
+
+_UPSTREAM, _SERVICE = 18200, 18201
+_FOLDER = Path(__file__).parent / "peers"
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--urls", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=9)
+
+
+def run(options: Namespace) -> dict[str, Any]:
+    """Measure, print the table, and return the figures."""
+    if not shutil.which("nginx"):
+        raise SystemExit("bench: fetch needs nginx (nginx-light)")
+    nginx = Child(["nginx", "-c", str(_configure())], core=1)
+    service = Child(
+        [sys.executable, "-m", "service", "serve", "--port", str(_SERVICE), "--allow-net", "127.0.0.0/8",
+         "--allow-port", str(_UPSTREAM), "--upstream-host", "100"],
+        core=0,
+    )  # fmt: skip
+    times: dict[str, list[float]] = {"fetch-batch": [], "100 workers": [], "one gather": []}
+    try:
+        service.line()
+        _reachable(_UPSTREAM)
+        _batch(options.urls)  # connections are made, code is warm
+        for number in range(options.rounds):
+            times["fetch-batch"].append(_batch(options.urls))
+            times["100 workers"].append(_bare("workers", options.urls))
+            times["one gather"].append(_bare("gather", options.urls))
+            print(f"  round {number + 1} of {options.rounds}", file=sys.stderr)
+    finally:
+        service.stop()
+        nginx.stop()
+    print(f"\n{'client':14}{'s':>8}{'URLs/s':>9}{'fetch-batch/it':>16}")
+    rows = []
+    for name, seconds in times.items():
+        ratio = median(ours / its for ours, its in zip(times["fetch-batch"], seconds, strict=True))
+        rows.append({"client": name, "seconds": median(seconds), "ratio": ratio, "all": seconds})
+        print(f"{name:14}{median(seconds):8.2f}{options.urls / median(seconds):9.0f}{ratio:16.2f}")
+    return {"urls": options.urls, "rounds": options.rounds, "table": rows}
+
+
+def _configure() -> Path:
+    folder = Path(".bench").absolute()
+    (folder / "www").mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)
+    (folder / "www" / "1k").write_text("sluice " * 146 + "ab")
+    config = folder / "origin.conf"
+    text = (_FOLDER / "origin.conf").read_text()
+    config.write_text(text.replace("PORT", str(_UPSTREAM)).replace("FOLDER", str(folder)))
+    return config
+
+
+def _reachable(port: int) -> None:
+    for _ in range(100):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"nothing listens on {port}")
+
+
+def _batch(count: int) -> float:
+    """Post one batch, read its NDJSON to the end, and return the seconds."""
+    body = json.dumps({"urls": [f"http://127.0.0.1:{_UPSTREAM}/u{number}" for number in range(count)]})
+    connection = http.client.HTTPConnection("127.0.0.1", _SERVICE)
+    headers = {"Content-Type": "application/json", "Accept": "application/x-ndjson"}
+    begin = time.monotonic()
+    connection.request("POST", "/fetch-batch", body, headers)
+    answer, pieces = connection.getresponse(), []
+    while piece := answer.read1(1 << 18):
+        pieces.append(piece)
+    seconds = time.monotonic() - begin
+    connection.close()
+    lines = b"".join(pieces).split(b"\n")
+    done = json.loads(lines[-2])
+    if len(lines) != count + 2 or done["ok"] != count or done["by_status"] != {"200": count}:
+        raise RuntimeError(f"{len(lines)} lines, the last is {done}")
+    return seconds
+
+
+def _bare(kind: str, count: int) -> float:
+    child = Child([sys.executable, str(_FOLDER / "fetch_bare.py"), kind, str(_UPSTREAM), str(count)], core=0)
+    try:
+        return float(child.line())
+    finally:
+        child.stop()
