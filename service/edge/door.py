@@ -2,7 +2,6 @@
 
 import hmac
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -49,12 +48,6 @@ class Credentials:
             raise Unauthorized("token: not valid")
 
 
-@dataclass(frozen=True, slots=True)
-class _Caller:
-    path: str
-    websocket: bool
-
-
 class Door:
     """The middleware of every route."""
 
@@ -79,7 +72,7 @@ class Door:
             cors = self._check_origin(request)
             if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
                 return web.Response(status=204, headers={**cors, **_preflight()})
-            if _is_websocket(request):
+            if request.path == "/ws":
                 request[AUTHORISED] = self._credentials.check(_bearer(request) or _protocol_bearer(request))
                 return await handler(request)
             if request.path not in _OPEN and not request.path.startswith("/static/"):
@@ -140,10 +133,6 @@ def _preflight() -> dict[str, str]:
         hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _CORS_HEADERS,
         hdrs.ACCESS_CONTROL_MAX_AGE: "600",
     }
-
-
-def _is_websocket(request: web.Request) -> bool:
-    return request.headers.get(hdrs.UPGRADE, "").lower() == "websocket"
 
 
 def _bearer(request: web.Request) -> str | None:

@@ -1,7 +1,6 @@
 """Time limits of many tasks from one timer."""
 
 import asyncio
-from time import monotonic
 from typing import Any, Final
 
 __all__ = ["Deadlines"]
@@ -14,6 +13,7 @@ class Deadlines:
     """Cancels tasks whose time is over; a task has at most one limit at a time."""
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._due: dict[asyncio.Task[Any], float] = {}
         self._cut: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -21,13 +21,13 @@ class Deadlines:
     def __repr__(self) -> str:
         return f"<Deadlines {len(self._due)}>"
 
-    def begin(self, at: float) -> "asyncio.Task[Any]":
-        """Cancel the current task at ``at`` (``time.monotonic``), unless it has ended by then; return it."""
+    def begin(self, after: float) -> "asyncio.Task[Any]":
+        """Cancel the current task after so many seconds, unless it has ended by then; return the task."""
         task = asyncio.current_task()
         assert task is not None
-        self._due[task] = at
+        self._due[task] = self._loop.time() + after
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
+            self._timer = self._loop.call_later(_EVERY, self._look)
         return task
 
     def end(self, task: "asyncio.Task[Any]") -> None:
@@ -47,13 +47,13 @@ class Deadlines:
 
     def _look(self) -> None:
         self._timer = None
-        now = monotonic()
+        now = self._loop.time()
         for task in [task for task, at in self._due.items() if at <= now]:
             del self._due[task]
             self._cut.add(task)
             task.cancel()
         if self._due:
-            self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
+            self._timer = self._loop.call_later(_EVERY, self._look)
 
     def close(self) -> None:
         """Stop looking."""

@@ -97,7 +97,7 @@ class Fetcher:
     async def fetch(self, order: Order) -> Fetched | Failure:
         """Make one attempt; every expected trouble comes back as a Failure of the contract's kinds."""
         started = monotonic()
-        task = self._deadlines.begin(started + order.timeout)
+        task = self._deadlines.begin(order.timeout)
         try:
             return await self._follow(order, started)
         except asyncio.CancelledError:

@@ -1,0 +1,136 @@
+"""What a batch may ask for, and how it is counted."""
+
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+
+from service.core.batch import (
+    BatchLimits,
+    BatchRequest,
+    BatchState,
+    Failure,
+    FetchRequest,
+    Keep,
+    Options,
+    check_headers,
+    check_request,
+    item_of,
+)
+from service.core.errors import InvalidParams, SluiceError
+from service.core.messages import convert
+from service.core.reader import OnLag
+from service.core.topic import Topic
+from tests.core.readers import FakeReader
+
+LIMITS = BatchLimits()
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ({}, "urls"),
+        ({"urls": [], "requests": []}, "one of them"),
+        ({"urls": []}, "at least one"),
+        ({"urls": ["http://x/"] * 10_001}, "10001"),
+        ({"urls": "http://x/"}, "urls"),
+        ({"urls": [1]}, "urls"),
+        ({"urls": ["http://x/"], "more": 1}, "more"),
+        ({"requests": [{"method": "GET"}]}, "url"),
+        ({"urls": ["http://x/"], "options": {"timeout": 0}}, "timeout"),
+        ({"urls": ["http://x/"], "options": {"retries": 1000}}, "retries"),
+        ({"urls": ["http://x/"], "options": {"concurrency": 0}}, "concurrency"),
+        ({"urls": ["http://x/"], "options": {"body": "xml"}}, "body"),
+        ({"urls": ["http://x/"], "options": {"method": "POST"}}, "method"),
+        ({"urls": ["http://x/"], "options": {"headers": {"Host": "evil"}}}, "Host"),
+        ({"urls": ["http://x/"], "options": {"unknown": 1}}, "unknown"),
+    ],
+)
+def test_a_wrong_batch_is_refused_whole_and_the_field_is_named(value: Any, named: str) -> None:
+    with pytest.raises(SluiceError) as refused:
+        check_request(convert(value, BatchRequest), LIMITS)
+    assert named in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "x"},
+        {"content-length": "1"},
+        {"Transfer-Encoding": "chunked"},
+        {"Connection": "close"},
+        {"Proxy-Authorization": "x"},
+        {"a b": "x"},
+        {"": "x"},
+        {"X": "a\r\nY: b"},
+        {"X": "a\x00"},
+        {"ü": "x"},
+        {f"x-{number}": "" for number in range(51)},
+    ],
+)
+def test_headers_that_could_change_the_request_are_refused(headers: dict[str, str]) -> None:
+    assert check_headers(headers)
+
+
+def test_ordinary_headers_pass() -> None:
+    assert check_headers({"Accept": "text/html, */*;q=0.1", "X-Token": "a b", "Authorization": "Bearer x"}) is None
+
+
+def test_one_bad_request_among_good_ones_fails_alone() -> None:
+    bad = item_of(FetchRequest("http://x/", method="DELETE"), LIMITS)
+    assert isinstance(bad, Failure)
+    assert bad.kind == "invalid_request"
+    assert isinstance(item_of("http://x/", LIMITS), FetchRequest)
+
+
+def state(total: int) -> BatchState:
+    urls = [f"http://x/{number}" for number in range(total)]
+    return BatchState("b", Topic("batch:b", "e", None), "o", Keep.LINGER, urls, Options(), 1.0)
+
+
+def test_done_counts_what_was_told() -> None:
+    batch = state(3)
+    batch.succeed(0, 200, {"event": "result"})
+    batch.succeed(1, 404, {"event": "result"})
+    assert not batch.complete
+    failed = orjson.loads(batch.fail(2, Failure("dns", "no such name"), 1, {"total": 3.0}))
+    assert failed == {
+        "event": "failed",
+        "index": 2,
+        "url": "http://x/2",
+        "error": "dns",
+        "detail": "no such name",
+        "attempts": 1,
+        "timing": {"total": 3.0},
+    }
+    assert batch.complete
+    assert orjson.loads(batch.finish(1.5)) == {
+        "event": "done",
+        "total": 3,
+        "ok": 2,
+        "failed": 1,
+        "by_status": {"200": 1, "404": 1},
+        "elapsed_ms": 500.0,
+    }
+
+
+def test_what_waits_is_counted_from_the_reader_that_is_furthest() -> None:
+    batch = state(3)
+    for number in range(3):
+        batch.topic.append(b'"%d"' % number, 0.0)
+        batch.sums.append(batch.topic.size)
+    assert batch.waiting() == batch.topic.size
+    slow, fast = (FakeReader(batch.topic, OnLag.DISCONNECT) for _ in range(2))
+    slow.attach("oldest")
+    fast.attach("oldest")
+    fast.take()
+    assert batch.waiting() == 0
+    fast.detach()
+    assert batch.waiting() == 0, "what was taken once is not owed again"
+
+
+def test_options_have_bounds() -> None:
+    for field in ("max_bytes", "timeout", "retries", "concurrency", "redirects"):
+        with pytest.raises((InvalidParams, msgspec.ValidationError)):
+            convert({"urls": ["http://x/"], "options": {field: 1 << 40}}, BatchRequest)

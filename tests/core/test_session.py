@@ -1,0 +1,313 @@
+"""One client's protocol, request by request: answers, errors with names, and what a connection survives."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from service.core.batch import BatchRequest
+from service.core.closing import FLOODING, NOT_TEXT
+from service.core.errors import NotFound, Unauthorized
+from service.core.hub import HubLimits
+from service.core.session import Session, SessionLimits
+from service.core.topic import RingLimits, Topic
+from tests.core.readers import FakeReader, Turns, make_hub
+
+
+class FakeBatch:
+    def __init__(self, topic: Topic, total: int) -> None:
+        self.id = topic.name.removeprefix("batch:")
+        self.topic = topic
+        self.total = total
+
+
+class Bench:
+    """A session over a fake hub loop, and a service that keeps what it is asked for."""
+
+    def __init__(self, limits: SessionLimits | None = None, ring: RingLimits | None = None) -> None:
+        self.turns = Turns()
+        self.hub = make_hub(self.turns, HubLimits(ring=ring or RingLimits()))
+        self.draining = False
+        self.owners: list[str] = []
+        self.bugs: list[BaseException] = []
+        self.readers: list[FakeReader] = []
+        self.session = Session(
+            self.hub,
+            self,
+            limits or SessionLimits(),
+            owner="me",
+            new_reader=self._new_reader,
+            on_bug=self.bugs.append,
+        )
+
+    def _new_reader(self, topic: Topic, on_lag: Any) -> FakeReader:
+        self.readers.append(FakeReader(topic, on_lag))
+        return self.readers[-1]
+
+    def fetch(self, request: BatchRequest, owner: str) -> FakeBatch:
+        self.owners.append(owner)
+        return FakeBatch(self.hub.log("batch:b1"), len(request.urls or ()))
+
+    def cancel(self, batch_id: str) -> int:
+        if batch_id != "b1":
+            raise NotFound("there is no such batch (any more)")
+        return 3
+
+    def authenticate(self, token: str) -> float | None:
+        if token != "right":
+            raise Unauthorized("token: not valid")
+        return None
+
+    def send(self, value: Any, now: float = 0.0) -> Any:
+        text = value if isinstance(value, bytes) else orjson.dumps(value)
+        answer = self.session.receive(text, now)
+        return orjson.loads(answer.text) if answer.text else None
+
+    def call(self, method: str, now: float = 0.0, **params: Any) -> Any:
+        answer = self.send({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, now)
+        return answer.get("result") or answer.get("error") or answer["result"]
+
+
+def test_subscribe_tells_the_position_and_messages_follow_it() -> None:
+    bench = Bench()
+    bench.hub.publish("t", b'"before"', 0.0)
+    assert bench.call("subscribe", topic="t") == {"topic": "t", "epoch": "e1", "offset": 1, "recovered": False}
+    assert bench.call("publish", topic="t", data={"a": [1, None]}) == {"epoch": "e1", "offset": 2}
+    bench.turns.settle()
+    assert bench.readers[0].lines == ['{"a":[1,null]}']
+
+
+def test_the_answer_comes_before_every_message_that_the_request_causes() -> None:
+    bench = Bench()
+    bench.hub.publish("t", b"1", 0.0)
+    answer = bench.call("subscribe", topic="t", since="oldest")
+    assert answer["offset"] == 0
+    assert bench.readers[0].sent == []
+    bench.turns.settle()
+    assert bench.readers[0].lines == ["1"]
+
+
+@pytest.mark.parametrize("since", ["e1:1", {"epoch": "e1", "offset": 1}])
+def test_a_position_is_resumed_in_both_spellings(since: Any) -> None:
+    bench = Bench()
+    bench.hub.publish("t", b"1", 0.0)
+    bench.hub.publish("t", b"2", 0.0)
+    assert bench.call("subscribe", topic="t", since=since)["recovered"] is True
+    bench.turns.settle()
+    assert bench.readers[0].lines == ["2"]
+
+
+def test_unsubscribe_ends_it_and_is_harmless_twice() -> None:
+    bench = Bench()
+    bench.call("subscribe", topic="t")
+    assert bench.call("unsubscribe", topic="t") == {}
+    assert bench.call("unsubscribe", topic="t") == {}
+    bench.call("publish", topic="t", data=1)
+    bench.turns.settle()
+    assert bench.readers[0].sent == []
+    assert bench.call("presence", topic="t") == {"readers": 0}
+
+
+def test_the_same_key_publishes_once() -> None:
+    bench = Bench()
+    first = bench.call("publish", topic="t", data=1, key="k")
+    assert bench.call("publish", topic="t", data=1, key="k", now=119.0) == first
+    assert bench.call("publish", topic="t", data=1, key="k", now=121.0)["offset"] == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "named"),
+    [
+        (b"{", -32700, "JSON"),
+        (b'{"jsonrpc":"2.0","method":"ping","id":1} x', -32700, "JSON"),
+        (b'{"jsonrpc":"2.0","method":"ping","id":NaN}', -32700, "JSON"),
+        (1, -32600, "object"),
+        ([], -32600, "array"),
+        ([1] * 101, -32600, "100"),
+        ({"method": "ping", "id": 1}, -32600, "jsonrpc"),
+        ({"jsonrpc": "2.0", "method": 1, "id": 1}, -32600, "method"),
+        ({"jsonrpc": "2.0", "method": "ping", "id": True}, -32600, "id"),
+        ({"jsonrpc": "2.0", "method": "ping", "id": {}}, -32600, "id"),
+        ({"jsonrpc": "2.0", "method": "nope", "id": 1}, -32601, "nope"),
+        ({"jsonrpc": "2.0", "method": "subscribe", "id": 1}, -32602, "topic"),
+        ({"jsonrpc": "2.0", "method": "subscribe", "id": 1, "params": ["t"]}, -32602, "params"),
+        ({"jsonrpc": "2.0", "method": "subscribe", "id": 1, "params": {"topic": 5}}, -32602, "topic"),
+        ({"jsonrpc": "2.0", "method": "subscribe", "id": 1, "params": {"topic": "a b"}}, -32602, "topic"),
+        ({"jsonrpc": "2.0", "method": "subscribe", "id": 1, "params": {"topic": "t", "x": 1}}, -32602, "x"),
+        (
+            {"jsonrpc": "2.0", "method": "subscribe", "id": 1, "params": {"topic": "t", "since": "e:-1"}},
+            -32602,
+            "since",
+        ),
+        (
+            {"jsonrpc": "2.0", "method": "subscribe", "id": 1, "params": {"topic": "t", "on_lag": "x"}},
+            -32602,
+            "on_lag",
+        ),
+        (
+            {"jsonrpc": "2.0", "method": "publish", "id": 1, "params": {"topic": "_stats", "data": 1}},
+            -32002,
+            "_stats",
+        ),
+        (
+            {"jsonrpc": "2.0", "method": "publish", "id": 1, "params": {"topic": "batch:x", "data": 1}},
+            -32002,
+            "batch",
+        ),
+        (
+            {"jsonrpc": "2.0", "method": "subscribe", "id": 1, "params": {"topic": "batch:none"}},
+            -32001,
+            "batch:none",
+        ),
+        ({"jsonrpc": "2.0", "method": "cancel", "id": 1, "params": {"batch": "none"}}, -32001, "batch"),
+        ({"jsonrpc": "2.0", "method": "authenticate", "id": 1, "params": {"token": "w"}}, -32003, "token"),
+    ],
+)
+def test_a_wrong_request_is_told_what_is_wrong_and_the_session_lives_on(value: Any, code: int, named: str) -> None:
+    bench = Bench()
+    answer = bench.send(value)
+    assert answer["error"]["code"] == code
+    assert named in answer["error"]["message"]
+    assert set(answer["error"]["data"]) >= {"reason", "temporary"}
+    assert bench.call("ping") == {}
+    assert bench.bugs == []
+
+
+def test_an_error_carries_the_id_where_it_can_be_read() -> None:
+    bench = Bench()
+    assert bench.send({"id": 7, "method": "ping"})["id"] == 7
+    assert bench.send({"id": [7], "method": "ping"})["id"] is None
+    assert bench.send(b"{")["id"] is None
+
+
+def test_a_request_without_id_is_never_answered_not_even_with_an_error() -> None:
+    bench = Bench()
+    for params in ({"topic": "t"}, {"topic": 5}, {}):
+        assert bench.send({"jsonrpc": "2.0", "method": "subscribe", "params": params}) is None
+    assert bench.send({"jsonrpc": "2.0", "method": "nope"}) is None
+    assert list(bench.session.readers) == ["t"]
+
+
+def test_a_null_id_is_answered() -> None:
+    assert Bench().send({"jsonrpc": "2.0", "method": "ping", "id": None}) == {
+        "jsonrpc": "2.0",
+        "id": None,
+        "result": {},
+    }
+
+
+def test_an_array_is_answered_by_one_array_in_its_order() -> None:
+    bench = Bench()
+    ping = {"jsonrpc": "2.0", "method": "ping"}
+    answers = bench.send([{**ping, "id": 1}, ping, 5, {**ping, "id": "b"}])
+    assert [answer["id"] for answer in answers] == [1, None, "b"]
+    assert bench.send([ping, ping]) is None
+
+
+def test_twice_in_a_row_not_json_closes_once_does_not() -> None:
+    bench = Bench()
+    assert bench.session.receive(b"{", 0.0).closing is None
+    bench.call("ping")
+    assert bench.session.receive(b"{", 0.0).closing is None
+    assert bench.session.receive(b"[", 0.0).closing is NOT_TEXT
+
+
+def test_what_is_not_utf8_closes_at_once() -> None:
+    assert Bench().session.receive(b'{"a":"\xff"}', 0.0).closing is NOT_TEXT
+
+
+def test_one_subscription_a_topic_and_a_bounded_number() -> None:
+    bench = Bench(SessionLimits(topics=2))
+    bench.call("subscribe", topic="a")
+    assert bench.call("subscribe", topic="a")["code"] == -32004
+    bench.call("subscribe", topic="b")
+    refusal = bench.call("subscribe", topic="c")
+    assert refusal["code"] == -32005
+    assert "2" in refusal["message"]
+    assert bench.call("fetch", urls=["http://x/"])["code"] == -32005
+    bench.call("unsubscribe", topic="a")
+    assert "offset" in bench.call("subscribe", topic="c")
+
+
+def test_too_fast_is_refused_with_the_time_to_wait_and_a_flood_closes() -> None:
+    bench = Bench(SessionLimits(rate=10.0, burst=5, refusals=10.0, refusals_burst=3))
+    results = [bench.call("ping") for _ in range(8)]
+    assert results[:5] == [{}] * 5
+    assert [result["code"] for result in results[5:]] == [-32006] * 3
+    assert 0 < results[5]["data"]["retry_after"] <= 0.11
+    answer = bench.session.receive(orjson.dumps({"jsonrpc": "2.0", "method": "ping", "id": 1}), 0.0)
+    assert answer.closing is FLOODING
+    assert b"-32006" in answer.text
+
+
+def test_whoever_waits_as_told_is_taken_again() -> None:
+    bench = Bench(SessionLimits(rate=10.0, burst=1))
+    assert bench.call("ping") == {}
+    wait = bench.call("ping")["data"]["retry_after"]
+    assert bench.call("ping", now=wait + 0.001) == {}
+
+
+def test_fetch_subscribes_its_caller_from_the_first_event() -> None:
+    bench = Bench()
+    answer = bench.call("fetch", urls=["http://a/", "http://b/"])
+    assert answer == {"batch": "b1", "topic": "batch:b1", "epoch": "e1", "total": 2}
+    assert bench.owners == ["me"]
+    topic = bench.hub.find("batch:b1")
+    bench.hub.append(topic, b'{"event":"done"}', 0.0)
+    bench.hub.finish(topic)
+    bench.turns.settle()
+    assert bench.readers[0].lines == ['{"event":"done"}']
+    assert bench.readers[0].complete
+    assert bench.call("cancel", batch="b1") == {"cancelled": 3}
+
+
+@pytest.mark.parametrize("data", [2**70, [[[[]]]], "\\ud800", 1.5, "ü" * 10])
+def test_whatever_json_was_published_comes_out_or_is_refused(data: Any) -> None:
+    bench = Bench()
+    bench.call("subscribe", topic="t")
+    answer = bench.call("publish", topic="t", data=data) if not isinstance(data, int) else None
+    if answer is None:
+        text = b'{"jsonrpc":"2.0","id":1,"method":"publish","params":{"topic":"t","data":%d}}' % data
+        answer = orjson.loads(bench.session.receive(text, 0.0).text).get("result")
+    bench.turns.settle()
+    assert answer == {"epoch": "e1", "offset": 1}
+    assert bench.readers[0].lines
+
+
+def test_a_structure_deeper_than_can_be_written_is_too_large() -> None:
+    bench = Bench()
+    deep = b"[" * 600 + b"]" * 600
+    answer = bench.session.receive(
+        b'{"jsonrpc":"2.0","id":1,"method":"publish","params":{"topic":"t","data":' + deep + b"}}", 0.0
+    )
+    assert orjson.loads(answer.text)["error"]["code"] == -32009
+    assert bench.bugs == []
+
+
+def test_draining_refuses_what_is_new_and_serves_what_is_there() -> None:
+    bench = Bench()
+    bench.call("subscribe", topic="t")
+    bench.draining = True
+    assert bench.call("subscribe", topic="u")["code"] == -32008
+    assert bench.call("fetch", urls=["http://a/"])["code"] == -32008
+    assert bench.call("publish", topic="t", data=1)["offset"] == 1
+    assert bench.call("ping") == {}
+
+
+def test_a_bug_of_ours_is_logged_and_does_not_leave_its_text() -> None:
+    bench = Bench()
+    bench.cancel = lambda batch_id: 1 // 0  # type: ignore[method-assign]
+    answer = bench.call("cancel", batch="b1")
+    assert answer["code"] == -32603
+    assert "division" not in answer["message"]
+    assert isinstance(bench.bugs[0], ZeroDivisionError)
+    assert bench.call("ping") == {}
+
+
+def test_close_leaves_every_topic() -> None:
+    bench = Bench()
+    bench.call("subscribe", topic="a")
+    bench.call("subscribe", topic="b")
+    bench.session.close()
+    assert not bench.hub.topics["a"].readers
+    assert not bench.session.readers
