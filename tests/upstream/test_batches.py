@@ -1,0 +1,294 @@
+"""A batch from its beginning to its end: every URL has one event, ``done`` is last, and nothing is kept too long."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+
+from service.core.address import Policy
+from service.core.batch import BatchLimits, BatchRequest, BatchState, Failure, Keep, Options
+from service.core.errors import Draining, LimitReached, NotFound, Overloaded, TooLarge
+from service.core.hub import Hub, HubLimits
+from service.core.reader import OnLag
+from service.upstream.batches import Batches
+from service.upstream.fetcher import Fetched, Order
+from tests.core.readers import FakeReader
+
+LIMITS = BatchLimits()
+
+
+class FakeFetcher:
+    """Answers as it is told to, and keeps every order."""
+
+    def __init__(self, answer: Callable[[Order], Awaitable[Fetched | Failure]]) -> None:
+        self.policy = Policy()
+        self.reading = 0
+        self.orders: list[Order] = []
+        self.answer = answer
+
+    async def fetch(self, order: Order) -> Fetched | Failure:
+        self.orders.append(order)
+        return await self.answer(order)
+
+
+async def at_once(order: Order) -> Fetched:
+    return Fetched(200, order.target, {"content-type": "text/plain"}, b"body", truncated=False)
+
+
+async def never(order: Order) -> Fetched:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+class Bench:
+    def __init__(self, answer: Callable[[Order], Awaitable[Any]] = at_once, limits: BatchLimits = LIMITS) -> None:
+        loop = asyncio.get_running_loop()
+        self.hub = Hub(HubLimits(), new_epoch=lambda: "e", call_soon=loop.call_soon)
+        self.fetcher = FakeFetcher(answer)
+        ids = iter(range(1000))
+        self.batches = Batches(
+            self.hub, self.fetcher, limits, new_id=lambda: f"b{next(ids)}", chance=lambda: 1.0  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def start(self, count: int = 3, *, keep: Keep = Keep.DETACHED, owner: str = "o", **options: Any) -> BatchState:
+        urls = [f"http://h{number % 50}.example/{number}" for number in range(count)]
+        return self.batches.start(BatchRequest(urls=urls, options=Options(**options)), owner=owner, keep=keep)
+
+    def read(self, batch: BatchState) -> FakeReader:
+        reader = FakeReader(batch.topic, OnLag.DISCONNECT)
+        self.hub.attach(reader, "oldest")
+        return reader
+
+
+def events(reader: FakeReader) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in reader.lines]
+
+
+async def test_every_url_has_one_event_and_done_is_last() -> None:
+    bench = Bench()
+    batch = bench.start(250)
+    reader = bench.read(batch)
+    await asyncio.sleep(1)
+    told = events(reader)
+    assert sorted(event["index"] for event in told[:-1]) == list(range(250))
+    assert told[-1] == {"event": "done", "total": 250, "ok": 250, "failed": 0, "by_status": {"200": 250},
+                        "elapsed_ms": told[-1]["elapsed_ms"]}  # fmt: skip
+    assert reader.complete
+    assert bench.batches.statistics().active == 0
+
+
+async def test_a_result_has_everything_that_the_contract_names() -> None:
+    bench = Bench()
+    reader = bench.read(bench.start(1))
+    await asyncio.sleep(1)
+    result = events(reader)[0]
+    assert result.pop("timing")["queued"] >= 0
+    assert result == {
+        "event": "result", "index": 0, "url": "http://h0.example/0", "final_url": "http://h0.example/0",
+        "status": 200, "headers": {"content-type": "text/plain"}, "bytes": 4, "truncated": False,
+        "encoding": "utf-8", "body": "body", "attempts": 1, "cache": "miss",
+    }  # fmt: skip
+
+
+async def test_a_late_reader_gets_all_of_it() -> None:
+    bench = Bench()
+    batch = bench.start(100)
+    await asyncio.sleep(300)
+    reader = bench.read(batch)
+    await asyncio.sleep(1)
+    assert len(events(reader)) == 101
+
+
+async def test_bad_urls_fail_alone() -> None:
+    bench = Bench()
+    batch = bench.batches.start(
+        BatchRequest(urls=["nonsense", "http://ok.example/", "http://127.0.0.1/"]), owner="o", keep=Keep.DETACHED
+    )
+    reader = bench.read(batch)
+    await asyncio.sleep(1)
+    told = {event.get("index"): event for event in events(reader)}
+    assert told[0]["error"] == "invalid_url"
+    assert told[1]["status"] == 200
+    assert told[2]["error"] == "blocked"
+    assert told[None]["ok"] + told[None]["failed"] == told[None]["total"] == 3
+
+
+async def test_an_attempt_that_failed_in_passing_is_made_again() -> None:
+    left = [Failure("connect", "no"), Failure("timeout", "slow")]
+
+    async def answer(order: Order) -> Fetched | Failure:
+        return left.pop() if left else await at_once(order)
+
+    bench = Bench(answer)
+    reader = bench.read(bench.start(1))
+    await asyncio.sleep(5)
+    assert events(reader)[0]["attempts"] == 3
+
+
+async def test_no_retry_goes_beyond_the_time_of_the_url() -> None:
+    async def answer(order: Order) -> Fetched:
+        return Fetched(503, order.target, {"retry-after": "30"}, b"", truncated=False)
+
+    bench = Bench(answer)
+    reader = bench.read(bench.start(1, timeout=10.0))
+    await asyncio.sleep(1)
+    assert events(reader)[0]["status"] == 503
+    assert len(bench.fetcher.orders) == 1
+
+
+async def test_cancel_fails_what_is_left_and_ends_with_done() -> None:
+    async def answer(order: Order) -> Fetched:
+        return await (at_once(order) if str(order.target.url).endswith("/0") else never(order))
+
+    bench = Bench(answer)
+    batch = bench.start(1500, concurrency=10)
+    reader = bench.read(batch)
+    await asyncio.sleep(1)
+    assert bench.batches.cancel(batch.id) == 1499
+    assert bench.batches.cancel(batch.id) == 0
+    await asyncio.sleep(1)
+    told = events(reader)
+    assert told[-1]["event"] == "done"
+    assert (told[-1]["ok"], told[-1]["failed"]) == (1, 1499)
+    assert {event["error"] for event in told if event["event"] == "failed"} == {"cancelled"}
+    assert bench.batches.statistics().active == 0
+
+
+async def test_cancelling_before_anything_started_frees_every_place() -> None:
+    bench = Bench(never, replace(LIMITS, active=10))
+    batch = bench.start(20)
+    await asyncio.sleep(0)  # the tasks are made, and none has begun
+    bench.batches.cancel(batch.id)
+    bench.fetcher.answer = at_once
+    reader = bench.read(bench.start(20))
+    await asyncio.sleep(1)
+    assert events(reader)[-1]["ok"] == 20
+
+
+async def test_the_task_that_ends_a_batch_goes_on_with_another() -> None:
+    bench = Bench(limits=replace(LIMITS, active=1))
+    readers = [bench.read(bench.start(5, owner=f"o{number}")) for number in range(4)]
+    await asyncio.sleep(1)
+    assert [events(reader)[-1]["ok"] for reader in readers] == [5] * 4
+
+
+async def test_a_bug_in_a_fetch_fails_its_url_alone(caplog: pytest.LogCaptureFixture) -> None:
+    async def answer(order: Order) -> Fetched:
+        if str(order.target.url).endswith("/1"):
+            raise RuntimeError("secret")
+        return await at_once(order)
+
+    bench = Bench(answer)
+    reader = bench.read(bench.start(3))
+    await asyncio.sleep(1)
+    told = events(reader)
+    assert (told[-1]["ok"], told[-1]["failed"]) == (2, 1)
+    assert b"secret" not in b"".join(reader.sent)
+    assert "secret" in caplog.text
+
+
+async def test_an_attached_batch_ends_with_its_caller() -> None:
+    bench = Bench(never)
+    batch = bench.start(3, keep=Keep.ATTACHED)
+    reader = bench.read(batch)
+    await asyncio.sleep(100)
+    assert not batch.done
+    reader.detach()
+    await asyncio.sleep(1)
+    assert batch.done
+
+
+async def test_a_batch_lingers_for_a_reader_that_comes_back() -> None:
+    bench = Bench(never)
+    batch = bench.start(3, keep=Keep.LINGER)
+    bench.read(batch).detach()
+    await asyncio.sleep(50)
+    again = bench.read(batch)
+    await asyncio.sleep(100)
+    assert not batch.done
+    again.detach()
+    await asyncio.sleep(59)
+    assert not batch.done
+    await asyncio.sleep(2)
+    assert batch.done
+
+
+async def test_a_detached_batch_needs_nobody() -> None:
+    bench = Bench(never)
+    batch = bench.start(3, keep=Keep.DETACHED)
+    bench.read(batch).detach()
+    await asyncio.sleep(1000)
+    assert not batch.done
+
+
+async def test_a_finished_batch_is_kept_for_its_time_and_no_longer() -> None:
+    bench = Bench()
+    batch = bench.start(3)
+    await asyncio.sleep(599)
+    assert bench.batches.find(batch.id) is batch
+    await asyncio.sleep(2)
+    with pytest.raises(NotFound):
+        bench.batches.find(batch.id)
+    assert bench.hub.log_bytes == 0
+
+
+async def test_memory_short_drops_finished_batches_oldest_first() -> None:
+    bench = Bench(limits=replace(LIMITS, retained_bytes=30_000))
+    first = bench.start(40)
+    await asyncio.sleep(1)
+    second = bench.start(40)
+    await asyncio.sleep(1)
+    bench.start(40)
+    await asyncio.sleep(1)
+    with pytest.raises(NotFound):
+        bench.batches.find(first.id)
+    assert bench.batches.find(second.id)
+
+
+async def test_a_caller_who_takes_nothing_holds_up_its_own_fetches_alone() -> None:
+    bench = Bench(limits=replace(LIMITS, credit=2000))
+    slow, quick = bench.start(50, keep=Keep.LINGER, concurrency=1), bench.start(50, keep=Keep.LINGER, owner="q")
+    stuck, reader = bench.read(slow), bench.read(quick)
+    stuck.stuck = True
+    await asyncio.sleep(5)
+    assert events(reader)[-1]["ok"] == 50
+    assert slow.ok < 15
+    stuck.stuck = False
+    bench.hub.wake(slow.topic)
+    await asyncio.sleep(5)
+    assert events(stuck)[-1]["ok"] == 50
+
+
+async def test_what_is_refused_leaves_nothing_behind() -> None:
+    bench = Bench(limits=replace(LIMITS, batches=1))
+    with pytest.raises(TooLarge):
+        bench.start(10_001)
+    bench.fetcher.answer = never
+    bench.start(1)
+    with pytest.raises(LimitReached):
+        bench.start(1)
+    assert len(bench.hub.topics) == 1
+
+
+async def test_requests_that_wait_are_bounded_in_bytes() -> None:
+    bench = Bench(never, replace(LIMITS, queued_bytes=1000))
+    batch = bench.start(50)
+    with pytest.raises(Overloaded):
+        bench.start(1)
+    bench.batches.cancel(batch.id)
+    await asyncio.sleep(1)
+    bench.start(1)
+
+
+async def test_draining_takes_no_new_batch_and_close_ends_every_task() -> None:
+    bench = Bench(never)
+    batch = bench.start(3)
+    await asyncio.sleep(1)
+    await bench.batches.close()
+    assert batch.done
+    with pytest.raises(Draining):
+        bench.start(1)
+    assert bench.batches.statistics().active == 0

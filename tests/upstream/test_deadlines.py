@@ -1,0 +1,55 @@
+"""One timer for many time limits: late by at most a twentieth of a second, and never against the wrong task."""
+
+import asyncio
+
+import pytest
+
+from service.upstream.deadlines import Deadlines
+
+
+async def limited(deadlines: Deadlines, seconds: float, job: float) -> str:
+    task = deadlines.begin(seconds)
+    try:
+        await asyncio.sleep(job)
+    except asyncio.CancelledError:
+        if not deadlines.overdue(task):
+            raise
+        return "overdue"
+    else:
+        return "done"
+    finally:
+        deadlines.end(task)
+
+
+async def test_each_task_has_its_own_limit() -> None:
+    deadlines = Deadlines()
+    jobs = [limited(deadlines, limit, 5.0) for limit in (1.0, 9.0, 2.0)]
+    assert await asyncio.gather(*jobs) == ["overdue", "done", "overdue"]
+    deadlines.close()
+
+
+async def test_a_task_that_was_cut_goes_on_uncancelled() -> None:
+    deadlines = Deadlines()
+    task = asyncio.current_task()
+    assert task is not None
+    assert await limited(deadlines, 1.0, 5.0) == "overdue"
+    assert task.cancelling() == 0
+    await asyncio.sleep(1.0)
+    deadlines.close()
+
+
+async def test_a_cancellation_from_outside_goes_through() -> None:
+    deadlines = Deadlines()
+    task = asyncio.create_task(limited(deadlines, 9.0, 20.0))
+    await asyncio.sleep(1.0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    deadlines.close()
+
+
+async def test_nothing_ticks_when_nothing_is_limited() -> None:
+    deadlines = Deadlines()
+    await limited(deadlines, 1.0, 0.01)
+    await asyncio.sleep(1.0)
+    assert deadlines._timer is None
