@@ -1,0 +1,138 @@
+"""Batches over HTTP: the three answers, the refusals, and who keeps a batch alive."""
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.edge.running import client_of
+
+NDJSON = "application/x-ndjson"
+
+
+async def test_one_document_with_the_results_in_the_order_of_the_urls() -> None:
+    async with client_of() as client:
+        urls = [f"{client.origin}/bytes/{size}" for size in (5, 4, 3)]
+        status, body, response = await client.batch({"urls": [*urls, "nonsense"]})
+    document = orjson.loads(body)
+    assert (status, response.content_type) == (200, "application/json")
+    assert response.headers["Sluice-Batch"] == document["batch"]
+    assert (document["total"], document["ok"], document["failed"]) == (4, 3, 1)
+    assert document["by_status"] == {"200": 3}
+    assert [result.get("bytes") for result in document["results"]] == [5, 4, 3, None]
+    assert [result["index"] for result in document["results"]] == [0, 1, 2, 3]
+
+
+async def test_ndjson_has_one_event_a_line_and_done_last() -> None:
+    async with client_of() as client:
+        urls = [f"{client.origin}/bytes/100?{number}" for number in range(300)]
+        status, body, response = await client.batch({"urls": urls}, Accept=NDJSON)
+    lines = [orjson.loads(line) for line in body.splitlines()]
+    assert (status, response.content_type) == (200, NDJSON)
+    assert lines[-1]["event"] == "done"
+    assert sorted(line["index"] for line in lines[:-1]) == list(range(300))
+
+
+async def test_sse_has_positions_and_stops_a_client_that_comes_back_after_the_end() -> None:
+    async with client_of() as client:
+        _, body, response = await client.batch({"urls": [f"{client.origin}/bytes/1"]}, Accept="text/event-stream")
+        records = body.decode().strip().split("\n\n")
+        epoch = response.headers["Sluice-Epoch"]
+        assert [record.split("\n")[0] for record in records] == [f"id: {epoch}:1", f"id: {epoch}:2"]
+        path = f"/batches/{response.headers['Sluice-Batch']}/events"
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": f"{epoch}:2"}
+        assert (await client.ask("GET", path, headers=headers))[0] == 204
+        headers["Last-Event-ID"] = f"{epoch}:1"
+        status, rest, _ = await client.ask("GET", path, headers=headers)
+        assert status == 200
+        assert rest.startswith(f"id: {epoch}:2\ndata: ".encode())
+
+
+async def test_respond_async_answers_at_once_and_anyone_can_read_it_later() -> None:
+    async with client_of() as client:
+        status, body, response = await client.batch(
+            {"urls": [f"{client.origin}/slow/3000"]}, Prefer="respond-async"
+        )
+        assert (status, orjson.loads(body)["state"]) == (202, "running")
+        at = response.headers["Location"]
+        assert (await client.ask("GET", at))[1]["ok"] == 0
+        _, events, _ = await client.ask("GET", f"{at}/events")
+        assert [orjson.loads(line)["event"] for line in events.splitlines()] == ["result", "done"]
+        state = (await client.ask("GET", at))[1]
+        assert (state["state"], state["ok"], state["total"]) == ("done", 1, 1)
+        _, again, _ = await client.ask("GET", f"{at}/events?since={state['epoch']}:1")
+        assert again["event"] == "done"
+
+
+async def test_delete_cancels_and_done_still_comes() -> None:
+    async with client_of() as client:
+        urls = [f"{client.origin}/slow/60000"] * 3
+        _, _, response = await client.batch({"urls": urls}, Prefer="respond-async")
+        at = response.headers["Location"]
+        assert (await client.ask("DELETE", at))[1] == {"cancelled": 3}
+        _, events, _ = await client.ask("GET", f"{at}/events")
+        assert [orjson.loads(line).get("error") for line in events.splitlines()] == ["cancelled"] * 3 + [None]
+
+
+async def test_a_caller_who_leaves_ends_its_batch() -> None:
+    async with client_of() as client:
+        body = {"urls": [f"{client.origin}/slow/60000"]}
+        for accept in (NDJSON, "application/json"):
+            task = asyncio.create_task(client.batch(body, Accept=accept))
+            while not client.service.batches.running:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            while client.service.batches.running:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "named"),
+    [
+        (b"{", {}, 400, "JSON"),
+        (b"\xff", {}, 400, "JSON"),
+        (b"[]", {}, 422, "params"),
+        (b'{"urls":[]}', {}, 422, "urls"),
+        (b'{"urls":["http://x/"],"options":{"timeout":-1}}', {}, 422, "options.timeout"),
+        (b'{"urls":["http://x/"]}', {"Content-Type": "text/plain"}, 415, "Content-Type"),
+        (orjson.dumps({"urls": ["http://x/"] * 10_001}), {}, 413, "10001"),
+        (b'{"urls":["' + b"x" * 2000 + b'"]}', {}, 413, "1024"),
+    ],
+)
+async def test_a_wrong_request_names_what_is_wrong(body: bytes, headers: Any, status: int, named: str) -> None:
+    async with client_of(**({"batch_size": 1024} if b"xxx" in body else {})) as client:
+        headers = {"Content-Type": "application/json", **headers}
+        got, problem, response = await client.ask("POST", "/fetch-batch", data=body, headers=headers)
+        assert (got, response.content_type) == (status, "application/problem+json")
+        assert named in problem["detail"]
+        assert client.service.batches.running == 0
+
+
+async def test_a_body_that_never_ends_is_given_up() -> None:
+    async with client_of(body_time=2.0) as client:
+
+        async def drips() -> Any:
+            while True:
+                yield b" "
+                await asyncio.sleep(0.5)
+
+        status, problem, _ = await client.ask(
+            "POST", "/fetch-batch", data=drips(), headers={"Content-Type": "application/json"}
+        )
+        assert (status, problem["status"]) == (408, 408)
+
+
+@pytest.mark.parametrize("path", ["/batches/none", "/batches/none/events"])
+async def test_a_batch_that_is_not_there(path: str) -> None:
+    async with client_of() as client:
+        assert (await client.ask("GET", path))[0] == 404
+
+
+async def test_what_does_not_fit_one_document_fails_as_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.edge.batch_routes.LARGEST_DOCUMENT", 3000)
+    async with client_of() as client:
+        _, body, _ = await client.batch({"urls": [f"{client.origin}/bytes/1000"] * 4})
+    document = orjson.loads(body)
+    assert document["ok"] + document["failed"] == 4
+    assert {result.get("error") for result in document["results"]} == {None, "too_large"}

@@ -1,0 +1,137 @@
+"""Topics over HTTP: publish, look, and streams with the same positions as a WebSocket's."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from tests.edge.running import Client, client_of
+
+
+async def publish(client: Client, topic: str, data: Any, **headers: str) -> Any:
+    return (await client.ask("POST", f"/topics/{topic}", json=data, headers=headers))[1]
+
+
+async def lines(response: aiohttp.ClientResponse, count: int) -> list[Any]:
+    return [orjson.loads(await response.content.readline()) for _ in range(count)]
+
+
+async def test_publish_tells_the_position_and_how_many_read() -> None:
+    async with client_of() as client:
+        first = await publish(client, "a/b", {"x": 1})
+        assert (first["offset"], first["readers"]) == (1, 0)
+        info = (await client.ask("GET", "/topics/a/b"))[1]
+        assert (info["topic"], info["epoch"], info["offset"], info["oldest"]) == ("a/b", first["epoch"], 1, 1)
+
+
+async def test_a_stream_begins_with_its_position() -> None:
+    async with client_of() as client:
+        await publish(client, "t", "before")
+        async with client.session.get(client.url("/topics/t/events")) as stream:
+            (start,) = await lines(stream, 1)
+            assert start == {"event": "start", "epoch": start["epoch"], "offset": 1, "recovered": False}
+            await publish(client, "t", "after")
+            assert await lines(stream, 1) == [{"offset": 2, "data": "after"}]
+        async with client.session.get(client.url(f"/topics/t/events?since={start['epoch']}:0")) as stream:
+            assert await lines(stream, 3) == [
+                {"event": "start", "epoch": start["epoch"], "offset": 0, "recovered": True},
+                {"offset": 1, "data": "before"},
+                {"offset": 2, "data": "after"},
+            ]
+
+
+async def test_part_of_it_gone_is_a_gap() -> None:
+    async with client_of(ring_messages=2) as client:
+        for number in range(5):
+            epoch = (await publish(client, "t", number))["epoch"]
+        async with client.session.get(client.url(f"/topics/t/events?since={epoch}:1")) as stream:
+            start, gap, *rest = await lines(stream, 4)
+        assert start["recovered"] is False
+        assert gap == {"event": "gap", "from": 2, "to": 3}
+        assert [line["offset"] for line in rest] == [4, 5]
+
+
+async def test_sse_carries_ids_and_last_event_id_wins() -> None:
+    async with client_of() as client:
+        epoch = (await publish(client, "t", 1))["epoch"]
+        await publish(client, "t", 2)
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": f"{epoch}:1"}
+        async with client.session.get(client.url("/topics/t/events?since=oldest"), headers=headers) as stream:
+            text = b"".join([await stream.content.readline() for _ in range(7)]).decode()
+        assert stream.content_type == "text/event-stream"
+        assert f"id: {epoch}:1\nevent: start\n" in text
+        assert f"id: {epoch}:2\ndata: 2\n\n" in text
+
+
+async def test_a_silent_stream_has_heartbeats() -> None:
+    async with client_of(heartbeat=5.0) as client:
+        async with client.session.get(client.url("/topics/t/events")) as stream:
+            assert [line["event"] for line in await lines(stream, 3)] == ["start", "heartbeat", "heartbeat"]
+        async with client.session.get(
+            client.url("/topics/t/events"), headers={"Accept": "text/event-stream"}
+        ) as stream:
+            assert b"".join([await stream.content.readline() for _ in range(6)]).endswith(b"\n: heartbeat\n\n")
+
+
+async def test_an_idempotency_key_publishes_once() -> None:
+    async with client_of() as client:
+        headers = {"Idempotency-Key": "k"}
+        assert [(await publish(client, "t", 1, **headers))["offset"] for _ in range(3)] == [1, 1, 1]
+        assert (await client.ask("POST", "/topics/t", json=1, headers={"Idempotency-Key": "k" * 129}))[0] == 422
+
+
+async def test_one_body_to_many_topics_or_to_none() -> None:
+    async with client_of() as client:
+        status, answer, _ = await client.ask("POST", "/publish", json={"topics": ["a", "b"], "data": 1})
+        assert (status, answer["topics"]["b"]["offset"]) == (200, 1)
+        status, _, _ = await client.ask("POST", "/publish", json={"topics": ["c", "_stats"], "data": 1})
+        assert status == 403
+        assert (await client.ask("GET", "/topics/c"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/topics/_stats", 403),
+        ("POST", "/topics/batch:x", 403),
+        ("GET", "/topics/batch:x/events", 403),
+        ("GET", "/topics/job:x/events", 404),
+        ("GET", "/topics/t/events?since=x", 422),
+        ("GET", "/topics/t/events?on_lag=x", 422),
+        ("GET", "/topics/none", 404),
+        ("POST", "/topics/a%20b", 422),
+        ("POST", "/topics/" + "x" * 256, 422),
+        ("POST", "/topics/a%0Ab", 404),
+    ],
+)
+async def test_a_wrong_topic_is_refused(method: str, path: str, status: int) -> None:
+    async with client_of() as client:
+        more = {"json": 1} if method == "POST" else {}
+        assert (await client.ask(method, path, **more))[0] == status
+
+
+async def test_the_services_own_figures_come_once_a_second() -> None:
+    async with client_of() as client:
+        async with client.session.get(client.url("/topics/_stats/events")) as stream:
+            start, first, second = await lines(stream, 3)
+        assert second["offset"] == first["offset"] + 1 == start["offset"] + 2
+        assert first["data"]["connections"] == 0
+        assert first["data"]["rss_mib"] > 1
+
+
+async def test_a_stream_that_takes_nothing_is_cut_when_the_ring_has_moved_on() -> None:
+    async with client_of(ring_messages=10) as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.service.port)
+        writer.write(b"GET /topics/t/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        topic = client.service.hub.topics["t"]
+        for _ in range(2000):
+            client.service.hub.publish("t", b'"' + b"x" * 60_000 + b'"', 0.0)
+            await asyncio.sleep(0)
+            if not topic.readers:
+                break
+        assert not topic.readers
+        writer.close()

@@ -1,0 +1,269 @@
+"""The WebSocket endpoint over real sockets: the whole way from a frame to the session and back."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import WSMsgType
+
+from tests.edge.running import Client, call, client_of
+
+Socket = aiohttp.ClientWebSocketResponse
+
+
+async def messages(socket: Socket, count: int) -> list[Any]:
+    return [await socket.receive_json() for _ in range(count)]
+
+
+async def closed_with(socket: Socket) -> int | None:
+    while (await socket.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.ERROR):
+        pass
+    return socket.close_code
+
+
+class Mute:
+    """A client that sends its upgrade and a subscribe, and then never reads again."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, client: Client, *, on_lag: str = "disconnect") -> AsyncIterator["Mute"]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.service.port)
+        subscribe = b'{"jsonrpc":"2.0","method":"subscribe","params":{"topic":"t","on_lag":"%b"}}' % on_lag.encode()
+        writer.write(
+            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            + bytes((0x81, 0x80 | len(subscribe), 0, 0, 0, 0))
+            + subscribe
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        while not client.service.hub.topics.get("t"):
+            await asyncio.sleep(0)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        try:
+            yield cls(reader, writer)
+        finally:
+            writer.transport.abort()
+
+
+async def test_everyone_gets_the_same_bytes_in_order() -> None:
+    async with client_of() as client, client.socket() as one, client.socket() as two:
+        for socket in (one, two):
+            await call(socket, "subscribe", topic="t")
+        for number in range(100):
+            client.service.hub.publish("t", b"%d" % number, 0.0)
+            if number % 7 == 0:
+                await asyncio.sleep(0)
+        texts = [[(await socket.receive()).data for _ in range(100)] for socket in (one, two)]
+    assert texts[0] == texts[1]
+    assert texts[0][0] == '{"jsonrpc":"2.0","method":"message","params":{"topic":"t","offset":1,"data":0}}'
+
+
+async def test_answers_pongs_and_messages_never_cut_into_each_other() -> None:
+    """Direct writes, the transport's buffer and aiohttp's own frames share one socket."""
+    async with client_of(client_rate=1e6) as client, client.socket(max_msg_size=0, autoping=False) as socket:
+        await call(socket, "subscribe", topic="t")
+        big = b'"' + b"x" * 50_000 + b'"'
+
+        async def publish() -> None:
+            for _ in range(100):
+                client.service.hub.publish("t", big, 0.0)
+                await asyncio.sleep(0)
+
+        async def ask() -> None:
+            for number in range(200):
+                await socket.send_json({"jsonrpc": "2.0", "id": number, "method": "ping"})
+                await socket.ping(b"p%d" % number)
+
+        jobs = asyncio.gather(publish(), ask())
+        offsets, answers, pongs = [], [], []
+        while len(offsets) < 100 or len(answers) < 200 or len(pongs) < 200:
+            message = await socket.receive()
+            if message.type is WSMsgType.PONG:
+                pongs.append(message.data)
+                continue
+            assert message.type is WSMsgType.TEXT, message
+            value = message.json()
+            if "id" in value:
+                answers.append(value["id"])
+            else:
+                assert len(value["params"]["data"]) == 50_000
+                offsets.append(value["params"]["offset"])
+        await jobs
+    assert offsets == list(range(1, 101))
+    assert answers == list(range(200))
+    assert pongs == [b"p%d" % number for number in range(200)]
+
+
+async def test_only_another_protocol_is_refused_before_the_upgrade() -> None:
+    async with client_of() as client:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await client.session.ws_connect(client.url("/ws"), protocols=("mqtt",))
+        assert refused.value.status == 400
+        async with client.session.ws_connect(client.url("/ws")) as socket:
+            assert await call(socket, "ping") == {}
+
+
+@pytest.mark.parametrize(
+    ("send", "code"),
+    [
+        (lambda socket: socket.send_bytes(b"x"), 1003),
+        (lambda socket: socket.send_str('"' + "x" * 70_000 + '"'), 1009),
+        (lambda socket: socket.send_frame(b'"\xff"', WSMsgType.TEXT), 1007),
+    ],
+)
+async def test_what_a_connection_does_not_survive_has_its_code(send: Any, code: int) -> None:
+    async with client_of() as client, client.socket() as bystander:
+        async with client.socket() as socket:
+            await send(socket)
+            assert await closed_with(socket) == code
+        assert await call(bystander, "ping") == {}
+
+
+async def test_not_json_twice_closes() -> None:
+    async with client_of() as client, client.socket() as socket:
+        await socket.send_str("{")
+        assert (await socket.receive_json())["error"]["code"] == -32700
+        await socket.send_str("{")
+        assert await closed_with(socket) == 1007
+
+
+async def test_a_flood_is_closed_and_nobody_else_notices() -> None:
+    async with client_of(client_rate=1.0) as client, client.socket() as bystander, client.socket() as socket:
+
+        async def flood() -> None:
+            while not socket.closed:
+                await socket.send_str('{"jsonrpc":"2.0","method":"ping"}')
+
+        flooding = asyncio.create_task(flood())
+        assert await closed_with(socket) == 4429
+        flooding.cancel()
+        assert await call(bystander, "ping") == {}
+
+
+async def test_a_peer_that_answers_no_ping_is_found() -> None:
+    async with client_of(heartbeat=10.0) as client, client.socket() as alive, Mute.connect(client):
+        # aiohttp answers pings while something waits for a message.
+        answering = asyncio.create_task(alive.receive())
+        assert client.service.sockets.count == 2
+        await asyncio.sleep(40)
+        assert client.service.sockets.count == 1
+        answering.cancel()
+
+
+async def test_a_reader_that_takes_nothing_is_cut_and_the_others_lose_nothing() -> None:
+    async with (
+        client_of(ring_messages=20) as client,
+        client.socket(max_msg_size=0) as healthy,
+        Mute.connect(client),
+    ):
+        await call(healthy, "subscribe", topic="t")
+        hub, topic = client.service.hub, client.service.hub.topics["t"]
+
+        async def publish() -> None:
+            for _ in range(400):
+                hub.publish("t", b'"' + b"x" * 30_000 + b'"', 0.0)
+                await asyncio.sleep(0.001)
+
+        job = asyncio.create_task(publish())
+        got = await messages(healthy, 400)
+        await job
+        assert [message["params"]["offset"] for message in got] == list(range(1, 401))
+        assert len(topic.readers) == 1
+        while client.service.sockets.count > 1:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_reader_that_asked_for_gaps_gets_one_and_goes_on() -> None:
+    async with client_of(ring_messages=20) as client, Mute.connect(client, on_lag="drop_oldest") as mute:
+        for _ in range(400):
+            client.service.hub.publish("t", b'"' + b"x" * 30_000 + b'"', 0.0)
+            await asyncio.sleep(0)
+        mute.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        seen, gapped = b"", False
+        while b'"offset":400,' not in seen:
+            seen = seen[-100:] + await mute.reader.read(1 << 16)
+            gapped = gapped or b'"method":"gap"' in seen
+        assert gapped
+
+
+async def test_a_batch_over_a_socket() -> None:
+    async with client_of() as client, client.socket() as socket:
+        started = await call(socket, "fetch", urls=[f"{client.origin}/bytes/{size}" for size in (1, 2)])
+        events = [message["params"] for message in await messages(socket, 3)]
+        assert {event["topic"] for event in events} == {started["topic"]}
+        assert [event["offset"] for event in events] == [1, 2, 3]
+        assert [event["data"]["event"] for event in events] == ["result", "result", "done"]
+        # The subscription ended with the batch; another client can still read all of it.
+        assert (await call(socket, "subscribe", topic=started["topic"], since="oldest"))["offset"] == 0
+
+
+async def test_a_batch_is_resumed_by_whoever_comes_back() -> None:
+    async with client_of() as client:
+        async with client.socket() as socket:
+            started = await call(socket, "fetch", urls=[f"{client.origin}/slow/{ms}" for ms in (10, 5000, 9000)])
+            assert (await socket.receive_json())["params"]["offset"] == 1
+        async with client.socket() as again:
+            since = {"epoch": started["epoch"], "offset": 1}
+            answer = await call(again, "subscribe", topic=started["topic"], since=since)
+            assert answer["recovered"] is True
+            assert [message["params"]["offset"] for message in await messages(again, 3)] == [2, 3, 4]
+
+
+async def test_the_drain_lets_batches_end_and_everyone_go() -> None:
+    async with client_of(drain=10.0) as client, client.socket() as idle, client.socket() as busy:
+        await call(idle, "subscribe", topic="t")
+        await call(busy, "fetch", urls=[f"{client.origin}/slow/4000"])
+        drain = asyncio.create_task(client.service.drain())
+        for socket in (idle, busy):
+            closing = await socket.receive_json()
+            assert closing["method"] == "closing"
+            assert closing["params"]["reason"] == "draining"
+        leaving = asyncio.create_task(closed_with(idle))
+        assert (await client.ask("GET", "/readyz"))[0] == 503
+        assert (await call(busy, "subscribe", topic="u"))["code"] == -32008
+        assert (await client.batch({"urls": ["http://x/"]}))[0] == 503
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await client.socket()
+        assert [message["params"]["data"]["event"] for message in await messages(busy, 2)] == ["result", "done"]
+        assert await leaving == 1001
+        assert await closed_with(busy) == 1001
+        await drain
+
+
+async def test_at_the_deadline_what_runs_fails_and_is_told() -> None:
+    async with client_of(drain=3.0) as client, client.socket() as busy:
+        await call(busy, "fetch", urls=[f"{client.origin}/slow/60000"])
+        drain = asyncio.create_task(client.service.drain())
+        _, failed, done = await messages(busy, 3)
+        assert failed["params"]["data"]["error"] == "cancelled"
+        assert done["params"]["data"]["event"] == "done"
+        assert await closed_with(busy) == 1001
+        await drain
+
+
+async def test_nothing_is_left_of_a_client_that_has_gone() -> None:
+    async with client_of() as client:
+        for _ in range(20):
+            async with client.socket() as socket:
+                await call(socket, "subscribe", topic="t")
+        while client.service.sockets.count:
+            await asyncio.sleep(0.01)
+        assert not client.service.hub.topics["t"].readers
+        assert "of 0 every" in repr(client.service.sockets._heartbeat)
+
+
+async def test_echo_is_there_when_asked_for() -> None:
+    async with client_of(echo_route=True) as client, client.session.ws_connect(client.url("/echo")) as socket:
+        await socket.send_str("text")
+        await socket.send_bytes(b"\x00\xff")
+        assert (await socket.receive()).data == "text"
+        assert (await socket.receive()).data == b"\x00\xff"
+    async with client_of() as client:
+        assert (await client.ask("GET", "/echo"))[0] == 404
