@@ -32,7 +32,7 @@ def ramp(first: float, last: float, duration: float) -> Iterator[float]:
             inside = first * first + 2 * slope * number
             if inside < 0:
                 return
-            at = (inside**0.5 - first) / slope
+            at = max(0.0, (inside**0.5 - first) / slope)
         if at >= duration - 1e-9:
             return
         yield at

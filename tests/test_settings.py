@@ -1,0 +1,76 @@
+"""Settings from options and environment: what wins, and one clear line for everything that is wrong."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.settings import SettingsError, add_options, read_settings
+
+
+def options(*arguments: str) -> dict[str, Any]:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    return vars(parser.parse_args(arguments))
+
+
+def test_an_option_wins_over_its_variable_which_wins_over_the_default() -> None:
+    environ = {"SLUICE_PORT": "81", "SLUICE_HEARTBEAT": "5"}
+    settings = read_settings(options("--port", "80"), environ)
+    assert (settings.port, settings.heartbeat, settings.websockets) == (80, 5.0, 10_000)
+
+
+def test_repeatable_options_are_comma_separated_in_the_environment() -> None:
+    environ = {"SLUICE_ALLOW_NET": "10.0.0.0/8, fd00::/8", "SLUICE_ALLOW_PORT": "81,82"}
+    settings = read_settings({}, environ)
+    assert settings.allow_port == (81, 82)
+    assert [str(net) for net in settings.nets] == ["10.0.0.0/8", "fd00::/8"]
+    assert read_settings(options("--allow-port", "1", "--allow-port", "2"), environ).allow_port == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "named"),
+    [
+        (["--port", "x"], {}, "--port"),
+        (["--port", "70000"], {}, "--port"),
+        ([], {"SLUICE_PORT": "http"}, "--port"),
+        (["--heartbeat", "0"], {}, "--heartbeat"),
+        (["--allow-net", "10.0.0.1/8"], {}, "--allow-net"),
+        (["--tls-cert", "x"], {}, "--tls-key"),
+        (["--host", "0.0.0.0"], {}, "SLUICE_TOKEN"),
+        (["--host", "::"], {}, "--no-auth"),
+        (["--websockets", "10000000"], {}, "ulimit"),
+        (["--token-file", "/nowhere"], {}, "--token-file"),
+        ([], {"SLUICE_NO_AUTH": "perhaps"}, "--no-auth"),
+    ],
+)
+def test_what_is_wrong_is_named(arguments: list[str], environ: dict[str, str], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        read_settings(options(*arguments), environ)
+
+
+def test_all_of_it_at_once() -> None:
+    with pytest.raises(SettingsError) as wrong:
+        read_settings(options("--port", "x", "--heartbeat", "y", "--tls-key", "z"), {})
+    assert len(str(wrong.value).splitlines()) == 3
+
+
+def test_beyond_loopback_with_credentials_or_by_saying_so(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text(" secret\n")
+    assert read_settings(options("--host", "0.0.0.0"), {"SLUICE_TOKEN": "x"}).token == "x"
+    assert read_settings(options("--host", "0.0.0.0", "--token-file", str(token)), {}).token == "secret"
+    assert read_settings(options("--host", "0.0.0.0", "--no-auth"), {}).host == "0.0.0.0"
+    for host in ("127.0.0.2", "::1", "localhost"):
+        assert read_settings(options("--host", host), {}).host == host
+    token.write_text("")
+    with pytest.raises(SettingsError, match="empty"):
+        read_settings(options("--token-file", str(token)), {})
+
+
+def test_every_option_has_a_help_that_names_its_variable() -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    for action in parser._actions[1:]:
+        assert "SLUICE_" in (action.help or ""), action.option_strings
