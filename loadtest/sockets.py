@@ -59,7 +59,7 @@ class Socket(asyncio.Protocol):
 
     __slots__ = (
         "_calls", "_key", "_place", "_ready", "_rest", "closed", "ledger", "on_close", "on_notice", "on_run",
-        "transport",
+        "transport", "why",
     )  # fmt: skip
 
     def __init__(self, place: Place) -> None:
@@ -70,6 +70,8 @@ class Socket(asyncio.Protocol):
         self._calls: dict[int, asyncio.Future[object]] | None = None
         self.transport: asyncio.Transport | None = None
         self.closed = False
+        self.why = "the connection was closed"
+        """Why it ended, where the service said so."""
         self.ledger: object | None = None
         self.on_run: Callable[[Socket, int, int], None] | None = None
         self.on_notice: Callable[[Socket, dict[str, object]], None] | None = None
@@ -189,7 +191,14 @@ class Socket(asyncio.Protocol):
                 self.on_notice(self, message)
         elif opcode == _PING and self.transport is not None:
             self.transport.write(masked(_PONG, payload))
-        elif opcode == _CLOSE and self.transport is not None:
+        elif opcode == _CLOSE:
+            self._closed(payload)
+
+    def _closed(self, payload: bytes) -> None:
+        if len(payload) >= 2:
+            code, reason = int.from_bytes(payload[:2], "big"), payload[2:].decode("utf-8", "replace")
+            self.why = f"closed with {code} {reason}".rstrip()
+        if self.transport is not None:
             self.transport.write(masked(_CLOSE, payload[:2]))
             self.transport.close()
 
@@ -204,9 +213,9 @@ class Socket(asyncio.Protocol):
         """Tell whoever waits that nothing more comes."""
         self.closed = True
         if self._ready is not None and not self._ready.done():
-            self._ready.set_exception(ConnectFailed("the connection was closed during the upgrade"))
+            self._ready.set_exception(ConnectFailed(f"{self.why} during the upgrade"))
         for answer in (self._calls or {}).values():
             if not answer.done():
-                answer.set_exception(ConnectFailed("the connection was closed"))
+                answer.set_exception(ConnectFailed(self.why))
         if self.on_close is not None:
             self.on_close(self)

@@ -5,7 +5,6 @@ import logging
 import random
 import secrets
 import socket
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -24,7 +23,7 @@ from service.edge.problems import problems
 from service.edge.streams import STREAMS, Streams
 from service.edge.topic_routes import TopicRoutes
 from service.edge.websocket import WebSocketLimits, WebSockets
-from service.settings import Settings
+from service.settings import Settings, tls_context
 from service.statistics import Statistics
 from service.upstream.batches import Batches
 from service.upstream.fetcher import Fetcher
@@ -87,7 +86,7 @@ class Service:
 async def running(settings: Settings) -> AsyncIterator[Service]:
     """Run the service; leaving the block ends everything. Raises OSError when it cannot listen."""
     loop = asyncio.get_running_loop()
-    tls = _tls(settings)
+    tls = tls_context(settings)
     listener = _listen(settings)
     hub = Hub(_hub_limits(settings), new_epoch=lambda: secrets.token_hex(8), call_soon=loop.call_soon)
     policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
@@ -174,14 +173,6 @@ def _listen(settings: Settings) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if settings.tls_cert is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    return context
 
 
 def _hub_limits(settings: Settings) -> HubLimits:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import resource
+import ssl
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -12,7 +13,7 @@ import msgspec
 
 from service.core.address import Network
 
-__all__ = ["Settings", "SettingsError", "add_options", "read_settings"]
+__all__ = ["Settings", "SettingsError", "add_options", "read_settings", "tls_context"]
 
 
 class SettingsError(Exception):
@@ -113,6 +114,15 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
     return settings
 
 
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """Return the context to listen with, or None; raises OSError for files that do not fit."""
+    if settings.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    return context
+
+
 def _variable(name: str) -> str:
     return "SLUICE_" + name.upper()
 
@@ -138,6 +148,11 @@ def _check(settings: Settings) -> list[str]:
             wrong.append(f"--allow-net: {error}")
     if bool(settings.tls_cert) != bool(settings.tls_key):
         wrong.append("--tls-cert, --tls-key: both or none")
+    elif settings.tls_cert and settings.tls_key:
+        try:
+            tls_context(settings)
+        except OSError as error:
+            wrong.append(f"--tls-cert, --tls-key: cannot be used: {error}")
     if not _is_loopback(settings.host) and not settings.token and not settings.no_auth:
         wrong.append(
             f"--host: {settings.host} is reachable from elsewhere: set SLUICE_TOKEN or SLUICE_TOKEN_FILE, "

@@ -41,10 +41,10 @@ class Module:
                 yield node
 
 
-def read(root: Path) -> list[Module]:
-    """Read every module under a folder of packages."""
+def read(root: Path, *packages: str) -> list[Module]:
+    """Read every module of these packages of a folder."""
     modules = []
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(path for package in packages for path in (root / package).rglob("*.py")):
         name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
         text = path.read_text()
         modules.append(Module(name, path, ast.parse(text), text.count("\n")))

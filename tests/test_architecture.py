@@ -8,7 +8,7 @@ import pytest
 from tests.architecture import RULES, Module, cycles, docstrings, layering, length, purity, read
 
 ROOT = Path(__file__).parent.parent
-OURS = [module for module in read(ROOT) if module.name.split(".")[0] in ("service", "loadtest")]
+OURS = read(ROOT, "service", "loadtest")
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -22,7 +22,7 @@ def tree(folder: Path, **sources: str) -> list[Module]:
         path = folder / (name.replace("__", "/") + ".py")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source)
-    return read(folder)
+    return read(folder, *{name.split("__")[0] for name in sources})
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,17 @@ async def run(context: Context) -> None:
     """Connect, hold, and count who was dropped."""
     options, report = context.options, context.report
 
+    def dropped(socket: Socket) -> None:
+        report.count("dropped")
+        report.error(socket.why)
+
     async def prepare(socket: Socket) -> None:
-        socket.on_close = lambda _: report.count("dropped")
+        socket.on_close = dropped
         if options.topic:
             await socket.call("subscribe", topic=options.topic)
+        else:
+            # Credentials are refused after the upgrade: only an answer says that the client is in.
+            await socket.call("ping")
 
     report.count("dropped", 0)
     clients = await context.connect(options.clients, options.at_once, prepare)

@@ -2,7 +2,7 @@
 const $ = (id) => document.getElementById(id);
 const waiting = new Map();
 const positions = new Map();
-let socket, next = 0, delay = 250, room = null, batch = null;
+let socket, next = 0, delay = 250, room = null, batch = null, token = "";
 
 function call(method, params) {
   const id = ++next;
@@ -13,7 +13,8 @@ function call(method, params) {
 }
 
 function connect() {
-  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`, "sluice.v1");
+  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`,
+    token ? ["sluice.v1", `bearer.${token}`] : "sluice.v1");
   socket.onopen = async () => {
     delay = 250;
     $("state").textContent = "connected";
@@ -22,6 +23,12 @@ function connect() {
     if (batch) await subscribe(batch.topic, positions.get(batch.topic) ?? "oldest");
   };
   socket.onclose = (event) => {
+    if (event.code === 4401) {
+      $("state").textContent = token ? "the token is not valid" : "a token is needed";
+      $("login").hidden = false;
+      $("token").focus();
+      return;
+    }
     $("state").textContent = `connection lost (${event.code}${event.reason ? ", " + event.reason : ""}); trying again…`;
     for (const { reject } of waiting.values()) reject(new Error("connection lost"));
     waiting.clear();
@@ -90,7 +97,7 @@ function outcome(event) {
   $("progress-text").textContent = `${batch.finished} of ${batch.total}`;
   if ($("results").children.length >= 500) return;
   const row = document.createElement("tr");
-  const cells = [event.index, event.url, event.event === "result" ? event.status : `${event.error}: ${event.detail}`, event.bytes ?? "", event.timing?.total ?? ""];
+  const cells = [event.index, event.url, event.event === "result" ? event.status : `${event.error}: ${event.detail}`, event.truncated ? `${event.bytes}+` : event.bytes ?? "", event.timing?.total ?? ""];
   for (const text of cells) row.append(Object.assign(document.createElement("td"), { textContent: text }));
   $("results").append(row);
 }
@@ -100,7 +107,7 @@ $("fetch").onsubmit = async (event) => {
   const urls = $("urls").value.split("\n").map((line) => line.trim()).filter(Boolean);
   $("results").replaceChildren();
   try {
-    const started = await call("fetch", { urls, options: { body: "none" } });
+    const started = await call("fetch", { urls, options: { max_bytes: 65536 } });
     batch = { ...started, finished: 0 };
     positions.set(batch.topic, { epoch: batch.epoch, offset: 0 });
     $("progress").max = batch.total;
@@ -121,5 +128,11 @@ $("publish").onsubmit = async (event) => {
   let data = $("message").value;
   try { data = JSON.parse(data); } catch { /* plain text is published as a string */ }
   try { await call("publish", { topic: room, data }); $("message").value = ""; } catch (error) { say(error.message); }
+};
+$("login").onsubmit = (event) => {
+  event.preventDefault();
+  token = $("token").value.trim();
+  $("login").hidden = true;
+  connect();
 };
 connect();

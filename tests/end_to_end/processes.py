@@ -1,0 +1,109 @@
+"""Real processes: the service and its neighbours, started on free ports and ended by their id."""
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Process:
+    """A child process whose output is kept."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.url = ""
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+    @property
+    def authority(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    async def line(self) -> str:
+        assert self.process.stdout is not None
+        return (await asyncio.wait_for(self.process.stdout.readline(), 20)).decode()
+
+    async def stop(self) -> int:
+        if self.process.returncode is None:
+            self.process.terminate()
+        return await self.ended()
+
+    async def ended(self, within: float = 20) -> int:
+        try:
+            return await asyncio.wait_for(self.process.wait(), within)
+        except TimeoutError:
+            self.process.kill()
+            await self.process.wait()
+            raise
+
+
+async def start(*argv: str, env: dict[str, str] | None = None, cwd: Path = ROOT) -> Process:
+    return Process(
+        await asyncio.create_subprocess_exec(
+            *argv,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    )
+
+
+async def run(*argv: str, env: dict[str, str] | None = None, within: float = 60) -> tuple[int, str, str]:
+    """Run to the end and return (exit code, output, errors)."""
+    child = await start(*argv, env=env)
+    try:
+        out, err = await asyncio.wait_for(child.process.communicate(), within)
+    except TimeoutError:
+        child.process.kill()
+        await child.process.wait()
+        raise
+    assert child.process.returncode is not None
+    return child.process.returncode, out.decode(), err.decode()
+
+
+@asynccontextmanager
+async def listening(*argv: str, env: dict[str, str] | None = None) -> AsyncIterator[Process]:
+    """Run a program that says where it listens, until the block ends."""
+    child = await start(*argv, env=env)
+    try:
+        line = await child.line()
+        if "listening on" not in line:
+            _, err = await child.process.communicate()
+            pytest.fail(f"{argv} did not start: {line} {err.decode()}")
+        child.url = line.split("listening on")[1].strip()
+        yield child
+    finally:
+        await child.stop()
+
+
+def service(*options: str, env: dict[str, str] | None = None):  # type: ignore[no-untyped-def]
+    """Run the service with these options."""
+    return listening(sys.executable, "-m", "service", "serve", "--port", "0", *options, env=env)
+
+
+def origin():  # type: ignore[no-untyped-def]
+    """Run the simulated upstream."""
+    return listening(sys.executable, "-m", "loadtest", "origin", "--port", "0")
+
+
+def loadtest(*arguments: str) -> Sequence[str]:
+    return (sys.executable, "-m", "loadtest", *arguments)
+
+
+def program(name: str, hint: str) -> str:
+    """Return the path of a program, or skip the test with what would have to be installed."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed ({hint})")
+    return path

@@ -1,0 +1,118 @@
+"""The process itself: how it starts, what it says, and how it stops."""
+
+import asyncio
+import signal
+import ssl
+import sys
+from pathlib import Path
+
+import aiohttp
+import orjson
+import pytest
+import trustme
+import websockets
+
+from tests.end_to_end.processes import origin, run, service
+
+SERVE = (sys.executable, "-m", "service", "serve")
+
+
+async def test_a_port_in_use_is_one_line_and_exit_1() -> None:
+    async with service() as first:
+        code, out, err = await run(*SERVE, "--port", str(first.port))
+    assert (code, out) == (1, "")
+    assert err.count("\n") == 1
+    assert "in use" in err
+    assert "--port" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--port", "x"], "--port"),
+        (["--no-such-option"], "--no-such-option"),
+        (["--host", "0.0.0.0"], "SLUICE_TOKEN"),
+        (["--tls-cert", "/nowhere", "--tls-key", "/nowhere"], "tls"),
+    ],
+)
+async def test_a_bad_option_says_what_to_do(options: list[str], named: str) -> None:
+    code, _, err = await run(*SERVE, *options)
+    assert code in (1, 2)
+    assert named in err.lower() or named in err
+    assert "Traceback" not in err
+
+
+async def test_help_and_version() -> None:
+    code, out, _ = await run(*SERVE, "--help")
+    assert code == 0
+    assert "SLUICE_HEARTBEAT" in out
+    assert (await run(sys.executable, "-m", "service", "--version"))[1].startswith("sluice ")
+
+
+async def test_sigterm_drains_and_exits_with_0() -> None:
+    async with service("--drain", "2") as server:
+        uri = f"ws://{server.authority}/ws"
+        async with websockets.connect(uri, subprotocols=[websockets.Subprotocol("sluice.v1")]) as client:
+            server.process.send_signal(signal.SIGTERM)
+            closing = orjson.loads(await client.recv())
+            assert closing["method"] == "closing"
+            with pytest.raises(websockets.ConnectionClosed) as closed:
+                await client.recv()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1001
+        assert await server.ended() == 0
+
+
+async def test_a_running_batch_gets_its_done_before_the_end() -> None:
+    async with (
+        origin() as upstream,
+        service("--drain", "5", "--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port)) as server,
+        aiohttp.ClientSession() as session,
+    ):
+        body = {"urls": [f"{upstream.url}/slow/{ms}" for ms in (1, 800)]}
+        headers = {"Accept": "application/x-ndjson"}
+        async with session.post(f"{server.url}/fetch-batch", json=body, headers=headers) as answer:
+            first = await answer.content.readline()
+            server.process.send_signal(signal.SIGTERM)
+            rest = await answer.content.read()
+        assert b'"event":"result"' in first
+        assert orjson.loads(rest.splitlines()[-1])["ok"] == 2
+        assert await server.ended() == 0
+
+
+async def test_a_second_sigterm_ends_it_at_once() -> None:
+    async with service("--drain", "60") as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(
+            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        server.process.send_signal(signal.SIGTERM)
+        await reader.readuntil(b"draining")
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.ended(within=3) == 1
+        writer.close()
+
+
+async def test_over_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    files = ("--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem"))
+    async with service(*files) as server:
+        assert server.url.startswith("https://")
+        async with websockets.connect(f"wss://localhost:{server.port}/ws", ssl=trust, max_size=None) as client:
+            await client.send('{"jsonrpc":"2.0","id":1,"method":"subscribe","params":{"topic":"t"}}')
+            await client.recv()
+            big = "x" * 60_000
+            for number in range(20):
+                await client.send(
+                    orjson.dumps({"jsonrpc": "2.0", "method": "publish",
+                                  "params": {"topic": "t", "data": [number, big]}}).decode()
+                )  # fmt: skip
+            got = [orjson.loads(await client.recv())["params"]["data"] for _ in range(20)]
+            assert got == [[number, big] for number in range(20)]
