@@ -118,4 +118,5 @@ def summary(context: Context) -> list[str]:
             f"URLs fetched                 {get('fetched', 0):>10,.0f} of {context.options.urls:,}"
             f" in {get('batch_max_ms', 0) / 1000:.1f} s"
         ),
+        *(f"report                       {path}" for path in (context.options.html, context.options.json) if path),
     ]

@@ -1,7 +1,7 @@
 """The report as one HTML file that needs nothing else: plots are SVG, colours follow the reader's scheme."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
 from loadtest.report import Report
@@ -15,7 +15,7 @@ _STYLE = """
 background:light-dark(#fff,#11151a);color:var(--ink)}h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.1rem;margin:1.6rem 0 .4rem}
 .ok{color:var(--ok)}.bad{color:var(--bad)}.scroll{overflow-x:auto}table{border-collapse:collapse;min-width:20rem}
 th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:right;font-variant-numeric:tabular-nums}
-th:first-child,td:first-child{text-align:left}.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:1rem}
+th:first-child,td:first-child{text-align:left}.plots{margin-top:1.6rem;display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:1rem}
 figure{margin:0;background:var(--soft);border:1px solid var(--line);border-radius:8px;padding:.6rem}figcaption{font-size:.9rem}
 svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--ink)}
 code{background:var(--soft);padding:.1rem .3rem;border-radius:4px;overflow-wrap:anywhere}
@@ -69,7 +69,7 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> s
 
 def _thresholds(report: Report) -> str:
     rows = [
-        [verdict.threshold, "not measured" if verdict.value is None else f"{verdict.value:,.3f}",
+        [verdict.threshold, "not measured" if verdict.value is None else f"{verdict.value:,.10g}",
          "holds" if verdict.passed else "FAILED"]
         for verdict in report.verdicts
     ]  # fmt: skip
@@ -90,15 +90,15 @@ def _plots(report: Report) -> list[str]:
     for name, histogram in report.latencies.items():
         if histogram.count >= 20:
             bars = [(low, high, float(found)) for low, high, found in histogram.buckets()]
-            plots.append(_figure(f"{name}: distribution", _bars(bars, "ms")))
+            plots.append(_figure(f"{name}: how many took how many ms", _bars(bars)))
             points = [(_nines(percent), ms) for percent, ms in histogram.curve() if percent < 100]
-            plots.append(_figure(f"{name}: by percentile", _line(points, _percentile_label, "ms")))
+            plots.append(_figure(f"{name}: ms by percentile", _line(points, _percentile_label)))
     names = dict.fromkeys(name for moment in report.timeline for name in moment.counts)
     for name in names:
         points = [(moment.at, moment.counts.get(name, 0.0)) for moment in report.timeline]
         if len(points) > 1 and any(value for _, value in points):
             unit = "" if name.endswith("_ms") or name == "clients" else " a second"
-            plots.append(_figure(f"{name}{unit}, over time", _line(points, lambda x: f"{x:.0f} s", "")))
+            plots.append(_figure(f"{name}{unit}, over time", _line(points, lambda x: f"{x:.0f} s")))
     return plots
 
 
@@ -115,7 +115,7 @@ def _percentile_label(x: float) -> str:
     return f"{100 * (1 - 10**-x):.4g}"
 
 
-def _axes(top: float, unit: str) -> tuple[str, float]:
+def _axes(top: float) -> tuple[str, float]:
     """Return the lines and labels of the value axis, and its upper end: a round number."""
     step = 10 ** math.floor(math.log10(top)) if top > 0 else 1.0
     step = next(step * factor for factor in (0.2, 0.25, 0.5, 1, 2, 2.5, 5) if step * factor * 5 >= top)
@@ -126,7 +126,6 @@ def _axes(top: float, unit: str) -> tuple[str, float]:
         y = _HEIGHT - _BOTTOM - value / upper * (_HEIGHT - _BOTTOM - 10)
         lines.append(f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--line)"/>')
         lines.append(f'<text x="{_LEFT - 4}" y="{y + 4:.1f}" text-anchor="end">{_short(value)}</text>')
-    lines.append(f'<text x="0" y="10">{escape(unit)}</text>')
     return "".join(lines), upper
 
 
@@ -141,8 +140,8 @@ def _svg(content: str) -> str:
     return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{content}</svg>'
 
 
-def _bars(bars: Sequence[tuple[float, float, float]], unit: str) -> str:
-    axes, upper = _axes(max(count for _, _, count in bars), "count")
+def _bars(bars: Sequence[tuple[float, float, float]]) -> str:
+    axes, upper = _axes(max(count for _, _, count in bars))
     room, high = _HEIGHT - _BOTTOM - 10, bars[-1][1]
     drawn = []
     for low, end, count in bars:
@@ -150,7 +149,7 @@ def _bars(bars: Sequence[tuple[float, float, float]], unit: str) -> str:
         height = count / upper * room
         drawn.append(
             f'<rect x="{x:.1f}" y="{_HEIGHT - _BOTTOM - height:.1f}" width="{max(width - 0.7, 0.5):.1f}" '
-            f'height="{height:.1f}" fill="var(--bar)"><title>{low:.3g} to {end:.3g} {unit}: {count:,.0f}</title></rect>'
+            f'height="{height:.1f}" fill="var(--bar)"><title>{low:.3g} to {end:.3g} ms: {count:,.0f}</title></rect>'
         )
     labels = "".join(
         f'<text x="{_LEFT + share * (_WIDTH - _LEFT - 30):.0f}" y="{_HEIGHT - 8}">{_short(share * high)}</text>'
@@ -159,9 +158,8 @@ def _bars(bars: Sequence[tuple[float, float, float]], unit: str) -> str:
     return _svg(f"{axes}{''.join(drawn)}{labels}")
 
 
-def _line(points: Sequence[tuple[float, float]], label: object, unit: str) -> str:
-    assert callable(label)
-    axes, upper = _axes(max(value for _, value in points), unit)
+def _line(points: Sequence[tuple[float, float]], label: Callable[[float], str]) -> str:
+    axes, upper = _axes(max(value for _, value in points))
     low, high = points[0][0], max(points[-1][0], points[0][0] + 1e-9)
     room = _HEIGHT - _BOTTOM - 10
 
