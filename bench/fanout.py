@@ -161,6 +161,10 @@ def _sustain(entrant: Entrant, rate: float, options: Namespace) -> dict[str, Any
     }
     print(
         f"\n{rate:g}/s for {options.sustained:g} s: "
-        + ", ".join(f"{name} {value:,.5g}" for name, value in row.items())
+        + ", ".join(f"{name} {_figure(value)}" for name, value in row.items())
     )
     return row
+
+
+def _figure(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

@@ -1,0 +1,67 @@
+"""The examples and the README's programs, run as they stand."""
+
+import re
+import sys
+from pathlib import Path
+
+import aiohttp
+import orjson
+import pytest
+
+from tests.end_to_end.processes import ROOT, origin, program, run, service
+
+
+async def test_the_python_example_follows_a_batch() -> None:
+    async with (
+        origin() as upstream,
+        service("--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port)) as server,
+    ):
+        code, out, err = await run(
+            sys.executable, str(ROOT / "examples" / "client.py"), f"{server.url}/ws",
+            f"{upstream.url}/bytes/5", "http://127.0.0.1:1/",
+        )  # fmt: skip
+    assert code == 0, err
+    assert sorted(line.split()[0] for line in out.splitlines()) == ["done", "failed", "result"]
+    assert out.splitlines()[-1].startswith("done")
+
+
+async def test_the_readmes_python_does_what_it_says(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    async with service() as server:
+        script = tmp_path / "readme.py"
+        # A name that no resolver knows: the batch ends without leaving this machine.
+        script.write_text(
+            block.replace("127.0.0.1:8080", server.authority).replace("example.com", "sluice.invalid")
+        )
+        code, out, err = await run(sys.executable, str(script))
+    assert code == 0, err
+    assert "'event': 'done'" in out
+
+
+async def test_the_javascript_example_resumes_after_a_cut(tmp_path: Path) -> None:
+    node = program("node", "Debian: nodejs")
+    if not Path("/usr/share/nodejs/ws").exists():
+        pytest.skip("the package ws is not installed (Debian: node-ws)")
+    script = tmp_path / "resume.js"
+    script.write_text(
+        "const sockets = []; const Real = require('ws');\n"
+        "globalThis.WebSocket = function (...all) { const s = new Real(...all); sockets.push(s); return s; };\n"
+        + (ROOT / "examples" / "client.js").read_text()
+        + "const seen = [];\n"
+        "follow(process.argv[2], 'js', (data, offset) => {\n"
+        "  seen.push(offset);\n"
+        "  if (offset === 2) sockets[0].terminate();\n"
+        "  if (offset === 4) { console.log(JSON.stringify(seen)); process.exit(0); }\n"
+        "}, 'oldest', 20);\n"
+    )
+    async with service() as server, aiohttp.ClientSession() as session:
+        for number in range(4):
+            async with session.post(f"{server.url}/topics/js", json=number) as answer:
+                assert answer.status == 200
+        code, out, err = await run(
+            node, str(script), f"ws://{server.authority}/ws", env={"NODE_PATH": "/usr/share/nodejs"}
+        )
+    assert code == 0, err
+    seen = orjson.loads(out)
+    assert seen[-1] == 4
+    assert sorted(set(seen)) == [1, 2, 3, 4]

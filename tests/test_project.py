@@ -1,0 +1,218 @@
+"""What the documents say is so: commands, options, tables, and the steps of the Dockerfile."""
+
+import argparse
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import orjson
+import pytest
+
+from service import __version__
+from service.core import errors
+from service.core.closing import CLOSINGS
+from service.core.session import _METHODS
+from service.settings import add_options
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+
+
+def rows(text: str, heading: str) -> list[list[str]]:
+    """Return the cells of the first table after a heading or a phrase."""
+    found = re.search(r"((?:^\|.*\n)+)", text[text.index(heading) :], re.MULTILINE)
+    assert found, heading
+    lines = [line.strip("|").split("|") for line in found[1].splitlines()]
+    return [[cell.strip() for cell in line] for line in lines[2:]]
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    assert README.count("\n") < 150
+    for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "ARCHITECTURE.md"]:
+        for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            assert link.startswith("https://") or (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"^    \./x (\w+)", README, re.MULTILINE))))
+def test_every_command_of_the_readme_exists(command: str) -> None:
+    assert re.search(rf"^    {command}\b.*\)", (ROOT / "x").read_text(), re.MULTILINE), command
+
+
+def test_the_python_of_the_readme_parses_and_its_json_is_json() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        ast.parse(block)
+    bodies = re.findall(r"-d '(\{.*?\})'", README)
+    assert len(bodies) == 2
+    for body in bodies:
+        orjson.loads(body)
+
+
+def test_the_options_that_the_documents_name_exist() -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    known = {option for action in parser._actions for option in action.option_strings}
+    text = (ROOT / "docs" / "operations.md").read_text() + PROTOCOL
+    for option in set(re.findall(r"`(--[a-z-]+)", text)):
+        assert option in known, option
+
+
+def test_the_protocol_lists_every_method() -> None:
+    assert {row[0].strip("`") for row in rows(PROTOCOL, "| method | params | result |")} == set(_METHODS)
+
+
+def test_the_protocol_lists_every_error() -> None:
+    classes = [getattr(errors, name) for name in errors.__all__ if name != "SluiceError"]
+    ours = {(str(cls.code), f"`{cls.reason}`", str(cls.status)) for cls in classes}
+    assert {(row[0], row[1], row[3]) for row in rows(PROTOCOL, "### Errors")} == ours
+
+
+def test_the_protocol_lists_every_close_code() -> None:
+    ours = [[str(closing.code), closing.reason, closing.reconnect.value] for closing in CLOSINGS]
+    assert rows(PROTOCOL, "### Close codes") == ours
+
+
+def test_the_protocol_lists_every_route() -> None:
+    text = (ROOT / "service").rglob("*.py")
+    added = {
+        (method.upper(), path)
+        for file in text
+        for method, path in re.findall(r'add_(get|post|delete)\("([^"]+)"', file.read_text())
+    }
+    listed = PROTOCOL + " `GET /static`"
+    for method, path in added - {("GET", "/echo")}:
+        shown = re.sub(r"\{name:\.\+\}", "NAME", path).replace("{id}", "ID")
+        assert f"`{method} {shown}`" in listed, f"{method} {shown}"
+
+
+def test_the_changelog_tells_of_the_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == __version__
+    assert re.search(
+        rf"^## (Unreleased|{re.escape(__version__)})$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
+
+
+def test_the_lock_has_a_hash_for_every_package_and_names_no_host() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    packages = re.findall(r"^[a-z0-9][^\s=]*==\S+.*?(?=^[a-z0-9]|\Z)", lock, re.MULTILINE | re.DOTALL)
+    assert len(packages) > 30
+    for package in packages:
+        assert "--hash=sha256:" in package, package[:60]
+    assert "http" not in re.sub(r"\b(httpx?|aiohttp\S*|\w*http\w*)(?=[=\s])", "", lock)
+
+
+def test_every_dependency_has_a_floor_and_a_cap() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in [*project["dependencies"], *project["optional-dependencies"]["loadtest"]]:
+        assert ">=" in requirement, requirement
+        assert "<" in requirement.split(";")[0], requirement
+        name = re.split(r"[<>=]", requirement)[0]
+        assert name in (ROOT / "docs" / "decisions" / "01-dependencies.md").read_text(), name
+
+
+def x(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", str(ROOT / "x"), *arguments], capture_output=True, text=True, timeout=120, check=False, env=env
+    )
+
+
+def test_x_without_or_with_a_wrong_command_shows_its_usage() -> None:
+    for arguments in ([], ["nonsense"]):
+        answer = x(*arguments, PATH="/usr/bin:/bin")
+        assert answer.returncode == 2
+        assert "demo" in answer.stderr
+
+
+def fresh(folder: Path) -> Path:
+    """Return a copy of ``x`` beside a lock, with nothing installed."""
+    shutil.copy(ROOT / "x", folder / "x")
+    (folder / "requirements.lock").write_text("")
+    return folder / "x"
+
+
+@pytest.mark.parametrize(
+    ("script", "named"),
+    [(None, "there is no"), ("exit 1", "3.11 or newer"), ("case $* in *ssl*) exit 1;; esac", "ssl")],
+)
+def test_x_says_what_is_missing(tmp_path: Path, script: str | None, named: str) -> None:
+    program = fresh(tmp_path)
+    python = tmp_path / "python-of-the-test"
+    if script is not None:
+        python.write_text(f"#!/bin/sh\n{script}\n")
+        python.chmod(0o755)
+    answer = subprocess.run(
+        ["sh", str(program), "setup"], capture_output=True, text=True, timeout=60, check=False,
+        env={"PATH": "/usr/bin:/bin", "PYTHON": str(python)},
+    )  # fmt: skip
+    assert answer.returncode == 1
+    assert named in answer.stderr
+
+
+def test_x_makes_an_environment_once(tmp_path: Path) -> None:
+    program = fresh(tmp_path)
+    env = {"PATH": "/usr/bin:/bin", "PYTHON": sys.executable}
+    first, second = (
+        subprocess.run(
+            ["sh", str(program), "setup"], capture_output=True, text=True, timeout=120, check=True, env=env
+        )
+        for _ in range(2)
+    )
+    assert "making" in first.stderr
+    assert second.stderr == ""
+    assert (tmp_path / ".venv" / "bin" / "python").exists()
+
+
+@pytest.mark.parametrize("arguments", [["shellcheck", "x", ".ci/run"], ["hadolint", "Dockerfile"]])
+def test_linters_find_nothing(arguments: list[str]) -> None:
+    tool = Path(sys.executable).parent / arguments[0]
+    if not tool.exists():
+        pytest.skip(f"{arguments[0]} has no package for this machine")
+    answer = subprocess.run(
+        [tool, *arguments[1:]], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert answer.stdout + answer.stderr == ""
+
+
+@pytest.mark.timeout(600)
+def test_the_dockerfiles_steps_build_the_programs(tmp_path: Path) -> None:
+    """There is no Docker here: its steps run in an empty environment, with the folders moved."""
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    build = text.split("\nFROM ")[1]
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "python")], check=True, timeout=120)
+    source = tmp_path / "src"
+    source.mkdir()
+    ran = 0
+    for line in build.splitlines():
+        if line.startswith("COPY"):
+            *names, _ = line.split()[1:]
+            for name in names:
+                target = source / name
+                if (ROOT / name).is_dir():
+                    shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
+                else:
+                    shutil.copy(ROOT / name, target)
+        elif line.startswith("RUN"):
+            command = line[4:].replace("/opt/", f"{tmp_path}/opt/").replace("/wheels", f"{tmp_path}/wheels")
+            command = re.sub(r"(^|&& +)python ", rf"\1{tmp_path}/python/bin/python ", command)
+            (tmp_path / "opt").mkdir(exist_ok=True)
+            subprocess.run(["sh", "-ec", command], cwd=source, check=True, timeout=500, capture_output=True)
+            ran += 1
+    assert ran == 3
+    sluice = tmp_path / "opt" / "sluice" / "bin" / "sluice"
+    entry = re.search(r"ENTRYPOINT (\[.*\])", text)
+    assert entry
+    assert orjson.loads(entry[1])[0] == sluice.name
+    answer = subprocess.run([sluice, "--version"], capture_output=True, text=True, timeout=60, check=True, cwd="/")
+    assert answer.stdout.startswith("sluice ")
+    installed = {path.name.split("-")[0].lower() for path in (tmp_path / "opt").rglob("*.dist-info")}
+    assert "aiohttp" in installed
+    assert not installed & {"mypy", "ruff", "pytest", "hatchling"}
+    page = list((tmp_path / "opt").rglob("service/edge/static/index.html"))
+    assert page, "the page is part of the package"
