@@ -12,6 +12,7 @@ import aiohttp
 from loadtest.context import CannotRun, Context
 from loadtest.scenarios.broadcast import Audience, broadcast
 from loadtest.scenarios.fetch import fetch_batch
+from loadtest.sockets import Socket
 
 __all__ = ["HELP", "add_options", "run", "sockets", "validate"]
 
@@ -41,7 +42,7 @@ async def run(context: Context) -> None:
     options, report = context.options, context.report
     async with _child("loadtest", "origin", "--port", "0") as origin:
         port = origin.rsplit(":", 1)[1]
-        more = ["--websockets", str(max(10_000, options.clients + 1))]
+        more = ["--websockets", str(max(10_000, options.clients))]
         async with _child(
             "service", "serve", "--port", "0", "--allow-net", "127.0.0.0/8", "--allow-port", port, *more
         ) as options.url:
@@ -49,7 +50,7 @@ async def run(context: Context) -> None:
             clients = await context.connect(options.clients, 500, lambda socket: audience.join(socket, "demo"))
             if not clients:
                 raise CannotRun(f"no client could connect: {', '.join(report.errors)}")
-            await _work(context, audience, origin)
+            await _work(context, audience, origin, clients[0])
             report.count("held", sum(not socket.closed for socket in clients))
             for socket in clients:
                 socket.close()
@@ -57,10 +58,10 @@ async def run(context: Context) -> None:
     _verdict(context)
 
 
-async def _work(context: Context, audience: Audience, origin: str) -> None:
+async def _work(context: Context, audience: Audience, origin: str, publisher: Socket) -> None:
     urls = [f"{origin}/bytes/1024?n={number}" for number in range(context.options.urls)]
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
-        group.create_task(broadcast(context, audience, ["demo"]))
+        group.create_task(broadcast(context, audience, ["demo"], publisher))
         group.create_task(fetch_batch(context, session, urls, 100))
 
 

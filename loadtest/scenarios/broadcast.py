@@ -157,20 +157,18 @@ async def run(context: Context) -> None:
     clients = await context.connect(options.clients, options.at_once, prepare)
     if not clients:
         raise CannotRun(f"no client could connect to {options.url}: {', '.join(report.errors) or 'none asked for'}")
-    await broadcast(context, audience, topics)
+    await broadcast(context, audience, topics, clients[0])
     report.count("held", sum(not socket.closed for socket in clients))
     for socket in clients:
         socket.close()
 
 
-async def broadcast(context: Context, audience: Audience, topics: list[str]) -> None:
-    """Publish to all topics for the duration, then wait until everyone has everything or the time is over."""
+async def broadcast(context: Context, audience: Audience, topics: list[str], publisher: Socket) -> None:
+    """Publish to all topics for the duration, then wait until everyone has everything or the time is over.
+
+    The publisher is one of the clients, so that a service that takes N is asked for N.
+    """
     options = context.options
-    publisher = Socket(context.place())
-    try:
-        await publisher.connect()
-    except ConnectFailed as error:
-        raise CannotRun(f"the publisher cannot connect to {options.url}: {error}") from None
 
     async def all_topics() -> None:
         async with asyncio.TaskGroup() as group:
@@ -189,4 +187,3 @@ async def broadcast(context: Context, audience: Audience, topics: list[str]) -> 
         await asyncio.sleep(0.05)
         audience.flush()
     audience.close()
-    publisher.close()
