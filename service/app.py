@@ -16,10 +16,9 @@ from service.core.hub import Hub, HubLimits
 from service.core.session import SessionLimits
 from service.core.topic import RingLimits
 from service.edge.batch_routes import BatchRoutes
-from service.edge.door import AUTHORISED, Credentials, Door, add_cors
+from service.edge.door import Credentials, Door, add_cors
 from service.edge.health import HealthRoutes
 from service.edge.page import PageRoutes
-from service.edge.problems import problems
 from service.edge.streams import STREAMS, Streams
 from service.edge.topic_routes import TopicRoutes
 from service.edge.websocket import WebSocketLimits, WebSockets
@@ -42,10 +41,16 @@ class Service:
         self.hub = hub
         self.batches = batches
         self.credentials = credentials
+        self.door = Door(
+            credentials,
+            hosts=settings.allow_host,
+            origins=settings.allow_origin,
+            connections=settings.connections,
+        )
         self.draining = False
         self.port = settings.port
         self.streams = Streams(settings.heartbeat)
-        self.sockets = WebSockets(hub, self, _socket_limits(settings))
+        self.sockets = WebSockets(hub, self, _socket_limits(settings), self.door.authorised)
 
     def fetch(self, request: BatchRequest, owner: str) -> BatchState:
         """Begin a batch for a WebSocket client."""
@@ -120,16 +125,10 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
 
 def _application(service: Service) -> web.Application:
     settings = service.settings
-    door = Door(
-        service.credentials,
-        hosts=settings.allow_host,
-        origins=settings.allow_origin,
-        connections=settings.connections,
-    )
-    app = web.Application(middlewares=[problems, door.middleware()], client_max_size=settings.batch_size)
+    app = web.Application(middlewares=[service.door.middleware()], client_max_size=settings.batch_size)
     app[STREAMS] = service.streams
     app.on_response_prepare.append(add_cors)
-    app.router.add_get("/ws", _websocket_handler(service))
+    app.router.add_get("/ws", service.sockets.handle)
     if settings.echo_route:
         app.router.add_get("/echo", _echo)
     HealthRoutes(lambda: service.draining).add_to(app)
@@ -139,13 +138,6 @@ def _application(service: Service) -> web.Application:
     TopicRoutes(service.hub, body_size=settings.message_size, body_time=settings.body_time).add_to(app)
     PageRoutes().add_to(app)
     return app
-
-
-def _websocket_handler(service: Service):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    async def handle(request: web.Request) -> web.StreamResponse:
-        return await service.sockets.handle(request, authorised=request.get(AUTHORISED, True))
-
-    return handle
 
 
 async def _echo(request: web.Request) -> web.StreamResponse:

@@ -1,11 +1,12 @@
-"""What a session asks of the rest of the service."""
+"""What a session asks of the rest of the service, and of the connection that it belongs to."""
 
 from typing import Protocol
 
 from service.core.batch import BatchRequest
+from service.core.reader import OnLag, Reader
 from service.core.topic import Topic
 
-__all__ = ["Services", "StartedBatch"]
+__all__ = ["Client", "Services", "StartedBatch"]
 
 
 class StartedBatch(Protocol):
@@ -35,4 +36,19 @@ class Services(Protocol):
 
     def authenticate(self, token: str) -> float | None:
         """Check new credentials; return when they expire, in seconds of the Unix epoch, or None."""
+        ...
+
+
+class Client(Protocol):
+    """The connection of one session."""
+
+    owner: str
+    """Who asks, for fairness between clients."""
+
+    def new_reader(self, topic: Topic, on_lag: OnLag) -> Reader:
+        """Return a reader that writes to this connection."""
+        ...
+
+    def on_bug(self, error: BaseException) -> None:
+        """Take note of an exception that no request should cause."""
         ...

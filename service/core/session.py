@@ -46,7 +46,7 @@ from service.core.messages import (
 )
 from service.core.names import check_name, check_writable, is_reserved
 from service.core.reader import OnLag, Reader
-from service.core.services import Services
+from service.core.services import Client, Services
 from service.core.topic import Since, Start, Topic
 
 __all__ = ["Answer", "Session", "SessionLimits"]
@@ -78,35 +78,22 @@ class Session:
 
     __slots__ = (
         "_bad",
+        "_client",
         "_flooding",
         "_hub",
         "_limits",
-        "_new_reader",
-        "_on_bug",
         "_rate",
         "_refusals",
         "_services",
-        "owner",
         "readers",
     )
 
-    def __init__(
-        self,
-        hub: Hub,
-        services: Services,
-        limits: SessionLimits,
-        *,
-        owner: str,
-        new_reader: Callable[[Topic, OnLag], Reader],
-        on_bug: Callable[[BaseException], None],
-    ) -> None:
-        self.owner = owner
+    def __init__(self, hub: Hub, services: Services, limits: SessionLimits, client: Client) -> None:
         self.readers: dict[str, Reader] = {}
         self._hub = hub
         self._services = services
         self._limits = limits
-        self._new_reader = new_reader
-        self._on_bug = on_bug
+        self._client = client
         self._bad = False
         self._flooding = False
         # Made on the first request: most of ten thousand clients only subscribe once and listen.
@@ -114,7 +101,7 @@ class Session:
         self._refusals: RateLimiter | None = None
 
     def __repr__(self) -> str:
-        return f"<Session {self.owner} {len(self.readers)} topics>"
+        return f"<Session {self._client.owner} {len(self.readers)} topics>"
 
     def receive(self, text: bytes, now: float) -> Answer:
         """Carry out one text message: a request, or an array of them."""
@@ -159,7 +146,7 @@ class Session:
         except SluiceError as error:
             answer = _refusal(request.id if request else _id_of(value), error)
         except Exception as error:
-            self._on_bug(error)
+            self._client.on_bug(error)
             answer = _refusal(request.id if request else None, InternalError("a bug of ours; it was logged"))
         else:
             answer = result_answer(request.id, result)
@@ -199,7 +186,7 @@ class Session:
 
     def _join(self, topic: Topic, since: Since, on_lag: OnLag | None) -> Start:
         default = OnLag.LATEST if topic.name.startswith("watch:") else OnLag.DISCONNECT
-        reader = self._new_reader(topic, on_lag or default)
+        reader = self._client.new_reader(topic, on_lag or default)
         self.readers[topic.name] = reader
         return self._hub.attach(reader, since)
 
@@ -226,7 +213,7 @@ class Session:
 
     def _fetch(self, params: BatchRequest, now: float) -> dict[str, Any]:
         self._may_add(None)
-        batch = self._services.fetch(params, self.owner)
+        batch = self._services.fetch(params, self._client.owner)
         self._join(batch.topic, "oldest", None)
         return {
             "batch": batch.id,

@@ -7,6 +7,7 @@ so that frames are whole and in order (docs/decisions/04-direct-writes.md has th
 """
 
 import asyncio
+import logging
 import os
 from typing import Final
 
@@ -18,6 +19,8 @@ from service.core.wire import Encoding
 from service.edge.stalled import Stalled
 
 __all__ = ["BACKLOG", "Connection", "PushReader"]
+
+_log = logging.getLogger("sluice.websocket")
 
 BACKLOG: Final = 64 << 10
 """Bytes that a transport may hold before its readers stay where they are."""
@@ -65,9 +68,12 @@ class PushReader(Reader):
 class Connection:
     """One WebSocket: its transport, its session, and the task that reads from it."""
 
-    __slots__ = ("_seen", "_stalled", "alive", "closing", "descriptor", "session", "task", "transport")
+    __slots__ = ("_seen", "_stalled", "alive", "closing", "descriptor", "owner", "session", "task", "transport")
 
-    def __init__(self, transport: asyncio.Transport, task: "asyncio.Task[object]", stalled: Stalled) -> None:
+    def __init__(
+        self, owner: str, transport: asyncio.Transport, task: "asyncio.Task[object]", stalled: Stalled
+    ) -> None:
+        self.owner = owner
         self.transport = transport
         self.task = task
         self.closing: Closing | None = None
@@ -78,6 +84,14 @@ class Connection:
         self.descriptor = transport.get_extra_info("socket").fileno() if direct else None
         self._stalled = stalled
         self._seen = (0, 0)
+
+    def new_reader(self, topic: Topic, on_lag: OnLag) -> PushReader:
+        """Return a subscription that writes here."""
+        return PushReader(topic, on_lag, self)
+
+    def on_bug(self, error: BaseException) -> None:
+        """Log what no request should cause; the client is told that it was."""
+        _log.error("a request of %s failed inside", self.owner, exc_info=error)
 
     def full(self) -> bool:
         """Whether the transport holds so much that more is better left in the topic."""

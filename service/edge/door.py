@@ -1,7 +1,7 @@
 """Who may come in: host, origin, credentials and how many at once, checked before any handler runs."""
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -9,13 +9,11 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from service.core.errors import Forbidden, Overloaded, Unauthorized
+from service.core.errors import Forbidden, Overloaded, SluiceError, Unauthorized
+from service.edge.problems import problems, refusal
 from service.edge.websocket import BEARER
 
-__all__ = ["AUTHORISED", "Credentials", "Door"]
-
-AUTHORISED: Final = web.RequestKey("authorised", bool)
-"""Whether a WebSocket's credentials are right; it is told after the upgrade, where browsers can see it."""
+__all__ = ["Credentials", "Door"]
 
 _OPEN: Final = frozenset({"/healthz", "/readyz", "/", "/openapi.json", "/asyncapi.json"})
 _CORS_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer"
@@ -66,22 +64,31 @@ class Door:
     def middleware(self) -> "web.middleware":  # type: ignore[valid-type]  # aiohttp's decorator names no type
         """Return the middleware."""
 
+        # No coroutine: its frame would stay for as long as the WebSocket behind it.
         @web.middleware
-        async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
-            self._check_host(request)
-            cors = self._check_origin(request)
-            if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
-                return web.Response(status=204, headers={**cors, **_preflight()})
-            if request.path == "/ws":
-                request[AUTHORISED] = self._credentials.check(_bearer(request) or _protocol_bearer(request))
-                return await handler(request)
-            if request.path not in _OPEN and not request.path.startswith("/static/"):
-                self._check_token(request)
-            return await self._counted(request, handler, cors)
+        def door(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+            if request.path == "/ws" and request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
+                try:
+                    self._check_host(request)
+                    self._check_origin(request)
+                except SluiceError as error:
+                    return _answer(refusal(error))
+                return handler(request)
+            return problems(request, self._enter(request, handler))
 
         return door
 
-    async def _counted(self, request: web.Request, handler: Handler, cors: dict[str, str]) -> web.StreamResponse:
+    def authorised(self, request: web.Request) -> bool:
+        """Return whether a WebSocket's credentials are right; browsers can see it after the upgrade only."""
+        return self._credentials.check(_bearer(request) or _protocol_bearer(request))
+
+    async def _enter(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self._check_host(request)
+        cors = self._check_origin(request)
+        if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
+            return web.Response(status=204, headers={**cors, **_preflight()})
+        if request.path not in _OPEN and not request.path.startswith("/static/"):
+            self._check_token(request)
         if self.others >= self._connections:
             raise Overloaded(f"limit connections: {self._connections} requests are under way")
         self.others += 1
@@ -115,6 +122,10 @@ class Door:
     def _check_token(self, request: web.Request) -> None:
         if not self._credentials.check(_bearer(request)):
             raise Unauthorized("Authorization: a valid bearer token is needed")
+
+
+async def _answer(response: web.Response) -> web.StreamResponse:
+    return response
 
 
 _CORS: Final = web.RequestKey("cors", dict[str, str])

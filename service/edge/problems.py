@@ -2,17 +2,16 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from service.core.errors import InternalError, SluiceError
 
-__all__ = ["problem", "problems"]
+__all__ = ["problem", "problems", "refusal"]
 
 _log = logging.getLogger("sluice.http")
 
@@ -29,20 +28,29 @@ def problem(error: SluiceError) -> web.Response:
     return _document(error.status, error.reason, error.detail, error.data(), headers)
 
 
-@web.middleware
-async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever a handler raises into a problem document; no text of an unexpected exception leaves."""
-    try:
-        return await handler(request)
-    except SluiceError as error:
+def refusal(error: SluiceError | web.HTTPException) -> web.Response:
+    """Return the answer for what was raised on purpose, by us or by aiohttp."""
+    if isinstance(error, SluiceError):
         return problem(error)
+    headers = {name: error.headers[name] for name in _KEPT if name in error.headers}
+    detail = error.text if error.text and not error.text.startswith(f"{error.status}: ") else None
+    reason = HTTPStatus(error.status).phrase.lower().replace(" ", "_")
+    return _document(error.status, reason, detail, {"temporary": error.status in (408, 429, 503)}, headers)
+
+
+async def problems(request: web.Request, answer: Awaitable[web.StreamResponse]) -> web.StreamResponse:
+    """Await an answer, and turn whatever it raises into a problem document.
+
+    No text of an unexpected exception leaves.
+    """
+    try:
+        return await answer
+    except SluiceError as error:
+        return refusal(error)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        headers = {name: error.headers[name] for name in _KEPT if name in error.headers}
-        detail = error.text if error.text and not error.text.startswith(f"{error.status}: ") else None
-        reason = HTTPStatus(error.status).phrase.lower().replace(" ", "_")
-        return _document(error.status, reason, detail, {"temporary": error.status in (408, 429, 503)}, headers)
+        return refusal(error)
     except ConnectionResetError:
         # The client has gone in the middle of its answer: there is nobody to tell.
         raise

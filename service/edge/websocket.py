@@ -1,7 +1,6 @@
 """The WebSocket endpoint: aiohttp reads, the session decides, visits write."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -9,21 +8,22 @@ from typing import Final
 from aiohttp import WSMsgType, web
 
 from service.core.closing import BINARY, DRAINED, UNAUTHORIZED
-from service.core.errors import Draining, InvalidRequest, Overloaded
+from service.core.errors import Draining, InvalidRequest, Overloaded, SluiceError
 from service.core.hub import Hub
 from service.core.services import Services
 from service.core.session import Session, SessionLimits
 from service.core.wire import closing_frame
-from service.edge.connection import Connection, PushReader
+from service.edge.connection import Connection
 from service.edge.heartbeat import Heartbeat
+from service.edge.problems import refusal
 from service.edge.stalled import Stalled
+from service.edge.upgrade import let_go
 
 __all__ = ["PROTOCOL", "Connection", "WebSocketLimits", "WebSockets"]
 
 PROTOCOL: Final = "sluice.v1"
 BEARER: Final = "bearer."
 
-_log = logging.getLogger("sluice.websocket")
 _STEP: Final = 0.1
 """Seconds between two groups of sockets that a drain closes."""
 
@@ -42,11 +42,19 @@ class WebSocketLimits:
 class WebSockets:
     """All WebSocket connections: admission, heartbeats, stalled writers, and the drain."""
 
-    def __init__(self, hub: Hub, services: Services, limits: WebSocketLimits) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        services: Services,
+        limits: WebSocketLimits,
+        authorised: Callable[[web.Request], bool] = lambda request: True,
+    ) -> None:
         self.limits = limits
         self.connections: set[Connection] = set()
         self._hub = hub
         self._services = services
+        self._authorised = authorised
+        self._now = asyncio.get_running_loop().time
         self._made = 0
         self._stalled = Stalled()
         self._heartbeat = Heartbeat(limits.heartbeat)
@@ -59,9 +67,8 @@ class WebSockets:
         """How many are connected."""
         return len(self.connections)
 
-    async def handle(self, request: web.Request, *, authorised: bool = True) -> web.WebSocketResponse:
-        """Serve one client until it leaves; refuse by SluiceError before the upgrade."""
-        self._admit(request)
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Serve one client until it leaves, or refuse it before the upgrade."""
         socket = web.WebSocketResponse(
             protocols=(PROTOCOL,),
             compress=False,
@@ -71,10 +78,15 @@ class WebSockets:
             autoping=False,
             decode_text=False,
         )
-        await socket.prepare(request)
+        try:
+            self._admit(request)
+            await socket.prepare(request)
+        except (SluiceError, web.HTTPException) as error:
+            return refusal(error)
         connection = self._connect(request)
-        if not authorised:
+        if not self._authorised(request):
             connection.closing = UNAUTHORIZED
+        let_go(request, socket)
         try:
             await self._converse(socket, connection)
         except asyncio.CancelledError:
@@ -106,39 +118,35 @@ class WebSockets:
         assert transport is not None
         assert task is not None
         self._made += 1
-        connection = Connection(transport, task, self._stalled)
-        connection.session = Session(
-            self._hub,
-            self._services,
-            self.limits.session,
-            owner=f"ws-{self._made}",
-            new_reader=lambda topic, on_lag: PushReader(topic, on_lag, connection),
-            on_bug=_log_bug,
-        )
+        connection = Connection(f"ws-{self._made}", transport, task, self._stalled)
+        connection.session = Session(self._hub, self._services, self.limits.session, connection)
         self.connections.add(connection)
         self._heartbeat.add(connection)
         return connection
 
     async def _converse(self, socket: web.WebSocketResponse, connection: Connection) -> None:
         """Answer requests until one side ends it."""
-        now: Callable[[], float] = asyncio.get_running_loop().time
-        session = connection.session
         while connection.closing is None:
             message = await socket.receive()
             connection.alive = True
             if message.type is WSMsgType.TEXT:
-                answer = session.receive(message.data, now())
-                if answer.text:
-                    await socket.send_frame(answer.text, WSMsgType.TEXT)
-                connection.closing = connection.closing or answer.closing
-                while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
-                    await asyncio.sleep(0)
+                await self._request(socket, connection, message.data)
             elif message.type is WSMsgType.PING:
                 await socket.pong(message.data)
             elif message.type is WSMsgType.BINARY:
                 connection.closing = BINARY
             elif message.type is not WSMsgType.PONG:
                 return
+            # Otherwise it would stay in memory for as long as the next does not come.
+            del message
+
+    async def _request(self, socket: web.WebSocketResponse, connection: Connection, text: bytes) -> None:
+        answer = connection.session.receive(text, self._now())
+        if answer.text:
+            await socket.send_frame(answer.text, WSMsgType.TEXT)
+        connection.closing = connection.closing or answer.closing
+        while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
+            await asyncio.sleep(0)
 
     async def _close(self, socket: web.WebSocketResponse, connection: Connection) -> None:
         """Close with the code that was decided; a peer that does not take it is cut."""
@@ -202,7 +210,3 @@ class WebSockets:
         if tasks:
             _, stuck = await asyncio.wait(tasks, timeout=self.limits.close_timeout)
             assert not stuck or all(task.cancel() for task in stuck)
-
-
-def _log_bug(error: BaseException) -> None:
-    _log.error("a request failed inside", exc_info=error)

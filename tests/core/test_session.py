@@ -31,16 +31,13 @@ class Bench:
         self.owners: list[str] = []
         self.bugs: list[BaseException] = []
         self.readers: list[FakeReader] = []
-        self.session = Session(
-            self.hub,
-            self,
-            limits or SessionLimits(),
-            owner="me",
-            new_reader=self._new_reader,
-            on_bug=self.bugs.append,
-        )
+        self.owner = "me"
+        self.session = Session(self.hub, self, limits or SessionLimits(), self)
 
-    def _new_reader(self, topic: Topic, on_lag: Any) -> FakeReader:
+    def on_bug(self, error: BaseException) -> None:
+        self.bugs.append(error)
+
+    def new_reader(self, topic: Topic, on_lag: Any) -> FakeReader:
         self.readers.append(FakeReader(topic, on_lag))
         return self.readers[-1]
 
