@@ -180,6 +180,7 @@ def _socket_limits(settings: Settings) -> WebSocketLimits:
         connections=settings.websockets,
         message_size=settings.message_size,
         heartbeat=settings.heartbeat,
+        backlogs=settings.backlogs_size,
         session=SessionLimits(topics=settings.client_topics, rate=settings.client_rate),
     )
 

@@ -51,6 +51,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ring_size: Annotated[int, _Help(ge=1024, description="bytes that a topic keeps")] = 1 << 20
     ring_age: Annotated[float, _Help(gt=0, description="seconds that a topic keeps a message")] = 300.0
     rings_size: Annotated[int, _Help(ge=1024, description="bytes that all topics keep together")] = 256 << 20
+    backlogs_size: Annotated[int, _Help(ge=1024, description="bytes that wait for slow clients together")] = (
+        256 << 20
+    )
     batch_urls: Annotated[int, _Help(ge=1, description="URLs of one batch")] = 10_000
     batch_size: Annotated[int, _Help(ge=1024, description="bytes of a request for a batch")] = 16 << 20
     batches_size: Annotated[int, _Help(ge=1024, description="bytes of results kept for all batches")] = 256 << 20

@@ -50,6 +50,14 @@ class Reader:
         return self.offset < self.topic.head
 
     @property
+    def overtaken(self) -> bool:
+        """Whether the ring has moved past a reader that is to be disconnected for it: :meth:`take` evicts it.
+
+        A reader whose peer takes nothing is not asked for bytes, but its policy counts from this moment on.
+        """
+        return self.offset + 1 < self.topic.first and self.on_lag is OnLag.DISCONNECT and not self.resuming
+
+    @property
     def position(self) -> Position:
         """What to resume from."""
         return Position(self.topic.epoch, self.offset)

@@ -72,6 +72,8 @@ class Topic:
         "epoch",
         "final",
         "first",
+        "fresh",
+        "fresh_after",
         "head",
         "limits",
         "name",
@@ -105,6 +107,10 @@ class Topic:
         self._frames: list[bytes] = []
         self._times: list[float] = []
         self._memo: dict[int, tuple[bytes, int]] = {}
+        self.fresh = b""
+        self.fresh_after = -1
+        """Of a ring: the frames after this offset up to the head, which nearly every visited reader needs next;
+        -1 when nobody has asked for them yet."""
 
     def __repr__(self) -> str:
         return f"<Topic {self.name} {self.first}..{self.head} {self.size} B {len(self.readers)} readers>"
@@ -122,7 +128,7 @@ class Topic:
         self._frames.append(frame)
         self._times.append(now)
         self.size += len(frame)
-        self._memo.clear()
+        self.forget()
         if self.limits is not None:
             self._trim(self.limits, now)
         return self.head
@@ -148,11 +154,15 @@ class Topic:
             begin = after + 1 - self.first
             end = self._end_of_chunk(begin)
             known = self._memo[key] = (self._render(begin, end, encoding), self.first + end - 1)
+            if encoding is Encoding.FRAMES and known[1] == self.head and self.limits is not None:
+                self.fresh, self.fresh_after = known[0], after
         return known
 
     def forget(self) -> None:
-        """Let go of joined chunks; called when a visit is over."""
+        """Let go of joined chunks: there is a newer message, or a visit is over."""
         self._memo.clear()
+        self.fresh = b""
+        self.fresh_after = -1
 
     def expire(self, now: float) -> int:
         """Drop what is older than the age limit, the newest message too; return the bytes freed."""

@@ -15,11 +15,14 @@ _EVERY: Final = 0.02
 class Stalled:
     """Looks again and again at the connections that had no room, as long as there are any.
 
-    asyncio tells only a transport's own protocol that it has drained, and that is aiohttp's.
+    asyncio tells only a transport's own protocol that it has drained, and that is aiohttp's. What all of
+    them hold together is bounded by ``most`` bytes: beyond it, whoever has been stuck longest is cut.
     """
 
-    def __init__(self) -> None:
-        self._waiting: set[Connection] = set()
+    def __init__(self, most: int = 256 << 20) -> None:
+        self._most = most
+        # In the order in which they got stuck.
+        self._waiting: dict[Connection, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -32,17 +35,26 @@ class Stalled:
         """Wait for room; return whether the connection was not waiting already."""
         if connection in self._waiting:
             return False
-        self._waiting.add(connection)
+        self._waiting[connection] = None
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
         return True
 
     def _look(self) -> None:
         self._timer = None
+        held = 0
         for connection in tuple(self._waiting):
             if not connection.session.readers or not connection.full():
-                self._waiting.discard(connection)
+                self._waiting.pop(connection, None)
                 connection.revisit()
+            else:
+                held += connection.transport.get_write_buffer_size()
+        for connection in tuple(self._waiting):
+            if held <= self._most:
+                break
+            held -= connection.transport.get_write_buffer_size()
+            del self._waiting[connection]
+            connection.cut_slow()
         if self._waiting and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
 

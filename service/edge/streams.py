@@ -80,7 +80,7 @@ class PullReader(Reader):
     def visit(self) -> None:
         """Wake the handler; or find that the ring has moved past a handler that waits for its peer."""
         self._wakeup.set()
-        if self.offset + 1 < self.topic.first and self.on_lag is OnLag.DISCONNECT and not self.resuming:
+        if self.overtaken:
             self.take()
 
     def evict(self) -> None:

@@ -36,6 +36,8 @@ class WebSocketLimits:
     message_size: int = 64 << 10
     heartbeat: float = 25.0
     close_timeout: float = 3.0
+    # What all transports hold together for clients that do not take it.
+    backlogs: int = 256 << 20
     session: SessionLimits = field(default_factory=SessionLimits)
 
 
@@ -56,7 +58,7 @@ class WebSockets:
         self._authorised = authorised
         self._now = asyncio.get_running_loop().time
         self._made = 0
-        self._stalled = Stalled()
+        self._stalled = Stalled(limits.backlogs)
         self._heartbeat = Heartbeat(limits.heartbeat)
 
     def __repr__(self) -> str:

@@ -44,7 +44,7 @@ class FakeReader(Reader):
 
     def visit(self) -> None:
         if self.stuck:
-            if self.offset + 1 < self.topic.first and self.on_lag is OnLag.DISCONNECT and not self.resuming:
+            if self.overtaken:
                 self.take()
             return
         while self.behind:

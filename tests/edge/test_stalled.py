@@ -1,0 +1,68 @@
+"""Connections without room: visited again when they have some, bounded all together."""
+
+import asyncio
+from typing import Any
+
+from service.edge.stalled import Stalled
+
+
+class FakeConnection:
+    """Holds so many bytes that its peer does not take."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.visits = 0
+        self.was_cut = False
+        self.transport: Any = self
+        self.session: Any = self
+        self.readers = {"t": object()}
+
+    def get_write_buffer_size(self) -> int:
+        return self.size
+
+    def full(self) -> bool:
+        return self.size > 100
+
+    def revisit(self) -> None:
+        self.visits += 1
+
+    def cut_slow(self) -> None:
+        self.was_cut = True
+
+
+async def test_whoever_has_drained_is_visited_once() -> None:
+    stalled, one, two = Stalled(), FakeConnection(1000), FakeConnection(1000)
+    assert stalled.add(one)  # type: ignore[arg-type]
+    assert not stalled.add(one)  # type: ignore[arg-type]
+    stalled.add(two)  # type: ignore[arg-type]
+    await asyncio.sleep(1)
+    assert one.visits == two.visits == 0
+    one.size = 0
+    await asyncio.sleep(1)
+    assert (one.visits, two.visits, len(stalled)) == (1, 0, 1)
+    stalled.close()
+
+
+async def test_a_connection_without_readers_is_let_go() -> None:
+    stalled, one = Stalled(), FakeConnection(1000)
+    stalled.add(one)  # type: ignore[arg-type]
+    one.readers = {}
+    await asyncio.sleep(1)
+    assert len(stalled) == 0
+
+
+async def test_beyond_the_bound_the_longest_stuck_is_cut() -> None:
+    stalled = Stalled(most=2500)
+    connections = [FakeConnection(1000) for _ in range(4)]
+    for connection in connections:
+        stalled.add(connection)  # type: ignore[arg-type]
+    await asyncio.sleep(1)
+    assert [connection.was_cut for connection in connections] == [True, True, False, False]
+    stalled.close()
+
+
+async def test_nothing_ticks_when_nobody_is_stuck() -> None:
+    stalled, one = Stalled(), FakeConnection(0)
+    stalled.add(one)  # type: ignore[arg-type]
+    await asyncio.sleep(1)
+    assert stalled._timer is None
