@@ -4,10 +4,7 @@ import argparse
 import asyncio
 import errno
 import gc
-import logging
-import logging.handlers
 import os
-import queue
 import resource
 import signal
 import sys
@@ -17,6 +14,7 @@ import uvloop
 
 from service import __version__
 from service.app import running
+from service.logs import Logs
 from service.settings import Settings, SettingsError, add_options, read_settings
 
 __all__ = ["main"]
@@ -45,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(settings: Settings) -> int:
-    log = _start_logging()
+    logs = Logs()
+    logs.start()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -58,7 +57,7 @@ def _serve(settings: Settings) -> int:
             print(f"sluice: cannot start on {where}: {error}", file=sys.stderr)
         return 1
     finally:
-        log.stop()
+        logs.stop()
 
 
 async def _until_stopped(settings: Settings) -> int:
@@ -91,19 +90,6 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
-
-
-def _start_logging() -> logging.handlers.QueueListener:
-    """Log from a thread: a full pipe or disk must not stop the loop."""
-    records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
-    root.addHandler(logging.handlers.QueueHandler(records))
-    root.setLevel(logging.INFO)
-    listener = logging.handlers.QueueListener(records, handler)
-    listener.start()
-    return listener
 
 
 if __name__ == "__main__":

@@ -52,8 +52,8 @@ async def problems(request: web.Request, answer: Awaitable[web.StreamResponse]) 
             raise
         return refusal(error)
     except ConnectionResetError:
-        # The client has gone in the middle of its answer: there is nobody to tell.
-        raise
+        # The client has gone in the middle of its answer: nobody is told, and it is no error of ours.
+        return web.Response(status=HTTPStatus.BAD_REQUEST)
     except Exception:
         _log.exception("%s %s failed inside", request.method, request.path)
         return problem(InternalError("a bug of ours; it was logged"))

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import shutil
+import socket
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -107,3 +109,42 @@ def program(name: str, hint: str) -> str:
     if path is None:
         pytest.skip(f"{name} is not installed ({hint})")
     return path
+
+
+@asynccontextmanager
+async def nginx(location: str) -> AsyncIterator[int]:
+    """Run Debian's nginx with these locations, and yield its port; FOLDER has a document of 1 KiB, ``page``."""
+    binary = program("nginx", "Debian: nginx-light")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "page").write_text("x" * 1024)
+        temp = "".join(
+            f"{kind}_temp_path {folder}/t; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        port = _free_port()
+        server = f"server {{ listen 127.0.0.1:{port}; {location.replace('FOLDER', str(folder))} }}"
+        (folder / "nginx.conf").write_text(
+            f"daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{ worker_connections 1024; }}\n"
+            f"http {{ access_log off; default_type text/plain; {temp} {server} }}"
+        )
+        process = await start(binary, "-c", str(folder / "nginx.conf"))
+        try:
+            for _ in range(200):
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                except ConnectionRefusedError:
+                    await asyncio.wait([asyncio.ensure_future(process.process.wait())], timeout=0.05)
+                else:
+                    writer.close()
+                    break
+            yield port
+        finally:
+            await process.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,7 +1,6 @@
 """Clients that others wrote: Python's websockets, Node's ws, a page in Chromium, and nginx as the upstream."""
 
 import asyncio
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +12,7 @@ import orjson
 import pytest
 import websockets
 
-from tests.end_to_end.processes import Process, origin, program, run, service, start
+from tests.end_to_end.processes import Process, nginx, origin, program, run, service, start
 
 
 class Caller:
@@ -75,48 +74,9 @@ async def test_nodes_ws_subscribes_publishes_and_resumes() -> None:
     }
 
 
-@asynccontextmanager
-async def nginx() -> AsyncIterator[int]:
-    """Run Debian's nginx with a document of 1 KiB behind every path, and yield its port."""
-    binary = program("nginx", "Debian: nginx-light")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        (folder / "page").write_text("x" * 1024)
-        temp = "".join(
-            f"{kind}_temp_path {folder}/t; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        port = _free_port()
-        server = f"server {{ listen 127.0.0.1:{port}; location / {{ root {folder}; rewrite ^ /page break; }} }}"
-        (folder / "nginx.conf").write_text(
-            f"daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{ worker_connections 1024; }}\n"
-            f"http {{ access_log off; default_type text/plain; {temp} {server} }}"
-        )
-        process = await start(binary, "-c", str(folder / "nginx.conf"))
-        try:
-            for _ in range(200):
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except ConnectionRefusedError:
-                    await asyncio.wait([asyncio.ensure_future(process.process.wait())], timeout=0.05)
-                else:
-                    writer.close()
-                    break
-            yield port
-        finally:
-            await process.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 async def test_a_thousand_urls_from_nginx() -> None:
     async with (
-        nginx() as port,
+        nginx("location / { root FOLDER; rewrite ^ /page break; }") as port,
         service("--allow-net", "127.0.0.0/8", "--allow-port", str(port)) as server,
         aiohttp.ClientSession() as session,
     ):
