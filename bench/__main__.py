@@ -1,4 +1,4 @@
-"""``./x bench [fanout|fetch|memory]``: the figures of docs/performance.md, measured again."""
+"""``./x bench [NAME]``: the figures of docs/performance.md, measured again."""
 
 import argparse
 import json
@@ -6,9 +6,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import fanout, fetch
+from bench import fanout, fetch, growth, idle, storms, stuck, ways
 
-_BENCHMARKS = {"fanout": fanout, "fetch": fetch}
+_BENCHMARKS = {name.__name__.split(".")[1]: name for name in (fanout, fetch, idle, growth, stuck, storms, ways)}
 
 
 def main() -> int:

@@ -59,12 +59,12 @@ class Child:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return [self.process.pid, *map(int, children)]
 
-    def stop(self) -> None:
-        """End it, and wait for it."""
+    def stop(self, within: float = 5) -> None:
+        """End it, and wait for it as long as it may take; then it is killed."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(5)
+                self.process.wait(within)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

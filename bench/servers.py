@@ -59,9 +59,9 @@ class Server(ABC):
     def publish(self, payload: str) -> None:
         """Broadcast a payload."""
 
-    def stop(self) -> None:
+    def stop(self, within: float = 5) -> None:
         """End it."""
-        self.child.stop()
+        self.child.stop(within)
 
 
 class Sluice(Server):
@@ -83,9 +83,9 @@ class Sluice(Server):
     def publish(self, payload: str) -> None:
         self._publisher.send(f'{{"jsonrpc":"2.0","method":"publish","params":{{"topic":"t","data":{payload}}}}}')
 
-    def stop(self) -> None:
+    def stop(self, within: float = 5) -> None:
         self._publisher.close()
-        super().stop()
+        super().stop(within)
 
 
 class Datagram(Server):
@@ -99,9 +99,9 @@ class Datagram(Server):
     def publish(self, payload: str) -> None:
         self._control.send(payload.encode())
 
-    def stop(self) -> None:
+    def stop(self, within: float = 5) -> None:
         self._control.close()
-        super().stop()
+        super().stop(within)
 
 
 class Sender(Datagram):
@@ -183,9 +183,9 @@ class Nchan(Server):
         self._publisher.request("POST", "/pub", payload)
         self._publisher.getresponse().read()
 
-    def stop(self) -> None:
+    def stop(self, within: float = 5) -> None:
         self._publisher.close()
-        super().stop()
+        super().stop(within)
 
 
 PEERS: list[type[Server]] = [Sender, Nchan, Bare, NodeWs, Websockets]

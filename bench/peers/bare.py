@@ -1,7 +1,11 @@
-"""A bare loop of transport.write over aiohttp's WebSocket connections: what a broadcast costs at the least."""
+"""A bare loop over aiohttp's WebSocket connections: what a broadcast costs at the least.
+
+The second argument says how it writes: transport, descriptor (os.write), or aiofastnet (that package's transports).
+"""
 
 import asyncio
 import gc
+import os
 import resource
 import socket
 import sys
@@ -9,7 +13,8 @@ import sys
 import uvloop
 from aiohttp import web
 
-transports: set[asyncio.Transport] = set()
+WAY = sys.argv[2] if len(sys.argv) > 2 else "transport"
+transports: dict[asyncio.Transport, int] = {}
 
 
 class Control(asyncio.DatagramProtocol):
@@ -17,20 +22,24 @@ class Control(asyncio.DatagramProtocol):
         size = len(data)
         head = bytes((0x81, size)) if size < 126 else bytes((0x81, 126)) + size.to_bytes(2, "big")
         frame = head + data
-        for transport in transports:
-            transport.write(frame)
+        if WAY == "descriptor":
+            for transport in transports:
+                os.write(transports[transport], frame)
+        else:
+            for transport in transports:
+                transport.write(frame)
 
 
 async def handle(request: web.Request) -> web.WebSocketResponse:
     socket_ = web.WebSocketResponse(compress=False)
     await socket_.prepare(request)
     assert request.transport is not None
-    transports.add(request.transport)
+    transports[request.transport] = request.transport.get_extra_info("socket").fileno()
     try:
         async for _ in socket_:
             pass
     finally:
-        transports.discard(request.transport)
+        del transports[request.transport]
     return socket_
 
 
@@ -53,4 +62,10 @@ async def main(port: int) -> None:
     await asyncio.Event().wait()
 
 
-uvloop.run(main(int(sys.argv[1])))
+factory = uvloop.new_event_loop
+if WAY == "aiofastnet":
+    import aiofastnet
+
+    factory = aiofastnet.loop_factory(uvloop.new_event_loop)
+with asyncio.Runner(loop_factory=factory) as runner:
+    runner.run(main(int(sys.argv[1])))

@@ -1,0 +1,118 @@
+"""Growth: what a delivery costs with more clients, and a publish with more topics."""
+
+import http.client
+import json
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from statistics import median
+from typing import Any
+
+from websockets.sync.client import connect
+
+from bench.processes import Child, settle
+from bench.rounds import compared
+from bench.servers import Sender, Sluice
+
+__all__ = ["add_options", "run"]
+
+_PORT = 18400
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--clients", type=int, nargs="*", default=[1000, 10_000, 19_000])
+    parser.add_argument("--topics", type=int, nargs="*", default=[1, 1000, 100_000])
+    parser.add_argument("--publishes", type=int, default=5000)
+    parser.add_argument("--rounds", type=int, default=9)
+
+
+def run(options: Namespace) -> dict[str, Any]:
+    """Measure, print the tables, and return the figures."""
+    clients = []
+    for count in options.clients:
+        print(f"\n{count} clients")
+        sizes = Namespace(clients=count, rounds=options.rounds, messages=5, size=150)
+        with compared([Sluice, Sender], sizes) as (_, table):
+            clients.append({"clients": count, "table": table})
+    print(f"\n{'idle topics':>12}{'CPU us a publish':>18}{'to the first':>14}")
+    topics = [_publish(count, options) for count in options.topics]
+    for row in topics:
+        row["ratio"] = row["cpu_us"] / topics[0]["cpu_us"]
+        print(f"{row['topics']:12}{row['cpu_us']:18.1f}{row['ratio']:14.3f}")
+    return {"by_clients": clients, "by_topics": topics, "many_topics": _many(options)}
+
+
+def _publish(count: int, options: Namespace) -> dict[str, Any]:
+    """Publish to one topic that one client reads, beside ``count`` idle topics."""
+    server = Child(
+        [
+            sys.executable,
+            "-m",
+            "service",
+            "serve",
+            "--port",
+            str(_PORT),
+            "--topics",
+            "100200",
+            "--client-rate",
+            "1e9",
+        ],
+        core=0,
+    )
+    try:
+        server.line()
+        api = http.client.HTTPConnection("127.0.0.1", _PORT)
+        for begin in range(0, count, 1000):
+            body = json.dumps({"topics": [f"idle/{n}" for n in range(begin, min(begin + 1000, count))], "data": 1})
+            api.request("POST", "/publish", body, {"Content-Type": "application/json"})
+            answer = api.getresponse()
+            answer.read()
+            if answer.status != 200:
+                raise RuntimeError(f"/publish answered {answer.status}")
+        used = []
+        with connect(f"ws://127.0.0.1:{_PORT}/ws", compression=None, ping_interval=None) as socket:
+            socket.send('{"jsonrpc":"2.0","id":1,"method":"subscribe","params":{"topic":"active"}}')
+            socket.recv()
+            for _ in range(options.rounds):
+                settle(server)
+                before = server.cpu()
+                for number in range(options.publishes):
+                    socket.send('{"jsonrpc":"2.0","method":"publish","params":{"topic":"active","data":"x"}}')
+                    if number % 100 == 99:
+                        for _ in range(100):
+                            socket.recv()
+                used.append((server.cpu() - before) / options.publishes * 1e6)
+        return {"topics": count, "cpu_us": median(used)}
+    finally:
+        server.stop()
+
+
+def _many(options: Namespace) -> dict[str, Any]:
+    """Give 10,000 clients a topic each, and publish to all of them in turn."""
+    server = Child([sys.executable, "-m", "service", "serve", "--port", str(_PORT), "--client-rate", "1e9"], core=0)
+    try:
+        server.line()
+        before, begin = server.cpu(), time.monotonic()
+        report = ".bench/many.json"
+        load = Child(
+            [sys.executable, "-m", "loadtest", "broadcast", "--url", f"http://127.0.0.1:{_PORT}",
+             "--clients", "10000", "--topics", "10000", "--rate", "0.2", "--duration", "20", "--json", report],
+            core=1,
+        )  # fmt: skip
+        if load.process.wait():
+            raise RuntimeError("the load generator failed")
+        load.stop()
+        with open(report) as file:
+            document = json.load(file)
+        share = (server.cpu() - before) / (time.monotonic() - begin)
+        row = {
+            "published": document["counters"]["published"],
+            "lost": document["checks"]["lost"],
+            "delivery_p99_ms": document["latency_ms"]["delivery"]["p99"],
+            "server_core": share,
+        }
+        print(f"\n10,000 active topics with a reader each, 2,000 publishes a second: {row}")
+        return row
+    finally:
+        server.stop()

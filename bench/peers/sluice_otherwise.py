@@ -1,0 +1,28 @@
+"""sluice with one decision taken otherwise: ``slice=N`` readers a slice, or ``writes=transport``."""
+
+import sys
+from dataclasses import replace
+
+from service import app
+from service.__main__ import main
+from service.core.hub import HubLimits
+from service.edge import connection
+from service.settings import Settings
+
+name, _, value = sys.argv.pop(1).partition("=")
+if name == "slice":
+    ours = app._hub_limits
+
+    def sliced(settings: Settings) -> HubLimits:
+        return replace(ours(settings), slice_readers=int(value))
+
+    app._hub_limits = sliced
+elif name == "writes":
+    made = connection.Connection.__init__
+
+    def through_transport(self: connection.Connection, *arguments: object) -> None:
+        made(self, *arguments)  # type: ignore[arg-type]
+        self.descriptor = None
+
+    connection.Connection.__init__ = through_transport  # type: ignore[method-assign, assignment]
+sys.exit(main())

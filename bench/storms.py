@@ -1,0 +1,102 @@
+"""Storms: 10,000 clients that come at once, come back at once, and are sent away at once."""
+
+import http.client
+import json
+import time
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+from bench.processes import Child, build
+from bench.servers import Sluice, message
+
+__all__ = ["add_options", "run"]
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--clients", type=int, default=10_000)
+    parser.add_argument("--missed", type=int, default=100, help="messages that everyone has missed")
+    parser.add_argument("--rounds", type=int, default=3)
+
+
+def run(options: Namespace) -> dict[str, Any]:
+    """Measure, print the figures, and return them."""
+    return {
+        "clients": options.clients,
+        "connect": [_connect(options) for _ in range(options.rounds)],
+        "resume": [_resume(options) for _ in range(options.rounds)],
+        "drain": _drain(options),
+    }
+
+
+def _crowd(server: Sluice, subscribe: str, options: Namespace) -> Child:
+    """Start all clients at once: no handshake waits for another."""
+    return Child(
+        [build("receiver"), "127.0.0.1", str(server.port), str(options.clients), "/ws", "sluice.v1", subscribe],
+        core=1,
+        env={"AT_ONCE": str(options.clients)},
+    )
+
+
+def _dropped() -> int:
+    """Return how many connections the kernel has dropped because a listen queue was full."""
+    names, values = [line.split() for line in Path("/proc/net/netstat").read_text().splitlines()[:2]]
+    return int(values[names.index("ListenDrops")])
+
+
+def _connect(options: Namespace) -> dict[str, Any]:
+    server, before = Sluice(18500), _dropped()
+    try:
+        crowd = _crowd(server, server.subscribe, options)
+        seconds = float(crowd.line().split()[1])
+        crowd.stop()
+    finally:
+        server.stop()
+    row = {"seconds": seconds, "listen_drops": _dropped() - before}
+    print(f"{options.clients} connect at once: all up in {seconds:.2f} s, {row['listen_drops']} listen drops")
+    return row
+
+
+def _resume(options: Namespace) -> dict[str, Any]:
+    server = Sluice(18500)
+    try:
+        api = http.client.HTTPConnection("127.0.0.1", server.port)
+        for number in range(1, options.missed + 1):
+            body = message(number, time.monotonic_ns(), 100)
+            api.request("POST", "/topics/t", body, {"Content-Type": "application/json"})
+            epoch = json.loads(api.getresponse().read())["epoch"]
+        since = {"topic": "t", "since": f"{epoch}:0"}
+        subscribe = json.dumps({"jsonrpc": "2.0", "method": "subscribe", "params": since})
+        begin = time.monotonic()
+        crowd = _crowd(server, subscribe, options)
+        crowd.line()
+        wanted, got, lost = options.clients * options.missed, 0, 0
+        while got < wanted and time.monotonic() < begin + 60:
+            crowd.say("")
+            report = json.loads(crowd.line())
+            got, lost = got + report["received"], lost + report["lost"] + report["repeated"]
+            time.sleep(0.02)
+        seconds = time.monotonic() - begin
+        crowd.stop()
+    finally:
+        server.stop()
+    row = {"seconds": seconds, "received": got, "wanted": wanted, "lost_or_repeated": lost}
+    print(f"{options.clients} come back at once, {options.missed} messages behind: whole again in {seconds:.2f} s, "
+          f"{got:,} of {wanted:,} received, {lost} lost or repeated")  # fmt: skip
+    return row
+
+
+def _drain(options: Namespace) -> dict[str, Any]:
+    server = Sluice(18500)
+    crowd = _crowd(server, server.subscribe, options)
+    crowd.line()
+    begin = time.monotonic()
+    server.stop(within=30)
+    seconds = time.monotonic() - begin
+    crowd.say("")
+    closed = json.loads(crowd.line())["closed"]
+    crowd.stop()
+    code = server.child.process.returncode
+    print(f"SIGTERM with {options.clients} idle: gone in {seconds:.1f} s with exit {code}, {closed} closed")
+    return {"seconds": seconds, "exit": code, "closed": closed}

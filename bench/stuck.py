@@ -1,0 +1,128 @@
+"""Stuck: 1,000 of 10,000 readers take nothing; what the others notice of it, and what becomes of them."""
+
+import json
+import os
+import socket
+import time
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+from bench.processes import Child, build, settle
+from bench.servers import Sluice, message
+
+__all__ = ["add_options", "run"]
+
+_POLICIES = ("disconnect", "drop_oldest", "latest")
+
+
+class _Server(Sluice):
+    """Ours, with a short ring."""
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--ring-messages", "200"]
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--clients", type=int, default=10_000)
+    parser.add_argument("--stuck", type=int, default=1000)
+    parser.add_argument("--rate", type=float, default=20.0)
+    parser.add_argument("--size", type=int, default=1024)
+    parser.add_argument("--seconds", type=float, default=60.0)
+
+
+def run(options: Namespace) -> dict[str, Any]:
+    """Measure without and with stuck readers, print the figures, and return them."""
+    without, with_ = (_one(stuck, options) for stuck in (0, options.stuck))
+    ratio = with_["p99_ms"] / without["p99_ms"]
+    print(f"p99 of the healthy with stuck readers / without: {ratio:.2f}")
+    return {"without": without, "with": with_, "ratio_p99": ratio}
+
+
+def _one(stuck: int, options: Namespace) -> dict[str, Any]:
+    server, healthy = _Server(18600), options.clients - options.stuck
+    mute: list[socket.socket] = []
+    try:
+        crowd = Child(
+            [build("receiver"), "127.0.0.1", str(server.port), str(healthy), "/ws", "sluice.v1", server.subscribe],
+            core=1,
+        )
+        crowd.line()
+        mute = [_mute(server.port, _POLICIES[number % 3]) for number in range(stuck)]
+        settle(server.child)
+        resident, kernel = server.child.resident(), _kernel()
+        descriptors, most = _descriptors(server), 0
+        count, begin = int(options.rate * options.seconds), time.monotonic() + 0.05
+        for number in range(count):
+            due = begin + number / options.rate
+            time.sleep(max(0.0, due - time.monotonic()))
+            server.publish(message(number + 1, int(due * 1e9), options.size - server.overhead))
+            if number % 20 == 0:
+                most = max(most, server.child.resident() + _kernel() - resident - kernel)
+        settle(server.child)
+        crowd.say("")
+        report = json.loads(crowd.line())
+        freed = descriptors - _descriptors(server)
+        gaps = sum(_has_gap(one) for one in mute)
+        crowd.stop()
+    finally:
+        for one in mute:
+            one.close()
+        server.stop()
+    row = {
+        "stuck": stuck,
+        "missing": count * healthy - report["received"],
+        "repeated": report["repeated"],
+        "p99_ms": report["p99_ms"],
+        "more_memory_mib": most / (1 << 20),
+        "descriptors_freed": freed,
+        "told_of_a_gap": gaps,
+    }
+    print(", ".join(f"{name} {value:,.4g}" for name, value in row.items()))
+    return row
+
+
+def _mute(port: int, on_lag: str) -> socket.socket:
+    """Connect and subscribe a client that reads nothing from then on."""
+    one = socket.create_connection(("127.0.0.1", port))
+    text = json.dumps(
+        {"jsonrpc": "2.0", "method": "subscribe", "params": {"topic": "t", "on_lag": on_lag}}
+    ).encode()
+    one.sendall(
+        b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        + bytes((0x81, 0x80 | len(text), 0, 0, 0, 0))
+        + text
+    )
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += one.recv(1)
+    return one
+
+
+def _has_gap(one: socket.socket) -> bool:
+    """Read what has piled up, and say whether a gap was among it."""
+    one.settimeout(0.3)
+    seen = b""
+    try:
+        while piece := one.recv(1 << 20):
+            seen = seen[-64:] + piece
+            if b'"method":"gap"' in seen:
+                return True
+    except (TimeoutError, ConnectionError):
+        pass
+    return False
+
+
+def _descriptors(server: Sluice) -> int:
+    return len(os.listdir(f"/proc/{server.child.process.pid}/fd"))
+
+
+def _kernel() -> int:
+    """Return the bytes that all TCP sockets of this machine hold."""
+    for line in Path("/proc/net/sockstat").read_text().splitlines():
+        if line.startswith("TCP:"):
+            fields = line.split()
+            return int(fields[fields.index("mem") + 1]) * os.sysconf("SC_PAGE_SIZE")
+    raise RuntimeError("no TCP line in /proc/net/sockstat")
