@@ -31,6 +31,7 @@ from service.upstream.guard import own_addresses
 __all__ = ["Service", "running"]
 
 _log = logging.getLogger("sluice")
+_QUEUES = 4
 
 
 class Service:
@@ -92,7 +93,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     """Run the service; leaving the block ends everything. Raises OSError when it cannot listen."""
     loop = asyncio.get_running_loop()
     tls = tls_context(settings)
-    listener = _listen(settings)
+    listeners = _listen(settings)
     hub = Hub(_hub_limits(settings), new_epoch=lambda: secrets.token_hex(8), call_soon=loop.call_soon)
     policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
     fetcher = Fetcher(policy)
@@ -101,7 +102,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         hub, fetcher, _batch_limits(settings), new_id=lambda: secrets.token_hex(16), chance=random.random
     )
     service = Service(settings, hub, batches, Credentials(settings.token))
-    service.port = listener.getsockname()[1]
+    service.port = listeners[0].getsockname()[1]
     runner = web.AppRunner(
         _application(service),
         handler_cancellation=True,
@@ -112,7 +113,8 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     statistics = asyncio.create_task(Statistics(hub, service.sockets, batches).run(), name="statistics")
     try:
         await runner.setup()
-        await web.SockSite(runner, listener, ssl_context=tls, backlog=4096).start()
+        for listener in listeners:
+            await web.SockSite(runner, listener, ssl_context=tls, backlog=4096).start()
         yield service
     finally:
         statistics.cancel()
@@ -151,16 +153,29 @@ async def _echo(request: web.Request) -> web.StreamResponse:
     return socket_
 
 
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _listen(settings: Settings) -> list[socket.socket]:
+    """Bind several sockets to the one port: each has a queue of its own for connections that come at once.
+
+    One queue has at most ``net.core.somaxconn`` places (4096), and 10,000 clients that reconnect together
+    overflow it while the loop is busy with the first of them. The probe, which does not share its port,
+    finds out whether somebody else listens there already.
+    """
+    with _bound(settings.host, settings.port, shared=False) as probe:
+        port = probe.getsockname()[1]
+    return [_bound(settings.host, port, shared=True) for _ in range(_QUEUES)]
+
+
+def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
         # Both are inherited by every connection. What a reader does not take waits in its topic once, not
         # in 4 MiB of kernel memory for each; and a peer that acknowledges nothing is gone in 20 s.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 << 10)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000)
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
     except OSError:
         listener.close()
         raise

@@ -6,11 +6,14 @@ module touches what it keeps in private; its version is capped, and a test says 
 docs/decisions/05-memory.md has the measurement.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
 
 __all__ = ["let_go"]
+
+_NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
 
 
 def let_go(request: web.Request, response: web.WebSocketResponse) -> None:
@@ -20,5 +23,19 @@ def let_go(request: web.Request, response: web.WebSocketResponse) -> None:
     assert protocol._upgraded
     assert protocol._parser is not None
     protocol._parser = None
+    _empty(request._message)
     request._cache.clear()
     response.headers.clear()
+
+
+def _empty(message: Any) -> None:
+    """Leave of the parsed request what aiohttp looks at when the connection ends.
+
+    Its own loop holds the message in a local variable, so that it can only be emptied where it is.
+    """
+    kept = (message.should_close, message.compression, message.upgrade, message.chunked, message.url)
+    try:
+        message.__init__(message.method, message.path, message.version, _NO_HEADERS, (), *kept)
+    except TypeError:
+        # Without its C parser aiohttp has a named tuple here, which stays as it is: 3 KiB more, nothing else.
+        return
