@@ -23,7 +23,7 @@ def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--clients", type=int, nargs="*", default=[1000, 10_000, 19_000])
     parser.add_argument("--topics", type=int, nargs="*", default=[1, 1000, 100_000])
-    parser.add_argument("--publishes", type=int, default=5000)
+    parser.add_argument("--publishes", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=9)
 
 
@@ -36,56 +36,78 @@ def run(options: Namespace) -> dict[str, Any]:
         with compared([Sluice, Sender], sizes) as (_, table):
             clients.append({"clients": count, "table": table})
     print(f"\n{'idle topics':>12}{'CPU us a publish':>18}{'to the first':>14}")
-    topics = [_publish(count, options) for count in options.topics]
+    topics = _publish(options)
     for row in topics:
-        row["ratio"] = row["cpu_us"] / topics[0]["cpu_us"]
         print(f"{row['topics']:12}{row['cpu_us']:18.1f}{row['ratio']:14.3f}")
     return {"by_clients": clients, "by_topics": topics, "many_topics": _many(options)}
 
 
-def _publish(count: int, options: Namespace) -> dict[str, Any]:
-    """Publish to one topic that one client reads, beside ``count`` idle topics."""
-    server = Child(
-        [
-            sys.executable,
-            "-m",
-            "service",
-            "serve",
-            "--port",
-            str(_PORT),
-            "--topics",
-            "100200",
-            "--client-rate",
-            "1e9",
-        ],
-        core=0,
-    )
+def _publish(options: Namespace) -> list[dict[str, Any]]:
+    """Publish to one topic that one client reads, beside so many idle topics; all servers alive, in turns."""
+    servers = [(count, _Publishing(count, _PORT + 1 + number)) for number, count in enumerate(options.topics)]
     try:
-        server.line()
-        api = http.client.HTTPConnection("127.0.0.1", _PORT)
-        for begin in range(0, count, 1000):
-            body = json.dumps({"topics": [f"idle/{n}" for n in range(begin, min(begin + 1000, count))], "data": 1})
+        used = [[one.round(options.publishes) for _, one in servers] for _ in range(options.rounds)]
+    finally:
+        for _, one in servers:
+            one.stop()
+    return [
+        {
+            "topics": count,
+            "cpu_us": median(row[n] for row in used),
+            "ratio": median(row[n] / row[0] for row in used),
+        }
+        for n, count in enumerate(options.topics)
+    ]
+
+
+class _Publishing:
+    """A service with idle topics, and a client that reads one topic and publishes to it."""
+
+    def __init__(self, idle: int, port: int) -> None:
+        self.server = Child(
+            [
+                sys.executable,
+                "-m",
+                "service",
+                "serve",
+                "--port",
+                str(port),
+                "--topics",
+                "100200",
+                "--client-rate",
+                "1e9",
+            ],
+            core=0,
+        )
+        self.server.line()
+        api = http.client.HTTPConnection("127.0.0.1", port)
+        for begin in range(0, idle, 1000):
+            body = json.dumps({"topics": [f"idle/{n}" for n in range(begin, min(begin + 1000, idle))], "data": 1})
             api.request("POST", "/publish", body, {"Content-Type": "application/json"})
             answer = api.getresponse()
             answer.read()
             if answer.status != 200:
                 raise RuntimeError(f"/publish answered {answer.status}")
-        used = []
-        with connect(f"ws://127.0.0.1:{_PORT}/ws", compression=None, ping_interval=None) as socket:
-            socket.send('{"jsonrpc":"2.0","id":1,"method":"subscribe","params":{"topic":"active"}}')
-            socket.recv()
-            for _ in range(options.rounds):
-                settle(server)
-                before = server.cpu()
-                for number in range(options.publishes):
-                    socket.send('{"jsonrpc":"2.0","method":"publish","params":{"topic":"active","data":"x"}}')
-                    if number % 100 == 99:
-                        for _ in range(100):
-                            socket.recv()
-                used.append((server.cpu() - before) / options.publishes * 1e6)
-        return {"topics": count, "cpu_us": median(used)}
-    finally:
-        server.stop()
+        api.close()
+        self.socket = connect(f"ws://127.0.0.1:{port}/ws", compression=None, ping_interval=None)
+        self.socket.send('{"jsonrpc":"2.0","id":1,"method":"subscribe","params":{"topic":"active"}}')
+        self.socket.recv()
+
+    def round(self, publishes: int) -> float:
+        """Return the CPU of a publish and its delivery, in us."""
+        settle(self.server)
+        before = self.server.cpu()
+        for number in range(publishes):
+            self.socket.send('{"jsonrpc":"2.0","method":"publish","params":{"topic":"active","data":"x"}}')
+            if number % 100 == 99:
+                for _ in range(100):
+                    self.socket.recv()
+        return (self.server.cpu() - before) / publishes * 1e6
+
+    def stop(self) -> None:
+        """End both."""
+        self.socket.close()
+        self.server.stop()
 
 
 def _many(options: Namespace) -> dict[str, Any]:

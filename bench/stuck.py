@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
+import shutil
 import socket
+import subprocess
 import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -52,14 +55,17 @@ def _one(stuck: int, options: Namespace) -> dict[str, Any]:
         mute = [_mute(server.port, _POLICIES[number % 3]) for number in range(stuck)]
         settle(server.child)
         resident, kernel = server.child.resident(), _kernel()
-        descriptors, most = _descriptors(server), 0
+        descriptors, most, both, sending = _descriptors(server), 0, 0, None
         count, begin = int(options.rate * options.seconds), time.monotonic() + 0.05
         for number in range(count):
             due = begin + number / options.rate
             time.sleep(max(0.0, due - time.monotonic()))
             server.publish(message(number + 1, int(due * 1e9), options.size - server.overhead))
             if number % 20 == 0:
-                most = max(most, server.child.resident() + _kernel() - resident - kernel)
+                most = max(most, server.child.resident() - resident)
+                both = max(both, _kernel() - kernel)
+            if number == count // 2:
+                sending = _sending(server)
         settle(server.child)
         crowd.say("")
         report = json.loads(crowd.line())
@@ -75,11 +81,13 @@ def _one(stuck: int, options: Namespace) -> dict[str, Any]:
         "missing": count * healthy - report["received"],
         "repeated": report["repeated"],
         "p99_ms": report["p99_ms"],
-        "more_memory_mib": most / (1 << 20),
+        "more_resident_mib": most / (1 << 20),
+        "more_kernel_mib_both_ends": both / (1 << 20),
+        "kernel_mib_of_ours": None if sending is None else sending / (1 << 20),
         "descriptors_freed": freed,
         "told_of_a_gap": gaps,
     }
-    print(", ".join(f"{name} {value:,.4g}" for name, value in row.items()))
+    print(", ".join(f"{name} {value if value is None else format(value, ',.4g')}" for name, value in row.items()))
     return row
 
 
@@ -117,6 +125,16 @@ def _has_gap(one: socket.socket) -> bool:
 
 def _descriptors(server: Sluice) -> int:
     return len(os.listdir(f"/proc/{server.child.process.pid}/fd"))
+
+
+def _sending(server: Sluice) -> int | None:
+    """Return the bytes of kernel memory that the server's own sockets hold, or None without iproute2's ss."""
+    if not shutil.which("ss"):
+        return None
+    listing = subprocess.run(
+        ["ss", "-tmnH", f"sport = :{server.port}"], capture_output=True, text=True, check=True
+    ).stdout
+    return sum(int(wmem) + int(queued) for wmem, queued in re.findall(r"skmem:\(.*?,t(\d+),.*?,w(\d+),", listing))
 
 
 def _kernel() -> int:

@@ -29,18 +29,16 @@ class Statistics:
     async def run(self) -> None:
         """Publish and sweep until cancelled."""
         loop = asyncio.get_running_loop()
-        beat = 0
         while True:
             due = loop.time() + 1.0
             await asyncio.sleep(1.0)
             self._lag = loop.time() - due
-            beat += 1
             if self._topic.readers:
                 self._hub.append(self._topic, orjson.dumps(self.snapshot()), loop.time())
-            if beat % 5 == 0:
-                self._hub.sweep(loop.time())
-                # The topic is the service's own: it stays, though nobody reads it.
-                self._topic = self._hub.ring("_stats")
+            # All topics within five seconds.
+            self._hub.sweep(loop.time(), 1000 + len(self._hub.topics) // 5)
+            # The topic is the service's own: it stays, though nobody reads it.
+            self._topic = self._hub.ring("_stats")
 
     def snapshot(self) -> dict[str, Any]:
         """Return the figures of now."""

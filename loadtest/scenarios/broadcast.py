@@ -118,9 +118,9 @@ class Audience:
                 ledger.close(self.heads.get(topic, 0))
 
 
-async def publish(audience: Audience, socket: Socket, topic: str, rate: float, duration: float, size: int) -> None:
-    """Publish by the clock, whatever the answers do."""
-    report, pad, began = audience.report, "x" * max(0, size - 24), monotonic()
+async def publish(audience: Audience, socket: Socket, topic: str, phase: float, options: Namespace) -> None:
+    """Publish by the clock from ``phase`` seconds on, whatever the answers do."""
+    report, pad, began = audience.report, "x" * max(0, options.size - 24), monotonic() + phase
     intended = audience.intended.setdefault(topic, {})
 
     async def one(number: int, due: float) -> None:
@@ -137,7 +137,7 @@ async def publish(audience: Audience, socket: Socket, topic: str, rate: float, d
         report.latency("publish").record((monotonic() - due) * 1000)
 
     async with asyncio.TaskGroup() as group:
-        for number, at in enumerate(constant(rate, duration)):
+        for number, at in enumerate(constant(options.rate, options.duration)):
             wait = began + at - monotonic()
             if wait > 0:
                 await asyncio.sleep(wait)
@@ -172,8 +172,10 @@ async def broadcast(context: Context, audience: Audience, topics: list[str], pub
 
     async def all_topics() -> None:
         async with asyncio.TaskGroup() as group:
-            for topic in topics:
-                group.create_task(publish(audience, publisher, topic, options.rate, options.duration, options.size))
+            for number, topic in enumerate(topics):
+                # Spread, or all topics would publish in the same moments.
+                phase = number / len(topics) / options.rate
+                group.create_task(publish(audience, publisher, topic, phase, options))
 
     def gauges() -> dict[str, float]:
         audience.flush()

@@ -9,6 +9,7 @@ so that frames are whole and in order (docs/decisions/04-direct-writes.md has th
 import asyncio
 import logging
 import os
+import socket
 from typing import Final
 
 from service.core.closing import TOO_SLOW, Closing
@@ -24,6 +25,8 @@ _log = logging.getLogger("sluice.websocket")
 
 BACKLOG: Final = 16 << 10
 """Bytes that a transport may hold before its readers stay where they are; what is above is counted and bounded."""
+_PATIENCE: Final = 300_000
+"""Milliseconds that a reader with a policy for gaps may take nothing: the age that a ring keeps by default."""
 _PING: Final = b"\x89\x00"
 
 
@@ -86,7 +89,18 @@ class PushReader(Reader):
 class Connection:
     """One WebSocket: its transport, its session, and the task that reads from it."""
 
-    __slots__ = ("_seen", "_stalled", "alive", "closing", "descriptor", "owner", "session", "task", "transport")
+    __slots__ = (
+        "_seen",
+        "_stalled",
+        "alive",
+        "closing",
+        "descriptor",
+        "owner",
+        "patient",
+        "session",
+        "task",
+        "transport",
+    )
 
     def __init__(
         self, owner: str, transport: asyncio.Transport, task: "asyncio.Task[object]", stalled: Stalled
@@ -96,6 +110,7 @@ class Connection:
         self.task = task
         self.closing: Closing | None = None
         self.alive = True
+        self.patient = False
         self.session: Session
         # Frames of a TLS connection have to go through its transport.
         direct = transport.get_extra_info("sslcontext") is None
@@ -104,7 +119,16 @@ class Connection:
         self._seen = (0, 0)
 
     def new_reader(self, topic: Topic, on_lag: OnLag) -> PushReader:
-        """Return a subscription that writes here."""
+        """Return a subscription that writes here.
+
+        One that may miss messages may also take nothing for as long as they are kept: then neither the kernel nor
+        the heartbeat ends its connection.
+        """
+        if on_lag is not OnLag.DISCONNECT and not self.patient:
+            self.patient = True
+            self.transport.get_extra_info("socket").setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _PATIENCE
+            )
         return PushReader(topic, on_lag, self)
 
     def on_bug(self, error: BaseException) -> None:
@@ -137,10 +161,10 @@ class Connection:
         Where it took messages since the last look, TCP_USER_TIMEOUT ends the connection when they are not
         acknowledged. Where it took none and holds a backlog, a ping would only wait behind that.
         """
-        progress = self._progress()
-        self.alive = progress != self._seen
+        progress, full = self._progress(), self.full()
+        self.alive = progress != self._seen or (full and self.patient)
         self._seen = progress
-        if not self.alive and not self.full():
+        if not self.alive and not full:
             self.transport.write(_PING)
 
     def end(self, closing: Closing) -> None:

@@ -24,6 +24,7 @@ def let_go(request: web.Request, response: web.WebSocketResponse) -> None:
     assert protocol._parser is not None
     protocol._parser = None
     _empty(request._message)
+    request._headers = _NO_HEADERS
     request._cache.clear()
     response.headers.clear()
 

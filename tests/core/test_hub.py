@@ -208,3 +208,19 @@ def test_statistics_count_what_is_there() -> None:
     hub.publish("t", b"1", 0.0)
     statistics = hub.statistics()
     assert (statistics.topics, statistics.readers, statistics.published) == (1, 1, 1)
+
+
+def test_a_sweep_looks_at_some_topics_and_goes_on_where_it_was() -> None:
+    hub = make_hub(Turns())
+    for number in range(10):
+        hub.publish(f"t{number}", b"1", 0.0)
+    hub.sweep(400.0, 4)
+    assert len(hub.topics) == 6
+    hub.publish("t0", b"again", 400.0)  # made anew while the round goes on
+    hub.sweep(400.0, 4)
+    hub.sweep(400.0, 4)
+    assert list(hub.topics) == ["t0"]
+    assert hub.ring_bytes == hub.topics["t0"].size
+    hub.sweep(800.0, 4)
+    assert hub.topics == {}
+    assert hub.ring_bytes == 0

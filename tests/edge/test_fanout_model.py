@@ -96,7 +96,9 @@ class Client:
     """One client: what it has read, and what it may expect next in each topic."""
 
     def __init__(self, machine: "FanOut", *, tls: bool) -> None:
-        ours, self.sock = socket.socketpair()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.sock = socket.create_connection(server.getsockname())
+            ours = server.accept()[0]
         ours.setblocking(False)
         self.sock.setblocking(False)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 << 10)
