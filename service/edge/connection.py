@@ -161,11 +161,16 @@ class Connection:
         Where it took messages since the last look, TCP_USER_TIMEOUT ends the connection when they are not
         acknowledged. Where it took none and holds a backlog, a ping would only wait behind that.
         """
-        progress, full = self._progress(), self.full()
-        self.alive = progress != self._seen or (full and self.patient)
+        progress = self._progress()
+        self.alive = progress != self._seen
         self._seen = progress
-        if not self.alive and not full:
+        if not self.alive and not self.full():
             self.transport.write(_PING)
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing was heard since the last ping, no message was taken, and nobody agreed to that."""
+        return not self.alive and self._progress() == self._seen and not (self.patient and self.full())
 
     def end(self, closing: Closing) -> None:
         """Have the connection's own task close it, with a close frame; the first reason stays."""

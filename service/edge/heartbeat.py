@@ -48,7 +48,7 @@ class Heartbeat:
         while True:
             await asyncio.sleep(self._pause)
             for connection in tuple(self._slots[(self._next - count // 2) % count]):
-                if not connection.alive:
+                if connection.silent:
                     connection.cut()
             for connection in tuple(self._slots[self._next]):
                 connection.ping()

@@ -157,6 +157,16 @@ async def test_a_peer_that_answers_no_ping_is_found() -> None:
         answering.cancel()
 
 
+async def test_a_reader_that_agreed_to_gaps_may_take_nothing_for_long() -> None:
+    async with client_of(heartbeat=10.0, ring_messages=20) as client, Mute.connect(client, on_lag="latest"):
+        for _ in range(400):
+            client.service.hub.publish("t", b'"' + b"x" * 30_000 + b'"', 0.0)
+            await asyncio.sleep(0)
+        await asyncio.sleep(100)
+        assert client.service.sockets.count == 1
+        assert client.service.hub.topics["t"].readers
+
+
 async def test_a_reader_that_takes_nothing_is_cut_and_the_others_lose_nothing() -> None:
     async with (
         client_of(ring_messages=20) as client,
