@@ -170,7 +170,13 @@ class BatchState:
     weight: int = field(init=False)
     """Bytes that the requests take in memory, about; they are let go when it is done."""
 
+    flavour: tuple[object, ...] = field(init=False)
+    """What its requests have in common, as far as it decides whether another batch's request is the same."""
+
     def __post_init__(self) -> None:
+        options = self.options
+        headers = tuple(sorted(options.headers.items()))
+        self.flavour = (headers, options.max_bytes, options.redirects, options.body != "none")
         self.total = len(self.items)
         self.finished = bytearray(self.total)
         self.weight = sum(map(_weight, self.items))

@@ -3,7 +3,7 @@
 Theory of operation. Owners (clients) stand in a ring and take turns, one start each; an owner's batches
 take turns likewise. A batch looks at its URLs only when its turn comes: a URL whose host is full is
 *parked* with the batch, and a batch has at most ``concurrency`` URLs parked or running, so that waiting
-work is an index into a list and nothing else. The clock of a URL starts when it is looked at.
+work is an index into a list and nothing else. The clock of a URL starts when its turn has come.
 """
 
 from collections import deque
@@ -19,6 +19,7 @@ __all__ = ["FetchPlan", "Work"]
 
 _LOOKS = 256
 """URLs that one call looks at, at 3 to 7 us each, before it lets the loop go on."""
+_AHEAD = 32
 
 
 @dataclass(slots=True, eq=False)
@@ -29,9 +30,11 @@ class Work:
     index: int
     request: FetchRequest
     target: Target
-    admitted: float
-    deadline: float
+    admitted: float = 0.0
+    deadline: float = 0.0
     attempts: int = 0
+    begun: float = 0.0
+    """When the last attempt began."""
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +45,8 @@ class _Queue:
     next: int = 0
     active: int = 0
     waiting: int = 0
+    ready: deque[Work] = field(default_factory=deque)
+    """Checked, and not yet on the clock."""
     parked: dict[str, deque[Work]] = field(default_factory=dict)
 
 
@@ -92,7 +97,7 @@ class FetchPlan:
             self._turns.remove(batch.owner)
 
     def next(self, now: float, may_start: Callable[[BatchState], bool]) -> Work | None:
-        """Return what starts now, or None; whoever starts it calls :meth:`finished` or :meth:`again`."""
+        """Return what starts now, or None; whoever starts it calls :meth:`free` and :meth:`finished`."""
         self.held = False
         self._retries(now)
         if self.active >= self._limits.active:
@@ -107,19 +112,8 @@ class FetchPlan:
                 return work
         return None
 
-    def finished(self, work: Work) -> None:
-        """Free the place of a URL that has its event."""
-        self._release(work)
-
-    def again(self, work: Work, at: float) -> None:
-        """Free the place of a URL and have it return at ``at``."""
-        queue = self._release(work)
-        if queue is not None:
-            queue.waiting += 1
-            self._count += 1
-            heappush(self._later, (at, self._count, work))
-
-    def _release(self, work: Work) -> _Queue | None:
+    def free(self, work: Work) -> None:
+        """Free the place upstream of a URL: its request has ended, or it waits for one that another began."""
         self.active -= 1
         origin = work.target.origin
         left = self._hosts[origin] - 1
@@ -127,10 +121,20 @@ class FetchPlan:
             self._hosts[origin] = left
         else:
             del self._hosts[origin]
+
+    def finished(self, work: Work) -> None:
+        """Free the place of a URL in its batch."""
         queue = self._queues.get(work.batch.id)
         if queue is not None:
             queue.active -= 1
-        return queue
+
+    def later(self, work: Work, at: float) -> None:
+        """Have a URL that has no places any more return at ``at``."""
+        queue = self._queues.get(work.batch.id)
+        if queue is not None:
+            queue.waiting += 1
+            self._count += 1
+            heappush(self._later, (at, self._count, work))
 
     def _retries(self, now: float) -> None:
         while self._later and self._later[0][0] <= now:
@@ -175,33 +179,41 @@ class FetchPlan:
         return None
 
     def _fresh(self, queue: _Queue, now: float) -> Work | None:
-        batch, looks = queue.batch, _LOOKS
-        while queue.next < batch.total and queue.active + queue.waiting < batch.options.concurrency:
-            if looks == 0:
-                self.held = True
-                return None
-            looks -= 1
-            index = queue.next
-            queue.next += 1
-            work = self._look(batch, index, now)
-            if work is None:
+        options, looks = queue.batch.options, _LOOKS
+        while queue.active + queue.waiting < options.concurrency:
+            if not queue.ready:
+                if looks <= 0:
+                    self.held = True
+                    return None
+                if queue.next >= queue.batch.total:
+                    return None
+                looks -= _AHEAD
+                self._look_ahead(queue)
                 continue
+            work = queue.ready.popleft()
+            work.admitted, work.deadline = now, now + options.timeout
             if self._has_room(work.target.origin):
                 return work
             queue.waiting += 1
             queue.parked.setdefault(work.target.origin, deque()).append(work)
         return None
 
-    def _look(self, batch: BatchState, index: int, now: float) -> Work | None:
-        request = item_of(batch.items[index], self._limits)
-        if isinstance(request, Failure):
-            self._reject(batch, index, request)
-            return None
-        target = check_url(request.url, self._policy)
-        if isinstance(target, Refusal):
-            self._reject(batch, index, Failure(target.kind, target.detail))
-            return None
-        return Work(batch, index, request, target, now, now + batch.options.timeout)
+    def _look_ahead(self, queue: _Queue) -> None:
+        """Check the next few URLs; many in a row take a third of the time that each would take alone."""
+        batch = queue.batch
+        begin, queue.next = queue.next, min(queue.next + _AHEAD, batch.total)
+        # A list of its own: the last rejection may end the batch and let its requests go.
+        items: list[FetchRequest | str] = [*batch.items[begin : queue.next]]
+        for index, item in enumerate(items, begin):
+            request = item_of(item, self._limits)
+            if isinstance(request, Failure):
+                self._reject(batch, index, request)
+                continue
+            target = check_url(request.url, self._policy)
+            if isinstance(target, Refusal):
+                self._reject(batch, index, Failure(target.kind, target.detail))
+            else:
+                queue.ready.append(Work(batch, index, request, target))
 
     def _has_room(self, origin: str) -> bool:
         return self._hosts.get(origin, 0) < self._limits.active_per_host

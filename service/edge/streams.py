@@ -33,6 +33,9 @@ __all__ = [
 NDJSON: Final = "application/x-ndjson"
 SSE: Final = "text/event-stream"
 
+_TOGETHER: Final = 0.005
+"""Seconds in which what comes shares a write: a write is 25 us, a fifth of what a small fetch costs in all."""
+_LARGE: Final = 64 << 10
 _HEARTBEATS: Final = {Encoding.SSE: b": heartbeat\n\n"}
 _HEARTBEAT: Final = b'{"event":"heartbeat"}\n'
 
@@ -204,5 +207,7 @@ async def _pump(response: web.StreamResponse, reader: PullReader, heartbeat: flo
         chunk = reader.take() if reader.behind else b""
         if chunk:
             await response.write(chunk)
+            if len(chunk) < _LARGE and not reader.ended:
+                await asyncio.sleep(_TOGETHER)
         elif not reader.ended and not await reader.wait(heartbeat):
             await response.write(beat)

@@ -152,9 +152,11 @@ class Batches:
             self._drop(self._finished[0])
         return self._hub.log_bytes <= self._limits.retained_bytes
 
-    def succeeded(self, work: Work, fetched: Fetched, queued: float) -> None:
-        """Tell of a result; ``queued`` is in seconds."""
+    def succeeded(self, work: Work, fetched: Fetched, queued: float, *, shared: bool) -> None:
+        """Tell of a result, unless the URL has its event already; ``queued`` is in seconds."""
         batch = work.batch
+        if batch.finished[work.index]:
+            return
         encoding, body = encode_body(fetched.body, batch.options.body, fetched.charset)
         event = {
             "event": "result",
@@ -168,7 +170,7 @@ class Batches:
             "encoding": encoding,
             "body": body,
             "attempts": work.attempts,
-            "cache": "miss",
+            "cache": "shared" if shared else "miss",
             "timing": {"queued": round(queued * 1000, 2), **fetched.timing},
         }
         self.total_ok += 1

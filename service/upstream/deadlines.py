@@ -21,14 +21,11 @@ class Deadlines:
     def __repr__(self) -> str:
         return f"<Deadlines {len(self._due)}>"
 
-    def begin(self, after: float) -> "asyncio.Task[Any]":
-        """Cancel the current task after so many seconds, unless it has ended by then; return the task."""
-        task = asyncio.current_task()
-        assert task is not None
+    def begin(self, task: "asyncio.Task[Any]", after: float) -> None:
+        """Cancel a task after so many seconds, unless :meth:`end` is called by then; again, to change the time."""
         self._due[task] = self._loop.time() + after
         if self._timer is None:
             self._timer = self._loop.call_later(_EVERY, self._look)
-        return task
 
     def end(self, task: "asyncio.Task[Any]") -> None:
         """Leave the task alone from now on."""

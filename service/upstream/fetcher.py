@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from aiohttp import hdrs
@@ -94,10 +94,14 @@ class Fetcher:
         await self._connector.close()
         await self._resolver.close()
 
-    async def fetch(self, order: Order) -> Fetched | Failure:
-        """Make one attempt; every expected trouble comes back as a Failure of the contract's kinds."""
+    def prolong(self, task: "asyncio.Task[Any]", timeout: float) -> None:
+        """Give the fetch that runs in this task so many seconds from now on."""
+        self._deadlines.begin(task, timeout)
+
+    async def fetch(self, order: Order, task: "asyncio.Task[Any]") -> Fetched | Failure:
+        """Make one attempt, in the current task; expected trouble is a Failure of the contract's kinds."""
         started = monotonic()
-        task = self._deadlines.begin(order.timeout)
+        self._deadlines.begin(task, order.timeout)
         try:
             return await self._follow(order, started)
         except asyncio.CancelledError:
@@ -163,7 +167,7 @@ class Fetcher:
         """Read decoded bytes up to the bound; most bodies come in one piece."""
         content, pieces, size = response.content, [], 0
         try:
-            while size <= most:
+            while size <= most and not content.at_eof():
                 piece = await content.readany()
                 if not piece:
                     break

@@ -1,6 +1,7 @@
 """The tasks that fetch: as many as the plan lets start, each going on with the next URL when it is done.
 
-Ten thousand URLs at a concurrency of 100 are 100 tasks; whatever waits is an index in the plan.
+Ten thousand URLs at a concurrency of 100 are 100 tasks; whatever waits is an index in the plan, and whoever
+asks for what is being fetched already joins that flight.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from service.core.batch import BatchLimits, BatchState, Failure
 from service.core.plan import FetchPlan, Work
 from service.core.retry import retry_delay
 from service.upstream.fetcher import Fetched, Fetcher, Order
+from service.upstream.flights import Flight, Flights
 
 __all__ = ["Outcomes", "Runner"]
 
@@ -19,6 +21,9 @@ _log = logging.getLogger("sluice.batches")
 
 _LOOK_AGAIN = 0.02
 """Seconds after which a batch that was held back (credit, memory) is looked at again."""
+_JOINS = 500
+_SLICE = 200
+"""Askers that join a flight, and that are told of its outcome, in one turn of the loop: 5 and 15 us each."""
 
 
 class Outcomes(Protocol):
@@ -28,8 +33,8 @@ class Outcomes(Protocol):
         """Whether the batch may start one more fetch now."""
         ...
 
-    def succeeded(self, work: Work, fetched: Fetched, queued: float) -> None:
-        """Take an answer; ``queued`` is in seconds."""
+    def succeeded(self, work: Work, fetched: Fetched, queued: float, *, shared: bool) -> None:
+        """Take an answer; ``queued`` is in seconds, ``shared`` says that another asker's request brought it."""
         ...
 
     def failed(
@@ -50,7 +55,8 @@ class Runner:
         self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._plan = FetchPlan(limits, fetcher.policy, self._reject)
-        self._tasks: dict[asyncio.Task[None], Work] = {}
+        self._tasks: dict[asyncio.Task[None], Flight] = {}
+        self._flights = Flights()
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -76,9 +82,12 @@ class Runner:
     def cancel(self, batch: BatchState) -> None:
         """Start nothing of this batch any more, and cancel what runs of it."""
         self._plan.remove(batch)
-        for task, work in tuple(self._tasks.items()):
-            if work.batch is batch:
-                task.cancel()
+        for flight in tuple(self._tasks.values()):
+            left = [work for work in flight.aboard if work.batch is not batch]
+            if len(left) < len(flight.aboard):
+                flight.aboard = left
+                if not left:
+                    self._abandon(flight)
 
     async def close(self) -> None:
         """End every task."""
@@ -91,9 +100,9 @@ class Runner:
 
     def _pump(self) -> None:
         """Start whatever may start now, and come back when something may change without our doing."""
-        while (work := self._plan.next(self._loop.time(), self._outcomes.may_start)) is not None:
+        while (work := self._next()) is not None:
             task = self._loop.create_task(self._run(work), name=f"fetch {work.batch.id}")
-            self._tasks[task] = work
+            self._tasks[task] = self._flights.begin(task, work)
             task.add_done_callback(self._ended)
         self._rearm()
 
@@ -114,54 +123,127 @@ class Runner:
         self._timer = None
         self._pump()
 
+    def _next(self) -> Work | None:
+        """Return what has to be fetched now; whoever can join a flight does, without a task."""
+        for _ in range(_JOINS):
+            work = self._plan.next(self._loop.time(), self._outcomes.may_start)
+            if work is None:
+                return None
+            flight = self._flights.find(work)
+            if flight is None:
+                return work
+            self._join(flight, work)
+        self._loop.call_soon(self._pump)
+        return None
+
+    def _join(self, flight: Flight, work: Work) -> None:
+        now = self._loop.time()
+        self._plan.free(work)
+        work.begun = now
+        work.attempts += 1
+        flight.aboard.append(work)
+        if work.deadline > flight.until:
+            flight.until = work.deadline
+            self._fetcher.prolong(flight.task, work.deadline - now)
+        self._watch(flight, min(work.deadline, flight.timer.when() if flight.timer else flight.holder.deadline))
+
+    def _watch(self, flight: Flight, at: float) -> None:
+        """Look at the deadlines of those aboard when the first is over; a flight of one has the fetcher's."""
+        if flight.timer is not None:
+            if flight.timer.when() == at:
+                return
+            flight.timer.cancel()
+        flight.timer = self._loop.call_at(at, self._expire, flight)
+
+    def _expire(self, flight: Flight) -> None:
+        flight.timer = None
+        now = self._loop.time()
+        late = [work for work in flight.aboard if work.deadline <= now]
+        flight.aboard = [work for work in flight.aboard if work.deadline > now]
+        for work in late:
+            self._plan.finished(work)
+            self._outcomes.failed(
+                work.batch, work.index, Failure("timeout", "its time was over"), work.attempts, {}
+            )
+        self._loop.call_soon(self._pump)
+        if not flight.aboard:
+            self._abandon(flight)
+        else:
+            self._watch(flight, min(work.deadline for work in flight.aboard))
+
+    def _abandon(self, flight: Flight) -> None:
+        """Cancel a request that nobody waits for."""
+        if flight.open:
+            self._end(flight)
+        flight.task.cancel()
+
+    def _end(self, flight: Flight) -> None:
+        self._flights.end(flight)
+        self._plan.free(flight.holder)
+
     async def _run(self, work: Work | None) -> None:
         """Fetch one URL after another, as the plan gives them."""
         task = asyncio.current_task()
         assert task is not None
         while work is not None:
-            self._tasks[task] = work
-            again = await self._attempt(work)
-            if again is None:
-                self._plan.finished(work)
-            else:
-                self._plan.again(work, again)
-            work = self._plan.next(self._loop.time(), self._outcomes.may_start)
+            flight = self._tasks[task]
+            if not flight.open:
+                flight = self._tasks[task] = self._flights.begin(task, work)
+            outcome = await self._fetch(flight, work)
+            self._end(flight)
+            self._deliver(flight, outcome, flight.aboard)
+            work = self._next()
         self._rearm()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Free the place of a task that was cancelled or failed inside; even one that never began."""
-        work = self._tasks.pop(task)
-        if not task.cancelled():
-            error = task.exception()
-            if error is None:
-                return
+        flight = self._tasks.pop(task)
+        if flight.open:
+            self._end(flight)
+        if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a fetch failed inside", exc_info=error)
-            bug = Failure("protocol", "a bug of ours; it was logged")
-            self._outcomes.failed(work.batch, work.index, bug, work.attempts, {})
-        self._plan.finished(work)
+            for work in flight.aboard:
+                self._plan.finished(work)
+                bug = Failure("protocol", "a bug of ours; it was logged")
+                self._outcomes.failed(work.batch, work.index, bug, work.attempts, {})
         self._loop.call_soon(self._pump)
 
-    async def _attempt(self, work: Work) -> float | None:
-        """Make one attempt; return when to make the next one, or None when the outcome was told."""
-        batch, request, options = work.batch, work.request, work.batch.options
-        begun = self._loop.time()
+    async def _fetch(self, flight: Flight, work: Work) -> Fetched | Failure:
+        """Make one attempt."""
+        request, options = work.request, work.batch.options
+        work.begun = self._loop.time()
         work.attempts += 1
-        method = request.method or options.method
-        outcome = await self._fetcher.fetch(
+        return await self._fetcher.fetch(
             Order(
                 target=work.target,
-                method=method,
+                method=request.method or options.method,
                 headers={**options.headers, **(request.headers or {})} if request.headers else options.headers,
                 body=request.body.encode() if request.body is not None else None,
-                timeout=work.deadline - begun,
+                timeout=work.deadline - work.begun,
                 max_bytes=options.max_bytes,
                 redirects=options.redirects,
                 want_body=options.body != "none",
-            )
+            ),
+            flight.task,
         )
-        now = self._loop.time()
+
+    def _deliver(self, flight: Flight, outcome: Fetched | Failure, aboard: list[Work]) -> None:
+        """Tell everyone aboard, a slice a turn."""
+        for work in aboard[:_SLICE]:
+            self._tell(work, outcome, shared=work is not flight.holder)
+        if len(aboard) > _SLICE:
+            self._loop.call_soon(self._deliver, flight, outcome, aboard[_SLICE:])
+        elif aboard != [flight.holder]:
+            # This task takes one more; everyone else who was aboard has left a turn of their batch.
+            self._loop.call_soon(self._pump)
+        self._rearm()
+
+    def _tell(self, work: Work, outcome: Fetched | Failure, *, shared: bool) -> None:
+        """Have the attempt made again, or tell its outcome."""
+        self._plan.finished(work)
+        now, options = self._loop.time(), work.batch.options
         delay = retry_delay(
-            method,
+            work.request.method or options.method,
             outcome.status if isinstance(outcome, Fetched) else outcome,
             attempts=work.attempts,
             retries=options.retries,
@@ -169,13 +251,12 @@ class Runner:
             chance=self._chance(),
         )
         if delay is not None and now + delay < work.deadline:
-            return now + delay
-        if isinstance(outcome, Failure):
-            timing = {"queued": _ms(begun - work.admitted), "total": _ms(now - work.admitted)}
-            self._outcomes.failed(batch, work.index, outcome, work.attempts, timing)
+            self._plan.later(work, now + delay)
+        elif isinstance(outcome, Failure):
+            timing = {"queued": _ms(work.begun - work.admitted), "total": _ms(now - work.admitted)}
+            self._outcomes.failed(work.batch, work.index, outcome, work.attempts, timing)
         else:
-            self._outcomes.succeeded(work, outcome, begun - work.admitted)
-        return None
+            self._outcomes.succeeded(work, outcome, work.begun - work.admitted, shared=shared)
 
     def _reject(self, batch: BatchState, index: int, failure: Failure) -> None:
         self._outcomes.failed(batch, index, failure, 0, {})

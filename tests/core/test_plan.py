@@ -46,6 +46,7 @@ def test_a_host_gets_its_share_and_no_more() -> None:
     planned.plan.add(batch_of(hosts(50)))
     first = planned.start()
     assert len(first) == 20
+    planned.plan.free(first[0])
     planned.plan.finished(first[0])
     assert [work.index for work in planned.start()] == [20]
 
@@ -89,6 +90,7 @@ def test_a_url_that_waited_too_long_for_its_host_fails_as_timeout() -> None:
     planned = Planned()
     planned.plan.add(batch_of(hosts(21), timeout=10.0))
     first = planned.start()
+    planned.plan.free(first[0])
     planned.plan.finished(first[0])
     assert planned.start(now=11.0) == []
     assert [(index, failure.kind) for index, failure in planned.rejected] == [(20, "timeout")]
@@ -98,7 +100,9 @@ def test_a_retry_comes_back_at_its_time() -> None:
     planned = Planned()
     planned.plan.add(batch_of(hosts(1)))
     (work,) = planned.start()
-    planned.plan.again(work, 3.0)
+    planned.plan.free(work)
+    planned.plan.finished(work)
+    planned.plan.later(work, 3.0)
     assert planned.plan.wake_at == 3.0
     assert planned.start(now=2.9) == []
     assert planned.start(now=3.0) == [work]
@@ -112,6 +116,7 @@ def test_a_removed_batch_starts_nothing_and_its_places_come_free() -> None:
     started = planned.start()
     planned.plan.remove(gone)
     for work in started:
+        planned.plan.free(work)
         planned.plan.finished(work)
     assert {work.batch.id for work in planned.start()} == {"stays"}
 
@@ -162,9 +167,21 @@ def test_every_url_starts_once_and_no_bound_is_passed(sizes, order, active, per_
         if order.random() < 0.2 and key not in retried:
             retried.add(key)
             seen[key] -= 1
-            planned.plan.again(work, now + 0.01)
-        else:
-            planned.plan.finished(work)
+            planned.plan.later(work, now + 0.01)
+        planned.plan.free(work)
+        planned.plan.finished(work)
     assert planned.plan.active == 0
     assert seen == {(f"b{n}", i): 1 for n, (count, _, _) in enumerate(sizes) for i in range(count)}
     assert planned.rejected == []
+
+
+def test_a_url_that_joined_another_request_leaves_its_place_upstream_and_keeps_its_turn() -> None:
+    planned = Planned(replace(LIMITS, active=1))
+    planned.plan.add(batch_of(hosts(5, 5), concurrency=2))
+    first = planned.plan.next(0.0, lambda batch: True)
+    assert first is not None
+    assert planned.start() == []
+    planned.plan.free(first)
+    assert len(planned.start()) == 1
+    planned.plan.finished(first)
+    assert planned.start() == []

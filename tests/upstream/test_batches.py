@@ -27,9 +27,13 @@ class FakeFetcher:
         self.policy = Policy()
         self.reading = 0
         self.orders: list[Order] = []
+        self.prolonged: list[float] = []
         self.answer = answer
 
-    async def fetch(self, order: Order) -> Fetched | Failure:
+    def prolong(self, task: asyncio.Task[Any], timeout: float) -> None:
+        self.prolonged.append(timeout)
+
+    async def fetch(self, order: Order, task: asyncio.Task[Any]) -> Fetched | Failure:
         self.orders.append(order)
         return await self.answer(order)
 

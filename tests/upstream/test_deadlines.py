@@ -8,7 +8,9 @@ from service.upstream.deadlines import Deadlines
 
 
 async def limited(deadlines: Deadlines, seconds: float, job: float) -> str:
-    task = deadlines.begin(seconds)
+    task = asyncio.current_task()
+    assert task is not None
+    deadlines.begin(task, seconds)
     try:
         await asyncio.sleep(job)
     except asyncio.CancelledError:
@@ -53,3 +55,12 @@ async def test_nothing_ticks_when_nothing_is_limited() -> None:
     await limited(deadlines, 1.0, 0.01)
     await asyncio.sleep(1.0)
     assert deadlines._timer is None
+
+
+async def test_a_limit_can_be_moved() -> None:
+    deadlines = Deadlines()
+    task = asyncio.create_task(limited(deadlines, 1.0, 5.0))
+    await asyncio.sleep(0.5)
+    deadlines.begin(task, 10.0)
+    assert await task == "done"
+    deadlines.close()

@@ -14,6 +14,12 @@ from service.upstream.fetcher import Fetched, Fetcher, Order
 from tests.upstream.servers import Raw, closed_port, policy_for, target_of
 
 
+def this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
 @asynccontextmanager
 async def origin() -> AsyncIterator[str]:
     server = await serve_origin("127.0.0.1", 0)
@@ -30,7 +36,7 @@ async def fetch(url: str, *ports: int, **more: Any) -> Fetched | Failure:
     }  # fmt: skip
     fetcher = Fetcher(policy)
     try:
-        outcome = await fetcher.fetch(Order(target=target_of(url, policy), **options))
+        outcome = await fetcher.fetch(Order(target=target_of(url, policy), **options), this_task())
         assert fetcher.reading == 0
         return outcome
     finally:
@@ -132,7 +138,7 @@ async def test_no_cookie_is_kept() -> None:
         fetcher = Fetcher(policy)
         for _ in range(2):
             order = Order(target_of(sets.url, policy), "GET", {}, None, 10.0, 100, 5)
-            assert isinstance(await fetcher.fetch(order), Fetched)
+            assert isinstance(await fetcher.fetch(order, this_task()), Fetched)
         await fetcher.close()
     assert b"ookie" not in sets.requests[1]
 
@@ -202,7 +208,7 @@ async def test_a_kept_connection_that_was_closed_is_replaced() -> None:
         fetcher = Fetcher(policy)
         for _ in range(3):
             order = Order(target_of(server.url, policy), "GET", {}, None, 10.0, 100, 5)
-            outcome = await fetcher.fetch(order)
+            outcome = await fetcher.fetch(order, this_task())
             assert isinstance(outcome, Fetched), outcome
         await fetcher.close()
 

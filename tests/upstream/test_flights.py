@@ -1,0 +1,151 @@
+"""One upstream request for any number of askers; leaving, expiring and failing change nothing for the others."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from service.core.batch import BatchRequest, BatchState, Failure, FetchRequest, Keep, Options
+from service.upstream.fetcher import Fetched, Order
+from tests.upstream.test_batches import LIMITS, Bench, events
+
+URL = "http://h.example/same"
+
+
+class Slow:
+    """An upstream that answers after a while, and counts."""
+
+    def __init__(self, seconds: float, outcome: Callable[[Order], Fetched | Failure] | None = None) -> None:
+        self.seconds = seconds
+        self.outcome = outcome
+        self.cancelled = 0
+
+    async def __call__(self, order: Order) -> Fetched | Failure:
+        try:
+            await asyncio.sleep(self.seconds)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.outcome:
+            return self.outcome(order)
+        return Fetched(200, order.target, {}, b"body", truncated=False)
+
+
+def ask(bench: Bench, count: int = 1, url: str = URL, **options: Any) -> BatchState:
+    request = BatchRequest(urls=[url] * count, options=Options(**options))
+    return bench.batches.start(request, owner=f"o{id(request)}", keep=Keep.DETACHED)
+
+
+async def test_ten_thousand_askers_are_one_request() -> None:
+    slow = Slow(5.0)
+    bench = Bench(slow)
+    readers = [bench.read(ask(bench, 50)) for _ in range(100)] + [bench.read(ask(bench, 100)) for _ in range(50)]
+    await asyncio.sleep(6)
+    assert len(bench.fetcher.orders) == 1
+    told = [event for reader in readers for event in events(reader)]
+    results = [event for event in told if event["event"] == "result"]
+    assert len(results) == 10_000
+    assert sum(event["cache"] == "miss" for event in results) == 1
+    assert sum(event["cache"] == "shared" for event in results) == 9_999
+    assert bench.batches.statistics().active == 0
+
+
+async def test_joining_in_mid_flight_and_the_first_asker_leaving_change_nothing() -> None:
+    slow = Slow(5.0)
+    bench = Bench(slow)
+    first = ask(bench)
+    await asyncio.sleep(1)
+    second = bench.read(ask(bench))
+    await asyncio.sleep(1)
+    assert bench.batches.cancel(first.id) == 1
+    await asyncio.sleep(4)
+    assert first.failed == 1
+    assert [event["event"] for event in events(second)] == ["result", "done"]
+    assert (len(bench.fetcher.orders), slow.cancelled) == (1, 0)
+
+
+async def test_the_request_is_cancelled_when_the_last_asker_has_left() -> None:
+    slow = Slow(5.0)
+    bench = Bench(slow)
+    batches = [ask(bench) for _ in range(3)]
+    await asyncio.sleep(1)
+    for number, batch in enumerate(batches):
+        assert slow.cancelled == 0, number
+        bench.batches.cancel(batch.id)
+        await asyncio.sleep(0.1)
+    assert slow.cancelled == 1
+    # And nobody can join what was cancelled.
+    after = bench.read(ask(bench))
+    await asyncio.sleep(6)
+    assert events(after)[-1]["ok"] == 1
+
+
+async def test_each_asker_has_its_own_time() -> None:
+    slow = Slow(5.0)
+    bench = Bench(slow)
+    short, long_ = bench.read(ask(bench, timeout=2.0)), bench.read(ask(bench, timeout=9.0))
+    await asyncio.sleep(3)
+    assert [event.get("error") for event in events(short)] == ["timeout", None]
+    assert bench.fetcher.prolonged
+    await asyncio.sleep(3)
+    assert events(long_)[0]["status"] == 200
+    assert len(bench.fetcher.orders) == 1
+
+
+async def test_a_failure_is_shared_and_each_asker_decides_on_its_retries() -> None:
+    slow = Slow(1.0, lambda order: Failure("connect", "no"))
+    bench = Bench(slow)
+    none, two = bench.read(ask(bench, retries=0)), bench.read(ask(bench, retries=2))
+    await asyncio.sleep(10)
+    assert [event.get("attempts") for event in events(none)] == [1, None]
+    assert [event.get("attempts") for event in events(two)] == [3, None]
+    assert len(bench.fetcher.orders) == 3
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"headers": {"Authorization": "a"}}, {"headers": {"Authorization": "b"}}),
+        ({"headers": {"Accept": "x"}}, {}),
+        ({"max_bytes": 10}, {}),
+        ({"body": "none"}, {}),
+        ({"method": "HEAD"}, {}),
+        ({"redirects": 1}, {}),
+    ],
+)
+async def test_what_is_not_the_same_is_not_shared(one: dict[str, Any], other: dict[str, Any]) -> None:
+    bench = Bench(Slow(1.0))
+    ask(bench, **one)
+    ask(bench, **other)
+    await asyncio.sleep(2)
+    assert len(bench.fetcher.orders) == 2
+
+
+async def test_what_changes_something_is_never_shared() -> None:
+    bench = Bench(Slow(1.0), replace(LIMITS, methods=frozenset({"GET", "POST"})))
+    requests = [FetchRequest(URL, method="POST", body="x")] * 2
+    bench.batches.start(BatchRequest(requests=requests), owner="o", keep=Keep.DETACHED)
+    await asyncio.sleep(2)
+    assert len(bench.fetcher.orders) == 2
+
+
+async def test_copies_in_one_batch_wait_within_its_concurrency() -> None:
+    bench = Bench(Slow(1.0))
+    reader = bench.read(ask(bench, 250, concurrency=100))
+    await asyncio.sleep(0.5)
+    assert len(bench.fetcher.orders) == 1
+    await asyncio.sleep(5)
+    assert events(reader)[-1]["ok"] == 250
+    assert len(bench.fetcher.orders) == 3
+
+
+async def test_close_ends_flights_with_many_aboard() -> None:
+    slow = Slow(50.0)
+    bench = Bench(slow)
+    batches = [ask(bench) for _ in range(5)]
+    await asyncio.sleep(1)
+    await bench.batches.close()
+    assert slow.cancelled == 1
+    assert all(batch.done for batch in batches)
