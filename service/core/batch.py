@@ -162,6 +162,8 @@ class BatchState:
     cancelled: bool = False
     elapsed_ms: float | None = None
     taken: int = 0
+    landed: int = 0
+    """Bytes of answers that have come and are about to be told."""
     # After each event the bytes of all so far, so that what a reader has not taken is one subtraction.
     sums: list[int] = field(default_factory=list)
     finished: bytearray = field(init=False)
@@ -195,7 +197,7 @@ class BatchState:
         """Return how many bytes of events wait to be taken by whichever reader is furthest."""
         for reader in self.topic.readers:
             self.taken = max(self.taken, min(reader.offset, len(self.sums)))
-        return self.topic.size - (self.sums[self.taken - 1] if self.taken else 0)
+        return self.landed + self.topic.size - (self.sums[self.taken - 1] if self.taken else 0)
 
     def succeed(self, index: int, status: int, event: dict[str, Any]) -> bytes:
         """Count a result and return its event."""

@@ -189,6 +189,8 @@ class Batches:
         now = self._loop.time()
         self._hub.append(batch.topic, event, now)
         batch.sums.append(batch.topic.size)
+        if self._hub.log_bytes > self._limits.retained_bytes:
+            self._make_room()
         if batch.complete:
             self._runner.forget(batch)
             self._queued_bytes -= batch.weight

@@ -21,6 +21,8 @@ _log = logging.getLogger("sluice.batches")
 
 _LOOK_AGAIN = 0.02
 """Seconds after which a batch that was held back (credit, memory) is looked at again."""
+_EVENT = 300
+"""Bytes of an event without its body, about."""
 _JOINS = 500
 _SLICE = 200
 """Askers that join a flight, and that are told of its outcome, in one turn of the loop: 5 and 15 us each."""
@@ -233,8 +235,11 @@ class Runner:
 
         Fetching and telling by turns would have each find the other's memory in the caches: 15 % of a small fetch.
         """
+        size = _EVENT + (len(outcome.body) if isinstance(outcome, Fetched) else 0)
         for work in flight.aboard:
             self._plan.finished(work)
+            # Whether its batch may go on is asked before it is told.
+            work.batch.landed += size
         if not self._landed:
             self._loop.call_soon(self._settle)
         self._landed.append((flight, outcome))
@@ -242,6 +247,9 @@ class Runner:
     def _settle(self) -> None:
         landed, self._landed = self._landed, []
         for flight, outcome in landed:
+            size = _EVENT + (len(outcome.body) if isinstance(outcome, Fetched) else 0)
+            for work in flight.aboard:
+                work.batch.landed -= size
             self._deliver(flight, outcome, flight.aboard)
 
     def _deliver(self, flight: Flight, outcome: Fetched | Failure, aboard: list[Work]) -> None:
