@@ -210,17 +210,18 @@ class BatchState:
         """Count a failure and return its event."""
         self.finished[index] = 1
         self.failed += 1
-        return orjson.dumps(
-            {
-                "event": "failed",
-                "index": index,
-                "url": self.url(index),
-                "error": failure.kind,
-                "detail": failure.detail,
-                "attempts": attempts,
-                "timing": timing,
-            }
-        )
+        event = {
+            "event": "failed",
+            "index": index,
+            "url": self.url(index),
+            "error": failure.kind,
+            "detail": failure.detail,
+            "attempts": attempts,
+            "timing": timing,
+        }
+        if failure.retry_after is not None:
+            event["retry_after"] = failure.retry_after
+        return orjson.dumps(event)
 
     def finish(self, now: float) -> bytes:
         """Return the last event."""

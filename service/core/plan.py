@@ -3,7 +3,8 @@
 Theory of operation. Owners (clients) stand in a ring and take turns, one start each; an owner's batches
 take turns likewise. A batch looks at its URLs only when its turn comes: a URL whose host is full is
 *parked* with the batch, and a batch has at most ``concurrency`` URLs parked or running, so that waiting
-work is an index into a list and nothing else. The clock of a URL starts when its turn has come.
+work is an index into a list and nothing else. The clock of a URL starts when its turn has come. A URL whose
+host is left alone for longer than the URL has time fails at once, as ``unavailable``.
 """
 
 from collections import deque
@@ -13,6 +14,7 @@ from heapq import heappop, heappush
 
 from service.core.address import Policy
 from service.core.batch import BatchLimits, BatchState, Failure, FetchRequest, item_of
+from service.core.hosts import Hosts
 from service.core.target import Refusal, Target, check_url
 
 __all__ = ["FetchPlan", "Work"]
@@ -54,7 +56,11 @@ class FetchPlan:
     """All URLs that wait; pure: ``reject`` is told of those that never start."""
 
     def __init__(
-        self, limits: BatchLimits, policy: Policy, reject: Callable[[BatchState, int, Failure], None]
+        self,
+        limits: BatchLimits,
+        policy: Policy,
+        hosts: Hosts,
+        reject: Callable[[BatchState, int, Failure, int], None],
     ) -> None:
         self.active = 0
         self.held = False
@@ -65,17 +71,19 @@ class FetchPlan:
         self._owners: dict[str, deque[_Queue]] = {}
         self._turns: deque[str] = deque()
         self._queues: dict[str, _Queue] = {}
-        self._hosts: dict[str, int] = {}
+        self._hosts = hosts
         self._later: list[tuple[float, int, Work]] = []
         self._count = 0
 
     def __repr__(self) -> str:
         return f"<FetchPlan {self.active} active, {len(self._queues)} batches, {len(self._later)} later>"
 
-    @property
-    def wake_at(self) -> float | None:
-        """When a retry is due, or None."""
-        return self._later[0][0] if self._later else None
+    def wake_at(self, now: float) -> float | None:
+        """Return when a retry is due or a host is asked again, or None."""
+        pause = self._hosts.wake_at(now)
+        if not self._later:
+            return pause
+        return self._later[0][0] if pause is None else min(pause, self._later[0][0])
 
     def add(self, batch: BatchState) -> None:
         """Take in a batch."""
@@ -115,12 +123,7 @@ class FetchPlan:
     def free(self, work: Work) -> None:
         """Free the place upstream of a URL: its request has ended, or it waits for one that another began."""
         self.active -= 1
-        origin = work.target.origin
-        left = self._hosts[origin] - 1
-        if left:
-            self._hosts[origin] = left
-        else:
-            del self._hosts[origin]
+        self._hosts.end(work.target.origin)
 
     def finished(self, work: Work) -> None:
         """Free the place of a URL in its batch."""
@@ -162,21 +165,33 @@ class FetchPlan:
     def _start(self, queue: _Queue, work: Work) -> Work:
         self.active += 1
         queue.active += 1
-        origin = work.target.origin
-        self._hosts[origin] = self._hosts.get(origin, 0) + 1
+        self._hosts.begin(work.target.origin)
         return work
 
     def _parked(self, queue: _Queue, now: float) -> Work | None:
         for origin, works in tuple(queue.parked.items()):
-            while works and (works[0].deadline <= now or self._has_room(origin)):
-                work = works.popleft()
+            while works:
+                work = works[0]
+                failure = self._too_late(work, now)
+                if failure is None and not self._hosts.room(origin, now):
+                    break
+                works.popleft()
                 queue.waiting -= 1
                 if not works:
                     del queue.parked[origin]
-                if work.deadline > now:
+                if failure is None:
                     return work
-                self._reject(work.batch, work.index, Failure("timeout", "its time was over before its turn"))
+                self._reject(work.batch, work.index, failure, work.attempts)
         return None
+
+    def _too_late(self, work: Work, now: float) -> Failure | None:
+        """Say why a URL that waits for its host waits in vain."""
+        if work.deadline <= now:
+            return Failure("timeout", "its time was over before its turn")
+        opens = self._hosts.opens_at(work.target.origin)
+        if opens <= work.deadline:
+            return None
+        return Failure("unavailable", "its host is left alone for a while", round(opens - now, 3))
 
     def _fresh(self, queue: _Queue, now: float) -> Work | None:
         options, looks = queue.batch.options, _LOOKS
@@ -192,8 +207,12 @@ class FetchPlan:
                 continue
             work = queue.ready.popleft()
             work.admitted, work.deadline = now, now + options.timeout
-            if self._has_room(work.target.origin):
+            if self._hosts.room(work.target.origin, now):
                 return work
+            if (failure := self._too_late(work, now)) is not None:
+                looks -= 1
+                self._reject(work.batch, work.index, failure, work.attempts)
+                continue
             queue.waiting += 1
             queue.parked.setdefault(work.target.origin, deque()).append(work)
         return None
@@ -207,13 +226,10 @@ class FetchPlan:
         for index, item in enumerate(items, begin):
             request = item_of(item, self._limits)
             if isinstance(request, Failure):
-                self._reject(batch, index, request)
+                self._reject(batch, index, request, 0)
                 continue
             target = check_url(request.url, self._policy)
             if isinstance(target, Refusal):
-                self._reject(batch, index, Failure(target.kind, target.detail))
+                self._reject(batch, index, Failure(target.kind, target.detail), 0)
             else:
                 queue.ready.append(Work(batch, index, request, target))
-
-    def _has_room(self, origin: str) -> bool:
-        return self._hosts.get(origin, 0) < self._limits.active_per_host

@@ -1,12 +1,18 @@
-"""Whether a failed attempt is made again, and when."""
+"""What an attempt means: whether it is made again, and when, and what it says of its host."""
 
 from service.core.batch import Failure, Kind
+from service.core.hosts import Verdict
 
-__all__ = ["RETRIED_STATUSES", "retry_delay"]
+__all__ = ["RETRIED_STATUSES", "retry_delay", "verdict"]
 
 RETRIED_STATUSES = frozenset({408, 429, 502, 503, 504})
 _RETRIED_KINDS: frozenset[Kind] = frozenset({"connect", "timeout"})
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
+_SLOWING = frozenset({429, 503})
+_UNREACHABLE: frozenset[Kind] = frozenset({"connect", "dns", "tls"})
+_PATIENCE = 5.0
+"""Seconds without an answer that count against a host: less may only be an impatient client."""
 
 _BASE = 0.1
 _CAP = 5.0
@@ -35,3 +41,12 @@ def retry_delay(
     if retry_after is not None:
         return retry_after
     return chance * min(_CAP, _BASE * 2.0**attempts)
+
+
+def verdict(outcome: int | Failure, lasted: float) -> Verdict | None:
+    """Return what an attempt of ``lasted`` seconds says of the host that it asked, or None for nothing."""
+    if isinstance(outcome, int):
+        return "slow" if outcome in _SLOWING else "fine"
+    if outcome.kind in _UNREACHABLE or (outcome.kind == "timeout" and lasted >= _PATIENCE):
+        return "down"
+    return None

@@ -5,7 +5,8 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from time import monotonic
+from email.utils import parsedate_to_datetime
+from time import monotonic, time
 from typing import Any, Final
 
 import aiohttp
@@ -39,6 +40,7 @@ class Order:
     """What to fetch; ``timeout`` in seconds is for everything, ``max_bytes`` for the decoded body."""
 
     target: Target
+    """What is asked; moved along by redirects."""
     method: str
     headers: Mapping[str, str]
     body: bytes | None
@@ -64,6 +66,19 @@ class Fetched:
         """What the answer says of its body's charset (RFC 9110, section 8.3.2)."""
         found = _CHARSET.search(self.headers.get("content-type", ""))
         return found[1] if found else None
+
+    @property
+    def retry_after(self) -> float | None:
+        """The seconds of a ``Retry-After``, whether it has them or a date (RFC 9110, section 10.2.3)."""
+        text = self.headers.get("retry-after")
+        if text is None:
+            return None
+        if text.isascii() and text.isdigit():
+            return float(text[:8])
+        try:
+            return max(0.0, parsedate_to_datetime(text).timestamp() - time())
+        except ValueError:
+            return None
 
 
 class Fetcher:
@@ -116,9 +131,10 @@ class Fetcher:
             self._deadlines.end(task)
 
     async def _follow(self, order: Order, started: float) -> Fetched | Failure:
-        target, method, headers, body = order.target, order.method, order.headers, order.body
+        method, headers, body = order.method, order.headers, order.body
         timing = Timing()
         for _ in range(order.redirects + 1):
+            target = order.target
             response = await self._exchange.begin(method, target, headers, body, timing)
             location = response.headers.get(hdrs.LOCATION) if response.status in _REDIRECTS else None
             if location is None:
@@ -131,7 +147,7 @@ class Fetcher:
                 headers = {name: value for name, value in headers.items() if name.lower() not in _PRIVATE}
             if response.status == 303 or (response.status in (301, 302) and method == "POST"):
                 method, body = ("HEAD" if method == "HEAD" else "GET"), None
-            target = hop
+            order.target = hop
         return Failure("redirects", f"more than {order.redirects} redirects")
 
     async def _read(

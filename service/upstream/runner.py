@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from service.core.batch import BatchLimits, BatchState, Failure
+from service.core.hosts import Hosts
 from service.core.plan import FetchPlan, Work
-from service.core.retry import retry_delay
+from service.core.retry import retry_delay, verdict
 from service.upstream.fetcher import Fetched, Fetcher, Order
 from service.upstream.flights import Flight, Flights
 
@@ -56,7 +57,8 @@ class Runner:
         self._outcomes = outcomes
         self._chance = chance
         self._loop = asyncio.get_running_loop()
-        self._plan = FetchPlan(limits, fetcher.policy, self._reject)
+        self._hosts = Hosts(limits.active_per_host, chance=chance)
+        self._plan = FetchPlan(limits, fetcher.policy, self._hosts, self._reject)
         self._tasks: dict[asyncio.Task[None], Flight] = {}
         self._flights = Flights()
         self._landed: list[tuple[Flight, Fetched | Failure]] = []
@@ -111,7 +113,7 @@ class Runner:
 
     def _rearm(self) -> None:
         now = self._loop.time()
-        at = self._plan.wake_at
+        at = self._plan.wake_at(now)
         if self._plan.held:
             at = min(at or now + 1e9, now + _LOOK_AGAIN)
         if at is None:
@@ -214,21 +216,25 @@ class Runner:
     async def _fetch(self, flight: Flight, work: Work) -> Fetched | Failure:
         """Make one attempt."""
         request, options = work.request, work.batch.options
-        work.begun = self._loop.time()
+        work.begun = begun = self._loop.time()
         work.attempts += 1
-        return await self._fetcher.fetch(
-            Order(
-                target=work.target,
-                method=request.method or options.method,
-                headers={**options.headers, **(request.headers or {})} if request.headers else options.headers,
-                body=request.body.encode() if request.body is not None else None,
-                timeout=work.deadline - work.begun,
-                max_bytes=options.max_bytes,
-                redirects=options.redirects,
-                want_body=options.body != "none",
-            ),
-            flight.task,
+        order = Order(
+            target=work.target,
+            method=request.method or options.method,
+            headers={**options.headers, **(request.headers or {})} if request.headers else options.headers,
+            body=request.body.encode() if request.body is not None else None,
+            timeout=work.deadline - begun,
+            max_bytes=options.max_bytes,
+            redirects=options.redirects,
+            want_body=options.body != "none",
         )
+        outcome = await self._fetcher.fetch(order, flight.task)
+        now = self._loop.time()
+        said = verdict(outcome.status if isinstance(outcome, Fetched) else outcome, now - begun)
+        if said is not None:
+            # Of the host that was asked last: a redirect to a dead host says nothing of who sent it.
+            self._hosts.heard(order.target.origin, said, begun, now, outcome.retry_after)
+        return outcome
 
     def _land(self, flight: Flight, outcome: Fetched | Failure) -> None:
         """Free the turns of those aboard now; tell them together with whatever else lands in this loop turn.
@@ -271,10 +277,10 @@ class Runner:
             outcome.status if isinstance(outcome, Fetched) else outcome,
             attempts=work.attempts,
             retries=options.retries,
-            retry_after=_retry_after(outcome),
+            retry_after=outcome.retry_after,
             chance=self._chance(),
         )
-        if delay is not None and now + delay < work.deadline:
+        if delay is not None and now + delay < work.deadline and self._hosts.may_retry(work.target.origin):
             self._plan.later(work, now + delay)
         elif isinstance(outcome, Failure):
             timing = {"queued": _ms(work.begun - work.admitted), "total": _ms(now - work.admitted)}
@@ -282,16 +288,8 @@ class Runner:
         else:
             self._outcomes.succeeded(work, outcome, work.begun - work.admitted, shared=shared)
 
-    def _reject(self, batch: BatchState, index: int, failure: Failure) -> None:
-        self._outcomes.failed(batch, index, failure, 0, {})
-
-
-def _retry_after(outcome: Fetched | Failure) -> float | None:
-    """Return the seconds of a ``Retry-After`` header (RFC 9110, section 10.2.3); dates are left to the jitter."""
-    if isinstance(outcome, Failure):
-        return outcome.retry_after
-    text = outcome.headers.get("retry-after", "")
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 8 else None
+    def _reject(self, batch: BatchState, index: int, failure: Failure, attempts: int) -> None:
+        self._outcomes.failed(batch, index, failure, attempts, {})
 
 
 def _ms(seconds: float) -> float:

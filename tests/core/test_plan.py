@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from service.core.address import Policy
 from service.core.batch import BatchLimits, BatchState, Failure, Keep, Options
+from service.core.hosts import Hosts
 from service.core.plan import FetchPlan, Work
 from service.core.topic import Topic
 
@@ -26,8 +27,12 @@ class Planned:
 
     def __init__(self, limits: BatchLimits = LIMITS) -> None:
         self.rejected: list[tuple[int, Failure]] = []
+        self.hosts = Hosts(limits.active_per_host, chance=lambda: 1.0)
         self.plan = FetchPlan(
-            limits, Policy(), lambda batch, index, failure: self.rejected.append((index, failure))
+            limits,
+            Policy(),
+            self.hosts,
+            lambda batch, index, failure, attempts: self.rejected.append((index, failure)),
         )
 
     def start(self, now: float = 0.0, most: int = 10_000) -> list[Work]:
@@ -103,7 +108,7 @@ def test_a_retry_comes_back_at_its_time() -> None:
     planned.plan.free(work)
     planned.plan.finished(work)
     planned.plan.later(work, 3.0)
-    assert planned.plan.wake_at == 3.0
+    assert planned.plan.wake_at(0.0) == 3.0
     assert planned.start(now=2.9) == []
     assert planned.start(now=3.0) == [work]
 
@@ -158,9 +163,9 @@ def test_every_url_starts_once_and_no_bound_is_passed(sizes, order, active, per_
         for number, (_, concurrency, _) in enumerate(sizes):
             assert sum(work.batch.id == f"b{number}" for work in running) <= concurrency
         if not running:
-            if planned.plan.wake_at is None:
+            if planned.plan.wake_at(now) is None:
                 break
-            now = planned.plan.wake_at
+            now = planned.plan.wake_at(now) or now
             continue
         work = running.pop(order.randrange(len(running)))
         key = (work.batch.id, work.index)
@@ -185,3 +190,34 @@ def test_a_url_that_joined_another_request_leaves_its_place_upstream_and_keeps_i
     assert len(planned.start()) == 1
     planned.plan.finished(first)
     assert planned.start() == []
+
+
+def test_a_host_that_asks_for_a_pause_gets_it_and_the_others_go_on() -> None:
+    planned = Planned()
+    planned.hosts.heard("http://h0.example:80", "slow", 0.0, 0.0, 5.0)
+    planned.plan.add(batch_of([*hosts(3), "http://other.example/"]))
+    assert [work.target.host for work in planned.start()] == ["other.example"]
+    assert planned.plan.wake_at(0.0) == 5.0
+    assert [work.index for work in planned.start(5.0)] == [0]  # at half of what it had: one
+
+
+def test_whoever_has_no_time_for_the_pause_is_told_when_to_come_back() -> None:
+    planned = Planned()
+    planned.hosts.heard("http://h0.example:80", "slow", 0.0, 0.0, 60.0)
+    planned.plan.add(batch_of([*hosts(90), "http://other.example/"]))
+    assert [work.target.host for work in planned.start()] == ["other.example"]
+    assert len(planned.rejected) == 90
+    assert {(failure.kind, failure.retry_after) for _, failure in planned.rejected} == {("unavailable", 60.0)}
+
+
+def test_whoever_waits_already_when_the_pause_grows_is_told_too() -> None:
+    planned = Planned(replace(LIMITS, active_per_host=1))
+    planned.plan.add(batch_of(hosts(3)))
+    [first] = planned.start()
+    planned.hosts.heard("http://h0.example:80", "slow", 0.0, 1.0, 60.0)
+    planned.plan.free(first)
+    assert planned.start(1.0) == []
+    assert [(index, failure.kind) for index, failure in planned.rejected] == [
+        (1, "unavailable"),
+        (2, "unavailable"),
+    ]

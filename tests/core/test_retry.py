@@ -3,7 +3,7 @@
 import pytest
 
 from service.core.batch import Failure, Kind
-from service.core.retry import retry_delay
+from service.core.retry import retry_delay, verdict
 
 
 def delay(outcome: int | Failure, *, method: str = "GET", attempts: int = 1, retry_after: float | None = None,
@@ -45,3 +45,24 @@ def test_full_jitter_over_a_doubling_ceiling_with_a_cap() -> None:
 
 def test_what_the_host_asks_for_wins() -> None:
     assert delay(429, retry_after=7.0, chance=0.1) == 7.0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "lasted", "said"),
+    [
+        (200, 0.1, "fine"),
+        (404, 0.1, "fine"),
+        (500, 0.1, "fine"),
+        (429, 0.1, "slow"),
+        (503, 0.1, "slow"),
+        (Failure("connect", ""), 0.1, "down"),
+        (Failure("dns", ""), 0.1, "down"),
+        (Failure("tls", ""), 0.1, "down"),
+        (Failure("timeout", ""), 6.0, "down"),
+        (Failure("timeout", ""), 0.5, None),  # an impatient client must not close a host for everyone
+        (Failure("blocked", ""), 0.1, None),
+        (Failure("redirects", ""), 0.1, None),
+    ],
+)
+def test_what_an_attempt_says_of_its_host(outcome: int | Failure, lasted: float, said: str | None) -> None:
+    assert verdict(outcome, lasted) == said

@@ -1,0 +1,166 @@
+"""How hosts are treated: how many requests each has at once, and which of them is left alone for a while.
+
+Theory of operation. A host without trouble has a count and nothing else. Trouble begins with an answer that
+asks for less (429, 503), a failure to reach it, or an attempt that is made again; it ends when the host is at
+its full limit again and its retry budget is refilled. One *event* is one step: what began before the last
+step took effect says nothing new. Steps down halve the limit, successes raise it by one for each round
+(additive increase, multiplicative decrease: Chiu and Jain, 1989), pauses double while no answer comes
+between them. A host that cannot be reached at all is *shut*: nothing but one probe after each pause.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import Literal
+
+__all__ = ["Hosts", "Verdict"]
+
+Verdict = Literal["fine", "slow", "down"]
+"""What an attempt says of its host: it answers; it asks for less; it cannot be reached."""
+
+_SHUT_AFTER = 20
+"""Failures in a row, without an answer between them."""
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 60.0
+_LONGEST_WISH = 120.0
+"""Seconds of a Retry-After that are honoured: one page of a host must not close all of it for an hour."""
+_BUDGET = 50.0
+_REFILL = 0.2
+"""Retries that a host in trouble gets at once, and for each success: 20 %, as in Finagle and Envoy."""
+_MOST = 10_000
+
+
+@dataclass(slots=True, eq=False)
+class _Trouble:
+    limit: int
+    budget: float = _BUDGET
+    not_before: float = 0.0
+    stepped: float = float("-inf")
+    """When the last step was made; attempts that began before it belong to the same event."""
+    pauses: int = 0
+    failures: int = 0
+    round: int = 0
+    shut: bool = False
+
+
+class Hosts:
+    """All hosts by origin; pure: ``now`` is an argument, ``chance`` gives random numbers from 0 to 1."""
+
+    def __init__(self, limit: int, *, chance: Callable[[], float]) -> None:
+        self.limit = limit
+        self._chance = chance
+        self._active: dict[str, int] = {}
+        self._troubles: dict[str, _Trouble] = {}
+        self._pauses: list[tuple[float, str]] = []
+
+    def __repr__(self) -> str:
+        return f"<Hosts {len(self._active)} active, {len(self._troubles)} in trouble>"
+
+    @property
+    def troubled(self) -> int:
+        """How many hosts have less than their full limit, or are left alone."""
+        return sum(trouble.limit < self.limit for trouble in self._troubles.values())
+
+    def room(self, origin: str, now: float) -> bool:
+        """Return whether one more request may begin now."""
+        active = self._active.get(origin, 0)
+        trouble = self._troubles.get(origin)
+        if trouble is None:
+            return active < self.limit
+        return active < trouble.limit and now >= trouble.not_before
+
+    def opens_at(self, origin: str) -> float:
+        """Return when a host that is left alone is asked again; 0 for one that is not."""
+        trouble = self._troubles.get(origin)
+        return trouble.not_before if trouble is not None else 0.0
+
+    def begin(self, origin: str) -> None:
+        """Take a place."""
+        self._active[origin] = self._active.get(origin, 0) + 1
+
+    def end(self, origin: str) -> None:
+        """Free a place."""
+        left = self._active[origin] - 1
+        if left:
+            self._active[origin] = left
+        else:
+            del self._active[origin]
+
+    def heard(self, origin: str, verdict: Verdict, begun: float, now: float, wish: float | None = None) -> None:
+        """Take note of what an attempt that began at ``begun`` says; ``wish`` is its Retry-After in seconds."""
+        if verdict == "fine":
+            trouble = self._troubles.get(origin)
+            if trouble is not None:
+                self._fine(origin, trouble, begun)
+        elif verdict == "slow":
+            self._slow(origin, self._trouble(origin), begun, now, wish)
+        else:
+            self._down(origin, self._trouble(origin), begun, now)
+
+    def may_retry(self, origin: str) -> bool:
+        """Take a retry out of the host's budget, if there is one left."""
+        trouble = self._trouble(origin)
+        if trouble.budget < 1:
+            return False
+        trouble.budget -= 1
+        return True
+
+    def wake_at(self, now: float) -> float | None:
+        """Return when the next pause ends."""
+        while self._pauses and self._pauses[0][0] <= now:
+            heappop(self._pauses)
+        return self._pauses[0][0] if self._pauses else None
+
+    def _trouble(self, origin: str) -> _Trouble:
+        trouble = self._troubles.get(origin)
+        if trouble is None:
+            if len(self._troubles) >= _MOST:
+                del self._troubles[next(iter(self._troubles))]
+            trouble = self._troubles[origin] = _Trouble(self.limit)
+        return trouble
+
+    def _fine(self, origin: str, trouble: _Trouble, begun: float) -> None:
+        trouble.failures = 0
+        trouble.budget = min(_BUDGET, trouble.budget + _REFILL)
+        if begun <= trouble.stepped:
+            return
+        trouble.shut = False
+        trouble.pauses = 0
+        trouble.round += 1
+        if trouble.round >= trouble.limit and trouble.limit < self.limit:
+            trouble.limit += 1
+            trouble.round = 0
+        if trouble.limit >= self.limit and trouble.budget >= _BUDGET:
+            del self._troubles[origin]
+
+    def _slow(self, origin: str, trouble: _Trouble, begun: float, now: float, wish: float | None) -> None:
+        trouble.failures = 0
+        trouble.shut = False
+        if wish is not None:
+            self._pause(origin, trouble, now + min(wish, _LONGEST_WISH))
+        if begun <= trouble.stepped:
+            return
+        trouble.limit = max(1, min(trouble.limit, self._active.get(origin, 0) + 1) // 2)
+        self._step(origin, trouble, now, pause=wish is None)
+
+    def _down(self, origin: str, trouble: _Trouble, begun: float, now: float) -> None:
+        trouble.failures += 1
+        if begun <= trouble.stepped or not (trouble.shut or trouble.failures >= _SHUT_AFTER):
+            return
+        trouble.shut = True
+        trouble.limit = 1
+        self._step(origin, trouble, now, pause=True)
+
+    def _step(self, origin: str, trouble: _Trouble, now: float, *, pause: bool) -> None:
+        trouble.stepped = now
+        trouble.round = 0
+        if pause:
+            ceiling = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**trouble.pauses)
+            trouble.pauses += 1
+            # Half of it is certain: a pause of nearly nothing is none.
+            self._pause(origin, trouble, now + ceiling * (0.5 + self._chance() / 2))
+
+    def _pause(self, origin: str, trouble: _Trouble, until: float) -> None:
+        if until > trouble.not_before:
+            trouble.not_before = until
+            heappush(self._pauses, (until, origin))

@@ -1,0 +1,136 @@
+"""Hosts in trouble: one step an event, pauses that double, one probe, and the way back."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.core.hosts import Hosts
+
+HOST = "http://h.example:80"
+
+
+def hosts(limit: int = 16) -> Hosts:
+    return Hosts(limit, chance=lambda: 1.0)
+
+
+def capacity(all_hosts: Hosts, now: float) -> int:
+    count = 0
+    while all_hosts.room(HOST, now):
+        all_hosts.begin(HOST)
+        count += 1
+    for _ in range(count):
+        all_hosts.end(HOST)
+    return count
+
+
+def busy(all_hosts: Hosts, now: float = 0.0) -> int:
+    count = 0
+    while all_hosts.room(HOST, now):
+        all_hosts.begin(HOST)
+        count += 1
+    return count
+
+
+def test_a_host_has_its_limit() -> None:
+    assert capacity(hosts(), 0.0) == 16
+
+
+def test_twenty_refusals_of_one_moment_are_one_step() -> None:
+    some = hosts()
+    for _ in range(busy(some)):
+        some.heard(HOST, "slow", 0.0, 1.0)
+        some.end(HOST)
+    assert capacity(some, 1.0) == 0  # it pauses
+    assert capacity(some, 1.5) == 8  # and goes on at half
+
+
+def test_refusals_after_the_step_are_the_next_one() -> None:
+    some = hosts()
+    for now in (1.0, 3.0, 7.0):
+        some.heard(HOST, "slow", now, now)
+    assert capacity(some, 8.9) == 0  # the third pause is of 2 s
+    assert capacity(some, 9.0) == 1
+
+
+def test_what_the_host_wishes_wins_and_has_a_bound() -> None:
+    some = hosts()
+    some.heard(HOST, "slow", 0.0, 0.0, 7.0)
+    assert some.opens_at(HOST) == 7.0
+    some.heard(HOST, "slow", 0.0, 0.0, 86_400.0)
+    assert some.opens_at(HOST) == 120.0
+    assert some.wake_at(0.0) == 7.0
+    assert some.wake_at(7.0) == 120.0
+
+
+def test_success_brings_it_back_and_it_is_forgotten() -> None:
+    some = hosts()
+    for _ in range(busy(some)):
+        some.heard(HOST, "slow", 0.0, 0.0)
+        some.end(HOST)
+    assert some.troubled == 1
+    for number in range(8 + 9 + 10):
+        some.heard(HOST, "fine", 1.0 + number, 2.0 + number)
+    assert capacity(some, 100.0) == 11
+    for number in range(500):
+        some.heard(HOST, "fine", 100.0 + number, 100.0 + number)
+    assert (capacity(some, 1000.0), some.troubled) == (16, 0)
+    assert "0 in trouble" in repr(some)
+
+
+def test_what_began_before_the_step_does_not_take_it_back() -> None:
+    some = hosts()
+    some.heard(HOST, "slow", 0.0, 5.0)
+    limit = capacity(some, 10.0)
+    for _ in range(100):
+        some.heard(HOST, "fine", 4.0, 6.0)
+    assert capacity(some, 10.0) == limit
+
+
+def test_a_dead_host_is_left_alone_and_probed_by_one() -> None:
+    some = hosts()
+    for _ in range(19):
+        some.heard(HOST, "down", 0.0, 0.0)
+    assert capacity(some, 0.0) == 16
+    some.heard(HOST, "down", 0.0, 0.0)
+    assert capacity(some, 0.4) == 0
+    assert capacity(some, 0.5) == 1
+    some.heard(HOST, "down", 0.5, 0.6)  # the probe
+    assert capacity(some, 1.5) == 0
+    assert capacity(some, 1.6) == 1
+    some.heard(HOST, "fine", 1.6, 1.7)
+    assert capacity(some, 1.7) == 2
+
+
+def test_an_answer_between_failures_keeps_it_open() -> None:
+    some = hosts()
+    for _ in range(10):
+        for _ in range(19):
+            some.heard(HOST, "down", 0.0, 0.0)
+        some.heard(HOST, "fine", 0.0, 0.0)
+    assert capacity(some, 0.0) == 16
+
+
+def test_retries_have_a_budget_that_success_refills() -> None:
+    some = hosts()
+    assert sum(some.may_retry(HOST) for _ in range(1000)) == 50
+    for _ in range(6):
+        some.heard(HOST, "fine", 0.0, 0.0)
+    assert sum(some.may_retry(HOST) for _ in range(1000)) == 1
+
+
+def test_it_remembers_ten_thousand_at_the_most() -> None:
+    some = hosts()
+    for number in range(10_500):
+        some.heard(f"http://h{number}.example:80", "down", 0.0, 0.0)
+    assert "10000 in trouble" in repr(some)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["fine", "slow", "down"]), st.floats(0, 5), st.floats(0, 3)), max_size=200)
+)
+def test_whatever_happens_it_is_asked_again_within_two_minutes(events: list[tuple[str, float, float]]) -> None:
+    some, now = hosts(4), 0.0
+    for said, lasted, passed in events:
+        now += passed
+        some.heard(HOST, said, now - lasted, now, None)  # type: ignore[arg-type]
+        assert 0 <= capacity(some, now) <= 4
+    assert capacity(some, now + 120.0) >= 1
