@@ -5,6 +5,7 @@ import logging
 import random
 import secrets
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -25,6 +26,7 @@ from service.edge.websocket import WebSocketLimits, WebSockets
 from service.settings import Settings, tls_context
 from service.statistics import Statistics
 from service.upstream.batches import Batches
+from service.upstream.cache import Cache
 from service.upstream.fetcher import Fetcher
 from service.upstream.guard import own_addresses
 
@@ -96,7 +98,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     listeners = _listen(settings)
     hub = Hub(_hub_limits(settings), new_epoch=lambda: secrets.token_hex(8), call_soon=loop.call_soon)
     policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
-    fetcher = Fetcher(policy)
+    fetcher = Fetcher(policy, Cache(settings.cache_size, clock=time.time))
     # Jitter, not secrets.
     batches = Batches(
         hub, fetcher, _batch_limits(settings), new_id=lambda: secrets.token_hex(16), chance=random.random

@@ -63,6 +63,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ] = 60.0
     upstream: Annotated[int, _Help(ge=1, description="fetches at once")] = 500
     upstream_host: Annotated[int, _Help(ge=1, description="fetches at once from one host")] = 20
+    cache_size: Annotated[int, _Help(ge=0, description="bytes of answers kept for their time; 0 keeps none")] = (
+        64 << 20
+    )
     heartbeat: Annotated[float, _Help(gt=0, description="seconds between two signs of life")] = 25.0
     body_time: Annotated[float, _Help(gt=0, description="seconds that a request's body may take")] = 10.0
     drain: Annotated[float, _Help(ge=0, description="seconds for clients to leave when it stops")] = 10.0

@@ -178,7 +178,8 @@ class BatchState:
     def __post_init__(self) -> None:
         options = self.options
         headers = tuple(sorted(options.headers.items()))
-        self.flavour = (headers, options.max_bytes, options.redirects, options.body != "none")
+        kept = options.cache != "no-store"
+        self.flavour = (headers, options.max_bytes, options.redirects, options.body != "none", kept)
         self.total = len(self.items)
         self.finished = bytearray(self.total)
         self.weight = sum(map(_weight, self.items))

@@ -16,7 +16,8 @@ from service.core.errors import Draining, LimitReached, NotFound, Overloaded
 from service.core.hub import Hub
 from service.core.plan import Work
 from service.upstream.bodies import encode_body
-from service.upstream.fetcher import Fetched, Fetcher
+from service.upstream.fetcher import Fetcher
+from service.upstream.orders import Fetched
 from service.upstream.runner import Runner
 
 __all__ = ["Batches", "BatchesStatistics"]
@@ -170,7 +171,7 @@ class Batches:
             "encoding": encoding,
             "body": body,
             "attempts": work.attempts,
-            "cache": "shared" if shared else "miss",
+            "cache": "shared" if shared else fetched.cache,
             "timing": {"queued": round(queued * 1000, 2), **fetched.timing},
         }
         self.total_ok += 1

@@ -1,13 +1,10 @@
 """One attempt at one URL: a request, its redirects, and a body of bounded size. The outcome is a value."""
 
 import asyncio
-import re
 import ssl
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
-from time import monotonic, time
-from typing import Any, Final
+from collections.abc import Mapping
+from time import monotonic
+from typing import Any, Final, Literal
 
 import aiohttp
 from aiohttp import hdrs
@@ -15,77 +12,34 @@ from aiohttp import hdrs
 from service.core.address import Policy
 from service.core.batch import Failure, Kind
 from service.core.target import Refusal, Target, check_redirect
+from service.upstream.cache import Cache
 from service.upstream.deadlines import Deadlines
 from service.upstream.exchange import Exchange, Timing
-from service.upstream.guard import (
-    AddressRefused,
-    AresLookup,
-    GuardedResolver,
-    Lookup,
-    NameNotFound,
-    guarded_socket,
-)
+from service.upstream.failures import failure_of
+from service.upstream.guard import AresLookup, GuardedResolver, Lookup, guarded_socket
+from service.upstream.orders import Fetched, Order
+from service.upstream.rfc9111 import Stored
 
-__all__ = ["Fetched", "Fetcher", "Order"]
+__all__ = ["Fetcher"]
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 # Not carried to another origin: they were meant for the first (CVE-2026-34518, CVE-2026-47265).
 _PRIVATE: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 _HEADERS_SIZE: Final = 16 << 10
-_CHARSET: Final = re.compile(r""";\s*charset\s*=\s*"?([\w.:-]{1,40})""", re.IGNORECASE | re.ASCII)
-
-
-@dataclass(slots=True)
-class Order:
-    """What to fetch; ``timeout`` in seconds is for everything, ``max_bytes`` for the decoded body."""
-
-    target: Target
-    """What is asked; moved along by redirects."""
-    method: str
-    headers: Mapping[str, str]
-    body: bytes | None
-    timeout: float
-    max_bytes: int
-    redirects: int
-    want_body: bool = True
-
-
-@dataclass(slots=True)
-class Fetched:
-    """An answer, whatever its status."""
-
-    status: int
-    target: Target
-    headers: dict[str, str]
-    body: bytes
-    truncated: bool
-    timing: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def charset(self) -> str | None:
-        """What the answer says of its body's charset (RFC 9110, section 8.3.2)."""
-        found = _CHARSET.search(self.headers.get("content-type", ""))
-        return found[1] if found else None
-
-    @property
-    def retry_after(self) -> float | None:
-        """The seconds of a ``Retry-After``, whether it has them or a date (RFC 9110, section 10.2.3)."""
-        text = self.headers.get("retry-after")
-        if text is None:
-            return None
-        if text.isascii() and text.isdigit():
-            return float(text[:8])
-        try:
-            return max(0.0, parsedate_to_datetime(text).timestamp() - time())
-        except ValueError:
-            return None
+# What a stored answer may stand in for, if its upstream allows it (RFC 5861, section 4).
+_FAILING: Final = frozenset({500, 502, 503, 504})
+_UNREACHED: Final[frozenset[Kind]] = frozenset({"connect", "dns", "timeout", "protocol", "tls"})
+_NOT_TIMED: Final = {"dns": 0.0, "connect": 0.0, "first_byte": 0.0, "total": 0.0}
 
 
 class Fetcher:
     """The one way out: aiohttp's connector behind the guard, without cookies, proxies or credentials."""
 
-    def __init__(self, policy: Policy, *, lookup: Lookup | None = None, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, policy: Policy, cache: Cache, *, lookup: Lookup | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.policy = policy
+        self.cache = cache
         self.reading = 0
         """Bytes of bodies that are being read now."""
         self._resolver = GuardedResolver(policy, lookup or AresLookup(timeout=5.0))
@@ -113,8 +67,24 @@ class Fetcher:
         """Give the fetch that runs in this task so many seconds from now on."""
         self._deadlines.begin(task, timeout)
 
+    def recall(self, order: Order) -> Fetched | None:
+        """Answer from the cache alone, at once."""
+        if order.cache == "reload" or order.cache == "no-store" or order.body is not None:
+            return None
+        stored = self.cache.find(order.method, order.target.url, order.headers)
+        return self._stored(order, stored, "hit", _NOT_TIMED) if stored is not None else None
+
     async def fetch(self, order: Order, task: "asyncio.Task[Any]") -> Fetched | Failure:
         """Make one attempt, in the current task; expected trouble is a Failure of the contract's kinds."""
+        outcome = await self._attempt(order, task)
+        bad = outcome.status in _FAILING if isinstance(outcome, Fetched) else outcome.kind in _UNREACHED
+        if bad and order.question is not None:
+            stored = order.question.stale(self.cache.clock())
+            if stored is not None:
+                return self._stored(order, stored, "hit", _NOT_TIMED)
+        return outcome
+
+    async def _attempt(self, order: Order, task: "asyncio.Task[Any]") -> Fetched | Failure:
         started = monotonic()
         self._deadlines.begin(task, order.timeout)
         try:
@@ -126,7 +96,7 @@ class Fetcher:
         except TimeoutError:
             return Failure("timeout", "the connection took too long")
         except (aiohttp.ClientError, ssl.SSLError, OSError, ValueError) as error:
-            return _translated(error)
+            return failure_of(error)
         finally:
             self._deadlines.end(task)
 
@@ -135,7 +105,15 @@ class Fetcher:
         timing = Timing()
         for _ in range(order.redirects + 1):
             target = order.target
-            response = await self._exchange.begin(method, target, headers, body, timing)
+            response = await self._ask(order, method, headers, body, timing)
+            if response.status == 304 and order.question is not None and order.question.conditions:
+                response.release()
+                stored = order.question.confirmed(_plain(response.headers), self.cache.clock())
+                if stored is not None:
+                    return self._stored(order, stored, "revalidated", _times(timing, started, monotonic()))
+                # It confirms something that is not here: ask for all of it.
+                order.question = None
+                response = await self._exchange.begin(method, target, headers, body, timing)
             location = response.headers.get(hdrs.LOCATION) if response.status in _REDIRECTS else None
             if location is None:
                 return await self._read(order, target, response, timing, started)
@@ -149,6 +127,31 @@ class Fetcher:
                 method, body = ("HEAD" if method == "HEAD" else "GET"), None
             order.target = hop
         return Failure("redirects", f"more than {order.redirects} redirects")
+
+    async def _ask(
+        self, order: Order, method: str, headers: Mapping[str, str], body: bytes | None, timing: Timing
+    ) -> aiohttp.ClientResponse:
+        """Send one request, with conditions where something is stored already."""
+        order.question = None
+        if order.cache != "no-store" and body is None and order.want_body:
+            order.question = self.cache.ask(method, order.target.url, headers, anew=order.cache == "reload")
+        if order.question is not None and order.question.conditions:
+            headers = {**headers, **order.question.conditions}
+        return await self._exchange.begin(method, order.target, headers, body, timing)
+
+    def _stored(
+        self, order: Order, stored: Stored, cache: Literal["hit", "revalidated"], timing: dict[str, float]
+    ) -> Fetched:
+        most = order.max_bytes if order.want_body else 0
+        return Fetched(
+            stored.status,
+            order.target,
+            stored.aged(self.cache.clock()),
+            stored.body[:most],
+            order.want_body and len(stored.body) > most,
+            timing,
+            cache,
+        )
 
     async def _read(
         self, order: Order, target: Target, response: aiohttp.ClientResponse, timing: Timing, started: float
@@ -165,19 +168,10 @@ class Fetcher:
             response.close()
         else:
             response.release()
-        return Fetched(
-            response.status,
-            target,
-            _plain(response.headers),
-            body,
-            truncated,
-            {
-                "dns": _ms(timing.dns),
-                "connect": _ms(timing.connect),
-                "first_byte": _ms(first_byte - started),
-                "total": _ms(monotonic() - started),
-            },
-        )
+        plain = _plain(response.headers)
+        if order.question is not None and not truncated:
+            order.question.answered(response.status, plain, body, self.cache.clock())
+        return Fetched(response.status, target, plain, body, truncated, _times(timing, started, first_byte))
 
     async def _body(self, response: aiohttp.ClientResponse, most: int) -> tuple[bytes, bool]:
         """Read decoded bytes up to the bound; most bodies come in one piece."""
@@ -209,42 +203,13 @@ def _plain(headers: Mapping[str, str]) -> dict[str, str]:
     return plain
 
 
-_KINDS: Final[tuple[tuple[type[BaseException], Kind, str], ...]] = (
-    (AddressRefused, "blocked", "the address is not public"),
-    (NameNotFound, "dns", "the name has no address"),
-    (aiohttp.ClientConnectorDNSError, "dns", "the name has no address"),
-    (aiohttp.ClientSSLError, "tls", "no trusted TLS connection"),
-    (ssl.SSLError, "tls", "no trusted TLS connection"),
-    (aiohttp.InvalidURL, "invalid_url", "cannot be requested"),
-    (aiohttp.ClientPayloadError, "protocol", "the body broke off or is malformed"),
-    (aiohttp.ClientResponseError, "protocol", "the answer is not HTTP"),
-    (aiohttp.ServerConnectionError, "connect", "the connection broke before an answer"),
-    (OSError, "connect", "no connection"),
-    (ValueError, "protocol", "the answer is not HTTP"),
-    (aiohttp.ClientError, "protocol", "the answer is not HTTP"),
-)
-"""The one table from foreign exceptions to the contract's kinds; the first that fits anywhere in the chain
-of the guard's own, then the first that fits. Details stay coarse: they must not tell who scans which port
-is open."""
-
-
-def _translated(error: BaseException) -> Failure:
-    chain = tuple(_chain(error))
-    for kind in _KINDS[:2]:
-        if any(isinstance(link, kind[0]) for link in chain):
-            return Failure(kind[1], kind[2])
-    for cls, kind_, detail in _KINDS:
-        if isinstance(error, cls):
-            return Failure(kind_, detail)
-    raise AssertionError from error
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        if isinstance(inner := getattr(error, "os_error", None), BaseException):
-            yield inner
-        error = error.__cause__
+def _times(timing: Timing, started: float, first_byte: float) -> dict[str, float]:
+    return {
+        "dns": _ms(timing.dns),
+        "connect": _ms(timing.connect),
+        "first_byte": _ms(first_byte - started),
+        "total": _ms(monotonic() - started),
+    }
 
 
 def _ms(seconds: float) -> float:

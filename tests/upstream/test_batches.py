@@ -14,7 +14,7 @@ from service.core.errors import Draining, LimitReached, NotFound, Overloaded, To
 from service.core.hub import Hub, HubLimits
 from service.core.reader import OnLag
 from service.upstream.batches import Batches
-from service.upstream.fetcher import Fetched, Order
+from service.upstream.orders import Fetched, Order
 from tests.core.readers import FakeReader
 
 LIMITS = BatchLimits()
@@ -29,6 +29,9 @@ class FakeFetcher:
         self.orders: list[Order] = []
         self.prolonged: list[float] = []
         self.answer = answer
+
+    def recall(self, order: Order) -> Fetched | None:
+        return None
 
     def prolong(self, task: asyncio.Task[Any], timeout: float) -> None:
         self.prolonged.append(timeout)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 
 from loadtest.origin import serve_origin
 from service.core.batch import Failure
-from service.upstream.fetcher import Fetched, Fetcher, Order
+from service.upstream.cache import Cache
+from service.upstream.fetcher import Fetcher
+from service.upstream.orders import Fetched, Order
 from tests.upstream.servers import Raw, closed_port, policy_for, target_of
 
 
@@ -34,7 +37,7 @@ async def fetch(url: str, *ports: int, **more: Any) -> Fetched | Failure:
     options: dict[str, Any] = {
         "method": "GET", "headers": {}, "body": None, "timeout": 10.0, "max_bytes": 1 << 20, "redirects": 5, **more,
     }  # fmt: skip
-    fetcher = Fetcher(policy)
+    fetcher = Fetcher(policy, Cache(1 << 20, clock=time.time))
     try:
         outcome = await fetcher.fetch(Order(target=target_of(url, policy), **options), this_task())
         assert fetcher.reading == 0
@@ -135,7 +138,7 @@ async def test_no_cookie_is_kept() -> None:
     sets = Raw(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n")
     async with sets.running():
         policy = policy_for(sets.port)
-        fetcher = Fetcher(policy)
+        fetcher = Fetcher(policy, Cache(1 << 20, clock=time.time))
         for _ in range(2):
             order = Order(target_of(sets.url, policy), "GET", {}, None, 10.0, 100, 5)
             assert isinstance(await fetcher.fetch(order, this_task()), Fetched)
@@ -205,7 +208,7 @@ async def test_repeated_headers_are_joined() -> None:
 async def test_a_kept_connection_that_was_closed_is_replaced() -> None:
     async with Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", close=True).running() as server:
         policy = policy_for(server.port)
-        fetcher = Fetcher(policy)
+        fetcher = Fetcher(policy, Cache(1 << 20, clock=time.time))
         for _ in range(3):
             order = Order(target_of(server.url, policy), "GET", {}, None, 10.0, 100, 5)
             outcome = await fetcher.fetch(order, this_task())

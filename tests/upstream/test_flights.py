@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service.core.batch import BatchRequest, BatchState, Failure, FetchRequest, Keep, Options
-from service.upstream.fetcher import Fetched, Order
+from service.upstream.orders import Fetched, Order
 from tests.upstream.test_batches import LIMITS, Bench, events
 
 URL = "http://h.example/same"

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from service.core.batch import BatchRequest, Failure, Keep, Options
-from service.upstream.fetcher import Fetched, Order
+from service.upstream.orders import Fetched, Order
 from tests.upstream.test_batches import Bench, events
 
 

@@ -1,0 +1,208 @@
+"""What upstreams have allowed to be kept: a shared HTTP cache (RFC 9111) in memory, bounded in bytes."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Final
+
+from hishel import (
+    AnyState,
+    FromCache,
+    Headers,
+    IdleClient,
+    InvalidateEntries,
+    NeedRevalidation,
+    NeedToBeUpdated,
+    Response,
+)
+from yarl import URL
+
+from service.upstream.rfc9111 import (
+    Key,
+    Stored,
+    dated,
+    entries_of,
+    key_of,
+    replaces,
+    request_of,
+    seconds_in,
+    storable,
+)
+
+__all__ = ["Cache", "CacheStatistics", "Question", "Stored"]
+
+_OVERHEAD: Final = 1200
+"""Bytes of an entry beside its texts, about."""
+_VARIANTS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStatistics:
+    """A snapshot: what is kept now, and totals since the start."""
+
+    entries: int
+    bytes: int
+    hits: int
+    validated: int
+    stored: int
+    evicted: int
+
+
+class Question:
+    """One request that the cache could not answer alone: how to put it, and what the answer means."""
+
+    def __init__(
+        self,
+        cache: "Cache",
+        key: Key,
+        asked: Mapping[str, str],
+        known: NeedRevalidation | None,
+        variants: list[Stored],
+    ) -> None:
+        self.conditions: dict[str, str] = {}
+        """Headers that ask whether what is stored is still right."""
+        self._cache = cache
+        self._key = key
+        self._asked = asked
+        self._known = known
+        self._variants = variants
+        if known is not None:
+            added = dict(known.request.headers)
+            self.conditions = {
+                name: added[name.lower()]
+                for name in ("If-None-Match", "If-Modified-Since")
+                if name.lower() in added
+            }
+
+    def confirmed(self, headers: Mapping[str, str], now: float) -> Stored | None:
+        """Take a 304; return what is right still, or None where it does not say of which."""
+        assert self._known is not None
+        state: AnyState = self._known.next(
+            Response(304, Headers({"date": formatdate(now, usegmt=True), **headers}))
+        )
+        if isinstance(state, InvalidateEntries):
+            state = state.next_state
+        if not isinstance(state, NeedToBeUpdated):
+            return None
+        entry = state.updating_entries[-1]
+        before = self._variants[entry.id.int]
+        after = self._cache.keep(
+            self._key, before.asked, before.status, dict(entry.response.headers), before.body, now, instead=before
+        )
+        self._cache.validated += 1
+        return after
+
+    def answered(self, status: int, headers: dict[str, str], body: bytes, now: float) -> None:
+        """Take a new answer: keep it if it may be kept."""
+        cleaned = storable(self._key, self._asked, status, headers)
+        if cleaned is not None:
+            instead = next((old for old in self._variants if replaces(old, self._asked, headers)), None)
+            self._cache.keep(self._key, self._asked, status, cleaned, body, now, instead=instead)
+
+    def stale(self, now: float) -> Stored | None:
+        """Return what may stand in for an upstream that fails (``stale-if-error``, RFC 5861, section 4)."""
+        if self._known is None:
+            return None
+        stored = self._variants[self._known.revalidating_entries[0].id.int]
+        directives = stored.headers.get("cache-control", "").lower().replace(" ", "").split(",")
+        if {"must-revalidate", "proxy-revalidate", "no-cache"} & set(directives):
+            return None
+        allowed = seconds_in(directives, "stale-if-error=")
+        lifetime = seconds_in(directives, "s-maxage=") or seconds_in(directives, "max-age=") or 0
+        return stored if allowed and now - stored.dated <= lifetime + allowed else None
+
+
+class Cache:
+    """All that is kept, the longest unused going first; ``clock`` gives seconds of the Unix epoch."""
+
+    def __init__(self, size: int, *, clock: Callable[[], float]) -> None:
+        self.limit = size
+        self.clock = clock
+        self.size = 0
+        self.hits = 0
+        self.validated = 0
+        self._stored = 0
+        self._evicted = 0
+        self._entries: OrderedDict[Key, list[Stored]] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Cache {len(self._entries)} entries, {self.size} of {self.limit} B>"
+
+    def find(self, method: str, url: URL, headers: Mapping[str, str]) -> Stored | None:
+        """Return what answers this request without asking anybody."""
+        key = key_of(method, url, headers)
+        variants = self._entries.get(key) if key is not None else None
+        if not variants or key is None:
+            return None
+        now = self.clock()
+        for stored in variants:
+            if stored.fresh_in == int(now) and stored.fresh_for == headers:
+                self._entries.move_to_end(key)
+                self.hits += 1
+                return stored
+        found = IdleClient({"shared": True}).next(
+            request_of(key, headers), entries_of(key, variants, dated_only=True)
+        )
+        if not isinstance(found, FromCache):
+            return None
+        stored = variants[found.entry.id.int]
+        stored.fresh_in, stored.fresh_for = int(now), headers
+        self._entries.move_to_end(key)
+        self.hits += 1
+        return stored
+
+    def ask(self, method: str, url: URL, headers: Mapping[str, str], *, anew: bool) -> Question | None:
+        """Return how to ask, or None for a request that has nothing to do with a cache; ``anew`` asks for all."""
+        key = key_of(method, url, headers)
+        if key is None or self.limit == 0:
+            return None
+        # Of another variant a 304 would say nothing about this one.
+        variants = [old for old in self._entries.get(key, ()) if replaces(old, headers, old.headers)]
+        if not variants:
+            return Question(self, key, headers, None, [])
+        known = None
+        if not anew:
+            state = IdleClient({"shared": True}).next(request_of(key, {**headers, "cache-control": "no-cache"}),
+                                                      entries_of(key, variants))  # fmt: skip
+            known = state if isinstance(state, NeedRevalidation) else None
+        return Question(self, key, headers, known, variants)
+
+    def keep(
+        self,
+        key: Key,
+        asked: Mapping[str, str],
+        status: int,
+        headers: dict[str, str],
+        body: bytes,
+        now: float,
+        *,
+        instead: Stored | None,
+    ) -> Stored:
+        """Keep an answer in place of one that it replaces, and let go of what has no room any more."""
+        size = _OVERHEAD + len(body) + sum(map(len, headers)) + sum(map(len, headers.values()))
+        stored = Stored(status, headers, body, asked, dated(headers, now), size)
+        if size > self.limit // 8:
+            return stored
+        variants = self._entries.setdefault(key, [])
+        self._entries.move_to_end(key)
+        if instead in variants:
+            variants.remove(instead)
+            self.size -= instead.size
+        variants.insert(0, stored)
+        self.size += size
+        self._stored += 1
+        for old in variants[_VARIANTS:]:
+            self.size -= old.size
+        del variants[_VARIANTS:]
+        while self.size > self.limit:
+            _, dropped = self._entries.popitem(last=False)
+            self.size -= sum(old.size for old in dropped)
+            self._evicted += len(dropped)
+        return stored
+
+    def statistics(self) -> CacheStatistics:
+        """Return an immutable snapshot."""
+        return CacheStatistics(
+            len(self._entries), self.size, self.hits, self.validated, self._stored, self._evicted
+        )

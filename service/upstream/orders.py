@@ -1,0 +1,78 @@
+"""What one attempt is to fetch, and what came of it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import time
+from typing import Final, Literal
+
+from service.core.plan import Work
+from service.core.target import Target
+from service.upstream.cache import Question
+from service.upstream.dates import seconds_of
+
+__all__ = ["Fetched", "Order", "order_of"]
+
+_CHARSET: Final = re.compile(r""";\s*charset\s*=\s*"?([\w.:-]{1,40})""", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(slots=True)
+class Order:
+    """What to fetch; ``timeout`` in seconds is for everything, ``max_bytes`` for the decoded body."""
+
+    target: Target
+    """What is asked; moved along by redirects."""
+    method: str
+    headers: Mapping[str, str]
+    body: bytes | None
+    timeout: float
+    max_bytes: int
+    redirects: int
+    want_body: bool = True
+    cache: Literal["default", "reload", "no-store", "only-if-cached"] = "no-store"
+    question: Question | None = None
+    """What the cache has to do with what was asked last."""
+
+
+@dataclass(slots=True)
+class Fetched:
+    """An answer, whatever its status."""
+
+    status: int
+    target: Target
+    headers: dict[str, str]
+    body: bytes
+    truncated: bool
+    timing: dict[str, float] = field(default_factory=dict)
+    cache: Literal["miss", "hit", "revalidated"] = "miss"
+
+    @property
+    def charset(self) -> str | None:
+        """What the answer says of its body's charset (RFC 9110, section 8.3.2)."""
+        found = _CHARSET.search(self.headers.get("content-type", ""))
+        return found[1] if found else None
+
+    @property
+    def retry_after(self) -> float | None:
+        """The seconds of a ``Retry-After``, whether it has them or a date (RFC 9110, section 10.2.3)."""
+        text = self.headers.get("retry-after", "")
+        if text.isascii() and text.isdigit():
+            return float(text[:8])
+        date = seconds_of(text)
+        return max(0.0, date - time()) if date is not None else None
+
+
+def order_of(work: Work) -> Order:
+    """Return what an attempt at this URL is to fetch."""
+    request, options = work.request, work.batch.options
+    return Order(
+        target=work.target,
+        method=request.method or options.method,
+        headers={**options.headers, **(request.headers or {})} if request.headers else options.headers,
+        body=request.body.encode() if request.body is not None else None,
+        timeout=options.timeout,
+        max_bytes=options.max_bytes,
+        redirects=options.redirects,
+        want_body=options.body != "none",
+        cache=options.cache,
+    )

@@ -1,0 +1,271 @@
+"""The cache, rule by rule of RFC 9111, on a clock that the test moves."""
+
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+from hishel import CacheMiss, Headers, Response, StoreAndUse
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
+
+from service.upstream.cache import Cache
+from service.upstream.rfc9111 import key_of, request_of, storable
+
+PAGE = URL("http://h.example/page")
+
+
+class Kept:
+    """A cache, a clock, and an upstream that answers as it is told."""
+
+    def __init__(self, size: int = 1 << 20) -> None:
+        # hishel asks the real clock: the test's time stays near it, and the past is in the answers' dates.
+        import time
+
+        self.now = time.time()
+        self.cache = Cache(size, clock=lambda: self.now)
+
+    def answer(
+        self,
+        headers: dict[str, str],
+        *,
+        body: bytes = b"body",
+        asked: dict[str, str] | None = None,
+        status: int = 200,
+        ago: float = 0.0,
+        url: URL = PAGE,
+        method: str = "GET",
+        anew: bool = False,
+    ) -> None:
+        question = self.cache.ask(method, url, asked or {}, anew=anew)
+        if question is not None:
+            headers = {"date": formatdate(self.now - ago, usegmt=True), **headers}
+            question.answered(status, headers, body, self.now)
+
+    def find(self, asked: dict[str, str] | None = None, *, url: URL = PAGE, method: str = "GET") -> bytes | None:
+        stored = self.cache.find(method, url, asked or {})
+        return stored.body if stored is not None else None
+
+    def conditions(self, asked: dict[str, str] | None = None) -> dict[str, str]:
+        question = self.cache.ask("GET", PAGE, asked or {}, anew=False)
+        assert question is not None
+        return question.conditions
+
+
+@pytest.mark.parametrize(
+    ("headers", "ago", "fresh"),
+    [
+        ({"cache-control": "max-age=60"}, 0, True),
+        ({"cache-control": "max-age=60"}, 59, True),
+        ({"cache-control": "max-age=60"}, 61, False),
+        ({"cache-control": "max-age=60", "age": "61"}, 0, False),
+        ({"cache-control": "s-maxage=60, max-age=0"}, 30, True),
+        ({"cache-control": "s-maxage=0, max-age=60"}, 30, False),
+        ({"cache-control": "no-cache, max-age=60", "etag": '"1"'}, 0, False),
+        ({"cache-control": "no-store, max-age=60"}, 0, False),
+        ({"cache-control": "private, max-age=60"}, 0, False),
+        ({"expires": "Thu, 01 Jan 1970 00:00:00 GMT", "etag": '"1"'}, 0, False),
+        ({"expires": "0", "etag": '"1"'}, 0, False),
+        ({"expires": formatdate(4e9, usegmt=True)}, 30, True),
+        ({"cache-control": "max-age=60", "set-cookie": "id=1"}, 0, False),
+        ({"cache-control": "max-age=60", "vary": "*"}, 0, False),
+        # Nothing is taken for fresh that its upstream has not dated.
+        ({"last-modified": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0, False),
+        ({"cache-control": "public", "last-modified": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0, False),
+        ({"cache-control": "max-age=" + "9" * 2000}, 0, False),
+    ],
+)
+def test_what_is_fresh(headers: dict[str, str], ago: float, fresh: bool) -> None:
+    kept = Kept()
+    kept.answer(headers, ago=ago)
+    assert (kept.find() is not None) is fresh
+
+
+@pytest.mark.parametrize(
+    ("status", "kept_"), [(200, True), (404, True), (410, True), (500, True), (206, False), (304, False)]
+)
+def test_statuses(status: int, kept_: bool) -> None:
+    kept = Kept()
+    kept.answer({"cache-control": "max-age=60"}, status=status)
+    assert (kept.find() is not None) is kept_
+
+
+def test_a_missing_date_is_the_time_of_its_coming() -> None:
+    kept = Kept()
+    question = kept.cache.ask("GET", PAGE, {}, anew=False)
+    assert question is not None
+    question.answered(200, {"cache-control": "max-age=60"}, b"body", kept.now - 61)
+    assert kept.find() is None
+
+
+def test_the_age_is_told() -> None:
+    kept = Kept()
+    kept.answer({"cache-control": "max-age=60", "age": "20"}, ago=5)
+    stored = kept.cache.find("GET", PAGE, {})
+    assert stored is not None
+    assert stored.aged(kept.now)["age"] == "20"
+    assert stored.aged(kept.now + 7)["age"] == "27"
+
+
+def test_variants_by_what_the_upstream_says_it_varies_in() -> None:
+    kept = Kept()
+    kept.answer(
+        {"cache-control": "max-age=60", "vary": "Accept-Language"}, body=b"de", asked={"Accept-Language": "de"}
+    )
+    kept.answer(
+        {"cache-control": "max-age=60", "vary": "Accept-Language"}, body=b"en", asked={"accept-language": "en"}
+    )
+    assert kept.find({"accept-language": "de"}) == b"de"
+    assert kept.find({"Accept-Language": "en"}) == b"en"
+    assert kept.find() is None
+    assert kept.find({"Accept-Language": "en", "User-Agent": "x"}) == b"en"
+
+
+def test_credentials_are_kept_apart_whatever_header_carries_them() -> None:
+    kept = Kept()
+    for name in ("Cookie", "X-Api-Key"):
+        kept.answer({"cache-control": "max-age=60"}, body=b"mine", asked={name: "a"})
+        assert kept.find({name: "a"}) == b"mine"
+        assert kept.find({name: "b"}) is None
+        assert kept.find() is None
+
+
+@pytest.mark.parametrize(
+    ("directives", "kept_"), [("max-age=60", False), ("public, max-age=60", True), ("s-maxage=60", True)]
+)
+def test_authorization_needs_a_word_of_the_upstream(directives: str, kept_: bool) -> None:
+    kept = Kept()
+    kept.answer({"cache-control": directives}, asked={"Authorization": "Bearer a"})
+    assert (kept.find({"authorization": "Bearer a"}) is not None) is kept_
+    assert kept.find({"authorization": "Bearer b"}) is None
+
+
+@pytest.mark.parametrize("name", ["Range", "Cache-Control", "If-None-Match", "Pragma"])
+def test_who_speaks_with_the_upstream_directly_does(name: str) -> None:
+    kept = Kept()
+    kept.answer({"cache-control": "max-age=60"})
+    assert kept.find({name: "x"}) is None
+    assert kept.cache.ask("GET", PAGE, {name: "x"}, anew=False) is None
+
+
+def test_methods_are_told_apart_and_others_pass_by() -> None:
+    kept = Kept()
+    kept.answer({"cache-control": "max-age=60"}, method="HEAD")
+    assert kept.find() is None
+    assert kept.find(method="HEAD") is not None
+    assert kept.cache.ask("POST", PAGE, {}, anew=False) is None
+
+
+def test_what_is_stale_is_validated_and_a_304_makes_it_new() -> None:
+    kept = Kept()
+    kept.answer({"cache-control": "max-age=60", "etag": '"1"', "last-modified": "yesterday"}, ago=100)
+    assert kept.find() is None
+    question = kept.cache.ask("GET", PAGE, {}, anew=False)
+    assert question is not None
+    assert question.conditions == {"If-None-Match": '"1"', "If-Modified-Since": "yesterday"}
+    stored = question.confirmed({"etag": '"1"', "cache-control": "max-age=90", "x-new": "1"}, kept.now)
+    assert stored is not None
+    assert (stored.body, stored.headers["x-new"], stored.headers["cache-control"]) == (b"body", "1", "max-age=90")
+    assert kept.find() == b"body"
+    assert kept.cache.statistics().entries == 1
+
+
+def test_what_was_never_dated_can_be_validated() -> None:
+    kept = Kept()
+    kept.answer({"etag": 'W/"1"'})
+    assert kept.find() is None
+    assert kept.conditions() == {"If-None-Match": 'W/"1"'}
+
+
+def test_a_304_for_something_else_confirms_nothing() -> None:
+    kept = Kept()
+    kept.answer({"etag": '"1"'})
+    question = kept.cache.ask("GET", PAGE, {}, anew=False)
+    assert question is not None
+    assert question.confirmed({"etag": '"2"'}, kept.now) is None
+
+
+def test_another_variant_is_not_asked_about() -> None:
+    kept = Kept()
+    kept.answer({"etag": '"1"', "vary": "accept-language"}, asked={"accept-language": "de"})
+    assert kept.conditions({"accept-language": "de"}) == {"If-None-Match": '"1"'}
+    assert kept.conditions({"accept-language": "en"}) == {}
+
+
+def test_asking_anew_asks_for_all_and_keeps_the_answer() -> None:
+    kept = Kept()
+    kept.answer({"cache-control": "max-age=60", "etag": '"1"'}, body=b"old")
+    question = kept.cache.ask("GET", PAGE, {}, anew=True)
+    assert question is not None
+    assert question.conditions == {}
+    kept.answer({"cache-control": "max-age=60"}, body=b"new", anew=True)
+    assert kept.find() == b"new"
+    assert kept.cache.statistics().entries == 1
+
+
+@pytest.mark.parametrize(
+    ("directives", "ago", "usable"),
+    [
+        ("max-age=10, stale-if-error=60", 50, True),
+        ("max-age=10, stale-if-error=60", 71, False),
+        ("max-age=10", 11, False),
+        ("max-age=10, stale-if-error=60, must-revalidate", 50, False),
+    ],
+)
+def test_what_may_stand_in_for_a_failing_upstream(directives: str, ago: float, usable: bool) -> None:
+    kept = Kept()
+    kept.answer({"cache-control": directives, "etag": '"1"'}, ago=ago)
+    question = kept.cache.ask("GET", PAGE, {}, anew=False)
+    assert question is not None
+    assert (question.stale(kept.now) is not None) is usable
+
+
+def test_it_is_bounded_and_the_longest_unused_goes_first() -> None:
+    kept = Kept(100_000)
+    for number in range(100):
+        kept.answer({"cache-control": "max-age=60"}, body=bytes(5000), url=PAGE.with_path(f"/{number}"))
+        assert kept.find(url=PAGE.with_path("/0")) is not None
+        assert kept.cache.size <= 100_000
+    assert kept.find(url=PAGE.with_path("/50")) is None
+    assert kept.cache.statistics().evicted > 80
+
+
+def test_nothing_large_drives_all_else_out() -> None:
+    kept = Kept(100_000)
+    kept.answer({"cache-control": "max-age=60"}, body=bytes(20_000))
+    assert kept.find() is None
+
+
+def test_variants_of_one_url_are_bounded() -> None:
+    kept = Kept()
+    for number in range(50):
+        kept.answer({"cache-control": "max-age=60", "vary": "accept"}, asked={"accept": str(number)})
+    assert sum(kept.find({"accept": str(number)}) is not None for number in range(50)) == 8
+    size = kept.cache.size
+    kept.answer({"cache-control": "max-age=60", "vary": "accept"}, asked={"accept": "49"})
+    assert kept.cache.size == size
+
+
+def test_a_size_of_nothing_keeps_nothing() -> None:
+    kept = Kept(0)
+    kept.answer({"cache-control": "max-age=60"})
+    assert kept.find() is None
+    assert "0 entries" in repr(kept.cache)
+
+
+@given(
+    st.sampled_from([200, 201, 203, 204, 206, 300, 301, 302, 304, 400, 404, 410, 418, 500, 503]),
+    st.fixed_dictionaries(
+        {"etag": st.just('"1"')},
+        optional={
+            "expires": st.sampled_from(["0", formatdate(4e9, usegmt=True)]),
+            "connection": st.just("keep-alive"),
+            "pragma": st.just("no-cache"),
+        },
+    ),
+)
+def test_the_shortcut_finds_what_hishel_finds(status: int, headers: dict[str, str]) -> None:
+    key: Any = key_of("GET", PAGE, {})
+    found = CacheMiss({"shared": True}, request_of(key, {})).next(Response(status, Headers(headers)))
+    expected = dict(found.response.headers) if isinstance(found, StoreAndUse) else None
+    assert storable(key, {}, status, headers) == expected

@@ -1,0 +1,113 @@
+"""The cache in its place: what reaches the upstream, and what the results say of it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from service.core.batch import BatchLimits, BatchRequest, Keep, Options
+from service.core.hub import Hub, HubLimits
+from service.upstream.batches import Batches
+from service.upstream.cache import Cache
+from service.upstream.fetcher import Fetcher
+from tests.upstream.servers import Raw, policy_for
+from tests.upstream.test_batches import FakeReader, events
+
+
+def page(*headers: str, status: str = "200 OK", body: bytes = b"body") -> bytes:
+    lines = [f"HTTP/1.1 {status}", *headers]
+    if not status.startswith("304"):
+        lines.append(f"content-length: {len(body)}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + (b"" if status.startswith("304") else body)
+
+
+class Engine:
+    """Batches over a real fetcher to one server."""
+
+    def __init__(self, batches: Batches, hub: Hub, server: Raw) -> None:
+        self.batches = batches
+        self.hub = hub
+        self.server = server
+
+    async def fetch(self, count: int = 1, **options: Any) -> list[dict[str, Any]]:
+        request = BatchRequest(urls=[self.server.url] * count, options=Options(**options))
+        batch = self.batches.start(request, owner="o", keep=Keep.DETACHED)
+        reader = FakeReader(batch.topic)
+        self.hub.attach(reader, "oldest")
+        async with asyncio.timeout(20):
+            while not batch.done or reader.behind:
+                await asyncio.sleep(0.005)
+        return events(reader)[:-1]
+
+    async def caches(self, **options: Any) -> list[str]:
+        return [event.get("cache") or event["error"] for event in await self.fetch(**options)]
+
+
+@asynccontextmanager
+async def engine(*answer: bytes) -> AsyncIterator[Engine]:
+    async with Raw(*answer).running() as server:
+        hub = Hub(HubLimits(), new_epoch=lambda: "e", call_soon=asyncio.get_running_loop().call_soon)
+        ids = iter(range(1000))
+        fetcher = Fetcher(policy_for(server.port), Cache(1 << 20, clock=time.time))
+        batches = Batches(hub, fetcher, BatchLimits(), new_id=lambda: f"b{next(ids)}", chance=lambda: 0.0)
+        try:
+            yield Engine(batches, hub, server)
+        finally:
+            await batches.close()
+            await fetcher.close()
+
+
+async def test_what_is_fresh_is_not_asked_for_again() -> None:
+    async with engine(page("cache-control: max-age=60", "age: 3")) as some:
+        assert await some.caches() == ["miss"]
+        [hit] = await some.fetch()
+        assert (hit["cache"], hit["body"], hit["attempts"], hit["headers"]["age"]) == ("hit", "body", 0, "3")
+        assert await some.caches(count=1000) == ["hit"] * 1000
+        assert len(some.server.requests) == 1
+
+
+async def test_options_decide() -> None:
+    async with engine(page("cache-control: max-age=60")) as some:
+        assert await some.caches(cache="only-if-cached") == ["unavailable"]
+        assert await some.caches(cache="no-store") == ["miss"]
+        assert await some.caches(cache="only-if-cached") == ["unavailable"]
+        assert await some.caches(cache="reload") == ["miss"]
+        assert await some.caches(cache="only-if-cached") == ["hit"]
+        assert await some.caches(cache="reload") == ["miss"]
+        assert len(some.server.requests) == 3
+
+
+async def test_a_304_brings_the_stored_body() -> None:
+    async with engine(page('etag: "1"')) as some:
+        await some.fetch()
+        some.server.answer = (page('etag: "1"', status="304 Not Modified"),)
+        [event] = await some.fetch()
+        assert (event["cache"], event["status"], event["body"]) == ("revalidated", 200, "body")
+        assert b'If-None-Match: "1"' in some.server.requests[1]
+        [short] = await some.fetch(max_bytes=2)
+        assert (short["body"], short["truncated"]) == ("bo", True)
+
+
+async def test_a_304_that_confirms_nothing_is_asked_again_for_all() -> None:
+    async with engine(page('etag: "1"')) as some:
+        await some.fetch()
+        some.server.answer = (page('etag: "2"', status="304 Not Modified"),)
+        [event] = await some.fetch()
+        assert (event["cache"], event["status"]) == ("miss", 304)
+        assert [b"If-None-Match" in request for request in some.server.requests] == [False, True, False]
+
+
+async def test_a_cut_body_is_not_stored() -> None:
+    async with engine(page("cache-control: max-age=60")) as some:
+        await some.fetch(max_bytes=2)
+        assert await some.caches() == ["miss"]
+
+
+async def test_a_failing_upstream_is_stood_in_for_where_it_allows_it() -> None:
+    stale = "date: Thu, 01 Jan 2026 00:00:00 GMT"
+    async with engine(page("cache-control: max-age=1, stale-if-error=999999999", stale)) as some:
+        await some.fetch()
+        some.server.answer = (page(status="503 Service Unavailable", body=b"down"),)
+        [event] = await some.fetch(retries=0)
+        assert (event["cache"], event["status"], event["body"]) == ("hit", 200, "body")
