@@ -1,12 +1,14 @@
-"""Fetching: 10,000 URLs of 1 KiB from a local nginx, by fetch-batch and by aiohttp alone.
+"""Fetching: 10,000 URLs of 1 KiB from a local nginx, by fetch-batch and by what one would write by hand.
 
-nginx and the caller have one core; the service and the bare clients take turns on the other.
+nginx and the caller have one core; the service and the bare clients take turns on the other. URLs are new in
+each round, so that nothing comes from the cache; what comes from it is measured by itself.
 """
 
 import http.client
 import json
 import shutil
 import socket
+import subprocess
 import sys
 import time
 from argparse import ArgumentParser, Namespace
@@ -38,26 +40,40 @@ def run(options: Namespace) -> dict[str, Any]:
          "--allow-port", str(_UPSTREAM), "--upstream-host", "100"],
         core=0,
     )  # fmt: skip
-    times: dict[str, list[float]] = {"fetch-batch": [], "100 workers": [], "one gather": []}
+    times: dict[str, list[float]] = {"fetch-batch": []}
+    peers = {
+        "100 workers": lambda: _bare("fetch_bare.py", "workers", str(_UPSTREAM), str(options.urls)),
+        "one gather": lambda: _bare("fetch_bare.py", "gather", str(_UPSTREAM), str(options.urls)),
+        "10 threads": lambda: _bare("fetch_threads.py", str(_UPSTREAM), str(options.urls)),
+    }
+    if shutil.which("curl"):
+        peers["curl --parallel"] = lambda: _curl(options.urls)
     try:
         service.line()
         _reachable(_UPSTREAM)
-        _batch(options.urls)  # connections are made, code is warm
+        idle = service.resident()
+        _batch(_urls("first", options.urls))  # connections are made, code is warm
+        peak = service.peak() - idle
         for number in range(options.rounds):
-            times["fetch-batch"].append(_batch(options.urls))
-            times["100 workers"].append(_bare("workers", options.urls))
-            times["one gather"].append(_bare("gather", options.urls))
+            times["fetch-batch"].append(_batch(_urls(f"r{number}", options.urls)))
+            for name, measure in peers.items():
+                times.setdefault(name, []).append(measure())
             print(f"  round {number + 1} of {options.rounds}", file=sys.stderr)
+        copies = [f"http://127.0.0.1:{_UPSTREAM}/fresh"] * options.urls
+        times["copies, fresh"] = [_batch(copies) for _ in range(options.rounds)]
     finally:
         service.stop()
         nginx.stop()
-    print(f"\n{'client':14}{'s':>8}{'URLs/s':>9}{'fetch-batch/it':>16}")
+    print(f"\n{'client':16}{'s':>8}{'URLs/s':>9}{'fetch-batch/it':>16}")
     rows = []
     for name, seconds in times.items():
         ratio = median(ours / its for ours, its in zip(times["fetch-batch"], seconds, strict=True))
         rows.append({"client": name, "seconds": median(seconds), "ratio": ratio, "all": seconds})
-        print(f"{name:14}{median(seconds):8.2f}{options.urls / median(seconds):9.0f}{ratio:16.2f}")
-    return {"urls": options.urls, "rounds": options.rounds, "table": rows}
+        print(f"{name:16}{median(seconds):8.2f}{options.urls / median(seconds):9.0f}{ratio:16.2f}")
+    print(
+        f"peak memory above idle, one batch of {options.urls:,} with its events and cache: {peak / 2**20:.1f} MiB"
+    )
+    return {"urls": options.urls, "rounds": options.rounds, "table": rows, "peak_mib": peak / 2**20}
 
 
 def _configure() -> Path:
@@ -82,9 +98,13 @@ def _reachable(port: int) -> None:
     raise RuntimeError(f"nothing listens on {port}")
 
 
-def _batch(count: int) -> float:
+def _urls(name: str, count: int) -> list[str]:
+    return [f"http://127.0.0.1:{_UPSTREAM}/{name}/u{number}" for number in range(count)]
+
+
+def _batch(urls: list[str]) -> float:
     """Post one batch, read its NDJSON to the end, and return the seconds."""
-    body = json.dumps({"urls": [f"http://127.0.0.1:{_UPSTREAM}/u{number}" for number in range(count)]})
+    count, body = len(urls), json.dumps({"urls": urls})
     connection = http.client.HTTPConnection("127.0.0.1", _SERVICE)
     headers = {"Content-Type": "application/json", "Accept": "application/x-ndjson"}
     begin = time.monotonic()
@@ -101,9 +121,19 @@ def _batch(count: int) -> float:
     return seconds
 
 
-def _bare(kind: str, count: int) -> float:
-    child = Child([sys.executable, str(_FOLDER / "fetch_bare.py"), kind, str(_UPSTREAM), str(count)], core=0)
+def _bare(*command: str) -> float:
+    child = Child([sys.executable, str(_FOLDER / command[0]), *command[1:]], core=0)
     try:
         return float(child.line())
     finally:
         child.stop()
+
+
+def _curl(count: int) -> float:
+    """Return the seconds of one curl for all, 100 at once, its start included."""
+    config = Path(".bench/curl.conf")
+    config.write_text("".join(f'url = "{url}"\noutput = "/dev/null"\n' for url in _urls("c", count)))
+    command = ["taskset", "-c", "0", "curl", "-s", "-S", "--parallel", "--parallel-max", "100", "-K", str(config)]
+    begin = time.monotonic()
+    subprocess.run(command, check=True)
+    return time.monotonic() - begin

@@ -55,6 +55,11 @@ class Child:
         """Return the resident bytes of it and its children."""
         return sum(_resident(pid) for pid in self._family())
 
+    def peak(self) -> int:
+        """Return the most resident bytes that it ever had, without its children."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
     def _family(self) -> list[int]:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return [self.process.pid, *map(int, children)]

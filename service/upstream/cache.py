@@ -21,7 +21,6 @@ from yarl import URL
 from service.upstream.rfc9111 import (
     Key,
     Stored,
-    dated,
     entries_of,
     key_of,
     replaces,
@@ -157,8 +156,11 @@ class Cache:
         key = key_of(method, url, headers)
         if key is None or self.limit == 0:
             return None
+        kept = self._entries.get(key)
+        if kept is None:
+            return Question(self, key, headers, None, [])
         # Of another variant a 304 would say nothing about this one.
-        variants = [old for old in self._entries.get(key, ()) if replaces(old, headers, old.headers)]
+        variants = [old for old in kept if replaces(old, headers, old.headers)]
         if not variants:
             return Question(self, key, headers, None, [])
         known = None
@@ -180,21 +182,22 @@ class Cache:
         instead: Stored | None,
     ) -> Stored:
         """Keep an answer in place of one that it replaces, and let go of what has no room any more."""
-        size = _OVERHEAD + len(body) + sum(map(len, headers)) + sum(map(len, headers.values()))
-        stored = Stored(status, headers, body, asked, dated(headers, now), size)
+        size = _OVERHEAD + len(body) + len("".join(headers.values()))
+        stored = Stored(status, headers, body, asked, now, size)
         if size > self.limit // 8:
             return stored
-        variants = self._entries.setdefault(key, [])
-        self._entries.move_to_end(key)
-        if instead in variants:
+        variants = self._entries.get(key)
+        if variants is None:
+            variants = self._entries[key] = []
+        elif instead in variants:
             variants.remove(instead)
             self.size -= instead.size
         variants.insert(0, stored)
+        self._entries.move_to_end(key)
         self.size += size
         self._stored += 1
-        for old in variants[_VARIANTS:]:
-            self.size -= old.size
-        del variants[_VARIANTS:]
+        if len(variants) > _VARIANTS:
+            self.size -= variants.pop().size
         while self.size > self.limit:
             _, dropped = self._entries.popitem(last=False)
             self.size -= sum(old.size for old in dropped)

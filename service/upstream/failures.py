@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 
 from service.core.batch import Failure, Kind
 from service.upstream.guard import AddressRefused, NameNotFound
@@ -23,6 +24,7 @@ _KINDS: Final[tuple[tuple[type[BaseException], Kind, str], ...]] = (
     (aiohttp.ServerConnectionError, "connect", "the connection broke before an answer"),
     (OSError, "connect", "no connection"),
     (ValueError, "protocol", "the answer is not HTTP"),
+    (HttpProcessingError, "protocol", "the answer is not HTTP"),
     (aiohttp.ClientError, "protocol", "the answer is not HTTP"),
 )
 """The first that fits anywhere in the chain of the guard's own, then the first that fits. Details stay

@@ -8,13 +8,14 @@ from typing import Any, Final, Literal
 
 import aiohttp
 from aiohttp import hdrs
+from aiohttp.http_exceptions import HttpProcessingError
 
 from service.core.address import Policy
 from service.core.batch import Failure, Kind
 from service.core.target import Refusal, Target, check_redirect
 from service.upstream.cache import Cache
 from service.upstream.deadlines import Deadlines
-from service.upstream.exchange import Exchange, Timing
+from service.upstream.exchange import Answer, Exchange, Timing
 from service.upstream.failures import failure_of
 from service.upstream.guard import AresLookup, GuardedResolver, Lookup, guarded_socket
 from service.upstream.orders import Fetched, Order
@@ -26,6 +27,19 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 # Not carried to another origin: they were meant for the first (CVE-2026-34518, CVE-2026-47265).
 _PRIVATE: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 _HEADERS_SIZE: Final = 16 << 10
+# One string for each usual name, however many answers are kept.
+_LOWER: Final = {
+    spelled: name
+    for name in (
+        "accept-ranges", "access-control-allow-origin", "age", "alt-svc", "cache-control", "cf-cache-status",
+        "cf-ray", "connection", "content-encoding", "content-language", "content-length", "content-security-policy",
+        "content-type", "date", "etag", "expires", "keep-alive", "last-modified", "link", "location", "nel",
+        "referrer-policy", "report-to", "server", "server-timing", "set-cookie", "strict-transport-security",
+        "transfer-encoding", "vary", "via", "x-cache", "x-content-type-options", "x-frame-options", "x-powered-by",
+        "x-request-id", "x-served-by", "x-timer", "x-xss-protection",
+    )
+    for spelled in (name, name.title(), name.replace("etag", "ETag"))
+}  # fmt: skip
 # What a stored answer may stand in for, if its upstream allows it (RFC 5861, section 4).
 _FAILING: Final = frozenset({500, 502, 503, 504})
 _UNREACHED: Final[frozenset[Kind]] = frozenset({"connect", "dns", "timeout", "protocol", "tls"})
@@ -59,7 +73,6 @@ class Fetcher:
     async def close(self) -> None:
         """Close every connection."""
         self._deadlines.close()
-        await self._exchange.close()
         await self._connector.close()
         await self._resolver.close()
 
@@ -95,7 +108,7 @@ class Fetcher:
             return Failure("timeout", f"took longer than {order.timeout:g} s")
         except TimeoutError:
             return Failure("timeout", "the connection took too long")
-        except (aiohttp.ClientError, ssl.SSLError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, HttpProcessingError, ssl.SSLError, OSError, ValueError) as error:
             return failure_of(error)
         finally:
             self._deadlines.end(task)
@@ -130,7 +143,7 @@ class Fetcher:
 
     async def _ask(
         self, order: Order, method: str, headers: Mapping[str, str], body: bytes | None, timing: Timing
-    ) -> aiohttp.ClientResponse:
+    ) -> Answer:
         """Send one request, with conditions where something is stored already."""
         order.question = None
         if order.cache != "no-store" and body is None and order.want_body:
@@ -154,7 +167,7 @@ class Fetcher:
         )
 
     async def _read(
-        self, order: Order, target: Target, response: aiohttp.ClientResponse, timing: Timing, started: float
+        self, order: Order, target: Target, response: Answer, timing: Timing, started: float
     ) -> Fetched:
         first_byte = monotonic()
         body, truncated = b"", False
@@ -173,7 +186,7 @@ class Fetcher:
             order.question.answered(response.status, plain, body, self.cache.clock())
         return Fetched(response.status, target, plain, body, truncated, _times(timing, started, first_byte))
 
-    async def _body(self, response: aiohttp.ClientResponse, most: int) -> tuple[bytes, bool]:
+    async def _body(self, response: Answer, most: int) -> tuple[bytes, bool]:
         """Read decoded bytes up to the bound; most bodies come in one piece."""
         content, pieces, size = response.content, [], 0
         try:
@@ -198,7 +211,7 @@ def _plain(headers: Mapping[str, str]) -> dict[str, str]:
         room -= len(name) + len(value)
         if room < 0:
             break
-        lower = name.lower()
+        lower = _LOWER.get(name) or name.lower()
         plain[lower] = f"{plain[lower]}, {value}" if lower in plain else value
     return plain
 

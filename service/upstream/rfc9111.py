@@ -20,7 +20,6 @@ from service.upstream.dates import seconds_of
 __all__ = [
     "Key",
     "Stored",
-    "dated",
     "entries_of",
     "key_of",
     "replaces",
@@ -60,16 +59,33 @@ class Stored:
     body: bytes
     asked: Mapping[str, str]
     """The headers of the request that brought it."""
-    dated: float
-    """When it was as good as new, in seconds of the Unix epoch: its Age and its way here are taken off."""
+    received: float
+    """In seconds of the Unix epoch."""
     size: int
     fresh_in: int = -1
     """The second of the clock in which it was found fresh last; freshness is counted in whole seconds."""
     fresh_for: Mapping[str, str] | None = None
+    _dated: float | None = None
+
+    @property
+    def dated(self) -> float:
+        """When it was as good as new (RFC 9111, section 4.2.3): its Age and its way here are taken off.
+
+        Most of what is stored is never asked for again: this is found out when it is.
+        """
+        if self._dated is None:
+            date = seconds_of(self.headers.get("date"))
+            age = self.headers.get("age", "")
+            apparent = max(0.0, self.received - date) if date is not None else 0.0
+            told = float(age[:10]) if age.isascii() and age.isdigit() else 0.0
+            self._dated = self.received - max(apparent, told)
+        return self._dated
 
     def aged(self, now: float) -> dict[str, str]:
-        """Return its headers with its ``Age`` (RFC 9111, section 5.1)."""
-        return {**self.headers, "age": str(max(0, int(now - self.dated)))}
+        """Return its headers with its ``Age`` (section 5.1), without those of the connection that brought it."""
+        headers = {name: value for name, value in self.headers.items() if name not in _HOP}
+        headers["age"] = str(max(0, int(now - self.dated)))
+        return headers
 
 
 def key_of(method: str, url: URL, headers: Mapping[str, str]) -> Key | None:
@@ -100,7 +116,7 @@ def entries_of(key: Key, variants: list[Stored], *, dated_only: bool = False) ->
         if dated_only and not ("cache-control" in stored.headers or "expires" in stored.headers):
             continue
         # Without Last-Modified nothing is guessed to be fresh (RFC 9111, section 4.2.2, allows to, and need not).
-        left_out = {"age", "last-modified"} if dated_only else {"age"}
+        left_out = _HOP | ({"age", "last-modified"} if dated_only else {"age"})
         headers = {name: value for name, value in stored.headers.items() if name not in left_out}
         headers["date"] = formatdate(stored.dated, usegmt=True)
         entries.append(
@@ -117,21 +133,13 @@ def storable(key: Key, asked: Mapping[str, str], status: int, headers: dict[str,
     if not (directives or "expires" in headers or "etag" in headers or "last-modified" in headers):
         return None
     if directives is None and not key[2]:
-        # What hishel finds for such answers, in a tenth of the time; a test compares them.
-        return {n: v for n, v in headers.items() if n not in _HOP} if status in _STORABLE or (
-            "expires" in headers and status not in _PARTIAL) else None  # fmt: skip
+        # What hishel finds for such answers, in a hundredth of the time; a test compares them.
+        dated = "expires" in headers and status not in _PARTIAL
+        return headers if dated or status in _STORABLE else None
     if len(directives or "") > _LONGEST_DIRECTIVES:
         return None
     found = CacheMiss({"shared": True}, request_of(key, asked)).next(Response(status, Headers(headers)))
     return dict(found.response.headers) if isinstance(found, StoreAndUse) else None
-
-
-def dated(headers: Mapping[str, str], now: float) -> float:
-    """Return when an answer was as good as new (RFC 9111, section 4.2.3)."""
-    date = seconds_of(headers.get("date"))
-    age = headers.get("age", "")
-    apparent = max(0.0, now - date) if date is not None else 0.0
-    return now - max(apparent, float(age[:10]) if age.isascii() and age.isdigit() else 0.0)
 
 
 def replaces(old: Stored, asked: Mapping[str, str], headers: Mapping[str, str]) -> bool:

@@ -19,9 +19,11 @@ class Raw:
         self.answer = answer
         self.close = close
         self.requests: list[bytes] = []
+        self.connections: list[asyncio.StreamWriter] = []
         self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.append(writer)
         try:
             while True:
                 self.requests.append(await reader.readuntil(b"\r\n\r\n"))

@@ -268,4 +268,6 @@ def test_the_shortcut_finds_what_hishel_finds(status: int, headers: dict[str, st
     key: Any = key_of("GET", PAGE, {})
     found = CacheMiss({"shared": True}, request_of(key, {})).next(Response(status, Headers(headers)))
     expected = dict(found.response.headers) if isinstance(found, StoreAndUse) else None
-    assert storable(key, {}, status, headers) == expected
+    kept = storable(key, {}, status, headers)
+    assert (kept is None) == (expected is None)
+    assert kept is None or {**kept, "connection": ""} == {**(expected or {}), "connection": ""}

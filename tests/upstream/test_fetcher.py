@@ -221,3 +221,49 @@ async def test_what_the_charset_says() -> None:
         b'HTTP/1.1 200 OK\r\nContent-Type: text/html; Charset="ISO-8859-1"\r\nContent-Length: 1\r\n\r\n\xe9'
     ).running() as server:
         assert (await fetched(server.url)).charset == "ISO-8859-1"
+
+
+async def test_a_body_that_ends_with_the_connection() -> None:
+    async with Raw(b"HTTP/1.0 200 OK\r\n\r\n", b"to the end", close=True).running() as server:
+        assert (await fetched(server.url)).body == b"to the end"
+
+
+async def test_answers_before_the_answer_are_passed_over() -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
+    async with Raw(early, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").running() as server:
+        assert (await fetched(server.url)).body == b"ok"
+
+
+async def test_a_connection_that_was_switched_is_not_used_again() -> None:
+    async with Raw(b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n").running() as server:
+        policy = policy_for(server.port)
+        fetcher = Fetcher(policy, Cache(1 << 20, clock=time.time))
+        for _ in range(2):
+            order = Order(target_of(server.url, policy), "GET", {}, None, 2.0, 100, 5)
+            outcome = await fetcher.fetch(order, this_task())
+            assert isinstance(outcome, Fetched)
+            assert outcome.status == 101
+        assert len(server.connections) == 2
+        await fetcher.close()
+
+
+async def test_what_is_sent() -> None:
+    async with Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").running() as server:
+        await fetched(server.url, headers={"user-agent": "mine", "X-More": "a"}, method="POST", body=b"body")
+        lines = server.requests[0].decode().split("\r\n")
+        assert lines[0] == "POST / HTTP/1.1"
+        sent = dict(line.split(": ", 1) for line in lines[1:] if line)
+        assert {name.lower() for name in sent} == {
+            "host", "accept", "accept-encoding", "user-agent", "x-more", "content-length", "content-type",
+        }  # fmt: skip
+        assert sent["Host"] == server.url.split("/")[2]
+        assert (sent["X-More"], sent["Content-Length"]) == ("a", "4")
+        assert "mine" in sent.values()
+
+
+async def test_no_header_breaks_out_of_its_line() -> None:
+    async with Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").running() as server:
+        outcome = await fetch(server.url, server.port, headers={"X": "a\r\nEvil: 1"})
+        assert isinstance(outcome, Failure)
+        assert outcome.kind == "protocol"
+        assert server.requests == []
