@@ -44,7 +44,8 @@ def run(options: Namespace) -> dict[str, Any]:
     peers = {
         "100 workers": lambda: _bare("fetch_bare.py", "workers", str(_UPSTREAM), str(options.urls)),
         "one gather": lambda: _bare("fetch_bare.py", "gather", str(_UPSTREAM), str(options.urls)),
-        "10 threads": lambda: _bare("fetch_threads.py", str(_UPSTREAM), str(options.urls)),
+        "10 threads": lambda: _bare("fetch_threads.py", "get", str(_UPSTREAM), str(options.urls)),
+        "10 with sessions": lambda: _bare("fetch_threads.py", "session", str(_UPSTREAM), str(options.urls)),
     }
     if shutil.which("curl"):
         peers["curl --parallel"] = lambda: _curl(options.urls)
@@ -64,12 +65,12 @@ def run(options: Namespace) -> dict[str, Any]:
     finally:
         service.stop()
         nginx.stop()
-    print(f"\n{'client':16}{'s':>8}{'URLs/s':>9}{'fetch-batch/it':>16}")
+    print(f"\n{'client':18}{'s':>8}{'URLs/s':>9}{'fetch-batch/it':>16}")
     rows = []
     for name, seconds in times.items():
         ratio = median(ours / its for ours, its in zip(times["fetch-batch"], seconds, strict=True))
         rows.append({"client": name, "seconds": median(seconds), "ratio": ratio, "all": seconds})
-        print(f"{name:16}{median(seconds):8.2f}{options.urls / median(seconds):9.0f}{ratio:16.2f}")
+        print(f"{name:18}{median(seconds):8.2f}{options.urls / median(seconds):9.0f}{ratio:16.2f}")
     print(
         f"peak memory above idle, one batch of {options.urls:,} with its events and cache: {peak / 2**20:.1f} MiB"
     )
@@ -133,7 +134,7 @@ def _curl(count: int) -> float:
     """Return the seconds of one curl for all, 100 at once, its start included."""
     config = Path(".bench/curl.conf")
     config.write_text("".join(f'url = "{url}"\noutput = "/dev/null"\n' for url in _urls("c", count)))
-    command = ["taskset", "-c", "0", "curl", "-s", "-S", "--parallel", "--parallel-max", "100", "-K", str(config)]
+    command = ["taskset", "-c", "0", "curl", "-s", "-S", "--no-progress-meter", "--parallel", "--parallel-max", "100", "-K", str(config)]
     begin = time.monotonic()
     subprocess.run(command, check=True)
     return time.monotonic() - begin
