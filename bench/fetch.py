@@ -134,7 +134,20 @@ def _curl(count: int) -> float:
     """Return the seconds of one curl for all, 100 at once, its start included."""
     config = Path(".bench/curl.conf")
     config.write_text("".join(f'url = "{url}"\noutput = "/dev/null"\n' for url in _urls("c", count)))
-    command = ["taskset", "-c", "0", "curl", "-s", "-S", "--no-progress-meter", "--parallel", "--parallel-max", "100", "-K", str(config)]
+    command = [
+        "taskset",
+        "-c",
+        "0",
+        "curl",
+        "-s",
+        "-S",
+        "--no-progress-meter",
+        "--parallel",
+        "--parallel-max",
+        "100",
+        "-K",
+        str(config),
+    ]
     begin = time.monotonic()
     subprocess.run(command, check=True)
     return time.monotonic() - begin

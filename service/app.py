@@ -29,6 +29,7 @@ from service.upstream.batches import Batches
 from service.upstream.cache import Cache
 from service.upstream.fetcher import Fetcher
 from service.upstream.guard import own_addresses
+from service.upstream.runner import Runner
 
 __all__ = ["Service", "running"]
 
@@ -99,10 +100,9 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     hub = Hub(_hub_limits(settings), new_epoch=lambda: secrets.token_hex(8), call_soon=loop.call_soon)
     policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
     fetcher = Fetcher(policy, Cache(settings.cache_size, clock=time.time))
-    # Jitter, not secrets.
-    batches = Batches(
-        hub, fetcher, _batch_limits(settings), new_id=lambda: secrets.token_hex(16), chance=random.random
-    )
+    limits = _batch_limits(settings)
+    fetches = Runner(fetcher, limits, chance=random.random)  # jitter, not secrets
+    batches = Batches(hub, fetcher, fetches, limits, new_id=lambda: secrets.token_hex(16))
     service = Service(settings, hub, batches, Credentials(settings.token))
     service.port = listeners[0].getsockname()[1]
     runner = web.AppRunner(
@@ -122,7 +122,8 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         statistics.cancel()
         await asyncio.gather(statistics, return_exceptions=True)
         await service.sockets.close()
-        await batches.close()
+        batches.close()
+        await fetches.close()
         await runner.cleanup()
         await fetcher.close()
 

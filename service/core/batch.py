@@ -18,7 +18,7 @@ from service.core.errors import InvalidParams, TooLarge
 from service.core.topic import Topic
 
 __all__ = ["BatchLimits", "BatchRequest", "BatchState", "Failure", "FetchRequest", "Keep", "Kind", "Options",
-           "check_headers", "check_request", "item_of"]  # fmt: skip
+           "check_headers", "check_request", "flavour_of", "item_of"]  # fmt: skip
 
 Kind = Literal[
     "invalid_url", "invalid_request", "blocked", "dns", "connect", "tls", "timeout", "protocol", "redirects",
@@ -155,6 +155,8 @@ class BatchState:
     items: list[FetchRequest] | list[str]
     options: Options
     started: float
+    source: Any = None
+    """Who is told what came of each URL: a ``Source`` of core/plan.py."""
     ok: int = 0
     failed: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
@@ -163,7 +165,6 @@ class BatchState:
     elapsed_ms: float | None = None
     taken: int = 0
     landed: int = 0
-    """Bytes of answers that have come and are about to be told."""
     # After each event the bytes of all so far, so that what a reader has not taken is one subtraction.
     sums: list[int] = field(default_factory=list)
     finished: bytearray = field(init=False)
@@ -176,10 +177,7 @@ class BatchState:
     """What its requests have in common, as far as it decides whether another batch's request is the same."""
 
     def __post_init__(self) -> None:
-        options = self.options
-        headers = tuple(sorted(options.headers.items()))
-        kept = options.cache != "no-store"
-        self.flavour = (headers, options.max_bytes, options.redirects, options.body != "none", kept)
+        self.flavour = flavour_of(self.options)
         self.total = len(self.items)
         self.finished = bytearray(self.total)
         self.weight = sum(map(_weight, self.items))
@@ -241,6 +239,13 @@ class BatchState:
             "by_status": self.by_status,
             "elapsed_ms": self.elapsed_ms,
         }
+
+
+def flavour_of(options: Options) -> tuple[object, ...]:
+    """Return what in these options decides whether two requests for a URL are the same."""
+    headers = tuple(sorted(options.headers.items()))
+    kept = options.cache != "no-store"
+    return (headers, options.max_bytes, options.redirects, options.body != "none", kept)
 
 
 def _weight(item: FetchRequest | str) -> int:

@@ -8,27 +8,58 @@ host is left alone for longer than the URL has time fails at once, as ``unavaila
 """
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from typing import Any, Protocol
 
 from service.core.address import Policy
-from service.core.batch import BatchLimits, BatchState, Failure, FetchRequest, item_of
+from service.core.batch import BatchLimits, Failure, FetchRequest, Options, item_of
 from service.core.hosts import Hosts
 from service.core.target import Refusal, Target, check_url
 
-__all__ = ["FetchPlan", "Work"]
+__all__ = ["Asker", "FetchPlan", "Source", "Work"]
 
 _LOOKS = 256
 """URLs that one call looks at, at 3 to 7 us each, before it lets the loop go on."""
 _AHEAD = 32
 
 
+class Source(Protocol):
+    """Where askers come from: it says whether they may go on, and is told what came of each URL."""
+
+    def may_start(self, asker: Any) -> bool:
+        """Return whether one more of its fetches may start now."""
+        ...
+
+    def succeeded(self, work: "Work", fetched: Any, queued: float, *, shared: bool) -> None:
+        """Take an answer; ``queued`` is in seconds, ``shared`` says that another asker's request brought it."""
+        ...
+
+    def failed(self, asker: Any, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
+        """Take a failure; the times are in milliseconds."""
+        ...
+
+
+class Asker(Protocol):
+    """Whoever wants URLs fetched: a batch, or one poll of a watch."""
+
+    id: str
+    owner: str
+    """Owners take turns."""
+    source: Source
+    options: Options
+    flavour: tuple[object, ...]
+    items: list[FetchRequest] | list[str]
+    total: int
+    landed: int
+    """Bytes of answers that have come and are about to be told."""
+
+
 @dataclass(slots=True, eq=False)
 class Work:
     """One URL on its way."""
 
-    batch: BatchState
+    batch: Asker
     index: int
     request: FetchRequest
     target: Target
@@ -43,7 +74,7 @@ class Work:
 class _Queue:
     """A batch in the plan."""
 
-    batch: BatchState
+    batch: Asker
     next: int = 0
     active: int = 0
     waiting: int = 0
@@ -53,21 +84,14 @@ class _Queue:
 
 
 class FetchPlan:
-    """All URLs that wait; pure: ``reject`` is told of those that never start."""
+    """All URLs that wait; pure: their source is told of those that never start."""
 
-    def __init__(
-        self,
-        limits: BatchLimits,
-        policy: Policy,
-        hosts: Hosts,
-        reject: Callable[[BatchState, int, Failure, int], None],
-    ) -> None:
+    def __init__(self, limits: BatchLimits, policy: Policy, hosts: Hosts) -> None:
         self.active = 0
         self.held = False
         """Whether the last call passed over a batch that may not start now."""
         self._limits = limits
         self._policy = policy
-        self._reject = reject
         self._owners: dict[str, deque[_Queue]] = {}
         self._turns: deque[str] = deque()
         self._queues: dict[str, _Queue] = {}
@@ -85,7 +109,7 @@ class FetchPlan:
             return pause
         return self._later[0][0] if pause is None else min(pause, self._later[0][0])
 
-    def add(self, batch: BatchState) -> None:
+    def add(self, batch: Asker) -> None:
         """Take in a batch."""
         queue = self._queues[batch.id] = _Queue(batch)
         if batch.owner not in self._owners:
@@ -93,7 +117,7 @@ class FetchPlan:
             self._turns.append(batch.owner)
         self._owners[batch.owner].append(queue)
 
-    def remove(self, batch: BatchState) -> None:
+    def remove(self, batch: Asker) -> None:
         """Start nothing of this batch any more."""
         queue = self._queues.pop(batch.id, None)
         if queue is None:
@@ -104,7 +128,7 @@ class FetchPlan:
             del self._owners[batch.owner]
             self._turns.remove(batch.owner)
 
-    def next(self, now: float, may_start: Callable[[BatchState], bool]) -> Work | None:
+    def next(self, now: float) -> Work | None:
         """Return what starts now, or None; whoever starts it calls :meth:`free` and :meth:`finished`."""
         self.held = False
         self._retries(now)
@@ -115,7 +139,7 @@ class FetchPlan:
                 break
             owner = self._turns[0]
             self._turns.rotate(-1)
-            work = self._of_owner(self._owners.get(owner), now, may_start)
+            work = self._of_owner(self._owners.get(owner), now)
             if work is not None:
                 return work
         return None
@@ -146,15 +170,13 @@ class FetchPlan:
             if queue is not None:
                 queue.parked.setdefault(work.target.origin, deque()).append(work)
 
-    def _of_owner(
-        self, queues: deque[_Queue] | None, now: float, may_start: Callable[[BatchState], bool]
-    ) -> Work | None:
+    def _of_owner(self, queues: deque[_Queue] | None, now: float) -> Work | None:
         for _ in range(len(queues or ())):
             if not queues:
                 break
             queue = queues[0]
             queues.rotate(-1)
-            if not may_start(queue.batch):
+            if not queue.batch.source.may_start(queue.batch):
                 self.held = True
                 continue
             work = self._parked(queue, now) or self._fresh(queue, now)
@@ -181,7 +203,7 @@ class FetchPlan:
                     del queue.parked[origin]
                 if failure is None:
                     return work
-                self._reject(work.batch, work.index, failure, work.attempts)
+                work.batch.source.failed(work.batch, work.index, failure, work.attempts, {})
         return None
 
     def _too_late(self, work: Work, now: float) -> Failure | None:
@@ -211,7 +233,7 @@ class FetchPlan:
                 return work
             if (failure := self._too_late(work, now)) is not None:
                 looks -= 1
-                self._reject(work.batch, work.index, failure, work.attempts)
+                work.batch.source.failed(work.batch, work.index, failure, work.attempts, {})
                 continue
             queue.waiting += 1
             queue.parked.setdefault(work.target.origin, deque()).append(work)
@@ -226,10 +248,10 @@ class FetchPlan:
         for index, item in enumerate(items, begin):
             request = item_of(item, self._limits)
             if isinstance(request, Failure):
-                self._reject(batch, index, request, 0)
+                batch.source.failed(batch, index, request, 0, {})
                 continue
             target = check_url(request.url, self._policy)
             if isinstance(target, Refusal):
-                self._reject(batch, index, Failure(target.kind, target.detail), 0)
+                batch.source.failed(batch, index, Failure(target.kind, target.detail), 0, {})
             else:
                 queue.ready.append(Work(batch, index, request, target))

@@ -44,10 +44,10 @@ class Batches:
         self,
         hub: Hub,
         fetcher: Fetcher,
+        runner: Runner,
         limits: BatchLimits,
         *,
         new_id: Callable[[], str],
-        chance: Callable[[], float],
     ) -> None:
         self.draining = False
         self.total_ok = 0
@@ -57,7 +57,7 @@ class Batches:
         self._limits = limits
         self._new_id = new_id
         self._loop = asyncio.get_running_loop()
-        self._runner = Runner(fetcher, limits, self, chance=chance)
+        self._runner = runner
         self._batches: dict[str, BatchState] = {}
         self._finished: deque[BatchState] = deque()
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -88,7 +88,7 @@ class Batches:
             raise Overloaded(f"limit queued_bytes: requests of {self._queued_bytes} bytes wait to be fetched")
         batch_id = self._new_id()
         topic = self._hub.log(f"batch:{batch_id}")
-        batch = BatchState(batch_id, topic, owner, keep, items, request.options, self._loop.time())
+        batch = BatchState(batch_id, topic, owner, keep, items, request.options, self._loop.time(), self)
         self._queued_bytes += batch.weight
         topic.on_idle = lambda: self._left(batch)
         self._batches[batch_id] = batch
@@ -156,6 +156,7 @@ class Batches:
     def succeeded(self, work: Work, fetched: Fetched, queued: float, *, shared: bool) -> None:
         """Tell of a result, unless the URL has its event already; ``queued`` is in seconds."""
         batch = work.batch
+        assert isinstance(batch, BatchState)
         if batch.finished[work.index]:
             return
         encoding, body = encode_body(fetched.body, batch.options.body, fetched.charset)
@@ -220,10 +221,9 @@ class Batches:
             if not batch.done:
                 self.cancel(batch.id)
 
-    async def close(self) -> None:
-        """End every task."""
+    def close(self) -> None:
+        """End every batch."""
         self.draining = True
         self.cancel_all()
         for timer in self._timers.values():
             timer.cancel()
-        await self._runner.close()

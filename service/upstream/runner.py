@@ -7,18 +7,17 @@ asks for what is being fetched already joins that flight.
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol
 
-from service.core.batch import BatchLimits, BatchState, Failure
+from service.core.batch import BatchLimits, Failure
 from service.core.hosts import Hosts
-from service.core.plan import FetchPlan, Work
+from service.core.plan import Asker, FetchPlan, Work
 from service.core.retry import retry_delay, verdict
 from service.upstream.fetcher import Fetcher
 from service.upstream.flights import Flight, Flights
 from service.upstream.landing import Landing
 from service.upstream.orders import Fetched, order_of
 
-__all__ = ["Outcomes", "Runner"]
+__all__ = ["Runner"]
 
 _log = logging.getLogger("sluice.batches")
 
@@ -28,36 +27,15 @@ _AT_ONCE = 300
 """URLs that join a flight or are answered from the cache in one turn of the loop: 5 and 40 us each."""
 
 
-class Outcomes(Protocol):
-    """Who is asked whether a batch may go on, and told what came of each URL."""
-
-    def may_start(self, batch: BatchState) -> bool:
-        """Whether the batch may start one more fetch now."""
-        ...
-
-    def succeeded(self, work: Work, fetched: Fetched, queued: float, *, shared: bool) -> None:
-        """Take an answer; ``queued`` is in seconds, ``shared`` says that another asker's request brought it."""
-        ...
-
-    def failed(
-        self, batch: BatchState, index: int, failure: Failure, attempts: int, timing: dict[str, float]
-    ) -> None:
-        """Take a failure; the times are in milliseconds."""
-        ...
-
-
 class Runner:
     """Starts what the plan allows; every task is owned here and ends with :meth:`close` at the latest."""
 
-    def __init__(
-        self, fetcher: Fetcher, limits: BatchLimits, outcomes: Outcomes, *, chance: Callable[[], float]
-    ) -> None:
+    def __init__(self, fetcher: Fetcher, limits: BatchLimits, *, chance: Callable[[], float]) -> None:
         self._fetcher = fetcher
-        self._outcomes = outcomes
         self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._hosts = Hosts(limits.active_per_host, chance=chance)
-        self._plan = FetchPlan(limits, fetcher.policy, self._hosts, self._reject)
+        self._plan = FetchPlan(limits, fetcher.policy, self._hosts)
         self._tasks: dict[asyncio.Task[None], Flight] = {}
         self._flights = Flights()
         self._landing = Landing(self._tell, lambda: self._loop.call_soon(self._pump))
@@ -71,19 +49,19 @@ class Runner:
         """How many fetches run."""
         return len(self._tasks)
 
-    def add(self, batch: BatchState) -> None:
-        """Take in a batch; its first fetch starts in the next loop turn.
+    def add(self, batch: Asker) -> None:
+        """Take in a batch, or whoever else asks; its first fetch starts in the next loop turn.
 
         Not now: the answer to the request that began it comes first, and its reader is there by then.
         """
         self._plan.add(batch)
         self._loop.call_soon(self._pump)
 
-    def forget(self, batch: BatchState) -> None:
+    def forget(self, batch: Asker) -> None:
         """Start nothing of this batch any more."""
         self._plan.remove(batch)
 
-    def cancel(self, batch: BatchState) -> None:
+    def cancel(self, batch: Asker) -> None:
         """Start nothing of this batch any more, and cancel what runs of it."""
         self._plan.remove(batch)
         for flight in tuple(self._tasks.values()):
@@ -130,7 +108,7 @@ class Runner:
     def _next(self) -> Work | None:
         """Return what has to be fetched now; whoever can join a flight does, without a task."""
         for _ in range(_AT_ONCE):
-            work = self._plan.next(self._loop.time(), self._outcomes.may_start)
+            work = self._plan.next(self._loop.time())
             if work is None:
                 return None
             flight = self._flights.find(work)
@@ -149,10 +127,10 @@ class Runner:
         self._plan.free(work)
         self._plan.finished(work)
         if known is not None:
-            self._outcomes.succeeded(work, known, 0.0, shared=False)
+            work.batch.source.succeeded(work, known, 0.0, shared=False)
         else:
             missing = Failure("unavailable", "only-if-cached: nothing fresh is stored of it")
-            self._outcomes.failed(work.batch, work.index, missing, 0, {})
+            work.batch.source.failed(work.batch, work.index, missing, 0, {})
         return True
 
     def _join(self, flight: Flight, work: Work) -> None:
@@ -181,7 +159,7 @@ class Runner:
         flight.aboard = [work for work in flight.aboard if work.deadline > now]
         for work in late:
             self._plan.finished(work)
-            self._outcomes.failed(
+            work.batch.source.failed(
                 work.batch, work.index, Failure("timeout", "its time was over"), work.attempts, {}
             )
         self._loop.call_soon(self._pump)
@@ -226,7 +204,7 @@ class Runner:
             for work in flight.aboard:
                 self._plan.finished(work)
                 bug = Failure("protocol", "a bug of ours; it was logged")
-                self._outcomes.failed(work.batch, work.index, bug, work.attempts, {})
+                work.batch.source.failed(work.batch, work.index, bug, work.attempts, {})
         self._loop.call_soon(self._pump)
 
     async def _fetch(self, flight: Flight, work: Work) -> Fetched | Failure:
@@ -259,12 +237,9 @@ class Runner:
             self._rearm()
         elif isinstance(outcome, Failure):
             timing = {"queued": _ms(work.begun - work.admitted), "total": _ms(now - work.admitted)}
-            self._outcomes.failed(work.batch, work.index, outcome, work.attempts, timing)
+            work.batch.source.failed(work.batch, work.index, outcome, work.attempts, timing)
         else:
-            self._outcomes.succeeded(work, outcome, work.begun - work.admitted, shared=shared)
-
-    def _reject(self, batch: BatchState, index: int, failure: Failure, attempts: int) -> None:
-        self._outcomes.failed(batch, index, failure, attempts, {})
+            work.batch.source.succeeded(work, outcome, work.begun - work.admitted, shared=shared)
 
 
 def _ms(seconds: float) -> float:

@@ -28,16 +28,19 @@ class Planned:
     def __init__(self, limits: BatchLimits = LIMITS) -> None:
         self.rejected: list[tuple[int, Failure]] = []
         self.hosts = Hosts(limits.active_per_host, chance=lambda: 1.0)
-        self.plan = FetchPlan(
-            limits,
-            Policy(),
-            self.hosts,
-            lambda batch, index, failure, attempts: self.rejected.append((index, failure)),
-        )
+        self.plan = FetchPlan(limits, Policy(), self.hosts)
+        self.may_start = lambda batch: True
+
+    def add(self, batch: BatchState) -> None:
+        batch.source = self
+        self.plan.add(batch)
+
+    def failed(self, batch: BatchState, index: int, failure: Failure, attempts: int, timing: object) -> None:
+        self.rejected.append((index, failure))
 
     def start(self, now: float = 0.0, most: int = 10_000) -> list[Work]:
         started: list[Work] = []
-        while len(started) < most and (work := self.plan.next(now, lambda batch: True)):
+        while len(started) < most and (work := self.plan.next(now)):
             started.append(work)
         return started
 
@@ -48,7 +51,7 @@ def hosts(count: int, hosts: int = 1) -> list[str]:
 
 def test_a_host_gets_its_share_and_no_more() -> None:
     planned = Planned()
-    planned.plan.add(batch_of(hosts(50)))
+    planned.add(batch_of(hosts(50)))
     first = planned.start()
     assert len(first) == 20
     planned.plan.free(first[0])
@@ -58,20 +61,20 @@ def test_a_host_gets_its_share_and_no_more() -> None:
 
 def test_a_full_host_does_not_hold_up_the_others() -> None:
     planned = Planned()
-    planned.plan.add(batch_of([*hosts(30), "http://other.example/"]))
+    planned.add(batch_of([*hosts(30), "http://other.example/"]))
     assert "other.example" in {work.target.host for work in planned.start()}
 
 
 def test_a_batch_runs_and_parks_no_more_than_its_concurrency() -> None:
     planned = Planned()
-    planned.plan.add(batch_of(hosts(1000, 500), concurrency=7))
+    planned.add(batch_of(hosts(1000, 500), concurrency=7))
     assert len(planned.start()) == 7
 
 
 def test_all_together_are_bounded() -> None:
     planned = Planned(replace(LIMITS, active=10))
-    planned.plan.add(batch_of(hosts(1000, 500), name="a", owner="a"))
-    planned.plan.add(batch_of(hosts(1000, 500), name="b", owner="b"))
+    planned.add(batch_of(hosts(1000, 500), name="a", owner="a"))
+    planned.add(batch_of(hosts(1000, 500), name="b", owner="b"))
     started = planned.start()
     assert Counter(work.batch.id for work in started) == {"a": 5, "b": 5}
 
@@ -79,21 +82,21 @@ def test_all_together_are_bounded() -> None:
 def test_an_owner_with_many_batches_has_one_turn_like_an_owner_with_one() -> None:
     planned = Planned(replace(LIMITS, active=12))
     for number in range(5):
-        planned.plan.add(batch_of(hosts(100, 100), name=f"many{number}", owner="many"))
-    planned.plan.add(batch_of(hosts(100, 100), name="one", owner="one"))
+        planned.add(batch_of(hosts(100, 100), name=f"many{number}", owner="many"))
+    planned.add(batch_of(hosts(100, 100), name="one", owner="one"))
     assert Counter(work.batch.owner for work in planned.start()) == {"many": 6, "one": 6}
 
 
 def test_what_cannot_be_fetched_is_rejected_and_the_rest_goes_on() -> None:
     planned = Planned()
-    planned.plan.add(batch_of(["ftp://x/", "http://127.0.0.1/", "http://ok.example/"]))
+    planned.add(batch_of(["ftp://x/", "http://127.0.0.1/", "http://ok.example/"]))
     assert [work.index for work in planned.start()] == [2]
     assert [(index, failure.kind) for index, failure in planned.rejected] == [(0, "invalid_url"), (1, "blocked")]
 
 
 def test_a_url_that_waited_too_long_for_its_host_fails_as_timeout() -> None:
     planned = Planned()
-    planned.plan.add(batch_of(hosts(21), timeout=10.0))
+    planned.add(batch_of(hosts(21), timeout=10.0))
     first = planned.start()
     planned.plan.free(first[0])
     planned.plan.finished(first[0])
@@ -103,7 +106,7 @@ def test_a_url_that_waited_too_long_for_its_host_fails_as_timeout() -> None:
 
 def test_a_retry_comes_back_at_its_time() -> None:
     planned = Planned()
-    planned.plan.add(batch_of(hosts(1)))
+    planned.add(batch_of(hosts(1)))
     (work,) = planned.start()
     planned.plan.free(work)
     planned.plan.finished(work)
@@ -116,8 +119,8 @@ def test_a_retry_comes_back_at_its_time() -> None:
 def test_a_removed_batch_starts_nothing_and_its_places_come_free() -> None:
     planned = Planned(replace(LIMITS, active=2))
     gone, stays = batch_of(hosts(5, 5), name="gone", owner="a"), batch_of(hosts(5, 5), name="stays", owner="b")
-    planned.plan.add(gone)
-    planned.plan.add(stays)
+    planned.add(gone)
+    planned.add(stays)
     started = planned.start()
     planned.plan.remove(gone)
     for work in started:
@@ -128,12 +131,14 @@ def test_a_removed_batch_starts_nothing_and_its_places_come_free() -> None:
 
 def test_a_batch_that_may_not_start_is_passed_over_and_looked_at_again() -> None:
     planned = Planned()
-    planned.plan.add(batch_of(hosts(1), name="held", owner="a"))
-    planned.plan.add(batch_of(hosts(1), name="free", owner="b"))
-    work = planned.plan.next(0.0, lambda batch: batch.id == "free")
+    planned.add(batch_of(hosts(1), name="held", owner="a"))
+    planned.add(batch_of(hosts(1), name="free", owner="b"))
+    planned.may_start = lambda batch: batch.id == "free"
+    work = planned.plan.next(0.0)
     assert work is not None
     assert work.batch.id == "free"
-    assert planned.plan.next(0.0, lambda batch: False) is None
+    planned.may_start = lambda batch: False
+    assert planned.plan.next(0.0) is None
     assert planned.plan.held
 
 
@@ -147,7 +152,7 @@ def test_a_batch_that_may_not_start_is_passed_over_and_looked_at_again() -> None
 def test_every_url_starts_once_and_no_bound_is_passed(sizes, order, active, per_host) -> None:  # type: ignore[no-untyped-def]
     planned = Planned(replace(LIMITS, active=active, active_per_host=per_host))
     for number, (count, concurrency, spread) in enumerate(sizes):
-        planned.plan.add(
+        planned.add(
             batch_of(hosts(count, spread), name=f"b{number}", owner=f"o{number % 2}", concurrency=concurrency)
         )
     running: list[Work] = []
@@ -182,8 +187,8 @@ def test_every_url_starts_once_and_no_bound_is_passed(sizes, order, active, per_
 
 def test_a_url_that_joined_another_request_leaves_its_place_upstream_and_keeps_its_turn() -> None:
     planned = Planned(replace(LIMITS, active=1))
-    planned.plan.add(batch_of(hosts(5, 5), concurrency=2))
-    first = planned.plan.next(0.0, lambda batch: True)
+    planned.add(batch_of(hosts(5, 5), concurrency=2))
+    first = planned.plan.next(0.0)
     assert first is not None
     assert planned.start() == []
     planned.plan.free(first)
@@ -195,7 +200,7 @@ def test_a_url_that_joined_another_request_leaves_its_place_upstream_and_keeps_i
 def test_a_host_that_asks_for_a_pause_gets_it_and_the_others_go_on() -> None:
     planned = Planned()
     planned.hosts.heard("http://h0.example:80", "slow", 0.0, 0.0, 5.0)
-    planned.plan.add(batch_of([*hosts(3), "http://other.example/"]))
+    planned.add(batch_of([*hosts(3), "http://other.example/"]))
     assert [work.target.host for work in planned.start()] == ["other.example"]
     assert planned.plan.wake_at(0.0) == 5.0
     assert [work.index for work in planned.start(5.0)] == [0]  # at half of what it had: one
@@ -204,7 +209,7 @@ def test_a_host_that_asks_for_a_pause_gets_it_and_the_others_go_on() -> None:
 def test_whoever_has_no_time_for_the_pause_is_told_when_to_come_back() -> None:
     planned = Planned()
     planned.hosts.heard("http://h0.example:80", "slow", 0.0, 0.0, 60.0)
-    planned.plan.add(batch_of([*hosts(90), "http://other.example/"]))
+    planned.add(batch_of([*hosts(90), "http://other.example/"]))
     assert [work.target.host for work in planned.start()] == ["other.example"]
     assert len(planned.rejected) == 90
     assert {(failure.kind, failure.retry_after) for _, failure in planned.rejected} == {("unavailable", 60.0)}
@@ -212,7 +217,7 @@ def test_whoever_has_no_time_for_the_pause_is_told_when_to_come_back() -> None:
 
 def test_whoever_waits_already_when_the_pause_grows_is_told_too() -> None:
     planned = Planned(replace(LIMITS, active_per_host=1))
-    planned.plan.add(batch_of(hosts(3)))
+    planned.add(batch_of(hosts(3)))
     [first] = planned.start()
     planned.hosts.heard("http://h0.example:80", "slow", 0.0, 1.0, 60.0)
     planned.plan.free(first)

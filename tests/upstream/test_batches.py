@@ -15,6 +15,7 @@ from service.core.hub import Hub, HubLimits
 from service.core.reader import OnLag
 from service.upstream.batches import Batches
 from service.upstream.orders import Fetched, Order
+from service.upstream.runner import Runner
 from tests.core.readers import FakeReader
 
 LIMITS = BatchLimits()
@@ -57,9 +58,14 @@ class Bench:
         self.hub = Hub(HubLimits(), new_epoch=lambda: "e", call_soon=loop.call_soon)
         self.fetcher = FakeFetcher(answer)
         ids = iter(range(1000))
+        self.runner = Runner(self.fetcher, limits, chance=lambda: 1.0)  # type: ignore[arg-type]
         self.batches = Batches(
-            self.hub, self.fetcher, limits, new_id=lambda: f"b{next(ids)}", chance=lambda: 1.0  # type: ignore[arg-type]
+            self.hub, self.fetcher, self.runner, limits, new_id=lambda: f"b{next(ids)}"  # type: ignore[arg-type]
         )  # fmt: skip
+
+    async def close(self) -> None:
+        self.batches.close()
+        await self.runner.close()
 
     def start(self, count: int = 3, *, keep: Keep = Keep.DETACHED, owner: str = "o", **options: Any) -> BatchState:
         urls = [f"http://h{number % 50}.example/{number}" for number in range(count)]
@@ -295,7 +301,7 @@ async def test_draining_takes_no_new_batch_and_close_ends_every_task() -> None:
     bench = Bench(never)
     batch = bench.start(3)
     await asyncio.sleep(1)
-    await bench.batches.close()
+    await bench.close()
     assert batch.done
     with pytest.raises(Draining):
         bench.start(1)

@@ -11,6 +11,7 @@ from service.core.hub import Hub, HubLimits
 from service.upstream.batches import Batches
 from service.upstream.cache import Cache
 from service.upstream.fetcher import Fetcher
+from service.upstream.runner import Runner
 from tests.upstream.servers import Raw, policy_for
 from tests.upstream.test_batches import FakeReader, events
 
@@ -50,11 +51,13 @@ async def engine(*answer: bytes) -> AsyncIterator[Engine]:
         hub = Hub(HubLimits(), new_epoch=lambda: "e", call_soon=asyncio.get_running_loop().call_soon)
         ids = iter(range(1000))
         fetcher = Fetcher(policy_for(server.port), Cache(1 << 20, clock=time.time))
-        batches = Batches(hub, fetcher, BatchLimits(), new_id=lambda: f"b{next(ids)}", chance=lambda: 0.0)
+        runner = Runner(fetcher, BatchLimits(), chance=lambda: 0.0)
+        batches = Batches(hub, fetcher, runner, BatchLimits(), new_id=lambda: f"b{next(ids)}")
         try:
             yield Engine(batches, hub, server)
         finally:
-            await batches.close()
+            batches.close()
+            await runner.close()
             await fetcher.close()
 
 

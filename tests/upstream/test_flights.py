@@ -146,6 +146,6 @@ async def test_close_ends_flights_with_many_aboard() -> None:
     bench = Bench(slow)
     batches = [ask(bench) for _ in range(5)]
     await asyncio.sleep(1)
-    await bench.batches.close()
+    await bench.close()
     assert slow.cancelled == 1
     assert all(batch.done for batch in batches)
