@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -41,7 +42,7 @@ def run(options: Namespace) -> dict[str, Any]:
         core=0,
     )  # fmt: skip
     times: dict[str, list[float]] = {"fetch-batch": []}
-    peers = {
+    peers: dict[str, Callable[[], float]] = {
         "100 workers": lambda: _bare("fetch_bare.py", "workers", str(_UPSTREAM), str(options.urls)),
         "one gather": lambda: _bare("fetch_bare.py", "gather", str(_UPSTREAM), str(options.urls)),
         "10 threads": lambda: _bare("fetch_threads.py", "get", str(_UPSTREAM), str(options.urls)),

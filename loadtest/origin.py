@@ -7,7 +7,7 @@
 ``/redirect/N``            a redirect to ``/redirect/N-1``, at 0 to ``/bytes/100``
 ``/etag/KEY?period=S``     a document with an ``ETag`` that changes every S seconds; answers 304
 ``/fail``                  the connection is reset
-``/ledger``                JSON: requests so far by kind, how many were conditional, most at once
+``/ledger``                JSON: requests so far by kind, how many were conditional, how many run and ran at most
 ``/ledger/reset``          the same, and all counts back to 0
 =========================  ==================================================================
 """
@@ -45,6 +45,7 @@ class Book:
                 "requests": sum(self.kinds.values()),
                 "kinds": self.kinds,
                 "conditional": self.conditional,
+                "active": self.active,
                 "most_active": self.most_active,
             }
         )

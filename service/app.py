@@ -13,7 +13,9 @@ from aiohttp import WSMsgType, web
 
 from service.core.address import DEFAULT_PORTS, Policy
 from service.core.batch import BatchLimits, BatchRequest, BatchState, Keep
+from service.core.errors import Draining
 from service.core.hub import Hub, HubLimits
+from service.core.services import Watching
 from service.core.session import SessionLimits
 from service.core.topic import RingLimits
 from service.edge.batch_routes import BatchRoutes
@@ -22,6 +24,7 @@ from service.edge.health import HealthRoutes
 from service.edge.page import PageRoutes
 from service.edge.streams import STREAMS, Streams
 from service.edge.topic_routes import TopicRoutes
+from service.edge.watch_routes import WatchRoutes
 from service.edge.websocket import WebSocketLimits, WebSockets
 from service.settings import Settings, tls_context
 from service.statistics import Statistics
@@ -30,6 +33,8 @@ from service.upstream.cache import Cache
 from service.upstream.fetcher import Fetcher
 from service.upstream.guard import own_addresses
 from service.upstream.runner import Runner
+from service.upstream.selector import Selector
+from service.upstream.watches import Watches, WatchLimits
 
 __all__ = ["Service", "running"]
 
@@ -40,10 +45,13 @@ _QUEUES = 4
 class Service:
     """What the parts share: it answers the sessions' calls, and knows how to stop."""
 
-    def __init__(self, settings: Settings, hub: Hub, batches: Batches, credentials: Credentials) -> None:
+    def __init__(
+        self, settings: Settings, hub: Hub, batches: Batches, watches: Watches, credentials: Credentials
+    ) -> None:
         self.settings = settings
         self.hub = hub
         self.batches = batches
+        self.watches = watches
         self.credentials = credentials
         self.door = Door(
             credentials,
@@ -59,6 +67,12 @@ class Service:
     def fetch(self, request: BatchRequest, owner: str) -> BatchState:
         """Begin a batch for a WebSocket client."""
         return self.batches.start(request, owner=owner, keep=Keep.LINGER)
+
+    def watch(self, url: str, every: float, select: str | None) -> Watching:
+        """Have a URL polled for one more watcher."""
+        if self.draining:
+            raise Draining("the service is shutting down")
+        return self.watches.watch(url, every, select)
 
     def cancel(self, batch_id: str) -> int:
         """End a batch."""
@@ -103,7 +117,11 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     limits = _batch_limits(settings)
     fetches = Runner(fetcher, limits, chance=random.random)  # jitter, not secrets
     batches = Batches(hub, fetcher, fetches, limits, new_id=lambda: secrets.token_hex(16))
-    service = Service(settings, hub, batches, Credentials(settings.token))
+    selector = Selector()
+    watches = Watches(
+        hub, fetches, WatchLimits(urls=settings.watches), policy=policy, selector=selector, chance=random.random
+    )
+    service = Service(settings, hub, batches, watches, Credentials(settings.token))
     service.port = listeners[0].getsockname()[1]
     runner = web.AppRunner(
         _application(service),
@@ -123,6 +141,8 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         await asyncio.gather(statistics, return_exceptions=True)
         await service.sockets.close()
         batches.close()
+        await watches.close()
+        await selector.close()
         await fetches.close()
         await runner.cleanup()
         await fetcher.close()
@@ -141,6 +161,7 @@ def _application(service: Service) -> web.Application:
         app
     )
     TopicRoutes(service.hub, body_size=settings.message_size, body_time=settings.body_time).add_to(app)
+    WatchRoutes(service.hub, service).add_to(app)
     PageRoutes().add_to(app)
     return app
 

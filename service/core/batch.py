@@ -17,8 +17,8 @@ import orjson
 from service.core.errors import InvalidParams, TooLarge
 from service.core.topic import Topic
 
-__all__ = ["BatchLimits", "BatchRequest", "BatchState", "Failure", "FetchRequest", "Keep", "Kind", "Options",
-           "check_headers", "check_request", "flavour_of", "item_of"]  # fmt: skip
+__all__ = ["BatchLimits", "BatchRequest", "BatchState", "Failure", "FetchRequest", "IdempotencyKey", "Keep", "Kind",
+           "Options", "check_headers", "check_request", "flavour_of", "item_of"]  # fmt: skip
 
 Kind = Literal[
     "invalid_url", "invalid_request", "blocked", "dns", "connect", "tls", "timeout", "protocol", "redirects",
@@ -93,6 +93,15 @@ class BatchLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """What makes a repeated POST harmless: whose key, the key, and the digest of the body that came with it."""
+
+    scope: str
+    key: str
+    digest: bytes = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why a URL has no result; an expected outcome, so a value."""
 
@@ -157,6 +166,7 @@ class BatchState:
     started: float
     source: Any = None
     """Who is told what came of each URL: a ``Source`` of core/plan.py."""
+    key: "IdempotencyKey | None" = None
     ok: int = 0
     failed: int = 0
     by_status: Counter[str] = field(default_factory=Counter)

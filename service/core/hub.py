@@ -83,9 +83,9 @@ class Hub:
             raise NotFound(f"there is no topic {name!r} (any more)")
         return topic
 
-    def ring(self, name: str) -> Topic:
+    def ring(self, name: str, limits: RingLimits | None = None) -> Topic:
         """Return the topic, made when it is missing; raise LimitReached when there are too many."""
-        return self.topics.get(name) or self._open(name, self.limits.ring)
+        return self.topics.get(name) or self._open(name, limits or self.limits.ring)
 
     def log(self, name: str) -> Topic:
         """Make a topic that keeps everything until it is dropped."""

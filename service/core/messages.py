@@ -19,6 +19,8 @@ __all__ = [
     "Request",
     "Subscribe",
     "Unsubscribe",
+    "Unwatch",
+    "Watch",
     "convert",
     "error_answer",
     "parse",
@@ -67,6 +69,21 @@ class Publish(_Base, frozen=True):
 
 class Presence(_Base, frozen=True):
     """Ask how many readers a topic has."""
+
+    topic: _Name
+
+
+class Watch(_Base, frozen=True):
+    """Poll a URL for everyone who watches it, at least every so many seconds, and tell what changes."""
+
+    url: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
+    every: Annotated[float, msgspec.Meta(ge=1, le=86_400)]
+    select: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)] | None = None
+    on_lag: OnLag | None = None
+
+
+class Unwatch(_Base, frozen=True):
+    """Stop watching."""
 
     topic: _Name
 

@@ -49,10 +49,14 @@ class Asker(Protocol):
     source: Source
     options: Options
     flavour: tuple[object, ...]
-    items: list[FetchRequest] | list[str]
     total: int
     landed: int
     """Bytes of answers that have come and are about to be told."""
+
+    @property
+    def items(self) -> list[FetchRequest] | list[str]:
+        """What it wants, in order."""
+        ...
 
 
 @dataclass(slots=True, eq=False)

@@ -4,9 +4,9 @@ from typing import Protocol
 
 from service.core.batch import BatchRequest
 from service.core.reader import OnLag, Reader
-from service.core.topic import Topic
+from service.core.topic import Since, Topic
 
-__all__ = ["Client", "Services", "StartedBatch"]
+__all__ = ["Client", "Services", "StartedBatch", "Watching"]
 
 
 class StartedBatch(Protocol):
@@ -21,6 +21,18 @@ class StartedBatch(Protocol):
         ...
 
 
+class Watching(Protocol):
+    """One client's interest in a watched URL."""
+
+    topic: Topic
+    since: Since
+    """Where its reader starts: at the last known state."""
+
+    def release(self) -> None:
+        """End it; calling it again is harmless."""
+        ...
+
+
 class Services(Protocol):
     """What a session asks of the rest of the service; each raises a SluiceError to refuse."""
 
@@ -28,6 +40,10 @@ class Services(Protocol):
 
     def fetch(self, request: BatchRequest, owner: str) -> StartedBatch:
         """Begin a batch for the client ``owner``."""
+        ...
+
+    def watch(self, url: str, every: float, select: str | None) -> Watching:
+        """Have a URL polled."""
         ...
 
     def cancel(self, batch_id: str) -> int:

@@ -37,6 +37,8 @@ from service.core.messages import (
     Request,
     Subscribe,
     Unsubscribe,
+    Unwatch,
+    Watch,
     convert,
     error_answer,
     parse,
@@ -46,7 +48,7 @@ from service.core.messages import (
 )
 from service.core.names import check_name, check_writable, is_reserved
 from service.core.reader import OnLag, Reader
-from service.core.services import Client, Services
+from service.core.services import Client, Services, Watching
 from service.core.topic import Since, Start, Topic
 
 __all__ = ["Answer", "Session", "SessionLimits"]
@@ -85,6 +87,7 @@ class Session:
         "_rate",
         "_refusals",
         "_services",
+        "_watching",
         "readers",
     )
 
@@ -99,6 +102,7 @@ class Session:
         # Made on the first request: most of ten thousand clients only subscribe once and listen.
         self._rate: RateLimiter | None = None
         self._refusals: RateLimiter | None = None
+        self._watching: dict[str, Watching] | None = None
 
     def __repr__(self) -> str:
         return f"<Session {self._client.owner} {len(self.readers)} topics>"
@@ -123,6 +127,9 @@ class Session:
         for reader in tuple(self.readers.values()):
             reader.detach()
         self.readers.clear()
+        for watching in (self._watching or {}).values():
+            watching.release()
+        self._watching = None
 
     def forget(self, name: str) -> None:
         """Drop the subscription of a reader that has had all of an ended topic."""
@@ -190,11 +197,24 @@ class Session:
         self.readers[topic.name] = reader
         return self._hub.attach(reader, since)
 
-    def _unsubscribe(self, params: Unsubscribe, now: float) -> dict[str, Any]:
+    def _unsubscribe(self, params: Unsubscribe | Unwatch, now: float) -> dict[str, Any]:
         reader = self.readers.pop(params.topic, None)
         if reader is not None:
             reader.detach()
+        if self._watching and (watching := self._watching.pop(params.topic, None)):
+            watching.release()
         return {}
+
+    def _watch(self, params: Watch, now: float) -> dict[str, Any]:
+        self._may_add(None)
+        watching = self._services.watch(params.url, params.every, params.select)
+        topic = watching.topic
+        if topic.name in self.readers:
+            watching.release()
+            raise AlreadySubscribed(f"topic: this connection has {topic.name!r} already")
+        self._watching = self._watching or {}
+        self._watching[topic.name] = watching
+        return _started(topic, self._join(topic, watching.since, params.on_lag))
 
     def _publish(self, params: Publish, now: float) -> dict[str, Any]:
         check_writable(params.topic)
@@ -238,6 +258,8 @@ _METHODS: dict[str, tuple[type[Any], Callable[[Session, Any, float], dict[str, A
     "publish": (Publish, Session._publish),
     "presence": (Presence, Session._presence),
     "fetch": (BatchRequest, Session._fetch),
+    "watch": (Watch, Session._watch),
+    "unwatch": (Unwatch, Session._unsubscribe),
     "cancel": (Cancel, Session._cancel),
     "authenticate": (Authenticate, Session._authenticate),
     "ping": (Empty, Session._ping),

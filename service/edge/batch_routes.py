@@ -1,12 +1,15 @@
 """Batches over HTTP: ``POST /fetch-batch`` and ``/batches/ID``."""
 
 import asyncio
+from collections import Counter
+from hashlib import sha256
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from service.core.batch import BatchRequest, BatchState, Keep
+from service.core.batch import BatchRequest, BatchState, IdempotencyKey, Keep
+from service.core.errors import InvalidParams
 from service.core.hub import Hub
 from service.core.messages import convert
 from service.core.reader import OnLag
@@ -49,7 +52,9 @@ class BatchRoutes:
         value = await read_json(request, self._body_size, self._body_time)
         detached = "respond-async" in request.headers.get("Prefer", "").lower()
         keep = Keep.DETACHED if detached else Keep.ATTACHED
-        batch = self._batches.start(convert(value, BatchRequest), owner=_owner(request), keep=keep)
+        batch = self._batches.start(
+            convert(value, BatchRequest), owner=_owner(request), keep=keep, key=_key(request, value)
+        )
         headers = {"Sluice-Batch": batch.id, "Sluice-Epoch": batch.topic.epoch}
         if detached:
             headers |= {"Location": f"/batches/{batch.id}", "Preference-Applied": "respond-async"}
@@ -67,6 +72,7 @@ class BatchRoutes:
         self._hub.attach(reader, "oldest")
         results: list[orjson.Fragment | None] = [None] * batch.total
         size, cut = 0, {"ok": 0, "failed": 0}
+        caches: Counter[str] = Counter()
         try:
             while reader.behind or not reader.ended:
                 for line in reader.take().splitlines():
@@ -76,6 +82,7 @@ class BatchRoutes:
                     if size + len(line) > LARGEST_DOCUMENT and event["event"] == "result":
                         line, cut["ok"], cut["failed"] = _too_large(event), cut["ok"] - 1, cut["failed"] + 1
                     size += len(line)
+                    caches[event.get("cache", "none")] += 1
                     results[event["index"]] = orjson.Fragment(line)
                 await asyncio.sleep(0)
                 await reader.wait(3600.0)
@@ -84,6 +91,7 @@ class BatchRoutes:
         counts = batch.counts()
         counts = {**counts, **{name: counts[name] + more for name, more in cut.items()}}
         body = orjson.dumps({"batch": batch.id, **counts, "results": results})
+        headers = {**headers, "Cache-Control": "no-store", "Cache-Status": _cache_status(caches)}
         return web.Response(body=body, content_type="application/json", headers=headers)
 
     async def state(self, request: web.Request) -> web.Response:
@@ -118,6 +126,31 @@ def _owner(request: web.Request) -> str:
     """Return who asks, for fairness and credit: one HTTP caller is one connection's address."""
     peer = request.transport.get_extra_info("peername") if request.transport else None
     return f"http-{peer[0]}-{peer[1]}" if isinstance(peer, tuple) else "http"
+
+
+def _key(request: web.Request, value: Any) -> IdempotencyKey | None:
+    """Return what the client's ``Idempotency-Key`` stands for: apart for each credentials."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= 128:
+        raise InvalidParams("Idempotency-Key: 1 to 128 characters")
+    digest = sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).digest()
+    return IdempotencyKey(request.headers.get("Authorization", ""), key, digest)
+
+
+def _cache_status(caches: Counter[str]) -> str:
+    """Say where the results came from (RFC 9211): a hit is a hit when all are; the detail has the counts."""
+    told = {name: count for name, count in sorted(caches.items()) if name != "none"}
+    if set(told) == {"hit"}:
+        what = "hit"
+    elif set(told) == {"shared"}:
+        what = "fwd=miss; collapsed"
+    elif set(told) == {"revalidated"}:
+        what = "fwd=stale; fwd-status=304"
+    else:
+        what = "fwd=miss"
+    return f'sluice; {what}; detail="{" ".join(f"{name}={count}" for name, count in told.items())}"'
 
 
 def _too_large(event: dict[str, Any]) -> bytes:

@@ -151,17 +151,18 @@ async def stream_topic(
     since: Since,
     on_lag: OnLag = OnLag.DISCONNECT,
     batch: bool = False,
+    sse: bool | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
     """Answer with the topic's messages from ``since`` on, until the client leaves or the topic has ended.
 
-    NDJSON, or SSE where the client accepts it; ``batch`` leaves out the start line, so that the Nth line
-    with an event is offset N. An EventSource that comes back after the end gets 204, which stops it.
+    NDJSON, or SSE where the client accepts it or ``sse`` says so; ``batch`` leaves out the start line, so that
+    the Nth line with an event is offset N. An EventSource that comes back after the end gets 204, which stops it.
     """
     streams = request.app[STREAMS]
     if streams.draining and topic.limits is not None:
         raise Draining("the service is shutting down")
-    sse = wants_sse(request)
+    sse = wants_sse(request) if sse is None else sse
     if sse and topic.final and isinstance(since, Position) and topic.start(since).position == topic.position:
         return web.Response(status=204, headers=headers)
     encoding = Encoding.SSE if sse else Encoding.EVENTS if batch else Encoding.LINES

@@ -11,8 +11,16 @@ from dataclasses import dataclass
 
 import orjson
 
-from service.core.batch import BatchLimits, BatchRequest, BatchState, Failure, Keep, check_request
-from service.core.errors import Draining, LimitReached, NotFound, Overloaded
+from service.core.batch import (
+    BatchLimits,
+    BatchRequest,
+    BatchState,
+    Failure,
+    IdempotencyKey,
+    Keep,
+    check_request,
+)
+from service.core.errors import Draining, InvalidParams, LimitReached, NotFound, Overloaded
 from service.core.hub import Hub
 from service.core.plan import Work
 from service.upstream.bodies import encode_body
@@ -62,6 +70,7 @@ class Batches:
         self._finished: deque[BatchState] = deque()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._queued_bytes = 0
+        self._keys: dict[IdempotencyKey, BatchState] = {}
 
     def __repr__(self) -> str:
         return f"<Batches {self.running} running, {len(self._finished)} retained, {self._runner!r}>"
@@ -77,8 +86,19 @@ class Batches:
             self.running, len(self._finished), self._runner.active, self.total_ok, self.total_failed
         )
 
-    def start(self, request: BatchRequest, *, owner: str, keep: Keep) -> BatchState:
-        """Begin a batch; its events come in the topic ``batch:ID``. Raises SluiceError to refuse it whole."""
+    def start(
+        self, request: BatchRequest, *, owner: str, keep: Keep, key: IdempotencyKey | None = None
+    ) -> BatchState:
+        """Begin a batch, or return the one that was begun with this key; its events are in the topic ``batch:ID``.
+
+        Raises SluiceError to refuse it whole; InvalidParams where the key came with another body before.
+        """
+        if key is not None and (before := self._keys.get(key)) is not None:
+            if before.key is not None and before.key.digest != key.digest:
+                raise InvalidParams("Idempotency-Key: was used with another body")
+            if keep is Keep.DETACHED:
+                before.keep = keep
+            return before
         if self.draining:
             raise Draining("the service is shutting down")
         items = check_request(request, self._limits)
@@ -88,7 +108,9 @@ class Batches:
             raise Overloaded(f"limit queued_bytes: requests of {self._queued_bytes} bytes wait to be fetched")
         batch_id = self._new_id()
         topic = self._hub.log(f"batch:{batch_id}")
-        batch = BatchState(batch_id, topic, owner, keep, items, request.options, self._loop.time(), self)
+        batch = BatchState(batch_id, topic, owner, keep, items, request.options, self._loop.time(), self, key)
+        if key is not None:
+            self._keys[key] = batch
         self._queued_bytes += batch.weight
         topic.on_idle = lambda: self._left(batch)
         self._batches[batch_id] = batch
@@ -133,6 +155,8 @@ class Batches:
 
     def _abandon(self, batch: BatchState) -> None:
         if not batch.topic.readers and not batch.done:
+            # Whoever tries again after a cut wants the URLs, and not the events of what was cancelled for it.
+            self._forget_key(batch)
             self.cancel(batch.id)
 
     def _time(self, batch: BatchState, delay: float, then: Callable[[BatchState], None]) -> None:
@@ -202,8 +226,13 @@ class Batches:
             self._finished.append(batch)
             self._time(batch, self._limits.retention, self._drop)
 
+    def _forget_key(self, batch: BatchState) -> None:
+        if batch.key is not None and self._keys.get(batch.key) is batch:
+            del self._keys[batch.key]
+
     def _drop(self, batch: BatchState) -> None:
         """Forget a finished batch."""
+        self._forget_key(batch)
         del self._batches[batch.id]
         self._timers.pop(batch.id).cancel()
         self._finished.remove(batch)

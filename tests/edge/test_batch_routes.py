@@ -136,3 +136,51 @@ async def test_what_does_not_fit_one_document_fails_as_too_large(monkeypatch: py
     document = orjson.loads(body)
     assert document["ok"] + document["failed"] == 4
     assert {result.get("error") for result in document["results"]} == {None, "too_large"}
+
+
+async def test_a_repeated_post_with_its_key_joins_the_first_batch() -> None:
+    async with client_of() as client:
+        body = {"urls": [f"{client.origin}/slow/50"]}
+        first, again = await asyncio.gather(*(client.batch(body, **{"Idempotency-Key": "k"}) for _ in range(2)))
+        assert first[2].headers["Sluice-Batch"] == again[2].headers["Sluice-Batch"]
+        assert orjson.loads(first[1]) == orjson.loads(again[1])
+        later = await client.batch(body, **{"Idempotency-Key": "k", "Accept": NDJSON})
+        assert [orjson.loads(line)["event"] for line in later[1].splitlines()] == ["result", "done"]
+        other = await client.batch({"urls": [f"{client.origin}/bytes/1"]}, **{"Idempotency-Key": "k"})
+        assert other[0] == 422
+        assert b"Idempotency-Key" in other[1]
+        apart = await client.batch(body, **{"Idempotency-Key": "k", "Authorization": "Bearer somebody"})
+        assert apart[2].headers["Sluice-Batch"] != first[2].headers["Sluice-Batch"]
+        assert (await client.batch(body, **{"Idempotency-Key": "k" * 200}))[0] == 422
+        assert client.service.batches.statistics().ok == 2
+
+
+async def test_a_key_ends_with_its_batch_and_an_abandoned_one_is_begun_anew() -> None:
+    async with client_of() as client:
+        body = {"urls": [f"{client.origin}/slow/5000"]}
+        asking = asyncio.create_task(client.batch(body, **{"Idempotency-Key": "k"}))
+        while not client.service.batches.running:
+            await asyncio.sleep(0.01)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        while client.service.batches.running:
+            await asyncio.sleep(0.01)
+        quick = {"urls": [f"{client.origin}/bytes/1"]}
+        status, _, response = await client.batch(quick, **{"Idempotency-Key": "k"})
+        assert status == 200
+        await asyncio.sleep(700)
+        _, _, later = await client.batch(quick, **{"Idempotency-Key": "k"})
+        assert later.headers["Sluice-Batch"] != response.headers["Sluice-Batch"]
+
+
+async def test_a_document_says_where_its_results_came_from() -> None:
+    async with client_of() as client:
+        body = {"urls": [f"{client.origin}/etag/a"]}
+        answers = [await client.batch(body) for _ in range(2)]
+        assert [answer[2].headers["Cache-Status"] for answer in answers] == [
+            'sluice; fwd=miss; detail="miss=1"',
+            'sluice; fwd=stale; fwd-status=304; detail="revalidated=1"',
+        ]
+        assert (
+            orjson.loads(answers[1][1])["results"][0]["body"] == orjson.loads(answers[0][1])["results"][0]["body"]
+        )

@@ -1,0 +1,50 @@
+"""A watch over plain HTTP: ``GET /watch``."""
+
+from aiohttp import web
+
+from service.core.errors import InvalidParams
+from service.core.hub import Hub
+from service.core.messages import Watch, convert
+from service.core.reader import OnLag
+from service.core.services import Services
+from service.edge.streams import NDJSON, requested_since, stream_topic
+
+__all__ = ["WatchRoutes"]
+
+
+class WatchRoutes:
+    """The handler; ``add_to`` puts it into an application."""
+
+    def __init__(self, hub: Hub, services: Services) -> None:
+        self._hub = hub
+        self._services = services
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the route."""
+        app.router.add_get("/watch", self.watch)
+
+    async def watch(self, request: web.Request) -> web.StreamResponse:
+        """Stream what becomes of a URL, as SSE, or as NDJSON where the client asks for that."""
+        params = _params(request)
+        watching = self._services.watch(params.url, params.every, params.select)
+        try:
+            return await stream_topic(
+                request,
+                self._hub,
+                watching.topic,
+                since=requested_since(request, watching.since),
+                on_lag=params.on_lag or OnLag.LATEST,
+                sse=NDJSON not in request.headers.get("Accept", ""),
+            )
+        finally:
+            watching.release()
+
+
+def _params(request: web.Request) -> Watch:
+    given = {name: value for name, value in request.query.items() if name != "since"}
+    if "every" in given:
+        try:
+            return convert({**given, "every": float(given["every"])}, Watch)
+        except ValueError:
+            raise InvalidParams("every: a number of seconds from 1 to 86400") from None
+    return convert(given, Watch)

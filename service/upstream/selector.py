@@ -1,0 +1,70 @@
+"""The process that selects, from the service's side: begun when it is needed, ended when it takes too long."""
+
+import asyncio
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from typing import Final
+
+from service.upstream import selecting
+from service.upstream.selecting import ANSWER, REQUEST, SelectFailed
+
+__all__ = ["SelectTimeout", "Selector"]
+
+_TIME: Final = 2.0
+"""Seconds for one selection; a megabyte of ordinary HTML takes 20 ms."""
+_START: Final = 10.0
+
+
+class SelectTimeout(SelectFailed):
+    """It took too long."""
+
+
+class Selector:
+    """One selection at a time; hostile pages and selectors cost their own watchers a time-out."""
+
+    def __init__(self) -> None:
+        self._process: Process | None = None
+        self._turn = asyncio.Lock()
+
+    async def select(self, body: bytes, select: str) -> bytes:
+        """Return what the selection finds; raises SelectFailed."""
+        async with self._turn:
+            if self._process is None:
+                async with asyncio.timeout(_START):
+                    self._process = await asyncio.create_subprocess_exec(
+                        sys.executable, selecting.__file__, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+                    )
+            try:
+                async with asyncio.timeout(_TIME):
+                    found, text = await self._ask(self._process, body, select.encode())
+            except TimeoutError:
+                await self._end()
+                raise SelectTimeout(f"took longer than {_TIME:g} s") from None
+            except (asyncio.IncompleteReadError, ConnectionError):
+                await self._end()
+                raise SelectFailed("is beyond what a page may cost") from None
+            except BaseException:
+                await self._end()
+                raise
+        if not found:
+            raise SelectFailed(text.decode())
+        return text
+
+    async def _ask(self, process: Process, body: bytes, select: bytes) -> tuple[bool, bytes]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.writelines([REQUEST.pack(len(select), len(body)), select, body])
+        await process.stdin.drain()
+        found, size = ANSWER.unpack(await process.stdout.readexactly(ANSWER.size))
+        return found, await process.stdout.readexactly(size)
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    async def close(self) -> None:
+        """End the process."""
+        await self._end()

@@ -1,0 +1,128 @@
+"""One watched URL: who wants it how often, and what is told of it in which topic."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from math import inf
+from typing import Any
+
+import orjson
+
+from service.core.batch import FetchRequest, Options
+from service.core.plan import Source
+from service.core.topic import Topic
+from service.upstream.bodies import encode_body
+from service.upstream.orders import Fetched
+
+__all__ = ["Poll", "View", "Watch"]
+
+
+@dataclass(slots=True, eq=False)
+class View:
+    """What is selected of a URL, and its topic; every method tells of what is new, and of nothing twice."""
+
+    url: str
+    select: str | None
+    topic: Topic
+    tell: Callable[[bytes], int]
+    digest: str = ""
+    """Of the last state; empty when it has to be told again."""
+    told: int = 0
+    """The offset of the last state."""
+    failing: tuple[str, str] | None = None
+    """The kind and detail of the error that is not over."""
+
+    def show(self, fetched: Fetched, body: bytes, charset: str | None) -> bool:
+        """Take what was selected of an answer; return whether it is new."""
+        self.recovered()
+        digest = sha256(body).hexdigest()
+        state = f"{fetched.status} {digest}"
+        if state == self.digest:
+            return False
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        encoding, text = encode_body(body, "auto", charset)
+        self.digest = state
+        self.told = self._tell(
+            {
+                "event": "changed" if self.told else "state",
+                "url": self.url,
+                "status": fetched.status,
+                "etag": fetched.headers.get("etag"),
+                "sha256": digest,
+                "encoding": encoding,
+                "body": text,
+                "truncated": fetched.truncated,
+                "checked_at": now,
+                "changed_at": now,
+            }
+        )
+        return True
+
+    def unchanged(self) -> None:
+        """Take a 304: the upstream is well again, but a selection that found nothing finds nothing still."""
+        if self.failing and not self.failing[1].startswith("select:"):
+            self.recovered()
+
+    def failed(self, error: str, detail: str) -> None:
+        """Take an error; it is told once for as long as its kind stays the same."""
+        if self.failing is None or self.failing[0] != error:
+            self._tell({"event": "error", "url": self.url, "error": error, "detail": detail})
+        self.failing = (error, detail)
+
+    def recovered(self) -> None:
+        """Tell that an error is over, if there was one."""
+        if self.failing is not None:
+            self.failing = None
+            self._tell({"event": "recovered", "url": self.url})
+
+    def _tell(self, event: dict[str, Any]) -> int:
+        return self.tell(orjson.dumps(event))
+
+
+@dataclass(slots=True, eq=False)
+class Watch:
+    """One URL and its views."""
+
+    url: str
+    due: float
+    """When it is polled next, if nothing forbids it."""
+    views: dict[str | None, View] = field(default_factory=dict)
+    intervals: Counter[float] = field(default_factory=Counter)
+    """How many want it at which interval, in seconds."""
+    timer: asyncio.TimerHandle | None = None
+    end: asyncio.TimerHandle | None = None
+    polling: bool = False
+    anew: bool = True
+    """Whether the next poll asks for all of it."""
+    validators: dict[str, str] = field(default_factory=dict)
+    not_before: float = 0.0
+    polled: float | None = None
+    """When its last poll began."""
+
+    @property
+    def every(self) -> float:
+        """The shortest interval that anyone wants."""
+        return min(self.intervals, default=inf)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anyone watches, or reads one of its topics."""
+        return bool(self.intervals) or any(view.topic.readers for view in self.views.values())
+
+
+@dataclass(slots=True, eq=False)
+class Poll:
+    """One request of a watch, as the plan knows it."""
+
+    id: str
+    watch: Watch
+    source: Source
+    options: Options
+    items: list[FetchRequest]
+    flavour: tuple[object, ...]
+    owner: str = "watches"
+    total: int = 1
+    landed: int = 0

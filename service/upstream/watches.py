@@ -1,0 +1,276 @@
+"""Watches: one poll for everyone who watches a URL, and an event for what changes.
+
+Theory of operation. The first who watches starts the poll, the last one stops it, after a moment in which
+somebody may come back. Each URL is asked at the shortest interval that any of its watchers wants, with the
+validators of its last answer; what is selected of it has a topic of its own. The polls go through the plan,
+the flights and the hosts' limits like everything else, so that Retry-After and fairness win over intervals.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from math import inf
+from typing import Any, Final
+
+from service.core.address import Policy
+from service.core.batch import Failure, FetchRequest, Options, flavour_of
+from service.core.errors import Forbidden, InvalidParams, LimitReached
+from service.core.hub import Hub
+from service.core.plan import Work
+from service.core.target import Refusal, check_url
+from service.core.topic import Position, RingLimits, Since, Topic
+from service.upstream.orders import Fetched
+from service.upstream.runner import Runner
+from service.upstream.selecting import SelectFailed, check_select
+from service.upstream.selector import Selector, SelectTimeout
+from service.upstream.watch import Poll, View, Watch
+
+__all__ = ["WatchLimits", "Watches", "WatchesStatistics"]
+
+_PASSING: Final = frozenset({408, 425, 429})
+"""Statuses that say nothing of the resource; those from 500 on do not either."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchLimits:
+    """Bounds: URLs at once, and seconds."""
+
+    urls: int = 10_000
+    linger: float = 2.0
+    timeout: float = 10.0
+    penalty: float = 60.0
+    """Seconds until a URL is asked again whose selection took too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchesStatistics:
+    """A snapshot: URLs that are watched, and totals since the start."""
+
+    urls: int
+    polls: int
+    changes: int
+
+
+class _Watching:
+    """One watcher's interest."""
+
+    def __init__(self, topic: Topic, since: Since, release: Callable[[], None]) -> None:
+        self.topic = topic
+        self.since = since
+        self._release: Callable[[], None] | None = release
+
+    def release(self) -> None:
+        """End it; calling it again is harmless."""
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
+class Watches:
+    """All URLs that are watched."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        runner: Runner,
+        limits: WatchLimits,
+        *,
+        policy: Policy,
+        selector: Selector,
+        chance: Callable[[], float],
+    ) -> None:
+        self._hub = hub
+        self._runner = runner
+        self._limits = limits
+        self._policy = policy
+        self._chance = chance
+        self._loop = asyncio.get_running_loop()
+        self._selector = selector
+        self._watches: dict[str, Watch] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._polls = 0
+        self._changes = 0
+
+    def __repr__(self) -> str:
+        return f"<Watches {len(self._watches)} URLs>"
+
+    def statistics(self) -> WatchesStatistics:
+        """Return an immutable snapshot."""
+        return WatchesStatistics(len(self._watches), self._polls, self._changes)
+
+    def watch(self, url: str, every: float, select: str | None) -> _Watching:
+        """Have a URL polled for one more watcher.
+
+        Raises InvalidParams and Forbidden (the URL, the selection) and LimitReached.
+        """
+        target = check_url(url, self._policy)
+        if isinstance(target, Refusal):
+            kind = Forbidden if target.kind == "blocked" else InvalidParams
+            raise kind(f"url: {target.detail}")
+        if select is not None and (wrong := check_select(select)):
+            raise InvalidParams(f"select: {wrong}")
+        watch = self._watches.get(str(target.url))
+        if watch is None:
+            if len(self._watches) >= self._limits.urls:
+                raise LimitReached(f"limit watches: {self._limits.urls} URLs are watched")
+            watch = self._watches[str(target.url)] = Watch(str(target.url), self._loop.time())
+        view = self._view(watch, select)
+        watch.intervals[every] += 1
+        if watch.polled is not None:
+            watch.due = min(watch.due, watch.polled + every)
+        if watch.end is not None:
+            watch.end.cancel()
+            watch.end = None
+        self._schedule(watch)
+        return _Watching(view.topic, self._since(watch, view), lambda: self._release(watch, every))
+
+    def _view(self, watch: Watch, select: str | None) -> View:
+        view = watch.views.get(select)
+        if view is not None and view.topic.name in self._hub.topics:
+            return view
+        name = "watch:" + sha256(f"{watch.url}\n{select or ''}".encode()).hexdigest()[:32]
+        # What it was last stays for late joiners, however long ago it changed.
+        topic = self._hub.ring(name, RingLimits(messages=100, size=1 << 20, age=inf))
+        topic.on_idle = lambda: self._idle(watch)
+        view = watch.views[select] = View(watch.url, select, topic, lambda event: self._append(topic, event))
+        self._ask_anew(watch)
+        return view
+
+    def _ask_anew(self, watch: Watch) -> None:
+        watch.anew = True
+        watch.due = min(watch.due, self._loop.time())
+
+    def _since(self, watch: Watch, view: View) -> Since:
+        """Return where a watcher starts: at the last state; where memory was short, it is fetched again."""
+        if view.told >= view.topic.first:
+            return Position(view.topic.epoch, view.told - 1)
+        if view.told and view.digest:
+            view.digest = ""
+            self._ask_anew(watch)
+        return "oldest"
+
+    def _release(self, watch: Watch, every: float) -> None:
+        watch.intervals[every] -= 1
+        if not watch.intervals[every]:
+            del watch.intervals[every]
+        self._idle(watch)
+
+    def _idle(self, watch: Watch) -> None:
+        if not watch.wanted and watch.end is None:
+            watch.end = self._loop.call_later(self._limits.linger, self._stop, watch)
+
+    def _stop(self, watch: Watch) -> None:
+        watch.end = None
+        if watch.wanted or self._watches.get(watch.url) is not watch:
+            return
+        del self._watches[watch.url]
+        if watch.timer is not None:
+            watch.timer.cancel()
+        for view in watch.views.values():
+            view.topic.on_idle = None
+            self._hub.drop(view.topic)
+
+    def _schedule(self, watch: Watch) -> None:
+        """Set the time of the next poll."""
+        if watch.polling:
+            return
+        if watch.timer is not None:
+            watch.timer.cancel()
+        watch.timer = self._loop.call_at(max(watch.due, watch.not_before), self._poll, watch)
+
+    def _poll(self, watch: Watch) -> None:
+        now = self._loop.time()
+        watch.timer = None
+        watch.polling = True
+        self._polls += 1
+        # The second poll comes at a random phase, so that what was begun together is spread; from there in step.
+        phase = 0.5 + self._chance() if watch.polled is None else 1.0
+        watch.due = max(watch.due + watch.every * phase, now)
+        watch.polled = now
+        headers = {} if watch.anew else watch.validators
+        watch.anew = False
+        options = Options(timeout=self._limits.timeout, retries=1, cache="reload", concurrency=1)
+        request = FetchRequest(watch.url, headers=headers or None)
+        self._runner.add(Poll(f"poll-{self._polls}", watch, self, options, [request], flavour_of(options)))
+
+    def may_start(self, asker: Any) -> bool:
+        """Say yes: polls wait for nobody's reading, only what changed is kept, once for all."""
+        return True
+
+    def failed(self, asker: Any, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
+        """Take a poll that failed."""
+        self._runner.forget(asker)
+        self._trouble(asker.watch, failure.kind, failure.detail, failure.retry_after)
+
+    def succeeded(self, work: Work, fetched: Fetched, queued: float, *, shared: bool) -> None:
+        """Take the answer to a poll."""
+        poll: Any = work.batch
+        self._runner.forget(poll)
+        watch: Watch = poll.watch
+        if fetched.status >= 500 or fetched.status in _PASSING:
+            self._trouble(watch, "unavailable", f"status {fetched.status}", fetched.retry_after)
+        elif fetched.status == 304:
+            for view in watch.views.values():
+                view.unchanged()
+            self._again(watch)
+        else:
+            task = self._loop.create_task(self._take(watch, fetched), name=f"watch {watch.url}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _take(self, watch: Watch, fetched: Fetched) -> None:
+        """Find out what changed, and tell it."""
+        try:
+            watch.validators = {
+                condition: fetched.headers[validator]
+                for validator, condition in (("etag", "If-None-Match"), ("last-modified", "If-Modified-Since"))
+                if validator in fetched.headers
+            }
+            for view in tuple(watch.views.values()):
+                await self._show(watch, view, fetched)
+        finally:
+            self._again(watch)
+
+    async def _show(self, watch: Watch, view: View, fetched: Fetched) -> None:
+        body, charset = fetched.body, fetched.charset
+        if view.select is not None:
+            try:
+                body, charset = await self._selector.select(body, view.select), "utf-8"
+            except SelectFailed as failed:
+                if isinstance(failed, SelectTimeout):
+                    watch.not_before = self._loop.time() + self._limits.penalty
+                view.failed("protocol", f"select: {failed}")
+                return
+        if view.show(fetched, body, charset):
+            self._changes += 1
+
+    def _trouble(self, watch: Watch, error: str, detail: str, retry_after: float | None) -> None:
+        """Take note of a poll that failed."""
+        if retry_after is not None:
+            watch.not_before = self._loop.time() + min(retry_after, 86_400.0)
+        for view in watch.views.values():
+            view.failed(error, detail)
+        self._again(watch)
+
+    def _again(self, watch: Watch) -> None:
+        watch.polling = False
+        if self._watches.get(watch.url) is watch:
+            self._schedule(watch)
+
+    def _append(self, topic: Topic, event: bytes) -> int:
+        # A topic that nobody reads and that has nothing yet may have been swept away while its poll ran.
+        if self._hub.topics.get(topic.name) is not topic:
+            return 0
+        return self._hub.append(topic, event, self._loop.time())
+
+    async def close(self) -> None:
+        """End every poll and task."""
+        for watch in self._watches.values():
+            for timer in (watch.timer, watch.end):
+                if timer is not None:
+                    timer.cancel()
+        self._watches.clear()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,321 @@
+"""Watches on a virtual clock: one poll for all, what is told, when it is asked again, and when it ends."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import pytest
+
+from service.core.batch import Failure
+from service.core.errors import Forbidden, InvalidParams, LimitReached
+from service.core.services import Watching
+from service.upstream.orders import Fetched, Order
+from service.upstream.selecting import select_from
+from service.upstream.selector import SelectTimeout
+from service.upstream.watches import Watches, WatchLimits
+from tests.upstream.test_batches import Bench, FakeReader
+
+URL = "http://h.example/page"
+
+
+class Page:
+    """A resource with an ETag, which answers conditional requests, and a record of them."""
+
+    def __init__(self, body: bytes = b"one") -> None:
+        self.body = body
+        self.status = 200
+        self.headers: dict[str, str] = {}
+        self.failure: Failure | None = None
+        self.orders: list[tuple[float, Order]] = []
+
+    @property
+    def conditional(self) -> list[bool]:
+        return ["If-None-Match" in order.headers for _, order in self.orders]
+
+    @property
+    def at(self) -> list[float]:
+        return [at for at, _ in self.orders]
+
+    async def __call__(self, order: Order) -> Fetched | Failure:
+        self.orders.append((asyncio.get_running_loop().time(), order))
+        await asyncio.sleep(0.01)
+        if self.failure:
+            return self.failure
+        etag = f'"{self.body.decode()}"'
+        if order.headers.get("If-None-Match") == etag and self.status == 200:
+            return Fetched(304, order.target, {"etag": etag}, b"", truncated=False)
+        headers = {"etag": etag, "content-type": "text/plain", **self.headers}
+        return Fetched(self.status, order.target, headers, self.body, truncated=False)
+
+
+class InProcess:
+    """Selects here and now: the process that does it has a clock of its own."""
+
+    async def select(self, body: bytes, select: str) -> bytes:
+        if select == "slow":
+            raise SelectTimeout("took longer than 2 s")
+        return select_from(body, select)
+
+
+class Watched(Bench):
+    def __init__(self, page: Page, limits: WatchLimits) -> None:
+        super().__init__(page)
+        self.page = page
+        self.watches = Watches(
+            self.hub, self.runner, limits, policy=self.fetcher.policy, selector=InProcess(), chance=lambda: 0.5
+        )  # type: ignore[arg-type]
+
+    def watch(self, url: str = URL, every: float = 1.0, select: str | None = None) -> tuple[FakeReader, Watching]:
+        watching = self.watches.watch(url, every, select)
+        reader = FakeReader(watching.topic)
+        self.hub.attach(reader, watching.since)
+        return reader, watching
+
+
+def told(reader: FakeReader) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in reader.lines]
+
+
+def names(reader: FakeReader) -> list[str]:
+    return [event["event"] for event in told(reader)]
+
+
+@asynccontextmanager
+async def watched(page: Page | None = None, **limits: Any) -> AsyncIterator[Watched]:
+    bench = Watched(page or Page(), WatchLimits(**limits))
+    try:
+        yield bench
+    finally:
+        await bench.watches.close()
+        await bench.close()
+
+
+async def test_a_state_at_once_then_what_changes_and_nothing_else() -> None:
+    async with watched() as bench:
+        reader, _ = bench.watch()
+        await asyncio.sleep(10)
+        [state] = told(reader)
+        assert (state["event"], state["url"], state["status"], state["body"]) == ("state", URL, 200, "one")
+        assert state["etag"] == '"one"'
+        assert len(state["sha256"]) == 64
+        bench.page.body = b"two"
+        await asyncio.sleep(1.5)
+        assert [(event["event"], event["body"]) for event in told(reader)] == [("state", "one"), ("changed", "two")]
+
+
+async def test_ten_thousand_watchers_are_one_poll_a_second_all_but_the_first_conditional() -> None:
+    async with watched() as bench:
+        readers = [bench.watch()[0] for _ in range(10_000)]
+        await asyncio.sleep(60)
+        assert 59 <= len(bench.page.orders) <= 61
+        assert bench.page.conditional == [False] + [True] * (len(bench.page.orders) - 1)
+        assert all(names(reader) == ["state"] for reader in readers)
+
+
+async def test_whoever_comes_late_has_the_last_state_at_once_however_old() -> None:
+    async with watched() as bench:
+        bench.watch(every=100)
+        await asyncio.sleep(1050)
+        bench.hub.sweep(asyncio.get_running_loop().time())
+        asked = len(bench.page.orders)
+        reader, _ = bench.watch(every=100)
+        await asyncio.sleep(0.05)
+        assert names(reader) == ["state"]
+        assert len(bench.page.orders) == asked
+
+
+async def test_where_memory_was_short_the_state_is_fetched_again() -> None:
+    async with watched() as bench:
+        bench.watch()
+        await asyncio.sleep(1)
+        bench.page.failure = Failure("connect", "nobody")
+        await asyncio.sleep(2)
+        bench.hub.topics[next(iter(bench.hub.topics))].shrink()  # all but the newest, which is the error
+        bench.page.failure = None
+        reader, _ = bench.watch()
+        await asyncio.sleep(2)
+        assert told(reader)[-1]["body"] == "one"
+
+
+async def test_the_shortest_interval_wins_while_it_is_wanted() -> None:
+    async with watched() as bench:
+        bench.watch(every=10)
+        await asyncio.sleep(100)
+        slow = len(bench.page.orders)
+        assert 9 <= slow <= 11
+        reader, watching = bench.watch(every=2)
+        await asyncio.sleep(100)
+        assert 48 <= len(bench.page.orders) - slow <= 52
+        fast = len(bench.page.orders)
+        reader.detach()
+        watching.release()
+        await asyncio.sleep(100)
+        assert len(bench.page.orders) - fast <= 11
+
+
+async def test_the_last_one_stops_it_after_a_moment_in_which_one_may_come_back() -> None:
+    async with watched() as bench:
+        reader, watching = bench.watch()
+        await asyncio.sleep(5)
+        reader.detach()
+        watching.release()
+        await asyncio.sleep(1.5)
+        again, watching = bench.watch()
+        await asyncio.sleep(5)
+        assert names(again) == ["state"]
+        assert bench.page.conditional.count(False) == 1
+        again.detach()
+        watching.release()
+        watching.release()
+        await asyncio.sleep(3)
+        asked = len(bench.page.orders)
+        await asyncio.sleep(100)
+        assert len(bench.page.orders) == asked
+        assert bench.watches.statistics().urls == 0
+        assert not bench.hub.topics
+
+
+async def test_whoever_reads_the_topic_alone_keeps_it_alive_too() -> None:
+    async with watched() as bench:
+        reader, watching = bench.watch()
+        watching.release()
+        await asyncio.sleep(10)
+        bench.page.body = b"two"
+        await asyncio.sleep(100)
+        assert names(reader) == ["state"]  # nobody wants an interval any more
+        reader.detach()
+        await asyncio.sleep(3)
+        assert bench.watches.statistics().urls == 0
+
+
+async def test_errors_are_told_once_and_that_they_are_over() -> None:
+    async with watched() as bench:
+        reader, _ = bench.watch(every=5)
+        await asyncio.sleep(1)
+        bench.page.failure = Failure("connect", "no connection")
+        await asyncio.sleep(30)
+        bench.page.failure, bench.page.status = None, 503
+        await asyncio.sleep(30)
+        bench.page.status = 200
+        await asyncio.sleep(60)
+        assert names(reader) == ["state", "error", "error", "recovered"]
+        assert [event.get("error") for event in told(reader)[1:3]] == ["connect", "unavailable"]
+
+
+async def test_an_answer_of_404_is_a_state() -> None:
+    async with watched() as bench:
+        reader, _ = bench.watch()
+        await asyncio.sleep(1)
+        bench.page.status = 404
+        await asyncio.sleep(2)
+        assert [(event["event"], event["status"]) for event in told(reader)] == [("state", 200), ("changed", 404)]
+
+
+async def test_a_retry_after_wins_over_every_interval() -> None:
+    async with watched() as bench:
+        bench.watch()
+        await asyncio.sleep(5.2)
+        bench.page.status, bench.page.headers = 429, {"retry-after": "30"}
+        await asyncio.sleep(1.2)
+        bench.page.status, bench.page.headers = 200, {}
+        asked = len(bench.page.orders)
+        await asyncio.sleep(25)
+        assert len(bench.page.orders) == asked
+        await asyncio.sleep(10)
+        assert len(bench.page.orders) > asked
+
+
+async def test_what_was_begun_together_is_spread() -> None:
+    page = Page()
+    async with watched(page) as bench:
+        phases = iter(number / 100 for number in range(100))
+        bench.watches._chance = lambda: next(phases)
+        for number in range(100):
+            bench.watch(f"http://h{number}.example/", every=10)
+        await asyncio.sleep(20)
+        second = sorted(page.at[100:200])
+        assert second[-1] - second[0] > 9
+
+
+async def test_a_selection_has_a_topic_of_its_own_and_the_poll_is_shared() -> None:
+    page = Page(b'{"a": {"b": 1}, "time": 1}')
+    page.headers = {"etag": '"x"'}
+    async with watched(page) as bench:
+        whole, _ = bench.watch()
+        part, _ = bench.watch(select="/a/b")
+        await asyncio.sleep(2)
+        page.body = b'{"a": {"b": 1}, "time": 2}'
+        await _until(lambda: len(told(whole)) == 2)
+        page.body = b'{"a": {"b": 2}, "time": 3}'
+        await _until(lambda: len(told(whole)) == 3)
+        await _until(lambda: len(told(part)) == 2)
+        assert [event["body"] for event in told(part)] == ["1", "2"]
+        page.body = b"[]"
+        await _until(lambda: names(part)[-1] == "error")
+        assert told(part)[-1]["detail"] == "select: there is nothing at this place"
+        assert whole.topic.name != part.topic.name
+
+
+async def test_a_selection_that_takes_too_long_is_not_tried_every_second() -> None:
+    page = Page()
+    async with watched(page) as bench:
+        reader, _ = bench.watch(select="slow")
+        await asyncio.sleep(59)
+        assert names(reader) == ["error"]
+        assert len(page.orders) == 1
+
+
+async def _until(condition: Any) -> None:
+    for _ in range(200):
+        if condition():
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("it never came")
+
+
+@pytest.mark.parametrize(
+    ("url", "select", "refusal"),
+    [
+        ("ftp://h.example/", None, InvalidParams),
+        ("http://127.0.0.1/", None, Forbidden),
+        (URL, "div[", InvalidParams),
+        (URL, "/a~", InvalidParams),
+    ],
+)
+async def test_what_cannot_be_watched(url: str, select: str | None, refusal: type[Exception]) -> None:
+    async with watched() as bench:
+        with pytest.raises(refusal):
+            bench.watches.watch(url, 1.0, select)
+        assert bench.watches.statistics().urls == 0
+
+
+async def test_they_are_bounded() -> None:
+    async with watched(urls=1) as bench:
+        bench.watch()
+        bench.watch()
+        with pytest.raises(LimitReached):
+            bench.watch("http://other.example/")
+        assert "1 URLs" in repr(bench.watches)
+
+
+async def test_the_first_poll_and_a_batch_are_one_request() -> None:
+    async with watched() as bench:
+        bench.watch()
+        batch = bench.batches.start(_request(), owner="o", keep=_keep())
+        await asyncio.sleep(0.5)
+        assert batch.ok == 1
+        assert len(bench.page.orders) == 1
+
+
+def _request() -> Any:
+    from service.core.batch import BatchRequest
+
+    return BatchRequest(urls=[URL])
+
+
+def _keep() -> Any:
+    from service.core.batch import Keep
+
+    return Keep.DETACHED
