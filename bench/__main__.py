@@ -6,9 +6,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import fanout, fetch, growth, idle, storms, stuck, ways
+from bench import engine, fanout, fetch, growth, idle, images, storms, stuck, ways
 
-_BENCHMARKS = {name.__name__.split(".")[1]: name for name in (fanout, fetch, idle, growth, stuck, storms, ways)}
+_MODULES = (fanout, fetch, engine, images, idle, growth, stuck, storms, ways)
+_BENCHMARKS = {module.__name__.split(".")[1]: module for module in _MODULES}
 
 
 def main() -> int:

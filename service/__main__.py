@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import uvloop
 
-from service import __version__
+from service import __version__, fetch
 from service.app import running
 from service.logs import Logs
 from service.settings import Settings, SettingsError, add_options, read_settings
@@ -33,7 +33,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Run the service until SIGTERM or Ctrl-C. Every option is also an environment variable.",
     )
     add_options(serve)
+    batch = commands.add_parser(
+        "fetch",
+        help="fetch URLs from the terminal",
+        description="Fetch URLs, with the limits and the address guard of the service. One line of JSON for each "
+        "on standard output as it finishes, and a last one with the counts; progress on standard error.",
+        epilog="Exit code: 0 all were fetched, 1 some failed or were answered 400 and more, 2 bad usage, "
+        "130 interrupted.",
+    )
+    fetch.add_options(batch)
     options = parser.parse_args(arguments)
+    if options.command == "fetch":
+        return fetch.fetch(options)
     try:
         settings = read_settings(vars(options))
     except SettingsError as error:

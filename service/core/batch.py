@@ -18,7 +18,7 @@ from service.core.errors import InvalidParams, TooLarge
 from service.core.topic import Topic
 
 __all__ = ["BatchLimits", "BatchRequest", "BatchState", "Failure", "FetchRequest", "IdempotencyKey", "Keep", "Kind",
-           "Options", "check_headers", "check_request", "flavour_of", "item_of"]  # fmt: skip
+           "Options", "check_headers", "check_request", "failed_event", "flavour_of", "item_of"]  # fmt: skip
 
 Kind = Literal[
     "invalid_url", "invalid_request", "blocked", "dns", "connect", "tls", "timeout", "protocol", "redirects",
@@ -219,18 +219,7 @@ class BatchState:
         """Count a failure and return its event."""
         self.finished[index] = 1
         self.failed += 1
-        event = {
-            "event": "failed",
-            "index": index,
-            "url": self.url(index),
-            "error": failure.kind,
-            "detail": failure.detail,
-            "attempts": attempts,
-            "timing": timing,
-        }
-        if failure.retry_after is not None:
-            event["retry_after"] = failure.retry_after
-        return orjson.dumps(event)
+        return orjson.dumps(failed_event(index, self.url(index), failure, attempts, timing))
 
     def finish(self, now: float) -> bytes:
         """Return the last event."""
@@ -249,6 +238,24 @@ class BatchState:
             "by_status": self.by_status,
             "elapsed_ms": self.elapsed_ms,
         }
+
+
+def failed_event(
+    index: int, url: str, failure: Failure, attempts: int, timing: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return what is told of a URL that failed; the times are in milliseconds."""
+    event = {
+        "event": "failed",
+        "index": index,
+        "url": url,
+        "error": failure.kind,
+        "detail": failure.detail,
+        "attempts": attempts,
+        "timing": timing,
+    }
+    if failure.retry_after is not None:
+        event["retry_after"] = failure.retry_after
+    return event
 
 
 def flavour_of(options: Options) -> tuple[object, ...]:

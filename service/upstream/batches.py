@@ -23,7 +23,7 @@ from service.core.batch import (
 from service.core.errors import Draining, InvalidParams, LimitReached, NotFound, Overloaded
 from service.core.hub import Hub
 from service.core.plan import Work
-from service.upstream.bodies import encode_body
+from service.upstream.bodies import result_event
 from service.upstream.fetcher import Fetcher
 from service.upstream.orders import Fetched
 from service.upstream.runner import Runner
@@ -183,22 +183,9 @@ class Batches:
         assert isinstance(batch, BatchState)
         if batch.finished[work.index]:
             return
-        encoding, body = encode_body(fetched.body, batch.options.body, fetched.charset)
-        event = {
-            "event": "result",
-            "index": work.index,
-            "url": work.request.url,
-            "final_url": str(fetched.target.url),
-            "status": fetched.status,
-            "headers": fetched.headers,
-            "bytes": len(fetched.body),
-            "truncated": fetched.truncated,
-            "encoding": encoding,
-            "body": body,
-            "attempts": work.attempts,
-            "cache": "shared" if shared else fetched.cache,
-            "timing": {"queued": round(queued * 1000, 2), **fetched.timing},
-        }
+        cache = "shared" if shared else fetched.cache
+        url, mode = work.request.url, batch.options.body
+        event = result_event(work.index, url, fetched, mode, work.attempts, cache, queued)
         self.total_ok += 1
         self._tell(batch, batch.succeed(work.index, fetched.status, event))
 

@@ -1,10 +1,12 @@
-"""How a fetched body is put into JSON: as text where it is text, as base64 where it is not."""
+"""How an answer is put into JSON: its body as text where it is text, as base64 where it is not."""
 
 import base64
 import re
-from typing import Literal
+from typing import Any, Literal
 
-__all__ = ["encode_body"]
+from service.upstream.orders import Fetched
+
+__all__ = ["encode_body", "result_event"]
 
 # Names from headers choose a codec: only those that are plain tables or Unicode forms. Python has others
 # under the same roof, some with quadratic cost (idna, punycode).
@@ -34,3 +36,31 @@ def encode_body(
         return "base64", base64.b64encode(body).decode()
     # orjson writes no lone surrogates, and utf-16 can carry them.
     return codec, text if codec == "utf-8" else text.encode("utf-8", "replace").decode()
+
+
+def result_event(
+    index: int,
+    url: str,
+    fetched: Fetched,
+    mode: Literal["auto", "text", "base64", "none"],
+    attempts: int,
+    cache: str,
+    queued: float,
+) -> dict[str, Any]:
+    """Return what is told of a URL that was answered; ``queued`` is in seconds."""
+    encoding, body = encode_body(fetched.body, mode, fetched.charset)
+    return {
+        "event": "result",
+        "index": index,
+        "url": url,
+        "final_url": str(fetched.target.url),
+        "status": fetched.status,
+        "headers": fetched.headers,
+        "bytes": len(fetched.body),
+        "truncated": fetched.truncated,
+        "encoding": encoding,
+        "body": body,
+        "attempts": attempts,
+        "cache": cache,
+        "timing": {"queued": round(queued * 1000, 2), **fetched.timing},
+    }

@@ -1,0 +1,78 @@
+"""Saving: 1,000 files of about 300 KiB from a local nginx, by ``sluice fetch`` and by ten threads with requests.
+
+nginx has one core; both clients have the other, one after the other, their start included.
+"""
+
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.fetch import _FOLDER, _UPSTREAM, _configure, _reachable
+from bench.processes import Child
+
+__all__ = ["add_options", "run"]
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--files", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=5)
+
+
+def run(options: Namespace) -> dict[str, Any]:
+    """Measure, print the table, and return the figures."""
+    if not shutil.which("nginx"):
+        raise SystemExit("bench: images needs nginx (nginx-light)")
+    config = _configure()
+    www = config.parent / "www" / "images"
+    www.mkdir(exist_ok=True)
+    chance = random.Random(1)
+    for number in range(options.files):
+        (www / f"{number}.jpg").write_bytes(chance.randbytes(chance.randint(250_000, 350_000)))
+    urls = config.parent / "images.urls"
+    urls.write_text(
+        "".join(f"http://127.0.0.1:{_UPSTREAM}/images/{number}.jpg\n" for number in range(options.files))
+    )
+    nginx = Child(["nginx", "-c", str(config)], core=1)
+    out = config.parent / "saved"
+    ours = [
+        "-m", "service", "fetch", "-q", "-i", str(urls), "--output", str(out), "--per-host", "100",
+        "--allow-net", "127.0.0.0/8", "--allow-port", str(_UPSTREAM),
+    ]  # fmt: skip
+    commands = {"sluice fetch": ours, "10 threads": [str(_FOLDER / "save_threads.py"), str(urls), str(out)]}
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    try:
+        _reachable(_UPSTREAM)
+        for _ in range(options.rounds):
+            for name, command in commands.items():
+                shutil.rmtree(out, ignore_errors=True)
+                begin = time.monotonic()
+                subprocess.run(
+                    ["taskset", "-c", "0", sys.executable, *command], check=True, stdout=subprocess.DEVNULL
+                )
+                times[name].append(time.monotonic() - begin)
+                if _hashes(out) != _hashes(www):
+                    raise RuntimeError(f"{name}: not every file is right")
+    finally:
+        nginx.stop()
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.rmtree(www)
+    print(f"\n{'client':16}{'s':>8}{'files/s':>9}{'its time/ours':>15}")
+    rows = []
+    for name, seconds in times.items():
+        ratio = median(its / ours for ours, its in zip(times["sluice fetch"], seconds, strict=True))
+        rows.append({"client": name, "seconds": median(seconds), "ratio": ratio, "all": seconds})
+        print(f"{name:16}{median(seconds):8.2f}{options.files / median(seconds):9.0f}{ratio:15.2f}")
+    return {"files": options.files, "table": rows}
+
+
+def _hashes(folder: Path) -> list[str]:
+    return sorted(hashlib.sha256(Path(entry).read_bytes()).hexdigest() for entry in os.scandir(folder))
