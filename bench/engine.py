@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from statistics import mean, median
 from typing import Any
 
@@ -21,20 +21,24 @@ from bench.processes import Child
 __all__ = ["add_options", "run"]
 
 
+_PROBES = 3000
+
+
 def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--watchers", type=int, default=10_000)
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--part", choices=[*_PARTS], help="only this one")
 
 
 def run(options: Namespace) -> dict[str, Any]:
     """Measure, print, and return the figures."""
     os.sched_setaffinity(0, {1})
     figures: dict[str, Any] = {}
-    for part in (_watch, _fair, _unread, _leaving):
+    for name in [options.part] if options.part else _PARTS:
         with _Ends() as ends:
-            figures[part.__name__[1:]] = found = uvloop.run(part(ends, options))
-        print(f"{part.__name__[1:]}: " + ", ".join(f"{name} {value}" for name, value in found.items()), flush=True)
+            figures[name] = found = uvloop.run(_PARTS[name](ends, options))
+        print(f"{name}: " + ", ".join(f"{what} {value}" for what, value in found.items()), flush=True)
     return figures
 
 
@@ -149,7 +153,7 @@ async def _unread(ends: _Ends, options: Namespace) -> dict[str, Any]:
 
         async def others() -> float:
             times = []
-            for number in range(300):
+            for number in range(_PROBES):
                 begin = time.monotonic()
                 await _post(ends, session, [f"{ends.upstream}/bytes/1000?{number}-{time.monotonic()}"])
                 times.append(time.monotonic() - begin)
@@ -168,7 +172,7 @@ async def _unread(ends: _Ends, options: Namespace) -> dict[str, Any]:
         await asyncio.sleep(5)
         asked = (await _ledger(ends, session))["kinds"]["bytes"]
         after, grown = await others(), ends.service.resident() - idle
-        still = (await _ledger(ends, session))["kinds"]["bytes"] - asked - 300
+        still = (await _ledger(ends, session))["kinds"]["bytes"] - asked - _PROBES
         writer.transport.abort()
     return {
         "grown by, MiB": round(grown / 2**20, 1),
@@ -208,3 +212,8 @@ async def _post(ends: _Ends, session: aiohttp.ClientSession, urls: list[str], **
 
 def _call(method: str, **params: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+
+
+_PARTS: dict[str, Callable[[_Ends, Namespace], Coroutine[Any, Any, dict[str, Any]]]] = {
+    "watch": _watch, "fair": _fair, "unread": _unread, "leaving": _leaving,
+}  # fmt: skip
