@@ -113,7 +113,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     listeners = _listen(settings)
     hub = Hub(_hub_limits(settings), new_epoch=lambda: secrets.token_hex(8), call_soon=loop.call_soon)
     policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
-    fetcher = Fetcher(policy, Cache(settings.cache_size, clock=time.time))
+    fetcher = Fetcher(policy, Cache(settings.cache_size, clock=time.time), robots=settings.robots)
     limits = _batch_limits(settings)
     fetches = Runner(fetcher, limits, chance=random.random)  # jitter, not secrets
     batches = Batches(hub, fetcher, fetches, limits, new_id=lambda: secrets.token_hex(16))

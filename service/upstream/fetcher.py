@@ -20,6 +20,7 @@ from service.upstream.failures import failure_of
 from service.upstream.guard import AresLookup, GuardedResolver, Lookup, guarded_socket
 from service.upstream.orders import Fetched, Order
 from service.upstream.rfc9111 import Stored
+from service.upstream.robots import Robots
 
 __all__ = ["Fetcher"]
 
@@ -50,10 +51,17 @@ class Fetcher:
     """The one way out: aiohttp's connector behind the guard, without cookies, proxies or credentials."""
 
     def __init__(
-        self, policy: Policy, cache: Cache, *, lookup: Lookup | None = None, tls: ssl.SSLContext | None = None
+        self,
+        policy: Policy,
+        cache: Cache,
+        *,
+        robots: bool = False,
+        lookup: Lookup | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.policy = policy
         self.cache = cache
+        self._robots = Robots(self.fetch) if robots else None
         self.reading = 0
         """Bytes of bodies that are being read now."""
         self._resolver = GuardedResolver(policy, lookup or AresLookup(timeout=5.0))
@@ -72,6 +80,8 @@ class Fetcher:
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._robots is not None:
+            await self._robots.close()
         self._deadlines.close()
         await self._connector.close()
         await self._resolver.close()
@@ -118,6 +128,8 @@ class Fetcher:
         timing = Timing()
         for _ in range(order.redirects + 1):
             target = order.target
+            if self._robots is not None and order.robots and not await self._robots.allows(target):
+                return Failure("blocked", "the host's robots.txt forbids it")
             response = await self._ask(order, method, headers, body, timing)
             if response.status == 304 and order.question is not None and order.question.conditions:
                 response.release()

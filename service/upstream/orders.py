@@ -30,6 +30,8 @@ class Order:
     redirects: int
     want_body: bool = True
     cache: Literal["default", "reload", "no-store", "only-if-cached"] = "no-store"
+    robots: bool = True
+    """Whether a host's robots.txt counts, where the service heeds them."""
     question: Question | None = None
     """What the cache has to do with what was asked last."""
 

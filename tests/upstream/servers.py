@@ -45,6 +45,9 @@ class Raw:
             yield self
         finally:
             server.close()
+            for writer in self.connections:
+                writer.transport.abort()
+            await asyncio.sleep(0)
 
     @property
     def url(self) -> str:

@@ -1,0 +1,104 @@
+"""robots.txt in its place: asked once for all, heeded on redirects too, and what unreachable ones mean."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from service.core.batch import Failure
+from service.upstream.cache import Cache
+from service.upstream.fetcher import Fetcher
+from service.upstream.orders import Order
+from tests.upstream.servers import policy_for, target_of
+
+
+class Site:
+    """A server that answers by path and counts."""
+
+    def __init__(self, pages: dict[str, bytes]) -> None:
+        self.pages = pages
+        self.asked: list[str] = []
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        try:
+            while True:
+                path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode()
+                self.asked.append(path)
+                writer.write(self.pages.get(path, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+
+def text(body: str, status: str = "200 OK") -> bytes:
+    return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
+
+
+@asynccontextmanager
+async def site(**pages: bytes) -> AsyncIterator[tuple[Site, Any]]:
+    there = Site({"/" + name.replace("robots", "robots.txt"): page for name, page in pages.items()})
+    server = await asyncio.start_server(there.serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    policy = policy_for(port)
+    fetcher = Fetcher(policy, Cache(0, clock=time.time), robots=True)
+
+    async def fetch(path: str) -> str:
+        order = Order(target_of(f"http://127.0.0.1:{port}{path}", policy), "GET", {}, None, 5.0, 100, 5)
+        task = asyncio.current_task()
+        assert task is not None
+        outcome = await fetcher.fetch(order, task)
+        return outcome.kind if isinstance(outcome, Failure) else str(outcome.status)
+
+    try:
+        yield there, fetch
+    finally:
+        await fetcher.close()
+        server.close()
+        for writer in there.writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
+
+
+async def test_it_is_asked_once_for_all_and_heeded() -> None:
+    async with site(robots=text("User-agent: *\nDisallow: /private")) as (there, fetch):
+        paths = ["/a", "/private", "/b", "/private/c"]
+        assert await asyncio.gather(*map(fetch, paths)) == ["200", "blocked", "200", "blocked"]
+        assert await fetch("/d") == "200"
+        assert there.asked.count("/robots.txt") == 1
+        assert "/private" not in there.asked
+
+
+async def test_a_redirect_leads_nowhere_else() -> None:
+    moved = b"HTTP/1.1 302 Found\r\nlocation: /private\r\ncontent-length: 0\r\n\r\n"
+    async with site(robots=text("User-agent: *\nDisallow: /private"), moved=moved) as (there, fetch):
+        assert await fetch("/moved") == "blocked"
+        assert "/private" not in there.asked
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [("404 Not Found", "200"), ("500 Oh", "blocked"), ("403 No", "200")]
+)
+async def test_what_an_answer_without_rules_means(status: str, outcome: str) -> None:
+    async with site(robots=text("", status)) as (_, fetch):
+        assert await fetch("/a") == outcome
+
+
+async def test_rules_grow_old() -> None:
+    async with site(robots=text("User-agent: *\nDisallow: /a")) as (there, fetch):
+        assert await fetch("/a") == "blocked"
+        there.pages["/robots.txt"] = text("")
+        await asyncio.sleep(4000)
+        assert await fetch("/a") == "200"
+
+
+async def test_whoever_gives_up_does_not_stop_the_others() -> None:
+    async with site(robots=text("")) as (_, fetch):
+        first = asyncio.create_task(fetch("/a"))
+        others = [asyncio.create_task(fetch(f"/{number}")) for number in range(5)]
+        await asyncio.sleep(0)
+        first.cancel()
+        assert await asyncio.gather(*others) == ["200"] * 5
