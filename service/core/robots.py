@@ -6,6 +6,7 @@ pattern is matched in at most length times length steps, and a group has a bound
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,32 +38,29 @@ NONE: Final = Rules((("/", False),))
 
 def parse_robots(text: str, agent: str) -> Rules:
     """Return the rules of the groups for ``agent``, or of those for ``*`` where it has none."""
-    ours: list[tuple[str, bool]] = []
-    general: list[tuple[str, bool]] = []
-    named = False
-    agents: set[str] = set()
+    rules: dict[str, list[tuple[str, bool]]] = {}
+    agents: list[str] = []
     in_rules = True
-    for line in text.splitlines():
-        name, colon, value = line.partition("#")[0].partition(":")
-        name, value = name.strip().lower(), value.strip()
-        if not colon:
-            continue
+    for name, value in _fields(text):
         if name == "user-agent":
             if in_rules:
-                agents, in_rules = set(), False
-            agents.add(value.lower())
-            named = named or value.lower() == agent
+                agents, in_rules = [], False
+            agents.append(value.lower())
+            rules.setdefault(value.lower(), [])
         elif name in ("allow", "disallow"):
             in_rules = True
-            if not value:
-                continue
-            rule = (_normal(value), name == "allow")
-            if agent in agents and len(ours) < _RULES:
-                ours.append(rule)
-            if "*" in agents and len(general) < _RULES:
-                general.append(rule)
-    chosen = ours if named else general
+            for named in agents if value else ():
+                if len(rules[named]) < _RULES:
+                    rules[named].append((_normal(value), name == "allow"))
+    chosen = rules.get(agent, rules.get("*", []))
     return Rules(tuple(sorted(chosen, key=lambda rule: (-len(rule[0]), not rule[1]))))
+
+
+def _fields(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
+        name, colon, value = line.partition("#")[0].partition(":")
+        if colon:
+            yield name.strip().lower(), value.strip()
 
 
 def _normal(path: str) -> str:

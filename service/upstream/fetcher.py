@@ -130,15 +130,9 @@ class Fetcher:
             target = order.target
             if self._robots is not None and order.robots and not await self._robots.allows(target):
                 return Failure("blocked", "the host's robots.txt forbids it")
-            response = await self._ask(order, method, headers, body, timing)
-            if response.status == 304 and order.question is not None and order.question.conditions:
-                response.release()
-                stored = order.question.confirmed(_plain(response.headers), self.cache.clock())
-                if stored is not None:
-                    return self._stored(order, stored, "revalidated", _times(timing, started, monotonic()))
-                # It confirms something that is not here: ask for all of it.
-                order.question = None
-                response = await self._exchange.begin(method, target, headers, body, timing)
+            response = await self._ask(order, method, headers, body, timing, started)
+            if isinstance(response, Fetched):
+                return response
             location = response.headers.get(hdrs.LOCATION) if response.status in _REDIRECTS else None
             if location is None:
                 return await self._read(order, target, response, timing, started)
@@ -154,14 +148,30 @@ class Fetcher:
         return Failure("redirects", f"more than {order.redirects} redirects")
 
     async def _ask(
-        self, order: Order, method: str, headers: Mapping[str, str], body: bytes | None, timing: Timing
-    ) -> Answer:
-        """Send one request, with conditions where something is stored already."""
+        self,
+        order: Order,
+        method: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timing: Timing,
+        started: float,
+    ) -> Answer | Fetched:
+        """Send one request, with conditions where something is stored already; a 304 to them brings that."""
         order.question = None
         if order.cache != "no-store" and body is None and order.want_body:
             order.question = self.cache.ask(method, order.target.url, headers, anew=order.cache == "reload")
-        if order.question is not None and order.question.conditions:
-            headers = {**headers, **order.question.conditions}
+        if order.question is None or not order.question.conditions:
+            return await self._exchange.begin(method, order.target, headers, body, timing)
+        conditional = {**headers, **order.question.conditions}
+        response = await self._exchange.begin(method, order.target, conditional, body, timing)
+        if response.status != 304:
+            return response
+        response.release()
+        stored = order.question.confirmed(_plain(response.headers), self.cache.clock())
+        if stored is not None:
+            return self._stored(order, stored, "revalidated", _times(timing, started, monotonic()))
+        # It confirms something that is not here: ask for all of it.
+        order.question = None
         return await self._exchange.begin(method, order.target, headers, body, timing)
 
     def _stored(
