@@ -1,6 +1,7 @@
 """``sluice fetch``: a batch from the terminal, by the engine of the service, without a server."""
 
 import asyncio
+import gc
 import signal
 import sys
 import time
@@ -75,6 +76,8 @@ def fetch(options: Namespace) -> int:
         return 2
     policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
     limits = BatchLimits(active=options.concurrency, active_per_host=options.per_host)
+    # It ends soon, and what it makes has no cycles: collections would find nothing.
+    gc.disable()
     progress = Progress(len(urls), None if options.quiet else sys.stderr)
     run = Run(urls, batch, folder, Output(sys.stdout.buffer), progress)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

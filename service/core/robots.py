@@ -45,8 +45,10 @@ def parse_robots(text: str, agent: str) -> Rules:
         if name == "user-agent":
             if in_rules:
                 agents, in_rules = [], False
-            agents.append(value.lower())
-            rules.setdefault(value.lower(), [])
+            # Of all others there may be thousands, each with thousands of rules.
+            if value.lower() in (agent, "*") and value.lower() not in agents:
+                agents.append(value.lower())
+                rules.setdefault(value.lower(), [])
         elif name in ("allow", "disallow"):
             in_rules = True
             for named in agents if value else ():
