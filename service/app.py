@@ -26,6 +26,7 @@ from service.edge.streams import STREAMS, Streams
 from service.edge.topic_routes import TopicRoutes
 from service.edge.watch_routes import WatchRoutes
 from service.edge.websocket import WebSocketLimits, WebSockets
+from service.metrics import MetricsRoutes
 from service.settings import Settings, tls_context
 from service.statistics import Statistics
 from service.upstream.batches import Batches
@@ -123,22 +124,29 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     )
     service = Service(settings, hub, batches, watches, Credentials(settings.token))
     service.port = listeners[0].getsockname()[1]
+    statistics = Statistics(hub, service.sockets, batches)
+    metrics = MetricsRoutes(
+        hub=hub, sockets=service.sockets, runner=fetches, batches=batches, watches=watches, cache=fetcher.cache,
+        statistics=statistics,
+    )  # fmt: skip
+    application = _application(service)
+    metrics.add_to(application)
     runner = web.AppRunner(
-        _application(service),
+        application,
         handler_cancellation=True,
         keepalive_timeout=15.0,
         access_log=None,
         shutdown_timeout=2.0,
     )
-    statistics = asyncio.create_task(Statistics(hub, service.sockets, batches).run(), name="statistics")
+    ticking = asyncio.create_task(statistics.run(), name="statistics")
     try:
         await runner.setup()
         for listener in listeners:
             await web.SockSite(runner, listener, ssl_context=tls, backlog=4096).start()
         yield service
     finally:
-        statistics.cancel()
-        await asyncio.gather(statistics, return_exceptions=True)
+        ticking.cancel()
+        await asyncio.gather(ticking, return_exceptions=True)
         await service.sockets.close()
         batches.close()
         await watches.close()

@@ -24,7 +24,8 @@ class Statistics:
         self._sockets = sockets
         self._batches = batches
         self._topic = hub.ring("_stats")
-        self._lag = 0.0
+        self.lag = 0.0
+        """Seconds that the loop was late at the last look."""
 
     async def run(self) -> None:
         """Publish and sweep until cancelled."""
@@ -32,7 +33,7 @@ class Statistics:
         while True:
             due = loop.time() + 1.0
             await asyncio.sleep(1.0)
-            self._lag = loop.time() - due
+            self.lag = loop.time() - due
             if self._topic.readers:
                 self._hub.append(self._topic, orjson.dumps(self.snapshot()), loop.time())
             # All topics within five seconds.
@@ -53,7 +54,7 @@ class Statistics:
             "fetching": batches.active,
             "fetched": batches.ok,
             "failed": batches.failed,
-            "loop_lag_ms": round(self._lag * 1000, 1),
+            "loop_lag_ms": round(self.lag * 1000, 1),
             "rss_mib": round(_resident() / (1 << 20), 1),
         }
 

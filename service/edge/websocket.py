@@ -69,6 +69,16 @@ class WebSockets:
         """How many are connected."""
         return len(self.connections)
 
+    @property
+    def made(self) -> int:
+        """How many ever were."""
+        return self._made
+
+    @property
+    def stalled(self) -> int:
+        """How many have a client that is behind."""
+        return len(self._stalled)
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one client until it leaves, or refuse it before the upgrade."""
         socket = web.WebSocketResponse(

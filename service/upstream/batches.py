@@ -5,7 +5,7 @@ and how much its readers may leave lying before it has to wait for them.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -43,6 +43,8 @@ class BatchesStatistics:
     active: int
     ok: int
     failed: int
+    failures: dict[str, int]
+    """How many failed, by their kind."""
 
 
 class Batches:
@@ -59,7 +61,7 @@ class Batches:
     ) -> None:
         self.draining = False
         self.total_ok = 0
-        self.total_failed = 0
+        self._failures: Counter[str] = Counter()
         self._hub = hub
         self._fetcher = fetcher
         self._limits = limits
@@ -83,7 +85,12 @@ class Batches:
     def statistics(self) -> BatchesStatistics:
         """Return an immutable snapshot."""
         return BatchesStatistics(
-            self.running, len(self._finished), self._runner.active, self.total_ok, self.total_failed
+            self.running,
+            len(self._finished),
+            self._runner.active,
+            self.total_ok,
+            self._failures.total(),
+            dict(self._failures),
         )
 
     def start(
@@ -195,7 +202,7 @@ class Batches:
         """Tell of a failure, unless the URL has its event already; the times are in milliseconds."""
         if batch.finished[index]:
             return
-        self.total_failed += 1
+        self._failures[failure.kind] += 1
         self._tell(batch, batch.fail(index, failure, attempts, timing))
 
     def _tell(self, batch: BatchState, event: bytes) -> None:

@@ -7,6 +7,7 @@ asks for what is being fetched already joins that flight.
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from service.core.batch import BatchLimits, Failure
 from service.core.hosts import Hosts
@@ -17,7 +18,7 @@ from service.upstream.flights import Flight, Flights
 from service.upstream.landing import Landing
 from service.upstream.orders import Fetched, order_of
 
-__all__ = ["Runner"]
+__all__ = ["Runner", "RunnerStatistics"]
 
 _log = logging.getLogger("sluice.batches")
 
@@ -25,6 +26,16 @@ _LOOK_AGAIN = 0.02
 """Seconds after which a batch that was held back (credit, memory) is looked at again."""
 _AT_ONCE = 300
 """URLs that join a flight or are answered from the cache in one turn of the loop: 5 and 40 us each."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerStatistics:
+    """A snapshot: requests under way and hosts in trouble now, and totals since the start."""
+
+    active: int
+    troubled: int
+    attempts: int
+    joined: int
 
 
 class Runner:
@@ -40,6 +51,8 @@ class Runner:
         self._flights = Flights()
         self._landing = Landing(self._tell, lambda: self._loop.call_soon(self._pump))
         self._timer: asyncio.TimerHandle | None = None
+        self._attempts = 0
+        self._joined = 0
 
     def __repr__(self) -> str:
         return f"<Runner {self.active} fetching, {self._plan!r}>"
@@ -48,6 +61,10 @@ class Runner:
     def active(self) -> int:
         """How many fetches run."""
         return len(self._tasks)
+
+    def statistics(self) -> RunnerStatistics:
+        """Return an immutable snapshot."""
+        return RunnerStatistics(self.active, self._hosts.troubled, self._attempts, self._joined)
 
     def add(self, batch: Asker) -> None:
         """Take in a batch, or whoever else asks; its first fetch starts in the next loop turn.
@@ -135,6 +152,7 @@ class Runner:
 
     def _join(self, flight: Flight, work: Work) -> None:
         now = self._loop.time()
+        self._joined += 1
         self._plan.free(work)
         work.begun = now
         work.attempts += 1
@@ -209,6 +227,7 @@ class Runner:
 
     async def _fetch(self, flight: Flight, work: Work) -> Fetched | Failure:
         """Make one attempt."""
+        self._attempts += 1
         work.begun = begun = self._loop.time()
         work.attempts += 1
         order = order_of(work)
