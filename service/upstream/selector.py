@@ -13,6 +13,8 @@ __all__ = ["SelectTimeout", "Selector"]
 _TIME: Final = 2.0
 """Seconds for one selection; a megabyte of ordinary HTML takes 20 ms."""
 _START: Final = 10.0
+_IDLE: Final = 60.0
+"""Seconds after which a process that has nothing to do is ended: it has 30 MiB."""
 
 
 class SelectTimeout(SelectFailed):
@@ -25,6 +27,7 @@ class Selector:
     def __init__(self) -> None:
         self._process: Process | None = None
         self._turn = asyncio.Lock()
+        self._idle: asyncio.TimerHandle | None = None
 
     async def select(self, body: bytes, select: str) -> bytes:
         """Return what the selection finds; raises SelectFailed."""
@@ -46,6 +49,8 @@ class Selector:
             except BaseException:
                 await self._end()
                 raise
+            finally:
+                self._rest()
         if not found:
             raise SelectFailed(text.decode())
         return text
@@ -58,7 +63,21 @@ class Selector:
         found, size = ANSWER.unpack(await process.stdout.readexactly(ANSWER.size))
         return found, await process.stdout.readexactly(size)
 
+    def _rest(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(_IDLE, self._dismiss)
+
+    def _dismiss(self) -> None:
+        """Let an idle process end: it does when its input has."""
+        if self._process is not None and not self._turn.locked():
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            self._process = None
+
     async def _end(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
         process, self._process = self._process, None
         if process is not None:
             if process.returncode is None:

@@ -30,7 +30,7 @@ class Both:
 
     async def batch_by_socket(self, urls: list[str]) -> list[Any]:
         async with self.session.ws_connect(f"{self.server.url}/ws") as socket:
-            params = {"urls": urls}
+            params = {"urls": urls, "options": {"timeout": 30}}
             await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "fetch", "params": params})
             events = []
             while not events or events[-1]["event"] != "done":
@@ -66,7 +66,7 @@ async def both(*options: str) -> AsyncIterator[Both]:
 
 async def test_ten_thousand_askers_of_one_slow_url_are_one_request() -> None:
     async with both() as ends:
-        url = f"{ends.upstream.url}/slow/6000"
+        url = f"{ends.upstream.url}/slow/10000"
         first = asyncio.create_task(ends.post([url]))
         while (await ends.ledger())["kinds"].get("slow", 0) < 1:
             await asyncio.sleep(0.01)
@@ -85,6 +85,7 @@ async def test_five_hundred_watchers_by_both_ways_are_one_conditional_poll_a_sec
         url = f"{ends.upstream.url}/etag/a?period=2"
         params = {"url": url, "every": 1}
         sockets = []
+        begun = asyncio.get_running_loop().time()
         for _ in range(500):
             socket = await stack.enter_async_context(ends.session.ws_connect(f"{ends.server.url}/ws"))
             await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "watch", "params": params})
@@ -101,7 +102,7 @@ async def test_five_hundred_watchers_by_both_ways_are_one_conditional_poll_a_sec
         assert len({orjson.dumps(events[-1]["body"]) for events in seen}) <= 2
         assert b"start" in await stream.content.readline() + await stream.content.readline()
         ledger = await ends.ledger()
-        assert ledger["kinds"]["etag"] <= 12
+        assert ledger["kinds"]["etag"] <= asyncio.get_running_loop().time() - begun + 2
         assert ledger["conditional"] == ledger["kinds"]["etag"] - 1
         await stack.aclose()
         async with asyncio.timeout(10):
@@ -112,7 +113,7 @@ async def test_five_hundred_watchers_by_both_ways_are_one_conditional_poll_a_sec
 
 async def test_a_caller_that_leaves_takes_its_requests_along() -> None:
     async with both("--batch-linger", "0", "--upstream", "500", "--upstream-host", "500") as ends:
-        urls = [f"{ends.upstream.url}/slow/60000?{number}" for number in range(500)]
+        urls = [f"{ends.upstream.url}/slow/100000?{number}" for number in range(500)]
         socket = await ends.session.ws_connect(f"{ends.server.url}/ws")
         for number in range(100):
             params = {"urls": urls[number * 5 : number * 5 + 5], "options": {"timeout": 60}}

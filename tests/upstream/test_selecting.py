@@ -85,3 +85,17 @@ def test_cancelling_a_selection_leaves_no_process() -> None:
         await selector.close()
 
     on_a_real_clock(run())
+
+
+def test_a_process_that_has_nothing_to_do_ends() -> None:
+    async def run() -> None:
+        selector = Selector()
+        assert await selector.select(b"[1]", "/0") == b"1"
+        process = selector._process
+        assert process is not None
+        selector._dismiss()
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert await selector.select(b"[2]", "/0") == b"2"
+        await selector.close()
+
+    on_a_real_clock(run())
