@@ -19,6 +19,7 @@ from service.core.services import Watching
 from service.core.session import SessionLimits
 from service.core.topic import RingLimits
 from service.edge.batch_routes import BatchRoutes
+from service.edge.document_routes import DocumentRoutes
 from service.edge.door import Credentials, Door, add_cors
 from service.edge.health import HealthRoutes
 from service.edge.page import PageRoutes
@@ -170,6 +171,7 @@ def _application(service: Service) -> web.Application:
     )
     TopicRoutes(service.hub, body_size=settings.message_size, body_time=settings.body_time).add_to(app)
     WatchRoutes(service.hub, service).add_to(app)
+    DocumentRoutes().add_to(app)
     PageRoutes().add_to(app)
     return app
 

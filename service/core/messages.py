@@ -11,6 +11,7 @@ from service.core.topic import Position, Since
 
 __all__ = [
     "Authenticate",
+    "Broadcast",
     "Cancel",
     "Empty",
     "Id",
@@ -65,6 +66,13 @@ class Publish(_Base, frozen=True):
     topic: _Name
     data: Any
     key: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
+
+
+class Broadcast(_Base, frozen=True):
+    """One body to many topics."""
+
+    topics: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1000)]
+    data: Any
 
 
 class Presence(_Base, frozen=True):

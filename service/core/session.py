@@ -51,7 +51,7 @@ from service.core.reader import OnLag, Reader
 from service.core.services import Client, Services, Watching
 from service.core.topic import Since, Start, Topic
 
-__all__ = ["Answer", "Session", "SessionLimits"]
+__all__ = ["METHODS", "Answer", "Session", "SessionLimits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +264,8 @@ _METHODS: dict[str, tuple[type[Any], Callable[[Session, Any, float], dict[str, A
     "authenticate": (Authenticate, Session._authenticate),
     "ping": (Empty, Session._ping),
 }
+METHODS: dict[str, type[Any]] = {name: kind for name, (kind, _) in _METHODS.items()}
+"""Every method, and the type of its parameters."""
 
 
 def _started(topic: Topic, start: Start) -> dict[str, Any]:

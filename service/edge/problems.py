@@ -66,7 +66,8 @@ def _document(
         "type": f"/problems/{reason}",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        **({"detail": detail} if detail else {}),
+        "detail": detail or HTTPStatus(status).phrase,
+        "reason": reason,
         **more,
     }
     return web.Response(

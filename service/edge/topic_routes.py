@@ -1,15 +1,14 @@
 """Topics over HTTP: publish, look, and stream."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
 import orjson
 from aiohttp import web
 
 from service.core.errors import Forbidden, InvalidParams, TooLarge
 from service.core.hub import Hub
-from service.core.messages import convert
+from service.core.messages import Broadcast, convert
 from service.core.names import check_name, check_writable, is_reserved
 from service.core.reader import OnLag
 from service.core.topic import Topic
@@ -17,13 +16,6 @@ from service.edge.bodies import read_json
 from service.edge.streams import requested_lag, requested_since, stream_topic
 
 __all__ = ["TopicRoutes"]
-
-
-class _Broadcast(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One body to many topics."""
-
-    topics: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1000)]
-    data: Any
 
 
 class TopicRoutes:
@@ -54,7 +46,7 @@ class TopicRoutes:
 
     async def broadcast(self, request: web.Request) -> web.Response:
         """Append one body to many topics; all of them are checked before the first gets it."""
-        params = convert(await read_json(request, self._body_size, self._body_time), _Broadcast)
+        params = convert(await read_json(request, self._body_size, self._body_time), Broadcast)
         for name in params.topics:
             check_writable(name)
         data = _compact(params.data)

@@ -1,0 +1,30 @@
+"""The two documents that describe the service, made once from the types that it uses."""
+
+import orjson
+from aiohttp import web
+
+from service.edge.asyncapi import asyncapi
+from service.edge.openapi import openapi
+
+__all__ = ["DocumentRoutes"]
+
+
+class DocumentRoutes:
+    """``/openapi.json`` and ``/asyncapi.json``."""
+
+    def __init__(self) -> None:
+        self._openapi = orjson.dumps(openapi())
+        self._asyncapi = orjson.dumps(asyncapi())
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes."""
+        app.router.add_get("/openapi.json", self.openapi)
+        app.router.add_get("/asyncapi.json", self.asyncapi)
+
+    async def openapi(self, request: web.Request) -> web.Response:
+        """Answer with the routes' document."""
+        return web.Response(body=self._openapi, content_type="application/json")
+
+    async def asyncapi(self, request: web.Request) -> web.Response:
+        """Answer with the WebSocket's document."""
+        return web.Response(body=self._asyncapi, content_type="application/json")
