@@ -15,8 +15,8 @@ from typing import Literal
 
 __all__ = ["Hosts", "Verdict"]
 
-Verdict = Literal["fine", "slow", "down"]
-"""What an attempt says of its host: it answers; it asks for less; it cannot be reached."""
+Verdict = Literal["fine", "busy", "slow", "down"]
+"""What an attempt says of its host: it answers; it may be overloaded; it asks for less; it cannot be reached."""
 
 _SHUT_AFTER = 20
 """Failures in a row, without an answer between them."""
@@ -27,6 +27,9 @@ _LONGEST_WISH = 120.0
 _BUDGET = 50.0
 _REFILL = 0.2
 """Retries that a host in trouble gets at once, and for each success: 20 %, as in Finagle and Envoy."""
+_HEAT = 2.0
+_COOLING = 0.1
+"""Answers of 503 without a Retry-After may be one page's: they count as a wish for less from every tenth on."""
 _MOST = 10_000
 
 
@@ -39,6 +42,7 @@ class _Trouble:
     """When the last step was made; attempts that began before it belong to the same event."""
     pauses: int = 0
     failures: int = 0
+    heat: float = 0.0
     round: int = 0
     shut: bool = False
 
@@ -92,10 +96,10 @@ class Hosts:
             trouble = self._troubles.get(origin)
             if trouble is not None:
                 self._fine(origin, trouble, begun)
-        elif verdict == "slow":
-            self._slow(origin, self._trouble(origin), begun, now, wish)
-        else:
+        elif verdict == "down":
             self._down(origin, self._trouble(origin), begun, now)
+        elif verdict == "slow" or wish is not None or self._heated(origin):
+            self._slow(origin, self._trouble(origin), begun, now, wish)
 
     def may_retry(self, origin: str) -> bool:
         """Take a retry out of the host's budget, if there is one left."""
@@ -119,8 +123,15 @@ class Hosts:
             trouble = self._troubles[origin] = _Trouble(self.limit)
         return trouble
 
+    def _heated(self, origin: str) -> bool:
+        trouble = self._trouble(origin)
+        trouble.failures = 0
+        trouble.heat = min(_HEAT, trouble.heat + 1)
+        return trouble.heat >= _HEAT
+
     def _fine(self, origin: str, trouble: _Trouble, begun: float) -> None:
         trouble.failures = 0
+        trouble.heat = max(0.0, trouble.heat - _COOLING)
         trouble.budget = min(_BUDGET, trouble.budget + _REFILL)
         if begun <= trouble.stepped:
             return
@@ -130,7 +141,7 @@ class Hosts:
         if trouble.round >= trouble.limit and trouble.limit < self.limit:
             trouble.limit += 1
             trouble.round = 0
-        if trouble.limit >= self.limit and trouble.budget >= _BUDGET:
+        if trouble.limit >= self.limit and trouble.budget >= _BUDGET and not trouble.heat:
             del self._troubles[origin]
 
     def _slow(self, origin: str, trouble: _Trouble, begun: float, now: float, wish: float | None) -> None:

@@ -9,7 +9,7 @@ RETRIED_STATUSES = frozenset({408, 429, 502, 503, 504})
 _RETRIED_KINDS: frozenset[Kind] = frozenset({"connect", "timeout"})
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
-_SLOWING = frozenset({429, 503})
+_SAID: dict[int, Verdict] = {429: "slow", 503: "busy"}
 _UNREACHABLE: frozenset[Kind] = frozenset({"connect", "dns", "tls"})
 _PATIENCE = 5.0
 """Seconds without an answer that count against a host: less may only be an impatient client."""
@@ -46,7 +46,7 @@ def retry_delay(
 def verdict(outcome: int | Failure, lasted: float) -> Verdict | None:
     """Return what an attempt of ``lasted`` seconds says of the host that it asked, or None for nothing."""
     if isinstance(outcome, int):
-        return "slow" if outcome in _SLOWING else "fine"
+        return _SAID.get(outcome, "fine")
     if outcome.kind in _UNREACHABLE or (outcome.kind == "timeout" and lasted >= _PATIENCE):
         return "down"
     return None

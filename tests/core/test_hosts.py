@@ -85,6 +85,31 @@ def test_what_began_before_the_step_does_not_take_it_back() -> None:
     assert capacity(some, 10.0) == limit
 
 
+def test_a_page_that_is_always_503_slows_nobody_down() -> None:
+    some = hosts()
+    for number in range(1000):
+        some.heard(HOST, "busy" if number % 20 == 0 else "fine", number, number)
+        assert capacity(some, number) == 16
+
+
+def test_a_host_that_is_503_all_over_is_slowed_down() -> None:
+    some = hosts()
+    some.heard(HOST, "busy", 0.0, 0.0)
+    assert capacity(some, 0.0) == 16
+    some.heard(HOST, "busy", 0.0, 0.0)
+    assert capacity(some, 0.0) == 0
+    other = hosts()
+    other.heard(HOST, "busy", 0.0, 0.0, 3.0)  # it says so itself
+    assert (capacity(other, 2.9), capacity(other, 3.0)) == (0, 1)
+
+
+def test_every_fifth_is_too_many() -> None:
+    some = hosts()
+    for number in range(20):
+        some.heard(HOST, "busy" if number % 5 == 0 else "fine", number, number)
+    assert some.troubled == 1
+
+
 def test_a_dead_host_is_left_alone_and_probed_by_one() -> None:
     some = hosts()
     for _ in range(19):
@@ -125,7 +150,9 @@ def test_it_remembers_ten_thousand_at_the_most() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(["fine", "slow", "down"]), st.floats(0, 5), st.floats(0, 3)), max_size=200)
+    st.lists(
+        st.tuples(st.sampled_from(["fine", "busy", "slow", "down"]), st.floats(0, 5), st.floats(0, 3)), max_size=200
+    )
 )
 def test_whatever_happens_it_is_asked_again_within_two_minutes(events: list[tuple[str, float, float]]) -> None:
     some, now = hosts(4), 0.0

@@ -54,7 +54,7 @@ def test_what_the_host_asks_for_wins() -> None:
         (404, 0.1, "fine"),
         (500, 0.1, "fine"),
         (429, 0.1, "slow"),
-        (503, 0.1, "slow"),
+        (503, 0.1, "busy"),
         (Failure("connect", ""), 0.1, "down"),
         (Failure("dns", ""), 0.1, "down"),
         (Failure("tls", ""), 0.1, "down"),
