@@ -72,6 +72,8 @@ class Work:
     attempts: int = 0
     begun: float = 0.0
     """When the last attempt began."""
+    place: str = ""
+    """The origin at which it has a place now."""
 
 
 @dataclass(slots=True, eq=False)
@@ -151,7 +153,9 @@ class FetchPlan:
     def free(self, work: Work) -> None:
         """Free the place upstream of a URL: its request has ended, or it waits for one that another began."""
         self.active -= 1
-        self._hosts.end(work.target.origin)
+        if work.place:
+            self._hosts.end(work.place)
+            work.place = ""
 
     def finished(self, work: Work) -> None:
         """Free the place of a URL in its batch."""
@@ -191,7 +195,8 @@ class FetchPlan:
     def _start(self, queue: _Queue, work: Work) -> Work:
         self.active += 1
         queue.active += 1
-        self._hosts.begin(work.target.origin)
+        work.place = work.target.origin
+        self._hosts.begin(work.place)
         return work
 
     def _parked(self, queue: _Queue, now: float) -> Work | None:

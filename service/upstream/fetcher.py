@@ -137,15 +137,26 @@ class Fetcher:
             if location is None:
                 return await self._read(order, target, response, timing, started)
             response.close()
-            hop = check_redirect(target, location, self.policy)
-            if isinstance(hop, Refusal):
-                return Failure(hop.kind, hop.detail)
-            if hop.origin != target.origin:
+            refused = await self._move_on(order, location)
+            if refused is not None:
+                return refused
+            if order.target.origin != target.origin:
                 headers = {name: value for name, value in headers.items() if name.lower() not in _PRIVATE}
             if response.status == 303 or (response.status in (301, 302) and method == "POST"):
                 method, body = ("HEAD" if method == "HEAD" else "GET"), None
-            order.target = hop
         return Failure("redirects", f"more than {order.redirects} redirects")
+
+    async def _move_on(self, order: Order, location: str) -> Failure | None:
+        """Have the order ask where a redirect leads, or return why not."""
+        hop = check_redirect(order.target, location, self.policy)
+        if isinstance(hop, Refusal):
+            return Failure(hop.kind, hop.detail)
+        if hop.origin != order.target.origin and order.move is not None:
+            refused = await order.move(hop.origin)
+            if refused is not None:
+                return refused
+        order.target = hop
+        return None
 
     async def _ask(
         self,

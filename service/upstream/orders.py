@@ -1,11 +1,12 @@
 """What one attempt is to fetch, and what came of it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from time import time
 from typing import Final, Literal
 
+from service.core.batch import Failure
 from service.core.plan import Work
 from service.core.target import Target
 from service.upstream.cache import Question
@@ -32,6 +33,8 @@ class Order:
     cache: Literal["default", "reload", "no-store", "only-if-cached"] = "no-store"
     robots: bool = True
     """Whether a host's robots.txt counts, where the service heeds them."""
+    move: Callable[[str], Awaitable[Failure | None]] | None = None
+    """Called before another origin is asked than the one before: it waits for a place there."""
     question: Question | None = None
     """What the cache has to do with what was asked last."""
 

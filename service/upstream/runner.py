@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from service.core.batch import BatchLimits, Failure
 from service.core.hosts import Hosts
@@ -16,6 +17,7 @@ from service.core.retry import retry_delay, verdict
 from service.upstream.fetcher import Fetcher
 from service.upstream.flights import Flight, Flights
 from service.upstream.landing import Landing
+from service.upstream.moves import Moves
 from service.upstream.orders import Fetched, order_of
 
 __all__ = ["Runner", "RunnerStatistics"]
@@ -47,6 +49,7 @@ class Runner:
         self._loop = asyncio.get_running_loop()
         self._hosts = Hosts(limits.active_per_host, chance=chance)
         self._plan = FetchPlan(limits, fetcher.policy, self._hosts)
+        self._moves = Moves(self._hosts, self._pump)
         self._tasks: dict[asyncio.Task[None], Flight] = {}
         self._flights = Flights()
         self._landing = Landing(self._tell, lambda: self._loop.call_soon(self._pump))
@@ -99,6 +102,7 @@ class Runner:
 
     def _pump(self) -> None:
         """Start whatever may start now, and come back when something may change without our doing."""
+        self._moves.look()
         while (work := self._next()) is not None:
             task = self._loop.create_task(self._run(work), name=f"fetch {work.batch.id}")
             self._tasks[task] = self._flights.begin(task, work)
@@ -195,6 +199,7 @@ class Runner:
     def _end(self, flight: Flight) -> None:
         self._flights.end(flight)
         self._plan.free(flight.holder)
+        self._moves.look()
 
     async def _run(self, work: Work | None) -> None:
         """Fetch one URL after another, as the plan gives them."""
@@ -232,6 +237,7 @@ class Runner:
         work.attempts += 1
         order = order_of(work)
         order.timeout = work.deadline - begun
+        order.move = partial(self._moves.move, work)
         outcome = await self._fetcher.fetch(order, flight.task)
         now = self._loop.time()
         said = verdict(outcome.status if isinstance(outcome, Fetched) else outcome, now - begun)

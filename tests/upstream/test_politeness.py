@@ -85,3 +85,73 @@ async def test_a_redirect_to_a_dead_host_says_nothing_of_who_sent_it() -> None:
 
     told = await outcome(Bench(redirected), 100, 60, retries=0)
     assert {event["error"] for event in told[:-1]} == {"connect"}
+
+
+class Redirecting:
+    """Many hosts that all lead to one, as a fetcher does it: with a word to the order before it moves on."""
+
+    def __init__(self, takes: float = 1.0) -> None:
+        self.takes = takes
+        self.now = 0
+        self.peak = 0
+        self.asked = 0
+
+    async def __call__(self, order: Order) -> Fetched | Failure:
+        if order.target.host != "victim.example":
+            await asyncio.sleep(0.01)
+            assert order.move is not None
+            if refused := await order.move("http://victim.example:80"):
+                return refused
+            order.target = type(order.target)(order.target.url, "victim.example", 80, "http://victim.example:80")
+        self.now += 1
+        self.asked += 1
+        self.peak = max(self.peak, self.now)
+        try:
+            await asyncio.sleep(self.takes)
+            return Fetched(200, order.target, {}, b"", truncated=False)
+        finally:
+            self.now -= 1
+
+
+def scattered(count: int) -> list[str]:
+    return [f"http://h{number}.example/{number}" for number in range(count)]
+
+
+async def test_names_that_all_redirect_to_one_host_keep_its_limit() -> None:
+    victim = Redirecting()
+    bench = Bench(victim)
+    request = BatchRequest(urls=scattered(200), options=Options(concurrency=500, timeout=60))
+    reader = bench.read(bench.batches.start(request, owner="o", keep=Keep.DETACHED))
+    direct = BatchRequest(
+        urls=[f"http://victim.example/{number}" for number in range(40)], options=Options(timeout=60)
+    )
+    other = bench.read(bench.batches.start(direct, owner="p", keep=Keep.DETACHED))
+    await asyncio.sleep(120)
+    assert victim.peak == 20
+    assert events(reader)[-1]["ok"] == 200
+    assert events(other)[-1]["ok"] == 40
+    assert "0 waiting" in repr(bench.runner._moves)
+    assert capacity_left(bench) == 20
+
+
+async def test_who_waits_for_a_place_and_is_cancelled_leaves_none_behind() -> None:
+    victim = Redirecting(takes=1000.0)
+    bench = Bench(victim)
+    for owner in ("a", "b"):
+        request = BatchRequest(urls=scattered(100), options=Options(concurrency=500, timeout=300))
+        batch = bench.batches.start(request, owner=owner, keep=Keep.DETACHED)
+        await asyncio.sleep(1)
+        assert victim.peak == 20
+        bench.batches.cancel(batch.id)
+        await asyncio.sleep(1)
+        assert victim.now == 0
+    assert capacity_left(bench) == 20
+    assert "0 waiting" in repr(bench.runner._moves)
+
+
+def capacity_left(bench: Bench) -> int:
+    hosts, origin, count = bench.runner._hosts, "http://victim.example:80", 0
+    while hosts.room(origin, asyncio.get_running_loop().time()):
+        hosts.begin(origin)
+        count += 1
+    return count

@@ -1,0 +1,71 @@
+"""Redirects to other hosts: they give up their place and wait for one at the new host.
+
+Without that, names that all redirect to one host would have as many requests at once there as they have
+hosts. Whoever has been redirected has waited in a batch already, and goes before whatever still does.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from service.core.batch import Failure
+from service.core.hosts import Hosts
+from service.core.plan import Work
+
+__all__ = ["Moves"]
+
+
+class Moves:
+    """All who wait for a place at another host; ``freed`` is called when somebody has given up one."""
+
+    def __init__(self, hosts: Hosts, freed: Callable[[], None]) -> None:
+        self._hosts = hosts
+        self._freed = freed
+        self._loop = asyncio.get_running_loop()
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Moves {sum(map(len, self._waiting.values()))} waiting>"
+
+    async def move(self, work: Work, origin: str) -> Failure | None:
+        """Exchange a place for one at ``origin``; return why that is in vain where it is."""
+        opens, now = self._hosts.opens_at(origin), self._loop.time()
+        if opens > work.deadline:
+            return Failure("unavailable", "the host of a redirect is left alone for a while", round(opens - now, 3))
+        self._hosts.end(work.place)
+        work.place = ""
+        self._loop.call_soon(self._freed)
+        if origin in self._waiting or not self._hosts.room(origin, now):
+            await self._turn(origin)
+        else:
+            self._hosts.begin(origin)
+        work.place = origin
+        return None
+
+    async def _turn(self, origin: str) -> None:
+        turn: asyncio.Future[None] = self._loop.create_future()
+        queue = self._waiting.setdefault(origin, deque())
+        queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._hosts.end(origin)
+                self._loop.call_soon(self._freed)
+            elif turn in queue:
+                queue.remove(turn)
+                if not queue and self._waiting.get(origin) is queue:
+                    del self._waiting[origin]
+            raise
+
+    def look(self) -> None:
+        """Let in whoever there is a place for now."""
+        now = self._loop.time()
+        for origin, queue in tuple(self._waiting.items()):
+            while queue and self._hosts.room(origin, now):
+                turn = queue.popleft()
+                if not turn.done():
+                    self._hosts.begin(origin)
+                    turn.set_result(None)
+            if not queue:
+                del self._waiting[origin]
