@@ -15,7 +15,7 @@ import uvloop
 from service import __version__, fetch
 from service.app import running
 from service.logs import Logs
-from service.settings import Settings, SettingsError, add_options, read_settings
+from service.settings import Settings, SettingsError, add_options, read_settings, shown
 
 __all__ = ["main"]
 
@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Run the service until SIGTERM or Ctrl-C. Every option is also an environment variable.",
     )
     add_options(serve)
+    serve.add_argument("--print-config", action="store_true", help="print all settings as an environment, and end")
+    serve.add_argument("--check-config", action="store_true", help="say what is wrong with the settings, and end")
     batch = commands.add_parser(
         "fetch",
         help="fetch URLs from the terminal",
@@ -50,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(*(f"sluice: {line}" for line in str(error).splitlines()), sep="\n", file=sys.stderr)
         return 2
-    return _serve(settings)
+    if options.print_config:
+        print(shown(settings))
+    return 0 if options.print_config or options.check_config else _serve(settings)
 
 
 def _serve(settings: Settings) -> int:

@@ -13,7 +13,7 @@ import msgspec
 
 from service.core.address import Network
 
-__all__ = ["Settings", "SettingsError", "add_options", "read_settings", "tls_context"]
+__all__ = ["Settings", "SettingsError", "add_options", "read_settings", "shown", "tls_context"]
 
 
 class SettingsError(Exception):
@@ -120,6 +120,20 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
     if wrong:
         raise SettingsError("\n".join(wrong))
     return settings
+
+
+def shown(settings: Settings) -> str:
+    """Return the settings as the environment that brings them about, secrets left out."""
+    lines = []
+    for name, value in msgspec.structs.asdict(settings).items():
+        if name == "token" and value:
+            text = "(not shown)"
+        elif isinstance(value, tuple):
+            text = ",".join(map(str, value))
+        else:
+            text = "" if value is None else str(int(value)) if isinstance(value, bool) else str(value)
+        lines.append(f"{_variable(name)}={text}")
+    return "\n".join(lines)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:

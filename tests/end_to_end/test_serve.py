@@ -116,3 +116,25 @@ async def test_over_tls(tmp_path: Path) -> None:
                 )  # fmt: skip
             got = [orjson.loads(await client.recv())["params"]["data"] for _ in range(20)]
             assert got == [[number, big] for number in range(20)]
+
+
+async def test_the_configuration_is_printed_as_what_brings_it_about_without_secrets() -> None:
+    command = (sys.executable, "-m", "service", "serve")
+    given = {"SLUICE_TOKEN": "a-secret", "SLUICE_ALLOW_PORT": "81,82"}
+    code, out, err = await run(*command, "--print-config", "--drain", "3", env=given)
+    assert (code, err) == (0, "")
+    assert "a-secret" not in out
+    printed = dict(line.split("=", 1) for line in out.splitlines())
+    assert (printed["SLUICE_DRAIN"], printed["SLUICE_ALLOW_PORT"]) == ("3.0", "81,82")
+    again = {name: value for name, value in printed.items() if value and name != "SLUICE_TOKEN"}
+    code, out, _ = await run(*command, "--print-config", env={**again, "SLUICE_TOKEN": "x"})
+    assert (code, dict(line.split("=", 1) for line in out.splitlines())) == (0, printed)
+
+
+async def test_the_configuration_is_checked_without_serving() -> None:
+    command = (sys.executable, "-m", "service", "serve", "--check-config")
+    assert await run(*command) == (0, "", "")
+    code, _, err = await run(*command, "--port", "99999", "--allow-net", "nonsense")
+    assert code == 2
+    assert "--port" in err
+    assert "--allow-net" in err
