@@ -8,6 +8,7 @@ A process can be ended; it reads requests from standard input and writes answers
 import resource
 import struct
 import sys
+from functools import lru_cache
 from typing import BinaryIO, Final
 
 import cssselect
@@ -26,6 +27,7 @@ class SelectFailed(Exception):
     """The body is not of the kind that the selection is meant for, or has nothing there."""
 
 
+@lru_cache(maxsize=1024)
 def check_select(select: str) -> str | None:
     """Say what is wrong with a selection, or return None."""
     if select.startswith("/"):

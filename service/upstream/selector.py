@@ -33,10 +33,7 @@ class Selector:
         """Return what the selection finds; raises SelectFailed."""
         async with self._turn:
             if self._process is None:
-                async with asyncio.timeout(_START):
-                    self._process = await asyncio.create_subprocess_exec(
-                        sys.executable, selecting.__file__, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
-                    )
+                self._process = await self._start()
             try:
                 async with asyncio.timeout(_TIME):
                     found, text = await self._ask(self._process, body, select.encode())
@@ -54,6 +51,15 @@ class Selector:
         if not found:
             raise SelectFailed(text.decode())
         return text
+
+    async def _start(self) -> Process:
+        try:
+            async with asyncio.timeout(_START):
+                return await asyncio.create_subprocess_exec(
+                    sys.executable, selecting.__file__, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+                )
+        except OSError as error:  # a time-out is one, too
+            raise SelectFailed("the process for it could not be begun") from error
 
     async def _ask(self, process: Process, body: bytes, select: bytes) -> tuple[bool, bytes]:
         assert process.stdin is not None
