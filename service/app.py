@@ -242,5 +242,6 @@ def _batch_limits(settings: Settings) -> BatchLimits:
         retained_bytes=settings.batches_size,
         linger=settings.batch_linger,
         active=settings.upstream,
+        active_per_client=settings.upstream_client,
         active_per_host=settings.upstream_host,
     )

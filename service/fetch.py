@@ -75,7 +75,9 @@ def fetch(options: Namespace) -> int:
         sys.stderr.writelines(f"sluice: {line}\n" for line in str(error).splitlines())
         return 2
     policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
-    limits = BatchLimits(active=options.concurrency, active_per_host=options.per_host)
+    limits = BatchLimits(
+        active=options.concurrency, active_per_client=options.concurrency, active_per_host=options.per_host
+    )
     # It ends soon, and what it makes has no cycles: collections would find nothing.
     gc.disable()
     progress = Progress(len(urls), None if options.quiet else sys.stderr)

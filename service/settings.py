@@ -62,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         float, _Help(ge=0, description="seconds that a WebSocket's batch waits for a reader")
     ] = 60.0
     upstream: Annotated[int, _Help(ge=1, description="fetches at once")] = 500
+    upstream_client: Annotated[int, _Help(ge=1, description="fetches at once of one client")] = 250
     upstream_host: Annotated[int, _Help(ge=1, description="fetches at once from one host")] = 20
     robots: Annotated[bool, _Help(description="heed the robots.txt of hosts (RFC 9309), as sluice")] = False
     watches: Annotated[int, _Help(ge=1, description="URLs watched at once")] = 10_000

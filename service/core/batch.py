@@ -89,6 +89,7 @@ class BatchLimits:
     # Requests that are not done; one more is taken while they are below it.
     queued_bytes: int = 256 << 20
     active: int = 500
+    active_per_client: int = 250
     active_per_host: int = 20
 
 

@@ -1,10 +1,11 @@
 """Who may start now: fair between clients, bounded over all, for each batch and for each host.
 
-Theory of operation. Owners (clients) stand in a ring and take turns, one start each; an owner's batches
-take turns likewise. A batch looks at its URLs only when its turn comes: a URL whose host is full is
-*parked* with the batch, and a batch has at most ``concurrency`` URLs parked or running, so that waiting
-work is an index into a list and nothing else. The clock of a URL starts when its turn has come. A URL whose
-host is left alone for longer than the URL has time fails at once, as ``unavailable``.
+Theory of operation. Owners (clients) stand in a ring and take turns, one start each, and none has more than
+its share at once; an owner's batches take turns likewise. A batch looks at its URLs only when its turn comes:
+a URL whose host is full is *parked* with the batch, and a batch has at most ``concurrency`` URLs parked or
+running, so that waiting work is an index into a list and nothing else. The clock of a URL starts when its
+turn has come. A URL whose host is left alone for longer than the URL has time fails at once, as
+``unavailable``.
 """
 
 from collections import deque
@@ -99,6 +100,7 @@ class FetchPlan:
         self._limits = limits
         self._policy = policy
         self._owners: dict[str, deque[_Queue]] = {}
+        self._active_of: dict[str, int] = {}
         self._turns: deque[str] = deque()
         self._queues: dict[str, _Queue] = {}
         self._hosts = hosts
@@ -145,6 +147,8 @@ class FetchPlan:
                 break
             owner = self._turns[0]
             self._turns.rotate(-1)
+            if self._active_of.get(owner, 0) >= self._limits.active_per_client:
+                continue
             work = self._of_owner(self._owners.get(owner), now)
             if work is not None:
                 return work
@@ -153,6 +157,12 @@ class FetchPlan:
     def free(self, work: Work) -> None:
         """Free the place upstream of a URL: its request has ended, or it waits for one that another began."""
         self.active -= 1
+        owner = work.batch.owner
+        left = self._active_of[owner] - 1
+        if left:
+            self._active_of[owner] = left
+        else:
+            del self._active_of[owner]
         if work.place:
             self._hosts.end(work.place)
             work.place = ""
@@ -195,6 +205,8 @@ class FetchPlan:
     def _start(self, queue: _Queue, work: Work) -> Work:
         self.active += 1
         queue.active += 1
+        owner = queue.batch.owner
+        self._active_of[owner] = self._active_of.get(owner, 0) + 1
         work.place = work.target.origin
         self._hosts.begin(work.place)
         return work

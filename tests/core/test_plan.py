@@ -226,3 +226,17 @@ def test_whoever_waits_already_when_the_pause_grows_is_told_too() -> None:
         (1, "unavailable"),
         (2, "unavailable"),
     ]
+
+
+def test_one_client_leaves_places_to_the_others() -> None:
+    planned = Planned(replace(LIMITS, active=10, active_per_client=6))
+    planned.add(batch_of(hosts(50, 50), name="a1", owner="a"))
+    planned.add(batch_of(hosts(50, 50), name="a2", owner="a"))
+    first = planned.start()
+    assert len(first) == 6
+    planned.add(batch_of(hosts(50, 50), name="b", owner="b"))
+    assert [work.batch.id for work in planned.start()] == ["b"] * 4
+    for work in first:
+        planned.plan.free(work)
+    assert {work.batch.owner for work in planned.start()} == {"a", "b"}
+    assert planned.plan.active == 10
