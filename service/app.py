@@ -8,8 +8,9 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from service.core.address import DEFAULT_PORTS, Policy
 from service.core.batch import BatchLimits, BatchRequest, BatchState, Keep
@@ -21,6 +22,7 @@ from service.core.topic import RingLimits
 from service.edge.batch_routes import BatchRoutes
 from service.edge.document_routes import DocumentRoutes
 from service.edge.door import Credentials, Door, add_cors
+from service.edge.echo import LARGEST, EchoSockets
 from service.edge.health import HealthRoutes
 from service.edge.page import PageRoutes
 from service.edge.streams import STREAMS, Streams
@@ -60,11 +62,13 @@ class Service:
             hosts=settings.allow_host,
             origins=settings.allow_origin,
             connections=settings.connections,
+            sockets=("/ws", "/echo") if settings.echo_route else ("/ws",),
         )
         self.draining = False
         self.port = settings.port
         self.streams = Streams(settings.heartbeat)
         self.sockets = WebSockets(hub, self, _socket_limits(settings), self.door.authorised)
+        self.echo = EchoSockets(hub, self, replace(self.sockets.limits, message_size=LARGEST), self.door.authorised)
 
     def fetch(self, request: BatchRequest, owner: str) -> BatchState:
         """Begin a batch for a WebSocket client."""
@@ -149,6 +153,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         ticking.cancel()
         await asyncio.gather(ticking, return_exceptions=True)
         await service.sockets.close()
+        await service.echo.close()
         batches.close()
         await watches.close()
         await selector.close()
@@ -164,7 +169,7 @@ def _application(service: Service) -> web.Application:
     app.on_response_prepare.append(add_cors)
     app.router.add_get("/ws", service.sockets.handle)
     if settings.echo_route:
-        app.router.add_get("/echo", _echo)
+        app.router.add_get("/echo", service.echo.handle)
     HealthRoutes(lambda: service.draining).add_to(app)
     BatchRoutes(service.hub, service.batches, body_size=settings.batch_size, body_time=settings.body_time).add_to(
         app
@@ -174,17 +179,6 @@ def _application(service: Service) -> web.Application:
     DocumentRoutes().add_to(app)
     PageRoutes().add_to(app)
     return app
-
-
-async def _echo(request: web.Request) -> web.StreamResponse:
-    """Send every message back, for conformance suites."""
-    socket_ = web.WebSocketResponse(compress=False, max_msg_size=16 << 20)
-    await socket_.prepare(request)
-    async for message in socket_:
-        if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-            data = message.data if isinstance(message.data, bytes) else message.data.encode()
-            await socket_.send_frame(data, message.type)
-    return socket_
 
 
 def _listen(settings: Settings) -> list[socket.socket]:

@@ -50,13 +50,20 @@ class Door:
     """The middleware of every route."""
 
     def __init__(
-        self, credentials: Credentials, *, hosts: Iterable[str], origins: Iterable[str], connections: int
+        self,
+        credentials: Credentials,
+        *,
+        hosts: Iterable[str],
+        origins: Iterable[str],
+        connections: int,
+        sockets: Iterable[str] = ("/ws",),
     ) -> None:
         self.others = 0
         self._credentials = credentials
         self._hosts = frozenset(host.lower() for host in hosts)
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self._connections = connections
+        self._sockets = frozenset(sockets)
 
     def __repr__(self) -> str:
         return f"<Door {self.others} of {self._connections} requests>"
@@ -67,7 +74,7 @@ class Door:
         # No coroutine: its frame would stay for as long as the WebSocket behind it.
         @web.middleware
         def door(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-            if request.path == "/ws" and request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
+            if request.path in self._sockets and request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
                 try:
                     self._check_host(request)
                     self._check_origin(request)

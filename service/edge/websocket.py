@@ -142,23 +142,28 @@ class WebSockets:
             message = await socket.receive()
             connection.alive = True
             if message.type is WSMsgType.TEXT:
-                await self._request(socket, connection, message.data)
+                await self._text(socket, connection, message.data)
             elif message.type is WSMsgType.PING:
                 await socket.pong(message.data)
             elif message.type is WSMsgType.BINARY:
-                connection.closing = BINARY
+                await self._binary(socket, connection, message.data)
             elif message.type is not WSMsgType.PONG:
                 return
             # Otherwise it would stay in memory for as long as the next does not come.
             del message
 
-    async def _request(self, socket: web.WebSocketResponse, connection: Connection, text: bytes) -> None:
-        answer = connection.session.receive(text, self._now())
+    async def _text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
+        """Carry out a request."""
+        answer = connection.session.receive(data, self._now())
         if answer.text:
             await socket.send_frame(answer.text, WSMsgType.TEXT)
         connection.closing = connection.closing or answer.closing
         while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
             await asyncio.sleep(0)
+
+    async def _binary(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
+        """Refuse what no request is."""
+        connection.closing = BINARY
 
     async def _close(self, socket: web.WebSocketResponse, connection: Connection) -> None:
         """Close with the code that was decided; a peer that does not take it is cut."""

@@ -277,3 +277,26 @@ async def test_echo_is_there_when_asked_for() -> None:
         assert (await socket.receive()).data == b"\x00\xff"
     async with client_of() as client:
         assert (await client.ask("GET", "/echo"))[0] == 404
+
+
+async def test_echo_sends_back_every_message_and_refuses_what_is_no_text() -> None:
+    async with client_of(echo_route=True) as client:
+        async with client.session.ws_connect(client.url("/echo"), max_msg_size=0, autoping=False) as socket:
+            for message in ("", "a", "\u00e4" * 70_000):
+                await socket.send_str(message)
+                assert await socket.receive_str() == message
+            for data in (b"", b"\xff\x00", bytes(1 << 20)):
+                await socket.send_bytes(data)
+                assert await socket.receive_bytes() == data
+            await socket.ping(b"x")
+            assert (await socket.receive()).data == b"x"
+            await socket.send_frame(b"\xff\xfe", aiohttp.WSMsgType.TEXT)
+            assert (await socket.receive()).data == 1007
+
+
+async def test_echo_needs_the_token_too() -> None:
+    async with (
+        client_of(echo_route=True, token="secret") as client,
+        client.session.ws_connect(client.url("/echo")) as socket,
+    ):
+        assert (await socket.receive()).data == 4401
