@@ -15,7 +15,7 @@ __all__ = ["problem", "problems", "refusal"]
 
 _log = logging.getLogger("sluice.http")
 
-_KEPT: Final = ("Allow", "Retry-After", "WWW-Authenticate", "Location")
+_KEPT: Final = ("Allow", "Location", "Retry-After", "Sec-WebSocket-Version", "Upgrade", "WWW-Authenticate")
 
 
 def problem(error: SluiceError) -> web.Response:

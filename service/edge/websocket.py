@@ -24,6 +24,7 @@ __all__ = ["PROTOCOL", "Connection", "WebSocketLimits", "WebSockets"]
 PROTOCOL: Final = "sluice.v1"
 BEARER: Final = "bearer."
 
+_VERSION: Final = "13"
 _STEP: Final = 0.1
 """Seconds between two groups of sockets that a drain closes."""
 
@@ -117,6 +118,12 @@ class WebSockets:
             raise Draining("the service is shutting down")
         if self.count >= self.limits.connections:
             raise Overloaded(f"limit websockets: all {self.limits.connections} are in use")
+        if request.headers.get("Upgrade") and request.headers.get("Sec-WebSocket-Version") != _VERSION:
+            # aiohttp takes 7 and 8 too, of drafts that mask and close otherwise (RFC 6455, section 4.4).
+            raise web.HTTPUpgradeRequired(
+                text=f"Sec-WebSocket-Version: only {_VERSION} is spoken here",
+                headers={"Sec-WebSocket-Version": _VERSION, "Upgrade": "websocket"},
+            )
         offered = [
             name.strip()
             for header in request.headers.getall("Sec-WebSocket-Protocol", ())

@@ -280,18 +280,31 @@ async def test_echo_is_there_when_asked_for() -> None:
 
 
 async def test_echo_sends_back_every_message_and_refuses_what_is_no_text() -> None:
-    async with client_of(echo_route=True) as client:
-        async with client.session.ws_connect(client.url("/echo"), max_msg_size=0, autoping=False) as socket:
-            for message in ("", "a", "\u00e4" * 70_000):
-                await socket.send_str(message)
-                assert await socket.receive_str() == message
-            for data in (b"", b"\xff\x00", bytes(1 << 20)):
-                await socket.send_bytes(data)
-                assert await socket.receive_bytes() == data
-            await socket.ping(b"x")
-            assert (await socket.receive()).data == b"x"
-            await socket.send_frame(b"\xff\xfe", aiohttp.WSMsgType.TEXT)
-            assert (await socket.receive()).data == 1007
+    async with (
+        client_of(echo_route=True) as client,
+        client.session.ws_connect(client.url("/echo"), max_msg_size=0, autoping=False) as socket,
+    ):
+        for message in ("", "a", "\u00e4" * 70_000):
+            await socket.send_str(message)
+            assert await socket.receive_str() == message
+        for data in (b"", b"\xff\x00", bytes(1 << 20)):
+            await socket.send_bytes(data)
+            assert await socket.receive_bytes() == data
+        await socket.ping(b"x")
+        assert (await socket.receive()).data == b"x"
+        await socket.send_frame(b"\xff\xfe", WSMsgType.TEXT)
+        assert (await socket.receive()).data == 1007
+
+
+@pytest.mark.parametrize("version", ["8", "7", "0", "14", "x", ""])
+async def test_other_versions_of_the_protocol_are_refused_and_told_which_is_spoken(version: str) -> None:
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+               "Sec-WebSocket-Version": version}  # fmt: skip
+    async with client_of() as client:
+        status, problem, response = await client.ask("GET", "/ws", headers=headers)
+        assert (status, response.headers["Sec-WebSocket-Version"]) == (426, "13")
+        assert response.content_type == "application/problem+json"
+        assert "13" in problem["detail"]
 
 
 async def test_echo_needs_the_token_too() -> None:
