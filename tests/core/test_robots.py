@@ -51,8 +51,16 @@ def test_no_pattern_takes_long() -> None:
     lines = "\n".join("Disallow: /" + "*a" * 500 + "b" for _ in range(2000))
     rules = parse_robots("User-agent: *\n" + lines, "sluice")
     begun = time.process_time()
-    assert rules.allows("/" + "a" * 400)
+    assert not rules.allows("/" + "a" * 400)  # what follows the tenth asterisk is taken for anything
+    assert rules.allows("/" + "b" * 2000)
     assert time.process_time() - begun < 5  # a backtracking matcher would not come back
+
+
+def test_ten_asterisks_of_a_rule_count() -> None:
+    text = "User-agent: *\nDisallow: /" + "*a" * 9 + "*z$"
+    assert [parse_robots(text, "sluice").allows("/" + "a" * 9 + end) for end in ("z", "y")] == [False, True]
+    more = "User-agent: *\nDisallow: /" + "*a" * 10 + "*z$"
+    assert not parse_robots(more, "sluice").allows("/" + "a" * 10 + "y")
 
 
 @given(st.text(max_size=500))
