@@ -5,7 +5,7 @@ from enum import StrEnum
 from service.core.topic import Position, Since, Start, Topic
 from service.core.wire import Encoding, gap_chunk
 
-__all__ = ["OnLag", "Reader"]
+__all__ = ["OnLag", "Reader", "default_on_lag"]
 
 _GONE = 1 << 62
 """An offset beyond all: a visit passes over a reader that was detached while the visit ran."""
@@ -17,6 +17,11 @@ class OnLag(StrEnum):
     DISCONNECT = "disconnect"
     DROP_OLDEST = "drop_oldest"
     LATEST = "latest"
+
+
+def default_on_lag(topic: str) -> OnLag:
+    """Return the policy of a reader that declares none: of a watched URL the newest state is what counts."""
+    return OnLag.LATEST if topic.startswith("watch:") else OnLag.DISCONNECT
 
 
 class Reader:

@@ -47,7 +47,7 @@ from service.core.messages import (
     result_answer,
 )
 from service.core.names import check_name, check_writable, is_reserved
-from service.core.reader import OnLag, Reader
+from service.core.reader import OnLag, Reader, default_on_lag
 from service.core.services import Client, Services, Watching
 from service.core.topic import Since, Start, Topic
 
@@ -192,8 +192,7 @@ class Session:
             raise LimitReached(f"limit topics a client: {self._limits.topics}")
 
     def _join(self, topic: Topic, since: Since, on_lag: OnLag | None) -> Start:
-        default = OnLag.LATEST if topic.name.startswith("watch:") else OnLag.DISCONNECT
-        reader = self._client.new_reader(topic, on_lag or default)
+        reader = self._client.new_reader(topic, on_lag or default_on_lag(topic.name))
         self.readers[topic.name] = reader
         return self._hub.attach(reader, since)
 

@@ -9,12 +9,11 @@ import orjson
 from aiohttp import web
 
 from service.core.batch import BatchRequest, BatchState, IdempotencyKey, Keep
-from service.core.errors import InvalidParams
 from service.core.hub import Hub
 from service.core.messages import convert
 from service.core.reader import OnLag
 from service.core.wire import Encoding
-from service.edge.bodies import read_json
+from service.edge.bodies import read_json, requested_key
 from service.edge.streams import (
     NDJSON,
     PullReader,
@@ -130,11 +129,9 @@ def _owner(request: web.Request) -> str:
 
 def _key(request: web.Request, value: Any) -> IdempotencyKey | None:
     """Return what the client's ``Idempotency-Key`` stands for: apart for each credentials."""
-    key = request.headers.get("Idempotency-Key")
+    key = requested_key(request)
     if key is None:
         return None
-    if not 1 <= len(key) <= 128:
-        raise InvalidParams("Idempotency-Key: 1 to 128 characters")
     digest = sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).digest()
     return IdempotencyKey(request.headers.get("Authorization", ""), key, digest)
 

@@ -1,14 +1,14 @@
-"""Request bodies: JSON of a bounded size, within a bounded time."""
+"""Request bodies: JSON of a bounded size, within a bounded time, and the key under which one counts once."""
 
 import asyncio
 from typing import Any, NoReturn
 
 from aiohttp import web
 
-from service.core.errors import TooLarge
+from service.core.errors import InvalidParams, TooLarge
 from service.core.messages import parse
 
-__all__ = ["read_json"]
+__all__ = ["read_json", "requested_key"]
 
 
 async def read_json(request: web.Request, size: int, time: float) -> Any:
@@ -36,3 +36,11 @@ async def read_json(request: web.Request, size: int, time: float) -> Any:
 
 def _refuse(size: int) -> NoReturn:
     raise TooLarge(f"limit body: at most {size} bytes")
+
+
+def requested_key(request: web.Request) -> str | None:
+    """Return the client's ``Idempotency-Key``, or raise InvalidParams."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not 1 <= len(key) <= 128:
+        raise InvalidParams("Idempotency-Key: 1 to 128 characters")
+    return key

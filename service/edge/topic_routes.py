@@ -6,13 +6,13 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from service.core.errors import Forbidden, InvalidParams, TooLarge
+from service.core.errors import Forbidden, TooLarge
 from service.core.hub import Hub
 from service.core.messages import Broadcast, convert
 from service.core.names import check_name, check_writable, is_reserved
-from service.core.reader import OnLag
+from service.core.reader import default_on_lag
 from service.core.topic import Topic
-from service.edge.bodies import read_json
+from service.edge.bodies import read_json, requested_key
 from service.edge.streams import requested_lag, requested_since, stream_topic
 
 __all__ = ["TopicRoutes"]
@@ -37,9 +37,7 @@ class TopicRoutes:
         """Append the body to a topic; ``Idempotency-Key`` makes a repetition harmless."""
         name = request.match_info["name"]
         check_writable(name)
-        key = request.headers.get("Idempotency-Key")
-        if key is not None and not 1 <= len(key) <= 128:
-            raise InvalidParams("Idempotency-Key: 1 to 128 characters")
+        key = requested_key(request)
         data = _compact(await read_json(request, self._body_size, self._body_time))
         position = await self._append(name, data, key)
         return _json({**position, "readers": len(self._hub.topics[name].readers)})
@@ -75,13 +73,12 @@ class TopicRoutes:
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Stream a topic as NDJSON or SSE."""
         topic = self._readable(request.match_info["name"])
-        default = OnLag.LATEST if topic.name.startswith("watch:") else OnLag.DISCONNECT
         return await stream_topic(
             request,
             self._hub,
             topic,
             since=requested_since(request, "newest"),
-            on_lag=requested_lag(request, default),
+            on_lag=requested_lag(request, default_on_lag(topic.name)),
             batch=False,
         )
 

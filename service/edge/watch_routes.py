@@ -5,7 +5,7 @@ from aiohttp import web
 from service.core.errors import InvalidParams
 from service.core.hub import Hub
 from service.core.messages import Watch, convert
-from service.core.reader import OnLag
+from service.core.reader import default_on_lag
 from service.core.services import Services
 from service.edge.streams import NDJSON, requested_since, stream_topic
 
@@ -33,7 +33,7 @@ class WatchRoutes:
                 self._hub,
                 watching.topic,
                 since=requested_since(request, watching.since),
-                on_lag=params.on_lag or OnLag.LATEST,
+                on_lag=params.on_lag or default_on_lag(watching.topic.name),
                 sse=NDJSON not in request.headers.get("Accept", ""),
             )
         finally:
