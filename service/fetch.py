@@ -215,9 +215,9 @@ class Run:
         if self._batch.finished[index]:
             return
         self._progress.failed += 1
-        self._batch.fail(index, failure, attempts, timing)
         at = self._indices[index]
-        self._put(failed_event(at, self._urls[at], failure, attempts, timing))
+        event = failed_event(at, self._urls[at], failure, attempts, timing)
+        self._output.put(self._batch.fail(index, event))
         self._look()
 
     def _tell(self, index: int, event: dict[str, Any]) -> None:

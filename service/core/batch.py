@@ -216,11 +216,11 @@ class BatchState:
         self.by_status[str(status)] += 1
         return orjson.dumps(event)
 
-    def fail(self, index: int, failure: Failure, attempts: int, timing: Mapping[str, float]) -> bytes:
+    def fail(self, index: int, event: dict[str, Any]) -> bytes:
         """Count a failure and return its event."""
         self.finished[index] = 1
         self.failed += 1
-        return orjson.dumps(failed_event(index, self.url(index), failure, attempts, timing))
+        return orjson.dumps(event)
 
     def finish(self, now: float) -> bytes:
         """Return the last event."""

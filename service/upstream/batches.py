@@ -19,6 +19,7 @@ from service.core.batch import (
     IdempotencyKey,
     Keep,
     check_request,
+    failed_event,
 )
 from service.core.errors import Draining, InvalidParams, LimitReached, NotFound, Overloaded
 from service.core.hub import Hub
@@ -203,7 +204,8 @@ class Batches:
         if batch.finished[index]:
             return
         self._failures[failure.kind] += 1
-        self._tell(batch, batch.fail(index, failure, attempts, timing))
+        event = failed_event(index, batch.url(index), failure, attempts, timing)
+        self._tell(batch, batch.fail(index, event))
 
     def _tell(self, batch: BatchState, event: bytes) -> None:
         now = self._loop.time()

@@ -16,6 +16,7 @@ from service.core.batch import (
     Options,
     check_headers,
     check_request,
+    failed_event,
     item_of,
 )
 from service.core.errors import InvalidParams, SluiceError
@@ -94,7 +95,9 @@ def test_done_counts_what_was_told() -> None:
     batch.succeed(0, 200, {"event": "result"})
     batch.succeed(1, 404, {"event": "result"})
     assert not batch.complete
-    failed = orjson.loads(batch.fail(2, Failure("dns", "no such name"), 1, {"total": 3.0}))
+    failed = orjson.loads(
+        batch.fail(2, failed_event(2, batch.url(2), Failure("dns", "no such name"), 1, {"total": 3.0}))
+    )
     assert failed == {
         "event": "failed",
         "index": 2,
