@@ -4,7 +4,7 @@ import base64
 import re
 from typing import Any, Literal
 
-from service.upstream.orders import Fetched
+from service.upstream.orders import Fetched, milliseconds
 
 __all__ = ["encode_body", "result_event"]
 
@@ -62,5 +62,5 @@ def result_event(
         "body": body,
         "attempts": attempts,
         "cache": cache,
-        "timing": {"queued": round(queued * 1000, 2), **fetched.timing},
+        "timing": {"queued": milliseconds(queued), **fetched.timing},
     }

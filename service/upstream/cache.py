@@ -156,15 +156,10 @@ class Cache:
         key = key_of(method, url, headers)
         if key is None or self.limit == 0:
             return None
-        kept = self._entries.get(key)
-        if kept is None:
-            return Question(self, key, headers, None, [])
         # Of another variant a 304 would say nothing about this one.
-        variants = [old for old in kept if replaces(old, headers, old.headers)]
-        if not variants:
-            return Question(self, key, headers, None, [])
+        variants = [old for old in self._entries.get(key, ()) if replaces(old, headers, old.headers)]
         known = None
-        if not anew:
+        if variants and not anew:
             state = IdleClient({"shared": True}).next(request_of(key, {**headers, "cache-control": "no-cache"}),
                                                       entries_of(key, variants))  # fmt: skip
             known = state if isinstance(state, NeedRevalidation) else None

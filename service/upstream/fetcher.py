@@ -18,7 +18,7 @@ from service.upstream.deadlines import Deadlines
 from service.upstream.exchange import Answer, Exchange, Timing
 from service.upstream.failures import failure_of
 from service.upstream.guard import AresLookup, GuardedResolver, Lookup, guarded_socket
-from service.upstream.orders import Fetched, Order
+from service.upstream.orders import Fetched, Order, milliseconds
 from service.upstream.rfc9111 import Stored
 from service.upstream.robots import Robots
 
@@ -251,12 +251,8 @@ def _plain(headers: Mapping[str, str]) -> dict[str, str]:
 
 def _times(timing: Timing, started: float, first_byte: float) -> dict[str, float]:
     return {
-        "dns": _ms(timing.dns),
-        "connect": _ms(timing.connect),
-        "first_byte": _ms(first_byte - started),
-        "total": _ms(monotonic() - started),
+        "dns": milliseconds(timing.dns),
+        "connect": milliseconds(timing.connect),
+        "first_byte": milliseconds(first_byte - started),
+        "total": milliseconds(monotonic() - started),
     }
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 2)

@@ -10,9 +10,9 @@ from service.core.batch import Failure
 from service.core.plan import Work
 from service.core.target import Target
 from service.upstream.cache import Question
-from service.upstream.dates import seconds_of
+from service.upstream.dates import delay_of, seconds_of
 
-__all__ = ["Fetched", "Order", "order_of"]
+__all__ = ["Fetched", "Order", "milliseconds", "order_of"]
 
 _CHARSET: Final = re.compile(r""";\s*charset\s*=\s*"?([\w.:-]{1,40})""", re.IGNORECASE | re.ASCII)
 
@@ -60,11 +60,17 @@ class Fetched:
     @property
     def retry_after(self) -> float | None:
         """The seconds of a ``Retry-After``, whether it has them or a date (RFC 9110, section 10.2.3)."""
-        text = self.headers.get("retry-after", "")
-        if text.isascii() and text.isdigit():
-            return float(text[:8])
+        text = self.headers.get("retry-after")
+        delay = delay_of(text)
+        if delay is not None:
+            return delay
         date = seconds_of(text)
         return max(0.0, date - time()) if date is not None else None
+
+
+def milliseconds(seconds: float) -> float:
+    """Return a time as events tell it."""
+    return round(seconds * 1000, 2)
 
 
 def order_of(work: Work) -> Order:

@@ -15,7 +15,7 @@ from uuid import UUID
 from hishel import CacheMiss, Entry, Headers, Request, Response, StoreAndUse
 from yarl import URL
 
-from service.upstream.dates import seconds_of
+from service.upstream.dates import delay_of, seconds_of
 
 __all__ = [
     "Key",
@@ -75,10 +75,8 @@ class Stored:
         """
         if self._dated is None:
             date = seconds_of(self.headers.get("date"))
-            age = self.headers.get("age", "")
             apparent = max(0.0, self.received - date) if date is not None else 0.0
-            told = float(age[:10]) if age.isascii() and age.isdigit() else 0.0
-            self._dated = self.received - max(apparent, told)
+            self._dated = self.received - max(apparent, delay_of(self.headers.get("age")) or 0.0)
         return self._dated
 
     def aged(self, now: float) -> dict[str, str]:
@@ -153,7 +151,7 @@ def _names(text: str) -> list[str]:
     return [name.strip().lower() for name in text.split(",") if name.strip()]
 
 
-def seconds_in(directives: list[str], name: str) -> int:
+def seconds_in(directives: list[str], name: str) -> float:
     """Return the seconds of a directive that begins with ``name``, or 0."""
     text = next((part[len(name) :] for part in directives if part.startswith(name)), "")
-    return int(text[:10]) if text.isascii() and text.isdigit() else 0
+    return delay_of(text) or 0.0

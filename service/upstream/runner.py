@@ -18,7 +18,7 @@ from service.upstream.fetcher import Fetcher
 from service.upstream.flights import Flight, Flights
 from service.upstream.landing import Landing
 from service.upstream.moves import Moves
-from service.upstream.orders import Fetched, order_of
+from service.upstream.orders import Fetched, Order, milliseconds, order_of
 
 __all__ = ["Runner", "RunnerStatistics"]
 
@@ -103,8 +103,9 @@ class Runner:
     def _pump(self) -> None:
         """Start whatever may start now, and come back when something may change without our doing."""
         self._moves.look()
-        while (work := self._next()) is not None:
-            task = self._loop.create_task(self._run(work), name=f"fetch {work.batch.id}")
+        while (ready := self._next()) is not None:
+            work = ready[0]
+            task = self._loop.create_task(self._run(ready), name=f"fetch {work.batch.id}")
             self._tasks[task] = self._flights.begin(task, work)
             task.add_done_callback(self._ended)
         self._rearm()
@@ -126,8 +127,8 @@ class Runner:
         self._timer = None
         self._pump()
 
-    def _next(self) -> Work | None:
-        """Return what has to be fetched now; whoever can join a flight does, without a task."""
+    def _next(self) -> tuple[Work, Order] | None:
+        """Return what has to be fetched now, and how; whoever can join a flight does, without a task."""
         for _ in range(_AT_ONCE):
             work = self._plan.next(self._loop.time())
             if work is None:
@@ -135,15 +136,17 @@ class Runner:
             flight = self._flights.find(work)
             if flight is not None:
                 self._join(flight, work)
-            elif not self._recall(work):
-                return work
+                continue
+            order = order_of(work)
+            if not self._recall(work, order):
+                return work, order
         self._loop.call_soon(self._pump)
         return None
 
-    def _recall(self, work: Work) -> bool:
+    def _recall(self, work: Work, order: Order) -> bool:
         """Answer from the cache, if it can."""
-        known = self._fetcher.recall(order_of(work))
-        if known is None and work.batch.options.cache != "only-if-cached":
+        known = self._fetcher.recall(order)
+        if known is None and order.cache != "only-if-cached":
             return False
         self._plan.free(work)
         self._plan.finished(work)
@@ -201,20 +204,21 @@ class Runner:
         self._plan.free(flight.holder)
         self._moves.look()
 
-    async def _run(self, work: Work | None) -> None:
+    async def _run(self, ready: tuple[Work, Order] | None) -> None:
         """Fetch one URL after another, as the plan gives them."""
         task = asyncio.current_task()
         assert task is not None
-        while work is not None:
+        while ready is not None:
+            work, order = ready
             flight = self._tasks[task]
             if not flight.open:
                 flight = self._tasks[task] = self._flights.begin(task, work)
-            outcome = await self._fetch(flight, work)
+            outcome = await self._fetch(flight, work, order)
             self._end(flight)
             for aboard in flight.aboard:
                 self._plan.finished(aboard)
             self._landing.add(flight, outcome)
-            work = self._next()
+            ready = self._next()
         self._rearm()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -230,12 +234,11 @@ class Runner:
                 work.batch.source.failed(work.batch, work.index, bug, work.attempts, {})
         self._loop.call_soon(self._pump)
 
-    async def _fetch(self, flight: Flight, work: Work) -> Fetched | Failure:
+    async def _fetch(self, flight: Flight, work: Work, order: Order) -> Fetched | Failure:
         """Make one attempt."""
         self._attempts += 1
         work.begun = begun = self._loop.time()
         work.attempts += 1
-        order = order_of(work)
         order.timeout = work.deadline - begun
         order.move = partial(self._moves.move, work)
         outcome = await self._fetcher.fetch(order, flight.task)
@@ -261,11 +264,10 @@ class Runner:
             self._plan.later(work, now + delay)
             self._rearm()
         elif isinstance(outcome, Failure):
-            timing = {"queued": _ms(work.begun - work.admitted), "total": _ms(now - work.admitted)}
+            timing = {
+                "queued": milliseconds(work.begun - work.admitted),
+                "total": milliseconds(now - work.admitted),
+            }
             work.batch.source.failed(work.batch, work.index, outcome, work.attempts, timing)
         else:
             work.batch.source.succeeded(work, outcome, work.begun - work.admitted, shared=shared)
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 2)
