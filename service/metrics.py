@@ -7,13 +7,15 @@ from typing import Final
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily as Counter
+from prometheus_client.core import GaugeMetricFamily as Gauge
+from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from service import __version__
 from service.core.hub import Hub
 from service.edge.websocket import WebSockets
-from service.statistics import Statistics
+from service.statistics import Statistics, resident
 from service.upstream.batches import Batches
 from service.upstream.cache import Cache
 from service.upstream.runner import Runner
@@ -67,57 +69,45 @@ class MetricsRoutes(Collector):
 
     def _fanout(self) -> Iterator[Metric]:
         hub = self._hub.statistics()
-        yield _gauge("sluice_connections", "WebSocket connections.", self._sockets.count)
-        yield _counter("sluice_upgrades", "WebSocket connections ever made.", self._sockets.made)
-        yield _gauge("sluice_topics", "Topics that exist.", hub.topics)
-        yield _gauge("sluice_readers", "Cursors in topics.", hub.readers)
-        yield _gauge("sluice_ring_bytes", "Bytes that rings keep.", hub.ring_bytes)
-        yield _gauge("sluice_batch_bytes", "Bytes of events that batches keep.", hub.log_bytes)
-        yield _counter("sluice_messages_published", "Messages appended to topics.", hub.published)
-        yield _counter("sluice_deliveries", "Messages that readers have taken, one for each reader.", hub.delivered)
-        yield _counter("sluice_rings_shrunk", "Rings that kept their newest alone: memory was short.", hub.shrunk)
-        yield _gauge("sluice_stalled_connections", "WebSockets whose client is behind.", self._sockets.stalled)
+        yield Gauge("sluice_connections", "WebSocket connections.", self._sockets.count)
+        yield Counter("sluice_upgrades", "WebSocket connections ever made.", self._sockets.made)
+        yield Gauge("sluice_topics", "Topics that exist.", hub.topics)
+        yield Gauge("sluice_readers", "Cursors in topics.", hub.readers)
+        yield Gauge("sluice_ring_bytes", "Bytes that rings keep.", hub.ring_bytes)
+        yield Gauge("sluice_batch_bytes", "Bytes of events that batches keep.", hub.log_bytes)
+        yield Counter("sluice_messages_published", "Messages appended to topics.", hub.published)
+        yield Counter("sluice_deliveries", "Messages that readers have taken, one for each reader.", hub.delivered)
+        yield Counter("sluice_rings_shrunk", "Rings that kept their newest alone: memory was short.", hub.shrunk)
+        yield Gauge("sluice_stalled_connections", "WebSockets whose client is behind.", self._sockets.stalled)
 
     def _fetching(self) -> Iterator[Metric]:
         batches, watches = self._batches.statistics(), self._watches.statistics()
         cache, runner = self._cache.statistics(), self._runner.statistics()
-        yield _gauge("sluice_batches_running", "Batches that are not done.", batches.running)
-        yield _gauge("sluice_batches_retained", "Batches that are done and kept.", batches.retained)
-        outcomes = CounterMetricFamily("sluice_urls", "URLs of batches that ended.", labels=["outcome"])
+        yield Gauge("sluice_batches_running", "Batches that are not done.", batches.running)
+        yield Gauge("sluice_batches_retained", "Batches that are done and kept.", batches.retained)
+        outcomes = Counter("sluice_urls", "URLs of batches that ended.", labels=["outcome"])
         outcomes.add_metric(["ok"], batches.ok)
         for kind, count in sorted(batches.failures.items()):
             outcomes.add_metric([kind], count)
         yield outcomes
-        yield _gauge("sluice_fetches_active", "Requests to upstreams under way.", runner.active)
-        yield _counter("sluice_fetches", "Requests made to upstreams, retries among them.", runner.attempts)
-        yield _counter("sluice_fetches_joined", "URLs that joined a request under way.", runner.joined)
-        yield _gauge("sluice_hosts_troubled", "Hosts that get less than their limit, or nothing.", runner.troubled)
-        yield _counter("sluice_cache_hits", "URLs answered from the cache alone.", cache.hits)
-        yield _counter("sluice_cache_validated", "Answers that a 304 made new again.", cache.validated)
-        yield _gauge("sluice_cache_bytes", "Bytes that the cache keeps.", cache.bytes)
-        yield _gauge("sluice_watched_urls", "URLs that are polled.", watches.urls)
-        yield _counter("sluice_polls", "Polls of watched URLs.", watches.polls)
-        yield _counter("sluice_changes", "Changes told to watchers.", watches.changes)
+        yield Gauge("sluice_fetches_active", "Requests to upstreams under way.", runner.active)
+        yield Counter("sluice_fetches", "Requests made to upstreams, retries among them.", runner.attempts)
+        yield Counter("sluice_fetches_joined", "URLs that joined a request under way.", runner.joined)
+        yield Gauge("sluice_hosts_troubled", "Hosts that get less than their limit, or nothing.", runner.troubled)
+        yield Counter("sluice_cache_hits", "URLs answered from the cache alone.", cache.hits)
+        yield Counter("sluice_cache_validated", "Answers that a 304 made new again.", cache.validated)
+        yield Gauge("sluice_cache_bytes", "Bytes that the cache keeps.", cache.bytes)
+        yield Gauge("sluice_watched_urls", "URLs that are polled.", watches.urls)
+        yield Counter("sluice_polls", "Polls of watched URLs.", watches.polls)
+        yield Counter("sluice_changes", "Changes told to watchers.", watches.changes)
 
     def _process(self) -> Iterator[Metric]:
-        yield _gauge("sluice_loop_lag_seconds", "How late the loop was at the last second.", self._statistics.lag)
-        yield _gauge("process_resident_memory_bytes", "Resident memory.", _resident())
-        yield _gauge("process_open_fds", "Open descriptors.", len(os.listdir("/proc/self/fd")))
-        yield _gauge("sluice_kernel_socket_bytes", "Kernel memory of all TCP sockets of the machine.", _kernel())
+        yield Gauge("sluice_loop_lag_seconds", "How late the loop was at the last second.", self._statistics.lag)
+        yield Gauge("process_resident_memory_bytes", "Resident memory.", resident())
+        yield Gauge("process_open_fds", "Open descriptors.", len(os.listdir("/proc/self/fd")))
+        yield Gauge("sluice_kernel_socket_bytes", "Kernel memory of all TCP sockets of the machine.", _kernel())
         times = os.times()
-        yield _counter("process_cpu_seconds", "CPU time.", times.user + times.system)
-
-
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, text, value)
-
-
-def _counter(name: str, text: str, value: float) -> Metric:
-    return CounterMetricFamily(name, text, value)
-
-
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+        yield Counter("process_cpu_seconds", "CPU time.", times.user + times.system)
 
 
 def _kernel() -> int:

@@ -11,7 +11,7 @@ from service.core.hub import Hub
 from service.edge.websocket import WebSockets
 from service.upstream.batches import Batches
 
-__all__ = ["Statistics"]
+__all__ = ["Statistics", "resident"]
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -55,11 +55,11 @@ class Statistics:
             "fetched": batches.ok,
             "failed": batches.failed,
             "loop_lag_ms": round(self.lag * 1000, 1),
-            "rss_mib": round(_resident() / (1 << 20), 1),
+            "rss_mib": round(resident() / (1 << 20), 1),
         }
 
 
-def _resident() -> int:
+def resident() -> int:
     """Return the resident memory in bytes; 0 where there is no procfs."""
     path = Path("/proc/self/statm")
     return int(path.read_text().split()[1]) * _PAGE if path.exists() else 0
