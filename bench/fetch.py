@@ -7,7 +7,6 @@ each round, so that nothing comes from the cache; what comes from it is measured
 import http.client
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,11 +17,11 @@ from statistics import median
 from typing import Any
 
 from bench.processes import Child
+from bench.upstream import PEERS, PORT, upstream, url
 
 __all__ = ["add_options", "run"]
 
-_UPSTREAM, _SERVICE = 18200, 18201
-_FOLDER = Path(__file__).parent / "peers"
+_SERVICE = 18201
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -33,26 +32,27 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> dict[str, Any]:
     """Measure, print the table, and return the figures."""
-    if not shutil.which("nginx"):
-        raise SystemExit("bench: fetch needs nginx (nginx-light)")
-    nginx = Child(["nginx", "-c", str(_configure())], core=1)
+    with upstream():
+        return _measure(options)
+
+
+def _measure(options: Namespace) -> dict[str, Any]:
     service = Child(
         [sys.executable, "-m", "service", "serve", "--port", str(_SERVICE), "--allow-net", "127.0.0.0/8",
-         "--allow-port", str(_UPSTREAM), "--upstream-host", "100"],
+         "--allow-port", str(PORT), "--upstream-host", "100"],
         core=0,
     )  # fmt: skip
     times: dict[str, list[float]] = {"fetch-batch": []}
     peers: dict[str, Callable[[], float]] = {
-        "100 workers": lambda: _bare("fetch_bare.py", "workers", str(_UPSTREAM), str(options.urls)),
-        "one gather": lambda: _bare("fetch_bare.py", "gather", str(_UPSTREAM), str(options.urls)),
-        "10 threads": lambda: _bare("fetch_threads.py", "get", str(_UPSTREAM), str(options.urls)),
-        "10 with sessions": lambda: _bare("fetch_threads.py", "session", str(_UPSTREAM), str(options.urls)),
+        "100 workers": lambda: _bare("fetch_bare.py", "workers", str(PORT), str(options.urls)),
+        "one gather": lambda: _bare("fetch_bare.py", "gather", str(PORT), str(options.urls)),
+        "10 threads": lambda: _bare("fetch_threads.py", "get", str(PORT), str(options.urls)),
+        "10 with sessions": lambda: _bare("fetch_threads.py", "session", str(PORT), str(options.urls)),
     }
     if shutil.which("curl"):
         peers["curl --parallel"] = lambda: _curl(options.urls)
     try:
         service.line()
-        _reachable(_UPSTREAM)
         idle = service.resident()
         _batch(_urls("first", options.urls))  # connections are made, code is warm
         peak = service.peak() - idle
@@ -61,11 +61,10 @@ def run(options: Namespace) -> dict[str, Any]:
             for name, measure in peers.items():
                 times.setdefault(name, []).append(measure())
             print(f"  round {number + 1} of {options.rounds}", file=sys.stderr)
-        copies = [f"http://127.0.0.1:{_UPSTREAM}/fresh"] * options.urls
+        copies = [url("fresh")] * options.urls
         times["copies, fresh"] = [_batch(copies) for _ in range(options.rounds)]
     finally:
         service.stop()
-        nginx.stop()
     print(f"\n{'client':18}{'s':>8}{'URLs/s':>9}{'fetch-batch/it':>16}")
     rows = []
     for name, seconds in times.items():
@@ -78,30 +77,8 @@ def run(options: Namespace) -> dict[str, Any]:
     return {"urls": options.urls, "rounds": options.rounds, "table": rows, "peak_mib": peak / 2**20}
 
 
-def _configure() -> Path:
-    folder = Path(".bench").absolute()
-    (folder / "www").mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o755)
-    (folder / "www" / "1k").write_text("sluice " * 146 + "ab")
-    config = folder / "origin.conf"
-    text = (_FOLDER / "origin.conf").read_text()
-    config.write_text(text.replace("PORT", str(_UPSTREAM)).replace("FOLDER", str(folder)))
-    return config
-
-
-def _reachable(port: int) -> None:
-    for _ in range(100):
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except ConnectionRefusedError:
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError(f"nothing listens on {port}")
-
-
 def _urls(name: str, count: int) -> list[str]:
-    return [f"http://127.0.0.1:{_UPSTREAM}/{name}/u{number}" for number in range(count)]
+    return [url(f"{name}/u{number}") for number in range(count)]
 
 
 def _batch(urls: list[str]) -> float:
@@ -124,7 +101,7 @@ def _batch(urls: list[str]) -> float:
 
 
 def _bare(*command: str) -> float:
-    child = Child([sys.executable, str(_FOLDER / command[0]), *command[1:]], core=0)
+    child = Child([sys.executable, str(PEERS / command[0]), *command[1:]], core=0)
     try:
         return float(child.line())
     finally:
@@ -134,7 +111,7 @@ def _bare(*command: str) -> float:
 def _curl(count: int) -> float:
     """Return the seconds of one curl for all, 100 at once, its start included."""
     config = Path(".bench/curl.conf")
-    config.write_text("".join(f'url = "{url}"\noutput = "/dev/null"\n' for url in _urls("c", count)))
+    config.write_text("".join(f'url = "{address}"\noutput = "/dev/null"\n' for address in _urls("c", count)))
     command = [
         "taskset",
         "-c",

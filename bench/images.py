@@ -15,8 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.fetch import _FOLDER, _UPSTREAM, _configure, _reachable
-from bench.processes import Child
+from bench.upstream import FOLDER, PEERS, PORT, upstream, url
 
 __all__ = ["add_options", "run"]
 
@@ -29,39 +28,37 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> dict[str, Any]:
     """Measure, print the table, and return the figures."""
-    if not shutil.which("nginx"):
-        raise SystemExit("bench: images needs nginx (nginx-light)")
-    config = _configure()
-    www = config.parent / "www" / "images"
+    with upstream():
+        return _measure(options)
+
+
+def _measure(options: Namespace) -> dict[str, Any]:
+    www = FOLDER / "www" / "images"
     www.mkdir(exist_ok=True)
     chance = random.Random(1)
     for number in range(options.files):
         (www / f"{number}.jpg").write_bytes(chance.randbytes(chance.randint(250_000, 350_000)))
-    urls = config.parent / "images.urls"
-    urls.write_text(
-        "".join(f"http://127.0.0.1:{_UPSTREAM}/images/{number}.jpg\n" for number in range(options.files))
-    )
-    nginx = Child(["nginx", "-c", str(config)], core=1)
+    urls = FOLDER / "images.urls"
+    urls.write_text("".join(url(f"images/{number}.jpg") + "\n" for number in range(options.files)))
     # In memory where that can be: the disk is the same for all, and slower than any of them.
-    out = Path("/dev/shm" if Path("/dev/shm").is_dir() else config.parent) / f"sluice-bench-{os.getpid()}"
+    out = Path("/dev/shm" if Path("/dev/shm").is_dir() else FOLDER) / f"sluice-bench-{os.getpid()}"
     ours = [
         "-m", "service", "fetch", "-q", "-i", str(urls), "--output", str(out), "--per-host", "100",
-        "--allow-net", "127.0.0.0/8", "--allow-port", str(_UPSTREAM),
+        "--allow-net", "127.0.0.0/8", "--allow-port", str(PORT),
     ]  # fmt: skip
     commands = {
         "sluice fetch": [sys.executable, *ours],
-        "10 threads": [sys.executable, str(_FOLDER / "save_threads.py"), str(urls), str(out)],
+        "10 threads": [sys.executable, str(PEERS / "save_threads.py"), str(urls), str(out)],
     }
     if shutil.which("curl"):
-        lines = "".join(f'url = "{url}"\n' for url in urls.read_text().split())
-        (config.parent / "images.curl").write_text(lines)
+        lines = "".join(f'url = "{address}"\n' for address in urls.read_text().split())
+        (FOLDER / "images.curl").write_text(lines)
         commands["curl --parallel"] = [
             "curl", "-sS", "--no-progress-meter", "--parallel", "--parallel-max", "100", "--remote-name-all",
-            "--create-dirs", "--output-dir", str(out), "-K", str(config.parent / "images.curl"),
+            "--create-dirs", "--output-dir", str(out), "-K", str(FOLDER / "images.curl"),
         ]  # fmt: skip
     times: dict[str, list[float]] = {name: [] for name in commands}
     try:
-        _reachable(_UPSTREAM)
         for _ in range(options.rounds):
             for name, command in commands.items():
                 begin = time.monotonic()
@@ -71,7 +68,6 @@ def run(options: Namespace) -> dict[str, Any]:
                     raise RuntimeError(f"{name}: not every file is right")
                 shutil.rmtree(out)
     finally:
-        nginx.stop()
         shutil.rmtree(out, ignore_errors=True)
         shutil.rmtree(www)
     print(f"\n{'client':16}{'s':>8}{'files/s':>9}{'its time/ours':>15}")

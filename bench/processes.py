@@ -1,12 +1,13 @@
 """Child processes that are pinned to a core, and what the kernel says of them."""
 
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["Child", "build"]
+__all__ = ["Child", "build", "reachable"]
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _FOLDER = Path(__file__).parent
@@ -19,6 +20,18 @@ def build(name: str) -> str:
         target.parent.mkdir(exist_ok=True)
         subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", str(target), str(source)], check=True)
     return str(target.absolute())
+
+
+def reachable(port: int) -> None:
+    """Wait until somebody listens on a port of this machine; raises RuntimeError after 5 s."""
+    for _ in range(100):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError(f"nothing listens on {port}")
 
 
 class Child:

@@ -4,13 +4,12 @@ import http.client
 import shutil
 import socket
 import sys
-import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 
 from websockets.sync.client import connect
 
-from bench.processes import Child, build
+from bench.processes import Child, build, reachable
 
 __all__ = ["PEERS", "Server"]
 
@@ -171,12 +170,7 @@ class Nchan(Server):
         return ["nginx", "-c", str(config)]
 
     def wait(self) -> None:
-        for _ in range(100):
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                break
-            except ConnectionRefusedError:
-                time.sleep(0.05)
+        reachable(self.port)
         self._publisher = http.client.HTTPConnection("127.0.0.1", self.port)
 
     def publish(self, payload: str) -> None:

@@ -1,5 +1,6 @@
 """The cache, rule by rule of RFC 9111, on a clock that the test moves."""
 
+import time
 from email.utils import formatdate
 from typing import Any
 
@@ -20,8 +21,6 @@ class Kept:
 
     def __init__(self, size: int = 1 << 20) -> None:
         # hishel asks the real clock: the test's time stays near it, and the past is in the answers' dates.
-        import time
-
         self.now = time.time()
         self.cache = Cache(size, clock=lambda: self.now)
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.core.batch import Failure
+from service.core.batch import BatchRequest, Failure, Keep
 from service.core.errors import Forbidden, InvalidParams, LimitReached
 from service.core.services import Watching
 from service.upstream.orders import Fetched, Order
@@ -303,19 +303,7 @@ async def test_they_are_bounded() -> None:
 async def test_the_first_poll_and_a_batch_are_one_request() -> None:
     async with watched() as bench:
         bench.watch()
-        batch = bench.batches.start(_request(), owner="o", keep=_keep())
+        batch = bench.batches.start(BatchRequest(urls=[URL]), owner="o", keep=Keep.DETACHED)
         await asyncio.sleep(0.5)
         assert batch.ok == 1
         assert len(bench.page.orders) == 1
-
-
-def _request() -> Any:
-    from service.core.batch import BatchRequest
-
-    return BatchRequest(urls=[URL])
-
-
-def _keep() -> Any:
-    from service.core.batch import Keep
-
-    return Keep.DETACHED
