@@ -188,14 +188,30 @@ class Hub:
                 self._call_soon(self._run)
 
     def _run(self) -> None:
-        """Go on with the visits that are due, for one slice."""
-        room = self.limits.slice_readers
+        """Go on with the visits that are due, for one slice.
+
+        An error of one reader goes to whoever called; it costs nobody else a message.
+        """
+        try:
+            self._slice(self.limits.slice_readers)
+        finally:
+            self._running = bool(self._visits)
+            if self._running:
+                self._call_soon(self._run)
+
+    def _slice(self, room: int) -> None:
         while self._visits and room > 0:
             topic, readers = self._visits.popleft()
-            room, done = _visit(readers, room)
+            done = False
+            try:
+                room, done = _visit(readers, room)
+            finally:
+                # Whoever raised has had its turn: the iterator stands behind it.
+                if not done:
+                    self._visits.append((topic, readers))
             if not done:
-                self._visits.append((topic, readers))
-            elif topic.due:
+                continue
+            if topic.due:
                 # What is appended from here on sets the mark again: it may come after a reader's turn.
                 topic.due = False
                 topic.visited_at = topic.head
@@ -205,9 +221,6 @@ class Hub:
                 topic.visited = False
                 self._pressed.discard(topic)
                 topic.forget()
-        self._running = bool(self._visits)
-        if self._running:
-            self._call_soon(self._run)
 
     def sweep(self, now: float, most: int | None = None) -> None:
         """Age rings out, forget topics that nobody needs, and expired keys.

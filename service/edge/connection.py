@@ -63,11 +63,14 @@ class PushReader(Reader):
 
     def _catch_up(self, transport: asyncio.Transport, topic: Topic) -> None:
         descriptor = self._descriptor
+        if transport.is_closing():
+            # The peer has gone and the connection's task does not know yet: a closed transport refuses to write.
+            return
         while (waiting := transport.get_write_buffer_size()) <= BACKLOG:
             chunk = self.take()
             if chunk:
                 rest: bytes | memoryview = chunk
-                if not waiting and descriptor is not None and not transport.is_closing():
+                if not waiting and descriptor is not None:
                     rest = _write(descriptor, chunk)
                 if rest:
                     transport.write(rest)
@@ -164,7 +167,7 @@ class Connection:
         progress = self._progress()
         self.alive = progress != self._seen
         self._seen = progress
-        if not self.alive and not self.full():
+        if not self.alive and not self.full() and not self.transport.is_closing():
             self.transport.write(_PING)
 
     @property

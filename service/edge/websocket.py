@@ -187,7 +187,8 @@ class WebSockets:
         """Announce the end to everyone."""
         frame = closing_frame("draining", retry_after)
         for number, connection in enumerate(tuple(self.connections), start=1):
-            connection.transport.write(frame)
+            if not connection.transport.is_closing():
+                connection.transport.write(frame)
             if number % 1000 == 0:
                 await asyncio.sleep(0)
 

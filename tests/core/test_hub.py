@@ -78,6 +78,25 @@ def test_a_reader_that_leaves_during_a_visit_is_passed_over() -> None:
     assert readers[2].sent == []
 
 
+def test_a_reader_that_fails_costs_nobody_else_a_message() -> None:
+    turns = Turns()
+    hub = make_hub(turns, HubLimits(slice_readers=2))
+    readers = [FakeReader(hub.ring("t")) for _ in range(5)]
+    for reader in readers:
+        hub.attach(reader, "newest")
+
+    def fail() -> None:
+        raise RuntimeError("its transport is closed")
+
+    readers[1].visit = fail  # type: ignore[method-assign]
+    for number in range(2):
+        hub.publish("t", b"%d" % number, 0.0)
+        with pytest.raises(RuntimeError, match="closed"):
+            turns.settle()
+        turns.settle()
+    assert all(b"".join(reader.sent) == b"0\n1\n" for reader in readers if reader is not readers[1])
+
+
 def test_publishers_are_pressed_while_a_ring_fills_faster_than_visits_go_round() -> None:
     turns = Turns()
     hub = make_hub(turns, HubLimits(ring=RingLimits(messages=100)))
