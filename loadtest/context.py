@@ -1,24 +1,36 @@
-"""What a scenario gets: its options, the place of the service, the report, and someone to tell how it goes."""
+"""What a scenario gets: its options, its share of the clients, the target, and where to count."""
 
 import asyncio
-import resource
-from argparse import ArgumentParser, Namespace
-from collections.abc import Awaitable, Callable, Iterable
+import random
+from argparse import Namespace, _ArgumentGroup
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from copy import copy
+from dataclasses import replace
 from ipaddress import ip_address
+from socket import SOCK_STREAM
 from time import monotonic
 from typing import Protocol
 
-from loadtest.report import Moment, Report
+from loadtest.client import Client
+from loadtest.crew import Crew
+from loadtest.pace import closed_model, open_model
+from loadtest.pump import Pump
+from loadtest.reads import Reads
+from loadtest.schedule import Schedule, dealt, parse_rate
 from loadtest.sockets import ConnectFailed, Place, Socket, place_of
+from loadtest.tally import Tally
+from loadtest.targets import target_of
 
 __all__ = ["CannotRun", "Context", "Scenario"]
 
 _PORTS_PER_ADDRESS = 20_000
 """Sockets from one loopback address; Linux gives out about 28,000 ports for each."""
+_LEAD = 0.1
+"""Seconds between the last worker's readiness and the begin, so that the word reaches all."""
 
 
 class CannotRun(Exception):
-    """The run cannot be made; one line that says what to do."""
+    """The run cannot be made, or not go on; one line that says what to do."""
 
 
 class Scenario(Protocol):
@@ -26,7 +38,7 @@ class Scenario(Protocol):
 
     HELP: str
 
-    def add_options(self, parser: ArgumentParser) -> None:
+    def add_options(self, parser: _ArgumentGroup) -> None:
         """Declare the scenario's own options."""
         ...
 
@@ -34,102 +46,183 @@ class Scenario(Protocol):
         """Return everything that is wrong with the options."""
         ...
 
-    def sockets(self, options: Namespace) -> int:
-        """Return how many descriptors it needs."""
-        ...
-
     async def run(self, context: "Context") -> None:
-        """Make the load and fill the report; raises CannotRun."""
+        """Make this process' share of the load and count what comes of it; raises CannotRun."""
         ...
 
 
 class Context:
-    """One run of a scenario."""
+    """One process' part in one round of a scenario."""
 
-    def __init__(self, options: Namespace, report: Report, tell: Callable[[str], None]) -> None:
+    def __init__(self, options: Namespace, crew: Crew) -> None:
         self.options = options
-        self.report = report
-        self.tell = tell
-        self.began = monotonic()
-        self.phase = "starting"
-        self._last: dict[str, float] = {}
+        self.crew = crew
+        self.tally = Tally()
+        self.headers = _headers(options)
+        self.target = target_of(options.target)(place_of(options.url, headers=self.headers))
+        self.reads = Reads(self.target.MARKER, self.target.OPENING)
+        self.pump = Pump(self.reads)
+        self.chores: list[Callable[[], bool]] = []
+        """Called all the time, for a millisecond each; they return whether they have more to do."""
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Fails with CannotRun when nothing is left to go on with."""
+        self.together: asyncio.Barrier | None = None
+        """Where the parts of a mixed plan wait for each other before they begin."""
+        self._sources = _sources(self.target.place.host, options.clients)
+        self._alive = [0]  # the parts of a plan share it
+
+    def part(self, options: Namespace, name: str, together: asyncio.Barrier) -> "Context":
+        """Return the context of one part of a mixed plan: it has its own options and shares everything else."""
+        part = copy(self)
+        part.options = options
+        part.crew = self.crew.part(name)
+        part.together = together
+        return part
 
     @property
-    def headers(self) -> dict[str, str]:
-        """The headers that every request carries."""
-        headers = dict(text.split(":", 1) for text in self.options.header)
-        headers = {name.strip(): value.strip() for name, value in headers.items()}
-        if self.options.token:
-            headers["Authorization"] = f"Bearer {self.options.token}"
-        return headers
+    def alive(self) -> int:
+        """How many clients are connected."""
+        return self._alive[0]
 
-    def place(self, path: str = "/ws") -> Place:
-        """Return where WebSockets connect."""
-        return place_of(self.options.url, path, {"Sec-WebSocket-Protocol": "sluice.v1", **self.headers})
+    def phase(self, text: str) -> None:
+        """Say what is going on."""
+        self.crew.say("phase", text)
 
-    def moment(self, **gauges: float) -> None:
-        """Close one second of the time line: what each counter grew by, and the gauges."""
-        grown = {name: value - self._last.get(name, 0) for name, value in self.report.counters.items()}
-        self._last = dict(self.report.counters)
-        self.report.timeline.append(Moment(monotonic() - self.began, {**grown, **gauges}))
+    def mine(self, total: int) -> range:
+        """Return the numbers of this process' share of ``total``: all shares together are all, once."""
+        return range(self.crew.index, total, self.crew.count)
 
-    async def ticking(self, job: Awaitable[None], gauges: Callable[[], dict[str, float]]) -> None:
-        """Keep the time line and the display while a job runs."""
-        task = asyncio.ensure_future(job)
+    def place(self, topic: str = "") -> Place:
+        """Return where a client of a topic connects."""
+        target, place = self.target, self.target.place
+        protocol = {"Sec-WebSocket-Protocol": target.PROTOCOL} if target.PROTOCOL else {}
+        path = self.options.path or target.PATH.format(topic=topic)
+        return replace(place, path=place.path + path, headers={**protocol, **self.headers})
+
+    async def resolve(self) -> None:
+        """Look up the target's address once; raises CannotRun."""
+        place = self.target.place
         try:
-            while not task.done():
-                await asyncio.wait([task], timeout=1.0)
-                self.moment(**gauges())
-                self.tell(self.phase)
-            await task
-        finally:
-            task.cancel()
+            found = await asyncio.get_running_loop().getaddrinfo(place.host, place.port, type=SOCK_STREAM)
+        except OSError as error:
+            raise CannotRun(f"--url: {place.host} has no address: {error.strerror or error}") from None
+        self.target.place = replace(place, address=str(found[0][4][0]))
 
-    async def connect(self, count: int, at_once: int, prepare: Callable[[Socket], Awaitable[None]]) -> list[Socket]:
-        """Connect ``count`` sockets, at most ``at_once`` at a time, and return those that are up and prepared."""
-        place, sources = self.place(), _sources(self.place().host, count)
-        numbers: Iterable[int] = iter(range(count))
-        up: list[Socket] = []
+    async def client(self, number: int, topic: str = "", due: float | None = None) -> Client:
+        """Connect one client; ``due`` is when that was meant to begin. Raises ConnectFailed."""
+        begin = monotonic()
+        socket = Socket(self.place(topic), self.reads)
+        client = Client(self, number, socket)
+        source = self._sources[number % len(self._sources)]
+        phases = await socket.connect(source, self.options.connect_timeout)
+        try:
+            await self.target.ready(socket)
+        except ConnectFailed:
+            socket.abort()
+            raise
+        tally = self.tally
+        tally.duration("tcp", phases.tcp)
+        if phases.tls:
+            tally.duration("tls", phases.tls)
+        tally.duration("upgrade", phases.upgrade)
+        tally.duration("connect", monotonic() - (begin if due is None else due))
+        tally.count("connected")
+        self._alive[0] += 1
+        socket.on_close = client.lost
+        if self.target.place.tls is None:
+            self.pump.take(socket)
+        return client
+
+    def left(self, why: str | None) -> None:
+        """Note that a client has gone; ``why`` when it did not want to."""
+        self._alive[0] -= 1
+        if why is None:
+            return
+        self.tally.count("dropped")
+        self.tally.error(why)
+        if not self._alive[0] and not self.over.done():
+            self.over.set_exception(CannotRun(f"the target is gone, every connection was lost: {why}"))
+
+    async def connect(
+        self,
+        numbers: Iterable[int],
+        at_once: int,
+        topic_of: Callable[[int], str] = lambda number: "",
+        prepare: Callable[[Client], Awaitable[None]] | None = None,
+    ) -> list[Client]:
+        """Connect clients, ``at_once`` at a time, and return those that are up; raises CannotRun if none is."""
+        waiting, up = iter(numbers), list[Client]()
 
         async def worker() -> None:
-            for number in numbers:
-                socket = Socket(place)
+            for number in waiting:
                 try:
-                    tcp, upgrade = await socket.connect(sources[number % len(sources)])
-                    self.report.latency("connect").record((tcp + upgrade) * 1000)
-                    await prepare(socket)
+                    up.append(await self._prepared(number, topic_of(number), prepare))
                 except ConnectFailed as error:
-                    self.report.error(f"connect: {error}")
-                    socket.abort()
-                else:
-                    up.append(socket)
-                    self.report.count("connected")
+                    self.tally.error(f"connect: {error}")
 
-        self.phase = f"connecting {count:,} clients"
-        await self.ticking(_all(worker() for _ in range(min(at_once, count))), lambda: {"clients": len(up)})
+        async with asyncio.TaskGroup() as group:
+            for _ in range(max(1, at_once // self.crew.count)):
+                group.create_task(worker())
+        if not up and self.mine(self.options.clients):
+            errors = ", ".join(self.tally.errors) or "see the errors above"
+            raise CannotRun(f"no client could connect to {self.options.url}: {errors}")
         return up
 
+    async def _prepared(
+        self, number: int, topic: str, prepare: Callable[[Client], Awaitable[None]] | None
+    ) -> Client:
+        client = await self.client(number, topic)
+        try:
+            if prepare is not None:
+                await prepare(client)
+        except ConnectFailed:
+            client.cut()
+            raise
+        return client
 
-def raise_descriptors(needed: int) -> None:
-    """Raise the limit of descriptors, or raise CannotRun when it is too low for ``needed`` sockets."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and needed + 50 > hard:
-        raise CannotRun(
-            f"{needed} sockets need {needed + 50} descriptors and the limit is {hard}: take fewer --clients, "
-            "or raise it (ulimit -Hn)"
-        )
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    def schedule(self) -> Schedule:
+        """Return the schedule that ``--rate`` and ``--duration`` make."""
+        return parse_rate(self.options.rate, self.options.duration)
+
+    def times(self, schedule: Schedule) -> Iterator[float]:
+        """Return the intended times of a schedule, with the arrivals that were asked for."""
+        if self.options.arrivals == "poisson":
+            return schedule.poisson(random.Random(self.options.seed).random)  # noqa: S311 - no secret
+        return schedule.even()
+
+    async def begin(self) -> float:
+        """Meet all workers and return the moment (monotonic clock) at which the load begins."""
+        if self.together is not None:
+            await self.together.wait()
+        moments = await self.crew.meet("begin", monotonic())
+        begin = float(max(moments)) + _LEAD
+        self.tally.measured_from = begin + self.options.warm_up
+        # Told now: a short run might be over before the next second.
+        self.tally.gauges["clients"] = self.alive
+        self.crew.say("tick", self.tally.take())
+        return begin
+
+    async def end(self) -> None:
+        """Meet all workers when the load is over."""
+        await self.crew.meet("end")
+
+    async def load(self, begin: float, one: Callable[[int, float], Awaitable[None]]) -> None:
+        """Do ``one(number, due)`` by the schedule of the options, this process its share; or in a closed loop."""
+        options = self.options
+        if options.model == "closed":
+            users = len(self.mine(options.clients))
+            await closed_model(users, begin + options.duration, options.think, one)
+            return
+        times = dealt(self.times(self.schedule()), self.crew.index, self.crew.count)
+        await open_model(times, begin, one, lambda: self.tally.count("dropped_iterations"))
 
 
-async def _all(jobs: Iterable[Awaitable[None]]) -> None:
-    async with asyncio.TaskGroup() as group:
-        for job in jobs:
-            group.create_task(_run(job))
-
-
-async def _run(job: Awaitable[None]) -> None:
-    await job
+def _headers(options: Namespace) -> dict[str, str]:
+    pairs = [text.split(":", 1) for text in options.header]
+    headers = {name.strip(): value.strip() for name, value in pairs}
+    if options.token:
+        headers["Authorization"] = f"Bearer {options.token}"
+    return headers
 
 
 def _sources(host: str, count: int) -> list[str | None]:

@@ -1,21 +1,13 @@
-"""The client's side of RFC 6455, as much as a load generator needs: handshake, masking, frames.
-
-Theory of operation. Ten thousand sockets that get the same messages leave no time to look at each frame.
-:func:`quick_run` looks at a whole read instead: when all frames have the length of the first and the
-offsets at both ends fit the count between them, the read is a run of consecutive messages. Only where
-that does not add up is it walked frame by frame.
-"""
+"""The client's side of RFC 6455, as much as a load generator needs: handshake, masking, frames."""
 
 import base64
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
 
-__all__ = ["accept_of", "frames", "handshake", "masked", "new_key", "quick_run"]
+__all__ = ["accept_of", "frames", "handshake", "masked", "new_key"]
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_OFFSET = b'"offset":'
-_MESSAGE = b'{"jsonrpc":"2.0","method":"message",'
 
 
 def new_key() -> str:
@@ -72,36 +64,3 @@ def frames(data: bytes) -> Iterator[tuple[int, bytes, int]]:
             return
         yield data[at] & 0x0F, data[start : start + length], start + length
         at = start + length
-
-
-def quick_run(data: bytes) -> tuple[int, int] | None:
-    """Return (first offset, count) when the read is nothing but a run of consecutive messages, else None."""
-    size = len(data)
-    if size < 40 or data[0] != 0x81:
-        return None
-    head, length = 2, data[1]
-    if length == 126:
-        head, length = 4, data[2] << 8 | data[3]
-    elif length > 126:
-        return None
-    # Answers have offsets too.
-    if not data.startswith(_MESSAGE, head):
-        return None
-    step = head + length
-    count, rest = divmod(size, step)
-    if rest or not count:
-        return None
-    first = _offset(data, 0)
-    if count > 1:
-        last = size - step
-        if data[last : last + 4] != data[0:4] or _offset(data, last) != first + count - 1:
-            return None
-    return None if first < 0 else (first, count)
-
-
-def _offset(data: bytes, at: int) -> int:
-    """Return the offset of the message whose frame begins at ``at``, or -1."""
-    begin = data.find(_OFFSET, at, at + 400)
-    end = data.find(b",", begin, begin + 32)
-    digits = data[begin + len(_OFFSET) : end]
-    return int(digits) if begin >= 0 and end > 0 and digits.isdigit() else -1

@@ -6,15 +6,33 @@ from hdrh.histogram import HdrHistogram
 
 __all__ = ["PERCENTILES", "Histogram"]
 
-PERCENTILES = (50.0, 90.0, 99.0, 99.9)
-_HIGHEST = 120_000_000
+PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9, "max": 100.0}
+_HIGHEST = 600_000_000
+_CURVE = (0, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 92.5, 95, 97.5, 98, 99, 99.5, 99.9, 99.95, 99.99, 99.995,
+          99.999, 100)  # fmt: skip
 
 
 class Histogram:
-    """Counts latencies from 1 us to 2 minutes with three digits; merging loses nothing."""
+    """Counts latencies from 1 us to 10 minutes with three digits; merging loses nothing."""
 
     def __init__(self) -> None:
         self._hdr: Any = HdrHistogram(1, _HIGHEST, 3)
+
+    @classmethod
+    def decode(cls, text: str) -> "Histogram":
+        """Return the histogram that :meth:`encode` wrote; raises ValueError."""
+        histogram = cls()
+        try:
+            histogram._hdr.decode_and_add(text.encode())
+        except Exception as error:
+            # The library's own exceptions are many, and some are plain ones of zlib and struct.
+            raise ValueError(f"no HDR histogram: {error}") from error
+        return histogram
+
+    def encode(self) -> str:
+        """Return it in HdrHistogram's compressed form (V2, base64), which other tools read, too."""
+        encoded: bytes = self._hdr.encode()
+        return encoded.decode()
 
     @property
     def count(self) -> int:
@@ -23,11 +41,15 @@ class Histogram:
 
     def record(self, ms: float, times: int = 1) -> None:
         """Count a latency, ``times`` times."""
-        self._hdr.record_value(min(max(int(ms * 1000), 1), _HIGHEST), times)
+        self._hdr.record_value(min(max(round(ms * 1000), 1), _HIGHEST), times)
 
     def add(self, other: "Histogram") -> None:
         """Merge another histogram into this one."""
         self._hdr.add(other._hdr)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._hdr.reset()
 
     def percentile(self, percent: float) -> float:
         """Return the latency in ms that ``percent`` of the recorded ones do not exceed; 0 when there are none."""
@@ -35,42 +57,11 @@ class Histogram:
 
     def summary(self) -> dict[str, float]:
         """Return what the report has of it, in ms."""
-        return {
-            "p50": self.percentile(50.0),
-            "p90": self.percentile(90.0),
-            "p99": self.percentile(99.0),
-            "p999": self.percentile(99.9),
-            "max": self.percentile(100.0),
-            "count": self.count,
-        }
+        return {**{name: self.percentile(at) for name, at in PERCENTILES.items()}, "count": self.count}
 
     def curve(self) -> list[tuple[float, float]]:
-        """Return (percentile, ms) points for a plot, denser towards the end."""
-        points = [
-            0.0,
-            10,
-            20,
-            30,
-            40,
-            50,
-            60,
-            70,
-            75,
-            80,
-            85,
-            90,
-            92.5,
-            95,
-            97.5,
-            98,
-            99,
-            99.5,
-            99.9,
-            99.95,
-            99.99,
-            100,
-        ]
-        return [(point, self.percentile(point)) for point in points]
+        """Return (percentile, ms) points for a plot, denser towards the end, as far as there are values."""
+        return [(at, self.percentile(at)) for at in _CURVE if at == 100 or self.count * (1 - at / 100) >= 1]
 
     def buckets(self, number: int = 40) -> list[tuple[float, float, int]]:
         """Return (from ms, to ms, count) of ``number`` equal parts up to the 99.9th percentile and beyond it."""

@@ -1,42 +1,75 @@
 """The report as one HTML file that needs nothing else: plots are SVG, colours follow the reader's scheme."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
+from statistics import median
 
+from loadtest.plots import Line, bars, lines, nines, of_nines
 from loadtest.report import Report
 
 __all__ = ["render"]
 
 _STYLE = """
-:root{color-scheme:light dark;--line:light-dark(#d0d7de,#3a414a);--soft:light-dark(#f4f6f8,#1b2027);
---ink:light-dark(#1b1f24,#e4e8ee);--bar:light-dark(#2f6fdb,#6aa5ff);--ok:light-dark(#146c2e,#58c473);--bad:light-dark(#b3261e,#ff8a80)}
-*{box-sizing:border-box}body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:0 auto;padding:1rem;
-background:light-dark(#fff,#11151a);color:var(--ink)}h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.1rem;margin:1.6rem 0 .4rem}
-.ok{color:var(--ok)}.bad{color:var(--bad)}.scroll{overflow-x:auto}table{border-collapse:collapse;min-width:20rem}
-th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:right;font-variant-numeric:tabular-nums}
-th:first-child,td:first-child{text-align:left}.plots{margin-top:1.6rem;display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:1rem}
-figure{margin:0;background:var(--soft);border:1px solid var(--line);border-radius:8px;padding:.6rem}figcaption{font-size:.9rem}
-svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--ink)}
-code{background:var(--soft);padding:.1rem .3rem;border-radius:4px;overflow-wrap:anywhere}
+:root{color-scheme:light dark;--line:light-dark(#d8dde3,#343b44);--soft:light-dark(#f6f8fa,#191e25);
+--ink:light-dark(#1b1f24,#e4e8ee);--dim:light-dark(#59636e,#9aa5b1);--a:light-dark(#2f6fdb,#6aa5ff);
+--b:light-dark(#b4540a,#ffa657);--ok:light-dark(#146c2e,#58c473);--bad:light-dark(#b3261e,#ff8a80)}
+*{box-sizing:border-box}body{font:16px/1.5 system-ui,sans-serif;max-width:76rem;margin:0 auto;padding:1rem;
+background:light-dark(#fff,#0f1318);color:var(--ink)}h1{font-size:1.6rem;margin:.2rem 0;line-height:1.2}
+h2{font-size:1.1rem;margin:2rem 0 .5rem;padding-bottom:.2rem;border-bottom:1px solid var(--line)}
+p{margin:.3rem 0}.dim{color:var(--dim)}.ok{color:var(--ok)}.bad{color:var(--bad)}ul{margin:.3rem 0;padding-left:1.2rem}
+.tiles{display:flex;flex-wrap:wrap;gap:.6rem;margin:1rem 0}.tile{flex:1 1 9rem;background:var(--soft);
+border:1px solid var(--line);border-radius:8px;padding:.5rem .8rem}.tile b{display:block;font-size:1.5rem;line-height:1.3;
+font-variant-numeric:tabular-nums}.tile span{font-size:.85rem;color:var(--dim)}
+.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.92rem}th{font-weight:600;color:var(--dim)}
+th,td{padding:.25rem .8rem .25rem 0;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap;
+font-variant-numeric:tabular-nums}th:first-child,td:first-child{text-align:left;padding-right:1.5rem}
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:.8rem}
+.columns{display:flex;flex-wrap:wrap;gap:0 3rem}.columns>section{min-width:0;max-width:100%}
+figure{margin:0;background:var(--soft);border:1px solid var(--line);border-radius:8px;padding:.6rem .6rem .2rem}
+figcaption{font-size:.88rem;margin-bottom:.3rem}figcaption i{font-style:normal;color:var(--b)}figcaption em{font-style:normal;
+color:var(--a)}svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--dim)}
+.end{text-anchor:end}.middle{text-anchor:middle}.grid{stroke:var(--line)}.s0{fill:var(--a)}.s1{fill:var(--b)}
+.l0,.l1{fill:none;stroke-width:1.8;stroke-linejoin:round}.l0{stroke:var(--a)}.l1{stroke:var(--b)}
+code{background:var(--soft);border:1px solid var(--line);padding:.1rem .35rem;border-radius:4px;overflow-wrap:anywhere;font-size:.88rem}
+@media print{body{max-width:none}figure{break-inside:avoid}}
 """
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 460, 220, 52, 28
+_PARTS = ("p50", "p90", "p99", "p999", "max")
+_HEADS = ("p50", "p90", "p99", "p99.9", "max")
+_SERVER = {
+    "server_cpu_percent": "CPU of the server, % of a core",
+    "server_rss_mib": "resident memory of the server, MiB",
+    "kernel_tcp_mib": "kernel memory of all TCP sockets here, MiB",
+    "server_lag_ms": "loop lag of the server, ms",
+    "server_fds": "descriptors of the server",
+    "server_connections": "connections, by the server's count",
+    "server_stalled": "stalled connections",
+    "server_fetches": "fetches under way",
+}
+_OWN = {
+    "own_cpu_percent": "CPU of the generator, % of a core",
+    "own_lag_ms": "loop lag of the generator, ms",
+    "own_rss_mib": "resident memory of the generator, MiB",
+}
 
 
 def render(report: Report) -> str:
     """Return the page."""
-    failed = [verdict for verdict in report.verdicts if not verdict.passed]
-    state = '<span class="bad">failed</span>' if failed else '<span class="ok">passed</span>'
+    judged = [_thresholds(report), _table("Checks", ["check", "count"], _counted(report.checks))]
+    counted = [
+        _table("Counters", ["counter", "value"], _counted(report.counters)),
+        _table("Gauges", ["gauge", "value"], _counted(report.gauges)),
+        _table("Errors", ["error", "count"], _counted(report.errors)),
+    ]
     parts = [
-        f"<h1>loadtest {escape(report.scenario)}: {state}</h1>",
-        f"<p>{escape(report.started)}, {report.elapsed:.1f} s. Run it again: <code>{escape(report.command)}</code></p>",
-        _table("Checks", ["check", "count"], [[name, f"{value:,}"] for name, value in _checks(report)]),
-        _thresholds(report),
+        *_head(report),
+        _tiles(report),
+        _found(report),
+        _columns(judged),
         _latencies(report),
-        f'<div class="plots">{"".join(_plots(report))}</div>',
-        _table("Counters", ["counter", "value"], [[n, f"{v:,.0f}"] for n, v in report.counters.items()]),
-        _table("Errors", ["error", "count"], [[n, f"{v:,}"] for n, v in report.errors.items()]),
-        "".join(f"<p>{escape(note)}</p>" for note in report.notes),
+        _rounds(report),
+        _loads(report),
+        _time_lines(report),
+        _columns(counted),
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -46,14 +79,45 @@ def render(report: Report) -> str:
     )
 
 
-def _checks(report: Report) -> list[tuple[str, int]]:
-    checks = report.checks
+def _head(report: Report) -> list[str]:
+    failed = any(not verdict.passed for verdict in report.verdicts)
+    state = '<span class="bad">failed</span>' if failed else '<span class="ok">passed</span>'
+    if not report.verdicts:
+        state = '<span class="dim">no thresholds</span>'
+    machine = report.environment()
+    where = f"{report.started}, {report.elapsed:.1f} s, Python {machine['python']} on {machine['system']}"
+    where += f", {machine['cores']} cores"
     return [
-        ("lost", checks.lost),
-        ("gapped", checks.gapped),
-        ("repeated", checks.repeated),
-        ("reordered", checks.reordered),
+        f"<h1>loadtest {escape(report.scenario)}: {state}</h1>",
+        f'<p class="dim">{escape(where)}</p>',
+        f"<p>Run it again: <code>{escape(report.command)}</code></p>",
     ]
+
+
+def _tiles(report: Report) -> str:
+    """Return the few figures that are looked for first."""
+    tiles = [(f"{value:,.0f}", name.replace("_", " ")) for name, value in list(report.counters.items())[:3]]
+    for name, histogram in list(report.latencies.items())[:4]:
+        tiles.append((f"{histogram.percentile(99.0):,.3g} ms", f"{name.replace('_', ' ')} p99"))
+    troubles = sum(report.checks.values())
+    tiles.append((f"{troubles:,}", "lost, gapped, repeated or reordered"))
+    return f"""<div class="tiles">{
+        "".join(
+            f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in tiles
+        )
+    }</div>"""
+
+
+def _found(report: Report) -> str:
+    items = [f'<li class="bad">{escape(finding.text)}</li>' for finding in report.findings]
+    items += [f"<li>{escape(note)}</li>" for note in report.notes]
+    if not report.findings:
+        items.insert(0, "<li>nothing lost, late, stalled, repeated or out of order</li>")
+    return f"<h2>Found</h2><ul>{''.join(items)}</ul>"
+
+
+def _counted(figures: dict[str, float] | dict[str, int]) -> list[list[str]]:
+    return [[name, f"{value:,.10g}"] for name, value in figures.items()]
 
 
 def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -62,9 +126,13 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> s
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return (
-        f"<h2>{escape(title)}</h2><div class='scroll'><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>"
+        f'<section><h2>{escape(title)}</h2><div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div></section>"
     )
+
+
+def _columns(tables: Sequence[str]) -> str:
+    return f'<div class="columns">{"".join(tables)}</div>'
 
 
 def _thresholds(report: Report) -> str:
@@ -77,100 +145,77 @@ def _thresholds(report: Report) -> str:
 
 
 def _latencies(report: Report) -> str:
-    rows = []
+    rows, plots = [], []
     for name, histogram in report.latencies.items():
         summary = histogram.summary()
-        rows.append([name, *(f"{summary[part]:,.2f}" for part in ("p50", "p90", "p99", "p999", "max")),
-                     f"{summary['count']:,.0f}"])  # fmt: skip
-    return _table("Latency in ms", ["of", "p50", "p90", "p99", "p99.9", "max", "count"], rows)
-
-
-def _plots(report: Report) -> list[str]:
-    plots = []
-    for name, histogram in report.latencies.items():
+        rows.append([name, *(f"{summary[part]:,.2f}" for part in _PARTS), f"{summary['count']:,.0f}"])
         if histogram.count >= 20:
-            bars = [(low, high, float(found)) for low, high, found in histogram.buckets()]
-            plots.append(_figure(f"{name}: how many took how many ms", _bars(bars)))
-            points = [(_nines(percent), ms) for percent, ms in histogram.curve() if percent < 100]
-            plots.append(_figure(f"{name}: ms by percentile", _line(points, _percentile_label)))
-    names = dict.fromkeys(name for moment in report.timeline for name in moment.counts)
-    for name in names:
-        points = [(moment.at, moment.counts.get(name, 0.0)) for moment in report.timeline]
-        if len(points) > 1 and any(value for _, value in points):
-            unit = "" if name.endswith("_ms") or name == "clients" else " a second"
-            plots.append(_figure(f"{name}{unit}, over time", _line(points, lambda x: f"{x:.0f} s")))
-    return plots
+            title = f"{name.replace('_', ' ')}: how many took how many ms"
+            plots.append(_figure(escape(title), bars(histogram.buckets(), title)))
+            points = [(nines(percent), ms) for percent, ms in histogram.curve() if percent < 100]
+            title = f"{name.replace('_', ' ')}: ms at each percentile"
+            plots.append(
+                _figure(escape(title), lines([(name, points)], of_nines, title, (points[0][0], points[-1][0])))
+            )
+    return _table("Latency in ms", ["of", *_HEADS, "count"], rows) + _plots("", plots)
 
 
-def _figure(title: str, svg: str) -> str:
-    return f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>"
+def _rounds(report: Report) -> str:
+    """Return p50 and p99 of each round, and how far they are apart."""
+    rows = []
+    for name in report.latencies:
+        for part in ("p50", "p99"):
+            values = [one.latency_ms[name][part] for one in report.rounds if name in one.latency_ms]
+            if values:
+                spread = (max(values) - min(values)) / median(values) if median(values) else 0.0
+                rows.append([f"{name} {part}", *(f"{value:,.2f}" for value in values), f"{spread:.0%}"])
+    heads = ["ms", *(f"round {number + 1}" for number in range(len(report.rounds))), "spread / median"]
+    return _table("Rounds", heads, rows)
 
 
-def _nines(percent: float) -> float:
-    """Spread the percentiles so that 90, 99 and 99.9 are equally far apart."""
-    return -math.log10(max(1 - percent / 100, 1e-5))
+def _loads(report: Report) -> str:
+    """Return the loads that a search has tried, from the smallest on."""
+    names = list(dict.fromkeys(name for load in report.loads for name in load))
+    rows = [[f"{load[name]:,.6g}" if name in load else "" for name in names]
+            for load in sorted(report.loads, key=lambda load: load["load"])]  # fmt: skip
+    return _table("Loads", names, rows)
 
 
-def _percentile_label(x: float) -> str:
-    return f"{100 * (1 - 10**-x):.4g}"
+def _time_lines(report: Report) -> str:
+    """Return what happened when, at both ends, on the same time line."""
+    names = list(dict.fromkeys(name for moment in report.timeline for name in moment if name != "at_s"))
+    shown = {name for name in names if len(report.timeline) > 1 and any(m.get(name) for m in report.timeline)}
+    clients = [_over_time(report, [(name, name)], f"{_words(name)} a second") for name in names
+               if name in shown and name in report.counters]  # fmt: skip
+    for name in report.latencies:
+        pair = [(f"{name}_p50_ms", "p50"), (f"{name}_p99_ms", "p99")]
+        if pair[1][0] in shown:
+            caption = f"{escape(_words(name))}, ms: <em>p50</em> and <i>p99</i> of each second"
+            clients.append(_over_time(report, pair, f"{_words(name)}, ms", caption))
+    clients += [_over_time(report, [("clients", "clients")], "clients connected")] if "clients" in shown else []
+    server = [_over_time(report, [(name, name)], title) for name, title in _SERVER.items() if name in shown]
+    own = [_over_time(report, [(name, name)], title) for name, title in _OWN.items() if name in shown]
+    titles = ("Time line: the clients", "Time line: the server", "Time line: the generator itself")
+    return "".join(_plots(title, plots) for title, plots in zip(titles, (clients, server, own), strict=True))
 
 
-def _axes(top: float) -> tuple[str, float]:
-    """Return the lines and labels of the value axis, and its upper end: a round number."""
-    step = 10 ** math.floor(math.log10(top)) if top > 0 else 1.0
-    step = next(step * factor for factor in (0.2, 0.25, 0.5, 1, 2, 2.5, 5) if step * factor * 5 >= top)
-    upper = step * max(1, math.ceil(top / step))
-    lines = []
-    for number in range(round(upper / step) + 1):
-        value = number * step
-        y = _HEIGHT - _BOTTOM - value / upper * (_HEIGHT - _BOTTOM - 10)
-        lines.append(f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--line)"/>')
-        lines.append(f'<text x="{_LEFT - 4}" y="{y + 4:.1f}" text-anchor="end">{_short(value)}</text>')
-    return "".join(lines), upper
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
-def _short(value: float) -> str:
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.4g}{letter}"
-    return f"{value:.4g}"
+def _over_time(report: Report, series: Sequence[tuple[str, str]], title: str, caption: str = "") -> str:
+    some: list[Line] = [
+        (name, [(moment["at_s"], moment[key]) for moment in report.timeline if key in moment])
+        for key, name in series
+    ]
+    ends = (0.0, report.timeline[-1]["at_s"])
+    return _figure(caption or escape(title), lines(some, lambda x: f"{x:.4g} s", title, ends))
 
 
-def _svg(content: str) -> str:
-    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{content}</svg>'
+def _plots(title: str, plots: Sequence[str]) -> str:
+    head = f"<h2>{escape(title)}</h2>" if title else ""
+    return f'{head}<div class="plots">{"".join(plots)}</div>' if plots else ""
 
 
-def _bars(bars: Sequence[tuple[float, float, float]]) -> str:
-    axes, upper = _axes(max(count for _, _, count in bars))
-    room, high = _HEIGHT - _BOTTOM - 10, bars[-1][1]
-    drawn = []
-    for low, end, count in bars:
-        x, width = _LEFT + low / high * (_WIDTH - _LEFT), (end - low) / high * (_WIDTH - _LEFT)
-        height = count / upper * room
-        drawn.append(
-            f'<rect x="{x:.1f}" y="{_HEIGHT - _BOTTOM - height:.1f}" width="{max(width - 0.7, 0.5):.1f}" '
-            f'height="{height:.1f}" fill="var(--bar)"><title>{low:.3g} to {end:.3g} ms: {count:,.0f}</title></rect>'
-        )
-    labels = "".join(
-        f'<text x="{_LEFT + share * (_WIDTH - _LEFT - 30):.0f}" y="{_HEIGHT - 8}">{_short(share * high)}</text>'
-        for share in (0, 0.25, 0.5, 0.75, 1)
-    )
-    return _svg(f"{axes}{''.join(drawn)}{labels}")
-
-
-def _line(points: Sequence[tuple[float, float]], label: Callable[[float], str]) -> str:
-    axes, upper = _axes(max(value for _, value in points))
-    low, high = points[0][0], max(points[-1][0], points[0][0] + 1e-9)
-    room = _HEIGHT - _BOTTOM - 10
-
-    def place(x: float, y: float) -> str:
-        across = _LEFT + (x - low) / (high - low) * (_WIDTH - _LEFT - 6)
-        return f"{across:.1f},{_HEIGHT - _BOTTOM - y / upper * room:.1f}"
-
-    path = " ".join(place(x, y) for x, y in points)
-    labels = "".join(
-        f'<text x="{_LEFT + share * (_WIDTH - _LEFT - 40):.0f}" y="{_HEIGHT - 8}">'
-        f"{escape(label(low + share * (high - low)))}</text>"
-        for share in (0, 0.25, 0.5, 0.75, 1)
-    )
-    return _svg(f'{axes}<polyline points="{path}" fill="none" stroke="var(--bar)" stroke-width="2"/>{labels}')
+def _figure(caption: str, svg: str) -> str:
+    return f"<figure><figcaption>{caption}</figcaption>{svg}</figure>"

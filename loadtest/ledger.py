@@ -1,63 +1,98 @@
 """What one reader of one topic has had: the account behind ``lost gapped repeated reordered``."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
-__all__ = ["Checks", "Ledger"]
+__all__ = ["KINDS", "Book", "Ledger"]
+
+KINDS = ("lost", "gapped", "repeated", "reordered")
+_MOST_PLACES = 10_000
 
 
 @dataclass(slots=True)
-class Checks:
-    """Counts over all readers.
+class Book:
+    """The troubles of all readers of a topic: how many, and where.
 
-    ``lost``: never arrived by the end of the settling time and not announced by a gap. ``gapped``:
-    announced. ``repeated``: an offset seen before. ``reordered``: a first arrival below the highest seen.
+    ``lost``: never arrived by the end of the settling time and not announced by a gap. ``gapped``: announced.
+    ``repeated``: an offset seen before. ``reordered``: a first arrival below the highest seen. ``places`` has
+    for (kind, first offset, last offset) how many readers met it.
     """
 
-    lost: int = 0
-    gapped: int = 0
-    repeated: int = 0
-    reordered: int = 0
+    topic: str
+    counts: Counter[str] = field(default_factory=Counter)
+    places: Counter[tuple[str, int, int]] = field(default_factory=Counter)
+
+    def note(self, kind: str, first: int, last: int) -> None:
+        """Count the offsets from ``first`` to ``last`` as one kind of trouble of one reader."""
+        if last >= first:
+            self.counts[kind] += last - first + 1
+            place = (kind, first, last)
+            if place in self.places or len(self.places) < _MOST_PLACES:
+                self.places[place] += 1
 
 
 class Ledger:
-    """The account of one reader; ``expected`` is the offset that comes next if all is well."""
+    """The account of one reader; ``expected`` is the offset that comes next if all is well.
 
-    __slots__ = ("checks", "expected", "missing")
+    ``missing`` has the ranges that were passed over: they may still come, or be announced as a gap. It
+    grows by what arrives and never by how far apart two offsets are.
+    """
 
-    def __init__(self, checks: Checks, start: int) -> None:
-        self.checks = checks
+    __slots__ = ("book", "expected", "missing", "told")
+
+    def __init__(self, book: Book, start: int) -> None:
+        self.book = book
         self.expected = start
-        self.missing: set[int] | None = None
+        self.missing: list[tuple[int, int]] | None = None
+        self.told = 0
+        """Gaps that were announced."""
 
     def run(self, first: int, count: int) -> None:
         """Take ``count`` consecutive offsets from ``first`` on."""
         if first == self.expected:
             self.expected += count
-        else:
-            for offset in range(first, first + count):
-                self._one(offset)
+            return
+        for offset in range(first, first + count):
+            self._one(offset)
 
     def _one(self, offset: int) -> None:
         if offset >= self.expected:
             if offset > self.expected:
-                self.missing = (self.missing or set()) | set(range(self.expected, offset))
+                self.missing = [*(self.missing or ()), (self.expected, offset - 1)]
             self.expected = offset + 1
-        elif self.missing and offset in self.missing:
-            self.missing.discard(offset)
-            self.checks.reordered += 1
+        elif self._take(offset, offset):
+            self.book.note("reordered", offset, offset)
         else:
-            self.checks.repeated += 1
+            self.book.note("repeated", offset, offset)
 
     def gap(self, first: int, last: int) -> None:
         """Take the announcement that the offsets from ``first`` to ``last`` never come."""
-        for offset in range(first, last + 1):
-            if offset >= self.expected:
-                self.checks.gapped += 1
-            elif self.missing and offset in self.missing:
-                self.missing.discard(offset)
-                self.checks.gapped += 1
+        self.told += 1
+        for a, b in self._take(first, last):
+            self.book.note("gapped", a, b)
+        self.book.note("gapped", max(first, self.expected), last)
+        if first > self.expected:
+            self.missing = [*(self.missing or ()), (self.expected, first - 1)]
         self.expected = max(self.expected, last + 1)
 
     def close(self, newest: int) -> None:
         """Count as lost what has not come of everything up to ``newest``."""
-        self.checks.lost += max(0, newest + 1 - self.expected) + len(self.missing or ())
+        for first, last in [*(self.missing or ()), (self.expected, newest)]:
+            self.book.note("lost", first, min(last, newest))
+
+    def has(self, newest: int) -> bool:
+        """Return whether everything up to ``newest`` has come or was announced."""
+        return self.expected > newest and not self.missing
+
+    def _take(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Take these offsets out of what is missing, and return those that were."""
+        taken: list[tuple[int, int]] = []
+        left: list[tuple[int, int]] = []
+        for a, b in self.missing or ():
+            if b < first or a > last:
+                left.append((a, b))
+                continue
+            taken.append((max(a, first), min(b, last)))
+            left += [(x, y) for x, y in ((a, first - 1), (last + 1, b)) if x <= y]
+        self.missing = left or None
+        return taken

@@ -2,26 +2,21 @@
 
 import os
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
+from loadtest.findings import Finding
 from loadtest.histogram import Histogram
-from loadtest.ledger import Checks
+from loadtest.ledger import KINDS
 from loadtest.thresholds import Threshold
 
-__all__ = ["Moment", "Report", "Verdict"]
+__all__ = ["SCHEMA", "Report", "Round", "Verdict"]
 
-SCHEMA = 1
-
-
-@dataclass(slots=True)
-class Moment:
-    """One second of the time line: counts in that second, and gauges at its end."""
-
-    at: float
-    counts: dict[str, float] = field(default_factory=dict)
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,40 +28,93 @@ class Verdict:
     passed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """The figures of one of several rounds."""
+
+    latency_ms: dict[str, dict[str, float]]
+    counters: dict[str, float]
+
+
 @dataclass(slots=True)
 class Report:
     """One run; docs/loadtest.md describes the JSON that :meth:`document` returns."""
 
     scenario: str
     command: str
-    checks: Checks = field(default_factory=Checks)
+    checks: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(KINDS, 0)))
     latencies: dict[str, Histogram] = field(default_factory=dict)
     counters: dict[str, float] = field(default_factory=dict)
-    errors: dict[str, int] = field(default_factory=dict)
-    timeline: list[Moment] = field(default_factory=list)
+    errors: Counter[str] = field(default_factory=Counter)
+    gauges: dict[str, float] = field(default_factory=dict)
+    """Figures of the server, the origin and the generator itself, found at the end."""
+    timeline: list[dict[str, float]] = field(default_factory=list)
+    """For each second ``at_s``, what each counter grew by, percentiles of that second, and gauges of both ends."""
+    loads: list[dict[str, float]] = field(default_factory=list)
+    """Of a search: ``load``, whether it ``holds`` (1 or 0), and the figures that thresholds name."""
+    findings: list[Finding] = field(default_factory=list)
+    rounds: list[Round] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     elapsed: float = 0.0
+    phase: str = "starting"
+    _began: float = field(default_factory=monotonic)
+    _places: Counter[tuple[str, str, int, int]] = field(default_factory=Counter)
+    _grown: Counter[str] = field(default_factory=Counter)
+    _recent: dict[str, Histogram] = field(default_factory=dict)
+
+    def since_began(self) -> float:
+        """Return the seconds since the report was begun."""
+        return monotonic() - self._began
 
     def latency(self, name: str) -> Histogram:
         """Return the histogram of one thing measured, made when it is missing."""
-        if name not in self.latencies:
-            self.latencies[name] = Histogram()
-        return self.latencies[name]
+        return self.latencies.setdefault(name, Histogram())
 
-    def count(self, name: str, more: float = 1) -> None:
-        """Add to a counter."""
-        self.counters[name] = self.counters.get(name, 0) + more
+    def note(self, text: str) -> None:
+        """Say something once."""
+        if text not in self.notes:
+            self.notes.append(text)
 
-    def error(self, text: str) -> None:
-        """Count an error by its text; beyond a hundred kinds, as other."""
-        kind = text if text in self.errors or len(self.errors) < 100 else "other"
-        self.errors[kind] = self.errors.get(kind, 0) + 1
+    def turn(self, phase: str) -> None:
+        """Note what is going on now."""
+        self.phase = phase
+
+    def add(self, increment: dict[str, Any]) -> None:
+        """Add what a worker has counted since the last time."""
+        for name, more in increment["counters"].items():
+            self.counters[name] = self.counters.get(name, 0) + more
+            self._grown[name] += more
+        self.errors.update(increment["errors"])
+        self.checks.update(increment["checks"])
+        for kind, topic, first, last, readers in increment["places"]:
+            self._places[kind, topic, first, last] += readers
+        for name, encoded in increment["latencies"].items():
+            histogram = Histogram.decode(encoded)
+            self.latency(name).add(histogram)
+            self._recent.setdefault(name, Histogram()).add(histogram)
+
+    def take_places(self) -> Counter[tuple[str, str, int, int]]:
+        """Return where the troubles were, and forget it."""
+        places, self._places = self._places, Counter()
+        return places
+
+    def moment(self, gauges: dict[str, float]) -> None:
+        """Close one second of the time line."""
+        self.elapsed = self.since_began()
+        moment = {"at_s": round(self.elapsed, 3), **self._grown, **gauges}
+        for name, histogram in self._recent.items():
+            if histogram.count:
+                moment[f"{name}_p50_ms"] = histogram.percentile(50.0)
+                moment[f"{name}_p99_ms"] = histogram.percentile(99.0)
+                histogram.clear()
+        self._grown.clear()
+        self.timeline.append(moment)
 
     def figures(self) -> dict[str, float]:
         """Return every figure that a threshold can name."""
-        figures: dict[str, float] = {**asdict(self.checks), **self.counters}
+        figures: dict[str, float] = {**self.checks, **self.counters, **self.gauges}
         figures["errors"] = sum(self.errors.values())
         for name, histogram in self.latencies.items():
             for part, value in histogram.summary().items():
@@ -76,10 +124,29 @@ class Report:
     def judge(self, thresholds: Sequence[Threshold]) -> bool:
         """Judge every threshold and return whether all of them hold."""
         figures = self.figures()
+        self.verdicts = []
         for threshold in thresholds:
             passed, value = threshold.judge(figures)
             self.verdicts.append(Verdict(threshold.text, value, passed))
         return all(verdict.passed for verdict in self.verdicts)
+
+    def close_round(self, before: "Report") -> None:
+        """Note one round of several, and add it to those ``before``."""
+        summaries = {name: histogram.summary() for name, histogram in self.latencies.items()}
+        before.rounds.append(Round(summaries, dict(self.counters)))
+        for name, histogram in self.latencies.items():
+            before.latency(name).add(histogram)
+        for name, value in self.counters.items():
+            before.counters[name] = before.counters.get(name, 0) + value
+        before.checks.update(self.checks)
+        before.errors.update(self.errors)
+        before.findings += self.findings
+        last = before.timeline[-1]["at_s"] if before.timeline else 0.0
+        before.timeline += [{**moment, "at_s": moment["at_s"] + last} for moment in self.timeline]
+        for name, value in self.gauges.items():
+            before.gauges[name] = max(before.gauges.get(name, value), value)
+        for text in self.notes:
+            before.note(text)
 
     def document(self) -> dict[str, Any]:
         """Return the JSON report."""
@@ -89,16 +156,26 @@ class Report:
             "command": self.command,
             "started": self.started,
             "elapsed_s": round(self.elapsed, 3),
-            "checks": asdict(self.checks),
+            "checks": dict(self.checks),
+            "findings": [asdict(finding) for finding in self.findings],
             "latency_ms": {name: histogram.summary() for name, histogram in self.latencies.items()},
+            "histograms": {name: histogram.encode() for name, histogram in self.latencies.items()},
             "counters": self.counters,
-            "errors": self.errors,
+            "gauges": self.gauges,
+            "errors": dict(self.errors),
             "thresholds": [asdict(verdict) for verdict in self.verdicts],
-            "timeline": [{"at_s": round(moment.at, 3), **moment.counts} for moment in self.timeline],
+            "rounds": [asdict(one) for one in self.rounds],
+            "loads": self.loads,
+            "timeline": self.timeline,
             "notes": self.notes,
-            "environment": {
-                "python": platform.python_version(),
-                "system": f"{platform.system()} {platform.release()}",
-                "cores": os.cpu_count(),
-            },
+            "environment": self.environment(),
+        }
+
+    @staticmethod
+    def environment() -> dict[str, Any]:
+        """Return what it ran on."""
+        return {
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.release()}",
+            "cores": os.cpu_count(),
         }

@@ -2,51 +2,118 @@
 
 An open model starts by the clock and not by the reply: what waits because the service is slow is then
 part of the measured latency, instead of being left out (coordinated omission).
+
+A schedule is a rate over time. The nth thing happens when the area under the rate reaches n; for random
+arrivals the areas between two things are exponential, which is a Poisson process whatever the rate does.
 """
 
+import math
+import re
 from collections.abc import Callable, Iterator
-from itertools import count
-from math import log
+from dataclasses import dataclass
+from itertools import count, islice
 
-__all__ = ["constant", "poisson", "ramp", "steps"]
+__all__ = ["Schedule", "Stage", "constant", "dealt", "parse_rate", "ramp", "steps"]
 
-
-def constant(rate: float, duration: float) -> Iterator[float]:
-    """Yield the seconds from the start of ``rate`` things a second, evenly spread, for ``duration`` seconds."""
-    if rate <= 0:
-        return
-    for number in range(round(rate * duration)):
-        yield number / rate
+_TINY = 1e-9
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_FORM = re.compile(rf"{_NUMBER}(?:\.\.{_NUMBER}|(?:,{_NUMBER})*)", re.ASCII)
 
 
-def ramp(first: float, last: float, duration: float) -> Iterator[float]:
-    """Yield times while the rate grows (or falls) linearly from ``first`` to ``last`` a second.
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A rate that goes in a straight line from ``first`` to ``last`` things a second."""
 
-    The nth thing happens when the area under the rate reaches n: a quadratic equation for each.
-    """
-    slope = (last - first) / duration
-    for number in count():
-        if abs(slope) < 1e-12:
-            at = number / first if first else duration
-        else:
-            inside = first * first + 2 * slope * number
-            if inside < 0:
-                return
-            at = max(0.0, (inside**0.5 - first) / slope)
-        if at >= duration - 1e-9:
-            return
-        yield at
+    first: float
+    last: float
+    seconds: float
 
+    @property
+    def area(self) -> float:
+        """How many things it has, fractions of one included."""
+        return (self.first + self.last) / 2 * self.seconds
 
-def steps(rates: list[float], each: float) -> Iterator[float]:
-    """Yield times at one constant rate after another, each for ``each`` seconds."""
-    for number, rate in enumerate(rates):
-        yield from (number * each + at for at in constant(rate, each))
+    def when(self, area: float) -> float:
+        """Return the second at which the area under the rate reaches ``area``."""
+        if not area:
+            return 0.0
+        slope = (self.last - self.first) / self.seconds
+        # The quadratic in the form that does not subtract two numbers that are nearly the same.
+        root = math.sqrt(max(0.0, self.first * self.first + 2 * slope * area))
+        return 2 * area / (self.first + root)
 
 
-def poisson(rate: float, duration: float, chance: Callable[[], float]) -> Iterator[float]:
-    """Yield times of independent arrivals, ``rate`` a second on average; ``chance`` gives numbers from 0 to 1."""
-    at = -log(1.0 - chance()) / rate
-    while at < duration:
-        yield at
-        at += -log(1.0 - chance()) / rate
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Stages one after another."""
+
+    stages: tuple[Stage, ...]
+
+    @property
+    def duration(self) -> float:
+        """How many seconds it takes."""
+        return sum(stage.seconds for stage in self.stages)
+
+    @property
+    def count(self) -> int:
+        """How many things it starts when they are evenly spread."""
+        return math.ceil(sum(stage.area for stage in self.stages) - _TINY)
+
+    def even(self) -> Iterator[float]:
+        """Yield the seconds from the start at which things are meant to happen, evenly spread under the rate."""
+        return self._at(float(number) for number in count())
+
+    def poisson(self, chance: Callable[[], float]) -> Iterator[float]:
+        """Yield the seconds of independent arrivals; ``chance`` gives numbers from 0 up to and without 1."""
+        return self._at(_exponential(chance))
+
+    def _at(self, areas: Iterator[float]) -> Iterator[float]:
+        begun = done = 0.0
+        area = next(areas)
+        for stage in self.stages:
+            while area - done < stage.area - _TINY:
+                yield begun + stage.when(max(0.0, area - done))
+                area = next(areas)
+            begun += stage.seconds
+            done += stage.area
+
+
+def constant(rate: float, duration: float) -> Schedule:
+    """Return a schedule of ``rate`` things a second for ``duration`` seconds."""
+    return Schedule((Stage(rate, rate, duration),))
+
+
+def ramp(first: float, last: float, duration: float) -> Schedule:
+    """Return a schedule whose rate grows (or falls) linearly from ``first`` to ``last`` a second."""
+    return Schedule((Stage(first, last, duration),))
+
+
+def steps(rates: list[float], duration: float) -> Schedule:
+    """Return a schedule of one constant rate after another, each for its part of ``duration`` seconds."""
+    return Schedule(tuple(Stage(rate, rate, duration / len(rates)) for rate in rates))
+
+
+def parse_rate(text: str, duration: float) -> Schedule:
+    """Return the schedule of ``100``, ``10..200`` (a ramp) or ``10,50,100`` (steps); or raise ValueError."""
+    if not _FORM.fullmatch(text):
+        raise ValueError(f"{text!r} is not like 100, 10..200 (a ramp) or 10,50,100 (steps)")
+    if ".." in text:
+        first, last = map(float, text.split(".."))
+        schedule = ramp(first, last, duration)
+    else:
+        schedule = steps([float(part) for part in text.split(",")], duration)
+    if not any(stage.area for stage in schedule.stages):
+        raise ValueError("a rate must be above 0")
+    return schedule
+
+
+def dealt(times: Iterator[float], index: int, shares: int) -> Iterator[tuple[int, float]]:
+    """Yield (number, time) of share ``index`` of ``shares``: all shares together are the whole, once."""
+    return islice(enumerate(times), index, None, shares)
+
+
+def _exponential(chance: Callable[[], float]) -> Iterator[float]:
+    area = 0.0
+    while True:
+        area -= math.log(1.0 - chance())
+        yield area

@@ -1,26 +1,35 @@
-"""Batches of URLs over HTTP: every URL accounted for, once."""
+"""Batches of URLs over HTTP, over WebSocket or both: every URL accounted for, once."""
 
-import asyncio
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace, _ArgumentGroup
 from time import monotonic
+from typing import Any
 
 import aiohttp
-import orjson
 
-from loadtest.context import CannotRun, Context
+from loadtest.batch import Batch, over_http, over_websocket
+from loadtest.client import Client
+from loadtest.context import Context
+from loadtest.pace import open_model
+from loadtest.schedule import Schedule, constant, dealt, parse_rate
+from loadtest.sockets import ConnectFailed
 
-__all__ = ["HELP", "add_options", "fetch_batch", "run", "sockets", "validate"]
+__all__ = ["DEFAULTS", "HELP", "add_options", "run", "validate"]
 
-HELP = "send batches of URLs to /fetch-batch and account for every result"
+HELP = "send batches of URLs over HTTP or WebSocket and account for every result"
+DEFAULTS: dict[str, Any] = {"rate": "", "clients": 10}
 
 
-def add_options(parser: ArgumentParser) -> None:
+def add_options(parser: _ArgumentGroup) -> None:
     """Declare the options."""
     parser.add_argument("--origin", default="http://127.0.0.1:9000", help="upstream; `loadtest origin` is one")
-    parser.add_argument("--path", default="/bytes/1024", help="what to fetch there (default /bytes/1024)")
-    parser.add_argument("--urls", type=int, default=10_000, help="URLs in all (default 10000)")
+    parser.add_argument(
+        "--via", choices=("http", "ws", "both"), default="http", help="how batches are sent (default http)"
+    )
+    parser.add_argument("--fetch-path", default="/bytes/1024", help="what to fetch there (default /bytes/1024)")
+    parser.add_argument("--urls", type=int, default=10_000, help="URLs in all, without a --rate (default 10000)")
     parser.add_argument("--batch-size", type=int, default=10_000, help="URLs of one batch (default 10000)")
     parser.add_argument("--concurrency", type=int, default=100, help="fetches at once of a batch (default 100)")
+    parser.add_argument("--same", action="store_true", help="all batches ask for the same URLs")
 
 
 def validate(options: Namespace) -> list[str]:
@@ -29,68 +38,51 @@ def validate(options: Namespace) -> list[str]:
     return [f"--{name.replace('_', '-')}: must be above 0" for name in names if getattr(options, name) <= 0]
 
 
-def sockets(options: Namespace) -> int:
-    """Return how many sockets it needs."""
-    return -(-int(options.urls) // int(options.batch_size)) + 10
-
-
 async def run(context: Context) -> None:
-    """Send all batches at once."""
+    """Send batches: all at once, or --rate a second."""
     options = context.options
-    urls = [f"{options.origin}{options.path}?n={number}" for number in range(options.urls)]
-    parts = [urls[at : at + options.batch_size] for at in range(0, len(urls), options.batch_size)]
-    context.phase = f"fetching {len(urls):,} URLs in {len(parts)} batches"
-
-    async def all_parts() -> None:
-        async with aiohttp.ClientSession(headers=context.headers) as session, asyncio.TaskGroup() as group:
-            for part in parts:
-                group.create_task(fetch_batch(context, session, part, options.concurrency))
-
-    await context.ticking(all_parts(), dict)
-
-
-async def fetch_batch(context: Context, session: aiohttp.ClientSession, urls: list[str], concurrency: int) -> None:
-    """Send one batch and check that each index comes once, and ``done`` last with the right counts."""
-    report, began = context.report, monotonic()
-    seen = bytearray(len(urls))
-    done = None
-    body = {"urls": urls, "options": {"concurrency": concurrency}}
-    headers = {"Accept": "application/x-ndjson"}
+    clients = [] if options.via == "http" else await context.connect(context.mine(options.clients), options.at_once)
+    begin = await context.begin()
     timeout = aiohttp.ClientTimeout(total=None, sock_read=60)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(headers=context.headers, timeout=timeout, connector=connector) as session:
+
+        async def one(number: int, due: float) -> None:
+            await _send(context, number, due, session, clients)
+
+        schedule = _schedule(options)
+        context.phase(f"sending {schedule.count:,} batches of {min(options.batch_size, options.urls):,} URLs")
+        times = dealt(context.times(schedule), context.crew.index, context.crew.count)
+        await open_model(times, begin, one, lambda: context.tally.count("dropped_iterations"))
+    await context.end()
+    for client in clients:
+        client.leave()
+
+
+def _schedule(options: Namespace) -> Schedule:
+    if options.rate:
+        return parse_rate(options.rate, options.duration)
+    # All at once: so fast that nobody could tell.
+    return constant(1e6, -(-options.urls // options.batch_size) / 1e6)
+
+
+async def _send(
+    context: Context, number: int, due: float, session: aiohttp.ClientSession, clients: list[Client]
+) -> None:
+    options, tally = context.options, context.tally
+    size = options.batch_size
+    if not options.rate:
+        size = min(size, options.urls - number * size)
+    first = 0 if options.same else number * options.batch_size
+    sign = "&" if "?" in options.fetch_path else "?"
+    urls = [f"{options.origin}{options.fetch_path}{sign}n={first + one}" for one in range(size)]
+    batch = Batch(tally, len(urls), due)
     try:
-        url = f"{context.options.url}/fetch-batch"
-        async with session.post(url, json=body, headers=headers, timeout=timeout) as response:
-            if response.status != 200:
-                raise CannotRun(f"/fetch-batch answered {response.status}: {(await response.text())[:200]}")
-            async for line in response.content:
-                event = orjson.loads(line)
-                if done is not None:
-                    report.error("an event after done")
-                if event["event"] == "done":
-                    done = event
-                elif event["event"] in ("result", "failed"):
-                    _one(context, event, seen, began)
-    except aiohttp.ClientError as error:
-        report.error(f"fetch-batch: {error or type(error).__name__}")
-    missing = len(urls) - sum(seen)
-    report.count("missing", missing)
-    if done is None or done["ok"] + done["failed"] != len(urls):
-        report.error("no done with the right counts")
-    report.latency("batch").record((monotonic() - began) * 1000)
-
-
-def _one(context: Context, event: dict[str, object], seen: bytearray, began: float) -> None:
-    report, index = context.report, event["index"]
-    assert isinstance(index, int)
-    if seen[index]:
-        report.error("an index twice")
-    seen[index] = 1
-    if event["event"] == "failed":
-        report.count("failed")
-        report.error(f"fetch: {event['error']}")
-        return
-    report.count("fetched" if event["status"] == 200 else "other_status")
-    timing = event["timing"]
-    assert isinstance(timing, dict)
-    report.latency("fetch").record(timing["total"])
-    report.latency("result").record((monotonic() - began) * 1000)
+        if clients and (options.via == "ws" or number % 2):
+            await over_websocket(context, clients[number % len(clients)], batch, urls)
+        else:
+            await over_http(context, session, batch, urls)
+    except (aiohttp.ClientError, ConnectFailed, TimeoutError) as error:
+        tally.error(f"fetch: {error or type(error).__name__}")
+    batch.close()
+    tally.duration("batch", monotonic() - due)

@@ -112,7 +112,7 @@ def program(name: str, hint: str) -> str:
 
 
 @asynccontextmanager
-async def nginx(location: str) -> AsyncIterator[int]:
+async def nginx(location: str, main: str = "") -> AsyncIterator[int]:
     """Run Debian's nginx with these locations, and yield its port; FOLDER has a document of 1 KiB, ``page``."""
     binary = program("nginx", "Debian: nginx-light")
     with tempfile.TemporaryDirectory() as name:
@@ -125,7 +125,7 @@ async def nginx(location: str) -> AsyncIterator[int]:
         port = _free_port()
         server = f"server {{ listen 127.0.0.1:{port}; {location.replace('FOLDER', str(folder))} }}"
         (folder / "nginx.conf").write_text(
-            f"daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{ worker_connections 1024; }}\n"
+            f"{main} daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{ worker_connections 1024; }}\n"
             f"http {{ access_log off; default_type text/plain; {temp} {server} }}"
         )
         process = await start(binary, "-c", str(folder / "nginx.conf"))

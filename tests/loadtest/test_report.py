@@ -1,14 +1,21 @@
-"""What a run reports, as data and as a page; and the thresholds that judge it."""
+"""What a run reports, as data, as a page and in a terminal; and the thresholds that judge it."""
 
 import re
 from html.parser import HTMLParser
+from io import StringIO
 
 import orjson
 import pytest
+from rich.console import Console
 
+from loadtest.findings import Finding
 from loadtest.histogram import Histogram
 from loadtest.html import render
-from loadtest.report import Moment, Report
+from loadtest.live import Display, sparkline
+from loadtest.outcome import settle
+from loadtest.plots import lines
+from loadtest.report import Report
+from loadtest.summary import summary
 from loadtest.thresholds import parse_threshold
 
 
@@ -16,10 +23,15 @@ def report() -> Report:
     report = Report("broadcast", "python -m loadtest broadcast --header 'X: <script>'")
     for ms in range(1, 1001):
         report.latency("delivery").record(ms)
-    report.count("connected", 10)
-    report.checks.lost = 2
-    report.error("<b>refused</b>")
-    report.timeline += [Moment(1.0, {"delivered": 5.0, "clients": 10}), Moment(2.0, {"delivered": 7.0})]
+    report.counters["connected"] = 10
+    report.counters["delivered"] = 12
+    report.checks["lost"] = 2
+    report.errors["<b>refused</b>"] = 1
+    report.findings.append(Finding("lost", "lost: message 7 of <t>, for 2 clients", 1, 2))
+    report.timeline += [
+        {"at_s": 1.0, "delivered": 5.0, "clients": 10, "delivery_p50_ms": 3.0, "delivery_p99_ms": 5.0},
+        {"at_s": 2.0, "delivered": 7.0, "server_rss_mib": 70.5, "delivery_p50_ms": 4.0, "delivery_p99_ms": 9.0},
+    ]
     return report
 
 
@@ -31,26 +43,36 @@ def test_percentiles_are_of_three_digits() -> None:
     assert summary["count"] == 1000
 
 
-def test_histograms_merge_without_loss() -> None:
+def test_histograms_merge_and_travel_without_loss() -> None:
     one, two = Histogram(), Histogram()
     one.record(1.0, 10)
     two.record(100.0, 30)
-    one.add(two)
+    one.add(Histogram.decode(two.encode()))
     assert one.count == 40
     assert one.percentile(50.0) == pytest.approx(100, rel=0.002)
     assert sum(count for _, _, count in one.buckets()) == 40
+    assert Histogram.decode(one.encode()).summary() == one.summary()
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "HISTFAAAAA=="])
+def test_what_is_no_histogram_is_said(text: str) -> None:
+    with pytest.raises(ValueError, match="no HDR histogram"):
+        Histogram.decode(text)
 
 
 def test_nothing_measured_is_nothing_and_no_error() -> None:
     assert Histogram().summary()["p99"] == 0
     assert Histogram().buckets() == []
     assert "<h1" in render(Report("connect", "x"))
+    assert summary(Report("connect", "x"))
 
 
 def test_the_json_report_has_the_contracts_fields() -> None:
     document = orjson.loads(orjson.dumps(report().document()))
     assert document["checks"] == {"lost": 2, "gapped": 0, "repeated": 0, "reordered": 0}
     assert set(document["latency_ms"]["delivery"]) == {"p50", "p90", "p99", "p999", "max", "count"}
+    assert Histogram.decode(document["histograms"]["delivery"]).count == 1000
+    assert document["findings"][0]["clients"] == 2
 
 
 @pytest.mark.parametrize(
@@ -73,6 +95,37 @@ def test_thresholds(text: str, holds: bool) -> None:
 def test_a_wrong_threshold_shows_the_form(text: str) -> None:
     with pytest.raises(ValueError, match="delivery_p99_ms<250"):
         parse_threshold(text)
+
+
+def test_rounds_are_added_up_and_kept_apart() -> None:
+    whole = Report("broadcast", "x")
+    for _ in range(3):
+        report().close_round(whole)
+    assert whole.latency("delivery").count == 3000
+    assert (whole.counters["delivered"], whole.checks["lost"]) == (36, 6)
+    assert [round_.latency_ms["delivery"]["count"] for round_ in whole.rounds] == [1000] * 3
+    assert [moment["at_s"] for moment in whole.timeline] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert "round 3" in render(whole)
+
+
+def outcome(arrivals: list[list[float]], readers: int, measured_from: float = 0.0) -> dict[str, object]:
+    beats = sorted({int(moment * 100) for one in arrivals for moment in one[2:4]})
+    return {"arrivals": {"t": arrivals}, "readers": {"t": readers}, "beats": beats, "delays": [],
+            "measured_from": measured_from}  # fmt: skip
+
+
+def test_workers_know_only_together_when_the_last_reader_had_it() -> None:
+    whole = Report("broadcast", "x")
+    found = settle(whole, [outcome([[1, 0.0, 0.1, 0.2, 5]], 5), outcome([[1, 0.0, 0.15, 0.3, 5]], 5)], 0.0)
+    assert found == []
+    assert whole.latency("last_delivery").percentile(50) == pytest.approx(300, rel=0.01)
+    assert whole.latency("spread").percentile(50) == pytest.approx(200, rel=0.01)
+
+
+def test_what_did_not_reach_all_has_no_last() -> None:
+    whole = Report("broadcast", "x")
+    settle(whole, [outcome([[1, 0.0, 0.1, 0.2, 4]], 5)], 0.0)
+    assert "last_delivery" not in whole.latencies
 
 
 class Reader(HTMLParser):
@@ -104,5 +157,42 @@ def test_the_page_needs_nothing_and_escapes_what_it_shows() -> None:
     assert reader.outside == []
     assert reader.open in ([], ["html"], ["html", "body"])
     assert "<b>refused" not in page
-    assert page.count("<svg") >= 2
+    assert "<t>" not in page
+    assert "url(" not in page
+    assert page.count("<svg") >= 5
+    assert "resident memory of the server" in page
     assert not re.search(r"\bnan\b|\binf\b", page)
+
+
+def test_a_line_ends_at_its_axes() -> None:
+    svg = lines([("a", [(0.0, 0.0), (10.0, 5.0)])], lambda x: f"{x:g} s", "title", (0.0, 10.0))
+    assert 'points="46.0,174.0 450.0,10.0"' in svg
+    assert ">5<" in svg
+    assert ">10 s<" in svg
+
+
+def test_the_live_panel_stays_inside_80_columns() -> None:
+    told = report()
+    told.errors["an error with a text that is much longer than anybody would like to read in a panel"] = 3
+    told.counters["origin_requests_of_a_very_long_name"] = 1e9
+    out = StringIO()
+    console = Console(file=out, width=80, force_terminal=False)
+    console.print(Display(told, console).panel())
+    text = out.getvalue()
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert "▆█" in text
+    assert "delivery ms" in text
+
+
+def test_a_sparkline_is_as_high_as_its_share_of_the_highest() -> None:
+    assert sparkline([0, 1, 2, 4, 8]) == " ▁▂▄█"
+    assert sparkline([0, 0]) == sparkline([]) == ""
+
+
+def test_the_summary_names_what_failed() -> None:
+    told = report()
+    told.judge([parse_threshold("lost==0"), parse_threshold("delivered>10")])
+    text = summary(told)
+    assert "FAILED lost==0: 2" in text
+    assert "ok     delivered>10: 12" in text
+    assert "lost: message 7 of <t>, for 2 clients" in text

@@ -1,0 +1,117 @@
+"""The command line's options: those of every scenario here, a scenario's own in its module."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from secrets import token_hex
+from types import ModuleType
+
+from loadtest.schedule import parse_rate
+from loadtest.sockets import place_of
+from loadtest.targets import TARGETS, target_of
+from loadtest.thresholds import parse_threshold
+
+__all__ = ["add_common", "add_origin", "plan", "wrong_with"]
+
+_OPEN = (
+    "open: by the clock, latency from the intended time (default); closed: each client asks when it has its answer"
+)
+
+
+def add_common(parser: ArgumentParser, **defaults: object) -> None:
+    """Declare what every scenario takes."""
+    where = parser.add_argument_group("where")
+    where.add_argument("--url", default="http://127.0.0.1:8080", help="the server (default http://127.0.0.1:8080)")
+    kinds = "; ".join(f"{name}: {target.HELP}" for name, target in TARGETS.items())
+    where.add_argument("--target", default="sluice", help=f"{kinds}; or module:Class, an adapter of your own")
+    where.add_argument("--path", default="", help="where WebSockets connect (default: the target's own)")
+    where.add_argument("--token", default="", help="bearer token for the service")
+    where.add_argument("--header", action="append", default=[], help="repeatable, like 'Name: value'")
+    where.add_argument(
+        "--server-pid", type=int, default=0, help="the server's process, where its port does not tell"
+    )
+
+    load = parser.add_argument_group("how much")
+    load.add_argument("--clients", type=int, default=1000, help="WebSocket clients (default %(default)s)")
+    load.add_argument("--duration", type=float, default=10.0, help="seconds of load (default 10)")
+    load.add_argument("--rate", default="10", help="things a second: 100, 10..200 (a ramp) or 10,50,100 (steps)")
+    load.add_argument("--arrivals", choices=("even", "poisson"), default="even", help="evenly spread or at random")
+    load.add_argument("--seed", type=int, default=1, help="of what is random (default 1)")
+    load.add_argument("--model", choices=("open", "closed"), default="open", help=_OPEN)
+    load.add_argument(
+        "--think", type=float, default=0.0, help="closed model: seconds between two requests (default 0)"
+    )
+    load.add_argument("--at-once", type=int, default=500, help="handshakes at a time (default 500)")
+    load.add_argument("--connect-timeout", type=float, default=30.0, help="seconds for one connection (default 30)")
+    load.add_argument("--settle", type=float, default=10.0, help="most seconds to wait for the last (default 10)")
+    load.add_argument("--processes", type=int, default=1, help="worker processes that share the plan (default 1)")
+
+    result = parser.add_argument_group("what comes of it")
+    result.add_argument(
+        "--warm-up", type=float, default=None,
+        help="first seconds whose latencies do not count (default: a tenth, at most 5; none below 5 s of duration)",
+    )  # fmt: skip
+    result.add_argument(
+        "--rounds", type=int, default=1, help="repeat all of it; `loadtest compare` needs 4 (default 1)"
+    )
+    result.add_argument("--threshold", action="append", default=[], help='repeatable, like "delivery_p99_ms<250"')
+    result.add_argument("--abort-on-fail", action="store_true", help="stop when an upper bound is broken")
+    result.add_argument("--json", default="", help="write the report as JSON")
+    result.add_argument("--html", default="", help="write the report as one HTML file")
+    parser.set_defaults(**defaults)
+
+
+def add_origin(parser: ArgumentParser) -> None:
+    """Declare where the simulated upstream is."""
+    parser.add_argument("--origin", default="http://127.0.0.1:9000", help="upstream; `loadtest origin` is one")
+
+
+def wrong_with(options: Namespace, scenario: ModuleType) -> list[str]:
+    """Return everything that is wrong with the options, a line each; and settle the warm-up's rule."""
+    above = ("clients", "duration", "at_once", "connect_timeout", "processes", "rounds")
+    wrong = [f"--{name.replace('_', '-')}: must be above 0" for name in above if getattr(options, name) <= 0]
+    wrong += [f"--{name}: must not be below 0" for name in ("think", "settle") if getattr(options, name) < 0]
+    if options.warm_up is None:
+        options.warm_up = min(5.0, options.duration / 10) if options.duration >= 5 else 0.0
+    elif not 0 <= options.warm_up < options.duration:
+        wrong.append("--warm-up: from 0 to below --duration")
+    wrong += [f"--header: {text!r} is not like Name: value" for text in options.header if ":" not in text]
+    wrong += _refused(options)
+    wrong += _unable(options)
+    if options.processes > options.clients > 0:
+        wrong.append("--processes: more than clients")
+    return wrong + list(scenario.validate(options))
+
+
+def _unable(options: Namespace) -> list[str]:
+    """Return what keeps the target from taking part."""
+    try:
+        able = target_of(options.target).CAN
+    except ValueError as error:
+        return [str(error)]
+    if options.scenario in able or options.target == "sluice":
+        return []
+    return [f"--target: {options.target} can take part in {', '.join(sorted(able))}; not in {options.scenario}"]
+
+
+def _refused(options: Namespace) -> list[str]:
+    """Return what the parsers of single options say."""
+
+    def rate(text: str) -> object:
+        try:
+            return parse_rate(text, max(options.duration, 1e-3)) if text else None
+        except ValueError as error:
+            raise ValueError(f"--rate: {error}") from None
+
+    checks: list[tuple[Callable[[str], object], str]] = [(place_of, options.url), (rate, options.rate)]
+    wrong = []
+    for check, text in [*checks, *((parse_threshold, text) for text in options.threshold)]:
+        try:
+            check(text)
+        except ValueError as error:
+            wrong.append(str(error))
+    return wrong
+
+
+def plan(options: Namespace, scenario: ModuleType) -> dict[str, object]:
+    """Return the options as a worker gets them."""
+    return {**vars(options), "module": scenario.__name__, "sockets": options.clients + 20, "run": token_hex(4)}

@@ -1,0 +1,43 @@
+"""``python -m loadtest origin``."""
+
+import asyncio
+import signal
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+
+from loadtest import origin
+from loadtest.origin.protocol import serve_origin
+
+__all__ = ["HELP", "add_options", "run"]
+
+HELP = "run the simulated upstream"
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Declare the options; the help has the table of paths."""
+    parser.description = origin.__doc__
+    parser.formatter_class = RawDescriptionHelpFormatter
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=9000, help="port (default 9000; 0 takes a free one)")
+    parser.add_argument("--latency", default="0", help="distribution of milliseconds for /page (default 0)")
+    parser.add_argument("--size", default="1024", help="distribution of bytes for /page (default 1024)")
+
+
+async def run(options: Namespace) -> int:
+    """Serve until told to stop; return the exit code."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        server = await serve_origin(options.host, options.port, options.latency, options.size)
+    except ValueError as error:
+        print(f"origin: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except OSError as error:
+        where = f"{options.host}:{options.port}"
+        print(f"origin: cannot listen on {where}: {error.strerror}; choose another --port", file=sys.stderr)  # noqa: T201
+        return 1
+    print(f"origin listening on http://{options.host}:{server.sockets[0].getsockname()[1]}", flush=True)  # noqa: T201
+    await stop.wait()
+    server.close()
+    return 0

@@ -1,0 +1,49 @@
+"""What only all workers together know: when a message reached its last reader, who was late, what stood still."""
+
+from collections import Counter
+from typing import Any
+
+from loadtest.audience import Arrival
+from loadtest.findings import Finding, late_clients, places, stalls
+from loadtest.histogram import Histogram
+from loadtest.report import Report
+
+__all__ = ["settle"]
+
+
+def settle(report: Report, outcomes: list[dict[str, Any]], began: float) -> list[Finding]:
+    """Put the outcomes of all workers together: latencies go to the report, troubles are returned.
+
+    An outcome has ``arrivals`` (by topic), ``beats``, ``delays``, ``readers`` (by topic) and ``measured_from``.
+    """
+    readers = Counter[str]()
+    for outcome in outcomes:
+        readers.update(outcome["readers"])
+    arrivals = _merged(outcomes)
+    last, spread = Histogram(), Histogram()
+    measured_from = max((outcome["measured_from"] for outcome in outcomes), default=0.0)
+    for (topic, _), (_, due, first_at, last_at, times) in arrivals.items():
+        if times >= readers[topic] and due >= measured_from:
+            last.record((last_at - due) * 1000)
+            spread.record((last_at - first_at) * 1000)
+    for name, histogram in (("last_delivery", last), ("spread", spread)):
+        if histogram.count:
+            report.latency(name).add(histogram)
+    beats = {beat for outcome in outcomes for beat in outcome["beats"]}
+    delays = [(number, delay) for outcome in outcomes for number, delay in outcome["delays"]]
+    return [*stalls(arrivals.values(), beats, began), *late_clients(delays), *places(report.take_places())]
+
+
+def _merged(outcomes: list[dict[str, Any]]) -> dict[tuple[str, int], Arrival]:
+    arrivals: dict[tuple[str, int], Arrival] = {}
+    for outcome in outcomes:
+        for topic, some in outcome["arrivals"].items():
+            for one in some:
+                arrivals[topic, one[0]] = _joined(arrivals.get((topic, one[0])), one)
+    return arrivals
+
+
+def _joined(one: Arrival | None, other: Arrival) -> Arrival:
+    if one is None:
+        return other
+    return one[0], one[1], min(one[2], other[2]), max(one[3], other[3]), one[4] + other[4]

@@ -1,0 +1,51 @@
+"""The generator watches itself: a figure that it spoilt by being late must not be blamed on the service."""
+
+import resource
+from pathlib import Path
+from time import monotonic, process_time
+
+__all__ = ["Own", "descriptors", "resident_mib"]
+
+_PAGE = resource.getpagesize()
+
+
+class Own:
+    """How late this process' loop is, and what it uses: asked once a second."""
+
+    def __init__(self) -> None:
+        self._worst = 0.0
+        self._cpu = process_time()
+        self._at = monotonic()
+
+    def late(self, seconds: float) -> None:
+        """Learn by how much too late the loop did something that was meant for a moment."""
+        self._worst = max(self._worst, seconds)
+
+    def gauges(self) -> dict[str, float]:
+        """Return the worst lag since the last time, the share of a core, and resident memory."""
+        cpu, at = process_time(), monotonic()
+        gauges = {
+            "own_lag_ms": round(self._worst * 1000, 2),
+            "own_cpu_percent": round((cpu - self._cpu) / max(at - self._at, 1e-9) * 100, 1),
+            "own_rss_mib": round(resident_mib(), 2),
+        }
+        self._worst, self._cpu, self._at = 0.0, cpu, at
+        return gauges
+
+
+def resident_mib() -> float:
+    """Return the resident memory of this process in MiB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE / (1 << 20)
+
+
+def descriptors(needed: int) -> str | None:
+    """Raise the limit of descriptors as far as it goes; return what to do where it is too low for ``needed``."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY or needed + 50 <= hard:
+        return None
+    return (
+        f"{needed} sockets of one process need {needed + 50} descriptors and the limit is {hard}: "
+        f"--processes {-(-needed // (hard - 50))}, fewer --clients, or raise it (ulimit -Hn)"
+    )

@@ -1,0 +1,150 @@
+"""Messages published by the clock to topics whose readers keep account: the heart of every broadcast."""
+
+import asyncio
+from argparse import Namespace, _ArgumentGroup
+from time import monotonic
+from typing import Any
+
+from loadtest.audience import Audience
+from loadtest.client import Client
+from loadtest.context import Context
+from loadtest.pace import open_model, until_all
+from loadtest.schedule import dealt
+from loadtest.sockets import ConnectFailed
+from loadtest.targets import Target
+
+__all__ = ["Publishing", "add_publishing", "wrong_publishing"]
+
+
+def add_publishing(parser: _ArgumentGroup) -> None:
+    """Declare what is published."""
+    parser.add_argument("--size", type=int, default=150, help="bytes of a message's data, about (default 150)")
+    parser.add_argument(
+        "--topics", type=int, default=1, help="topics that the clients share out; --rate is of each (default 1)"
+    )
+    parser.add_argument("--publishers", type=int, default=1, help="clients that publish as well (default 1)")
+    parser.add_argument("--prefix", default="loadtest", help="names of the topics begin with this")
+
+
+def wrong_publishing(options: Namespace) -> list[str]:
+    """Return what is wrong with that."""
+    wrong = [f"--{name}: must be above 0" for name in ("topics", "publishers") if getattr(options, name) <= 0]
+    if not 0 <= options.size <= 60_000:
+        wrong.append("--size: from 0 to 60000")
+    if options.target != "sluice" and options.publishers > 1:
+        wrong.append("--publishers: one, where the numbers of messages are ours and not the server's")
+    if not options.rate:
+        wrong.append("--rate: needed")
+    return wrong
+
+
+class Publishing:
+    """The topics of a run, their readers in this process, and this process' share of the publishers."""
+
+    def __init__(self, context: Context) -> None:
+        options = context.options
+        self.context = context
+        # A server that does not number messages may still have those of the last run.
+        ours = context.target.MARKER == Target.MARKER
+        run = f"{options.run}-" if ours else ""
+        self.topics = [f"{options.prefix}/{run}{number}" for number in range(options.topics)]
+        self.audiences = {topic: Audience(topic, context.tally) for topic in self.topics}
+        self._others: list[Audience] = []
+        self._untold: list[tuple[str, int, float]] = []
+        self._settled = False
+        context.crew.on_told = self._learn
+        context.chores.append(self._chore)
+
+    def topic_of(self, number: int) -> str:
+        """Return the topic of a client."""
+        return self.topics[number % len(self.topics)]
+
+    def audience_of(self, number: int) -> Audience:
+        """Return the audience that a client joins."""
+        return self.audiences[self.topic_of(number)]
+
+    def apart(self, topic: str, latency: str) -> Audience:
+        """Return another audience of a topic, whose latencies are told apart."""
+        audience = Audience(topic, self.context.tally, latency)
+        self._others.append(audience)
+        return audience
+
+    async def subscribe(self, client: Client) -> None:
+        """Subscribe a client to its topic."""
+        await client.subscribe(self.audience_of(client.number))
+
+    async def publish(self, begin: float, clients: list[Client]) -> None:
+        """Publish to all topics by the schedule, this process its share, whatever the answers do."""
+        context, options = self.context, self.context.options
+        schedule, count = context.schedule(), context.crew.count
+        async with asyncio.TaskGroup() as group:
+            for publisher in range(context.crew.index, options.publishers, count):
+                client = clients[publisher // count % len(clients)]
+                for number, topic in enumerate(self.topics):
+                    times = dealt(context.times(schedule), publisher, options.publishers)
+                    # Spread, or all topics would publish in the same moments.
+                    phase = number / len(self.topics) * schedule.duration / schedule.count
+                    group.create_task(self._topic(topic, client, times, begin + phase))
+
+    async def _topic(self, topic: str, client: Client, times: Any, begin: float) -> None:
+        tally, target = self.context.tally, self.context.target
+        pad = "x" * max(0, self.context.options.size - 24)
+
+        async def one(number: int, due: float) -> None:
+            data = f'{{"n":"{number + 1:08d}","pad":"{pad}"}}'.encode()
+            try:
+                offset = await target.publish(client.socket, topic, data)
+            except ConnectFailed as error:
+                tally.error(str(error))
+                return
+            tally.count("published")
+            tally.latency("publish", due, monotonic())
+            self._published(topic, number + 1 if offset is None else offset, due)
+            self._untold.append((topic, number + 1 if offset is None else offset, due))
+
+        await open_model(times, begin, one, lambda: tally.count("dropped_iterations"))
+
+    async def settle(self) -> None:
+        """Wait until all workers have published and every reader has everything, or the time is over."""
+        context = self.context
+        self._tell()
+        await context.crew.meet("published")
+        await context.end()
+        context.phase("waiting for the last")
+        audiences = self.audiences.values()
+        await until_all(lambda: all(audience.complete for audience in audiences), context.options.settle)
+        self._settled = True
+
+    def close(self) -> None:
+        """Make up the accounts and tell the supervisor what only all workers together know."""
+        audiences = list(self.audiences.values())
+        for audience in audiences:
+            audience.close(self._settled)
+        if not self._settled:
+            self.context.crew.say("note", "what was under way at the end is not counted as lost")
+        self.context.crew.say("outcome", {
+            "arrivals": {audience.topic: audience.arrivals() for audience in audiences},
+            "readers": {audience.topic: len(audience.members) for audience in audiences},
+            "beats": sorted(set().union(*(audience.beats for audience in audiences))),
+            "delays": [delay for audience in audiences for delay in audience.delays()],
+            "measured_from": self.context.tally.measured_from,
+        })  # fmt: skip
+
+    def _published(self, topic: str, offset: int, due: float) -> None:
+        for audience in (self.audiences[topic], *self._others):
+            if audience.topic == topic:
+                audience.published(offset, due)
+
+    def _learn(self, facts: list[tuple[str, int, float]]) -> None:
+        for topic, offset, due in facts:
+            self._published(topic, offset, due)
+
+    def _tell(self) -> None:
+        if self._untold:
+            self.context.crew.tell(self._untold)
+            self._untold = []
+
+    def _chore(self) -> bool:
+        self._tell()
+        left = [audience.flush() for audience in (*self.audiences.values(), *self._others)]
+        return any(left)

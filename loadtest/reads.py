@@ -1,0 +1,82 @@
+"""Whole reads recognised: what ten thousand sockets get at once is looked at once.
+
+Theory of operation. All subscribers of a topic are sent the same bytes, so what one of them reads at once
+is mostly, byte for byte, what others read too. The first time, a read is walked frame by frame; if it is
+nothing but consecutive messages, it is kept under its length and its first bytes. A later read that is equal to it
+(a comparison at the speed of memory, no hash over it, no parsing) is the same run. What is not equal, or
+is no plain run, is walked: nothing is guessed, so two messages that change places inside one read are seen.
+"""
+
+import re
+from typing import Final
+
+from loadtest.frames import frames
+
+__all__ = ["SMALL", "Reads"]
+
+_TEXT: Final = 1
+_BEGINNING: Final = 512
+"""Bytes that tell reads apart: the number of the first message is in them, topic names are at most 255 long."""
+SMALL: Final = 1024
+"""Up to here a hash over all of it is faster than a beginning that has to be cut off first."""
+_ENOUGH: Final = 8 << 20
+
+
+class Reads:
+    """Recognises runs of messages; one for all sockets of a process.
+
+    ``marker`` is what stands before a message's number, ``opening`` how a message's payload begins where
+    other payloads may have the marker too.
+    """
+
+    def __init__(self, marker: bytes, opening: bytes = b"") -> None:
+        self._number = re.compile(re.escape(marker) + rb"([0-9]{1,18})", re.ASCII)
+        self._opening = opening
+        self._runs: dict[tuple[bytes, int], tuple[bytes, tuple[int, int]]] = {}
+        self.small: dict[bytes, tuple[int, int]] = {}
+        self._held = 0
+
+    def run(self, data: bytes) -> tuple[int, int] | None:
+        """Return (first number, count) when a read is a run of consecutive whole messages, else None."""
+        if len(data) <= SMALL:
+            found = self.small.get(data)
+            return found if found is not None else self._new(data)
+        known = self._runs.get((data[:_BEGINNING], len(data)))
+        if known is not None and known[0] == data:
+            return known[1]
+        return self._new(data)
+
+    def _new(self, data: bytes) -> tuple[int, int] | None:
+        run = self._walk(data)
+        if run is not None:
+            self._keep(data, run)
+        return run
+
+    def number(self, payload: bytes) -> int | None:
+        """Return the number of a message, or None for a payload that is no message."""
+        if not payload.startswith(self._opening):
+            return None
+        found = self._number.search(payload)
+        return int(found[1]) if found else None
+
+    def _walk(self, data: bytes) -> tuple[int, int] | None:
+        first, count, end = 0, 0, 0
+        for opcode, payload, end in frames(data):  # noqa: B007 - the last end is used
+            number = self.number(payload) if opcode == _TEXT else None
+            if number is None or (count and number != first + count):
+                return None
+            first = first if count else number
+            count += 1
+        return (first, count) if count and end == len(data) else None
+
+    def _keep(self, data: bytes, run: tuple[int, int]) -> None:
+        # What is old is not read again: all of it may go at once.
+        if self._held > _ENOUGH:
+            self._runs.clear()
+            self.small.clear()
+            self._held = 0
+        self._held += len(data) + _BEGINNING
+        if len(data) <= SMALL:
+            self.small[data] = run
+            return
+        self._runs[data[:_BEGINNING], len(data)] = (data, run)

@@ -1,0 +1,52 @@
+"""Clients that come and go all the time, while a number of them is held."""
+
+from argparse import Namespace, _ArgumentGroup
+from collections import deque
+from typing import Any
+
+from loadtest.context import Context
+from loadtest.sockets import ConnectFailed
+
+__all__ = ["DEFAULTS", "HELP", "add_options", "run", "validate"]
+
+HELP = "hold N clients of which the oldest leaves and a new one comes, --rate times a second"
+DEFAULTS: dict[str, Any] = {"rate": "100"}
+
+
+def add_options(parser: _ArgumentGroup) -> None:
+    """Declare the options."""
+    parser.add_argument("--topic", default="", help="subscribe every client to this topic (default none)")
+    parser.add_argument("--rude", action="store_true", help="leave by a reset instead of a close frame")
+
+
+def validate(options: Namespace) -> list[str]:
+    """Return what is wrong."""
+    return [] if options.rate else ["--rate: needed"]
+
+
+async def run(context: Context) -> None:
+    """Hold, and exchange one after another by the clock."""
+    options, tally = context.options, context.tally
+    context.phase(f"connecting {options.clients:,} clients")
+    clients = deque(await context.connect(context.mine(options.clients), options.at_once))
+
+    async def one(number: int, due: float) -> None:
+        if clients:
+            oldest = clients.popleft()
+            oldest.cut() if options.rude else oldest.leave()
+        try:
+            client = await context.client(number, due=due)
+            if options.topic:
+                await context.target.subscribe(client.socket, options.topic)
+            clients.append(client)
+            tally.count("exchanged")
+        except ConnectFailed as error:
+            tally.error(f"connect: {error}")
+
+    begin = await context.begin()
+    context.phase(f"exchanging {options.rate} clients a second")
+    await context.load(begin, one)
+    await context.end()
+    tally.count("held", sum(not client.socket.closed for client in clients))
+    for client in clients:
+        client.leave()

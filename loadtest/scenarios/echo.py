@@ -1,0 +1,54 @@
+"""Send, and wait for what comes back."""
+
+from argparse import Namespace, _ArgumentGroup
+from time import monotonic
+from typing import Any
+
+from loadtest.context import Context
+from loadtest.sockets import ConnectFailed
+
+__all__ = ["DEFAULTS", "HELP", "add_options", "run", "validate"]
+
+HELP = "round trips at --rate a second over N clients: of a ping to a sluice service, of text to an echo server"
+DEFAULTS: dict[str, Any] = {"rate": "1000"}
+
+
+def add_options(parser: _ArgumentGroup) -> None:
+    """Declare the options."""
+    parser.add_argument("--size", type=int, default=64, help="bytes of a text (default 64)")
+
+
+def validate(options: Namespace) -> list[str]:
+    """Return what is wrong."""
+    return [] if 16 <= options.size <= 60_000 else ["--size: from 16 to 60000"]
+
+
+async def run(context: Context) -> None:
+    """Connect, and let one client after another make a round trip."""
+    options, tally = context.options, context.tally
+    context.phase(f"connecting {options.clients:,} clients")
+    clients = await context.connect(context.mine(options.clients), options.at_once)
+
+    async def one(number: int, due: float) -> None:
+        client = (
+            clients[number // context.crew.count % len(clients)]
+            if options.model == "open"
+            else clients[number % len(clients)]
+        )
+        try:
+            await context.target.echo(client.socket, f"{number:015d}".ljust(options.size, ".").encode())
+        except ConnectFailed as error:
+            tally.error(str(error))
+        else:
+            tally.count("round_trips")
+            tally.latency("round_trip", due, monotonic())
+
+    begin = await context.begin()
+    context.phase(
+        f"{options.rate} round trips a second" if options.model == "open" else "round trips in a closed loop"
+    )
+    await context.load(begin, one)
+    await context.end()
+    tally.count("held", sum(not client.socket.closed for client in clients))
+    for client in clients:
+        client.leave()

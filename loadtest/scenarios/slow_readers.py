@@ -1,0 +1,85 @@
+"""Some subscribers stop reading, and the rest is measured: nobody else may notice."""
+
+from argparse import Namespace, _ArgumentGroup
+
+from loadtest.client import Client
+from loadtest.context import Context
+from loadtest.pace import until_all
+from loadtest.publishing import Publishing, add_publishing, wrong_publishing
+
+__all__ = ["HELP", "add_options", "run", "validate"]
+
+HELP = (
+    "a broadcast of which a share of the readers takes nothing: what the others see, and what becomes of the slow"
+)
+
+
+def add_options(parser: _ArgumentGroup) -> None:
+    """Declare the options."""
+    add_publishing(parser)
+    parser.add_argument(
+        "--slow", type=float, default=0.1, help="share of the clients that stop reading (default 0.1)"
+    )
+
+
+def validate(options: Namespace) -> list[str]:
+    """Return what is wrong."""
+    return wrong_publishing(options) + ([] if 0 < options.slow < 1 else ["--slow: between 0 and 1"])
+
+
+async def run(context: Context) -> None:
+    """Stall the slow ones once all are in; read on at the end, and see what they are told."""
+    options, tally = context.options, context.tally
+    publishing = Publishing(context)
+    apart = {topic: publishing.apart(topic, "slow") for topic in publishing.topics}
+    first_slow = round(options.clients * (1 - options.slow))
+
+    async def subscribe(client: Client) -> None:
+        slow = client.number >= first_slow
+        await client.subscribe(
+            apart[publishing.topic_of(client.number)] if slow else publishing.audience_of(client.number)
+        )
+
+    context.phase(f"connecting {options.clients:,} clients")
+    clients = await context.connect(context.mine(options.clients), options.at_once, publishing.topic_of, subscribe)
+    slow = [client for client in clients if client.number >= first_slow]
+    readers = [client for client in clients if client.number < first_slow]
+    try:
+        begin = await context.begin()
+        for client in slow:
+            # Being cut is what may happen to them: it is counted below, and no error.
+            client.socket.on_close = client.gone
+            context.pump.release(client.socket)
+        tally.count("slow", len(slow))
+        context.phase(f"publishing {options.rate} messages a second; {len(slow):,} clients read nothing")
+        await publishing.publish(begin, readers or clients)
+        await publishing.settle()
+        await _wake(context, slow)
+        tally.count("held", sum(not client.socket.closed for client in readers))
+    finally:
+        publishing.close()
+    for client in clients:
+        client.leave()
+
+
+async def _wake(context: Context, slow: list[Client]) -> None:
+    """Read on, and count what has become of each: cut, told of a gap, complete, or short of messages in silence."""
+    context.phase("reading on")
+    for client in slow:
+        if not client.socket.closed:
+            context.pump.take(client.socket)
+    await until_all(lambda: all(_done(client) for client in slow), context.options.settle)
+    for client in slow:
+        member = client.member
+        assert member is not None
+        if client.socket.closed:
+            context.tally.count("slow_cut")
+        elif not _done(client):
+            context.tally.count("slow_lost")
+        else:
+            context.tally.count("slow_told" if member.told else "slow_complete")
+
+
+def _done(client: Client) -> bool:
+    assert client.member is not None
+    return client.socket.closed or client.member.has(client.member.audience.head)

@@ -1,0 +1,149 @@
+"""One round: the workers started, their increments added up second by second, their outcome put together."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+import orjson
+
+from loadtest.crew import LINE, read_line
+from loadtest.outcome import settle
+from loadtest.report import Report
+from loadtest.server import Server
+
+__all__ = ["Supervisor"]
+
+_SECOND = 1.0
+_PATIENCE = 10.0
+"""Seconds that a worker has to end after it was told to stop."""
+
+
+class Supervisor:
+    """Runs the workers of one round; ``each_second()`` is called while they run."""
+
+    def __init__(
+        self, options: dict[str, Any], report: Report, server: Server, each_second: Callable[[], None]
+    ) -> None:
+        self._options = options
+        self._report = report
+        self._server = server
+        self._each_second = each_second
+        self._workers: list[asyncio.subprocess.Process] = []
+        self._gauges: list[dict[str, float]] = []
+        self._meetings: dict[str, dict[int, Any]] = {}
+        self._outcomes: list[dict[str, Any]] = []
+        self._tell: dict[str, Callable[[Any], None]] = {
+            "outcome": self._outcomes.append,
+            "phase": report.turn,
+            "note": report.note,
+            "cannot": self._give_up,
+        }
+        self._began = 0.0
+        self._stopped = False
+        self.cannot: str | None = None
+        """Why the round could not be made, or not to its end."""
+
+    async def run(self) -> None:
+        """Run the round to its end."""
+        count = self._options["processes"]
+        self._gauges = [{} for _ in range(count)]
+        await self._server.first()
+        ticking = asyncio.create_task(self._seconds())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for index in range(count):
+                    group.create_task(self._worker(index, count))
+        finally:
+            ticking.cancel()
+            await asyncio.wait([ticking])
+            for worker in self._workers:
+                if worker.returncode is None:
+                    worker.kill()
+                    await worker.wait()
+        await self._second()
+        self._report.findings += settle(self._report, self._outcomes, self._began)
+
+    def stop(self) -> None:
+        """Have all workers end what they do, and tell what they have."""
+        if self._stopped:
+            return
+        self._stopped = True
+        for worker in self._workers:
+            self._send(worker, {"stop": True})
+        asyncio.get_running_loop().call_later(_PATIENCE, self._kill)
+
+    def _kill(self) -> None:
+        for worker in self._workers:
+            if worker.returncode is None:
+                worker.kill()
+
+    async def _worker(self, index: int, count: int) -> None:
+        worker = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "loadtest.worker",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            # Ctrl-C is for the supervisor, which tells the workers in words.
+            start_new_session=True, limit=LINE,
+        )  # fmt: skip
+        self._workers.append(worker)
+        self._send(worker, {"index": index, "count": count, "options": self._options})
+        assert worker.stdout is not None
+        while (message := await read_line(worker.stdout)) is not None:
+            for kind, value in message.items():
+                self._take(index, worker, kind, value)
+        code = await worker.wait()
+        self._gauges[index] = {}
+        if code:
+            self._give_up(f"worker {index} ended with {code}: what it had not told yet is missing")
+
+    def _take(self, index: int, worker: asyncio.subprocess.Process, kind: str, value: Any) -> None:
+        if kind == "tick":
+            self._gauges[index] = value.pop("gauges")
+            self._report.add(value)
+        elif kind == "meet":
+            self._meet(index, *value)
+        elif kind == "tell":
+            for other in self._workers:
+                if other is not worker:
+                    self._send(other, {"told": value})
+        else:
+            self._tell[kind](value)
+
+    def _meet(self, index: int, name: str, facts: Any) -> None:
+        meeting = self._meetings.setdefault(name, {})
+        meeting[index] = facts
+        if len(meeting) < len(self._gauges):
+            return
+        del self._meetings[name]
+        if name.endswith("begin"):
+            self._began = self._began or monotonic()
+        self._server.mark(name.rpartition(" ")[2])
+        for worker in self._workers:
+            self._send(worker, {"met": [name, [meeting[number] for number in sorted(meeting)]]})
+
+    def _give_up(self, why: str) -> None:
+        if self.cannot is None:
+            self.cannot = why
+        self.stop()
+
+    def _send(self, worker: asyncio.subprocess.Process, message: dict[str, Any]) -> None:
+        if worker.stdin is not None and not worker.stdin.is_closing():
+            worker.stdin.write(orjson.dumps(message) + b"\n")
+
+    async def _seconds(self) -> None:
+        due = monotonic()
+        while True:
+            due += _SECOND
+            await asyncio.sleep(max(0.0, due - monotonic()))
+            await self._second()
+            self._each_second()
+
+    async def _second(self) -> None:
+        gauges = {name: 0.0 for part in self._gauges for name in part}
+        for part in self._gauges:
+            for name, value in part.items():
+                # A generator is as late as the latest of its processes.
+                worst = name in ("own_lag_ms", "own_cpu_percent")
+                gauges[name] = max(gauges[name], value) if worst else gauges[name] + value
+        self._report.moment({**gauges, **await self._server.sample()})

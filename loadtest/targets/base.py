@@ -1,0 +1,63 @@
+"""What an adapter says of one kind of server; docs/loadtest.md shows one of thirty lines."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from loadtest.sockets import ConnectFailed, Place, Socket
+
+__all__ = ["Position", "Target"]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a subscription starts: messages are expected from ``offset + 1`` on."""
+
+    epoch: str = ""
+    offset: int = 0
+    recovered: bool = False
+
+
+class Target:
+    """How one kind of server is spoken to. One object for all sockets of a process.
+
+    Messages carry ``"n":"00000001"`` and so on in their data, in the order in which they are published. A
+    server that numbers messages itself says where its numbers stand (``marker``) and returns them from
+    :meth:`publish`; else ours are taken.
+    """
+
+    HELP: ClassVar[str]
+    PATH: ClassVar[str] = "/ws"
+    """Where clients connect; ``{topic}`` stands for the topic's name."""
+    PROTOCOL: ClassVar[str] = ""
+    """The subprotocol to offer."""
+    MARKER: ClassVar[bytes] = b'"n":"'
+    OPENING: ClassVar[bytes] = b""
+    """How a message's payload begins, where other payloads may have the marker too."""
+    CAN: ClassVar[frozenset[str]] = frozenset({"connect", "idle", "churn", "broadcast", "slow-readers", "capacity"})
+    """The scenarios that it can take part in."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    async def subscribe(self, socket: Socket, topic: str, since: Position | None = None) -> Position:
+        """Subscribe a socket; here the connection alone does it. Raises ConnectFailed."""
+        return since or Position()
+
+    async def publish(self, socket: Socket, topic: str, data: bytes) -> int | None:
+        """Publish JSON data; return the number that the server gave it, if it does. ``socket`` is a subscriber."""
+        socket.send(data)
+        return None
+
+    async def ready(self, socket: Socket) -> None:
+        """Make sure that a new connection is served, where the upgrade alone does not say so."""
+
+    async def echo(self, socket: Socket, data: bytes) -> None:
+        """Send data and return when it came back; raises ConnectFailed."""
+        raise ConnectFailed("this target has no echo")
+
+    def received(self, socket: Socket, payload: bytes) -> tuple[int, int] | None:
+        """Take what is no message; return (from, to) where it announces that these numbers never come."""
+        return None
+
+    async def close(self) -> None:
+        """Give back what the adapter holds."""

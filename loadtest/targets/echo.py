@@ -1,0 +1,26 @@
+"""A server that sends back what it gets, and nothing else."""
+
+from typing import ClassVar
+
+from loadtest.sockets import ConnectFailed, Socket
+from loadtest.targets.base import Target
+
+__all__ = ["Echo"]
+
+
+class Echo(Target):
+    """A plain echo server: ours with ``--echo-route``, or anybody's."""
+
+    HELP = "a plain echo server at /echo"
+    PATH = "/echo"
+    CAN: ClassVar[frozenset[str]] = frozenset({"connect", "idle", "churn", "echo", "capacity"})
+
+    async def echo(self, socket: Socket, data: bytes) -> None:
+        """Send data and wait for the same bytes."""
+        await socket.ask(data, data)
+
+    def received(self, socket: Socket, payload: bytes) -> tuple[int, int] | None:
+        """Hand the echo to who waits for it."""
+        if not socket.answer(payload, None):
+            raise ConnectFailed("something came back that nobody had sent")
+        return None

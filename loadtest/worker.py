@@ -1,0 +1,129 @@
+"""A worker process: its share of one round, told to the supervisor as it goes."""
+
+import asyncio
+import gc
+from argparse import Namespace
+from collections.abc import Callable
+from importlib import import_module
+from time import monotonic
+from typing import Any
+
+import uvloop
+
+from loadtest.context import CannotRun, Context
+from loadtest.crew import Crew, read_line, standard_pipes
+from loadtest.own import Own, descriptors
+
+__all__ = ["main"]
+
+_TICK = 1.0
+_PULSE = 0.04
+"""Seconds; at a hundred times a second, waking up alone would be 3 % of a core."""
+
+
+def main() -> int:
+    """Run the share that standard input describes."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_work())
+    return 0
+
+
+async def _work() -> None:
+    reader, out = await standard_pipes()
+    plan = await read_line(reader)
+    if plan is None:
+        return
+    crew = Crew(plan["index"], plan["count"], out.write)
+    stop = asyncio.Event()
+    crew.on_stop = stop.set
+    listening = asyncio.create_task(crew.listen(reader))
+    try:
+        await _round(crew, Namespace(**plan["options"]), stop)
+    finally:
+        listening.cancel()
+        out.close()
+
+
+async def _round(crew: Crew, options: Namespace, stop: asyncio.Event) -> None:
+    scenario = import_module(options.module)
+    too_few = descriptors(-(-options.sockets // crew.count))
+    context = Context(options, crew)
+    own = Own()
+    helpers = [asyncio.create_task(job) for job in (_ticks(context, own), _pulse(context, own))]
+    # Ten thousand sockets are long-lived: looking through them again and again would be lag of ours.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+    try:
+        if too_few:
+            raise CannotRun(too_few)
+        await context.resolve()
+        await _until_over(asyncio.ensure_future(scenario.run(context)), helpers, context, stop)
+    except* CannotRun as errors:
+        crew.say("cannot", str(_first(errors)))
+    finally:
+        for helper in helpers:
+            helper.cancel()
+        await context.target.close()
+        crew.say("tick", {**context.tally.take(), "gauges": {}})
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _until_over(
+    job: asyncio.Future[None], helpers: list[asyncio.Task[None]], context: Context, stop: asyncio.Event
+) -> None:
+    """Wait for the scenario, the end of all connections, or the word to stop; whichever is first.
+
+    A helper that has ended has failed: its error ends the round.
+    """
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        ends: list[asyncio.Future[Any]] = [job, context.over, stopping, *helpers]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not job.done():
+            job.cancel()
+            await asyncio.wait([job])
+        if context.over.done() and not stop.is_set():
+            context.over.result()
+        for helper in helpers:
+            if helper.done():
+                helper.result()
+        if not job.cancelled():
+            job.result()
+    finally:
+        stopping.cancel()
+        job.cancel()
+        if context.over.done():
+            # Already told, or the word to stop came first.
+            context.over.exception()
+
+
+async def _ticks(context: Context, own: Own) -> None:
+    while True:
+        await asyncio.sleep(_TICK)
+        context.tally.gauges = {"clients": context.alive, **own.gauges()}
+        context.crew.say("tick", context.tally.take())
+
+
+def _done(chore: Callable[[], bool]) -> bool:
+    return chore()
+
+
+async def _pulse(context: Context, own: Own) -> None:
+    """Note how late the loop is, and let those who have postponed something do a little of it at a time."""
+    while True:
+        due = monotonic() + _PULSE
+        await asyncio.sleep(_PULSE)
+        own.late(monotonic() - due)
+        more = True
+        while more:
+            more = any(list(map(_done, context.chores)))
+            await asyncio.sleep(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""What a server does wrong is reported as what it is, with its size and its place; a correct one has no findings."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.end_to_end.processes import listening, loadtest, run
+
+FAULTY = str(Path(__file__).parent / "faulty.py")
+CLIENTS, RATE, SECONDS = 1_000, 40, 3
+MESSAGES = RATE * SECONDS
+NONE = {"lost": 0, "gapped": 0, "repeated": 0, "reordered": 0}
+
+
+def faulty(fault: str):  # type: ignore[no-untyped-def]
+    return listening(sys.executable, FAULTY, fault, env={"PYTHONPATH": str(Path(FAULTY).parent.parent.parent)})
+
+
+async def report(tmp_path: Path, fault: str, *options: str) -> Any:
+    """Run a broadcast against a server with this fault."""
+    path = tmp_path / "report.json"
+    async with faulty(fault) as server:
+        code, _, err = await run(*loadtest(
+            "broadcast", "--url", server.url, "--clients", str(CLIENTS), "--rate", str(RATE),
+            "--duration", str(SECONDS), "--settle", "2", "--json", str(path), *options,
+        ))  # fmt: skip
+    assert code == 0, err
+    return orjson.loads(path.read_bytes())
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+async def test_a_correct_server_has_no_findings(tmp_path: Path, processes: str) -> None:
+    told = await report(tmp_path, "none", "--processes", processes)
+    assert (told["checks"], told["findings"], told["errors"]) == (NONE, [], {})
+    assert told["counters"]["delivered"] == told["latency_ms"]["delivery"]["count"] == CLIENTS * MESSAGES
+    assert told["latency_ms"]["last_delivery"]["count"] == MESSAGES
+
+
+async def test_a_stall_of_a_second(tmp_path: Path) -> None:
+    told = await report(tmp_path, "stall")
+    (found,) = told["findings"]
+    assert (found["kind"], told["checks"]) == ("stalled", NONE)
+    assert found["size"] == pytest.approx(1000, rel=0.1)
+    assert told["latency_ms"]["delivery"]["max"] == pytest.approx(1000, rel=0.15)
+    # A third of three seconds: a sixth of all messages waited for more than half of it.
+    assert told["latency_ms"]["delivery"]["p90"] > 500
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+async def test_every_thousandth_message_is_dropped(tmp_path: Path, processes: str) -> None:
+    told = await report(tmp_path, "drop", "--clients", "999", "--processes", processes)
+    lost = 999 * MESSAGES // 1000
+    assert told["checks"] == {**NONE, "lost": lost}
+    assert told["counters"]["delivered"] == 999 * MESSAGES - lost
+    places = [found for found in told["findings"] if found["clients"]]
+    assert {(found["kind"], found["size"], found["clients"]) for found in places} == {("lost", 1, 1)}
+    assert told["findings"][-1]["text"] == f"lost at {lost - 20} more places"
+
+
+async def test_one_reader_who_gets_nothing_is_one_place(tmp_path: Path) -> None:
+    # Every 1,000th delivery to 1,000 readers is always the same reader's.
+    told = await report(tmp_path, "drop")
+    (found,) = told["findings"]
+    assert (found["kind"], found["size"], found["clients"]) == ("lost", MESSAGES, 1)
+
+
+@pytest.mark.parametrize(("fault", "kind"), [("repeat", "repeated"), ("swap", "reordered")])
+async def test_one_message_of_one_reader(tmp_path: Path, fault: str, kind: str) -> None:
+    told = await report(tmp_path, fault)
+    assert told["checks"] == {**NONE, kind: 1}
+    (found,) = told["findings"]
+    assert (found["kind"], found["size"], found["clients"]) == (kind, 1, 1)
+    assert "message 50 of" in found["text"]
+
+
+async def test_the_last_hundredth_of_the_clients_is_late(tmp_path: Path) -> None:
+    told = await report(tmp_path, "late")
+    (found,) = told["findings"]
+    assert (found["kind"], found["clients"], told["checks"]) == ("late", CLIENTS // 100, NONE)
+    assert found["size"] == pytest.approx(300, rel=0.2)
+
+
+async def test_a_stall_at_a_steady_rate_is_in_the_percentiles_and_a_closed_loop_hides_it(tmp_path: Path) -> None:
+    latencies = {}
+    for model in ("open", "closed"):
+        path = tmp_path / model
+        async with faulty("stall") as server:
+            code, _, err = await run(*loadtest(
+                "echo", "--target", "echo", "--url", server.url, "--clients", "1", "--rate", "100", "--think", "0.01",
+                "--duration", "5", "--warm-up", "0", "--model", model, "--json", str(path),
+            ))  # fmt: skip
+        assert code == 0, err
+        latencies[model] = orjson.loads(path.read_bytes())["latency_ms"]["round_trip"]
+    # 100 of 500 were meant for that second, one after the other.
+    assert latencies["open"]["count"] == 500
+    assert latencies["open"]["max"] == pytest.approx(1000, rel=0.1)
+    assert latencies["open"]["p99"] == pytest.approx(950, rel=0.1)
+    assert latencies["open"]["p90"] == pytest.approx(500, rel=0.2)
+    assert latencies["closed"]["max"] == pytest.approx(1000, rel=0.1)
+    assert latencies["closed"]["p99"] < 200
+
+
+async def test_a_target_that_dies_leaves_a_partial_report(tmp_path: Path) -> None:
+    path, page = tmp_path / "report.json", tmp_path / "report.html"
+    async with faulty("die") as server:
+        code, _, err = await run(*loadtest(
+            "broadcast", "--url", server.url, "--clients", "100", "--rate", "40", "--duration", "30",
+            "--json", str(path), "--html", str(page),
+        ), within=30)  # fmt: skip
+    told = orjson.loads(path.read_bytes())
+    assert code == 1
+    assert "the target is gone, every connection was lost" in err
+    assert "Traceback" not in err
+    assert 0 < told["counters"]["delivered"] <= 100 * 50
+    assert told["checks"]["lost"] == 0
+    assert "the target is gone" in page.read_text()

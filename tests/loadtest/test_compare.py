@@ -1,0 +1,82 @@
+"""Two reports side by side: noise is no difference, and a difference is said."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from loadtest.__main__ import main
+from loadtest.compare import compared, likely
+
+
+def report(rounds: list[float], lost: int = 0) -> dict[str, Any]:
+    def summary(ms: float) -> dict[str, Any]:
+        return {"delivery": {"p50": ms, "p90": ms, "p99": ms, "p999": ms, "max": ms, "count": 10}}
+
+    return {
+        "scenario": "broadcast",
+        "latency_ms": summary(rounds[0]),
+        "checks": {"lost": lost},
+        "rounds": [{"latency_ms": summary(ms), "counters": {}} for ms in rounds] if len(rounds) > 1 else [],
+    }
+
+
+def verdict(before: list[float], after: list[float]) -> str:
+    return compared(report(before), report(after), 0.05)[0].verdict
+
+
+def test_clear_differences_are_said_in_their_direction() -> None:
+    assert verdict([10, 11, 10, 12], [20, 21, 22, 20]) == "worse"
+    assert verdict([20, 21, 22, 20], [10, 11, 10, 12]) == "better"
+
+
+def test_noise_and_trifles_are_none() -> None:
+    assert verdict([10, 20, 11, 19], [12, 18, 21, 9]) == "no difference beyond the noise"
+    assert verdict([10.0, 10.1, 10.05, 10.02], [10.3, 10.31, 10.32, 10.33]) == "within 5%"
+
+
+def test_few_rounds_tell_nothing() -> None:
+    assert verdict([10, 11, 12], [90, 91, 92]).startswith("cannot tell: 3 rounds")
+    assert verdict([10], [90]).startswith("cannot tell: 1 rounds")
+
+
+@pytest.mark.parametrize(("now", "said"), [(0, "better"), (1, "same"), (2, "worse")])
+def test_a_lost_message_is_never_noise(now: int, said: str) -> None:
+    rows = compared(report([10], lost=1), report([10], lost=now), 0.05)
+    assert rows[-1].verdict == said
+
+
+def test_the_exact_test_has_the_values_of_the_tables() -> None:
+    # All of one side below all of the other: 2 ways of C(8, 4) = 70, of C(10, 5) = 252.
+    assert likely([1, 2, 3, 4], [5, 6, 7, 8]) == pytest.approx(2 / 70)
+    assert likely([1, 2, 3, 4, 5], [6, 7, 8, 9, 10]) == pytest.approx(2 / 252)
+    assert likely([1, 1, 1, 1], [1, 1, 1, 1]) == 1.0
+
+
+def test_the_same_machine_is_called_different_no_more_often_than_promised() -> None:
+    chance = random.Random(1)
+    alarms = sum(
+        likely([chance.gauss(10, 2) for _ in range(5)], [chance.gauss(10, 2) for _ in range(5)]) < 0.05
+        for _ in range(500)
+    )
+    assert alarms / 500 < 0.07
+
+
+def test_many_rounds_are_approximated() -> None:
+    assert likely(list(range(30)), [value + 0.5 for value in range(30)]) > 0.5
+    assert likely(list(range(30)), [value + 40 for value in range(30)]) < 1e-6
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad, none = tmp_path / "good", tmp_path / "bad", tmp_path / "none"
+    good.write_bytes(orjson.dumps(report([10, 11, 10, 12])))
+    bad.write_bytes(orjson.dumps(report([20, 21, 22, 20])))
+    none.write_text("[]")
+    assert main(["compare", str(good), str(good)]) == 0
+    assert main(["compare", str(good), str(bad)]) == 99
+    assert "worse" in capsys.readouterr().out
+    assert main(["compare", str(good), str(none)]) == 2
+    assert main(["compare", str(good), str(tmp_path / "nowhere")]) == 2
+    assert "--json FILE" in capsys.readouterr().err

@@ -1,0 +1,106 @@
+"""What a run may be told: everything that is wrong is said at once, before anything is started."""
+
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from loadtest import mixed
+from loadtest.__main__ import SCENARIOS, main
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    try:
+        code = main(arguments)
+    except SystemExit as ended:
+        code = int(str(ended.code))
+    assert code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("broadcast", "--clients", "0"), "--clients: must be above 0"),
+        (("broadcast", "--rate", "fast"), "'fast' is not like 100"),
+        (("broadcast", "--rate", ""), "--rate: needed"),
+        (("broadcast", "--threshold", "p99"), "delivery_p99_ms<250"),
+        (("broadcast", "--url", "ftp://x"), "no http or https URL"),
+        (("broadcast", "--warm-up", "99"), "--warm-up: from 0"),
+        (("broadcast", "--header", "nocolon"), "--header"),
+        (("broadcast", "--processes", "9", "--clients", "3"), "--processes: more than clients"),
+        (("broadcast", "--target", "nchan", "--publishers", "2"), "--publishers: one"),
+        (("watch", "--target", "nchan"), "nchan can take part in broadcast"),
+        (("watch", "--every", "0"), "--every: from 1"),
+        (("resume", "--roaming", "1"), "--roaming: between 0 and 1"),
+        (("slow-readers", "--slow", "0"), "--slow: between 0 and 1"),
+        (("fetch", "--urls", "0"), "--urls: must be above 0"),
+        (("echo", "--size", "1"), "--size: from 16"),
+        (("mixed",), "--plan: needed"),
+        (("capacity", "broadcast"), "--threshold: needed"),
+        (("capacity", "broadcast", "--threshold", "lost==0", "--rounds", "3"), "--rounds"),
+        (("nonsense",), "invalid choice"),
+        (("broadcast", "--no-such-option"), "unrecognized arguments: --no-such-option"),
+    ],
+)
+def test_what_is_wrong_is_said(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str) -> None:
+    assert said in told(capsys, *arguments)
+
+
+def test_all_of_it_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    said = told(capsys, "broadcast", "--clients", "0", "--duration", "-1", "--threshold", "x", "--topics", "0")
+    assert [line.split(":")[0] for line in said.splitlines()] == [
+        "--clients", "--duration", "--threshold", "--topics",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_scenario_has_help(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    assert SCENARIOS[name].HELP.split(":")[0][:30] in " ".join(capsys.readouterr().out.split())
+
+
+def options(clients: int = 100) -> Namespace:
+    return Namespace(
+        clients=clients, duration=5.0, settle=1.0, target="sluice", scenario="mixed", rate="10", run="r"
+    )
+
+
+def test_clients_are_shared_out_by_weight_and_none_is_left() -> None:
+    plan = options(100)
+    assert mixed.share_out(plan, [
+        {"scenario": "broadcast", "weight": 1, "rate": 5},
+        {"scenario": "idle", "weight": 1},
+        {"scenario": "echo", "weight": 1, "duration": 3},
+    ]) == []  # fmt: skip
+    assert [part["clients"] for part in plan.parts] == [33, 34, 33]
+    assert [part["rate"] for part in plan.parts] == ["5", "10", "1000"]
+    assert [part["duration"] for part in plan.parts] == [5.0, 5.0, 3]
+    assert plan.parts[0]["prefix"] == "loadtest-0"
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ([{"scenario": "nothing"}], "scenario is one of"),
+        ([{"scenario": "mixed"}], "scenario is one of"),
+        ([{"scenario": "idle", "colour": 1}], "idle has no option colour"),
+        ([{"scenario": "idle", "weight": 0}], "one of them above 0"),
+        ([{"scenario": "idle", "weight": "much"}], "a weight is a number"),
+        ([{"scenario": "broadcast", "topics": 0}], "--topics: must be above 0 (part 1)"),
+    ],
+)
+def test_a_bad_part_is_named(parts: list[dict[str, object]], said: str) -> None:
+    assert said in " ".join(mixed.share_out(options(), parts))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("[[part", "is no TOML"), ("x = 1", "has [[part]]"), ("", "has [[part]]")]
+)
+def test_a_bad_plan_is_said(tmp_path: Path, text: str, said: str) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(text)
+    assert said in mixed.validate(Namespace(plan=str(plan)))[0]
+    assert "cannot be read" in mixed.validate(Namespace(plan=str(tmp_path / "nowhere")))[0]
