@@ -105,7 +105,7 @@ class Session:
         self._watching: dict[str, Watching] | None = None
 
     def __repr__(self) -> str:
-        return f"<Session {self._client.owner} {len(self.readers)} topics>"
+        return f"<Session {len(self.readers)} topics>"
 
     def receive(self, text: bytes, now: float) -> Answer:
         """Carry out one text message: a request, or an array of them."""
@@ -130,6 +130,15 @@ class Session:
         for watching in (self._watching or {}).values():
             watching.release()
         self._watching = None
+
+    def end(self) -> None:
+        """Leave every topic, and the client too: nothing is received any more.
+
+        The two refer to each other: what is left of a connection, 7 KiB, would else wait for the collector of
+        cycles, which looks at what is old after millions of allocations.
+        """
+        self.close()
+        del self._client
 
     def forget(self, name: str) -> None:
         """Drop the subscription of a reader that has had all of an ended topic."""

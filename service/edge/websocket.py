@@ -107,7 +107,7 @@ class WebSockets:
             if connection.closing is None or task.uncancel() > 0:
                 raise
         finally:
-            connection.session.close()
+            connection.session.end()
             self.connections.discard(connection)
             self._heartbeat.discard(connection)
         await self._close(socket, connection)

@@ -1,6 +1,7 @@
 """The WebSocket endpoint over real sockets: the whole way from a frame to the session and back."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
+from service.core.session import Session
+from service.edge.connection import Connection
 from tests.edge.running import Client, call, client_of
 
 Socket = aiohttp.ClientWebSocketResponse
@@ -313,3 +316,25 @@ async def test_echo_needs_the_token_too() -> None:
         client.session.ws_connect(client.url("/echo")) as socket,
     ):
         assert (await socket.receive()).data == 4401
+
+
+@pytest.mark.parametrize("rude", [False, True])
+async def test_what_is_left_of_a_connection_is_freed_at_once(rude: bool) -> None:
+    # Without the collector of cycles: it comes after millions of allocations.
+    async with client_of() as client:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5):
+                socket = await client.socket()
+                await call(socket, "subscribe", topic="t")
+                if rude:
+                    socket._response.connection.transport.abort()
+                await socket.close()
+            while client.service.sockets.connections:
+                await asyncio.sleep(0.01)
+            for _ in range(5):
+                await asyncio.sleep(0.01)
+            assert [one for one in gc.get_objects() if isinstance(one, Connection | Session)] == []
+        finally:
+            gc.enable()
