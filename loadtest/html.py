@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from statistics import median
 
-from loadtest.plots import Line, bars, lines, nines, of_nines
+from loadtest.plots import PERCENTILES, Line, bars, lines, nines, rounds
 from loadtest.report import Report
 
 __all__ = ["render"]
@@ -27,7 +27,7 @@ font-variant-numeric:tabular-nums}th:first-child,td:first-child{text-align:left;
 .columns{display:flex;flex-wrap:wrap;gap:0 3rem}.columns>section{min-width:0;max-width:100%}
 figure{margin:0;background:var(--soft);border:1px solid var(--line);border-radius:8px;padding:.6rem .6rem .2rem}
 figcaption{font-size:.88rem;margin-bottom:.3rem}figcaption i{font-style:normal;color:var(--b)}figcaption em{font-style:normal;
-color:var(--a)}svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--dim)}
+color:var(--a)}.plots:not(:first-child){margin-top:.8rem}svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--dim)}
 .end{text-anchor:end}.middle{text-anchor:middle}.grid{stroke:var(--line)}.s0{fill:var(--a)}.s1{fill:var(--b)}
 .l0,.l1{fill:none;stroke-width:1.8;stroke-linejoin:round}.l0{stroke:var(--a)}.l1{stroke:var(--b)}
 code{background:var(--soft);border:1px solid var(--line);padding:.1rem .35rem;border-radius:4px;overflow-wrap:anywhere;font-size:.88rem}
@@ -35,6 +35,7 @@ code{background:var(--soft);border:1px solid var(--line);padding:.1rem .35rem;bo
 """
 _PARTS = ("p50", "p90", "p99", "p999", "max")
 _HEADS = ("p50", "p90", "p99", "p99.9", "max")
+_CONNECTING = frozenset({"tcp", "tls", "upgrade", "connect"})
 _SERVER = {
     "server_cpu_percent": "CPU of the server, % of a core",
     "server_rss_mib": "resident memory of the server, MiB",
@@ -97,8 +98,8 @@ def _head(report: Report) -> list[str]:
 def _tiles(report: Report) -> str:
     """Return the few figures that are looked for first."""
     tiles = [(f"{value:,.0f}", name.replace("_", " ")) for name, value in list(report.counters.items())[:3]]
-    for name, histogram in list(report.latencies.items())[:4]:
-        tiles.append((f"{histogram.percentile(99.0):,.3g} ms", f"{name.replace('_', ' ')} p99"))
+    first = [(name, report.latencies[name]) for name in _order(report)[:3]]
+    tiles += [(f"{histogram.percentile(99.0):,.3g} ms", f"{_words(name)} p99") for name, histogram in first]
     troubles = sum(report.checks.values())
     tiles.append((f"{troubles:,}", "lost, gapped, repeated or reordered"))
     return f"""<div class="tiles">{
@@ -146,24 +147,30 @@ def _thresholds(report: Report) -> str:
 
 def _latencies(report: Report) -> str:
     rows, plots = [], []
-    for name, histogram in report.latencies.items():
+    for name in _order(report):
+        histogram = report.latencies[name]
         summary = histogram.summary()
         rows.append([name, *(f"{summary[part]:,.2f}" for part in _PARTS), f"{summary['count']:,.0f}"])
         if histogram.count >= 20:
-            title = f"{name.replace('_', ' ')}: how many took how many ms"
+            title = f"{_words(name)}: how many took how many ms"
             plots.append(_figure(escape(title), bars(histogram.buckets(), title)))
             points = [(nines(percent), ms) for percent, ms in histogram.curve() if percent < 100]
-            title = f"{name.replace('_', ' ')}: ms at each percentile"
+            title = f"{_words(name)}: ms at each percentile"
             plots.append(
-                _figure(escape(title), lines([(name, points)], of_nines, title, (points[0][0], points[-1][0])))
+                _figure(escape(title), lines([(name, points)], PERCENTILES, title, (points[0][0], points[-1][0])))
             )
     return _table("Latency in ms", ["of", *_HEADS, "count"], rows) + _plots("", plots)
+
+
+def _order(report: Report) -> list[str]:
+    """Return the names of the latencies, the parts of connecting last."""
+    return sorted(report.latencies, key=lambda name: name in _CONNECTING)
 
 
 def _rounds(report: Report) -> str:
     """Return p50 and p99 of each round, and how far they are apart."""
     rows = []
-    for name in report.latencies:
+    for name in _order(report):
         for part in ("p50", "p99"):
             values = [one.latency_ms[name][part] for one in report.rounds if name in one.latency_ms]
             if values:
@@ -184,10 +191,11 @@ def _loads(report: Report) -> str:
 def _time_lines(report: Report) -> str:
     """Return what happened when, at both ends, on the same time line."""
     names = list(dict.fromkeys(name for moment in report.timeline for name in moment if name != "at_s"))
-    shown = {name for name in names if len(report.timeline) > 1 and any(m.get(name) for m in report.timeline)}
+    # What there is at one or two moments is in the tables.
+    shown = {name for name in names if sum(bool(moment.get(name)) for moment in report.timeline) > 2}
     clients = [_over_time(report, [(name, name)], f"{_words(name)} a second") for name in names
                if name in shown and name in report.counters]  # fmt: skip
-    for name in report.latencies:
+    for name in _order(report):
         pair = [(f"{name}_p50_ms", "p50"), (f"{name}_p99_ms", "p99")]
         if pair[1][0] in shown:
             caption = f"{escape(_words(name))}, ms: <em>p50</em> and <i>p99</i> of each second"
@@ -204,12 +212,13 @@ def _words(name: str) -> str:
 
 
 def _over_time(report: Report, series: Sequence[tuple[str, str]], title: str, caption: str = "") -> str:
-    some: list[Line] = [
-        (name, [(moment["at_s"], moment[key]) for moment in report.timeline if key in moment])
-        for key, name in series
-    ]
-    ends = (0.0, report.timeline[-1]["at_s"])
-    return _figure(caption or escape(title), lines(some, lambda x: f"{x:.4g} s", title, ends))
+    some: list[Line] = []
+    for key, name in series:
+        # A counter that is not named has not grown; a gauge was not seen.
+        there = [moment for moment in report.timeline if key in moment or key in report.counters]
+        some.append((name, [(moment["at_s"], moment.get(key, 0.0)) for moment in there]))
+    end = report.timeline[-1]["at_s"]
+    return _figure(caption or escape(title), lines(some, rounds(0.0, end, " s"), title, (0.0, end)))
 
 
 def _plots(title: str, plots: Sequence[str]) -> str:

@@ -1,10 +1,10 @@
 """Plots as SVG: bars and lines with round numbers at their axes, in the colours of the page around them."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
-__all__ = ["Line", "bars", "lines", "nines", "of_nines", "short"]
+__all__ = ["PERCENTILES", "Line", "bars", "lines", "nines", "rounds", "short"]
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 460, 200, 46, 10, 10, 26
 _ROOM = _HEIGHT - _BOTTOM - _TOP
@@ -29,9 +29,17 @@ def nines(percent: float) -> float:
     return -math.log10(max(1 - percent / 100, 1e-5))
 
 
-def of_nines(x: float) -> str:
-    """Return the percentile that belongs to a place made by :func:`nines`."""
-    return f"{100 * (1 - 10**-x):.4g}"
+PERCENTILES: dict[float, str] = {
+    nines(float(text)): text for text in ("0", "50", "90", "99", "99.9", "99.99", "99.999")
+}
+"""Marks for an axis of percentiles."""
+
+
+def rounds(low: float, high: float, unit: str = "") -> dict[float, str]:
+    """Return marks at three to six round numbers, both ends included where they are round."""
+    step = _step(high - low, 5)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return {number * step: f"{short(number * step)}{unit}" for number in range(first, last + 1)}
 
 
 def bars(found: Sequence[tuple[float, float, float]], title: str) -> str:
@@ -46,11 +54,11 @@ def bars(found: Sequence[tuple[float, float, float]], title: str) -> str:
             f'<rect x="{x:.1f}" y="{_HEIGHT - _BOTTOM - height:.1f}" width="{max(width - 0.7, 0.5):.1f}" '
             f'height="{height:.1f}" class="s0"><title>{low:.3g} to {end:.3g}: {count:,.0f}</title></rect>'
         )
-    return _svg(axis + "".join(drawn) + _below([high * part / 4 for part in range(5)], 0, high, short), title)
+    return _svg(axis + "".join(drawn) + _below(rounds(0, high), 0, high), title)
 
 
-def lines(some: Sequence[Line], label: Callable[[float], str], title: str, ends: tuple[float, float]) -> str:
-    """Return lines over an axis from ``ends[0]`` to ``ends[1]``; ``label`` says what a place on it is called."""
+def lines(some: Sequence[Line], marks: Mapping[float, str], title: str, ends: tuple[float, float]) -> str:
+    """Return lines over an axis from ``ends[0]`` to ``ends[1]``; ``marks`` are its places with a label."""
     axis, upper = _values(max((value for _, points in some for _, value in points), default=0.0))
     low, high = ends[0], max(ends[1], ends[0] + 1e-9)
     drawn = []
@@ -60,8 +68,7 @@ def lines(some: Sequence[Line], label: Callable[[float], str], title: str, ends:
         drawn.append(f'<polyline points="{path}" class="l{number}"><title>{escape(name)}</title></polyline>')
         if len(places) == 1:
             drawn.append(f'<circle cx="{places[0][0]:.1f}" cy="{places[0][1]:.1f}" r="3" class="s{number}"/>')
-    marks = [low + (high - low) * part / 4 for part in range(5)]
-    return _svg(axis + "".join(drawn) + _below(marks, low, high, label), title)
+    return _svg(axis + "".join(drawn) + _below(marks, low, high), title)
 
 
 def _across(x: float, low: float, high: float) -> float:
@@ -70,8 +77,7 @@ def _across(x: float, low: float, high: float) -> float:
 
 def _values(top: float) -> tuple[str, float]:
     """Return the lines and labels of the value axis, and its upper end: a round number."""
-    step = 10 ** math.floor(math.log10(top)) if top > 0 else 1.0
-    step = next(step * factor for factor in _GOOD_STEPS if step * factor * 5 >= top)
+    step = _step(top, 5)
     upper = step * max(1, math.ceil(top / step - 1e-9))
     drawn = []
     for number in range(round(upper / step) + 1):
@@ -81,10 +87,17 @@ def _values(top: float) -> tuple[str, float]:
     return "".join(drawn), upper
 
 
-def _below(marks: Sequence[float], low: float, high: float, label: Callable[[float], str]) -> str:
+def _step(reach: float, most: int) -> float:
+    """Return the smallest round step of which ``most`` cover a reach."""
+    step = 10 ** math.floor(math.log10(reach)) if reach > 0 else 1.0
+    return next(step * factor for factor in _GOOD_STEPS if step * factor * most >= reach)
+
+
+def _below(marks: Mapping[float, str], low: float, high: float) -> str:
     drawn = []
-    for mark in marks:
-        text = label(mark)
+    for mark, text in marks.items():
+        if not low <= mark <= high:
+            continue
         half = len(text) * _LABEL / 2
         x = min(max(_across(mark, low, high), _LEFT + half - 4), _WIDTH - half)
         drawn.append(f'<text x="{x:.0f}" y="{_HEIGHT - 8}" class="middle">{escape(text)}</text>')
