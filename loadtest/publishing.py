@@ -88,10 +88,11 @@ class Publishing:
 
     async def _topic(self, topic: str, client: Client, times: Any, begin: float) -> None:
         tally, target = self.context.tally, self.context.target
-        pad = "x" * max(0, self.context.options.size - 24)
+        pad = "x" * max(0, self.context.options.size - 42)
 
         async def one(number: int, due: float) -> None:
-            data = f'{{"n":"{number + 1:08d}","pad":"{pad}"}}'.encode()
+            # The intended time is for receivers that are not ours: CLOCK_MONOTONIC, ns.
+            data = f'{{"n":{number + 1},"t":{due * 1e9:.0f},"pad":"{pad}"}}'.encode()
             try:
                 offset = await target.publish(client.socket, topic, data)
             except ConnectFailed as error:

@@ -20,7 +20,8 @@ class Position:
 class Target:
     """How one kind of server is spoken to. One object for all sockets of a process.
 
-    Messages carry ``"n":"00000001"`` and so on in their data, in the order in which they are published. A
+    Messages carry ``"n":1`` and so on in their data, in the order in which they are published, and in ``t`` their
+    intended time (CLOCK_MONOTONIC, ns), for receivers that are not ours. A
     server that numbers messages itself says where its numbers stand (``marker``) and returns them from
     :meth:`publish`; else ours are taken.
     """
@@ -30,7 +31,7 @@ class Target:
     """Where clients connect; ``{topic}`` stands for the topic's name."""
     PROTOCOL: ClassVar[str] = ""
     """The subprotocol to offer."""
-    MARKER: ClassVar[bytes] = b'"n":"'
+    MARKER: ClassVar[bytes] = b'"n":'
     OPENING: ClassVar[bytes] = b""
     """How a message's payload begins, where other payloads may have the marker too."""
     CAN: ClassVar[frozenset[str]] = frozenset({"connect", "idle", "churn", "broadcast", "slow-readers", "capacity"})

@@ -2,13 +2,15 @@
 
 ``python faulty.py FAULT``: ``none``; ``stall`` (does nothing for a second, once); ``drop`` (every 1,000th delivery);
 ``repeat`` (message 50 twice, to one reader); ``swap`` (51 before 50, to one reader); ``late`` (the last hundredth of the readers
-has everything 300 ms later); ``die`` (ends itself at message 50). ``/echo`` sends back, and stalls as well.
+has everything 300 ms later); ``die`` (ends itself at message 50); ``shuffle`` (nothing wrong: a new order of the readers for each message, so that any part of
+them sees what all see). ``/echo`` sends back, and stalls as well.
 """
 
 import asyncio
 import base64
 import hashlib
 import os
+import random
 import sys
 import time
 
@@ -61,6 +63,8 @@ class Server:
         return self.head
 
     def deliver(self, offset: int, message: bytes) -> None:
+        if self.fault == "shuffle":
+            random.shuffle(self.readers)
         late = len(self.readers) - len(self.readers) // 100 if self.fault == "late" else len(self.readers)
         for place, reader in enumerate(self.readers):
             self.delivered += 1
@@ -92,6 +96,10 @@ class Connection(asyncio.Protocol):
         if not self.up:
             self.up = True
             head, _, data = data.partition(b"\r\n\r\n")
+            if b"Sec-WebSocket-Key: " not in head:
+                self.transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                self.transport.close()
+                return
             self.echo = head.startswith(b"GET /echo ")
             key = head.split(b"Sec-WebSocket-Key: ")[1].split(b"\r\n")[0]
             digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
