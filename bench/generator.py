@@ -20,7 +20,7 @@ from typing import Any
 
 from bench.processes import Child, build
 from bench.rounds import Entrant, enter, leave, send
-from bench.servers import Sluice
+from bench.servers import Nchan, Server, Sluice
 
 __all__ = ["add_options", "run"]
 
@@ -45,7 +45,12 @@ def run(options: Namespace) -> dict[str, Any]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     kib = _socket(options)
     print(f"KiB a socket: {kib:.1f}")
-    return {"kib_per_socket": kib, "messages": _messages(options), "agreement": _agreement(options)}
+    return {
+        "kib_per_socket": kib,
+        "messages": _messages(options),
+        "agreement": _agreement(options),
+        "targets": _targets(options),
+    }
 
 
 def _socket(options: Namespace) -> float:
@@ -127,6 +132,35 @@ def _agreement(options: Namespace) -> list[dict[str, Any]]:
                                   ("ratio", ours[name] / theirs[f"{name}_ms"]))}  # fmt: skip
         rows.append(row)
         print("".join(f"{value:>11.3f}" for value in row.values()))
+    return rows
+
+
+def _targets(options: Namespace) -> list[dict[str, Any]]:
+    """Return what the same scenario says of sluice and of Nchan, by their adapters, in turns."""
+    kinds: dict[str, type[Server]] = {"sluice": Sluice, "nchan": Nchan}
+    if Nchan.missing():
+        print(f"bench: without Nchan: install {Nchan.missing()}", file=sys.stderr)
+        del kinds["nchan"]
+    print("".join(f"{head:>14}" for head in ("target", "p50 ms", "p99 ms", "last p50 ms", "server CPU %", "lost")))
+    rows = []
+    for name, kind in [*kinds.items()] * options.rounds:
+        server = kind(_PORT)
+        try:
+            report = loadtest("broadcast", "--target", name, "--url", f"http://127.0.0.1:{_PORT}", "--rate", "4",
+                              "--clients", str(options.clients), "--duration", f"{options.duration:g}")  # fmt: skip
+        finally:
+            server.stop()
+        latency = report["latency_ms"]
+        row = {
+            "target": name,
+            "p50_ms": latency["delivery"]["p50"],
+            "p99_ms": latency["delivery"]["p99"],
+            "last_p50_ms": latency["last_delivery"]["p50"],
+            "server_cpu_percent": report["gauges"]["server_cpu_percent"],
+            "lost": report["checks"]["lost"],
+        }
+        rows.append(row)
+        print("".join(f"{value:>14}" for value in row.values()))
     return rows
 
 
