@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "serve",
         help="run the service",
         description="Run the service until SIGTERM or Ctrl-C. Every option is also an environment variable.",
+        # Else --jwt-secret would be --jwt-secret-file, and a secret in the list of processes.
+        allow_abbrev=False,
     )
     add_options(serve)
     serve.add_argument("--print-config", action="store_true", help="print all settings as an environment, and end")

@@ -15,13 +15,15 @@ from aiohttp import web
 from service.core.address import DEFAULT_PORTS, Policy
 from service.core.batch import BatchLimits, BatchRequest, BatchState, Keep
 from service.core.errors import Draining
+from service.core.grants import ClientLimits, Grant, HostPatterns
 from service.core.hub import Hub, HubLimits
 from service.core.services import Watching
 from service.core.session import SessionLimits
 from service.core.topic import RingLimits
 from service.edge.batch_routes import BatchRoutes
+from service.edge.credentials import Credentials
 from service.edge.document_routes import DocumentRoutes
-from service.edge.door import Credentials, Door, add_cors
+from service.edge.door import Door, add_cors
 from service.edge.echo import LARGEST, EchoSockets
 from service.edge.health import HealthRoutes
 from service.edge.page import PageRoutes
@@ -30,7 +32,7 @@ from service.edge.topic_routes import TopicRoutes
 from service.edge.watch_routes import WatchRoutes
 from service.edge.websocket import WebSocketLimits, WebSockets
 from service.metrics import MetricsRoutes
-from service.settings import Settings, tls_context
+from service.settings import Settings, jwt_keys, tls_context
 from service.statistics import Statistics
 from service.upstream.batches import Batches
 from service.upstream.cache import Cache
@@ -67,27 +69,26 @@ class Service:
         self.draining = False
         self.port = settings.port
         self.streams = Streams(settings.heartbeat)
-        self.sockets = WebSockets(hub, self, _socket_limits(settings), self.door.authorised)
-        self.echo = EchoSockets(hub, self, replace(self.sockets.limits, message_size=LARGEST), self.door.authorised)
+        self.sockets = WebSockets(hub, self, _socket_limits(settings), self.door.authorise)
+        self.echo = EchoSockets(hub, self, replace(self.sockets.limits, message_size=LARGEST), self.door.authorise)
 
-    def fetch(self, request: BatchRequest, owner: str) -> BatchState:
+    def fetch(self, request: BatchRequest, connection: str, grant: Grant) -> BatchState:
         """Begin a batch for a WebSocket client."""
-        return self.batches.start(request, owner=owner, keep=Keep.LINGER)
+        return self.batches.start(request, owner=connection, keep=Keep.LINGER, grant=grant)
 
-    def watch(self, url: str, every: float, select: str | None) -> Watching:
+    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns) -> Watching:
         """Have a URL polled for one more watcher."""
         if self.draining:
             raise Draining("the service is shutting down")
-        return self.watches.watch(url, every, select)
+        return self.watches.watch(url, every, select, hosts)
 
     def cancel(self, batch_id: str) -> int:
         """End a batch."""
         return self.batches.cancel(batch_id)
 
-    def authenticate(self, token: str) -> float | None:
-        """Check new credentials; a static token never expires."""
-        self.credentials.authenticate(token)
-        return None
+    def authenticate(self, token: str) -> Grant:
+        """Check new credentials."""
+        return self.credentials.check(token)
 
     async def drain(self) -> None:
         """Refuse what is new, let what runs finish as far as the time goes, and end the rest.
@@ -127,7 +128,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     watches = Watches(
         hub, fetches, WatchLimits(urls=settings.watches), policy=policy, selector=selector, chance=random.random
     )
-    service = Service(settings, hub, batches, watches, Credentials(settings.token))
+    service = Service(settings, hub, batches, watches, _credentials(settings))
     service.port = listeners[0].getsockname()[1]
     statistics = Statistics(hub, service.sockets, batches)
     metrics = MetricsRoutes(
@@ -152,6 +153,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     finally:
         ticking.cancel()
         await asyncio.gather(ticking, return_exceptions=True)
+        service.streams.expiries.close()
         await service.sockets.close()
         await service.echo.close()
         batches.close()
@@ -208,6 +210,23 @@ def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _credentials(settings: Settings) -> Credentials:
+    if not settings.signed:
+        return Credentials(settings.token)
+    from service.edge.tokens import Tokens  # not before: what it imports takes 10 MiB
+
+    most = ClientLimits(
+        topics=int(settings.client_topics * settings.jwt_raise),
+        rate=settings.client_rate * settings.jwt_raise,
+        fetches=min(int(settings.upstream_client * settings.jwt_raise), settings.upstream),
+    )
+    keys, _ = jwt_keys(settings)
+    tokens = Tokens(
+        keys, audience=settings.jwt_audience, issuer=settings.jwt_issuer, leeway=settings.jwt_leeway, most=most
+    )
+    return Credentials(settings.token, tokens.verify)
 
 
 def _hub_limits(settings: Settings) -> HubLimits:

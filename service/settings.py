@@ -4,16 +4,20 @@ import argparse
 import os
 import resource
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import msgspec
 
 from service.core.address import Network
 
-__all__ = ["Settings", "SettingsError", "add_options", "read_settings", "shown", "tls_context"]
+if TYPE_CHECKING:
+    from service.edge.tokens import Key
+
+__all__ = ["Settings", "SettingsError", "add_options", "jwt_keys", "read_settings", "shown", "tls_context"]
 
 
 class SettingsError(Exception):
@@ -30,6 +34,22 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     port: Annotated[int, _Help(ge=0, le=65535, description="port to listen on; 0 takes a free one")] = 8080
     token: Annotated[str | None, _Help(description="the token that clients have to show")] = None
     token_file: Annotated[str | None, _Help(description="a file with the token")] = None
+    jwt_secret: Annotated[str | None, _Help(extra={"variable_only": True})] = None
+    """The secrets of ``jwt_secret_file``, given in the environment; an option would show up in process lists."""
+    jwt_secret_file: Annotated[
+        str | None, _Help(description="a file with secrets of HS256 tokens, one a line, or SLUICE_JWT_SECRET")
+    ] = None
+    jwt_key: Annotated[
+        tuple[str, ...], _Help(description="a file with the public key (PEM) of RS256 or ES256 tokens")
+    ] = ()
+    jwt_issuer: Annotated[str | None, _Help(description="the iss that signed tokens have to have")] = None
+    jwt_audience: Annotated[str | None, _Help(description="the aud that signed tokens have to have")] = None
+    jwt_leeway: Annotated[
+        float, _Help(ge=0, le=300, description="seconds by which the clock of whoever signs may differ")
+    ] = 5.0
+    jwt_raise: Annotated[
+        float, _Help(ge=1, le=1000, description="times a setting for one client that a token's limits may have")
+    ] = 1.0
     no_auth: Annotated[bool, _Help(description="listen beyond loopback without credentials")] = False
     allow_net: Annotated[tuple[str, ...], _Help(description="network that fetches may reach too")] = ()
     allow_port: Annotated[
@@ -73,6 +93,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     body_time: Annotated[float, _Help(gt=0, description="seconds that a request's body may take")] = 10.0
     drain: Annotated[float, _Help(ge=0, description="seconds for clients to leave when it stops")] = 10.0
 
+    def __repr__(self) -> str:
+        """Show no secret in whatever shows an object."""
+        return f"<Settings {self.host}:{self.port}>"
+
+    @property
+    def signed(self) -> bool:
+        """Whether signed tokens are taken."""
+        return self.jwt_secret is not None or self.jwt_secret_file is not None or bool(self.jwt_key)
+
     @property
     def nets(self) -> tuple[Network, ...]:
         """``allow_net`` as networks."""
@@ -82,7 +111,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add an option for each setting; what is not given stays out of the namespace."""
     for field in msgspec.structs.fields(Settings):
-        kind, description = get_args(field.type)[0], get_args(field.type)[1].description
+        kind, meta = get_args(field.type)
+        if meta.extra and meta.extra["variable_only"]:
+            continue
         option, variable = "--" + field.name.replace("_", "-"), _variable(field.name)
         more: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": field.name}
         if kind is bool:
@@ -94,7 +125,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             shown = "repeatable"
         else:
             shown = f"default {field.default}" if field.default not in (None, False) else "default none"
-        parser.add_argument(option, help=f"{description} ({shown}; {variable})", **more)
+        parser.add_argument(option, help=f"{meta.description} ({shown}; {variable})", **more)
 
 
 def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
@@ -127,7 +158,7 @@ def shown(settings: Settings) -> str:
     """Return the settings as the environment that brings them about, secrets left out."""
     lines = []
     for name, value in msgspec.structs.asdict(settings).items():
-        if name == "token" and value:
+        if name in ("token", "jwt_secret") and value:
             text = "(not shown)"
         elif isinstance(value, tuple):
             text = ",".join(map(str, value))
@@ -144,6 +175,30 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(settings.tls_cert, settings.tls_key)
     return context
+
+
+def jwt_keys(settings: Settings) -> tuple[list["Key"], list[str]]:
+    """Return the keys that signed tokens are verified with, and a line for each that cannot be used."""
+    if not settings.signed:
+        return [], []
+    from service.edge import tokens  # not before: what it imports takes 10 MiB
+
+    keys: list[Key] = []
+    wrong: list[str] = []
+    given: list[tuple[str, Callable[[], list[Key]]]] = []
+    if settings.jwt_secret is not None:
+        given.append(("SLUICE_JWT_SECRET", partial(tokens.secrets, settings.jwt_secret)))
+    if settings.jwt_secret_file is not None:
+        given.append(("--jwt-secret-file", partial(tokens.secrets_file, settings.jwt_secret_file)))
+    given += [(f"--jwt-key: {name}", partial(tokens.public_key, name)) for name in settings.jwt_key]
+    for source, read in given:
+        try:
+            keys += read()
+        except tokens.UnusableKey as error:
+            wrong.append(f"{source}: {error}")
+    if len(keys) > tokens.MOST_KEYS:
+        wrong.append(f"--jwt-key, --jwt-secret-file: {len(keys)} keys, and at most {tokens.MOST_KEYS} are taken")
+    return keys, wrong
 
 
 def _variable(name: str) -> str:
@@ -176,10 +231,11 @@ def _check(settings: Settings) -> list[str]:
             tls_context(settings)
         except OSError as error:
             wrong.append(f"--tls-cert, --tls-key: cannot be used: {error}")
-    if not _is_loopback(settings.host) and not settings.token and not settings.no_auth:
+    wrong += jwt_keys(settings)[1]
+    if not _is_loopback(settings.host) and not (settings.token or settings.signed or settings.no_auth):
         wrong.append(
-            f"--host: {settings.host} is reachable from elsewhere: set SLUICE_TOKEN or SLUICE_TOKEN_FILE, "
-            "or say --no-auth"
+            f"--host: {settings.host} is reachable from elsewhere: set SLUICE_TOKEN, SLUICE_TOKEN_FILE or a "
+            "--jwt-* key, or say --no-auth"
         )
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     needed = settings.websockets + settings.connections + settings.upstream + 100

@@ -9,11 +9,12 @@ import sys
 import tomllib
 from pathlib import Path
 
+import msgspec
 import orjson
 import pytest
 
 from service import __version__
-from service.core import errors
+from service.core import errors, grants
 from service.core.closing import CLOSINGS
 from service.core.session import _METHODS
 from service.settings import add_options
@@ -55,9 +56,11 @@ def test_the_python_of_the_readme_parses_and_its_json_is_json() -> None:
 
 
 def test_the_options_that_the_documents_name_exist() -> None:
-    parser = argparse.ArgumentParser()
-    add_options(parser)
-    known = {option for action in parser._actions for option in action.option_strings}
+    known = set()
+    for options in (add_options,):
+        parser = argparse.ArgumentParser()
+        options(parser)
+        known |= {option for action in parser._actions for option in action.option_strings}
     text = (ROOT / "docs" / "operations.md").read_text() + PROTOCOL
     for option in set(re.findall(r"`(--[a-z-]+)", text)):
         assert option in known, option
@@ -65,6 +68,17 @@ def test_the_options_that_the_documents_name_exist() -> None:
 
 def test_the_protocol_lists_every_method() -> None:
     assert {row[0].strip("`") for row in rows(PROTOCOL, "| method | params | result |")} == set(_METHODS)
+
+
+def test_the_protocol_lists_every_claim() -> None:
+    listed = {
+        name.strip("` ") for row in rows(PROTOCOL, "| claim | value | grants |") for name in row[0].split(",")
+    }
+    ours = {field.name for field in msgspec.structs.fields(grants._Claims)}
+    assert listed == ours | {"nbf", "iat", "aud", "iss"}
+    limits = {field.name for field in msgspec.structs.fields(grants.ClientLimits)}
+    for name in limits:
+        assert f'"{name}"?' in PROTOCOL
 
 
 def test_the_protocol_lists_every_error() -> None:

@@ -5,8 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from service.settings import SettingsError, add_options, read_settings
+from service.__main__ import main
+from service.settings import SettingsError, add_options, jwt_keys, read_settings, shown
+
+SECRET = "0123456789abcdef0123456789abcdef"
 
 
 def options(*arguments: str) -> dict[str, Any]:
@@ -74,3 +79,55 @@ def test_every_option_has_a_help_that_names_its_variable() -> None:
     add_options(parser)
     for action in parser._actions[1:]:
         assert "SLUICE_" in (action.help or ""), action.option_strings
+
+
+def test_a_secret_of_signed_tokens_has_no_option() -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--check-config", "--jwt-secret", SECRET])
+    assert ended.value.code == 2
+    assert read_settings({}, {"SLUICE_JWT_SECRET": SECRET}).jwt_secret == SECRET
+
+
+def test_beyond_loopback_with_a_key_of_signed_tokens(tmp_path: Path) -> None:
+    secret, key = tmp_path / "secret", tmp_path / "key.pem"
+    secret.write_text(SECRET)
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    key.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    beyond = ("--host", "0.0.0.0")
+    for arguments, environ, algorithms in (
+        ((), {"SLUICE_JWT_SECRET": SECRET}, ["HS256"]),
+        (("--jwt-secret-file", str(secret)), {}, ["HS256"]),
+        (("--jwt-key", str(key)), {}, ["ES256"]),
+        (("--jwt-key", str(key)), {"SLUICE_JWT_SECRET": f"{SECRET}\n{SECRET[::-1]}"}, ["HS256", "HS256", "ES256"]),
+    ):
+        settings = read_settings(options(*beyond, *arguments), environ)
+        keys, wrong = jwt_keys(settings)
+        assert ([key.algorithm for key in keys], wrong) == (algorithms, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "named"),
+    [
+        ([], {"SLUICE_JWT_SECRET": ""}, "SLUICE_JWT_SECRET: is empty"),
+        ([], {"SLUICE_JWT_SECRET": "secret-too-short"}, "SLUICE_JWT_SECRET: shorter than 32 bytes"),
+        ([], {"SLUICE_JWT_SECRET": "\n".join([SECRET] * 9)}, "9 keys, and at most 8"),
+        (["--jwt-secret-file", "/nowhere"], {}, "--jwt-secret-file: cannot be read"),
+        (["--jwt-key", "/nowhere", "--jwt-key", "/dev/null"], {}, "--jwt-key: /dev/null: is no public key"),
+        (["--jwt-leeway", "-1"], {}, "--jwt-leeway"),
+        (["--jwt-raise", "0.5"], {}, "--jwt-raise"),
+    ],
+)
+def test_a_key_that_cannot_be_used_is_named_and_not_shown(
+    arguments: list[str], environ: dict[str, str], named: str
+) -> None:
+    with pytest.raises(SettingsError, match=named) as wrong:
+        read_settings(options(*arguments), environ)
+    assert "secret-too-short" not in str(wrong.value)
+
+
+def test_nothing_shows_a_secret() -> None:
+    settings = read_settings({}, {"SLUICE_JWT_SECRET": SECRET, "SLUICE_TOKEN": "the-static-one"})
+    for text in (repr(settings), str(settings), shown(settings)):
+        assert SECRET not in text
+        assert "the-static-one" not in text
+    assert "SLUICE_JWT_SECRET=(not shown)" in shown(settings)

@@ -6,7 +6,7 @@ and its counts add up to the total.
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated, Any, Final, Literal
@@ -15,6 +15,7 @@ import msgspec
 import orjson
 
 from service.core.errors import InvalidParams, TooLarge
+from service.core.grants import EVERY_HOST, HostPatterns
 from service.core.topic import Topic
 
 __all__ = ["BatchLimits", "BatchRequest", "BatchState", "Failure", "FetchRequest", "IdempotencyKey", "Keep", "Kind",
@@ -97,7 +98,7 @@ class BatchLimits:
 class IdempotencyKey:
     """What makes a repeated POST harmless: whose key, the key, and the digest of the body that came with it."""
 
-    scope: str
+    scope: Hashable
     key: str
     digest: bytes = field(compare=False)
 
@@ -168,6 +169,10 @@ class BatchState:
     source: Any = None
     """Who is told what came of each URL: a ``Source`` of core/plan.py."""
     key: "IdempotencyKey | None" = None
+    hosts: HostPatterns = EVERY_HOST
+    """What its client may ask, redirects included."""
+    share: int | None = None
+    """How many fetches its client may have at once, where that is not what everybody may."""
     ok: int = 0
     failed: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
@@ -188,7 +193,7 @@ class BatchState:
     """What its requests have in common, as far as it decides whether another batch's request is the same."""
 
     def __post_init__(self) -> None:
-        self.flavour = flavour_of(self.options)
+        self.flavour = flavour_of(self.options, self.hosts)
         self.total = len(self.items)
         self.finished = bytearray(self.total)
         self.weight = sum(map(_weight, self.items))
@@ -259,11 +264,14 @@ def failed_event(
     return event
 
 
-def flavour_of(options: Options) -> tuple[object, ...]:
-    """Return what in these options decides whether two requests for a URL are the same."""
+def flavour_of(options: Options, hosts: HostPatterns) -> tuple[object, ...]:
+    """Return what decides, beside the request itself, whether two requests for a URL are the same.
+
+    The hosts are part of it: where a redirect leads may be allowed to one client and not to another.
+    """
     headers = tuple(sorted(options.headers.items()))
     kept = options.cache != "no-store"
-    return (headers, options.max_bytes, options.redirects, options.body != "none", kept)
+    return (headers, options.max_bytes, options.redirects, options.body != "none", kept, hosts)
 
 
 def _weight(item: FetchRequest | str) -> int:

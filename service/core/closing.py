@@ -7,6 +7,7 @@ __all__ = [
     "BINARY",
     "CLOSINGS",
     "DRAINED",
+    "EXPIRED",
     "FLOODING",
     "NOT_TEXT",
     "OVERLOADED",
@@ -24,6 +25,7 @@ class Reconnect(StrEnum):
     NOW = "at once, with jitter"
     LATER = "after a growing delay, with jitter"
     FIXED = "only after the client has been changed"
+    RENEWED = "with another token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,10 @@ BINARY = Closing(1003, "text frames only", Reconnect.FIXED)
 NOT_TEXT = Closing(1007, "not JSON", Reconnect.FIXED)
 TOO_BIG = Closing(1009, "message too big", Reconnect.FIXED)
 OVERLOADED = Closing(1013, "overloaded", Reconnect.LATER)
-UNAUTHORIZED = Closing(4401, "not authorised", Reconnect.FIXED)
+UNAUTHORIZED = Closing(4401, "not authorised", Reconnect.RENEWED)
+EXPIRED = Closing(4401, "token expired", Reconnect.RENEWED)
 TOO_SLOW = Closing(4408, "too slow", Reconnect.NOW)
 FLOODING = Closing(4429, "flooding", Reconnect.LATER)
 
-CLOSINGS = (DRAINED, BINARY, NOT_TEXT, TOO_BIG, OVERLOADED, UNAUTHORIZED, TOO_SLOW, FLOODING)
+CLOSINGS = (DRAINED, BINARY, NOT_TEXT, TOO_BIG, OVERLOADED, UNAUTHORIZED, EXPIRED, TOO_SLOW, FLOODING)
 """Every one, in the order of the codes, as docs/protocol.md lists them."""

@@ -21,7 +21,7 @@ class RateLimiter:
         self._slack = burst * self._interval
         self._idle_at = -inf
 
-    def admit(self, now: float, count: int = 1) -> float:
+    def admit(self, now: float, count: float = 1) -> float:
         """Return 0 and count them in, or the seconds until they would be admitted, counting nothing.
 
         More than a whole burst is admitted when the bucket is idle, and paid for afterwards.

@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import orjson
 
-from service.core.errors import InvalidParams, InvalidRequest, ParseError
+from service.core.errors import InvalidParams, InvalidRequest, ParseError, SluiceError
 from service.core.reader import OnLag
 from service.core.topic import Position, Since
 
@@ -24,6 +24,8 @@ __all__ = [
     "Watch",
     "convert",
     "error_answer",
+    "id_of",
+    "is_utf8",
     "parse",
     "parse_since",
     "read_request",
@@ -173,9 +175,25 @@ def result_answer(request_id: Id, result: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": request_id, "result": result}
 
 
-def error_answer(request_id: Id, code: int, message: str, data: dict[str, Any]) -> dict[str, Any]:
+def error_answer(request_id: Id, error: SluiceError) -> dict[str, Any]:
     """Return the answer to a request that failed."""
-    return {"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": message, "data": data}}
+    told = {"code": error.code, "message": error.detail, "data": error.data()}
+    return {"jsonrpc": "2.0", "id": request_id, "error": told}
+
+
+def id_of(value: Any) -> Id:
+    """Return the id of something that is no request, where it can be read, so that its sender finds it."""
+    found = value.get("id") if isinstance(value, dict) else None
+    return found if isinstance(found, str | int | float) and not isinstance(found, bool) else None
+
+
+def is_utf8(text: bytes) -> bool:
+    """Return whether the text is UTF-8, whatever else it is."""
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _readable(error: msgspec.ValidationError) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from service.core.address import Policy
 from service.core.batch import BatchLimits, Failure, FetchRequest, Options, item_of
+from service.core.grants import HostPatterns
 from service.core.hosts import Hosts
 from service.core.target import Refusal, Target, check_url
 
@@ -50,6 +51,10 @@ class Asker(Protocol):
     source: Source
     options: Options
     flavour: tuple[object, ...]
+    hosts: HostPatterns
+    """What may be asked for it."""
+    share: int | None
+    """How many fetches its owner may have at once, where that is not what everybody may."""
     total: int
     landed: int
     """Bytes of answers that have come and are about to be told."""
@@ -101,6 +106,7 @@ class FetchPlan:
         self._policy = policy
         self._owners: dict[str, deque[_Queue]] = {}
         self._active_of: dict[str, int] = {}
+        self._share_of: dict[str, int] = {}
         self._turns: deque[str] = deque()
         self._queues: dict[str, _Queue] = {}
         self._hosts = hosts
@@ -124,6 +130,8 @@ class FetchPlan:
             self._owners[batch.owner] = deque()
             self._turns.append(batch.owner)
         self._owners[batch.owner].append(queue)
+        # What the owner's newest credentials say holds for all that it has.
+        self._share_of[batch.owner] = batch.share or self._limits.active_per_client
 
     def remove(self, batch: Asker) -> None:
         """Start nothing of this batch any more."""
@@ -134,6 +142,7 @@ class FetchPlan:
         queues.remove(queue)
         if not queues:
             del self._owners[batch.owner]
+            del self._share_of[batch.owner]
             self._turns.remove(batch.owner)
 
     def next(self, now: float) -> Work | None:
@@ -147,7 +156,7 @@ class FetchPlan:
                 break
             owner = self._turns[0]
             self._turns.rotate(-1)
-            if self._active_of.get(owner, 0) >= self._limits.active_per_client:
+            if self._active_of.get(owner, 0) >= self._share_of[owner]:
                 continue
             work = self._of_owner(self._owners.get(owner), now)
             if work is not None:
@@ -274,5 +283,7 @@ class FetchPlan:
             target = check_url(request.url, self._policy)
             if isinstance(target, Refusal):
                 batch.source.failed(batch, index, Failure(target.kind, target.detail), 0, {})
+            elif not batch.hosts.allows(target.host):
+                batch.source.failed(batch, index, Failure("blocked", batch.hosts.refusal(target.host)), 0, {})
             else:
                 queue.ready.append(Work(batch, index, request, target))

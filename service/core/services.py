@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from service.core.batch import BatchRequest
+from service.core.grants import Grant, HostPatterns
 from service.core.reader import OnLag, Reader
 from service.core.topic import Since, Topic
 
@@ -38,20 +39,20 @@ class Services(Protocol):
 
     draining: bool
 
-    def fetch(self, request: BatchRequest, owner: str) -> StartedBatch:
-        """Begin a batch for the client ``owner``."""
+    def fetch(self, request: BatchRequest, connection: str, grant: Grant) -> StartedBatch:
+        """Begin a batch for the client of a connection, within what it is granted."""
         ...
 
-    def watch(self, url: str, every: float, select: str | None) -> Watching:
-        """Have a URL polled."""
+    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns) -> Watching:
+        """Have a URL polled, for a client that may know of these hosts."""
         ...
 
     def cancel(self, batch_id: str) -> int:
         """End a batch and return how many URLs had not finished."""
         ...
 
-    def authenticate(self, token: str) -> float | None:
-        """Check new credentials; return when they expire, in seconds of the Unix epoch, or None."""
+    def authenticate(self, token: str) -> Grant:
+        """Check new credentials; return what they grant."""
         ...
 
 

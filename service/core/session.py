@@ -26,6 +26,7 @@ from service.core.errors import (
     SluiceError,
     TooLarge,
 )
+from service.core.grants import Grant
 from service.core.hub import Hub
 from service.core.limiter import RateLimiter
 from service.core.messages import (
@@ -41,6 +42,8 @@ from service.core.messages import (
     Watch,
     convert,
     error_answer,
+    id_of,
+    is_utf8,
     parse,
     parse_since,
     read_request,
@@ -78,20 +81,11 @@ class Answer:
 class Session:
     """The state of one connection: its subscriptions, and how fast it goes."""
 
-    __slots__ = (
-        "_bad",
-        "_client",
-        "_flooding",
-        "_hub",
-        "_limits",
-        "_rate",
-        "_refusals",
-        "_services",
-        "_watching",
-        "readers",
-    )
+    __slots__ = ("_bad", "_client", "_flooding", "_hub", "_limits", "_rate", "_refusals", "_services", "_watching",
+                 "grant", "readers")  # fmt: skip
 
-    def __init__(self, hub: Hub, services: Services, limits: SessionLimits, client: Client) -> None:
+    def __init__(self, hub: Hub, services: Services, limits: SessionLimits, client: Client, grant: Grant) -> None:
+        self.grant = grant
         self.readers: dict[str, Reader] = {}
         self._hub = hub
         self._services = services
@@ -118,7 +112,7 @@ class Session:
             return self._answer(_dump(self._one(value, now)))
         if not value or len(value) > self._limits.requests_in_array:
             why = f"an array has 1 to {self._limits.requests_in_array} requests"
-            return Answer(_dump(_refusal(None, InvalidRequest(why))))
+            return Answer(_dump(error_answer(None, InvalidRequest(why))))
         answers = [answer for item in value if (answer := self._one(item, now)) is not None]
         return self._answer(_dump(answers or None))
 
@@ -145,9 +139,9 @@ class Session:
         self.readers.pop(name, None)
 
     def _not_json(self, text: bytes, error: ParseError) -> Answer:
-        closing = NOT_TEXT if self._bad or not _is_utf8(text) else None
+        closing = NOT_TEXT if self._bad or not is_utf8(text) else None
         self._bad = True
-        return Answer(_dump(_refusal(None, error)), closing)
+        return Answer(_dump(error_answer(None, error)), closing)
 
     def _answer(self, text: bytes) -> Answer:
         return Answer(text, FLOODING if self._flooding else None)
@@ -160,10 +154,10 @@ class Session:
             self._admit(now)
             result = self._dispatch(request, now)
         except SluiceError as error:
-            answer = _refusal(request.id if request else _id_of(value), error)
+            answer = error_answer(request.id if request else id_of(value), error)
         except Exception as error:
             self._client.on_bug(error)
-            answer = _refusal(request.id if request else None, InternalError("a bug of ours; it was logged"))
+            answer = error_answer(request.id if request else None, InternalError("a bug of ours; it was logged"))
         else:
             answer = result_answer(request.id, result)
         return answer if request is None or request.answered else None
@@ -171,12 +165,14 @@ class Session:
     def _admit(self, now: float) -> None:
         if self._rate is None:
             self._rate = RateLimiter(self._limits.rate, self._limits.burst)
-        wait = self._rate.admit(now)
+        rate = self.grant.limits.rate or self._limits.rate
+        # A request of a client with half the rate costs twice as much.
+        wait = self._rate.admit(now, self._limits.rate / rate)
         if wait:
             if self._refusals is None:
                 self._refusals = RateLimiter(self._limits.refusals, self._limits.refusals_burst)
             self._flooding = self._refusals.admit(now) > 0
-            raise RateExceeded(f"limit rate: {self._limits.rate:g} requests a second", retry_after=round(wait, 3))
+            raise RateExceeded(f"limit rate: {rate:g} requests a second", retry_after=round(wait, 3))
 
     def _dispatch(self, request: Request, now: float) -> dict[str, Any]:
         method = _METHODS.get(request.method)
@@ -187,6 +183,7 @@ class Session:
 
     def _subscribe(self, params: Subscribe, now: float) -> dict[str, Any]:
         check_name(params.topic)
+        self.grant.check_read(params.topic)
         since = parse_since(params.since)
         self._may_add(params.topic)
         topic = self._hub.find(params.topic) if is_reserved(params.topic) else self._hub.ring(params.topic)
@@ -197,8 +194,9 @@ class Session:
             raise Draining("the service is shutting down")
         if name in self.readers:
             raise AlreadySubscribed(f"topic: this connection has {name!r} already")
-        if len(self.readers) >= self._limits.topics:
-            raise LimitReached(f"limit topics a client: {self._limits.topics}")
+        most = self.grant.limits.topics or self._limits.topics
+        if len(self.readers) >= most:
+            raise LimitReached(f"limit topics a client: {most}")
 
     def _join(self, topic: Topic, since: Since, on_lag: OnLag | None) -> Start:
         reader = self._client.new_reader(topic, on_lag or default_on_lag(topic.name))
@@ -206,16 +204,20 @@ class Session:
         return self._hub.attach(reader, since)
 
     def _unsubscribe(self, params: Unsubscribe | Unwatch, now: float) -> dict[str, Any]:
-        reader = self.readers.pop(params.topic, None)
-        if reader is not None:
-            reader.detach()
-        if self._watching and (watching := self._watching.pop(params.topic, None)):
-            watching.release()
+        self._leave(params.topic)
         return {}
 
+    def _leave(self, name: str) -> None:
+        reader = self.readers.pop(name, None)
+        if reader is not None:
+            reader.detach()
+        if self._watching and (watching := self._watching.pop(name, None)):
+            watching.release()
+
     def _watch(self, params: Watch, now: float) -> dict[str, Any]:
+        self.grant.watch.check_any()
         self._may_add(None)
-        watching = self._services.watch(params.url, params.every, params.select)
+        watching = self._services.watch(params.url, params.every, params.select, self.grant.watch)
         topic = watching.topic
         if topic.name in self.readers:
             watching.release()
@@ -226,6 +228,7 @@ class Session:
 
     def _publish(self, params: Publish, now: float) -> dict[str, Any]:
         check_writable(params.topic)
+        self.grant.publish.check(params.topic)
         try:
             data = orjson.dumps(params.data)
         except orjson.JSONEncodeError as error:
@@ -236,12 +239,14 @@ class Session:
 
     def _presence(self, params: Presence, now: float) -> dict[str, Any]:
         check_name(params.topic)
+        self.grant.check_read(params.topic)
         topic = self._hub.topics.get(params.topic)
         return {"readers": len(topic.readers) if topic else 0}
 
     def _fetch(self, params: BatchRequest, now: float) -> dict[str, Any]:
+        self.grant.fetch.check_any()
         self._may_add(None)
-        batch = self._services.fetch(params, self._client.owner)
+        batch = self._services.fetch(params, self._client.owner, self.grant)
         self._join(batch.topic, "oldest", None)
         return {
             "batch": batch.id,
@@ -254,7 +259,12 @@ class Session:
         return {"cancelled": self._services.cancel(params.batch)}
 
     def _authenticate(self, params: Authenticate, now: float) -> dict[str, Any]:
-        return {"expires": self._services.authenticate(params.token)}
+        before, self.grant = self.grant, self._services.authenticate(params.token)
+        watched = self._watching or {}
+        left = [name for name in self.readers if not self.grant.may_keep(name, before, watched=name in watched)]
+        for name in left:
+            self._leave(name)
+        return {"expires": self.grant.expires, **({"unsubscribed": left} if left else {})}
 
     def _ping(self, params: Empty, now: float) -> dict[str, Any]:
         return {}
@@ -285,23 +295,5 @@ def _started(topic: Topic, start: Start) -> dict[str, Any]:
     }
 
 
-def _refusal(request_id: Any, error: SluiceError) -> dict[str, Any]:
-    return error_answer(request_id, error.code, error.detail, error.data())
-
-
 def _dump(answer: Any) -> bytes:
     return b"" if answer is None else orjson.dumps(answer)
-
-
-def _id_of(value: Any) -> Any:
-    """Return the id of something that is no request, where it can be read, so that its sender finds it."""
-    found = value.get("id") if isinstance(value, dict) else None
-    return found if isinstance(found, str | int | float) and not isinstance(found, bool) else None
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -14,6 +14,7 @@ from service.core.messages import convert
 from service.core.reader import OnLag
 from service.core.wire import Encoding
 from service.edge.bodies import read_json, requested_key
+from service.edge.credentials import GRANT
 from service.edge.streams import (
     NDJSON,
     PullReader,
@@ -48,11 +49,13 @@ class BatchRoutes:
 
     async def fetch(self, request: web.Request) -> web.StreamResponse:
         """Begin a batch and answer with its results in the form that the client accepts."""
+        grant = request[GRANT]
+        grant.fetch.check_any()
         value = await read_json(request, self._body_size, self._body_time)
         detached = "respond-async" in request.headers.get("Prefer", "").lower()
         keep = Keep.DETACHED if detached else Keep.ATTACHED
         batch = self._batches.start(
-            convert(value, BatchRequest), owner=_owner(request), keep=keep, key=_key(request, value)
+            convert(value, BatchRequest), owner=_owner(request), keep=keep, key=_key(request, value), grant=grant
         )
         headers = {"Sluice-Batch": batch.id, "Sluice-Epoch": batch.topic.epoch}
         if detached:
@@ -128,12 +131,18 @@ def _owner(request: web.Request) -> str:
 
 
 def _key(request: web.Request, value: Any) -> IdempotencyKey | None:
-    """Return what the client's ``Idempotency-Key`` stands for: apart for each credentials."""
+    """Return what the client's ``Idempotency-Key`` stands for: apart for each credentials.
+
+    A client with a name keeps its keys when it has a new token, unless that lets it fetch from other hosts.
+    """
     key = requested_key(request)
     if key is None:
         return None
     digest = sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).digest()
-    return IdempotencyKey(request.headers.get("Authorization", ""), key, digest)
+    grant = request[GRANT]
+    # Not the token itself: it would lie in memory, and in every text that shows the key, as long as the batch.
+    shown = sha256(request.headers.get("Authorization", "").encode("utf-8", "replace")).digest()
+    return IdempotencyKey((grant.subject or shown, grant.fetch), key, digest)
 
 
 def _cache_status(caches: Counter[str]) -> str:

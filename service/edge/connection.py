@@ -12,7 +12,7 @@ import os
 import socket
 from typing import Final
 
-from service.core.closing import TOO_SLOW, Closing
+from service.core.closing import EXPIRED, TOO_SLOW, Closing
 from service.core.reader import OnLag, Reader
 from service.core.session import Session
 from service.core.topic import Topic
@@ -181,6 +181,10 @@ class Connection:
             self.closing = closing
             self.session.close()
             self.task.cancel()
+
+    def expire(self) -> None:
+        """End a connection whose token has expired."""
+        self.end(EXPIRED)
 
     def cut_slow(self) -> None:
         """End a connection that fell behind."""

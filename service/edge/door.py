@@ -1,6 +1,5 @@
 """Who may come in: host, origin, credentials and how many at once, checked before any handler runs."""
 
-import hmac
 from collections.abc import Awaitable, Iterable
 from ipaddress import ip_address
 from typing import Final
@@ -9,41 +8,17 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from service.core.errors import Forbidden, Overloaded, SluiceError, Unauthorized
+from service.core.errors import Forbidden, Overloaded, SluiceError
+from service.core.grants import Grant
+from service.edge.credentials import GRANT, Credentials
 from service.edge.problems import problems, refusal
 from service.edge.websocket import BEARER
 
-__all__ = ["Credentials", "Door"]
+__all__ = ["Door", "add_cors"]
 
 _OPEN: Final = frozenset({"/healthz", "/readyz", "/", "/openapi.json", "/asyncapi.json"})
 _CORS_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer"
 _CORS_EXPOSED: Final = "Location, Retry-After, Sluice-Batch, Sluice-Epoch"
-
-
-class Credentials:
-    """One static token, or none: then everyone is let in."""
-
-    def __init__(self, token: str | None) -> None:
-        self._token = token.encode() if token else None
-
-    def __repr__(self) -> str:
-        return f"<Credentials {'one token' if self._token else 'not needed'}>"
-
-    @property
-    def needed(self) -> bool:
-        """Whether a client has to show a token."""
-        return self._token is not None
-
-    def check(self, token: str | None) -> bool:
-        """Return whether the token is right, in a time that does not tell how much of it is."""
-        if self._token is None:
-            return True
-        return token is not None and hmac.compare_digest(token.encode("utf-8", "replace"), self._token)
-
-    def authenticate(self, token: str) -> None:
-        """Raise Unauthorized for a wrong token; a right one never expires."""
-        if not self.check(token):
-            raise Unauthorized("token: not valid")
 
 
 class Door:
@@ -85,8 +60,8 @@ class Door:
 
         return door
 
-    def authorised(self, request: web.Request) -> bool:
-        """Return whether a WebSocket's credentials are right; browsers can see it after the upgrade only."""
+    def authorise(self, request: web.Request) -> Grant:
+        """Return what a WebSocket's credentials grant, or raise Unauthorized."""
         return self._credentials.check(_bearer(request) or _protocol_bearer(request))
 
     async def _enter(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -95,7 +70,10 @@ class Door:
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
             return web.Response(status=204, headers={**cors, **_preflight()})
         if request.path not in _OPEN and not request.path.startswith("/static/"):
-            self._check_token(request)
+            grant = request[GRANT] = self._credentials.check(_bearer(request))
+            if request.path == "/metrics":
+                # The same figures as those of the topic, for whoever may read that.
+                grant.check_read("_stats")
         if self.others >= self._connections:
             raise Overloaded(f"limit connections: {self._connections} requests are under way")
         self.others += 1
@@ -125,10 +103,6 @@ class Door:
         if urlsplit(origin).netloc.lower() != request.host.lower():
             raise Forbidden("Origin: this page may not use the service; see --allow-origin")
         return {}
-
-    def _check_token(self, request: web.Request) -> None:
-        if not self._credentials.check(_bearer(request)):
-            raise Unauthorized("Authorization: a valid bearer token is needed")
 
 
 async def _answer(response: web.Response) -> web.StreamResponse:

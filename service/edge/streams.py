@@ -17,6 +17,8 @@ from service.core.messages import parse_since
 from service.core.reader import OnLag, Reader
 from service.core.topic import Position, Since, Start, Topic
 from service.core.wire import Encoding
+from service.edge.credentials import GRANT
+from service.edge.expiries import Expiries
 
 __all__ = [
     "NDJSON",
@@ -45,6 +47,7 @@ class Streams:
 
     def __init__(self, heartbeat: float = 25.0) -> None:
         self.heartbeat = heartbeat
+        self.expiries = Expiries()
         self.draining = False
         self.readers: set[PullReader] = set()
 
@@ -91,6 +94,10 @@ class PullReader(Reader):
         self.end()
         if self._transport is not None:
             self._transport.abort()
+
+    def expire(self) -> None:
+        """Cut the response: the token that opened it has expired."""
+        self.evict()
 
     def finished(self) -> None:
         """Complete the response: the topic has ended."""
@@ -170,6 +177,7 @@ async def stream_topic(
     # Attached before the first await: the stream begins where the topic stands now.
     start = hub.attach(reader, since)
     streams.readers.add(reader)
+    streams.expiries.set(reader, request[GRANT].until)
     try:
         response = _response(sse, headers)
         await response.prepare(request)
@@ -181,6 +189,7 @@ async def stream_topic(
     finally:
         reader.detach()
         streams.readers.discard(reader)
+        streams.expiries.discard(reader)
     return response
 
 

@@ -7,12 +7,14 @@ import orjson
 from aiohttp import web
 
 from service.core.errors import Forbidden, TooLarge
+from service.core.grants import Grant
 from service.core.hub import Hub
 from service.core.messages import Broadcast, convert
 from service.core.names import check_name, check_writable, is_reserved
 from service.core.reader import default_on_lag
 from service.core.topic import Topic
 from service.edge.bodies import read_json, requested_key
+from service.edge.credentials import GRANT
 from service.edge.streams import requested_lag, requested_since, stream_topic
 
 __all__ = ["TopicRoutes"]
@@ -37,6 +39,7 @@ class TopicRoutes:
         """Append the body to a topic; ``Idempotency-Key`` makes a repetition harmless."""
         name = request.match_info["name"]
         check_writable(name)
+        request[GRANT].publish.check(name)
         key = requested_key(request)
         data = _compact(await read_json(request, self._body_size, self._body_time))
         position = await self._append(name, data, key)
@@ -47,6 +50,7 @@ class TopicRoutes:
         params = convert(await read_json(request, self._body_size, self._body_time), Broadcast)
         for name in params.topics:
             check_writable(name)
+            request[GRANT].publish.check(name)
         data = _compact(params.data)
         return _json({"topics": {name: await self._append(name, data, None) for name in params.topics}})
 
@@ -58,7 +62,9 @@ class TopicRoutes:
 
     async def info(self, request: web.Request) -> web.Response:
         """Tell where a topic stands."""
-        topic = self._hub.find(request.match_info["name"])
+        name = request.match_info["name"]
+        request[GRANT].check_read(name)
+        topic = self._hub.find(name)
         return _json(
             {
                 "topic": topic.name,
@@ -72,7 +78,7 @@ class TopicRoutes:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Stream a topic as NDJSON or SSE."""
-        topic = self._readable(request.match_info["name"])
+        topic = self._readable(request.match_info["name"], request[GRANT])
         return await stream_topic(
             request,
             self._hub,
@@ -82,10 +88,11 @@ class TopicRoutes:
             batch=False,
         )
 
-    def _readable(self, name: str) -> Topic:
+    def _readable(self, name: str, grant: Grant) -> Topic:
         check_name(name)
         if name.startswith("batch:"):
             raise Forbidden("topic: a batch is read at /batches/ID/events")
+        grant.check_read(name)
         return self._hub.find(name) if is_reserved(name) else self._hub.ring(name)
 
 

@@ -7,6 +7,7 @@ from service.core.hub import Hub
 from service.core.messages import Watch, convert
 from service.core.reader import default_on_lag
 from service.core.services import Services
+from service.edge.credentials import GRANT
 from service.edge.streams import NDJSON, requested_since, stream_topic
 
 __all__ = ["WatchRoutes"]
@@ -26,7 +27,9 @@ class WatchRoutes:
     async def watch(self, request: web.Request) -> web.StreamResponse:
         """Stream what becomes of a URL, as SSE, or as NDJSON where the client asks for that."""
         params = _params(request)
-        watching = self._services.watch(params.url, params.every, params.select)
+        hosts = request[GRANT].watch
+        hosts.check_any()
+        watching = self._services.watch(params.url, params.every, params.select, hosts)
         try:
             return await stream_topic(
                 request,

@@ -8,12 +8,14 @@ from typing import Final
 from aiohttp import WSMsgType, web
 
 from service.core.closing import BINARY, DRAINED, UNAUTHORIZED
-from service.core.errors import Draining, InvalidRequest, Overloaded, SluiceError
+from service.core.errors import Draining, InvalidRequest, Overloaded, SluiceError, Unauthorized
+from service.core.grants import EVERYTHING, NOTHING, Grant
 from service.core.hub import Hub
 from service.core.services import Services
 from service.core.session import Session, SessionLimits
 from service.core.wire import closing_frame
 from service.edge.connection import Connection
+from service.edge.expiries import Expiries
 from service.edge.heartbeat import Heartbeat
 from service.edge.problems import refusal
 from service.edge.stalled import Stalled
@@ -50,17 +52,18 @@ class WebSockets:
         hub: Hub,
         services: Services,
         limits: WebSocketLimits,
-        authorised: Callable[[web.Request], bool] = lambda request: True,
+        authorise: Callable[[web.Request], Grant] = lambda request: EVERYTHING,
     ) -> None:
         self.limits = limits
         self.connections: set[Connection] = set()
         self._hub = hub
         self._services = services
-        self._authorised = authorised
+        self._authorise = authorise
         self._now = asyncio.get_running_loop().time
         self._made = 0
         self._stalled = Stalled(limits.backlogs)
         self._heartbeat = Heartbeat(limits.heartbeat)
+        self._expiries = Expiries()
 
     def __repr__(self) -> str:
         return f"<WebSockets {self.count} of {self.limits.connections}>"
@@ -97,8 +100,6 @@ class WebSockets:
         except (SluiceError, web.HTTPException) as error:
             return refusal(error)
         connection = self._connect(request)
-        if not self._authorised(request):
-            connection.closing = UNAUTHORIZED
         let_go(request, socket)
         try:
             await self._converse(socket, connection)
@@ -110,6 +111,7 @@ class WebSockets:
             connection.session.end()
             self.connections.discard(connection)
             self._heartbeat.discard(connection)
+            self._expiries.discard(connection)
         await self._close(socket, connection)
         return socket
 
@@ -138,7 +140,14 @@ class WebSockets:
         assert task is not None
         self._made += 1
         connection = Connection(f"ws-{self._made}", transport, task, self._stalled)
-        connection.session = Session(self._hub, self._services, self.limits.session, connection)
+        grant = NOTHING
+        try:
+            grant = self._authorise(request)
+        except Unauthorized:
+            # Browsers cannot see a 401.
+            connection.closing = UNAUTHORIZED
+        connection.session = Session(self._hub, self._services, self.limits.session, connection, grant)
+        self._expiries.set(connection, grant.until)
         self.connections.add(connection)
         self._heartbeat.add(connection)
         return connection
@@ -161,7 +170,11 @@ class WebSockets:
 
     async def _text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
         """Carry out a request."""
-        answer = connection.session.receive(data, self._now())
+        session = connection.session
+        before = session.grant
+        answer = session.receive(data, self._now())
+        if session.grant is not before:
+            self._expiries.set(connection, session.grant.until)
         if answer.text:
             await socket.send_frame(answer.text, WSMsgType.TEXT)
         connection.closing = connection.closing or answer.closing
@@ -227,6 +240,7 @@ class WebSockets:
 
     async def close(self) -> None:
         """End what is still connected; returns when every handler has."""
+        self._expiries.close()
         await self._heartbeat.close()
         for connection in tuple(self.connections):
             connection.end(DRAINED)

@@ -22,6 +22,7 @@ from service.core.batch import (
     failed_event,
 )
 from service.core.errors import Draining, InvalidParams, LimitReached, NotFound, Overloaded
+from service.core.grants import EVERYTHING, Grant
 from service.core.hub import Hub
 from service.core.plan import Work
 from service.upstream.bodies import result_event
@@ -95,10 +96,17 @@ class Batches:
         )
 
     def start(
-        self, request: BatchRequest, *, owner: str, keep: Keep, key: IdempotencyKey | None = None
+        self,
+        request: BatchRequest,
+        *,
+        owner: str,
+        keep: Keep,
+        key: IdempotencyKey | None = None,
+        grant: Grant = EVERYTHING,
     ) -> BatchState:
         """Begin a batch, or return the one that was begun with this key; its events are in the topic ``batch:ID``.
 
+        ``owner`` is the connection that asks: it stands for a client whose credentials name nobody.
         Raises SluiceError to refuse it whole; InvalidParams where the key came with another body before.
         """
         if key is not None and (before := self._keys.get(key)) is not None:
@@ -116,7 +124,10 @@ class Batches:
             raise Overloaded(f"limit queued_bytes: requests of {self._queued_bytes} bytes wait to be fetched")
         batch_id = self._new_id()
         topic = self._hub.log(f"batch:{batch_id}")
-        batch = BatchState(batch_id, topic, owner, keep, items, request.options, self._loop.time(), self, key)
+        batch = BatchState(
+            batch_id, topic, grant.owner(owner), keep, items, request.options, self._loop.time(), self, key,
+            grant.fetch, grant.limits.fetches,
+        )  # fmt: skip
         if key is not None:
             self._keys[key] = batch
         self._queued_bytes += batch.weight

@@ -151,6 +151,8 @@ class Fetcher:
         hop = check_redirect(order.target, location, self.policy)
         if isinstance(hop, Refusal):
             return Failure(hop.kind, hop.detail)
+        if not order.hosts.allows(hop.host):
+            return Failure("blocked", order.hosts.refusal(hop.host))
         if hop.origin != order.target.origin and order.move is not None:
             refused = await order.move(hop.origin)
             if refused is not None:

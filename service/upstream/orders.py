@@ -7,6 +7,7 @@ from time import time
 from typing import Final, Literal
 
 from service.core.batch import Failure
+from service.core.grants import EVERY_HOST, HostPatterns
 from service.core.plan import Work
 from service.core.target import Target
 from service.upstream.cache import Question
@@ -33,6 +34,8 @@ class Order:
     cache: Literal["default", "reload", "no-store", "only-if-cached"] = "no-store"
     robots: bool = True
     """Whether a host's robots.txt counts, where the service heeds them."""
+    hosts: HostPatterns = EVERY_HOST
+    """Where redirects may lead."""
     move: Callable[[str], Awaitable[Failure | None]] | None = None
     """Called before another origin is asked than the one before: it waits for a place there."""
     question: Question | None = None
@@ -86,4 +89,5 @@ def order_of(work: Work) -> Order:
         redirects=options.redirects,
         want_body=options.body != "none",
         cache=options.cache,
+        hosts=work.batch.hosts,
     )

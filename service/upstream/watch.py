@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from service.core.batch import FetchRequest, Options
+from service.core.grants import EVERY_HOST, HostPatterns
 from service.core.plan import Source
 from service.core.topic import Topic
 from service.upstream.bodies import encode_body
@@ -89,6 +90,8 @@ class Watch:
     url: str
     due: float
     """When it is polled next, if nothing forbids it."""
+    hosts: HostPatterns = EVERY_HOST
+    """What its watchers may know of; whoever may know of other hosts has a watch apart."""
     views: dict[str | None, View] = field(default_factory=dict)
     intervals: Counter[float] = field(default_factory=Counter)
     """How many want it at which interval, in seconds."""
@@ -101,6 +104,11 @@ class Watch:
     not_before: float = 0.0
     polled: float | None = None
     """When its last poll began."""
+
+    @property
+    def key(self) -> tuple[str, HostPatterns]:
+        """What makes it one: for which URL, and for whom."""
+        return self.url, self.hosts
 
     @property
     def every(self) -> float:
@@ -123,6 +131,8 @@ class Poll:
     options: Options
     items: list[FetchRequest]
     flavour: tuple[object, ...]
+    hosts: HostPatterns
+    share: int | None = None
     owner: str = "watches"
     total: int = 1
     landed: int = 0

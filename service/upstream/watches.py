@@ -16,6 +16,7 @@ from typing import Any, Final
 from service.core.address import Policy
 from service.core.batch import Failure, FetchRequest, Options, flavour_of
 from service.core.errors import Forbidden, InvalidParams, LimitReached
+from service.core.grants import EVERY_HOST, HostPatterns
 from service.core.hub import Hub
 from service.core.plan import Work
 from service.core.target import Refusal, check_url
@@ -87,7 +88,7 @@ class Watches:
         self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._selector = selector
-        self._watches: dict[str, Watch] = {}
+        self._watches: dict[tuple[str, HostPatterns], Watch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._polls = 0
         self._changes = 0
@@ -99,8 +100,8 @@ class Watches:
         """Return an immutable snapshot."""
         return WatchesStatistics(len(self._watches), self._polls, self._changes)
 
-    def watch(self, url: str, every: float, select: str | None) -> _Watching:
-        """Have a URL polled for one more watcher.
+    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns = EVERY_HOST) -> _Watching:
+        """Have a URL polled for one more watcher, who may know of ``hosts`` alone.
 
         Raises InvalidParams and Forbidden (the URL, the selection) and LimitReached.
         """
@@ -108,13 +109,16 @@ class Watches:
         if isinstance(target, Refusal):
             kind = Forbidden if target.kind == "blocked" else InvalidParams
             raise kind(f"url: {target.detail}")
+        if not hosts.allows(target.host):
+            raise Forbidden(hosts.refusal(target.host))
         if select is not None and (wrong := check_select(select)):
             raise InvalidParams(f"select: {wrong}")
-        watch = self._watches.get(str(target.url))
+        key = (str(target.url), hosts)
+        watch = self._watches.get(key)
         if watch is None:
             if len(self._watches) >= self._limits.urls:
                 raise LimitReached(f"limit watches: {self._limits.urls} URLs are watched")
-            watch = self._watches[str(target.url)] = Watch(str(target.url), self._loop.time())
+            watch = self._watches[key] = Watch(str(target.url), self._loop.time(), hosts)
         view = self._view(watch, select)
         watch.intervals[every] += 1
         if watch.polled is not None:
@@ -129,7 +133,7 @@ class Watches:
         view = watch.views.get(select)
         if view is not None and view.topic.name in self._hub.topics:
             return view
-        name = "watch:" + sha256(f"{watch.url}\n{select or ''}".encode()).hexdigest()[:32]
+        name = "watch:" + sha256(f"{watch.url}\n{select or ''}{watch.hosts.mark}".encode()).hexdigest()[:32]
         # What it was last stays for late joiners, however long ago it changed.
         topic = self._hub.ring(name, RingLimits(messages=100, size=1 << 20, age=inf))
         topic.on_idle = lambda: self._idle(watch)
@@ -162,9 +166,9 @@ class Watches:
 
     def _stop(self, watch: Watch) -> None:
         watch.end = None
-        if watch.wanted or self._watches.get(watch.url) is not watch:
+        if watch.wanted or self._watches.get(watch.key) is not watch:
             return
-        del self._watches[watch.url]
+        del self._watches[watch.key]
         if watch.timer is not None:
             watch.timer.cancel()
         for view in watch.views.values():
@@ -192,7 +196,8 @@ class Watches:
         watch.anew = False
         options = Options(timeout=self._limits.timeout, retries=1, cache="reload", concurrency=1)
         request = FetchRequest(watch.url, headers=headers or None)
-        self._runner.add(Poll(f"poll-{self._polls}", watch, self, options, [request], flavour_of(options)))
+        flavour = flavour_of(options, watch.hosts)
+        self._runner.add(Poll(f"poll-{self._polls}", watch, self, options, [request], flavour, watch.hosts))
 
     def may_start(self, asker: Any) -> bool:
         """Say yes: polls wait for nobody's reading, only what changed is kept, once for all."""
@@ -255,7 +260,7 @@ class Watches:
 
     def _again(self, watch: Watch) -> None:
         watch.polling = False
-        if self._watches.get(watch.url) is watch:
+        if self._watches.get(watch.key) is watch:
             self._schedule(watch)
 
     def _append(self, topic: Topic, event: bytes) -> int:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from service.core.address import Policy
 from service.core.batch import BatchLimits, BatchState, Failure, Keep, Options
+from service.core.grants import HostPatterns
 from service.core.hosts import Hosts
 from service.core.plan import FetchPlan, Work
 from service.core.topic import Topic
@@ -240,3 +241,25 @@ def test_one_client_leaves_places_to_the_others() -> None:
         planned.plan.free(work)
     assert {work.batch.owner for work in planned.start()} == {"a", "b"}
     assert planned.plan.active == 10
+
+
+def test_a_host_that_no_claim_covers_fails_before_anything_is_asked() -> None:
+    planned = Planned()
+    batch = replace(
+        batch_of(["http://a.example/", "http://b.example/"]), hosts=HostPatterns("fetch", ("a.example",))
+    )
+    planned.add(batch)
+    assert [work.target.host for work in planned.start()] == ["a.example"]
+    ((index, failure),) = planned.rejected
+    assert (index, failure.kind) == (1, "blocked")
+    assert "claim fetch" in failure.detail
+
+
+def test_the_newest_credentials_of_an_owner_say_how_many_it_has_at_once() -> None:
+    planned = Planned(replace(LIMITS, active_per_client=3, active_per_host=100))
+    planned.add(replace(batch_of(hosts(20), name="one"), share=2))
+    assert len(planned.start()) == 2
+    planned.add(replace(batch_of(hosts(20), name="two"), share=5))
+    assert len(planned.start()) == 3
+    planned.add(batch_of(hosts(20), name="three", owner="other"))
+    assert len(planned.start()) == 3

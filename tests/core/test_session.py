@@ -8,6 +8,7 @@ import pytest
 from service.core.batch import BatchRequest
 from service.core.closing import FLOODING, NOT_TEXT
 from service.core.errors import NotFound, Unauthorized
+from service.core.grants import EVERYTHING, Grant
 from service.core.hub import HubLimits
 from service.core.session import Session, SessionLimits
 from service.core.topic import RingLimits, Topic
@@ -32,7 +33,8 @@ class Bench:
         self.bugs: list[BaseException] = []
         self.readers: list[FakeReader] = []
         self.owner = "me"
-        self.session = Session(self.hub, self, limits or SessionLimits(), self)
+        self.grants = {"right": EVERYTHING}
+        self.session = Session(self.hub, self, limits or SessionLimits(), self, EVERYTHING)
 
     def on_bug(self, error: BaseException) -> None:
         self.bugs.append(error)
@@ -41,8 +43,8 @@ class Bench:
         self.readers.append(FakeReader(topic, on_lag))
         return self.readers[-1]
 
-    def fetch(self, request: BatchRequest, owner: str) -> FakeBatch:
-        self.owners.append(owner)
+    def fetch(self, request: BatchRequest, connection: str, grant: Grant) -> FakeBatch:
+        self.owners.append(grant.owner(connection))
         return FakeBatch(self.hub.log("batch:b1"), len(request.urls or ()))
 
     def cancel(self, batch_id: str) -> int:
@@ -50,10 +52,10 @@ class Bench:
             raise NotFound("there is no such batch (any more)")
         return 3
 
-    def authenticate(self, token: str) -> float | None:
-        if token != "right":
+    def authenticate(self, token: str) -> Grant:
+        if token not in self.grants:
             raise Unauthorized("token: not valid")
-        return None
+        return self.grants[token]
 
     def send(self, value: Any, now: float = 0.0) -> Any:
         text = value if isinstance(value, bytes) else orjson.dumps(value)

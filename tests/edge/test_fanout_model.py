@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from loadtest.frames import frames
+from service.core.grants import EVERYTHING
 from service.core.hub import Hub, HubLimits
 from service.core.reader import OnLag
 from service.core.session import Session, SessionLimits
@@ -106,7 +107,9 @@ class Client:
         self.transport = Transport(ours, tls=tls)
         self.task = Task()
         self.connection = Connection("c", self.transport, self.task, machine.waiting)  # type: ignore[arg-type]
-        self.connection.session = Session(machine.hub, machine, SessionLimits(rate=1e9), self.connection)
+        self.connection.session = Session(
+            machine.hub, machine, SessionLimits(rate=1e9), self.connection, EVERYTHING
+        )
         self.machine = machine
         self.rest = b""
         self.expected: dict[str, int] = {}

@@ -11,6 +11,7 @@ import pytest
 
 from loadtest.origin import serve_origin
 from service.core.batch import Failure
+from service.core.grants import HostPatterns
 from service.upstream.cache import Cache
 from service.upstream.fetcher import Fetcher
 from service.upstream.orders import Fetched, Order
@@ -267,3 +268,17 @@ async def test_no_header_breaks_out_of_its_line() -> None:
         assert isinstance(outcome, Failure)
         assert outcome.kind == "protocol"
         assert server.requests == []
+
+
+async def test_a_redirect_to_a_host_that_the_claim_does_not_cover_is_not_followed() -> None:
+    there = Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+    async with there.running():
+        location = f"http://127.0.0.2:{there.port}/".encode()
+        moved = Raw(b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\nContent-Length: 0\r\n\r\n")
+        async with moved.running():
+            hosts = HostPatterns("fetch", ("127.0.0.1",))
+            outcome = await fetch(moved.url, there.port, hosts=hosts)
+    assert isinstance(outcome, Failure)
+    assert outcome.kind == "blocked"
+    assert "claim fetch: the token's does not cover the host '127.0.0.2'" in outcome.detail
+    assert there.requests == []

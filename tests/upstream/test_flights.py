@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from service.core.batch import BatchRequest, BatchState, Failure, FetchRequest, Keep, Options
+from service.core.grants import EVERYTHING, ClientLimits, Grant, read_claims
 from service.upstream.orders import Fetched, Order
 from tests.upstream.test_batches import LIMITS, Bench, events
 
@@ -149,3 +150,31 @@ async def test_close_ends_flights_with_many_aboard() -> None:
     await bench.close()
     assert slow.cancelled == 1
     assert all(batch.done for batch in batches)
+
+
+def granted(*hosts: str) -> Grant:
+    return read_claims({"exp": 1000, "fetch": list(hosts)}, ClientLimits())
+
+
+async def test_clients_whose_claims_differ_share_no_request_and_those_whose_agree_do() -> None:
+    """Where its redirects may lead is decided once for a request: it must be the same for all who wait for it."""
+    bench = Bench(Slow(1.0))
+    request = BatchRequest(urls=[URL])
+    grants = [EVERYTHING, granted("h.example"), granted("h.example", "*.other"), granted("*.other", "h.example")]
+    for number, grant in enumerate(grants):
+        bench.batches.start(request, owner=f"o{number}", keep=Keep.DETACHED, grant=grant)
+    await asyncio.sleep(2)
+    assert [order.hosts for order in bench.fetcher.orders] == [grant.fetch for grant in grants[:3]]
+
+
+async def test_nobody_joins_a_request_for_a_host_that_its_claim_does_not_cover() -> None:
+    bench = Bench(Slow(1.0))
+    for grant in (EVERYTHING, granted("other.example")):
+        batch = bench.batches.start(BatchRequest(urls=[URL]), owner="o", keep=Keep.DETACHED, grant=grant)
+    reader = bench.read(batch)
+    await asyncio.sleep(2)
+    failed, done = events(reader)
+    assert (failed["event"], failed["error"]) == ("failed", "blocked")
+    assert "claim fetch" in failed["detail"]
+    assert done["failed"] == 1
+    assert len(bench.fetcher.orders) == 1

@@ -10,6 +10,7 @@ import pytest
 
 from service.core.batch import BatchRequest, Failure, Keep
 from service.core.errors import Forbidden, InvalidParams, LimitReached
+from service.core.grants import EVERYTHING, HostPatterns
 from service.core.services import Watching
 from service.upstream.orders import Fetched, Order
 from service.upstream.selecting import select_from
@@ -307,3 +308,27 @@ async def test_the_first_poll_and_a_batch_are_one_request() -> None:
         await asyncio.sleep(0.5)
         assert batch.ok == 1
         assert len(bench.page.orders) == 1
+
+
+async def test_watchers_with_other_claims_have_a_watch_apart() -> None:
+    """A redirect may show a page to one that it must not show to another."""
+    async with watched() as bench:
+        some, more = HostPatterns("watch", ("h.example",)), HostPatterns("watch", endings=(".example",))
+        every = [bench.watches.watch(URL, 10.0, None, hosts) for hosts in (EVERYTHING.watch, some, more, some)]
+        for watching in every:
+            bench.hub.attach(FakeReader(watching.topic), watching.since)
+        assert len({watching.topic.name for watching in every}) == 3
+        assert every[1].topic is every[3].topic
+        await asyncio.sleep(1)
+        assert {order.hosts for _, order in bench.page.orders} == {EVERYTHING.watch, some, more}
+        assert len(bench.page.orders) == 3
+        every[1].release()
+        every[3].release()
+        assert bench.watches.statistics().urls == 3
+
+
+async def test_a_host_that_the_claim_does_not_cover_is_not_watched() -> None:
+    async with watched() as bench:
+        with pytest.raises(Forbidden, match="claim watch: the token's does not cover the host 'h.example'"):
+            bench.watches.watch(URL, 1.0, None, HostPatterns("watch", ("other.example",)))
+        assert bench.watches.statistics().urls == 0
