@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import uvloop
 
-from service import __version__, fetch
+from service import __version__, fetch, token
 from service.app import running
 from service.logs import Logs
 from service.settings import Settings, SettingsError, add_options, read_settings, shown
@@ -46,9 +46,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "130 interrupted.",
     )
     fetch.add_options(batch)
+    trying = commands.add_parser(
+        "token",
+        help="make a signed token for trying out",
+        description="Print a signed token (JWT) for clients of a service that has the secret, or the public half "
+        "of the key. It grants what is named here and nothing else.",
+        epilog="Exit code: 0 done, 2 bad usage. Example: SLUICE_JWT_SECRET_FILE=secret sluice token --sub ann "
+        "--subscribe 'news.*' --fetch '*.example.org'",
+    )
+    token.add_options(trying)
     options = parser.parse_args(arguments)
     if options.command == "fetch":
         return fetch.fetch(options)
+    if options.command == "token":
+        return token.token(options)
     try:
         settings = read_settings(vars(options))
     except SettingsError as error:

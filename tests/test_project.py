@@ -13,7 +13,7 @@ import msgspec
 import orjson
 import pytest
 
-from service import __version__
+from service import __version__, token
 from service.core import errors, grants
 from service.core.closing import CLOSINGS
 from service.core.session import _METHODS
@@ -57,7 +57,7 @@ def test_the_python_of_the_readme_parses_and_its_json_is_json() -> None:
 
 def test_the_options_that_the_documents_name_exist() -> None:
     known = set()
-    for options in (add_options,):
+    for options in (add_options, token.add_options):
         parser = argparse.ArgumentParser()
         options(parser)
         known |= {option for action in parser._actions for option in action.option_strings}
