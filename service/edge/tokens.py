@@ -5,8 +5,9 @@ RS256, a P-256 key for ES256. A token says how it was signed; it is held against
 and no others, so that no public key ever serves as a secret, and ``none`` is an algorithm without keys.
 
 What needs no key is refused first, because strangers can send anything: length, characters, form, algorithm.
-What is left costs a signature, 45 to 120 us with all around it: less than the request that brought it, so it
-is verified on the loop (docs/decisions/10-signed-tokens.md). A token that was right is remembered by its digest.
+What is left costs a signature, 45 to 120 us with all around it: as much as a request or two, and less than a
+WebSocket's upgrade, so it is verified on the loop (docs/decisions/10-signed-tokens.md). A token that was right is
+remembered by its digest.
 
 This module alone imports PyJWT and cryptography: 10 MiB, which a service without signed tokens does not need.
 """
