@@ -260,11 +260,12 @@ async def test_limits_of_a_token_reach_as_far_as_the_operator_says() -> None:
 
 
 async def test_nothing_of_a_token_stays_with_the_service(caplog: pytest.LogCaptureFixture) -> None:
-    given = token(sub="ann", subscribe=["a"])
+    given = token(fetch=True)
     async with client_of(jwt_secret=SECRET, token="the-static-one") as client:
         service = client.service
         headers = {"Authorization": f"Bearer {given}", "Idempotency-Key": "k"}
         await client.batch({"urls": [client.origin + "/bytes/5"]}, **headers)
+        assert service.batches._keys
         shown = [service.settings, service.credentials, service.door, service.batches._keys, service.sockets]
         for secret in (given, given.split(".")[2], SECRET, "the-static-one"):
             assert secret not in repr(shown) + caplog.text
