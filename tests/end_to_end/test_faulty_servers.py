@@ -43,8 +43,9 @@ async def test_a_stall_of_a_second(tmp_path: Path) -> None:
     told = await report(tmp_path, "stall")
     (found,) = told["findings"]
     assert (found["kind"], told["checks"]) == ("stalled", NONE)
-    assert found["size"] == pytest.approx(1000, rel=0.1)
-    assert told["latency_ms"]["delivery"]["max"] == pytest.approx(1000, rel=0.15)
+    # On a machine that does other things everything may be later, and nothing can be sooner.
+    assert 950 < found["size"] < 1500
+    assert 990 < told["latency_ms"]["delivery"]["max"] < 1700
     # A third of three seconds: a sixth of all messages waited for more than half of it.
     assert told["latency_ms"]["delivery"]["p90"] > 500
 
@@ -96,10 +97,10 @@ async def test_a_stall_at_a_steady_rate_is_in_the_percentiles_and_a_closed_loop_
         latencies[model] = orjson.loads(path.read_bytes())["latency_ms"]["round_trip"]
     # 100 of 500 were meant for that second, one after the other.
     assert latencies["open"]["count"] == 500
-    assert latencies["open"]["max"] == pytest.approx(1000, rel=0.1)
-    assert latencies["open"]["p99"] == pytest.approx(950, rel=0.1)
-    assert latencies["open"]["p90"] == pytest.approx(500, rel=0.2)
-    assert latencies["closed"]["max"] == pytest.approx(1000, rel=0.1)
+    assert 990 < latencies["open"]["max"] < 1300
+    assert 930 < latencies["open"]["p99"] < 1250
+    assert 480 < latencies["open"]["p90"] < 800
+    assert 990 < latencies["closed"]["max"] < 1300
     assert latencies["closed"]["p99"] < 200
 
 
