@@ -19,7 +19,8 @@ async def test_watching_over_websocket() -> None:
         assert answer["topic"].startswith("watch:")
         assert answer["recovered"] is False
         state = await _message(socket)
-        assert (state["event"], state["url"], state["body"]) == ("state", url, '{"key":"a","version":0}')
+        assert (state["event"], state["url"]) == ("state", url)
+        assert state["body"].startswith('{"key":"a","version":0')
         late = await call(other, "watch", url=url, every=1)
         assert late["topic"] == answer["topic"]
         assert await _message(other) == state
