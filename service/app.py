@@ -13,25 +13,28 @@ from dataclasses import replace
 from aiohttp import web
 
 from service.core.address import DEFAULT_PORTS, Policy
-from service.core.batch import BatchLimits, BatchRequest, BatchState, Keep
+from service.core.batch import BatchRequest, BatchState, Keep
 from service.core.errors import Draining
 from service.core.grants import ClientLimits, Grant, HostPatterns
-from service.core.hub import Hub, HubLimits
+from service.core.hub import Hub
+from service.core.overload import Overload
 from service.core.services import Watching
-from service.core.session import SessionLimits
-from service.core.topic import RingLimits
 from service.edge.batch_routes import BatchRoutes
 from service.edge.credentials import Credentials
 from service.edge.document_routes import DocumentRoutes
 from service.edge.door import Door, add_cors
 from service.edge.echo import LARGEST, EchoSockets
+from service.edge.gate import Gate
 from service.edge.health import HealthRoutes
 from service.edge.page import PageRoutes
 from service.edge.streams import STREAMS, Streams
 from service.edge.topic_routes import TopicRoutes
+from service.edge.unused import close_unused
 from service.edge.watch_routes import WatchRoutes
-from service.edge.websocket import WebSocketLimits, WebSockets
+from service.edge.websocket import WebSockets
+from service.limits import address_limits, batch_limits, hub_limits, networks, overload_rules, socket_limits
 from service.metrics import MetricsRoutes
+from service.pressure import Pressure
 from service.settings import Settings, jwt_keys, tls_context
 from service.statistics import Statistics
 from service.upstream.batches import Batches
@@ -59,8 +62,17 @@ class Service:
         self.batches = batches
         self.watches = watches
         self.credentials = credentials
+        self.overload = Overload(overload_rules(settings))
+        self.gate = Gate(
+            address_limits(settings),
+            self.overload,
+            exempt=networks(settings.exempt_net),
+            trusted=networks(settings.trust_proxy),
+            chance=random.random,
+        )
         self.door = Door(
             credentials,
+            self.gate,
             hosts=settings.allow_host,
             origins=settings.allow_origin,
             connections=settings.connections,
@@ -69,8 +81,11 @@ class Service:
         self.draining = False
         self.port = settings.port
         self.streams = Streams(settings.heartbeat)
-        self.sockets = WebSockets(hub, self, _socket_limits(settings), self.door.authorise)
-        self.echo = EchoSockets(hub, self, replace(self.sockets.limits, message_size=LARGEST), self.door.authorise)
+        limits, authorise = socket_limits(settings), self.door.authorise
+        self.sockets = WebSockets(hub, self, limits, self.gate, authorise)
+        self.echo = EchoSockets(
+            hub, self, replace(limits, message_size=LARGEST, patience=0.0), self.gate, authorise
+        )
 
     def fetch(self, request: BatchRequest, connection: str, grant: Grant) -> BatchState:
         """Begin a batch for a WebSocket client."""
@@ -118,10 +133,10 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     loop = asyncio.get_running_loop()
     tls = tls_context(settings)
     listeners = _listen(settings)
-    hub = Hub(_hub_limits(settings), new_epoch=lambda: secrets.token_hex(8), call_soon=loop.call_soon)
+    hub = Hub(hub_limits(settings), new_epoch=lambda: secrets.token_hex(8), call_soon=loop.call_soon)
     policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
     fetcher = Fetcher(policy, Cache(settings.cache_size, clock=time.time), robots=settings.robots)
-    limits = _batch_limits(settings)
+    limits = batch_limits(settings)
     fetches = Runner(fetcher, limits, chance=random.random)  # jitter, not secrets
     batches = Batches(hub, fetcher, fetches, limits, new_id=lambda: secrets.token_hex(16))
     selector = Selector()
@@ -130,25 +145,35 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     )
     service = Service(settings, hub, batches, watches, _credentials(settings))
     service.port = listeners[0].getsockname()[1]
-    statistics = Statistics(hub, service.sockets, batches)
+    pressure = Pressure(
+        service.overload, fetches, (service.sockets, service.echo, service.streams), lambda: _close_unused(runner)
+    )
+    statistics = Statistics(hub, service.sockets, batches, service.gate, pressure)
     metrics = MetricsRoutes(
         hub=hub, sockets=service.sockets, runner=fetches, batches=batches, watches=watches, cache=fetcher.cache,
-        statistics=statistics,
+        statistics=statistics, gate=service.gate, pressure=pressure,
     )  # fmt: skip
     application = _application(service)
     metrics.add_to(application)
     runner = web.AppRunner(
         application,
         handler_cancellation=True,
-        keepalive_timeout=15.0,
+        keepalive_timeout=settings.handshake_time,
         access_log=None,
         shutdown_timeout=2.0,
     )
+    servers: list[asyncio.Server] = []
     ticking = asyncio.create_task(statistics.run(), name="statistics")
     try:
         await runner.setup()
+        assert runner.server is not None
+        patience = settings.handshake_time if tls else None
         for listener in listeners:
-            await web.SockSite(runner, listener, ssl_context=tls, backlog=4096).start()
+            # No site of aiohttp's: those give a TLS handshake 60 s.
+            server = await loop.create_server(
+                runner.server, sock=listener, ssl=tls, backlog=4096, ssl_handshake_timeout=patience
+            )
+            servers.append(server)
         yield service
     finally:
         ticking.cancel()
@@ -160,6 +185,8 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         await watches.close()
         await selector.close()
         await fetches.close()
+        for server in servers:
+            server.close()
         await runner.cleanup()
         await fetcher.close()
 
@@ -172,7 +199,7 @@ def _application(service: Service) -> web.Application:
     app.router.add_get("/ws", service.sockets.handle)
     if settings.echo_route:
         app.router.add_get("/echo", service.echo.handle)
-    HealthRoutes(lambda: service.draining).add_to(app)
+    HealthRoutes(lambda: service.draining, service.overload).add_to(app)
     BatchRoutes(service.hub, service.batches, body_size=settings.batch_size, body_time=settings.body_time).add_to(
         app
     )
@@ -212,6 +239,10 @@ def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
     return listener
 
 
+def _close_unused(runner: web.AppRunner) -> int:
+    return close_unused(runner.server) if runner.server is not None else 0
+
+
 def _credentials(settings: Settings) -> Credentials:
     if not settings.signed:
         return Credentials(settings.token)
@@ -227,34 +258,3 @@ def _credentials(settings: Settings) -> Credentials:
         keys, audience=settings.jwt_audience, issuer=settings.jwt_issuer, leeway=settings.jwt_leeway, most=most
     )
     return Credentials(settings.token, tokens.verify)
-
-
-def _hub_limits(settings: Settings) -> HubLimits:
-    return HubLimits(
-        ring=RingLimits(settings.ring_messages, settings.ring_size, settings.ring_age),
-        topics=settings.topics,
-        ring_bytes=settings.rings_size,
-    )
-
-
-def _socket_limits(settings: Settings) -> WebSocketLimits:
-    return WebSocketLimits(
-        connections=settings.websockets,
-        message_size=settings.message_size,
-        heartbeat=settings.heartbeat,
-        backlogs=settings.backlogs_size,
-        session=SessionLimits(topics=settings.client_topics, rate=settings.client_rate),
-    )
-
-
-def _batch_limits(settings: Settings) -> BatchLimits:
-    return BatchLimits(
-        urls=settings.batch_urls,
-        methods=frozenset({"GET", "HEAD"}) | frozenset(settings.allow_method),
-        retention=settings.batch_age,
-        retained_bytes=settings.batches_size,
-        linger=settings.batch_linger,
-        active=settings.upstream,
-        active_per_client=settings.upstream_client,
-        active_per_host=settings.upstream_host,
-    )

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Final
 
 from aiohttp import web
@@ -14,8 +13,11 @@ from prometheus_client.registry import Collector
 
 from service import __version__
 from service.core.hub import Hub
+from service.edge.gate import Gate
 from service.edge.websocket import WebSockets
-from service.statistics import Statistics, resident
+from service.pressure import Pressure
+from service.process import descriptors, resident, sockets
+from service.statistics import Statistics
 from service.upstream.batches import Batches
 from service.upstream.cache import Cache
 from service.upstream.runner import Runner
@@ -24,7 +26,6 @@ from service.upstream.watches import Watches
 __all__ = ["MetricsRoutes"]
 
 _TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class MetricsRoutes(Collector):
@@ -40,6 +41,8 @@ class MetricsRoutes(Collector):
         watches: Watches,
         cache: Cache,
         statistics: Statistics,
+        gate: Gate,
+        pressure: Pressure,
     ) -> None:
         self._hub = hub
         self._sockets = sockets
@@ -48,6 +51,8 @@ class MetricsRoutes(Collector):
         self._watches = watches
         self._cache = cache
         self._statistics = statistics
+        self._gate = gate
+        self._pressure = pressure
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -65,6 +70,7 @@ class MetricsRoutes(Collector):
         yield InfoMetricFamily("sluice_build", "The version that runs.", {"version": __version__})
         yield from self._fanout()
         yield from self._fetching()
+        yield from self._load()
         yield from self._process()
 
     def _fanout(self) -> Iterator[Metric]:
@@ -101,19 +107,19 @@ class MetricsRoutes(Collector):
         yield Counter("sluice_polls", "Polls of watched URLs.", watches.polls)
         yield Counter("sluice_changes", "Changes told to watchers.", watches.changes)
 
+    def _load(self) -> Iterator[Metric]:
+        level = "What is done about overload: 0 nothing, 1 fetches slowed, 2 connections refused, 3 readers shed."
+        yield Gauge("sluice_overload_level", level, self._pressure.level)
+        yield Counter("sluice_shed", "Readers that were cut because of overload.", self._pressure.shed)
+        refused = Counter("sluice_refused", "Handshakes and requests refused at the gate.", labels=["reason"])
+        for reason in ("limit", "overloaded", "rate"):
+            refused.add_metric([reason], self._gate.refused[reason])
+        yield refused
+
     def _process(self) -> Iterator[Metric]:
         yield Gauge("sluice_loop_lag_seconds", "How late the loop was at the last second.", self._statistics.lag)
         yield Gauge("process_resident_memory_bytes", "Resident memory.", resident())
-        yield Gauge("process_open_fds", "Open descriptors.", len(os.listdir("/proc/self/fd")))
-        yield Gauge("sluice_kernel_socket_bytes", "Kernel memory of all TCP sockets of the machine.", _kernel())
+        yield Gauge("process_open_fds", "Open descriptors.", descriptors())
+        yield Gauge("sluice_kernel_socket_bytes", "Kernel memory of all TCP sockets of the machine.", sockets())
         times = os.times()
         yield Counter("process_cpu_seconds", "CPU time.", times.user + times.system)
-
-
-def _kernel() -> int:
-    """Return what ``/proc/net/sockstat`` says of TCP; 0 where it says nothing (a container may hide it)."""
-    try:
-        fields = Path("/proc/net/sockstat").read_text().split("TCP:")[1].split("\n")[0].split()
-    except (OSError, IndexError):
-        return 0
-    return int(fields[fields.index("mem") + 1]) * _PAGE

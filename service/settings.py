@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin
 
 import msgspec
 
@@ -25,6 +25,12 @@ class SettingsError(Exception):
 
 
 _Help = msgspec.Meta
+
+_PRIVATE: Final = (
+    "127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16",
+    "fc00::/7", "fe80::/10",
+)  # fmt: skip
+"""Where load balancers and programs of one's own are: loopback, private, shared and link-local addresses."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,11 +67,20 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     tls_cert: Annotated[str | None, _Help(description="certificate chain (PEM)")] = None
     tls_key: Annotated[str | None, _Help(description="private key (PEM)")] = None
     echo_route: Annotated[bool, _Help(description="add /echo, for conformance suites")] = False
+    trust_proxy: Annotated[tuple[str, ...], _Help(description="network of proxies that name their clients")] = ()
+    exempt_net: Annotated[tuple[str, ...], _Help(description="network without limits by address")] = _PRIVATE
+    address_connections: Annotated[int, _Help(ge=1, description="connections at once of one address")] = 1000
+    address_handshakes: Annotated[
+        float,
+        _Help(gt=0, description="handshakes a second of one address"),
+    ] = 100.0
+    address_requests: Annotated[float, _Help(gt=0, description="other requests a second of one address")] = 1000.0
     websockets: Annotated[int, _Help(ge=1, description="WebSocket connections at once")] = 10_000
     connections: Annotated[int, _Help(ge=1, description="other requests at once")] = 500
     message_size: Annotated[int, _Help(ge=128, description="bytes of a message to the service")] = 64 << 10
     client_topics: Annotated[int, _Help(ge=1, description="topics of one client")] = 128
     client_rate: Annotated[float, _Help(gt=0, description="requests a second of one client")] = 1000.0
+    client_bytes: Annotated[int, _Help(ge=1024, description="bytes a second of one client")] = 8 << 20
     topics: Annotated[int, _Help(ge=1, description="topics at once")] = 100_000
     ring_messages: Annotated[int, _Help(ge=1, description="messages that a topic keeps")] = 1000
     ring_size: Annotated[int, _Help(ge=1024, description="bytes that a topic keeps")] = 1 << 20
@@ -89,6 +104,19 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     cache_size: Annotated[int, _Help(ge=0, description="bytes of answers kept for their time; 0 keeps none")] = (
         64 << 20
     )
+    memory_limit: Annotated[
+        int,
+        _Help(ge=0, description="bytes it may have; 0 takes the system's limit"),
+    ] = 0
+    overload_lag: Annotated[
+        float,
+        _Help(ge=0, description="seconds late from which on clients are refused"),
+    ] = 2.0
+    handshake_time: Annotated[float, _Help(gt=0, description="seconds for a connection's next request")] = 15.0
+    auth_time: Annotated[
+        float,
+        _Help(ge=0, description="seconds to authenticate in without a token"),
+    ] = 0.0
     heartbeat: Annotated[float, _Help(gt=0, description="seconds between two signs of life")] = 25.0
     body_time: Annotated[float, _Help(gt=0, description="seconds that a request's body may take")] = 10.0
     drain: Annotated[float, _Help(ge=0, description="seconds for clients to leave when it stops")] = 10.0
@@ -122,7 +150,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             more["metavar"] = field.name.split("_")[-1].upper()
         if get_origin(kind) is tuple:
             more["action"] = "append"
-            shown = "repeatable"
+            shown = f"repeatable; default {','.join(field.default)}" if field.default else "repeatable"
         else:
             shown = f"default {field.default}" if field.default not in (None, False) else "default none"
         parser.add_argument(option, help=f"{meta.description} ({shown}; {variable})", **more)
@@ -218,12 +246,7 @@ def _read_token(settings: Settings) -> tuple[Settings, list[str]]:
 
 
 def _check(settings: Settings) -> list[str]:
-    wrong = []
-    for text in settings.allow_net:
-        try:
-            ip_network(text)
-        except ValueError as error:
-            wrong.append(f"--allow-net: {error}")
+    wrong = _check_networks(settings)
     if bool(settings.tls_cert) != bool(settings.tls_key):
         wrong.append("--tls-cert, --tls-key: both or none")
     elif settings.tls_cert and settings.tls_key:
@@ -244,6 +267,17 @@ def _check(settings: Settings) -> list[str]:
             f"--websockets: {settings.websockets} clients need {needed} descriptors and the limit is {hard}: "
             "raise it (ulimit -Hn) or take fewer"
         )
+    return wrong
+
+
+def _check_networks(settings: Settings) -> list[str]:
+    wrong = []
+    for name in ("allow_net", "trust_proxy", "exempt_net"):
+        for text in getattr(settings, name):
+            try:
+                ip_network(text)
+            except ValueError as error:
+                wrong.append(f"--{name.replace('_', '-')}: {error}")
     return wrong
 
 

@@ -1,26 +1,27 @@
 """The service's own figures, once a second in the topic ``_stats``."""
 
 import asyncio
-import os
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from service.core.hub import Hub
+from service.edge.gate import Gate
 from service.edge.websocket import WebSockets
+from service.pressure import Pressure
+from service.process import resident
 from service.upstream.batches import Batches
 
-__all__ = ["Statistics", "resident"]
-
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+__all__ = ["Statistics"]
 
 
 class Statistics:
-    """Publishes a snapshot every second, and measures how late the loop is doing so."""
+    """Publishes a snapshot every second, measures how late the loop is doing so, and has overload looked at."""
 
-    def __init__(self, hub: Hub, sockets: WebSockets, batches: Batches) -> None:
+    def __init__(self, hub: Hub, sockets: WebSockets, batches: Batches, gate: Gate, pressure: Pressure) -> None:
         self._hub = hub
+        self._gate = gate
+        self._pressure = pressure
         self._sockets = sockets
         self._batches = batches
         self._topic = hub.ring("_stats")
@@ -34,6 +35,8 @@ class Statistics:
             due = loop.time() + 1.0
             await asyncio.sleep(1.0)
             self.lag = loop.time() - due
+            self._pressure.look(self.lag, loop.time())
+            self._gate.addresses.sweep(loop.time())
             if self._topic.readers:
                 self._hub.append(self._topic, orjson.dumps(self.snapshot()), loop.time())
             # All topics within five seconds.
@@ -55,11 +58,6 @@ class Statistics:
             "fetched": batches.ok,
             "failed": batches.failed,
             "loop_lag_ms": round(self.lag * 1000, 1),
+            "overload": int(self._pressure.level),
             "rss_mib": round(resident() / (1 << 20), 1),
         }
-
-
-def resident() -> int:
-    """Return the resident memory in bytes; 0 where there is no procfs."""
-    path = Path("/proc/self/statm")
-    return int(path.read_text().split()[1]) * _PAGE if path.exists() else 0

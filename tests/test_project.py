@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import msgspec
@@ -16,8 +17,10 @@ import pytest
 from service import __version__, token
 from service.core import errors, grants
 from service.core.closing import CLOSINGS
-from service.core.session import _METHODS
-from service.settings import add_options
+from service.core.overload import rules
+from service.core.session import _METHODS, SessionLimits
+from service.limits import client_limits
+from service.settings import Settings, add_options
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -103,6 +106,24 @@ def test_the_protocol_lists_every_route() -> None:
     for method, path in added - {("GET", "/echo")}:
         shown = re.sub(r"\{name:\.\+\}", "NAME", path).replace("{id}", "ID")
         assert f"`{method} {shown}`" in listed, f"{method} {shown}"
+
+
+def test_the_operations_page_has_the_thresholds_of_overload() -> None:
+    table = rows((ROOT / "docs" / "operations.md").read_text(), "| figure | 1: ")
+    found = rules(lag=Settings().overload_lag, memory=100.0, sockets=100.0, descriptors=1000.0)
+    assert [row[0].split()[0] for row in table] == ["loop", "memory:", "the", "descriptors"]
+    for row, rule in zip(table, found, strict=True):
+        for cell, enter in zip(row[1:4], rule.enter, strict=True):
+            number = 1000 - enter if rule.figure == "descriptors" else enter
+            assert (f"{number:g}" in re.findall(r"[0-9.]+", cell)) != (cell == "never"), (rule.figure, cell)
+    for row, rule in zip(table[1:3], found[1:3], strict=True):
+        assert re.findall(r"[0-9]+", row[4]) == [f"{leave:g}" for leave in rule.leave]
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(SessionLimits)])
+def test_limits_of_a_client_that_have_a_setting_have_its_default(name: str) -> None:
+    """Whoever makes a session without settings, as tests do, gets what the service has."""
+    assert getattr(client_limits(Settings()), name) == getattr(SessionLimits(), name)
 
 
 def test_the_changelog_tells_of_the_version() -> None:

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import replace
 
-from service import app
+from service import app, limits
 from service.__main__ import main
 from service.core.hub import HubLimits
 from service.edge import connection
@@ -11,12 +11,12 @@ from service.settings import Settings
 
 name, _, value = sys.argv.pop(1).partition("=")
 if name == "slice":
-    ours = app._hub_limits
+    ours = limits.hub_limits
 
     def sliced(settings: Settings) -> HubLimits:
         return replace(ours(settings), slice_readers=int(value))
 
-    app._hub_limits = sliced
+    app.hub_limits = sliced  # type: ignore[attr-defined]
 elif name == "writes":
     made = connection.Connection.__init__
 

@@ -208,7 +208,8 @@ class Cancelled(_Said):
 class Health(_Said):
     """Whether the service is there for you."""
 
-    status: Literal["alive", "ready", "draining"]
+    status: Literal["alive", "ready", "slow", "overloaded", "draining"]
+    why: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Problem(_Said):

@@ -1,35 +1,21 @@
-"""How fast one client may go: a rate that owns no clock and never waits."""
+"""How fast one client may go: a rate that owns no clock and never waits.
 
-from math import inf
+This is the generic cell rate algorithm (ITU-T I.371): a bucket is one number, the time at which the whole
+burst will be free again. A bucket whose time has come is as good as none, so whoever keeps many forgets it.
+"""
 
-__all__ = ["RateLimiter"]
+__all__ = ["spend"]
 
 
-class RateLimiter:
-    """Admit ``rate`` things a second, and up to ``burst`` of them together.
+def spend(idle_at: float, now: float, count: float = 1, *, rate: float, burst: float) -> tuple[float, float]:
+    """Admit ``count`` things at ``rate`` a second, and up to ``burst`` of them together.
 
-    This is the generic cell rate algorithm (ITU-T I.371): one number, the time at which the whole
-    burst would be free again, stands for the bucket.
+    Returns (0, the bucket afterwards), or (the seconds until they would be admitted, the bucket as it was).
+    A bucket begins as 0. More than a whole burst is admitted when it is idle, and paid for afterwards.
     """
-
-    __slots__ = ("_idle_at", "_interval", "_slack")
-
-    def __init__(self, rate: float, burst: int) -> None:
-        if rate <= 0 or burst < 1:
-            raise ValueError("rate must be above 0 and burst at least 1")
-        self._interval = 1 / rate
-        self._slack = burst * self._interval
-        self._idle_at = -inf
-
-    def admit(self, now: float, count: float = 1) -> float:
-        """Return 0 and count them in, or the seconds until they would be admitted, counting nothing.
-
-        More than a whole burst is admitted when the bucket is idle, and paid for afterwards.
-        """
-        base = max(self._idle_at, now)
-        end = base + count * self._interval
-        wait = end - self._slack - now
-        if wait > 1e-9 and base > now:
-            return min(wait, base - now)
-        self._idle_at = end
-        return 0.0
+    base = max(idle_at, now)
+    end = base + count / rate
+    wait = end - burst / rate - now
+    if wait > 1e-9 and base > now:
+        return min(wait, base - now), idle_at
+    return 0.0, end

@@ -100,6 +100,8 @@ class FetchPlan:
 
     def __init__(self, limits: BatchLimits, policy: Policy, hosts: Hosts) -> None:
         self.active = 0
+        self.places = limits.active
+        """How many may be active; fewer while the service is overloaded."""
         self.held = False
         """Whether the last call passed over a batch that may not start now."""
         self._limits = limits
@@ -149,7 +151,7 @@ class FetchPlan:
         """Return what starts now, or None; whoever starts it calls :meth:`free` and :meth:`finished`."""
         self.held = False
         self._retries(now)
-        if self.active >= self._limits.active:
+        if self.active >= self.places:
             return None
         for _ in range(len(self._turns)):
             if not self._turns:  # a rejected URL was the last of the last batch

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from service.core.batch import BatchRequest
-from service.core.closing import FLOODING, NOT_TEXT, Closing
+from service.core.closing import FLOODING, NOT_TEXT, UNAUTHORIZED, Closing
 from service.core.errors import (
     AlreadySubscribed,
     Draining,
@@ -22,13 +22,12 @@ from service.core.errors import (
     LimitReached,
     MethodNotFound,
     ParseError,
-    RateExceeded,
     SluiceError,
     TooLarge,
+    Unauthorized,
 )
-from service.core.grants import Grant
+from service.core.grants import NOTHING, Grant
 from service.core.hub import Hub
-from service.core.limiter import RateLimiter
 from service.core.messages import (
     Authenticate,
     Cancel,
@@ -50,24 +49,12 @@ from service.core.messages import (
     result_answer,
 )
 from service.core.names import check_name, check_writable, is_reserved
+from service.core.pace import Pace, SessionLimits
 from service.core.reader import OnLag, Reader, default_on_lag
 from service.core.services import Client, Services, Watching
 from service.core.topic import Since, Start, Topic
 
 __all__ = ["METHODS", "Answer", "Session", "SessionLimits"]
-
-
-@dataclass(frozen=True, slots=True)
-class SessionLimits:
-    """Bounds of one client. Rates are a second; a burst is what may come at once."""
-
-    topics: int = 128
-    requests_in_array: int = 100
-    rate: float = 1000.0
-    burst: int = 5000
-    # Whoever is told `rate` this often goes on regardless: answers to a flood are a flood too.
-    refusals: float = 50.0
-    refusals_burst: int = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +68,19 @@ class Answer:
 class Session:
     """The state of one connection: its subscriptions, and how fast it goes."""
 
-    __slots__ = ("_bad", "_client", "_flooding", "_hub", "_limits", "_rate", "_refusals", "_services", "_watching",
-                 "grant", "readers")  # fmt: skip
+    __slots__ = ("_bad", "_client", "_hub", "_limits", "_pace", "_rejected", "_services", "_watching", "grant",
+                 "readers")  # fmt: skip
 
     def __init__(self, hub: Hub, services: Services, limits: SessionLimits, client: Client, grant: Grant) -> None:
         self.grant = grant
         self.readers: dict[str, Reader] = {}
+        self._rejected = False
         self._hub = hub
         self._services = services
         self._limits = limits
         self._client = client
         self._bad = False
-        self._flooding = False
-        # Made on the first request: most of ten thousand clients only subscribe once and listen.
-        self._rate: RateLimiter | None = None
-        self._refusals: RateLimiter | None = None
+        self._pace = Pace(limits.granted(grant.limits))
         self._watching: dict[str, Watching] | None = None
 
     def __repr__(self) -> str:
@@ -103,6 +88,7 @@ class Session:
 
     def receive(self, text: bytes, now: float) -> Answer:
         """Carry out one text message: a request, or an array of them."""
+        self._pace.message(len(text), now)
         try:
             value = parse(text)
         except ParseError as error:
@@ -111,10 +97,20 @@ class Session:
         if not isinstance(value, list):
             return self._answer(_dump(self._one(value, now)))
         if not value or len(value) > self._limits.requests_in_array:
+            self._pace.count(now)
             why = f"an array has 1 to {self._limits.requests_in_array} requests"
-            return Answer(_dump(error_answer(None, InvalidRequest(why))))
+            return self._answer(_dump(error_answer(None, InvalidRequest(why))))
         answers = [answer for item in value if (answer := self._one(item, now)) is not None]
         return self._answer(_dump(answers or None))
+
+    def control(self, size: int, now: float) -> bool:
+        """Take note of a ping or pong of ``size`` bytes; return whether it is answered."""
+        return self._pace.control(size, now)
+
+    @property
+    def flooding(self) -> bool:
+        """Whether the client goes on too fast, though it was told to wait."""
+        return self._pace.flooding
 
     def close(self) -> None:
         """Leave every topic; the connection has ended."""
@@ -144,14 +140,17 @@ class Session:
         return Answer(_dump(error_answer(None, error)), closing)
 
     def _answer(self, text: bytes) -> Answer:
-        return Answer(text, FLOODING if self._flooding else None)
+        return Answer(text, FLOODING if self._pace.flooding else UNAUTHORIZED if self._rejected else None)
 
     def _one(self, value: Any, now: float) -> dict[str, Any] | None:
         """Carry out one request and return its answer, or None for one that wants none."""
         request = None
         try:
-            request = read_request(value)
-            self._admit(now)
+            try:
+                request = read_request(value)
+            finally:
+                # What is no request costs as much as one.
+                self._pace.request(now)
             result = self._dispatch(request, now)
         except SluiceError as error:
             answer = error_answer(request.id if request else id_of(value), error)
@@ -162,22 +161,12 @@ class Session:
             answer = result_answer(request.id, result)
         return answer if request is None or request.answered else None
 
-    def _admit(self, now: float) -> None:
-        if self._rate is None:
-            self._rate = RateLimiter(self._limits.rate, self._limits.burst)
-        rate = self.grant.limits.rate or self._limits.rate
-        # A request of a client with half the rate costs twice as much.
-        wait = self._rate.admit(now, self._limits.rate / rate)
-        if wait:
-            if self._refusals is None:
-                self._refusals = RateLimiter(self._limits.refusals, self._limits.refusals_burst)
-            self._flooding = self._refusals.admit(now) > 0
-            raise RateExceeded(f"limit rate: {rate:g} requests a second", retry_after=round(wait, 3))
-
     def _dispatch(self, request: Request, now: float) -> dict[str, Any]:
         method = _METHODS.get(request.method)
         if method is None:
             raise MethodNotFound(f"method: there is no {request.method[:64]!r}")
+        if self.grant is NOTHING and request.method != "authenticate":
+            raise Unauthorized("authenticate: no credentials were shown yet")
         kind, handle = method
         return handle(self, convert(request.params, kind), now)
 
@@ -194,9 +183,8 @@ class Session:
             raise Draining("the service is shutting down")
         if name in self.readers:
             raise AlreadySubscribed(f"topic: this connection has {name!r} already")
-        most = self.grant.limits.topics or self._limits.topics
-        if len(self.readers) >= most:
-            raise LimitReached(f"limit topics a client: {most}")
+        if len(self.readers) >= self._pace.limits.topics:
+            raise LimitReached(f"limit topics a client: {self._pace.limits.topics}")
 
     def _join(self, topic: Topic, since: Since, on_lag: OnLag | None) -> Start:
         reader = self._client.new_reader(topic, on_lag or default_on_lag(topic.name))
@@ -259,7 +247,14 @@ class Session:
         return {"cancelled": self._services.cancel(params.batch)}
 
     def _authenticate(self, params: Authenticate, now: float) -> dict[str, Any]:
-        before, self.grant = self.grant, self._services.authenticate(params.token)
+        before = self.grant
+        try:
+            self.grant = self._services.authenticate(params.token)
+        except Unauthorized:
+            # Whoever guesses makes a handshake for each guess, and those are counted.
+            self._rejected = self.grant is NOTHING
+            raise
+        self._pace.limits = self._limits.granted(self.grant.limits)
         watched = self._watching or {}
         left = [name for name in self.readers if not self.grant.may_keep(name, before, watched=name in watched)]
         for name in left:

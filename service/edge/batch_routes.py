@@ -15,6 +15,7 @@ from service.core.reader import OnLag
 from service.core.wire import Encoding
 from service.edge.bodies import read_json, requested_key
 from service.edge.credentials import GRANT
+from service.edge.gate import CALLER
 from service.edge.streams import (
     NDJSON,
     PullReader,
@@ -125,7 +126,10 @@ class BatchRoutes:
 
 
 def _owner(request: web.Request) -> str:
-    """Return who asks, for fairness and credit: one HTTP caller is one connection's address."""
+    """Return who asks, for fairness between clients: an address that counts, else one connection."""
+    address: str | None = request.get(CALLER)
+    if address is not None:
+        return address
     peer = request.transport.get_extra_info("peername") if request.transport else None
     return f"http-{peer[0]}-{peer[1]}" if isinstance(peer, tuple) else "http"
 

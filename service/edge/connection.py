@@ -12,7 +12,8 @@ import os
 import socket
 from typing import Final
 
-from service.core.closing import EXPIRED, TOO_SLOW, Closing
+from service.core.closing import EXPIRED, TOO_SLOW, UNAUTHORIZED, Closing
+from service.core.grants import NOTHING
 from service.core.reader import OnLag, Reader
 from service.core.session import Session
 from service.core.topic import Topic
@@ -27,6 +28,8 @@ BACKLOG: Final = 16 << 10
 """Bytes that a transport may hold before its readers stay where they are; what is above is counted and bounded."""
 _PATIENCE: Final = 300_000
 """Milliseconds that a reader with a policy for gaps may take nothing: the age that a ring keeps by default."""
+_ROOM: Final = 64 << 10
+"""Bytes of the kernel for what a client has sent, about: the largest message."""
 _PING: Final = b"\x89\x00"
 
 
@@ -117,7 +120,11 @@ class Connection:
         self.session: Session
         # Frames of a TLS connection have to go through its transport.
         direct = transport.get_extra_info("sslcontext") is None
-        self.descriptor = transport.get_extra_info("socket").fileno() if direct else None
+        sock = transport.get_extra_info("socket")
+        self.descriptor = sock.fileno() if direct else None
+        # The kernel would keep 6 MiB of what a client sends faster than it is read, and hand out thousands of
+        # messages at once. A batch that is posted needs more room than that on its way, so not the listener's.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _ROOM)
         self._stalled = stalled
         self._seen = (0, 0)
 
@@ -183,13 +190,13 @@ class Connection:
             self.task.cancel()
 
     def expire(self) -> None:
-        """End a connection whose token has expired."""
-        self.end(EXPIRED)
+        """End a connection whose token has expired, or that showed none in time."""
+        self.end(UNAUTHORIZED if self.session.grant is NOTHING else EXPIRED)
 
-    def cut_slow(self) -> None:
-        """End a connection that fell behind."""
+    def cut_slow(self, closing: Closing = TOO_SLOW) -> None:
+        """End a connection that fell behind; one that takes nothing gets no close frame."""
         if self._progress() != self._seen:
-            self.end(TOO_SLOW)
+            self.end(closing)
         else:
             self.cut()
 

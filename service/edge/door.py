@@ -8,15 +8,18 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from service.core.errors import Forbidden, Overloaded, SluiceError
+from service.core.errors import Forbidden, Overloaded, SluiceError, Unauthorized
 from service.core.grants import Grant
 from service.edge.credentials import GRANT, Credentials
+from service.edge.gate import Gate
 from service.edge.problems import problems, refusal
 from service.edge.websocket import BEARER
 
 __all__ = ["Door", "add_cors"]
 
 _OPEN: Final = frozenset({"/healthz", "/readyz", "/", "/openapi.json", "/asyncapi.json"})
+_ALWAYS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Answered however many come: whoever looks after the service has to see what is wrong."""
 _CORS_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer"
 _CORS_EXPOSED: Final = "Location, Retry-After, Sluice-Batch, Sluice-Epoch"
 
@@ -27,6 +30,7 @@ class Door:
     def __init__(
         self,
         credentials: Credentials,
+        gate: Gate,
         *,
         hosts: Iterable[str],
         origins: Iterable[str],
@@ -35,6 +39,7 @@ class Door:
     ) -> None:
         self.others = 0
         self._credentials = credentials
+        self._gate = gate
         self._hosts = frozenset(host.lower() for host in hosts)
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self._connections = connections
@@ -60,29 +65,37 @@ class Door:
 
         return door
 
-    def authorise(self, request: web.Request) -> Grant:
-        """Return what a WebSocket's credentials grant, or raise Unauthorized."""
-        return self._credentials.check(_bearer(request) or _protocol_bearer(request))
+    def authorise(self, request: web.Request) -> Grant | None:
+        """Return what a WebSocket's credentials grant, or None where it shows none though it has to.
+
+        Raises Unauthorized for wrong ones; browsers can see that after the upgrade only.
+        """
+        token = _bearer(request) or _protocol_bearer(request)
+        if token is None and self._credentials.needed:
+            return None
+        return self._credentials.check(token)
 
     async def _enter(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self._check_host(request)
         cors = self._check_origin(request)
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
             return web.Response(status=204, headers={**cors, **_preflight()})
-        if request.path not in _OPEN and not request.path.startswith("/static/"):
-            grant = request[GRANT] = self._credentials.check(_bearer(request))
-            if request.path == "/metrics":
-                # The same figures as those of the topic, for whoever may read that.
-                grant.check_read("_stats")
+        if cors:
+            request[_CORS] = cors
+        if request.path in _ALWAYS:
+            self._check_token(request)
+            return await handler(request)
+        address = self._gate.request(request)
+        self._check_token(request)
         if self.others >= self._connections:
             raise Overloaded(f"limit connections: {self._connections} requests are under way")
         self.others += 1
-        if cors:
-            request[_CORS] = cors
+        self._gate.enter(address)
         try:
             return await handler(request)
         finally:
             self.others -= 1
+            self._gate.leave(address)
 
     def _check_host(self, request: web.Request) -> None:
         """Refuse names that are not ours: a page elsewhere may have made its own name point here."""
@@ -103,6 +116,18 @@ class Door:
         if urlsplit(origin).netloc.lower() != request.host.lower():
             raise Forbidden("Origin: this page may not use the service; see --allow-origin")
         return {}
+
+    def _check_token(self, request: web.Request) -> None:
+        if request.path in _OPEN or request.path.startswith("/static/"):
+            return
+        try:
+            grant = request[GRANT] = self._credentials.check(_bearer(request))
+        except Unauthorized:
+            self._gate.wrong(request)
+            raise
+        if request.path == "/metrics":
+            # The same figures as those of the topic, for whoever may read that.
+            grant.check_read("_stats")
 
 
 async def _answer(response: web.Response) -> web.StreamResponse:

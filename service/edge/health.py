@@ -1,18 +1,22 @@
 """Alive, and accepting."""
 
 from collections.abc import Callable
+from typing import Final
 
 import orjson
 from aiohttp import web
+
+from service.core.overload import Level, Overload
 
 __all__ = ["HealthRoutes"]
 
 
 class HealthRoutes:
-    """``/healthz`` says that the loop turns; ``/readyz`` says 503 as soon as the service drains."""
+    """``/healthz`` says that the loop turns; ``/readyz`` says 503 while the service takes nobody."""
 
-    def __init__(self, draining: Callable[[], bool]) -> None:
+    def __init__(self, draining: Callable[[], bool], overload: Overload) -> None:
         self._draining = draining
+        self._overload = overload
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
@@ -24,14 +28,21 @@ class HealthRoutes:
         return _state(200, "alive")
 
     async def ready(self, request: web.Request) -> web.Response:
-        """Say whether new clients are taken."""
-        return _state(503, "draining") if self._draining() else _state(200, "ready")
+        """Say whether new clients are taken, and what is short."""
+        if self._draining():
+            return _state(503, "draining")
+        level, why = self._overload.level, self._overload.why
+        return _state(503 if level >= Level.REFUSE else 200, _STATES[level], why)
 
 
-def _state(status: int, state: str) -> web.Response:
+_STATES: Final = {
+    Level.NORMAL: "ready", Level.SLOW: "slow", Level.REFUSE: "overloaded", Level.SHED: "overloaded",
+}  # fmt: skip
+
+
+def _state(status: int, state: str, why: str = "") -> web.Response:
+    body = {"status": state, "why": why} if why else {"status": state}
     headers = {"Cache-Control": "no-store"}
     if status == 503:
         headers["Retry-After"] = "1"
-    return web.Response(
-        status=status, body=orjson.dumps({"status": state}), content_type="application/json", headers=headers
-    )
+    return web.Response(status=status, body=orjson.dumps(body), content_type="application/json", headers=headers)

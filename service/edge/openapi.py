@@ -122,7 +122,7 @@ def _watches() -> dict[str, Any]:
 
 def _service() -> dict[str, Any]:
     switched = {"101": {"description": "JSON-RPC 2.0 from here on"}}
-    health = {"200": _json("it is", "Health"), "503": _json("it drains", "Health")}
+    health = {"200": _json("it is", "Health"), "503": _json("it takes nobody now", "Health")}
     document = {"200": _answer("the document", {"application/json": {"type": "object"}})}
     return {
         "/ws": {"get": _operation("socket", "The WebSocket, see /asyncapi.json", switched)},

@@ -25,7 +25,11 @@ def problem(error: SluiceError) -> web.Response:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after or 1)))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return _document(error.status, error.reason, error.detail, error.data(), headers)
+    response = _document(error.status, error.reason, error.detail, error.data(), headers)
+    if error.status == 503:
+        # Whoever is to come back later leaves its descriptor to those that are served.
+        response.force_close()
+    return response
 
 
 def refusal(error: SluiceError | web.HTTPException) -> web.Response:

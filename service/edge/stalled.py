@@ -3,6 +3,9 @@
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from service.core.closing import OVERLOADED
+from service.core.overload import heaviest
+
 if TYPE_CHECKING:
     from service.edge.connection import Connection
 
@@ -57,6 +60,14 @@ class Stalled:
             connection.cut_slow()
         if self._waiting and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
+
+    def shed(self) -> int:
+        """Cut the tenth that holds most; return how many."""
+        heavy = heaviest(self._waiting, lambda connection: connection.transport.get_write_buffer_size())
+        for connection in heavy:
+            del self._waiting[connection]
+            connection.cut_slow(OVERLOADED)
+        return len(heavy)
 
     def close(self) -> None:
         """Stop looking."""

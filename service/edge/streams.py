@@ -14,6 +14,7 @@ from aiohttp import web
 from service.core.errors import Draining, InvalidParams
 from service.core.hub import Hub
 from service.core.messages import parse_since
+from service.core.overload import heaviest
 from service.core.reader import OnLag, Reader
 from service.core.topic import Position, Since, Start, Topic
 from service.core.wire import Encoding
@@ -61,6 +62,13 @@ class Streams:
             if reader.topic.limits is not None:
                 reader.end()
 
+    def shed(self) -> int:
+        """Cut the heaviest of those whose peer does not take what was written; return how many."""
+        heavy = heaviest([reader for reader in self.readers if reader.held], lambda reader: reader.held)
+        for reader in heavy:
+            reader.evict()
+        return len(heavy)
+
 
 STREAMS: Final = web.AppKey("streams", Streams)
 
@@ -82,6 +90,11 @@ class PullReader(Reader):
     def ended(self) -> bool:
         """Whether nothing more will come."""
         return self._ended
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait in the transport for the peer."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def visit(self) -> None:
         """Wake the handler; or find that the ring has moved past a handler that waits for its peer."""

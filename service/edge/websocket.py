@@ -1,13 +1,14 @@
 """The WebSocket endpoint: aiohttp reads, the session decides, visits write."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
-from service.core.closing import BINARY, DRAINED, UNAUTHORIZED
+from service.core.closing import BINARY, DRAINED, FLOODING, UNAUTHORIZED
 from service.core.errors import Draining, InvalidRequest, Overloaded, SluiceError, Unauthorized
 from service.core.grants import EVERYTHING, NOTHING, Grant
 from service.core.hub import Hub
@@ -16,6 +17,7 @@ from service.core.session import Session, SessionLimits
 from service.core.wire import closing_frame
 from service.edge.connection import Connection
 from service.edge.expiries import Expiries
+from service.edge.gate import Gate
 from service.edge.heartbeat import Heartbeat
 from service.edge.problems import refusal
 from service.edge.stalled import Stalled
@@ -27,6 +29,10 @@ PROTOCOL: Final = "sluice.v1"
 BEARER: Final = "bearer."
 
 _VERSION: Final = "13"
+_MESSAGES: Final = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG})
+_TURN: Final = 8 << 10
+"""Bytes of one client's messages, each with ``_LEAST`` more, that are carried out before the others' turn: 2 ms."""
+_LEAST: Final = 64
 _STEP: Final = 0.1
 """Seconds between two groups of sockets that a drain closes."""
 
@@ -39,6 +45,8 @@ class WebSocketLimits:
     message_size: int = 64 << 10
     heartbeat: float = 25.0
     close_timeout: float = 3.0
+    # For clients that have shown no credentials where they are needed; 0 closes them at once.
+    patience: float = 0.0
     # What all transports hold together for clients that do not take it.
     backlogs: int = 256 << 20
     session: SessionLimits = field(default_factory=SessionLimits)
@@ -52,12 +60,14 @@ class WebSockets:
         hub: Hub,
         services: Services,
         limits: WebSocketLimits,
-        authorise: Callable[[web.Request], Grant] = lambda request: EVERYTHING,
+        gate: Gate,
+        authorise: Callable[[web.Request], Grant | None] = lambda request: EVERYTHING,
     ) -> None:
         self.limits = limits
         self.connections: set[Connection] = set()
         self._hub = hub
         self._services = services
+        self._gate = gate
         self._authorise = authorise
         self._now = asyncio.get_running_loop().time
         self._made = 0
@@ -83,6 +93,10 @@ class WebSockets:
         """How many have a client that is behind."""
         return len(self._stalled)
 
+    def shed(self) -> int:
+        """Cut the heaviest of those that are behind (1013); return how many."""
+        return self._stalled.shed()
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one client until it leaves, or refuse it before the upgrade."""
         socket = web.WebSocketResponse(
@@ -96,10 +110,11 @@ class WebSockets:
         )
         try:
             self._admit(request)
+            address = self._gate.handshake(request)
             await socket.prepare(request)
         except (SluiceError, web.HTTPException) as error:
             return refusal(error)
-        connection = self._connect(request)
+        connection = self._connect(request, address)
         let_go(request, socket)
         try:
             await self._converse(socket, connection)
@@ -107,11 +122,15 @@ class WebSockets:
             task = connection.task
             if connection.closing is None or task.uncancel() > 0:
                 raise
+        except ConnectionResetError:
+            # The client has gone while it was answered: no error of ours, and nobody to close for.
+            return socket
         finally:
             connection.session.end()
             self.connections.discard(connection)
             self._heartbeat.discard(connection)
             self._expiries.discard(connection)
+            self._gate.leave(address, flooding=connection.closing is FLOODING)
         await self._close(socket, connection)
         return socket
 
@@ -134,39 +153,59 @@ class WebSockets:
         if offered and PROTOCOL not in offered:
             raise InvalidRequest(f"Sec-WebSocket-Protocol: only {PROTOCOL} is spoken here")
 
-    def _connect(self, request: web.Request) -> Connection:
+    def _connect(self, request: web.Request, address: str | None) -> Connection:
         transport, task = request.transport, asyncio.current_task()
         assert transport is not None
         assert task is not None
         self._made += 1
-        connection = Connection(f"ws-{self._made}", transport, task, self._stalled)
-        grant = NOTHING
-        try:
-            grant = self._authorise(request)
-        except Unauthorized:
-            # Browsers cannot see a 401.
-            connection.closing = UNAUTHORIZED
-        connection.session = Session(self._hub, self._services, self.limits.session, connection, grant)
-        self._expiries.set(connection, grant.until)
+        self._gate.enter(address)
+        # Who has an address that counts takes turns with other addresses, however many connections it makes.
+        owner = f"ws-{self._made}" if address is None else address
+        connection = Connection(owner, transport, task, self._stalled)
+        self._identify(connection, request)
         self.connections.add(connection)
         self._heartbeat.add(connection)
         return connection
 
+    def _identify(self, connection: Connection, request: web.Request) -> None:
+        """Give a connection what its credentials grant; browsers cannot see a 401, so it is closed later."""
+        grant, until = NOTHING, None
+        try:
+            shown = self._authorise(request)
+        except Unauthorized:
+            connection.closing = UNAUTHORIZED
+        else:
+            if shown is not None:
+                grant, until = shown, shown.until
+            elif self.limits.patience:
+                until = time.time() + self.limits.patience
+            else:
+                connection.closing = UNAUTHORIZED
+        connection.session = Session(self._hub, self._services, self.limits.session, connection, grant)
+        self._expiries.set(connection, until)
+
     async def _converse(self, socket: web.WebSocketResponse, connection: Connection) -> None:
         """Answer requests until one side ends it."""
+        carried_out = 0
         while connection.closing is None:
             message = await socket.receive()
             connection.alive = True
+            if message.type in _MESSAGES:
+                carried_out += _LEAST + len(message.data)
             if message.type is WSMsgType.TEXT:
                 await self._text(socket, connection, message.data)
-            elif message.type is WSMsgType.PING:
-                await socket.pong(message.data)
             elif message.type is WSMsgType.BINARY:
                 await self._binary(socket, connection, message.data)
-            elif message.type is not WSMsgType.PONG:
+            elif message.type in _MESSAGES:
+                await self._control(socket, connection, message)
+            else:
                 return
             # Otherwise it would stay in memory for as long as the next does not come.
             del message
+            if carried_out > _TURN:
+                # Whatever has come already is given out without a turn of the loop: a thousand requests, 20 ms.
+                carried_out = 0
+                await asyncio.sleep(0)
 
     async def _text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
         """Carry out a request."""
@@ -180,6 +219,14 @@ class WebSockets:
         connection.closing = connection.closing or answer.closing
         while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
             await asyncio.sleep(0)
+
+    async def _control(self, socket: web.WebSocketResponse, connection: Connection, message: WSMessage) -> None:
+        """Answer a ping of a client that is not too fast."""
+        answered = connection.session.control(len(message.data), self._now())
+        if answered and message.type is WSMsgType.PING:
+            await socket.pong(message.data)
+        if connection.session.flooding:
+            connection.closing = connection.closing or FLOODING
 
     async def _binary(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
         """Refuse what no request is."""

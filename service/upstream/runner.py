@@ -45,6 +45,7 @@ class Runner:
 
     def __init__(self, fetcher: Fetcher, limits: BatchLimits, *, chance: Callable[[], float]) -> None:
         self._fetcher = fetcher
+        self._limits = limits
         self._chance = chance
         self._loop = asyncio.get_running_loop()
         self._hosts = Hosts(limits.active_per_host, chance=chance)
@@ -68,6 +69,11 @@ class Runner:
     def statistics(self) -> RunnerStatistics:
         """Return an immutable snapshot."""
         return RunnerStatistics(self.active, self._hosts.troubled, self._attempts, self._joined)
+
+    def slow(self, share: float) -> None:
+        """Give new fetches this share of their places, at least one; what runs goes on."""
+        self._plan.places = max(1, round(self._limits.active * share))
+        self._loop.call_soon(self._pump)
 
     def add(self, batch: Asker) -> None:
         """Take in a batch, or whoever else asks; its first fetch starts in the next loop turn.

@@ -6,9 +6,9 @@ import orjson
 import pytest
 
 from service.core.batch import BatchRequest
-from service.core.closing import FLOODING, NOT_TEXT
+from service.core.closing import FLOODING, NOT_TEXT, UNAUTHORIZED
 from service.core.errors import NotFound, Unauthorized
-from service.core.grants import EVERYTHING, Grant
+from service.core.grants import EVERYTHING, NOTHING, Grant
 from service.core.hub import HubLimits
 from service.core.session import Session, SessionLimits
 from service.core.topic import RingLimits, Topic
@@ -25,7 +25,9 @@ class FakeBatch:
 class Bench:
     """A session over a fake hub loop, and a service that keeps what it is asked for."""
 
-    def __init__(self, limits: SessionLimits | None = None, ring: RingLimits | None = None) -> None:
+    def __init__(
+        self, limits: SessionLimits | None = None, ring: RingLimits | None = None, grant: Grant = EVERYTHING
+    ) -> None:
         self.turns = Turns()
         self.hub = make_hub(self.turns, HubLimits(ring=ring or RingLimits()))
         self.draining = False
@@ -34,7 +36,7 @@ class Bench:
         self.readers: list[FakeReader] = []
         self.owner = "me"
         self.grants = {"right": EVERYTHING}
-        self.session = Session(self.hub, self, limits or SessionLimits(), self, EVERYTHING)
+        self.session = Session(self.hub, self, limits or SessionLimits(), self, grant)
 
     def on_bug(self, error: BaseException) -> None:
         self.bugs.append(error)
@@ -310,3 +312,54 @@ def test_close_leaves_every_topic() -> None:
     bench.session.close()
     assert not bench.hub.topics["a"].readers
     assert not bench.session.readers
+
+
+@pytest.mark.parametrize("text", [b"{}", b"1", b"[]", b"[1]", b'{"jsonrpc":"2.0","method":"nope"}'])
+def test_what_is_no_request_counts_as_one_and_a_flood_of_it_closes(text: bytes) -> None:
+    bench = Bench(SessionLimits(rate=10.0, burst=5, refusals=10.0, refusals_burst=3))
+    closings = [bench.session.receive(text, 0.0).closing for _ in range(9)]
+    assert closings == [None] * 8 + [FLOODING]
+
+
+def test_too_many_bytes_are_refused_with_the_time_to_wait() -> None:
+    bench = Bench(SessionLimits(bytes=1000.0, bytes_burst=2000))
+    assert bench.call("publish", topic="t", data="x" * 1900) == {"epoch": "e1", "offset": 1}
+    refusal = bench.call("publish", topic="t", data="x" * 900)
+    assert (refusal["code"], refusal["message"]) == (-32006, "limit bytes: 1000 bytes a second")
+    wait = refusal["data"]["retry_after"]
+    assert 0.9 < wait < 1.1
+    assert bench.call("publish", now=wait + 0.01, topic="t", data="x" * 900)["offset"] == 2
+
+
+def test_a_flood_of_bytes_closes() -> None:
+    bench = Bench(SessionLimits(bytes=1000.0, bytes_burst=1000, refusals=10.0, refusals_burst=3))
+    ping = orjson.dumps({"jsonrpc": "2.0", "method": "ping", "id": 1, "params": {}}) + b" " * 1000
+    closings = [bench.session.receive(ping, 0.0).closing for _ in range(5)]
+    assert closings == [None] * 4 + [FLOODING]
+
+
+def test_pings_of_the_sockets_own_count_with_the_requests() -> None:
+    bench = Bench(SessionLimits(rate=10.0, burst=5, refusals=10.0, refusals_burst=3))
+    assert [bench.session.control(0, 0.0) for _ in range(6)] == [True] * 5 + [False]
+    assert bench.call("ping")["code"] == -32006
+    assert not bench.session.flooding
+    assert [bench.session.control(0, 0.0) for _ in range(2)] == [False, False]
+    assert bench.session.flooding
+
+
+def test_a_stranger_may_authenticate_and_nothing_else() -> None:
+    bench = Bench(grant=NOTHING)
+    for method, params in (("ping", {}), ("subscribe", {"topic": "t"}), ("publish", {"topic": "t", "data": 1})):
+        assert bench.call(method, **params)["code"] == -32003
+    assert bench.hub.topics == {}
+    assert bench.call("authenticate", token="right") == {"expires": None}
+    assert bench.call("ping") == {}
+
+
+@pytest.mark.parametrize(("stranger", "closing"), [(True, UNAUTHORIZED), (False, None)])
+def test_a_stranger_guesses_once_a_connection(stranger: bool, closing: Any) -> None:
+    bench = Bench(grant=NOTHING if stranger else EVERYTHING)
+    text = orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": "authenticate", "params": {"token": "wrong"}})
+    answer = bench.session.receive(text, 0.0)
+    assert orjson.loads(answer.text)["error"]["code"] == -32003
+    assert answer.closing is closing

@@ -6,7 +6,7 @@ import pytest
 
 from service.core.errors import Forbidden
 from service.core.grants import ClientLimits, HostPatterns, read_claims
-from service.core.session import SessionLimits
+from service.core.session import Session, SessionLimits
 from service.core.topic import Topic
 from tests.core.test_session import Bench
 
@@ -27,7 +27,7 @@ class Guarded(Bench):
     def __init__(self, of_all: SessionLimits | None = None, /, **claims: Any) -> None:
         super().__init__(of_all)
         self.watched: list[FakeWatching] = []
-        self.session.grant = self.token("first", **claims)
+        self.session = Session(self.hub, self, of_all or SessionLimits(), self, self.token("first", **claims))
 
     def token(self, name: str, **claims: Any) -> Any:
         most = ClientLimits(topics=100, rate=100.0)

@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
@@ -14,6 +16,10 @@ from service.core.session import Session
 from service.edge.connection import Connection
 from tests.edge.running import Client, call, client_of
 
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 Socket = aiohttp.ClientWebSocketResponse
 
 
@@ -39,12 +45,7 @@ class Mute:
     async def connect(cls, client: Client, *, on_lag: str = "disconnect") -> AsyncIterator["Mute"]:
         reader, writer = await asyncio.open_connection("127.0.0.1", client.service.port)
         subscribe = b'{"jsonrpc":"2.0","method":"subscribe","params":{"topic":"t","on_lag":"%b"}}' % on_lag.encode()
-        writer.write(
-            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-            + bytes((0x81, 0x80 | len(subscribe), 0, 0, 0, 0))
-            + subscribe
-        )
+        writer.write(UPGRADE + bytes((0x81, 0x80 | len(subscribe), 0, 0, 0, 0)) + subscribe)
         await reader.readuntil(b"\r\n\r\n")
         while not client.service.hub.topics.get("t"):
             await asyncio.sleep(0)
@@ -148,6 +149,43 @@ async def test_a_flood_is_closed_and_nobody_else_notices() -> None:
         assert await closed_with(socket) == 4429
         flooding.cancel()
         assert await call(bystander, "ping") == {}
+
+
+async def test_the_kernel_keeps_no_more_of_what_a_client_sends_than_a_message_or_two() -> None:
+    async with client_of() as client, client.socket():
+        (connection,) = client.service.sockets.connections
+        kept = connection.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        assert 64 << 10 <= kept <= 128 << 10
+
+
+async def test_what_one_client_has_sent_together_is_not_carried_out_together() -> None:
+    """The others have their turn in between."""
+    async with client_of() as client:
+        hub = client.service.hub
+        _, writer = await asyncio.open_connection("127.0.0.1", client.service.port)
+        publish = b'{"jsonrpc":"2.0","method":"publish","params":{"topic":"t","data":1}}'
+        frame = bytes((0x81, 0x80 | len(publish), 0, 0, 0, 0)) + publish
+        writer.write(UPGRADE + frame * 800)
+        offsets = set()
+        while (topic := hub.topics.get("t")) is None or topic.head < 800:
+            offsets.add(topic.head if topic else 0)
+            await asyncio.sleep(0)
+        writer.transport.abort()
+    steps = sorted(offsets | {800})
+    assert max(after - before for before, after in pairwise(steps)) <= 64
+
+
+async def test_a_client_that_goes_while_it_is_answered_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async with client_of() as client:
+        _, writer = await asyncio.open_connection("127.0.0.1", client.service.port)
+        ping = b'{"jsonrpc":"2.0","method":"ping","id":1}'
+        writer.write(UPGRADE + (bytes((0x81, 0x80 | len(ping), 0, 0, 0, 0)) + ping) * 4000)
+        while not client.service.sockets.count:
+            await asyncio.sleep(0)
+        writer.transport.abort()
+        while client.service.sockets.count:
+            await asyncio.sleep(0.01)
+    assert caplog.records == []
 
 
 async def test_a_peer_that_answers_no_ping_is_found() -> None:

@@ -1,0 +1,126 @@
+"""Who may come in now, by load and by address: decided before anything of a request is carried out."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from service.core.address import Address, Network, unwrapped
+from service.core.addresses import Addresses, AddressLimits
+from service.core.callers import caller, caller_key
+from service.core.errors import Overloaded, SluiceError
+from service.core.overload import Level, Overload
+
+__all__ = ["CALLER", "Gate"]
+
+CALLER: Final = web.RequestKey("caller", str)
+"""The address that a request counts for; missing where none does."""
+
+
+class Gate:
+    """Whether there is room at all, and the limits by address, for those that count.
+
+    ``exempt`` are networks without such limits: there are the load balancers and programs of one's own, whose
+    clients all have one address. ``trusted`` are the proxies whose word for a client's address is taken.
+    """
+
+    def __init__(
+        self,
+        limits: AddressLimits,
+        overload: Overload,
+        *,
+        exempt: Sequence[Network],
+        trusted: Sequence[Network],
+        chance: Callable[[], float],
+    ) -> None:
+        self.addresses = Addresses(limits)
+        self.refused: Counter[str] = Counter()
+        """How many were refused, by the error's reason."""
+        self._overload = overload
+        self._chance = chance
+        self._exempt = (*exempt, *trusted)
+        self._trusted = trusted
+        self._now = asyncio.get_running_loop().time
+        self._key_of_peer = lru_cache(maxsize=4096)(lambda peer: self._key(unwrapped(ip_address(peer))))
+
+    def __repr__(self) -> str:
+        return f"<Gate {self.addresses!r}>"
+
+    def handshake(self, request: web.Request) -> str | None:
+        """Let a WebSocket handshake pass; return the address that it counts for.
+
+        Raises Overloaded, RateExceeded and LimitReached. Who passes is counted by ``enter`` when it is connected.
+        """
+        return self._pass(request, self.addresses.handshake)
+
+    def request(self, request: web.Request) -> str | None:
+        """Let any other request pass; raises Overloaded, RateExceeded and LimitReached."""
+        address = self._pass(request, self.addresses.request)
+        if address is not None:
+            request[CALLER] = address
+        return address
+
+    def _pass(self, request: web.Request, count: Callable[[str, float], None]) -> str | None:
+        with self._counting():
+            if self._overload.level >= Level.REFUSE:
+                # Spread, so that those who come back as they were told do not come back together.
+                raise Overloaded("the service is overloaded", retry_after=round(5 + 10 * self._chance(), 1))
+            address = self._caller(request)
+            if address is not None:
+                count(address, self._now())
+                self.addresses.check(address)
+        return address
+
+    def wrong(self, request: web.Request) -> None:
+        """Take note of wrong credentials; raises RateExceeded where one address shows many."""
+        address = self._caller(request)
+        if address is not None:
+            with self._counting():
+                self.addresses.handshake(address, self._now())
+
+    def enter(self, address: str | None) -> None:
+        """Count a connection in."""
+        if address is not None:
+            self.addresses.enter(address)
+
+    def leave(self, address: str | None, *, flooding: bool = False) -> None:
+        """Count a connection out; one that was closed for flooding has its address wait for the next."""
+        if address is not None:
+            self.addresses.leave(address)
+            if flooding:
+                self.addresses.flooded(address, self._now())
+
+    def _caller(self, request: web.Request) -> str | None:
+        """Return the address that this request counts for, or None where none does."""
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        if not isinstance(peer, tuple):
+            return None
+        if not self._trusted or not (hops := _hops(request)):
+            return self._key_of_peer(peer[0])
+        at = unwrapped(ip_address(peer[0]))
+        found = caller(at, hops, self._trusted)
+        # A proxy that names nobody, or two, has no exemption for them.
+        return self._key(found) if found is not None else caller_key(at)
+
+    def _key(self, address: Address) -> str | None:
+        return None if any(address in network for network in self._exempt) else caller_key(address)
+
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        try:
+            yield
+        except SluiceError as error:
+            self.refused[error.reason] += 1
+            raise
+
+
+def _hops(request: web.Request) -> list[list[str]]:
+    """Return what each of the two headers says, from left to right."""
+    forwarded = [hop.get("for", "") for hop in request.forwarded]
+    listed = [hop for header in request.headers.getall(hdrs.X_FORWARDED_FOR, ()) for hop in header.split(",")]
+    return [hops for hops in (forwarded, listed) if hops]
