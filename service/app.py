@@ -6,10 +6,12 @@ import random
 import secrets
 import socket
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import uvloop
 from aiohttp import web
 
 from service.core.address import DEFAULT_PORTS, Policy
@@ -18,7 +20,7 @@ from service.core.errors import Draining
 from service.core.grants import ClientLimits, Grant, HostPatterns
 from service.core.hub import Hub
 from service.core.overload import Overload
-from service.core.services import Watching
+from service.core.services import Refusals, Watching
 from service.edge.batch_routes import BatchRoutes
 from service.edge.credentials import Credentials
 from service.edge.document_routes import DocumentRoutes
@@ -32,8 +34,9 @@ from service.edge.topic_routes import TopicRoutes
 from service.edge.unused import close_unused
 from service.edge.watch_routes import WatchRoutes
 from service.edge.websocket import WebSockets
+from service.lag import LoopLag
 from service.limits import address_limits, batch_limits, hub_limits, networks, overload_rules, socket_limits
-from service.metrics import MetricsRoutes
+from service.metrics import FanoutFigures, FetchingFigures, LoadFigures, MetricsRoutes, ProcessFigures
 from service.pressure import Pressure
 from service.settings import Settings, jwt_keys, tls_context
 from service.statistics import Statistics
@@ -70,12 +73,14 @@ class Service:
             trusted=networks(settings.trust_proxy),
             chance=random.random,
         )
+        self.refusals: Refusals = Counter()
         self.door = Door(
             credentials,
             self.gate,
             hosts=settings.allow_host,
             origins=settings.allow_origin,
             connections=settings.connections,
+            refusals=self.refusals,
             sockets=("/ws", "/echo") if settings.echo_route else ("/ws",),
         )
         self.draining = False
@@ -133,7 +138,9 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     loop = asyncio.get_running_loop()
     tls = tls_context(settings)
     listeners = _listen(settings)
-    hub = Hub(hub_limits(settings), new_epoch=lambda: secrets.token_hex(8), call_soon=loop.call_soon)
+    # uvloop's own time has milliseconds, and stands still for a turn.
+    clock = time.monotonic if isinstance(loop, uvloop.Loop) else loop.time
+    hub = Hub(hub_limits(settings), new_epoch=lambda: secrets.token_hex(8), call_soon=loop.call_soon, clock=clock)
     policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
     fetcher = Fetcher(policy, Cache(settings.cache_size, clock=time.time), robots=settings.robots)
     limits = batch_limits(settings)
@@ -148,11 +155,14 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     pressure = Pressure(
         service.overload, fetches, (service.sockets, service.echo, service.streams), lambda: _close_unused(runner)
     )
-    statistics = Statistics(hub, service.sockets, batches, service.gate, pressure)
+    lag = LoopLag(clock)
+    statistics = Statistics(hub, service.sockets, batches, service.gate, pressure, lag)
     metrics = MetricsRoutes(
-        hub=hub, sockets=service.sockets, runner=fetches, batches=batches, watches=watches, cache=fetcher.cache,
-        statistics=statistics, gate=service.gate, pressure=pressure,
-    )  # fmt: skip
+        ProcessFigures(lag, lambda: service.draining),
+        LoadFigures(service.gate, pressure),
+        FanoutFigures(hub, service.sockets, service.streams, service.door),
+        FetchingFigures(fetches, batches, watches, fetcher.cache),
+    )
     application = _application(service)
     metrics.add_to(application)
     runner = web.AppRunner(
@@ -163,7 +173,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         shutdown_timeout=2.0,
     )
     servers: list[asyncio.Server] = []
-    ticking = asyncio.create_task(statistics.run(), name="statistics")
+    ticking = [asyncio.create_task(part.run(), name=type(part).__name__) for part in (statistics, lag)]
     try:
         await runner.setup()
         assert runner.server is not None
@@ -176,8 +186,9 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
             servers.append(server)
         yield service
     finally:
-        ticking.cancel()
-        await asyncio.gather(ticking, return_exceptions=True)
+        for task in ticking:
+            task.cancel()
+        await asyncio.gather(*ticking, return_exceptions=True)
         service.streams.expiries.close()
         await service.sockets.close()
         await service.echo.close()

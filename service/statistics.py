@@ -8,6 +8,7 @@ import orjson
 from service.core.hub import Hub
 from service.edge.gate import Gate
 from service.edge.websocket import WebSockets
+from service.lag import LoopLag
 from service.pressure import Pressure
 from service.process import resident
 from service.upstream.batches import Batches
@@ -16,31 +17,30 @@ __all__ = ["Statistics"]
 
 
 class Statistics:
-    """Publishes a snapshot every second, measures how late the loop is doing so, and has overload looked at."""
+    """Publishes a snapshot every second, and has overload looked at."""
 
-    def __init__(self, hub: Hub, sockets: WebSockets, batches: Batches, gate: Gate, pressure: Pressure) -> None:
+    def __init__(
+        self, hub: Hub, sockets: WebSockets, batches: Batches, gate: Gate, pressure: Pressure, lag: LoopLag
+    ) -> None:
         self._hub = hub
         self._gate = gate
         self._pressure = pressure
+        self._lag = lag
         self._sockets = sockets
         self._batches = batches
         self._topic = hub.ring("_stats")
-        self.lag = 0.0
-        """Seconds that the loop was late at the last look."""
 
     async def run(self) -> None:
         """Publish and sweep until cancelled."""
-        loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + 1.0
             await asyncio.sleep(1.0)
-            self.lag = loop.time() - due
-            self._pressure.look(self.lag, loop.time())
-            self._gate.addresses.sweep(loop.time())
+            now = self._hub.clock()
+            self._pressure.look(self._lag.worst, now)
+            self._gate.addresses.sweep(now)
             if self._topic.readers:
-                self._hub.append(self._topic, orjson.dumps(self.snapshot()), loop.time())
+                self._hub.append(self._topic, orjson.dumps(self.snapshot()), self._hub.clock())
             # All topics within five seconds.
-            self._hub.sweep(loop.time(), 1000 + len(self._hub.topics) // 5)
+            self._hub.sweep(self._hub.clock(), 1000 + len(self._hub.topics) // 5)
             # The topic is the service's own: it stays, though nobody reads it.
             self._topic = self._hub.ring("_stats")
 
@@ -57,7 +57,7 @@ class Statistics:
             "fetching": batches.active,
             "fetched": batches.ok,
             "failed": batches.failed,
-            "loop_lag_ms": round(self.lag * 1000, 1),
+            "loop_lag_ms": round(self._lag.worst * 1000, 1),
             "overload": int(self._pressure.level),
             "rss_mib": round(resident() / (1 << 20), 1),
         }

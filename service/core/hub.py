@@ -15,6 +15,8 @@ from itertools import islice
 
 from service.core.errors import LimitReached, NotFound, Overloaded
 from service.core.keys import KeyStore
+from service.core.lags import Lags
+from service.core.latency import Latency
 from service.core.reader import Reader
 from service.core.topic import Position, RingLimits, Since, Start, Topic
 
@@ -47,7 +49,10 @@ class HubStatistics:
 
 
 class Hub:
-    """All topics; pure: the shell passes the time, and ``call_soon`` to be called back next loop turn."""
+    """All topics; pure: the shell passes the time, and ``call_soon`` to be called back next loop turn.
+
+    ``clock`` tells the time by which visits are measured; whoever publishes takes ``now`` from it too.
+    """
 
     def __init__(
         self,
@@ -55,8 +60,12 @@ class Hub:
         *,
         new_epoch: Callable[[], str],
         call_soon: Callable[[Callable[[], None]], object],
+        clock: Callable[[], float],
     ) -> None:
         self.limits = limits
+        self.clock = clock
+        self.latency = Latency()
+        self.lags = Lags()
         self.topics: dict[str, Topic] = {}
         self.ring_bytes = 0
         self.log_bytes = 0
@@ -95,7 +104,7 @@ class Hub:
     def _open(self, name: str, ring: RingLimits | None) -> Topic:
         if len(self.topics) >= self.limits.topics:
             raise LimitReached(f"limit topics: all {self.limits.topics} are in use")
-        topic = self.topics[name] = Topic(name, self._new_epoch(), ring)
+        topic = self.topics[name] = Topic(name, self._new_epoch(), ring, self.lags)
         return topic
 
     def publish(self, name: str, data: bytes, now: float, *, key: str | None = None) -> Position:
@@ -171,17 +180,19 @@ class Hub:
             self._shrinkable.pop(topic, None)
             self._pressed.discard(topic)
         for reader in tuple(topic.readers):
+            self.lags.dropped += 1
             reader.detach()
             reader.evict()
 
     def wake(self, topic: Topic) -> None:
         """Have all readers of the topic visited, from the next loop turn on."""
         if not topic.readers:
+            # Whoever comes later finds history.
+            topic.visited_at = topic.head
             return
         topic.due = True
         if not topic.visited:
             topic.visited = True
-            topic.visited_at = topic.head
             self._visits.append((topic, iter(())))
             if not self._running:
                 self._running = True
@@ -200,21 +211,28 @@ class Hub:
                 self._call_soon(self._run)
 
     def _slice(self, room: int) -> None:
+        now = self.clock()
         while self._visits and room > 0:
             topic, readers = self._visits.popleft()
-            done = False
+            left, before, done = room, topic.delivered, False
             try:
                 room, done = _visit(readers, room)
             finally:
                 # Whoever raised has had its turn: the iterator stands behind it.
                 if not done:
                     self._visits.append((topic, readers))
+            if room < left:
+                topic.began = topic.began or now
+                now = self.clock()
+                self.latency.slice(topic, left - room, topic.delivered - before, now)
             if not done:
                 continue
+            if topic.began:
+                self.latency.visit(topic, now)
             if topic.due:
                 # What is appended from here on sets the mark again: it may come after a reader's turn.
                 topic.due = False
-                topic.visited_at = topic.head
+                topic.since, topic.visited_at = topic.visited_at, topic.head
                 self._pressed.discard(topic)
                 self._visits.append((topic, iter(tuple(topic.readers))))
             else:

@@ -110,13 +110,16 @@ class Reader:
 
     def _lagged(self, topic: Topic) -> bytes:
         if self.on_lag is OnLag.DISCONNECT and not self.resuming:
+            topic.lags.evicted += 1
             self.detach()
             self.evict()
             return b""
         missed = self.offset + 1
         newest = topic.first <= topic.head and self.on_lag is OnLag.LATEST and not self.resuming
+        cause = "resume" if self.resuming else self.on_lag.value
         self.resuming = False
         self.offset = topic.head - 1 if newest else topic.first - 1
+        topic.lags.gap(cause, self.offset + 1 - missed)
         return self.gap(missed, self.offset)
 
     def visit(self) -> None:

@@ -1,5 +1,6 @@
 """What a session asks of the rest of the service, and of the connection that it belongs to."""
 
+from collections import Counter
 from typing import Protocol
 
 from service.core.batch import BatchRequest
@@ -7,7 +8,11 @@ from service.core.grants import Grant, HostPatterns
 from service.core.reader import OnLag, Reader
 from service.core.topic import Since, Topic
 
-__all__ = ["Client", "Services", "StartedBatch", "Watching"]
+__all__ = ["Client", "Refusals", "Services", "StartedBatch", "Watching"]
+
+
+Refusals = Counter[tuple[str, str]]
+"""How many were refused, by where (``handshake``, ``http``, ``request``) and the error's reason."""
 
 
 class StartedBatch(Protocol):
@@ -38,6 +43,7 @@ class Services(Protocol):
     """What a session asks of the rest of the service; each raises a SluiceError to refuse."""
 
     draining: bool
+    refusals: Refusals
 
     def fetch(self, request: BatchRequest, connection: str, grant: Grant) -> StartedBatch:
         """Begin a batch for the client of a connection, within what it is granted."""

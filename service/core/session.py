@@ -153,6 +153,7 @@ class Session:
                 self._pace.request(now)
             result = self._dispatch(request, now)
         except SluiceError as error:
+            self._services.refusals["request", error.reason] += 1
             answer = error_answer(request.id if request else id_of(value), error)
         except Exception as error:
             self._client.on_bug(error)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from service.core.lags import Lags
 from service.core.wire import Encoding, message_data, message_frame, message_prefix
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Topic:
         "_frames",
         "_memo",
         "_prefix",
-        "_times",
+        "began",
         "delivered",
         "due",
         "epoch",
@@ -75,19 +76,24 @@ class Topic:
         "fresh",
         "fresh_after",
         "head",
+        "lags",
         "limits",
         "name",
         "on_idle",
         "readers",
+        "since",
         "size",
+        "times",
         "visited",
         "visited_at",
     )  # fmt: skip
 
-    def __init__(self, name: str, epoch: str, limits: RingLimits | None) -> None:
+    def __init__(self, name: str, epoch: str, limits: RingLimits | None, lags: Lags | None = None) -> None:
         self.name = name
         self.epoch = epoch
         self.limits = limits
+        self.lags = lags or Lags()
+        """Where readers count what they missed: the hub has one for all topics."""
         self.head = 0
         self.first = 1
         self.size = 0
@@ -96,7 +102,11 @@ class Topic:
         self.due = False
         self.visited = False
         self.visited_at = 0
-        """The hub's marks: news since the visit began; a visit is under way; the head when it began."""
+        """The hub's marks: news since the visit began; a visit is under way; the head when the last one began."""
+        self.began = 0.0
+        """When the first reader of this visit was visited; 0 before that."""
+        self.since = 0
+        """The head when the visit before that began: later messages are new to whoever keeps up."""
         # A dict, not a set: visits keep the order in which readers came.
         self.readers: dict[Reader, None] = {}
         self.delivered = 0
@@ -105,7 +115,8 @@ class Topic:
         """Called when the last reader has left; a source decides then how long it goes on."""
         self._prefix = message_prefix(name)
         self._frames: list[bytes] = []
-        self._times: list[float] = []
+        self.times: list[float] = []
+        """When each message that is kept was appended."""
         self._memo: dict[int, tuple[bytes, int]] = {}
         self.fresh = b""
         self.fresh_after = -1
@@ -126,7 +137,7 @@ class Topic:
         self.head += 1
         frame = message_frame(self._prefix, self.head, data)
         self._frames.append(frame)
-        self._times.append(now)
+        self.times.append(now)
         self.size += len(frame)
         self.forget()
         if self.limits is not None:
@@ -166,9 +177,9 @@ class Topic:
 
     def expire(self, now: float) -> int:
         """Drop what is older than the age limit, the newest message too; return the bytes freed."""
-        if self.limits is None or not self._times or now - self._times[0] <= self.limits.age:
+        if self.limits is None or not self.times or now - self.times[0] <= self.limits.age:
             return 0
-        old = next((i for i, at in enumerate(self._times) if now - at <= self.limits.age), len(self._times))
+        old = next((i for i, at in enumerate(self.times) if now - at <= self.limits.age), len(self.times))
         return self._drop(old)
 
     def shrink(self) -> int:
@@ -185,7 +196,7 @@ class Topic:
                 excess -= len(self._frames[drop])
                 drop += 1
             self._drop(drop)
-        if now - self._times[0] > limits.age:
+        if now - self.times[0] > limits.age:
             self.expire(now)
 
     def _drop(self, count: int) -> int:
@@ -194,7 +205,7 @@ class Topic:
         freed = sum(map(len, self._frames[:count]))
         # One memmove of at most `messages` pointers: 8 KB for the default ring.
         del self._frames[:count]
-        del self._times[:count]
+        del self.times[:count]
         self.first += count
         self.size -= freed
         self._memo.clear()

@@ -10,6 +10,7 @@ from aiohttp.typedefs import Handler
 
 from service.core.errors import Forbidden, Overloaded, SluiceError, Unauthorized
 from service.core.grants import Grant
+from service.core.services import Refusals
 from service.edge.credentials import GRANT, Credentials
 from service.edge.gate import Gate
 from service.edge.problems import problems, refusal
@@ -35,9 +36,12 @@ class Door:
         hosts: Iterable[str],
         origins: Iterable[str],
         connections: int,
+        refusals: Refusals,
         sockets: Iterable[str] = ("/ws",),
     ) -> None:
         self.others = 0
+        """Requests under way that are no WebSockets."""
+        self.refusals = refusals
         self._credentials = credentials
         self._gate = gate
         self._hosts = frozenset(host.lower() for host in hosts)
@@ -59,9 +63,10 @@ class Door:
                     self._check_host(request)
                     self._check_origin(request)
                 except SluiceError as error:
+                    self.refusals["handshake", error.reason] += 1
                     return _answer(refusal(error))
                 return handler(request)
-            return problems(request, self._enter(request, handler))
+            return problems(request, self._enter(request, handler), self.refusals)
 
         return door
 

@@ -19,6 +19,8 @@ class Heartbeat:
 
     def __init__(self, every: float) -> None:
         count = max(2, round(every))
+        self.cut = 0
+        """How many gave no sign of life."""
         self._pause = every / count
         self._slots: list[set[Connection]] = [set() for _ in range(count)]
         self._slot_of: dict[Connection, int] = {}
@@ -49,6 +51,7 @@ class Heartbeat:
             await asyncio.sleep(self._pause)
             for connection in tuple(self._slots[(self._next - count // 2) % count]):
                 if connection.silent:
+                    self.cut += 1
                     connection.cut()
             for connection in tuple(self._slots[self._next]):
                 connection.ping()

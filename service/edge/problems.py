@@ -10,8 +10,9 @@ import orjson
 from aiohttp import web
 
 from service.core.errors import InternalError, SluiceError
+from service.core.services import Refusals
 
-__all__ = ["problem", "problems", "refusal"]
+__all__ = ["problem", "problems", "reason_of", "refusal"]
 
 _log = logging.getLogger("sluice.http")
 
@@ -38,28 +39,38 @@ def refusal(error: SluiceError | web.HTTPException) -> web.Response:
         return problem(error)
     headers = {name: error.headers[name] for name in _KEPT if name in error.headers}
     detail = error.text if error.text and not error.text.startswith(f"{error.status}: ") else None
-    reason = HTTPStatus(error.status).phrase.lower().replace(" ", "_")
-    return _document(error.status, reason, detail, {"temporary": error.status in (408, 429, 503)}, headers)
+    return _document(
+        error.status, reason_of(error), detail, {"temporary": error.status in (408, 429, 503)}, headers
+    )
 
 
-async def problems(request: web.Request, answer: Awaitable[web.StreamResponse]) -> web.StreamResponse:
+def reason_of(error: SluiceError | web.HTTPException) -> str:
+    """Return the word that stands for what was raised."""
+    if isinstance(error, SluiceError):
+        return error.reason
+    return HTTPStatus(error.status).phrase.lower().replace(" ", "_")
+
+
+async def problems(
+    request: web.Request, answer: Awaitable[web.StreamResponse], refusals: Refusals
+) -> web.StreamResponse:
     """Await an answer, and turn whatever it raises into a problem document.
 
     No text of an unexpected exception leaves.
     """
     try:
         return await answer
-    except SluiceError as error:
-        return refusal(error)
-    except web.HTTPException as error:
+    except (SluiceError, web.HTTPException) as error:
         if error.status < 400:
             raise
+        refusals["http", reason_of(error)] += 1
         return refusal(error)
     except ConnectionResetError:
         # The client has gone in the middle of its answer: nobody is told, and it is no error of ours.
         return web.Response(status=HTTPStatus.BAD_REQUEST)
     except Exception:
         _log.exception("%s %s failed inside", request.method, request.path)
+        refusals["http", InternalError.reason] += 1
         return problem(InternalError("a bug of ours; it was logged"))
 
 

@@ -23,6 +23,10 @@ class Stalled:
     """
 
     def __init__(self, most: int = 256 << 20) -> None:
+        self.held = 0
+        """Bytes that all of them held at the last look."""
+        self.cut = 0
+        """How many were cut because that was too much."""
         self._most = most
         # In the order in which they got stuck.
         self._waiting: dict[Connection, None] = {}
@@ -57,7 +61,9 @@ class Stalled:
                 break
             held -= connection.transport.get_write_buffer_size()
             del self._waiting[connection]
+            self.cut += 1
             connection.cut_slow()
+        self.held = held
         if self._waiting and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
 

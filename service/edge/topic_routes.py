@@ -57,7 +57,7 @@ class TopicRoutes:
     async def _append(self, name: str, data: bytes, key: str | None) -> dict[str, Any]:
         while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
             await asyncio.sleep(0)
-        position = self._hub.publish(name, data, asyncio.get_running_loop().time(), key=key)
+        position = self._hub.publish(name, data, self._hub.clock(), key=key)
         return {"epoch": position.epoch, "offset": position.offset}
 
     async def info(self, request: web.Request) -> web.Response:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,7 +20,7 @@ from service.edge.connection import Connection
 from service.edge.expiries import Expiries
 from service.edge.gate import Gate
 from service.edge.heartbeat import Heartbeat
-from service.edge.problems import refusal
+from service.edge.problems import reason_of, refusal
 from service.edge.stalled import Stalled
 from service.edge.upgrade import let_go
 
@@ -69,7 +70,12 @@ class WebSockets:
         self._services = services
         self._gate = gate
         self._authorise = authorise
-        self._now = asyncio.get_running_loop().time
+        self._now = hub.clock
+        self.received = 0
+        self.answered = 0
+        """Messages from clients, and answers to them."""
+        self.closed: Counter[int] = Counter()
+        """How many were closed from here, by code."""
         self._made = 0
         self._stalled = Stalled(limits.backlogs)
         self._heartbeat = Heartbeat(limits.heartbeat)
@@ -93,6 +99,21 @@ class WebSockets:
         """How many have a client that is behind."""
         return len(self._stalled)
 
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for those."""
+        return self._stalled.held
+
+    @property
+    def cut_full(self) -> int:
+        """How many were cut because all that waited was too much."""
+        return self._stalled.cut
+
+    @property
+    def cut_silent(self) -> int:
+        """How many were cut because nothing was heard of them."""
+        return self._heartbeat.cut
+
     def shed(self) -> int:
         """Cut the heaviest of those that are behind (1013); return how many."""
         return self._stalled.shed()
@@ -113,6 +134,7 @@ class WebSockets:
             address = self._gate.handshake(request)
             await socket.prepare(request)
         except (SluiceError, web.HTTPException) as error:
+            self._services.refusals["handshake", reason_of(error)] += 1
             return refusal(error)
         connection = self._connect(request, address)
         let_go(request, socket)
@@ -209,12 +231,14 @@ class WebSockets:
 
     async def _text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
         """Carry out a request."""
+        self.received += 1
         session = connection.session
         before = session.grant
         answer = session.receive(data, self._now())
         if session.grant is not before:
             self._expiries.set(connection, session.grant.until)
         if answer.text:
+            self.answered += 1
             await socket.send_frame(answer.text, WSMsgType.TEXT)
         connection.closing = connection.closing or answer.closing
         while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
@@ -237,6 +261,7 @@ class WebSockets:
         closing = connection.closing
         if closing is None or socket.closed:
             return
+        self.closed[closing.code] += 1
         try:
             async with asyncio.timeout(self.limits.close_timeout):
                 await socket.close(code=closing.code, message=closing.reason.encode())

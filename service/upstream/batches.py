@@ -125,7 +125,7 @@ class Batches:
         batch_id = self._new_id()
         topic = self._hub.log(f"batch:{batch_id}")
         batch = BatchState(
-            batch_id, topic, grant.owner(owner), keep, items, request.options, self._loop.time(), self, key,
+            batch_id, topic, grant.owner(owner), keep, items, request.options, self._hub.clock(), self, key,
             grant.fetch, grant.limits.fetches,
         )  # fmt: skip
         if key is not None:
@@ -219,7 +219,7 @@ class Batches:
         self._tell(batch, batch.fail(index, event))
 
     def _tell(self, batch: BatchState, event: bytes) -> None:
-        now = self._loop.time()
+        now = self._hub.clock()
         self._hub.append(batch.topic, event, now)
         batch.sums.append(batch.topic.size)
         if self._hub.log_bytes > self._limits.retained_bytes:

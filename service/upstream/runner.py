@@ -17,6 +17,7 @@ from service.core.retry import retry_delay, verdict
 from service.upstream.fetcher import Fetcher
 from service.upstream.flights import Flight, Flights
 from service.upstream.landing import Landing
+from service.upstream.measures import Measures
 from service.upstream.moves import Moves
 from service.upstream.orders import Fetched, Order, milliseconds, order_of
 
@@ -44,6 +45,7 @@ class Runner:
     """Starts what the plan allows; every task is owned here and ends with :meth:`close` at the latest."""
 
     def __init__(self, fetcher: Fetcher, limits: BatchLimits, *, chance: Callable[[], float]) -> None:
+        self.measures = Measures()
         self._fetcher = fetcher
         self._limits = limits
         self._chance = chance
@@ -231,6 +233,7 @@ class Runner:
         """Free the place of a task that was cancelled or failed inside; even one that never began."""
         flight = self._tasks.pop(task)
         if flight.open:
+            self.measures.abandoned()
             self._end(flight)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a fetch failed inside", exc_info=error)
@@ -245,10 +248,13 @@ class Runner:
         self._attempts += 1
         work.begun = begun = self._loop.time()
         work.attempts += 1
+        if work.attempts == 1:
+            self.measures.began(begun - work.admitted)
         order.timeout = work.deadline - begun
         order.move = partial(self._moves.move, work)
         outcome = await self._fetcher.fetch(order, flight.task)
         now = self._loop.time()
+        self.measures.ended(outcome, now - begun)
         said = verdict(outcome.status if isinstance(outcome, Fetched) else outcome, now - begun)
         if said is not None and not (isinstance(outcome, Fetched) and outcome.cache == "hit"):
             # Of the host that was asked last: a redirect to a dead host says nothing of who sent it.

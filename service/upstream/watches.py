@@ -267,7 +267,7 @@ class Watches:
         # A topic that nobody reads and that has nothing yet may have been swept away while its poll ran.
         if self._hub.topics.get(topic.name) is not topic:
             return 0
-        return self._hub.append(topic, event, self._loop.time())
+        return self._hub.append(topic, event, self._hub.clock())
 
     async def close(self) -> None:
         """End every poll and task."""

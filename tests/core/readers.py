@@ -10,10 +10,11 @@ from service.core.wire import Encoding
 
 
 class Turns:
-    """A loop that runs what was asked for when the test says so."""
+    """A loop that runs what was asked for when the test says so, and its clock."""
 
     def __init__(self) -> None:
         self.due: deque[Callable[[], None]] = deque()
+        self.now = 0.0
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self.due.append(callback)
@@ -66,4 +67,9 @@ class FakeReader(Reader):
 def make_hub(turns: Turns, limits: HubLimits | None = None) -> Hub:
     """Return a hub whose epochs are e1, e2, …"""
     count = iter(range(1, 1_000_000))
-    return Hub(limits or HubLimits(), new_epoch=lambda: f"e{next(count)}", call_soon=turns.call_soon)
+    return Hub(
+        limits or HubLimits(),
+        new_epoch=lambda: f"e{next(count)}",
+        call_soon=turns.call_soon,
+        clock=lambda: turns.now,
+    )

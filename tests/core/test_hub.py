@@ -101,7 +101,7 @@ def test_publishers_are_pressed_while_a_ring_fills_faster_than_visits_go_round()
     turns = Turns()
     hub = make_hub(turns, HubLimits(ring=RingLimits(messages=100)))
     hub.attach(FakeReader(hub.ring("t")), "newest")
-    for _ in range(26):
+    for _ in range(25):
         hub.publish("t", b"1", 0.0)
     assert not hub.pressed
     hub.publish("t", b"1", 0.0)

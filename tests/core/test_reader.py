@@ -36,6 +36,8 @@ def test_a_lagging_reader_that_stays_is_told_what_it_missed(on_lag: OnLag, lines
     reader.visit()
     assert reader.lines == lines
     assert not reader.evicted
+    missed = 8 - sum("gap" not in line for line in lines)
+    assert (hub.lags.gaps, hub.lags.missed, hub.lags.evicted) == ({on_lag: 1}, {on_lag: missed}, 0)
 
 
 def test_a_reader_is_evicted_as_soon_as_the_ring_has_moved_past_it() -> None:
@@ -47,6 +49,7 @@ def test_a_reader_is_evicted_as_soon_as_the_ring_has_moved_past_it() -> None:
     assert not reader.evicted
     publish(hub, turns, 1)
     assert reader.evicted
+    assert hub.lags.evicted == 1
     assert not reader.attached
     assert hub.ring("t").readers == {}
 

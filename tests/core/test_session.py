@@ -1,5 +1,6 @@
 """One client's protocol, request by request: answers, errors with names, and what a connection survives."""
 
+from collections import Counter
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ from service.core.closing import FLOODING, NOT_TEXT, UNAUTHORIZED
 from service.core.errors import NotFound, Unauthorized
 from service.core.grants import EVERYTHING, NOTHING, Grant
 from service.core.hub import HubLimits
+from service.core.services import Refusals
 from service.core.session import Session, SessionLimits
 from service.core.topic import RingLimits, Topic
 from tests.core.readers import FakeReader, Turns, make_hub
@@ -31,6 +33,7 @@ class Bench:
         self.turns = Turns()
         self.hub = make_hub(self.turns, HubLimits(ring=ring or RingLimits()))
         self.draining = False
+        self.refusals: Refusals = Counter()
         self.owners: list[str] = []
         self.bugs: list[BaseException] = []
         self.readers: list[FakeReader] = []
@@ -235,6 +238,7 @@ def test_too_fast_is_refused_with_the_time_to_wait_and_a_flood_closes() -> None:
     results = [bench.call("ping") for _ in range(8)]
     assert results[:5] == [{}] * 5
     assert [result["code"] for result in results[5:]] == [-32006] * 3
+    assert bench.refusals == {("request", "rate"): 3}
     assert 0 < results[5]["data"]["retry_after"] <= 0.11
     answer = bench.session.receive(orjson.dumps({"jsonrpc": "2.0", "method": "ping", "id": 1}), 0.0)
     assert answer.closing is FLOODING

@@ -6,6 +6,7 @@ model knows what was published; each client's bytes are parsed and compared, one
 
 import select
 import socket
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from loadtest.frames import frames
 from service.core.grants import EVERYTHING
 from service.core.hub import Hub, HubLimits
 from service.core.reader import OnLag
+from service.core.services import Refusals
 from service.core.session import Session, SessionLimits
 from service.core.topic import RingLimits
 from service.edge.connection import Connection
@@ -159,9 +161,10 @@ class FanOut(RuleBasedStateMachine):
         self.turns = Turns()
         self.now = 0.0
         self.draining = False
+        self.refusals: Refusals = Counter()
         self.waiting = Waiting()
         limits = HubLimits(ring=RING, ring_bytes=220_000, slice_readers=2)
-        self.hub = Hub(limits, new_epoch=lambda: "e", call_soon=self.turns.call_soon)
+        self.hub = Hub(limits, new_epoch=lambda: "e", call_soon=self.turns.call_soon, clock=lambda: self.turns.now)
         self.clients: list[Client] = []
         self.published: dict[str, list[Any]] = {topic: [] for topic in TOPICS}
         # Nothing of these topics may age out whole: their epoch would end, and the model's with it.

@@ -4,6 +4,9 @@ import asyncio
 import re
 from pathlib import Path
 
+import aiohttp
+import pytest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.edge.running import Client, call, client_of
@@ -11,13 +14,17 @@ from tests.edge.running import Client, call, client_of
 OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 
 
-async def figures(client: Client) -> dict[str, float]:
+async def families(client: Client) -> list[Metric]:
     status, body, response = await client.ask("GET", "/metrics")
     assert status == 200
     assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    return list(text_string_to_metric_families(body.decode()))
+
+
+async def figures(client: Client) -> dict[str, float]:
     return {
         sample.name + "".join(f"[{value}]" for value in sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(body.decode())
+        for family in await families(client)
         for sample in family.samples
     }
 
@@ -33,16 +40,70 @@ async def test_the_figures_are_what_happened() -> None:
         await asyncio.sleep(0.1)
         found = await figures(client)
     assert found["sluice_connections"] == found["sluice_upgrades_total"] == 1
+    assert found["sluice_messages_received_total"] == found["sluice_answers_total"] == 3
     assert found["sluice_readers"] == 2
     assert found["sluice_urls_total[ok]"] == 3
     assert found["sluice_urls_total[invalid_url]"] == 1
     assert found["sluice_fetches_joined_total"] == 1
     assert found["sluice_watched_urls"] == found["sluice_polls_total"] == 1
-    assert found["sluice_fetches_total"] == 3
+    assert found["sluice_fetches_total[2xx]"] == 3
+    assert found["sluice_fetch_seconds_count[total]"] == 3
     assert found["sluice_batches_retained"] == 1
-    assert found["sluice_deliveries_total"] >= 1
+    # The topic's message and the watch's first state.
+    assert found["sluice_delivery_seconds_count"] == found["sluice_deliveries_total"] - 5 == 2
+    assert found["sluice_requests"] == 1
     assert found["process_resident_memory_bytes"] > 1 << 20
     assert found["process_open_fds"] > 3
+
+
+async def test_whoever_is_refused_or_closed_is_counted_by_where_and_why() -> None:
+    async with client_of(token="right", websockets=1) as client:
+        await client.ask("GET", "/topics/t")
+        headers = {"Authorization": "Bearer right"}
+        for method, path in (("GET", "/topics/t"), ("GET", "/nowhere"), ("PUT", "/publish")):
+            await client.ask(method, path, headers=headers)
+        await client.ask("GET", "/ws", headers={**headers, "Origin": "http://elsewhere"})
+        async with client.socket() as socket:
+            await socket.receive()
+        async with client.socket(headers=headers) as socket:
+            await call(socket, "no-such-method")
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
+                await client.socket(headers=headers)
+            client.session.headers.update(headers)
+            found = await figures(client)
+    refusals = {name: value for name, value in found.items() if name.startswith("sluice_refusals")}
+    assert refusals == {
+        "sluice_refusals_total[http][unauthorized]": 1,
+        "sluice_refusals_total[http][not_found]": 2,
+        "sluice_refusals_total[http][method_not_allowed]": 1,
+        "sluice_refusals_total[handshake][forbidden]": 1,
+        "sluice_refusals_total[handshake][overloaded]": 1,
+        "sluice_refusals_total[request][method_not_found]": 1,
+    }
+    assert found["sluice_closes_total[4401]"] == 1
+
+
+async def test_the_delivery_histogram_is_one_series_as_the_load_generator_reads_it() -> None:
+    async with client_of() as client:
+        found = {family.name: family for family in await families(client)}
+    delivery = found["sluice_delivery_seconds"]
+    assert delivery.type == "histogram"
+    bounds = [sample.labels for sample in delivery.samples if sample.name == "sluice_delivery_seconds_bucket"]
+    assert [float(labels.pop("le")) for labels in bounds][:: len(bounds) - 2] == [0.0005, 10.0]
+    assert not any(bounds)
+
+
+async def test_names_follow_the_conventions_of_prometheus() -> None:
+    async with client_of() as client:
+        found = await families(client)
+    units = re.compile(r"_(milli|micro|ms|minutes|kib|mib|percent)")
+    for family in found:
+        assert not units.search(family.name), family.name
+        assert (family.type == "counter") == any(sample.name.endswith("_total") for sample in family.samples) or (
+            not family.samples
+        ), family.name
+        if family.type == "histogram":
+            assert family.name.endswith("_seconds"), family.name
 
 
 async def test_it_needs_the_token_and_does_not_tell_it() -> None:
@@ -55,10 +116,9 @@ async def test_it_needs_the_token_and_does_not_tell_it() -> None:
 
 async def test_every_figure_is_in_the_documents_and_no_other() -> None:
     async with client_of() as client:
-        _, body, _ = await client.ask("GET", "/metrics")
-    told = {re.sub(r"_total$", "", name) for name in re.findall(r"# HELP (\S+)", body.decode())}
-    listed = {
-        re.sub(r"_total$", "", name)
-        for name in re.findall(r"^\| `((?:sluice|process)_\w+)", OPERATIONS, re.MULTILINE)
-    }
-    assert told == listed
+        found = await families(client)
+    told = [
+        (family.name + ("_total" if family.type == "counter" else ""), family.type, family.documentation)
+        for family in found
+    ]
+    assert re.findall(r"^\| `(\w+)` \| (gauge|counter|histogram) \| (.*) \|$", OPERATIONS, re.MULTILINE) == told

@@ -58,6 +58,7 @@ async def test_beyond_the_bound_the_longest_stuck_is_cut() -> None:
         stalled.add(connection)  # type: ignore[arg-type]
     await asyncio.sleep(1)
     assert [connection.was_cut for connection in connections] == [True, True, False, False]
+    assert (stalled.cut, stalled.held) == (2, 2000)
     stalled.close()
 
 

@@ -14,6 +14,7 @@ async def test_nothing_of_the_request_stays_and_the_socket_works_on() -> None:
         assert await call(socket, "ping") == {}
         (connection,) = client.service.sockets.connections
         protocol: Any = connection.transport.get_protocol()
+        gc.collect()  # what other tests left behind
         requests = [one for one in gc.get_objects() if isinstance(one, web.Request) and one.path == "/ws"]
         assert protocol._parser is None
         (request,) = requests

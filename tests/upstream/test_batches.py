@@ -55,7 +55,7 @@ async def never(order: Order) -> Fetched:
 class Bench:
     def __init__(self, answer: Callable[[Order], Awaitable[Any]] = at_once, limits: BatchLimits = LIMITS) -> None:
         loop = asyncio.get_running_loop()
-        self.hub = Hub(HubLimits(), new_epoch=lambda: "e", call_soon=loop.call_soon)
+        self.hub = Hub(HubLimits(), new_epoch=lambda: "e", call_soon=loop.call_soon, clock=loop.time)
         self.fetcher = FakeFetcher(answer)
         ids = iter(range(1000))
         self.runner = Runner(self.fetcher, limits, chance=lambda: 1.0)  # type: ignore[arg-type]

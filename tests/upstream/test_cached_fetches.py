@@ -48,7 +48,8 @@ class Engine:
 @asynccontextmanager
 async def engine(*answer: bytes) -> AsyncIterator[Engine]:
     async with Raw(*answer).running() as server:
-        hub = Hub(HubLimits(), new_epoch=lambda: "e", call_soon=asyncio.get_running_loop().call_soon)
+        loop = asyncio.get_running_loop()
+        hub = Hub(HubLimits(), new_epoch=lambda: "e", call_soon=loop.call_soon, clock=loop.time)
         ids = iter(range(1000))
         fetcher = Fetcher(policy_for(server.port), Cache(1 << 20, clock=time.time))
         runner = Runner(fetcher, BatchLimits(), chance=lambda: 0.0)

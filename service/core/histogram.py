@@ -1,0 +1,43 @@
+"""A histogram as Prometheus has it: how many values were at most so large, and the sum of all."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from math import inf
+
+__all__ = ["Histogram"]
+
+
+class Histogram:
+    """Counts values by upper bound; ``bounds`` ascend, and a last one, infinity, is added."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Iterable[float]) -> None:
+        self.bounds = (*bounds, inf)
+        self.counts = [0] * len(self.bounds)
+        """How many values each bound has beyond the bound before it."""
+        self.sum = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Histogram of {sum(self.counts)}>"
+
+    def observe(self, value: float, count: int = 1) -> None:
+        """Count a value, ``count`` times."""
+        self.counts[bisect_left(self.bounds, value)] += count
+        self.sum += value * count
+
+    def observe_since(self, times: Sequence[float], now: float, count: int) -> None:
+        """Count how long ago each of these ascending times is, ``count`` times."""
+        oldest, newest = bisect_left(self.bounds, now - times[0]), bisect_left(self.bounds, now - times[-1])
+        if oldest == newest:
+            # Nearly always: what is written together came together.
+            self.counts[oldest] += count * len(times)
+        else:
+            for at in times:
+                self.counts[bisect_left(self.bounds, now - at)] += count
+        self.sum += count * (now * len(times) - sum(times))
+
+    def cumulative(self) -> list[tuple[float, int]]:
+        """Return for each bound how many values were at most that large."""
+        return list(zip(self.bounds, accumulate(self.counts), strict=True))

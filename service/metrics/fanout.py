@@ -1,0 +1,92 @@
+"""The figures of clients, topics and deliveries."""
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from service.core.hub import Hub
+from service.edge.door import Door
+from service.edge.streams import Streams
+from service.edge.websocket import WebSockets
+from service.metrics.families import Counter, Gauge, counter_by, histogram
+
+__all__ = ["FanoutFigures"]
+
+
+class FanoutFigures(Collector):
+    """Who is here, what they say, what they get, and what becomes of those that fall behind."""
+
+    def __init__(self, hub: Hub, sockets: WebSockets, streams: Streams, door: Door) -> None:
+        self._hub = hub
+        self._sockets = sockets
+        self._streams = streams
+        self._door = door
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the figures of now."""
+        yield from self._clients()
+        yield from self._topics()
+        yield from self._laggards()
+
+    def _clients(self) -> Iterator[Metric]:
+        sockets = self._sockets
+        yield Gauge("sluice_connections", "WebSocket connections.", sockets.count)
+        yield Counter("sluice_upgrades", "WebSocket connections ever made.", sockets.made)
+        yield counter_by(
+            "sluice_closes", "WebSocket connections that the service ended, by close code.", "code",
+            {str(code): count for code, count in sockets.closed.items()},
+        )  # fmt: skip
+        yield Gauge("sluice_streams", "SSE and NDJSON responses under way.", len(self._streams.readers))
+        yield Gauge("sluice_requests", "HTTP requests under way, streams among them.", self._door.others)
+        refusals = Counter(
+            "sluice_refusals", "Refusals, by where (handshake, http, request) and reason.", labels=["at", "reason"]
+        )
+        for (where, reason), count in sorted(self._door.refusals.items()):
+            refusals.add_metric([where, reason], count)
+        yield refusals
+        yield Counter("sluice_messages_received", "WebSocket messages from clients.", sockets.received)
+        yield Counter("sluice_answers", "WebSocket messages that answer one from a client.", sockets.answered)
+
+    def _topics(self) -> Iterator[Metric]:
+        hub, latency = self._hub.statistics(), self._hub.latency
+        yield Gauge("sluice_topics", "Topics that exist.", hub.topics)
+        yield Gauge("sluice_readers", "Cursors in topics.", hub.readers)
+        yield Gauge("sluice_ring_bytes", "Bytes that rings keep.", hub.ring_bytes)
+        yield Gauge("sluice_batch_bytes", "Bytes of events that batches keep.", hub.log_bytes)
+        yield Counter("sluice_rings_shrunk", "Rings that kept their newest alone: memory was short.", hub.shrunk)
+        yield Counter("sluice_messages_published", "Messages appended to topics.", hub.published)
+        yield Counter("sluice_deliveries", "Messages that readers have taken, one for each reader.", hub.delivered)
+        yield histogram(
+            "sluice_delivery_seconds",
+            "From publish to write, for each delivery to a WebSocket that keeps up.",
+            latency.delivery,
+        )
+        yield histogram(
+            "sluice_visit_spread_seconds", "From the first to the last reader of a visit.", latency.spread
+        )
+
+    def _laggards(self) -> Iterator[Metric]:
+        lags, sockets = self._hub.lags, self._sockets
+        causes = ("drop_oldest", "latest", "resume")
+        yield Gauge("sluice_stalled_connections", "WebSockets whose client is behind.", sockets.stalled)
+        yield Gauge(
+            "sluice_backlog_bytes", "Bytes that wait in transports for stalled WebSockets.", sockets.backlog
+        )
+        yield counter_by(
+            "sluice_gaps",
+            "Gaps told to readers, by policy (resume: gone before it came).",
+            "on_lag",
+            lags.gaps,
+            causes,
+        )
+        yield counter_by("sluice_messages_missed", "Messages in those gaps.", "on_lag", lags.missed, causes)
+        evicted = {
+            "lag": lags.evicted,
+            "dropped": lags.dropped,
+            "backlogs": sockets.cut_full,
+            "silent": sockets.cut_silent,
+        }
+        yield counter_by(
+            "sluice_evictions", "Readers and connections ended by the service, by reason.", "reason", evicted
+        )

@@ -1,0 +1,41 @@
+"""Each request counts once, under what came of it, and its phases where it had them."""
+
+from typing import Any
+
+from yarl import URL
+
+from service.core.batch import Failure
+from service.core.target import Target
+from service.upstream.measures import Measures
+from service.upstream.orders import Fetched
+
+TARGET = Target(URL("http://a/"), "a", 80, "http://a")
+
+
+def fetched(status: int, **more: Any) -> Fetched:
+    timing = {"dns": 0.0, "connect": 0.0, "first_byte": 20.0, "total": 30.0}
+    return Fetched(status, TARGET, {}, b"", False, **{"timing": timing, **more})
+
+
+def counts(measures: Measures) -> dict[str, int]:
+    return {name: sum(histogram.counts) for name, histogram in measures.phases.items()}
+
+
+def test_outcomes_are_classes_of_status_or_kinds_of_failure() -> None:
+    measures = Measures()
+    for outcome in (fetched(200), fetched(204), fetched(404), fetched(200, cache="revalidated"),
+                    fetched(200, cache="hit"), Failure("connect", "refused")):  # fmt: skip
+        measures.ended(outcome, 0.03)
+    measures.abandoned()
+    assert measures.outcomes == {"2xx": 2, "4xx": 1, "3xx": 1, "stale": 1, "connect": 1, "cancelled": 1}
+    assert counts(measures)["total"] == 6
+
+
+def test_a_connection_that_was_kept_had_no_look_up_and_no_connect() -> None:
+    measures = Measures()
+    measures.began(0.5)
+    measures.ended(fetched(200), 0.03)
+    measures.ended(fetched(200, timing={"dns": 1.0, "connect": 2.0, "first_byte": 5.0, "total": 9.0}), 0.009)
+    assert counts(measures) == {"queued": 1, "dns": 1, "connect": 1, "first_byte": 2, "total": 2}
+    assert measures.phases["first_byte"].sum == 0.025
+    assert measures.phases["queued"].sum == 0.5
