@@ -4,20 +4,24 @@ import argparse
 import asyncio
 import errno
 import gc
+import logging
 import os
 import resource
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import uvloop
 
 from service import __version__, fetch, token
 from service.app import running
-from service.logs import Logs
+from service.logs import Logs, Redaction, line_of, style_of
 from service.settings import Settings, SettingsError, add_options, read_settings, shown
 
 __all__ = ["main"]
+
+_log = logging.getLogger("sluice")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,15 +67,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = read_settings(vars(options))
     except SettingsError as error:
-        print(*(f"sluice: {line}" for line in str(error).splitlines()), sep="\n", file=sys.stderr)
+        _complain(getattr(options, "log_format", os.environ.get("SLUICE_LOG_FORMAT")), *str(error).splitlines())
         return 2
     if options.print_config:
         print(shown(settings))
     return 0 if options.print_config or options.check_config else _serve(settings)
 
 
+def _complain(log_format: str | None, *lines: str) -> None:
+    """Say why it does not start: plainly to people, and as lines of the log to whoever reads that."""
+    style = style_of(log_format)
+    for line in lines:
+        record = logging.LogRecord("sluice", logging.ERROR, __file__, 0, line, None, None)
+        print(
+            line_of(record, style, Redaction()) if style == "json" else f"sluice: {line}\n", end="", file=sys.stderr
+        )
+
+
 def _serve(settings: Settings) -> int:
-    logs = Logs()
+    logs = Logs(style=style_of(settings.log_format), secrets=[settings.token])
     logs.start()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     try:
@@ -80,9 +94,10 @@ def _serve(settings: Settings) -> int:
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         if error.errno == errno.EADDRINUSE:
-            print(f"sluice: {where} is in use: stop what listens there, or choose another --port", file=sys.stderr)
+            why = f"{where} is in use: stop what listens there, or choose another --port"
         else:
-            print(f"sluice: cannot start on {where}: {error}", file=sys.stderr)
+            why = f"cannot start on {where}: {error}"
+        _complain(settings.log_format, why)
         return 1
     finally:
         logs.stop()
@@ -91,6 +106,7 @@ def _serve(settings: Settings) -> int:
 async def _until_stopped(settings: Settings) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_on_loop_error)
 
     def on_signal() -> None:
         if stop.is_set():
@@ -104,10 +120,22 @@ async def _until_stopped(settings: Settings) -> int:
         _settle_memory()
         scheme = "https" if settings.tls_cert else "http"
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        print(f"sluice listening on {scheme}://{host}:{service.port}", flush=True)
+        url = f"{scheme}://{host}:{service.port}"
+        print(f"sluice listening on {url}", flush=True)
+        _log.info("listening", extra={"url": url, "version": __version__, "pid": os.getpid()})
         await stop.wait()
         await service.drain()
     return 0
+
+
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody caught: a callback's exception, or a task's that nobody awaited."""
+    what = context.get("handle") or context.get("task") or context.get("future")
+    _log.error(
+        "an error reached the loop",
+        exc_info=context.get("exception"),
+        extra={"what": context.get("message"), "where": what},
+    )
 
 
 def _settle_memory() -> None:

@@ -118,6 +118,8 @@ class Service:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.settings.drain
+        began = loop.time()
+        _log.info("draining", extra={"seconds": self.settings.drain, **self._left()})
         self.draining = self.batches.draining = True
         self.streams.drain()
         await self.sockets.tell_draining(retry_after=1.0)
@@ -125,11 +127,17 @@ class Service:
         while loop.time() < deadline and (self.sockets.connections or self.batches.running):
             await asyncio.sleep(0.05)  # many things end a batch; a look now and then is simple and enough
             self.sockets.end_idle()
+        left = self._left()
         self.batches.cancel_all()
         grace = loop.time() + 1.0
         while loop.time() < grace and self.sockets.behind:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.02)
         await self.sockets.close()
+        # What was left at the deadline was cancelled and closed: told, but not served to its end.
+        _log.info("drained", extra={"seconds": round(loop.time() - began, 3), **left})
+
+    def _left(self) -> dict[str, int]:
+        return {"connections": self.sockets.count, "batches": self.batches.running}
 
 
 @asynccontextmanager

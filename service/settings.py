@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
@@ -120,6 +120,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     heartbeat: Annotated[float, _Help(gt=0, description="seconds between two signs of life")] = 25.0
     body_time: Annotated[float, _Help(gt=0, description="seconds that a request's body may take")] = 10.0
     drain: Annotated[float, _Help(ge=0, description="seconds for clients to leave when it stops")] = 10.0
+    log_format: Annotated[
+        Literal["auto", "text", "json"], _Help(description="text, json, or auto: text for a terminal, else json")
+    ] = "auto"
 
     def __repr__(self) -> str:
         """Show no secret in whatever shows an object."""

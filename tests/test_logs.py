@@ -1,31 +1,167 @@
 """Logs reach their stream, and a stream that takes nothing holds up nobody."""
 
 import io
+import json
 import logging
 import os
 import re
 import threading
+from collections.abc import Callable
+from typing import Any
 
-from service.logs import Logs
+import pytest
+
+from service.logs import Logs, Redaction, line_of, style_of
+from service.logs.throttle import Throttle
 
 
-def test_records_are_written() -> None:
+def written(what: Callable[[logging.Logger], object], **options: Any) -> list[str]:
+    """Return the lines of what is logged meanwhile."""
     stream = io.StringIO()
-    logs = Logs(stream)
+    logs = Logs(stream, **options)
     logs.start()
-    logging.getLogger("x").warning("one %d", 1)
+    what(logging.getLogger("x"))
     logs.stop()
-    assert "WARNING x: one 1" in stream.getvalue()
+    return stream.getvalue().splitlines()
+
+
+def fail(log: logging.Logger) -> None:
+    try:
+        raise RuntimeError("with\ntwo lines")
+    except RuntimeError:
+        log.exception("a request failed inside", extra={"request_id": "r1"})
+
+
+def test_an_event_is_one_line_of_text() -> None:
+    (line,) = written(lambda log: log.warning("one %d", 1, extra={"client": "ws-1", "why": "two words"}))
+    assert re.fullmatch(r'\d{4}-\d\d-\d\dT[\d:.]+Z WARNING x: one 1 client=ws-1 why="two words"', line)
+
+
+def test_an_event_is_one_object_of_json() -> None:
+    (line,) = written(lambda log: log.info("one %d", 1, extra={"count": 2, "what": {3}}), style="json")
+    event = json.loads(line)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", event.pop("time"))
+    assert event == {"level": "info", "logger": "x", "message": "one 1", "count": 2, "what": "{3}"}
+
+
+def test_a_traceback_is_one_field() -> None:
+    (line,) = written(fail, style="json")
+    event = json.loads(line)
+    assert event["request_id"] == "r1"
+    assert event["exception"].startswith("Traceback")
+    assert event["exception"].endswith("RuntimeError: with\ntwo lines\n")
+
+
+def test_a_traceback_is_lines_of_text() -> None:
+    lines = written(fail)
+    assert lines[0].endswith("ERROR x: a request failed inside request_id=r1")
+    assert lines[1].startswith("Traceback")
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_what_a_client_sends_stays_on_its_line_and_is_bounded(style: str) -> None:
+    hostile = "a\n2026-01-01T00:00:00Z ERROR sluice: forged\x1b[31m\udc80\u2028" + "x" * 100_000
+    (line,) = written(lambda log: log.info("got %s", hostile, extra={"path": hostile}), style=style)
+    assert len(line) < 6000
+    assert line.isprintable()
+
+
+def test_arguments_that_do_not_fit_lose_no_event() -> None:
+    record = logging.LogRecord("x", logging.INFO, "", 0, "one %d", ("x",), None)
+    assert line_of(record, "text", Redaction()).endswith("INFO x: one %d ('x',)\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Authorization: Bearer abcdefgh12345", "Authorization: Bearer ***"),
+        ("('Authorization', 'Basic dXNlcjpwYXNz')", "('Authorization', 'Basic ***')"),
+        ("sluice.v1, bearer.abcdefgh12345", "sluice.v1, bearer.***"),
+        ("http://user:pass@host/x?a=b", "http://***@host/x?a=b"),
+        ("/x?access_token=abc&b=c", "/x?access_token=***&b=c"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl", "***"),
+        ("it is very-secret-token!", "it is ***!"),
+        (json.dumps('a "quoted\\secret"'), '"a ***"'),
+        ("a valid bearer token is needed: short", "a valid bearer token is needed: short"),
+    ],
+)
+def test_credentials_are_blackened(text: str, shown: str) -> None:
+    assert Redaction(["very-secret-token", '"quoted\\secret"', "short", None])(text) == shown
+
+
+def test_the_whole_line_is_blackened_tracebacks_too() -> None:
+    def leak(log: logging.Logger) -> None:
+        try:
+            raise ValueError("token very-secret-token")
+        except ValueError:
+            log.exception("very-secret-token", extra={"header": "very-secret-token"})
+
+    for style in ("text", "json"):
+        lines = "\n".join(written(leak, style=style, secrets=["very-secret-token"]))
+        assert "very-secret" not in lines
+        assert lines.count("***") >= 3
+
+
+def test_text_is_for_terminals_unless_something_else_is_wanted() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    assert (style_of("auto", Terminal()), style_of("json", Terminal())) == ("text", "json")
+    assert (style_of("auto", io.StringIO()), style_of("text", io.StringIO())) == ("json", "text")
+    assert style_of(None, io.StringIO()) == "json"
+
+
+def test_a_kind_has_so_many_lines_a_second_and_then_its_count() -> None:
+    now = 100.0
+    throttle = Throttle(3, lambda: now)
+    assert [throttle.admit("a") for _ in range(5)] == [True] * 3 + [False] * 2
+    assert throttle.admit("b")
+    assert throttle.left_out() == {}
+    now = 101.0
+    assert throttle.left_out() == {"a": 2}
+    assert throttle.left_out() == {}
+    assert throttle.admit("a")
+
+
+def test_a_flood_that_goes_on_is_told_each_second() -> None:
+    now = 100.0
+    throttle = Throttle(1, lambda: now)
+    for _ in range(3):
+        throttle.admit("a")
+    now = 101.0
+    for _ in range(3):
+        throttle.admit("a")
+    assert throttle.left_out() == {"a": 2}
+    assert throttle.left_out() == {}
+    assert throttle.left_out(end=True) == {"a": 2}
+
+
+def test_kinds_without_end_share_one() -> None:
+    throttle = Throttle(1, lambda: 1.0)
+    assert sum(throttle.admit(f"text {number}") for number in range(5000)) == 1001
+    assert throttle.left_out(end=True) == {"other kinds": 3999}
+
+
+def test_a_flood_of_one_kind_is_told_as_a_number() -> None:
+    def flood(log: logging.Logger) -> None:
+        for number in range(500):
+            log.warning("no %d", number)
+        log.warning("another")
+
+    lines = [json.loads(line) for line in written(flood, style="json", lines=10, clock=lambda: 1.0)]
+    assert [line["message"] for line in lines[:11]] == [*(f"no {number}" for number in range(10)), "another"]
+    assert (lines[11]["kind"], lines[11]["count"]) == ("x: no %d", 490)
 
 
 def test_a_full_pipe_stops_nobody() -> None:
     others = set(threading.enumerate())
     read, write = os.pipe()
     stream = os.fdopen(write, "w")
-    logs = Logs(stream, room=50)
+    logs = Logs(stream, room=50, lines=1000)
     logs.start()
     for number in range(500):
-        logging.getLogger("x").warning("%d %s", number, "x" * 10_000)
+        logging.getLogger("x").warning("%d %s", number, "x" * 2000)
     logs.stop()  # nobody reads: it comes back all the same
 
     writers = set(threading.enumerate()) - others
@@ -39,15 +175,16 @@ def test_a_full_pipe_stops_nobody() -> None:
     reader.start()
     for writer in writers:  # they end as soon as somebody does
         writer.join(10)
+        assert not writer.is_alive()
     stream.close()
     reader.join(10)
-    told = sum(int(found[1]) for line in lines if (found := re.search(r"(\d+) records were dropped", line)))
-    written = sum("xxx" in line for line in lines)
-    assert 1 <= written < 100  # a pipe takes 6 of them, the queue 50
-    assert written + told + logs.handler.dropped == 500
+    told = sum(int(found[1]) for line in lines if (found := re.search(r"were dropped: .*count=(\d+)", line)))
+    kept = sum("xxx" in line for line in lines)
+    assert 1 <= kept < 150  # a pipe takes 32 of them, the queue 50
+    assert kept + told + logs.handler.dropped == 500
 
 
-def test_the_records_lost_are_counted_in_the_log() -> None:
+def test_the_lines_lost_are_counted_in_the_log() -> None:
     stream = io.StringIO()
     logs = Logs(stream)
     logs.handler.dropped = 7
@@ -55,5 +192,26 @@ def test_the_records_lost_are_counted_in_the_log() -> None:
     logging.getLogger("x").warning("after")
     logs.stop()
     lines = stream.getvalue().splitlines()
-    assert "7 records were dropped" in lines[0]
+    assert "lines were dropped: nobody read them count=7" in lines[0]
     assert "after" in lines[1]
+
+
+def test_a_full_disk_costs_lines_and_nothing_else() -> None:
+    class Disk(io.StringIO):
+        full = True
+
+        def write(self, text: str) -> int:
+            if self.full:
+                raise OSError(28, "No space left on device")
+            return super().write(text)
+
+    disk = Disk()
+    logs = Logs(disk)
+    logs.start()
+    logging.getLogger("x").warning("lost")
+    while not logs.handler.dropped:
+        os.sched_yield()
+    disk.full = False
+    logging.getLogger("x").warning("after")
+    logs.stop()
+    assert re.search(r"count=1\n.*after", disk.getvalue())

@@ -85,7 +85,8 @@ class PushReader(Reader):
 
     def evict(self) -> None:
         """Cut the connection: 4408 when it still takes something, without a close frame when it does not."""
-        self._connection.cut_slow()
+        reason = "dropped" if self.topic.limits is None else "lag"
+        self._connection.cut_slow(reason, self.topic.name)
 
     def finished(self) -> None:
         """End the subscription with its topic."""
@@ -143,7 +144,7 @@ class Connection:
 
     def on_bug(self, error: BaseException) -> None:
         """Log what no request should cause; the client is told that it was."""
-        _log.error("a request of %s failed inside", self.owner, exc_info=error)
+        _log.error("a request failed inside", exc_info=error, extra={"client": self.owner})
 
     def full(self) -> bool:
         """Whether the transport holds so much that more is better left in the topic."""
@@ -193,17 +194,31 @@ class Connection:
         """End a connection whose token has expired, or that showed none in time."""
         self.end(UNAUTHORIZED if self.session.grant is NOTHING else EXPIRED)
 
-    def cut_slow(self, closing: Closing = TOO_SLOW) -> None:
+    def cut_slow(self, reason: str, topic: str | None = None, closing: Closing = TOO_SLOW) -> None:
         """End a connection that fell behind; one that takes nothing gets no close frame."""
+        _evicted(self, reason, topic)
         if self._progress() != self._seen:
             self.end(closing)
         else:
             self.cut()
 
+    def cut_silent(self) -> None:
+        """End a connection that gives no sign of life."""
+        _evicted(self, "silent", None)
+        self.cut()
+
     def cut(self) -> None:
         """End the connection now, whatever the peer does: its descriptor is free in the next loop turn."""
         self.session.close()
         self.transport.abort()
+
+
+def _evicted(connection: Connection, reason: str, topic: str | None) -> None:
+    waiting = connection.transport.get_write_buffer_size()
+    _log.info(
+        "client evicted",
+        extra={"client": connection.owner, "reason": reason, "topic": topic, "waiting_bytes": waiting},
+    )
 
 
 def _write(descriptor: int, frames: bytes) -> bytes | memoryview:

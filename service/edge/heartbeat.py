@@ -52,7 +52,7 @@ class Heartbeat:
             for connection in tuple(self._slots[(self._next - count // 2) % count]):
                 if connection.silent:
                     self.cut += 1
-                    connection.cut()
+                    connection.cut_silent()
             for connection in tuple(self._slots[self._next]):
                 connection.ping()
             self._next = (self._next + 1) % count

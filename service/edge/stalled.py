@@ -62,7 +62,7 @@ class Stalled:
             held -= connection.transport.get_write_buffer_size()
             del self._waiting[connection]
             self.cut += 1
-            connection.cut_slow()
+            connection.cut_slow("backlogs")
         self.held = held
         if self._waiting and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
@@ -72,7 +72,7 @@ class Stalled:
         heavy = heaviest(self._waiting, lambda connection: connection.transport.get_write_buffer_size())
         for connection in heavy:
             del self._waiting[connection]
-            connection.cut_slow(OVERLOADED)
+            connection.cut_slow("overload", closing=OVERLOADED)
         return len(heavy)
 
     def close(self) -> None:

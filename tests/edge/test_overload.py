@@ -103,7 +103,7 @@ async def test_one_that_still_takes_something_is_told_1013() -> None:
         connection.stall()
         client.service.hub.publish("t", b"1", 0.0)
         await socket.receive_json()
-        connection.cut_slow(OVERLOADED)
+        connection.cut_slow("overload", closing=OVERLOADED)
         assert await closed_with(socket) == 1013
 
 

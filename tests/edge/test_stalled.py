@@ -26,7 +26,8 @@ class FakeConnection:
     def revisit(self) -> None:
         self.visits += 1
 
-    def cut_slow(self) -> None:
+    def cut_slow(self, reason: str) -> None:
+        assert reason == "backlogs"
         self.was_cut = True
 
 

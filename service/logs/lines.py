@@ -1,0 +1,100 @@
+"""How an event is written: as one object of JSON for machines, or as a line of text for people."""
+
+import json
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TextIO
+
+__all__ = ["Redaction", "Style", "line_of", "style_of"]
+
+Style = Literal["text", "json"]
+
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_LONGEST: Final = 2048
+"""Characters of one value: what clients and upstreams send gets into logs, and should not fill them."""
+_LONGEST_TRACEBACK: Final = 16 << 10
+_SHORTEST_SECRET: Final = 8
+"""Characters; a shorter secret would blacken every word that it happens to be in."""
+_ALWAYS: Final = (
+    r"(?P<scheme>\b(?:bearer|basic)[ .]+)[\w.~+/=-]{8,}",  # RFC 6750, RFC 7617, and our subprotocol's entry
+    r"(?P<user>://)[^/\s\"'@]+(?=@)",  # the userinfo of a URL, RFC 3986
+    r"(?P<query>[?&](?:access_?)?(?:token|key|secret|password|signature|sig)=)[^&\s\"']+",
+    r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*",  # a JWT, RFC 7519
+)
+_PLAIN: Final = re.compile(r"[^\s\"=\\\x00-\x1f\x7f]+")
+
+
+def style_of(wanted: str | None, stream: TextIO | None = None) -> Style:
+    """Return how to write: as it is wanted, or else text for a terminal and JSON for anything else."""
+    if wanted in ("text", "json"):
+        return "text" if wanted == "text" else "json"
+    return "text" if (stream or sys.stderr).isatty() else "json"
+
+
+class Redaction:
+    """Blackens credentials in a line: those that are known, and whatever looks like some."""
+
+    def __init__(self, secrets: Iterable[str | None] = ()) -> None:
+        known = {
+            form for secret in secrets if secret and len(secret) >= _SHORTEST_SECRET for form in _forms(secret)
+        }
+        self._pattern = re.compile(
+            "|".join([*map(re.escape, sorted(known, key=len, reverse=True)), *_ALWAYS]), re.IGNORECASE
+        )
+
+    def __call__(self, text: str) -> str:
+        """Return the text without them."""
+        return self._pattern.sub(lambda found: f"{found[found.lastgroup] if found.lastgroup else ''}***", text)
+
+
+def line_of(record: logging.LogRecord, style: Style, redact: Redaction) -> str:
+    """Return the line of an event, with its end."""
+    try:
+        message = record.getMessage()
+    except Exception:
+        # Arguments that do not fit their text are a bug, and no reason to lose the event.
+        message = f"{record.msg} {record.args}"
+    told = {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
+    error = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
+    line = _json if style == "json" else _text
+    return redact(line(record, _cut(message), told, error[-_LONGEST_TRACEBACK:])) + "\n"
+
+
+def _json(record: logging.LogRecord, message: str, told: dict[str, Any], error: str) -> str:
+    line = {"time": _time(record), "level": record.levelname.lower(), "logger": record.name, "message": message}
+    line |= {name: _cut(value) if isinstance(value, str) else value for name, value in told.items()}
+    if error:
+        line["exception"] = error
+    return json.dumps(line, default=lambda value: _cut(str(value)))
+
+
+def _text(record: logging.LogRecord, message: str, told: dict[str, Any], error: str) -> str:
+    shown = "".join(f" {name}={_word(value)}" for name, value in told.items())
+    line = f"{_time(record)} {record.levelname} {record.name}: {_printable(message)}{shown}"
+    return f"{line}\n{error.rstrip()}" if error else line
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
+
+
+def _word(value: Any) -> str:
+    text = _cut(str(value))
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)
+
+
+def _printable(text: str) -> str:
+    """Return a text that stays on its line, whatever a client sent."""
+    return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
+
+
+def _forms(secret: str) -> tuple[str, str]:
+    return secret, json.dumps(secret)[1:-1]
