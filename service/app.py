@@ -22,6 +22,7 @@ from service.core.hub import Hub
 from service.core.overload import Overload
 from service.core.services import Refusals, Watching
 from service.edge.batch_routes import BatchRoutes
+from service.edge.correlation import tell_request_id
 from service.edge.credentials import Credentials
 from service.edge.document_routes import DocumentRoutes
 from service.edge.door import Door, add_cors
@@ -214,7 +215,7 @@ def _application(service: Service) -> web.Application:
     settings = service.settings
     app = web.Application(middlewares=[service.door.middleware()], client_max_size=settings.batch_size)
     app[STREAMS] = service.streams
-    app.on_response_prepare.append(add_cors)
+    app.on_response_prepare.extend((add_cors, tell_request_id))
     app.router.add_get("/ws", service.sockets.handle)
     if settings.echo_route:
         app.router.add_get("/echo", service.echo.handle)

@@ -61,11 +61,10 @@ def test_entering_and_leaving_is_one_line_each(caplog: pytest.LogCaptureFixture)
         parts.look(0.0, seconds=3)
         parts.look(2.5, seconds=10)
         parts.look(0.0, seconds=30)
-    assert [record.getMessage() for record in caplog.records] == [
-        "overload: entered refuse: lag 2.5 of 2",
-        "overload: left refuse for slow",
-        "overload: left slow for normal",
-    ]
+    told = [(record.getMessage(), vars(record)) for record in caplog.records]
+    assert [text for text, _ in told] == ["overload: entered", "overload: left", "overload: left"]
+    assert (told[0][1]["level"], told[0][1]["why"]) == ("refuse", "lag 2.5 of 2")
+    assert [(more["level"], more["for"]) for _, more in told[1:]] == [("refuse", "slow"), ("slow", "normal")]
 
 
 def test_memory_and_descriptors_are_measured() -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 import orjson
 
+from service.core.correlation import Correlation, Trace
 from service.core.errors import InvalidParams, TooLarge
 from service.core.grants import EVERY_HOST, HostPatterns
 from service.core.topic import Topic
@@ -173,6 +174,8 @@ class BatchState:
     """What its client may ask, redirects included."""
     share: int | None = None
     """How many fetches its client may have at once, where that is not what everybody may."""
+    correlation: Correlation | None = None
+    """Which HTTP request began it."""
     ok: int = 0
     failed: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
@@ -197,6 +200,11 @@ class BatchState:
         self.total = len(self.items)
         self.finished = bytearray(self.total)
         self.weight = sum(map(_weight, self.items))
+
+    @property
+    def trace(self) -> Trace | None:
+        """What its requests to upstreams are part of."""
+        return self.correlation.trace if self.correlation is not None else None
 
     @property
     def complete(self) -> bool:

@@ -221,4 +221,5 @@ class Problem(_Said):
     detail: str
     reason: str
     temporary: bool
+    request_id: str
     retry_after: float | msgspec.UnsetType = msgspec.UNSET

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from service.core.address import Policy
 from service.core.batch import BatchLimits, Failure, FetchRequest, Options, item_of
+from service.core.correlation import Trace
 from service.core.grants import HostPatterns
 from service.core.hosts import Hosts
 from service.core.target import Refusal, Target, check_url
@@ -58,6 +59,11 @@ class Asker(Protocol):
     total: int
     landed: int
     """Bytes of answers that have come and are about to be told."""
+
+    @property
+    def trace(self) -> Trace | None:
+        """What its requests are part of."""
+        ...
 
     @property
     def items(self) -> list[FetchRequest] | list[str]:

@@ -14,6 +14,7 @@ from service.core.messages import convert
 from service.core.reader import OnLag
 from service.core.wire import Encoding
 from service.edge.bodies import read_json, requested_key
+from service.edge.correlation import correlation_of
 from service.edge.credentials import GRANT
 from service.edge.gate import CALLER
 from service.edge.streams import (
@@ -56,7 +57,12 @@ class BatchRoutes:
         detached = "respond-async" in request.headers.get("Prefer", "").lower()
         keep = Keep.DETACHED if detached else Keep.ATTACHED
         batch = self._batches.start(
-            convert(value, BatchRequest), owner=_owner(request), keep=keep, key=_key(request, value), grant=grant
+            convert(value, BatchRequest),
+            owner=_owner(request),
+            keep=keep,
+            key=_key(request, value),
+            grant=grant,
+            correlation=correlation_of(request),
         )
         headers = {"Sluice-Batch": batch.id, "Sluice-Epoch": batch.topic.epoch}
         if detached:

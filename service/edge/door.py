@@ -21,8 +21,10 @@ __all__ = ["Door", "add_cors"]
 _OPEN: Final = frozenset({"/healthz", "/readyz", "/", "/openapi.json", "/asyncapi.json"})
 _ALWAYS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Answered however many come: whoever looks after the service has to see what is wrong."""
-_CORS_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer"
-_CORS_EXPOSED: Final = "Location, Retry-After, Sluice-Batch, Sluice-Epoch"
+_CORS_HEADERS: Final = (
+    "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, Traceparent, Tracestate, X-Request-Id"
+)
+_CORS_EXPOSED: Final = "Location, Retry-After, Sluice-Batch, Sluice-Epoch, X-Request-Id"
 
 
 class Door:
@@ -64,7 +66,7 @@ class Door:
                     self._check_origin(request)
                 except SluiceError as error:
                     self.refusals["handshake", error.reason] += 1
-                    return _answer(refusal(error))
+                    return _answer(refusal(error, request))
                 return handler(request)
             return problems(request, self._enter(request, handler), self.refusals)
 

@@ -11,37 +11,33 @@ from aiohttp import web
 
 from service.core.errors import InternalError, SluiceError
 from service.core.services import Refusals
+from service.edge.correlation import correlation_of
 
-__all__ = ["problem", "problems", "reason_of", "refusal"]
+__all__ = ["problems", "reason_of", "refusal"]
 
 _log = logging.getLogger("sluice.http")
 
 _KEPT: Final = ("Allow", "Location", "Retry-After", "Sec-WebSocket-Version", "Upgrade", "WWW-Authenticate")
 
 
-def problem(error: SluiceError) -> web.Response:
-    """Return the answer to a request that was refused; 429 and 503 say when to come back."""
+def refusal(error: SluiceError | web.HTTPException, request: web.Request) -> web.Response:
+    """Return the answer for what was raised on purpose, by us or by aiohttp; 429 and 503 say when to come back."""
+    more: dict[str, Any] = {"request_id": correlation_of(request).request_id}
+    if not isinstance(error, SluiceError):
+        headers = {name: error.headers[name] for name in _KEPT if name in error.headers}
+        detail = error.text if error.text and not error.text.startswith(f"{error.status}: ") else None
+        more["temporary"] = error.status in (408, 429, 503)
+        return _document(error.status, reason_of(error), detail, more, headers)
     headers = {}
     if error.status in (429, 503):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after or 1)))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    response = _document(error.status, error.reason, error.detail, error.data(), headers)
+    response = _document(error.status, error.reason, error.detail, {**error.data(), **more}, headers)
     if error.status == 503:
         # Whoever is to come back later leaves its descriptor to those that are served.
         response.force_close()
     return response
-
-
-def refusal(error: SluiceError | web.HTTPException) -> web.Response:
-    """Return the answer for what was raised on purpose, by us or by aiohttp."""
-    if isinstance(error, SluiceError):
-        return problem(error)
-    headers = {name: error.headers[name] for name in _KEPT if name in error.headers}
-    detail = error.text if error.text and not error.text.startswith(f"{error.status}: ") else None
-    return _document(
-        error.status, reason_of(error), detail, {"temporary": error.status in (408, 429, 503)}, headers
-    )
 
 
 def reason_of(error: SluiceError | web.HTTPException) -> str:
@@ -64,14 +60,15 @@ async def problems(
         if error.status < 400:
             raise
         refusals["http", reason_of(error)] += 1
-        return refusal(error)
+        return refusal(error, request)
     except ConnectionResetError:
         # The client has gone in the middle of its answer: nobody is told, and it is no error of ours.
         return web.Response(status=HTTPStatus.BAD_REQUEST)
     except Exception:
-        _log.exception("%s %s failed inside", request.method, request.path)
+        what = {"method": request.method, "path": request.path, **correlation_of(request).told()}
+        _log.exception("a request failed inside", extra=what)
         refusals["http", InternalError.reason] += 1
-        return problem(InternalError("a bug of ours; it was logged"))
+        return refusal(InternalError("a bug of ours; it was logged"), request)
 
 
 def _document(

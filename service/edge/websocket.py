@@ -135,7 +135,7 @@ class WebSockets:
             await socket.prepare(request)
         except (SluiceError, web.HTTPException) as error:
             self._services.refusals["handshake", reason_of(error)] += 1
-            return refusal(error)
+            return refusal(error, request)
         connection = self._connect(request, address)
         let_go(request, socket)
         try:

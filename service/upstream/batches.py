@@ -21,6 +21,7 @@ from service.core.batch import (
     check_request,
     failed_event,
 )
+from service.core.correlation import Correlation
 from service.core.errors import Draining, InvalidParams, LimitReached, NotFound, Overloaded
 from service.core.grants import EVERYTHING, Grant
 from service.core.hub import Hub
@@ -103,6 +104,7 @@ class Batches:
         keep: Keep,
         key: IdempotencyKey | None = None,
         grant: Grant = EVERYTHING,
+        correlation: Correlation | None = None,
     ) -> BatchState:
         """Begin a batch, or return the one that was begun with this key; its events are in the topic ``batch:ID``.
 
@@ -126,7 +128,7 @@ class Batches:
         topic = self._hub.log(f"batch:{batch_id}")
         batch = BatchState(
             batch_id, topic, grant.owner(owner), keep, items, request.options, self._hub.clock(), self, key,
-            grant.fetch, grant.limits.fetches,
+            grant.fetch, grant.limits.fetches, correlation,
         )  # fmt: skip
         if key is not None:
             self._keys[key] = batch

@@ -18,7 +18,7 @@ from service.upstream.deadlines import Deadlines
 from service.upstream.exchange import Answer, Exchange, Timing
 from service.upstream.failures import failure_of
 from service.upstream.guard import AresLookup, GuardedResolver, Lookup, guarded_socket
-from service.upstream.orders import Fetched, Order, milliseconds
+from service.upstream.orders import Fetched, Order, milliseconds, traced
 from service.upstream.rfc9111 import Stored
 from service.upstream.robots import Robots
 
@@ -174,8 +174,8 @@ class Fetcher:
         if order.cache != "no-store" and body is None and order.want_body:
             order.question = self.cache.ask(method, order.target.url, headers, anew=order.cache == "reload")
         if order.question is None or not order.question.conditions:
-            return await self._exchange.begin(method, order.target, headers, body, timing)
-        conditional = {**headers, **order.question.conditions}
+            return await self._exchange.begin(method, order.target, traced(order, headers), body, timing)
+        conditional = {**traced(order, headers), **order.question.conditions}
         response = await self._exchange.begin(method, order.target, conditional, body, timing)
         if response.status != 304:
             return response
@@ -185,7 +185,7 @@ class Fetcher:
             return self._stored(order, stored, "revalidated", _times(timing, started, monotonic()))
         # It confirms something that is not here: ask for all of it.
         order.question = None
-        return await self._exchange.begin(method, order.target, headers, body, timing)
+        return await self._exchange.begin(method, order.target, traced(order, headers), body, timing)
 
     def _stored(
         self, order: Order, stored: Stored, cache: Literal["hit", "revalidated"], timing: dict[str, float]

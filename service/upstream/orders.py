@@ -3,17 +3,19 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from random import getrandbits
 from time import time
 from typing import Final, Literal
 
 from service.core.batch import Failure
+from service.core.correlation import Trace
 from service.core.grants import EVERY_HOST, HostPatterns
 from service.core.plan import Work
 from service.core.target import Target
 from service.upstream.cache import Question
 from service.upstream.dates import delay_of, seconds_of
 
-__all__ = ["Fetched", "Order", "milliseconds", "order_of"]
+__all__ = ["Fetched", "Order", "milliseconds", "order_of", "traced"]
 
 _CHARSET: Final = re.compile(r""";\s*charset\s*=\s*"?([\w.:-]{1,40})""", re.IGNORECASE | re.ASCII)
 
@@ -36,6 +38,8 @@ class Order:
     """Whether a host's robots.txt counts, where the service heeds them."""
     hosts: HostPatterns = EVERY_HOST
     """Where redirects may lead."""
+    trace: Trace | None = None
+    """What every request that is made for this is a child of."""
     move: Callable[[str], Awaitable[Failure | None]] | None = None
     """Called before another origin is asked than the one before: it waits for a place there."""
     question: Question | None = None
@@ -76,6 +80,13 @@ def milliseconds(seconds: float) -> float:
     return round(seconds * 1000, 2)
 
 
+def traced(order: Order, headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Add to the headers of a request which trace it is part of, unless they say so themselves."""
+    if order.trace is None or any(name.lower() in ("traceparent", "tracestate") for name in headers):
+        return headers
+    return {**headers, **order.trace.child(f"{getrandbits(64) or 1:016x}")}
+
+
 def order_of(work: Work) -> Order:
     """Return what an attempt at this URL is to fetch."""
     request, options = work.request, work.batch.options
@@ -90,4 +101,5 @@ def order_of(work: Work) -> Order:
         want_body=options.body != "none",
         cache=options.cache,
         hosts=work.batch.hosts,
+        trace=work.batch.trace,
     )

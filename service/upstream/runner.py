@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from service.core.batch import BatchLimits, Failure
+from service.core.batch import BatchLimits, BatchState, Failure
 from service.core.hosts import Hosts
 from service.core.plan import Asker, FetchPlan, Work
 from service.core.retry import retry_delay, verdict
@@ -236,7 +236,9 @@ class Runner:
             self.measures.abandoned()
             self._end(flight)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("a fetch failed inside", exc_info=error)
+            first = flight.holder.batch
+            told = first.correlation.told() if isinstance(first, BatchState) and first.correlation else {}
+            _log.error("a fetch failed inside", exc_info=error, extra={"asker": first.id, **told})
             for work in flight.aboard:
                 self._plan.finished(work)
                 bug = Failure("protocol", "a bug of ours; it was logged")

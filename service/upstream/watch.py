@@ -136,3 +136,5 @@ class Poll:
     owner: str = "watches"
     total: int = 1
     landed: int = 0
+    trace: None = None
+    """A poll is made for all who watch, long after any of them asked for it."""

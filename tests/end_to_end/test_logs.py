@@ -1,0 +1,84 @@
+"""What the real process writes while it starts, serves, evicts and stops."""
+
+import asyncio
+import signal
+import sys
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from tests.end_to_end.processes import Process, origin, run, service
+
+TOKEN = "a-secret-that-no-log-has"
+
+
+async def events(server: Process) -> list[dict[str, Any]]:
+    """Return what the process has logged, after its end."""
+    assert server.process.stderr is not None
+    return [orjson.loads(line) for line in (await server.process.stderr.read()).splitlines()]
+
+
+async def test_a_life_is_a_few_lines_of_json_without_secrets() -> None:
+    async with (
+        service("--drain", "0.5", env={"SLUICE_TOKEN": TOKEN}) as server,
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as session,
+    ):
+        async with session.ws_connect(f"{server.url}/ws", protocols=("sluice.v1",)):
+            server.process.send_signal(signal.SIGTERM)
+            assert await server.ended() == 0
+        told = await events(server)
+    assert [event["message"] for event in told] == ["listening", "draining", "drained"]
+    assert told[0]["url"] == server.url
+    assert told[1]["connections"] == 1
+    assert TOKEN not in str(told)
+
+
+async def test_settings_that_are_refused_are_lines_of_the_log_too() -> None:
+    command = (sys.executable, "-m", "service", "serve", "--port", "x", "--tls-key", "y")
+    code, _, err = await run(*command)
+    assert code == 2
+    assert [orjson.loads(line)["level"] for line in err.splitlines()] == ["error", "error"]
+    code, _, err = await run(*command, env={"SLUICE_LOG_FORMAT": "text"})
+    assert err.startswith("sluice: --port: ")
+
+
+async def test_a_reader_that_takes_nothing_is_evicted_and_told_of() -> None:
+    async with service("--ring-messages", "50", "--drain", "0.5") as server, aiohttp.ClientSession() as session:
+        _reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1)
+        writer.write(
+            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        request = b'{"jsonrpc":"2.0","method":"subscribe","params":{"topic":"t"}}'
+        writer.write(b"\x81" + bytes([0x80 | len(request)]) + b"\0\0\0\0" + request)
+        await writer.drain()
+        async with asyncio.timeout(20):
+            while (await (await session.post(f"{server.url}/topics/t", json="x" * 60_000)).json())["readers"] == 0:
+                pass
+            while (await (await session.post(f"{server.url}/topics/t", json="x" * 60_000)).json())["readers"] == 1:
+                pass
+        async with session.get(f"{server.url}/metrics") as answer:
+            assert 'sluice_evictions_total{reason="lag"} 1.0' in await answer.text()
+        writer.close()
+        server.process.send_signal(signal.SIGTERM)
+        await server.ended()
+        (evicted,) = [event for event in await events(server) if event["message"] == "client evicted"]
+    assert (evicted["reason"], evicted["topic"], evicted["client"]) == ("lag", "t", "ws-1")
+    assert evicted["waiting_bytes"] > 0
+
+
+@pytest.mark.parametrize("given", ["r1", None])
+async def test_a_request_id_goes_round(given: str | None) -> None:
+    async with (
+        origin() as upstream,
+        service("--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port)) as server,
+    ):
+        headers = {"X-Request-Id": given} if given else {}
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.post(f"{server.url}/fetch-batch", json={"urls": [f"{upstream.url}/bytes/5"]}) as answer,
+        ):
+            assert (await answer.json())["ok"] == 1
+            assert answer.headers["X-Request-Id"] == given or (given is None and answer.headers["X-Request-Id"])
