@@ -17,6 +17,7 @@ import uvloop
 from service import __version__, fetch, token
 from service.app import running
 from service.logs import Logs, Redaction, line_of, style_of
+from service.notify import Notifier
 from service.settings import Settings, SettingsError, add_options, read_settings, shown
 
 __all__ = ["main"]
@@ -123,8 +124,17 @@ async def _until_stopped(settings: Settings) -> int:
         url = f"{scheme}://{host}:{service.port}"
         print(f"sluice listening on {url}", flush=True)
         _log.info("listening", extra={"url": url, "version": __version__, "pid": os.getpid()})
-        await stop.wait()
-        await service.drain()
+        notifier = Notifier()
+        notifier.tell("READY=1")
+        pulse = asyncio.create_task(notifier.run(service.status), name="notify")
+        try:
+            await stop.wait()
+            notifier.tell("STOPPING=1")
+            await service.drain()
+        finally:
+            pulse.cancel()
+            await asyncio.gather(pulse, return_exceptions=True)
+            notifier.close()
     return 0
 
 

@@ -120,7 +120,7 @@ class Service:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.settings.drain
         began = loop.time()
-        _log.info("draining", extra={"seconds": self.settings.drain, **self._left()})
+        _log.info("draining", extra={"seconds": self.settings.drain, **self.load()})
         self.draining = self.batches.draining = True
         self.streams.drain()
         await self.sockets.tell_draining(retry_after=1.0)
@@ -128,7 +128,7 @@ class Service:
         while loop.time() < deadline and (self.sockets.connections or self.batches.running):
             await asyncio.sleep(0.05)  # many things end a batch; a look now and then is simple and enough
             self.sockets.end_idle()
-        left = self._left()
+        left = self.load()
         self.batches.cancel_all()
         grace = loop.time() + 1.0
         while loop.time() < grace and self.sockets.behind:  # noqa: ASYNC110 - as above
@@ -137,8 +137,14 @@ class Service:
         # What was left at the deadline was cancelled and closed: told, but not served to its end.
         _log.info("drained", extra={"seconds": round(loop.time() - began, 3), **left})
 
-    def _left(self) -> dict[str, int]:
+    def load(self) -> dict[str, int]:
+        """Return how many are served now."""
         return {"connections": self.sockets.count, "batches": self.batches.running}
+
+    def status(self) -> str:
+        """Say how it is, in one line for people."""
+        state = "draining" if self.draining else "serving"
+        return f"{state} {', '.join(f'{count} {name}' for name, count in self.load().items())}"
 
 
 @asynccontextmanager
