@@ -27,6 +27,17 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += count
         self.sum += value * count
 
+    def observe_between(self, low: float, high: float, count: int) -> None:
+        """Count ``count`` values that lie evenly between two."""
+        first, last = bisect_left(self.bounds, low), bisect_left(self.bounds, high)
+        below = 0
+        for place in range(first, last):
+            under = round(count * (self.bounds[place] - low) / (high - low))
+            self.counts[place] += under - below
+            below = under
+        self.counts[last] += count - below
+        self.sum += count * (low + high) / 2
+
     def observe_since(self, times: Sequence[float], now: float, count: int) -> None:
         """Count how long ago each of these ascending times is, ``count`` times."""
         oldest, newest = bisect_left(self.bounds, now - times[0]), bisect_left(self.bounds, now - times[-1])

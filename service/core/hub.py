@@ -211,7 +211,8 @@ class Hub:
                 self._call_soon(self._run)
 
     def _slice(self, room: int) -> None:
-        now = self.clock()
+        latency, clock = self.latency, self.clock
+        now = clock()
         while self._visits and room > 0:
             topic, readers = self._visits.popleft()
             left, before, done = room, topic.delivered, False
@@ -222,13 +223,12 @@ class Hub:
                 if not done:
                     self._visits.append((topic, readers))
             if room < left:
-                topic.began = topic.began or now
-                now = self.clock()
-                self.latency.slice(topic, left - room, topic.delivered - before, now)
+                topic.began, begin, now = topic.began or now, now, clock()
+                latency.slice(topic, left - room, topic.delivered - before, begin, now)
             if not done:
                 continue
             if topic.began:
-                self.latency.visit(topic, now)
+                latency.visit(topic, now)
             if topic.due:
                 # What is appended from here on sets the mark again: it may come after a reader's turn.
                 topic.due = False

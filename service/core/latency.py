@@ -1,7 +1,8 @@
 """How long messages wait for their write: measured by the visits, a whole slice of readers at once.
 
-A clock for each reader would cost a delivery 1 %. So a slice looks at the clock once, when its last reader has been
-written to, and every message in it counts as often as readers got it, by its own age.
+A clock for each reader would cost every delivery. So a slice looks at the clock once, when its last reader has been
+written to, and each message in it counts as often as readers got it, by its own age and as if they had got it one
+after the other, evenly.
 """
 
 from typing import Final
@@ -26,21 +27,24 @@ class Latency:
         self.spread = Histogram(_SPREAD)
         """From the first to the last reader of a visit of two or more."""
 
-    def slice(self, topic: Topic, visited: int, taken: int, now: float) -> None:
-        """Count a slice that brought ``visited`` readers ``taken`` messages, and was through at ``now``.
+    def slice(self, topic: Topic, visited: int, taken: int, begin: float, end: float) -> None:
+        """Count a slice that brought ``visited`` readers ``taken`` messages between two times.
 
         Who keeps up lacked what came since its last visit. What a reader got beyond that is history, of
         which nobody expects that it is written as soon as it is published.
         """
-        after = max(topic.since, topic.fresh_after)
-        fresh = topic.head - after
+        fresh = topic.head - max(topic.since, topic.fresh_after)
         if not taken or fresh <= 0:
             return
+        if visited == 1:
+            if fresh == 1:
+                self.delivery.observe(end - topic.times[-1])
+            else:
+                self.delivery.observe_since(topic.times[-fresh:], end, min(taken // fresh, 1))
+            return
         each = min(taken // fresh, visited)
-        if fresh == 1:
-            self.delivery.observe(now - topic.times[-1], each)
-        else:
-            self.delivery.observe_since(topic.times[-fresh:], now, each)
+        for at in topic.times[-fresh:]:
+            self.delivery.observe_between(begin - at, end - at, each)
 
     def visit(self, topic: Topic, now: float) -> None:
         """Count a visit that is through with all readers."""

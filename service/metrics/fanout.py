@@ -1,6 +1,7 @@
 """The figures of clients, topics and deliveries."""
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
@@ -12,6 +13,12 @@ from service.edge.websocket import WebSockets
 from service.metrics.families import Counter, Gauge, counter_by, histogram
 
 __all__ = ["FanoutFigures"]
+
+_ALWAYS: Final = (
+    ("handshake", "overloaded"), ("http", "overloaded"), ("http", "limit"), ("http", "internal"),
+    ("request", "overloaded"), ("request", "limit"),
+)  # fmt: skip
+"""What alarms ask for: there from the start, as 0."""
 
 
 class FanoutFigures(Collector):
@@ -42,8 +49,9 @@ class FanoutFigures(Collector):
         refusals = Counter(
             "sluice_refusals", "Refusals, by where (handshake, http, request) and reason.", labels=["at", "reason"]
         )
-        for (where, reason), count in sorted(self._door.refusals.items()):
-            refusals.add_metric([where, reason], count)
+        counts = self._door.refusals
+        for where, reason in sorted({*counts, *_ALWAYS}):
+            refusals.add_metric([where, reason], counts[where, reason])
         yield refusals
         yield Counter("sluice_messages_received", "WebSocket messages from clients.", sockets.received)
         yield Counter("sluice_answers", "WebSocket messages that answer one from a client.", sockets.answered)

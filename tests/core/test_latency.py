@@ -35,15 +35,16 @@ def counted(histogram: Histogram) -> int:
     return sum(histogram.counts)
 
 
-def test_every_delivery_is_counted_when_its_slice_is_through() -> None:
+def test_the_deliveries_of_a_slice_lie_evenly_between_its_begin_and_its_end() -> None:
     hub, turns, _ = crowd(4, HubLimits(slice_readers=2))
     turns.now = 1.0
     hub.publish("t", b"1", 1.0)
     turns.settle()
     # Two readers by 1.02, two by 1.04.
     assert counted(hub.latency.delivery) == 4
-    assert hub.latency.delivery.sum == pytest.approx(2 * 0.02 + 2 * 0.04)
-    assert dict(hub.latency.delivery.cumulative())[0.03] == 2
+    assert hub.latency.delivery.sum == pytest.approx(2 * 0.01 + 2 * 0.03)
+    cumulative = dict(hub.latency.delivery.cumulative())
+    assert (cumulative[0.01], cumulative[0.02], cumulative[0.03], cumulative[0.05]) == (1, 2, 3, 4)
 
 
 def test_messages_of_one_write_have_their_own_ages() -> None:
