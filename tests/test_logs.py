@@ -1,5 +1,6 @@
 """Logs reach their stream, and a stream that takes nothing holds up nobody."""
 
+import asyncio
 import io
 import json
 import logging
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from service.__main__ import _on_loop_error
 from service.logs import Logs, Redaction, line_of, style_of
 from service.logs.throttle import Throttle
 
@@ -59,11 +61,16 @@ def test_a_traceback_is_lines_of_text() -> None:
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
-def test_what_a_client_sends_stays_on_its_line_and_is_bounded(style: str) -> None:
-    hostile = "a\n2026-01-01T00:00:00Z ERROR sluice: forged\x1b[31m\udc80\u2028" + "x" * 100_000
-    (line,) = written(lambda log: log.info("got %s", hostile, extra={"path": hostile}), style=style)
+@pytest.mark.parametrize(
+    "hostile", ["a\n2026-01-01T00:00:00Z ERROR sluice: forged\x1b[31m\u2028" + "x" * 100_000, "\udc80", "\x9b31m", '"='],
+    ids=["long", "surrogate", "control", "quote"],
+)  # fmt: skip
+def test_what_a_client_sends_stays_on_its_line_and_is_bounded(style: Any, hostile: str) -> None:
+    record = logging.makeLogRecord({"msg": "got %s", "args": (hostile,), "path": hostile})
+    line = line_of(record, style, Redaction())
     assert len(line) < 6000
-    assert line.isprintable()
+    assert line.endswith("\n")
+    assert line[:-1].isprintable()
 
 
 def test_arguments_that_do_not_fit_lose_no_event() -> None:
@@ -110,6 +117,19 @@ def test_text_is_for_terminals_unless_something_else_is_wanted() -> None:
     assert (style_of("auto", Terminal()), style_of("json", Terminal())) == ("text", "json")
     assert (style_of("auto", io.StringIO()), style_of("text", io.StringIO())) == ("json", "text")
     assert style_of(None, io.StringIO()) == "json"
+
+
+async def test_what_nobody_caught_is_an_event_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_on_loop_error)
+    loop.call_soon(lambda: 1 // 0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    (record,) = caplog.records
+    event = json.loads(line_of(record, "json", Redaction()))
+    assert event["message"] == "an error reached the loop"
+    assert "ZeroDivisionError" in event["exception"]
+    assert "Handle" in event["where"]
 
 
 def test_a_kind_has_so_many_lines_a_second_and_then_its_count() -> None:

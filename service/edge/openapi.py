@@ -64,6 +64,10 @@ def _batches() -> dict[str, Any]:
     parameters = [
         _header("Prefer", {"type": "string"}, "respond-async answers at once"),
         _header("Idempotency-Key", _KEY, "makes a repetition join the first"),
+        _header(
+            "traceparent", {"type": "string"}, "W3C Trace Context; goes on to the upstreams, as does tracestate"
+        ),
+        _header("X-Request-Id", {"type": "string"}, "comes back with the answer and is in the log"),
     ]
     body = _ref("BatchRequest")
     ended = {"200": _answer("its events", events), "204": {"description": "all of it was had before"}}

@@ -25,7 +25,7 @@ _ALWAYS: Final = (
     r"(?P<query>[?&](?:access_?)?(?:token|key|secret|password|signature|sig)=)[^&\s\"']+",
     r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*",  # a JWT, RFC 7519
 )
-_PLAIN: Final = re.compile(r"[^\s\"=\\\x00-\x1f\x7f]+")
+_PLAIN: Final = re.compile(r"[^\s\"=\\]+")
 
 
 def style_of(wanted: str | None, stream: TextIO | None = None) -> Style:
@@ -88,7 +88,7 @@ def _cut(text: str) -> str:
 
 def _word(value: Any) -> str:
     text = _cut(str(value))
-    return text if _PLAIN.fullmatch(text) else json.dumps(text)
+    return text if text.isprintable() and _PLAIN.fullmatch(text) else json.dumps(text)
 
 
 def _printable(text: str) -> str:
