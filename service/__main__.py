@@ -86,7 +86,7 @@ def _complain(log_format: str | None, *lines: str) -> None:
 
 
 def _serve(settings: Settings) -> int:
-    logs = Logs(style=style_of(settings.log_format), secrets=[settings.token])
+    logs = Logs(style=style_of(settings.log_format), secrets=[settings.token, settings.jwt_secret])
     logs.start()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     try:
