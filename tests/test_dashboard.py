@@ -28,7 +28,7 @@ def queries() -> list[tuple[str, dict[str, Any]]]:
 async def everything(client: Client) -> dict[str, Metric]:
     """Return the family of every sample's name, with each label having been used once."""
     client.service.refusals["http", "overloaded"] += 1
-    client.service.sockets.closed[4408] += 1
+    client.service.sockets.traffic.closed[4408] += 1
     found = {}
     for family in await families(client):
         for sample in family.samples:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,6 +21,7 @@ from service.edge.gate import Gate
 from service.edge.heartbeat import Heartbeat
 from service.edge.problems import reason_of, refusal
 from service.edge.stalled import Stalled
+from service.edge.traffic import Traffic
 from service.edge.upgrade import let_go
 
 __all__ = ["PROTOCOL", "Connection", "WebSocketLimits", "WebSockets"]
@@ -71,14 +71,10 @@ class WebSockets:
         self._gate = gate
         self._authorise = authorise
         self._now = hub.clock
-        self.received = 0
-        self.answered = 0
-        """Messages from clients, and answers to them."""
-        self.closed: Counter[int] = Counter()
-        """How many were closed from here, by code."""
-        self._made = 0
-        self._stalled = Stalled(limits.backlogs)
-        self._heartbeat = Heartbeat(limits.heartbeat)
+        self.traffic = Traffic()
+        self.stalled = Stalled(limits.backlogs)
+        """Who has a client that is behind."""
+        self.heartbeat = Heartbeat(limits.heartbeat)
         self._expiries = Expiries()
 
     def __repr__(self) -> str:
@@ -89,34 +85,9 @@ class WebSockets:
         """How many are connected."""
         return len(self.connections)
 
-    @property
-    def made(self) -> int:
-        """How many ever were."""
-        return self._made
-
-    @property
-    def stalled(self) -> int:
-        """How many have a client that is behind."""
-        return len(self._stalled)
-
-    @property
-    def backlog(self) -> int:
-        """Bytes that wait for those."""
-        return self._stalled.held
-
-    @property
-    def cut_full(self) -> int:
-        """How many were cut because all that waited was too much."""
-        return self._stalled.cut
-
-    @property
-    def cut_silent(self) -> int:
-        """How many were cut because nothing was heard of them."""
-        return self._heartbeat.cut
-
     def shed(self) -> int:
         """Cut the heaviest of those that are behind (1013); return how many."""
-        return self._stalled.shed()
+        return self.stalled.shed()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one client until it leaves, or refuse it before the upgrade."""
@@ -150,7 +121,7 @@ class WebSockets:
         finally:
             connection.session.end()
             self.connections.discard(connection)
-            self._heartbeat.discard(connection)
+            self.heartbeat.discard(connection)
             self._expiries.discard(connection)
             self._gate.leave(address, flooding=connection.closing is FLOODING)
         await self._close(socket, connection)
@@ -179,14 +150,14 @@ class WebSockets:
         transport, task = request.transport, asyncio.current_task()
         assert transport is not None
         assert task is not None
-        self._made += 1
+        self.traffic.made += 1
         self._gate.enter(address)
         # Who has an address that counts takes turns with other addresses, however many connections it makes.
-        owner = f"ws-{self._made}" if address is None else address
-        connection = Connection(owner, transport, task, self._stalled)
+        owner = f"ws-{self.traffic.made}" if address is None else address
+        connection = Connection(owner, transport, task, self.stalled)
         self._identify(connection, request)
         self.connections.add(connection)
-        self._heartbeat.add(connection)
+        self.heartbeat.add(connection)
         return connection
 
     def _identify(self, connection: Connection, request: web.Request) -> None:
@@ -231,14 +202,14 @@ class WebSockets:
 
     async def _text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
         """Carry out a request."""
-        self.received += 1
+        self.traffic.received += 1
         session = connection.session
         before = session.grant
         answer = session.receive(data, self._now())
         if session.grant is not before:
             self._expiries.set(connection, session.grant.until)
         if answer.text:
-            self.answered += 1
+            self.traffic.answered += 1
             await socket.send_frame(answer.text, WSMsgType.TEXT)
         connection.closing = connection.closing or answer.closing
         while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
@@ -261,7 +232,7 @@ class WebSockets:
         closing = connection.closing
         if closing is None or socket.closed:
             return
-        self.closed[closing.code] += 1
+        self.traffic.closed[closing.code] += 1
         try:
             async with asyncio.timeout(self.limits.close_timeout):
                 await socket.close(code=closing.code, message=closing.reason.encode())
@@ -313,11 +284,11 @@ class WebSockets:
     async def close(self) -> None:
         """End what is still connected; returns when every handler has."""
         self._expiries.close()
-        await self._heartbeat.close()
+        await self.heartbeat.close()
         for connection in tuple(self.connections):
             connection.end(DRAINED)
         tasks = [connection.task for connection in self.connections]
-        self._stalled.close()
+        self.stalled.close()
         if tasks:
             _, stuck = await asyncio.wait(tasks, timeout=self.limits.close_timeout)
             assert not stuck or all(task.cancel() for task in stuck)

@@ -37,12 +37,12 @@ class FanoutFigures(Collector):
         yield from self._laggards()
 
     def _clients(self) -> Iterator[Metric]:
-        sockets = self._sockets
+        sockets, traffic = self._sockets, self._sockets.traffic
         yield Gauge("sluice_connections", "WebSocket connections.", sockets.count)
-        yield Counter("sluice_upgrades", "WebSocket connections ever made.", sockets.made)
+        yield Counter("sluice_upgrades", "WebSocket connections ever made.", traffic.made)
         yield counter_by(
             "sluice_closes", "WebSocket connections that the service ended, by close code.", "code",
-            {str(code): count for code, count in sockets.closed.items()},
+            {str(code): count for code, count in traffic.closed.items()},
         )  # fmt: skip
         yield Gauge("sluice_streams", "SSE and NDJSON responses under way.", len(self._streams.readers))
         yield Gauge("sluice_requests", "HTTP requests under way, streams among them.", self._door.others)
@@ -53,8 +53,8 @@ class FanoutFigures(Collector):
         for where, reason in sorted({*counts, *_ALWAYS}):
             refusals.add_metric([where, reason], counts[where, reason])
         yield refusals
-        yield Counter("sluice_messages_received", "WebSocket messages from clients.", sockets.received)
-        yield Counter("sluice_answers", "WebSocket messages that answer one from a client.", sockets.answered)
+        yield Counter("sluice_messages_received", "WebSocket messages from clients.", traffic.received)
+        yield Counter("sluice_answers", "WebSocket messages that answer one from a client.", traffic.answered)
 
     def _topics(self) -> Iterator[Metric]:
         hub, latency = self._hub.statistics(), self._hub.latency
@@ -75,12 +75,10 @@ class FanoutFigures(Collector):
         )
 
     def _laggards(self) -> Iterator[Metric]:
-        lags, sockets = self._hub.lags, self._sockets
+        lags, stalled = self._hub.lags, self._sockets.stalled
         causes = ("drop_oldest", "latest", "resume")
-        yield Gauge("sluice_stalled_connections", "WebSockets whose client is behind.", sockets.stalled)
-        yield Gauge(
-            "sluice_backlog_bytes", "Bytes that wait in transports for stalled WebSockets.", sockets.backlog
-        )
+        yield Gauge("sluice_stalled_connections", "WebSockets whose client is behind.", len(stalled))
+        yield Gauge("sluice_backlog_bytes", "Bytes that wait in transports for stalled WebSockets.", stalled.held)
         yield counter_by(
             "sluice_gaps",
             "Gaps told to readers, by policy (resume: gone before it came).",
@@ -92,8 +90,8 @@ class FanoutFigures(Collector):
         evicted = {
             "lag": lags.evicted,
             "dropped": lags.dropped,
-            "backlogs": sockets.cut_full,
-            "silent": sockets.cut_silent,
+            "backlogs": stalled.cut,
+            "silent": self._sockets.heartbeat.cut,
         }
         yield counter_by(
             "sluice_evictions", "Readers and connections ended by the service, by reason.", "reason", evicted

@@ -194,7 +194,7 @@ async def test_a_peer_that_answers_no_ping_is_found() -> None:
         answering = asyncio.create_task(alive.receive())
         assert client.service.sockets.count == 2
         await asyncio.sleep(40)
-        assert client.service.sockets.count == client.service.sockets.cut_silent == 1
+        assert client.service.sockets.count == client.service.sockets.heartbeat.cut == 1
         answering.cancel()
 
 
@@ -307,7 +307,7 @@ async def test_nothing_is_left_of_a_client_that_has_gone() -> None:
         while client.service.sockets.count:
             await asyncio.sleep(0.01)
         assert not client.service.hub.topics["t"].readers
-        assert "of 0 every" in repr(client.service.sockets._heartbeat)
+        assert "of 0 every" in repr(client.service.sockets.heartbeat)
 
 
 async def test_echo_is_there_when_asked_for() -> None:
