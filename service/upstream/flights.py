@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.core.plan import Work
+from service.upstream.alarm import Alarm
 
 __all__ = ["Flight", "Flights", "Key"]
 
@@ -29,7 +30,7 @@ class Flight:
     aboard: list[Work]
     until: float
     """When the last of those aboard gives up, in loop time."""
-    timer: asyncio.TimerHandle | None = None
+    timer: Alarm | None = None
     open: bool = True
 
 

@@ -14,6 +14,7 @@ from service.core.batch import BatchLimits, BatchState, Failure
 from service.core.hosts import Hosts
 from service.core.plan import Asker, FetchPlan, Work
 from service.core.retry import retry_delay, verdict
+from service.upstream.alarm import Alarm
 from service.upstream.fetcher import Fetcher
 from service.upstream.flights import Flight, Flights
 from service.upstream.landing import Landing
@@ -56,7 +57,7 @@ class Runner:
         self._tasks: dict[asyncio.Task[None], Flight] = {}
         self._flights = Flights()
         self._landing = Landing(self._tell, lambda: self._loop.call_soon(self._pump))
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Alarm | None = None
         self._attempts = 0
         self._joined = 0
 
@@ -103,6 +104,7 @@ class Runner:
         """End every task."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
@@ -126,10 +128,10 @@ class Runner:
         if at is None:
             return
         if self._timer is not None:
-            if self._timer.when() <= at and not self._timer.cancelled():
+            if self._timer.at <= at:
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(at, self._wake)
+        self._timer = Alarm(at, self._wake)
 
     def _wake(self) -> None:
         self._timer = None
@@ -175,15 +177,15 @@ class Runner:
         if work.deadline > flight.until:
             flight.until = work.deadline
             self._fetcher.prolong(flight.task, work.deadline - now)
-        self._watch(flight, min(work.deadline, flight.timer.when() if flight.timer else flight.holder.deadline))
+        self._watch(flight, min(work.deadline, flight.timer.at if flight.timer else flight.holder.deadline))
 
     def _watch(self, flight: Flight, at: float) -> None:
         """Look at the deadlines of those aboard when the first is over; a flight of one has the fetcher's."""
         if flight.timer is not None:
-            if flight.timer.when() == at:
+            if flight.timer.at == at:
                 return
             flight.timer.cancel()
-        flight.timer = self._loop.call_at(at, self._expire, flight)
+        flight.timer = Alarm(at, self._expire, flight)
 
     def _expire(self, flight: Flight) -> None:
         flight.timer = None
