@@ -10,6 +10,7 @@ LAYERS = ("service.core", "service.upstream", "service.edge", "service.lag", "se
 """From the bottom up: a module imports from its own layer and from those before it."""
 IMPURE = frozenset({"asyncio", "time", "datetime", "random", "secrets", "os", "socket", "ssl", "logging", "threading",
                     "subprocess", "aiohttp", "uvloop", "selectors", "signal", "pathlib", "io", "sys"})  # fmt: skip
+CLIENT = "service.client"
 LONGEST = 300
 
 
@@ -52,11 +53,15 @@ def read(root: Path, *packages: str) -> list[Module]:
 
 
 def layering(modules: list[Module]) -> list[str]:
-    """Name imports that point to a higher layer, and what ``loadtest`` takes from ``service``."""
+    """Name imports that point to a higher layer, and what ``loadtest`` and the client take from ``service``."""
     wrong = []
     for module in modules:
         mine = _layer(module.name)
         for name in module.imports():
+            if _of(module.name, CLIENT) and name.split(".")[0] == "service" and not _of(name, CLIENT):
+                wrong.append(f"{module.name} imports {name}: the client knows the wire contract alone")
+            if _of(name, CLIENT) and not _of(module.name, CLIENT):
+                wrong.append(f"{module.name} imports {name}: the client is for other programs")
             if module.name.startswith("loadtest") and name.split(".")[0] == "service":
                 wrong.append(f"{module.name} imports {name}: loadtest knows the wire contract alone")
             theirs = _layer(name)
@@ -68,7 +73,11 @@ def layering(modules: list[Module]) -> list[str]:
 
 
 def _layer(name: str) -> int | None:
-    return next((n for n, layer in enumerate(LAYERS) if name == layer or name.startswith(layer + ".")), None)
+    return next((n for n, layer in enumerate(LAYERS) if _of(name, layer)), None)
+
+
+def _of(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
 
 
 def purity(modules: list[Module]) -> list[str]:

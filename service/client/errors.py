@@ -1,0 +1,81 @@
+"""Everything that the client raises.
+
+    ClientError
+    ├── Refused        the service said no to one request: ``reason`` is one of docs/protocol.md's
+    ├── Unanswered     the answer was lost, and asking again could do the thing twice
+    ├── Disconnected   coming back does not help: a close code or a status that says so
+    └── ClientClosed   the client's block was left
+
+A cut connection is none of these: it is made again, and whoever waited is served by the next one.
+"""
+
+from typing import Any, Literal, get_args
+
+__all__ = ["REASONS", "ClientClosed", "ClientError", "Disconnected", "Reason", "Refused", "Unanswered"]
+
+Reason = Literal[
+    "parse_error", "invalid_request", "method_not_found", "invalid_params", "internal", "not_found", "forbidden",
+    "unauthorized", "already_subscribed", "limit", "rate", "overloaded", "draining", "too_large",
+]  # fmt: skip
+REASONS: frozenset[str] = frozenset(get_args(Reason))
+
+
+class ClientError(Exception):
+    """The root."""
+
+
+class Refused(ClientError):
+    """The service refused a request; ``retry_after`` (seconds) says when a ``temporary`` refusal may be over.
+
+    ``reason`` is a :data:`Reason`, or a word that a later service has beside those.
+    """
+
+    def __init__(
+        self, reason: str, detail: str, *, temporary: bool = False, retry_after: float | None = None
+    ) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.temporary = temporary
+        self.retry_after = retry_after
+
+    @classmethod
+    def read(cls, error: dict[str, Any]) -> "Refused":
+        """Read a JSON-RPC error object (section 5.1)."""
+        data = error.get("data") or {}
+        return cls(
+            data.get("reason", "internal"),
+            error.get("message", ""),
+            temporary=data.get("temporary", False),
+            retry_after=data.get("retry_after"),
+        )
+
+    @classmethod
+    def read_problem(cls, problem: dict[str, Any]) -> "Refused":
+        """Read a problem document (RFC 9457)."""
+        return cls(
+            problem.get("reason", "internal"),
+            problem.get("detail", ""),
+            temporary=problem.get("temporary", False),
+            retry_after=problem.get("retry_after"),
+        )
+
+
+class Unanswered(ClientError):
+    """A publish was sent, its answer never came, and its key is too old by now to ask again with."""
+
+
+class Disconnected(ClientError):
+    """The service ended or refused the connection in a way that coming back does not help.
+
+    ``code`` is the close code (RFC 6455, section 7.4) or, from before the upgrade, the HTTP status.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code} {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class ClientClosed(ClientError):
+    """The client was closed while this was waiting, or before it was asked for."""

@@ -1,0 +1,113 @@
+"""The way to the service: upgrades to WebSockets, and the one request that goes by plain HTTP."""
+
+import asyncio
+from typing import Any, Final
+
+import aiohttp
+import orjson
+from aiohttp import ClientWebSocketResponse, ClientWSTimeout
+from yarl import URL
+
+from service.client.backoff import Advice, advice_of_status
+from service.client.connection import Connection
+from service.client.errors import Disconnected, Refused
+
+__all__ = ["Transport", "Unreachable"]
+
+_HANDSHAKE: Final = 10.0
+_LARGEST: Final = 128 << 20
+"""Bytes of one frame: a result may carry a body of 64 MiB, in base64."""
+_SCHEMES: Final = {"ws": "http", "wss": "https"}
+
+
+class Unreachable(Exception):
+    """It did not work this time, and is tried again; ``retry_after`` is in seconds."""
+
+    def __init__(self, why: object, retry_after: float | None = None) -> None:
+        super().__init__(str(why) or type(why).__name__)
+        self.retry_after = retry_after
+
+
+class Transport:
+    """A service's address and the credentials for it."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        address = URL(url)
+        if address.scheme not in ("http", "https", "ws", "wss") or not address.host:
+            raise ValueError(f"url: {url!r} is no http(s) or ws(s) address")
+        self._url = address.with_scheme(_SCHEMES.get(address.scheme, address.scheme))
+        self.token = token
+        self._session: aiohttp.ClientSession
+
+    def __repr__(self) -> str:
+        return f"<Transport {self._url.with_query(None)}>"
+
+    def open(self) -> None:
+        """Make what needs a running loop."""
+        self._session = aiohttp.ClientSession()
+
+    async def close(self) -> None:
+        """Release it."""
+        await self._session.close()
+
+    def _at(self, path: str) -> URL:
+        # A query stays: proxies may choose an instance by it.
+        return self._url.with_path(self._url.path.removesuffix("/") + path, keep_query=True)
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+    async def connect(self) -> Connection:
+        """Return a connection; raises Unreachable, or Disconnected where trying again does not help."""
+        socket: ClientWebSocketResponse[bool]
+        try:
+            async with asyncio.timeout(_HANDSHAKE):
+                socket = await self._session.ws_connect(
+                    self._at("/ws"),
+                    protocols=("sluice.v1",),
+                    headers=self._headers(),
+                    autoping=False,
+                    max_msg_size=_LARGEST,
+                    decode_text=False,
+                    timeout=ClientWSTimeout(ws_close=2.0),
+                )
+        except aiohttp.WSServerHandshakeError as error:
+            if advice_of_status(error.status) is Advice.FIXED:
+                raise Disconnected(error.status, error.message) from None
+            raise Unreachable(f"{error.status} {error.message}", _retry_after(error.headers)) from None
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Unreachable(error) from None
+        return Connection(socket)
+
+    async def post_batch(self, body: bytes, key: str) -> dict[str, Any]:
+        """Begin a batch that runs whoever reads it, once for each key.
+
+        Raises Unreachable, or Refused where trying again does not help.
+        """
+        headers = {**self._headers(), "Content-Type": "application/json", "Prefer": "respond-async",
+                   "Idempotency-Key": key}  # fmt: skip
+        try:
+            async with self._session.post(self._at("/fetch-batch"), data=body, headers=headers) as answer:
+                text = await answer.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Unreachable(error) from None
+        if answer.status == 202:
+            document: dict[str, Any] = orjson.loads(text)
+            return document
+        if advice_of_status(answer.status) is Advice.LATER:
+            raise Unreachable(f"{answer.status} {answer.reason}", _retry_after(answer.headers))
+        raise _refusal(answer.status, text)
+
+
+def _retry_after(headers: Any) -> float | None:
+    """Return the seconds of a Retry-After; a date (RFC 9110, section 10.2.3) is left to the usual delay."""
+    value = (headers or {}).get("Retry-After", "")
+    return float(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
+
+
+def _refusal(status: int, text: bytes) -> Refused:
+    """Read a problem document; what stands between may answer something else."""
+    try:
+        return Refused.read_problem(orjson.loads(text))
+    except (orjson.JSONDecodeError, AttributeError):
+        return Refused("internal", f"HTTP status {status}")

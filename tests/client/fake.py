@@ -1,0 +1,210 @@
+"""A service without sockets: the real hub and sessions, and a network that is cut when the test says so."""
+
+import asyncio
+from typing import Any
+
+from aiohttp import WSMessage, WSMsgType
+
+from service.client import Backoff, Client
+from service.client.connection import Connection
+from service.core.batch import BatchRequest
+from service.core.closing import Closing
+from service.core.errors import Draining, NotFound
+from service.core.hub import Hub, HubLimits
+from service.core.reader import OnLag, Reader
+from service.core.session import Session, SessionLimits
+from service.core.topic import RingLimits, Topic
+from service.core.wire import Encoding, closing_frame
+
+_END = (WSMsgType.CLOSED, None, "")
+
+
+def payload(frames: bytes) -> list[bytes]:
+    """Return the texts of unmasked frames."""
+    texts = []
+    while frames:
+        size, head = frames[1], 2
+        if size == 126:
+            size, head = int.from_bytes(frames[2:4], "big"), 4
+        elif size == 127:
+            size, head = int.from_bytes(frames[2:10], "big"), 10
+        texts.append(frames[head : head + size])
+        frames = frames[head + size :]
+    return texts
+
+
+class FakeReader(Reader):
+    """A subscription of a fake connection: the network takes everything, up to its room."""
+
+    def __init__(self, topic: Topic, on_lag: OnLag, socket: "FakeSocket") -> None:
+        super().__init__(topic, Encoding.FRAMES, on_lag)
+        self.socket = socket
+
+    def visit(self) -> None:
+        while self.behind and not self.socket.inbox.full():
+            for text in payload(self.take()):
+                self.socket.put(WSMsgType.TEXT, text)
+        if self.behind and self.overtaken:
+            self.take()
+
+    def evict(self) -> None:
+        self.socket.end(4408, "too slow")
+
+    def finished(self) -> None:
+        self.socket.session.forget(self.topic.name)
+
+
+class FakeSocket:
+    """One connection, with the part of aiohttp's client socket that is used."""
+
+    def __init__(self, service: "FakeService") -> None:
+        self.service = service
+        self.inbox: asyncio.Queue[tuple[Any, Any, Any]] = asyncio.Queue(service.room)
+        self.closed = False
+        self.close_code: int | None = None
+        self.asked: list[bytes] = []
+        self.left: int | None = None
+        """Texts that still come before the network is cut; None for all."""
+        self.mute = False
+        self.owner = "fake"
+        self.session = Session(service.hub, service, SessionLimits(rate=1e9), self)
+        service.sockets.append(self)
+
+    def new_reader(self, topic: Topic, on_lag: OnLag) -> FakeReader:
+        return FakeReader(topic, on_lag, self)
+
+    def on_bug(self, error: BaseException) -> None:
+        raise error
+
+    def put(self, kind: WSMsgType, data: Any = None, extra: Any = "") -> None:
+        if self.closed:
+            return
+        if self.left == 0:
+            self.cut()
+            return
+        if self.left is not None:
+            self.left -= 1
+        # Answers are more important than the room that a test gives to messages.
+        self.inbox._queue.append((kind, data, extra))  # type: ignore[attr-defined]
+        self.inbox._wakeup_next(self.inbox._getters)  # type: ignore[attr-defined]
+
+    def cut(self) -> None:
+        """Break the connection: what is under way arrives, nothing else does, and no close frame comes."""
+        self._over(None, *_END)
+
+    def end(self, code: int, reason: str) -> None:
+        self._over(code, WSMsgType.CLOSE, code, reason)
+
+    def _over(self, code: int | None, *last: Any) -> None:
+        if not self.closed:
+            self.closed = True
+            self.close_code = code
+            self.session.close()
+            self.inbox._queue.append(last)  # type: ignore[attr-defined]
+            self.inbox._wakeup_next(self.inbox._getters)  # type: ignore[attr-defined]
+
+    async def send_frame(self, data: bytes, kind: WSMsgType) -> None:
+        if self.closed:
+            raise ConnectionResetError
+        if kind is WSMsgType.PING and not self.mute:
+            self.put(WSMsgType.PONG, data)
+        if kind is not WSMsgType.TEXT:
+            return
+        self.asked.append(data)
+        answer = self.session.receive(data, asyncio.get_running_loop().time())
+        if answer.text:
+            self.put(WSMsgType.TEXT, answer.text)
+
+    async def receive(self) -> WSMessage:
+        kind, data, extra = await self.inbox.get()
+        for reader in tuple(self.session.readers.values()):
+            reader.visit()
+        return WSMessage(kind, data, extra)
+
+    async def close(self) -> None:
+        self.closed = True
+        self.session.close()
+
+
+class FakeService:
+    """What sessions ask of a service, and what a client asks of its transport."""
+
+    def __init__(self, ring: RingLimits | None = None, room: int = 0) -> None:
+        self.ring = ring or RingLimits()
+        self.room = room
+        self.sockets: list[FakeSocket] = []
+        self.refusals: list[Exception] = []
+        """What the next connects are answered with."""
+        self.draining = False
+        self.token: str | None = None
+        self.epochs = 0
+        self.cuts: list[int] = []
+        """After how many texts each of the next connections is cut."""
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew: nothing is remembered."""
+        self.draining = False
+        self.hub = Hub(
+            HubLimits(ring=self.ring), new_epoch=self._epoch, call_soon=asyncio.get_running_loop().call_soon
+        )
+        for socket in self.sockets:
+            socket.cut()
+
+    def _epoch(self) -> str:
+        self.epochs += 1
+        return f"e{self.epochs}"
+
+    def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def connect(self) -> Connection:
+        if self.refusals:
+            raise self.refusals.pop(0)
+        socket = FakeSocket(self)
+        if self.cuts:
+            socket.left = self.cuts.pop(0)
+        return Connection(socket)  # type: ignore[arg-type]
+
+    async def post_batch(self, body: bytes, key: str) -> dict[str, Any]:
+        topic = self.hub.log("batch:posted")
+        return {"topic": topic.name, "epoch": topic.epoch, "total": 1}
+
+    def fetch(self, request: BatchRequest, owner: str) -> Any:
+        if self.draining:
+            raise Draining("the service is shutting down")
+        self.batch = self.hub.log(f"batch:b{self.epochs}")
+        started = type("Started", (), {"id": "b", "topic": self.batch, "total": len(request.urls or ())})
+        return started()
+
+    def cancel(self, batch_id: str) -> int:
+        raise NotFound("there is no such batch (any more)")
+
+    def authenticate(self, token: str) -> float | None:
+        return None
+
+    @property
+    def socket(self) -> FakeSocket:
+        return self.sockets[-1]
+
+    def drain(self) -> None:
+        self.draining = True
+        for text in payload(closing_frame("draining", 3.0)):
+            self.socket.put(WSMsgType.TEXT, text)
+
+    def end(self, closing: Closing) -> None:
+        self.socket.end(closing.code, closing.reason)
+
+    def publish(self, topic: str, count: int = 1) -> None:
+        for _ in range(count):
+            self.hub.publish(topic, b"%d" % (self.hub.ring(topic).head + 1), asyncio.get_running_loop().time())
+
+
+def client_of(service: FakeService, **more: Any) -> Client:
+    """Return a client of the fake, which comes back at half of each delay."""
+    client = Client("http://fake.example", backoff=more.pop("backoff", Backoff(chance=lambda: 0.5)), **more)
+    client._transport = service  # type: ignore[assignment]
+    return client
