@@ -12,7 +12,7 @@ import os
 import socket
 from typing import Final
 
-from service.core.closing import EXPIRED, TOO_SLOW, UNAUTHORIZED, Closing
+from service.core.closing import DRAINED, EXPIRED, TOO_SLOW, UNAUTHORIZED, Closing
 from service.core.grants import NOTHING
 from service.core.reader import OnLag, Reader
 from service.core.session import Session
@@ -193,6 +193,11 @@ class Connection:
     def expire(self) -> None:
         """End a connection whose token has expired, or that showed none in time."""
         self.end(UNAUTHORIZED if self.session.grant is NOTHING else EXPIRED)
+
+    def release(self) -> None:
+        """Bring every reader what it has not had, as far as the peer takes it, and end the connection: a drain."""
+        self.revisit()
+        self.end(DRAINED)
 
     def cut_slow(self, reason: str, topic: str | None = None, closing: Closing = TOO_SLOW) -> None:
         """End a connection that fell behind; one that takes nothing gets no close frame."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import WSMessage, WSMsgType, web
 
-from service.core.closing import BINARY, DRAINED, FLOODING, UNAUTHORIZED
+from service.core.closing import BINARY, FLOODING, UNAUTHORIZED
 from service.core.errors import Draining, InvalidRequest, Overloaded, SluiceError, Unauthorized
 from service.core.grants import EVERYTHING, NOTHING, Grant
 from service.core.hub import Hub
@@ -257,14 +257,14 @@ class WebSockets:
         while (idle := self._idle()) and (left := deadline - loop.time()) > 0:
             steps = max(1, int(left / _STEP))
             for connection in idle[: -(-len(idle) // steps)]:
-                connection.end(DRAINED)
+                connection.release()
             await asyncio.sleep(min(_STEP, left))
         self.end_idle()
 
     def end_idle(self) -> None:
         """Close who reads no batch."""
         for connection in self._idle():
-            connection.end(DRAINED)
+            connection.release()
 
     def _idle(self) -> list[Connection]:
         return [
@@ -286,7 +286,7 @@ class WebSockets:
         self._expiries.close()
         await self.heartbeat.close()
         for connection in tuple(self.connections):
-            connection.end(DRAINED)
+            connection.release()
         tasks = [connection.task for connection in self.connections]
         self.stalled.close()
         if tasks:
