@@ -89,6 +89,7 @@ class Watch(_Base, frozen=True):
     url: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
     every: Annotated[float, msgspec.Meta(ge=1, le=86_400)]
     select: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)] | None = None
+    since: str | PositionParam | None = None
     on_lag: OnLag | None = None
 
 

@@ -206,6 +206,7 @@ class Session:
     def _watch(self, params: Watch, now: float) -> dict[str, Any]:
         self.grant.watch.check_any()
         self._may_add(None)
+        since = parse_since(params.since) if params.since is not None else None
         watching = self._services.watch(params.url, params.every, params.select, self.grant.watch)
         topic = watching.topic
         if topic.name in self.readers:
@@ -213,7 +214,7 @@ class Session:
             raise AlreadySubscribed(f"topic: this connection has {topic.name!r} already")
         self._watching = self._watching or {}
         self._watching[topic.name] = watching
-        return _started(topic, self._join(topic, watching.since, params.on_lag))
+        return _started(topic, self._join(topic, since or watching.since, params.on_lag))
 
     def _publish(self, params: Publish, now: float) -> dict[str, Any]:
         check_writable(params.topic)

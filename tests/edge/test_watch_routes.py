@@ -32,6 +32,22 @@ async def test_watching_over_websocket() -> None:
         assert client.service.watches.statistics().urls == 0
 
 
+async def test_a_watcher_that_comes_back_goes_on_where_it_was() -> None:
+    async with client_of() as client, client.socket() as socket, client.socket() as other:
+        params = {"url": f"{client.origin}/etag/a", "every": 1}
+        refused = await call(other, "watch", **params, since="then")
+        assert refused["data"]["reason"] == "invalid_params"
+        assert client.service.watches.statistics().urls == 0
+        begun = await call(socket, "watch", **params)
+        state = await _message(socket)
+        had = {"epoch": begun["epoch"], "offset": 1}
+        assert await call(other, "watch", **params, since=had) == {**begun, "offset": 1, "recovered": True}
+        await call(other, "unwatch", topic=begun["topic"])
+        before = {"epoch": begun["epoch"], "offset": 0}
+        assert await call(other, "watch", **params, since=before) == {**begun, "recovered": True}
+        assert await _message(other) == state
+
+
 async def test_a_closed_connection_watches_nothing() -> None:
     async with client_of() as client:
         async with client.socket() as socket:
