@@ -103,9 +103,9 @@ class Client:
         """Fetch URLs (or requests ``{"url", "method"?, "headers"?, "body"?}``) as one batch.
 
         An iterable of its events as they come: ``result`` or ``failed`` for each, then ``done``. The options are
-        docs/protocol.md's. A batch that is left early ends a minute later unless somebody else reads it; one that
-        does not fit a message goes by POST, and runs to its end unless it is cancelled. Raises, while iterating,
-        Refused: ``not_found`` where the service began anew in the middle of the batch.
+        docs/protocol.md's. A batch that is left early is cancelled. One that does not fit a message goes by POST,
+        and then runs to its end when this program is gone. Raises, while iterating, Refused: ``not_found`` where
+        the service began anew in the middle of the batch.
         """
         items = [item if isinstance(item, str) else dict(item) for item in urls]
         what = "urls" if all(isinstance(item, str) for item in items) else "requests"

@@ -26,6 +26,8 @@ __all__ = ["Connection", "Cut"]
 
 _SILENCE: Final = 30.0
 """Seconds without a frame after which the service is asked for a sign of life, and after as many more given up."""
+_REMINDER: Final = 20.0
+"""Seconds after which the service is told that a parked batch is wanted still: it keeps one for 60."""
 _PATIENCE: Final = 5.0
 """Seconds for which one consumer may keep all others waiting."""
 
@@ -105,7 +107,7 @@ class Connection:
     def open(self, stream: Stream) -> None:
         """Begin a stream, or go on with it where it is, as soon as its consumer has room for it."""
         if stream.full:
-            self._parked.add(stream)
+            self._set_aside(stream)
             return
         self._ask(*stream.request(), partial(self._opened, stream))
 
@@ -113,8 +115,12 @@ class Connection:
         """End a subscription whose consumer has left."""
         self._release(stream)
         topic = stream.topic
-        if topic is not None and self._live.get(topic) is stream:
+        if topic is None:
+            return
+        if self._live.get(topic) is stream:
             self._unsubscribe(topic)
+        if stream.fetches and not stream.over:
+            self._tell("cancel", batch=topic.removeprefix("batch:"))
 
     def roomy(self, stream: Stream) -> None:
         """Read on for a stream that has room again."""
@@ -130,7 +136,11 @@ class Connection:
 
     def _unsubscribe(self, topic: str) -> None:
         del self._live[topic]
-        self._send({"jsonrpc": "2.0", "method": "unsubscribe", "params": {"topic": topic}})
+        self._tell("unsubscribe", topic=topic)
+
+    def _tell(self, method: str, **params: Any) -> None:
+        """Make a request whose answer nobody needs."""
+        self._send({"jsonrpc": "2.0", "method": method, "params": params})
 
     def _ask(self, method: str, params: dict[str, Any], then: Callable[[Answer], None]) -> None:
         if self._over:
@@ -189,9 +199,21 @@ class Connection:
 
     def _park(self, stream: Stream) -> None:
         self._full.discard(stream)
-        self._parked.add(stream)
         assert stream.topic is not None
         self._unsubscribe(stream.topic)
+        self._set_aside(stream)
+
+    def _set_aside(self, stream: Stream) -> None:
+        self._parked.add(stream)
+        if stream.fetches:
+            self._loop.call_later(_REMINDER, self._remind, stream)
+
+    def _remind(self, stream: Stream) -> None:
+        """Have a batch not cancelled for want of a reader while its consumer takes its time."""
+        if not self._over and stream in self._parked:
+            self._tell("subscribe", topic=stream.topic)
+            self._tell("unsubscribe", topic=stream.topic)
+            self._loop.call_later(_REMINDER, self._remind, stream)
 
     def _look(self, limit: asyncio.Timeout) -> None:
         """Notice a peer that has vanished without a word; a silence of our own making is none."""

@@ -49,6 +49,11 @@ class Stream:
         return len(self._held) >= MESSAGES or self._size >= SIZE
 
     @property
+    def fetches(self) -> bool:
+        """Whether it is of a batch that its consumer has begun."""
+        return self._method == "fetch"
+
+    @property
     def over(self) -> bool:
         """Whether nothing more will come."""
         return self._over

@@ -138,6 +138,7 @@ class FakeService:
         self.draining = False
         self.token: str | None = None
         self.epochs = 0
+        self.cancelled: list[str] = []
         self.cuts: list[int] = []
         """After how many texts each of the next connections is cut."""
         self.restart()
@@ -181,7 +182,10 @@ class FakeService:
         return started()
 
     def cancel(self, batch_id: str) -> int:
-        raise NotFound("there is no such batch (any more)")
+        if batch_id != f"b{self.epochs - 1}":
+            raise NotFound("there is no such batch (any more)")
+        self.cancelled.append(batch_id)
+        return 1
 
     def authenticate(self, token: str) -> float | None:
         return None

@@ -268,6 +268,30 @@ async def test_a_batch_goes_on_where_it_was_and_ends() -> None:
         assert [event["event"] async for event in events] == ["failed", "done"]
 
 
+async def test_leaving_a_batch_early_cancels_it() -> None:
+    service = FakeService()
+    async with client_of(service) as client:
+        async with client.fetch(["http://a.example/"]):
+            pass
+        await asyncio.sleep(1)
+        assert service.cancelled == ["b0"]
+
+
+async def test_a_batch_is_kept_alive_while_its_consumer_takes_its_time() -> None:
+    service = FakeService()
+    async with client_of(service) as client, client.fetch(["http://a.example/"] * MESSAGES) as batch:
+        for index in range(MESSAGES):
+            service.hub.append(service.batch, b'{"event":"result","index":%d}' % index, 0.0)
+        service.hub.append(service.batch, b'{"event":"done"}', 0.0)
+        await asyncio.sleep(6)
+        assert service.batch.readers == {}
+        left: list[float] = []
+        service.batch.on_idle = lambda: left.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(200)
+        assert len(left) == 10, "the service saw a reader every 20 s"
+        assert len([event async for event in batch]) == MESSAGES + 1
+
+
 async def test_a_batch_whose_service_began_anew_is_told() -> None:
     service = FakeService()
     async with client_of(service) as client:

@@ -17,8 +17,8 @@ async def test_the_python_example_follows_a_batch() -> None:
         service("--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port)) as server,
     ):
         code, out, err = await run(
-            sys.executable, str(ROOT / "examples" / "client.py"), f"{server.url}/ws",
-            f"{upstream.url}/bytes/5", "http://127.0.0.1:1/",
+            sys.executable, str(ROOT / "examples" / "client.py"), server.url,
+            f"{upstream.url}/bytes/5", "http://127.0.0.1:1/", env={"PYTHONPATH": str(ROOT)},
         )  # fmt: skip
     assert code == 0, err
     assert sorted(line.split()[0] for line in out.splitlines()) == ["done", "failed", "result"]
@@ -33,7 +33,7 @@ async def test_the_readmes_python_does_what_it_says(tmp_path: Path) -> None:
         script.write_text(
             block.replace("127.0.0.1:8080", server.authority).replace("example.com", "sluice.invalid")
         )
-        code, out, err = await run(sys.executable, str(script))
+        code, out, err = await run(sys.executable, str(script), env={"PYTHONPATH": str(ROOT)})
     assert code == 0, err
     assert "'event': 'done'" in out
 

@@ -1,0 +1,40 @@
+"""A cutting proxy that gives every connection a ration of bytes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from tests.end_to_end.cutting import Cutter
+
+
+class Rationed(Cutter):
+    """Ends each connection when its ration of the service's bytes is used up, in the middle of whatever that is."""
+
+    def __init__(self, target: int, ration: Callable[[], int]) -> None:
+        super().__init__(target)
+        self.ration = ration
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, heard: bool) -> None:
+        left = self.ration() if heard else 1 << 40
+        while left and (data := await reader.read(min(left, 65536))):
+            left -= len(data)
+            writer.write(data)
+            await writer.drain()
+
+
+@asynccontextmanager
+async def rationed(target: int, ration: Callable[[], int]) -> AsyncIterator[Rationed]:
+    """Run one in front of a port until the block ends."""
+    cutter = Rationed(target, ration)
+    server = await asyncio.start_server(cutter.serve, "127.0.0.1", 0)
+    cutter.port = server.sockets[0].getsockname()[1]
+    try:
+        yield cutter
+    finally:
+        server.close()
+        cutter.cut()
+        await asyncio.sleep(0)
