@@ -6,9 +6,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import engine, fanout, fetch, floods, generator, growth, idle, images, storms, stuck, tsung, ways
+from bench import drain, engine, fanout, fetch, floods, generator, growth, idle, images, storms, stuck, tsung, ways
 
-_MODULES = (fanout, fetch, engine, images, idle, growth, stuck, storms, floods, ways, generator, tsung)
+_MODULES = (fanout, fetch, engine, images, idle, growth, stuck, storms, drain, floods, ways, generator, tsung)
 _BENCHMARKS = {module.__name__.split(".")[1]: module for module in _MODULES}
 
 

@@ -48,13 +48,13 @@ class Process:
             raise
 
 
-async def start(*argv: str, env: dict[str, str] | None = None, cwd: Path = ROOT) -> Process:
+async def start(*argv: str, env: dict[str, str] | None = None, cwd: Path = ROOT, pipe: bool = False) -> Process:
     return Process(
         await asyncio.create_subprocess_exec(
             *argv,
             cwd=cwd,
             env={**os.environ, **(env or {})},
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE if pipe else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
