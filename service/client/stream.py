@@ -28,8 +28,6 @@ class Stream:
         self.taken: Position | None = None
         """The position of what the consumer had last."""
         self.left = False
-        self.begun = asyncio.Event()
-        """Set when the first answer, or a refusal, has come."""
         self.on_room: Callable[[Stream], None] = lambda stream: None
         """Called when a consumer that was behind has taken half of what was held."""
         self._method = method
@@ -38,6 +36,7 @@ class Stream:
         self._size = 0
         self._over = False
         self._error: Exception | None = None
+        self._begun = asyncio.Event()
         self._news = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -73,7 +72,7 @@ class Stream:
         restart = self.cursor.start(answer["epoch"], answer.get("offset", 0))
         if self.taken is None:
             self.taken = self.cursor.position
-        self.begun.set()
+        self._begun.set()
         if restart is not None:
             self._hold(restart, 0)
 
@@ -101,7 +100,7 @@ class Stream:
         """Let nothing more come; the consumer meets ``error`` after it has taken what is held."""
         if not self._over:
             self._over, self._error = True, error
-            self.begun.set()
+            self._begun.set()
             self._news.set()
 
     def _hold(self, value: Value, size: int) -> None:
@@ -110,6 +109,12 @@ class Stream:
         self._held.append((value, position, size))
         self._size += size
         self._news.set()
+
+    async def confirmed(self) -> None:
+        """Return when the first answer has come; raises what came instead."""
+        await self._begun.wait()
+        if self.cursor.position is None and self._error is not None:
+            raise self._error
 
     async def take(self) -> Value | None:
         """Return the next value, None after the last; raises what ended the stream."""

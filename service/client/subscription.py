@@ -1,7 +1,7 @@
 """What a program iterates over: the messages of a topic, the events of a batch, those of a watch."""
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from service.client.stream import Stream, Value
 from service.client.values import Gap, Message, Position, Restart
@@ -30,7 +30,7 @@ class Subscription(Generic[_T]):
     """An asynchronous iterable that begins when it is iterated over, and ends when the iteration is left.
 
     As an asynchronous context manager it begins with its block, which is entered as soon as the service has
-    confirmed it: what is published from then on arrives. Iterate over it once.
+    confirmed it: what is published from then on arrives. It can be iterated over once.
     """
 
     def __init__(
@@ -55,9 +55,13 @@ class Subscription(Generic[_T]):
         """The position of what was taken last: ``since`` for another program that goes on from here."""
         return self._stream.taken
 
-    async def __aenter__(self) -> "Subscription[_T]":
-        await self._open()
-        await self._stream.begun.wait()
+    async def __aenter__(self) -> Self:
+        try:
+            await self._open()
+            await self._stream.confirmed()
+        except BaseException:
+            self._client.leave_stream(self._stream)
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -65,6 +69,8 @@ class Subscription(Generic[_T]):
 
     async def __aiter__(self) -> AsyncIterator[_T]:
         """Yield what comes; raises Refused, Disconnected or ClientClosed, after all that came before it."""
+        if self._stream.left:
+            raise RuntimeError("it was left: ask the client for another one")
         try:
             await self._open()
             while (value := await self._stream.take()) is not None:

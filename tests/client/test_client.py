@@ -58,6 +58,14 @@ async def test_leaving_an_iteration_early_unsubscribes() -> None:
         assert "0 streams" in repr(client)
 
 
+async def test_what_was_left_is_not_begun_again() -> None:
+    async with client_of(FakeService()) as client:
+        async with client.subscribe("t") as topic:
+            pass
+        with pytest.raises(RuntimeError, match="left"):
+            await anext(aiter(topic))
+
+
 async def test_cancelling_an_iteration_unsubscribes() -> None:
     service = FakeService()
     async with client_of(service) as client:
@@ -235,6 +243,10 @@ async def test_refusals_have_the_contracts_reason() -> None:
         async with client.subscribe("t") as topic:
             with pytest.raises(Refused, match="already_subscribed"):
                 await anext(aiter(client.subscribe("t")))
+            with pytest.raises(Refused, match="already_subscribed"):
+                async with client.subscribe("t"):
+                    raise AssertionError("it is not confirmed")
+            assert "1 streams" in repr(client)
             assert topic.position == Position("e1", 0), "the first goes on"
 
 
