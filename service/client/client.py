@@ -194,7 +194,9 @@ class Client:
             self._connection.open(stream)
 
     def leave_stream(self, stream: Stream) -> None:
-        """Have a stream filled no more."""
+        """Have a stream filled no more; doing it again is harmless."""
+        if stream.left:
+            return
         self._streams.pop(stream, None)
         stream.left = True
         if self._connection is not None:

@@ -9,7 +9,6 @@ unsubscribed, and goes on from its position when its consumer has caught up.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -20,6 +19,7 @@ import orjson
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
 from service.client.errors import Refused
+from service.client.outgoing import Outgoing
 from service.client.stream import Stream
 
 __all__ = ["Connection", "Cut"]
@@ -55,9 +55,7 @@ class Connection:
         self._full: set[Stream] = set()
         self._parked: set[Stream] = set()
         self._room = asyncio.Event()
-        # Bounded by those who wait: everyone who asks has one frame in it at the most.
-        self._outgoing: deque[tuple[bytes, WSMsgType]] = deque()
-        self._more = asyncio.Event()
+        self._outgoing = Outgoing(socket)
         self._waiting = False
         self._heard = True
         self._asked = False
@@ -73,7 +71,7 @@ class Connection:
 
     async def run(self) -> None:
         """Read until the connection has ended; whoever waits for an answer then gets :class:`Cut`."""
-        writer = asyncio.create_task(self._write(), name="sluice client: writer")
+        writer = asyncio.create_task(self._outgoing.run(), name="sluice client: writer")
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(None) as limit:
@@ -87,6 +85,7 @@ class Connection:
             for then in pending.values():
                 then(Cut())
             await asyncio.gather(writer, return_exceptions=True)
+            await self._outgoing.close()
             await self._socket.close()
 
     async def call(self, method: str, params: dict[str, Any]) -> Any:
@@ -119,7 +118,7 @@ class Connection:
             return
         if self._live.get(topic) is stream:
             self._unsubscribe(topic)
-        if stream.fetches and not stream.over:
+        if stream.fetching:
             self._tell("cancel", batch=topic.removeprefix("batch:"))
 
     def roomy(self, stream: Stream) -> None:
@@ -140,32 +139,16 @@ class Connection:
 
     def _tell(self, method: str, **params: Any) -> None:
         """Make a request whose answer nobody needs."""
-        self._send({"jsonrpc": "2.0", "method": method, "params": params})
+        self._outgoing.request({"jsonrpc": "2.0", "method": method, "params": params})
 
     def _ask(self, method: str, params: dict[str, Any], then: Callable[[Answer], None]) -> None:
         if self._over:
             then(Cut())
             return
         request_id = next(self._ids)
-        self._send({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
+        self._outgoing.request({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
         self._pending[request_id] = then
         self._room.set()
-
-    def _send(self, request: dict[str, Any]) -> None:
-        self._frame(orjson.dumps(request), WSMsgType.TEXT)
-
-    def _frame(self, payload: bytes, opcode: WSMsgType) -> None:
-        self._outgoing.append((payload, opcode))
-        self._more.set()
-
-    async def _write(self) -> None:
-        """Send what there is; a connection that cannot be written to any more is noticed by its reader."""
-        with suppress(ConnectionError):
-            while True:
-                while self._outgoing:
-                    await self._socket.send_frame(*self._outgoing.popleft())
-                self._more.clear()
-                await self._more.wait()
 
     async def _read(self) -> None:
         while True:
@@ -179,7 +162,7 @@ class Connection:
             if message.type is WSMsgType.TEXT:
                 self._take(message.data)
             elif message.type is WSMsgType.PING:
-                self._frame(message.data, WSMsgType.PONG)
+                self._outgoing.frame(message.data, WSMsgType.PONG)
             elif message.type is not WSMsgType.PONG:
                 self.close_reason = str(message.extra or "")
                 return
@@ -205,7 +188,7 @@ class Connection:
 
     def _set_aside(self, stream: Stream) -> None:
         self._parked.add(stream)
-        if stream.fetches:
+        if stream.fetching:
             self._loop.call_later(_REMINDER, self._remind, stream)
 
     def _remind(self, stream: Stream) -> None:
@@ -221,7 +204,7 @@ class Connection:
             if self._asked:
                 limit.reschedule(self._loop.time())
                 return
-            self._frame(b"", WSMsgType.PING)
+            self._outgoing.frame(b"", WSMsgType.PING)
             self._asked = True
         else:
             self._asked = False

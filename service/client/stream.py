@@ -48,9 +48,9 @@ class Stream:
         return len(self._held) >= MESSAGES or self._size >= SIZE
 
     @property
-    def fetches(self) -> bool:
-        """Whether it is of a batch that its consumer has begun."""
-        return self._method == "fetch"
+    def fetching(self) -> bool:
+        """Whether it is of a batch that its consumer has begun, and that has not come to its ``done``."""
+        return self._method == "fetch" and not (self._over and self._error is None)
 
     @property
     def over(self) -> bool:

@@ -289,6 +289,25 @@ async def test_leaving_a_batch_early_cancels_it() -> None:
         assert service.cancelled == ["b0"]
 
 
+async def test_a_batch_that_is_left_at_the_last_moment_is_cancelled_too() -> None:
+    service = FakeService()
+    async with client_of(service) as client, client.fetch(["http://a.example/"] * 2) as batch:
+        service.hub.append(service.batch, b'{"event":"result","index":0}', 0.0)
+        async for _ in batch:
+            break
+    assert service.cancelled == ["b0"]
+
+
+async def test_a_batch_that_is_done_is_not_cancelled() -> None:
+    service = FakeService()
+    async with client_of(service) as client:
+        async with client.fetch(["http://a.example/"]) as batch:
+            service.hub.append(service.batch, b'{"event":"done"}', 0.0)
+            assert [event["event"] async for event in batch] == ["done"]
+        await asyncio.sleep(1)
+    assert service.cancelled == []
+
+
 async def test_a_batch_is_kept_alive_while_its_consumer_takes_its_time() -> None:
     service = FakeService()
     async with client_of(service) as client, client.fetch(["http://a.example/"] * MESSAGES) as batch:
