@@ -1,4 +1,7 @@
-"""Fetch URLs through sluice and print each event of the batch; cuts and restarts of the service are bridged."""
+"""Fetch URLs through sluice and print each event of the batch, whatever happens to the connection meanwhile.
+
+PYTHONPATH=. .venv/bin/python examples/client.py http://127.0.0.1:8080 https://example.com/
+"""
 
 import asyncio
 import sys
