@@ -14,6 +14,7 @@ class Advice(Enum):
     NOW = "at once, with jitter"
     LATER = "after a growing delay, with jitter"
     FIXED = "only after the client has been changed"
+    RENEWED = "with another token"
 
 
 CLOSE_CODES: Final = {
@@ -22,7 +23,7 @@ CLOSE_CODES: Final = {
     1007: Advice.FIXED,
     1009: Advice.FIXED,
     1013: Advice.LATER,
-    4401: Advice.FIXED,
+    4401: Advice.RENEWED,
     4408: Advice.NOW,
     4429: Advice.LATER,
 }

@@ -246,7 +246,7 @@ class Client:
             self._connection = None
             self._changed.set()
         advice = CLOSE_CODES.get(connection.close_code, Advice.NOW)
-        if advice is Advice.FIXED:
+        if advice in (Advice.FIXED, Advice.RENEWED):
             raise Disconnected(connection.close_code, connection.close_reason)
         return self._backoff.delay(advice, lasted=loop.time() - begun, retry_after=connection.retry_after)
 

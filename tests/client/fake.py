@@ -10,6 +10,7 @@ from service.client.connection import Connection
 from service.core.batch import BatchRequest
 from service.core.closing import Closing
 from service.core.errors import Draining, NotFound
+from service.core.grants import EVERYTHING, Grant
 from service.core.hub import Hub, HubLimits
 from service.core.reader import OnLag, Reader
 from service.core.session import Session, SessionLimits
@@ -67,7 +68,7 @@ class FakeSocket:
         """Texts that still come before the network is cut; None for all."""
         self.mute = False
         self.owner = "fake"
-        self.session = Session(service.hub, service, SessionLimits(rate=1e9), self)
+        self.session = Session(service.hub, service, SessionLimits(rate=1e9), self, EVERYTHING)
         service.sockets.append(self)
 
     def new_reader(self, topic: Topic, on_lag: OnLag) -> FakeReader:
@@ -174,7 +175,7 @@ class FakeService:
         topic = self.hub.log("batch:posted")
         return {"topic": topic.name, "epoch": topic.epoch, "total": 1}
 
-    def fetch(self, request: BatchRequest, owner: str) -> Any:
+    def fetch(self, request: BatchRequest, connection: str, grant: Grant) -> Any:
         if self.draining:
             raise Draining("the service is shutting down")
         self.batch = self.hub.log(f"batch:b{self.epochs}")
@@ -187,8 +188,8 @@ class FakeService:
         self.cancelled.append(batch_id)
         return 1
 
-    def authenticate(self, token: str) -> float | None:
-        return None
+    def authenticate(self, token: str) -> Grant:
+        return EVERYTHING
 
     @property
     def socket(self) -> FakeSocket:

@@ -27,6 +27,8 @@ from service.core.closing import CLOSINGS, FLOODING, OVERLOADED, TOO_SLOW, Recon
 from service.core.topic import RingLimits
 from tests.client.fake import FakeService, client_of
 
+HOPELESS = (Reconnect.FIXED, Reconnect.RENEWED)
+
 
 async def take(iterator: Any, count: int) -> list[Any]:
     return [await asyncio.wait_for(anext(iterator), 3600) for _ in range(count)]
@@ -92,7 +94,7 @@ async def test_leaving_before_the_answer_has_come_unsubscribes_too() -> None:
         assert service.hub.topics.get("t") is None or service.hub.topics["t"].readers == {}
 
 
-@pytest.mark.parametrize("closing", [None, *(c for c in CLOSINGS if c.reconnect is not Reconnect.FIXED)])
+@pytest.mark.parametrize("closing", [None, *(c for c in CLOSINGS if c.reconnect not in HOPELESS)])
 async def test_a_stream_goes_on_after_a_cut_as_if_there_had_been_none(closing: Any) -> None:
     service = FakeService()
     async with client_of(service) as client:
@@ -105,7 +107,7 @@ async def test_a_stream_goes_on_after_a_cut_as_if_there_had_been_none(closing: A
         assert len(service.sockets) == 2
 
 
-@pytest.mark.parametrize("closing", [c for c in CLOSINGS if c.reconnect is Reconnect.FIXED])
+@pytest.mark.parametrize("closing", [c for c in CLOSINGS if c.reconnect in HOPELESS])
 async def test_where_coming_back_does_not_help_everyone_is_told(closing: Any) -> None:
     service = FakeService()
     async with client_of(service) as client:
