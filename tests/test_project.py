@@ -16,7 +16,7 @@ import pytest
 
 from service import __version__, token
 from service.core import errors, grants
-from service.core.closing import CLOSINGS
+from service.core.closing import CLOSINGS, Reconnect
 from service.core.overload import rules
 from service.core.session import _METHODS, SessionLimits
 from service.limits import client_limits
@@ -93,6 +93,19 @@ def test_the_protocol_lists_every_error() -> None:
 def test_the_protocol_lists_every_close_code() -> None:
     ours = [[str(closing.code), closing.reason, closing.reconnect.value] for closing in CLOSINGS]
     assert rows(PROTOCOL, "### Close codes") == ours
+
+
+def test_the_javascript_module_knows_every_close_code() -> None:
+    module = (ROOT / "service" / "edge" / "static" / "sluice.js").read_text()
+    known = {
+        name: {int(code) for code in codes.split(",")}
+        for name, codes in re.findall(r"const (\w+_\w+) = new Set\(\[([\d, ]+)\]\)", module)
+    }
+    ours = {
+        name: {closing.code for closing in CLOSINGS if closing.reconnect is reconnect}
+        for name, reconnect in zip(("BACK_AT_ONCE", "BACK_LATER", "NEVER_BACK"), Reconnect, strict=True)
+    }
+    assert known == ours
 
 
 def test_the_protocol_lists_every_route() -> None:

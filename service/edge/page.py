@@ -9,6 +9,7 @@ __all__ = ["PageRoutes"]
 
 _FILES: Final = {
     "/": ("index.html", "text/html"),
+    "/static/sluice.js": ("sluice.js", "text/javascript"),
     "/static/page.js": ("page.js", "text/javascript"),
     "/static/page.css": ("page.css", "text/css"),
 }

@@ -4,8 +4,6 @@ import re
 import sys
 from pathlib import Path
 
-import aiohttp
-import orjson
 import pytest
 
 from tests.end_to_end.processes import ROOT, origin, program, run, service
@@ -38,30 +36,20 @@ async def test_the_readmes_python_does_what_it_says(tmp_path: Path) -> None:
     assert "'event': 'done'" in out
 
 
-async def test_the_javascript_example_resumes_after_a_cut(tmp_path: Path) -> None:
+async def test_the_javascript_example_publishes_reads_and_fetches() -> None:
     node = program("node", "Debian: nodejs")
     if not Path("/usr/share/nodejs/ws").exists():
         pytest.skip("the package ws is not installed (Debian: node-ws)")
-    script = tmp_path / "resume.js"
-    script.write_text(
-        "const sockets = []; const Real = require('ws');\n"
-        "globalThis.WebSocket = function (...all) { const s = new Real(...all); sockets.push(s); return s; };\n"
-        + (ROOT / "examples" / "client.js").read_text()
-        + "const seen = [];\n"
-        "follow(process.argv[2], 'js', (data, offset) => {\n"
-        "  seen.push(offset);\n"
-        "  if (offset === 2) sockets[0].terminate();\n"
-        "  if (offset === 4) { console.log(JSON.stringify(seen)); process.exit(0); }\n"
-        "}, 'oldest', 20);\n"
-    )
-    async with service() as server, aiohttp.ClientSession() as session:
-        for number in range(4):
-            async with session.post(f"{server.url}/topics/js", json=number) as answer:
-                assert answer.status == 200
+    async with (
+        origin() as upstream,
+        service("--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port)) as server,
+    ):
         code, out, err = await run(
-            node, str(script), f"ws://{server.authority}/ws", env={"NODE_PATH": "/usr/share/nodejs"}
-        )
+            node, str(ROOT / "examples" / "client.js"), server.url, f"{upstream.url}/bytes/5", "http://127.0.0.1:1/",
+            env={"NODE_PATH": "/usr/share/nodejs"},
+        )  # fmt: skip
     assert code == 0, err
-    seen = orjson.loads(out)
-    assert seen[-1] == 4
-    assert sorted(set(seen)) == [1, 2, 3, 4]
+    first, *events, done = out.splitlines()
+    assert first == 'message 1: {"hello":"world"}'
+    assert sorted(event.split()[0] for event in events) == ["failed", "result"]
+    assert done.startswith("done")

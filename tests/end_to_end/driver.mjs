@@ -1,0 +1,43 @@
+// Does with the module sluice.js what it is told on standard input, a JSON object a line, and tells what comes of it.
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+
+const WebSocket = createRequire(import.meta.url)("ws");
+const [module, url, options] = process.argv.slice(2);
+const { Sluice } = await import(module);
+const say = (value) => console.log(JSON.stringify(value));
+const client = new Sluice(url, { ...JSON.parse(options), WebSocket, onState: (state) => say(state) });
+const streams = {};
+
+async function read(name, most) {
+  try {
+    for await (const item of streams[name]) {
+      say({ name, item });
+      if (--most === 0) break;
+    }
+    say({ name, end: true });
+  } catch ({ code, reason, message }) {
+    say({ name, error: { code, reason, message } });
+  }
+}
+
+async function call(name, answer) {
+  try {
+    say({ name, answer: (await answer) ?? null });
+  } catch ({ code, reason, message }) {
+    say({ name, error: { code, reason, message } });
+  }
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { name, method, args = [], most = Infinity, later } = JSON.parse(line);
+  if (method === "read") read(name, most);
+  else if (method === "held") say({ name, answer: streams[name].size });
+  else if (method === "cancel") call(name, streams[name].cancel());
+  else if (!["subscribe", "fetch", "watch"].includes(method)) call(name, client[method](...args));
+  else {
+    streams[name] = client[method](...args);
+    streams[name].started.then(() => say({ name, started: true }), () => {});
+    if (!later) read(name, most);
+  }
+}

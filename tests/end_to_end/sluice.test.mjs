@@ -1,0 +1,176 @@
+// When the module comes back, and what it does in silence: on a clock and with sockets that the tests move.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { beforeEach, mock, test } from "node:test";
+
+const source = await readFile(new URL("../../service/edge/static/sluice.js", import.meta.url));
+const { Sluice } = await import(`data:text/javascript;base64,${source.toString("base64")}`);
+
+let sockets, states, client;
+
+class Socket {
+  readyState = 0;
+  sent = [];
+
+  constructor(url, protocols) {
+    Object.assign(this, { url, protocols });
+    sockets.push(this);
+  }
+
+  send(text) {
+    this.sent.push(...[JSON.parse(text)].flat());
+  }
+
+  close() {
+    this.readyState = 3;
+  }
+
+  open() {
+    this.readyState = 1;
+    this.onopen();
+  }
+
+  say(value) {
+    this.onmessage({ data: JSON.stringify({ jsonrpc: "2.0", ...value }) });
+  }
+
+  answer(result) {
+    this.say({ id: this.sent.at(-1).id, result });
+  }
+
+  refuse(data) {
+    this.say({ id: this.sent.at(-1).id, error: { code: -32000, message: "refused", data } });
+  }
+
+  end(code) {
+    this.readyState = 3;
+    this.onclose({ code, reason: "" });
+  }
+}
+
+const now = () => sockets.at(-1);
+const pass = (seconds) => mock.timers.tick(seconds * 1000);
+
+beforeEach(() => {
+  mock.timers.reset();
+  mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
+  mock.restoreAll();
+  mock.method(Math, "random", () => 1);
+  sockets = [];
+  states = [];
+  client = new Sluice("https://example.com/base/", { WebSocket: Socket, token: "T", onState: (state) => states.push(state) });
+});
+
+test("the address and the credentials", () => {
+  assert.equal(now().url.href, "wss://example.com/base/ws");
+  assert.deepEqual(now().protocols, ["sluice.v1", "bearer.T"]);
+});
+
+test("what cannot be reached is tried less and less often, up to every half minute", () => {
+  const waits = [];
+  for (let attempt = 0; attempt < 9; attempt++) {
+    now().end(1006);
+    waits.push(states.at(-1).after);
+    pass(states.at(-1).after);
+  }
+  assert.deepEqual(waits, [1, 2, 4, 8, 16, 30, 30, 30, 30]);
+});
+
+test("each close code has its advice", () => {
+  for (const [code, waits] of [[1001, [0.5, 0.5]], [4408, [0.5, 0.5]], [1006, [0.5, 0.5]], [1013, [1, 2]], [4429, [4, 8]]]) {
+    for (const wait of waits) {
+      now().open();
+      now().say({ method: "message", params: { topic: "none", offset: 1, data: 0 } });
+      now().end(code);
+      assert.deepEqual([code, states.at(-1).after], [code, wait]);
+      pass(wait);
+    }
+  }
+  const count = sockets.length;
+  now().open();
+  now().end(1009);
+  pass(100);
+  assert.equal(sockets.length, count);
+  assert.equal(states.at(-1).state, "closed");
+});
+
+test("a time that the service names is kept", async () => {
+  now().open();
+  now().say({ method: "closing", params: { reason: "draining", retry_after: 7 } });
+  now().end(1001);
+  assert.equal(states.at(-1).after, 7.5);
+  pass(7.5);
+  now().open();
+  const published = client.publish("t", 1);
+  now().refuse({ reason: "rate", temporary: true, retry_after: 3 });
+  pass(5.9);
+  assert.equal(now().sent.length, 1);
+  pass(0.1);
+  assert.equal(now().sent.length, 2);
+  assert.equal(now().sent[0].params.key, now().sent[1].params.key);
+  now().answer({ epoch: "e", offset: 1 });
+  assert.equal((await published).offset, 1);
+});
+
+test("a publish whose key may have been forgotten is not sent again", async () => {
+  const published = client.publish("t", 1);
+  for (let attempt = 0; attempt < 8; attempt++) {
+    now().end(1006);
+    pass(states.at(-1).after);
+  }
+  now().open();
+  await assert.rejects(published, { reason: "timeout" });
+  assert.deepEqual(now().sent, []);
+});
+
+test("a connection that is silent is asked, and given up", () => {
+  now().open();
+  pass(30);
+  assert.deepEqual(now().sent.map(({ method }) => method), ["ping"]);
+  now().say({ id: 0, result: {} });
+  pass(30);
+  assert.equal(states.at(-1).state, "open");
+  pass(15);
+  assert.equal(states.at(-1).reason, "silence");
+});
+
+test("a batch that nobody reads has its place kept", async () => {
+  now().open();
+  const events = client.fetch(["https://example.com/"]);
+  now().answer({ batch: "b", topic: "batch:b", epoch: "e", total: 1 });
+  now().say({ method: "message", params: { topic: "batch:b", offset: 1, data: "x".repeat(2 << 20) } });
+  assert.deepEqual(now().sent.at(-1).method, "unsubscribe");
+  now().say({ method: "message", params: { topic: "batch:b", offset: 2, data: "was on its way" } });
+  pass(15);
+  const kept = now().sent.slice(-2).map(({ id, method, params }) => [id, method, params.since?.offset]);
+  assert.deepEqual(kept, [[undefined, "subscribe", 1], [undefined, "unsubscribe", undefined]]);
+  await events.next();
+  assert.deepEqual(now().sent.at(-1).params, { topic: "batch:b", since: { epoch: "e", offset: 1 } });
+});
+
+test("a limit is told at once, and waited for where something was begun", async () => {
+  now().open();
+  const first = client.subscribe("t");
+  now().refuse({ reason: "limit", temporary: true });
+  await assert.rejects(first.next(), { reason: "limit" });
+  const second = client.subscribe("u");
+  now().answer({ topic: "u", epoch: "e", offset: 5, recovered: false });
+  client.reconnect();
+  pass(1);
+  now().open();
+  now().refuse({ reason: "limit", temporary: true });
+  pass(2);
+  assert.deepEqual(now().sent.at(-1).params.since, { epoch: "e", offset: 5 });
+  now().answer({ topic: "u", epoch: "e", offset: 5, recovered: true });
+  now().say({ method: "gap", params: { topic: "u", from: 6, to: 8 } });
+  assert.deepEqual(await second.next(), { value: { gap: { from: 6, to: 8 } }, done: false });
+  assert.deepEqual(second.position, { epoch: "e", offset: 8 });
+});
+
+test("a stream that was left before it began leaves when it has", async () => {
+  now().open();
+  const events = client.fetch(["https://example.com/"]);
+  await events.return();
+  now().answer({ batch: "b", topic: "batch:b", epoch: "e", total: 1 });
+  assert.deepEqual(now().sent.slice(1).map(({ method }) => method), ["unsubscribe", "cancel"]);
+});
