@@ -171,7 +171,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         service.overload, fetches, (service.sockets, service.echo, service.streams), lambda: _close_unused(runner)
     )
     lag = LoopLag(clock)
-    statistics = Statistics(hub, service.sockets, batches, service.gate, pressure, lag)
+    statistics = Statistics(hub, service.sockets, batches, watches, service.gate, pressure, lag)
     metrics = MetricsRoutes(
         ProcessFigures(lag, lambda: service.draining),
         LoadFigures(service.gate, pressure),

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from service.activity import Activity
 from service.core.hub import Hub
 from service.edge.gate import Gate
 from service.edge.websocket import WebSockets
@@ -12,6 +13,7 @@ from service.lag import LoopLag
 from service.pressure import Pressure
 from service.process import resident
 from service.upstream.batches import Batches
+from service.upstream.watches import Watches
 
 __all__ = ["Statistics"]
 
@@ -20,7 +22,14 @@ class Statistics:
     """Publishes a snapshot every second, and has overload looked at."""
 
     def __init__(
-        self, hub: Hub, sockets: WebSockets, batches: Batches, gate: Gate, pressure: Pressure, lag: LoopLag
+        self,
+        hub: Hub,
+        sockets: WebSockets,
+        batches: Batches,
+        watches: Watches,
+        gate: Gate,
+        pressure: Pressure,
+        lag: LoopLag,
     ) -> None:
         self._hub = hub
         self._gate = gate
@@ -28,7 +37,10 @@ class Statistics:
         self._lag = lag
         self._sockets = sockets
         self._batches = batches
+        self._watches = watches
+        self._activity = Activity(hub, batches, watches)
         self._topic = hub.ring("_stats")
+        self._started = hub.clock()
 
     async def run(self) -> None:
         """Publish and sweep until cancelled."""
@@ -38,26 +50,35 @@ class Statistics:
             self._pressure.look(self._lag.worst, now)
             self._gate.addresses.sweep(now)
             if self._topic.readers:
-                self._hub.append(self._topic, orjson.dumps(self.snapshot()), self._hub.clock())
+                await self._activity.look()
+                now = self._hub.clock()
+                self._hub.append(self._topic, orjson.dumps(self.snapshot(now)), now)
+            else:
+                self._activity.forget()
             # All topics within five seconds.
             self._hub.sweep(self._hub.clock(), 1000 + len(self._hub.topics) // 5)
             # The topic is the service's own: it stays, though nobody reads it.
             self._topic = self._hub.ring("_stats")
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return the figures of now."""
-        hub, batches = self._hub.statistics(), self._batches.statistics()
+    def snapshot(self, now: float) -> dict[str, Any]:
+        """Return the figures of now, and of the topics at the last look."""
+        batches, watches = self._batches.statistics(), self._watches.statistics()
         return {
+            "uptime": round(now - self._started, 3),
             "connections": self._sockets.count,
-            "readers": hub.readers,
-            "topics": hub.topics,
-            "published": hub.published,
-            "deliveries": hub.delivered,
+            "readers": self._activity.readers,
+            "topics": len(self._hub.topics),
+            "published": self._hub.published,
+            "deliveries": self._activity.deliveries,
             "batches": batches.running,
             "fetching": batches.active,
             "fetched": batches.ok,
             "failed": batches.failed,
+            "watches": watches.urls,
+            "polls": watches.polls,
+            "changes": watches.changes,
             "loop_lag_ms": round(self._lag.worst * 1000, 1),
             "overload": int(self._pressure.level),
             "rss_mib": round(resident() / (1 << 20), 1),
+            **self._activity.document(),
         }

@@ -70,8 +70,9 @@ class Hub:
         self.ring_bytes = 0
         self.log_bytes = 0
         self.published = 0
+        self.settled = 0
+        """Messages appended since the start, and what the topics that are gone have delivered."""
         self._shrunk = 0
-        self._delivered = 0
         self._new_epoch = new_epoch
         self._call_soon = call_soon
         self._keys = KeyStore(limits.keys, limits.key_age)
@@ -172,7 +173,7 @@ class Hub:
         """Forget a topic; readers that are still in it are evicted."""
         if self.topics.pop(topic.name, None) is None:
             return
-        self._delivered += topic.delivered
+        self.settled += topic.delivered
         if topic.limits is None:
             self.log_bytes -= topic.size
         else:
@@ -278,7 +279,7 @@ class Hub:
             ring_bytes=self.ring_bytes,
             log_bytes=self.log_bytes,
             published=self.published,
-            delivered=self._delivered + sum(topic.delivered for topic in self.topics.values()),
+            delivered=self.settled + sum(topic.delivered for topic in self.topics.values()),
             shrunk=self._shrunk,
         )
 

@@ -6,7 +6,7 @@ and how much its readers may leave lying before it has to wait for them.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import orjson
@@ -84,6 +84,10 @@ class Batches:
     def running(self) -> int:
         """How many are not done."""
         return len(self._batches) - len(self._finished)
+
+    def under_way(self) -> Iterator[BatchState]:
+        """Return the batches that are not done, the newest first."""
+        return (batch for batch in reversed(self._batches.values()) if not batch.done)
 
     def statistics(self) -> BatchesStatistics:
         """Return an immutable snapshot."""

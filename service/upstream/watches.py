@@ -7,7 +7,7 @@ the flights and the hosts' limits like everything else, so that Retry-After and 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from math import inf
@@ -99,6 +99,10 @@ class Watches:
     def statistics(self) -> WatchesStatistics:
         """Return an immutable snapshot."""
         return WatchesStatistics(len(self._watches), self._polls, self._changes)
+
+    def watched(self) -> Iterable[Watch]:
+        """Return every URL that is watched."""
+        return self._watches.values()
 
     def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns = EVERY_HOST) -> _Watching:
         """Have a URL polled for one more watcher, who may know of ``hosts`` alone.
