@@ -1,4 +1,4 @@
-"""The web page at ``/``: three files from the package, under a strict content security policy."""
+"""The web page at ``/`` and its modules: files from the package, under a strict content security policy."""
 
 from pathlib import Path
 from typing import Final
@@ -11,11 +11,16 @@ _FILES: Final = {
     "/": ("index.html", "text/html"),
     "/static/sluice.js": ("sluice.js", "text/javascript"),
     "/static/page.js": ("page.js", "text/javascript"),
+    "/static/bench.js": ("bench.js", "text/javascript"),
+    "/static/plot.js": ("plot.js", "text/javascript"),
     "/static/page.css": ("page.css", "text/css"),
+    "/static/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",

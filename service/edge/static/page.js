@@ -1,138 +1,109 @@
-// The page is a client like any other: JSON-RPC 2.0 over one WebSocket, resumed by position after a cut.
-const $ = (id) => document.getElementById(id);
-const waiting = new Map();
-const positions = new Map();
-let socket, next = 0, delay = 250, room = null, batch = null, token = "";
+/** The page: its connection, and the service's figures. All text from outside enters as text. */
+import { Plot, shown } from "./plot.js";
+import { Sluice } from "./sluice.js";
+import { bench } from "./bench.js";
 
-function call(method, params) {
-  const id = ++next;
-  return new Promise((resolve, reject) => {
-    waiting.set(id, { resolve, reject });
-    socket.send(JSON.stringify({ jsonrpc: "2.0", id, method, params }));
-  });
+const $ = (id) => document.getElementById(id);
+const BEFORE_TRYING = 200; // ms that a cut is not worth a word
+
+const plots = {
+  connections: new Plot($("plots"), "connections", "Connections", ""),
+  deliveries: new Plot($("plots"), "deliveries", "Deliveries a second", ""),
+  fetches: new Plot($("plots"), "fetches", "Fetches a second", ""),
+  loop_lag_ms: new Plot($("plots"), "lag", "Loop lag", " ms"),
+  rss_mib: new Plot($("plots"), "memory", "Memory", " MiB"),
+};
+
+let telling;
+
+/** What the state of the connection is called; only what lasts is told. */
+function state({ state, code, reason, after }) {
+  clearTimeout(telling);
+  const text = {
+    connecting: "connecting",
+    open: "connected",
+    closing: `the service is going away: ${reason}`,
+    waiting: `connection lost (${[code, reason].filter(Boolean).join(", ")}), back in ${shown(after ?? 0)} s`,
+    closed: reason,
+  }[state];
+  document.body.dataset.state = state;
+  const tell = () => ($("state").textContent = text);
+  if (state === "connecting" || (state === "waiting" && after < 1)) telling = setTimeout(tell, BEFORE_TRYING);
+  else tell();
+  if (code === 4401 || (state === "closed" && !code)) askForToken(); // or no header can carry it
 }
+
+function askForToken() {
+  $("state").textContent = token ? "the token is not valid" : "a token is needed";
+  $("login").hidden = false;
+  $("token").value = "";
+  $("token").focus();
+}
+
+let token;
+let client;
+const tries = bench(() => client, () => token);
 
 function connect() {
-  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`,
-    token ? ["sluice.v1", `bearer.${token}`] : "sluice.v1");
-  socket.onopen = async () => {
-    delay = 250;
-    $("state").textContent = "connected";
-    await subscribe("_stats", "newest");
-    if (room) await subscribe(room, positions.get(room) ?? "newest");
-    if (batch) await subscribe(batch.topic, positions.get(batch.topic) ?? "oldest");
-  };
-  socket.onclose = (event) => {
-    if (event.code === 4401) {
-      $("state").textContent = token ? "the token is not valid" : "a token is needed";
-      $("login").hidden = false;
-      $("token").focus();
-      return;
-    }
-    $("state").textContent = `connection lost (${event.code}${event.reason ? ", " + event.reason : ""}); trying again…`;
-    for (const { reject } of waiting.values()) reject(new Error("connection lost"));
-    waiting.clear();
-    setTimeout(connect, delay * (0.5 + Math.random()));
-    delay = Math.min(delay * 2, 10000);
-  };
-  socket.onmessage = (event) => receive(JSON.parse(event.data));
+  client = new Sluice(new URL(".", location.href), { token, onState: state });
+  figures(client);
+  tries.connected();
 }
 
-async function subscribe(topic, since) {
-  try {
-    const start = await call("subscribe", { topic, since });
-    positions.set(topic, { epoch: start.epoch, offset: start.offset });
-  } catch (error) { if (topic !== "_stats") say(error.message); }
-}
-
-function receive(message) {
-  if (message.id !== undefined && message.id !== null) {
-    const call = waiting.get(message.id);
-    waiting.delete(message.id);
-    if (message.error) call?.reject(new Error(message.error.message)); else call?.resolve(message.result);
-    return;
-  }
-  const { topic, offset, data, from, to, reason } = message.params ?? {};
-  if (message.method === "gap") { say(`${topic}: messages ${from} to ${to} are gone`); moveTo(topic, to); }
-  else if (message.method === "closing") $("state").textContent = `the service is going away: ${reason}`;
-  else if (message.method === "message") {
-    moveTo(topic, offset);
-    if (topic === "_stats") figures(data);
-    else if (topic === batch?.topic) outcome(data);
-    else say(JSON.stringify(data), offset);
-  }
-}
-
-function moveTo(topic, offset) { const at = positions.get(topic); if (at) at.offset = offset; }
-
-function say(text, offset) {
-  const item = document.createElement("li");
-  item.textContent = text;
-  if (offset) item.value = offset;
-  $("messages").append(item);
-  while ($("messages").children.length > 200) $("messages").firstChild.remove();
-  item.scrollIntoView({ block: "nearest" });
-}
-
-function figures(data) {
-  $("figures").replaceChildren(...Object.entries(data).filter(([, value]) => typeof value === "number").map(([name, value]) => {
-    const box = document.createElement("div"), term = document.createElement("dt"), number = document.createElement("dd");
-    term.textContent = name.replaceAll("_", " ");
-    number.textContent = value.toLocaleString("en");
-    box.append(term, number);
-    return box;
-  }));
-}
-
-function outcome(event) {
-  if (event.event === "done") {
-    $("progress-text").textContent = `done: ${event.ok} fetched, ${event.failed} failed, ${event.elapsed_ms} ms`;
-    $("progress").value = $("progress").max;
-    $("cancel").disabled = true;
-    batch = null;
-    return;
-  }
-  batch.finished += 1;
-  $("progress").value = batch.finished;
-  $("progress-text").textContent = `${batch.finished} of ${batch.total}`;
-  if ($("results").children.length >= 500) return;
-  const row = document.createElement("tr");
-  const cells = [event.index, event.url, event.event === "result" ? event.status : `${event.error}: ${event.detail}`, event.truncated ? `${event.bytes}+` : event.bytes ?? "", event.timing?.total ?? ""];
-  for (const text of cells) row.append(Object.assign(document.createElement("td"), { textContent: text }));
-  $("results").append(row);
-}
-
-$("fetch").onsubmit = async (event) => {
-  event.preventDefault();
-  const urls = $("urls").value.split("\n").map((line) => line.trim()).filter(Boolean);
-  $("results").replaceChildren();
-  try {
-    const started = await call("fetch", { urls, options: { max_bytes: 65536 } });
-    batch = { ...started, finished: 0 };
-    positions.set(batch.topic, { epoch: batch.epoch, offset: 0 });
-    $("progress").max = batch.total;
-    $("cancel").disabled = false;
-  } catch (error) { $("progress-text").textContent = error.message; }
-};
-$("cancel").onclick = () => batch && call("cancel", { batch: batch.batch });
-$("open").onsubmit = async (event) => {
-  event.preventDefault();
-  if (room) await call("unsubscribe", { topic: room });
-  room = $("topic").value;
-  $("messages").replaceChildren();
-  await subscribe(room, "oldest");
-  $("send").disabled = false;
-};
-$("publish").onsubmit = async (event) => {
-  event.preventDefault();
-  let data = $("message").value;
-  try { data = JSON.parse(data); } catch { /* plain text is published as a string */ }
-  try { await call("publish", { topic: room, data }); $("message").value = ""; } catch (error) { say(error.message); }
-};
 $("login").onsubmit = (event) => {
   event.preventDefault();
   token = $("token").value.trim();
   $("login").hidden = true;
   connect();
 };
+
+async function figures(client) {
+  let before;
+  try {
+    for await (const { data, gap, restart } of client.subscribe("_stats", { onLag: "latest" })) {
+      if (restart) {
+        before = undefined;
+        for (const plot of Object.values(plots)) plot.clear();
+      }
+      if (gap || restart) continue;
+      plot(data, before);
+      tables(data);
+      before = data;
+    }
+  } catch (error) {
+    if (document.body.dataset.state !== "closed") $("state").textContent = `no figures: ${error.message}`;
+  }
+}
+
+function plot(data, before) {
+  plots.connections.add(data.connections);
+  plots.loop_lag_ms.add(data.loop_lag_ms);
+  plots.rss_mib.add(data.rss_mib);
+  const seconds = data.uptime - before?.uptime;
+  if (!(seconds > 0)) return;
+  plots.deliveries.add((data.deliveries - before.deliveries) / seconds);
+  plots.fetches.add((data.fetched + data.failed - before.fetched - before.failed) / seconds);
+}
+
+function tables({ busiest, running, watched }) {
+  fill($("busiest"), busiest, (one) => [one.topic, one.readers, one.published, one.deliveries]);
+  fill($("running"), running, (one) => [one.batch, one.ok + one.failed, one.failed, one.total]);
+  fill($("watched"), watched, (one) => [one.url, one.every ?? "–", one.watchers]);
+}
+
+/** Write over the rows that are there, so that a reader's place and selection stay. */
+function fill(body, values, cells) {
+  while (body.rows.length > Math.max(values.length, 1)) body.deleteRow(-1);
+  const lines = values.length ? values.map(cells) : [["none"]];
+  lines.forEach((line, number) => {
+    const row = body.rows[number] ?? body.insertRow();
+    while (row.cells.length > line.length) row.deleteCell(-1);
+    line.forEach((value, column) => {
+      const cell = row.cells[column] ?? row.insertCell();
+      const text = typeof value === "number" ? shown(value) : value;
+      if (cell.textContent !== text) cell.textContent = text;
+    });
+  });
+}
+
 connect();

@@ -1,0 +1,185 @@
+/** Things to try: a batch of URLs, a watch, a topic with its cuts. */
+const $ = (id) => document.getElementById(id);
+const ROWS = 500;
+const LINES = 200;
+const BODY = 200; // characters of a body that are shown
+const CUT = 2; // seconds
+
+/**
+ * @param {() => import("./sluice.js").Sluice} client  the one of now
+ * @param {() => string | undefined} token
+ */
+export function bench(client, token) {
+  batches(client);
+  const watches = loop("watch", "unwatch", "watch-status", "changes");
+  watches.start = () => {
+    const select = $("select").value.trim() || undefined;
+    return client().watch($("watch-url").value.trim(), { every: Number($("every").value), select });
+  };
+  watches.show = (event) => [new Date(event.checked_at ?? Date.now()).toLocaleTimeString("en-GB"), change(event)];
+
+  const topics = loop("open", "leave", "topic-status", "messages");
+  topics.start = () => client().subscribe($("topic").value, { since: $("since").value });
+  topics.show = ({ offset, data }) => [offset, JSON.stringify(data)];
+  topics.changed = (topic) => {
+    $("send").disabled = $("cut-button").disabled = !topic;
+  };
+  publishing(client, token, topics);
+  return {
+    /** A new client has nothing of the old one. */
+    connected() {
+      watches.stop();
+      topics.stop();
+    },
+  };
+}
+
+function batches(client) {
+  let events;
+  $("fetch").onsubmit = async (submit) => {
+    submit.preventDefault();
+    const urls = $("urls").value.split("\n").map((line) => line.trim()).filter(Boolean);
+    if (!urls.length) return;
+    await events?.return();
+    const mine = (events = client().fetch(urls, { max_bytes: 65_536 }));
+    $("results").replaceChildren();
+    Object.assign($("progress"), { max: urls.length, value: 0 });
+    $("fetch-status").textContent = `fetching ${urls.length} URLs`;
+    $("cancel").disabled = false;
+    try {
+      for await (const event of mine) outcome(event, urls.length);
+    } catch (error) {
+      $("fetch-status").textContent = error.message;
+    }
+    if (events === mine) $("cancel").disabled = true;
+  };
+  $("cancel").onclick = () => {
+    $("cancel").disabled = true;
+    events.cancel().catch((error) => ($("fetch-status").textContent = error.message));
+  };
+}
+
+function outcome(event, total) {
+  if (event.event === "done") {
+    $("fetch-status").textContent = `done: ${event.ok} fetched, ${event.failed} failed, ${event.elapsed_ms} ms`;
+    return;
+  }
+  $("progress").value += 1;
+  $("progress-label").textContent = `${$("progress").value} of ${total}`;
+  if ($("results").rows.length === ROWS) {
+    $("progress-label").textContent += `, the first ${ROWS} shown`;
+    return;
+  }
+  const failed = event.event === "failed";
+  const row = $("results").insertRow();
+  row.className = failed || event.status >= 400 ? "bad" : "";
+  const result = failed ? `${event.error}: ${event.detail}` : event.status;
+  const bytes = event.truncated ? `${event.bytes}+` : event.bytes;
+  for (const text of [event.index, event.url, result, bytes, event.timing?.total, event.cache]) {
+    row.insertCell().textContent = text ?? "";
+  }
+}
+
+/** A form that begins a stream and a button that ends it; what comes is told line by line, the newest first. */
+function loop(form, button, status, list) {
+  let stream;
+  const self = {
+    get running() {
+      return stream;
+    },
+    stop() {
+      stream?.return();
+      stream = undefined;
+      $(button).disabled = true;
+      self.changed?.(undefined);
+    },
+    tell(kind, mark, text) {
+      const line = document.createElement("li");
+      line.className = kind;
+      for (const value of [mark, text]) {
+        line.append(Object.assign(document.createElement("span"), { textContent: value }));
+      }
+      $(list).prepend(line);
+      while ($(list).children.length > LINES) $(list).lastChild.remove();
+    },
+  };
+  const take = (item) => {
+    if (item.gap) self.tell("notice gap", "gap", `${item.gap.from} to ${item.gap.to} are gone`);
+    else if (item.restart) self.tell("notice", "restart", "the position is lost: another topic begins");
+    else self.tell("", ...self.show(item));
+  };
+  $(form).onsubmit = async (submit) => {
+    submit.preventDefault();
+    self.stop();
+    $(list).replaceChildren();
+    const mine = (stream = self.start());
+    try {
+      await mine.started;
+      $(status).textContent = `reading ${mine.topic} from ${mine.position.offset + 1} on`;
+      $(button).disabled = false;
+      self.changed?.(mine.topic);
+      for await (const item of mine) take(item);
+    } catch (error) {
+      if (stream !== mine) return;
+      $(status).textContent = error.message;
+      self.stop();
+    }
+  };
+  $(button).onclick = () => {
+    self.stop();
+    $(status).textContent = "ended";
+  };
+  return self;
+}
+
+function change({ event, status, body, error, detail }) {
+  if (event === "error") return `${error}: ${detail}`;
+  if (event === "recovered") return event;
+  return `${event}, ${status}: ${body.length > BODY ? `${body.slice(0, BODY)}…` : body}`;
+}
+
+function publishing(client, token, topics) {
+  const failed = (error) => ($("topic-status").textContent = error.message);
+  $("publish").onsubmit = async (submit) => {
+    submit.preventDefault();
+    try {
+      await client().publish(topics.running.topic, value($("message").value));
+      $("message").value = "";
+    } catch (error) {
+      failed(error);
+    }
+  };
+  $("cut").onsubmit = async (submit) => {
+    submit.preventDefault();
+    const { topic, position } = topics.running;
+    const count = Number($("meanwhile").value);
+    client().reconnect(CUT);
+    topics.tell("notice", "cut", `at ${position.offset}; ${count} are published meanwhile`);
+    $("cut-button").disabled = true;
+    try {
+      for (let left = count; left > 0; left -= 1000) await beside(topic, Math.min(left, 1000), token());
+      await client().call("ping");
+      topics.tell("notice", "back", `after ${position.offset}`);
+    } catch (error) {
+      failed(error);
+    }
+    $("cut-button").disabled = !topics.running;
+  };
+}
+
+/** Publish without the connection that was cut: one body to the same topic many times. */
+async function beside(topic, count, token) {
+  const headers = { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) };
+  const body = JSON.stringify({ topics: Array(count).fill(topic), data: "published while you were away" });
+  const answer = await fetch("publish", { method: "POST", headers, body });
+  if (!answer.ok) throw new Error((await answer.json()).detail);
+}
+
+/** What is no JSON is published as the text that it is. */
+function value(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

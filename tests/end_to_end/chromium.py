@@ -1,0 +1,124 @@
+"""Headless Chromium, driven over the DevTools protocol."""
+
+import asyncio
+import base64
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import websockets
+
+from tests.end_to_end.processes import program, start
+
+
+class Page:
+    """One page; what its console and its policies complain of is kept in ``complaints``."""
+
+    def __init__(self, socket: websockets.ClientConnection) -> None:
+        self.socket = socket
+        self.number = 0
+        self.complaints: list[str] = []
+
+    async def send(self, method: str, **params: Any) -> Any:
+        """Carry out a command of the protocol; return its result, or None where the page was still being loaded."""
+        self.number += 1
+        await self.socket.send(orjson.dumps({"id": self.number, "method": method, "params": params}).decode())
+        while (answer := orjson.loads(await asyncio.wait_for(self.socket.recv(), 30))).get("id") != self.number:
+            self._note(answer)
+        return answer.get("result")
+
+    def _note(self, told: dict[str, Any]) -> None:
+        if told["method"] == "Runtime.exceptionThrown":
+            self.complaints.append(str(told["params"]["exceptionDetails"].get("exception", told["params"])))
+        elif told["method"] == "Log.entryAdded" and told["params"]["entry"]["level"] in ("error", "warning"):
+            self.complaints.append(told["params"]["entry"]["text"])
+
+    async def evaluate(self, expression: str) -> Any:
+        """Return the value of an expression, awaited."""
+        while True:
+            result = await self.send(
+                "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
+            )
+            if result is not None:
+                assert "exceptionDetails" not in result, result
+                return result["result"].get("value")
+
+    async def until(self, expression: str) -> Any:
+        """Wait in the page until the expression is true."""
+        return await self.evaluate(
+            "new Promise(resolve => { const look = () => { let value; try { value = " + expression + " } catch {} "
+            "value ? resolve(value) : setTimeout(look, 20) }; look() })"
+        )
+
+    async def text(self, selector: str) -> str:
+        """Return the text of an element."""
+        return str(await self.evaluate(f"document.querySelector({selector!r}).textContent"))
+
+    async def fill(self, selector: str, value: str) -> None:
+        """Put a value into a field, as its user would."""
+        await self.evaluate(f"document.querySelector({selector!r}).focus()")
+        await self.evaluate("document.activeElement.select?.()")
+        await self.send("Input.insertText", text=value)
+
+    async def press(self, key: str, *, code: int = 0, text: str = "") -> None:
+        """Press a key."""
+        about = {"key": key, "windowsVirtualKeyCode": code, **({"text": text} if text else {})}
+        await self.send("Input.dispatchKeyEvent", type="keyDown", **about)
+        await self.send("Input.dispatchKeyEvent", type="keyUp", **about)
+
+    async def click(self, selector: str) -> None:
+        """Press a button."""
+        await self.evaluate(f"document.querySelector({selector!r}).click()")
+
+    async def look(self, *, width: int = 1280, scheme: str = "light", motion: str = "no-preference") -> None:
+        """Set what the page can ask of its user's screen."""
+        await self.send(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False
+        )
+        features = [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": motion},
+        ]
+        await self.send("Emulation.setEmulatedMedia", features=features)
+
+    async def photograph(self, path: Path) -> None:
+        """Write all of the page to a PNG file."""
+        picture = await self.send("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(picture["data"]))
+
+
+@asynccontextmanager
+async def chromium(url: str) -> AsyncIterator[Page]:
+    """Run Chromium with a page until the block ends."""
+    binary = program("chromium", "Debian: chromium")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        browser = await start(
+            binary, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+            f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank",
+        )  # fmt: skip
+        try:
+            assert browser.process.stderr is not None
+            while b"DevTools listening" not in (line := await browser.process.stderr.readline()):
+                assert line, "the browser ended"
+            port = line.decode().split(":")[2].split("/")[0]
+            async with aiohttp.ClientSession() as session:
+                while True:
+                    async with session.get(f"http://127.0.0.1:{port}/json") as answer:
+                        pages = [page for page in await answer.json() if page["type"] == "page"]
+                    if pages:
+                        break
+            async with websockets.connect(pages[0]["webSocketDebuggerUrl"], max_size=None) as socket:
+                page = Page(socket)
+                await page.send("Runtime.enable")
+                await page.send("Log.enable")
+                await page.look()
+                await page.send("Page.navigate", url=url)
+                await page.until(f"location.href.startsWith({url!r}) && document.readyState === 'complete'")
+                yield page
+        finally:
+            await browser.stop()

@@ -1,0 +1,222 @@
+"""The page in real Chromium: what its user sees and does."""
+
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.end_to_end.chromium import Page, chromium
+from tests.end_to_end.processes import Process, origin, service
+
+ENTER = {"key": "Enter", "code": 13, "text": "\r"}
+
+
+async def connected(page: Page) -> None:
+    await page.until("document.getElementById('state').textContent === 'connected'")
+
+
+def fetching(upstream: Process) -> tuple[str, ...]:
+    return ("--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port))
+
+
+async def test_figures_appear_and_move() -> None:
+    async with service() as server, chromium(server.url) as page, aiohttp.ClientSession() as session:
+        await connected(page)
+        assert await page.until("document.querySelectorAll('#plots svg').length") == 5
+        assert await page.until("document.getElementById('connections').textContent === '1'")
+        first = await page.until("document.querySelector('.plot .line').getAttribute('d')?.includes('L') && "
+                                 "document.querySelector('.plot .line').getAttribute('d')")  # fmt: skip
+        await page.until(f"document.querySelector('.plot .line').getAttribute('d') !== {first!r}")
+        async with session.ws_connect(f"{server.url}/ws") as socket:
+            for topic in ("t", "<b>bold</b>"):
+                params = {"topic": topic}
+                await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": params})
+            await page.until("document.getElementById('connections').textContent === '2'")
+            for _ in range(20):
+                for topic in ("t", "<b>bold</b>"):
+                    params = {"topic": topic, "data": 1}
+                    await socket.send_json({"jsonrpc": "2.0", "method": "publish", "params": params})
+            # What others have named is text, and nothing else.
+            await page.until(
+                "[...document.querySelectorAll('#busiest td')].some(c => c.textContent === '<b>bold</b>')"
+            )
+            await page.until("parseFloat(document.getElementById('deliveries').textContent) >= 1")
+        assert await page.evaluate("document.querySelectorAll('#busiest b').length") == 0
+        label = await page.evaluate("document.querySelector('.plot svg').getAttribute('aria-label')")
+        assert label.startswith("Connections, the last two minutes: 1 to 2")
+        assert page.complaints == []
+
+
+async def test_a_batch_runs_to_done() -> None:
+    async with (
+        origin() as upstream,
+        service(*fetching(upstream)) as server,
+        chromium(server.url) as page,
+    ):
+        await connected(page)
+        await page.fill("#urls", "\n".join(f"{upstream.url}/bytes/{size}" for size in (10, 20, 30)) + "\nnonsense")
+        await page.click("#begin")
+        done = await page.until("document.getElementById('fetch-status').textContent.startsWith('done') && "
+                                "document.getElementById('fetch-status').textContent")  # fmt: skip
+        assert done.startswith("done: 3 fetched, 1 failed")
+        cells = await page.evaluate(
+            "[...document.querySelectorAll('#results td:nth-child(4)')].map(cell => cell.textContent)"
+        )
+        assert sorted(cells) == ["", "10", "20", "30"]
+        assert "invalid_url" in await page.text("#results .bad")
+        assert await page.text("#progress-label") == "4 of 4"
+        await page.fill("#urls", "\n".join(f"{upstream.url}/slow/20000?{number}" for number in range(3)))
+        await page.click("#begin")
+        await page.until("document.querySelector('#running td')?.textContent !== 'none'")
+        await page.until("!document.getElementById('cancel').disabled")
+        await page.click("#cancel")
+        await page.until(
+            "document.getElementById('fetch-status').textContent.startsWith('done: 0 fetched, 3 failed')"
+        )
+        assert page.complaints == []
+
+
+async def test_a_watch_tells_its_changes_and_stops() -> None:
+    async with (
+        origin() as upstream,
+        service(*fetching(upstream)) as server,
+        chromium(server.url) as page,
+    ):
+        await connected(page)
+        await page.fill("#watch-url", f"{upstream.url}/etag/a?period=1")
+        await page.fill("#every", "1")
+        await page.fill("#select", "/version")
+        await page.press(**ENTER)
+        await page.until("document.querySelectorAll('#changes li').length >= 2")
+        assert "changed, 200: " in await page.text("#changes li")
+        await page.until("document.querySelector('#watched td')?.textContent.endsWith('/etag/a?…')")
+        await page.click("#unwatch")
+        await page.until("document.querySelector('#watched td')?.textContent === 'none'")
+        assert await page.text("#watch-status") == "ended"
+        assert page.complaints == []
+
+
+@pytest.mark.parametrize(("meanwhile", "gap"), [(3, False), (40, True)])
+async def test_a_topic_is_published_read_cut_and_resumed(meanwhile: int, gap: bool) -> None:
+    async with service("--ring-messages", "10") as server, chromium(server.url) as page:
+        await connected(page)
+        await page.click("#open button")
+        await page.until("!document.getElementById('send').disabled")
+        await page.fill("#message", '{"hostile": "<img src=x onerror=alert(1)>"}')
+        await page.press(**ENTER)
+        line = "1" + '{"hostile":"<img src=x onerror=alert(1)>"}'
+        assert await page.until("document.querySelector('#messages li')?.textContent") == line
+        await page.fill("#meanwhile", str(meanwhile))
+        await page.press(**ENTER)
+        await page.until("document.getElementById('state').textContent.startsWith('connection lost')")
+        await page.until("!document.getElementById('cut-button').disabled")
+        await page.until(f"document.querySelector('#messages li').textContent.startsWith('{meanwhile + 1}')")
+        lines = await page.evaluate("[...document.querySelectorAll('#messages li')].map(line => line.textContent)")
+        shown = min(meanwhile, 10)
+        assert [int(line.split('"')[0]) for line in reversed(lines[:shown])] == list(
+            range(meanwhile + 2 - shown, meanwhile + 2)
+        )
+        assert [line for line in lines if line.startswith("gap")] == (["gap2 to 31 are gone"] if gap else [])
+        assert lines[-2:] == [f"cutat 1; {meanwhile} are published meanwhile", line]
+        assert "backafter 1" in lines
+        assert await page.text("#state") == "connected"
+        assert page.complaints == []
+
+
+async def test_it_asks_for_the_token_where_one_is_needed() -> None:
+    async with service(env={"SLUICE_TOKEN": "right"}) as server, chromium(server.url) as page:
+        await page.until("!document.getElementById('login').hidden")
+        assert await page.evaluate("document.activeElement.id") == "token"
+        assert await page.text("#state") == "a token is needed"
+        for token in ("wrong", "no token at all"):
+            await page.fill("#token", token)
+            await page.press(**ENTER)
+            await page.until("!document.getElementById('login').hidden")
+        assert await page.text("#state") == "the token is not valid"
+        await page.fill("#token", "right")
+        await page.press(**ENTER)
+        await connected(page)
+        assert await page.evaluate("document.getElementById('login').hidden")
+        await page.until("document.getElementById('connections').textContent === '1'")
+        stored = "localStorage.length + sessionStorage.length + document.cookie.length"
+        assert await page.evaluate(stored) == 0
+        assert page.complaints == []
+
+
+async def test_nothing_but_its_own_files_runs() -> None:
+    async with service() as server, chromium(server.url) as page, aiohttp.ClientSession() as session:
+        for path in ("/", "/static/sluice.js", "/static/page.css"):
+            async with session.get(server.url + path) as answer:
+                policy = answer.headers["Content-Security-Policy"]
+                assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; ")
+                assert "unsafe" not in policy
+                assert "require-trusted-types-for 'script'" in policy
+        await connected(page)
+        assert page.complaints == []
+        await page.evaluate(
+            "(() => { const script = document.createElement('script'); script.append('document.title = 1');"
+            "try { document.body.append(script) } catch {} })()"
+        )
+        blocked = "(() => { try { document.body.innerHTML = '<b>'; return false } catch { return true } })()"
+        assert await page.evaluate(blocked)
+        assert await page.evaluate("document.title") == "sluice"
+        assert any(
+            "Content Security Policy" in complaint or "TrustedHTML" in complaint for complaint in page.complaints
+        )
+        assert (
+            await page.evaluate("document.querySelectorAll('[style],[onclick],style,script:not([src])').length")
+            <= 1
+        )
+
+
+async def test_everything_is_reached_by_keyboard_and_has_a_name() -> None:
+    async with service() as server, chromium(server.url) as page:
+        await connected(page)
+        seen = []
+        for _ in range(40):
+            await page.press("Tab", code=9)
+            seen.append(
+                await page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()")
+            )
+        expected = ["Skip to trying things", "urls", "begin", "watch-url", "every", "select", "topic", "since",
+                    "message", "meanwhile"]  # fmt: skip
+        assert [one for one in seen[: seen.index("sluice.js")] if one in expected] == expected
+        tree = (await page.send("Accessibility.getFullAXTree"))["nodes"]
+        named = {"button", "textbox", "combobox", "spinbutton", "progressbar", "link", "region", "image", "list"}
+        roles = [node for node in tree if not node["ignored"] and node["role"]["value"] in named]
+        assert len(roles) > 20
+        for node in roles:
+            assert node.get("name", {}).get("value"), node
+        live = "[...document.querySelectorAll('[role=status]')].map(one => one.id)"
+        assert await page.evaluate(live) == ["state", "fetch-status", "watch-status", "topic-status"]
+
+
+async def test_it_fits_each_screen_and_keeps_still_where_that_is_asked_for(tmp_path: Path) -> None:
+    async with (
+        origin() as upstream,
+        service(*fetching(upstream)) as server,
+        chromium(server.url) as page,
+    ):
+        await connected(page)
+        await page.until("document.getElementById('memory').textContent.endsWith('MiB')")
+        await page.fill("#urls", "\n".join(f"{upstream.url}/bytes/{size}" for size in range(20)) + "\nnonsense")
+        await page.click("#begin")
+        await page.until("document.getElementById('fetch-status').textContent.startsWith('done')")
+        sizes = set()
+        for scheme in ("light", "dark"):
+            for width in (360, 768, 1440):
+                await page.look(width=width, scheme=scheme)
+                wide = "document.documentElement.scrollWidth"
+                assert await page.evaluate(wide) <= width
+                await page.photograph(tmp_path / f"{scheme}-{width}.png")
+                sizes.add((tmp_path / f"{scheme}-{width}.png").stat().st_size)
+            paper = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert paper == {"light": "rgb(252, 252, 250)", "dark": "rgb(20, 23, 26)"}[scheme]
+        assert len(sizes) == 6
+        moving = "document.querySelector('.plot g').getAnimations().length"
+        await page.until(moving)
+        await page.look(motion="reduce")
+        number = await page.evaluate("document.querySelector('.plot .line').getAttribute('d')")
+        await page.until(f"document.querySelector('.plot .line').getAttribute('d') !== {number!r}")
+        assert await page.evaluate(moving) == 0
+        assert page.complaints == []
