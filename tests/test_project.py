@@ -108,6 +108,16 @@ def test_the_javascript_module_knows_every_close_code() -> None:
     assert known == ours
 
 
+def test_the_javascript_section_lists_every_call() -> None:
+    module = (ROOT / "service" / "edge" / "static" / "sluice.js").read_text()
+    public = set(
+        re.findall(r"^  (?:async )?(\w+)\(.*\{$", module[module.index("export class Sluice ") :], re.MULTILINE)
+    )
+    section = (ROOT / "docs" / "clients.md").read_text().split("## JavaScript")[1]
+    listed = {row[0].removeprefix("`new ").strip("`").split("(")[0] for row in rows(section, "| call | gives |")}
+    assert listed - {"Sluice"} == public - {"constructor", "resume", "leave", "catch", "while"}
+
+
 def test_the_protocol_lists_every_route() -> None:
     text = (ROOT / "service").rglob("*.py")
     added = {

@@ -167,6 +167,24 @@ test("a limit is told at once, and waited for where something was begun", async 
   assert.deepEqual(second.position, { epoch: "e", offset: 8 });
 });
 
+test("a stream waits for a service that is away, and its position is its reader's", async () => {
+  const stream = client.subscribe("t", { since: { epoch: "e", offset: 1, data: "of a run before" } });
+  for (let attempt = 0; attempt < 12; attempt++) {
+    now().end(1006);
+    pass(states.at(-1).after);
+  }
+  now().open();
+  assert.deepEqual(now().sent[0].params, { topic: "t", since: { epoch: "e", offset: 1 } });
+  now().answer({ topic: "t", epoch: "e", offset: 1, recovered: true });
+  for (const offset of [2, 3]) now().say({ method: "message", params: { topic: "t", offset, data: 0 } });
+  assert.equal((await stream.next()).value.offset, 2);
+  assert.deepEqual(stream.position, { epoch: "e", offset: 2 });
+  client.reconnect();
+  pass(1);
+  now().open();
+  assert.deepEqual(now().sent[0].params.since, { epoch: "e", offset: 3 });
+});
+
 test("a stream that was left before it began leaves when it has", async () => {
   now().open();
   const events = client.fetch(["https://example.com/"]);

@@ -8,8 +8,8 @@
  *     await client.publish("lobby", { hello: "world" });
  *     client.close();
  *
- * How it works: a request stays in `#waiting` until it is answered, and is sent again on every new connection. A stream
- * knows its position: after a cut its request is a subscription from there. The topic is the buffer: where a consumer
+ * How it works: a request stays in `#waiting` until it is answered, and is sent again on each new connection. A stream
+ * knows what it had: after a cut its request is a subscription from there. The topic is the buffer: where a consumer
  * does not read, its stream leaves the topic, and comes back to the same position when the consumer reads on.
  *
  * @typedef {{epoch: string, offset: number}} Position  of the last message had
@@ -24,7 +24,7 @@ const BACK_AT_ONCE = new Set([1001, 4408]); // docs/protocol.md, "Close codes"
 const BACK_LATER = new Set([1013, 4429]);
 const NEVER_BACK = new Set([1003, 1007, 1009, 4401]);
 const LONGEST = 30; // s between two attempts
-const PATIENCE = 110_000; // ms that a request may go without success; the service remembers a publish's key for 120 s
+const PATIENCE = 110_000; // ms that a call may go without success; the service knows the key of a publish for 120 s
 const LOOK = 15_000; // ms between two looks at a silent connection, and at batches that nobody reads
 const REQUESTS = 1000; // calls that wait for an answer
 const ROOM = 1 << 20; // characters that a stream holds for a consumer that does not read
@@ -41,8 +41,9 @@ export class SluiceError extends Error {
 
 /** What `subscribe`, `fetch` and `watch` return. Leaving the loop ends it, and cancels its batch. */
 class Stream {
-  /** @type {Position | undefined} to resume from, also in the next run of the program */
+  /** @type {Position | undefined} of the last that the loop was given: `since` of the program's next run */
   position;
+  had; // the position of the last that has come
   /** @type {Promise<object>} the answer to its first request: from then on the service knows of it */
   started = new Promise((resolve, reject) => Object.assign(this, { resolve, reject }));
   items = [];
@@ -58,34 +59,37 @@ class Stream {
 
   /** The request that brings what comes next. */
   request() {
-    const since = this.position ?? this.params.since;
+    const since = this.had ?? this.params.since;
     if (this.batch) return { method: "subscribe", params: { topic: this.topic, since } };
     return { method: this.method, params: { ...this.params, since } };
   }
 
   begin({ topic, batch = this.batch, epoch, offset = 0 }) {
-    const before = this.position ?? this.params.since;
-    if (before?.epoch && !(before.epoch === epoch && before.offset === offset)) this.take({ restart: { epoch, offset } });
-    Object.assign(this, { topic, batch, position: { epoch, offset } });
+    const before = this.had ?? this.params.since;
+    const had = { epoch, offset };
+    Object.assign(this, { topic, batch, had, position: this.position ?? had });
+    if (before?.epoch && !(before.epoch === epoch && before.offset === offset)) this.take({ restart: had });
     this.resolve({ topic, batch, epoch, offset });
   }
 
   message({ topic, offset, data }, size) {
-    this.position.offset = offset;
-    this.take(this.show({ topic, epoch: this.position.epoch, offset, data }), size);
+    const { epoch } = this.had;
+    this.had = { epoch, offset };
+    this.take(this.show({ topic, epoch, offset, data }), size);
     return topic.startsWith("batch:") && data?.event === "done";
   }
 
   gap({ from, to }) {
-    this.position.offset = to;
+    this.had = { epoch: this.had.epoch, offset: to };
     this.take({ gap: { from, to } });
   }
 
   take(value, size = 0) {
+    const item = { value, size: size + 100, position: this.had };
     const consumer = this.#consumers.shift();
-    if (consumer) return consumer.resolve({ value, done: false });
-    this.items.push({ value, size });
-    this.size += size + 100;
+    if (consumer) return consumer.resolve(this.#give(item));
+    this.items.push(item);
+    this.size += item.size;
   }
 
   /** What has come is read before the end, and before the error. */
@@ -102,15 +106,20 @@ class Stream {
   async next() {
     const item = this.items.shift();
     if (item) {
-      this.size -= item.size + 100;
+      this.size -= item.size;
       if (this.paused && this.size < ROOM / 2) this.client.resume(this);
-      return { value: item.value, done: false };
+      return this.#give(item);
     }
     if (!this.ended) return new Promise((resolve, reject) => this.#consumers.push({ resolve, reject }));
     const error = this.error;
     this.error = undefined;
     if (error) throw error;
     return { value: undefined, done: true };
+  }
+
+  #give({ value, position }) {
+    this.position = position;
+    return { value, done: false };
   }
 
   async return() {
@@ -210,7 +219,7 @@ export class Sluice {
       if (this.#error) throw this.#error;
       if (this.#waiting.size >= REQUESTS) throw new SluiceError("too many wait", 0, { reason: "limit" });
       const answered = (error, result) => (error ? reject(error) : resolve(result));
-      this.#ask(() => ({ method, params }), answered, Date.now() + PATIENCE);
+      this.#ask({ make: () => ({ method, params }), answered, until: Date.now() + PATIENCE });
     });
   }
 
@@ -231,23 +240,24 @@ export class Sluice {
     this.#streams.add(stream);
     if (this.#error) this.#finish(stream, this.#error);
     else if (method === "fetch" && !this.#fits(JSON.stringify(params))) this.#post(stream);
-    else this.#begin(stream, Date.now() + PATIENCE);
+    else this.#begin(stream);
     return stream;
   }
 
-  #begin(stream, until) {
+  #begin(stream) {
     stream.paused = false;
+    const begun = stream.had !== undefined; // then a limit is somebody else's, and will be free again
     const answered = (error, result) => {
       if (error) return this.#finish(stream, error);
       stream.begin(result);
       if (stream.ended) this.leave(stream); // while it began
       else this.#routes.set(stream.topic, stream);
     };
-    stream.asked = this.#ask(() => stream.request(), answered, until);
+    stream.asked = this.#ask({ make: () => stream.request(), answered, until: Infinity, begun });
   }
 
   resume(stream) {
-    if (!stream.ended) this.#begin(stream, Infinity);
+    if (!stream.ended) this.#begin(stream);
   }
 
   leave(stream) {
@@ -268,8 +278,8 @@ export class Sluice {
     if (!stream.ended) stream.end(error);
   }
 
-  #ask(make, answered, until) {
-    this.#waiting.set(++this.#ids, { make, answered, until });
+  #ask(request) {
+    this.#waiting.set(++this.#ids, request);
     this.#send(this.#ids);
     return this.#ids;
   }
@@ -324,7 +334,7 @@ export class Sluice {
     socket.onerror = () => {}; // a close follows
   }
 
-  #receive({ id, result, error, method, params }, size) {
+  #receive({ id, result, error, method, params = {} }, size) {
     if (id !== undefined) return this.#answer({ id, result, error });
     const stream = this.#routes.get(params.topic);
     if (method === "gap") stream?.gap(params);
@@ -344,7 +354,8 @@ export class Sluice {
     const request = this.#waiting.get(id);
     if (!request) return;
     const refusal = error && new SluiceError(error.message, error.code, error.data);
-    if (refusal?.temporary && Date.now() < request.until && (refusal.reason !== "limit" || request.until === Infinity)) {
+    const passes = refusal?.temporary && (refusal.reason !== "limit" || request.begun);
+    if (passes && Date.now() < request.until) {
       request.socket = undefined;
       setTimeout(() => this.#send(id), refusal.retryAfter * 1000 * (1 + Math.random()));
     } else {
@@ -358,9 +369,9 @@ export class Sluice {
     this.#silence += 1;
     if (this.#silence > 2) return this.#lost({ code: 1006, reason: "silence" });
     if (this.#silence > 1) this.#socket.send(encode({ id: 0, method: "ping" }));
-    for (const { paused, batch, topic, position } of this.#streams) {
+    for (const { paused, batch, topic, had } of this.#streams) {
       if (!paused || !batch) continue;
-      const both = [["subscribe", { topic, since: position }], ["unsubscribe", { topic }]];
+      const both = [["subscribe", { topic, since: had }], ["unsubscribe", { topic }]];
       this.#socket.send(`[${both.map(([method, params]) => encode({ method, params }))}]`);
     }
   }
@@ -377,7 +388,7 @@ export class Sluice {
     if (NEVER_BACK.has(code)) return this.#end(new SluiceError(reason || `closed with ${code}`, code));
     const streams = [...this.#routes.values()];
     this.#routes.clear();
-    for (const stream of streams) this.#begin(stream, Infinity);
+    for (const stream of streams) this.#begin(stream);
     this.#sendAll(); // nothing is sent now; what has waited for too long is told so
     const served = BACK_AT_ONCE.has(code) || (this.#heard && !BACK_LATER.has(code));
     this.#attempt = served ? 0 : this.#attempt + 1;
@@ -403,20 +414,20 @@ export class Sluice {
     const url = new URL("fetch-batch", this.url.href.replace(/^ws/, "http"));
     const headers = { "Content-Type": "application/json", "Idempotency-Key": unique(), Prefer: "respond-async" };
     if (this.token) headers.Authorization = `Bearer ${this.token}`;
-    for (const until = Date.now() + PATIENCE; !stream.ended; ) {
+    while (!stream.ended) {
       let refusal;
       try {
         const answer = await fetch(url, { method: "POST", headers, body: JSON.stringify(stream.params) });
         const document = await answer.json();
         if (answer.ok) {
           stream.begin(document);
-          return stream.ended ? this.leave(stream) : this.#begin(stream, Infinity);
+          return stream.ended ? this.leave(stream) : this.#begin(stream);
         }
         refusal = new SluiceError(document.detail, answer.status, document);
       } catch (error) {
         refusal = new SluiceError(error.message, 0, { temporary: true });
       }
-      if (!refusal.temporary || Date.now() > until) return this.#finish(stream, refusal);
+      if (!refusal.temporary) return this.#finish(stream, refusal);
       await new Promise((wake) => setTimeout(wake, refusal.retryAfter * 1000 * (1 + Math.random())));
     }
   }
