@@ -192,3 +192,25 @@ test("a stream that was left before it began leaves when it has", async () => {
   now().answer({ batch: "b", topic: "batch:b", epoch: "e", total: 1 });
   assert.deepEqual(now().sent.slice(1).map(({ method }) => method), ["unsubscribe", "cancel"]);
 });
+
+test("a token that has ended is renewed, and what a new one does not cover ends", async () => {
+  let made = 0;
+  client = new Sluice("https://example.com/", { WebSocket: Socket, token: () => `T${++made}`, onState: (state) => states.push(state) });
+  now().open();
+  const stream = client.subscribe("t");
+  now().answer({ topic: "t", epoch: "e", offset: 0, recovered: false });
+  now().end(4401);
+  pass(1);
+  assert.deepEqual(now().protocols, ["sluice.v1", "bearer.T2"]);
+  now().open();
+  now().answer({ topic: "t", epoch: "e", offset: 0, recovered: true });
+  const renewed = client.authenticate("T3");
+  now().answer({ expires: null, unsubscribed: ["t"] });
+  await renewed;
+  await assert.rejects(stream.next(), { reason: "forbidden" });
+  client.reconnect();
+  pass(1);
+  assert.deepEqual(now().protocols, ["sluice.v1", "bearer.T3"]);
+  now().end(4401);
+  assert.equal(states.at(-1).state, "closed");
+});

@@ -30,11 +30,12 @@ function state({ state, code, reason, after }) {
   const tell = () => ($("state").textContent = text);
   if (state === "connecting" || (state === "waiting" && after < 1)) telling = setTimeout(tell, BEFORE_TRYING);
   else tell();
-  if (code === 4401 || (state === "closed" && !code)) askForToken(); // or no header can carry it
+  if (code === 4401 || (state === "closed" && !code)) askForToken(reason); // or no header can carry it
 }
 
-function askForToken() {
-  $("state").textContent = token ? "the token is not valid" : "a token is needed";
+function askForToken(reason) {
+  const wrong = reason === "token expired" ? reason : "the token is not valid";
+  $("state").textContent = token ? wrong : "a token is needed";
   $("login").hidden = false;
   $("token").value = "";
   $("token").focus();

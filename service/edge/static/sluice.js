@@ -154,7 +154,8 @@ export class Sluice {
   /**
    * @param {string} url  where the service is: what a browser shows, or its `/ws`
    * @param {object} [options]
-   * @param {string} [options.token]  sent as a subprotocol, never in a URL
+   * @param {string | (() => string)} [options.token]  sent as a subprotocol, never in a URL; a function is called for each
+   *   connection, and makes the end of a token (4401) a cut like others
    * @param {typeof WebSocket} [options.WebSocket]  for Node < 22: the class of the package `ws`
    * @param {(state: State) => void} [options.onState]
    * @param {number} [options.messageSize]  bytes that the service takes as a message; larger batches are POSTed
@@ -210,6 +211,11 @@ export class Sluice {
   async authenticate(token) {
     const answer = await this.call("authenticate", { token });
     this.token = token;
+    for (const topic of answer.unsubscribed ?? []) {
+      const stream = this.#routes.get(topic);
+      this.#routes.delete(topic);
+      if (stream) this.#finish(stream, new SluiceError("not with the new token", -32002, { reason: "forbidden" }));
+    }
     return answer;
   }
 
@@ -311,11 +317,16 @@ export class Sluice {
     return text.length * 3 < this.messageSize || new TextEncoder().encode(text).length < this.messageSize;
   }
 
+  get #bearer() {
+    return typeof this.token === "function" ? this.token() : this.token;
+  }
+
   #connect() {
     this.onState({ state: "connecting" });
     let socket;
     try {
-      socket = new this.WebSocket(this.url, this.token ? [PROTOCOL, `bearer.${this.token}`] : [PROTOCOL]);
+      const token = this.#bearer;
+      socket = new this.WebSocket(this.url, token ? [PROTOCOL, `bearer.${token}`] : [PROTOCOL]);
     } catch (error) {
       return this.#end(new SluiceError(error.message)); // a token that no header can carry, a URL that is none
     }
@@ -385,7 +396,8 @@ export class Sluice {
 
   #lost({ code, reason }) {
     this.#drop();
-    if (NEVER_BACK.has(code)) return this.#end(new SluiceError(reason || `closed with ${code}`, code));
+    const renewed = code === 4401 && this.#heard && typeof this.token === "function";
+    if (NEVER_BACK.has(code) && !renewed) return this.#end(new SluiceError(reason || `closed with ${code}`, code));
     const streams = [...this.#routes.values()];
     this.#routes.clear();
     for (const stream of streams) this.#begin(stream);
@@ -413,8 +425,9 @@ export class Sluice {
   async #post(stream) {
     const url = new URL("fetch-batch", this.url.href.replace(/^ws/, "http"));
     const headers = { "Content-Type": "application/json", "Idempotency-Key": unique(), Prefer: "respond-async" };
-    if (this.token) headers.Authorization = `Bearer ${this.token}`;
     while (!stream.ended) {
+      const token = this.#bearer;
+      if (token) headers.Authorization = `Bearer ${token}`;
       let refusal;
       try {
         const answer = await fetch(url, { method: "POST", headers, body: JSON.stringify(stream.params) });
