@@ -26,6 +26,11 @@ export function bench(client, token) {
   };
   publishing(client, token, topics);
   return {
+    /** The connection is there, and what was missed comes next. */
+    opened() {
+      topics.back?.();
+      topics.back = undefined;
+    },
     /** A new client has nothing of the old one. */
     connected() {
       watches.stop();
@@ -154,12 +159,12 @@ function publishing(client, token, topics) {
     const { topic, position } = topics.running;
     const count = Number($("meanwhile").value);
     client().reconnect(CUT);
+    topics.back = () => topics.tell("notice", "back", `after ${position.offset}`);
     topics.tell("notice", "cut", `at ${position.offset}; ${count} are published meanwhile`);
     $("cut-button").disabled = true;
     try {
       for (let left = count; left > 0; left -= 1000) await beside(topic, Math.min(left, 1000), token());
       await client().call("ping");
-      topics.tell("notice", "back", `after ${position.offset}`);
     } catch (error) {
       failed(error);
     }

@@ -27,6 +27,7 @@ function state({ state, code, reason, after }) {
     closed: reason,
   }[state];
   document.body.dataset.state = state;
+  if (state === "open") tries.opened();
   const tell = () => ($("state").textContent = text);
   if (state === "connecting" || (state === "waiting" && after < 1)) telling = setTimeout(tell, BEFORE_TRYING);
   else tell();
