@@ -11,6 +11,7 @@ __all__ = [
     "FLOODING",
     "NOT_TEXT",
     "OVERLOADED",
+    "PROTOCOL_ERROR",
     "TOO_BIG",
     "TOO_SLOW",
     "UNAUTHORIZED",
@@ -38,6 +39,7 @@ class Closing:
 
 
 DRAINED = Closing(1001, "drained", Reconnect.NOW)
+PROTOCOL_ERROR = Closing(1002, "protocol error", Reconnect.FIXED)
 BINARY = Closing(1003, "text frames only", Reconnect.FIXED)
 NOT_TEXT = Closing(1007, "not JSON", Reconnect.FIXED)
 TOO_BIG = Closing(1009, "message too big", Reconnect.FIXED)
@@ -47,5 +49,16 @@ EXPIRED = Closing(4401, "token expired", Reconnect.RENEWED)
 TOO_SLOW = Closing(4408, "too slow", Reconnect.NOW)
 FLOODING = Closing(4429, "flooding", Reconnect.LATER)
 
-CLOSINGS = (DRAINED, BINARY, NOT_TEXT, TOO_BIG, OVERLOADED, UNAUTHORIZED, EXPIRED, TOO_SLOW, FLOODING)
+CLOSINGS = (
+    DRAINED,
+    PROTOCOL_ERROR,
+    BINARY,
+    NOT_TEXT,
+    TOO_BIG,
+    OVERLOADED,
+    UNAUTHORIZED,
+    EXPIRED,
+    TOO_SLOW,
+    FLOODING,
+)
 """Every one, in the order of the codes, as docs/protocol.md lists them."""

@@ -17,6 +17,7 @@ from service.core.session import Session, SessionLimits
 from service.core.wire import closing_frame
 from service.edge.connection import Connection
 from service.edge.expiries import Expiries
+from service.edge.frames import ClientSocket
 from service.edge.gate import Gate
 from service.edge.heartbeat import Heartbeat
 from service.edge.problems import reason_of, refusal
@@ -91,7 +92,7 @@ class WebSockets:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one client until it leaves, or refuse it before the upgrade."""
-        socket = web.WebSocketResponse(
+        socket = ClientSocket(
             protocols=(PROTOCOL,),
             compress=False,
             max_msg_size=self.limits.message_size,

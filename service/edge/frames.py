@@ -1,0 +1,120 @@
+"""What RFC 6455 has a server refuse and aiohttp's reader takes: unmasked frames, wide lengths, close codes.
+
+aiohttp reads frames leniently, to get on with clients that are not quite right. An unmasked frame is no slip,
+though: masking is what keeps a page from writing another protocol's bytes through a proxy (section 10.3), and
+section 5.1 has the server end the connection. docs/decisions/10-client-frames.md has the ways there were.
+"""
+
+from typing import Any, Final
+
+from aiohttp import web
+
+__all__ = ["ClientFrames", "ClientSocket"]
+
+_CLOSE: Final = 0x8
+_MASKED: Final = 0x80
+_HEADER: Final = 6
+"""Bytes before the payload of a small frame: two, and the key of its mask."""
+_SMALL: Final = 126
+_UNLAWFUL_FRAME: Final = b"\xf0\x80"
+"""All reserved bits set: the reader ends the connection with 1002 when it comes to this."""
+_INCOMPLETE: Final = 0
+_UNLAWFUL: Final = -1
+
+
+class ClientFrames:
+    """Stands before a connection's reader, looks at the header of each frame, and passes on what is lawful.
+
+    In the place of a frame that is not, the reader gets one that it refuses by itself: so what came before is
+    still answered, and the end is the same as that of any other broken frame.
+    """
+
+    __slots__ = ("_held", "_left", "_reader")
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+        # The beginning of a header of which the rest has not come.
+        self._held = b""
+        # Bytes of a frame that are still to come; below 0 when nothing may come any more.
+        self._left = 0
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """Pass on what came; return what aiohttp's reader does: whether this is the end, and nothing."""
+        size = len(data)
+        if (
+            self._left == 0
+            and not self._held
+            and _HEADER <= size < _HEADER + _SMALL
+            and data[1] == _MASKED + size - _HEADER
+            and data[0] & 0xF != _CLOSE
+        ):
+            # Nearly every read is one small frame, whole.
+            return self._feed(data)
+        if self._left < 0:
+            return True, b""
+        return self._feed(self._lawful(self._held + data if self._held else data))
+
+    def feed_eof(self) -> None:
+        """Tell the reader that the connection has ended."""
+        self._reader.feed_eof()
+
+    def _feed(self, data: bytes) -> tuple[bool, bytes]:
+        result: tuple[bool, bytes] = self._reader.feed_data(data)
+        return result
+
+    def _lawful(self, data: bytes) -> bytes:
+        """Return what the reader may have now, and remember where the next frame begins."""
+        begin, size = self._left, len(data)
+        self._held = b""
+        while begin < size:
+            length = _frame_length(data, begin)
+            if length == _INCOMPLETE:
+                self._left, self._held = 0, data[begin:]
+                return data[:begin]
+            if length == _UNLAWFUL:
+                self._left = _UNLAWFUL
+                return data[:begin] + _UNLAWFUL_FRAME
+            begin += length
+        self._left = begin - size
+        return data
+
+
+def _frame_length(data: bytes, begin: int) -> int:
+    """Return the bytes of the frame that begins there, its header included (RFC 6455, section 5.2)."""
+    there = len(data) - begin
+    if there < 2:
+        return _INCOMPLETE
+    if data[begin + 1] < _MASKED:
+        return _UNLAWFUL
+    length = data[begin + 1] - _MASKED
+    if length >= _SMALL:
+        wide, least = (2, _SMALL) if length == _SMALL else (8, 1 << 16)
+        if there < 2 + wide:
+            return _INCOMPLETE
+        length = int.from_bytes(data[begin + 2 : begin + 2 + wide])
+        return _HEADER + wide + length if length >= least else _UNLAWFUL
+    if data[begin] & 0xF == _CLOSE and length >= 2:
+        if there < _HEADER + 2:
+            return _INCOMPLETE
+        if not _may_be_sent(*(data[begin + _HEADER + n] ^ data[begin + 2 + n] for n in (0, 1))):
+            return _UNLAWFUL
+    return _HEADER + length
+
+
+def _may_be_sent(high: int, low: int) -> bool:
+    """Return whether a close frame may have this code (RFC 6455, section 7.4, and IANA's registry)."""
+    code = high << 8 | low
+    return 3000 <= code < 5000 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
+
+
+class ClientSocket(web.WebSocketResponse):
+    """aiohttp's WebSocket with a reader that takes what RFC 6455 allows, and nothing else."""
+
+    def _post_start(self, request: Any, protocol: Any, writer: Any) -> None:
+        # aiohttp makes the reader here and gives it what came right behind the upgrade: that is looked at, too.
+        connection = request.protocol
+        early, connection._message_tail = connection._message_tail, b""
+        super()._post_start(request, protocol, writer)
+        connection._payload_parser = ClientFrames(connection._payload_parser)
+        if early:
+            connection.data_received(early)
