@@ -95,7 +95,8 @@ class WebSockets:
         socket = ClientSocket(
             protocols=(PROTOCOL,),
             compress=False,
-            max_msg_size=self.limits.message_size,
+            # aiohttp refuses a message of just that size, and of more.
+            max_msg_size=self.limits.message_size + 1,
             writer_limit=16 << 10,
             timeout=self.limits.close_timeout,
             autoping=False,

@@ -159,3 +159,18 @@ async def test_a_lawful_close_is_answered_and_leaves_nothing_behind() -> None:
             frame(ANSWER, masked=False) + b"\x88\x02\x03\xe8"
         )
         assert client.service.sockets.count == 0
+
+
+@pytest.mark.parametrize(("size", "end"), [(1000, b"\x88\x02\x03\xe8"), (1001, b"\x88\x02\x03\xf1")])
+@pytest.mark.parametrize("parts", [1, 3])
+async def test_a_message_may_be_as_large_as_the_limit_and_not_larger(size: int, end: bytes, parts: int) -> None:
+    data = ASKED + b" " * (size - len(ASKED))
+    pieces = [data[n * size // parts : (n + 1) * size // parts] for n in range(parts)]
+    frames = [
+        frame(piece, opcode=TEXT if n == 0 else 0, first=0x80 if n == parts - 1 else 0)
+        for n, piece in enumerate(pieces)
+    ]
+    async with client_of(message_size=1000) as client:
+        answer = frame(ANSWER, masked=False) if size == 1000 else b""
+        sent = b"".join(frames) + (close(1000) if size == 1000 else b"")
+        assert await everything_after(client, UPGRADE, sent) == answer + end
