@@ -6,9 +6,13 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import drain, engine, fanout, fetch, floods, generator, growth, idle, images, storms, stuck, tsung, ways
+from bench import (
+    conformance, drain, engine, fanout, fetch, floods, generator, growth, idle, images, storms, stuck, tsung, ways,
+)  # fmt: skip
 
-_MODULES = (fanout, fetch, engine, images, idle, growth, stuck, storms, drain, floods, ways, generator, tsung)
+_MODULES = (
+    conformance, fanout, fetch, engine, images, idle, growth, stuck, storms, drain, floods, ways, generator, tsung,
+)  # fmt: skip
 _BENCHMARKS = {module.__name__.split(".")[1]: module for module in _MODULES}
 
 

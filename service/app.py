@@ -26,7 +26,7 @@ from service.edge.correlation import tell_request_id
 from service.edge.credentials import Credentials
 from service.edge.document_routes import DocumentRoutes
 from service.edge.door import Door, add_cors
-from service.edge.echo import LARGEST, EchoSockets
+from service.edge.echo import LARGEST, EchoBodies, EchoSockets
 from service.edge.gate import Gate
 from service.edge.health import HealthRoutes
 from service.edge.page import PageRoutes
@@ -225,6 +225,7 @@ def _application(service: Service) -> web.Application:
     app.router.add_get("/ws", service.sockets.handle)
     if settings.echo_route:
         app.router.add_get("/echo", service.echo.handle)
+        app.router.add_post("/", EchoBodies(settings.message_size, settings.body_time).handle)
     HealthRoutes(lambda: service.draining, service.overload).add_to(app)
     BatchRoutes(service.hub, service.batches, body_size=settings.batch_size, body_time=settings.body_time).add_to(
         app

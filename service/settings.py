@@ -66,7 +66,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     allow_host: Annotated[tuple[str, ...], _Help(description="name that clients may call the service by")] = ()
     tls_cert: Annotated[str | None, _Help(description="certificate chain (PEM)")] = None
     tls_key: Annotated[str | None, _Help(description="private key (PEM)")] = None
-    echo_route: Annotated[bool, _Help(description="add /echo, for conformance suites")] = False
+    echo_route: Annotated[bool, _Help(description="add /echo and POST /, for conformance suites")] = False
     trust_proxy: Annotated[tuple[str, ...], _Help(description="network of proxies that name their clients")] = ()
     exempt_net: Annotated[tuple[str, ...], _Help(description="network without limits by address")] = _PRIVATE
     address_connections: Annotated[int, _Help(ge=1, description="connections at once of one address")] = 1000

@@ -1,4 +1,4 @@
-"""Request bodies: JSON of a bounded size, within a bounded time, and the key under which one counts once."""
+"""Request bodies: of a bounded size, within a bounded time, and the key under which one counts once."""
 
 import asyncio
 from typing import Any, NoReturn
@@ -8,17 +8,21 @@ from aiohttp import web
 from service.core.errors import InvalidParams, TooLarge
 from service.core.messages import parse
 
-__all__ = ["read_json", "requested_key"]
+__all__ = ["read_body", "read_json", "requested_key"]
 
 
 async def read_json(request: web.Request, size: int, time: float) -> Any:
     """Return the body's JSON value.
 
-    Raises HTTPUnsupportedMediaType, TooLarge, HTTPRequestTimeout (aiohttp itself waits for a body without
-    end) and ParseError.
+    Raises HTTPUnsupportedMediaType, ParseError, and what ``read_body`` does.
     """
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="Content-Type: a body is application/json")
+    return parse(await read_body(request, size, time))
+
+
+async def read_body(request: web.Request, size: int, time: float) -> bytes:
+    """Return the body; raises TooLarge, and HTTPRequestTimeout: aiohttp itself waits for a body without end."""
     if request.content_length is not None and request.content_length > size:
         _refuse(size)
     pieces, have = [], 0
@@ -31,7 +35,7 @@ async def read_json(request: web.Request, size: int, time: float) -> Any:
                 pieces.append(piece)
     except TimeoutError:
         raise web.HTTPRequestTimeout(text=f"the body did not come within {time:g} s") from None
-    return parse(b"".join(pieces))
+    return b"".join(pieces)
 
 
 def _refuse(size: int) -> NoReturn:

@@ -1,14 +1,18 @@
-"""``/echo``: every message back, through the endpoint's own connection code, for conformance suites."""
+"""Everything back, through the service's own connection code, for conformance suites.
+
+``/echo`` sends back every message of a WebSocket, ``POST /`` every body.
+"""
 
 from typing import Final
 
 from aiohttp import WSMsgType, web
 
 from service.core.closing import NOT_TEXT
+from service.edge.bodies import read_body
 from service.edge.connection import Connection
 from service.edge.websocket import WebSockets
 
-__all__ = ["LARGEST", "EchoSockets"]
+__all__ = ["LARGEST", "EchoBodies", "EchoSockets"]
 
 LARGEST: Final = 16 << 20
 
@@ -27,3 +31,15 @@ class EchoSockets(WebSockets):
 
     async def _binary(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
         await socket.send_frame(data, WSMsgType.BINARY)
+
+
+class EchoBodies:
+    """The body of a request back, with the bounds of any other body: bytes and seconds."""
+
+    def __init__(self, size: int, time: float) -> None:
+        self._size = size
+        self._time = time
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer one request."""
+        return web.Response(body=await read_body(request, self._size, self._time))

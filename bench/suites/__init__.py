@@ -1,0 +1,1 @@
+"""Conformance suites that other people wrote, run against the service."""
