@@ -236,6 +236,9 @@ class Batches:
             self._hub.append(batch.topic, batch.finish(now), now)
             batch.sums.append(batch.topic.size)
             self._hub.finish(batch.topic)
+            # Nobody keeps it alive any more. Topic and batch would else refer to each other, and all that the batch
+            # fetched would wait for the collector of cycles, which comes after millions of allocations.
+            batch.topic.on_idle = None
             self._finished.append(batch)
             self._time(batch, self._limits.retention, self._drop)
 

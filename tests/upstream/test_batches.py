@@ -1,6 +1,7 @@
 """A batch from its beginning to its end: every URL has one event, ``done`` is last, and nothing is kept too long."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from service.core.batch import BatchLimits, BatchRequest, BatchState, Failure, K
 from service.core.errors import Draining, LimitReached, NotFound, Overloaded, TooLarge
 from service.core.hub import Hub, HubLimits
 from service.core.reader import OnLag
+from service.core.topic import Topic
 from service.upstream.batches import Batches
 from service.upstream.orders import Fetched, Order
 from service.upstream.runner import Runner
@@ -306,3 +308,23 @@ async def test_draining_takes_no_new_batch_and_close_ends_every_task() -> None:
     with pytest.raises(Draining):
         bench.start(1)
     assert bench.batches.statistics().active == 0
+
+
+@pytest.mark.parametrize("keep", Keep)
+async def test_what_a_batch_kept_is_freed_when_it_is_dropped(keep: Keep) -> None:
+    # Without the collector of cycles: it comes after millions of allocations.
+    bench = Bench()
+    gc.collect()
+    gc.disable()
+    try:
+        reader = bench.read(bench.start(3, keep=keep))
+        await asyncio.sleep(1)
+        assert events(reader)[-1]["event"] == "done"
+        reader.detach()
+        del reader
+        bench.fetcher.orders.clear()
+        await asyncio.sleep(600)
+        assert bench.hub.log_bytes == 0
+        assert [one for one in gc.get_objects() if isinstance(one, BatchState | Topic)] == []
+    finally:
+        gc.enable()
