@@ -9,21 +9,22 @@ from pathlib import Path
 from bench import (
     conformance, drain, engine, fanout, fetch, floods, generator, growth, idle, images, storms, stuck, tsung, ways,
 )  # fmt: skip
+from bench.reliability import command as reliability
 
-_MODULES = (
-    conformance, fanout, fetch, engine, images, idle, growth, stuck, storms, drain, floods, ways, generator, tsung,
-)  # fmt: skip
-_BENCHMARKS = {module.__name__.split(".")[1]: module for module in _MODULES}
+_COMPARED = (fanout, fetch, engine, images, idle, growth, stuck, storms, drain, floods, ways, generator, tsung)
+# These have their own documents; reliability takes hours at full size.
+_BY_NAME = (conformance, reliability)
+_BENCHMARKS = {module.__name__.split(".")[1]: module for module in (*_COMPARED, *_BY_NAME)}
 
 
 def main() -> int:
-    """Run one benchmark, or all of them; the figures are also written to bench-out/."""
+    """Run one benchmark, or all that compare; the figures are also written to bench-out/."""
     parser = argparse.ArgumentParser(prog="./x bench", description=__doc__)
     commands = parser.add_subparsers(dest="name", metavar="BENCHMARK")
     for name, module in _BENCHMARKS.items():
         module.add_options(commands.add_parser(name, help=(module.__doc__ or "").split("\n")[0]))
     given = parser.parse_args()
-    for name in [given.name] if given.name else list(_BENCHMARKS):
+    for name in [given.name] if given.name else list(_BENCHMARKS)[: len(_COMPARED)]:
         options = given if given.name else parser.parse_args([name])
         print(f"== {name}")
         figures = _BENCHMARKS[name].run(options)

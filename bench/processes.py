@@ -6,8 +6,9 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any
 
-__all__ = ["Child", "build", "reachable"]
+__all__ = ["Child", "build", "descriptors", "kernel", "reachable", "settle"]
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _FOLDER = Path(__file__).parent
@@ -37,14 +38,30 @@ def reachable(port: int) -> None:
 class Child:
     """One process: started on a core, asked for its CPU time and memory, and ended by its id."""
 
-    def __init__(self, argv: Sequence[str], core: int, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        core: int,
+        env: Mapping[str, str] | None = None,
+        *,
+        apart: bool = False,
+        errors: IO[Any] | int | None = None,
+    ) -> None:
+        """Start it; ``apart`` gives it a process group of its own, ``errors`` takes its standard error."""
         self.process = subprocess.Popen(
             ["taskset", "-c", str(core), *argv],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=errors,
             text=True,
             env={**os.environ, **(env or {})},
+            start_new_session=apart,
         )
+
+    @property
+    def pid(self) -> int:
+        """Its id: taskset and the shells that may stand before it have made place for it."""
+        return self.process.pid
 
     def line(self) -> str:
         """Return the next line of its output; raises RuntimeError when it ended instead."""
@@ -98,6 +115,20 @@ def _cpu(pid: int) -> float:
 
 def _resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def descriptors(child: Child) -> int:
+    """Return how many descriptors a process has open."""
+    return len(os.listdir(f"/proc/{child.pid}/fd"))
+
+
+def kernel() -> int:
+    """Return the bytes that all TCP sockets of this machine hold."""
+    for line in Path("/proc/net/sockstat").read_text().splitlines():
+        if line.startswith("TCP:"):
+            fields = line.split()
+            return int(fields[fields.index("mem") + 1]) * os.sysconf("SC_PAGE_SIZE")
+    raise RuntimeError("no TCP line in /proc/net/sockstat")
 
 
 def settle(child: Child, quiet: float = 0.3, most: float = 10.0) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from bench.processes import Child, build
 from bench.servers import Sluice, message
 
-__all__ = ["add_options", "run"]
+__all__ = ["add_options", "connect", "crowd_of", "run"]
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -18,19 +18,20 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--clients", type=int, default=10_000)
     parser.add_argument("--missed", type=int, default=100, help="messages that everyone has missed")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--port", type=int, default=18500)
 
 
 def run(options: Namespace) -> dict[str, Any]:
     """Measure, print the figures, and return them."""
     return {
         "clients": options.clients,
-        "connect": [_connect(options) for _ in range(options.rounds)],
+        "connect": [connect(options) for _ in range(options.rounds)],
         "resume": [_resume(options) for _ in range(options.rounds)],
         "drain": _drain(options),
     }
 
 
-def _crowd(server: Sluice, subscribe: str, options: Namespace) -> Child:
+def crowd_of(server: Sluice, subscribe: str, options: Namespace) -> Child:
     """Start all clients at once: no handshake waits for another."""
     return Child(
         [build("receiver"), "127.0.0.1", str(server.port), str(options.clients), "/ws", "sluice.v1", subscribe],
@@ -45,10 +46,11 @@ def _dropped() -> int:
     return int(values[names.index("ListenDrops")])
 
 
-def _connect(options: Namespace) -> dict[str, Any]:
-    server, before = Sluice(18500), _dropped()
+def connect(options: Namespace) -> dict[str, Any]:
+    """Return the seconds until all are up, and how many connections the kernel dropped meanwhile."""
+    server, before = Sluice(options.port), _dropped()
     try:
-        crowd = _crowd(server, server.subscribe, options)
+        crowd = crowd_of(server, server.subscribe, options)
         seconds = float(crowd.line().split()[1])
         crowd.stop()
     finally:
@@ -59,7 +61,7 @@ def _connect(options: Namespace) -> dict[str, Any]:
 
 
 def _resume(options: Namespace) -> dict[str, Any]:
-    server = Sluice(18500)
+    server = Sluice(options.port)
     try:
         api = http.client.HTTPConnection("127.0.0.1", server.port)
         for number in range(1, options.missed + 1):
@@ -69,7 +71,7 @@ def _resume(options: Namespace) -> dict[str, Any]:
         since = {"topic": "t", "since": f"{epoch}:0"}
         subscribe = json.dumps({"jsonrpc": "2.0", "method": "subscribe", "params": since})
         begin = time.monotonic()
-        crowd = _crowd(server, subscribe, options)
+        crowd = crowd_of(server, subscribe, options)
         crowd.line()
         wanted, got, lost = options.clients * options.missed, 0, 0
         while got < wanted and time.monotonic() < begin + 60:
@@ -88,8 +90,8 @@ def _resume(options: Namespace) -> dict[str, Any]:
 
 
 def _drain(options: Namespace) -> dict[str, Any]:
-    server = Sluice(18500)
-    crowd = _crowd(server, server.subscribe, options)
+    server = Sluice(options.port)
+    crowd = crowd_of(server, server.subscribe, options)
     crowd.line()
     begin = time.monotonic()
     server.stop(within=30)

@@ -1,17 +1,16 @@
 """Stuck: 1,000 of 10,000 readers take nothing; what the others notice of it, and what becomes of them."""
 
 import json
-import os
 import re
 import shutil
 import socket
 import subprocess
 import time
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 from typing import Any
 
-from bench.processes import Child, build, settle
+from bench.processes import Child, build, descriptors, kernel, settle
+from bench.raw import mute
 from bench.servers import Sluice, message
 
 __all__ = ["add_options", "run"]
@@ -45,17 +44,17 @@ def run(options: Namespace) -> dict[str, Any]:
 
 def _one(stuck: int, options: Namespace) -> dict[str, Any]:
     server, healthy = _Server(18600), options.clients - options.stuck
-    mute: list[socket.socket] = []
+    silent: list[socket.socket] = []
     try:
         crowd = Child(
             [build("receiver"), "127.0.0.1", str(server.port), str(healthy), "/ws", "sluice.v1", server.subscribe],
             core=1,
         )
         crowd.line()
-        mute = [_mute(server.port, _POLICIES[number % 3]) for number in range(stuck)]
+        silent = [mute(server.port, "t", on_lag=_POLICIES[number % 3]) for number in range(stuck)]
         settle(server.child)
-        resident, kernel = server.child.resident(), _kernel()
-        descriptors, most, both, sending = _descriptors(server), 0, 0, None
+        resident, sockets = server.child.resident(), kernel()
+        before, most, both, sending = descriptors(server.child), 0, 0, None
         count, begin = int(options.rate * options.seconds), time.monotonic() + 0.05
         for number in range(count):
             due = begin + number / options.rate
@@ -63,17 +62,17 @@ def _one(stuck: int, options: Namespace) -> dict[str, Any]:
             server.publish(message(number + 1, int(due * 1e9), options.size - server.overhead))
             if number % 20 == 0:
                 most = max(most, server.child.resident() - resident)
-                both = max(both, _kernel() - kernel)
+                both = max(both, kernel() - sockets)
             if number == count // 2:
                 sending = _sending(server)
         settle(server.child)
         crowd.say("")
         report = json.loads(crowd.line())
-        freed = descriptors - _descriptors(server)
-        gaps = sum(_has_gap(one) for one in mute)
+        freed = before - descriptors(server.child)
+        gaps = sum(_has_gap(one) for one in silent)
         crowd.stop()
     finally:
-        for one in mute:
+        for one in silent:
             one.close()
         server.stop()
     row = {
@@ -91,24 +90,6 @@ def _one(stuck: int, options: Namespace) -> dict[str, Any]:
     return row
 
 
-def _mute(port: int, on_lag: str) -> socket.socket:
-    """Connect and subscribe a client that reads nothing from then on."""
-    one = socket.create_connection(("127.0.0.1", port))
-    text = json.dumps(
-        {"jsonrpc": "2.0", "method": "subscribe", "params": {"topic": "t", "on_lag": on_lag}}
-    ).encode()
-    one.sendall(
-        b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        + bytes((0x81, 0x80 | len(text), 0, 0, 0, 0))
-        + text
-    )
-    head = b""
-    while b"\r\n\r\n" not in head:
-        head += one.recv(1)
-    return one
-
-
 def _has_gap(one: socket.socket) -> bool:
     """Read what has piled up, and say whether a gap was among it."""
     one.settimeout(0.3)
@@ -123,10 +104,6 @@ def _has_gap(one: socket.socket) -> bool:
     return False
 
 
-def _descriptors(server: Sluice) -> int:
-    return len(os.listdir(f"/proc/{server.child.process.pid}/fd"))
-
-
 def _sending(server: Sluice) -> int | None:
     """Return the bytes of kernel memory that the server's own sockets hold, or None without iproute2's ss."""
     if not shutil.which("ss"):
@@ -135,12 +112,3 @@ def _sending(server: Sluice) -> int | None:
         ["ss", "-tmnH", f"sport = :{server.port}"], capture_output=True, text=True, check=True
     ).stdout
     return sum(int(wmem) + int(queued) for wmem, queued in re.findall(r"skmem:\(.*?,t(\d+),.*?,w(\d+),", listing))
-
-
-def _kernel() -> int:
-    """Return the bytes that all TCP sockets of this machine hold."""
-    for line in Path("/proc/net/sockstat").read_text().splitlines():
-        if line.startswith("TCP:"):
-            fields = line.split()
-            return int(fields[fields.index("mem") + 1]) * os.sysconf("SC_PAGE_SIZE")
-    raise RuntimeError("no TCP line in /proc/net/sockstat")

@@ -1,0 +1,196 @@
+"""What happens to the process itself: killed, its clock moved, its log unread."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from bench.processes import Child
+from bench.raw import http_request, post
+from bench.reliability.stage import Stage
+from bench.reliability.trial import Outcome, Scene, Trial
+from bench.reliability.upstreams import origin
+
+__all__ = ["TRIALS"]
+
+_JUMPING = ("-m", "bench.peers.jumping")
+
+
+def _killed(scene: Scene) -> Outcome:
+    count, port = scene.many(100), scene.port
+    with origin() as upstream:
+        options = ["--allow-net", "127.0.0.0/8", "--allow-port", str(upstream), "--upstream-host", "500"]
+        argv = [sys.executable, "-m", "service", "serve", "--port", str(port), *options]
+        child = Child(argv, core=0, apart=True)
+        try:
+            child.line()
+            positions = [json.loads(post(port, f"/topics/kept/{number}", number)[1]) for number in range(count)]
+            url = f"http://127.0.0.1:{upstream}/slow/60000"
+            streams = [_streaming(port, [f"{url}?{number}"]) for number in range(count)]
+            _, body = post(port, "/fetch-batch", {"urls": [url]}, Prefer="respond-async")
+            batch = json.loads(body)["batch"]
+            child.process.kill()
+            child.process.wait()
+            complete = sum(b'"done"' in _rest(one) for one in streams)
+            begin = time.monotonic()
+            child.stop()
+            child = Child(argv, core=0, apart=True)
+            child.line()
+            up = time.monotonic() - begin
+            told = sum(_is_told(port, f"kept/{number}", position) for number, position in enumerate(positions))
+            forgotten = http_request(port, "GET", f"/batches/{batch}")[0]
+        finally:
+            child.stop()
+    return Outcome(
+        load=f"kill -9 with {count} topics and {count + 1} batches under way",
+        checks={
+            "serves again in 5 s": up < 5,
+            "no broken stream looks complete": complete == 0,
+            "every old position is told recovered: false": told == count,
+            "a batch of before is 404": forgotten == 404,
+        },
+        figures={"up_after_s": up, "told": told},
+        recovered=up,
+    )
+
+
+def _streaming(port: int, urls: list[str]) -> socket.socket:
+    """Begin a batch and return its connection when the answer has begun."""
+    body = json.dumps({"urls": urls, "options": {"timeout": 60}}).encode()
+    one = socket.create_connection(("127.0.0.1", port))
+    one.settimeout(10)
+    one.sendall(
+        f"POST /fetch-batch HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: application/x-ndjson\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+    one.recv(9)
+    return one
+
+
+def _rest(one: socket.socket) -> bytes:
+    """Return what came until the end, of whatever kind."""
+    data = b""
+    try:
+        while piece := one.recv(1 << 16):
+            data += piece
+    except OSError:
+        return data
+    finally:
+        one.close()
+    return data
+
+
+def _is_told(port: int, topic: str, position: dict[str, Any]) -> bool:
+    """Return whether a reader with a position of before is told that it is gone."""
+    with socket.create_connection(("127.0.0.1", port)) as one:
+        one.settimeout(10)
+        since = f"{position['epoch']}:{position['offset']}"
+        one.sendall(
+            f"GET /topics/{topic}/events?since={since} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+            "Accept: application/x-ndjson\r\n\r\n".encode()
+        )
+        data = b""
+        while b'"start"' not in data or not data.endswith(b"\n"):
+            piece = one.recv(1 << 16)
+            if not piece:
+                return False
+            data += piece
+    return b'"recovered":false' in data
+
+
+def _clock(scene: Scene) -> Outcome:
+    with origin() as upstream:
+        options = ["--allow-net", "127.0.0.0/8", "--allow-port", str(upstream), "--heartbeat", "2"]
+        with Stage(scene, *options, program=_JUMPING) as stage:
+            clients = stage.sampler.stats["connections"]
+            url = f"http://127.0.0.1:{upstream}/etag/a?period=100000"
+            fetched = []
+            for number in (None, signal.SIGUSR1, signal.SIGUSR2, signal.SIGUSR1):
+                if number is not None:
+                    stage.child.process.send_signal(number)
+                    # Longer than a heartbeat and a half: whoever is timed out by it is gone by then.
+                    time.sleep(4.0)
+                status, body = post(stage.port, "/fetch-batch", {"urls": [url]})
+                fetched.append(status == 200 and json.loads(body)["ok"] == 1)
+            stayed = stage.sampler.stats["connections"] == clients
+            return stage.outcome(
+                f"the clock an hour ahead, two back, and right again; {stage.clients} clients",
+                {"nobody is disconnected": stayed, "fetches go on": all(fetched)},
+            )
+
+
+def _log_unread(scene: Scene) -> Outcome:
+    count = scene.many(5000, least=1000)
+    with open("/dev/full", "w") as disk:
+        disk_code, disk_slowest = _noisy(scene.port + 1, disk, count)
+    with _unread_pipe() as pipe:
+        pipe_code, pipe_slowest = _noisy(scene.port + 2, pipe, count)
+        with Stage(scene, errors=pipe) as stage:
+            slowest = max(_bad_requests(stage.port, count), disk_slowest, pipe_slowest)
+            return stage.outcome(
+                f"{count} requests that are logged; standard error full (/dev/full), and a pipe that nobody reads",
+                {
+                    "answers go on": slowest < 1.0,
+                    "ends with the disk full, exit 0": disk_code == 0,
+                    "ends with the pipe full, exit 0": pipe_code == 0,
+                },
+                slowest_answer_s=slowest,
+            )
+
+
+@contextmanager
+def _unread_pipe() -> Iterator[int]:
+    """Yield the end to write to of a pipe that is full already."""
+    out, into = os.pipe()
+    try:
+        os.set_blocking(into, False)
+        with suppress(BlockingIOError):
+            while os.write(into, bytes(4096)):
+                continue
+        os.set_blocking(into, True)
+        yield into
+    finally:
+        os.close(into)
+        os.close(out)
+
+
+def _noisy(port: int, errors: Any, count: int) -> tuple[int | None, float]:
+    """Run a service whose log goes there; return its exit code and its slowest answer."""
+    argv = [sys.executable, "-m", "service", "serve", "--port", str(port), "--drain", "1"]
+    child = Child(argv, core=0, apart=True, errors=errors)
+    try:
+        child.line()
+        slowest = _bad_requests(port, count)
+        child.process.terminate()
+        return child.process.wait(15), slowest
+    except subprocess.TimeoutExpired:
+        return None, slowest
+    finally:
+        child.stop()
+
+
+def _bad_requests(port: int, count: int) -> float:
+    """Send what is answered with 400, and is worth a line in the log; return the slowest answer in seconds."""
+    slowest = 0.0
+    for _ in range(count):
+        begin = time.monotonic()
+        with socket.create_connection(("127.0.0.1", port)) as one:
+            one.settimeout(10)
+            one.sendall(b"GET / HTTP/9.9\r\nHost: x\r\n" + b"X: " + b"y" * 500 + b"\r\n\r\n")
+            one.recv(100)
+        slowest = max(slowest, time.monotonic() - begin)
+    return slowest
+
+
+TRIALS = [
+    Trial(18, "killed", "up again, and every client is told that the past is gone", _killed),
+    Trial(20, "clock", "nobody times out", _clock),
+    Trial(22, "log-unread", "logging never holds up the loop", _log_unread),
+]

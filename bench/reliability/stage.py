@@ -1,0 +1,144 @@
+"""The service in a process group of its own, with a control group of well-behaved clients that go on as ever."""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import IO, Any, Self
+
+from bench.processes import Child, build, settle
+from bench.reliability.sampler import Sample, Sampler
+from bench.reliability.trial import Outcome, Scene, Window
+
+__all__ = ["Stage"]
+
+_RATE, _SIZE = 20.0, 200
+_SUBSCRIBE = '{"jsonrpc":"2.0","method":"subscribe","params":{"topic":"t"}}'
+_NOISE_MS = 5.0
+"""What 99 % of latencies may differ by before a factor counts: below that the machine decides."""
+_NOISE_MEMORY = 16 << 20
+"""What the allocator may keep beside the 10 % of the rule."""
+
+
+class Stage:
+    """A running service, its control group and a sampler.
+
+    Entering measures the calm before; ``attacked`` ends the time that counts as the attack, ``outcome`` waits for
+    the recovery and sums up.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        *options: str,
+        program: Sequence[str] = ("-m", "service"),
+        clients: int = 200,
+        before: Sequence[str] = (),
+        errors: IO[Any] | int | None = None,
+    ) -> None:
+        self.port = scene.port
+        self.clients = clients
+        argv = [*before, sys.executable, *program, "serve", "--port", str(self.port), *options]
+        self.child = Child(argv, core=0, apart=True, errors=errors)
+        self._windows: list[Window] = []
+        self._received = self._repeated = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self.child.line()
+            self._receivers = Child(
+                [build("receiver"), "127.0.0.1", str(self.port), str(self.clients), "/ws", "sluice.v1", _SUBSCRIBE],
+                core=1,
+            )
+            self._receivers.line()
+            argv = [sys.executable, "-m", "bench.reliability.publisher", str(self.port), str(_RATE), str(_SIZE)]
+            self._publisher = Child(argv, core=1)
+            self.sampler = Sampler(self.child, self.port)
+            # The first second pays for imports and caches.
+            time.sleep(1.0)
+            self.window()
+            time.sleep(3.0)
+            self._windows.append(self.window())
+            self.sampler.restart()
+            self.calm = self.sampler.now()
+        except BaseException:
+            self.child.stop()
+            raise
+        return self
+
+    def window(self) -> Window:
+        """Return what the control group received since the last look."""
+        self._receivers.say("")
+        told = json.loads(self._receivers.line())
+        self._received += told["received"]
+        self._repeated += told["repeated"]
+        return Window(told["received"], told["repeated"], told["p50_ms"], told["p99_ms"], told["max_ms"])
+
+    @property
+    def peak(self) -> Sample:
+        """The highest figures since the calm."""
+        return self.sampler.peak
+
+    def attacked(self) -> Window:
+        """End the attack: what comes from here on counts as recovery."""
+        if len(self._windows) == 1:
+            self._windows.append(self.window())
+        return self._windows[1]
+
+    def outcome(
+        self, load: str, checks: dict[str, bool], *, factor: float = 1.2, stock: str = "", **figures: Any
+    ) -> Outcome:
+        """Wait for the recovery, and sum up."""
+        before, during = self._windows[0], self.attacked()
+        peak, lag = self.peak, self.sampler.lag_ms
+        recovered, after = self._recover(before)
+        rules = {
+            **checks,
+            f"control p99 within {factor} x": during.p99 <= before.p99 * factor + _NOISE_MS,
+            "control lost nothing": (lost := self._lost()) == 0,
+            "recovered within 10 s": recovered is not None,
+        }
+        return Outcome(
+            load=load,
+            checks=rules,
+            figures=figures,
+            stock=stock,
+            control=(before, during, after),
+            lost=lost,
+            recovered=recovered,
+            more_resident_mib=(peak.resident - self.calm.resident) / (1 << 20),
+            more_kernel_mib=(peak.kernel - self.calm.kernel) / (1 << 20),
+            lag_ms=lag,
+        )
+
+    def _recover(self, before: Window) -> tuple[float | None, Window]:
+        """Return the seconds until everything is as before, and the last second of the control group."""
+        begin = time.monotonic()
+        while True:
+            time.sleep(1.0)
+            window, now = self.window(), self.sampler.now()
+            back = (
+                now.descriptors <= self.calm.descriptors + 2
+                and now.resident <= self.calm.resident * 1.1 + _NOISE_MEMORY
+                and window.p99 <= before.p99 * 1.2 + _NOISE_MS
+            )
+            seconds = time.monotonic() - begin
+            if back or seconds > 10:
+                return (seconds if back else None), window
+
+    def _lost(self) -> int:
+        """Stop the publisher and return how many messages the control group is missing or had twice."""
+        self._publisher.say("")
+        sent = int(self._publisher.line())
+        settle(self.child)
+        self.window()
+        return sent * self.clients - self._received + 2 * self._repeated
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.sampler.stop()
+        self._publisher.stop()
+        self._receivers.stop()
+        self.child.stop(15)
