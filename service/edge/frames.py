@@ -2,7 +2,7 @@
 
 aiohttp reads frames leniently, to get on with clients that are not quite right. An unmasked frame is no slip,
 though: masking is what keeps a page from writing another protocol's bytes through a proxy (section 10.3), and
-section 5.1 has the server end the connection. docs/decisions/10-client-frames.md has the ways there were.
+section 5.1 has the server end the connection. docs/decisions/11-client-frames.md has the ways there were.
 """
 
 from typing import Any, Final
