@@ -35,18 +35,20 @@ def outcome(**more: object) -> Outcome:
 
 def test_a_row_takes_the_place_of_the_older_one_and_the_others_stay() -> None:
     empty = "before\n<!-- figures: ./x bench reliability --write docs/reliability.md -->\n<!-- end of the figures -->\nafter\n"
-    first = written(empty, [row(trial(12), outcome(), "monday"), row(trial(2), outcome(), "monday")])
-    second = written(first, [row(trial(12), outcome(lost=7), "tuesday")])
+    first = written(empty, [row(trial(12), outcome(), "monday"), row(trial(2), outcome(), "monday")], "here")
+    second = written(first, [row(trial(12), outcome(lost=7), "tuesday")], "there")
     rows = rows_of(second)
     assert list(rows) == ["2 name-2", "12 name-12"]
     assert rows["2 name-2"][-1] == "monday"
     assert (rows["12 name-12"][-1], rows["12 name-12"][7]) == ("tuesday", "7")
     assert all(len(cells) == len(HEADS) for cells in rows.values())
     assert "not: b" in second
+    assert "The last run: there." in second
+    assert "here." not in second.replace("there.", "")
     assert second.startswith("before\n")
     assert second.endswith("\nafter\n")
 
 
 def test_a_document_without_a_place_for_them_is_refused() -> None:
     with pytest.raises(ValueError, match="no lines"):
-        written("# Nothing", [row(trial(1), outcome(), "today")])
+        written("# Nothing", [row(trial(1), outcome(), "today")], "here")

@@ -46,7 +46,7 @@ def run(options: Namespace) -> dict[str, Any]:
             _show(outcome)
     rows = [row(trial, outcomes[trial.name], mark) for trial in TRIALS if trial.name in outcomes]
     if options.write is not None:
-        options.write.write_text(written(options.write.read_text(), rows))
+        options.write.write_text(written(options.write.read_text(), rows, where))
     passed = sum(outcome.passed for outcome in outcomes.values())
     print(f"{passed} of {len(outcomes)} passed ({where})")
     return {

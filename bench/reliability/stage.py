@@ -18,7 +18,7 @@ _SUBSCRIBE = '{"jsonrpc":"2.0","method":"subscribe","params":{"topic":"t"}}'
 _NOISE_MS = 5.0
 """What 99 % of latencies may differ by before a factor counts: below that the machine decides."""
 _NOISE_MEMORY = 16 << 20
-"""What the allocator may keep beside the 10 % of the rule."""
+"""What the allocator may keep, where nothing else is said."""
 
 
 class Stage:
@@ -87,12 +87,19 @@ class Stage:
         return self._windows[1]
 
     def outcome(
-        self, load: str, checks: dict[str, bool], *, factor: float = 1.2, stock: str = "", **figures: Any
+        self,
+        load: str,
+        checks: dict[str, bool],
+        *,
+        factor: float = 1.2,
+        kept: int = _NOISE_MEMORY,
+        stock: str = "",
+        **figures: Any,
     ) -> Outcome:
-        """Wait for the recovery, and sum up."""
+        """Wait for the recovery, and sum up; ``kept`` is what the allocator may keep beside 10 %, in bytes."""
         before, during = self._windows[0], self.attacked()
         peak, lag = self.peak, self.sampler.lag_ms
-        recovered, after = self._recover(before)
+        recovered, after = self._recover(before, kept)
         rules = {
             **checks,
             f"control p99 within {factor} x": during.p99 <= before.p99 * factor + _NOISE_MS,
@@ -112,7 +119,7 @@ class Stage:
             lag_ms=lag,
         )
 
-    def _recover(self, before: Window) -> tuple[float | None, Window]:
+    def _recover(self, before: Window, kept: int) -> tuple[float | None, Window]:
         """Return the seconds until everything is as before, and the last second of the control group."""
         begin = time.monotonic()
         while True:
@@ -120,7 +127,7 @@ class Stage:
             window, now = self.window(), self.sampler.now()
             back = (
                 now.descriptors <= self.calm.descriptors + 2
-                and now.resident <= self.calm.resident * 1.1 + _NOISE_MEMORY
+                and now.resident <= self.calm.resident * 1.1 + kept
                 and window.p99 <= before.p99 * 1.2 + _NOISE_MS
             )
             seconds = time.monotonic() - begin

@@ -64,9 +64,10 @@ def rows_of(document: str) -> dict[str, list[str]]:
     return {one[0]: one for one in cells}
 
 
-def written(document: str, rows: list[list[str]]) -> str:
+def written(document: str, rows: list[list[str]], where: str) -> str:
     """Return the document with these rows put in, or put in the place of older ones of the same tests.
 
+    ``where`` says on which machine.
     Raises ValueError where the document has no place for them.
     """
     before, begin, rest = document.partition(_BEGIN)
@@ -77,4 +78,4 @@ def written(document: str, rows: list[list[str]]) -> str:
     ordered = sorted(kept.values(), key=lambda one: int(one[0].split()[0]))
     lines = ["| " + " | ".join(HEADS) + " |", "|" + "---|" * len(HEADS)]
     lines += ["| " + " | ".join(one) + " |" for one in ordered]
-    return f"{before}{begin}\n\n" + "\n".join(lines) + f"\n\n{end}{after}"
+    return f"{before}{begin}\n\nThe last run: {where}.\n\n" + "\n".join(lines) + f"\n\n{end}{after}"
