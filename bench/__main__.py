@@ -7,8 +7,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import (
-    conformance, drain, engine, fanout, fetch, floods, generator, growth, idle, images, storms, stuck, tsung, ways,
-)  # fmt: skip
+    conformance,
+    drain,
+    engine,
+    fanout,
+    fetch,
+    floods,
+    generator,
+    growth,
+    idle,
+    images,
+    storms,
+    stuck,
+    tsung,
+    ways,
+)
 from bench.reliability import command as reliability
 
 _COMPARED = (fanout, fetch, engine, images, idle, growth, stuck, storms, drain, floods, ways, generator, tsung)
