@@ -155,7 +155,9 @@ def test_limits_of_a_client_that_have_a_setting_have_its_default(name: str) -> N
 
 
 def test_the_operations_list_every_event_of_the_log() -> None:
-    text = "".join(file.read_text() for file in (ROOT / "service").rglob("*.py"))
+    # What service.client logs is in the log of the program that uses it.
+    files = [file for file in (ROOT / "service").rglob("*.py") if ROOT / "service" / "client" not in file.parents]
+    text = "".join(file.read_text() for file in files)
     logged = set(re.findall(r'_log\.(?:info|warning|error|exception)\(\s*"([^"]+)"', text))
     logged |= set(re.findall(r'_notice\("([^"]+)"', text))
     listed = {
