@@ -17,6 +17,7 @@ from bench import (
     growth,
     idle,
     images,
+    schema,
     storms,
     stuck,
     tsung,
@@ -26,7 +27,7 @@ from bench.reliability import command as reliability
 
 _COMPARED = (fanout, fetch, engine, images, idle, growth, stuck, storms, drain, floods, ways, generator, tsung)
 # These have their own documents; reliability takes hours at full size.
-_BY_NAME = (conformance, reliability)
+_BY_NAME = (conformance, reliability, schema)
 _BENCHMARKS = {module.__name__.split(".")[1]: module for module in (*_COMPARED, *_BY_NAME)}
 
 

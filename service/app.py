@@ -29,6 +29,7 @@ from service.edge.door import Door, add_cors
 from service.edge.echo import LARGEST, EchoBodies, EchoSockets
 from service.edge.gate import Gate
 from service.edge.health import HealthRoutes
+from service.edge.http_runner import HttpRunner
 from service.edge.page import PageRoutes
 from service.edge.streams import STREAMS, Streams
 from service.edge.topic_routes import TopicRoutes
@@ -180,7 +181,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     )
     application = _application(service)
     metrics.add_to(application)
-    runner = web.AppRunner(
+    runner = HttpRunner(
         application,
         handler_cancellation=True,
         keepalive_timeout=settings.handshake_time,
@@ -232,7 +233,7 @@ def _application(service: Service) -> web.Application:
     )
     TopicRoutes(service.hub, body_size=settings.message_size, body_time=settings.body_time).add_to(app)
     WatchRoutes(service.hub, service).add_to(app)
-    DocumentRoutes().add_to(app)
+    DocumentRoutes(_batch_limits(settings), token=service.credentials.needed).add_to(app)
     PageRoutes().add_to(app)
     return app
 

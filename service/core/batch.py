@@ -19,22 +19,24 @@ from service.core.errors import InvalidParams, TooLarge
 from service.core.grants import EVERY_HOST, HostPatterns
 from service.core.topic import Topic
 
-__all__ = ["BatchLimits", "BatchRequest", "BatchState", "Failure", "FetchRequest", "IdempotencyKey", "Keep", "Kind",
-           "Options", "check_headers", "check_request", "failed_event", "flavour_of", "item_of"]  # fmt: skip
+__all__ = ["HEADER_NAME", "HEADER_VALUE", "MOST_HEADERS", "OUR_HEADERS", "OUR_PREFIXES", "BatchLimits",
+           "BatchRequest", "BatchState", "Failure", "FetchRequest", "IdempotencyKey", "Keep", "Kind", "Options",
+           "check_headers", "check_request", "failed_event", "flavour_of", "item_of"]  # fmt: skip
 
 Kind = Literal[
     "invalid_url", "invalid_request", "blocked", "dns", "connect", "tls", "timeout", "protocol", "redirects",
     "too_large", "cancelled", "unavailable",
 ]  # fmt: skip
 
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
-_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,4096}")
+HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,4096}")
 # What frames the message or is meant for a proxy is ours to say; the last ones open cloud metadata.
-_OURS: Final = frozenset(
+OUR_HEADERS: Final = frozenset(
     ("host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer", "expect",
      "keep-alive", "metadata-flavor", "metadata", "accept-encoding")
 )  # fmt: skip
-_OUR_PREFIXES: Final = ("proxy-", "x-aws-ec2-metadata-token", "sec-")
+MOST_HEADERS: Final = 50
+OUR_PREFIXES: Final = ("proxy-", "x-aws-ec2-metadata-token", "sec-")
 
 
 class Keep(Enum):
@@ -143,15 +145,15 @@ def item_of(item: FetchRequest | str, limits: BatchLimits) -> FetchRequest | Fai
 
 def check_headers(headers: Mapping[str, str]) -> str | None:
     """Say what is wrong with request headers (RFC 9110, section 5), or return None."""
-    if len(headers) > 50:
-        return "at most 50"
+    if len(headers) > MOST_HEADERS:
+        return f"at most {MOST_HEADERS}"
     for name, value in headers.items():
         lower = name.lower()
-        if not _TOKEN.fullmatch(name):
+        if not HEADER_NAME.fullmatch(name):
             return f"{name[:40]!r} is no header name"
-        if lower in _OURS or lower.startswith(_OUR_PREFIXES):
+        if lower in OUR_HEADERS or lower.startswith(OUR_PREFIXES):
             return f"{name} is set by the service alone"
-        if not _VALUE.fullmatch(value):
+        if not HEADER_VALUE.fullmatch(value):
             return f"{name} has a value that no header has"
     return None
 

@@ -3,27 +3,35 @@
 What is sent is built as plain dicts, for speed; tests convert real answers into these types, strictly.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from service.core.batch import Kind
 
 __all__ = [
+    "Authenticated",
     "BatchDocument",
     "BatchState",
+    "Begun",
     "Cancelled",
+    "Closing",
     "Done",
     "Failed",
     "Gap",
     "Health",
     "Heartbeat",
+    "Message",
+    "Missed",
+    "Nothing",
     "Problem",
     "Published",
     "PublishedAt",
     "PublishedMany",
+    "Readers",
     "Result",
     "Started",
+    "Subscribed",
     "Timing",
     "TopicInfo",
     "WatchChanged",
@@ -32,7 +40,8 @@ __all__ = [
     "WatchState",
 ]
 
-_Offset = Annotated[int, msgspec.Meta(ge=0)]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Offset = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class _Said(msgspec.Struct, forbid_unknown_fields=True):
@@ -52,7 +61,7 @@ class Timing(_Said):
 class Result(_Said, tag_field="event", tag="result"):
     """A URL was answered, whatever the status."""
 
-    index: _Offset
+    index: _Count
     url: str
     final_url: str
     status: int
@@ -61,7 +70,7 @@ class Result(_Said, tag_field="event", tag="result"):
     truncated: bool
     encoding: str | None
     body: str | None
-    attempts: _Offset
+    attempts: _Count
     cache: Literal["miss", "hit", "revalidated", "shared"]
     timing: Timing
 
@@ -69,11 +78,11 @@ class Result(_Said, tag_field="event", tag="result"):
 class Failed(_Said, tag_field="event", tag="failed"):
     """A URL was not answered."""
 
-    index: _Offset
+    index: _Count
     url: str
     error: Kind
     detail: str
-    attempts: _Offset
+    attempts: _Count
     timing: Timing
     retry_after: float | msgspec.UnsetType = msgspec.UNSET
 
@@ -92,15 +101,15 @@ class Started(_Said, tag_field="event", tag="start"):
     """The first line of a topic as NDJSON."""
 
     epoch: str
-    offset: _Offset
+    offset: _Count
     recovered: bool
 
 
 class Gap(_Said, tag_field="event", tag="gap", rename={"first": "from", "last": "to"}):
     """Messages that this reader has missed, both ends included."""
 
-    first: int
-    last: int
+    first: _Offset
+    last: _Offset
 
 
 class Heartbeat(_Said, tag_field="event", tag="heartbeat"):
@@ -210,6 +219,63 @@ class Health(_Said):
 
     status: Literal["alive", "ready", "slow", "overloaded", "draining"]
     why: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Subscribed(_Said):
+    """Where a subscription starts: the offset of the last message that its reader is taken to have."""
+
+    topic: str
+    epoch: str
+    offset: _Count
+    recovered: bool
+
+
+class Readers(_Said):
+    """How many readers a topic has."""
+
+    readers: _Count
+
+
+class Begun(_Said):
+    """A batch that has begun; its caller is subscribed to the topic."""
+
+    batch: str
+    topic: str
+    epoch: str
+    total: _Offset
+
+
+class Authenticated(_Said):
+    """When the credentials expire, in seconds of the Unix epoch; null is never."""
+
+    expires: float | None
+
+
+class Nothing(_Said):
+    """It is done."""
+
+
+class Message(_Said):
+    """One message of a topic."""
+
+    topic: str
+    offset: _Offset
+    data: Any
+
+
+class Missed(_Said, rename={"first": "from", "last": "to"}):
+    """Messages of a topic that this reader never gets, both ends included."""
+
+    topic: str
+    first: _Offset
+    last: _Offset
+
+
+class Closing(_Said):
+    """The connection is about to end; come back after so many seconds."""
+
+    reason: str
+    retry_after: float
 
 
 class Problem(_Said):

@@ -1,15 +1,18 @@
 """The requests of the WebSocket protocol, each declared once, and how text becomes one of them."""
 
+import re
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 import orjson
 
 from service.core.errors import InvalidParams, InvalidRequest, ParseError, SluiceError
+from service.core.names import NAME
 from service.core.reader import OnLag
 from service.core.topic import Position, Since
 
 __all__ = [
+    "SINCE",
     "Authenticate",
     "Broadcast",
     "Cancel",
@@ -33,8 +36,16 @@ __all__ = [
 ]
 
 Id = str | int | float | None
-_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+# The patterns tell readers of the documents what is checked elsewhere; decoding does not look at them.
+_Name = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=255, extra_json_schema={"pattern": f"^{NAME.pattern}$"})
+]
 _Params = TypeVar("_Params")
+
+
+SINCE = "^(newest|oldest|[^:]{1,64}:[0-9]{1,15})$"
+"""Where to start as HTTP has it."""
+_POSITION = re.compile(r"([^:]{1,64}):([0-9]{1,15})", re.ASCII)
 
 
 class _Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,7 +63,7 @@ class Subscribe(_Base, frozen=True):
     """Read a topic from a position on."""
 
     topic: _Name
-    since: str | PositionParam = "newest"
+    since: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": SINCE})] | PositionParam = "newest"
     on_lag: OnLag | None = None
 
 
@@ -73,7 +84,7 @@ class Publish(_Base, frozen=True):
 class Broadcast(_Base, frozen=True):
     """One body to many topics."""
 
-    topics: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1000)]
+    topics: Annotated[list[_Name], msgspec.Meta(min_length=1, max_length=1000)]
     data: Any
 
 
@@ -86,7 +97,9 @@ class Presence(_Base, frozen=True):
 class Watch(_Base, frozen=True):
     """Poll a URL for everyone who watches it, at least every so many seconds, and tell what changes."""
 
-    url: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
+    url: Annotated[
+        str, msgspec.Meta(min_length=1, max_length=2048, extra_json_schema={"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"})
+    ]
     every: Annotated[float, msgspec.Meta(ge=1, le=86_400)]
     select: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)] | None = None
     since: str | PositionParam | None = None
@@ -153,8 +166,23 @@ def convert(params: Any, kind: type[_Params]) -> _Params:
         raise InvalidParams("params: an object with named parameters")
     try:
         return msgspec.convert(params, kind)
+    except msgspec.ValidationError:
+        # 2.0 is an integer to JSON Schema, so it has to be one to us; it is rare enough for a second try.
+        return _convert(_whole(params), kind)
+
+
+def _convert(params: Any, kind: type[_Params]) -> _Params:
+    try:
+        return msgspec.convert(params, kind)
     except msgspec.ValidationError as error:
         raise InvalidParams(_readable(error)) from None
+
+
+def _whole(value: Any, depth: int = 2) -> Any:
+    """Return the value with whole floats as integers, as deep as any of our parameters has one."""
+    if isinstance(value, dict) and depth:
+        return {name: _whole(part, depth - 1) for name, part in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def parse_since(since: str | PositionParam) -> Since:
@@ -165,10 +193,10 @@ def parse_since(since: str | PositionParam) -> Since:
         return "newest"
     if since == "oldest":
         return "oldest"
-    epoch, colon, offset = since.rpartition(":")
-    if not colon or not epoch or not (offset.isascii() and offset.isdigit()) or len(offset) > 15:
+    position = _POSITION.fullmatch(since)
+    if position is None:
         raise InvalidParams("since: newest, oldest, or a position as EPOCH:OFFSET")
-    return Position(epoch, int(offset))
+    return Position(position[1], int(position[2]))
 
 
 def result_answer(request_id: Id, result: Any) -> dict[str, Any]:

@@ -4,13 +4,13 @@ import re
 
 from service.core.errors import Forbidden, InvalidParams
 
-__all__ = ["RESERVED", "check_name", "check_writable", "is_reserved"]
+__all__ = ["NAME", "RESERVED", "check_name", "check_writable", "is_reserved"]
 
 RESERVED = ("batch:", "watch:", "job:", "_")
 """Topics with these prefixes are made and written by the service alone."""
 
 # 255 as in Centrifugo; no space and no '*', so that lists and patterns of names stay unambiguous.
-_NAME = re.compile(r"[!-)+-~]{1,255}")
+NAME = re.compile(r"[!-)+-~]{1,255}")
 
 
 def is_reserved(name: str) -> bool:
@@ -20,7 +20,7 @@ def is_reserved(name: str) -> bool:
 
 def check_name(name: str) -> None:
     """Raise InvalidParams unless the name is 1 to 255 printable ASCII characters without space and ``*``."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise InvalidParams("topic: a name has 1 to 255 printable ASCII characters, without space and *")
 
 

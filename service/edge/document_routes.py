@@ -1,8 +1,9 @@
-"""The two documents that describe the service, made once from the types that it uses."""
+"""The two documents that describe the service, made once from its limits and the types that it uses."""
 
 import orjson
 from aiohttp import web
 
+from service.core.batch import BatchLimits
 from service.edge.asyncapi import asyncapi
 from service.edge.openapi import openapi
 
@@ -12,9 +13,9 @@ __all__ = ["DocumentRoutes"]
 class DocumentRoutes:
     """``/openapi.json`` and ``/asyncapi.json``."""
 
-    def __init__(self) -> None:
-        self._openapi = orjson.dumps(openapi())
-        self._asyncapi = orjson.dumps(asyncapi())
+    def __init__(self, limits: BatchLimits, *, token: bool) -> None:
+        self._openapi = orjson.dumps(openapi(limits, token=token))
+        self._asyncapi = orjson.dumps(asyncapi(limits, token=token))
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""

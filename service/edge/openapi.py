@@ -6,200 +6,200 @@ import msgspec
 
 from service import __version__
 from service.core import events
-from service.core.batch import BatchRequest
-from service.core.messages import Broadcast
+from service.core.batch import BatchLimits, BatchRequest
+from service.core.messages import SINCE, Broadcast, Watch
+from service.core.names import NAME
 from service.core.reader import OnLag
+from service.edge.operations import answer, header, json_answer, operation, path, query, refusals, stream, untagged
+from service.edge.schemas import components, ref
 
-__all__ = ["ANSWERS", "components", "openapi"]
+__all__ = ["openapi"]
 
-REF: Final = "#/components/schemas/{name}"
-ANSWERS: Final[tuple[type, ...]] = (
-    events.Result, events.Failed, events.Done, events.Started, events.Gap, events.Heartbeat, events.WatchState,
-    events.WatchChanged, events.WatchError, events.WatchRecovered, events.BatchDocument, events.BatchState,
-    events.Published, events.PublishedMany, events.TopicInfo, events.Cancelled, events.Health, events.Problem,
-)  # fmt: skip
 _KEY: Final = {"type": "string", "minLength": 1, "maxLength": 128}
-_POSITION: Final = {"type": "string", "pattern": "^(newest|oldest|[^:]+:[0-9]{1,15})$"}
+_BATCH: Final = {"type": "string", "pattern": "^[^/]+$"}
+_BATCH_HEADERS: Final = {"Sluice-Batch": {"type": "string"}, "Sluice-Epoch": {"type": "string"}}
+_EVENTS: Final = (events.Result, events.Failed, events.Done)
+_STREAM: Final = [
+    query("since", "where to start", {"type": "string", "pattern": SINCE}),
+    query("on_lag", "what happens when the topic has moved past this reader", {"enum": [*OnLag]}),
+    header(
+        "Last-Event-ID",
+        "where an EventSource was; wins over since, and counts as missing when it is empty",
+        {"type": "string", "pattern": f"^$|{SINCE}"},
+    ),
+]
 
 
-def components(*more: Any) -> dict[str, Any]:
-    """Return the schemas by name. What we answer with may get further fields; what we read may not."""
-    _, schemas = msgspec.json.schema_components([*ANSWERS, *more], ref_template=REF)
-    _, read = msgspec.json.schema_components(list(more), ref_template=REF)
-    for name in schemas.keys() - read.keys():
-        schemas[name].pop("additionalProperties", None)
-    return schemas
-
-
-def openapi() -> dict[str, Any]:
-    """Return the document."""
+def openapi(limits: BatchLimits, *, token: bool) -> dict[str, Any]:
+    """Return the document of a service with these limits, where clients need a token or not."""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "sluice",
             "version": __version__,
-            "description": "Topics, batches of URL fetches and watches for ten thousand clients.",
+            "description": "Topics, batches of URL fetches and watches for ten thousand clients. "
+            "Every GET is answered as HEAD too, streams by their headers alone.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "security": [{}, {"token": []}],
-        "paths": _paths(),
+        "security": [{"token": []}] if token else [{}, {"token": []}],
+        "paths": {**_batches(limits), **_topics(), **_watches(), **_service()},
         "components": {
-            "schemas": components(BatchRequest, Broadcast),
+            "schemas": components(limits, Broadcast),
+            "responses": refusals(),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
 
 
-def _paths() -> dict[str, Any]:
-    return {**_batches(), **_topics(), **_watches(), **_service()}
-
-
-def _batches() -> dict[str, Any]:
-    batch = [_path("id", "the id of a batch", r"^[^/]+$")]
-    events = _streams("Result", "Failed", "Done", "Heartbeat")
-    answers = {
-        "200": _answer("every result", {"application/json": _ref("BatchDocument"), **events}),
-        "202": _json("the batch has begun (respond-async)", "BatchState"),
+def _batches(limits: BatchLimits) -> dict[str, Any]:
+    batch = [path("id", "the id of a batch", _BATCH)]
+    streamed = stream((*_EVENTS, events.Heartbeat), {"anyOf": [*map(ref, _EVENTS)]})
+    links = {
+        name: {"operationId": name, "parameters": {"id": "$response.header.Sluice-Batch"}}
+        for name in ("batch", "batchEvents", "cancelBatch")
     }
-    parameters = [
-        _header("Prefer", {"type": "string"}, "respond-async answers at once"),
-        _header("Idempotency-Key", _KEY, "makes a repetition join the first"),
-        _header(
-            "traceparent", {"type": "string"}, "W3C Trace Context; goes on to the upstreams, as does tracestate"
-        ),
-        _header("X-Request-Id", {"type": "string"}, "comes back with the answer and is in the log"),
-    ]
-    body = _ref("BatchRequest")
-    ended = {"200": _answer("its events", events), "204": {"description": "all of it was had before"}}
-    return {
-        "/fetch-batch": {
-            "post": _operation("fetchBatch", "Fetch up to 10,000 URLs", answers, parameters=parameters, body=body)
+    document = answer("every result", {"application/json": ref(events.BatchDocument), **streamed}, _BATCH_HEADERS)
+    accepted = answer(
+        "the batch has begun (respond-async)",
+        {"application/json": ref(events.BatchState)},
+        {
+            **_BATCH_HEADERS,
+            "Location": {"type": "string", "pattern": "^/batches/[^/]+$"},
+            "Preference-Applied": {"const": "respond-async"},
         },
+    )
+    fetch = operation(
+        "fetchBatch",
+        f"Fetch up to {limits.urls:,} URLs; what is wrong with one of them is its own failure",
+        {"200": document | {"links": links}, "202": accepted | {"links": links}},
+        refused=(429,),
+        parameters=[
+            header("Prefer", "respond-async answers at once (RFC 7240)", {"type": "string"}),
+            header("Idempotency-Key", "makes a repetition join the first", _KEY),
+            header("traceparent", "W3C Trace Context; goes on to the upstreams, as does tracestate", {"type": "string"}),
+            header("X-Request-Id", "comes back with the answer and is in the log", {"type": "string"}),
+        ],
+        body=ref(BatchRequest),
+    )
+    state = {"200": json_answer("state and counts", events.BatchState)}
+    cancelled = {"200": json_answer("what was left", events.Cancelled)}
+    ended = {
+        "200": answer("its events", streamed, _BATCH_HEADERS),
+        "204": answer("all of it was had before", headers=_BATCH_HEADERS),
+    }
+    return {
+        "/fetch-batch": {"post": fetch},
         "/batches/{id}": {
             "parameters": batch,
-            "get": _operation("batch", "How far a batch is", {"200": _json("state and counts", "BatchState")}),
-            "delete": _operation("cancelBatch", "Cancel a batch", {"200": _json("what was left", "Cancelled")}),
+            "get": operation("batch", "How far a batch is", state, refused=(404,)),
+            "delete": operation("cancelBatch", "Cancel a batch, which stays readable", cancelled, refused=(404,)),
         },
         "/batches/{id}/events": {
             "parameters": batch,
-            "get": _operation("batchEvents", "The events of a batch", ended, parameters=_STREAM),
+            "get": operation("batchEvents", "The events of a batch", ended, refused=(404, 422), parameters=_STREAM),
         },
     }
 
 
 def _topics() -> dict[str, Any]:
-    topic = [_path("name", "1 to 255 printable ASCII characters without space and *", r"^[!-)+-~]{1,255}$")]
-    key = [_header("Idempotency-Key", _KEY, "publishes once in 2 minutes")]
-    published = {"200": _json("where it stands", "Published")}
-    messages = {"200": _answer("its messages", _streams("Started", "Gap", "Heartbeat"))}
-    many = {"200": _json("where it stands", "PublishedMany")}
+    name = {"type": "string", "pattern": f"^{NAME.pattern}$"}
+    topic = [path("name", "the slash before a last part `events` has to be written %2F", name)]
+    key = [header("Idempotency-Key", "publishes once in 2 minutes", _KEY)]
+    published = {"200": json_answer("where it stands", events.Published)}
+    info = {"200": json_answer("its offsets", events.TopicInfo)}
+    messages = {"200": answer("its messages", stream((events.Started, events.Gap, events.Heartbeat), {}))}
+    many = {"200": json_answer("where it stands", events.PublishedMany)}
     return {
         "/topics/{name}": {
             "parameters": topic,
-            "post": _operation("publish", "Publish the JSON body", published, parameters=key, body={}),
-            "get": _operation("topic", "Where a topic stands", {"200": _json("its offsets", "TopicInfo")}),
+            "post": operation(
+                "publish", "Publish the JSON body", published, refused=(404, 429), parameters=key, body={}
+            ),
+            "get": operation("topic", "Where a topic stands", info, refused=(404,)),
         },
         "/topics/{name}/events": {
             "parameters": topic,
-            "get": _operation("topicEvents", "The messages of a topic", messages, parameters=_STREAM),
+            "get": operation(
+                "topicEvents", "The messages of a topic", messages, refused=(404, 422, 429), parameters=_STREAM
+            ),
         },
         "/publish": {
-            "post": _operation("publishMany", "Publish to many topics", many, body=_ref("Broadcast")),
+            "post": operation("publishMany", "Publish to many topics", many, refused=(429,), body=ref(Broadcast)),
         },
     }
 
 
 def _watches() -> dict[str, Any]:
-    states = _streams("WatchState", "WatchChanged", "WatchError", "WatchRecovered", "Gap")
-    url = {"type": "string", "minLength": 1, "maxLength": 2048}
-    every = {"type": "number", "minimum": 1, "maximum": 86_400}
-    select = {"type": "string", "minLength": 1, "maxLength": 1024}
+    told = (events.WatchState, events.WatchChanged, events.WatchError, events.WatchRecovered)
+    watch = msgspec.json.schema(Watch)["$defs"]["Watch"]["properties"]
     parameters = [
-        _query("url", url, "what to watch", required=True),
-        _query("every", every, "seconds", required=True),
-        _query("select", select, "a JSON Pointer or a CSS selector"),
+        query("url", "what to watch", watch["url"], required=True),
+        query("every", "seconds", watch["every"], required=True),
+        query("select", "a JSON Pointer or a CSS selector", watch["select"]["anyOf"][0]),
         *_STREAM,
     ]
-    answers = {"200": _answer("its states", states)}
-    return {"/watch": {"get": _operation("watch", "What becomes of a URL", answers, parameters=parameters)}}
+    data = [*map(ref, told), untagged(events.Started), untagged(events.Gap)]
+    streamed = stream((events.Started, events.Gap, *told, events.Heartbeat), {"anyOf": data})
+    return {
+        "/watch": {
+            "get": operation(
+                "watch",
+                "What becomes of a URL",
+                {"200": answer("its states", streamed)},
+                refused=(422, 429),
+                parameters=parameters,
+            )
+        }
+    }
 
 
 def _service() -> dict[str, Any]:
-    switched = {"101": {"description": "JSON-RPC 2.0 from here on"}}
-    health = {"200": _json("it is", "Health"), "503": _json("it takes nobody now", "Health")}
-    document = {"200": _answer("the document", {"application/json": {"type": "object"}})}
     return {
-        "/ws": {"get": _operation("socket", "The WebSocket, see /asyncapi.json", switched)},
-        "/healthz": {"get": _operation("alive", "Whether the loop turns", health, open_=True)},
-        "/readyz": {"get": _operation("ready", "Whether new clients are taken", health, open_=True)},
-        "/metrics": {"get": _operation("metrics", "Figures for Prometheus", {"200": _text("text/plain")})},
-        "/openapi.json": {"get": _operation("openapi", "This document", document, open_=True)},
-        "/asyncapi.json": {"get": _operation("asyncapi", "The WebSocket's document", document, open_=True)},
-        "/": {"get": _operation("page", "The page", {"200": _text("text/html")}, open_=True)},
+        "/ws": {"get": _socket()},
+        "/healthz": {"get": operation("alive", "Whether the loop turns", _health("alive"), open_=True)},
+        "/readyz": {"get": operation("ready", "Whether new clients are taken", _ready(), open_=True)},
+        "/metrics": {"get": operation("metrics", "Figures for Prometheus", _text("text/plain"))},
+        "/openapi.json": {"get": operation("openapi", "This document", _document(), open_=True)},
+        "/asyncapi.json": {"get": operation("asyncapi", "The WebSocket's document", _document(), open_=True)},
+        "/": {"get": operation("page", "The page", _text("text/html"), open_=True)},
     }
 
 
-def _operation(
-    name: str,
-    summary: str,
-    responses: dict[str, Any],
-    *,
-    parameters: list[Any] | None = None,
-    body: dict[str, Any] | None = None,
-    open_: bool = False,
-) -> dict[str, Any]:
-    problem = {"application/problem+json": {"schema": _ref("Problem")}}
-    operation: dict[str, Any] = {
-        "operationId": name,
-        "summary": summary,
-        "responses": {**responses, "default": {"description": "a refusal (RFC 9457)", "content": problem}},
-    }
-    if parameters:
-        operation["parameters"] = parameters
-    if body is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
-    if open_:
-        operation["security"] = [{}]
-    return operation
+def _socket() -> dict[str, Any]:
+    """Return the upgrade (RFC 6455, section 4.2.1); credentials are judged after it, with a close code."""
+    parameters = [
+        header("Connection", "of an upgrade", {"const": "Upgrade"}, required=True),
+        header("Upgrade", "of an upgrade", {"const": "websocket"}, required=True),
+        header("Sec-WebSocket-Version", "of RFC 6455", {"const": "13"}, required=True),
+        header(
+            "Sec-WebSocket-Key",
+            "16 random bytes",
+            {"type": "string", "pattern": "^[0-9A-Za-z+/]{21}[AQgw]==$"},
+            required=True,
+        ),
+        header(
+            "Sec-WebSocket-Protocol",
+            "sluice.v1",
+            {"type": "string", "pattern": "^sluice\\.v1(, bearer\\.[!-~]+)?$"},
+        ),
+    ]
+    switched = {"101": {"description": "JSON-RPC 2.0 from here on, see /asyncapi.json"}}
+    return operation("socket", "The WebSocket", switched, refused=(426,), parameters=parameters, open_=True)
 
 
-def _ref(name: str) -> dict[str, Any]:
-    return {"$ref": REF.format(name=name)}
+def _health(state: str) -> dict[str, Any]:
+    return {"200": json_answer(state, events.Health)}
 
 
-def _answer(description: str, content: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "content": {kind: {"schema": schema} for kind, schema in content.items()}}
+def _ready() -> dict[str, Any]:
+    either = {"application/json": ref(events.Health), "application/problem+json": ref(events.Problem)}
+    draining = answer("it takes nobody now", either, {"Retry-After": {"type": "integer", "minimum": 1}})
+    return {**_health("ready"), "503": draining}
 
 
-def _json(description: str, name: str) -> dict[str, Any]:
-    return _answer(description, {"application/json": _ref(name)})
+def _document() -> dict[str, Any]:
+    return {"200": answer("the document", {"application/json": {"type": "object"}})}
 
 
 def _text(kind: str) -> dict[str, Any]:
-    return _answer("text", {kind: {"type": "string"}})
-
-
-def _streams(*names: str) -> dict[str, Any]:
-    """Return the two forms of a stream: each line, or each event's data, is one of these."""
-    lines = {"type": "string", "description": "a line each: " + ", ".join(names)}
-    return {"application/x-ndjson": lines, "text/event-stream": lines}
-
-
-def _path(name: str, description: str, pattern: str) -> dict[str, Any]:
-    schema = {"type": "string", "pattern": pattern}
-    return {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
-
-
-def _query(name: str, schema: dict[str, Any], description: str, *, required: bool = False) -> dict[str, Any]:
-    return {"name": name, "in": "query", "required": required, "description": description, "schema": schema}
-
-
-def _header(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
-
-
-_STREAM: Final = [
-    _query("since", _POSITION, "where to start"),
-    _query("on_lag", {"enum": [*OnLag]}, "what happens when the topic has moved past this reader"),
-    _header("Last-Event-ID", _POSITION, "where an EventSource was; wins over since"),
-]
+    return {"200": answer("text", {kind: {"type": "string"}})}

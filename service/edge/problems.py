@@ -11,9 +11,9 @@ from aiohttp import web
 
 from service.core.errors import InternalError, SluiceError
 from service.core.services import Refusals
-from service.edge.correlation import correlation_of
+from service.edge.correlation import REQUEST_ID, correlation_of
 
-__all__ = ["problems", "reason_of", "refusal"]
+__all__ = ["problems", "reason_of", "refusal", "unreadable"]
 
 _log = logging.getLogger("sluice.http")
 
@@ -45,6 +45,15 @@ def reason_of(error: SluiceError | web.HTTPException) -> str:
     if isinstance(error, SluiceError):
         return error.reason
     return HTTPStatus(error.status).phrase.lower().replace(" ", "_")
+
+
+def unreadable(request: web.Request, status: int, message: str | None) -> web.Response:
+    """Return the answer to what is no request: the parser's words, without the client's bytes."""
+    detail = (message or "").partition(":")[0].partition("\n")[0][:100]
+    reason = HTTPStatus(status).phrase.lower().replace(" ", "_")
+    request_id = correlation_of(request).request_id
+    more = {"temporary": False, "request_id": request_id}
+    return _document(status, reason, detail, more, {REQUEST_ID: request_id})
 
 
 async def problems(

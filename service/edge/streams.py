@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from service.core.errors import Draining, InvalidParams
 from service.core.hub import Hub
@@ -146,10 +146,9 @@ def answers_event_stream(request: web.Request) -> bool:
 def requested_since(request: web.Request, default: Since) -> Since:
     """Return where the client wants to start; ``Last-Event-ID`` wins: EventSource cannot change its URL."""
     last = request.headers.get("Last-Event-ID")
-    if last:
-        return parse_since(last)
     since = request.query.get("since")
-    return parse_since(since) if since is not None else default
+    asked = parse_since(since) if since is not None else default
+    return parse_since(last) if last else asked
 
 
 def requested_lag(request: web.Request, default: OnLag = OnLag.DISCONNECT) -> OnLag:
@@ -178,6 +177,7 @@ async def stream_topic(
 
     NDJSON, or SSE where the client accepts it or ``sse`` says so; ``batch`` leaves out the start line, so that
     the Nth line with an event is offset N. An EventSource that comes back after the end gets 204, which stops it.
+    HEAD is answered with the headers alone.
     """
     streams = request.app[STREAMS]
     if streams.draining and topic.limits is not None:
@@ -185,6 +185,9 @@ async def stream_topic(
     sse = wants_sse(request) if sse is None else sse
     if sse and topic.final and isinstance(since, Position) and topic.start(since).position == topic.position:
         return web.Response(status=204, headers=headers)
+    response = _response(sse, headers)
+    if request.method == hdrs.METH_HEAD:
+        return response
     encoding = Encoding.SSE if sse else Encoding.EVENTS if batch else Encoding.LINES
     reader = PullReader(topic, encoding, on_lag, request.transport)
     # Attached before the first await: the stream begins where the topic stands now.
@@ -192,7 +195,6 @@ async def stream_topic(
     streams.readers.add(reader)
     streams.expiries.set(reader, request[GRANT].until)
     try:
-        response = _response(sse, headers)
         await response.prepare(request)
         if not batch:
             await response.write(_start(start, sse=sse))

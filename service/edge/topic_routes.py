@@ -29,10 +29,13 @@ class TopicRoutes:
         self._body_time = body_time
 
     def add_to(self, app: web.Application) -> None:
-        """Add the routes; a topic's name may contain slashes."""
+        """Add the routes.
+
+        A topic's name may contain slashes; one before a last part ``events`` has to be written as %2F.
+        """
         app.router.add_get("/topics/{name:.+}/events", self.events)
-        app.router.add_post("/topics/{name:.+}", self.publish)
-        app.router.add_get("/topics/{name:.+}", self.info)
+        app.router.add_post("/topics/{name:.+(?<!/events)}", self.publish)
+        app.router.add_get("/topics/{name:.+(?<!/events)}", self.info)
         app.router.add_post("/publish", self.broadcast)
 
     async def publish(self, request: web.Request) -> web.Response:

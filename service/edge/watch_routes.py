@@ -2,9 +2,9 @@
 
 from aiohttp import web
 
-from service.core.errors import InvalidParams
+from service.core.errors import InvalidParams, ParseError
 from service.core.hub import Hub
-from service.core.messages import Watch, convert
+from service.core.messages import Watch, convert, parse
 from service.core.reader import default_on_lag
 from service.core.services import Services
 from service.edge.credentials import GRANT
@@ -47,7 +47,7 @@ def _params(request: web.Request) -> Watch:
     given = {name: value for name, value in request.query.items() if name != "since"}
     if "every" in given:
         try:
-            return convert({**given, "every": float(given["every"])}, Watch)
-        except ValueError:
+            return convert({**given, "every": parse(given["every"].encode())}, Watch)
+        except ParseError:
             raise InvalidParams("every: a number of seconds from 1 to 86400") from None
     return convert(given, Watch)

@@ -5,15 +5,32 @@ import re
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+import jsonschema
 import msgspec
+import openapi_spec_validator
 import orjson
+import pytest
 
 from service.core import events
+from service.core.batch import BatchLimits
+from service.core.closing import CLOSINGS
 from service.core.session import METHODS
+from service.edge.asyncapi import NOTIFICATIONS, RESULTS, asyncapi
 from service.edge.openapi import openapi
+from service.edge.schemas import ERRORS
 from tests.edge.running import Client, call, client_of
 
 NDJSON = {"Accept": "application/x-ndjson"}
+ASYNCAPI = orjson.loads((Path(__file__).parents[1] / "data" / "asyncapi" / "asyncapi-3.0.0.json").read_bytes())
+
+
+def openapi_document(limits: BatchLimits | None = None, *, token: bool = False) -> Any:
+    return orjson.loads(orjson.dumps(openapi(limits or BatchLimits(), token=token)))
+
+
+def asyncapi_document(*, token: bool = False) -> Any:
+    return orjson.loads(orjson.dumps(asyncapi(BatchLimits(), token=token)))
 
 
 def are(answer: Any, kind: Any) -> None:
@@ -45,10 +62,50 @@ async def test_every_route_is_in_the_document_and_no_other() -> None:
     assert routes - echoes == described_routes - {("GET", "/")}  # the page's files go by their names
 
 
-def test_every_reference_leads_somewhere() -> None:
-    described = openapi()
-    names = set(re.findall(r"#/components/schemas/(\w+)", orjson.dumps(described).decode()))
-    assert names <= described["components"]["schemas"].keys()
+@pytest.mark.parametrize("token", [False, True])
+def test_each_document_is_valid_by_its_official_schema(token: bool) -> None:
+    openapi_spec_validator.validate(openapi_document(token=token))
+    validator = jsonschema.Draft7Validator(ASYNCAPI)
+    assert [error.message for error in validator.iter_errors(asyncapi_document(token=token))] == []
+
+
+@pytest.mark.parametrize("document", [openapi_document(), asyncapi_document()])
+def test_every_reference_leads_somewhere(document: Any) -> None:
+    for reference in set(re.findall(r'"\$ref":"#/([^"]+)"', orjson.dumps(document).decode())):
+        found = document
+        for part in reference.split("/"):
+            found = found[part]
+
+
+def test_the_operators_limits_and_credentials_are_in_the_document() -> None:
+    limits = BatchLimits(urls=7, methods=frozenset({"GET", "HEAD", "POST"}))
+    schemas = openapi_document(limits, token=True)["components"]["schemas"]
+    assert schemas["BatchRequest"]["properties"]["urls"]["anyOf"][0]["maxItems"] == 7
+    assert schemas["Options"]["properties"]["method"]["enum"] == ["GET", "HEAD", "POST"]
+    assert openapi_document(token=True)["security"] == [{"token": []}]
+    assert {} in openapi_document(token=False)["security"]
+    assert "security" in asyncapi_document(token=True)["operations"]["ping"]
+    assert "security" not in asyncapi_document(token=False)["operations"]["ping"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "good"),
+    [
+        ({"X-A": "b"}, True),
+        ({"HoSt": "b"}, False),
+        ({"Proxy-Anything": "b"}, False),
+        ({"Hosts": "b"}, True),
+        ({"a b": "c"}, False),
+        ({"a": "\0"}, False),
+    ],
+)
+async def test_the_schema_of_headers_says_what_the_service_does(headers: dict[str, str], good: bool) -> None:
+    document = openapi_document()
+    schema = {**document["components"]["schemas"]["Options"], "components": document["components"]}
+    assert jsonschema.Draft202012Validator(schema).is_valid({"headers": headers}) == good
+    async with client_of() as client:
+        body = {"urls": [f"{client.origin}/bytes/1"], "options": {"headers": headers}}
+        assert (await client.batch(body))[0] == (200 if good else 422)
 
 
 async def test_every_method_is_in_the_other_document() -> None:
@@ -56,10 +113,123 @@ async def test_every_method_is_in_the_other_document() -> None:
         described = await document(client, "/asyncapi.json")
     received = {name for name, operation in described["operations"].items() if operation["action"] == "receive"}
     assert described["asyncapi"] == "3.0.0"
-    assert received == set(METHODS)
-    text = orjson.dumps(described).decode()
-    names = set(re.findall(r"#/components/schemas/(\w+)", text))
-    assert names <= described["components"]["schemas"].keys()
+    assert received == {*METHODS, "array"}
+    assert RESULTS.keys() == METHODS.keys()
+    sent = {name for name, operation in described["operations"].items() if operation["action"] == "send"}
+    assert sent == NOTIFICATIONS.keys()
+    socket = described["channels"]["socket"]
+    assert [row["code"] for row in socket["x-close-codes"]] == [closing.code for closing in CLOSINGS]
+    pairs = {
+        (one["properties"]["code"]["const"], one["properties"]["data"]["properties"]["reason"]["const"])
+        for one in socket["messages"]["error"]["payload"]["properties"]["error"]["oneOf"]
+    }
+    assert pairs == {(error.code, error.reason) for error in ERRORS}
+
+
+def message_schema(document: Any, name: str) -> jsonschema.Draft202012Validator:
+    payload = document["channels"]["socket"]["messages"][name]["payload"]
+    return jsonschema.Draft202012Validator({**payload, "components": document["components"]})
+
+
+async def test_what_goes_over_a_websocket_is_of_the_types_that_are_named() -> None:
+    described = asyncapi_document()
+    async with client_of(ring_messages=1) as client, client.socket() as socket:
+        url = f"{client.origin}/etag/a"
+        asked = {
+            "subscribe": {"topic": "t", "on_lag": "drop_oldest", "since": {"epoch": "e", "offset": 3}},
+            "publish": {"topic": "t", "data": [1]},
+            "presence": {"topic": "t"},
+            "fetch": {"urls": [url]},
+            "watch": {"url": url, "every": 5},
+            "unwatch": {"topic": "watch:x"},
+            "unsubscribe": {"topic": "t"},
+            "cancel": {"batch": "none"},
+            "authenticate": {"token": "x"},
+            "ping": {},
+        }
+        assert asked.keys() == METHODS.keys()
+        for method, params in asked.items():
+            request = {"jsonrpc": "2.0", "id": method, "method": method, "params": params}
+            message_schema(described, method).validate(request)
+            await socket.send_json(request)
+            answer = await answer_of(described, socket, method)
+            message_schema(described, "error" if "error" in answer else f"{method}.answer").validate(answer)
+        for wrong in ({"jsonrpc": "2.0", "id": 1, "method": "subscribe"}, {"jsonrpc": "2.0", "id": 1}):
+            assert not message_schema(described, "subscribe").is_valid(wrong)
+            await socket.send_json(wrong)
+            message_schema(described, "error").validate(await answer_of(described, socket, 1))
+
+
+async def answer_of(described: Any, socket: aiohttp.ClientWebSocketResponse, request: Any) -> Any:
+    """Return the answer to a request; the notifications before it are looked at on the way."""
+    while True:
+        told = await socket.receive_json()
+        if told.get("id") == request:
+            return told
+        message_schema(described, told["method"]).validate(told)
+
+
+async def test_a_query_that_no_schema_allows_is_refused_also_where_another_parameter_wins() -> None:
+    async with client_of() as client:
+        for since in ("", "nonsense", "a:b:3", "e:1x"):
+            path = f"/topics/t/events?since={since}"
+            assert (await client.ask("GET", path, headers={"Last-Event-ID": "e:1"}))[0] == 422
+
+
+async def test_a_whole_number_may_be_written_with_a_point() -> None:
+    async with client_of() as client:
+        body = {"urls": [f"{client.origin}/bytes/1"], "options": {"retries": 1.0, "max_bytes": 10.0}}
+        assert (await client.batch(body))[0] == 200
+        body["options"] = {"retries": 1.5}
+        status, answer, _ = await client.batch(body)
+        assert (status, b"options.retries" in answer) == (422, True)
+
+
+async def test_the_name_of_a_topic_may_end_in_events_where_its_slash_is_encoded() -> None:
+    async with client_of() as client:
+        status, _, response = await client.ask("POST", "/topics/a/events", json=1)
+        assert (status, response.headers["Allow"]) == (405, "GET,HEAD")
+        path = aiohttp.client.URL(client.url("/topics/a%2Fevents"), encoded=True)
+        async with client.session.post(path, json=1) as response:
+            assert response.status == 200
+        async with client.session.get(path) as response:
+            assert (await response.json())["topic"] == "a/events"
+
+
+@pytest.mark.parametrize("path", ["/topics/t/events", "/watch?url={origin}/etag/a&every=5"])
+async def test_head_of_a_stream_is_its_headers_and_the_connection_goes_on(path: str) -> None:
+    async with client_of() as client:
+        connector = aiohttp.TCPConnector(limit=1)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            for _ in range(2):
+                async with session.head(client.url(path.format(origin=client.origin))) as response:
+                    assert response.status == 200
+                    assert "Transfer-Encoding" not in response.headers or await response.read() == b""
+            async with session.get(client.url("/healthz")) as response:
+                assert response.status == 200
+        assert not client.service.streams.readers
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_refused_with_a_problem_document(request_: bytes, caplog: Any) -> None:
+    async with client_of() as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.service.port)
+        writer.write(request_)
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    assert re.match(rb"HTTP/1.[01] 400 ", head)
+    assert b"application/problem+json" in head
+    are(orjson.loads(body), events.Problem)
+    assert b"xxx" not in body
+    assert not caplog.records, "a stranger's nonsense does not fill the log"
 
 
 async def test_answers_are_of_the_types_that_are_named() -> None:

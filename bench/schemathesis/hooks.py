@@ -1,0 +1,48 @@
+"""What is made of schemathesis' requests before they are sent: they ask an upstream that answers, in every form."""
+
+import itertools
+import os
+from typing import Any
+
+import schemathesis
+
+_ORIGIN = os.environ["SLUICE_ORIGIN"]
+_PATHS = ("/bytes/5", "/etag/a", "/status/404", "/status/500", "/redirect/2", "/slow/20", "/fail")
+_JSON, _LINES, _EVENTS = "application/json", "application/x-ndjson", "text/event-stream"
+_ACCEPTED = {"/fetch-batch": (_JSON, _LINES, _EVENTS), "/batches/{id}/events": (_LINES, _EVENTS)}
+_ENDLESS = ("/topics/{name}/events", "/watch")
+_MOST = 20
+_numbers = itertools.count()
+
+
+@schemathesis.hook
+def before_call(context: Any, case: Any, kwargs: Any) -> None:
+    """Change the case in place."""
+    number = next(_numbers)
+    path = case.operation.path
+    if path in _ACCEPTED or path in _ENDLESS:
+        forms = _ACCEPTED.get(path, (_EVENTS,))
+        case.headers["Accept"] = forms[number % len(forms)]
+    key = case.headers.get("Idempotency-Key", "")
+    if isinstance(key, str) and 1 <= len(key) <= 100:
+        # A key that comes again with another body is refused, which no schema tells.
+        case.headers["Idempotency-Key"] = f"{number}-{key}"
+    if path == "/fetch-batch" and isinstance(case.body, dict):
+        _ask_origin(case.body, number)
+    if path == "/watch" and str(case.query.get("url", "")).startswith("http") and number % 2:
+        case.query["url"] = _ORIGIN + _PATHS[number % len(_PATHS)]
+
+
+def _ask_origin(body: dict[str, Any], number: int) -> None:
+    """Point every other one of a batch's first URLs to the origin; the rest stay what they are, mostly nonsense."""
+    urls = body.get("urls")
+    if isinstance(urls, list):
+        body["urls"] = [_replaced(url, index + number) for index, url in enumerate(urls[:_MOST])] + urls[_MOST:]
+    requests = body.get("requests")
+    for index, request in enumerate(requests[:_MOST] if isinstance(requests, list) else ()):
+        if isinstance(request, dict) and "url" in request:
+            request["url"] = _replaced(request["url"], index + number)
+
+
+def _replaced(url: Any, number: int) -> Any:
+    return _ORIGIN + _PATHS[number // 2 % len(_PATHS)] if isinstance(url, str) and number % 2 else url

@@ -1,0 +1,30 @@
+"""schemathesis takes /openapi.json at its word: no server error, no undocumented answer, no bad data accepted."""
+
+import asyncio
+import re
+
+import pytest
+
+from bench.schema import command, environment
+from tests.end_to_end.processes import origin, run, service
+
+
+@pytest.mark.timeout(240)
+async def test_schemathesis_finds_nothing() -> None:
+    async with (
+        origin() as upstream,
+        service(
+            "--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port), "--drain", "1",
+            env={"SLUICE_TOKEN": "t"},
+        ) as server,
+    ):  # fmt: skip
+        code, out, err = await run(
+            *command(server.url, seconds=45, seed=1, token="t"), env=environment(upstream.url), within=200
+        )
+        server.process.terminate()
+        _, logged = await asyncio.wait_for(server.process.communicate(), 20)
+    assert code == 0, out[-20_000:] + err
+    cases = re.search(r"(\d+) generated", out)
+    assert cases
+    assert int(cases[1]) > 500
+    assert b"Traceback" not in logged
