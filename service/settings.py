@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import resource
 import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_
 
 import msgspec
 
+from service import checks
 from service.core.address import Network
 
 if TYPE_CHECKING:
@@ -201,11 +201,9 @@ def shown(settings: Settings) -> str:
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
     """Return the context to listen with, or None; raises OSError for files that do not fit."""
-    if settings.tls_cert is None:
+    if settings.tls_cert is None or settings.tls_key is None:
         return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    return context
+    return checks.tls_context(settings.tls_cert, settings.tls_key)
 
 
 def jwt_keys(settings: Settings) -> tuple[list["Key"], list[str]]:
@@ -239,38 +237,38 @@ def _variable(name: str) -> str:
 def _read_token(settings: Settings) -> tuple[Settings, list[str]]:
     if settings.token_file is None:
         return settings, []
+    if settings.token is not None:
+        return settings, ["--token, --token-file: both are given: take one of them out"]
     try:
         token = Path(settings.token_file).read_text().strip()
     except (OSError, UnicodeError) as error:
-        return settings, [f"--token-file: cannot be read: {error}"]
+        reason = error.strerror if isinstance(error, OSError) else error
+        return settings, [f"--token-file: {settings.token_file} cannot be read ({reason})"]
     if not token:
-        return settings, ["--token-file: is empty"]
+        return settings, [f"--token-file: {settings.token_file} is empty: write the token into it"]
     return msgspec.structs.replace(settings, token=token), []
 
 
 def _check(settings: Settings) -> list[str]:
     wrong = _check_networks(settings)
-    if bool(settings.tls_cert) != bool(settings.tls_key):
-        wrong.append("--tls-cert, --tls-key: both or none")
-    elif settings.tls_cert and settings.tls_key:
-        try:
-            tls_context(settings)
-        except OSError as error:
-            wrong.append(f"--tls-cert, --tls-key: cannot be used: {error}")
     wrong += jwt_keys(settings)[1]
-    if not _is_loopback(settings.host) and not (settings.token or settings.signed or settings.no_auth):
+    guarded = settings.token or settings.token_file or settings.signed
+    if not _is_loopback(settings.host) and not guarded and not settings.no_auth:
         wrong.append(
             f"--host: {settings.host} is reachable from elsewhere: set SLUICE_TOKEN, SLUICE_TOKEN_FILE or a "
             "--jwt-* key, or say --no-auth"
         )
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    needed = settings.websockets + settings.connections + settings.upstream + 100
-    if hard != resource.RLIM_INFINITY and needed > hard:
-        wrong.append(
-            f"--websockets: {settings.websockets} clients need {needed} descriptors and the limit is {hard}: "
-            "raise it (ulimit -Hn) or take fewer"
-        )
-    return wrong
+    if settings.no_auth and guarded:
+        wrong.append("--no-auth: there is a token, which would be needed all the same: take one of them out")
+    if settings.ring_size > settings.rings_size:
+        wrong.append("--ring-size: one topic may keep more than all together: raise --rings-size, or lower it")
+    return [
+        *wrong,
+        *checks.tls(settings.tls_cert, settings.tls_key),
+        *checks.listening(settings.host, settings.port),
+        *checks.names(settings.allow_origin, settings.allow_host, settings.allow_method),
+        *checks.descriptors(settings.websockets, settings.connections, settings.upstream),
+    ]
 
 
 def _check_networks(settings: Settings) -> list[str]:

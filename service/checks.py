@@ -1,0 +1,107 @@
+"""What has to be so before the service can run, beyond the types of its settings: a line for each that is not.
+
+Each line names the option, says what is wrong with it, and what to do.
+"""
+
+import errno
+import re
+import resource
+import socket
+import ssl
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+__all__ = ["descriptors", "listening", "names", "tls", "tls_context"]
+
+_SPARE: Final = 100
+"""Descriptors for files, the loop, the log, name servers and connections that are about to be refused."""
+_ORIGIN: Final = re.compile(r"https?://[^/\s?#]+/?", re.IGNORECASE)
+_HOST: Final = re.compile(r"[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?")
+_METHOD: Final = re.compile(r"[A-Z]{1,20}")
+
+
+def tls_context(cert: str, key: str) -> ssl.SSLContext:
+    """Return the context to listen with; raises OSError for files that do not fit, or have a password."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    # Without an answer to the question for its password, OpenSSL asks whoever sits at the terminal.
+    context.load_cert_chain(cert, key, password="")
+    return context
+
+
+def tls(cert: str | None, key: str | None) -> list[str]:
+    """Look at the two files of a certificate."""
+    if cert is None or key is None:
+        return ["--tls-cert, --tls-key: only one of them is given: give both, or none"] if cert or key else []
+    wrong = [*_unreadable("--tls-cert", cert), *_unreadable("--tls-key", key)]
+    if wrong:
+        return wrong
+    if b"ENCRYPTED" in Path(key).read_bytes():
+        return ["--tls-key: has a password: write it without one (openssl pkey), readable by the service alone"]
+    try:
+        tls_context(cert, key)
+    except OSError as error:
+        return [f"--tls-cert, --tls-key: {_tls_advice(error)}"]
+    return []
+
+
+def _tls_advice(error: OSError) -> str:
+    reason = getattr(error, "reason", "") or ""
+    if reason == "KEY_VALUES_MISMATCH":
+        return "the key is not the certificate's: take the pair that was issued together"
+    return f"cannot be used ({reason or error}): both have to be PEM, the certificate first in its chain"
+
+
+def _unreadable(option: str, path: str) -> list[str]:
+    try:
+        with Path(path).open("rb"):
+            return []
+    except OSError as error:
+        return [f"{option}: {path} cannot be read ({error.strerror}): look at its name and permissions"]
+
+
+def listening(host: str, port: int) -> list[str]:
+    """Try the address; that it is in use is no mistake: by the service, perhaps, that is to be replaced."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except PermissionError:
+            return [f"--port: {port} needs a privilege: choose one above 1023, or grant CAP_NET_BIND_SERVICE"]
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                return [f"--host: {host} is no address of this machine ({error.strerror}): see ip address"]
+    return []
+
+
+def descriptors(websockets: int, connections: int, upstream: int) -> list[str]:
+    """Count what the process may have open at once against the hard limit, to which it raises its own."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    needed = websockets + connections + upstream + _SPARE
+    if hard == resource.RLIM_INFINITY or needed <= hard:
+        return []
+    fewer = max(1, hard - needed + websockets)
+    advice = f"raise it (ulimit -Hn, LimitNOFILE=) or take {fewer}"
+    return [f"--websockets: {websockets} clients need {needed} descriptors and the limit is {hard}: {advice}"]
+
+
+def names(origins: Iterable[str], hosts: Iterable[str], methods: Iterable[str]) -> list[str]:
+    """Find names that would never match what is compared with them."""
+    return [
+        *(
+            f"--allow-origin: {origin} is no origin: write https://page.example, with its port and without a path"
+            for origin in origins
+            if not _ORIGIN.fullmatch(origin)
+        ),
+        *(
+            f"--allow-host: {host} is no host: write a name or an address, without scheme and port"
+            for host in hosts
+            if not _HOST.fullmatch(host)
+        ),
+        *(
+            f"--allow-method: {method} is no method: write it in capitals"
+            for method in methods
+            if not _METHOD.fullmatch(method)
+        ),
+    ]

@@ -1,0 +1,104 @@
+"""Each thing that has to be so before the service runs, wrong once: the line names the option and what to do."""
+
+import resource
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trustme
+from cryptography.hazmat.primitives import serialization
+
+from service import checks
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+Pair = Callable[[str], tuple[str, str]]
+
+
+@pytest.fixture
+def pair(authority: trustme.CA, tmp_path: Path) -> Pair:
+    def write(name: str) -> tuple[str, str]:
+        issued = authority.issue_cert("localhost")
+        cert, key = tmp_path / f"{name}.pem", tmp_path / f"{name}.key"
+        issued.cert_chain_pems[0].write_to_path(cert)
+        issued.private_key_pem.write_to_path(key)
+        return str(cert), str(key)
+
+    return write
+
+
+def test_a_pair_that_was_issued_together_is_good(pair: Pair) -> None:
+    assert checks.tls(*pair("a")) == []
+    assert checks.tls(None, None) == []
+
+
+def test_one_file_of_a_pair_is_not_enough(pair: Pair) -> None:
+    for files in ((pair("a")[0], None), (None, pair("a")[1])):
+        assert "give both" in checks.tls(*files)[0]
+
+
+def test_the_key_of_another_certificate_is_found_out(pair: Pair) -> None:
+    (line,) = checks.tls(pair("a")[0], pair("b")[1])
+    assert "the key is not the certificate's" in line
+
+
+def test_a_key_with_a_password_is_found_out_without_asking_for_it(pair: Pair) -> None:
+    cert, key = pair("a")
+    loaded = serialization.load_pem_private_key(Path(key).read_bytes(), None)
+    Path(key).write_bytes(
+        loaded.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    (line,) = checks.tls(cert, key)
+    assert "has a password" in line
+
+
+def test_files_that_are_not_there_or_something_else_are_named(pair: Pair, tmp_path: Path) -> None:
+    cert, key = pair("a")
+    assert len(checks.tls("/nowhere/cert", "/nowhere/key")) == 2
+    text = tmp_path / "text"
+    text.write_text("no certificate")
+    for files in ((str(text), key), (cert, str(text)), (str(tmp_path), key)):
+        (line,) = checks.tls(*files)
+        assert line.startswith("--tls-cert")
+
+
+def test_an_address_that_can_be_listened_on() -> None:
+    assert checks.listening("127.0.0.1", 0) == []
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        # Whoever checks the settings of the service that runs finds its port in use.
+        assert checks.listening("127.0.0.1", other.getsockname()[1]) == []
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "no-such-name.invalid"])
+def test_an_address_of_another_machine(host: str) -> None:
+    (line,) = checks.listening(host, 0)
+    assert line.startswith(f"--host: {host}")
+
+
+def test_more_clients_than_descriptors() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert checks.descriptors(1, 1, 1) == []
+    (line,) = checks.descriptors(hard, 50, 50)
+    assert str(hard - 200) in line
+    assert checks.descriptors(hard - 200, 50, 50) == []
+
+
+def test_names_that_never_match() -> None:
+    wrong = checks.names(["page.example", "https://page.example/a"], ["https://a", "a:80"], ["post"])
+    assert [line.split(":")[0] for line in wrong] == [
+        *["--allow-origin"] * 2,
+        *["--allow-host"] * 2,
+        "--allow-method",
+    ]
+    assert checks.names(["https://page.example:8443", "http://a"], ["a.example", "::1", "[::1]"], ["POST"]) == []
