@@ -1,6 +1,7 @@
 """Settings from options and environment: what wins, and one clear line for everything that is wrong."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from service.__main__ import main
-from service.settings import SettingsError, add_options, jwt_keys, read_settings, shown
+from service.settings import Settings, SettingsError, add_options, jwt_keys, read_settings, shown
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
 
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser()
+    add_options(made)
+    return made
+
+
 def options(*arguments: str) -> dict[str, Any]:
-    parser = argparse.ArgumentParser()
-    add_options(parser)
-    return vars(parser.parse_args(arguments))
+    return vars(parser().parse_args(arguments))
 
 
 def test_an_option_wins_over_its_variable_which_wins_over_the_default() -> None:
@@ -48,6 +53,9 @@ def test_repeatable_options_are_comma_separated_in_the_environment() -> None:
         (["--websockets", "10000000"], {}, "ulimit"),
         (["--token-file", "/nowhere"], {}, "--token-file"),
         ([], {"SLUICE_NO_AUTH": "perhaps"}, "--no-auth"),
+        (["--no-auth"], {"SLUICE_TOKEN": "x"}, "--no-auth"),
+        (["--token-file", "/nowhere"], {"SLUICE_TOKEN": "x"}, "both"),
+        (["--ring-size", "2048", "--rings-size", "1024"], {}, "--ring-size"),
     ],
 )
 def test_what_is_wrong_is_named(arguments: list[str], environ: dict[str, str], named: str) -> None:
@@ -75,9 +83,7 @@ def test_beyond_loopback_with_credentials_or_by_saying_so(tmp_path: Path) -> Non
 
 
 def test_every_option_has_a_help_that_names_its_variable() -> None:
-    parser = argparse.ArgumentParser()
-    add_options(parser)
-    for action in parser._actions[1:]:
+    for action in parser()._actions[1:]:
         assert "SLUICE_" in (action.help or ""), action.option_strings
 
 
@@ -131,3 +137,34 @@ def test_nothing_shows_a_secret() -> None:
         assert SECRET not in text
         assert "the-static-one" not in text
     assert "SLUICE_JWT_SECRET=(not shown)" in shown(settings)
+
+
+def test_every_setting_has_its_row_in_the_operators_document() -> None:
+    """Both ways: what is described exists, and what exists is described."""
+    document = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
+    tables = "\n".join(line.split("|")[1] for line in document.splitlines() if line.startswith("| `-"))
+    described = set(re.findall(r"`--([a-z-]+)", tables))
+    known = {action.option_strings[0].removeprefix("--") for action in parser()._actions[1:]}
+    assert described == known
+
+
+def test_the_defaults_in_the_operators_document_are_the_defaults() -> None:
+    document = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
+    looked_at = 0
+    for line in document.splitlines():
+        if line.startswith("| `-"):
+            options = re.findall(r"`--([a-z-]+)`", line.split("|")[1])
+            defaults = line.split("|")[2].strip().split("; ")
+            for option, default in zip(options, defaults, strict=False):
+                value = getattr(Settings(), option.replace("-", "_"))
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    assert amount(default) == value, line
+                    looked_at += 1
+    assert looked_at > 20
+
+
+def amount(text: str) -> float:
+    """Return the number in what a person reads: ``1,000/s``, ``64 KiB``, ``300 s``."""
+    found = re.match(r"([\d,.]+)(?: (KiB|MiB))?", text)
+    assert found, text
+    return float(found[1].replace(",", "")) * {None: 1, "KiB": 1 << 10, "MiB": 1 << 20}[found[2]]

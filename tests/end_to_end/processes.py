@@ -122,7 +122,7 @@ async def nginx(location: str, main: str = "") -> AsyncIterator[int]:
         temp = "".join(
             f"{kind}_temp_path {folder}/t; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
-        port = _free_port()
+        port = free_port()
         server = f"server {{ listen 127.0.0.1:{port}; {location.replace('FOLDER', str(folder))} }}"
         (folder / "nginx.conf").write_text(
             f"{main} daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{ worker_connections 1024; }}\n"
@@ -143,7 +143,7 @@ async def nginx(location: str, main: str = "") -> AsyncIterator[int]:
             await process.stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

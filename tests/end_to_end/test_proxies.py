@@ -1,0 +1,139 @@
+"""The proxies of docs/operations.md in front of real instances: every way of reading, and one instance draining."""
+
+import asyncio
+import re
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+import websockets
+
+from tests.end_to_end import proxies
+from tests.end_to_end.processes import Process, origin, service
+from tests.end_to_end.proxies import Proxy
+
+Front = Callable[[int, int], AbstractAsyncContextManager[Proxy]]
+FRONTS = [pytest.param(proxies.nginx, id="nginx"), pytest.param(proxies.haproxy, id="haproxy")]
+
+
+@asynccontextmanager
+async def behind(front: Front, *options: str) -> AsyncIterator[tuple[Proxy, list[Process], aiohttp.ClientSession]]:
+    """Run two instances behind a proxy."""
+    async with (
+        service("--heartbeat", "1", "--drain", "10", *options) as one,
+        service("--heartbeat", "1", "--drain", "10", *options) as two,
+        front(one.port, two.port) as proxy,
+        aiohttp.ClientSession(proxy.url, connector=aiohttp.TCPConnector(ssl=proxy.tls)) as session,
+    ):
+        yield proxy, [one, two], session
+
+
+async def line(response: aiohttp.ClientResponse) -> Any:
+    return orjson.loads(await asyncio.wait_for(response.content.readline(), 5))
+
+
+def connected(proxy: Proxy) -> Any:
+    return websockets.connect(
+        f"wss://localhost:{proxy.port}/ws",
+        ssl=proxy.tls,
+        origin=websockets.Origin(proxy.url),
+        subprotocols=[websockets.Subprotocol("sluice.v1")],
+    )
+
+
+async def call(socket: Any, method: str, **params: Any) -> Any:
+    await socket.send(orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).decode())
+    return orjson.loads(await asyncio.wait_for(socket.recv(), 5))["result"]
+
+
+@pytest.mark.parametrize("front", FRONTS)
+async def test_a_websocket_of_a_page_behind_the_proxy(front: Front) -> None:
+    async with behind(front) as (proxy, _, _), connected(proxy) as socket:
+        await call(socket, "subscribe", topic="t")
+        await call(socket, "publish", topic="t", data="x" * 30_000)
+        assert orjson.loads(await asyncio.wait_for(socket.recv(), 5))["params"]["offset"] == 1
+
+
+@pytest.mark.parametrize("front", FRONTS)
+async def test_a_batch_comes_piece_by_piece(front: Front) -> None:
+    async with origin() as upstream:
+        options = ("--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port))
+        async with behind(front, *options) as (_, _, session):
+            body = {"urls": [f"{upstream.url}/bytes/10", f"{upstream.url}/slow/3000"]}
+            async with session.post(
+                "/fetch-batch", json=body, headers={"Accept": "application/x-ndjson"}
+            ) as answer:
+                begun = asyncio.get_running_loop().time()
+                assert (await line(answer))["index"] == 0
+                assert asyncio.get_running_loop().time() - begun < 2.5, "the proxy kept the first for the second"
+                while (event := await line(answer))["event"] != "done":
+                    pass
+                assert event["ok"] == 2
+
+
+@pytest.mark.parametrize("front", FRONTS)
+async def test_a_topic_as_server_sent_events(front: Front) -> None:
+    async with (
+        behind(front) as (_, instances, session),
+        session.get("/topics/t/events", headers={"Accept": "text/event-stream"}) as stream,
+    ):
+        assert b"event: start" in await asyncio.wait_for(stream.content.readuntil(b"\n\n"), 5)
+        for number in range(3):
+            # The topic is in one of the two: the one that does not have the reader is published to in vain.
+            for instance in instances:
+                async with session.post(f"{instance.url}/topics/t", json=number) as answer:
+                    assert answer.status == 200
+            told = b": heartbeat\n\n"
+            while told.startswith(b":"):
+                told = await asyncio.wait_for(stream.content.readuntil(b"\n\n"), 5)
+            assert b"data: %d\n" % number in told
+
+
+@pytest.mark.parametrize("front", FRONTS)
+async def test_what_a_client_says_of_itself_does_not_come_through(front: Front) -> None:
+    """A page elsewhere is refused by its Origin, which is compared with the Host that the proxy passes on."""
+    async with behind(front) as (proxy, _, session):
+        for headers in ({"Origin": "https://elsewhere.example"}, {"Host": "elsewhere.example"}):
+            async with session.get("/topics/t", headers=headers) as answer:
+                assert answer.status == 403
+        async with session.get("/topics/t", headers={"Origin": proxy.url}) as answer:
+            assert answer.status == 404
+
+
+@pytest.mark.parametrize("front", FRONTS)
+async def test_while_one_instance_drains_the_other_takes_all_that_is_new(front: Front) -> None:
+    async with origin() as upstream:
+        options = ("--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port))
+        async with behind(front, *options) as (proxy, (one, two), session):
+            # A batch keeps the first instance in its drain for as long as this test looks at it.
+            slow = {"urls": [f"{upstream.url}/slow/4000"]}
+            headers = {"Accept": "application/x-ndjson"}
+            async with session.post(f"{one.url}/fetch-batch", json=slow, headers=headers) as running:
+                one.process.send_signal(signal.SIGTERM)
+                async with session.get(f"{one.url}/readyz") as answer:
+                    while answer.status != 503:
+                        answer = await session.get(f"{one.url}/readyz")
+                for _ in range(10):
+                    async with connected(proxy) as socket:
+                        await call(socket, "subscribe", topic="t")
+                    async with session.get("/readyz") as answer:
+                        assert answer.status == 200
+                told = [orjson.loads(text)["event"] async for text in running.content]
+            assert [event for event in told if event != "heartbeat"] == ["result", "done"]
+            assert await one.ended() == 0
+            async with session.get(f"{two.url}/metrics") as answer:
+                assert "sluice_upgrades_total 10.0" in await answer.text()
+
+
+def test_the_settings_of_the_kernel_that_the_document_names_exist() -> None:
+    text = (proxies.ROOT / "docs" / "operations.md").read_text()
+    table = text[text.index("## Settings of the kernel") : text.index("## Behind a proxy")]
+    named = re.findall(r"`((?:net|fs)\.[a-z0-9_.]+)`", "".join(row for row in table.splitlines() if row[:1] == "|"))
+    assert len(named) > 6
+    for name in named:
+        assert Path("/proc/sys", *name.split(".")).exists(), name
