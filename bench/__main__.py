@@ -13,6 +13,7 @@ from bench import (
     fanout,
     fetch,
     floods,
+    fuzz,
     generator,
     growth,
     idle,
@@ -27,7 +28,7 @@ from bench.reliability import command as reliability
 
 _COMPARED = (fanout, fetch, engine, images, idle, growth, stuck, storms, drain, floods, ways, generator, tsung)
 # These have their own documents; reliability takes hours at full size.
-_BY_NAME = (conformance, reliability, schema)
+_BY_NAME = (conformance, reliability, fuzz, schema)
 _BENCHMARKS = {module.__name__.split(".")[1]: module for module in (*_COMPARED, *_BY_NAME)}
 
 

@@ -28,6 +28,7 @@ _PLAIN = re.compile(
     r"(?:\?[A-Za-z0-9_~.=&-]+)?",
     re.ASCII,
 )
+_REFERENCE = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//([^/?#]*)")
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:@%]+)(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?", re.ASCII)
 _NUMERIC_LABEL = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)", re.ASCII)
@@ -76,13 +77,21 @@ def check_redirect(base: Target, location: str, policy: Policy) -> Target | Refu
     """Return where a ``Location`` leads (RFC 9110, section 10.2.2), or why it is not followed."""
     if len(location) > LONGEST_URL or _FORBIDDEN.search(location):
         return Refusal("invalid_url", "the redirect's Location is no URL")
+    named = _REFERENCE.match(location)
+    if named and not _AUTHORITY.fullmatch(named[1]):
+        # Some of these end yarl with an IndexError.
+        return Refusal(
+            "invalid_url", "the part of the redirect's Location after // must be a host and at most a port"
+        )
     try:
         joined = base.url.join(URL(location))
+        # yarl looks at the port only now.
+        text = str(joined)
     except ValueError:
         return Refusal("invalid_url", "the redirect's Location cannot be parsed")
     if base.url.scheme == "https" and joined.scheme == "http":
         return Refusal("blocked", "the redirect leads from https to http")
-    return check_url(str(joined), policy)
+    return check_url(text, policy)
 
 
 @lru_cache(maxsize=4096)

@@ -55,6 +55,12 @@ def test_a_redirect_is_joined_to_where_it_came_from(location: str, url: str) -> 
     assert str(target.url) == url
 
 
+@pytest.mark.parametrize("location", ["https://[2001:4868064:0::8888]/", "ps://[2001:4860::8888]x@", "//[::1]x@/"])
+def test_a_redirect_that_the_parser_fails_on_is_refused(location: str) -> None:
+    """Found by atheris: yarl raises later than expected, or IndexError; a hostile upstream could end a fetch so."""
+    assert isinstance(check_redirect(checked("https://a.example/"), location, PUBLIC), Refusal)
+
+
 @pytest.mark.parametrize("location", ["http://a.example/", "http://127.0.0.1/", "//[::1]/", "file:///etc/passwd"])
 def test_a_redirect_that_leads_down_or_inside_is_refused(location: str) -> None:
     assert isinstance(check_redirect(checked("https://a.example/"), location, PUBLIC), Refusal)

@@ -1,0 +1,174 @@
+"""What is fuzzed: three readers of hostile input, each with what has to be so whatever it is given.
+
+A target takes bytes and returns; an exception that is none of ours, or a broken promise, is a finding.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from aiohttp.helpers import is_ip_address
+
+from service.core.address import Policy
+from service.core.batch import BatchLimits, BatchRequest, Failure, FetchRequest, check_request, flavour_of, item_of
+from service.core.errors import SluiceError
+from service.core.messages import Broadcast, Watch, convert, parse
+from service.core.session import Session, SessionLimits
+from service.core.target import LONGEST_URL, Target, check_redirect, check_url
+from service.upstream.guard import guarded_socket
+from tests.core.readers import FakeReader, Turns, make_hub
+
+__all__ = ["TARGETS"]
+
+PUBLIC = Policy()
+LIMITS = BatchLimits(urls=50)
+_BASE = check_url("https://a.example/b/c?d", PUBLIC)
+
+
+class Services:
+    """The service and the connection of one session: a bug that the session would log is raised here."""
+
+    owner = "fuzz"
+    draining = False
+
+    def __init__(self) -> None:
+        self.hub = make_hub(Turns())
+
+    def on_bug(self, error: BaseException) -> None:
+        raise AssertionError("a bug of ours") from error
+
+    def new_reader(self, topic: Any, on_lag: Any) -> FakeReader:
+        return FakeReader(topic, on_lag)
+
+    def fetch(self, request: BatchRequest, owner: str) -> Any:
+        check_request(request, LIMITS)
+        raise SluiceError("not here")
+
+    def watch(self, url: str, every: float, select: str | None) -> Any:
+        assert 1 <= every <= 86_400
+        raise SluiceError("not here")
+
+    def cancel(self, batch_id: str) -> int:
+        return 0
+
+    def authenticate(self, token: str) -> float | None:
+        return None
+
+
+def messages(data: bytes) -> None:
+    """Any text over a WebSocket is answered with JSON-RPC or nothing, and never ends the session otherwise."""
+    services = Services()
+    session = Session(services.hub, services, SessionLimits(), services)
+    for text in (data, b'{"jsonrpc":"2.0","id":1,"method":"ping"}'):
+        answer = session.receive(text, 0.0)
+        if answer.text:
+            told = orjson.loads(answer.text)
+            for one in told if isinstance(told, list) else [told]:
+                assert one["jsonrpc"] == "2.0"
+                assert ("result" in one) != ("error" in one)
+    assert answer.text, "the session goes on"
+    session.close()
+    assert not services.hub.topics or all(not topic.readers for topic in services.hub.topics.values())
+
+
+def urls(data: bytes) -> None:
+    """No text leads anywhere that is not public, by our own rule, by libc's reading, or by urllib's."""
+    text = data.decode("utf-8", "surrogatepass") if _decodes(data) else data.decode("latin-1")
+    assert isinstance(_BASE, Target)
+    for judged in (
+        check_url(text, PUBLIC),
+        check_url(f"http://{text}/", PUBLIC),
+        check_redirect(_BASE, text, PUBLIC),
+    ):
+        if isinstance(judged, Target):
+            _look_at(judged)
+
+
+def _decodes(data: bytes) -> bool:
+    try:
+        data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _look_at(target: Target) -> None:
+    spelled = str(target.url)
+    host = target.url.raw_host
+    assert host is not None
+    assert target.url.scheme in ("http", "https")
+    assert target.port == target.url.port
+    assert target.port in PUBLIC.ports
+    assert target.url.user is None
+    assert target.url.password is None
+    assert host.rstrip(".") == target.host
+    # Another reader of URLs finds the same host in what we send on.
+    assert (urlsplit(spelled).hostname or "").rstrip(".") == target.host.partition("%")[0]
+    if len(spelled) <= LONGEST_URL:
+        again = check_url(spelled, PUBLIC)
+        assert isinstance(again, Target), again
+        assert (again.host, again.port) == (target.host, target.port)
+    assert target.host != "localhost"
+    assert not target.host.endswith(".localhost")
+    for address in _readings(host):
+        assert _is_public(address), f"{spelled} leads to {address}"
+        family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+        guarded_socket(PUBLIC)((family, socket.SOCK_STREAM, 0, "", (str(address), target.port))).close()
+
+
+def _readings(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """Return every address that somebody could take the host for: aiohttp, or libc with its many spellings."""
+    found: list[Any] = [ipaddress.ip_address(host)] if is_ip_address(host) else []
+    for spelling in (host, host.rstrip(".")):
+        try:
+            found.append(ipaddress.IPv4Address(socket.inet_aton(spelling)))
+        except OSError:
+            continue
+    return found
+
+
+def _is_public(address: Any) -> bool:
+    """Judge by Python's own flags: another list than ours, so that a hole in one shows in the other."""
+    if address.version == 6:
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
+        if inner:
+            return _is_public(inner)
+    return bool(
+        address.is_global
+        and not (address.is_private or address.is_loopback or address.is_link_local or address.is_multicast)
+        and not (address.is_reserved or address.is_unspecified)
+    )
+
+
+def batches(data: bytes) -> None:
+    """Any body is a bounded list of requests, each of them to be made or failed, or it is refused."""
+    for kind in (BatchRequest, Broadcast, Watch):
+        try:
+            value = convert(parse(data), kind)
+        except SluiceError:
+            continue
+        if isinstance(value, BatchRequest):
+            _take(value)
+
+
+def _take(request: BatchRequest) -> None:
+    try:
+        items = check_request(request, LIMITS)
+    except SluiceError:
+        return
+    assert 1 <= len(items) <= LIMITS.urls
+    hash(flavour_of(request.options))
+    for item in items:
+        made = item_of(item, LIMITS)
+        assert isinstance(made, FetchRequest | Failure)
+        if isinstance(made, FetchRequest):
+            assert (made.method or request.options.method) in LIMITS.methods
+            for name, value in {**request.options.headers, **(made.headers or {})}.items():
+                assert name.lower() not in ("host", "connection", "content-length", "transfer-encoding")
+                assert not set(name + value) & set("\r\n\0")
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {"messages": messages, "urls": urls, "batches": batches}
