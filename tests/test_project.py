@@ -3,12 +3,15 @@
 import argparse
 import ast
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 import tomllib
 from dataclasses import fields
+from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import orjson
@@ -190,6 +193,49 @@ def test_every_dependency_has_a_floor_and_a_cap() -> None:
         assert "<" in requirement.split(";")[0], requirement
         name = re.split(r"[<>=]", requirement)[0]
         assert name in (ROOT / "docs" / "decisions" / "01-dependencies.md").read_text(), name
+
+
+def script(name: str) -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / ".ci" / f"{name}.py"), run_name=name)
+
+
+def test_the_licences_are_those_of_what_is_installed() -> None:
+    """Of what is installed here: a package for other systems only has to have its row."""
+    ours = script("licences")
+    listed = {name: licence for name, licence, _ in rows((ROOT / "docs" / "licences.md").read_text(), "# Licences")}
+    assert listed.keys() == set(ours["locked"]()), "./x licences"
+    for found in distributions():
+        name = ours["normal"](found.name)
+        if name in listed:
+            assert listed[name] == ours["licence"](found), f"{name}: ./x licences"
+    assert all(licence for name, licence in listed.items() if name != "colorama"), "a package without a licence"
+
+
+def test_what_the_programs_need_may_be_handed_on() -> None:
+    known = {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0"}
+    for name, licence, use in rows((ROOT / "docs" / "licences.md").read_text(), "# Licences"):
+        if use in ("service", "loadtest"):
+            assert set(re.findall(r"[^\s()]+", licence)) - {"AND", "OR"} <= known, name
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        ('{"dependencies": [{"name": "a", "version": "1", "vulns": []}]}', 0, "1 packages, no known advisory"),
+        ('{"dependencies": [{"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}]}', 1,
+         "a 1: CVE-1, fixed in 2"),
+        ('{"dependencies": [{"name": "a", "skip_reason": "not found"}]}', 3, "NOT audited"),
+        ("no network", 3, "NOT audited"),
+    ],
+)  # fmt: skip
+def test_an_audit_that_could_not_ask_does_not_pass(tmp_path: Path, answer: str, code: int, said: str) -> None:
+    (tmp_path / "pip_audit.py").write_text(f"print({answer!r})")
+    told = subprocess.run(
+        [sys.executable, ROOT / ".ci" / "audit.py"],
+        capture_output=True, text=True, timeout=60, check=False, env={"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert told.returncode == code
+    assert said in told.stdout + told.stderr
 
 
 def x(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
