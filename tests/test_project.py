@@ -11,17 +11,19 @@ import tomllib
 from dataclasses import fields
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import orjson
 import pytest
 
 from service import __version__, token
-from service.core import errors, grants
+from service.core import errors, events, grants
+from service.core.batch import Kind, Options
 from service.core.closing import CLOSINGS, Reconnect
 from service.core.overload import rules
 from service.core.session import _METHODS, SessionLimits
+from service.edge.asyncapi import NOTIFICATIONS
 from service.limits import client_limits
 from service.settings import Settings, add_options
 
@@ -124,6 +126,49 @@ def test_the_javascript_section_lists_every_call() -> None:
     section = (ROOT / "docs" / "clients.md").read_text().split("## JavaScript")[1]
     listed = {row[0].removeprefix("`new ").strip("`").split("(")[0] for row in rows(section, "| call | gives |")}
     assert listed - {"Sluice"} == public - {"constructor", "resume", "leave", "catch", "while"}
+
+
+def test_the_protocol_lists_every_notification_and_its_fields() -> None:
+    listed = {row[0].strip("`"): row[1] for row in rows(PROTOCOL, "Notifications to the client")}
+    assert listed.keys() == NOTIFICATIONS.keys()
+    for name, kind in NOTIFICATIONS.items():
+        for field in msgspec.structs.fields(kind):
+            assert f"`{field.encode_name}`" in listed[name], f"{name}: {field.encode_name}"
+
+
+def test_the_protocol_lists_every_kind_of_failure() -> None:
+    listed = re.search(r"`error` is\none of ((?:`\w+`[,.]\s)+)", PROTOCOL)
+    assert listed
+    assert re.findall(r"`(\w+)`", listed[1]) == list(get_args(Kind))
+
+
+def test_the_protocol_lists_every_option_of_a_batch_with_its_default() -> None:
+    listed = {
+        name: row[1] for row in rows(PROTOCOL, "| option | default | |") for name in row[0].strip("`").split("`, `")
+    }
+    assert listed.keys() == {field.name for field in msgspec.structs.fields(Options)}
+    for name, told in listed.items():
+        default = getattr(Options(), name)
+        shown = {1 << 20: "1 MiB", 10.0: "10 s"}.get(default, default) if not isinstance(default, dict) else ""
+        assert told.strip("`") in ("", str(shown)), name
+
+
+def test_the_protocol_shows_every_field_of_an_event() -> None:
+    """Of the events of batches and watches: each is shown once, in full."""
+    for kind in (
+        events.Result,
+        events.Failed,
+        events.Done,
+        events.WatchState,
+        events.WatchError,
+        events.WatchRecovered,
+    ):
+        tag = f'{{"event":"{kind.__struct_config__.tag}"'
+        shown = PROTOCOL[PROTOCOL.index(tag) :]
+        shown = shown[: re.search(r"\}\n(?!\s+\")", shown).end()]  # type: ignore[union-attr]
+        for field in msgspec.structs.fields(kind):
+            if field.required:
+                assert f'"{field.encode_name}":' in shown, f"{tag}: {field.encode_name}"
 
 
 def test_the_protocol_lists_every_route() -> None:
