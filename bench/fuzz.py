@@ -47,5 +47,6 @@ def _one(target: str, options: Namespace) -> dict[str, Any]:
         f"{target:12}{row['inputs']:14,}{row['branches']:10}{row['kept']:8}  {'nothing' if row['passed'] else '!'}"
     )
     if not row["passed"]:
-        print(told.stdout[-3000:], told.stderr[-5000:], sep="\n")
+        lines = [line for line in told.stderr.splitlines() if not line.startswith("#")]
+        print(told.stdout[-3000:], "\n".join(lines)[-5000:], sep="\n")
     return row

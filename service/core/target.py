@@ -28,7 +28,8 @@ _PLAIN = re.compile(
     r"(?:\?[A-Za-z0-9_~.=&-]+)?",
     re.ASCII,
 )
-_REFERENCE = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//([^/?#]*)")
+# Wider than RFC 3986: yarl takes "1:" for a scheme too.
+_REFERENCE = re.compile(r"(?:[^/?#]*:)?//([^/?#]*)")
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:@%]+)(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?", re.ASCII)
 _NUMERIC_LABEL = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)", re.ASCII)

@@ -55,7 +55,9 @@ def test_a_redirect_is_joined_to_where_it_came_from(location: str, url: str) -> 
     assert str(target.url) == url
 
 
-@pytest.mark.parametrize("location", ["https://[2001:4868064:0::8888]/", "ps://[2001:4860::8888]x@", "//[::1]x@/"])
+@pytest.mark.parametrize(
+    "location", ["https://[2001:4868064:0::8888]/", "ps://[2001:4860::8888]x@", "//[::1]x@/", "1://[::1]x@"]
+)
 def test_a_redirect_that_the_parser_fails_on_is_refused(location: str) -> None:
     """Found by atheris: yarl raises later than expected, or IndexError; a hostile upstream could end a fetch so."""
     assert isinstance(check_redirect(checked("https://a.example/"), location, PUBLIC), Refusal)
