@@ -152,10 +152,11 @@ def test_the_defaults_in_the_operators_document_are_the_defaults() -> None:
     document = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
     looked_at = 0
     for line in document.splitlines():
-        if line.startswith("| `-"):
-            options = re.findall(r"`--([a-z-]+)`", line.split("|")[1])
-            defaults = line.split("|")[2].strip().split("; ")
-            for option, default in zip(options, defaults, strict=False):
+        cells = line.split("|")[1:-1]
+        # Tables of three columns have the defaults in their second.
+        if line.startswith("| `-") and len(cells) == 3:
+            options = re.findall(r"`--([a-z-]+)`", cells[0])
+            for option, default in zip(options, cells[1].strip().split("; "), strict=False):
                 value = getattr(Settings(), option.replace("-", "_"))
                 if isinstance(value, int | float) and not isinstance(value, bool):
                     assert amount(default) == value, line
