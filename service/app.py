@@ -233,7 +233,7 @@ def _application(service: Service) -> web.Application:
     )
     TopicRoutes(service.hub, body_size=settings.message_size, body_time=settings.body_time).add_to(app)
     WatchRoutes(service.hub, service).add_to(app)
-    DocumentRoutes(_batch_limits(settings), token=service.credentials.needed).add_to(app)
+    DocumentRoutes(batch_limits(settings), token=service.credentials.needed).add_to(app)
     PageRoutes().add_to(app)
     return app
 

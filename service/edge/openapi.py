@@ -72,7 +72,6 @@ def _batches(limits: BatchLimits) -> dict[str, Any]:
         "fetchBatch",
         f"Fetch up to {limits.urls:,} URLs; what is wrong with one of them is its own failure",
         {"200": document | {"links": links}, "202": accepted | {"links": links}},
-        refused=(429,),
         parameters=[
             header("Prefer", "respond-async answers at once (RFC 7240)", {"type": "string"}),
             header("Idempotency-Key", "makes a repetition join the first", _KEY),
@@ -113,18 +112,18 @@ def _topics() -> dict[str, Any]:
         "/topics/{name}": {
             "parameters": topic,
             "post": operation(
-                "publish", "Publish the JSON body", published, refused=(404, 429), parameters=key, body={}
+                "publish", "Publish the JSON body", published, refused=(404,), parameters=key, body={}
             ),
             "get": operation("topic", "Where a topic stands", info, refused=(404,)),
         },
         "/topics/{name}/events": {
             "parameters": topic,
             "get": operation(
-                "topicEvents", "The messages of a topic", messages, refused=(404, 422, 429), parameters=_STREAM
+                "topicEvents", "The messages of a topic", messages, refused=(404, 422), parameters=_STREAM
             ),
         },
         "/publish": {
-            "post": operation("publishMany", "Publish to many topics", many, refused=(429,), body=ref(Broadcast)),
+            "post": operation("publishMany", "Publish to many topics", many, body=ref(Broadcast)),
         },
     }
 
@@ -146,7 +145,7 @@ def _watches() -> dict[str, Any]:
                 "watch",
                 "What becomes of a URL",
                 {"200": answer("its states", streamed)},
-                refused=(422, 429),
+                refused=(422,),
                 parameters=parameters,
             )
         }

@@ -11,8 +11,8 @@ from service.edge.schemas import ERRORS, ref
 
 __all__ = ["answer", "header", "json_answer", "operation", "path", "query", "refusals", "stream", "untagged"]
 
-_ALWAYS: Final = (400, 401, 403, 500, 503)
-"""What any request may meet: no HTTP, no token, a foreign host or page, our bug, no room."""
+_ALWAYS: Final = (400, 401, 403, 429, 500, 503)
+"""What any request may meet: no HTTP, no token, a foreign page, too many of one address, our bug, no room."""
 _BODY: Final = (408, 413, 415, 422)
 _SECONDS: Final = {"type": "integer", "minimum": 1}
 _HEADERS: Final[Mapping[int, dict[str, dict[str, Any]]]] = {
@@ -21,7 +21,7 @@ _HEADERS: Final[Mapping[int, dict[str, dict[str, Any]]]] = {
     429: {"Retry-After": _SECONDS},
     503: {"Retry-After": _SECONDS},
 }
-_REFUSED: Final = (*_ALWAYS, *_BODY, 404, 426, 429)
+_REFUSED: Final = (*_ALWAYS, *_BODY, 404, 426)
 
 
 def refusals() -> dict[str, Any]:
