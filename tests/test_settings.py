@@ -158,10 +158,10 @@ def test_the_defaults_in_the_operators_document_are_the_defaults() -> None:
             options = re.findall(r"`--([a-z-]+)`", cells[0])
             for option, default in zip(options, cells[1].strip().split("; "), strict=False):
                 value = getattr(Settings(), option.replace("-", "_"))
-                if isinstance(value, int | float) and not isinstance(value, bool):
+                if isinstance(value, int | float) and not isinstance(value, bool) and default[:1].isdigit():
                     assert amount(default) == value, line
                     looked_at += 1
-    assert looked_at > 20
+    assert looked_at > 25
 
 
 def amount(text: str) -> float:

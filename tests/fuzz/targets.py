@@ -15,6 +15,7 @@ from aiohttp.helpers import is_ip_address
 from service.core.address import Policy
 from service.core.batch import BatchLimits, BatchRequest, Failure, FetchRequest, check_request, flavour_of, item_of
 from service.core.errors import SluiceError
+from service.core.grants import EVERYTHING, Grant
 from service.core.messages import Broadcast, Watch, convert, parse
 from service.core.session import Session, SessionLimits
 from service.core.target import LONGEST_URL, Target, check_redirect, check_url
@@ -43,25 +44,25 @@ class Services:
     def new_reader(self, topic: Any, on_lag: Any) -> FakeReader:
         return FakeReader(topic, on_lag)
 
-    def fetch(self, request: BatchRequest, owner: str) -> Any:
+    def fetch(self, request: BatchRequest, connection: str, grant: Grant) -> Any:
         check_request(request, LIMITS)
         raise SluiceError("not here")
 
-    def watch(self, url: str, every: float, select: str | None) -> Any:
+    def watch(self, url: str, every: float, select: str | None, hosts: Any) -> Any:
         assert 1 <= every <= 86_400
         raise SluiceError("not here")
 
     def cancel(self, batch_id: str) -> int:
         return 0
 
-    def authenticate(self, token: str) -> float | None:
-        return None
+    def authenticate(self, token: str) -> Grant:
+        return EVERYTHING
 
 
 def messages(data: bytes) -> None:
     """Any text over a WebSocket is answered with JSON-RPC or nothing, and never ends the session otherwise."""
     services = Services()
-    session = Session(services.hub, services, SessionLimits(), services)
+    session = Session(services.hub, services, SessionLimits(), services, EVERYTHING)
     for text in (data, b'{"jsonrpc":"2.0","id":1,"method":"ping"}'):
         answer = session.receive(text, 0.0)
         if answer.text:
@@ -160,7 +161,7 @@ def _take(request: BatchRequest) -> None:
     except SluiceError:
         return
     assert 1 <= len(items) <= LIMITS.urls
-    hash(flavour_of(request.options))
+    hash(flavour_of(request.options, EVERYTHING.fetch))
     for item in items:
         made = item_of(item, LIMITS)
         assert isinstance(made, FetchRequest | Failure)
