@@ -26,8 +26,7 @@ class _Protocol(RequestHandler):
         """Refuse what could not be read; a failure of ours goes aiohttp's way, with its log."""
         if status >= 500 or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
-        assert isinstance(request, web.Request)
-        response = unreadable(request, status, message)
+        response = unreadable(status, message)
         response.force_close()
         return response
 

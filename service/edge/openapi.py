@@ -75,7 +75,9 @@ def _batches(limits: BatchLimits) -> dict[str, Any]:
         parameters=[
             header("Prefer", "respond-async answers at once (RFC 7240)", {"type": "string"}),
             header("Idempotency-Key", "makes a repetition join the first", _KEY),
-            header("traceparent", "W3C Trace Context; goes on to the upstreams, as does tracestate", {"type": "string"}),
+            header(
+                "traceparent", "W3C Trace Context; goes on to the upstreams, as does tracestate", {"type": "string"}
+            ),
             header("X-Request-Id", "comes back with the answer and is in the log", {"type": "string"}),
         ],
         body=ref(BatchRequest),

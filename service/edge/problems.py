@@ -2,6 +2,7 @@
 
 import logging
 import math
+import secrets
 from collections.abc import Awaitable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -47,11 +48,11 @@ def reason_of(error: SluiceError | web.HTTPException) -> str:
     return HTTPStatus(error.status).phrase.lower().replace(" ", "_")
 
 
-def unreadable(request: web.Request, status: int, message: str | None) -> web.Response:
+def unreadable(status: int, message: str | None) -> web.Response:
     """Return the answer to what is no request: the parser's words, without the client's bytes."""
     detail = (message or "").partition(":")[0].partition("\n")[0][:100]
     reason = HTTPStatus(status).phrase.lower().replace(" ", "_")
-    request_id = correlation_of(request).request_id
+    request_id = secrets.token_hex(8)
     more = {"temporary": False, "request_id": request_id}
     return _document(status, reason, detail, more, {REQUEST_ID: request_id})
 

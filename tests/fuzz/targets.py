@@ -5,6 +5,7 @@ A target takes bytes and returns; an exception that is none of ours, or a broken
 
 import ipaddress
 import socket
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,6 +38,7 @@ class Services:
 
     def __init__(self) -> None:
         self.hub = make_hub(Turns())
+        self.refusals: Counter[tuple[str, str]] = Counter()
 
     def on_bug(self, error: BaseException) -> None:
         raise AssertionError("a bug of ours") from error
