@@ -153,8 +153,9 @@ async def test_all_that_is_wrong_is_said_at_once_a_line_each() -> None:
         "--ring-size": "999999999",
         "--websockets": "100000000",
     }
-    code, out, err = await run(*SERVE, "--check-config", *(word for pair in wrong.items() for word in pair))
-    assert (code, out) == (2, "")
-    lines = [line.removeprefix("sluice: ") for line in err.splitlines()]
-    assert sorted(line.split(":")[0] for line in lines) == sorted(wrong)
-    assert (await run(*SERVE, *(word for pair in wrong.items() for word in pair)))[::2] == (2, err)
+    given = [word for pair in wrong.items() for word in pair]
+    for command in ((*SERVE, "--check-config"), SERVE):
+        code, out, err = await run(*command, "--log-format", "json", *given)
+        assert (code, out) == (2, "")
+        lines = [orjson.loads(line)["message"] for line in err.splitlines()]
+        assert sorted(line.split(":")[0] for line in lines) == sorted(wrong)
