@@ -19,6 +19,7 @@ class Advice(Enum):
 
 CLOSE_CODES: Final = {
     1001: Advice.NOW,
+    1002: Advice.FIXED,
     1003: Advice.FIXED,
     1007: Advice.FIXED,
     1009: Advice.FIXED,

@@ -1,6 +1,7 @@
 """A service without sockets: the real hub and sessions, and a network that is cut when the test says so."""
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 from aiohttp import WSMessage, WSMsgType
@@ -134,8 +135,9 @@ class FakeService:
         self.ring = ring or RingLimits()
         self.room = room
         self.sockets: list[FakeSocket] = []
-        self.refusals: list[Exception] = []
+        self.turned_away: list[Exception] = []
         """What the next connects are answered with."""
+        self.refusals: Counter[tuple[str, str]] = Counter()
         self.draining = False
         self.token: str | None = None
         self.epochs = 0
@@ -147,9 +149,8 @@ class FakeService:
     def restart(self) -> None:
         """Begin anew: nothing is remembered."""
         self.draining = False
-        self.hub = Hub(
-            HubLimits(ring=self.ring), new_epoch=self._epoch, call_soon=asyncio.get_running_loop().call_soon
-        )
+        loop = asyncio.get_running_loop()
+        self.hub = Hub(HubLimits(ring=self.ring), new_epoch=self._epoch, call_soon=loop.call_soon, clock=loop.time)
         for socket in self.sockets:
             socket.cut()
 
@@ -164,8 +165,8 @@ class FakeService:
         pass
 
     async def connect(self) -> Connection:
-        if self.refusals:
-            raise self.refusals.pop(0)
+        if self.turned_away:
+            raise self.turned_away.pop(0)
         socket = FakeSocket(self)
         if self.cuts:
             socket.left = self.cuts.pop(0)

@@ -157,7 +157,7 @@ async def test_it_waits_as_long_as_a_service_that_goes_away_asked_for() -> None:
 
 async def test_it_waits_while_nobody_is_there_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     service, loop = FakeService(), asyncio.get_running_loop()
-    service.refusals = [Unreachable("503 Draining", 5.0), Unreachable("refused")]
+    service.turned_away = [Unreachable("503 Draining", 5.0), Unreachable("refused")]
     async with client_of(service, backoff=Backoff(1.0, chance=lambda: 0.0)) as client:
         assert await client.presence("t") == 0
         assert loop.time() == pytest.approx(5.5 + 1.0, abs=0.1)
@@ -217,11 +217,11 @@ async def test_a_publish_without_a_key_is_not_repeated() -> None:
 async def test_a_publish_is_not_repeated_once_its_key_may_be_forgotten() -> None:
     service = FakeService()
     service.cuts = [0]
-    service.refusals = []
+    service.turned_away = []
     async with client_of(service) as client:
         task = asyncio.create_task(client.publish("t", 1))
         await asyncio.sleep(0.01)
-        service.refusals = [Unreachable("gone", 130.0)]
+        service.turned_away = [Unreachable("gone", 130.0)]
         with pytest.raises(Unanswered):
             await task
 

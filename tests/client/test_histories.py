@@ -57,7 +57,7 @@ async def act(service: FakeService, what: str, count: int) -> None:
         case "drain" if service.sockets:
             service.drain()
         case "refuse":
-            service.refusals += [Unreachable("not now")] * count
+            service.turned_away += [Unreachable("not now")] * count
             if service.sockets:
                 service.socket.cut()
         case "wait":

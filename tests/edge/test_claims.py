@@ -43,7 +43,8 @@ REFUSED = [
 ANY_TOKEN = {("GET", "/batches/{id}"), ("DELETE", "/batches/{id}"), ("GET", "/batches/{id}/events")}
 """The id of a batch is a secret of its own."""
 OPEN = {("GET", path) for path in ("/", "/healthz", "/readyz", "/openapi.json", "/asyncapi.json")}
-SOCKETS = {("GET", "/ws"), ("GET", "/echo")}
+SOCKETS = {("GET", "/ws"), ("GET", "/echo"), ("POST", "/")}
+"""And what `--echo-route` has beside its socket."""
 
 
 @pytest.mark.parametrize(("method", "path", "more", "named"), REFUSED, ids=lambda value: str(value)[:40])

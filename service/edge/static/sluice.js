@@ -22,7 +22,7 @@
 const PROTOCOL = "sluice.v1";
 const BACK_AT_ONCE = new Set([1001, 4408]); // docs/protocol.md, "Close codes"
 const BACK_LATER = new Set([1013, 4429]);
-const NEVER_BACK = new Set([1003, 1007, 1009, 4401]);
+const NEVER_BACK = new Set([1002, 1003, 1007, 1009, 4401]);
 const LONGEST = 30; // s between two attempts
 const PATIENCE = 110_000; // ms that a call may go without success; the service knows the key of a publish for 120 s
 const LOOK = 15_000; // ms between two looks at a silent connection, and at batches that nobody reads
