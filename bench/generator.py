@@ -119,10 +119,10 @@ def _agreement(options: Namespace) -> list[dict[str, Any]]:
     for _ in range(options.rounds):
         with _child([sys.executable, str(_SHUFFLING), "shuffle"], {"PYTHONPATH": str(_ROOT)}) as (_, url):
             receiver = Child(
-                [build("receiver"), "127.0.0.1", url.rsplit(":", 1)[1], "200", "/ws", "", _SUBSCRIBE], core=1
+                [build("receiver"), "127.0.0.1", url.rsplit(":", 1)[1], "500", "/ws", "", _SUBSCRIBE], core=1
             )
             receiver.line()
-            ours = loadtest("broadcast", "--url", url, "--clients", "1000", "--rate", "20", "--duration", "20",
+            ours = loadtest("broadcast", "--url", url, "--clients", "500", "--rate", "20", "--duration", "20",
                             "--warm-up", "0")["latency_ms"]["delivery"]  # fmt: skip
             receiver.say("")
             theirs = json.loads(receiver.line())
