@@ -6,7 +6,7 @@ and no others, so that no public key ever serves as a secret, and ``none`` is an
 
 What needs no key is refused first, because strangers can send anything: length, characters, form, algorithm.
 What is left costs a signature, 45 to 120 us with all around it: as much as a request or two, and less than a
-WebSocket's upgrade, so it is verified on the loop (docs/decisions/10-signed-tokens.md). A token that was right is
+WebSocket's upgrade, so it is verified on the loop (docs/decisions/12-signed-tokens.md). A token that was right is
 remembered by its digest.
 
 This module alone imports PyJWT and cryptography: 10 MiB, which a service without signed tokens does not need.
