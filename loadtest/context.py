@@ -133,6 +133,13 @@ class Context:
             self.pump.take(socket)
         return client
 
+    def dismiss(self, clients: Iterable[Client]) -> None:
+        """Count who is still there at the end of the load, and have everyone leave."""
+        clients = list(clients)
+        self.tally.count("held", sum(not client.socket.closed for client in clients))
+        for client in clients:
+            client.leave()
+
     def left(self, why: str | None) -> None:
         """Note that a client has gone; ``why`` when it did not want to."""
         self._alive[0] -= 1

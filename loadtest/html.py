@@ -97,7 +97,7 @@ def _head(report: Report) -> list[str]:
 
 def _tiles(report: Report) -> str:
     """Return the few figures that are looked for first."""
-    tiles = [(f"{value:,.0f}", name.replace("_", " ")) for name, value in list(report.counters.items())[:3]]
+    tiles = [(f"{value:,.0f}", _words(name)) for name, value in list(report.counters.items())[:3]]
     first = [(name, report.latencies[name]) for name in _order(report)[:3]]
     tiles += [(f"{histogram.percentile(99.0):,.3g} ms", f"{_words(name)} p99") for name, histogram in first]
     troubles = sum(report.checks.values())

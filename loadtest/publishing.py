@@ -2,6 +2,7 @@
 
 import asyncio
 from argparse import Namespace, _ArgumentGroup
+from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Any
 
@@ -49,7 +50,8 @@ class Publishing:
         run = f"{options.run}-" if ours else ""
         self.topics = [f"{options.prefix}/{run}{number}" for number in range(options.topics)]
         self.audiences = {topic: Audience(topic, context.tally) for topic in self.topics}
-        self._others: list[Audience] = []
+        self.others: list[Audience] = []
+        """Those that are told apart."""
         self._untold: list[tuple[str, int, float]] = []
         self._settled = False
         context.crew.on_told = self._learn
@@ -66,12 +68,22 @@ class Publishing:
     def apart(self, topic: str, latency: str) -> Audience:
         """Return another audience of a topic, whose latencies are told apart."""
         audience = Audience(topic, self.context.tally, latency)
-        self._others.append(audience)
+        self.others.append(audience)
         return audience
 
     async def subscribe(self, client: Client) -> None:
         """Subscribe a client to its topic."""
         await client.subscribe(self.audience_of(client.number))
+
+    def divided(self, first: int, latency: str) -> Callable[[Client], Awaitable[None]]:
+        """Return how clients subscribe of whom those from number ``first`` on are told apart as ``latency``."""
+        apart = {topic: self.apart(topic, latency) for topic in self.topics}
+
+        async def subscribe(client: Client) -> None:
+            topic = self.topic_of(client.number)
+            await client.subscribe((apart if client.number >= first else self.audiences)[topic])
+
+        return subscribe
 
     async def publish(self, begin: float, clients: list[Client]) -> None:
         """Publish to all topics by the schedule, this process its share, whatever the answers do."""
@@ -132,7 +144,7 @@ class Publishing:
         })  # fmt: skip
 
     def _published(self, topic: str, offset: int, due: float) -> None:
-        for audience in (self.audiences[topic], *self._others):
+        for audience in (self.audiences[topic], *self.others):
             if audience.topic == topic:
                 audience.published(offset, due)
 
@@ -147,5 +159,5 @@ class Publishing:
 
     def _chore(self) -> bool:
         self._tell()
-        left = [audience.flush() for audience in (*self.audiences.values(), *self._others)]
+        left = [audience.flush() for audience in (*self.audiences.values(), *self.others)]
         return any(left)

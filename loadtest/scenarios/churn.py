@@ -47,6 +47,4 @@ async def run(context: Context) -> None:
     context.phase(f"exchanging {options.rate} clients a second")
     await context.load(begin, one)
     await context.end()
-    tally.count("held", sum(not client.socket.closed for client in clients))
-    for client in clients:
-        client.leave()
+    context.dismiss(clients)

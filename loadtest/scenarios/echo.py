@@ -49,6 +49,4 @@ async def run(context: Context) -> None:
     )
     await context.load(begin, one)
     await context.end()
-    tally.count("held", sum(not client.socket.closed for client in clients))
-    for client in clients:
-        client.leave()
+    context.dismiss(clients)

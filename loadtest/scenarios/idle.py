@@ -29,6 +29,4 @@ async def run(context: Context) -> None:
     context.phase(f"holding {options.clients:,} idle clients")
     await until(begin + options.duration)
     await context.end()
-    tally.count("held", sum(not client.socket.closed for client in clients))
-    for client in clients:
-        client.leave()
+    context.dismiss(clients)

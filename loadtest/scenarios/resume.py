@@ -36,14 +36,8 @@ async def run(context: Context) -> None:
     """Publish while the roaming come and go; nothing may be missing in anybody's account."""
     options = context.options
     publishing = Publishing(context)
-    apart = {topic: publishing.apart(topic, "recovery") for topic in publishing.topics}
     first_roaming = round(options.clients * (1 - options.roaming))
-
-    async def subscribe(client: Client) -> None:
-        roams = client.number >= first_roaming
-        audience = apart[publishing.topic_of(client.number)] if roams else publishing.audience_of(client.number)
-        await client.subscribe(audience)
-
+    subscribe = publishing.divided(first_roaming, "recovery")
     context.phase(f"connecting {options.clients:,} clients")
     clients = await context.connect(context.mine(options.clients), options.at_once, publishing.topic_of, subscribe)
     staying = [client for client in clients if client.number < first_roaming]
@@ -57,7 +51,7 @@ async def run(context: Context) -> None:
         await publishing.settle()
         await until_all(lambda: all(_has_all(client) for client in roaming.clients), options.settle)
     finally:
-        for audience in apart.values():
+        for audience in publishing.others:
             audience.close()
         publishing.close()
     for client in (*staying, *roaming.clients):

@@ -31,15 +31,8 @@ async def run(context: Context) -> None:
     """Stall the slow ones once all are in; read on at the end, and see what they are told."""
     options, tally = context.options, context.tally
     publishing = Publishing(context)
-    apart = {topic: publishing.apart(topic, "slow") for topic in publishing.topics}
     first_slow = round(options.clients * (1 - options.slow))
-
-    async def subscribe(client: Client) -> None:
-        slow = client.number >= first_slow
-        await client.subscribe(
-            apart[publishing.topic_of(client.number)] if slow else publishing.audience_of(client.number)
-        )
-
+    subscribe = publishing.divided(first_slow, "slow")
     context.phase(f"connecting {options.clients:,} clients")
     clients = await context.connect(context.mine(options.clients), options.at_once, publishing.topic_of, subscribe)
     slow = [client for client in clients if client.number >= first_slow]

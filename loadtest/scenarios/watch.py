@@ -60,9 +60,7 @@ async def run(context: Context) -> None:
     await until_all(lambda: all(one.audience.complete for one in watching), options.settle)
     for one in watching:
         one.audience.close()
-    tally.count("held", sum(not client.socket.closed for client in clients))
-    for client in clients:
-        client.leave()
+    context.dismiss(clients)
 
 
 def _flush(one: "Watching") -> bool:

@@ -45,13 +45,17 @@ def reason_of(error: SluiceError | web.HTTPException) -> str:
     """Return the word that stands for what was raised."""
     if isinstance(error, SluiceError):
         return error.reason
-    return HTTPStatus(error.status).phrase.lower().replace(" ", "_")
+    return _word(error.status)
+
+
+def _word(status: int) -> str:
+    return HTTPStatus(status).phrase.lower().replace(" ", "_")
 
 
 def unreadable(status: int, message: str | None) -> web.Response:
     """Return the answer to what is no request: the parser's words, without the client's bytes."""
     detail = (message or "").partition(":")[0].partition("\n")[0][:100]
-    reason = HTTPStatus(status).phrase.lower().replace(" ", "_")
+    reason = _word(status)
     request_id = secrets.token_hex(8)
     more = {"temporary": False, "request_id": request_id}
     return _document(status, reason, detail, more, {REQUEST_ID: request_id})

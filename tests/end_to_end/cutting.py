@@ -2,7 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeVar
+
+AnyCutter = TypeVar("AnyCutter", bound="Cutter")
 
 
 class Cutter:
@@ -52,10 +55,14 @@ class Cutter:
                 await writer.drain()
 
 
-@asynccontextmanager
-async def cutting(target: int) -> AsyncIterator[Cutter]:
+def cutting(target: int) -> AbstractAsyncContextManager[Cutter]:
     """Run a proxy in front of a port until the block ends."""
-    cutter = Cutter(target)
+    return serving(Cutter(target))
+
+
+@asynccontextmanager
+async def serving(cutter: AnyCutter) -> AsyncIterator[AnyCutter]:
+    """Run this proxy until the block ends."""
     server = await asyncio.start_server(cutter.serve, "127.0.0.1", 0)
     cutter.port = server.sockets[0].getsockname()[1]
     try:

@@ -1,10 +1,10 @@
 """A cutting proxy that gives every connection a ration of bytes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
-from tests.end_to_end.cutting import Cutter
+from tests.end_to_end.cutting import Cutter, serving
 
 
 class Rationed(Cutter):
@@ -26,15 +26,6 @@ class Rationed(Cutter):
             await writer.drain()
 
 
-@asynccontextmanager
-async def rationed(target: int, ration: Callable[[], int]) -> AsyncIterator[Rationed]:
+def rationed(target: int, ration: Callable[[], int]) -> AbstractAsyncContextManager[Rationed]:
     """Run one in front of a port until the block ends."""
-    cutter = Rationed(target, ration)
-    server = await asyncio.start_server(cutter.serve, "127.0.0.1", 0)
-    cutter.port = server.sockets[0].getsockname()[1]
-    try:
-        yield cutter
-    finally:
-        server.close()
-        cutter.cut()
-        await asyncio.sleep(0)
+    return serving(Rationed(target, ration))
