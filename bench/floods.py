@@ -3,13 +3,11 @@
 import json
 import os
 import sys
-import threading
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import Any
 
-from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from bench.processes import Child, build, settle
@@ -19,8 +17,6 @@ __all__ = ["add_options", "run"]
 
 _TOKEN = "right"
 _PORT = 18_700
-_EVERY = 0.5
-"""Seconds between two new upgrades while the offender is at work."""
 
 
 class _Server(Sluice):
@@ -44,18 +40,17 @@ class _Server(Sluice):
 
     def wait(self) -> None:
         self.child.line()
-        self._publisher = self.connect()
-
-    def connect(self) -> Any:
-        """Connect one more healthy client."""
         uri = f"ws://127.0.0.1:{self.port}/ws"
-        return connect(uri, compression=None, ping_interval=None, additional_headers=self.headers, proxy=None)
+        self._publisher = connect(
+            uri, compression=None, ping_interval=None, additional_headers=self.headers, proxy=None
+        )
 
 
 def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--clients", type=int, default=200, help="healthy ones")
-    parser.add_argument("--rate", type=float, default=20.0, help="messages a second to each of them")
+    # A thousand messages in a phase, so that more than a handful decide on the p99.
+    parser.add_argument("--rate", type=float, default=50.0, help="messages a second to each of them")
     parser.add_argument("--seconds", type=float, default=20.0, help="before, during and after")
     parser.add_argument("--flood", type=int, default=50_000, help="messages a second of the offender")
     parser.add_argument("--slow", type=int, default=2000, help="handshakes that never end")
@@ -66,6 +61,8 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> dict[str, Any]:
     """Measure each offender, print the figures, and return them."""
+    # The server has core 0 for itself.
+    os.sched_setaffinity(0, {1})
     protected = ("--auth-time", "5")
     cases: dict[str, tuple[int, tuple[str, ...]]] = {
         "requests": (options.flood, ()),
@@ -84,7 +81,7 @@ def run(options: Namespace) -> dict[str, Any]:
 
 def _one(kind: str, count: int, settings: tuple[str, ...], options: Namespace) -> dict[str, Any]:
     server = _Server(*settings)
-    offender = None
+    others: list[Child] = []
     try:
         headers = "".join(f"{name}: {value}\r\n" for name, value in server.headers.items())
         crowd = Child(
@@ -97,27 +94,33 @@ def _one(kind: str, count: int, settings: tuple[str, ...], options: Namespace) -
         settle(server.child)
         resident, descriptors = server.child.resident(), _descriptors(server)
         numbers = iter(range(1, 1 << 30))
+        newcomers = Child(
+            [sys.executable, "-m", "bench.newcomers", str(server.port), *([_TOKEN] if server.token else [])], core=1
+        )
+        others.append(newcomers)
         before = _phase(server, crowd, numbers, options)
         offender = Child(
             [sys.executable, "-m", "bench.offender", kind, str(server.port), str(count), str(options.seconds)],
             core=1,
         )
-        with _Newcomers(server) as newcomers:
-            during = _phase(server, crowd, numbers, options)
-            told = json.loads(offender.line())
+        others.append(offender)
+        newcomers.say("")
+        during = _phase(server, crowd, numbers, options)
+        told = json.loads(offender.line())
+        newcomers.say("")
+        came = json.loads(newcomers.line())
         settle(server.child)
         after = _phase(server, crowd, numbers, options)
         left = server.child.resident(), _descriptors(server)
         crowd.stop()
     finally:
-        if offender is not None:
-            offender.stop()
+        for child in others:
+            child.stop()
         server.stop()
     row = {
         "before": before, "during": during, "after": after,
         "ratio_p99": during["p99_ms"] / before["p99_ms"],
-        "new_upgrades": len(newcomers.seconds), "new_upgrades_failed": newcomers.failed,
-        "slowest_upgrade_ms": max(newcomers.seconds, default=0.0) * 1000,
+        **came,
         "more_resident_mib": (during["resident"] - resident) / (1 << 20),
         "more_resident_after_mib": (left[0] - resident) / (1 << 20),
         "more_descriptors_after": left[1] - descriptors,
@@ -147,37 +150,6 @@ def _phase(server: _Server, crowd: Child, numbers: Iterator[int], options: Names
         "closed": report["closed"],
         "resident": most,
     }
-
-
-class _Newcomers:
-    """Healthy clients that come one after another, each timed from its connect to its first answer."""
-
-    def __init__(self, server: _Server) -> None:
-        self.seconds: list[float] = []
-        self.failed = 0
-        self._server = server
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "_Newcomers":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._over.wait(_EVERY):
-            begin = time.monotonic()
-            try:
-                with self._server.connect() as client:
-                    client.send('{"jsonrpc":"2.0","id":1,"method":"ping"}')
-                    client.recv(timeout=10)
-            except (OSError, WebSocketException):
-                self.failed += 1
-            else:
-                self.seconds.append(time.monotonic() - begin)
 
 
 def _descriptors(server: _Server) -> int:

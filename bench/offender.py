@@ -8,6 +8,7 @@ a wrong token.
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -191,6 +192,8 @@ _KINDS = {
 
 def _main() -> None:
     kind, port, count, seconds = sys.argv[1:]
+    # It stands for another machine: who measures on the same core goes first.
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     told: Counter[str] = Counter()
     uvloop.run(_KINDS[kind](int(port), int(count), float(seconds), told))  # type: ignore[arg-type]
     print(json.dumps(told), flush=True)

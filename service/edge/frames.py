@@ -108,7 +108,22 @@ def _may_be_sent(high: int, low: int) -> bool:
 
 
 class ClientSocket(web.WebSocketResponse):
-    """aiohttp's WebSocket with a reader that takes what RFC 6455 allows, and nothing else."""
+    """aiohttp's WebSocket with a reader that takes what RFC 6455 allows, and nothing else.
+
+    ``size`` bounds a message in bytes, ``close_timeout`` the wait for the peer's close frame in seconds.
+    """
+
+    def __init__(self, protocol: str, size: int, close_timeout: float) -> None:
+        super().__init__(
+            protocols=(protocol,),
+            compress=False,
+            # aiohttp refuses a message of just that size, and of more.
+            max_msg_size=size + 1,
+            writer_limit=16 << 10,
+            timeout=close_timeout,
+            autoping=False,
+            decode_text=False,
+        )
 
     def _post_start(self, request: Any, protocol: Any, writer: Any) -> None:
         # aiohttp makes the reader here and gives it what came right behind the upgrade: that is looked at, too.

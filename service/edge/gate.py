@@ -20,6 +20,8 @@ __all__ = ["CALLER", "Gate"]
 
 CALLER: Final = web.RequestKey("caller", str)
 """The address that a request counts for; missing where none does."""
+_USUAL: Final = 100
+"""Characters of an ``X-Forwarded-For`` whose answer is remembered: of longer ones, 4,096 would be 32 MiB."""
 
 
 class Gate:
@@ -46,7 +48,7 @@ class Gate:
         self._exempt = (*exempt, *trusted)
         self._trusted = trusted
         self._now = asyncio.get_running_loop().time
-        self._key_of_peer = lru_cache(maxsize=4096)(lambda peer: self._key(unwrapped(ip_address(peer))))
+        self._known = lru_cache(maxsize=4096)(self._find)
 
     def __repr__(self) -> str:
         return f"<Gate {self.addresses!r}>"
@@ -100,12 +102,23 @@ class Gate:
         peer = request.transport.get_extra_info("peername") if request.transport else None
         if not isinstance(peer, tuple):
             return None
-        if not self._trusted or not (hops := _hops(request)):
-            return self._key_of_peer(peer[0])
-        at = unwrapped(ip_address(peer[0]))
-        found = caller(at, hops, self._trusted)
+        at = peer[0]
+        if not self._trusted:
+            return self._known(at)
+        listed = request.headers.getall(hdrs.X_FORWARDED_FOR, ())
+        if hdrs.FORWARDED in request.headers or len(listed) > 1 or len(listed[0] if listed else "") > _USUAL:
+            return self._find(at, *listed, forwarded=[hop.get("for", "") for hop in request.forwarded])
+        return self._known(at, *listed)
+
+    def _find(self, at: str, *listed: str, forwarded: Sequence[str] = ()) -> str | None:
+        """Return the address that counts where a peer says this of whom it speaks for."""
+        peer = unwrapped(ip_address(at))
+        hops = [hops for hops in (forwarded, [hop for header in listed for hop in header.split(",")]) if hops]
+        if not self._trusted or not hops:
+            return self._key(peer)
+        found = caller(peer, hops, self._trusted)
         # A proxy that names nobody, or two, has no exemption for them.
-        return self._key(found) if found is not None else caller_key(at)
+        return self._key(found) if found is not None else caller_key(peer)
 
     def _key(self, address: Address) -> str | None:
         return None if any(address in network for network in self._exempt) else caller_key(address)
@@ -117,10 +130,3 @@ class Gate:
         except SluiceError as error:
             self.refused[error.reason] += 1
             raise
-
-
-def _hops(request: web.Request) -> list[list[str]]:
-    """Return what each of the two headers says, from left to right."""
-    forwarded = [hop.get("for", "") for hop in request.forwarded]
-    listed = [hop for header in request.headers.getall(hdrs.X_FORWARDED_FOR, ()) for hop in header.split(",")]
-    return [hops for hops in (forwarded, listed) if hops]

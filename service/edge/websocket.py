@@ -23,6 +23,7 @@ from service.edge.heartbeat import Heartbeat
 from service.edge.problems import reason_of, refusal
 from service.edge.stalled import Stalled
 from service.edge.traffic import Traffic
+from service.edge.turnstile import Turnstile
 from service.edge.upgrade import let_go
 
 __all__ = ["PROTOCOL", "Connection", "WebSocketLimits", "WebSockets"]
@@ -32,9 +33,11 @@ BEARER: Final = "bearer."
 
 _VERSION: Final = "13"
 _MESSAGES: Final = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG})
-_TURN: Final = 8 << 10
-"""Bytes of one client's messages, each with ``_LEAST`` more, that are carried out before the others' turn: 2 ms."""
+_TURN: Final = 4 << 10
+"""Bytes of one client's messages, each with ``_LEAST`` more, that are carried out before the others' turn: 1 ms."""
 _LEAST: Final = 64
+_HANDSHAKES: Final = 2
+"""Handshakes of one turn of the loop, 0.2 ms each: whoever comes in does not hold up those who are."""
 _STEP: Final = 0.1
 """Seconds between two groups of sockets that a drain closes."""
 
@@ -77,6 +80,7 @@ class WebSockets:
         """Who has a client that is behind."""
         self.heartbeat = Heartbeat(limits.heartbeat)
         self._expiries = Expiries()
+        self._turnstile = Turnstile(_HANDSHAKES)
 
     def __repr__(self) -> str:
         return f"<WebSockets {self.count} of {self.limits.connections}>"
@@ -92,19 +96,11 @@ class WebSockets:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one client until it leaves, or refuse it before the upgrade."""
-        socket = ClientSocket(
-            protocols=(PROTOCOL,),
-            compress=False,
-            # aiohttp refuses a message of just that size, and of more.
-            max_msg_size=self.limits.message_size + 1,
-            writer_limit=16 << 10,
-            timeout=self.limits.close_timeout,
-            autoping=False,
-            decode_text=False,
-        )
+        await self._turnstile.wait()
         try:
             self._admit(request)
             address = self._gate.handshake(request)
+            socket = ClientSocket(PROTOCOL, self.limits.message_size, self.limits.close_timeout)
             await socket.prepare(request)
         except (SluiceError, web.HTTPException) as error:
             self._services.refusals["handshake", reason_of(error)] += 1

@@ -1,0 +1,73 @@
+"""A few at a time, in the order in which they came, and nobody who has gone holds anyone up."""
+
+import asyncio
+
+from service.edge.turnstile import Turnstile
+
+
+async def turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def crowd(turnstile: Turnstile, count: int) -> tuple[list[int], list[asyncio.Task[None]]]:
+    passed: list[int] = []
+
+    async def come(number: int) -> None:
+        await turnstile.wait()
+        passed.append(number)
+
+    tasks = [asyncio.create_task(come(number)) for number in range(count)]
+    await turns(1)
+    return passed, tasks
+
+
+async def test_whoever_comes_alone_does_not_wait() -> None:
+    turnstile = Turnstile(2)
+    for _ in range(10):
+        before = asyncio.get_running_loop().time()
+        await asyncio.wait_for(turnstile.wait(), 1)
+        assert asyncio.get_running_loop().time() == before
+        await turns(3)
+
+
+async def test_a_crowd_passes_in_its_order_a_few_each_turn() -> None:
+    turnstile = Turnstile(2)
+    passed, tasks = await crowd(turnstile, 20)
+    assert passed == [0, 1]
+    most, before = 0, 2
+    while len(passed) < 20:
+        await turns(1)
+        most, before = max(most, len(passed) - before), len(passed)
+    assert passed == list(range(20))
+    assert most <= 2
+    await asyncio.gather(*tasks)
+
+
+async def test_a_latecomer_does_not_pass_those_who_wait() -> None:
+    turnstile = Turnstile(1)
+    passed, tasks = await crowd(turnstile, 5)
+    late = asyncio.create_task(turnstile.wait())
+    while not late.done():
+        await turns(1)
+    assert passed == [0, 1, 2, 3, 4]
+    await asyncio.gather(*tasks, late)
+
+
+async def test_whoever_has_gone_takes_nobodys_place() -> None:
+    turnstile = Turnstile(1)
+    passed, tasks = await crowd(turnstile, 100)
+    for task in tasks[1:99]:
+        task.cancel()
+    await turns(6)
+    assert passed == [0, 99]
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert repr(turnstile) == "<Turnstile 0 waiting>"
+
+
+async def test_it_rests_when_nobody_comes() -> None:
+    turnstile = Turnstile(2)
+    _, tasks = await crowd(turnstile, 10)
+    await asyncio.gather(*tasks)
+    await turns(3)
+    assert not turnstile._turning
