@@ -175,7 +175,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     statistics = Statistics(hub, service.sockets, batches, watches, service.gate, pressure, lag)
     metrics = MetricsRoutes(
         ProcessFigures(lag, lambda: service.draining),
-        LoadFigures(service.gate, pressure),
+        LoadFigures(pressure),
         FanoutFigures(hub, service.sockets, service.streams, service.door),
         FetchingFigures(fetches, batches, watches, fetcher.cache),
     )

@@ -1,9 +1,7 @@
 """Who may come in now, by load and by address: decided before anything of a request is carried out."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
@@ -13,7 +11,7 @@ from aiohttp import hdrs, web
 from service.core.address import Address, Network, unwrapped
 from service.core.addresses import Addresses, AddressLimits
 from service.core.callers import caller, caller_key
-from service.core.errors import Overloaded, SluiceError
+from service.core.errors import Overloaded
 from service.core.overload import Level, Overload
 
 __all__ = ["CALLER", "Gate"]
@@ -41,8 +39,6 @@ class Gate:
         chance: Callable[[], float],
     ) -> None:
         self.addresses = Addresses(limits)
-        self.refused: Counter[str] = Counter()
-        """How many were refused, by the error's reason."""
         self._overload = overload
         self._chance = chance
         self._exempt = (*exempt, *trusted)
@@ -68,22 +64,20 @@ class Gate:
         return address
 
     def _pass(self, request: web.Request, count: Callable[[str, float], None]) -> str | None:
-        with self._counting():
-            if self._overload.level >= Level.REFUSE:
-                # Spread, so that those who come back as they were told do not come back together.
-                raise Overloaded("the service is overloaded", retry_after=round(5 + 10 * self._chance(), 1))
-            address = self._caller(request)
-            if address is not None:
-                count(address, self._now())
-                self.addresses.check(address)
+        if self._overload.level >= Level.REFUSE:
+            # Spread, so that those who come back as they were told do not come back together.
+            raise Overloaded("the service is overloaded", retry_after=round(5 + 10 * self._chance(), 1))
+        address = self._caller(request)
+        if address is not None:
+            count(address, self._now())
+            self.addresses.check(address)
         return address
 
     def wrong(self, request: web.Request) -> None:
         """Take note of wrong credentials; raises RateExceeded where one address shows many."""
         address = self._caller(request)
         if address is not None:
-            with self._counting():
-                self.addresses.handshake(address, self._now())
+            self.addresses.handshake(address, self._now())
 
     def enter(self, address: str | None) -> None:
         """Count a connection in."""
@@ -122,11 +116,3 @@ class Gate:
 
     def _key(self, address: Address) -> str | None:
         return None if any(address in network for network in self._exempt) else caller_key(address)
-
-    @contextmanager
-    def _counting(self) -> Iterator[None]:
-        try:
-            yield
-        except SluiceError as error:
-            self.refused[error.reason] += 1
-            raise

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from service.edge.gate import Gate
-from service.metrics.families import Counter, Gauge, counter_by
+from service.metrics.families import Counter, Gauge
 from service.pressure import Pressure
 
 __all__ = ["LoadFigures"]
@@ -15,8 +14,7 @@ __all__ = ["LoadFigures"]
 class LoadFigures(Collector):
     """How much is too much, and whom that cost what."""
 
-    def __init__(self, gate: Gate, pressure: Pressure) -> None:
-        self._gate = gate
+    def __init__(self, pressure: Pressure) -> None:
         self._pressure = pressure
 
     def collect(self) -> Iterable[Metric]:
@@ -24,7 +22,3 @@ class LoadFigures(Collector):
         level = "What is done about overload: 0 nothing, 1 fetches slowed, 2 connections refused, 3 readers shed."
         yield Gauge("sluice_overload_level", level, self._pressure.level)
         yield Counter("sluice_shed", "Readers that were cut because of overload.", self._pressure.shed)
-        yield counter_by(
-            "sluice_refused", "Handshakes and requests refused at the gate.", "reason", self._gate.refused,
-            ("limit", "overloaded", "rate"),
-        )  # fmt: skip

@@ -36,7 +36,7 @@ async def test_connections_of_one_address_are_bounded_sockets_and_requests_toget
             await asyncio.sleep(0.01)
         async with client.socket(headers=ONE):
             pass
-        assert client.service.gate.refused == {"limit": 2}
+        assert client.service.refusals == {("handshake", "limit"): 1, ("http", "limit"): 1}
     assert "0 connected" in repr(client.service.gate)
 
 

@@ -42,7 +42,8 @@ async def test_new_clients_are_refused_those_that_are_there_are_served_and_it_pa
         await asyncio.sleep(1.5)
         found = await figures(client)
         assert found["sluice_overload_level"] == Level.SHED
-        assert found["sluice_refused_total[overloaded]"] == 2
+        assert found["sluice_refusals_total[handshake][overloaded]"] == 1
+        assert found["sluice_refusals_total[http][overloaded]"] == 1
         await until(client, Level.SLOW)
         status, body, _ = await client.ask("GET", "/readyz")
         assert (status, body["status"]) == (200, "slow")
