@@ -1,13 +1,12 @@
-"""Many at once: more than there are descriptors, all in the same moment, and coming and going for long."""
+"""Many at once: more than there are descriptors, and all in the same moment."""
 
-import random
 import socket
 import tempfile
 import time
 from argparse import Namespace
 
 from bench import storms
-from bench.raw import http_request, mute, request, upgrade
+from bench.raw import http_request, upgrade
 from bench.reliability.stage import Stage
 from bench.reliability.trial import Outcome, Scene, Trial
 from bench.servers import Sluice
@@ -15,9 +14,6 @@ from bench.servers import Sluice
 __all__ = ["TRIALS"]
 
 _DESCRIPTORS = 500
-_CHURN = 100
-_SLOPE_FROM = 600.0
-"""Seconds of churn from which a slope is more than the noise of the allocator."""
 
 
 def _descriptors_used_up(scene: Scene) -> Outcome:
@@ -129,51 +125,9 @@ def _longest(port: int) -> float:
     return longest
 
 
-def _churn(scene: Scene) -> Outcome:
-    count, seconds = scene.many(5000), scene.seconds(3600, 10)
-    chance = random.Random(13)
-    with Stage(scene) as stage:
-        topics = stage.sampler.stats["topics"]
-        crowd = [mute(stage.port, f"churn/{number % 500}") for number in range(count)]
-        begin, turns, marks = time.monotonic(), 0, []
-        while (now := time.monotonic()) < begin + seconds:
-            if now < begin + turns / _CHURN:
-                time.sleep(begin + turns / _CHURN - now)
-            _turn(stage.port, crowd, chance)
-            turns += 1
-            if turns % _CHURN == 0:
-                marks.append((now - begin, stage.child.resident()))
-        stage.attacked()
-        for one in crowd:
-            one.close()
-        back = stage.sampler.until(lambda: stage.sampler.stats["topics"] <= topics, within=20)
-        warm = [mark for mark in marks if mark[0] > seconds / 5]
-        growth = (warm[-1][1] - warm[0][1]) / (1 << 20)
-        slope = growth / (warm[-1][0] - warm[0][0]) * 3600
-        held = slope < 10 if seconds >= _SLOPE_FROM else growth < 5
-        return stage.outcome(
-            f"{count} clients, {_CHURN} a second leave, come, subscribe and unsubscribe, for {seconds:g} s",
-            {"memory flat (10 MiB/h; in short runs 5 MiB)": held, "topics back to the start": back is not None},
-            turns=turns,
-            growth_mib=growth,
-            slope_mib_per_h=slope if seconds >= _SLOPE_FROM else "not from so short a run",
-        )
-
-
-def _turn(port: int, crowd: list[socket.socket], chance: random.Random) -> None:
-    """Have one client leave, another come in its place, and a third change what it reads."""
-    number = chance.randrange(len(crowd))
-    crowd[number].close()
-    crowd[number] = mute(port, f"churn/{chance.randrange(500)}")
-    topic = f"once/{chance.randrange(10_000)}"
-    other = crowd[chance.randrange(len(crowd))]
-    other.sendall(request("subscribe", topic=topic) + request("unsubscribe", topic=topic))
-
-
 TRIALS = [
     Trial(
         11, "descriptors", "who is in is served, the surplus is closed, the log stays quiet", _descriptors_used_up
     ),
     Trial(12, "storm", "all up in 5 s, no listen drops", _storm),
-    Trial(13, "churn", "memory flat, topics and descriptors back", _churn),
 ]

@@ -10,6 +10,7 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from bench.processes import Child, descriptors, kernel
+from bench.raw import http_request
 
 __all__ = ["Sample", "Sampler"]
 
@@ -75,6 +76,12 @@ class Sampler:
         if notification["method"] == "message":
             self.stats = notification["params"]["data"]
             self.lag_ms = max(self.lag_ms, self.stats["loop_lag_ms"])
+
+    def figures(self) -> dict[str, float]:
+        """Return what ``/metrics`` says of now, of figures without labels."""
+        lines = http_request(self._port, "GET", "/metrics")[1].decode().splitlines()
+        pairs = (line.split() for line in lines if line[:1] != "#" and "{" not in line)
+        return {name: float(value) for name, value, *_ in pairs}
 
     def until(self, holds: Callable[[], bool], within: float) -> float | None:
         """Return the seconds until something holds, or None where it does not in time."""
