@@ -12,6 +12,8 @@ __all__ = ["Child", "build", "descriptors", "kernel", "reachable", "settle"]
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _FOLDER = Path(__file__).parent
+_ERRORS = Path("bench-out") / "errors.log"
+"""What children write to standard error: between the figures nobody could read either."""
 
 
 def build(name: str) -> str:
@@ -48,15 +50,17 @@ class Child:
         errors: IO[Any] | int | None = None,
     ) -> None:
         """Start it; ``apart`` gives it a process group of its own, ``errors`` takes its standard error."""
-        self.process = subprocess.Popen(
-            ["taskset", "-c", str(core), *argv],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env={**os.environ, **(env or {})},
-            start_new_session=apart,
-        )
+        _ERRORS.parent.mkdir(exist_ok=True)
+        with _ERRORS.open("a") as log:
+            self.process = subprocess.Popen(
+                ["taskset", "-c", str(core), *argv],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log if errors is None else errors,
+                text=True,
+                env={**os.environ, **(env or {})},
+                start_new_session=apart,
+            )
 
     @property
     def pid(self) -> int:
@@ -68,7 +72,7 @@ class Child:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.process.args!r} ended with {self.process.wait()}")
+            raise RuntimeError(f"{self.process.args!r} ended with {self.process.wait()}; {_ERRORS} may say why")
         return line.strip()
 
     def say(self, line: str) -> None:
