@@ -42,7 +42,7 @@ def validate(options: Namespace) -> list[str]:
 
 async def run(context: Context) -> None:
     """Watch for the duration. The first client of each URL reads what it says; the others count messages."""
-    options, tally = context.options, context.tally
+    options = context.options
     if not isinstance(context.target, Sluice):
         raise CannotRun("--target: only a sluice service watches URLs")
     watching = [Watching(context, context.target, number) for number in range(options.urls)]

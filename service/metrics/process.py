@@ -33,7 +33,9 @@ class ProcessFigures(Collector):
         """Return the figures of now."""
         yield InfoMetricFamily("sluice_build", "The versions that run.", _BUILD)
         yield Gauge("sluice_draining", "1 while the service shuts down.", int(self._draining()))
-        yield Gauge("sluice_tasks", "Tasks of the loop: one for each connection, and a few more.", len(asyncio.all_tasks()))
+        yield Gauge(
+            "sluice_tasks", "Tasks of the loop: one for each connection, and a few more.", len(asyncio.all_tasks())
+        )
         yield Gauge(
             "sluice_loop_lag_seconds", "How late the loop was at the most in the last second.", self._lag.worst
         )
