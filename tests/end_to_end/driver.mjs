@@ -6,7 +6,8 @@ const WebSocket = createRequire(import.meta.url)("ws");
 const [module, url, options] = process.argv.slice(2);
 const { Sluice } = await import(module);
 const say = (value) => console.log(JSON.stringify(value));
-const client = new Sluice(url, { ...JSON.parse(options), WebSocket, onState: (state) => say(state) });
+const connect = () => new Sluice(url, { ...JSON.parse(options), WebSocket, onState: (state) => say(state) });
+const clients = { 0: connect() }; // any other when it is needed
 const streams = {};
 
 async function read(name, most) {
@@ -30,7 +31,8 @@ async function call(name, answer) {
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const { name, method, args = [], most = Infinity, later } = JSON.parse(line);
+  const { name, method, args = [], most = Infinity, later, client: number = 0 } = JSON.parse(line);
+  const client = (clients[number] ??= connect());
   if (method === "read") read(name, most);
   else if (method === "held") say({ name, answer: streams[name].size });
   else if (method === "cancel") call(name, streams[name].cancel());

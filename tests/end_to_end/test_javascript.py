@@ -1,102 +1,16 @@
 """The JavaScript module as its users have it: under Node, from the service, through cuts, restarts and drains."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
-import pytest
 
 from tests.end_to_end.cutting import cutting
-from tests.end_to_end.processes import Process, origin, program, run, service
-
-HERE = Path(__file__).parent
-
-
-def node() -> str:
-    """Return Node's path, or skip."""
-    if not Path("/usr/share/nodejs/ws").exists():
-        pytest.skip("the package ws is not installed (Debian: node-ws)")
-    return program("node", "Debian: nodejs")
-
-
-class Driver:
-    """A Node process with one client; whatever it tells is kept by the name that it was given."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.told: list[dict[str, Any]] = []
-        self._news = asyncio.Condition()
-
-    async def listen(self) -> None:
-        """Take what it tells, until it ends."""
-        assert self.process.stdout is not None
-        while line := await self.process.stdout.readline():
-            self.told.append(orjson.loads(line))
-            async with self._news:
-                self._news.notify_all()
-
-    async def do(self, method: str, *args: Any, name: str = "a", **more: Any) -> None:
-        """Begin something; ``name`` is under which it tells what comes of it."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(orjson.dumps({"name": name, "method": method, "args": args, **more}) + b"\n")
-        await self.process.stdin.drain()
-
-    async def call(self, method: str, *args: Any, name: str = "call") -> Any:
-        """Do something that is answered, and return the answer."""
-        await self.do(method, *args, name=name)
-        return (await self.until(lambda told: told.get("name") == name and "answer" in told))["answer"]
-
-    async def until(self, fits: Callable[[dict[str, Any]], bool], within: float = 15) -> dict[str, Any]:
-        """Wait for something that it has told or tells, forget it, and return it."""
-        async with asyncio.timeout(within), self._news:
-            while not (found := next((told for told in self.told if fits(told)), None)):
-                await self._news.wait()
-        self.told.remove(found)
-        return found
-
-    async def state(self, state: str) -> dict[str, Any]:
-        """Wait until the connection is that far."""
-        return await self.until(lambda told: told.get("state") == state)
-
-    async def items(self, count: int, name: str = "a") -> list[Any]:
-        """Wait for so many items of a stream, and take them."""
-        return [
-            (await self.until(lambda told: told.get("name") == name and "item" in told))["item"]
-            for _ in range(count)
-        ]
-
-    async def rest(self, name: str = "a") -> list[Any]:
-        """Wait for the end of a stream, and return all that was not taken."""
-        await self.until(lambda told: told.get("name") == name and "end" in told)
-        return [told["item"] for told in self.told if told.get("name") == name and "item" in told]
-
-
-@asynccontextmanager
-async def driver(tmp_path: Path, server: Process, port: int, **options: Any) -> AsyncIterator[Driver]:
-    """Run a client that connects to a port, with the module that the service gives out."""
-    binary, module = node(), tmp_path / "sluice.mjs"
-    async with aiohttp.ClientSession() as session, session.get(f"{server.url}/static/sluice.js") as answer:
-        assert answer.content_type == "text/javascript"
-        module.write_bytes(await answer.read())
-    process = await asyncio.create_subprocess_exec(
-        binary, str(HERE / "driver.mjs"), str(module), f"http://127.0.0.1:{port}", orjson.dumps(options).decode(),
-        env={**os.environ, "NODE_PATH": "/usr/share/nodejs"},
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 25,
-    )  # fmt: skip
-    client = Driver(process)
-    listening = asyncio.create_task(client.listen())
-    try:
-        yield client
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        await listening
+from tests.end_to_end.driving import HERE, Driver, driver, node
+from tests.end_to_end.processes import Process, origin, run, service
 
 
 async def publish(server: Process, *data: Any, topic: str = "t") -> Any:

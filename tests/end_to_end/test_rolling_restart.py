@@ -1,91 +1,148 @@
 """Two instances behind nginx, restarted one after the other: what clients get, and what they are told of."""
 
 import asyncio
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.client import Backoff, Client, Gap, Message, Position, Restart, Value
-from tests.end_to_end.processes import Process, listening, nginx, origin, service
+from tests.end_to_end.driving import JavaScriptClient, driver
+from tests.end_to_end.processes import ROOT, Process, listening, nginx, origin, service
 
-# The first is asked first; who finds it gone or draining goes to the second.
-PAIR = """
+OPTIONS = ("--drain", "3", "--client-rate", "100000")
+HEADERS = """
 proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;
-proxy_set_header Host localhost; proxy_intercept_errors on;
-location / {{ proxy_pass http://127.0.0.1:{first}; error_page 502 503 504 = @second; }}
-location @second {{ proxy_pass http://127.0.0.1:{second}; }}
+proxy_set_header Host localhost;
 """
-OPTIONS = ("--drain", "4", "--client-rate", "100000")
+READERS, PUBLISHERS, WATCHERS = 20, 2, 3
+
+AnyClient = Client | JavaScriptClient
+Helper = Callable[[Process, int, Path, int], AbstractAsyncContextManager[list[AnyClient]]]
 
 
-class Reader:
-    """One reader of the topic: all that it got, and when it has moved."""
+@asynccontextmanager
+async def python(server: Process, port: int, folder: Path, count: int) -> AsyncIterator[list[AnyClient]]:
+    """Run so many Python clients that connect to a port."""
+    async with AsyncExitStack() as stack:
+        clients = [Client(f"http://127.0.0.1:{port}", backoff=Backoff(0.1, 1.0)) for _ in range(count)]
+        yield [await stack.enter_async_context(client) for client in clients]
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+
+@asynccontextmanager
+async def javascript(server: Process, port: int, folder: Path, count: int) -> AsyncIterator[list[AnyClient]]:
+    """Run so many clients of the module that an instance gives out."""
+    async with driver(folder, server, port) as process:
+        yield [JavaScriptClient(process, number) for number in range(count)]
+
+
+def locations(first: int, second: int) -> str:
+    """Return the locations of docs/operations.md, with what it leaves out for being said before."""
+    text = (ROOT / "docs" / "operations.md").read_text()
+    lines = re.findall(r"^ +(location .*)$", text[text.index("## Upgrade without loss") :], re.MULTILINE)
+    assert [line.count("…") for line in lines] == [1, 1]
+    changes = {"127.0.0.1:8080": f"127.0.0.1:{first}", "127.0.0.1:8081": f"127.0.0.1:{second}", "…": HEADERS}
+    pair = "\n".join(lines)
+    for old, new in changes.items():
+        pair = pair.replace(old, new)
+    return pair
+
+
+class Guest:
+    """A client's user that goes from one instance to the next; ``met`` are the epochs that it has come to."""
+
+    def __init__(self, client: AnyClient) -> None:
+        self.client = client
+        self.met: list[str] = []
+        self._moved = asyncio.Event()
+
+    def at(self, epoch: str) -> None:
+        if epoch not in self.met:
+            self.met.append(epoch)
+            self._moved.set()
+
+    async def moved(self, count: int) -> None:
+        """Wait until it has met so many epochs."""
+        while len(self.met) < count:
+            self._moved.clear()
+            await asyncio.wait_for(self._moved.wait(), 20)
+
+
+class Reader(Guest):
+    """Reads the topic, and keeps all that it got."""
+
+    def __init__(self, client: AnyClient) -> None:
+        super().__init__(client)
         self.values: list[Value] = []
-        self.news = asyncio.Event()
 
-    @property
-    def epoch(self) -> str | None:
-        found = [value.epoch for value in self.values if not isinstance(value, Gap)]
-        return found[-1] if found else None
-
-    async def read(self) -> None:
+    async def run(self) -> None:
         """Read to the message "last"."""
-        async with Client(self.url, backoff=Backoff(0.1, 1.0)) as client:
-            async for value in client.subscribe("t", since="oldest"):
-                self.values.append(value)
-                self.news.set()
-                if isinstance(value, Message) and value.data == "last":
-                    return
-
-    async def moved(self, epochs: set[str | None]) -> None:
-        """Wait until it reads another epoch than these."""
-        while self.epoch in epochs:
-            self.news.clear()
-            await asyncio.wait_for(self.news.wait(), 30)
-
-    def positions(self) -> list[Position]:
-        return [value.position for value in self.values if isinstance(value, Message)]
+        async for value in self.client.subscribe("t", since="oldest"):
+            self.values.append(value)
+            if not isinstance(value, Gap):
+                self.at(value.epoch)
+            if isinstance(value, Message) and value.data == "last":
+                return
 
 
-# The JavaScript client belongs here as soon as it is part of the tree.
-HELPERS: list[Callable[[str], Reader]] = [Reader]
-
-
-class Publishing:
+class Publisher(Guest):
     """Publishes without a pause, and knows what was accepted where."""
 
-    def __init__(self, client: Client) -> None:
-        self.client = client
+    def __init__(self, client: AnyClient) -> None:
+        super().__init__(client)
         self.accepted: list[Position] = []
         self.stopped = False
 
     async def run(self) -> None:
         while not self.stopped:
             self.accepted.append(await self.client.publish("t", len(self.accepted)))
+            self.at(self.accepted[-1].epoch)
             await asyncio.sleep(0.005)
 
 
-def check(reader: Reader) -> None:
-    """Each offset of each epoch once and in order, and another epoch only where that is told."""
+class Watcher(Guest):
+    """Watches what never changes: each instance has a state to tell, once, and it is all that it tells of itself."""
+
+    def __init__(self, client: AnyClient, url: str) -> None:
+        super().__init__(client)
+        self.url = url
+        self.events: list[Any] = []
+
+    async def run(self) -> None:
+        """Watch to the third state."""
+        async for event in self.client.watch(self.url, every=1):
+            self.events.append(event)
+            if event["event"] == "state":
+                self.at(f"state {len(self.met)}")
+            if len(self.met) == 3:
+                return
+
+
+def account(values: list[Value]) -> tuple[set[Position], set[Position]]:
+    """Return what was had and what was told to be gone: each offset of each epoch once and in order, and another
+    epoch only where that is told."""
+    had, gone = set(), set()
     epoch, offset = None, 0
-    for value in reader.values:
+    for value in values:
         if isinstance(value, Restart):
             assert value.epoch != epoch
             epoch, offset = value.epoch, value.offset
         elif isinstance(value, Gap):
+            assert epoch is not None
             assert value.first == offset + 1
             offset = value.last
+            gone |= {Position(epoch, missed) for missed in range(value.first, value.last + 1)}
         else:
             assert epoch in (None, value.epoch)
             assert value.offset == offset + 1
             epoch, offset = value.epoch, value.offset
+            had.add(value.position)
+    return had, gone
 
 
 @asynccontextmanager
@@ -96,70 +153,70 @@ async def stopping(process: Process) -> AsyncIterator[None]:
     assert await process.ended() == 0
 
 
-def again(process: Process) -> Any:
-    return listening(sys.executable, "-m", "service", "serve", "--port", str(process.port), *OPTIONS)
+async def all_moved(guests: list[Guest], count: int) -> None:
+    await asyncio.gather(*(guest.moved(count) for guest in guests))
 
 
-async def all_moved(readers: list[Reader], epochs: set[str | None]) -> None:
-    await asyncio.gather(*(reader.moved(epochs) for reader in readers))
-
-
-@pytest.mark.parametrize("helper", HELPERS)
+@pytest.mark.parametrize("helper", [python, javascript])
 async def test_nobody_loses_what_a_position_can_recover_and_all_else_is_told(
-    helper: Callable[[str], Reader],
+    helper: Helper, tmp_path: Path
 ) -> None:
-    async with AsyncExitStack() as stack:
-        enter: Callable[[Any], Awaitable[Any]] = stack.enter_async_context
-        one, two = await enter(service(*OPTIONS)), await enter(service(*OPTIONS))
-        url = f"http://127.0.0.1:{await enter(nginx(PAIR.format(first=one.port, second=two.port)))}"
-        group = await enter(asyncio.TaskGroup())
-        readers = [helper(url) for _ in range(20)]
-        for reader in readers:
-            group.create_task(reader.read())
-        publishing = [Publishing(await enter(Client(url, backoff=Backoff(0.1, 1.0)))) for _ in range(2)]
-        publishers = [asyncio.create_task(one_of.run()) for one_of in publishing]
-        await all_moved(readers, {None})
-        before = [publisher.accepted[-1] for publisher in publishing]
-        first_epoch = before[0].epoch
-        async with stopping(one):
-            await all_moved(readers, {None, first_epoch})
-        second_epoch = readers[0].epoch
-        assert {reader.epoch for reader in readers} == {second_epoch}
-        await enter(again(one))
-        middle = [publisher.accepted[-1] for publisher in publishing]
-        async with stopping(two):
-            await all_moved(readers, {None, first_epoch, second_epoch})
-        await enter(again(two))
-        for publisher in publishing:
-            publisher.stopped = True
-        await asyncio.gather(*publishers)
-        last = await publishing[0].client.publish("t", "last")
-    accepted = {position for publisher in publishing for position in publisher.accepted} | {last}
-    for reader in readers:
-        check(reader)
-        got = set(reader.positions())
-        had = {
-            position
-            for position in accepted
-            if any(position.epoch == known.epoch and position.offset <= known.offset for known in before + middle)
-        }
-        assert had <= got, "what was accepted before a drain began reaches everyone"
-        assert {position for position in accepted if position.epoch == last.epoch} <= got
-        restarts = [value.epoch for value in reader.values if isinstance(value, Restart)]
-        assert restarts == [second_epoch, last.epoch], "the rest is told"
-    assert len(accepted) > 200
-
-
-async def test_a_batch_that_runs_when_its_instance_is_stopped_ends_first() -> None:
-    async with AsyncExitStack() as stack:
+    async with asyncio.timeout(60), AsyncExitStack() as stack:
         enter: Callable[[Any], Awaitable[Any]] = stack.enter_async_context
         upstream = await enter(origin())
         options = (*OPTIONS, "--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port))
+
+        def again(process: Process) -> Any:
+            serve = (sys.executable, "-m", "service", "serve", "--port", str(process.port))
+            return listening(*serve, *options)
+
         one, two = await enter(service(*options)), await enter(service(*options))
-        url = f"http://127.0.0.1:{await enter(nginx(PAIR.format(first=one.port, second=two.port)))}"
-        client = await enter(Client(url, backoff=Backoff(0.1, 1.0)))
-        events = aiter(client.fetch([f"{upstream.url}/slow/{ms}" for ms in (1, 1500)]))
-        assert (await anext(events))["event"] == "result"
+        port = await enter(nginx(locations(one.port, two.port)))
+        batches, *clients = await enter(helper(one, port, tmp_path, 1 + READERS + PUBLISHERS + WATCHERS))
+        group = await enter(asyncio.TaskGroup())
+        readers = [Reader(clients.pop()) for _ in range(READERS)]
+        publishers = [Publisher(clients.pop()) for _ in range(PUBLISHERS)]
+        watchers = [Watcher(client, f"{upstream.url}/bytes/5") for client in clients]
+        guests: list[Guest] = [*readers, *publishers, *watchers]
+        tasks = {guest: group.create_task(guest.run()) for guest in guests}
+
+        await all_moved(guests, 1)
+        ending = aiter(batches.fetch([f"{upstream.url}/slow/{ms}" for ms in (1, 1000)]))
+        assert (await anext(ending))["event"] == "result"
+        before = [publisher.accepted[-1] for publisher in publishers]
         async with stopping(one):
-            assert [event["event"] async for event in events] == ["result", "done"]
-        assert [event["event"] async for event in client.fetch([f"{upstream.url}/bytes/1"])] == ["result", "done"]
+            assert [event["event"] async for event in ending] == ["result", "done"], "a batch that runs ends first"
+            await all_moved(guests, 2)
+
+        lasting = aiter(batches.fetch([f"{upstream.url}/slow/{ms}" for ms in (1, 60_000)]))
+        assert (await anext(lasting))["event"] == "result"
+        await enter(again(one))
+        middle = [publisher.accepted[-1] for publisher in publishers]
+        async with stopping(two):
+            failed, done = [event async for event in lasting]
+            assert (failed["error"], done["event"]) == ("cancelled", "done"), "one that takes too long is told"
+            await all_moved(guests, 3)
+
+        await enter(again(two))
+        for publisher in publishers:
+            publisher.stopped = True
+            await tasks[publisher]
+        last = await publishers[0].client.publish("t", "last")
+    accepted = {position for publisher in publishers for position in publisher.accepted} | {last}
+    assert len(accepted) > 200
+    epochs = [before[0].epoch, middle[0].epoch, last.epoch]
+    due = {
+        position
+        for position in accepted
+        if any(position.epoch == known.epoch and position.offset <= known.offset for known in before + middle)
+    }
+    for reader in readers:
+        had, gone = account(reader.values)
+        assert due <= had, "what was accepted before a drain began reaches everyone"
+        assert {position for position in accepted if position.epoch == last.epoch} <= had | gone
+        assert reader.met == epochs
+        assert [value.epoch for value in reader.values if isinstance(value, Restart)] == epochs[1:], (
+            "the rest is told"
+        )
+    for watcher in watchers:
+        assert [event["event"] for event in watcher.events] == ["state", "start", "state", "start", "state"]

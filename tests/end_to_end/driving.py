@@ -1,0 +1,162 @@
+"""Clients of the JavaScript module in a Node process, which does what it is told and tells what comes of it."""
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from service.client import Gap, Message, Position, Restart, Value
+from tests.end_to_end.processes import Process, program
+
+HERE = Path(__file__).parent
+
+
+def node() -> str:
+    """Return Node's path, or skip."""
+    if not Path("/usr/share/nodejs/ws").exists():
+        pytest.skip("the package ws is not installed (Debian: node-ws)")
+    return program("node", "Debian: nodejs")
+
+
+class Driver:
+    """A Node process with clients by number; whatever it tells is kept by the name that it was given."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.told: list[dict[str, Any]] = []
+        self._news = asyncio.Condition()
+        self._followed: dict[str, asyncio.Queue[dict[str, Any]]] = {}
+
+    async def listen(self) -> None:
+        """Take what it tells, until it ends."""
+        assert self.process.stdout is not None
+        while line := await self.process.stdout.readline():
+            told = orjson.loads(line)
+            if (queue := self._followed.get(told.get("name"))) is not None:
+                queue.put_nowait(told)
+                continue
+            self.told.append(told)
+            async with self._news:
+                self._news.notify_all()
+        for queue in self._followed.values():
+            queue.put_nowait({"error": "Node has ended"})
+
+    async def do(self, method: str, *args: Any, name: str = "a", **more: Any) -> None:
+        """Begin something; ``name`` is under which it tells what comes of it."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(orjson.dumps({"name": name, "method": method, "args": args, **more}) + b"\n")
+        await self.process.stdin.drain()
+
+    @contextmanager
+    def following(self, name: str) -> Iterator[asyncio.Queue[dict[str, Any]]]:
+        """Have all that it tells under a name in a queue instead: where that is too much to look through."""
+        queue = self._followed[name] = asyncio.Queue()
+        try:
+            yield queue
+        finally:
+            del self._followed[name]
+
+    async def call(self, method: str, *args: Any, name: str = "call") -> Any:
+        """Do something that is answered, and return the answer."""
+        await self.do(method, *args, name=name)
+        return (await self.until(lambda told: told.get("name") == name and "answer" in told))["answer"]
+
+    async def until(self, fits: Callable[[dict[str, Any]], bool], within: float = 15) -> dict[str, Any]:
+        """Wait for something that it has told or tells, forget it, and return it."""
+        async with asyncio.timeout(within), self._news:
+            while not (found := next((told for told in self.told if fits(told)), None)):
+                await self._news.wait()
+        self.told.remove(found)
+        return found
+
+    async def state(self, state: str) -> dict[str, Any]:
+        """Wait until the connection is that far."""
+        return await self.until(lambda told: told.get("state") == state)
+
+    async def items(self, count: int, name: str = "a") -> list[Any]:
+        """Wait for so many items of a stream, and take them."""
+        return [
+            (await self.until(lambda told: told.get("name") == name and "item" in told))["item"]
+            for _ in range(count)
+        ]
+
+    async def rest(self, name: str = "a") -> list[Any]:
+        """Wait for the end of a stream, and return all that was not taken."""
+        await self.until(lambda told: told.get("name") == name and "end" in told)
+        return [told["item"] for told in self.told if told.get("name") == name and "item" in told]
+
+
+class JavaScriptClient:
+    """One client of a driver, with the calls and values of the Python client, so that one test does for both."""
+
+    def __init__(self, driver: Driver, number: int) -> None:
+        self._driver = driver
+        self._number = number
+        self._names = (f"{number}-{count}" for count in itertools.count())
+
+    async def subscribe(self, topic: str, *, since: str) -> AsyncIterator[Value]:
+        async for item in self._items("subscribe", topic, {"since": since}):
+            if gap := item.get("gap"):
+                yield Gap(gap["from"], gap["to"])
+            elif restart := item.get("restart"):
+                yield Restart(**restart)
+            else:
+                yield Message(**item)
+
+    async def watch(self, url: str, *, every: float) -> AsyncIterator[dict[str, Any]]:
+        async for item in self._items("watch", url, {"every": every}):
+            yield {"event": "start", **item["restart"]} if "restart" in item else item
+
+    def fetch(self, urls: list[str]) -> AsyncIterator[dict[str, Any]]:
+        return self._items("fetch", urls)
+
+    async def publish(self, topic: str, data: Any) -> Position:
+        with self._following() as (do, told):
+            await do("publish", topic, data)
+            return Position(**(await told.get())["answer"])
+
+    async def _items(self, method: str, *args: Any) -> AsyncIterator[dict[str, Any]]:
+        with self._following() as (do, told):
+            await do(method, *args)
+            while "end" not in (value := await told.get()):
+                assert "error" not in value, value
+                if "item" in value:
+                    yield value["item"]
+
+    @contextmanager
+    def _following(self) -> Iterator[tuple[Callable[..., Awaitable[None]], asyncio.Queue[dict[str, Any]]]]:
+        """Return how to begin something, and what is told of it."""
+        name = next(self._names)
+        with self._driver.following(name) as told:
+            yield partial(self._driver.do, name=name, client=self._number), told
+
+
+@asynccontextmanager
+async def driver(tmp_path: Path, server: Process, port: int, **options: Any) -> AsyncIterator[Driver]:
+    """Run clients that connect to a port, with the module that the service gives out."""
+    binary, module = node(), tmp_path / "sluice.mjs"
+    async with aiohttp.ClientSession() as session, session.get(f"{server.url}/static/sluice.js") as answer:
+        assert answer.content_type == "text/javascript"
+        module.write_bytes(await answer.read())
+    process = await asyncio.create_subprocess_exec(
+        binary, str(HERE / "driver.mjs"), str(module), f"http://127.0.0.1:{port}", orjson.dumps(options).decode(),
+        env={**os.environ, "NODE_PATH": "/usr/share/nodejs"},
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 25,
+    )  # fmt: skip
+    client = Driver(process)
+    listening = asyncio.create_task(client.listen())
+    try:
+        yield client
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await listening
