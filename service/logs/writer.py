@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from io import FileIO, TextIOWrapper
 from typing import Final, TextIO
 
 from service.logs.lines import Redaction, Style, line_of
@@ -61,6 +62,15 @@ class _Handler(logging.Handler):
         return self._line(record)
 
 
+def _standard_error() -> TextIO:
+    """Return standard error without a buffer.
+
+    A write to a full pipe waits with the buffer's lock, and the interpreter's end waits for that.
+    """
+    raw = FileIO(sys.stderr.fileno(), "w", closefd=False)
+    return TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+
+
 class Logs:
     """The root logger's way to a stream, from :meth:`start` to :meth:`stop`."""
 
@@ -74,7 +84,7 @@ class Logs:
         lines: int = _LINES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._stream = stream or sys.stderr
+        self._stream = stream or _standard_error()
         self._lines: queue.Queue[str] = queue.Queue(room)
         redact = Redaction(secrets)
         self.handler = _Handler(self._lines, lambda record: line_of(record, style, redact), Throttle(lines, clock))

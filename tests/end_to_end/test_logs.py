@@ -1,8 +1,10 @@
 """What the real process writes while it starts, serves, evicts and stops."""
 
 import asyncio
+import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -33,6 +35,33 @@ async def test_a_life_is_a_few_lines_of_json_without_secrets() -> None:
     assert told[0]["url"] == server.url
     assert told[1]["connections"] == 1
     assert TOKEN not in str(told)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+async def test_it_ends_though_nobody_reads_its_full_pipe(unbuffered: str) -> None:
+    out, into = os.pipe()
+    try:
+        os.set_blocking(into, False)
+        with suppress(BlockingIOError):
+            while os.write(into, bytes(4096)):
+                pass
+        os.set_blocking(into, True)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "service", "serve", "--port", "0",
+            stdout=asyncio.subprocess.PIPE, stderr=into, env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+        try:
+            assert process.stdout is not None
+            assert await asyncio.wait_for(process.stdout.readline(), 20)
+            process.terminate()
+            assert await asyncio.wait_for(process.wait(), 20) == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    finally:
+        os.close(into)
+        os.close(out)
 
 
 async def test_settings_that_are_refused_are_lines_of_the_log_too() -> None:
