@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.processes import Child
 
-__all__ = ["add_options", "run", "wrong"]
+__all__ = ["add_options", "drained", "run", "wrong"]
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -22,6 +22,15 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> dict[str, Any]:
     """Drain once, print what came of it, and return it; raises RuntimeError where the service broke its word."""
+    figures, broken = drained(options)
+    print(", ".join(f"{name} {value}" for name, value in figures.items()))
+    if broken:
+        raise RuntimeError("; ".join(broken))
+    return figures
+
+
+def drained(options: Namespace) -> tuple[dict[str, Any], list[str]]:
+    """Drain once; return what came of it, and what the service owed and did not do."""
     origin = Child([sys.executable, "-m", "loadtest", "origin", "--port", "0"], core=1)
     upstream = origin.line().split()[-1]
     peers = options.readers + options.batches + options.watches
@@ -34,7 +43,7 @@ def run(options: Namespace) -> dict[str, Any]:
     counts = [str(options.readers), str(options.batches), str(options.watches), str(options.rate)]
     crowd = Child([sys.executable, "-m", "bench.crowd", url, upstream, *counts], core=1)
     try:
-        print(f"{crowd.line()} s to connect", flush=True)
+        connected = float(crowd.line().split()[1])
         time.sleep(3)  # of publishing
         begin = time.monotonic()
         # taskset becomes the program that it starts, so that its id is the service's.
@@ -45,11 +54,8 @@ def run(options: Namespace) -> dict[str, Any]:
     finally:
         for child in (crowd, server, origin):
             child.stop()
-    figures = {"exit": code, "exit_seconds": round(seconds, 2), **report}
-    print(", ".join(f"{name} {value}" for name, value in figures.items()))
-    if broken := wrong(report, readers=options.readers, batches=options.batches, watches=options.watches):
-        raise RuntimeError("; ".join(broken))
-    return figures
+    figures = {"connected_seconds": connected, "exit": code, "exit_seconds": round(seconds, 2), **report}
+    return figures, wrong(report, readers=options.readers, batches=options.batches, watches=options.watches)
 
 
 def wrong(report: dict[str, Any], *, readers: int, batches: int, watches: int) -> list[str]:

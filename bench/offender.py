@@ -87,13 +87,15 @@ _MESSAGES = {
 
 def _flood(kind: str) -> Callable[[int, int, float, Counter[str]], Awaitable[None]]:
     message = _MESSAGES[kind]
+    # Each kind from an address of its own: one that has flooded waits for its next connection.
+    address = b"198.51.100.%d" % (list(_MESSAGES).index(kind) + 1)
     each = 2 if kind == "churn" else 1
 
     async def run(port: int, rate: int, seconds: float, told: Counter[str]) -> None:
         begin, sent = time.monotonic(), 0
         while (now := time.monotonic()) < begin + seconds:
             link = await _Link.open(port, told)
-            if not await link.upgrade():
+            if not await link.upgrade(address=address):
                 link.close()
                 await asyncio.sleep(0.1)
                 continue

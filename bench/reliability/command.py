@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.reliability import crowds, fetching, inputs, looping, model, process, readers, soak
+from bench.reliability import crowds, fetching, inputs, looping, model, offenders, pressure, process, readers, soak
 from bench.reliability.table import machine, row, written
 from bench.reliability.trial import Outcome, Scene, Trial
 
 __all__ = ["TRIALS", "add_options", "run"]
 
-_FAMILIES = (crowds, fetching, inputs, looping, model, process, readers, soak)
+_FAMILIES = (crowds, fetching, inputs, looping, model, offenders, pressure, process, readers, soak)
 TRIALS: list[Trial] = sorted((one for family in _FAMILIES for one in family.TRIALS), key=lambda one: one.number)
 _BUSY = 0.5
 """Load average at the start from which the figures are marked: they are the machine's as much as ours."""

@@ -7,10 +7,12 @@ import socket
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from bench import drain
 from bench.processes import Child
 from bench.raw import http_request, post
 from bench.reliability.stage import Stage
@@ -20,6 +22,54 @@ from bench.reliability.upstreams import origin
 __all__ = ["TRIALS"]
 
 _JUMPING = ("-m", "bench.peers.jumping")
+_DRAIN = 10.0
+
+
+def _drain(scene: Scene) -> Outcome:
+    readers, others = scene.many(10_000), scene.many(100)
+    figures, broken = drain.drained(
+        Namespace(readers=readers, batches=others, watches=others, rate=2.0, drain=_DRAIN)
+    )
+    went_on, code, forced = _told_twice(scene.port)
+    return Outcome(
+        load=f"SIGTERM with {readers} readers, {others} batches, {others} watches, and two while 5 batches run",
+        checks={
+            "everyone told, nothing lost, batches whole": not broken,
+            "exit 0": figures["exit"] == 0,
+            "within drain + 1 s": figures["exit_seconds"] <= _DRAIN + 1,
+            "the second SIGTERM ends it in 1 s": went_on and code is not None and forced <= 1,
+        },
+        figures={
+            "exit_s": figures["exit_seconds"],
+            "broken": "; ".join(broken) or "nothing",
+            "accepted_in_drain": figures["accepted"] - figures["accepted_before"],
+            "forced_s": forced,
+        },
+        recovered=figures["exit_seconds"],
+    )
+
+
+def _told_twice(port: int) -> tuple[bool, int | None, float]:
+    """Return whether batches kept a drain going, and after a second SIGTERM the exit code and its seconds."""
+    with origin() as upstream:
+        options = ["--allow-net", "127.0.0.0/8", "--allow-port", str(upstream), "--drain", "30"]
+        child = Child([sys.executable, "-m", "service", "serve", "--port", str(port), *options], core=0, apart=True)
+        try:
+            child.line()
+            streams = [_streaming(port, [f"http://127.0.0.1:{upstream}/slow/60000?{n}"]) for n in range(5)]
+            child.process.terminate()
+            time.sleep(1.0)
+            went_on = child.process.poll() is None
+            begin = time.monotonic()
+            child.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                child.process.wait(5)
+            seconds = time.monotonic() - begin
+            for one in streams:
+                one.close()
+            return went_on, child.process.poll(), seconds
+        finally:
+            child.stop()
 
 
 def _killed(scene: Scene) -> Outcome:
@@ -164,7 +214,8 @@ def _unread_pipe() -> Iterator[int]:
 def _noisy(port: int, errors: Any, count: int) -> tuple[int | None, float]:
     """Run a service whose log goes there; return its exit code and its slowest answer."""
     argv = [sys.executable, "-m", "service", "serve", "--port", str(port), "--drain", "1"]
-    child = Child(argv, core=0, apart=True, errors=errors)
+    # With its usual buffers: a write that waits must not have the end of the process wait too.
+    child = Child(argv, core=0, env={"PYTHONUNBUFFERED": ""}, apart=True, errors=errors)
     try:
         child.line()
         slowest = _bad_requests(port, count)
@@ -190,6 +241,7 @@ def _bad_requests(port: int, count: int) -> float:
 
 
 TRIALS = [
+    Trial(17, "drain", "everyone is told and gets what was accepted; exit 0 in time", _drain),
     Trial(18, "killed", "up again, and every client is told that the past is gone", _killed),
     Trial(20, "clock", "nobody times out", _clock),
     Trial(22, "log-unread", "logging never holds up the loop", _log_unread),

@@ -1,9 +1,10 @@
 """The control group's publisher, a process of its own: nothing that a trial does holds it up.
 
 ``python -m bench.reliability.publisher PORT RATE SIZE`` publishes to the topic ``t`` until a line comes, or
-the end of its input, and then prints how many it has sent.
+the end of its input, and then prints how many it has sent. It shows the token of SLUICE_TOKEN, if there is one.
 """
 
+import os
 import sys
 import threading
 import time
@@ -23,7 +24,10 @@ def main(port: int, rate: float, size: int) -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     sent, begin = 0, time.monotonic() + 0.05
-    with connect(f"ws://127.0.0.1:{port}/ws", compression=None, ping_interval=None) as socket:
+    token = os.environ.get("SLUICE_TOKEN")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    uri = f"ws://127.0.0.1:{port}/ws"
+    with connect(uri, compression=None, ping_interval=None, additional_headers=headers) as socket:
         while not ended.is_set():
             due = begin + sent / rate
             time.sleep(max(0.0, due - time.monotonic()))

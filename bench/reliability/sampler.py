@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from websockets.exceptions import WebSocketException
@@ -28,11 +28,12 @@ class Sample:
 
 
 class Sampler:
-    """Looks until it is stopped; ``stats`` is the last message of ``_stats``."""
+    """Looks until it is stopped; ``stats`` is the last message of ``_stats``, ``headers`` what a client shows."""
 
-    def __init__(self, child: Child, port: int) -> None:
+    def __init__(self, child: Child, port: int, headers: Mapping[str, str]) -> None:
         self._child = child
         self._port = port
+        self._headers = headers
         self._ended = threading.Event()
         self.stats: dict[str, float] = {}
         self.peak = self.now()
@@ -64,7 +65,12 @@ class Sampler:
 
     def _listen(self) -> None:
         try:
-            with connect(f"ws://127.0.0.1:{self._port}/ws", compression=None, ping_interval=None) as socket:
+            with connect(
+                f"ws://127.0.0.1:{self._port}/ws",
+                compression=None,
+                ping_interval=None,
+                additional_headers=self._headers,
+            ) as socket:
                 socket.send(_SUBSCRIBE)
                 while not self._ended.is_set():
                     self._heard(socket.recv())

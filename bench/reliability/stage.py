@@ -36,11 +36,15 @@ class Stage:
         clients: int = 200,
         before: Sequence[str] = (),
         errors: IO[Any] | int | None = None,
+        token: str = "",
     ) -> None:
+        """Start it; ``token`` is what it asks of its clients, and what ours show."""
         self.port = scene.port
         self.clients = clients
         argv = [*before, sys.executable, *program, "serve", "--port", str(self.port), *options]
-        self.child = Child(argv, core=0, apart=True, errors=errors)
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._env = {"SLUICE_TOKEN": token} if token else {}
+        self.child = Child(argv, core=0, env=self._env, apart=True, errors=errors)
         self._windows: list[Window] = []
         self._received = self._repeated = 0
 
@@ -50,11 +54,12 @@ class Stage:
             self._receivers = Child(
                 [build("receiver"), "127.0.0.1", str(self.port), str(self.clients), "/ws", "sluice.v1", _SUBSCRIBE],
                 core=1,
+                env={"EXTRA_HEADERS": "".join(f"{name}: {value}\r\n" for name, value in self._headers.items())},
             )
             self._receivers.line()
             argv = [sys.executable, "-m", "bench.reliability.publisher", str(self.port), str(_RATE), str(_SIZE)]
-            self._publisher = Child(argv, core=1)
-            self.sampler = Sampler(self.child, self.port)
+            self._publisher = Child(argv, core=1, env=self._env)
+            self.sampler = Sampler(self.child, self.port, self._headers)
             # The first second pays for imports and caches.
             time.sleep(1.0)
             self.window()
