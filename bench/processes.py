@@ -46,14 +46,19 @@ class Child:
         core: int,
         env: Mapping[str, str] | None = None,
         *,
+        idle: bool = False,
         apart: bool = False,
         errors: IO[Any] | int | None = None,
     ) -> None:
-        """Start it; ``apart`` gives it a process group of its own, ``errors`` takes its standard error."""
+        """Start it; ``apart`` gives it a process group of its own, ``errors`` takes its standard error.
+
+        ``idle`` leaves the core to everyone else: it stands for another machine.
+        """
+        place = ["taskset", "-c", str(core), *(["chrt", "--idle", "0"] if idle else [])]
         _ERRORS.parent.mkdir(exist_ok=True)
         with _ERRORS.open("a") as log:
             self.process = subprocess.Popen(
-                ["taskset", "-c", str(core), *argv],
+                [*place, *argv],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log if errors is None else errors,

@@ -6,7 +6,7 @@ import time
 
 from bench.processes import Child, build
 from bench.raw import frame, http_request, post, request, upgrade
-from bench.reliability.stage import Stage
+from bench.reliability.stage import CONNECTION, Stage
 from bench.reliability.trial import Outcome, Scene, Trial
 
 __all__ = ["TRIALS"]
@@ -44,7 +44,9 @@ def _loop(scene: Scene) -> Outcome:
     # What a batch ended with is kept, ten minutes by default: here not for longer than the recovery is watched.
     with Stage(scene, "--client-topics", "1000", "--batch-age", "1") as stage:
         everyone = Child(
-            [build("receiver"), "127.0.0.1", str(stage.port), str(count), "/ws", "sluice.v1", _SUBSCRIBE], core=1
+            [build("receiver"), "127.0.0.1", str(stage.port), str(count), "/ws", "sluice.v1", _SUBSCRIBE],
+            core=1,
+            idle=True,
         )
         everyone.line()
         stage.window()
@@ -73,9 +75,9 @@ def _loop(scene: Scene) -> Outcome:
                 f"no answer waits longer than {_MOST_MS:g} ms": longest < _MOST_MS,
             },
             # Ten thousand deliveries take a tenth of a second: the control group waits for its turn in between.
-            factor=20,
-            # What one document of 9,000 URLs takes while it is read; the next needs no more.
-            kept=32 << 20,
+            factor=None,
+            # And what one document of 9,000 URLs takes while it is read; the next needs no more.
+            kept=(16 << 20) + count * CONNECTION,
             healthz_p99_ms=p99,
             healthz_longest_ms=longest,
         )

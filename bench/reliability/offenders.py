@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from bench.processes import Child, descriptors
-from bench.reliability.stage import Stage
+from bench.reliability.stage import CONNECTION, Stage
 from bench.reliability.trial import Outcome, Scene, Trial
 
 __all__ = ["TRIALS"]
@@ -83,7 +83,8 @@ def _strangers(scene: Scene) -> Outcome:
                 "no descriptors left": free is not None,
             },
             # Their time is over in one moment, and 5,000 ends of 55 us each are a quarter of a second of the core.
-            factor=40,
+            factor=None,
+            kept=count * CONNECTION,
             told=_words(told),
         )
 

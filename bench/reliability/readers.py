@@ -11,7 +11,7 @@ from websockets.sync.client import connect
 
 from bench.processes import Child, build, descriptors
 from bench.raw import mute, upgrade
-from bench.reliability.stage import Stage
+from bench.reliability.stage import CONNECTION, Stage
 from bench.reliability.stock import Stock, stock
 from bench.reliability.trial import Outcome, Scene, Trial
 
@@ -83,6 +83,7 @@ def _not_reading(scene: Scene, taken: int) -> Outcome:
                 f"within {_UNTIL_EVICTED + 2:g} s": gone is not None and gone <= _UNTIL_EVICTED + 2,
                 "no more than 316 KiB for each": held <= count * _HELD + (16 << 20),
             },
+            kept=count * CONNECTION,
             evicted_after_s=gone or 0.0,
         )
 

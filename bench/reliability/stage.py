@@ -11,14 +11,19 @@ from bench.processes import Child, build, settle
 from bench.reliability.sampler import Sample, Sampler
 from bench.reliability.trial import Outcome, Scene, Window
 
-__all__ = ["Stage"]
+__all__ = ["CONNECTION", "Stage"]
 
 _RATE, _SIZE = 20.0, 200
 _SUBSCRIBE = '{"jsonrpc":"2.0","method":"subscribe","params":{"topic":"t"}}'
 _NOISE_MS = 5.0
 """What 99 % of latencies may differ by before a factor counts: below that the machine decides."""
+_LATE_MS = 250.0
+"""What docs/operations.md has an alarm for."""
 _NOISE_MEMORY = 16 << 20
 """What the allocator may keep, where nothing else is said."""
+CONNECTION = 14 << 10
+"""And what it keeps of each connection that was there, for the next: 5,000 clients that came, left and came again
+took 105.3 and 105.5 MiB at the most, and left 37 to 42 MiB (2026-11-26)."""
 
 
 class Stage:
@@ -96,18 +101,24 @@ class Stage:
         load: str,
         checks: dict[str, bool],
         *,
-        factor: float = 1.2,
-        kept: int = _NOISE_MEMORY,
+        factor: float | None = 1.2,
+        kept: int = 0,
         stock: str = "",
         **figures: Any,
     ) -> Outcome:
-        """Wait for the recovery, and sum up; ``kept`` is what the allocator may keep beside 10 %, in bytes."""
+        """Wait for the recovery, and sum up.
+
+        ``kept`` is what the allocator may keep beside 10 % and the usual, in bytes. ``factor`` bounds the control
+        group's p99; None is for what takes the whole core for a moment: nobody may be later than that is worth
+        an alarm.
+        """
         before, during = self._windows[0], self.attacked()
         peak, lag = self.peak, self.sampler.lag_ms
         recovered, after = self._recover(before, kept)
         rules = {
             **checks,
-            f"control p99 within {factor} x": during.p99 <= before.p99 * factor + _NOISE_MS,
+            (f"control p99 within {factor} x" if factor else f"control p99 below {_LATE_MS:g} ms"): during.p99
+            <= (before.p99 * factor + _NOISE_MS if factor else _LATE_MS),
             "control lost nothing": (lost := self._lost()) == 0,
             "recovered within 10 s": recovered is not None,
         }
@@ -132,7 +143,7 @@ class Stage:
             window, now = self.window(), self.sampler.now()
             back = (
                 now.descriptors <= self.calm.descriptors + 2
-                and now.resident <= self.calm.resident * 1.1 + kept
+                and now.resident <= self.calm.resident * 1.1 + _NOISE_MEMORY + kept
                 and window.p99 <= before.p99 * 1.2 + _NOISE_MS
             )
             seconds = time.monotonic() - begin
