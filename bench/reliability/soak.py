@@ -3,10 +3,11 @@
 import random
 import socket
 import time
+from contextlib import suppress
 from statistics import linear_regression
 
-from bench.raw import mute, post, request
-from bench.reliability.stage import Stage
+from bench.raw import frame, mute, post, request
+from bench.reliability.stage import CONNECTION, Stage
 from bench.reliability.trial import Outcome, Scene, Trial
 from bench.reliability.upstreams import origin
 
@@ -18,6 +19,9 @@ _TOPICS = 500
 _WATCHED = 100
 """URLs that are watched now and then."""
 _EVERY_TENTH = 10
+_READ = 8
+"""Clients that read in a turn: 5,000 in 6 s, half of the time that the answer to a ping may take."""
+_PONG = frame(b"", first=0x8A)
 _URLS = 100
 """Of a batch that is read to its end; there is one a second."""
 _WARM = 0.2
@@ -37,20 +41,24 @@ _AGES = ("--ring-age", "5", "--batch-age", "2", "--batch-linger", "2", "--cache-
 
 
 class _Crowd:
-    """Clients that come, ask for something, and go; few read what they are sent, which fits their buffers."""
+    """Clients that come, ask for something, read a little later what they are sent, and go."""
 
     def __init__(self, port: int, upstream: int, count: int) -> None:
         self._port = port
         self._base = f"http://127.0.0.1:{upstream}"
         self._chance = random.Random(13)
-        self._asked = 0
+        self._asked = self._looked = 0
+        self.cut = 0
+        """Clients that the service ended: it has no reason to."""
         self._clients = [self._come() for _ in range(count)]
 
     def turn(self, number: int) -> None:
         """Have one client leave, another come, and a third change what it reads."""
         at = self._chance.randrange(len(self._clients))
-        self._clients[at].close()
-        self._clients[at] = self._come()
+        self._replace(at)
+        for _ in range(_READ):
+            self._looked = (self._looked + 1) % len(self._clients)
+            self._read(self._looked)
         topic = f"once/{self._chance.randrange(10_000)}"
         self._say(request("subscribe", topic=topic) + request("unsubscribe", topic=topic))
         if number % _EVERY_TENTH == 0:
@@ -75,13 +83,31 @@ class _Crowd:
         return [f"{self._base}/{path}?{self._asked - number}" for number in range(count)]
 
     def _come(self) -> socket.socket:
-        return mute(self._port, self._topic())
+        client = mute(self._port, self._topic())
+        client.setblocking(False)
+        return client
+
+    def _replace(self, at: int) -> None:
+        self._clients[at].close()
+        self._clients[at] = self._come()
+
+    def _read(self, at: int) -> None:
+        """Take what is there, and show that somebody is."""
+        try:
+            with suppress(BlockingIOError):
+                if not self._clients[at].recv(1 << 20):
+                    raise ConnectionResetError
+            self._clients[at].sendall(_PONG)
+        except ConnectionError:
+            self.cut += 1
+            self._replace(at)
 
     def _topic(self) -> str:
         return f"soak/{self._chance.randrange(_TOPICS)}"
 
     def _say(self, frames: bytes) -> None:
-        self._chance.choice(self._clients).sendall(frames)
+        with suppress(ConnectionError):  # counted when it is read next
+            self._chance.choice(self._clients).sendall(frames)
 
     def leave(self) -> None:
         """Close everything."""
@@ -120,9 +146,12 @@ def _soak(scene: Scene) -> Outcome:
                 f"{count} clients for {seconds:g} s; {_CHURN} a second leave, come, subscribe and unsubscribe; "
                 f"each second {_EVERY_TENTH} watches and three batches begin",
                 {
+                    "nobody cut": crowd.cut == 0,
                     "memory within 10 MiB/h after warm-up (short runs: 5 MiB)": held,
                     "tasks, topics, readers and descriptors back": back is not None,
                 },
+                kept=count * CONNECTION,
+                cut=crowd.cut,
                 turns=turns,
                 messages=round(messages),
                 growth_mib=growth,
