@@ -8,6 +8,7 @@ import sys
 
 from aiohttp import web
 
+PORT = int(sys.argv[1])
 sockets: set[web.WebSocketResponse] = set()
 sending: set[asyncio.Task[None]] = set()
 
@@ -37,16 +38,20 @@ async def body(request: web.Request) -> web.Response:
     return web.Response(body=await request.read())
 
 
-async def main(port: int) -> None:
-    app = web.Application()
-    app.router.add_get("/ws", handle)
-    app.router.add_post("/", body)
-    runner = web.AppRunner(app, access_log=None, keepalive_timeout=4.0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    await asyncio.get_running_loop().create_datagram_endpoint(Control, local_addr=("127.0.0.1", port))
-    print("ready", flush=True)
-    await asyncio.Event().wait()
+async def listen(app: web.Application) -> None:
+    await asyncio.get_running_loop().create_datagram_endpoint(Control, local_addr=("127.0.0.1", PORT))
 
 
-asyncio.run(main(int(sys.argv[1])))
+app = web.Application()
+app.router.add_get("/ws", handle)
+app.router.add_post("/", body)
+app.on_startup.append(listen)
+web.run_app(
+    app,
+    host="127.0.0.1",
+    port=PORT,
+    access_log=None,
+    keepalive_timeout=4.0,
+    shutdown_timeout=10.0,
+    print=lambda *text: print("ready", flush=True),
+)

@@ -8,14 +8,19 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
 
 from bench import drain
 from bench.processes import Child
 from bench.raw import http_request, post
 from bench.reliability.stage import Stage
+from bench.reliability.stock import stock
 from bench.reliability.trial import Outcome, Scene, Trial
 from bench.reliability.upstreams import origin
 
@@ -23,6 +28,7 @@ __all__ = ["TRIALS"]
 
 _JUMPING = ("-m", "bench.peers.jumping")
 _DRAIN = 10.0
+_GOING_AWAY = 1001
 
 
 def _drain(scene: Scene) -> Outcome:
@@ -31,6 +37,7 @@ def _drain(scene: Scene) -> Outcome:
         Namespace(readers=readers, batches=others, watches=others, rate=2.0, drain=_DRAIN)
     )
     went_on, code, forced = _told_twice(scene.port)
+    theirs = _stopped_stock(scene.port + 1)
     return Outcome(
         load=f"SIGTERM with {readers} readers, {others} batches, {others} watches, and two while 5 batches run",
         checks={
@@ -45,6 +52,7 @@ def _drain(scene: Scene) -> Outcome:
             "accepted_in_drain": figures["accepted"] - figures["accepted_before"],
             "forced_s": forced,
         },
+        stock=theirs,
         recovered=figures["exit_seconds"],
     )
 
@@ -70,6 +78,30 @@ def _told_twice(port: int) -> tuple[bool, int | None, float]:
             return went_on, child.process.poll(), seconds
         finally:
             child.stop()
+
+
+def _stopped_stock(port: int, count: int = 20) -> str:
+    """Say what clients of the plain server hear when that is told to stop, and how long it takes."""
+    with stock(port) as peer:
+        uri = f"ws://127.0.0.1:{port}/ws"
+        clients = [connect(uri, compression=None, ping_interval=None) for _ in range(count)]
+        begin = time.monotonic()
+        peer.child.process.terminate()
+        codes = Counter(map(_ended_with, clients))
+        code = peer.child.process.wait(60)
+        seconds = time.monotonic() - begin
+    return f"{codes[_GOING_AWAY]} of {count} told; exit {code} after {seconds:.1f} s"
+
+
+def _ended_with(client: ClientConnection) -> int | None:
+    """Return the code with which the other side closes, or None where it just goes."""
+    try:
+        client.recv()
+    except ConnectionClosed as closed:
+        return closed.rcvd.code if closed.rcvd is not None else None
+    finally:
+        client.close()
+    raise RuntimeError("the plain server says nothing to its clients")
 
 
 def _killed(scene: Scene) -> Outcome:

@@ -60,7 +60,9 @@ async def rest(reader: asyncio.StreamReader, reason: bytes = b"\0") -> bytes:
 
 async def call(client: websockets.ClientConnection, method: str, **params: Any) -> Any:
     await client.send(orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).decode())
-    return orjson.loads(await asyncio.wait_for(client.recv(), 10))
+    # No wait_for: before Python 3.12 it may swallow the cancellation that ends the client.
+    async with asyncio.timeout(10):
+        return orjson.loads(await client.recv())
 
 
 @contextlib.asynccontextmanager
