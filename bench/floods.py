@@ -10,7 +10,7 @@ from typing import Any
 
 from websockets.sync.client import connect
 
-from bench.processes import Child, build, settle
+from bench.processes import Child, build, descriptors, settle
 from bench.servers import Sluice, message
 
 __all__ = ["add_options", "run"]
@@ -92,7 +92,7 @@ def _one(kind: str, count: int, settings: tuple[str, ...], options: Namespace) -
         )  # fmt: skip
         crowd.line()
         settle(server.child)
-        resident, descriptors = server.child.resident(), _descriptors(server)
+        resident, opened = server.child.resident(), descriptors(server.child)
         numbers = iter(range(1, 1 << 30))
         newcomers = Child(
             [sys.executable, "-m", "bench.newcomers", str(server.port), *([_TOKEN] if server.token else [])], core=1
@@ -111,7 +111,7 @@ def _one(kind: str, count: int, settings: tuple[str, ...], options: Namespace) -
         came = json.loads(newcomers.line())
         settle(server.child)
         after = _phase(server, crowd, numbers, options)
-        left = server.child.resident(), _descriptors(server)
+        left = server.child.resident(), descriptors(server.child)
         crowd.stop()
     finally:
         for child in others:
@@ -123,7 +123,7 @@ def _one(kind: str, count: int, settings: tuple[str, ...], options: Namespace) -
         **came,
         "more_resident_mib": (during["resident"] - resident) / (1 << 20),
         "more_resident_after_mib": (left[0] - resident) / (1 << 20),
-        "more_descriptors_after": left[1] - descriptors,
+        "more_descriptors_after": left[1] - opened,
         "offender": told,
     }  # fmt: skip
     _show(kind, count, row)
@@ -150,10 +150,6 @@ def _phase(server: _Server, crowd: Child, numbers: Iterator[int], options: Names
         "closed": report["closed"],
         "resident": most,
     }
-
-
-def _descriptors(server: _Server) -> int:
-    return len(os.listdir(f"/proc/{server.child.process.pid}/fd"))
 
 
 def _show(kind: str, count: int, row: dict[str, Any]) -> None:

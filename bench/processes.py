@@ -4,11 +4,12 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["Child", "build", "descriptors", "kernel", "reachable", "settle"]
+__all__ = ["Child", "build", "descriptors", "kernel", "reachable", "settle", "unread_pipe"]
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _FOLDER = Path(__file__).parent
@@ -146,3 +147,19 @@ def settle(child: Child, quiet: float = 0.3, most: float = 10.0) -> None:
     while time.monotonic() < end and (now := child.cpu()) != last:
         last = now
         time.sleep(quiet)
+
+
+@contextmanager
+def unread_pipe() -> Iterator[int]:
+    """Yield the end to write to of a pipe that is full already."""
+    out, into = os.pipe()
+    try:
+        os.set_blocking(into, False)
+        with suppress(BlockingIOError):
+            while os.write(into, bytes(4096)):
+                continue
+        os.set_blocking(into, True)
+        yield into
+    finally:
+        os.close(into)
+        os.close(out)

@@ -5,13 +5,11 @@ import socket
 import time
 import zlib
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
 
 from bench.raw import close_code, frame, http_request, post, upgrade
 from bench.reliability.stage import Stage
 from bench.reliability.stock import stock
-from bench.reliability.trial import Outcome, Scene, Trial
+from bench.reliability.trial import Outcome, Scene, Trial, words
 
 __all__ = ["TRIALS"]
 
@@ -107,12 +105,8 @@ def _unmasked(scene: Scene) -> Outcome:
             f"{count} connections with an unmasked frame",
             {"all closed with 1002": codes == {1002: count}},
             stock="answered" if answered else "refused",
-            codes=_words(codes),
+            codes=words(codes),
         )
-
-
-def _words(codes: Mapping[Any, int]) -> str:
-    return ", ".join(f"{code}: {count}" for code, count in codes.items())
 
 
 def _oversize(scene: Scene) -> Outcome:
@@ -187,7 +181,7 @@ def _bombs(scene: Scene) -> Outcome:
                 "less than 5 MiB more": memory < 5 << 20,
                 "loop lag below 50 ms": stage.sampler.lag_ms < 50,
             },
-            codes=_words(codes),
+            codes=words(codes),
         )
 
 
@@ -223,7 +217,7 @@ def _not_text(scene: Scene) -> Outcome:
                 "each message answered or closed with 1007": answers.keys() <= {"answered", "closed 1007"},
                 "a good one is taken after": kept == 200,
             },
-            statuses=_words(statuses),
+            statuses=words(statuses),
             answers=", ".join(f"{count} {what}" for what, count in answers.items()),
         )
 

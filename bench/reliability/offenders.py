@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.processes import Child, descriptors
 from bench.reliability.stage import CONNECTION, Stage
-from bench.reliability.trial import Outcome, Scene, Trial
+from bench.reliability.trial import Outcome, Scene, Trial, words
 
 __all__ = ["TRIALS"]
 
@@ -35,10 +35,6 @@ def _offend(kind: str, port: int, count: int, seconds: float) -> dict[str, int]:
     with _child("bench.offender", kind, port, count, seconds) as offender:
         told: dict[str, int] = json.loads(offender.line())
         return told
-
-
-def _words(told: dict[str, int]) -> str:
-    return ", ".join(f"{name}: {count}" for name, count in told.items())
 
 
 def _handshakes(scene: Scene) -> Outcome:
@@ -85,7 +81,7 @@ def _strangers(scene: Scene) -> Outcome:
             # Their time is over in one moment, and 5,000 ends of 55 us each are a quarter of a second of the core.
             factor=None,
             kept=count * CONNECTION,
-            told=_words(told),
+            told=words(told),
         )
 
 
@@ -97,7 +93,7 @@ def _floods(scene: Scene) -> Outcome:
             told[kind] = _offend(kind, stage.port, 50_000, seconds)
         stage.attacked()
         clear = {kind: {code: one.get(code, 0) for code in _CLEAR} for kind, one in told.items()}
-        figures: dict[str, Any] = {kind: _words(codes) for kind, codes in clear.items()}
+        figures: dict[str, Any] = {kind: words(codes) for kind, codes in clear.items()}
         return stage.outcome(
             f"one client that sends 50,000 messages/s, {seconds:g} s each of {', '.join(told)}",
             {

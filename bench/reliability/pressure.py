@@ -9,7 +9,7 @@ from collections import Counter
 from bench.processes import Child, kernel
 from bench.raw import http_request, mute, upgrade
 from bench.reliability.stage import Stage
-from bench.reliability.trial import Outcome, Scene, Trial
+from bench.reliability.trial import Outcome, Scene, Trial, words
 
 __all__ = ["TRIALS"]
 
@@ -57,9 +57,9 @@ def _memory(scene: Scene) -> Outcome:
                 "ready again within 30 s": back is not None,
             },
             highest_mib=highest / (1 << 20),
-            statuses=_words(statuses),
-            new_clients=_words(newcomers),
-            readiness=_words(ready),
+            statuses=words(statuses),
+            new_clients=words(newcomers),
+            readiness=words(ready),
             ready_after_s=back if back is not None else -1.0,
         )
 
@@ -99,10 +99,6 @@ def _came(port: int) -> str:
 def _readiness(port: int) -> str:
     status, body = http_request(port, "GET", "/readyz")
     return f"{status} {json.loads(body)['status']}"
-
-
-def _words(counts: Counter[str]) -> str:
-    return ", ".join(f"{name}: {count}" for name, count in counts.items())
 
 
 TRIALS = [Trial(23, "memory", "refuses before the limit, serves who is there, recovers", _memory)]

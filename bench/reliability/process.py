@@ -1,7 +1,6 @@
 """What happens to the process itself: killed, its clock moved, its log unread."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -9,15 +8,14 @@ import sys
 import time
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from bench import drain
-from bench.processes import Child
+from bench.processes import Child, unread_pipe
 from bench.raw import http_request, post
 from bench.reliability.stage import Stage
 from bench.reliability.stock import stock
@@ -212,7 +210,7 @@ def _log_unread(scene: Scene) -> Outcome:
     count = scene.many(5000, least=1000)
     with open("/dev/full", "w") as disk:
         disk_code, disk_slowest = _noisy(scene.port + 1, disk, count)
-    with _unread_pipe() as pipe:
+    with unread_pipe() as pipe:
         pipe_code, pipe_slowest = _noisy(scene.port + 2, pipe, count)
         with Stage(scene, errors=pipe) as stage:
             slowest = max(_bad_requests(stage.port, count), disk_slowest, pipe_slowest)
@@ -225,22 +223,6 @@ def _log_unread(scene: Scene) -> Outcome:
                 },
                 slowest_answer_s=slowest,
             )
-
-
-@contextmanager
-def _unread_pipe() -> Iterator[int]:
-    """Yield the end to write to of a pipe that is full already."""
-    out, into = os.pipe()
-    try:
-        os.set_blocking(into, False)
-        with suppress(BlockingIOError):
-            while os.write(into, bytes(4096)):
-                continue
-        os.set_blocking(into, True)
-        yield into
-    finally:
-        os.close(into)
-        os.close(out)
 
 
 def _noisy(port: int, errors: Any, count: int) -> tuple[int | None, float]:

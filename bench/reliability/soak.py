@@ -18,7 +18,8 @@ _CHURN = 100
 _TOPICS = 500
 _WATCHED = 100
 """URLs that are watched now and then."""
-_EVERY_TENTH = 10
+_EACH_SECOND = 10
+"""Watches that begin in a second, and messages that are published."""
 _READ = 8
 """Clients that read in a turn: 5,000 in 6 s, half of the time that the answer to a ping may take."""
 _PONG = frame(b"", first=0x8A)
@@ -61,7 +62,7 @@ class _Crowd:
             self._read(self._looked)
         topic = f"once/{self._chance.randrange(10_000)}"
         self._say(request("subscribe", topic=topic) + request("unsubscribe", topic=topic))
-        if number % _EVERY_TENTH == 0:
+        if number % (_CHURN // _EACH_SECOND) == 0:
             url = f"{self._base}/etag/{self._chance.randrange(_WATCHED)}?period=5000"
             self._say(request("watch", url=url, every=1))
         if number % _CHURN == 0:
@@ -69,7 +70,7 @@ class _Crowd:
 
     def _second(self) -> None:
         """Publish, fetch for somebody who may have left before the answer, and read a batch to its end."""
-        for _ in range(_EVERY_TENTH):
+        for _ in range(_EACH_SECOND):
             self._say(request("publish", topic=self._topic(), data="x" * 500))
         self._say(
             request("fetch", urls=self._fresh("slow/3000", 5)) + request("fetch", urls=self._fresh("bytes/500", 10))
@@ -137,14 +138,13 @@ def _soak(scene: Scene) -> Outcome:
             )
             crowd.leave()
             back = stage.sampler.until(lambda: not _more(before, stage.sampler.figures()), within=60)
-            more = _more(before, stage.sampler.figures())
             warm = [mark for mark in marks if mark[0] > seconds * _WARM]
             slope, _ = linear_regression(*zip(*warm, strict=True))
             growth = warm[-1][1] - warm[0][1]
             held = slope * 3600 <= 10 if seconds >= _SLOPE_FROM else growth < 5
             return stage.outcome(
                 f"{count} clients for {seconds:g} s; {_CHURN} a second leave, come, subscribe and unsubscribe; "
-                f"each second {_EVERY_TENTH} watches and three batches begin",
+                f"each second {_EACH_SECOND} watches and three batches begin",
                 {
                     "nobody cut": crowd.cut == 0,
                     "memory within 10 MiB/h after warm-up (short runs: 5 MiB)": held,
@@ -156,7 +156,7 @@ def _soak(scene: Scene) -> Outcome:
                 messages=round(messages),
                 growth_mib=growth,
                 slope_mib_per_h=slope * 3600 if seconds >= _SLOPE_FROM else "not from so short a run",
-                back_after_s=back if back is not None else f"never: {more}",
+                back_after_s=back if back is not None else f"never: {_more(before, stage.sampler.figures())}",
             )
 
 

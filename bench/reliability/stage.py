@@ -115,10 +115,13 @@ class Stage:
         before, during = self._windows[0], self.attacked()
         peak, lag = self.peak, self.sampler.lag_ms
         recovered, after = self._recover(before, kept)
+        if factor is None:
+            bound, rule = _LATE_MS, f"control p99 below {_LATE_MS:g} ms"
+        else:
+            bound, rule = before.p99 * factor + _NOISE_MS, f"control p99 within {factor} x"
         rules = {
             **checks,
-            (f"control p99 within {factor} x" if factor else f"control p99 below {_LATE_MS:g} ms"): during.p99
-            <= (before.p99 * factor + _NOISE_MS if factor else _LATE_MS),
+            rule: during.p99 <= bound,
             "control lost nothing": (lost := self._lost()) == 0,
             "recovered within 10 s": recovered is not None,
         }

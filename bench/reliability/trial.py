@@ -1,10 +1,10 @@
 """What a trial is, and what comes of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Outcome", "Scene", "Trial", "Window"]
+__all__ = ["Outcome", "Scene", "Trial", "Window", "words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +70,8 @@ class Trial:
     rule: str
     """What has to hold, for the table."""
     run: Callable[[Scene], Outcome]
+
+
+def words(counts: Mapping[Any, int]) -> str:
+    """Return counts as a cell of the table has them."""
+    return ", ".join(f"{name}: {count}" for name, count in counts.items())

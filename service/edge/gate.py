@@ -108,7 +108,7 @@ class Gate:
         """Return the address that counts where a peer says this of whom it speaks for."""
         peer = unwrapped(ip_address(at))
         hops = [hops for hops in (forwarded, [hop for header in listed for hop in header.split(",")]) if hops]
-        if not self._trusted or not hops:
+        if not hops:
             return self._key(peer)
         found = caller(peer, hops, self._trusted)
         # A proxy that names nobody, or two, has no exemption for them.

@@ -4,13 +4,13 @@ import asyncio
 import os
 import signal
 import sys
-from contextlib import suppress
 from typing import Any
 
 import aiohttp
 import orjson
 import pytest
 
+from bench.processes import unread_pipe
 from tests.end_to_end.processes import Process, origin, run, service
 
 TOKEN = "a-secret-that-no-log-has"
@@ -39,13 +39,7 @@ async def test_a_life_is_a_few_lines_of_json_without_secrets() -> None:
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 async def test_it_ends_though_nobody_reads_its_full_pipe(unbuffered: str) -> None:
-    out, into = os.pipe()
-    try:
-        os.set_blocking(into, False)
-        with suppress(BlockingIOError):
-            while os.write(into, bytes(4096)):
-                pass
-        os.set_blocking(into, True)
+    with unread_pipe() as into:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "service", "serve", "--port", "0",
             stdout=asyncio.subprocess.PIPE, stderr=into, env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
@@ -59,9 +53,6 @@ async def test_it_ends_though_nobody_reads_its_full_pipe(unbuffered: str) -> Non
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-    finally:
-        os.close(into)
-        os.close(out)
 
 
 async def test_settings_that_are_refused_are_lines_of_the_log_too() -> None:
