@@ -1,4 +1,4 @@
-"""``./x audit``: asks for known advisories on every version in requirements.lock.
+"""``./x audit``: asks for known advisories on every version in requirements-dev.lock.
 
 Exit code: 0 none is known, 1 there are some, 3 the databases could not be asked about all of them.
 """
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_LOCK = Path(__file__).parent.parent / "requirements.lock"
+_LOCK = Path(__file__).parent.parent / "requirements-dev.lock"
 _SERVICES = ("pypi", "osv")
 
 

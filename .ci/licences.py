@@ -24,8 +24,8 @@ _SPDX = {
 }
 _HEAD = """# Licences
 
-sluice is MIT. Every package of `requirements.lock`, as its metadata has it; `./x licences` writes this file, and
-a test compares it with what is installed. What the service needs comes first, then what `sluice-loadtest` needs
+sluice is MIT. Every package of `requirements-dev.lock`, as its metadata has it; `./x licences` writes this file,
+and a test compares it with what is installed. What the service needs comes first, then what `sluice-loadtest` needs
 beside it, then what only development needs and nobody is handed.
 
 | package | licence | for |
@@ -44,7 +44,7 @@ def normal(name: str) -> str:
 
 def locked() -> list[str]:
     """Return the packages of the lock."""
-    text = (ROOT / "requirements.lock").read_text()
+    text = (ROOT / "requirements-dev.lock").read_text()
     return [normal(name) for name in re.findall(r"^([A-Za-z0-9._-]+)==", text, re.MULTILINE)]
 
 

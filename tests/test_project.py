@@ -222,13 +222,23 @@ def test_the_changelog_tells_of_the_version() -> None:
     )
 
 
-def test_the_lock_has_a_hash_for_every_package_and_names_no_host() -> None:
-    lock = (ROOT / "requirements.lock").read_text()
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_the_lock_has_a_hash_for_every_package_and_names_no_host(name: str) -> None:
+    lock = (ROOT / name).read_text()
     packages = re.findall(r"^[a-z0-9][^\s=]*==\S+.*?(?=^[a-z0-9]|\Z)", lock, re.MULTILINE | re.DOTALL)
     assert len(packages) > 30
     for package in packages:
         assert "--hash=sha256:" in package, package[:60]
     assert "http" not in re.sub(r"\b(httpx?|aiohttp\S*|\w*http\w*)(?=[=\s])", "", lock)
+
+
+def test_what_runs_is_locked_at_the_versions_that_were_tested() -> None:
+    running, development = (
+        set(re.findall(r"^[a-z0-9][^\s=]*==\S+", (ROOT / name).read_text(), re.MULTILINE))
+        for name in ("requirements.lock", "requirements-dev.lock")
+    )
+    assert running < development
+    assert not {line.split("==")[0] for line in running} & {"mypy", "ruff", "pytest", "schemathesis", "atheris"}
 
 
 def test_every_dependency_has_a_floor_and_a_cap() -> None:
