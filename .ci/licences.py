@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageMetadata, PackageNotFoundError, distribution
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -54,9 +54,14 @@ def licence(found: Distribution) -> str:
     classifiers = [
         line.rpartition(" :: ")[2] for line in metadata.get_all("Classifier") or () if line[:7] == "License"
     ]
-    words = (metadata["License"] or "").split("\n")[0].split("  ")[0].strip()
-    told = metadata["License-Expression"] or words or " AND ".join(classifiers) or _heading(found)
+    words = _field(metadata, "License").split("\n")[0].split("  ")[0].strip()
+    told = _field(metadata, "License-Expression") or words or " AND ".join(classifiers) or _heading(found)
     return _SPDX.get(told, told)
+
+
+def _field(metadata: PackageMetadata, name: str) -> str:
+    """Return a field, or nothing: from Python 3.15 on, asking for one that is missing raises."""
+    return metadata[name] if name in metadata else ""  # noqa: SIM401 - its type has no get
 
 
 def _heading(found: Distribution) -> str:

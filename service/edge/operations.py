@@ -19,7 +19,7 @@ _HEADERS: Final[Mapping[int, dict[str, dict[str, Any]]]] = {
     401: {"WWW-Authenticate": {"const": "Bearer"}},
     426: {"Sec-WebSocket-Version": {"const": "13"}, "Upgrade": {"const": "websocket"}},
     429: {"Retry-After": _SECONDS},
-    503: {"Retry-After": _SECONDS},
+    503: {"Retry-After": _SECONDS, "Sluice-Reason": {"type": "string"}},
 }
 _REFUSED: Final = (*_ALWAYS, *_BODY, 404, 426)
 

@@ -36,7 +36,9 @@ def refusal(error: SluiceError | web.HTTPException, request: web.Request) -> web
         headers["WWW-Authenticate"] = "Bearer"
     response = _document(error.status, error.reason, error.detail, {**error.data(), **more}, headers)
     if error.status == 503:
-        # Whoever is to come back later leaves its descriptor to those that are served.
+        # For proxies: what is refused for a drain goes to another instance, what is refused for load does not.
+        response.headers["Sluice-Reason"] = error.reason
+        # A client that is to come back later leaves its descriptor to those that are served.
         response.force_close()
     return response
 

@@ -21,11 +21,11 @@ class Proxy:
     """A proxy that runs; clients come to ``https://localhost:PORT``, and trust what ``tls`` trusts."""
 
     port: int
-    tls: ssl.SSLContext
+    tls: ssl.SSLContext | None
 
     @property
     def url(self) -> str:
-        return f"https://localhost:{self.port}"
+        return f"{'https' if self.tls else 'http'}://localhost:{self.port}"
 
 
 def block(language: str) -> str:
@@ -43,7 +43,7 @@ def replaced(text: str, changes: Mapping[str, str]) -> str:
 
 
 @asynccontextmanager
-async def nginx(first: int, second: int) -> AsyncIterator[Proxy]:
+async def nginx(first: int, second: int, *, tls: bool = True) -> AsyncIterator[Proxy]:
     """Run nginx before two instances."""
     binary = program("nginx", "Debian: nginx-light")
     with tempfile.TemporaryDirectory() as name:
@@ -59,7 +59,7 @@ async def nginx(first: int, second: int) -> AsyncIterator[Proxy]:
             "/run/nginx.pid": f"{name}/pid",
             "/var/log/nginx/error.log": "stderr",
             "http {": f"http {{ {temp}",
-            "listen 443 ": f"listen 127.0.0.1:{port} ",
+            "listen 443 " if tls else "listen 443 ssl ": f"listen 127.0.0.1:{port} ",
             "/etc/ssl/sluice.pem": f"{name}/cert.pem",
             "/etc/ssl/sluice.key": f"{name}/key.pem",
             "127.0.0.1:8080": f"127.0.0.1:{first}",
@@ -67,7 +67,7 @@ async def nginx(first: int, second: int) -> AsyncIterator[Proxy]:
         }
         file = folder / "nginx.conf"
         file.write_text(replaced(block("nginx"), changes))
-        async with _running(folder, port, binary, "-c", str(file), "-g", "daemon off;") as proxy:
+        async with _running(folder, port, binary, "-c", str(file), "-g", "daemon off;", tls=tls) as proxy:
             yield proxy
 
 
@@ -91,29 +91,31 @@ async def haproxy(first: int, second: int) -> AsyncIterator[Proxy]:
 
 
 @asynccontextmanager
-async def _running(folder: Path, port: int, *argv: str) -> AsyncIterator[Proxy]:
+async def _running(folder: Path, port: int, *argv: str, tls: bool = True) -> AsyncIterator[Proxy]:
     """Issue a certificate, start the proxy, and wait until it passes on what it is asked."""
     authority = trustme.CA()
     issued = authority.issue_cert("localhost")
     issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
     issued.private_key_pem.write_to_path(folder / "key.pem")
     issued.private_key_and_cert_chain_pem.write_to_path(folder / "both.pem")
-    tls = ssl.create_default_context()
-    authority.configure_trust(tls)
+    context = ssl.create_default_context() if tls else None
+    if context is not None:
+        authority.configure_trust(context)
     process = await start(*argv)
     try:
         async with asyncio.timeout(_ANSWERING):
-            while not await _ready(port, tls):
+            while not await _ready(port, context):
                 assert process.process.returncode is None, (await process.process.communicate())[1].decode()
                 await asyncio.sleep(0.05)  # another program's start: there is nothing to wait on
-        yield Proxy(port, tls)
+        yield Proxy(port, context)
     finally:
         await process.stop()
 
 
-async def _ready(port: int, tls: ssl.SSLContext) -> bool:
+async def _ready(port: int, tls: ssl.SSLContext | None) -> bool:
+    name = "localhost" if tls else None
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname="localhost")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=name)
     except OSError:
         return False
     writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")

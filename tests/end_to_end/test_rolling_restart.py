@@ -1,7 +1,6 @@
 """Two instances behind nginx, restarted one after the other: what clients get, and what they are told of."""
 
 import asyncio
-import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,14 +11,11 @@ from typing import Any
 import pytest
 
 from service.client import Backoff, Client, Gap, Message, Position, Restart, Value
+from tests.end_to_end import proxies
 from tests.end_to_end.driving import JavaScriptClient, driver
-from tests.end_to_end.processes import ROOT, Process, listening, nginx, origin, service
+from tests.end_to_end.processes import Process, listening, origin, service
 
 OPTIONS = ("--drain", "3", "--client-rate", "100000")
-HEADERS = """
-proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;
-proxy_set_header Host localhost;
-"""
 READERS, PUBLISHERS, WATCHERS = 20, 2, 3
 
 AnyClient = Client | JavaScriptClient
@@ -39,18 +35,6 @@ async def javascript(server: Process, port: int, folder: Path, count: int) -> As
     """Run so many clients of the module that an instance gives out."""
     async with driver(folder, server, port) as process:
         yield [JavaScriptClient(process, number) for number in range(count)]
-
-
-def locations(first: int, second: int) -> str:
-    """Return the locations of docs/operations.md, with what it leaves out for being said before."""
-    text = (ROOT / "docs" / "operations.md").read_text()
-    lines = re.findall(r"^ +(location .*)$", text[text.index("## Upgrade without loss") :], re.MULTILINE)
-    assert [line.count("…") for line in lines] == [1, 1]
-    changes = {"127.0.0.1:8080": f"127.0.0.1:{first}", "127.0.0.1:8081": f"127.0.0.1:{second}", "…": HEADERS}
-    pair = "\n".join(lines)
-    for old, new in changes.items():
-        pair = pair.replace(old, new)
-    return pair
 
 
 class Guest:
@@ -171,7 +155,7 @@ async def test_nobody_loses_what_a_position_can_recover_and_all_else_is_told(
             return listening(*serve, *options)
 
         one, two = await enter(service(*options)), await enter(service(*options))
-        port = await enter(nginx(locations(one.port, two.port)))
+        port = (await enter(proxies.nginx(one.port, two.port, tls=False))).port
         batches, *clients = await enter(helper(one, port, tmp_path, 1 + READERS + PUBLISHERS + WATCHERS))
         group = await enter(asyncio.TaskGroup())
         readers = [Reader(clients.pop()) for _ in range(READERS)]
