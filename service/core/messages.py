@@ -9,6 +9,7 @@ import orjson
 from service.core.errors import InvalidParams, InvalidRequest, ParseError, SluiceError
 from service.core.names import NAME
 from service.core.reader import OnLag
+from service.core.target import LONGEST_URL
 from service.core.topic import Position, Since
 
 __all__ = [
@@ -98,7 +99,10 @@ class Watch(_Base, frozen=True):
     """Poll a URL for everyone who watches it, at least every so many seconds, and tell what changes."""
 
     url: Annotated[
-        str, msgspec.Meta(min_length=1, max_length=2048, extra_json_schema={"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"})
+        str,
+        msgspec.Meta(
+            min_length=1, max_length=LONGEST_URL, extra_json_schema={"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"}
+        ),
     ]
     every: Annotated[float, msgspec.Meta(ge=1, le=86_400)]
     select: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)] | None = None

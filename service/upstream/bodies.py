@@ -4,6 +4,7 @@ import base64
 import re
 from typing import Any, Literal
 
+from service.core.target import final_url
 from service.upstream.orders import Fetched, milliseconds
 
 __all__ = ["encode_body", "result_event"]
@@ -53,7 +54,7 @@ def result_event(
         "event": "result",
         "index": index,
         "url": url,
-        "final_url": str(fetched.target.url),
+        "final_url": final_url(fetched.target, url),
         "status": fetched.status,
         "headers": fetched.headers,
         "bytes": len(fetched.body),

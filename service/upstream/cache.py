@@ -16,7 +16,6 @@ from hishel import (
     NeedToBeUpdated,
     Response,
 )
-from yarl import URL
 
 from service.upstream.rfc9111 import (
     Key,
@@ -128,7 +127,7 @@ class Cache:
     def __repr__(self) -> str:
         return f"<Cache {len(self._entries)} entries, {self.size} of {self.limit} B>"
 
-    def find(self, method: str, url: URL, headers: Mapping[str, str]) -> Stored | None:
+    def find(self, method: str, url: str, headers: Mapping[str, str]) -> Stored | None:
         """Return what answers this request without asking anybody."""
         key = key_of(method, url, headers)
         variants = self._entries.get(key) if key is not None else None
@@ -151,7 +150,7 @@ class Cache:
         self.hits += 1
         return stored
 
-    def ask(self, method: str, url: URL, headers: Mapping[str, str], *, anew: bool) -> Question | None:
+    def ask(self, method: str, url: str, headers: Mapping[str, str], *, anew: bool) -> Question | None:
         """Return how to ask, or None for a request that has nothing to do with a cache; ``anew`` asks for all."""
         key = key_of(method, url, headers)
         if key is None or self.limit == 0:

@@ -17,6 +17,7 @@ from aiohttp.http_parser import RawResponseMessage
 from aiohttp.streams import StreamReader
 from aiohttp.tracing import Trace
 from multidict import CIMultiDict
+from yarl import URL
 
 from service import __version__
 from service.core.target import Target
@@ -86,6 +87,12 @@ class Answer:
         self.content = content
         self._connection = connection
 
+    @property
+    def locations(self) -> set[str]:
+        """Every ``Location`` that is not empty, as octets decoded as Latin-1; aiohttp decodes them as UTF-8."""
+        values = self.headers.getall(hdrs.LOCATION, ())
+        return {value.encode("utf-8", "surrogateescape").decode("latin-1") for value in values if value.strip()}
+
     def close(self) -> None:
         """Cut the connection."""
         self._connection.close()
@@ -137,7 +144,7 @@ class Exchange:
             protocol.set_response_params(
                 skip_payload=method == "HEAD", read_until_eof=True, auto_decompress=True, read_bufsize=1 << 16
             )
-            line = f"{method} {target.url.raw_path_qs} HTTP/1.1\r\n".encode("ascii")
+            line = f"{method} {target.request_target} HTTP/1.1\r\n".encode("ascii")
             transport.write(line + written if body is None else line + written + body)
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != 101:
@@ -151,7 +158,11 @@ class Exchange:
         if len(self._origins) >= _ORIGINS:
             self._origins.clear()
         request = aiohttp.ClientRequest(
-            "GET", target.url, headers=_DEFAULTS, loop=self._loop, response_class=aiohttp.ClientResponse
+            "GET",
+            URL(target.url, encoded=True),
+            headers=_DEFAULTS,
+            loop=self._loop,
+            response_class=aiohttp.ClientResponse,
         )
         known = self._origins[target.origin] = (request, request.headers, _written(request.headers, {}, None))
         return known

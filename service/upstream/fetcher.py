@@ -2,12 +2,11 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from time import monotonic
 from typing import Any, Final, Literal
 
 import aiohttp
-from aiohttp import hdrs
 from aiohttp.http_exceptions import HttpProcessingError
 
 from service.core.address import Policy
@@ -133,11 +132,11 @@ class Fetcher:
             response = await self._ask(order, method, headers, body, timing, started)
             if isinstance(response, Fetched):
                 return response
-            location = response.headers.get(hdrs.LOCATION) if response.status in _REDIRECTS else None
-            if location is None:
+            locations = response.locations if response.status in _REDIRECTS else ()
+            if not locations:
                 return await self._read(order, target, response, timing, started)
             response.close()
-            refused = await self._move_on(order, location)
+            refused = await self._move_on(order, locations)
             if refused is not None:
                 return refused
             if order.target.origin != target.origin:
@@ -146,8 +145,11 @@ class Fetcher:
                 method, body = ("HEAD" if method == "HEAD" else "GET"), None
         return Failure("redirects", f"more than {order.redirects} redirects")
 
-    async def _move_on(self, order: Order, location: str) -> Failure | None:
+    async def _move_on(self, order: Order, locations: Collection[str]) -> Failure | None:
         """Have the order ask where a redirect leads, or return why not."""
+        if len(locations) > 1:
+            return Failure("protocol", "the redirect has several Location headers that differ")
+        [location] = locations
         hop = check_redirect(order.target, location, self.policy)
         if isinstance(hop, Refusal):
             return Failure(hop.kind, hop.detail)

@@ -91,7 +91,7 @@ def order_of(work: Work) -> Order:
     """Return what an attempt at this URL is to fetch."""
     request, options = work.request, work.batch.options
     return Order(
-        target=work.target,
+        target=work.target.without_fragment(),
         method=request.method or options.method,
         headers={**options.headers, **(request.headers or {})} if request.headers else options.headers,
         body=request.body.encode() if request.body is not None else None,

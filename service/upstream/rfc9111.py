@@ -13,7 +13,6 @@ from typing import Final
 from uuid import UUID
 
 from hishel import CacheMiss, Entry, Headers, Request, Response, StoreAndUse
-from yarl import URL
 
 from service.upstream.dates import delay_of, seconds_of
 
@@ -47,7 +46,7 @@ _HOP: Final = frozenset(
      "proxy-authentication-info", "proxy-authorization")
 )  # fmt: skip
 
-Key = tuple[str, URL, tuple[tuple[str, str], ...]]
+Key = tuple[str, str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(slots=True, eq=False)
@@ -86,7 +85,7 @@ class Stored:
         return headers
 
 
-def key_of(method: str, url: URL, headers: Mapping[str, str]) -> Key | None:
+def key_of(method: str, url: str, headers: Mapping[str, str]) -> Key | None:
     """Return under which name the answers to a request are kept, or None where none may be."""
     if method not in {"GET", "HEAD"}:
         return None
@@ -104,7 +103,7 @@ def key_of(method: str, url: URL, headers: Mapping[str, str]) -> Key | None:
 
 def request_of(key: Key, headers: Mapping[str, str]) -> Request:
     """Put a request as hishel wants it."""
-    return Request(key[0], str(key[1]), Headers(headers))
+    return Request(key[0], key[1], Headers(headers))
 
 
 def entries_of(key: Key, variants: list[Stored], *, dated_only: bool = False) -> list[Entry]:

@@ -46,15 +46,12 @@ class Robots:
             rules = await asyncio.shield(asking)
         else:
             rules = known[1]
-        return rules.allows(target.url.raw_path_qs)
+        return rules.allows(target.request_target)
 
     async def _ask(self, target: Target) -> Rules:
-        url = target.url.with_path("/robots.txt").with_query(None)
         task = asyncio.current_task()
         assert task is not None
-        order = Order(
-            Target(url, target.host, target.port, target.origin), "GET", {}, None, 10.0, _SIZE, 5, robots=False
-        )
+        order = Order(target.at("/robots.txt"), "GET", {}, None, 10.0, _SIZE, 5, robots=False)
         outcome = await self._fetch(order, task)
         age = _AGE
         if isinstance(outcome, Failure) or outcome.status >= 500:

@@ -117,12 +117,12 @@ class Watches:
             raise Forbidden(hosts.refusal(target.host))
         if select is not None and (wrong := check_select(select)):
             raise InvalidParams(f"select: {wrong}")
-        key = (str(target.url), hosts)
+        key = (target.url, hosts)
         watch = self._watches.get(key)
         if watch is None:
             if len(self._watches) >= self._limits.urls:
                 raise LimitReached(f"limit watches: {self._limits.urls} URLs are watched")
-            watch = self._watches[key] = Watch(str(target.url), self._loop.time(), hosts)
+            watch = self._watches[key] = Watch(target.url, self._loop.time(), hosts)
         view = self._view(watch, select)
         watch.intervals[every] += 1
         if watch.polled is not None:

@@ -4,6 +4,7 @@ A target takes bytes and returns; an exception that is none of ours, or a broken
 """
 
 import ipaddress
+import re
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 import orjson
 from aiohttp.helpers import is_ip_address
+from yarl import URL
 
 from service.core.address import Policy
 from service.core.batch import BatchLimits, BatchRequest, Failure, FetchRequest, check_request, flavour_of, item_of
@@ -99,21 +101,19 @@ def _decodes(data: bytes) -> bool:
 
 
 def _look_at(target: Target) -> None:
-    spelled = str(target.url)
-    host = target.url.raw_host
-    assert host is not None
-    assert target.url.scheme in ("http", "https")
-    assert target.port == target.url.port
+    spelled, host = target.url + target.fragment, target.host
+    assert re.fullmatch(r"/[!-~]*", target.request_target)
+    assert "#" not in target.request_target
+    assert target.scheme in ("http", "https")
     assert target.port in PUBLIC.ports
-    assert target.url.user is None
-    assert target.url.password is None
-    assert host.rstrip(".") == target.host
-    # Another reader of URLs finds the same host in what we send on.
-    assert (urlsplit(spelled).hostname or "").rstrip(".") == target.host.partition("%")[0]
+    # Other readers of URLs find the same host, port, path and query in what we send on.
+    split, dialled = urlsplit(target.url), URL(target.url, encoded=True)
+    assert split.hostname == dialled.raw_host == host
+    assert (split.port or {"http": 80, "https": 443}[split.scheme]) == dialled.port == target.port
+    assert dialled.raw_path_qs.removesuffix("?") == target.request_target.removesuffix("?")
+    assert "@" not in split.netloc
     if len(spelled) <= LONGEST_URL:
-        again = check_url(spelled, PUBLIC)
-        assert isinstance(again, Target), again
-        assert (again.host, again.port) == (target.host, target.port)
+        assert check_url(spelled, PUBLIC) == target
     assert target.host != "localhost"
     assert not target.host.endswith(".localhost")
     for address in _readings(host):

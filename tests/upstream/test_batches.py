@@ -157,7 +157,7 @@ async def test_no_retry_goes_beyond_the_time_of_the_url() -> None:
 
 async def test_cancel_fails_what_is_left_and_ends_with_done() -> None:
     async def answer(order: Order) -> Fetched:
-        return await (at_once(order) if str(order.target.url).endswith("/0") else never(order))
+        return await (at_once(order) if order.target.url.endswith("/0") else never(order))
 
     bench = Bench(answer)
     batch = bench.start(1500, concurrency=10)
@@ -193,7 +193,7 @@ async def test_the_task_that_ends_a_batch_goes_on_with_another() -> None:
 
 async def test_a_bug_in_a_fetch_fails_its_url_alone(caplog: pytest.LogCaptureFixture) -> None:
     async def answer(order: Order) -> Fetched:
-        if str(order.target.url).endswith("/1"):
+        if order.target.url.endswith("/1"):
             raise RuntimeError("secret")
         return await at_once(order)
 

@@ -8,12 +8,11 @@ import pytest
 from hishel import CacheMiss, Headers, Response, StoreAndUse
 from hypothesis import given
 from hypothesis import strategies as st
-from yarl import URL
 
 from service.upstream.cache import Cache
 from service.upstream.rfc9111 import key_of, request_of, storable
 
-PAGE = URL("http://h.example/page")
+PAGE = "http://h.example/page"
 
 
 class Kept:
@@ -32,7 +31,7 @@ class Kept:
         asked: dict[str, str] | None = None,
         status: int = 200,
         ago: float = 0.0,
-        url: URL = PAGE,
+        url: str = PAGE,
         method: str = "GET",
         anew: bool = False,
     ) -> None:
@@ -41,7 +40,7 @@ class Kept:
             headers = {"date": formatdate(self.now - ago, usegmt=True), **headers}
             question.answered(status, headers, body, self.now)
 
-    def find(self, asked: dict[str, str] | None = None, *, url: URL = PAGE, method: str = "GET") -> bytes | None:
+    def find(self, asked: dict[str, str] | None = None, *, url: str = PAGE, method: str = "GET") -> bytes | None:
         stored = self.cache.find(method, url, asked or {})
         return stored.body if stored is not None else None
 
@@ -222,10 +221,10 @@ def test_what_may_stand_in_for_a_failing_upstream(directives: str, ago: float, u
 def test_it_is_bounded_and_the_longest_unused_goes_first() -> None:
     kept = Kept(100_000)
     for number in range(100):
-        kept.answer({"cache-control": "max-age=60"}, body=bytes(5000), url=PAGE.with_path(f"/{number}"))
-        assert kept.find(url=PAGE.with_path("/0")) is not None
+        kept.answer({"cache-control": "max-age=60"}, body=bytes(5000), url=f"http://h.example/{number}")
+        assert kept.find(url="http://h.example/0") is not None
         assert kept.cache.size <= 100_000
-    assert kept.find(url=PAGE.with_path("/50")) is None
+    assert kept.find(url="http://h.example/50") is None
     assert kept.cache.statistics().evicted > 80
 
 

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-from yarl import URL
-
 from service.core.batch import Failure
 from service.core.target import Target
 from service.upstream.measures import Measures
 from service.upstream.orders import Fetched
 
-TARGET = Target(URL("http://a/"), "a", 80, "http://a")
+TARGET = Target("http://a/", "http", "a", 80, "http://a:80", "/")
 
 
 def fetched(status: int, **more: Any) -> Fetched:

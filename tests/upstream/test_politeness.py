@@ -3,8 +3,10 @@
 import asyncio
 from typing import Any
 
+from service.core.address import Policy
 from service.core.batch import BatchRequest, Failure, Keep, Options
 from service.upstream.orders import Fetched, Order
+from tests.upstream.servers import target_of
 from tests.upstream.test_batches import Bench, events
 
 
@@ -80,7 +82,7 @@ async def test_a_host_that_stays_dead_is_unavailable_with_a_time() -> None:
 
 async def test_a_redirect_to_a_dead_host_says_nothing_of_who_sent_it() -> None:
     async def redirected(order: Order) -> Failure:
-        order.target = type(order.target)(order.target.url, "dead.example", 80, "http://dead.example:80")
+        order.target = target_of("http://dead.example/", Policy())
         return Failure("connect", "nobody")
 
     told = await outcome(Bench(redirected), 100, 60, retries=0)
@@ -102,7 +104,7 @@ class Redirecting:
             assert order.move is not None
             if refused := await order.move("http://victim.example:80"):
                 return refused
-            order.target = type(order.target)(order.target.url, "victim.example", 80, "http://victim.example:80")
+            order.target = target_of("http://victim.example/", Policy())
         self.now += 1
         self.asked += 1
         self.peak = max(self.peak, self.now)
