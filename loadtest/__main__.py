@@ -1,7 +1,6 @@
 """The command line: ``python -m loadtest SCENARIO``."""
 
 import asyncio
-import shlex
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import uvloop
 from loadtest import capacity, compare, demo, mixed
 from loadtest.html import render
 from loadtest.live import Display
+from loadtest.masking import Secrets
 from loadtest.options import add_common, wrong_with
 from loadtest.origin import command as origin
 from loadtest.report import Report
@@ -44,21 +44,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             if options.scenario == "origin":
                 return runner.run(origin.run(options))
-            return _load(runner, options, "python -m loadtest " + shlex.join(arguments))
+            return _load(runner, options, arguments)
     except KeyboardInterrupt:
         return FAILED_TO_RUN
 
 
-def _load(runner: asyncio.Runner, options: Namespace, command: str) -> int:
+def _load(runner: asyncio.Runner, options: Namespace, arguments: Sequence[str]) -> int:
     program = _MORE.get(options.scenario)
     scenario = demo.SCENARIO if program is demo else SCENARIOS[getattr(options, "of", options.scenario)]
     wrong = wrong_with(options, scenario if program is not demo else demo)
     if program is capacity:
         wrong += capacity.validate(options)
+    secrets = Secrets(options)
     if wrong:
-        print(*wrong, sep="\n", file=sys.stderr)
+        print(*map(secrets.masked, wrong), sep="\n", file=sys.stderr)
         return BAD_USAGE
-    report = Report(options.scenario, command)
+    report = Report(options.scenario, "python -m loadtest " + secrets.command(arguments), secrets=secrets)
     display = Display(report)
     with display.shown():
         if program is not None:
@@ -66,9 +67,10 @@ def _load(runner: asyncio.Runner, options: Namespace, command: str) -> int:
         else:
             code = runner.run(Run(options, scenario, report, display).run())
     _write(report, options)
-    print(*(demo.summary(options, report) if program is demo else summary(report)), sep="\n")
+    lines = demo.summary(options, report) if program is demo else summary(report)
+    print(*map(secrets.masked, lines), sep="\n")
     for note in report.notes:
-        print(f"loadtest: {note}", file=sys.stderr)
+        print(f"loadtest: {secrets.masked(note)}", file=sys.stderr)
     return code
 
 

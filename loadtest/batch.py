@@ -63,7 +63,7 @@ async def over_http(context: Context, session: aiohttp.ClientSession, batch: Bat
     """POST it to ``/fetch-batch`` and read its lines; raises aiohttp.ClientError and CannotRun."""
     body = {"urls": urls, "options": {"concurrency": context.options.concurrency}}
     async with session.post(
-        f"{context.options.url}/fetch-batch", json=body, headers={"Accept": "application/x-ndjson"}
+        f"{context.endpoint.base}/fetch-batch", json=body, headers={"Accept": "application/x-ndjson"}
     ) as response:
         if response.status in (401, 403, 404, 413, 422):
             raise CannotRun(f"/fetch-batch answered {response.status}: {(await response.text())[:200]}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from loadtest.live import Display
+from loadtest.masking import Secrets
 from loadtest.report import Report
 from loadtest.run import FAILED_TO_RUN, PASSED, THRESHOLD_FAILED, Run
 
@@ -124,7 +125,7 @@ async def _try(options: Namespace, scenario: ModuleType, load: float, display: D
     )
     report, code = Report(options.scenario, ""), FAILED_TO_RUN
     for attempt in range(2):
-        report = Report(f"{options.of} at {options.vary} {load:g}", "")
+        report = Report(f"{options.of} at {options.vary} {load:g}", "", secrets=Secrets(options))
         display.show(report, "" if attempt == 0 else "again")
         one = Run(Namespace(**values), scenario, report, display)
         code = await one.run()

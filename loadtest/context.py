@@ -5,19 +5,19 @@ import random
 from argparse import Namespace, _ArgumentGroup
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from copy import copy
-from dataclasses import replace
 from ipaddress import ip_address
-from socket import SOCK_STREAM
 from time import monotonic
 from typing import Protocol
 
 from loadtest.client import Client
 from loadtest.crew import Crew
+from loadtest.endpoint import NoAddress, endpoint_of
+from loadtest.headers import Headers
 from loadtest.pace import closed_model, open_model
 from loadtest.pump import Pump
 from loadtest.reads import Reads
 from loadtest.schedule import Schedule, dealt, parse_rate
-from loadtest.sockets import ConnectFailed, Place, Socket, place_of
+from loadtest.sockets import ConnectFailed, Socket
 from loadtest.tally import Tally
 from loadtest.targets import target_of
 
@@ -58,8 +58,8 @@ class Context:
         self.options = options
         self.crew = crew
         self.tally = Tally()
-        self.headers = _headers(options)
-        self.target = target_of(options.target)(place_of(options.url, headers=self.headers))
+        self.endpoint = endpoint_of(options)
+        self.target = target_of(options.target)(self.endpoint)
         self.reads = Reads(self.target.MARKER, self.target.OPENING)
         self.pump = Pump(self.reads)
         self.chores: list[Callable[[], bool]] = []
@@ -68,7 +68,7 @@ class Context:
         """Fails with CannotRun when nothing is left to go on with."""
         self.together: asyncio.Barrier | None = None
         """Where the parts of a mixed plan wait for each other before they begin."""
-        self._sources = _sources(self.target.place.host, options.clients)
+        self._sources = _sources(self.endpoint.host, options.clients)
         self._alive = [0]  # the parts of a plan share it
 
     def part(self, options: Namespace, name: str, together: asyncio.Barrier) -> "Context":
@@ -92,29 +92,32 @@ class Context:
         """Return the numbers of this process' share of ``total``: all shares together are all, once."""
         return range(self.crew.index, total, self.crew.count)
 
-    def place(self, topic: str = "") -> Place:
-        """Return where a client of a topic connects."""
-        target, place = self.target, self.target.place
-        protocol = {"Sec-WebSocket-Protocol": target.PROTOCOL} if target.PROTOCOL else {}
+    def _request(self, topic: str) -> tuple[str, Headers]:
+        """Return the path and the headers with which a client of a topic connects."""
+        target, endpoint = self.target, self.endpoint
+        ours: Headers = (("Sec-WebSocket-Protocol", target.PROTOCOL),) if target.PROTOCOL else ()
+        if endpoint.compress:
+            ours += (("Sec-WebSocket-Extensions", "permessage-deflate; server_no_context_takeover"),)
+        given = {name.lower() for name, _ in endpoint.headers}
+        kept = tuple((name, value) for name, value in ours if name.lower() not in given)
         path = self.options.path or target.PATH.format(topic=topic)
-        return replace(place, path=place.path + path, headers={**protocol, **self.headers})
+        return endpoint.request_target(path), (*kept, *endpoint.headers)
 
     async def resolve(self) -> None:
-        """Look up the target's address once; raises CannotRun."""
-        place = self.target.place
+        """Look up the target's addresses once; raises CannotRun."""
+        endpoint = self.endpoint
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(place.host, place.port, type=SOCK_STREAM)
-        except OSError as error:
-            raise CannotRun(f"--url: {place.host} has no address: {error.strerror or error}") from None
-        self.target.place = replace(place, address=str(found[0][4][0]))
+            await endpoint.addresses.look_up(endpoint.host, endpoint.port, self.options.connect_timeout)
+        except NoAddress as error:
+            raise CannotRun(f"--url: {endpoint.host} has no address: {error}") from None
 
     async def client(self, number: int, topic: str = "", due: float | None = None) -> Client:
         """Connect one client; ``due`` is when that was meant to begin. Raises ConnectFailed."""
         begin = monotonic()
-        socket = Socket(self.place(topic), self.reads)
+        socket = Socket(self.endpoint, *self._request(topic), self.reads)
         client = Client(self, number, socket)
         source = self._sources[number % len(self._sources)]
-        phases = await socket.connect(source, self.options.connect_timeout)
+        phases = await socket.connect(number, source, self.options.connect_timeout)
         try:
             await self.target.ready(socket)
         except ConnectFailed:
@@ -129,7 +132,7 @@ class Context:
         tally.count("connected")
         self._alive[0] += 1
         socket.on_close = client.lost
-        if self.target.place.tls is None:
+        if self.endpoint.tls is None:
             self.pump.take(socket)
         return client
 
@@ -222,14 +225,6 @@ class Context:
             return
         times = dealt(self.times(self.schedule()), self.crew.index, self.crew.count)
         await open_model(times, begin, one, lambda: self.tally.count("dropped_iterations"))
-
-
-def _headers(options: Namespace) -> dict[str, str]:
-    pairs = [text.split(":", 1) for text in options.header]
-    headers = {name.strip(): value.strip() for name, value in pairs}
-    if options.token:
-        headers["Authorization"] = f"Bearer {options.token}"
-    return headers
 
 
 def _sources(host: str, count: int) -> list[str | None]:

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = ["accept_of", "frames", "handshake", "masked", "new_key"]
 
@@ -20,18 +20,20 @@ def accept_of(key: str) -> str:
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
 
 
-def handshake(host: str, path: str, key: str, headers: Mapping[str, str]) -> bytes:
-    """Return the upgrade request."""
+def handshake(host: str, path: str, key: str, headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> bytes:
+    """Return the upgrade request; a ``Host`` among the headers takes the place of ours."""
+    pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+    hosts = [value for name, value in pairs if name.lower() == "host"] or [host]
     lines = [
         f"GET {path} HTTP/1.1",
-        f"Host: {host}",
+        f"Host: {hosts[-1]}",
         "Upgrade: websocket",
         "Connection: Upgrade",
         f"Sec-WebSocket-Key: {key}",
         "Sec-WebSocket-Version: 13",
-        *(f"{name}: {value}" for name, value in headers.items()),
+        *(f"{name}: {value}" for name, value in pairs if name.lower() != "host"),
     ]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 def masked(opcode: int, payload: bytes) -> bytes:
@@ -52,7 +54,10 @@ def masked(opcode: int, payload: bytes) -> bytes:
 
 
 def frames(data: bytes) -> Iterator[tuple[int, bytes, int]]:
-    """Yield (opcode, payload, end) of each whole frame; what follows the last ``end`` is incomplete."""
+    """Yield (kind, payload, end) of each whole frame; what follows the last ``end`` is incomplete.
+
+    ``kind`` is the first byte with the final bit turned round: the opcode alone for a frame that is a message.
+    """
     at, size = 0, len(data)
     while size - at >= 2:
         length, start = data[at + 1] & 0x7F, at + 2
@@ -62,5 +67,5 @@ def frames(data: bytes) -> Iterator[tuple[int, bytes, int]]:
             length, start = int.from_bytes(data[at + 2 : at + 10], "big"), at + 10
         if start > size or start + length > size:
             return
-        yield data[at] & 0x0F, data[start : start + length], start + length
+        yield data[at] ^ 0x80, data[start : start + length], start + length
         at = start + length

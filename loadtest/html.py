@@ -72,7 +72,7 @@ def render(report: Report) -> str:
         _time_lines(report),
         _columns(counted),
     ]
-    return (
+    return report.secrets.masked(
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>loadtest {escape(report.scenario)}</title><style>{_STYLE}</style></head><body>"

@@ -90,7 +90,7 @@ class Display:
                 yield title, "", f"{now[name]:,.1f}", self._history(name)
         troubles = {name: count for name, count in report.checks.items() if count}
         for text, count in {**troubles, **dict(report.errors.most_common(5))}.items():
-            yield f"[red]{escape(text)}[/red]", f"{count:,}", "", ""
+            yield f"[red]{escape(report.secrets.masked(text))}[/red]", f"{count:,}", "", ""
 
     def _history(self, name: str) -> str:
         return sparkline([moment.get(name, 0.0) for moment in self._report.timeline[-20:]])

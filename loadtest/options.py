@@ -1,12 +1,14 @@
 """The command line's options: those of every scenario here, a scenario's own in its module."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace, _ArgumentGroup
 from collections.abc import Callable
 from secrets import token_hex
 from types import ModuleType
+from typing import Any
 
+from loadtest.endpoint import endpoint_of
+from loadtest.headers import TOKEN_VARIABLE, settle_token
 from loadtest.schedule import parse_rate
-from loadtest.sockets import place_of
 from loadtest.targets import TARGETS, target_of
 from loadtest.thresholds import parse_threshold
 
@@ -24,11 +26,14 @@ def add_common(parser: ArgumentParser, **defaults: object) -> None:
     kinds = "; ".join(f"{name}: {target.HELP}" for name, target in TARGETS.items())
     where.add_argument("--target", default="sluice", help=f"{kinds}; or module:Class, an adapter of your own")
     where.add_argument("--path", default="", help="where WebSockets connect (default: the target's own)")
-    where.add_argument("--token", default="", help="bearer token for the service")
-    where.add_argument("--header", action="append", default=[], help="repeatable, like 'Name: value'")
+    where.add_argument(
+        "--header", action="append", default=[], help="repeatable, like 'Name: value'; Host takes the place of ours"
+    )
     where.add_argument(
         "--server-pid", type=int, default=0, help="the server's process, where its port does not tell"
     )
+    where.add_argument("--compress", action="store_true", help="offer permessage-deflate to the server")
+    _add_credentials(parser.add_argument_group("credentials and TLS"))
 
     load = parser.add_argument_group("how much")
     load.add_argument("--clients", type=int, default=1000, help="WebSocket clients (default %(default)s)")
@@ -60,6 +65,22 @@ def add_common(parser: ArgumentParser, **defaults: object) -> None:
     parser.set_defaults(**defaults)
 
 
+def _add_credentials(group: _ArgumentGroup) -> None:
+    group.add_argument(
+        "--token", default="", help="bearer token; others of this machine can see it in the process list"
+    )
+    group.add_argument("--token-file", default="", help="file with the token")
+    group.add_argument("--token-env", default="", help=f"variable with the token (without one: {TOKEN_VARIABLE})")
+    group.add_argument(
+        "--metrics-credentials", action="store_true", help="show token and headers to the server's /metrics, too"
+    )
+    group.add_argument("--ca", default="", help="PEM file of the authorities to trust, instead of the system's")
+    group.add_argument("--cert", default="", help="PEM file of a client certificate")
+    group.add_argument("--key", default="", help="PEM file of its key, where --cert has none")
+    group.add_argument("--insecure", action="store_true", help="take any certificate")
+    group.add_argument("--sni", default="", help="name to ask for in TLS and to check (default: the URL's)")
+
+
 def add_origin(parser: ArgumentParser) -> None:
     """Declare where the simulated upstream is."""
     parser.add_argument("--origin", default="http://127.0.0.1:9000", help="upstream; `loadtest origin` is one")
@@ -74,7 +95,6 @@ def wrong_with(options: Namespace, scenario: ModuleType) -> list[str]:
         options.warm_up = min(5.0, options.duration / 10) if options.duration >= 5 else 0.0
     elif not 0 <= options.warm_up < options.duration:
         wrong.append("--warm-up: from 0 to below --duration")
-    wrong += [f"--header: {text!r} is not like Name: value" for text in options.header if ":" not in text]
     wrong += _refused(options)
     wrong += _unable(options)
     if options.processes > options.clients > 0:
@@ -102,7 +122,9 @@ def _refused(options: Namespace) -> list[str]:
         except ValueError as error:
             raise ValueError(f"--rate: {error}") from None
 
-    checks: list[tuple[Callable[[str], object], str]] = [(place_of, options.url), (rate, options.rate)]
+    checks: list[tuple[Callable[[Any], object], object]] = [
+        (settle_token, options), (endpoint_of, options), (rate, options.rate),
+    ]  # fmt: skip
     wrong = []
     for check, text in [*checks, *((parse_threshold, text) for text in options.threshold)]:
         try:

@@ -12,6 +12,7 @@ from typing import Any
 from loadtest.findings import Finding
 from loadtest.histogram import Histogram
 from loadtest.ledger import KINDS
+from loadtest.masking import Secrets
 from loadtest.thresholds import Threshold
 
 __all__ = ["SCHEMA", "Report", "Round", "Verdict"]
@@ -59,6 +60,8 @@ class Report:
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     elapsed: float = 0.0
     phase: str = "starting"
+    secrets: Secrets = field(default_factory=Secrets)
+    """What no form of the report may show."""
     _began: float = field(default_factory=monotonic)
     _places: Counter[tuple[str, str, int, int]] = field(default_factory=Counter)
     _grown: Counter[str] = field(default_factory=Counter)
@@ -150,6 +153,10 @@ class Report:
 
     def document(self) -> dict[str, Any]:
         """Return the JSON report."""
+        document: dict[str, Any] = self.secrets.document(self._document())
+        return document
+
+    def _document(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
             "scenario": self.scenario,

@@ -6,6 +6,7 @@ from argparse import Namespace
 from time import monotonic
 from types import ModuleType
 
+from loadtest.endpoint import endpoint_of
 from loadtest.live import Display
 from loadtest.options import plan
 from loadtest.report import Report
@@ -55,10 +56,13 @@ class Run:
 
     async def _one(self, number: int) -> None:
         options, several = self._options, self._options.rounds > 1
-        report = self._round = Report(self._report.scenario, self._report.command) if several else self._report
+        whole = self._report
+        report = self._round = Report(whole.scenario, whole.command, secrets=whole.secrets) if several else whole
         self._display.show(report, f"round {number + 1} of {options.rounds}" if several else "")
-        headers = {"Authorization": f"Bearer {options.token}"} if options.token else {}
-        server = Server(options.url, pid=options.server_pid, origin=getattr(options, "origin", ""), headers=headers)
+        server = Server(
+            endpoint_of(options), pid=options.server_pid, origin=getattr(options, "origin", ""),
+            credentials=options.metrics_credentials,
+        )  # fmt: skip
         self._supervisor = Supervisor(plan(options, self._scenario), report, server, self._second)
         try:
             await self._supervisor.run()

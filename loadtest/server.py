@@ -12,6 +12,7 @@ import aiohttp
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
+from loadtest.endpoint import Endpoint
 from loadtest.report import Report
 
 __all__ = ["Server"]
@@ -31,10 +32,11 @@ _OWN_HISTOGRAM = "sluice_delivery_seconds"
 class Server:
     """Looks once a second. Whatever cannot be seen is left out of the report, and said once."""
 
-    def __init__(self, url: str, *, pid: int = 0, origin: str = "", headers: dict[str, str] | None = None) -> None:
-        self._url = url.rstrip("/").replace("ws", "http", 1) if url.startswith("ws") else url.rstrip("/")
+    def __init__(self, endpoint: Endpoint, *, pid: int = 0, origin: str = "", credentials: bool = False) -> None:
+        self._endpoint = endpoint
         self._origin = origin.rstrip("/")
-        self._headers = headers or {}
+        # They are for whom the run is about; /metrics may be answered by somebody else.
+        self._headers = endpoint.fields if credentials else None
         self._pid = pid
         self._processes: list[psutil.Process] = []
         self._session: aiohttp.ClientSession | None = None
@@ -49,8 +51,9 @@ class Server:
 
     async def first(self) -> None:
         """Find the process, and see how everything is before the load."""
-        self._session = aiohttp.ClientSession(timeout=_TIMEOUT, headers=self._headers)
-        self._processes = await asyncio.to_thread(_processes, self._url, self._pid)
+        connector = aiohttp.TCPConnector(ssl=self._endpoint.tls or True)
+        self._session = aiohttp.ClientSession(timeout=_TIMEOUT, connector=connector)
+        self._processes = await asyncio.to_thread(_processes, self._endpoint.base, self._pid)
         if not self._processes:
             self.notes.append(
                 "the server's CPU and memory are not in this report: no process of this machine (that this user "
@@ -120,9 +123,11 @@ class Server:
         if self._session is None or not self._has_metrics:
             return []
         try:
-            async with self._session.get(f"{self._url}/metrics") as answer:
+            async with self._session.get(f"{self._endpoint.base}/metrics", headers=self._headers) as answer:
                 text = await answer.text()
                 self._has_metrics = answer.status == 200
+                if answer.status in (401, 403) and self._headers is None:
+                    self.notes.append("the server's /metrics needs credentials: --metrics-credentials shows ours")
                 return list(text_string_to_metric_families(text)) if answer.status == 200 else []
         except (aiohttp.ClientError, TimeoutError):
             # Too busy, or gone: the workers will say so with more right.

@@ -1,42 +1,26 @@
 """Ten thousand WebSocket clients in one process: one protocol object each, no tasks, no queues."""
 
 import asyncio
-import os
-import socket as sockets
-import ssl
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, cast
-from urllib.parse import urlsplit
 
-from loadtest.frames import accept_of, frames, handshake, masked, new_key
+from loadtest.dialling import dialled, reason
+from loadtest.endpoint import Endpoint
+from loadtest.frames import frames, handshake, masked, new_key
+from loadtest.headers import Headers
+from loadtest.messages import Assembly, BadMessage
 from loadtest.reads import Reads
+from loadtest.upgrade import LONGEST, Refused, accepted
 
-__all__ = ["ConnectFailed", "Phases", "Place", "Socket", "place_of"]
+__all__ = ["ConnectFailed", "Phases", "Socket"]
 
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
 
 
 class ConnectFailed(Exception):
     """A connection that did not come up, or ended before its answer; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the service is; ``address`` is what its name stands for."""
-
-    host: str
-    port: int
-    path: str
-    tls: ssl.SSLContext | None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    address: str = ""
-
-    @property
-    def authority(self) -> str:
-        """Host and port as the ``Host`` header has them."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +32,6 @@ class Phases:
     upgrade: float
 
 
-def place_of(url: str, path: str = "", headers: Mapping[str, str] | None = None) -> Place:
-    """Return the place that an ``http``, ``https``, ``ws`` or ``wss`` URL names, with ``path`` behind it.
-
-    Raises ValueError.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
-        raise ValueError(f"--url: {url!r} is no http or https URL")
-    secure = parts.scheme in ("https", "wss")
-    tls = ssl.create_default_context() if secure else None
-    port = parts.port or (443 if secure else 80)
-    return Place(parts.hostname, port, parts.path.rstrip("/") + path, tls, headers or {})
-
-
 class Socket(asyncio.Protocol):
     """One client: upgrades, sends text, and hands on runs of messages.
 
@@ -71,10 +41,12 @@ class Socket(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_assembly",
+        "_endpoint",
         "_key",
-        "_place",
         "_reads",
         "_ready",
+        "_request",
         "_waiting",
         "closed",
         "on_close",
@@ -85,12 +57,14 @@ class Socket(asyncio.Protocol):
         "why",
     )  # fmt: skip
 
-    def __init__(self, place: Place, reads: Reads) -> None:
-        self._place = place
+    def __init__(self, endpoint: Endpoint, path: str, headers: Headers, reads: Reads) -> None:
+        self._endpoint = endpoint
+        self._request: tuple[str, Headers] | None = (path, headers)
         self._reads = reads
         self._key = ""
         self._ready: asyncio.Future[None] | None = None
         self._waiting: dict[Hashable, asyncio.Future[Any]] | None = None
+        self._assembly: Assembly | None = None
         self.rest = b""
         """The beginning of a frame whose end has not come yet."""
         self.transport: asyncio.Transport | None = None
@@ -101,27 +75,33 @@ class Socket(asyncio.Protocol):
         self.on_text: Callable[[Socket, bytes], None] | None = None
         self.on_close: Callable[[Socket], None] | None = None
 
-    async def connect(self, source: str | None = None, timeout: float = 30.0) -> Phases:
-        """Connect and upgrade; return the seconds of each phase. Raises ConnectFailed."""
-        loop, place = asyncio.get_running_loop(), self._place
-        self._ready = loop.create_future()
-        began = monotonic()
+    async def connect(self, number: int = 0, source: str | None = None, timeout: float = 30.0) -> Phases:
+        """Connect to the first address that answers, and upgrade; return the seconds of each phase.
+
+        ``number`` says where to begin among several addresses. Raises ConnectFailed.
+        """
         try:
             async with asyncio.timeout(timeout):
-                raw = await _connected(loop, place, source)
-                tcp = tls = monotonic()
-                name = place.host if place.tls else None
-                await loop.create_connection(lambda: self, sock=raw, ssl=place.tls, server_hostname=name)
-                if place.tls:
-                    tls = monotonic()
-                await self._ready
+                return await self._connect(number, source, timeout)
         except TimeoutError:
             self.abort()
             raise ConnectFailed(f"no answer within {timeout:g} s") from None
         except OSError as error:
-            raise ConnectFailed(_reason(error)) from None
+            self.abort()
+            raise ConnectFailed(reason(error)) from None
         finally:
-            self._ready = None
+            self._ready = self._request = None
+
+    async def _connect(self, number: int, source: str | None, timeout: float) -> Phases:
+        loop, endpoint = asyncio.get_running_loop(), self._endpoint
+        raw, began = await dialled(loop, endpoint, number, source, timeout)
+        self._ready = loop.create_future()
+        tcp = tls = monotonic()
+        name = endpoint.server_name if endpoint.tls else None
+        await loop.create_connection(lambda: self, sock=raw, ssl=endpoint.tls, server_hostname=name)
+        if endpoint.tls:
+            tls = monotonic()
+        await self._ready
         return Phases(tcp - began, tls - tcp, monotonic() - tls)
 
     async def ask(self, key: Hashable, text: bytes) -> Any:
@@ -170,7 +150,9 @@ class Socket(asyncio.Protocol):
         # uvloop's transports are of no class of asyncio's.
         self.transport = cast("asyncio.Transport", transport)
         self._key = new_key()
-        self.transport.write(handshake(self._place.authority, self._place.path, self._key, self._place.headers))
+        assert self._request is not None
+        path, headers = self._request
+        self.transport.write(handshake(self._endpoint.authority, path, self._key, headers))
 
     def data_received(self, data: bytes, now: float = 0.0) -> None:
         """Take a read: a run of messages at once where it is one, frame by frame where not."""
@@ -184,40 +166,58 @@ class Socket(asyncio.Protocol):
             head, found, data = data.partition(b"\r\n\r\n")
             if not found:
                 self.rest = head
+                if len(head) > LONGEST:
+                    self._fail("refused: the head of the answer has no end")
                 return
             self._upgraded(head)
+        end = 0
+        for kind, payload, end in frames(data):  # noqa: B007 - the last end is used
             if self.closed:
                 return
-        end = 0
-        for opcode, payload, end in frames(data):  # noqa: B007 - the last end is used
-            self._frame(opcode, payload)
+            self._frame(kind, payload)
         self.rest = data[end:]
 
     def _upgraded(self, head: bytes) -> None:
-        status, _, headers = head.partition(b"\r\n")
-        if not status.startswith(b"HTTP/1.1 101"):
-            self._fail(f"refused: {status.decode('latin-1')[9:80]}")
-        elif f"sec-websocket-accept: {accept_of(self._key).lower()}".encode() not in headers.lower():
-            self._fail("the answer does not fit the request: no WebSocket server?")
-        elif self._ready is not None and not self._ready.done():
+        try:
+            extensions = accepted(head, self._key)
+        except Refused as error:
+            self._fail(str(error))
+            return
+        if extensions:
+            self._assembly = Assembly(extensions)
+        if self._ready is not None and not self._ready.done():
             self._ready.set_result(None)
         self._key = ""
         self.rest = b""
 
-    def _frame(self, opcode: int, payload: bytes) -> None:
-        if opcode in (_TEXT, _BINARY):
-            number = self._reads.number(payload) if self.on_run is not None else None
-            if number is not None and self.on_run is not None:
-                self.on_run(number, 1, monotonic())
-            elif self.on_text is not None:
-                self.on_text(self, payload)
-        elif opcode == _PING and self.transport is not None:
+    def _frame(self, kind: int, payload: bytes) -> None:
+        if kind in (_TEXT, _BINARY):
+            self._message(payload)
+        elif kind == _PING and self.transport is not None:
             self.transport.write(masked(_PONG, payload))
-        elif opcode == _CLOSE:
+        elif kind == _CLOSE:
             self._closed(payload)
-        elif opcode != _PONG:
-            self.why = "the server sent a message in fragments, which this client does not put together"
+        elif kind != _PONG:
+            self._part(kind, payload)
+
+    def _message(self, payload: bytes) -> None:
+        number = self._reads.number(payload) if self.on_run is not None else None
+        if number is not None and self.on_run is not None:
+            self.on_run(number, 1, monotonic())
+        elif self.on_text is not None:
+            self.on_text(self, payload)
+
+    def _part(self, kind: int, payload: bytes) -> None:
+        if self._assembly is None:
+            self._assembly = Assembly()
+        try:
+            whole = self._assembly.add(kind, payload)
+        except BadMessage as error:
+            self.why = f"the server sent {error}"
             self._fail(self.why)
+            return
+        if whole is not None:
+            self._message(whole)
 
     def _closed(self, payload: bytes) -> None:
         if len(payload) >= 2:
@@ -244,28 +244,3 @@ class Socket(asyncio.Protocol):
                 waiting.set_exception(ConnectFailed(self.why))
         if self.on_close is not None:
             self.on_close(self)
-
-
-def _reason(error: OSError) -> str:
-    """Return what a person knows it by: event loops put texts of their own where the system's would be."""
-    if isinstance(error, ssl.SSLError) or not error.errno:
-        return error.strerror or str(error)
-    return os.strerror(error.errno)
-
-
-async def _connected(loop: asyncio.AbstractEventLoop, place: Place, source: str | None) -> sockets.socket:
-    address = place.address or place.host
-    raw = sockets.socket(sockets.AF_INET6 if ":" in address else sockets.AF_INET, sockets.SOCK_STREAM)
-    try:
-        raw.setblocking(False)
-        # Small messages that wait for an acknowledgement would be latency of ours.
-        raw.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
-        if source:
-            # The port is chosen at connect, by the pair of both ends: an address has room for more.
-            raw.setsockopt(sockets.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
-            raw.bind((source, 0))
-        await loop.sock_connect(raw, (address, place.port))
-    except BaseException:
-        raw.close()
-        raise
-    return raw

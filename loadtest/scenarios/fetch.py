@@ -44,8 +44,9 @@ async def run(context: Context) -> None:
     clients = [] if options.via == "http" else await context.connect(context.mine(options.clients), options.at_once)
     begin = await context.begin()
     timeout = aiohttp.ClientTimeout(total=None, sock_read=60)
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(headers=context.headers, timeout=timeout, connector=connector) as session:
+    endpoint = context.endpoint
+    connector = aiohttp.TCPConnector(limit=0, ssl=endpoint.tls or True)
+    async with aiohttp.ClientSession(headers=endpoint.fields, timeout=timeout, connector=connector) as session:
 
         async def one(number: int, due: float) -> None:
             await _send(context, number, due, session, clients)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loadtest.sockets import ConnectFailed, Place, Socket
+from loadtest.endpoint import Endpoint
+from loadtest.sockets import ConnectFailed, Socket
 
 __all__ = ["Position", "Target"]
 
@@ -37,8 +38,8 @@ class Target:
     CAN: ClassVar[frozenset[str]] = frozenset({"connect", "idle", "churn", "broadcast", "slow-readers", "capacity"})
     """The scenarios that it can take part in."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
 
     async def subscribe(self, socket: Socket, topic: str, since: Position | None = None) -> Position:
         """Subscribe a socket; here the connection alone does it. Raises ConnectFailed."""

@@ -5,7 +5,8 @@ from urllib.parse import quote
 
 import aiohttp
 
-from loadtest.sockets import ConnectFailed, Place, Socket
+from loadtest.endpoint import Endpoint
+from loadtest.sockets import ConnectFailed, Socket
 from loadtest.targets.base import Target
 
 __all__ = ["Nchan"]
@@ -18,19 +19,17 @@ class Nchan(Target):
     PATH = "/sub?id={topic}"
     CAN: ClassVar[frozenset[str]] = frozenset({"connect", "idle", "churn", "broadcast", "slow-readers", "capacity"})
 
-    def __init__(self, place: Place) -> None:
-        super().__init__(place)
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
         self._session: aiohttp.ClientSession | None = None
 
     async def publish(self, socket: Socket, topic: str, data: bytes) -> int | None:
         """POST to the channel: over one connection, so that messages keep their order."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
-        scheme = "https" if self.place.tls else "http"
+            connector = aiohttp.TCPConnector(limit=1, ssl=self.endpoint.tls or True)
+            self._session = aiohttp.ClientSession(connector=connector, headers=self.endpoint.fields)
         try:
-            async with self._session.post(
-                f"{scheme}://{self.place.authority}/pub?id={quote(topic)}", data=data
-            ) as answer:
+            async with self._session.post(f"{self.endpoint.base}/pub?id={quote(topic)}", data=data) as answer:
                 if answer.status not in (201, 202):
                     raise ConnectFailed(f"publish: {answer.status} {answer.reason}")
         except aiohttp.ClientError as error:

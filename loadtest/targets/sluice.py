@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 import orjson
 
-from loadtest.sockets import ConnectFailed, Place, Socket
+from loadtest.endpoint import Endpoint
+from loadtest.sockets import ConnectFailed, Socket
 from loadtest.targets.base import Position, Target
 
 __all__ = ["Sluice"]
@@ -22,8 +23,8 @@ class Sluice(Target):
         {"connect", "idle", "churn", "echo", "broadcast", "fetch", "watch", "resume", "slow-readers", "capacity"}
     )
 
-    def __init__(self, place: Place) -> None:
-        super().__init__(place)
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
         self._asked = 0
 
     async def subscribe(self, socket: Socket, topic: str, since: Position | None = None) -> Position:

@@ -1,0 +1,107 @@
+"""Secrets stay out of reports, pages, terminals and logs: tokens, cookies, keys, passwords in URLs."""
+
+import html
+import json
+import re
+import shlex
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+__all__ = ["MASK", "Secrets", "public_options"]
+
+MASK = "***"
+_SENSITIVE = re.compile(r"auth|cookie|token|api-?key|secret|passw|session|credential|signature|jwt", re.IGNORECASE)
+_PARAMETER = re.compile(r"^(sig|key|pwd)$|" + _SENSITIVE.pattern, re.IGNORECASE)
+_SHORTEST = 4
+"""Characters of a secret that is looked for in any text; a shorter one would hide innocent words."""
+
+
+class Secrets:
+    """What must not be shown."""
+
+    def __init__(self, options: Namespace | None = None) -> None:
+        found = set(_secrets(options)) if options is not None else set()
+        self._forms = {form for secret in found if len(secret) >= _SHORTEST for form in _forms(secret)}
+        longest = sorted(self._forms, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest))) if longest else None
+
+    def masked(self, text: str) -> str:
+        """Return a text without any of them."""
+        return self._pattern.sub(MASK, text) if self._pattern else text
+
+    def document(self, value: Any) -> Any:
+        """Return a JSON document without any of them; encoded histograms are left as they are."""
+        if isinstance(value, str):
+            return self.masked(value)
+        if isinstance(value, dict):
+            return {
+                self.masked(key): inner if key == "histograms" else self.document(inner)
+                for key, inner in value.items()
+            }
+        return [self.document(inner) for inner in value] if isinstance(value, list) else value
+
+    def command(self, arguments: Sequence[str]) -> str:
+        """Return a command line without the values of ``--token`` and of sensitive headers, however short."""
+        shown, option = [], ""
+        for argument in arguments:
+            name, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", "")
+            if name and equals:
+                shown.append(f"{name}={_argument(name, value)}")
+            else:
+                shown.append(argument if name or argument.startswith("--") else _argument(option, argument))
+            option = argument if argument.startswith("--") and not equals else ""
+        return self.masked(shlex.join(shown))
+
+
+def _argument(option: str, value: str) -> str:
+    if option and "--token".startswith(option) and len(option) > len("--to"):
+        return MASK
+    if option and "--header".startswith(option) and len(option) > len("--h"):
+        name, colon, _ = value.partition(":")
+        return f"{name}: {MASK}" if colon and _SENSITIVE.search(name) else value
+    return value
+
+
+def _secrets(options: Namespace) -> Iterator[str]:
+    yield options.token
+    for text in options.header:
+        name, _, value = text.partition(":")
+        if _SENSITIVE.search(name):
+            yield value.strip()
+            yield from re.split(r"[\s;,]+|(?<=[A-Za-z])=(?=.)", value.strip())[1:]
+    for url in (options.url, options.path, getattr(options, "origin", "")):
+        yield from _of_url(url)
+
+
+def _of_url(url: str) -> Iterator[str]:
+    try:
+        parts = urlsplit(url)
+        password = parts.password
+    except ValueError:
+        return
+    if password:
+        yield password
+        yield unquote(password)
+    for name, value in parse_qsl(parts.query):
+        if _PARAMETER.search(name):
+            yield value
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """Yield a secret as it may stand in a text: plain, in JSON, in HTML, in a URL."""
+    yield secret
+    yield json.dumps(secret)[1:-1]
+    yield html.escape(secret)
+    yield quote(secret, safe="")
+    yield quote(secret)
+
+
+def public_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that describe a load, for the report: no secrets, no paths of results."""
+    hidden = {"token", "token_file", "token_env", "header", "json", "html", "threshold", "run", "parts"}
+    plain = (str, int, float, bool, type(None))
+    return {
+        name: value for name, value in sorted(options.items()) if name not in hidden and isinstance(value, plain)
+    }
