@@ -2,41 +2,49 @@
 
 import base64
 import re
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from service.core.target import final_url
+from service.upstream.charset import Text, read_text
+from service.upstream.media_types import media_type
 from service.upstream.orders import Fetched, milliseconds
 
 __all__ = ["encode_body", "result_event"]
 
-# Names from headers choose a codec: only those that are plain tables or Unicode forms. Python has others
-# under the same roof, some with quadratic cost (idna, punycode).
-_CODECS = re.compile(
-    r"(?:us-)?ascii|utf-?8|utf-?16(?:[lb]e)?|(?:iso-?8859|windows|cp)-?\d{1,4}|latin-?1|koi8-[ru]|gbk|gb2312|gb18030"
-    r"|big5|shift[_-]jis|euc-(?:jp|kr)|iso-2022-jp|macintosh",
-    re.IGNORECASE | re.ASCII,
-)
+# Not in any text: what the MIME Sniffing standard calls binary data bytes.
+_BINARY: Final = re.compile(rb"[\0-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 
 
 def encode_body(
-    body: bytes, mode: Literal["auto", "text", "base64", "none"], charset: str | None
+    body: bytes,
+    mode: Literal["auto", "text", "base64", "none"],
+    content_type: str | None,
+    *,
+    cut: bool = False,
 ) -> tuple[str | None, str | None]:
-    """Return (``encoding``, ``body``) of a result event: the charset used, or ``base64``, or nothing."""
+    """Return (``encoding``, ``body``) of a result event: the charset used, or ``base64``, or nothing.
+
+    ``cut`` says that the body is the beginning of a longer one, so that its last character may be half there.
+    """
     if mode == "none":
         return None, None
-    if mode == "base64":
-        return "base64", base64.b64encode(body).decode()
-    codec = charset.lower() if charset and _CODECS.fullmatch(charset) else "utf-8"
-    try:
-        text = body.decode(codec)
-    except (UnicodeError, LookupError):
-        if mode == "text":
+    if mode != "base64":
+        read = read_text(body, content_type, cut=cut)
+        if mode == "text" and read.encoding == "replacement":
             return "utf-8", body.decode("utf-8", "replace")
-        return "base64", base64.b64encode(body).decode()
-    if mode == "auto" and "\x00" in text:
-        return "base64", base64.b64encode(body).decode()
-    # orjson writes no lone surrogates, and utf-16 can carry them.
-    return codec, text if codec == "utf-8" else text.encode("utf-8", "replace").decode()
+        if mode == "text" or _is_text(body, read, content_type):
+            return read.encoding, read.text
+    return "base64", base64.b64encode(body).decode()
+
+
+def _is_text(body: bytes, read: Text, content_type: str | None) -> bool:
+    """Decide as a browser would that shows a text, or offers a file."""
+    kind = media_type(content_type)
+    if "\0" in read.text or read.encoding == "replacement":
+        return False
+    if (read.exact and read.encoding.startswith("utf-")) or (read.declared and kind.text):
+        return True
+    return (kind.text or (read.exact and read.declared)) and not _BINARY.search(body)
 
 
 def result_event(
@@ -49,7 +57,7 @@ def result_event(
     queued: float,
 ) -> dict[str, Any]:
     """Return what is told of a URL that was answered; ``queued`` is in seconds."""
-    encoding, body = encode_body(fetched.body, mode, fetched.charset)
+    encoding, body = encode_body(fetched.body, mode, fetched.content_type, cut=fetched.truncated)
     return {
         "event": "result",
         "index": index,

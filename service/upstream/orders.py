@@ -1,11 +1,10 @@
 """What one attempt is to fetch, and what came of it."""
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from random import getrandbits
 from time import time
-from typing import Final, Literal
+from typing import Literal
 
 from service.core.batch import Failure
 from service.core.correlation import Trace
@@ -16,8 +15,6 @@ from service.upstream.cache import Question
 from service.upstream.dates import delay_of, seconds_of
 
 __all__ = ["Fetched", "Order", "milliseconds", "order_of", "traced"]
-
-_CHARSET: Final = re.compile(r""";\s*charset\s*=\s*"?([\w.:-]{1,40})""", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(slots=True)
@@ -59,10 +56,9 @@ class Fetched:
     cache: Literal["miss", "hit", "revalidated"] = "miss"
 
     @property
-    def charset(self) -> str | None:
-        """What the answer says of its body's charset (RFC 9110, section 8.3.2)."""
-        found = _CHARSET.search(self.headers.get("content-type", ""))
-        return found[1] if found else None
+    def content_type(self) -> str | None:
+        """What the answer says its body is; charset.py reads it."""
+        return self.headers.get("content-type")
 
     @property
     def retry_after(self) -> float | None:

@@ -36,7 +36,7 @@ class View:
     failing: tuple[str, str] | None = None
     """The kind and detail of the error that is not over."""
 
-    def show(self, fetched: Fetched, body: bytes, charset: str | None) -> bool:
+    def show(self, fetched: Fetched, body: bytes, content_type: str | None) -> bool:
         """Take what was selected of an answer; return whether it is new."""
         self.recovered()
         digest = sha256(body).hexdigest()
@@ -44,7 +44,7 @@ class View:
         if state == self.digest:
             return False
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        encoding, text = encode_body(body, "auto", charset)
+        encoding, text = encode_body(body, "auto", content_type, cut=fetched.truncated)
         self.digest = state
         self.told = self._tell(
             {

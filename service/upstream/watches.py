@@ -242,16 +242,16 @@ class Watches:
             self._again(watch)
 
     async def _show(self, watch: Watch, view: View, fetched: Fetched) -> None:
-        body, charset = fetched.body, fetched.charset
+        body, content_type = fetched.body, fetched.content_type
         if view.select is not None:
             try:
-                body, charset = await self._selector.select(body, view.select), "utf-8"
+                body, content_type = await self._selector.select(body, view.select), "text/plain; charset=utf-8"
             except SelectFailed as failed:
                 if isinstance(failed, SelectTimeout):
                     watch.not_before = self._loop.time() + self._limits.penalty
                 view.failed("protocol", f"select: {failed}")
                 return
-        if view.show(fetched, body, charset):
+        if view.show(fetched, body, content_type):
             self._changes += 1
 
     def _trouble(self, watch: Watch, error: str, detail: str, retry_after: float | None) -> None:

@@ -218,13 +218,6 @@ async def test_a_kept_connection_that_was_closed_is_replaced() -> None:
         await fetcher.close()
 
 
-async def test_what_the_charset_says() -> None:
-    async with Raw(
-        b'HTTP/1.1 200 OK\r\nContent-Type: text/html; Charset="ISO-8859-1"\r\nContent-Length: 1\r\n\r\n\xe9'
-    ).running() as server:
-        assert (await fetched(server.url)).charset == "ISO-8859-1"
-
-
 async def test_a_body_that_ends_with_the_connection() -> None:
     async with Raw(b"HTTP/1.0 200 OK\r\n\r\n", b"to the end", close=True).running() as server:
         assert (await fetched(server.url)).body == b"to the end"
