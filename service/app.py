@@ -158,7 +158,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     clock = time.monotonic if isinstance(loop, uvloop.Loop) else loop.time
     hub = Hub(hub_limits(settings), new_epoch=lambda: secrets.token_hex(8), call_soon=loop.call_soon, clock=clock)
     policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
-    fetcher = Fetcher(policy, Cache(settings.cache_size, clock=time.time), robots=settings.robots)
+    fetcher = Fetcher(policy, Cache(settings.cache_size), robots=settings.robots)
     limits = batch_limits(settings)
     fetches = Runner(fetcher, limits, chance=random.random)  # jitter, not secrets
     batches = Batches(hub, fetcher, fetches, limits, new_id=lambda: secrets.token_hex(16))

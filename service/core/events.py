@@ -73,6 +73,8 @@ class Result(_Said, tag_field="event", tag="result"):
     attempts: _Count
     cache: Literal["miss", "hit", "revalidated", "shared"]
     timing: Timing
+    headers_truncated: bool | msgspec.UnsetType = msgspec.UNSET
+    """There, and true, where headers beyond 16 KiB were left out."""
 
 
 class Failed(_Said, tag_field="event", tag="failed"):

@@ -14,6 +14,9 @@ __all__ = ["encode_body", "result_event"]
 # Not in any text: what the MIME Sniffing standard calls binary data bytes.
 _BINARY: Final = re.compile(rb"[\0-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 
+_HEADERS_SIZE: Final = 16 << 10
+"""Characters of names and values in an event."""
+
 
 def encode_body(
     body: bytes,
@@ -58,13 +61,14 @@ def result_event(
 ) -> dict[str, Any]:
     """Return what is told of a URL that was answered; ``queued`` is in seconds."""
     encoding, body = encode_body(fetched.body, mode, fetched.content_type, cut=fetched.truncated)
-    return {
+    headers = _shown(fetched.headers)
+    event = {
         "event": "result",
         "index": index,
         "url": url,
         "final_url": final_url(fetched.target, url),
         "status": fetched.status,
-        "headers": fetched.headers,
+        "headers": headers,
         "bytes": len(fetched.body),
         "truncated": fetched.truncated,
         "encoding": encoding,
@@ -73,3 +77,19 @@ def result_event(
         "cache": cache,
         "timing": {"queued": milliseconds(queued), **fetched.timing},
     }
+    if len(headers) < len(fetched.headers):
+        event["headers_truncated"] = True
+    return event
+
+
+def _shown(headers: dict[str, str]) -> dict[str, str]:
+    """Return the headers that an event has room for: those that do not fit any more are left out."""
+    if len("".join(headers)) + len("".join(headers.values())) <= _HEADERS_SIZE:
+        return headers
+    shown, room = {}, _HEADERS_SIZE
+    for name, value in headers.items():
+        size = len(name) + len(value)
+        if size <= room:
+            shown[name] = value
+            room -= size
+    return shown

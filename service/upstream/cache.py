@@ -1,5 +1,6 @@
 """What upstreams have allowed to be kept: a shared HTTP cache (RFC 9111) in memory, bounded in bytes."""
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,16 +18,8 @@ from hishel import (
     Response,
 )
 
-from service.upstream.rfc9111 import (
-    Key,
-    Stored,
-    entries_of,
-    key_of,
-    replaces,
-    request_of,
-    seconds_in,
-    storable,
-)
+from service.upstream.cache_control import cache_control, lifetime_of
+from service.upstream.rfc9111 import Key, Stored, entries_of, key_of, replaces, request_of, storable
 
 __all__ = ["Cache", "CacheStatistics", "Question", "Stored"]
 
@@ -76,20 +69,20 @@ class Question:
     def confirmed(self, headers: Mapping[str, str], now: float) -> Stored | None:
         """Take a 304; return what is right still, or None where it does not say of which."""
         assert self._known is not None
-        state: AnyState = self._known.next(
-            Response(304, Headers({"date": formatdate(now, usegmt=True), **headers}))
-        )
+        dated = {"date": formatdate(self._cache.wall(), usegmt=True), **headers}
+        state: AnyState = self._known.next(Response(304, Headers(dated)))
         if isinstance(state, InvalidateEntries):
             state = state.next_state
         if not isinstance(state, NeedToBeUpdated):
             return None
         entry = state.updating_entries[-1]
         before = self._variants[entry.id.int]
-        after = self._cache.keep(
-            self._key, before.asked, before.status, dict(entry.response.headers), before.body, now, instead=before
-        )
+        updated = dict(entry.response.headers)
         self._cache.validated += 1
-        return after
+        kept = storable(self._key, before.asked, before.status, updated) is not None
+        return self._cache.keep(
+            self._key, before.asked, before.status, updated, before.body, now, instead=before, kept=kept
+        )
 
     def answered(self, status: int, headers: dict[str, str], body: bytes, now: float) -> None:
         """Take a new answer: keep it if it may be kept."""
@@ -103,20 +96,31 @@ class Question:
         if self._known is None:
             return None
         stored = self._variants[self._known.revalidating_entries[0].id.int]
-        directives = stored.headers.get("cache-control", "").lower().replace(" ", "").split(",")
-        if {"must-revalidate", "proxy-revalidate", "no-cache"} & set(directives):
+        said = cache_control(stored.headers)
+        if {"must-revalidate", "proxy-revalidate", "no-cache"} & said.flags:
             return None
-        allowed = seconds_in(directives, "stale-if-error=")
-        lifetime = seconds_in(directives, "s-maxage=") or seconds_in(directives, "max-age=") or 0
+        lifetime = lifetime_of(stored.headers, stored.came) or 0.0
+        allowed = said.stale_if_error
         return stored if allowed and now - stored.dated <= lifetime + allowed else None
 
 
-class Cache:
-    """All that is kept, the longest unused going first; ``clock`` gives seconds of the Unix epoch."""
+def boot_time() -> float:
+    """Return the seconds since the machine was started, those in which it was suspended too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
-    def __init__(self, size: int, *, clock: Callable[[], float]) -> None:
+
+class Cache:
+    """All that is kept, the longest unused going first.
+
+    Ages are counted on ``clock``, which nobody sets; ``wall`` gives seconds of the Unix epoch.
+    """
+
+    def __init__(
+        self, size: int, *, clock: Callable[[], float] = boot_time, wall: Callable[[], float] = time.time
+    ) -> None:
         self.limit = size
         self.clock = clock
+        self.wall = wall
         self.size = 0
         self.hits = 0
         self.validated = 0
@@ -140,7 +144,7 @@ class Cache:
                 self.hits += 1
                 return stored
         found = IdleClient({"shared": True}).next(
-            request_of(key, headers), entries_of(key, variants, dated_only=True)
+            request_of(key, headers), entries_of(key, variants, now, dated_only=True)
         )
         if not isinstance(found, FromCache):
             return None
@@ -160,7 +164,7 @@ class Cache:
         known = None
         if variants and not anew:
             state = IdleClient({"shared": True}).next(request_of(key, {**headers, "cache-control": "no-cache"}),
-                                                      entries_of(key, variants))  # fmt: skip
+                                                      entries_of(key, variants, self.clock()))  # fmt: skip
             known = state if isinstance(state, NeedRevalidation) else None
         return Question(self, key, headers, known, variants)
 
@@ -174,18 +178,22 @@ class Cache:
         now: float,
         *,
         instead: Stored | None,
+        kept: bool = True,
     ) -> Stored:
-        """Keep an answer in place of one that it replaces, and let go of what has no room any more."""
-        size = _OVERHEAD + len(body) + len("".join(headers.values()))
-        stored = Stored(status, headers, body, asked, now, size)
-        if size > self.limit // 8:
-            return stored
-        variants = self._entries.get(key)
-        if variants is None:
-            variants = self._entries[key] = []
-        elif instead in variants:
+        """Keep an answer in place of one that it replaces, and drop what has no room any more.
+
+        One that is too large, or is not to be ``kept``, is returned all the same, and what it replaces is dropped.
+        """
+        size = _OVERHEAD + len(body) + len("".join(headers)) + len("".join(headers.values()))
+        stored = Stored(status, headers, body, asked, now, self.wall(), size)
+        variants = self._entries.setdefault(key, [])
+        if instead in variants:
             variants.remove(instead)
             self.size -= instead.size
+        if not kept or size > self.limit // 8:
+            if not variants:
+                del self._entries[key]
+            return stored
         variants.insert(0, stored)
         self._entries.move_to_end(key)
         self.size += size

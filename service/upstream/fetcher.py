@@ -26,7 +26,6 @@ __all__ = ["Fetcher"]
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 # Not carried to another origin: they were meant for the first (CVE-2026-34518, CVE-2026-47265).
 _PRIVATE: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
-_HEADERS_SIZE: Final = 16 << 10
 # One string for each usual name, however many answers are kept.
 _LOWER: Final = {
     spelled: name
@@ -241,13 +240,9 @@ class Fetcher:
 
 
 def _plain(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return lower-cased names with their values joined, as far as 16 KiB go."""
+    """Return lower-cased names with their values joined: all of them, what is decided depends on any."""
     plain: dict[str, str] = {}
-    room = _HEADERS_SIZE
     for name, value in headers.items():
-        room -= len(name) + len(value)
-        if room < 0:
-            break
         lower = _LOWER.get(name) or name.lower()
         plain[lower] = f"{plain[lower]}, {value}" if lower in plain else value
     return plain

@@ -62,13 +62,16 @@ class Fetched:
 
     @property
     def retry_after(self) -> float | None:
-        """The seconds of a ``Retry-After``, whether it has them or a date (RFC 9110, section 10.2.3)."""
+        """The seconds of a ``Retry-After``, whether it has them or a date (RFC 9110, section 10.2.3).
+
+        A date is one of the upstream's clock, so it counts from the date of the answer.
+        """
         text = self.headers.get("retry-after")
         delay = delay_of(text)
         if delay is not None:
             return delay
-        date = seconds_of(text)
-        return max(0.0, date - time()) if date is not None else None
+        until, now = seconds_of(text), seconds_of(self.headers.get("date"))
+        return max(0.0, until - (time() if now is None else now)) if until is not None else None
 
 
 def milliseconds(seconds: float) -> float:

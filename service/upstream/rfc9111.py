@@ -1,19 +1,22 @@
 """What RFC 9111 says of a request and an answer, by hishel, and what is kept of both for that.
 
-The decisions are hishel's: what may be stored, whether it is fresh, how it is validated and updated. Three
-things go beyond: an ``Age`` and a missing or future ``Date`` count (section 4.2.3); nothing is taken for fresh
-that its upstream has not dated, though it may be validated; answers to requests with headers that may carry
-credentials are kept apart, and answers that set cookies not at all.
+The decisions are hishel's: what may be stored, whether it is fresh, how it is validated and updated. Four
+things go beyond: directives and dates are read by us and restated for it (``cache_control.py``); an ``Age`` and a
+missing or future ``Date`` count (section 4.2.3), on a clock that nobody sets; nothing is taken for fresh that its
+upstream has not dated, though it may be validated; answers to requests with headers that may carry credentials
+are kept apart, and answers that set cookies not at all.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
+from time import time
 from typing import Final
 from uuid import UUID
 
 from hishel import CacheMiss, Entry, Headers, Request, Response, StoreAndUse
 
+from service.upstream.cache_control import cache_control, lifetime_of
 from service.upstream.dates import delay_of, seconds_of
 
 __all__ = [
@@ -23,7 +26,6 @@ __all__ = [
     "key_of",
     "replaces",
     "request_of",
-    "seconds_in",
     "storable",
 ]
 
@@ -39,7 +41,6 @@ _OWN_WAY: Final = frozenset(
 )  # fmt: skip
 _STORABLE: Final = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
 """Statuses of which a plain answer may be stored (RFC 9110, section 15.1)."""
-_LONGEST_DIRECTIVES: Final = 1024
 _PARTIAL: Final = frozenset({206, 304})
 _HOP: Final = frozenset(
     ("connection", "keep-alive", "te", "transfer-encoding", "upgrade", "proxy-connection", "proxy-authenticate",
@@ -59,7 +60,9 @@ class Stored:
     asked: Mapping[str, str]
     """The headers of the request that brought it."""
     received: float
-    """In seconds of the Unix epoch."""
+    """On the cache's clock."""
+    came: float
+    """The same moment in seconds of the Unix epoch, which dates of upstreams are compared with."""
     size: int
     fresh_in: int = -1
     """The second of the clock in which it was found fresh last; freshness is counted in whole seconds."""
@@ -74,8 +77,10 @@ class Stored:
         """
         if self._dated is None:
             date = seconds_of(self.headers.get("date"))
-            apparent = max(0.0, self.received - date) if date is not None else 0.0
-            self._dated = self.received - max(apparent, delay_of(self.headers.get("age")) or 0.0)
+            apparent = max(0.0, self.came - date) if date is not None else 0.0
+            # Of several the first counts (section 5.1).
+            age = delay_of(self.headers.get("age", "").partition(",")[0].strip()) or 0.0
+            self._dated = self.received - max(apparent, age)
         return self._dated
 
     def aged(self, now: float) -> dict[str, str]:
@@ -106,16 +111,20 @@ def request_of(key: Key, headers: Mapping[str, str]) -> Request:
     return Request(key[0], key[1], Headers(headers))
 
 
-def entries_of(key: Key, variants: list[Stored], *, dated_only: bool = False) -> list[Entry]:
+def entries_of(key: Key, variants: list[Stored], now: float, *, dated_only: bool = False) -> list[Entry]:
     """Put what is stored as hishel wants it, numbered in its id; ``dated_only`` what can be fresh."""
     entries = []
     for number, stored in enumerate(variants):
-        if dated_only and not ("cache-control" in stored.headers or "expires" in stored.headers):
-            continue
-        # Without Last-Modified nothing is guessed to be fresh (RFC 9111, section 4.2.2, allows to, and need not).
-        left_out = _HOP | ({"age", "last-modified"} if dated_only else {"age"})
-        headers = {name: value for name, value in stored.headers.items() if name not in left_out}
-        headers["date"] = formatdate(stored.dated, usegmt=True)
+        headers = {name: value for name, value in stored.headers.items() if name not in _HOP and name != "age"}
+        if dated_only:
+            lifetime = lifetime_of(stored.headers, stored.came)
+            if lifetime is None:
+                continue
+            # Without Last-Modified nothing is guessed to be fresh (section 4.2.2 allows to, and need not).
+            headers.pop("last-modified", None)
+            headers["cache-control"] = cache_control(stored.headers).restated(lifetime)
+        # It counts ages from the wall clock of now: whatever that says, its age is the one on our clock.
+        headers["date"] = formatdate(int(time()) - int(now - stored.dated), usegmt=True)
         entries.append(
             Entry(UUID(int=number), request_of(key, stored.asked), Response(stored.status, Headers(headers)))
         )
@@ -124,19 +133,22 @@ def entries_of(key: Key, variants: list[Stored], *, dated_only: bool = False) ->
 
 def storable(key: Key, asked: Mapping[str, str], status: int, headers: dict[str, str]) -> dict[str, str] | None:
     """Return the headers to keep, or None where the answer may not be kept, or keeping it is of no use."""
-    if "set-cookie" in headers or headers.get("vary") == "*":
+    if "set-cookie" in headers or "*" in _names(headers.get("vary", "")):
         return None
-    directives = headers.get("cache-control")
+    directives = "cache-control" in headers
     if not (directives or "expires" in headers or "etag" in headers or "last-modified" in headers):
         return None
-    if directives is None and not key[2]:
+    if not directives and not key[2]:
         # What hishel finds for such answers, in a hundredth of the time; a test compares them.
         dated = "expires" in headers and status not in _PARTIAL
         return headers if dated or status in _STORABLE else None
-    if len(directives or "") > _LONGEST_DIRECTIVES:
+    said = cache_control(headers)
+    lifetime = said.max_age if said.s_maxage is None else said.s_maxage
+    restated = Headers({**headers, "cache-control": said.restated(lifetime)})
+    found = CacheMiss({"shared": True}, request_of(key, asked)).next(Response(status, restated))
+    if not isinstance(found, StoreAndUse):
         return None
-    found = CacheMiss({"shared": True}, request_of(key, asked)).next(Response(status, Headers(headers)))
-    return dict(found.response.headers) if isinstance(found, StoreAndUse) else None
+    return {name: value for name, value in headers.items() if name in found.response.headers}
 
 
 def replaces(old: Stored, asked: Mapping[str, str], headers: Mapping[str, str]) -> bool:
@@ -148,9 +160,3 @@ def replaces(old: Stored, asked: Mapping[str, str], headers: Mapping[str, str]) 
 
 def _names(text: str) -> list[str]:
     return [name.strip().lower() for name in text.split(",") if name.strip()]
-
-
-def seconds_in(directives: list[str], name: str) -> float:
-    """Return the seconds of a directive that begins with ``name``, or 0."""
-    text = next((part[len(name) :] for part in directives if part.startswith(name)), "")
-    return delay_of(text) or 0.0

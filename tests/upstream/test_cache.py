@@ -19,9 +19,11 @@ class Kept:
     """A cache, a clock, and an upstream that answers as it is told."""
 
     def __init__(self, size: int = 1 << 20) -> None:
-        # hishel asks the real clock: the test's time stays near it, and the past is in the answers' dates.
+        # hishel asks the real clock: the wall's time stays near it, and the past is in the answers' dates.
         self.now = time.time()
-        self.cache = Cache(size, clock=lambda: self.now)
+        self.wrong = 0.0
+        """By how much somebody has set the wall clock."""
+        self.cache = Cache(size, clock=lambda: self.now, wall=lambda: self.now + self.wrong)
 
     def answer(
         self,
@@ -67,6 +69,18 @@ class Kept:
         ({"expires": formatdate(4e9, usegmt=True)}, 30, True),
         ({"cache-control": "max-age=60", "set-cookie": "id=1"}, 0, False),
         ({"cache-control": "max-age=60", "vary": "*"}, 0, False),
+        ({"cache-control": "max-age=60", "vary": "accept, *"}, 0, False),
+        ({"cache-control": "max-age=0, max-age=60"}, 1, False),
+        ({"cache-control": "max-age=60, max-age=0"}, 1, False),
+        ({"cache-control": 'max-age="60"'}, 1, False),
+        ({"cache-control": "MAX-AGE=60, Public"}, 1, True),
+        ({"cache-control": "no-cache=x,max-age=60"}, 0, False),
+        ({"cache-control": 'no-cache="x", max-age=60', "etag": '"1"'}, 0, False),
+        ({"cache-control": 'private="x", max-age=60'}, 0, False),
+        ({"cache-control": "x=1,no-store,max-age=60"}, 0, False),
+        ({"cache-control": "max-age=60", "age": "70, 0"}, 0, False),
+        ({"cache-control": "max-age=60", "age": "0, 70"}, 0, True),
+        ({"cache-control": "max-age=60", "age": "-70"}, 0, True),
         # Nothing is taken for fresh that its upstream has not dated.
         ({"last-modified": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0, False),
         ({"cache-control": "public", "last-modified": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0, False),
@@ -88,12 +102,37 @@ def test_statuses(status: int, kept_: bool) -> None:
     assert (kept.find() is not None) is kept_
 
 
-def test_a_missing_date_is_the_time_of_its_coming() -> None:
+@pytest.mark.parametrize("wrong", [0.0, -3600.0, 3600.0])
+def test_an_age_is_the_time_since_it_came_whatever_the_wall_clock_is_set_to(wrong: float) -> None:
+    for headers in ({"cache-control": "max-age=5"}, {"cache-control": "max-age=5", "date": ""}):
+        kept = Kept()
+        kept.answer(headers)
+        kept.wrong = wrong
+        assert kept.find() is not None
+        kept.now += 4
+        assert kept.find() is not None
+        kept.now += 2
+        assert kept.find() is None
+
+
+def test_an_upstream_with_a_fast_clock_gives_no_more_time_than_it_says() -> None:
     kept = Kept()
-    question = kept.cache.ask("GET", PAGE, {}, anew=False)
-    assert question is not None
-    question.answered(200, {"cache-control": "max-age=60"}, b"body", kept.now - 61)
+    kept.answer({"expires": formatdate(kept.now + 3605, usegmt=True)}, ago=-3600)
+    assert kept.find() is not None
+    kept.now += 6
     assert kept.find() is None
+
+
+def test_the_age_of_an_asctime_date_is_counted_in_gmt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "XYZ+9")
+    time.tzset()
+    try:
+        kept = Kept()
+        kept.answer({"cache-control": "max-age=60", "date": time.asctime(time.gmtime(kept.now - 100))})
+        assert kept.find() is None
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_the_age_is_told() -> None:
@@ -168,6 +207,27 @@ def test_what_is_stale_is_validated_and_a_304_makes_it_new() -> None:
     assert kept.cache.statistics().entries == 1
 
 
+@pytest.mark.parametrize(
+    "headers", [{"set-cookie": "id=1"}, {"cache-control": "private"}, {"cache-control": "no-store"}, {"vary": "*"}]
+)
+def test_a_304_that_is_for_one_client_alone_ends_what_was_kept_for_all(headers: dict[str, str]) -> None:
+    kept = Kept()
+    kept.answer({"cache-control": "max-age=60", "etag": '"1"'}, ago=100)
+    question = kept.cache.ask("GET", PAGE, {}, anew=False)
+    assert question is not None
+    stored = question.confirmed({"etag": '"1"', **headers}, kept.now)
+    assert stored is not None
+    assert (stored.body, kept.cache.statistics().entries, kept.cache.size) == (b"body", 0, 0)
+
+
+def test_what_was_kept_is_given_out_with_the_words_of_its_upstream() -> None:
+    kept = Kept()
+    kept.answer({"cache-control": "X, max-age=60, max-age=90", "expires": "0"})
+    stored = kept.cache.find("GET", PAGE, {})
+    assert stored is not None
+    assert (stored.headers["cache-control"], stored.headers["expires"]) == ("X, max-age=60, max-age=90", "0")
+
+
 def test_what_was_never_dated_can_be_validated() -> None:
     kept = Kept()
     kept.answer({"etag": 'W/"1"'})
@@ -207,6 +267,8 @@ def test_asking_anew_asks_for_all_and_keeps_the_answer() -> None:
         ("max-age=10, stale-if-error=60", 50, True),
         ("max-age=10, stale-if-error=60", 71, False),
         ("max-age=10", 11, False),
+        ("max-age=10, STALE-IF-ERROR=60, stale-if-error=70", 50, True),
+        ('max-age=10, stale-if-error=60, no-cache="x"', 50, False),
         ("max-age=10, stale-if-error=60, must-revalidate", 50, False),
     ],
 )

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from service.core.batch import BatchLimits, BatchRequest, Keep, Options
 from service.core.hub import Hub, HubLimits
 from service.upstream.batches import Batches
@@ -115,3 +117,33 @@ async def test_a_failing_upstream_is_stood_in_for_where_it_allows_it() -> None:
         some.server.answer = (page(status="503 Service Unavailable", body=b"down"),)
         [event] = await some.fetch(retries=0)
         assert (event["cache"], event["status"], event["body"]) == ("hit", 200, "body")
+
+
+FULL = [f"x-{number}: {'x' * 1000}" for number in range(17)]
+
+
+@pytest.mark.parametrize("last", ["cache-control: private, no-store", "set-cookie: id=1", "vary: *"])
+async def test_what_forbids_sharing_is_seen_behind_any_number_of_headers(last: str) -> None:
+    async with engine(page("cache-control: max-age=60", *FULL, last)) as engine_:
+        assert [await engine_.caches(), await engine_.caches()] == [["miss"], ["miss"]]
+
+
+async def test_an_event_says_that_headers_were_left_out() -> None:
+    async with engine(page(*FULL, "cache-control: max-age=60", "content-type: text/plain")) as engine_:
+        first, again = (await engine_.fetch())[0], (await engine_.fetch())[0]
+    assert first["headers_truncated"] is True
+    assert {"x-0", "content-type", "cache-control"} < set(first["headers"])
+    assert "x-16" not in first["headers"]
+    assert sum(len(name) + len(value) for name, value in first["headers"].items()) <= 16_384
+    assert (again["cache"], again["headers_truncated"]) == ("hit", True)
+    async with engine(page(*FULL[:15])) as engine_:
+        assert "headers_truncated" not in (await engine_.fetch())[0]
+
+
+async def test_a_cut_or_broken_body_is_not_kept() -> None:
+    async with engine(page("cache-control: max-age=60", body=bytes(100))) as engine_:
+        assert [await engine_.caches(max_bytes=10), await engine_.caches()] == [["miss"], ["miss"]]
+    head = b"HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ntransfer-encoding: chunked\r\n\r\n"
+    async with engine(head + b"5\r\nfirst\r\nno chunk\r\n") as engine_:
+        assert await engine_.caches(retries=0) == await engine_.caches(retries=0) == ["protocol"]
+        assert len(engine_.server.requests) == 2
