@@ -158,8 +158,13 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     clock = time.monotonic if isinstance(loop, uvloop.Loop) else loop.time
     hub = Hub(hub_limits(settings), new_epoch=lambda: secrets.token_hex(8), call_soon=loop.call_soon, clock=clock)
     policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
-    fetcher = Fetcher(policy, Cache(settings.cache_size), robots=settings.robots)
     limits = batch_limits(settings)
+    fetcher = Fetcher(
+        policy,
+        Cache(settings.cache_size, clock=time.time),
+        robots=settings.robots,
+        reading_bytes=limits.reading_bytes,
+    )
     fetches = Runner(fetcher, limits, chance=random.random)  # jitter, not secrets
     batches = Batches(hub, fetcher, fetches, limits, new_id=lambda: secrets.token_hex(16))
     selector = Selector()
@@ -227,7 +232,7 @@ def _application(service: Service) -> web.Application:
     if settings.echo_route:
         app.router.add_get("/echo", service.echo.handle)
         app.router.add_post("/", EchoBodies(settings.message_size, settings.body_time).handle)
-    HealthRoutes(lambda: service.draining, service.overload).add_to(app)
+    HealthRoutes(lambda: service.draining, service.overload, lambda: service.batches.shortage).add_to(app)
     BatchRoutes(service.hub, service.batches, body_size=settings.batch_size, body_time=settings.body_time).add_to(
         app
     )

@@ -16,8 +16,8 @@ import uvloop
 
 from service.core.address import DEFAULT_PORTS, Policy
 from service.core.batch import BatchLimits, BatchState, Failure, Keep, Options, check_headers, failed_event
-from service.core.plan import Work
 from service.core.topic import Topic
+from service.core.work import Work
 from service.output import Output
 from service.progress import Progress
 from service.saving import Folder, SavingFailed, file_name

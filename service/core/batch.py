@@ -184,9 +184,12 @@ class BatchState:
     done: bool = False
     cancelled: bool = False
     elapsed_ms: float | None = None
-    taken: int = 0
+    outgrown: bool = False
+    """Whether URLs failed because its events had no room."""
+    active: int = 0
     landed: int = 0
-    # After each event the bytes of all so far, so that what a reader has not taken is one subtraction.
+    # After each event the bytes of all so far, so that what a reader has not taken is one subtraction; what was
+    # given up is among them.
     sums: list[int] = field(default_factory=list)
     finished: bytearray = field(init=False)
     total: int = field(init=False)
@@ -220,9 +223,9 @@ class BatchState:
 
     def waiting(self) -> int:
         """Return how many bytes of events wait to be taken by whichever reader is furthest."""
-        for reader in self.topic.readers:
-            self.taken = max(self.taken, min(reader.offset, len(self.sums)))
-        return self.landed + self.topic.size - (self.sums[self.taken - 1] if self.taken else 0)
+        taken = self.topic.furthest
+        appended = self.sums[-1] if self.sums else 0
+        return self.landed + appended - (self.sums[taken - 1] if taken else 0)
 
     def succeed(self, index: int, status: int, event: dict[str, Any]) -> bytes:
         """Count a result and return its event."""

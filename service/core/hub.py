@@ -98,7 +98,7 @@ class Hub:
         return self.topics.get(name) or self._open(name, limits or self.limits.ring)
 
     def log(self, name: str) -> Topic:
-        """Make a topic that keeps everything until it is dropped."""
+        """Make a topic that keeps everything until it is given up or dropped."""
         assert name not in self.topics
         return self._open(name, None)
 
@@ -149,10 +149,7 @@ class Hub:
         return bool(self._pressed)
 
     def attach(self, reader: Reader, since: Since) -> Start:
-        """Let a reader join its topic; a visit follows when there is something to catch up with.
-
-        Where the topic has ended and the reader has had all of it, it is finished and not attached.
-        """
+        """Let a reader join its topic: it is visited if it is behind, and finished if it has had all of it."""
         start = reader.attach(since)
         if reader.behind:
             self.wake(reader.topic)
@@ -162,7 +159,7 @@ class Hub:
         return start
 
     def finish(self, topic: Topic) -> None:
-        """Say that the topic is complete: whoever has had all of it is told so."""
+        """Say that the topic is complete: readers that have had all of it are finished."""
         topic.final = True
         for reader in tuple(topic.readers):
             if not reader.behind:
@@ -184,6 +181,12 @@ class Hub:
             self.lags.dropped += 1
             reader.detach()
             reader.evict()
+
+    def give_up(self, topic: Topic, through: int, size: int) -> int:
+        """Drop the oldest messages of a log, as :meth:`Topic.give_up` does."""
+        freed = topic.give_up(through, size)
+        self.log_bytes -= freed
+        return freed
 
     def wake(self, topic: Topic) -> None:
         """Have all readers of the topic visited, from the next loop turn on."""

@@ -11,81 +11,18 @@ turn has come. A URL whose host is left alone for longer than the URL has time f
 from collections import deque
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import Any, Protocol
 
 from service.core.address import Policy
-from service.core.batch import BatchLimits, Failure, FetchRequest, Options, item_of
-from service.core.correlation import Trace
-from service.core.grants import HostPatterns
+from service.core.batch import BatchLimits, Failure, FetchRequest, item_of
 from service.core.hosts import Hosts
-from service.core.target import Refusal, Target, check_url
+from service.core.target import Refusal, check_url
+from service.core.work import Asker, Work
 
-__all__ = ["Asker", "FetchPlan", "Source", "Work"]
+__all__ = ["FetchPlan"]
 
 _LOOKS = 256
 """URLs that one call looks at, at 3 to 7 us each, before it lets the loop go on."""
 _AHEAD = 32
-
-
-class Source(Protocol):
-    """Where askers come from: it says whether they may go on, and is told what came of each URL."""
-
-    def may_start(self, asker: Any) -> bool:
-        """Return whether one more of its fetches may start now."""
-        ...
-
-    def succeeded(self, work: "Work", fetched: Any, queued: float, *, shared: bool) -> None:
-        """Take an answer; ``queued`` is in seconds, ``shared`` says that another asker's request brought it."""
-        ...
-
-    def failed(self, asker: Any, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
-        """Take a failure; the times are in milliseconds."""
-        ...
-
-
-class Asker(Protocol):
-    """Whoever wants URLs fetched: a batch, or one poll of a watch."""
-
-    id: str
-    owner: str
-    """Owners take turns."""
-    source: Source
-    options: Options
-    flavour: tuple[object, ...]
-    hosts: HostPatterns
-    """What may be asked for it."""
-    share: int | None
-    """How many fetches its owner may have at once, where that is not what everybody may."""
-    total: int
-    landed: int
-    """Bytes of answers that have come and are about to be told."""
-
-    @property
-    def trace(self) -> Trace | None:
-        """What its requests are part of."""
-        ...
-
-    @property
-    def items(self) -> list[FetchRequest] | list[str]:
-        """What it wants, in order."""
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class Work:
-    """One URL on its way."""
-
-    batch: Asker
-    index: int
-    request: FetchRequest
-    target: Target
-    admitted: float = 0.0
-    deadline: float = 0.0
-    attempts: int = 0
-    begun: float = 0.0
-    """When the last attempt began."""
-    place: str = ""
-    """The origin at which it has a place now."""
 
 
 @dataclass(slots=True, eq=False)
@@ -94,7 +31,6 @@ class _Queue:
 
     batch: Asker
     next: int = 0
-    active: int = 0
     waiting: int = 0
     ready: deque[Work] = field(default_factory=deque)
     """Checked, and not yet on the clock."""
@@ -186,9 +122,7 @@ class FetchPlan:
 
     def finished(self, work: Work) -> None:
         """Free the place of a URL in its batch."""
-        queue = self._queues.get(work.batch.id)
-        if queue is not None:
-            queue.active -= 1
+        work.batch.active -= 1
 
     def later(self, work: Work, at: float) -> None:
         """Have a URL that has no places any more return at ``at``."""
@@ -211,17 +145,36 @@ class FetchPlan:
                 break
             queue = queues[0]
             queues.rotate(-1)
-            if not queue.batch.source.may_start(queue.batch):
+            if not (queue.parked or queue.ready or queue.next < queue.batch.total):
+                continue
+            verdict = queue.batch.source.may_start(queue.batch)
+            if verdict is not True:
                 self.held = True
+                if verdict:
+                    self._reject(queue, verdict)
                 continue
             work = self._parked(queue, now) or self._fresh(queue, now)
             if work is not None:
                 return self._start(queue, work)
         return None
 
+    def _reject(self, queue: _Queue, failure: Failure) -> None:
+        """Fail URLs that have not started, some at a time."""
+        batch, left = queue.batch, _LOOKS
+        waiting = [work for works in queue.parked.values() for work in works]
+        queue.waiting -= len(waiting)
+        waiting += queue.ready
+        queue.parked.clear()
+        queue.ready.clear()
+        begin, queue.next = queue.next, min(queue.next + left, batch.total)
+        for work in waiting:
+            batch.source.failed(batch, work.index, failure, work.attempts, {})
+        for index in range(begin, queue.next):
+            batch.source.failed(batch, index, failure, 0, {})
+
     def _start(self, queue: _Queue, work: Work) -> Work:
         self.active += 1
-        queue.active += 1
+        queue.batch.active += 1
         owner = queue.batch.owner
         self._active_of[owner] = self._active_of.get(owner, 0) + 1
         work.place = work.target.origin
@@ -255,7 +208,7 @@ class FetchPlan:
 
     def _fresh(self, queue: _Queue, now: float) -> Work | None:
         options, looks = queue.batch.options, _LOOKS
-        while queue.active + queue.waiting < options.concurrency:
+        while queue.batch.active + queue.waiting < options.concurrency:
             if not queue.ready:
                 if looks <= 0:
                     self.held = True

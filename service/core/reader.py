@@ -32,7 +32,7 @@ class Reader:
     that has ended. After those two it is detached already.
     """
 
-    __slots__ = ("encoding", "offset", "on_lag", "resuming", "topic")
+    __slots__ = ("encoding", "offset", "on_lag", "resuming", "stalled_at", "topic")
 
     def __init__(self, topic: Topic, encoding: Encoding, on_lag: OnLag) -> None:
         self.topic = topic
@@ -40,6 +40,8 @@ class Reader:
         self.on_lag = on_lag
         self.offset = _GONE
         self.resuming = False
+        self.stalled_at: object = None
+        """The progress at which it was found to take nothing for too long; it counts until there is some."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.topic.name} at {self.offset} of {self.topic.head}>"
@@ -63,6 +65,16 @@ class Reader:
         return self.offset + 1 < self.topic.first and self.on_lag is OnLag.DISCONNECT and not self.resuming
 
     @property
+    def progress(self) -> object:
+        """What changes when the peer takes something, also while one large message is on its way."""
+        return self.offset
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nobody waits for this reader any more: it has taken nothing since it was found to."""
+        return self.stalled_at is not None and self.stalled_at == self.progress
+
+    @property
     def position(self) -> Position:
         """What to resume from."""
         return Position(self.topic.epoch, self.offset)
@@ -83,8 +95,12 @@ class Reader:
         self.offset = _GONE
         topic = self.topic
         del topic.readers[self]
-        if not topic.readers and topic.on_idle:
-            topic.on_idle()
+        if topic.on_taken is not None:
+            topic.on_taken()
+        if not topic.readers:
+            topic.forget()
+            if topic.on_idle is not None:
+                topic.on_idle()
 
     def gap(self, first: int, last: int) -> bytes:
         """Encode a gap for this reader."""
@@ -103,6 +119,10 @@ class Reader:
         chunk, last = topic.chunk(self.offset, self.encoding)
         topic.delivered += last - self.offset
         self.offset = last
+        if last > topic.furthest:
+            topic.furthest = last
+        if topic.on_taken is not None:
+            topic.on_taken()
         if topic.final and self.offset == topic.head:
             self.detach()
             self.finished()
@@ -110,9 +130,7 @@ class Reader:
 
     def _lagged(self, topic: Topic) -> bytes:
         if self.on_lag is OnLag.DISCONNECT and not self.resuming:
-            topic.lags.evicted += 1
-            self.detach()
-            self.evict()
+            self.end_lagging()
             return b""
         missed = self.offset + 1
         newest = topic.first <= topic.head and self.on_lag is OnLag.LATEST and not self.resuming
@@ -121,6 +139,12 @@ class Reader:
         self.offset = topic.head - 1 if newest else topic.first - 1
         topic.lags.gap(cause, self.offset + 1 - missed)
         return self.gap(missed, self.offset)
+
+    def end_lagging(self) -> None:
+        """End a reader that falls behind, as its policy has it."""
+        self.topic.lags.evicted += 1
+        self.detach()
+        self.evict()
 
     def visit(self) -> None:
         """Send what is new, as far as the peer takes it; never waits."""

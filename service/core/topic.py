@@ -6,7 +6,8 @@ offset of the last message it has had. What a reader at one cursor needs next is
 readers at that cursor, so :meth:`Topic.chunk` joins it once and remembers it until the next append.
 
 A topic is a *ring* (bounded in messages, bytes and age; the newest message outlives the first two
-bounds) or, with ``limits=None``, a *log* that keeps everything until it is dropped whole: a batch.
+bounds) or, with ``limits=None``, a *log*: a batch. A log keeps everything until it is dropped whole, or until
+its source gives up the oldest messages.
 """
 
 from collections.abc import Callable
@@ -24,6 +25,9 @@ __all__ = ["CHUNK", "Position", "RingLimits", "Since", "Start", "Topic"]
 CHUNK = 256 * 1024
 """Bytes that one write carries at the most, or one message: a late reader of a large batch is
 served in steps, so that what it has not taken yet stays shared in the topic."""
+
+_CHUNKS = 16
+"""Joined chunks that a topic remembers: readers at more cursors than that are served one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +79,13 @@ class Topic:
         "first",
         "fresh",
         "fresh_after",
+        "furthest",
         "head",
         "lags",
         "limits",
         "name",
         "on_idle",
+        "on_taken",
         "readers",
         "since",
         "size",
@@ -111,8 +117,12 @@ class Topic:
         self.readers: dict[Reader, None] = {}
         self.delivered = 0
         """Messages that readers have taken, one for each reader."""
+        self.furthest = 0
+        """The highest offset that any reader has taken."""
         self.on_idle: Callable[[], None] | None = None
         """Called when the last reader has left; a source decides then how long it goes on."""
+        self.on_taken: Callable[[], None] | None = None
+        """Called when a reader takes something or leaves, for a source that waits for that."""
         self._prefix = message_prefix(name)
         self._frames: list[bytes] = []
         self.times: list[float] = []
@@ -149,7 +159,9 @@ class Topic:
         if since == "newest":
             return Start(self.position, recovered=False)
         if since == "oldest" or since.epoch != self.epoch or since.offset > self.head:
-            return Start(Position(self.epoch, self.first - 1), recovered=False)
+            # Of a batch all events count: whoever has had none of them is told how many are gone.
+            before = 0 if self.limits is None else self.first - 1
+            return Start(Position(self.epoch, before), recovered=False)
         return Start(since, recovered=since.offset + 1 >= self.first)
 
     def chunk(self, after: int, encoding: Encoding) -> tuple[bytes, int]:
@@ -164,6 +176,8 @@ class Topic:
         if known is None:
             begin = after + 1 - self.first
             end = self._end_of_chunk(begin)
+            if len(self._memo) >= _CHUNKS:
+                del self._memo[next(iter(self._memo))]
             known = self._memo[key] = (self._render(begin, end, encoding), self.first + end - 1)
             if encoding is Encoding.FRAMES and known[1] == self.head and self.limits is not None:
                 self.fresh, self.fresh_after = known[0], after
@@ -185,6 +199,14 @@ class Topic:
     def shrink(self) -> int:
         """Drop all but the newest message, because memory is short; return the bytes freed."""
         return self._drop(len(self._frames) - 1)
+
+    def give_up(self, through: int, size: int) -> int:
+        """Drop the oldest messages up to ``through`` until ``size`` bytes are free; return the bytes freed."""
+        most, count, freed = min(through, self.head) + 1 - self.first, 0, 0
+        while count < most and freed < size:
+            freed += len(self._frames[count])
+            count += 1
+        return self._drop(count)
 
     def _trim(self, limits: RingLimits, now: float) -> None:
         over = len(self._frames) - limits.messages

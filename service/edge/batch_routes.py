@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from service.core.batch import BatchRequest, BatchState, IdempotencyKey, Keep
+from service.core.batch import BatchRequest, BatchState, Failure, IdempotencyKey, Keep, failed_event
 from service.core.hub import Hub
 from service.core.messages import convert
 from service.core.reader import OnLag
@@ -56,8 +56,9 @@ class BatchRoutes:
         value = await read_json(request, self._body_size, self._body_time)
         detached = "respond-async" in request.headers.get("Prefer", "").lower()
         keep = Keep.DETACHED if detached else Keep.ATTACHED
+        asked = convert(value, BatchRequest)
         batch = self._batches.start(
-            convert(value, BatchRequest),
+            asked,
             owner=_owner(request),
             keep=keep,
             key=_key(request, value),
@@ -71,36 +72,24 @@ class BatchRoutes:
             return web.Response(status=202, body=body, content_type="application/json", headers=headers)
         if answers_event_stream(request):
             return await stream_topic(request, self._hub, batch.topic, since="oldest", batch=True, headers=headers)
-        return await self._document(request, batch, headers)
+        return await self._document(request, batch, _Document(asked), headers)
 
     async def _document(
-        self, request: web.Request, batch: BatchState, headers: dict[str, str]
+        self, request: web.Request, batch: BatchState, document: "_Document", headers: dict[str, str]
     ) -> web.StreamResponse:
         """Collect all events and answer with one document, the results in the order of the URLs."""
         reader = PullReader(batch.topic, Encoding.EVENTS, OnLag.DISCONNECT, request.transport)
         self._hub.attach(reader, "oldest")
-        results: list[orjson.Fragment | None] = [None] * batch.total
-        size, cut = 0, {"ok": 0, "failed": 0}
-        caches: Counter[str] = Counter()
         try:
             while reader.behind or not reader.ended:
                 for line in reader.take().splitlines():
-                    event: dict[str, Any] = orjson.loads(line)
-                    if event["event"] == "done":
-                        continue
-                    if size + len(line) > LARGEST_DOCUMENT and event["event"] == "result":
-                        line, cut["ok"], cut["failed"] = _too_large(event), cut["ok"] - 1, cut["failed"] + 1
-                    size += len(line)
-                    caches[event.get("cache", "none")] += 1
-                    results[event["index"]] = orjson.Fragment(line)
+                    document.add(line)
                 await asyncio.sleep(0)
                 await reader.wait(3600.0)
         finally:
             reader.detach()
-        counts = batch.counts()
-        counts = {**counts, **{name: counts[name] + more for name, more in cut.items()}}
-        body = orjson.dumps({"batch": batch.id, **counts, "results": results})
-        headers = {**headers, "Cache-Control": "no-store", "Cache-Status": _cache_status(caches)}
+        body = document.complete(batch)
+        headers = {**headers, "Cache-Control": "no-store", "Cache-Status": _cache_status(document.caches)}
         return web.Response(body=body, content_type="application/json", headers=headers)
 
     async def state(self, request: web.Request) -> web.Response:
@@ -129,6 +118,46 @@ class BatchRoutes:
             batch=True,
             headers={"Sluice-Batch": batch.id, "Sluice-Epoch": batch.topic.epoch},
         )
+
+
+class _Document:
+    """The results of a batch in the order of its URLs, as far as they fit into one document."""
+
+    def __init__(self, asked: BatchRequest) -> None:
+        self.caches: Counter[str] = Counter()
+        self._urls = asked.urls or [one.url for one in asked.requests or ()]
+        self._results: list[orjson.Fragment | None] = [None] * len(self._urls)
+        self._size = 0
+        self._failed = 0
+
+    def add(self, line: bytes) -> None:
+        """Take in an event; what is no result of a URL is passed over."""
+        event: dict[str, Any] = orjson.loads(line)
+        if event["event"] == "result" and self._size + len(line) > LARGEST_DOCUMENT:
+            detail = f"the whole answer has at most {LARGEST_DOCUMENT} bytes; ask for {NDJSON}"
+            self._fail(event["index"], detail, event["attempts"], event["timing"])
+        elif event["event"] in ("result", "failed"):
+            self._failed += event["event"] == "failed"
+            self._put(event["index"], line)
+            self.caches[event.get("cache", "none")] += 1
+
+    def complete(self, batch: BatchState) -> bytes:
+        """Return the document; events that the batch gave up before they were read fail as ``too_large``."""
+        for index in [index for index, result in enumerate(self._results) if result is None]:
+            detail = f"the batch outgrew its memory and gave this result up; ask for {NDJSON}, and read it at once"
+            self._fail(index, detail, 0, {})
+        total = len(self._results)
+        counts = {**batch.counts(), "ok": total - self._failed, "failed": self._failed}
+        return orjson.dumps({"batch": batch.id, **counts, "results": self._results})
+
+    def _fail(self, index: int, detail: str, attempts: int, timing: dict[str, float]) -> None:
+        self._failed += 1
+        event = failed_event(index, self._urls[index], Failure("too_large", detail), attempts, timing)
+        self._put(index, orjson.dumps(event))
+
+    def _put(self, index: int, line: bytes) -> None:
+        self._size += len(line)
+        self._results[index] = orjson.Fragment(line)
 
 
 def _owner(request: web.Request) -> str:
@@ -167,17 +196,3 @@ def _cache_status(caches: Counter[str]) -> str:
     else:
         what = "fwd=miss"
     return f'sluice; {what}; detail="{" ".join(f"{name}={count}" for name, count in told.items())}"'
-
-
-def _too_large(event: dict[str, Any]) -> bytes:
-    return orjson.dumps(
-        {
-            "event": "failed",
-            "index": event["index"],
-            "url": event["url"],
-            "error": "too_large",
-            "detail": f"the whole answer has at most {LARGEST_DOCUMENT} bytes; ask for {NDJSON}",
-            "attempts": event["attempts"],
-            "timing": event["timing"],
-        }
-    )

@@ -45,6 +45,11 @@ class PushReader(Reader):
         self._transport = connection.transport
         self._descriptor = connection.descriptor
 
+    @property
+    def progress(self) -> object:
+        """How far it is, and what waits in its transport."""
+        return self.offset, self._transport.get_write_buffer_size()
+
     def visit(self) -> None:
         """Write what is new while the transport takes it; what is left waits in the topic."""
         transport, topic, descriptor = self._transport, self.topic, self._descriptor

@@ -12,11 +12,15 @@ __all__ = ["HealthRoutes"]
 
 
 class HealthRoutes:
-    """``/healthz`` says that the loop turns; ``/readyz`` says 503 while the service takes nobody."""
+    """``/healthz`` says that the loop turns; ``/readyz`` says 503 while the service takes nobody.
 
-    def __init__(self, draining: Callable[[], bool], overload: Overload) -> None:
+    ``shortage`` says what some clients wait for though the service takes others; empty where nobody does.
+    """
+
+    def __init__(self, draining: Callable[[], bool], overload: Overload, shortage: Callable[[], str]) -> None:
         self._draining = draining
         self._overload = overload
+        self._shortage = shortage
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
@@ -31,8 +35,10 @@ class HealthRoutes:
         """Say whether new clients are taken, and what is short."""
         if self._draining():
             return _state(503, "draining")
-        level, why = self._overload.level, self._overload.why
-        return _state(503 if level >= Level.REFUSE else 200, _STATES[level], why)
+        level = self._overload.level
+        reasons = [reason for reason in (self._overload.why, self._shortage()) if reason]
+        state = _STATES[max(level, Level.SLOW) if reasons else level]
+        return _state(503 if level >= Level.REFUSE else 200, state, ", ".join(reasons))
 
 
 _STATES: Final = {

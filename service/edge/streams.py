@@ -96,6 +96,11 @@ class PullReader(Reader):
         """Bytes that wait in the transport for the peer."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
+    @property
+    def progress(self) -> object:
+        """How far it is, and what waits in its transport."""
+        return self.offset, self.held
+
     def visit(self) -> None:
         """Wake the handler; or find that the ring has moved past a handler that waits for its peer."""
         self._wakeup.set()

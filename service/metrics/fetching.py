@@ -33,6 +33,9 @@ class FetchingFigures(Collector):
         batches, watches = self._batches.statistics(), self._watches.statistics()
         yield Gauge("sluice_batches_running", "Batches that are not done.", batches.running)
         yield Gauge("sluice_batches_retained", "Batches that are done and kept.", batches.retained)
+        yield Gauge("sluice_batches_waiting", "Batches that wait for memory.", batches.waiting)
+        yield Counter("sluice_batches_outgrown", "Batches whose URLs failed for want of memory.", batches.outgrown)
+        yield Counter("sluice_batch_events_given_up", "Events that made room for later ones.", batches.given_up)
         yield counter_by(
             "sluice_urls", "URLs of batches that ended, by outcome: ok or a kind of failure.", "outcome",
             {"ok": batches.ok, **batches.failures},

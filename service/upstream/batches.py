@@ -5,7 +5,7 @@ and how much its readers may leave lying before it has to wait for them.
 """
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -25,10 +25,11 @@ from service.core.correlation import Correlation
 from service.core.errors import Draining, InvalidParams, LimitReached, NotFound, Overloaded
 from service.core.grants import EVERYTHING, Grant
 from service.core.hub import Hub
-from service.core.plan import Work
+from service.core.work import Work
 from service.upstream.bodies import result_event
 from service.upstream.fetcher import Fetcher
 from service.upstream.orders import Fetched
+from service.upstream.retention import Retention
 from service.upstream.runner import Runner
 
 __all__ = ["Batches", "BatchesStatistics"]
@@ -48,6 +49,11 @@ class BatchesStatistics:
     failed: int
     failures: dict[str, int]
     """How many failed, by their kind."""
+    waiting: int
+    """How many wait for memory."""
+    given_up: int
+    outgrown: int
+    """Events that were given up, and batches whose URLs failed for want of memory."""
 
 
 class Batches:
@@ -72,18 +78,25 @@ class Batches:
         self._loop = asyncio.get_running_loop()
         self._runner = runner
         self._batches: dict[str, BatchState] = {}
-        self._finished: deque[BatchState] = deque()
+        self._retention = Retention(hub, limits.retained_bytes, self._drop)
+        self._finished = 0
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._queued_bytes = 0
         self._keys: dict[IdempotencyKey, BatchState] = {}
 
     def __repr__(self) -> str:
-        return f"<Batches {self.running} running, {len(self._finished)} retained, {self._runner!r}>"
+        return f"<Batches {self.running} running, {self._finished} retained, {self._runner!r}>"
 
     @property
     def running(self) -> int:
         """How many are not done."""
-        return len(self._batches) - len(self._finished)
+        return len(self._batches) - self._finished
+
+    @property
+    def shortage(self) -> str:
+        """Say how many batches wait for memory; empty where none does."""
+        waiting = self._retention.waiting
+        return f"limit batches_size: {waiting} batches wait for memory" if waiting else ""
 
     def under_way(self) -> Iterator[BatchState]:
         """Return the batches that are not done, the newest first."""
@@ -93,11 +106,14 @@ class Batches:
         """Return an immutable snapshot."""
         return BatchesStatistics(
             self.running,
-            len(self._finished),
+            self._finished,
             self._runner.active,
             self.total_ok,
             self._failures.total(),
             dict(self._failures),
+            self._retention.waiting,
+            self._retention.given_up,
+            self._retention.outgrown,
         )
 
     def start(
@@ -139,6 +155,7 @@ class Batches:
         self._queued_bytes += batch.weight
         topic.on_idle = lambda: self._left(batch)
         self._batches[batch_id] = batch
+        self._retention.add(batch)
         self._runner.add(batch)
         return batch
 
@@ -191,22 +208,22 @@ class Batches:
             timer.cancel()
         self._timers[batch.id] = self._loop.call_later(delay, then, batch)
 
-    def may_start(self, batch: BatchState) -> bool:
-        """Hold a batch back while its reader has much to take, or while memory is short."""
-        if self._fetcher.reading > self._limits.reading_bytes or not self._make_room():
+    def may_start(self, batch: BatchState) -> bool | Failure:
+        """Hold a batch back while its reader has much to take, or while its owner has used up its memory."""
+        if batch.keep is not Keep.DETACHED and batch.waiting() >= self._limits.credit:
             return False
-        return batch.keep is Keep.DETACHED or batch.waiting() < self._limits.credit
-
-    def _make_room(self) -> bool:
-        while self._hub.log_bytes > self._limits.retained_bytes and self._finished:
-            self._drop(self._finished[0])
-        return self._hub.log_bytes <= self._limits.retained_bytes
+        if self._fetcher.reading.room(batch.owner) <= 0:
+            return False
+        return self._retention.admit(batch, self._hub.clock())
 
     def succeeded(self, work: Work, fetched: Fetched, queued: float, *, shared: bool) -> None:
         """Tell of a result, unless the URL has its event already; ``queued`` is in seconds."""
         batch = work.batch
         assert isinstance(batch, BatchState)
         if batch.finished[work.index]:
+            return
+        if (refused := self._retention.refuses(batch, len(fetched.body))) is not None:
+            self.failed(batch, work.index, refused, work.attempts, fetched.timing)
             return
         cache = "shared" if shared else fetched.cache
         url, mode = work.request.url, batch.options.body
@@ -226,21 +243,18 @@ class Batches:
 
     def _tell(self, batch: BatchState, event: bytes) -> None:
         now = self._hub.clock()
-        self._hub.append(batch.topic, event, now)
-        batch.sums.append(batch.topic.size)
-        if self._hub.log_bytes > self._limits.retained_bytes:
-            self._make_room()
+        self._retention.append(batch, event, now)
         if batch.complete:
             self._runner.forget(batch)
             self._queued_bytes -= batch.weight
-            self._hub.append(batch.topic, batch.finish(now), now)
-            batch.sums.append(batch.topic.size)
-            self._hub.finish(batch.topic)
+            self._finished += 1
+            self._retention.append(batch, batch.finish(now), now)
             # Nobody keeps it alive any more. Topic and batch would else refer to each other, and all that the batch
             # fetched would wait for the collector of cycles, which comes after millions of allocations.
             batch.topic.on_idle = None
-            self._finished.append(batch)
+            self._hub.finish(batch.topic)
             self._time(batch, self._limits.retention, self._drop)
+            self._retention.finish(batch)
 
     def _forget_key(self, batch: BatchState) -> None:
         if batch.key is not None and self._keys.get(batch.key) is batch:
@@ -251,8 +265,8 @@ class Batches:
         self._forget_key(batch)
         del self._batches[batch.id]
         self._timers.pop(batch.id).cancel()
-        self._finished.remove(batch)
-        self._hub.drop(batch.topic)
+        self._finished -= 1
+        self._retention.forget(batch)
 
     def document(self, batch: BatchState) -> bytes:
         """Return state and counts as ``GET /batches/ID`` has them."""

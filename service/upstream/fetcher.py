@@ -11,6 +11,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from service.core.address import Policy
 from service.core.batch import Failure, Kind
+from service.core.pool import Pool
 from service.core.target import Refusal, Target, check_redirect
 from service.upstream.cache import Cache
 from service.upstream.deadlines import Deadlines
@@ -54,14 +55,15 @@ class Fetcher:
         cache: Cache,
         *,
         robots: bool = False,
+        reading_bytes: int = 256 << 20,
         lookup: Lookup | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.policy = policy
         self.cache = cache
         self._robots = Robots(self.fetch) if robots else None
-        self.reading = 0
-        """Bytes of bodies that are being read now."""
+        self.reading = Pool(reading_bytes)
+        """Bytes of bodies that are being read now, by the owner of the request."""
         self._resolver = GuardedResolver(policy, lookup or AresLookup(timeout=5.0))
         self._connector = aiohttp.TCPConnector(
             resolver=self._resolver,
@@ -209,7 +211,7 @@ class Fetcher:
         body, truncated = b"", False
         if order.want_body and order.method != "HEAD":
             try:
-                body, truncated = await self._body(response, order.max_bytes)
+                body, truncated = await self._body(response, order)
             except BaseException:
                 response.close()
                 raise
@@ -222,9 +224,9 @@ class Fetcher:
             order.question.answered(response.status, plain, body, self.cache.clock())
         return Fetched(response.status, target, plain, body, truncated, _times(timing, started, first_byte))
 
-    async def _body(self, response: Answer, most: int) -> tuple[bytes, bool]:
+    async def _body(self, response: Answer, order: Order) -> tuple[bytes, bool]:
         """Read decoded bytes up to the bound; most bodies come in one piece."""
-        content, pieces, size = response.content, [], 0
+        content, most, pieces, size = response.content, order.max_bytes, [], 0
         try:
             while size <= most and not content.at_eof():
                 piece = await content.readany()
@@ -232,9 +234,9 @@ class Fetcher:
                     break
                 pieces.append(piece)
                 size += len(piece)
-                self.reading += len(piece)
+                self.reading.take(order.owner, len(piece))
         finally:
-            self.reading -= size
+            self.reading.give_back(order.owner, size)
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return (body[:most], True) if size > most else (body, False)
 

@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from service.core.plan import Work
+from service.core.work import Work
 from service.upstream.alarm import Alarm
 
 __all__ = ["Flight", "Flights", "Key"]

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 
 from service.core.batch import Failure
-from service.core.plan import Work
+from service.core.work import Work
 from service.upstream.flights import Flight
 from service.upstream.orders import Fetched
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from service.core.batch import Failure
 from service.core.hosts import Hosts
-from service.core.plan import Work
+from service.core.work import Work
 
 __all__ = ["Moves"]
 

@@ -9,8 +9,8 @@ from typing import Literal
 from service.core.batch import Failure
 from service.core.correlation import Trace
 from service.core.grants import EVERY_HOST, HostPatterns
-from service.core.plan import Work
 from service.core.target import Target
+from service.core.work import Work
 from service.upstream.cache import Question
 from service.upstream.dates import delay_of, seconds_of
 
@@ -35,6 +35,8 @@ class Order:
     """Whether a host's robots.txt counts, where the service heeds them."""
     hosts: HostPatterns = EVERY_HOST
     """Where redirects may lead."""
+    owner: str = ""
+    """For whom: bodies that are being read count for them."""
     trace: Trace | None = None
     """What every request that is made for this is a child of."""
     move: Callable[[str], Awaitable[Failure | None]] | None = None
@@ -100,5 +102,6 @@ def order_of(work: Work) -> Order:
         want_body=options.body != "none",
         cache=options.cache,
         hosts=work.batch.hosts,
+        owner=work.batch.owner,
         trace=work.batch.trace,
     )

@@ -12,8 +12,9 @@ from functools import partial
 
 from service.core.batch import BatchLimits, BatchState, Failure
 from service.core.hosts import Hosts
-from service.core.plan import Asker, FetchPlan, Work
+from service.core.plan import FetchPlan
 from service.core.retry import retry_delay, verdict
+from service.core.work import Asker, Work
 from service.upstream.alarm import Alarm
 from service.upstream.fetcher import Fetcher
 from service.upstream.flights import Flight, Flights

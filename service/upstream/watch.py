@@ -13,8 +13,8 @@ import orjson
 
 from service.core.batch import FetchRequest, Options
 from service.core.grants import EVERY_HOST, HostPatterns
-from service.core.plan import Source
 from service.core.topic import Topic
+from service.core.work import Source
 from service.upstream.bodies import encode_body
 from service.upstream.orders import Fetched
 
@@ -135,6 +135,7 @@ class Poll:
     share: int | None = None
     owner: str = "watches"
     total: int = 1
+    active: int = 0
     landed: int = 0
     trace: None = None
     """A poll is made for all who watch, long after any of them asked for it."""

@@ -18,9 +18,9 @@ from service.core.batch import Failure, FetchRequest, Options, flavour_of
 from service.core.errors import Forbidden, InvalidParams, LimitReached
 from service.core.grants import EVERY_HOST, HostPatterns
 from service.core.hub import Hub
-from service.core.plan import Work
 from service.core.target import Refusal, check_url
 from service.core.topic import Position, RingLimits, Since, Topic
+from service.core.work import Work
 from service.upstream.orders import Fetched
 from service.upstream.runner import Runner
 from service.upstream.selecting import SelectFailed, check_select

@@ -10,8 +10,9 @@ from service.core.address import Policy
 from service.core.batch import BatchLimits, BatchState, Failure, Keep, Options
 from service.core.grants import HostPatterns
 from service.core.hosts import Hosts
-from service.core.plan import FetchPlan, Work
+from service.core.plan import FetchPlan
 from service.core.topic import Topic
+from service.core.work import Work
 
 LIMITS = BatchLimits(active=500, active_per_host=20)
 

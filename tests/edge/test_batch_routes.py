@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.edge.running import client_of
+from tests.edge.running import call, client_of
 
 NDJSON = "application/x-ndjson"
 
@@ -184,3 +184,61 @@ async def test_a_document_says_where_its_results_came_from() -> None:
         assert (
             orjson.loads(answers[1][1])["results"][0]["body"] == orjson.loads(answers[0][1])["results"][0]["body"]
         )
+
+
+async def test_a_batch_larger_than_its_memory_ends_and_late_readers_are_told_what_is_gone() -> None:
+    async with client_of(batches_size=1 << 20) as client:
+        urls = [f"{client.origin}/bytes/20000?{number}" for number in range(200)]
+        key = {"Idempotency-Key": "large"}
+        status, body, response = await client.batch({"urls": urls}, Accept=NDJSON, **key)
+        lines = [orjson.loads(line) for line in body.splitlines()]
+        assert (status, lines[-1]["ok"], len(lines)) == (200, 200, 201)
+        at, epoch = f"/batches/{response.headers['Sluice-Batch']}", response.headers["Sluice-Epoch"]
+
+        _, rest, _ = await client.ask("GET", f"{at}/events")
+        gap, *kept = [orjson.loads(line) for line in rest.splitlines()]
+        assert gap == {"event": "gap", "from": 1, "to": 201 - len(kept)}
+        assert kept == lines[gap["to"] :]
+
+        _, joined, _ = await client.batch({"urls": urls}, Accept=NDJSON, **key)
+        assert joined == rest
+
+        headers = {"Accept": "text/event-stream"}
+        _, records, _ = await client.ask("GET", f"{at}/events", headers=headers)
+        first, second = records.split(b"\n\n")[:2]
+        assert first == f'id: {epoch}:{gap["to"]}\nevent: gap\ndata: {{"from":1,"to":{gap["to"]}}}'.encode()
+        assert second.startswith(f"id: {epoch}:{gap['to'] + 1}\n".encode())
+        headers["Last-Event-ID"] = f"{epoch}:{gap['to'] + 1}"
+        _, records, _ = await client.ask("GET", f"{at}/events", headers=headers)
+        assert records.startswith(f"id: {epoch}:{gap['to'] + 2}\n".encode())
+
+        async with client.socket() as socket:
+            topic = f"batch:{response.headers['Sluice-Batch']}"
+            answer = await call(socket, "subscribe", topic=topic, since="oldest")
+            assert (answer["offset"], answer["recovered"]) == (0, False)
+            told = await socket.receive_json()
+            assert (told["method"], told["params"]) == ("gap", {"topic": topic, "from": 1, "to": gap["to"]})
+            assert (await socket.receive_json())["params"]["offset"] == gap["to"] + 1
+
+        _, body, _ = await client.batch({"urls": urls}, **key)
+        document = orjson.loads(body)
+        assert (document["ok"], document["failed"]) == (len(kept) - 1, gap["to"])
+        missing = [result for result in document["results"] if result["event"] == "failed"]
+        assert {(result["error"], result["url"] in urls) for result in missing} == {("too_large", True)}
+        assert [result["index"] for result in document["results"]] == list(range(200))
+
+
+async def test_whoever_waits_for_memory_is_seen_by_operators() -> None:
+    async with client_of(batches_size=1 << 20) as client:
+        urls = [f"{client.origin}/bytes/20000?{number}" for number in range(200)]
+        _, _, response = await client.batch({"urls": urls}, Prefer="respond-async")
+        at = response.headers["Location"]
+        while (state := (await client.ask("GET", at))[1])["state"] != "done":
+            await asyncio.sleep(0.05)
+        assert state["ok"] + state["failed"] == 200
+        assert state["failed"] > 100
+        metrics = (await client.ask("GET", "/metrics"))[1].decode()
+        assert "sluice_batches_outgrown_total 1.0" in metrics
+        client.service.batches._retention._short["x"] = None  # type: ignore[assignment]
+        status, body, _ = await client.ask("GET", "/readyz")
+        assert (status, body) == (200, {"status": "slow", "why": "limit batches_size: 1 batches wait for memory"})

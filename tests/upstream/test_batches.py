@@ -13,6 +13,7 @@ from service.core.address import Policy
 from service.core.batch import BatchLimits, BatchRequest, BatchState, Failure, Keep, Options
 from service.core.errors import Draining, LimitReached, NotFound, Overloaded, TooLarge
 from service.core.hub import Hub, HubLimits
+from service.core.pool import Pool
 from service.core.reader import OnLag
 from service.core.topic import Topic
 from service.upstream.batches import Batches
@@ -26,9 +27,9 @@ LIMITS = BatchLimits()
 class FakeFetcher:
     """Answers as it is told to, and keeps every order."""
 
-    def __init__(self, answer: Callable[[Order], Awaitable[Fetched | Failure]]) -> None:
+    def __init__(self, answer: Callable[[Order], Awaitable[Fetched | Failure]], limits: BatchLimits) -> None:
         self.policy = Policy()
-        self.reading = 0
+        self.reading = Pool(limits.reading_bytes)
         self.orders: list[Order] = []
         self.prolonged: list[float] = []
         self.answer = answer
@@ -58,7 +59,7 @@ class Bench:
     def __init__(self, answer: Callable[[Order], Awaitable[Any]] = at_once, limits: BatchLimits = LIMITS) -> None:
         loop = asyncio.get_running_loop()
         self.hub = Hub(HubLimits(), new_epoch=lambda: "e", call_soon=loop.call_soon, clock=loop.time)
-        self.fetcher = FakeFetcher(answer)
+        self.fetcher = FakeFetcher(answer, limits)
         ids = iter(range(1000))
         self.runner = Runner(self.fetcher, limits, chance=lambda: 1.0)  # type: ignore[arg-type]
         self.batches = Batches(

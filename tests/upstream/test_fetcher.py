@@ -42,7 +42,7 @@ async def fetch(url: str, *ports: int, **more: Any) -> Fetched | Failure:
     fetcher = Fetcher(policy, Cache(1 << 20, clock=time.time))
     try:
         outcome = await fetcher.fetch(Order(target=target_of(url, policy), **options), this_task())
-        assert fetcher.reading == 0
+        assert fetcher.reading.used == 0
         return outcome
     finally:
         await fetcher.close()
