@@ -19,6 +19,7 @@ from service.app import running
 from service.logs import Logs, Redaction, line_of, style_of
 from service.notify import Notifier
 from service.settings import Settings, SettingsError, add_options, read_settings, shown
+from service.streams import open_standard_streams
 
 __all__ = ["main"]
 
@@ -27,6 +28,7 @@ _log = logging.getLogger("sluice")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 1 failed to run, 2 bad usage."""
+    open_standard_streams()
     parser = argparse.ArgumentParser(
         prog="sluice", description="One event loop between the web and ten thousand sockets."
     )
@@ -42,15 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_options(serve)
     serve.add_argument("--print-config", action="store_true", help="print all settings as an environment, and end")
     serve.add_argument("--check-config", action="store_true", help="say what is wrong with the settings, and end")
-    batch = commands.add_parser(
-        "fetch",
-        help="fetch URLs from the terminal",
-        description="Fetch URLs, with the limits and the address guard of the service. One line of JSON for each "
-        "on standard output as it finishes, and a last one with the counts; progress on standard error.",
-        epilog="Exit code: 0 all were fetched, 1 some failed or were answered 400 and more, 2 bad usage, "
-        "130 interrupted.",
-    )
-    fetch.add_options(batch)
+    fetch.add_options(commands.add_parser("fetch", help="fetch URLs from the terminal"))
     trying = commands.add_parser(
         "token",
         help="make a signed token for trying out",

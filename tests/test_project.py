@@ -17,7 +17,7 @@ import msgspec
 import orjson
 import pytest
 
-from service import __version__, token
+from service import __version__, fetch, token
 from service.core import errors, events, grants
 from service.core.batch import Kind, Options
 from service.core.closing import CLOSINGS, Reconnect
@@ -72,6 +72,18 @@ def test_the_options_that_the_documents_name_exist() -> None:
     text = (ROOT / "docs" / "operations.md").read_text() + PROTOCOL
     for option in set(re.findall(r"`(--[a-z-]+)", text)):
         assert option in known, option
+
+
+def test_the_options_and_exit_codes_of_the_fetch_page_are_those_of_the_command() -> None:
+    parser = argparse.ArgumentParser()
+    fetch.add_options(parser)
+    known = {option for action in parser._actions for option in action.option_strings}
+    text = (ROOT / "docs" / "fetch.md").read_text()
+    for option in set(re.findall(r"(--[a-z][a-z-]+)", text)):
+        assert option in known | {"--help"}, option
+    assert parser.epilog
+    for code, *_ in rows(text, "## Exit codes"):
+        assert re.search(rf"^  {code} ", parser.epilog, re.MULTILINE), code
 
 
 def test_the_protocol_lists_every_method() -> None:
@@ -203,8 +215,9 @@ def test_limits_of_a_client_that_have_a_setting_have_its_default(name: str) -> N
 
 
 def test_the_operations_list_every_event_of_the_log() -> None:
-    # What service.client logs is in the log of the program that uses it.
-    files = [file for file in (ROOT / "service").rglob("*.py") if ROOT / "service" / "client" not in file.parents]
+    # What service.client logs is in the log of the program that uses it, and sluice fetch has no log.
+    others = {ROOT / "service" / name for name in ("client", "fetch")}
+    files = [file for file in (ROOT / "service").rglob("*.py") if others.isdisjoint(file.parents)]
     text = "".join(file.read_text() for file in files)
     logged = set(re.findall(r'_log\.(?:info|warning|error|exception)\(\s*"([^"]+)"', text))
     logged |= set(re.findall(r'_notice\("([^"]+)"', text))
@@ -343,6 +356,31 @@ def test_x_makes_an_environment_once(tmp_path: Path) -> None:
     assert "making" in first.stderr
     assert second.stderr == ""
     assert (tmp_path / ".venv" / "bin" / "python").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "path"), [("fetch", "service fetch", "{0}"), ("loadtest", "loadtest", "{0}:{1}")]
+)
+def test_x_runs_a_program_where_it_was_called(tmp_path: Path, command: str, module: str, path: str) -> None:
+    (tmp_path / "project").mkdir()
+    program = fresh(tmp_path / "project")
+    folder = tmp_path / "project" / ".venv"
+    (folder / "bin").mkdir(parents=True)
+    shutil.copy(tmp_path / "project" / "requirements.lock", folder / "installed-requirements.lock")
+    python = folder / "bin" / "python"
+    python.write_text('#!/bin/sh\nprintf "%s\\n" "$PWD" "$PYTHONPATH" "$PYTHONSAFEPATH" "$*"\n')
+    python.chmod(0o755)
+    (tmp_path / "elsewhere").mkdir()
+    answer = subprocess.run(
+        ["sh", str(program), command, "-i", "urls.txt"], cwd=tmp_path / "elsewhere", env={"PATH": "/usr/bin:/bin"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert answer.stdout.splitlines() == [
+        str(tmp_path / "elsewhere"),
+        path.format(tmp_path / "project", tmp_path / "elsewhere"),
+        "1",
+        f"-m {module} -i urls.txt",
+    ]
 
 
 @pytest.mark.parametrize("arguments", [["shellcheck", "x", ".ci/run"], ["hadolint", "Dockerfile"]])

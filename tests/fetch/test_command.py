@@ -1,0 +1,48 @@
+"""What is refused before the first fetch: each in one line, with exit code 2."""
+
+from pathlib import Path
+
+import pytest
+
+from service.__main__ import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["-i", "DIR", "http://h/"], "--input: DIR: Is a directory"),
+        (["-i", "DIR/none"], "--input: DIR/none: No such file or directory"),
+        (["-H", "x", "http://h/"], "--header"),
+        (["-H", "x: \udce9", "http://h/"], "--header"),
+        (["--per-host", "0", "http://h/"], "--per-host: 0 is not between 1 and 10000"),
+        (["--concurrency", "10001", "http://h/"], "--concurrency"),
+        (["--max-bytes", "-1", "http://h/"], "--max-bytes"),
+        (["--max-bytes", "0", "http://h/"], "--max-bytes"),
+        (["--timeout", "nan", "http://h/"], "--timeout"),
+        (["--retries", "-1", "http://h/"], "--retries"),
+        (["--fail-on", "never", "http://h/"], "--fail-on: 'never' is not one of"),
+        (["--allow-port", "x", "http://h/"], "--allow-port: 'x' is not a port"),
+        (["--allow-net", "10.0.0.1/8", "http://h/"], "--allow-net"),
+        (["-o", "DIR/file", "http://h/"], "--output: DIR/file: "),
+        (["-o", "DIR/file/below", "http://h/"], "--output: DIR/file/below: Not a directory"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], named: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["fetch", *(word.replace("DIR", str(tmp_path)) for word in arguments)]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("sluice: " + named.replace("DIR", str(tmp_path)))
+    assert "Errno" not in err
+
+
+def test_the_help_names_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fetch", "--help"])
+    text = capsys.readouterr().out
+    codes = text.split("EXIT CODES")[1].split("EXAMPLES")[0]
+    assert [line.split()[0] for line in codes.strip().splitlines()] == ["0", "1", "2", "130", "141"]
+    assert max(map(len, text.splitlines())) <= 116
