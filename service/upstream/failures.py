@@ -4,31 +4,24 @@ import ssl
 from collections.abc import Iterator
 from typing import Final
 
-import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
-
 from service.core.batch import Failure, Kind
 from service.upstream.guard import AddressRefused, NameNotFound
+from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
 
 __all__ = ["failure_of"]
 
 _KINDS: Final[tuple[tuple[type[BaseException], Kind, str], ...]] = (
     (AddressRefused, "blocked", "the address is not public"),
     (NameNotFound, "dns", "the name has no address"),
-    (aiohttp.ClientConnectorDNSError, "dns", "the name has no address"),
-    (aiohttp.ClientSSLError, "tls", "no trusted TLS connection"),
     (ssl.SSLError, "tls", "no trusted TLS connection"),
-    (aiohttp.InvalidURL, "invalid_url", "cannot be requested"),
-    (aiohttp.ClientPayloadError, "protocol", "the body broke off or is malformed"),
-    (aiohttp.ClientResponseError, "protocol", "the answer is not HTTP"),
-    (aiohttp.ServerConnectionError, "connect", "the connection broke before an answer"),
+    (ssl.CertificateError, "tls", "no trusted TLS connection"),
+    (ProtocolError, "protocol", ""),
+    (InvalidRequest, "invalid_request", ""),
+    (Disconnected, "connect", ""),
     (OSError, "connect", "no connection"),
-    (ValueError, "protocol", "the answer is not HTTP"),
-    (HttpProcessingError, "protocol", "the answer is not HTTP"),
-    (aiohttp.ClientError, "protocol", "the answer is not HTTP"),
 )
-"""The first that fits anywhere in the chain of the guard's own, then the first that fits. Details stay
-coarse: they must not tell who scans which port is open."""
+"""The first that fits anywhere in the chain of the guard's own, then the first that fits. What comes before an
+answer stays coarse: it must not tell who scans which port is open. Without a text here, the exception has one."""
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -39,13 +32,11 @@ def failure_of(error: BaseException) -> Failure:
             return Failure(kind[1], kind[2])
     for cls, kind_, detail in _KINDS:
         if isinstance(error, cls):
-            return Failure(kind_, detail)
+            return Failure(kind_, detail or str(error))
     raise AssertionError from error
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
-        if isinstance(inner := getattr(error, "os_error", None), BaseException):
-            yield inner
         error = error.__cause__

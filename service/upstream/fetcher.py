@@ -6,18 +6,18 @@ from collections.abc import Collection, Mapping
 from time import monotonic
 from typing import Any, Final, Literal
 
-import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
-
 from service.core.address import Policy
 from service.core.batch import Failure, Kind
 from service.core.pool import Pool
 from service.core.target import Refusal, Target, check_redirect
 from service.upstream.cache import Cache
 from service.upstream.deadlines import Deadlines
-from service.upstream.exchange import Answer, Exchange, Timing
 from service.upstream.failures import failure_of
 from service.upstream.guard import AresLookup, GuardedResolver, Lookup, guarded_socket
+from service.upstream.http1.answer import Answer
+from service.upstream.http1.client import Client
+from service.upstream.http1.dialer import Dialer, Timing
+from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
 from service.upstream.orders import Fetched, Order, milliseconds, traced
 from service.upstream.rfc9111 import Stored
 from service.upstream.robots import Robots
@@ -27,19 +27,6 @@ __all__ = ["Fetcher"]
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 # Not carried to another origin: they were meant for the first (CVE-2026-34518, CVE-2026-47265).
 _PRIVATE: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
-# One string for each usual name, however many answers are kept.
-_LOWER: Final = {
-    spelled: name
-    for name in (
-        "accept-ranges", "access-control-allow-origin", "age", "alt-svc", "cache-control", "cf-cache-status",
-        "cf-ray", "connection", "content-encoding", "content-language", "content-length", "content-security-policy",
-        "content-type", "date", "etag", "expires", "keep-alive", "last-modified", "link", "location", "nel",
-        "referrer-policy", "report-to", "server", "server-timing", "set-cookie", "strict-transport-security",
-        "transfer-encoding", "vary", "via", "x-cache", "x-content-type-options", "x-frame-options", "x-powered-by",
-        "x-request-id", "x-served-by", "x-timer", "x-xss-protection",
-    )
-    for spelled in (name, name.title(), name.replace("etag", "ETag"))
-}  # fmt: skip
 # What a stored answer may stand in for, if its upstream allows it (RFC 5861, section 4).
 _FAILING: Final = frozenset({500, 502, 503, 504})
 _UNREACHED: Final[frozenset[Kind]] = frozenset({"connect", "dns", "timeout", "protocol", "tls"})
@@ -47,7 +34,7 @@ _NOT_TIMED: Final = {"dns": 0.0, "connect": 0.0, "first_byte": 0.0, "total": 0.0
 
 
 class Fetcher:
-    """The one way out: aiohttp's connector behind the guard, without cookies, proxies or credentials."""
+    """The one way out: a client behind the guard, without cookies, proxies or credentials."""
 
     def __init__(
         self,
@@ -65,17 +52,7 @@ class Fetcher:
         self.reading = Pool(reading_bytes)
         """Bytes of bodies that are being read now, by the owner of the request."""
         self._resolver = GuardedResolver(policy, lookup or AresLookup(timeout=5.0))
-        self._connector = aiohttp.TCPConnector(
-            resolver=self._resolver,
-            socket_factory=guarded_socket(policy),
-            ssl=tls or True,
-            # The plan says who may start; the connector would only count a second time.
-            limit=0,
-            ttl_dns_cache=30,
-            dns_cache_max_size=1000,
-            happy_eyeballs_delay=0.25,
-        )
-        self._exchange = Exchange(self._connector)
+        self._client = Client(Dialer(self._resolver, guarded_socket(policy), tls))
         self._deadlines = Deadlines()
 
     async def close(self) -> None:
@@ -83,7 +60,7 @@ class Fetcher:
         if self._robots is not None:
             await self._robots.close()
         self._deadlines.close()
-        await self._connector.close()
+        self._client.close()
         await self._resolver.close()
 
     def prolong(self, task: "asyncio.Task[Any]", timeout: float) -> None:
@@ -118,7 +95,7 @@ class Fetcher:
             return Failure("timeout", f"took longer than {order.timeout:g} s")
         except TimeoutError:
             return Failure("timeout", "the connection took too long")
-        except (aiohttp.ClientError, HttpProcessingError, ssl.SSLError, OSError, ValueError) as error:
+        except (ProtocolError, Disconnected, InvalidRequest, OSError) as error:
             return failure_of(error)
         finally:
             self._deadlines.end(task)
@@ -136,7 +113,7 @@ class Fetcher:
             locations = response.locations if response.status in _REDIRECTS else ()
             if not locations:
                 return await self._read(order, target, response, timing, started)
-            response.close()
+            response.release()
             refused = await self._move_on(order, locations)
             if refused is not None:
                 return refused
@@ -177,18 +154,18 @@ class Fetcher:
         if order.cache != "no-store" and body is None and order.want_body:
             order.question = self.cache.ask(method, order.target.url, headers, anew=order.cache == "reload")
         if order.question is None or not order.question.conditions:
-            return await self._exchange.begin(method, order.target, traced(order, headers), body, timing)
+            return await self._client.ask(method, order.target, traced(order, headers), body, timing)
         conditional = {**traced(order, headers), **order.question.conditions}
-        response = await self._exchange.begin(method, order.target, conditional, body, timing)
+        response = await self._client.ask(method, order.target, conditional, body, timing)
         if response.status != 304:
             return response
         response.release()
-        stored = order.question.confirmed(_plain(response.headers), self.cache.clock())
+        stored = order.question.confirmed(response.headers, self.cache.clock())
         if stored is not None:
             return self._stored(order, stored, "revalidated", _times(timing, started, monotonic()))
         # It confirms something that is not here: ask for all of it.
         order.question = None
-        return await self._exchange.begin(method, order.target, traced(order, headers), body, timing)
+        return await self._client.ask(method, order.target, traced(order, headers), body, timing)
 
     def _stored(
         self, order: Order, stored: Stored, cache: Literal["hit", "revalidated"], timing: dict[str, float]
@@ -209,29 +186,23 @@ class Fetcher:
     ) -> Fetched:
         first_byte = monotonic()
         body, truncated = b"", False
-        if order.want_body and order.method != "HEAD":
+        if order.want_body:
             try:
                 body, truncated = await self._body(response, order)
             except BaseException:
                 response.close()
                 raise
-        if truncated or not order.want_body:
-            response.close()
-        else:
-            response.release()
-        plain = _plain(response.headers)
+        response.release()
+        headers = response.headers
         if order.question is not None and not truncated:
-            order.question.answered(response.status, plain, body, self.cache.clock())
-        return Fetched(response.status, target, plain, body, truncated, _times(timing, started, first_byte))
+            order.question.answered(response.status, headers, body, self.cache.clock())
+        return Fetched(response.status, target, headers, body, truncated, _times(timing, started, first_byte))
 
     async def _body(self, response: Answer, order: Order) -> tuple[bytes, bool]:
         """Read decoded bytes up to the bound; most bodies come in one piece."""
-        content, most, pieces, size = response.content, order.max_bytes, [], 0
+        pieces, size = [], 0
         try:
-            while size <= most and not content.at_eof():
-                piece = await content.readany()
-                if not piece:
-                    break
+            while size <= most and (piece := await response.piece()):
                 pieces.append(piece)
                 size += len(piece)
                 self.reading.take(order.owner, len(piece))
@@ -239,15 +210,6 @@ class Fetcher:
             self.reading.give_back(order.owner, size)
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return (body[:most], True) if size > most else (body, False)
-
-
-def _plain(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return lower-cased names with their values joined: all of them, what is decided depends on any."""
-    plain: dict[str, str] = {}
-    for name, value in headers.items():
-        lower = _LOWER.get(name) or name.lower()
-        plain[lower] = f"{plain[lower]}, {value}" if lower in plain else value
-    return plain
 
 
 def _times(timing: Timing, started: float, first_byte: float) -> dict[str, float]:

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import aiodns
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from service.core.address import Address, Policy
 
-__all__ = ["AddressRefused", "AresLookup", "GuardedResolver", "Lookup", "NameNotFound", "guarded_socket",
-           "own_addresses"]  # fmt: skip
+__all__ = ["AddrInfo", "AddressRefused", "AresLookup", "GuardedResolver", "Lookup", "NameNotFound",
+           "guarded_socket", "own_addresses"]  # fmt: skip
 
 AddrInfo = tuple[int, int, int, str, tuple[Any, ...]]
 
@@ -65,7 +64,7 @@ class AresLookup:
         await self._resolver.close()
 
 
-class GuardedResolver(AbstractResolver):
+class GuardedResolver:
     """Resolve once, check every answer, and hand on numbers only.
 
     One refused address refuses the whole answer: a name that points inside and outside at once is an
@@ -83,9 +82,7 @@ class GuardedResolver(AbstractResolver):
         self._known: OrderedDict[str, tuple[float, list[str]]] = OrderedDict()
         self._asking: dict[str, asyncio.Task[list[str]]] = {}
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
+    async def resolve(self, host: str) -> list[str]:
         """Return checked addresses; raise AddressRefused or NameNotFound."""
         addresses = self._cached(host)
         if addresses is None:
@@ -97,17 +94,7 @@ class GuardedResolver(AbstractResolver):
             addresses = await asyncio.shield(task)
         if not all(map(self._policy.allows_text, addresses)):
             raise AddressRefused(f"{host} has an address that is not public")
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=socket.IPPROTO_TCP,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for address in addresses
-        ]
+        return addresses
 
     def _cached(self, host: str) -> list[str] | None:
         known = self._known.get(host)
@@ -136,7 +123,7 @@ class GuardedResolver(AbstractResolver):
 
 
 def guarded_socket(policy: Policy) -> Callable[[AddrInfo], socket.socket]:
-    """Return the factory for ``TCPConnector``: it raises AddressRefused for what may not be dialled."""
+    """Return the one factory of sockets that go out: it raises AddressRefused for what may not be dialled."""
 
     def make(info: AddrInfo) -> socket.socket:
         family, kind, proto, _, address = info

@@ -1,4 +1,4 @@
-"""Every case of data/ssrf_cases.txt, through a real aiohttp session: not one dial to a refused address."""
+"""Every case of data/ssrf_cases.txt, through the dialer: not one dial to a refused address."""
 
 import json
 import socket
@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-import aiohttp
 import pytest
-from yarl import URL
 
 from service.core.address import Policy
 from service.core.target import Refusal, Target, check_redirect, check_url
@@ -20,6 +18,7 @@ from service.upstream.guard import (
     guarded_socket,
     own_addresses,
 )
+from service.upstream.http1.dialer import Dialer, Timing
 
 CASES = [
     (line.split("\t") + [""] * 3)[:5]
@@ -70,10 +69,8 @@ async def dial(url: str, dns: str, policy: Policy = PUBLIC) -> tuple[list[str], 
     if isinstance(target, Refusal):
         return [], 0
     resolver = GuardedResolver(policy, lookup)
-    connector = aiohttp.TCPConnector(resolver=resolver, socket_factory=spy)
-    async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
-        with pytest.raises((aiohttp.ClientError, OSError)):
-            await session.get(URL(target.url, encoded=True), allow_redirects=False)
+    with pytest.raises((Dialled, AddressRefused, NameNotFound)):
+        await Dialer(resolver, spy).dial(target, Timing())
     await resolver.close()
     return spy.dialled, lookup.asked
 
@@ -136,8 +133,8 @@ async def test_equal_questions_under_way_are_asked_once_and_answers_are_kept() -
 
     lookup = FakeLookup("8.8.8.8")
     resolver = GuardedResolver(PUBLIC, lookup)
-    await asyncio.gather(*(resolver.resolve("a.example", 80) for _ in range(5)))
-    await resolver.resolve("a.example", 80)
+    await asyncio.gather(*(resolver.resolve("a.example") for _ in range(5)))
+    await resolver.resolve("a.example")
     assert lookup.asked == 1
     await resolver.close()
 
@@ -158,7 +155,7 @@ async def stuck() -> AsyncIterator[Callable[[], GuardedResolver]]:
 
 async def test_a_look_up_that_hangs_ends_as_not_found(stuck: Callable[[], GuardedResolver]) -> None:
     with pytest.raises(NameNotFound, match="longer than 5 s"):
-        await stuck().resolve("slow.example", 80)
+        await stuck().resolve("slow.example")
 
 
 def test_the_hosts_own_addresses_are_found() -> None:

@@ -1,0 +1,83 @@
+"""An answer whose head has come."""
+
+import asyncio
+
+from service.upstream.http1.codings import Decoding, codings_of, transfer_codings
+from service.upstream.http1.connection import Connection
+from service.upstream.http1.pool import Pool
+from service.upstream.http1.reader import Reader
+
+__all__ = ["Answer"]
+
+_STEPS = 16
+"""Of decoding, 64 KiB each, in one turn of the loop."""
+
+
+class Answer:
+    """Whoever has it closes or releases it, always."""
+
+    __slots__ = ("_connection", "_decoding", "_head", "_held", "_pool", "_reader", "_steps", "headers", "status")
+
+    def __init__(self, connection: Connection, reader: Reader, pool: Pool) -> None:
+        assert reader.head is not None
+        self._head = reader.head
+        self.status = reader.head.status
+        self.headers = reader.head.headers
+        self._connection = connection
+        self._reader = reader
+        self._pool = pool
+        self._held = True
+        self._decoding: Decoding | None = None
+        self._steps = 0
+        assert reader.framing is not None
+        if "content-encoding" in self.headers or reader.framing.codings:
+            codings = codings_of(self.headers.get("content-encoding")) + transfer_codings(reader.framing.codings)
+            self._decoding = Decoding(codings) if codings else None
+
+    @property
+    def locations(self) -> set[str]:
+        """Every ``Location`` that is not empty."""
+        values = self._head.repeated.get("location") or [self.headers.get("location", "")]
+        return {value for value in values if value}
+
+    async def piece(self) -> bytes:
+        """Return the next piece of the body, decoded; nothing at its end. Raise ProtocolError if it breaks off."""
+        decoding = self._decoding
+        if decoding is None:
+            return await self._raw()
+        while True:
+            if decoding.hungry:
+                data = await self._raw()
+                if not data:
+                    decoding.finish()
+                    return b""
+                decoding.give(data)
+            made = decoding.step()
+            self._steps += 1
+            if self._steps % _STEPS == 0:
+                await asyncio.sleep(0)
+            if made:
+                return made
+
+    async def _raw(self) -> bytes:
+        reader = self._reader
+        if not reader.pieces:
+            if reader.done:
+                return b""
+            await self._connection.more()
+        return reader.take()
+
+    def close(self) -> None:
+        """Cut the connection, if it is still this answer's."""
+        if self._held:
+            self._held = False
+            self._connection.close()
+
+    def release(self) -> None:
+        """Keep the connection for the next request, if all of the answer has come."""
+        if self._held:
+            self._held = False
+            if self._reader.done:
+                self._pool.put(self._connection)
+            else:
+                self._connection.close()

@@ -1,0 +1,75 @@
+"""One request and its answer, over a connection that was kept or is new."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from service.core.target import Target
+from service.upstream.http1.answer import Answer
+from service.upstream.http1.connection import Connection
+from service.upstream.http1.dialer import Dialer, Timing
+from service.upstream.http1.errors import Disconnected
+from service.upstream.http1.pool import Pool
+from service.upstream.http1.reader import Reader
+from service.upstream.http1.request import Requests
+
+__all__ = ["Client"]
+
+_REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+_LONGEST_IDLE: Final = 15.0
+_MOST_IDLE: Final = 1000
+
+
+class Client:
+    """Sends requests; time limits are the caller's, by cancelling."""
+
+    def __init__(self, dialer: Dialer) -> None:
+        self._dialer = dialer
+        self._pool = Pool(_MOST_IDLE)
+        self._requests = Requests()
+
+    def __repr__(self) -> str:
+        return f"<Client {self._pool!r}>"
+
+    def close(self) -> None:
+        """Close the connections that rest."""
+        self._pool.close()
+
+    async def ask(
+        self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None, timing: Timing
+    ) -> Answer:
+        """Return the answer once its head has come.
+
+        Raises ProtocolError, Disconnected, InvalidRequest and OSError. A kept connection that the server ends just
+        as the request comes says nothing of the server: the request is made once more, at once, on a new one
+        (RFC 9112, section 9.3.1).
+        """
+        request = self._requests.write(method, target.request_target, _host_of(target), headers, body)
+        kept = self._pool.take(target.origin)
+        if kept is not None:
+            timing.reused = True
+            try:
+                answer = await self._send(kept, request, method)
+            except Disconnected as gone:
+                if not gone.silent or method not in _REPEATABLE:
+                    raise
+            else:
+                # A server that gives up waiting says so, and closes: this was not about our request.
+                if answer.status != 408 or method not in _REPEATABLE:
+                    return answer
+                answer.close()
+            timing.reused = False
+        return await self._send(await self._dialer.dial(target, timing), request, method)
+
+    async def _send(self, connection: Connection, request: bytes, method: str) -> Answer:
+        reader = Reader(bodiless=method == "HEAD", longest_idle=_LONGEST_IDLE)
+        try:
+            await connection.ask(request, reader)
+            return Answer(connection, reader, self._pool)
+        except BaseException:
+            connection.close()
+            raise
+
+
+def _host_of(target: Target) -> str:
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    return host if target.port == (443 if target.scheme == "https" else 80) else f"{host}:{target.port}"

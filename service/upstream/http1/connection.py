@@ -1,0 +1,210 @@
+"""One connection: it carries one request and one answer at a time.
+
+    idle --(ask)--> waiting for head --> reading body --> answered --(rest)--> idle
+      |                   |                   |               |
+      `---------- unasked bytes, an error, the end ----------'--> closed, for good
+
+Whatever comes while nobody has asked closes it: such bytes would be read as the answer to the next request
+(RFC 9112, section 9.2).
+"""
+
+import asyncio
+import select
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final, cast
+
+from service.upstream.http1.errors import Disconnected, ProtocolError
+from service.upstream.http1.reader import Reader
+
+__all__ = ["Connection"]
+
+_HIGH: Final = 256 << 10
+"""Bytes of a body that wait to be taken; beyond that the socket is not read."""
+
+
+class Connection(asyncio.Protocol):
+    """Not made by hand: see ``dialer.py``. Whoever has asked takes the answer, and closes it or lets it rest."""
+
+    __slots__ = (
+        "_behind", "_error", "_loop", "_paused", "_poll", "_reader", "_sock", "_tls", "_transport", "_waiter",
+        "idle_until", "lost", "on_lost", "origin",
+    )  # fmt: skip
+
+    def __init__(self, origin: str, sock: socket.socket) -> None:
+        self.origin = origin
+        self.idle_until = 0.0
+        self.lost = False
+        """Closed, or about to be."""
+        self.on_lost: Callable[[Connection], object] | None = None
+        """Called when it is lost while it rests."""
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._reader: Reader | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: BaseException | None = None
+        self._paused = False
+        self._behind = False
+        """Whether what has come is still to be read, in another turn of the loop."""
+        self._tls: ssl.SSLObject | None = None
+        self._poll: select.poll | None = None
+
+    def __repr__(self) -> str:
+        return f"<Connection to {self.origin}{', lost' if self.lost else ''}>"
+
+    # Called by the transport.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._tls = transport.get_extra_info("ssl_object")
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, or end for what nobody asked for."""
+        reader = self._reader
+        if reader is None or reader.done:
+            if reader is not None:
+                reader.surplus = True
+            self.close()
+            return
+        self._feed(reader, data)
+
+    def eof_received(self) -> bool:
+        """Take in that the server sends no more."""
+        self._end(None)
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Take in that the connection is gone."""
+        self._end(error)
+        self._transport = None
+
+    # Called by whoever asks.
+
+    @property
+    def usable(self) -> bool:
+        """Whether a request may be sent: nothing has come since the last answer, not even to the kernel."""
+        if self.lost:
+            return False
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._sock.fileno(), select.POLLIN | select.POLLRDHUP)
+        return not self._poll.poll(0)
+
+    async def ask(self, request: bytes, reader: Reader) -> None:
+        """Send a request, and return when the reader has the head of its answer."""
+        if self._transport is None or self.lost:
+            raise Disconnected(silent=True)
+        self._reader = reader
+        self._transport.write(request)
+        while reader.head is None:
+            await self._wait()
+
+    async def more(self) -> None:
+        """Wait for more of the body; return where it has ended, too."""
+        reader = self._reader
+        assert reader is not None
+        if self._paused and not self._behind and reader.size <= _HIGH:
+            self._resume()
+        while not reader.pieces and not reader.done:
+            await self._wait()
+
+    def rest(self) -> float:
+        """Forget the answer; return for how many seconds the connection can be kept, or close it and return 0."""
+        reader, self._reader = self._reader, None
+        transport = self._transport
+        if self.lost or reader is None or transport is None:
+            return 0.0
+        keep = reader.keep
+        if keep <= 0 or self._paused or transport.get_write_buffer_size():
+            self.close()
+            return 0.0
+        return keep
+
+    def close(self) -> None:
+        """Cut it."""
+        self.lost = True
+        if self._transport is not None:
+            self._transport.abort()
+        if self._reader is None and self.on_lost is not None:
+            self.on_lost(self)
+
+    async def _wait(self) -> None:
+        if self._error is not None:
+            raise self._error
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+        self.close()
+        self._wake()
+
+    def _feed(self, reader: Reader, data: bytes) -> None:
+        try:
+            self._behind = reader.feed(data)
+        except ProtocolError as error:
+            self._fail(error)
+            return
+        if self._behind:
+            self._pause()
+            self._loop.call_soon(self._go_on)
+        elif reader.size > _HIGH:
+            self._pause()
+        elif self._paused:
+            self._resume()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _go_on(self) -> None:
+        """Read what was left for this turn of the loop."""
+        if self._reader is not None and self._behind:
+            self._feed(self._reader, b"")
+
+    def _end(self, error: Exception | None) -> None:
+        if self._reader is not None and self._error is None:
+            whole = error is None and self._closed_properly()
+            try:
+                self._reader.end(whole=whole, why=_why(error, whole=whole))
+            except (ProtocolError, Disconnected) as failure:
+                self._fail(failure)
+                return
+        self.close()
+        self._wake()
+
+    def _closed_properly(self) -> bool:
+        """Return whether TLS was ended by the server, and not by whoever can cut the connection (RFC 9112, 9.8)."""
+        if self._tls is None:
+            return True
+        try:
+            return not self._tls.read(1)
+        except ssl.SSLZeroReturnError:
+            return True
+        except (ssl.SSLError, ValueError):
+            return False
+
+    def _pause(self) -> None:
+        if not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused and self._transport is not None and not self.lost:
+            self._transport.resume_reading()
+        self._paused = False
+
+
+def _why(error: Exception | None, *, whole: bool) -> str:
+    if error is not None:
+        return "the connection broke"
+    return "the server closed the connection" if whole else "TLS ended without the server's close_notify"

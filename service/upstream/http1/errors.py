@@ -1,0 +1,22 @@
+"""What can go wrong between a request and the end of its answer."""
+
+__all__ = ["Disconnected", "InvalidRequest", "ProtocolError"]
+
+
+class ProtocolError(Exception):
+    """What came is not HTTP, or does not hold what it says; the text is for whoever asked."""
+
+
+class Disconnected(Exception):
+    """The connection ended before the head of an answer was complete."""
+
+    def __init__(self, *, silent: bool) -> None:
+        super().__init__(
+            "the connection ended before an answer" if silent else "the connection ended in the head of the answer"
+        )
+        self.silent = silent
+        """Whether not one byte of an answer came."""
+
+
+class InvalidRequest(Exception):
+    """The request cannot be written as HTTP/1.1."""

@@ -1,0 +1,131 @@
+"""The head of an answer: a status line and its fields, read as leniently as browsers and curl do.
+
+Text is latin-1: every byte is one character, and goes back as the same byte (RFC 9110, section 5.5).
+"""
+
+import re
+from typing import Final
+
+from service.upstream.http1.errors import ProtocolError
+
+__all__ = ["LONGEST_HEAD", "LONGEST_LINE", "MOST_FIELDS", "Head", "end_of_head", "parse_head"]
+
+LONGEST_LINE: Final = 100 << 10
+LONGEST_HEAD: Final = 300 << 10
+MOST_FIELDS: Final = 5000
+"""The bounds of curl: what it accepts is accepted here, and a head costs 5 ms at most."""
+
+_STATUS_LINE: Final = re.compile(r"HTTP/(\d)\.(\d)[ \t]+(\d{3})(?=[ \t]|$)", re.IGNORECASE | re.ASCII)
+_FOLD: Final = re.compile(r"\r?\n[ \t]+")
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
+# One string for each usual name, however many answers are kept; a look-up is faster than checking and lowering.
+_KNOWN: Final = {
+    spelled: name
+    for name in (
+        "accept-ranges", "access-control-allow-origin", "age", "alt-svc", "cache-control", "cf-cache-status",
+        "cf-ray", "connection", "content-encoding", "content-language", "content-length", "content-security-policy",
+        "content-type", "date", "etag", "expires", "keep-alive", "last-modified", "link", "location", "nel",
+        "referrer-policy", "report-to", "retry-after", "server", "server-timing", "set-cookie",
+        "strict-transport-security", "transfer-encoding", "vary", "via", "x-cache", "x-content-type-options",
+        "x-frame-options", "x-powered-by", "x-request-id", "x-served-by", "x-timer", "x-xss-protection",
+    )
+    for spelled in (name, name.title(), name.replace("etag", "ETag"))
+}  # fmt: skip
+
+
+class Head:
+    """A status, and the fields by lower-case names; the values of a repeated field are joined by commas."""
+
+    __slots__ = ("headers", "repeated", "status", "version")
+
+    def __init__(
+        self, status: int, version: tuple[int, int], headers: dict[str, str], repeated: dict[str, list[str]]
+    ) -> None:
+        self.status = status
+        self.version = version
+        self.headers = headers
+        self.repeated = repeated
+        """The values of the fields that came more than once."""
+
+    def __repr__(self) -> str:
+        return f"<Head {self.status} with {len(self.headers)} fields>"
+
+
+def end_of_head(data: bytes | bytearray, begin: int = 0) -> tuple[int, int] | None:
+    """Return where the head ends and where what follows begins; a line may end with LF alone."""
+    end = data.find(b"\n\r\n", begin)
+    bare = data.find(b"\n\n", begin, end + 1 if end >= 0 else len(data))
+    if bare >= 0:
+        return bare, bare + 2
+    return (end, end + 3) if end >= 0 else None
+
+
+def parse_head(block: bytes | bytearray) -> Head:
+    """Read a head without the empty line at its end; raise ProtocolError for what cannot be used."""
+    if len(block) > LONGEST_HEAD:
+        raise ProtocolError(f"the head of the answer is longer than {LONGEST_HEAD >> 10} KiB")
+    text = block.decode("latin-1")
+    if "\0" in text:
+        raise ProtocolError("the head of the answer has a NUL byte")
+    lines = _lines(text)
+    found = _STATUS_LINE.match(lines[0])
+    if found is None:
+        raise ProtocolError(f"the status line is malformed: {_shown(lines[0])}")
+    version = int(found[1]), int(found[2])
+    if version[0] != 1:
+        raise ProtocolError(f"the answer is in HTTP/{found[1]}.{found[2]}, and the request was in HTTP/1.1")
+    status = int(found[3])
+    if status < 100:
+        raise ProtocolError(f"the status {found[3]} is below 100")
+    del lines[0]
+    if len(lines) > MOST_FIELDS:
+        raise ProtocolError(f"the answer has more than {MOST_FIELDS:,} header fields")
+    return Head(status, version, *_fields(lines))
+
+
+def _lines(text: str) -> list[str]:
+    if "\n " in text or "\n\t" in text:
+        # obs-fold (RFC 9112, section 5.2); before the first field it belongs to nothing, and goes.
+        text = _FOLD.sub(" ", text)
+    lines = text.removesuffix("\r").split("\r\n")
+    ends = len(lines) - 1
+    if text.count("\n") != ends or text.count("\r") != ends + text.endswith("\r"):
+        # Lines that end with LF alone, or a CR amid a line, which is as good as a space (RFC 9112, section 2.2).
+        lines = [line.removesuffix("\r").replace("\r", " ") for line in text.split("\n")]
+    if len(text) > LONGEST_LINE and max(map(len, lines)) > LONGEST_LINE:
+        raise ProtocolError(f"a line in the head of the answer is longer than {LONGEST_LINE >> 10} KiB")
+    return lines
+
+
+def _fields(lines: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    fields: dict[str, str] = {}
+    repeated: dict[str, list[str]] = {}
+    known = _KNOWN
+    for line in lines:
+        name, _, value = line.partition(":")
+        lower = known.get(name) or _name(name, line)
+        if lower in fields:
+            repeated.setdefault(lower, [fields[lower]]).append(value.strip(" \t"))
+        elif lower:
+            fields[lower] = value.strip(" \t")
+    for name, values in repeated.items():
+        fields[name] = ", ".join(values)
+    return fields, repeated
+
+
+def _name(name: str, line: str) -> str:
+    """Return a field's name, or nothing for a line that is passed over: browsers do that with one without a name.
+
+    Spaces before the colon go (RFC 9112, section 5.1). A name that could be none stays as it is; it is no
+    other field's name for that.
+    """
+    if _TOKEN.fullmatch(name):
+        return name.lower()
+    if len(name) == len(line):
+        return ""
+    return name.strip(" \t").translate(_ASCII_LOWER)
+
+
+def _shown(line: str) -> str:
+    return ascii(line if len(line) <= 60 else f"{line[:60]}...")

@@ -1,0 +1,91 @@
+"""Connections that rest until the next request to their origin."""
+
+import asyncio
+from collections import OrderedDict
+
+from service.upstream.http1.connection import Connection
+
+__all__ = ["Pool"]
+
+_EVERY = 1.0
+"""Seconds between two looks for connections that have rested long enough."""
+
+
+class Pool:
+    """Keeps at most ``most`` connections, each for its own time; whoever takes one has it alone."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._loop = asyncio.get_running_loop()
+        self._idle: OrderedDict[Connection, None] = OrderedDict()
+        """The longest resting first."""
+        self._origins: dict[str, list[Connection]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._idle)
+
+    def __repr__(self) -> str:
+        return f"<Pool {len(self._idle)} resting>"
+
+    def take(self, origin: str) -> Connection | None:
+        """Return the connection to an origin that was used last and can be used still."""
+        while resting := self._origins.get(origin):
+            connection = resting[-1]
+            self._remove(connection)
+            if connection.idle_until > self._loop.time() and connection.usable:
+                return connection
+            connection.close()
+        return None
+
+    def put(self, connection: Connection) -> None:
+        """Take in a connection whose answer was taken, if it can be kept."""
+        keep = connection.rest()
+        if keep <= 0:
+            return
+        if self._closed:
+            connection.close()
+            return
+        connection.idle_until = self._loop.time() + keep
+        connection.on_lost = self._remove
+        self._idle[connection] = None
+        self._origins.setdefault(connection.origin, []).append(connection)
+        if len(self._idle) > self._most:
+            self._drop(next(iter(self._idle)))
+        if self._timer is None:
+            self._timer = self._loop.call_later(_EVERY, self._look)
+
+    def close(self) -> None:
+        """Close what rests, and keep nothing any more."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for connection in tuple(self._idle):
+            self._drop(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        self._remove(connection)
+        connection.close()
+
+    def _remove(self, connection: Connection) -> None:
+        connection.on_lost = None
+        if connection not in self._idle:
+            return
+        del self._idle[connection]
+        resting = self._origins[connection.origin]
+        if resting[-1] is connection:
+            resting.pop()
+        else:
+            resting.remove(connection)
+        if not resting:
+            del self._origins[connection.origin]
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        for connection in [connection for connection in self._idle if connection.idle_until <= now]:
+            self._drop(connection)
+        if self._idle:
+            self._timer = self._loop.call_later(_EVERY, self._look)

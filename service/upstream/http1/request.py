@@ -1,0 +1,71 @@
+"""The bytes of a request: the last look at them before the socket."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from service import __version__
+from service.upstream.http1.codings import ACCEPTED
+from service.upstream.http1.errors import InvalidRequest, ProtocolError
+
+__all__ = ["Requests"]
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_LINE: Final = re.compile(r"[!-~]+")
+_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
+_FRAMING: Final = frozenset({"host", "content-length", "transfer-encoding", "connection"})
+_ORIGINS: Final = 1024
+
+
+class Requests:
+    """Writes requests; what every request to a host begins with is written once."""
+
+    def __init__(self) -> None:
+        self._plain: dict[str, bytes] = {}
+        """By what stands in ``Host``: the lines of a request without headers of its own."""
+
+    def write(self, method: str, target: str, host: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+        """Return a request; ``headers`` win over what is sent by default.
+
+        Raises InvalidRequest; and ProtocolError for a header that no client can have given, because theirs are
+        checked before: it came from an upstream, whose ETag goes back to it as a condition.
+        """
+        if not _TOKEN.fullmatch(method) or not _LINE.fullmatch(target):
+            raise InvalidRequest("the method or the URL has a character that no request line has")
+        if headers or body is not None:
+            lines = _lines(host, headers, body)
+        else:
+            lines = self._plain.get(host) or self._learn(host)
+        begin = f"{method} {target} HTTP/1.1\r\n".encode("ascii")
+        return begin + lines if body is None else begin + lines + body
+
+    def _learn(self, host: str) -> bytes:
+        if len(self._plain) >= _ORIGINS:
+            self._plain.clear()
+        lines = self._plain[host] = _lines(host, {}, None)
+        return lines
+
+
+def _lines(host: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    if not _LINE.fullmatch(host):
+        raise InvalidRequest("the host has a character that no Host header has")
+    fields = {"host": f"Host: {host}\r\n", "accept": "Accept: */*\r\n",
+              "accept-encoding": f"Accept-Encoding: {ACCEPTED}\r\n",
+              "user-agent": f"User-Agent: sluice/{__version__}\r\n"}  # fmt: skip
+    for name, value in headers.items():
+        lower = name.lower()
+        if not _TOKEN.fullmatch(name) or lower in _FRAMING:
+            raise InvalidRequest(f"{name[:40]!a} is not a header that a request can be given")
+        if not _VALUE.fullmatch(value):
+            raise _wrong(name, value)
+        fields[lower] = f"{name}: {value}\r\n"
+    if body is not None:
+        fields["content-length"] = f"Content-Length: {len(body)}\r\n"
+        fields.setdefault("content-type", "Content-Type: application/octet-stream\r\n")
+    return ("".join(fields.values()) + "\r\n").encode("latin-1")
+
+
+def _wrong(name: str, value: str) -> Exception:
+    if any(sign > "\xff" for sign in value):
+        return InvalidRequest(f"{name} has a character beyond U+00FF, which no header can carry")
+    return ProtocolError(f"{name} has a value that no header has")
