@@ -1,87 +1,147 @@
 """robots.txt (RFC 9309): which paths of a host a crawler may ask for.
 
 Our own and not Protego's, because a host writes what is matched against its URLs: patterns become regular
-expressions there, and ``*a*a*a*a*b`` on a URL of 2,000 characters keeps those busy for minutes. Here a
-pattern is matched in at most length times length steps, and a group has a bounded number of them.
+expressions there, and ``*a*a*a*a*b`` on a URL of 2,000 characters keeps those busy for minutes. Here every rule
+of a file counts, and matching is linear in it: plain rules are looked up by their length, and a pattern with
+``*`` is searched part by part, from left to right.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 __all__ = ["ALL", "NONE", "Rules", "parse_robots"]
 
-_RULES: Final = 2_000
-"""Rules of one group that count; the RFC asks for 500 KiB to be read, which ours are."""
-_STARS: Final = 10
-"""Asterisks of one rule that count: what follows them is taken for anything. Two thousand such rules take 3 ms."""
+_LINE: Final = re.compile(r"\r\n|\r|\n")
+_PRODUCT: Final = re.compile(r"\*|[A-Za-z_-]+")
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
-_UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+# Beside what is unreserved, what means the same encoded or not wherever it stands (section 2.2.2).
+_SAME: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:@!'(),;[]")
+_SAME_IN_QUERY: Final = _SAME | {"/"}
+_RULE_SIZE: Final = 200
+"""Bytes that a rule takes beside its text, about."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rules:
-    """The rules for one crawler, the longest first, and of two equal ones that which allows."""
+    """The rules for one crawler; of those that match the longest counts, of two equal ones that which allows."""
 
-    rules: tuple[tuple[str, bool], ...]
+    plain: dict[str, bool]
+    """Beginnings of paths, and whether they are allowed."""
+    patterns: tuple[tuple[str, bool], ...] = ()
+    """Those with ``*`` or an end, the longest first."""
 
     def allows(self, path: str) -> bool:
         """Return whether a path with its query may be asked for (section 2.2.2)."""
-        path = _normal(path)
+        path = _normal(path).replace("*", "%2A").replace("$", "%24")
         if path == "/robots.txt":
             return True
-        return next((allowed for pattern, allowed in self.rules if _matches(pattern, path)), True)
+        length, allowed = self._longest(path)
+        for pattern, allows in self.patterns:
+            if (len(pattern), allows) <= (length, allowed):
+                break
+            if _matches(pattern, path):
+                return allows
+        return allowed
+
+    def cost(self, path: str) -> int:
+        """Return in characters how much :meth:`allows` may have to look at."""
+        return len(self.patterns) * len(path) + self.size
+
+    @cached_property
+    def size(self) -> int:
+        """The bytes that they take, about."""
+        return sum(len(text) + _RULE_SIZE for text in self.plain) + sum(
+            len(text) + _RULE_SIZE for text, _ in self.patterns
+        )
+
+    @cached_property
+    def _lengths(self) -> list[int]:
+        # However many rules, their lengths add up to the file: a thousand different ones are half a megabyte.
+        return sorted({len(text) for text in self.plain}, reverse=True)
+
+    def _longest(self, path: str) -> tuple[int, bool]:
+        for length in self._lengths:
+            if length <= len(path) and (allowed := self.plain.get(path[:length])) is not None:
+                return length, allowed
+        return 0, True
 
 
-ALL: Final = Rules(())
-NONE: Final = Rules((("/", False),))
+ALL: Final = Rules({})
+NONE: Final = Rules({"/": False})
 
 
 def parse_robots(text: str, agent: str) -> Rules:
-    """Return the rules of the groups for ``agent``, or of those for ``*`` where it has none."""
+    """Return the rules of the groups for ``agent``, or of those for ``*`` where it has none.
+
+    A group is ours by the product token alone: ``Sluice/1.0 (beta)`` is ``sluice``.
+    """
     rules: dict[str, list[tuple[str, bool]]] = {}
-    agents: list[str] = []
+    agents: set[str] = set()
     in_rules = True
     for name, value in _fields(text):
         if name == "user-agent":
             if in_rules:
-                agents, in_rules = [], False
+                agents, in_rules = set(), False
+            product = _PRODUCT.match(value)
             # Of all others there may be thousands, each with thousands of rules.
-            if value.lower() in (agent, "*") and value.lower() not in agents:
-                agents.append(value.lower())
-                rules.setdefault(value.lower(), [])
+            if product and product[0].lower() in (agent, "*"):
+                agents.add(product[0].lower())
+                rules.setdefault(product[0].lower(), [])
         elif name in ("allow", "disallow"):
             in_rules = True
             for named in agents if value else ():
-                if len(rules[named]) < _RULES:
-                    rules[named].append((_normal(_bounded(value)), name == "allow"))
-    chosen = rules.get(agent, rules.get("*", []))
-    return Rules(tuple(sorted(chosen, key=lambda rule: (-len(rule[0]), not rule[1]))))
+                rules[named].append((_pattern(value), name == "allow"))
+    return _sorted(rules.get(agent, rules.get("*", [])))
+
+
+def _sorted(rules: list[tuple[str, bool]]) -> Rules:
+    plain: dict[str, bool] = {}
+    patterns: dict[str, bool] = {}
+    for text, allowed in rules:
+        kind = patterns if "*" in text or text.endswith("$") else plain
+        kind[text] = allowed or kind.get(text, False)
+    ordered = sorted(patterns.items(), key=lambda rule: (len(rule[0]), rule[1]), reverse=True)
+    return Rules(plain, tuple(ordered))
 
 
 def _fields(text: str) -> Iterator[tuple[str, str]]:
-    for line in text.splitlines():
+    for line in _LINE.split(text.removeprefix("\ufeff")):
         name, colon, value = line.partition("#")[0].partition(":")
         if colon:
             yield name.strip().lower(), value.strip()
 
 
-def _bounded(pattern: str) -> str:
-    parts = pattern.split("*", _STARS)
-    return pattern if "*" not in parts[-1] else "*".join(parts[:_STARS]) + "*"
+def _pattern(value: str) -> str:
+    """Return a rule as it is matched: a ``$`` that is not at its end is one."""
+    text = _normal(value)
+    return text[:-1].replace("$", "%24") + text[-1]
 
 
 def _normal(path: str) -> str:
     """Write the same path always the same (section 2.2.2): what needs no escape has none."""
-    path = "".join(sign if sign < "\x80" else "".join(f"%{byte:02X}" for byte in sign.encode("utf-8", "replace"))
-                   for sign in path)  # fmt: skip
-    return _ESCAPE.sub(_unescaped, path)
+    if not path.isascii():
+        path = "".join(map(_escaped, path))
+    if "%" not in path:
+        return path
+    path, mark, query = path.partition("?")
+    return _ESCAPE.sub(_unescaped, path) + mark + _ESCAPE.sub(_unescaped_in_query, query)
+
+
+def _escaped(sign: str) -> str:
+    return sign if sign < "\x80" else "".join(f"%{octet:02X}" for octet in sign.encode("utf-8", "surrogateescape"))
 
 
 def _unescaped(escape: re.Match[str]) -> str:
     sign = chr(int(escape[1], 16))
-    return sign if sign in _UNRESERVED else escape[0].upper()
+    return sign if sign in _SAME else escape[0].upper()
+
+
+def _unescaped_in_query(escape: re.Match[str]) -> str:
+    sign = chr(int(escape[1], 16))
+    return sign if sign in _SAME_IN_QUERY else escape[0].upper()
 
 
 def _matches(pattern: str, path: str) -> bool:

@@ -14,10 +14,15 @@ __all__ = ["Robots"]
 
 _AGENT: Final = "sluice"
 _SIZE: Final = 512 << 10
+"""Bytes that are read; the RFC asks for 500 KiB (section 2.5)."""
 _AGE: Final = 3600.0
 """Seconds; the RFC allows a day (section 2.4)."""
 _UNREACHED_AGE: Final = 60.0
 _ORIGINS: Final = 10_000
+_MEMORY: Final = 64 << 20
+"""Bytes for the rules of all origins."""
+_COST: Final = 1 << 20
+"""Characters that are matched on the loop; a host that has more to be looked at has it done in a thread."""
 
 Fetch = Callable[[Order, "asyncio.Task[Any]"], Coroutine[Any, Any, Fetched | Failure]]
 
@@ -29,6 +34,7 @@ class Robots:
         self._fetch = fetch
         self._loop = asyncio.get_running_loop()
         self._known: OrderedDict[str, tuple[float, Rules]] = OrderedDict()
+        self._size = 0
         self._asking: dict[str, asyncio.Task[Rules]] = {}
 
     def __repr__(self) -> str:
@@ -46,6 +52,8 @@ class Robots:
             rules = await asyncio.shield(asking)
         else:
             rules = known[1]
+        if rules.cost(target.request_target) > _COST:
+            return await asyncio.to_thread(rules.allows, target.request_target)
         return rules.allows(target.request_target)
 
     async def _ask(self, target: Target) -> Rules:
@@ -54,19 +62,28 @@ class Robots:
         order = Order(target.at("/robots.txt"), "GET", {}, None, 10.0, _SIZE, 5, robots=False)
         outcome = await self._fetch(order, task)
         age = _AGE
-        if isinstance(outcome, Failure) or outcome.status >= 500:
-            # What cannot be read forbids everything for the time being (section 2.3.1.4).
+        if isinstance(outcome, Failure):
+            # What cannot be read forbids everything for the time being (section 2.3.1.4); what redirects
+            # without an end is as if it were not there (section 2.3.1.2).
+            rules, age = (ALL, _AGE) if outcome.kind == "redirects" else (NONE, _UNREACHED_AGE)
+        elif outcome.status >= 500:
             rules, age = NONE, _UNREACHED_AGE
         elif outcome.status >= 400:
             rules = ALL
         else:
-            text = outcome.body.decode("utf-8", "replace")
-            rules = await asyncio.to_thread(parse_robots, text, _AGENT)
-        self._known[target.origin] = (self._loop.time() + age, rules)
-        self._known.move_to_end(target.origin)
-        if len(self._known) > _ORIGINS:
-            self._known.popitem(last=False)
+            rules = await asyncio.to_thread(_read, outcome.body, outcome.truncated)
+        self._keep(target.origin, age, rules)
         return rules
+
+    def _keep(self, origin: str, age: float, rules: Rules) -> None:
+        before = self._known.pop(origin, None)
+        if before is not None:
+            self._size -= before[1].size
+        self._known[origin] = (self._loop.time() + age, rules)
+        self._size += rules.size
+        while len(self._known) > _ORIGINS or self._size > _MEMORY:
+            _, (_, dropped) = self._known.popitem(last=False)
+            self._size -= dropped.size
 
     async def close(self) -> None:
         """End what is being asked."""
@@ -74,3 +91,10 @@ class Robots:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _read(body: bytes, cut: bool) -> Rules:
+    # Half a rule may forbid far more than the whole one.
+    if cut:
+        body = body[: max(body.rfind(b"\n"), body.rfind(b"\r")) + 1]
+    return parse_robots(body.decode("utf-8", "surrogateescape"), _AGENT)

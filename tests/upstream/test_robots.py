@@ -35,7 +35,7 @@ class Site:
 
 
 def text(body: str, status: str = "200 OK") -> bytes:
-    return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
+    return f"HTTP/1.1 {status}\r\ncontent-length: {len(body.encode())}\r\n\r\n{body}".encode()
 
 
 @asynccontextmanager
@@ -102,3 +102,36 @@ async def test_whoever_gives_up_does_not_stop_the_others() -> None:
         await asyncio.sleep(0)
         first.cancel()
         assert await asyncio.gather(*others) == ["200"] * 5
+
+
+async def test_a_long_one_is_read_to_the_end_and_half_a_rule_is_none() -> None:
+    lines = (
+        "\ufeffUser-agent: Sluice/1.0\n"
+        + "".join(f"Disallow: /{number}\n" for number in range(3000))
+        + "Disallow: /last"
+    )
+    async with site(robots=text(lines)) as (_, fetch):
+        assert [await fetch(path) for path in ("/last", "/2999", "/other")] == ["blocked", "blocked", "200"]
+    filler = "# " + "x" * 97 + "\n"
+    cut = "User-agent: *\nDisallow: /a\n" + filler * 5242
+    cut += "Disallow: /" + "y" * ((512 << 10) - len(cut)) + "\n"
+    async with site(robots=text(cut)) as (_, fetch):
+        assert [await fetch(path) for path in ("/a", "/" + "y" * 100, "/b")] == ["blocked", "200", "200"]
+
+
+async def test_octets_of_a_rule_are_those_of_a_url() -> None:
+    rules = b"User-agent: *\r\nDisallow: /caf\xe9\r\n"
+    page = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(rules) + rules
+    async with site(robots=page) as (_, fetch):
+        assert [await fetch(path) for path in ("/caf%E9", "/caf%e9", "/caf")] == ["blocked", "blocked", "200"]
+
+
+async def test_one_that_redirects_for_ever_is_as_if_it_were_not_there() -> None:
+    async with site(robots=b"HTTP/1.1 302 x\r\nlocation: /robots.txt\r\ncontent-length: 0\r\n\r\n") as (_, fetch):
+        assert await fetch("/a") == "200"
+
+
+async def test_what_takes_long_to_match_does_not_hold_up_the_loop() -> None:
+    rules = "User-agent: *\n" + "\n".join(f"Disallow: /*{number}x" for number in range(20_000))
+    async with site(robots=text(rules)) as (_, fetch):
+        assert [await fetch(path) for path in ("/" + "b" * 2000, "/b19999x")] == ["200", "blocked"]
