@@ -31,6 +31,7 @@ from service.edge.gate import Gate
 from service.edge.health import HealthRoutes
 from service.edge.http_runner import HttpRunner
 from service.edge.page import PageRoutes
+from service.edge.problems import complete_refusal
 from service.edge.streams import STREAMS, Streams
 from service.edge.topic_routes import TopicRoutes
 from service.edge.unused import close_unused
@@ -87,6 +88,7 @@ class Service:
         )
         self.draining = False
         self.port = settings.port
+        self.listeners: list[asyncio.Server] = []
         self.streams = Streams(settings.heartbeat)
         limits, authorise = socket_limits(settings), self.door.authorise
         self.sockets = WebSockets(hub, self, limits, self.gate, authorise)
@@ -124,6 +126,7 @@ class Service:
         _log.info("draining", extra={"seconds": self.settings.drain, **self.load()})
         self.draining = self.batches.draining = True
         self.streams.drain()
+        # The streams of topics stay until the listener closes: see Streams.end.
         await self.sockets.tell_draining(retry_after=1.0)
         await self.sockets.release_idle(loop.time() + self.settings.drain / 2)
         while loop.time() < deadline and (self.sockets.connections or self.batches.running):
@@ -135,6 +138,11 @@ class Service:
         while loop.time() < grace and self.sockets.behind:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.02)
         await self.sockets.close()
+        for listener in self.listeners:
+            listener.close()
+        self.streams.end()
+        while loop.time() < grace and self.streams.readers:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.02)
         # What was left at the deadline was cancelled and closed: told, but not served to its end.
         _log.info("drained", extra={"seconds": round(loop.time() - began, 3), **left})
 
@@ -193,7 +201,6 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         access_log=None,
         shutdown_timeout=2.0,
     )
-    servers: list[asyncio.Server] = []
     ticking = [asyncio.create_task(part.run(), name=type(part).__name__) for part in (statistics, lag)]
     try:
         await runner.setup()
@@ -204,7 +211,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
             server = await loop.create_server(
                 runner.server, sock=listener, ssl=tls, backlog=4096, ssl_handshake_timeout=patience
             )
-            servers.append(server)
+            service.listeners.append(server)
         yield service
     finally:
         for task in ticking:
@@ -217,7 +224,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         await watches.close()
         await selector.close()
         await fetches.close()
-        for server in servers:
+        for server in service.listeners:
             server.close()
         await runner.cleanup()
         await fetcher.close()
@@ -227,10 +234,10 @@ def _application(service: Service) -> web.Application:
     settings = service.settings
     app = web.Application(middlewares=[service.door.middleware()], client_max_size=settings.batch_size)
     app[STREAMS] = service.streams
-    app.on_response_prepare.extend((add_cors, tell_request_id))
-    app.router.add_get("/ws", service.sockets.handle)
+    app.on_response_prepare.extend((complete_refusal, add_cors, tell_request_id))
+    app.router.add_get("/ws", service.sockets.handle, allow_head=False)
     if settings.echo_route:
-        app.router.add_get("/echo", service.echo.handle)
+        app.router.add_get("/echo", service.echo.handle, allow_head=False)
         app.router.add_post("/", EchoBodies(settings.message_size, settings.body_time).handle)
     HealthRoutes(lambda: service.draining, service.overload, lambda: service.batches.shortage).add_to(app)
     BatchRoutes(service.hub, service.batches, body_size=settings.batch_size, body_time=settings.body_time).add_to(

@@ -4,9 +4,8 @@ import re
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-import orjson
 
-from service.core.errors import InvalidParams, InvalidRequest, ParseError, SluiceError
+from service.core.errors import InvalidParams, InvalidRequest, SluiceError
 from service.core.names import NAME
 from service.core.reader import OnLag
 from service.core.target import LONGEST_URL
@@ -30,7 +29,6 @@ __all__ = [
     "error_answer",
     "id_of",
     "is_utf8",
-    "parse",
     "parse_since",
     "read_request",
     "result_answer",
@@ -139,14 +137,6 @@ class Request(msgspec.Struct, frozen=True):
     params: Any
     id: Id
     answered: bool
-
-
-def parse(text: bytes) -> Any:
-    """Return the JSON value, or raise ParseError; invalid UTF-8 is not JSON (RFC 8259, section 8.1)."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise ParseError(f"not JSON: {error}") from None
 
 
 def read_request(value: Any) -> Request:

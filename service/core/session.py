@@ -26,6 +26,7 @@ from service.core.errors import (
     TooLarge,
     Unauthorized,
 )
+from service.core.exact import check_exact, id_in, parse_requests
 from service.core.grants import NOTHING, Grant
 from service.core.hub import Hub
 from service.core.messages import (
@@ -43,7 +44,6 @@ from service.core.messages import (
     error_answer,
     id_of,
     is_utf8,
-    parse,
     parse_since,
     read_request,
     result_answer,
@@ -90,17 +90,20 @@ class Session:
         """Carry out one text message: a request, or an array of them."""
         self._pace.message(len(text), now)
         try:
-            value = parse(text)
+            value, exact = parse_requests(text)
         except ParseError as error:
             return self._not_json(text, error)
+        except TooLarge as error:
+            self._pace.count(now)
+            return self._answer(_dump(error_answer(id_in(text), error)))
         self._bad = False
         if not isinstance(value, list):
-            return self._answer(_dump(self._one(value, now)))
+            return self._answer(_dump(self._one(value, now, exact=exact)))
         if not value or len(value) > self._limits.requests_in_array:
             self._pace.count(now)
             why = f"an array has 1 to {self._limits.requests_in_array} requests"
             return self._answer(_dump(error_answer(None, InvalidRequest(why))))
-        answers = [answer for item in value if (answer := self._one(item, now)) is not None]
+        answers = [answer for item in value if (answer := self._one(item, now, exact=exact)) is not None]
         return self._answer(_dump(answers or None))
 
     def control(self, size: int, now: float) -> bool:
@@ -142,15 +145,16 @@ class Session:
     def _answer(self, text: bytes) -> Answer:
         return Answer(text, FLOODING if self._pace.flooding else UNAUTHORIZED if self._rejected else None)
 
-    def _one(self, value: Any, now: float) -> dict[str, Any] | None:
-        """Carry out one request and return its answer, or None for one that wants none."""
+    def _one(self, value: Any, now: float, *, exact: bool) -> dict[str, Any] | None:
+        """Carry out one request, checked first unless it is ``exact``; return its answer, if it wants one."""
         request = None
         try:
             try:
                 request = read_request(value)
             finally:
-                # What is no request costs as much as one.
-                self._pace.request(now)
+                self._pace.request(now)  # even if it is not a request
+            if not exact:
+                check_exact(value)
             result = self._dispatch(request, now)
         except SluiceError as error:
             self._services.refusals["request", error.reason] += 1

@@ -8,8 +8,8 @@ from service.core.batch import BatchLimits
 from service.core.closing import CLOSINGS
 from service.core.messages import Empty
 from service.core.session import METHODS, SessionLimits
+from service.edge.handshake import BEARER, PROTOCOL
 from service.edge.schemas import ERRORS, components, ref
-from service.edge.websocket import BEARER, PROTOCOL
 
 __all__ = ["NOTIFICATIONS", "RESULTS", "asyncapi"]
 

@@ -17,10 +17,10 @@ from service.edge.bodies import read_json, requested_key
 from service.edge.correlation import correlation_of
 from service.edge.credentials import GRANT
 from service.edge.gate import CALLER
+from service.edge.negotiation import NDJSON, answers_event_stream
+from service.edge.queries import STREAM, check_query
 from service.edge.streams import (
-    NDJSON,
     PullReader,
-    answers_event_stream,
     requested_lag,
     requested_since,
     stream_topic,
@@ -108,6 +108,7 @@ class BatchRoutes:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Stream a batch's events from the position that the client asks for, by default all of them."""
+        check_query(request, STREAM)
         batch = self._batches.find(request.match_info["id"])
         return await stream_topic(
             request,

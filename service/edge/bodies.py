@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 from aiohttp import web
 
 from service.core.errors import InvalidParams, TooLarge
-from service.core.messages import parse
+from service.core.exact import parse
 
 __all__ = ["read_body", "read_json", "requested_key"]
 

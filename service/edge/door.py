@@ -1,9 +1,10 @@
 """Who may come in: host, origin, credentials and how many at once, checked before any handler runs."""
 
+import re
 from collections.abc import Awaitable, Iterable
 from ipaddress import ip_address
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -13,14 +14,15 @@ from service.core.grants import Grant
 from service.core.services import Refusals
 from service.edge.credentials import GRANT, Credentials
 from service.edge.gate import Gate
+from service.edge.handshake import BEARER, offered_protocols
 from service.edge.problems import problems, refusal
-from service.edge.websocket import BEARER
 
 __all__ = ["Door", "add_cors"]
 
 _OPEN: Final = frozenset({"/healthz", "/readyz", "/", "/openapi.json", "/asyncapi.json"})
 _ALWAYS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Answered however many come: whoever looks after the service has to see what is wrong."""
+_BAD_PERCENT: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 _CORS_HEADERS: Final = (
     "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, Traceparent, Tracestate, X-Request-Id"
 )
@@ -60,7 +62,7 @@ class Door:
         # No coroutine: its frame would stay for as long as the WebSocket behind it.
         @web.middleware
         def door(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-            if request.path in self._sockets and request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
+            if request.path in self._sockets and request.method == hdrs.METH_GET:
                 try:
                     self._check_host(request)
                     self._check_origin(request)
@@ -83,6 +85,7 @@ class Door:
         return self._credentials.check(token)
 
     async def _enter(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        _check_path(request)
         self._check_host(request)
         cors = self._check_origin(request)
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
@@ -137,6 +140,19 @@ class Door:
             grant.check_read("_stats")
 
 
+def _check_path(request: web.Request) -> None:
+    """Refuse a path whose percent-encoding is not one, or not of UTF-8: aiohttp would take it as it stands."""
+    path = request.raw_path.partition("?")[0]
+    if "%" not in path:
+        return
+    if _BAD_PERCENT.search(path):
+        raise web.HTTPBadRequest(text="path: % has to be followed by two hexadecimal digits; write it as %25")
+    try:
+        unquote_to_bytes(path).decode()
+    except UnicodeDecodeError:
+        raise web.HTTPBadRequest(text="path: what is percent-encoded has to be UTF-8") from None
+
+
 async def _answer(response: web.Response) -> web.StreamResponse:
     return response
 
@@ -166,11 +182,8 @@ def _bearer(request: web.Request) -> str | None:
 
 def _protocol_bearer(request: web.Request) -> str | None:
     """Return the token that a browser offers beside the subprotocol: it cannot set headers."""
-    for header in request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ()):
-        for entry in header.split(","):
-            if entry.strip().startswith(BEARER):
-                return entry.strip().removeprefix(BEARER)
-    return None
+    entries = (name for name in offered_protocols(request) if name.startswith(BEARER))
+    return next(entries, "").removeprefix(BEARER) or None
 
 
 def _hostname(netloc: str) -> str | None:

@@ -24,6 +24,9 @@ class _Protocol(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Refuse what could not be read; a failure of ours goes aiohttp's way, with its log."""
+        if isinstance(exc, ConnectionResetError):
+            # The client left before its answer could be written, in an upgrade, say: not an error of ours.
+            return web.Response(status=400)
         if status >= 500 or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
         response = unreadable(status, message)

@@ -8,13 +8,13 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from service.core.errors import InternalError, SluiceError
 from service.core.services import Refusals
 from service.edge.correlation import REQUEST_ID, correlation_of
 
-__all__ = ["problems", "reason_of", "refusal", "unreadable"]
+__all__ = ["complete_refusal", "problems", "reason_of", "refusal", "unreadable"]
 
 _log = logging.getLogger("sluice.http")
 
@@ -41,6 +41,15 @@ def refusal(error: SluiceError | web.HTTPException, request: web.Request) -> web
         # A client that is to come back later leaves its descriptor to those that are served.
         response.force_close()
     return response
+
+
+async def complete_refusal(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal ``on_response_prepare``: what aiohttp refuses before any middleware is a problem document, too."""
+    if isinstance(response, web.HTTPException) and response.status >= 400:
+        problem = refusal(response, request)
+        response.body = problem.body
+        response.content_type, response.charset = problem.content_type, None
+        response.headers[hdrs.CONTENT_LENGTH] = str(problem.content_length)
 
 
 def reason_of(error: SluiceError | web.HTTPException) -> str:

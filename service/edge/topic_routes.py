@@ -15,6 +15,7 @@ from service.core.reader import default_on_lag
 from service.core.topic import Topic
 from service.edge.bodies import read_json, requested_key
 from service.edge.credentials import GRANT
+from service.edge.queries import STREAM, check_query
 from service.edge.streams import requested_lag, requested_since, stream_topic
 
 __all__ = ["TopicRoutes"]
@@ -34,8 +35,8 @@ class TopicRoutes:
         A topic's name may contain slashes; one before a last part ``events`` has to be written as %2F.
         """
         app.router.add_get("/topics/{name:.+}/events", self.events)
-        app.router.add_post("/topics/{name:.+(?<!/events)}", self.publish)
-        app.router.add_get("/topics/{name:.+(?<!/events)}", self.info)
+        app.router.add_post("/topics/{name:(?!.*/events$).+}", self.publish)
+        app.router.add_get("/topics/{name:(?!.*/events$).+}", self.info)
         app.router.add_post("/publish", self.broadcast)
 
     async def publish(self, request: web.Request) -> web.Response:
@@ -81,6 +82,7 @@ class TopicRoutes:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Stream a topic as NDJSON or SSE."""
+        check_query(request, STREAM)
         topic = self._readable(request.match_info["name"], request[GRANT])
         return await stream_topic(
             request,

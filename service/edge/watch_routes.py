@@ -1,16 +1,24 @@
 """A watch over plain HTTP: ``GET /watch``."""
 
+from typing import Final
+
 from aiohttp import web
 
 from service.core.errors import InvalidParams, ParseError
+from service.core.exact import parse
 from service.core.hub import Hub
-from service.core.messages import Watch, convert, parse
+from service.core.messages import Watch, convert
 from service.core.reader import default_on_lag
 from service.core.services import Services
 from service.edge.credentials import GRANT
-from service.edge.streams import NDJSON, requested_since, stream_topic
+from service.edge.negotiation import wants_ndjson
+from service.edge.queries import STREAM, check_query
+from service.edge.streams import requested_since, stream_topic
 
 __all__ = ["WatchRoutes"]
+
+_WATCH: Final = ("url", "every", "select", "on_lag")
+_PARAMETERS: Final = (*_WATCH, *STREAM)
 
 
 class WatchRoutes:
@@ -37,14 +45,15 @@ class WatchRoutes:
                 watching.topic,
                 since=requested_since(request, watching.since),
                 on_lag=params.on_lag or default_on_lag(watching.topic.name),
-                sse=NDJSON not in request.headers.get("Accept", ""),
+                sse=not wants_ndjson(request),
             )
         finally:
             watching.release()
 
 
 def _params(request: web.Request) -> Watch:
-    given = {name: value for name, value in request.query.items() if name != "since"}
+    check_query(request, _PARAMETERS)
+    given = {name: value for name, value in request.query.items() if name in _WATCH}
     if "every" in given:
         try:
             return convert({**given, "every": parse(given["every"].encode())}, Watch)

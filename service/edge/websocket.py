@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import WSMessage, WSMsgType, web
 
 from service.core.closing import BINARY, FLOODING, UNAUTHORIZED
-from service.core.errors import Draining, InvalidRequest, Overloaded, SluiceError, Unauthorized
+from service.core.errors import Draining, Overloaded, SluiceError, Unauthorized
 from service.core.grants import EVERYTHING, NOTHING, Grant
 from service.core.hub import Hub
 from service.core.services import Services
@@ -19,6 +19,7 @@ from service.edge.connection import Connection
 from service.edge.expiries import Expiries
 from service.edge.frames import ClientSocket
 from service.edge.gate import Gate
+from service.edge.handshake import PROTOCOL, check_handshake, with_one_protocol_line
 from service.edge.heartbeat import Heartbeat
 from service.edge.problems import reason_of, refusal
 from service.edge.stalled import Stalled
@@ -28,10 +29,6 @@ from service.edge.upgrade import let_go
 
 __all__ = ["PROTOCOL", "Connection", "WebSocketLimits", "WebSockets"]
 
-PROTOCOL: Final = "sluice.v1"
-BEARER: Final = "bearer."
-
-_VERSION: Final = "13"
 _MESSAGES: Final = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG})
 _TURN: Final = 4 << 10
 """Bytes of one client's messages, each with ``_LEAST`` more, that are carried out before the others' turn: 1 ms."""
@@ -101,7 +98,7 @@ class WebSockets:
             self._admit(request)
             address = self._gate.handshake(request)
             socket = ClientSocket(PROTOCOL, self.limits.message_size, self.limits.close_timeout)
-            await socket.prepare(request)
+            await socket.prepare(with_one_protocol_line(request))
         except (SluiceError, web.HTTPException) as error:
             self._services.refusals["handshake", reason_of(error)] += 1
             return refusal(error, request)
@@ -130,24 +127,13 @@ class WebSockets:
             raise Draining("the service is shutting down")
         if self.count >= self.limits.connections:
             raise Overloaded(f"limit websockets: all {self.limits.connections} are in use")
-        if request.headers.get("Upgrade") and request.headers.get("Sec-WebSocket-Version") != _VERSION:
-            # aiohttp takes 7 and 8 too, of drafts that mask and close otherwise (RFC 6455, section 4.4).
-            raise web.HTTPUpgradeRequired(
-                text=f"Sec-WebSocket-Version: only {_VERSION} is spoken here",
-                headers={"Sec-WebSocket-Version": _VERSION, "Upgrade": "websocket"},
-            )
-        offered = [
-            name.strip()
-            for header in request.headers.getall("Sec-WebSocket-Protocol", ())
-            for name in header.split(",")
-        ]
-        if offered and PROTOCOL not in offered:
-            raise InvalidRequest(f"Sec-WebSocket-Protocol: only {PROTOCOL} is spoken here")
+        check_handshake(request)
 
     def _connect(self, request: web.Request, address: str | None) -> Connection:
         transport, task = request.transport, asyncio.current_task()
-        assert transport is not None
         assert task is not None
+        if transport is None:
+            raise ConnectionResetError("the client left during its handshake")
         self.traffic.made += 1
         self._gate.enter(address)
         # Who has an address that counts takes turns with other addresses, however many connections it makes.

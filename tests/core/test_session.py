@@ -1,5 +1,6 @@
 """One client's protocol, request by request: answers, errors with names, and what a connection survives."""
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -266,17 +267,76 @@ def test_fetch_subscribes_its_caller_from_the_first_event() -> None:
     assert bench.call("cancel", batch="b1") == {"cancelled": 3}
 
 
-@pytest.mark.parametrize("data", [2**70, [[[[]]]], "\\ud800", 1.5, "ü" * 10])
-def test_whatever_json_was_published_comes_out_or_is_refused(data: Any) -> None:
+def publish(bench: "Bench", data: str, number: str = "1") -> dict[str, Any]:
+    """Publish a text of JSON as it stands; return the answer."""
+    params = f'{{"topic":"t","data":{data}}}'
+    text = f'{{"jsonrpc":"2.0","id":{number},"method":"publish","params":{params}}}'
+    answer: dict[str, Any] = orjson.loads(bench.session.receive(text.encode(), 0.0).text)
+    return answer
+
+
+EXACT = [
+    "18446744073709551615",
+    "-9223372036854775808",
+    "[[[[]]]]",
+    '"\\\\ud800"',
+    "1.5",
+    '"\\ud83d\\ude00"',
+    '"9999999999999999999999"',
+]
+INEXACT = [
+    "18446744073709551616",
+    "-9223372036854775809",
+    "1" * 5000,
+    "1e400",
+    '"\\ud83d"',
+    '{"\\udc00\\ud800":[]}',
+    '{"n":[99999999999999999999]}',
+]
+
+
+@pytest.mark.parametrize("data", EXACT)
+def test_what_was_published_comes_out_as_it_was(data: str) -> None:
     bench = Bench()
     bench.call("subscribe", topic="t")
-    answer = bench.call("publish", topic="t", data=data) if not isinstance(data, int) else None
-    if answer is None:
-        text = b'{"jsonrpc":"2.0","id":1,"method":"publish","params":{"topic":"t","data":%d}}' % data
-        answer = orjson.loads(bench.session.receive(text, 0.0).text).get("result")
+    assert publish(bench, data)["result"]["offset"] == 1
     bench.turns.settle()
-    assert answer == {"epoch": "e1", "offset": 1}
-    assert bench.readers[0].lines
+    assert json.loads(bench.readers[0].lines[0]) == json.loads(data)
+
+
+@pytest.mark.parametrize("data", INEXACT)
+def test_what_could_not_be_passed_on_unchanged_is_refused_and_nothing_else_is(data: str) -> None:
+    bench = Bench()
+    for number in ("7", '"seven"'):
+        answer = publish(bench, data, number)
+        assert answer["id"] == json.loads(number)
+        assert answer["error"]["code"] == -32602
+        assert "string" in answer["error"]["message"]
+    good = '{"jsonrpc":"2.0","id":8,"method":"publish","params":{"topic":"t","data":1}}'
+    bad = f'{{"jsonrpc":"2.0","id":9,"method":"publish","params":{{"topic":"t","data":{data}}}}}'
+    answers = orjson.loads(bench.session.receive(f"[{bad},{good},{bad}]".encode(), 0.0).text)
+    assert [answer.get("error", {}).get("code") for answer in answers] == [-32602, None, -32602]
+    assert [answer["id"] for answer in answers] == [9, 8, 9]
+
+
+@pytest.mark.parametrize("depth", [1100, 20_000])
+def test_what_is_too_deep_to_be_read_is_refused_by_its_id(depth: int) -> None:
+    bench = Bench()
+    for _ in range(3):
+        answer = publish(bench, "[" * depth + '"}]{[\\""' + "]" * depth, '"deep"')
+        assert (answer["id"], answer["error"]["code"]) == ("deep", -32009)
+
+
+@pytest.mark.parametrize("number", ["1" * 30, "1e999", "[1]"])
+def test_an_id_that_could_not_come_back_unchanged_is_refused(number: str) -> None:
+    answer = publish(Bench(), "1", number)
+    assert answer["id"] is None
+    assert answer["error"]["code"] == -32600
+
+
+@pytest.mark.parametrize("text", ["NaN", "[1,]", "{'a':1}", "\ufeff1", '"\x01"', "1 2", ""])
+def test_what_is_not_json_is_still_not(text: str) -> None:
+    assert publish(Bench(), text)["error"]["code"] == -32700
 
 
 def test_a_structure_deeper_than_can_be_written_is_too_large() -> None:

@@ -129,7 +129,7 @@ async def test_one_too_many_is_told_when_to_come_back() -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/nowhere", 404), ("PUT", "/fetch-batch", 405), ("GET", "/ws", 400), ("GET", "/static/../x", 404)],
+    [("GET", "/nowhere", 404), ("PUT", "/fetch-batch", 405), ("GET", "/ws", 426), ("GET", "/static/../x", 404)],
 )
 async def test_aiohttps_own_errors_are_problem_documents_too(method: str, path: str, status: int) -> None:
     async with client_of() as client:

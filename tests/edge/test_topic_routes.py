@@ -6,6 +6,7 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+from yarl import URL
 
 from tests.edge.running import Client, client_of
 
@@ -59,7 +60,7 @@ async def test_sse_carries_ids_and_last_event_id_wins() -> None:
         await publish(client, "t", 2)
         headers = {"Accept": "text/event-stream", "Last-Event-ID": f"{epoch}:1"}
         async with client.session.get(client.url("/topics/t/events?since=oldest"), headers=headers) as stream:
-            text = b"".join([await stream.content.readline() for _ in range(7)]).decode()
+            text = b"".join([await stream.content.readline() for _ in range(8)]).decode()
         assert stream.content_type == "text/event-stream"
         assert f"id: {epoch}:1\nevent: start\n" in text
         assert f"id: {epoch}:2\ndata: 2\n\n" in text
@@ -72,7 +73,7 @@ async def test_a_silent_stream_has_heartbeats() -> None:
         async with client.session.get(
             client.url("/topics/t/events"), headers={"Accept": "text/event-stream"}
         ) as stream:
-            assert b"".join([await stream.content.readline() for _ in range(6)]).endswith(b"\n: heartbeat\n\n")
+            assert b"".join([await stream.content.readline() for _ in range(7)]).endswith(b"\n: heartbeat\n\n")
 
 
 async def test_an_idempotency_key_publishes_once() -> None:
@@ -135,3 +136,38 @@ async def test_a_stream_that_takes_nothing_is_cut_when_the_ring_has_moved_on() -
                 break
         assert not topic.readers
         writer.close()
+
+
+NAMES = ["events", "a/events", "events/events", "/events", "events/", "/", "//", "a//b", ".", "..", "a/../b", "?#", "%", "%2F",
+         "a+b", "a&b=c", ";", "\\", "~", "[]", '"<>"', "^`{|}", "'", "a" * 255]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_every_legal_name_works_on_every_route(name: str) -> None:
+    path = "/topics/" + "".join(
+        f"%{byte:02X}" if byte not in b"abcdefghijklmnopqrstuvwxyz" else chr(byte) for byte in name.encode()
+    )
+    async with client_of() as client:
+
+        async def ask(method: str, path: str) -> Any:
+            async with client.session.request(method, URL(client.url(path), encoded=True), json=1) as response:
+                assert response.status == 200, await response.read()
+                return orjson.loads(await response.content.readline())
+
+        first = await ask("POST", path)
+        assert first["offset"] == 1
+        assert await ask("GET", path) | {"bytes": 0} == {
+            "topic": name, "epoch": first["epoch"], "offset": 1, "oldest": 1, "bytes": 0, "readers": 0,
+        }  # fmt: skip
+        assert (await ask("GET", f"{path}/events"))["epoch"] == first["epoch"]
+
+
+@pytest.mark.parametrize("path", ["%FF", "%ZZ", "%", "%4", "a%C3", "%ED%A0%80", "%C0%AF", "%FF/events"])
+async def test_a_path_that_is_not_percent_encoded_utf8_is_a_bad_request(path: str) -> None:
+    async with client_of() as client:
+        for method in ("GET", "POST"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", client.service.port)
+            head = f"{method} /topics/{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n1"
+            writer.write(head.encode())
+            assert (await reader.readline()).startswith(b"HTTP/1.1 400 "), path
+            writer.close()

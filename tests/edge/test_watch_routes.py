@@ -71,7 +71,10 @@ async def test_a_closed_connection_watches_nothing() -> None:
         ("url=http://10.0.0.1/&every=1", 403, "url"),
         ("url=http://h.example/&every=1&select=div[", 422, "select"),
         ("url=http://h.example/&every=1&on_lag=never", 422, "on_lag"),
-        ("url=http://h.example/&every=1&more=1", 422, "more"),
+        ("url=http://h.example/&every=1&selct=p", 422, "select"),
+        ("url=http://h.example/&Every=1", 422, "every"),
+        ("url=http://h.example/&every=1&every=2", 422, "every"),
+        ("url=http://10.0.0.1/&every=1&utm_source=x&_=2", 403, "url"),
     ],
 )
 async def test_what_is_refused_names_the_parameter(query: str, status: int, word: str) -> None:

@@ -18,8 +18,9 @@ from yarl import URL
 from service.core.address import Policy
 from service.core.batch import BatchLimits, BatchRequest, Failure, FetchRequest, check_request, flavour_of, item_of
 from service.core.errors import SluiceError
+from service.core.exact import parse
 from service.core.grants import EVERYTHING, Grant
-from service.core.messages import Broadcast, Watch, convert, parse
+from service.core.messages import Broadcast, Watch, convert
 from service.core.session import Session, SessionLimits
 from service.core.target import LONGEST_URL, Target, check_redirect, check_url
 from service.upstream.guard import guarded_socket

@@ -1,0 +1,114 @@
+"""JSON that is passed on exactly as it came, or refused (RFC 8259).
+
+A number that our parser would round, or half of a surrogate pair, which UTF-8 cannot carry, is refused instead of
+changed. Nearly every text is read by orjson alone. Only one with a long number, or one that orjson refuses, is read
+once more by the standard library, which keeps everything.
+"""
+
+import json
+import re
+from typing import Any, Final, NoReturn
+
+import orjson
+
+from service.core.errors import InvalidParams, ParseError, TooLarge
+
+__all__ = ["check_exact", "id_in", "parse", "parse_requests"]
+
+# 2**63 has 19 digits.
+_LONG_NUMBER: Final = re.compile(rb"[0-9]{19}")
+_MOST_DIGITS: Final = 20
+"""Digits and sign of the longest integers of 64 bits, -9223372036854775808 and 18446744073709551615."""
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+_ID: Final = re.compile(rb'\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*)')
+
+
+class _Inexact:
+    """Stands for a number that no reader could be given unchanged: orjson does not encode it."""
+
+
+def parse(text: bytes) -> Any:
+    """Return the JSON value.
+
+    Raises ParseError for what is not JSON (RFC 8259, section 8.1: neither is invalid UTF-8), InvalidParams for what
+    could not be passed on exactly, and TooLarge for what is nested too deeply.
+    """
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        check_exact(_parse_loosely(text))
+        raise ParseError(f"not JSON: {error}") from None
+    if _LONG_NUMBER.search(text):
+        check_exact(_parse_loosely(text))
+    return value
+
+
+def parse_requests(text: bytes) -> tuple[Any, bool]:
+    """Return the JSON value, and whether all of it is exact; where not, :func:`check_exact` finds the culprits.
+
+    Raises ParseError and TooLarge.
+    """
+    try:
+        return parse(text), True
+    except InvalidParams:
+        return _parse_loosely(text), False
+
+
+def _parse_loosely(text: bytes) -> Any:
+    try:
+        return json.loads(text.decode(), parse_int=_integer, parse_float=_number, parse_constant=_not_a_number)
+    except RecursionError:
+        raise TooLarge("nested too deeply") from None
+    except ValueError as error:
+        raise ParseError(f"not JSON: {error}") from None
+
+
+def check_exact(value: Any) -> None:
+    """Raise InvalidParams for a value of :func:`parse_requests` that cannot be passed on exactly."""
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        if "Recursion" in str(error):
+            return
+        raise InvalidParams(
+            "data: has an integer beyond 64 bits, a number beyond doubles, or half of a surrogate pair, "
+            "which readers could not be given unchanged; send it as a string"
+        ) from None
+
+
+def id_in(text: bytes) -> str | int | float | None:
+    """Return the id of a request that is nested too deeply to be read, where it has one on its top level."""
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        sign = token[0]
+        if sign in (b"{", b"["):
+            depth += 1
+        elif sign in (b"}", b"]"):
+            depth -= 1
+        elif depth == 1 and sign == b'"id"' and (found := _ID.match(text, token.end())):
+            return _id(found[1])
+    return None
+
+
+def _id(text: bytes) -> str | int | float | None:
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, str | int | float) else None
+
+
+def _integer(digits: str) -> Any:
+    if len(digits) > _MOST_DIGITS:
+        return _Inexact()
+    value = int(digits)
+    return value if -(1 << 63) <= value < 1 << 64 else _Inexact()
+
+
+def _number(text: str) -> Any:
+    value = float(text)
+    return value if abs(value) != float("inf") else _Inexact()
+
+
+def _not_a_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number of JSON")
