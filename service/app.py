@@ -169,7 +169,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     limits = batch_limits(settings)
     fetcher = Fetcher(
         policy,
-        Cache(settings.cache_size, clock=time.time),
+        Cache(settings.cache_size),
         robots=settings.robots,
         reading_bytes=limits.reading_bytes,
     )

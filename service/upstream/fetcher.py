@@ -200,7 +200,7 @@ class Fetcher:
 
     async def _body(self, response: Answer, order: Order) -> tuple[bytes, bool]:
         """Read decoded bytes up to the bound; most bodies come in one piece."""
-        pieces, size = [], 0
+        most, pieces, size = order.max_bytes, [], 0
         try:
             while size <= most and (piece := await response.piece()):
                 pieces.append(piece)

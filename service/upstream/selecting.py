@@ -1,8 +1,8 @@
 """What of a page is watched: a JSON Pointer (RFC 6901) or a CSS selector, and what it finds.
 
 Run as a module it is the process that does it: pages are other people's, and there are pages and selectors
-on which every HTML parser and matcher takes minutes (200,000 elements deep, ``p ~ p`` on as many siblings).
-A process can be ended; it reads requests from standard input and writes answers to standard output.
+on which every HTML parser and matcher takes minutes (``p ~ p`` on 120,000 siblings). A process can be ended; it
+reads requests from standard input and writes answers to standard output.
 """
 
 import resource
@@ -12,19 +12,19 @@ from functools import lru_cache
 from typing import BinaryIO, Final
 
 import cssselect
-import orjson
 
-__all__ = ["ANSWER", "REQUEST", "SelectFailed", "check_select", "select_from"]
+from service.upstream.charset import read_text
+from service.upstream.json_pointer import value_at
+from service.upstream.select_failed import SelectFailed, SelectKind
 
-REQUEST: Final = struct.Struct(">II")
-"""The lengths of the selection and of the body, which follow."""
-ANSWER: Final = struct.Struct(">?I")
-"""Whether something was found, and the length of it, or of the reason why not, which follows."""
+__all__ = ["ANSWER", "KINDS", "REQUEST", "check_select", "select_from"]
+
+REQUEST: Final = struct.Struct(">III?")
+"""The lengths of the selection, of the Content-Type and of the body, which follow; whether the body was cut."""
+ANSWER: Final = struct.Struct(">BI")
+"""Which of KINDS the error is, and the length of what was found, or of why not, which follows."""
+KINDS: Final[tuple[SelectKind | None, ...]] = (None, "protocol", "too_large", "unavailable")
 _MEMORY: Final = 1 << 30
-
-
-class SelectFailed(Exception):
-    """The body is not of the kind that the selection is meant for, or has nothing there."""
 
 
 @lru_cache(maxsize=1024)
@@ -40,53 +40,30 @@ def check_select(select: str) -> str | None:
     return None
 
 
-def select_from(body: bytes, select: str) -> bytes:
-    """Return the JSON value, or the texts of the elements, one a line. Raises SelectFailed."""
-    return _pointed(body, select) if select.startswith("/") else _matched(body, select)
+def select_from(body: bytes, select: str, content_type: str | None = None, *, cut: bool = False) -> bytes:
+    """Return the JSON value, or the texts of the elements, one a line. Raises SelectFailed.
 
+    ``cut`` says that the body is the beginning of a larger one.
+    """
+    if select.startswith("/"):
+        if cut:
+            raise SelectFailed(f"the body is larger than {len(body):,} bytes and was cut", "too_large")
+        return value_at(read_text(body, content_type, syntax="json").text, select).encode()
+    # Only the process that does the work pays for lxml.
+    from service.upstream.markup import texts_of
 
-def _pointed(body: bytes, pointer: str) -> bytes:
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise SelectFailed("the body is not JSON") from None
-    for part in pointer.split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(value, dict) and key in value:
-            value = value[key]
-        elif isinstance(value, list) and key in map(str, range(len(value))):
-            value = value[int(key)]
-        else:
-            raise SelectFailed("there is nothing at this place")
-    try:
-        return orjson.dumps(value)
-    except orjson.JSONEncodeError:
-        raise SelectFailed("what is there is nested too deeply") from None
-
-
-def _matched(body: bytes, selector: str) -> bytes:
-    # Only the process that does the work pays for it.
-    from lxml import etree, html
-
-    try:
-        page = html.document_fromstring(body, parser=html.HTMLParser(no_network=True))
-    except (etree.LxmlError, ValueError):
-        raise SelectFailed("the body is not HTML") from None
-    found = page.xpath(cssselect.HTMLTranslator().css_to_xpath(selector))
-    if not found:
-        raise SelectFailed("no element matches")
-    texts = (" ".join("".join(element.itertext()).split()) for element in found)
-    return "\n".join(texts).encode("utf-8", "replace")
+    return texts_of(body, select, content_type, cut=cut).encode("utf-8", "replace")
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
     while head := requests.read(REQUEST.size):
-        select_size, body_size = REQUEST.unpack(head)
-        select, body = requests.read(select_size).decode(), requests.read(body_size)
+        select_size, type_size, body_size, cut = REQUEST.unpack(head)
+        select, content_type = requests.read(select_size).decode(), requests.read(type_size).decode()
+        body = requests.read(body_size)
         try:
-            found, text = True, select_from(body, select)
+            found, text = 0, select_from(body, select, content_type, cut=cut)
         except SelectFailed as error:
-            found, text = False, str(error).encode()
+            found, text = KINDS.index(error.kind), str(error).encode()
         answers.write(ANSWER.pack(found, len(text)) + text)
         answers.flush()
 

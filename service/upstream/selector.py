@@ -3,16 +3,21 @@
 import asyncio
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from pathlib import Path
 from typing import Final
 
-from service.upstream import selecting
-from service.upstream.selecting import ANSWER, REQUEST, SelectFailed
+from service.upstream.media_types import LONGEST
+from service.upstream.select_failed import SelectFailed
+from service.upstream.selecting import ANSWER, KINDS, REQUEST
 
 __all__ = ["SelectTimeout", "Selector"]
 
 _TIME: Final = 2.0
 """Seconds for one selection; a megabyte of ordinary HTML takes 20 ms."""
+_MODULE: Final = "service.upstream.selecting"
 _START: Final = 10.0
+_ROOT: Final = Path(__file__).parents[2]
+"""Where the process finds the package."""
 _IDLE: Final = 60.0
 """Seconds after which a process that has nothing to do is ended: it has 30 MiB."""
 
@@ -29,42 +34,48 @@ class Selector:
         self._turn = asyncio.Lock()
         self._idle: asyncio.TimerHandle | None = None
 
-    async def select(self, body: bytes, select: str) -> bytes:
+    async def select(
+        self, body: bytes, select: str, content_type: str | None = None, *, cut: bool = False
+    ) -> bytes:
         """Return what the selection finds; raises SelectFailed."""
+        request = (select.encode(), (content_type or "")[:LONGEST].encode("utf-8", "replace"), body, cut)
         async with self._turn:
             if self._process is None:
                 self._process = await self._start()
             try:
                 async with asyncio.timeout(_TIME):
-                    found, text = await self._ask(self._process, body, select.encode())
+                    found, text = await self._ask(self._process, *request)
             except TimeoutError:
                 await self._end()
                 raise SelectTimeout(f"took longer than {_TIME:g} s") from None
             except (asyncio.IncompleteReadError, ConnectionError):
                 await self._end()
-                raise SelectFailed("is beyond what a page may cost") from None
+                raise SelectFailed("needs more memory than a page may have") from None
             except BaseException:
                 await self._end()
                 raise
             finally:
                 self._rest()
-        if not found:
-            raise SelectFailed(text.decode())
+        if (kind := KINDS[found]) is not None:
+            raise SelectFailed(text.decode(), kind)
         return text
 
     async def _start(self) -> Process:
         try:
             async with asyncio.timeout(_START):
                 return await asyncio.create_subprocess_exec(
-                    sys.executable, selecting.__file__, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+                    sys.executable, "-m", _MODULE, cwd=_ROOT, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
                 )
         except OSError as error:  # a time-out is one, too
-            raise SelectFailed("the process for it could not be begun") from error
+            raise SelectFailed(f"the process for it cannot be started ({error})", "unavailable") from error
 
-    async def _ask(self, process: Process, body: bytes, select: bytes) -> tuple[bool, bytes]:
+    async def _ask(
+        self, process: Process, select: bytes, content_type: bytes, body: bytes, cut: bool
+    ) -> tuple[int, bytes]:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.writelines([REQUEST.pack(len(select), len(body)), select, body])
+        head = REQUEST.pack(len(select), len(content_type), len(body), cut)
+        process.stdin.writelines([head, select, content_type, body])
         await process.stdin.drain()
         found, size = ANSWER.unpack(await process.stdout.readexactly(ANSWER.size))
         return found, await process.stdout.readexactly(size)

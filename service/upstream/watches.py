@@ -23,7 +23,8 @@ from service.core.topic import Position, RingLimits, Since, Topic
 from service.core.work import Work
 from service.upstream.orders import Fetched
 from service.upstream.runner import Runner
-from service.upstream.selecting import SelectFailed, check_select
+from service.upstream.select_failed import SelectFailed
+from service.upstream.selecting import check_select
 from service.upstream.selector import Selector, SelectTimeout
 from service.upstream.watch import Poll, View, Watch
 
@@ -245,11 +246,12 @@ class Watches:
         body, content_type = fetched.body, fetched.content_type
         if view.select is not None:
             try:
-                body, content_type = await self._selector.select(body, view.select), "text/plain; charset=utf-8"
+                body = await self._selector.select(body, view.select, content_type, cut=fetched.truncated)
+                content_type = "text/plain; charset=utf-8"
             except SelectFailed as failed:
                 if isinstance(failed, SelectTimeout):
                     watch.not_before = self._loop.time() + self._limits.penalty
-                view.failed("protocol", f"select: {failed}")
+                view.failed(failed.kind, f"select: {failed}")
                 return
         if view.show(fetched, body, content_type):
             self._changes += 1

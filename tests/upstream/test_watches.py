@@ -54,10 +54,12 @@ class Page:
 class InProcess:
     """Selects here and now: the process that does it has a clock of its own."""
 
-    async def select(self, body: bytes, select: str) -> bytes:
+    async def select(
+        self, body: bytes, select: str, content_type: str | None = None, *, cut: bool = False
+    ) -> bytes:
         if select == "slow":
             raise SelectTimeout("took longer than 2 s")
-        return select_from(body, select)
+        return select_from(body, select, content_type, cut=cut)
 
 
 class Watched(Bench):

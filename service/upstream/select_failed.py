@@ -1,0 +1,16 @@
+"""Why a selection found nothing."""
+
+from typing import Literal
+
+__all__ = ["SelectFailed", "SelectKind"]
+
+SelectKind = Literal["protocol", "too_large", "unavailable"]
+"""As the contract has it: ``unavailable`` is no fault of the page's."""
+
+
+class SelectFailed(Exception):
+    """The body is not of the kind that the selection is meant for, or has nothing there."""
+
+    def __init__(self, detail: str, kind: SelectKind = "protocol") -> None:
+        super().__init__(detail)
+        self.kind = kind
