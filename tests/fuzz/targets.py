@@ -25,6 +25,7 @@ from service.core.session import Session, SessionLimits
 from service.core.target import LONGEST_URL, Target, check_redirect, check_url
 from service.upstream.guard import guarded_socket
 from tests.core.readers import FakeReader, Turns, make_hub
+from tests.fuzz.libcurl import Read, curl_reads
 
 __all__ = ["TARGETS"]
 
@@ -81,16 +82,40 @@ def messages(data: bytes) -> None:
 
 
 def urls(data: bytes) -> None:
-    """No text leads anywhere that is not public, by our own rule, by libc's reading, or by urllib's."""
+    """No text leads anywhere that is not public, nor elsewhere than by libc's, urllib's, yarl's or curl's reading."""
     text = data.decode("utf-8", "surrogatepass") if _decodes(data) else data.decode("latin-1")
     assert isinstance(_BASE, Target)
-    for judged in (
-        check_url(text, PUBLIC),
-        check_url(f"http://{text}/", PUBLIC),
-        check_redirect(_BASE, text, PUBLIC),
-    ):
+    for given in (text, f"http://{text}/", f"http://a.example/{text}"):
+        judged = check_url(given, PUBLIC)
         if isinstance(judged, Target):
             _look_at(judged)
+            octets = given.encode("utf-8", "surrogateescape").decode("latin-1")
+            _compare(judged, curl_reads(octets), given)
+    location = data.decode("latin-1").strip(" \t")
+    judged = check_redirect(_BASE, location, PUBLIC)
+    if isinstance(judged, Target):
+        _look_at(judged)
+        # curl takes a slash or none after http: for two, goes up a folder for a fragment alone, drops a slash that
+        # follows ./, and writes a space in a query as a plus.
+        if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/?(?!/)|#|\Z|\.|.*\?.* ", location, re.DOTALL):
+            _compare(judged, curl_reads(_BASE.url, location), location)
+
+
+def _compare(target: Target, curl: Read | None, given: str) -> None:
+    """Hold what we would ask for to what curl would, where it takes the text for a URL too."""
+    if curl is None or not curl.host.isascii() or re.search("%2e", given, re.IGNORECASE):
+        return
+    if "[" not in given:
+        assert curl.host == target.host or target.host.startswith("xn--"), (target, curl)
+    assert (curl.scheme, curl.user, curl.port) == (target.scheme, None, target.port), (target, curl)
+    asked = f"{curl.path}?{curl.query or ''}".removesuffix("?")
+    assert _written(asked) == _written(target.request_target.removesuffix("?")), (target, curl)
+
+
+def _written(asked: str) -> str:
+    """Write a path and query as we do; curl sends some of what no URL has as it is."""
+    encoded = re.sub(r"[^!#-;=?-\[\]_a-z~]", lambda found: f"%{ord(found[0]):02X}", asked)
+    return re.sub("%[0-9a-f]{2}", lambda found: found[0].upper(), encoded, flags=re.IGNORECASE)
 
 
 def _decodes(data: bytes) -> bool:
