@@ -18,6 +18,7 @@ from hishel import (
     Response,
 )
 
+from service.core.batch import HEADER_VALUE
 from service.upstream.cache_control import cache_control, lifetime_of
 from service.upstream.rfc9111 import Key, Stored, entries_of, key_of, replaces, request_of, storable
 
@@ -60,10 +61,11 @@ class Question:
         self._variants = variants
         if known is not None:
             added = dict(known.request.headers)
+            # Of a validator that no header can carry, or only one that servers refuse, nothing is asked.
             self.conditions = {
-                name: added[name.lower()]
+                name: value
                 for name in ("If-None-Match", "If-Modified-Since")
-                if name.lower() in added
+                if HEADER_VALUE.fullmatch(value := added.get(name.lower(), "")) and value.strip() not in ("", "*")
             }
 
     def confirmed(self, headers: Mapping[str, str], now: float) -> Stored | None:

@@ -27,6 +27,8 @@ __all__ = ["Fetcher"]
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 # Not carried to another origin: they were meant for the first (CVE-2026-34518, CVE-2026-47265).
 _PRIVATE: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
+# After which everything is asked for: it is not changed, or the server refuses the conditions that we added.
+_UNCONDITIONAL: Final = frozenset({304, 400, 412, 416, 431})
 # What a stored answer may stand in for, if its upstream allows it (RFC 5861, section 4).
 _FAILING: Final = frozenset({500, 502, 503, 504})
 _UNREACHED: Final[frozenset[Kind]] = frozenset({"connect", "dns", "timeout", "protocol", "tls"})
@@ -157,14 +159,15 @@ class Fetcher:
             return await self._client.ask(method, order.target, traced(order, headers), body, timing)
         conditional = {**traced(order, headers), **order.question.conditions}
         response = await self._client.ask(method, order.target, conditional, body, timing)
-        if response.status != 304:
+        if response.status not in _UNCONDITIONAL:
             return response
         response.release()
-        stored = order.question.confirmed(response.headers, self.cache.clock())
-        if stored is not None:
-            return self._stored(order, stored, "revalidated", _times(timing, started, monotonic()))
-        # It confirms something that is not here: ask for all of it.
-        order.question = None
+        if response.status == 304:
+            stored = order.question.confirmed(response.headers, self.cache.clock())
+            if stored is not None:
+                return self._stored(order, stored, "revalidated", _times(timing, started, monotonic()))
+            # It confirms something that is not here.
+            order.question = None
         return await self._client.ask(method, order.target, traced(order, headers), body, timing)
 
     def _stored(

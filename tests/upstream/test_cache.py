@@ -235,6 +235,13 @@ def test_what_was_never_dated_can_be_validated() -> None:
     assert kept.conditions() == {"If-None-Match": 'W/"1"'}
 
 
+@pytest.mark.parametrize("etag", ['"a\x01b"', '"' + "x" * 5000 + '"', "*", "  "])
+def test_a_validator_that_cannot_be_sent_back_is_not_sent(etag: str) -> None:
+    kept = Kept()
+    kept.answer({"etag": etag, "last-modified": "Thu, 01 Jan 1970 00:00:00 GMT"})
+    assert kept.conditions() == {"If-Modified-Since": "Thu, 01 Jan 1970 00:00:00 GMT"}
+
+
 def test_a_304_for_something_else_confirms_nothing() -> None:
     kept = Kept()
     kept.answer({"etag": '"1"'})

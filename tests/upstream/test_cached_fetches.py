@@ -49,19 +49,24 @@ class Engine:
 
 @asynccontextmanager
 async def engine(*answer: bytes) -> AsyncIterator[Engine]:
-    async with Raw(*answer).running() as server:
-        loop = asyncio.get_running_loop()
-        hub = Hub(HubLimits(), new_epoch=lambda: "e", call_soon=loop.call_soon, clock=loop.time)
-        ids = iter(range(1000))
-        fetcher = Fetcher(policy_for(server.port), Cache(1 << 20, clock=time.time))
-        runner = Runner(fetcher, BatchLimits(), chance=lambda: 0.0)
-        batches = Batches(hub, fetcher, runner, BatchLimits(), new_id=lambda: f"b{next(ids)}")
-        try:
-            yield Engine(batches, hub, server)
-        finally:
-            batches.close()
-            await runner.close()
-            await fetcher.close()
+    async with Raw(*answer).running() as server, engine_at(server) as engine_:
+        yield engine_
+
+
+@asynccontextmanager
+async def engine_at(server: Raw) -> AsyncIterator[Engine]:
+    loop = asyncio.get_running_loop()
+    hub = Hub(HubLimits(), new_epoch=lambda: "e", call_soon=loop.call_soon, clock=loop.time)
+    ids = iter(range(1000))
+    fetcher = Fetcher(policy_for(server.port), Cache(1 << 20, clock=time.time))
+    runner = Runner(fetcher, BatchLimits(), chance=lambda: 0.0)
+    batches = Batches(hub, fetcher, runner, BatchLimits(), new_id=lambda: f"b{next(ids)}")
+    try:
+        yield Engine(batches, hub, server)
+    finally:
+        batches.close()
+        await runner.close()
+        await fetcher.close()
 
 
 async def test_what_is_fresh_is_not_asked_for_again() -> None:
@@ -147,3 +152,28 @@ async def test_a_cut_or_broken_body_is_not_kept() -> None:
     async with engine(head + b"5\r\nfirst\r\nno chunk\r\n") as engine_:
         assert await engine_.caches(retries=0) == await engine_.caches(retries=0) == ["protocol"]
         assert len(engine_.server.requests) == 2
+
+
+class Refusing(Raw):
+    """Refuses requests with conditions."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.append(writer)
+        try:
+            while True:
+                self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+                conditional = b"If-None-Match" in self.requests[-1]
+                writer.write(self.answer[conditional])
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+
+@pytest.mark.parametrize(
+    "status", ["400 Bad Request", "412 Precondition Failed", "431 Request Header Fields Too Large"]
+)
+async def test_a_server_that_refuses_our_conditions_is_asked_without_them(status: str) -> None:
+    server = Refusing(page('etag: "1"'), page(status=status, body=b"no"))
+    async with server.running(), engine_at(server) as engine_:
+        first, second = (await engine_.fetch())[0], (await engine_.fetch())[0]
+    assert (first["status"], second["status"], second["body"]) == (200, 200, "body")
+    assert [b"If-None-Match" in request for request in server.requests] == [False, True, False]
