@@ -10,6 +10,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 import uvloop
 
@@ -24,6 +25,7 @@ from service.fetch.tally import Tally, fail_conditions, shown
 
 __all__ = ["fetch"]
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _USAGE = 2
 _INTERRUPTED = 130
 _READER_LEFT = 141
@@ -70,11 +72,14 @@ class _Command:
             self._progress.say(f"sluice: the limit of open files allows {self._concurrency} requests at once")
         with _logging_to(self._errors), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(self._until_over())
+        # The loop is over, but a reader that takes nothing may hold up the rest.
+        for number in _SIGNALS:
+            signal.signal(number, _exit_at_once)
         return self._end()
 
     async def _until_over(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _SIGNALS:
             loop.add_signal_handler(number, self._interrupt)
         showing = asyncio.create_task(self._progress.run())
         limits = BatchLimits(
@@ -86,6 +91,8 @@ class _Command:
             await self._run.run(self._policy, limits)
         finally:
             showing.cancel()
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
             await asyncio.gather(showing, return_exceptions=True)
 
     def _interrupt(self) -> None:
@@ -93,6 +100,7 @@ class _Command:
             # Whoever asks again does not want to wait for a disk or a reader.
             os._exit(_INTERRUPTED)
         self._run.stop("interrupted")
+        self._progress.say("Interrupted: finishing what was fetched. Once more ends it at once.")
 
     def _end(self) -> int:
         if not self._run.stopped:
@@ -163,6 +171,11 @@ def _urls(options: Namespace) -> UrlList:
         except OSError as error:
             raise ValueError(f"--input: {source}: {error.strerror}") from None
     return urls
+
+
+def _exit_at_once(number: int, frame: FrameType | None) -> None:
+    _complain("interrupted")
+    os._exit(_INTERRUPTED)
 
 
 def _complain(text: str) -> None:

@@ -23,7 +23,7 @@ _LONGEST_QUERY = 40
 
 _PARTS = re.compile(r"[^:/?#]+://[^/?#]*(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?")
 _EXTENSION = re.compile(r"(.*[^.])(\.[A-Za-z0-9]{1,8})", re.DOTALL)
-_HARMLESS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-=+,@~()")
+_HARMFUL = re.compile(r"[^A-Za-z0-9._=+,@~()-]+", re.ASCII)
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2\u00b3])(?:\.|$)")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
@@ -119,13 +119,15 @@ def _decoded(text: str) -> str:
 
 def _clean(text: str) -> str:
     """Return a text without what a file system, a shell or a terminal would stumble over."""
+    if text.isascii():
+        return _HARMFUL.sub("_", text)
     kept = "".join(character if _harmless(character) else "\x00" for character in normalize("NFC", text))
     return re.sub("\x00+", "_", kept)
 
 
 def _harmless(character: str) -> bool:
     if character < "\x80":
-        return character in _HARMLESS
+        return not _HARMFUL.match(character)
     # Letters, marks, numbers, punctuation and symbols: no controls, formats (they reverse text), or spaces.
     return category(character)[0] in "LMNPS"
 

@@ -14,6 +14,9 @@ _EVERY = 0.2
 _PLAIN = 10.0
 _WINDOW = 50
 """Samples that the rate is taken over: 10 s of a bar."""
+_LONGEST = 40
+_SHORTEST = 5
+"""Columns of the bar."""
 _CLEAR = "\r\x1b[K"
 
 
@@ -24,6 +27,7 @@ class Progress:
         self._tally = tally
         self._output = output
         self._bar = bar
+        self._room = _LONGEST if bar else 0
         self._began = time.monotonic()
         self._samples: deque[tuple[float, int]] = deque([(self._began, 0)], maxlen=_WINDOW)
 
@@ -46,15 +50,15 @@ class Progress:
         rate = (fetched - before) / max(now - began, 1e-3)
         part = tally.done / tally.total if tally.total else 1.0
         left = f"{_clock((tally.total - tally.done) / rate)} left" if rate else ""
-        refused = f"{tally.refused:,} of 400+" if tally.refused else ""
+        refused = f"{tally.refused:,} HTTP errors" if tally.refused else ""
         failed = f"{tally.failed:,} failed" if tally.failed else ""
         done = f"{tally.done:,}/{tally.total:,}"
         figures = "  ".join(filter(None, (done, f"{rate:,.0f}/s", _size(tally.bytes), left, failed, refused)))
-        room = min(40, width - len(figures) - 8)
-        if room < 5:
-            return f"{part:4.0%} {figures}"[:width]
+        # It only ever shrinks, so that it does not tremble with the length of the figures.
+        self._room = room = min(self._room, max(0, width - len(figures) - 8))
         full = int(part * room)
-        return f"{part:4.0%} [{'#' * full}{'.' * (room - full)}] {figures}"
+        bar = f"[{'#' * full}{'.' * (room - full)}] " if room >= _SHORTEST else ""
+        return f"{int(part * 100):3}% {bar}{figures}"[:width]
 
     @property
     def elapsed_ms(self) -> float:

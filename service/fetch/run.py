@@ -34,7 +34,7 @@ __all__ = ["Run"]
 _log = logging.getLogger("sluice.fetch")
 
 _UNWRITTEN = 64 << 20
-"""Bytes that wait for the disk, or for the reader of the lines; then no fetch starts until some are written."""
+"""Bytes of bodies that come or wait for the disk, and of lines that wait for their reader; then no fetch starts."""
 _SAVERS = 4
 _GRACE = 60.0
 """Seconds beyond the time of a URL in which some URL must end."""
@@ -91,6 +91,8 @@ class Run:
         self._left = self._group.total
         self._saving: set[asyncio.Future[str]] = set()
         self._unsaved = 0
+        self._usual = 0.0
+        """Bytes of a body, as they have come lately: what has begun is about to need so much."""
         self._disk_failures = 0
         self._over = asyncio.Event()
         self._moved = 0.0
@@ -133,7 +135,8 @@ class Run:
     def may_start(self, asker: Any) -> bool:
         """Wait for the reader of the lines, and for the disk."""
         waiting = self._lines.waiting if self._lines is not None else 0
-        return waiting < _UNWRITTEN and self._unsaved < _UNWRITTEN and not self._over.is_set()
+        coming = self._group.active * self._usual
+        return waiting < _UNWRITTEN and self._unsaved + coming < _UNWRITTEN and not self._over.is_set()
 
     def succeeded(self, work: Work, fetched: Fetched, queued: float, *, shared: bool) -> None:
         """Take an answer."""
@@ -162,6 +165,7 @@ class Run:
                 yield orjson.dumps(event) + b"\n"
 
     def _answered(self, work: Work, fetched: Fetched, queued: float, shared: bool) -> None:
+        self._usual += (len(fetched.body) - self._usual) / 8
         cache = "shared" if shared else fetched.cache
         mode = "none" if self._folder is not None or self._lines is None else self._options.body
         event = result_event(
@@ -273,7 +277,7 @@ class Run:
             await asyncio.sleep(_LOOK)
             if self._lines is not None and self._lines.error is not None:
                 self.stop("output")
-            elif self._unsaved or (self._lines is not None and self._lines.waiting):
+            elif self._saving or (self._lines is not None and self._lines.waiting):
                 self._moved = self._loop.time()
             elif self._loop.time() - self._moved > limit:
                 self._give_up()

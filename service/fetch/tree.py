@@ -96,10 +96,15 @@ class Tree:
         descriptor = os.dup(self._root)
         try:
             for count, part in enumerate(parts, 1):
-                if make:
-                    with suppress(FileExistsError):
+                path = "/".join(parts[:count])
+                try:
+                    below = _enter(descriptor, part, path)
+                except FileNotFoundError:
+                    if not make:
+                        raise
+                    with suppress(FileExistsError):  # another thread was faster
                         os.mkdir(part, dir_fd=descriptor)
-                below = _enter(descriptor, part, "/".join(parts[:count]))
+                    below = _enter(descriptor, part, path)
                 os.close(descriptor)
                 descriptor = below
             yield descriptor

@@ -247,6 +247,36 @@ async def test_an_interrupt_ends_it_soon_and_says_what_is_left(tmp_path: Path) -
         assert b"done" not in out
 
 
+async def test_an_interrupt_ends_a_run_whose_reader_takes_nothing(tmp_path: Path) -> None:
+    everything = asyncio.Event()
+
+    def answers(target: bytes) -> bytes:
+        if len(server.asked) == 500:
+            everything.set()
+        return answer(b"x" * 2000)
+
+    async with serving(answers) as server:
+        (tmp_path / "urls").write_text("\n".join(f"{server.url}/{number}" for number in range(500)))
+        read, write = os.pipe()
+        child = await asyncio.create_subprocess_exec(
+            *command(server, "-i", str(tmp_path / "urls")), cwd=ROOT,
+            stdin=asyncio.subprocess.DEVNULL, stdout=write, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        os.close(write)
+        try:
+            await asyncio.wait_for(everything.wait(), 20)
+            # The first one may come while the loop still runs: the second one always ends it.
+            for _ in range(2):
+                if child.returncode is None:
+                    child.send_signal(signal.SIGINT)
+                    await asyncio.wait([asyncio.ensure_future(child.wait())], timeout=1)
+            assert child.returncode == 130
+        finally:
+            os.close(read)
+        assert child.stderr is not None
+        assert b"Traceback" not in await child.stderr.read()
+
+
 async def test_what_is_too_large_to_save_is_no_file(tmp_path: Path) -> None:
     async with origin() as upstream:
         url = f"{upstream.url}/bytes/1000"
