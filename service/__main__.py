@@ -9,13 +9,13 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import uvloop
 
 from service import __version__, fetch, token
-from service.app import running
+from service.app import Service, running
 from service.logs import Logs, Redaction, line_of, style_of
 from service.notify import Notifier
 from service.settings import Settings, SettingsError, add_options, read_settings, shown
@@ -66,7 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if options.print_config:
         print(shown(settings))
-    return 0 if options.print_config or options.check_config else _serve(settings)
+    if options.print_config or options.check_config:
+        return 0
+    return _serve(settings, lambda: read_settings(vars(options)))
 
 
 def _complain(log_format: str | None, *lines: str) -> None:
@@ -79,13 +81,13 @@ def _complain(log_format: str | None, *lines: str) -> None:
         )
 
 
-def _serve(settings: Settings) -> int:
+def _serve(settings: Settings, read_again: Callable[[], Settings]) -> int:
     logs = Logs(style=style_of(settings.log_format), secrets=[settings.token, settings.jwt_secret])
     logs.start()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_until_stopped(settings))
+            return runner.run(_until_stopped(settings, read_again))
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         if error.errno == errno.EADDRINUSE:
@@ -98,7 +100,7 @@ def _serve(settings: Settings) -> int:
         logs.stop()
 
 
-async def _until_stopped(settings: Settings) -> int:
+async def _until_stopped(settings: Settings, read_again: Callable[[], Settings]) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_on_loop_error)
@@ -111,8 +113,11 @@ async def _until_stopped(settings: Settings) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
+    # A terminal that is closed, or an operator who does not know yet what it does here: no reason to end.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
     async with running(settings) as service:
         _settle_memory()
+        loop.add_signal_handler(signal.SIGHUP, _reload, service, read_again)
         scheme = "https" if settings.tls_cert else "http"
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         url = f"{scheme}://{host}:{service.port}"
@@ -130,6 +135,16 @@ async def _until_stopped(settings: Settings) -> int:
             await asyncio.gather(pulse, return_exceptions=True)
             notifier.close()
     return 0
+
+
+def _reload(service: Service, read_again: Callable[[], Settings]) -> None:
+    """Read the settings again and take what can be taken while the service runs (SIGHUP)."""
+    try:
+        service.reload(read_again())
+    except (SettingsError, OSError) as error:
+        _log.error("reload failed, the old settings hold", extra={"why": str(error)})
+    else:
+        _log.info("reloaded the certificate and the tokens")
 
 
 def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

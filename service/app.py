@@ -4,7 +4,6 @@ import asyncio
 import logging
 import random
 import secrets
-import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -14,6 +13,7 @@ from dataclasses import replace
 import uvloop
 from aiohttp import web
 
+from service import checks
 from service.core.address import DEFAULT_PORTS, Policy
 from service.core.batch import BatchRequest, BatchState, Keep
 from service.core.errors import Draining
@@ -30,6 +30,7 @@ from service.edge.echo import LARGEST, EchoBodies, EchoSockets
 from service.edge.gate import Gate
 from service.edge.health import HealthRoutes
 from service.edge.http_runner import HttpRunner
+from service.edge.listening import listen
 from service.edge.page import PageRoutes
 from service.edge.problems import complete_refusal
 from service.edge.streams import STREAMS, Streams
@@ -54,7 +55,6 @@ from service.upstream.watches import Watches, WatchLimits
 __all__ = ["Service", "running"]
 
 _log = logging.getLogger("sluice")
-_QUEUES = 4
 
 
 class Service:
@@ -89,6 +89,7 @@ class Service:
         self.draining = False
         self.port = settings.port
         self.listeners: list[asyncio.Server] = []
+        self.tls = tls_context(settings)
         self.streams = Streams(settings.heartbeat)
         limits, authorise = socket_limits(settings), self.door.authorise
         self.sockets = WebSockets(hub, self, limits, self.gate, authorise)
@@ -146,6 +147,20 @@ class Service:
         # What was left at the deadline was cancelled and closed: told, but not served to its end.
         _log.info("drained", extra={"seconds": round(loop.time() - began, 3), **left})
 
+    def reload(self, settings: Settings) -> None:
+        """Take the certificate and the credentials of new settings; raise OSError for files that do not fit.
+
+        Connections that are there keep what they have. All other settings need a restart.
+        """
+        credentials = _credentials(settings)
+        if credentials.needed != self.credentials.needed:
+            raise OSError("whether a token is needed can be changed by a restart alone")
+        if self.tls is not None and settings.tls_cert and settings.tls_key:
+            # Tried first: a pair that does not fit would spoil the context.
+            checks.tls_context(settings.tls_cert, settings.tls_key)
+            self.tls.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
+        self.credentials.replace(credentials)
+
     def load(self) -> dict[str, int]:
         """Return how many are served now."""
         return {"connections": self.sockets.count, "batches": self.batches.running}
@@ -160,8 +175,7 @@ class Service:
 async def running(settings: Settings) -> AsyncIterator[Service]:
     """Run the service; leaving the block ends everything. Raises OSError when it cannot listen."""
     loop = asyncio.get_running_loop()
-    tls = tls_context(settings)
-    listeners = _listen(settings)
+    listeners = listen(settings.host, settings.port)
     # uvloop's own time has milliseconds, and stands still for a turn.
     clock = time.monotonic if isinstance(loop, uvloop.Loop) else loop.time
     hub = Hub(hub_limits(settings), new_epoch=lambda: secrets.token_hex(8), call_soon=loop.call_soon, clock=clock)
@@ -205,11 +219,11 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     try:
         await runner.setup()
         assert runner.server is not None
-        patience = settings.handshake_time if tls else None
+        patience = settings.handshake_time if service.tls else None
         for listener in listeners:
             # No site of aiohttp's: those give a TLS handshake 60 s.
             server = await loop.create_server(
-                runner.server, sock=listener, ssl=tls, backlog=4096, ssl_handshake_timeout=patience
+                runner.server, sock=listener, ssl=service.tls, backlog=4096, ssl_handshake_timeout=patience
             )
             service.listeners.append(server)
         yield service
@@ -248,35 +262,6 @@ def _application(service: Service) -> web.Application:
     DocumentRoutes(batch_limits(settings), token=service.credentials.needed).add_to(app)
     PageRoutes().add_to(app)
     return app
-
-
-def _listen(settings: Settings) -> list[socket.socket]:
-    """Bind several sockets to the one port: each has a queue of its own for connections that come at once.
-
-    One queue has at most ``net.core.somaxconn`` places (4096), and 10,000 clients that reconnect together
-    overflow it while the loop is busy with the first of them. The probe, which does not share its port,
-    finds out whether somebody else listens there already.
-    """
-    with _bound(settings.host, settings.port, shared=False) as probe:
-        port = probe.getsockname()[1]
-    return [_bound(settings.host, port, shared=True) for _ in range(_QUEUES)]
-
-
-def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
-        # Both are inherited by every connection. What a reader does not take waits in its topic once, not
-        # in 4 MiB of kernel memory for each; and a peer that acknowledges nothing is gone in 20 s.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 << 10)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000)
-        listener.bind((host, port))
-    except OSError:
-        listener.close()
-        raise
-    return listener
 
 
 def _close_unused(runner: web.AppRunner) -> int:

@@ -22,6 +22,10 @@ class Credentials:
         self._token = token.encode() if token else None
         self._verify = verify
 
+    def replace(self, other: "Credentials") -> None:
+        """Take what the others have; who is connected already stays as long as its token said."""
+        self._token, self._verify = other._token, other._verify
+
     def __repr__(self) -> str:
         kinds = [name for name, kind in (("one token", self._token), ("signed tokens", self._verify)) if kind]
         return f"<Credentials {' and '.join(kinds) or 'not needed'}>"

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import ssl
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
@@ -12,7 +13,7 @@ import pytest
 import trustme
 import websockets
 
-from tests.end_to_end.processes import origin, run, service
+from tests.end_to_end.processes import Process, origin, run, service
 
 SERVE = (sys.executable, "-m", "service", "serve")
 
@@ -159,3 +160,72 @@ async def test_all_that_is_wrong_is_said_at_once_a_line_each() -> None:
         assert (code, out) == (2, "")
         lines = [orjson.loads(line)["message"] for line in err.splitlines()]
         assert sorted(line.split(":")[0] for line in lines) == sorted(wrong)
+
+
+def issue(folder: Path) -> bytes:
+    """Write a new certificate and its key; return the certificate as it is sent."""
+    issued = trustme.CA().issue_cert("localhost")
+    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    return ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode())
+
+
+async def certificate(server: Process) -> bytes:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context)
+    shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    assert isinstance(shown, bytes)
+    return shown
+
+
+async def hang_up(server: Process, until: Callable[[], Awaitable[bool]]) -> None:
+    """Send SIGHUP, and wait until it has taken effect."""
+    server.process.send_signal(signal.SIGHUP)
+    async with asyncio.timeout(10):
+        while not await until():
+            await asyncio.sleep(0.02)  # a signal to another process has nothing to wait on
+
+
+async def test_sighup_takes_the_new_certificate_and_keeps_the_old_one_where_it_does_not_fit(tmp_path: Path) -> None:
+    first = issue(tmp_path)
+    files = ("--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem"))
+    async with service(*files) as server:
+        assert await certificate(server) == first
+        second = issue(tmp_path)
+
+        async def renewed() -> bool:
+            return await certificate(server) == second
+
+        await hang_up(server, renewed)
+        (tmp_path / "key.pem").write_text("not a key")
+        server.process.send_signal(signal.SIGHUP)
+        for _ in range(5):
+            assert await certificate(server) == second
+
+
+async def test_sighup_takes_the_new_token_and_never_ends_the_service(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("one")
+    async with service("--token-file", str(file)) as server, aiohttp.ClientSession(server.url) as session:
+
+        async def status(token: str) -> int:
+            async with session.get("/topics/t", headers={"Authorization": f"Bearer {token}"}) as answer:
+                return answer.status
+
+        assert (await status("one"), await status("two")) == (404, 401)
+        file.write_text("two")
+
+        async def taken() -> bool:
+            return await status("two") == 404
+
+        await hang_up(server, taken)
+        assert await status("one") == 401
+        file.unlink()
+        server.process.send_signal(signal.SIGHUP)
+        assert await status("two") == 404
+    async with service() as server, aiohttp.ClientSession(server.url) as session:
+        server.process.send_signal(signal.SIGHUP)
+        async with session.get("/healthz") as answer:
+            assert answer.status == 200
