@@ -16,6 +16,7 @@ __all__ = ["ALL", "NONE", "Rules", "parse_robots"]
 
 _LINE: Final = re.compile(r"\r\n|\r|\n")
 _PRODUCT: Final = re.compile(r"\*|[A-Za-z_-]+")
+_BEYOND: Final = re.compile(r"[^\x00-\x7f]+")
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 # Beside what is unreserved, what means the same encoded or not wherever it stands (section 2.2.2).
 _SAME: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:@!'(),;[]")
@@ -123,15 +124,15 @@ def _pattern(value: str) -> str:
 def _normal(path: str) -> str:
     """Write the same path always the same (section 2.2.2): what needs no escape has none."""
     if not path.isascii():
-        path = "".join(map(_escaped, path))
+        path = _BEYOND.sub(_escaped, path)
     if "%" not in path:
         return path
     path, mark, query = path.partition("?")
     return _ESCAPE.sub(_unescaped, path) + mark + _ESCAPE.sub(_unescaped_in_query, query)
 
 
-def _escaped(sign: str) -> str:
-    return sign if sign < "\x80" else "".join(f"%{octet:02X}" for octet in sign.encode("utf-8", "surrogateescape"))
+def _escaped(found: re.Match[str]) -> str:
+    return "%" + found[0].encode("utf-8", "surrogateescape").hex("%").upper()
 
 
 def _unescaped(escape: re.Match[str]) -> str:

@@ -33,7 +33,7 @@ _PARTS: Final = re.compile(
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _SPACE: Final = re.compile(r"[\x00-\x20\x7f]")
 # Square brackets and a % without digits are no characters of a path or query either, but everybody sends them.
-_ENCODED: Final = re.compile(r"[^!#-;=?-\[\]_a-z~]")
+_ENCODED: Final = re.compile(r"[^!#-;=?-\[\]_a-z~]+")
 _DOTS: Final = re.compile(r"/(?:\.|%2[Ee]){1,2}(?:/|\Z)")
 _AUTHORITY: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@%]+)(?::([0-9]{0,5}))?")
 _NAME: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?")
@@ -196,7 +196,7 @@ def _encoded(text: str) -> str:
 
 
 def _escape(found: re.Match[str]) -> str:
-    return "".join(f"%{octet:02X}" for octet in found[0].encode("utf-8", "surrogateescape"))
+    return "%" + found[0].encode("utf-8", "surrogateescape").hex("%").upper()
 
 
 def _without_dots(path: str) -> str:
