@@ -13,17 +13,17 @@ import uvloop
 from loadtest import capacity, compare, demo, mixed
 from loadtest.html import render
 from loadtest.live import Display
-from loadtest.masking import Secrets
+from loadtest.masking import Secrets, public_options
 from loadtest.options import add_common, wrong_with
 from loadtest.origin import command as origin
 from loadtest.report import Report
-from loadtest.run import FAILED_TO_RUN, Run
+from loadtest.run import Run
 from loadtest.scenarios import SCENARIOS as SINGLE
 from loadtest.summary import summary
 
 __all__ = ["main"]
 
-BAD_USAGE = 2
+BAD_USAGE, COULD_NOT_WRITE, STOPPED = 2, 1, 1
 SCENARIOS = {**SINGLE, "mixed": mixed}
 _MORE: dict[str, ModuleType] = {"capacity": capacity, "demo": demo, "compare": compare, "origin": origin}
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return runner.run(origin.run(options))
             return _load(runner, options, arguments)
     except KeyboardInterrupt:
-        return FAILED_TO_RUN
+        return STOPPED
 
 
 def _load(runner: asyncio.Runner, options: Namespace, arguments: Sequence[str]) -> int:
@@ -60,25 +60,32 @@ def _load(runner: asyncio.Runner, options: Namespace, arguments: Sequence[str]) 
         print(*map(secrets.masked, wrong), sep="\n", file=sys.stderr)
         return BAD_USAGE
     report = Report(options.scenario, "python -m loadtest " + secrets.command(arguments), secrets=secrets)
+    report.options = public_options(vars(options))
     display = Display(report)
     with display.shown():
         if program is not None:
-            code: int = runner.run(program.run(options, scenario, report, display))
+            runner.run(program.run(options, scenario, report, display))
         else:
-            code = runner.run(Run(options, scenario, report, display).run())
-    _write(report, options)
+            runner.run(Run(options, scenario, report, display).run())
+    written = _write(report, options)
     lines = demo.summary(options, report) if program is demo else summary(report)
     print(*map(secrets.masked, lines), sep="\n")
     for note in report.notes:
         print(f"loadtest: {secrets.masked(note)}", file=sys.stderr)
-    return code
+    return report.verdict.exit_code if written else COULD_NOT_WRITE
 
 
-def _write(report: Report, options: Namespace) -> None:
-    if options.json:
-        Path(options.json).write_bytes(orjson.dumps(report.document(), option=orjson.OPT_INDENT_2))
-    if options.html:
-        Path(options.html).write_text(render(report), encoding="utf-8")
+def _write(report: Report, options: Namespace) -> bool:
+    """Write the files that were asked for; return whether that went well."""
+    try:
+        if options.json:
+            Path(options.json).write_bytes(orjson.dumps(report.document(), option=orjson.OPT_INDENT_2))
+        if options.html:
+            Path(options.html).write_text(render(report), encoding="utf-8")
+    except OSError as error:
+        print(f"loadtest: {error.filename} cannot be written: {error.strerror}", file=sys.stderr)
+        return False
+    return True
 
 
 def _parser() -> ArgumentParser:

@@ -2,21 +2,26 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Awaitable
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import orjson
 
 from loadtest.client import Client
 from loadtest.context import CannotRun, Context
-from loadtest.sockets import ConnectFailed, Socket
+from loadtest.sockets import ConnectFailed, Socket, Unanswered
 from loadtest.tally import Tally
 from loadtest.targets.sluice import Sluice
 
 __all__ = ["Batch", "over_http", "over_websocket"]
 
-_SILENCE = 60.0
+T = TypeVar("T")
+
+_SILENT_ANSWERS = 3
+"""How many times as long as an answer a batch may be silent: its fetches have time limits of their own."""
+_CACHES = frozenset({"miss", "hit", "revalidated", "shared"})
 
 
 class Batch:
@@ -28,9 +33,22 @@ class Batch:
         self._seen = bytearray(total)
         self._due = due
         self.done: dict[str, Any] | None = None
+        self.results = 0
+        """URLs that were answered, with any status."""
+
+    @property
+    def missing(self) -> int:
+        """URLs of which nothing is known yet."""
+        return len(self._seen) - sum(self._seen)
 
     def take(self, event: dict[str, Any]) -> None:
         """Take one event."""
+        try:
+            self._take(event)
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            self._tally.error(f"an event that makes no sense: {type(error).__name__}: {error}")
+
+    def _take(self, event: dict[str, Any]) -> None:
         if self.done is not None:
             self._tally.error("an event after done")
         if event["event"] == "done":
@@ -48,30 +66,32 @@ class Batch:
             tally.error(f"fetch: {event['error']}")
             return
         tally.count("fetched" if event["status"] == 200 else "other_status")
-        tally.count(f"cache_{event['cache']}")
+        self.results += 1
+        if event["cache"] in _CACHES:
+            tally.count(f"cache_{event['cache']}")
         tally.duration("fetch", event["timing"]["total"] / 1000)
         tally.duration("result", monotonic() - self._due)
 
     def close(self) -> None:
         """Count what never came."""
-        self._tally.count("missing", len(self._seen) - sum(self._seen))
-        if self.done is None or self.done["ok"] + self.done["failed"] != len(self._seen):
+        self._tally.count("missing", self.missing)
+        if self.done is None or self.done.get("ok", 0) + self.done.get("failed", 0) != len(self._seen):
             self._tally.error("no done with the right counts")
 
 
 async def over_http(context: Context, session: aiohttp.ClientSession, batch: Batch, urls: list[str]) -> None:
     """POST it to ``/fetch-batch`` and read its lines; raises aiohttp.ClientError and CannotRun."""
     body = {"urls": urls, "options": {"concurrency": context.options.concurrency}}
-    async with session.post(
-        f"{context.endpoint.base}/fetch-batch", json=body, headers={"Accept": "application/x-ndjson"}
-    ) as response:
+    url, accept = f"{context.endpoint.base}/fetch-batch", {"Accept": "application/x-ndjson"}
+    response = await context.answered(session.post(url, json=body, headers=accept))
+    async with response:
         if response.status in (401, 403, 404, 413, 422):
             raise CannotRun(f"/fetch-batch answered {response.status}: {(await response.text())[:200]}")
         if response.status != 200:
             context.tally.error(f"fetch-batch: {response.status} {response.reason}")
             return
-        async for line in response.content:
-            batch.take(orjson.loads(line))
+        while line := await _next(response.content.readline(), context):
+            batch.take(_event(line))
 
 
 async def over_websocket(context: Context, client: Client, batch: Batch, urls: list[str]) -> None:
@@ -81,8 +101,26 @@ async def over_websocket(context: Context, client: Client, batch: Batch, urls: l
         raise ConnectFailed("this target fetches nothing")
     streams = client.batches = client.batches or _Streams(client, target)
     options = {"concurrency": context.options.concurrency}
-    answer = await target.call(client.socket, "fetch", urls=urls, options=options)
-    await streams.read(answer["topic"], batch)
+    answer = await context.answered(target.call(client.socket, "fetch", urls=urls, options=options))
+    await streams.read(answer["topic"], batch, context)
+
+
+def _event(line: bytes) -> dict[str, Any]:
+    try:
+        event: dict[str, Any] = orjson.loads(line)
+    except ValueError:
+        return {"event": "a line that is not JSON"}
+    return event
+
+
+async def _next(waiting: Awaitable[T], context: Context) -> T:
+    """Await the next event; raises Unanswered when a batch is silent for too long."""
+    seconds = _SILENT_ANSWERS * context.options.answer_timeout
+    try:
+        async with asyncio.timeout(seconds):
+            return await waiting
+    except TimeoutError:
+        raise Unanswered(f"the batch was silent for {seconds:g} s") from None
 
 
 class _Streams:
@@ -100,11 +138,10 @@ class _Streams:
         else:
             self._target.received(socket, payload)
 
-    async def read(self, topic: str, batch: Batch) -> None:
+    async def read(self, topic: str, batch: Batch, context: Context) -> None:
         """Hand on the events of a topic until ``done``."""
         try:
             while batch.done is None:
-                async with asyncio.timeout(_SILENCE):
-                    batch.take(await self._events[topic].get())
+                batch.take(await _next(self._events[topic].get(), context))
         finally:
             self._events.pop(topic, None)

@@ -9,7 +9,8 @@ from types import ModuleType
 from loadtest.live import Display
 from loadtest.masking import Secrets
 from loadtest.report import Report
-from loadtest.run import FAILED_TO_RUN, PASSED, THRESHOLD_FAILED, Run
+from loadtest.run import Run
+from loadtest.verdict import COULD_NOT_RUN, FAILED, INTERRUPTED, PASSED, Verdict
 
 __all__ = ["HELP", "Search", "add_options", "run", "validate"]
 
@@ -79,25 +80,28 @@ def validate(options: Namespace) -> list[str]:
     return wrong
 
 
-async def run(options: Namespace, scenario: ModuleType, report: Report, display: Display) -> int:
+async def run(options: Namespace, scenario: ModuleType, report: Report, display: Display) -> Verdict:
     """Search, and fill the report: a line for each load, the figures of the largest that holds, ``capacity``."""
+    interrupted = False
     search = Search(options.low, options.high, options.precision, options.vary == "clients")
     for load in _loads(search):
-        held, one, code = await _try(options, scenario, load, display)
-        if code == FAILED_TO_RUN and not one.counters.get("connected"):
+        one = await _try(options, scenario, load, display)
+        held, interrupted = one.verdict.passed, one.verdict.status is INTERRUPTED
+        if one.verdict.status is COULD_NOT_RUN and not one.counters.get("connected"):
             for text in one.notes:
                 report.note(text)
-            return FAILED_TO_RUN
+            report.verdict, report.counters = one.verdict, one.counters
+            return report.verdict
+        if interrupted:
+            report.note("interrupted: the search is not at its end")
+            break
         search.tell(load, held)
         report.loads.append({"load": load, "holds": float(held), **_shown(one)})
         report.note(f"{options.vary} {load:g}: {'holds' if held else _why(one)}")
         if held:
             report.latencies, report.counters = one.latencies, one.counters
             report.checks, report.gauges = one.checks, one.gauges
-            report.verdicts, report.timeline = one.verdicts, one.timeline
-        if any("interrupted" in text for text in one.notes):
-            report.note("interrupted: the search is not at its end")
-            break
+            report.judgements, report.timeline = one.judgements, one.timeline
     report.elapsed = report.since_began()
     report.counters = {"capacity": search.best, **report.counters}
     report.note(
@@ -105,7 +109,14 @@ async def run(options: Namespace, scenario: ModuleType, report: Report, display:
         if search.best
         else "not even the first load holds"
     )
-    return PASSED if search.best else THRESHOLD_FAILED
+    report.verdict = _verdict(search, interrupted)
+    return report.verdict
+
+
+def _verdict(search: Search, interrupted: bool) -> Verdict:
+    if interrupted:
+        return Verdict(INTERRUPTED, ("the search was stopped before its end",))
+    return Verdict(PASSED) if search.best else Verdict(FAILED, (f"not even {search.low:g} holds",))
 
 
 def _loads(search: Search) -> Iterator[float]:
@@ -116,32 +127,30 @@ def _loads(search: Search) -> Iterator[float]:
         yield load
 
 
-async def _try(options: Namespace, scenario: ModuleType, load: float, display: Display) -> tuple[bool, Report, int]:
+async def _try(options: Namespace, scenario: ModuleType, load: float, display: Display) -> Report:
     """Run one load; one that breaks gets a second chance, because machines have bad moments."""
     values = (
         {**vars(options), "clients": round(load)}
         if options.vary == "clients"
         else {**vars(options), "rate": f"{load:g}"}
     )
-    report, code = Report(options.scenario, ""), FAILED_TO_RUN
+    report = Report(options.scenario, "")
     for attempt in range(2):
         report = Report(f"{options.of} at {options.vary} {load:g}", "", secrets=Secrets(options))
         display.show(report, "" if attempt == 0 else "again")
-        one = Run(Namespace(**values), scenario, report, display)
-        code = await one.run()
-        if code == PASSED or one.interrupted:
+        verdict = await Run(Namespace(**values), scenario, report, display).run()
+        if verdict.status in (PASSED, INTERRUPTED):
             break
-    return code == PASSED, report, code
+    return report
 
 
 def _why(report: Report) -> str:
-    broken = [f"{verdict.threshold} ({verdict.value})" for verdict in report.verdicts if not verdict.passed]
-    return "breaks " + (", ".join(broken) or "; ".join(report.notes) or "it could not run")
+    return "breaks " + "; ".join(report.verdict.reasons)
 
 
 def _shown(report: Report) -> dict[str, float]:
     shown: dict[str, float] = {
-        verdict.threshold: verdict.value for verdict in report.verdicts if verdict.value is not None
+        one.threshold: one.value for one in report.judgements if one.value is not None and not one.implied
     }
     for name in ("server_cpu_percent", "own_cpu_percent"):
         if name in report.gauges:

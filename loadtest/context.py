@@ -5,26 +5,28 @@ import random
 from argparse import Namespace, _ArgumentGroup
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from copy import copy
-from ipaddress import ip_address
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from loadtest.account import LoadAccount
 from loadtest.client import Client
 from loadtest.crew import Crew
+from loadtest.dialling import source_addresses
 from loadtest.endpoint import NoAddress, endpoint_of
 from loadtest.headers import Headers
-from loadtest.pace import closed_model, open_model
+from loadtest.measures import Measures
+from loadtest.pace import closed_model, open_model, until
 from loadtest.pump import Pump
 from loadtest.reads import Reads
 from loadtest.schedule import Schedule, dealt, parse_rate
-from loadtest.sockets import ConnectFailed, Socket
-from loadtest.tally import Tally
+from loadtest.sockets import ConnectFailed, Socket, Unanswered
+from loadtest.tally import Tally, reasons
 from loadtest.targets import target_of
 
 __all__ = ["CannotRun", "Context", "Scenario"]
 
-_PORTS_PER_ADDRESS = 20_000
-"""Sockets from one loopback address; Linux gives out about 28,000 ports for each."""
+T = TypeVar("T")
+
 _LEAD = 0.1
 """Seconds between the last worker's readiness and the begin, so that the word reaches all."""
 
@@ -37,6 +39,7 @@ class Scenario(Protocol):
     """One kind of load: a module in ``loadtest/scenarios`` has these names."""
 
     HELP: str
+    MEASURES: Measures
 
     def add_options(self, parser: _ArgumentGroup) -> None:
         """Declare the scenario's own options."""
@@ -58,6 +61,7 @@ class Context:
         self.options = options
         self.crew = crew
         self.tally = Tally()
+        self.account = LoadAccount(self.tally)
         self.endpoint = endpoint_of(options)
         self.target = target_of(options.target)(self.endpoint)
         self.reads = Reads(self.target.MARKER, self.target.OPENING)
@@ -68,7 +72,7 @@ class Context:
         """Fails with CannotRun when nothing is left to go on with."""
         self.together: asyncio.Barrier | None = None
         """Where the parts of a mixed plan wait for each other before they begin."""
-        self._sources = _sources(self.endpoint.host, options.clients)
+        self._sources = source_addresses(self.endpoint.host, options.clients)
         self._alive = [0]  # the parts of a plan share it
 
     def part(self, options: Namespace, name: str, together: asyncio.Barrier) -> "Context":
@@ -76,6 +80,7 @@ class Context:
         part = copy(self)
         part.options = options
         part.crew = self.crew.part(name)
+        part.account = LoadAccount(self.tally, name.replace(" ", ""))
         part.together = together
         return part
 
@@ -117,9 +122,13 @@ class Context:
         socket = Socket(self.endpoint, *self._request(topic), self.reads)
         client = Client(self, number, socket)
         source = self._sources[number % len(self._sources)]
-        phases = await socket.connect(number, source, self.options.connect_timeout)
         try:
-            await self.target.ready(socket)
+            phases = await socket.connect(number, source, self.options.connect_timeout)
+        except Unanswered:
+            self.account.unanswered()
+            raise
+        try:
+            await self.answered(self.target.ready(socket))
         except ConnectFailed:
             socket.abort()
             raise
@@ -153,6 +162,22 @@ class Context:
         if not self._alive[0] and not self.over.done():
             self.over.set_exception(CannotRun(f"the target is gone, every connection was lost: {why}"))
 
+    async def answered(self, call: Awaitable[T]) -> T:
+        """Await what the server answers, for as long as an answer may take; raises Unanswered."""
+        try:
+            async with asyncio.timeout(self.options.answer_timeout):
+                return await call
+        except TimeoutError:
+            self.account.unanswered()
+            raise Unanswered(f"no answer within {self.options.answer_timeout:g} s") from None
+
+    async def act(self, call: Awaitable[T]) -> T:
+        """Await one piece of the load and count it: as started, and as made or unanswered."""
+        self.account.started()
+        result = await self.answered(call)
+        self.account.made()
+        return result
+
     async def connect(
         self,
         numbers: Iterable[int],
@@ -161,7 +186,10 @@ class Context:
         prepare: Callable[[Client], Awaitable[None]] | None = None,
     ) -> list[Client]:
         """Connect clients, ``at_once`` at a time, and return those that are up; raises CannotRun if none is."""
-        waiting, up = iter(numbers), list[Client]()
+        numbers = list(numbers)
+        self.tally.count("clients_intended", len(numbers))
+        waiting, up, failed = iter(numbers), list[Client](), list[str]()
+        at_once = max(1, at_once // self.crew.count)
 
         async def worker() -> None:
             for number in waiting:
@@ -169,13 +197,17 @@ class Context:
                     up.append(await self._prepared(number, topic_of(number), prepare))
                 except ConnectFailed as error:
                     self.tally.error(f"connect: {error}")
+                    failed.append(f"connect: {error}")
+                # Nobody is there, or nobody who answers: the others would only wait as long.
+                if not up and len(failed) >= at_once:
+                    return
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(max(1, at_once // self.crew.count)):
+            for _ in range(at_once):
                 group.create_task(worker())
-        if not up and self.mine(self.options.clients):
-            errors = ", ".join(self.tally.errors) or "see the errors above"
-            raise CannotRun(f"no client could connect to {self.options.url}: {errors}")
+        if not up and numbers:
+            raise CannotRun(f"no client could connect to {self.options.url}: {reasons(failed)}")
+        self.tally.count("clients_ready", len(up))
         return up
 
     async def _prepared(
@@ -184,7 +216,7 @@ class Context:
         client = await self.client(number, topic)
         try:
             if prepare is not None:
-                await prepare(client)
+                await self.answered(prepare(client))
         except ConnectFailed:
             client.cut()
             raise
@@ -220,19 +252,32 @@ class Context:
         """Do ``one(number, due)`` by the schedule of the options, this process its share; or in a closed loop."""
         options = self.options
         if options.model == "closed":
-            users = len(self.mine(options.clients))
-            await closed_model(users, begin + options.duration, options.think, one)
+            await self._closed(begin, one)
             return
-        times = dealt(self.times(self.schedule()), self.crew.index, self.crew.count)
-        await open_model(times, begin, one, lambda: self.tally.count("dropped_iterations"))
+        await self.by_clock(dealt(self.times(self.schedule()), self.crew.index, self.crew.count), begin, one)
 
+    async def by_clock(
+        self,
+        times: Iterator[tuple[int, float]],
+        begin: float,
+        one: Callable[[int, float], Awaitable[None]],
+        at_most: int | None = None,
+        size_of: Callable[[int], int] = lambda number: 1,
+    ) -> None:
+        """Do ``one(number, due)`` at each time; all are counted as intended, even if the run ends early."""
+        planned = self.account.planned(times, size_of)
+        more = {} if at_most is None else {"at_most": at_most}
+        try:
+            await open_model(planned, begin, one, lambda: self.tally.count("dropped_iterations"), **more)
+        finally:
+            self.account.rest(planned)
 
-def _sources(host: str, count: int) -> list[str | None]:
-    """Return the addresses to connect from: several on loopback, where one has too few ports."""
-    try:
-        loopback = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback or ":" in host or count <= _PORTS_PER_ADDRESS:
-        return [None]
-    return [f"127.0.0.{2 + number}" for number in range(-(-count // _PORTS_PER_ADDRESS))]
+    async def _closed(self, begin: float, one: Callable[[int, float], Awaitable[None]]) -> None:
+        options = self.options
+
+        async def counted(number: int, due: float) -> None:
+            self.account.intended()
+            await one(number, due)
+
+        await until(begin)
+        await closed_model(len(self.mine(options.clients)), begin + options.duration, options.think, counted)

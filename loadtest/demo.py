@@ -11,12 +11,14 @@ from loadtest import mixed
 from loadtest.live import Display
 from loadtest.options import add_common
 from loadtest.report import Report
-from loadtest.run import FAILED_TO_RUN, Run
+from loadtest.run import Run
+from loadtest.verdict import COULD_NOT_RUN, Verdict
 
-__all__ = ["HELP", "SCENARIO", "add_options", "run", "summary", "validate"]
+__all__ = ["HELP", "SCENARIO", "add_options", "measures", "run", "summary", "validate"]
 
 HELP = "start the service and an origin; 10,000 clients, 10,000 URLs and broadcasts to all, at once"
 SCENARIO = mixed
+measures = mixed.measures
 _START, _STOP = 30, 20
 
 
@@ -37,8 +39,8 @@ def validate(options: Namespace) -> list[str]:
     return mixed.share_out(options, parts)
 
 
-async def run(options: Namespace, scenario: ModuleType, report: Report, display: Display) -> int:
-    """Start both, connect everyone, then fetch and broadcast at the same time; return the exit code."""
+async def run(options: Namespace, scenario: ModuleType, report: Report, display: Display) -> Verdict:
+    """Start both, connect everyone, then fetch and broadcast at the same time."""
     try:
         async with _child("loadtest", "origin", "--port", "0") as origin:
             port = origin.rsplit(":", 1)[1]
@@ -53,7 +55,8 @@ async def run(options: Namespace, scenario: ModuleType, report: Report, display:
                 return await Run(options, scenario, report, display).run()
     except RuntimeError as error:
         report.note(str(error))
-        return FAILED_TO_RUN
+        report.verdict = Verdict(COULD_NOT_RUN, (str(error),))
+        return report.verdict
 
 
 def _success(options: Namespace) -> list[str]:
@@ -101,7 +104,7 @@ async def _ended(process: asyncio.subprocess.Process, module: str) -> None:
 def summary(options: Namespace, report: Report) -> list[str]:
     """Return what the demo shows, a line each."""
     get = report.figures().get
-    failed = [f"FAILED {verdict.threshold}: {verdict.value}" for verdict in report.verdicts if not verdict.passed]
+    failed = [f"FAILED {judgement.text}" for judgement in report.judgements if not judgement.passed]
     return [
         f"clients connected and held   {get('held', 0):>10,.0f} of {options.clients:,}",
         (
@@ -116,4 +119,5 @@ def summary(options: Namespace, report: Report) -> list[str]:
         *(f"report                       {path}" for path in (options.html, options.json) if path),
         *failed,
         *(f"error: {text}: {count:,}" for text, count in report.errors.most_common(10)),
+        f"verdict                      {report.verdict.text}",
     ]

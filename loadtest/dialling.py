@@ -4,11 +4,15 @@ import asyncio
 import os
 import socket as sockets
 import ssl
+from ipaddress import ip_address
 from time import monotonic
 
 from loadtest.endpoint import Address, Endpoint
 
-__all__ = ["dialled", "reason"]
+__all__ = ["dialled", "reason", "source_addresses"]
+
+_PORTS_PER_ADDRESS = 20_000
+"""Sockets from one loopback address; Linux gives out about 28,000 ports for each."""
 
 
 def reason(error: OSError) -> str:
@@ -60,3 +64,14 @@ async def _connected(loop: asyncio.AbstractEventLoop, address: Address, source: 
         raw.close()
         raise
     return raw
+
+
+def source_addresses(host: str, count: int) -> list[str | None]:
+    """Return the addresses to connect from: several on loopback, where one has too few ports."""
+    try:
+        loopback = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback or ":" in host or count <= _PORTS_PER_ADDRESS:
+        return [None]
+    return [f"127.0.0.{2 + number}" for number in range(-(-count // _PORTS_PER_ADDRESS))]

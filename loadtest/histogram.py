@@ -1,8 +1,12 @@
 """Latencies: an HDR histogram, in milliseconds outside and microseconds inside."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from hdrh.histogram import HdrHistogram
+
+from loadtest.measures import needed_samples, percent_of
 
 __all__ = ["PERCENTILES", "Histogram"]
 
@@ -52,8 +56,36 @@ class Histogram:
         self._hdr.reset()
 
     def percentile(self, percent: float) -> float:
-        """Return the latency in ms that ``percent`` of the recorded ones do not exceed; 0 when there are none."""
-        return float(self._hdr.get_value_at_percentile(percent)) / 1000 if self.count else 0.0
+        """Return the smallest latency in ms that at least ``percent`` of the recorded ones do not exceed.
+
+        The nearest rank, rounded up: of 60 the 99th percentile is the 60th. 0 when there are none.
+        """
+        if not self.count:
+            return 0.0
+        rank = max(1, math.ceil(percent / 100 * self.count - 1e-9))
+        # The library rounds to the nearest rank, which for a rank of its own is that rank.
+        return float(self._hdr.get_value_at_percentile(100 * rank / self.count)) / 1000
+
+    def part(self, name: str) -> float:
+        """Return ``p95``, ``p99.9``, ``mean``, ``min``, ``max`` (ms) or ``count``; raises ValueError."""
+        plain: dict[str, Callable[[], float]] = {
+            "mean": lambda: float(self._hdr.get_mean_value()) / 1000,
+            "min": lambda: float(self._hdr.get_min_value()) / 1000,
+            "max": lambda: self.percentile(100.0),
+            "count": lambda: self.count,
+        }
+        if name in plain:
+            return plain[name]()
+        percent = percent_of(name)
+        if percent is None:
+            raise ValueError(f"{name!r} is not a part of a latency")
+        return self.percentile(percent)
+
+    def too_few_for(self, name: str) -> int:
+        """Return how many samples a percentile would need, where it has fewer; else 0."""
+        percent = percent_of(name)
+        needed = needed_samples(percent) if percent else 0
+        return needed if self.count < needed else 0
 
     def summary(self) -> dict[str, float]:
         """Return what the report has of it, in ms."""

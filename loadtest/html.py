@@ -55,7 +55,10 @@ _OWN = {
 
 def render(report: Report) -> str:
     """Return the page."""
-    judged = [_thresholds(report), _table("Checks", ["check", "count"], _counted(report.checks))]
+    judged = [
+        _thresholds(report),
+        _table("Checks", ["check", "count"], _counted(report.checks) if report.kept_account() else []),
+    ]
     counted = [
         _table("Counters", ["counter", "value"], _counted(report.counters)),
         _table("Gauges", ["gauge", "value"], _counted(report.gauges)),
@@ -75,22 +78,20 @@ def render(report: Report) -> str:
     return report.secrets.masked(
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>loadtest {escape(report.scenario)}</title><style>{_STYLE}</style></head><body>"
+        f"<title>loadtest {escape(report.scenario)}: {report.verdict.status}</title><style>{_STYLE}</style></head><body>"
         f"{''.join(parts)}</body></html>\n"
     )
 
 
 def _head(report: Report) -> list[str]:
-    failed = any(not verdict.passed for verdict in report.verdicts)
-    state = '<span class="bad">failed</span>' if failed else '<span class="ok">passed</span>'
-    if not report.verdicts:
-        state = '<span class="dim">no thresholds</span>'
+    state = f'<span class="{"ok" if report.verdict.passed else "bad"}">{report.verdict.status}</span>'
     machine = report.environment()
     where = f"{report.started}, {report.elapsed:.1f} s, Python {machine['python']} on {machine['system']}"
     where += f", {machine['cores']} cores"
     return [
         f"<h1>loadtest {escape(report.scenario)}: {state}</h1>",
         f'<p class="dim">{escape(where)}</p>',
+        *(f'<p class="bad">{escape(reason)}</p>' for reason in report.verdict.reasons),
         f"<p>Run it again: <code>{escape(report.command)}</code></p>",
     ]
 
@@ -100,8 +101,8 @@ def _tiles(report: Report) -> str:
     tiles = [(f"{value:,.0f}", _words(name)) for name, value in list(report.counters.items())[:3]]
     first = [(name, report.latencies[name]) for name in _order(report)[:3]]
     tiles += [(f"{histogram.percentile(99.0):,.3g} ms", f"{_words(name)} p99") for name, histogram in first]
-    troubles = sum(report.checks.values())
-    tiles.append((f"{troubles:,}", "lost, gapped, repeated or reordered"))
+    if report.kept_account():
+        tiles.append((f"{sum(report.checks.values()):,}", "lost, gapped, repeated or reordered"))
     return f"""<div class="tiles">{
         "".join(
             f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in tiles
@@ -112,8 +113,10 @@ def _tiles(report: Report) -> str:
 def _found(report: Report) -> str:
     items = [f'<li class="bad">{escape(finding.text)}</li>' for finding in report.findings]
     items += [f"<li>{escape(note)}</li>" for note in report.notes]
-    if not report.findings:
+    if report.kept_account() and not report.findings:
         items.insert(0, "<li>nothing lost, late, stalled, repeated or out of order</li>")
+    if not items:
+        return ""
     return f"<h2>Found</h2><ul>{''.join(items)}</ul>"
 
 
@@ -138,19 +141,20 @@ def _columns(tables: Sequence[str]) -> str:
 
 def _thresholds(report: Report) -> str:
     rows = [
-        [verdict.threshold, "not measured" if verdict.value is None else f"{verdict.value:,.10g}",
-         "holds" if verdict.passed else "FAILED"]
-        for verdict in report.verdicts
+        [one.threshold, "not measured" if one.value is None else f"{one.value:,.10g}",
+         "holds" if one.passed else "FAILED", "every run" if one.implied else "", one.note]
+        for one in report.judgements
     ]  # fmt: skip
-    return _table("Thresholds", ["threshold", "measured", "verdict"], rows)
+    return _table("Thresholds", ["threshold", "measured", "verdict", "asked of", "note"], rows)
 
 
 def _latencies(report: Report) -> str:
-    rows, plots = [], []
+    rows, plots, few = [], [], report.few_samples()
     for name in _order(report):
         histogram = report.latencies[name]
         summary = histogram.summary()
-        rows.append([name, *(f"{summary[part]:,.2f}" for part in _PARTS), f"{summary['count']:,.0f}"])
+        cells = (f"{summary[part]:,.2f}{'?' if part in few.get(name, ()) else ''}" for part in _PARTS)
+        rows.append([name, *cells, f"{summary['count']:,.0f}"])
         if histogram.count >= 20:
             title = f"{_words(name)}: how many took how many ms"
             plots.append(_figure(escape(title), bars(histogram.buckets(), title)))
@@ -159,7 +163,8 @@ def _latencies(report: Report) -> str:
             plots.append(
                 _figure(escape(title), lines([(name, points)], PERCENTILES, title, (points[0][0], points[-1][0])))
             )
-    return _table("Latency in ms", ["of", *_HEADS, "count"], rows) + _plots("", plots)
+    marked = '<p class="dim">?: too few samples for this percentile</p>' if few else ""
+    return _table("Latency in ms", ["of", *_HEADS, "count"], rows) + marked + _plots("", plots)
 
 
 def _order(report: Report) -> list[str]:

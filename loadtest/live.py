@@ -58,7 +58,7 @@ class Display:
             self._live.update(self.panel())
             return
         report = self._report
-        counters = ", ".join(f"{value:,.0f} {name}" for name, value in report.counters.items())
+        counters = ", ".join(f"{value:,.0f} {name}" for name, value in report.counters.items() if value)
         where = f"{self._title}: {report.phase}" if self._title else report.phase
         line = f"{monotonic() - self._began:6.1f} s  {where}: {counters}"
         print(line, file=sys.stderr, flush=True)  # noqa: T201 - this is the display

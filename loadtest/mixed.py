@@ -8,9 +8,10 @@ from types import ModuleType
 from typing import Any
 
 from loadtest.context import Context
+from loadtest.measures import LOAD, Measures, merged
 from loadtest.scenarios import SCENARIOS
 
-__all__ = ["HELP", "add_options", "run", "validate"]
+__all__ = ["HELP", "add_options", "measures", "run", "validate"]
 
 HELP = "several scenarios at the same time; --plan FILE says which, and how the clients are shared out"
 
@@ -36,6 +37,13 @@ def validate(options: Namespace) -> list[str]:
     if not isinstance(parts, list) or not parts or set(document) != {"part"}:
         return ["--plan: has [[part]] and nothing else"]
     return share_out(options, parts)
+
+
+def measures(options: Namespace) -> Measures:
+    """Return what the parts of the plan can measure together, and the load of each of them."""
+    scenarios = {scenario.__name__: scenario for scenario in SCENARIOS.values()}
+    parts = tuple(f"part{number}_{name}" for number in range(len(options.parts)) for name in LOAD)
+    return merged([*(scenarios[part["module"]].MEASURES for part in options.parts), Measures(parts)])
 
 
 def share_out(options: Namespace, parts: list[dict[str, Any]]) -> list[str]:

@@ -1,18 +1,22 @@
 """The command line's options: those of every scenario here, a scenario's own in its module."""
 
+import os
 from argparse import ArgumentParser, Namespace, _ArgumentGroup
 from collections.abc import Callable
+from math import inf
+from pathlib import Path
 from secrets import token_hex
 from types import ModuleType
 from typing import Any
 
 from loadtest.endpoint import endpoint_of
 from loadtest.headers import TOKEN_VARIABLE, settle_token
+from loadtest.measures import Measures
 from loadtest.schedule import parse_rate
 from loadtest.targets import TARGETS, target_of
 from loadtest.thresholds import parse_threshold
 
-__all__ = ["add_common", "add_origin", "plan", "wrong_with"]
+__all__ = ["add_common", "add_origin", "measures_of", "plan", "wrong_with"]
 
 _OPEN = (
     "open: by the clock, latency from the intended time (default); closed: each client asks when it has its answer"
@@ -47,6 +51,7 @@ def add_common(parser: ArgumentParser, **defaults: object) -> None:
     )
     load.add_argument("--at-once", type=int, default=500, help="handshakes at a time (default 500)")
     load.add_argument("--connect-timeout", type=float, default=30.0, help="seconds for one connection (default 30)")
+    load.add_argument("--answer-timeout", type=float, default=10.0, help="seconds for one answer (default 10)")
     load.add_argument("--settle", type=float, default=10.0, help="most seconds to wait for the last (default 10)")
     load.add_argument("--processes", type=int, default=1, help="worker processes that share the plan (default 1)")
 
@@ -88,18 +93,51 @@ def add_origin(parser: ArgumentParser) -> None:
 
 def wrong_with(options: Namespace, scenario: ModuleType) -> list[str]:
     """Return everything that is wrong with the options, a line each; and settle the warm-up's rule."""
-    above = ("clients", "duration", "at_once", "connect_timeout", "processes", "rounds")
-    wrong = [f"--{name.replace('_', '-')}: must be above 0" for name in above if getattr(options, name) <= 0]
-    wrong += [f"--{name}: must not be below 0" for name in ("think", "settle") if getattr(options, name) < 0]
+    above = ("clients", "duration", "at_once", "connect_timeout", "answer_timeout", "processes", "rounds")
+    wrong = [
+        f"--{name.replace('_', '-')}: must be above 0" for name in above if not 0 < getattr(options, name) < inf
+    ]
+    wrong += [
+        f"--{name}: must not be below 0" for name in ("think", "settle") if not 0 <= getattr(options, name) < inf
+    ]
     if options.warm_up is None:
         options.warm_up = min(5.0, options.duration / 10) if options.duration >= 5 else 0.0
     elif not 0 <= options.warm_up < options.duration:
         wrong.append("--warm-up: from 0 to below --duration")
-    wrong += _refused(options)
+    wrong += [*_refused(options), *_outputs(options)]
     wrong += _unable(options)
     if options.processes > options.clients > 0:
         wrong.append("--processes: more than clients")
-    return wrong + list(scenario.validate(options))
+    wrong += scenario.validate(options)
+    return wrong + ([] if wrong else _unmeasured(options, scenario))
+
+
+def measures_of(options: Namespace, scenario: ModuleType) -> Measures:
+    """Return what a scenario can measure; a mixed plan, what its parts can."""
+    found: Measures = scenario.measures(options) if hasattr(scenario, "measures") else scenario.MEASURES
+    return found
+
+
+def _unmeasured(options: Namespace, scenario: ModuleType) -> list[str]:
+    """Return the figures in thresholds that the scenario does not measure."""
+    measures = measures_of(options, scenario)
+    figures = [name for text in options.threshold for name in parse_threshold(text).names]
+    found = [measures.wrong_with(options.scenario, figure) for figure in dict.fromkeys(figures)]
+    return [text for text in found if text is not None]
+
+
+def _outputs(options: Namespace) -> list[str]:
+    """Return what keeps the results from being written: found out before the load is made."""
+    wrong = []
+    for name in ("json", "html"):
+        path = Path(getattr(options, name) or ".")
+        if getattr(options, name) and path.is_dir():
+            wrong.append(f"--{name}: {path} is a folder")
+        elif not path.parent.is_dir():
+            wrong.append(f"--{name}: there is no folder {path.parent}")
+        elif getattr(options, name) and not os.access(path if path.exists() else path.parent, os.W_OK):
+            wrong.append(f"--{name}: {path} cannot be written")
+    return wrong
 
 
 def _unable(options: Namespace) -> list[str]:

@@ -9,12 +9,19 @@ from typing import Any
 from loadtest.audience import Audience
 from loadtest.client import Client
 from loadtest.context import Context
-from loadtest.pace import open_model, until_all
+from loadtest.measures import Measures
+from loadtest.pace import until_all
 from loadtest.schedule import dealt
 from loadtest.sockets import ConnectFailed
 from loadtest.targets import Target
 
-__all__ = ["Publishing", "add_publishing", "wrong_publishing"]
+__all__ = ["PUBLISHING", "Publishing", "add_publishing", "wrong_publishing"]
+
+PUBLISHING = Measures(
+    ("published", "delivered", "of_others"), ("publish", "delivery", "last_delivery", "spread"),
+    ("server_delivery_p50_ms", "server_delivery_p99_ms", "server_writes"), checks=True,
+)  # fmt: skip
+"""What every scenario can measure that publishes."""
 
 
 def add_publishing(parser: _ArgumentGroup) -> None:
@@ -106,7 +113,7 @@ class Publishing:
             # The intended time is for receivers that are not ours: CLOCK_MONOTONIC, ns.
             data = f'{{"n":{number + 1},"t":{due * 1e9:.0f},"pad":"{pad}"}}'.encode()
             try:
-                offset = await target.publish(client.socket, topic, data)
+                offset = await self.context.act(target.publish(client.socket, topic, data))
             except ConnectFailed as error:
                 tally.error(str(error))
                 return
@@ -115,7 +122,7 @@ class Publishing:
             self._published(topic, number + 1 if offset is None else offset, due)
             self._untold.append((topic, number + 1 if offset is None else offset, due))
 
-        await open_model(times, begin, one, lambda: tally.count("dropped_iterations"))
+        await self.context.by_clock(times, begin, one)
 
     async def settle(self) -> None:
         """Wait until all workers have published and every reader has everything, or the time is over."""

@@ -10,23 +10,36 @@ from time import monotonic
 from typing import Any
 
 from loadtest.findings import Finding
-from loadtest.histogram import Histogram
+from loadtest.histogram import PERCENTILES, Histogram
 from loadtest.ledger import KINDS
 from loadtest.masking import Secrets
+from loadtest.measures import latency_figure
+from loadtest.tally import bounded
 from loadtest.thresholds import Threshold
+from loadtest.verdict import NOT_ENDED, Verdict
 
-__all__ = ["SCHEMA", "Report", "Round", "Verdict"]
+__all__ = ["SCHEMA", "Judgement", "Report", "Round"]
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Judgement:
     """How a threshold came out; ``value`` is None for a figure that was not measured."""
 
     threshold: str
     value: float | None
     passed: bool
+    implied: bool = False
+    """Whether it is one that every run has to keep."""
+    note: str = ""
+    """What limits the figure: too few samples, or the round that it is of."""
+
+    @property
+    def text(self) -> str:
+        """The threshold with what was measured."""
+        value = "not measured" if self.value is None else f"{self.value:,.6g}"
+        return f"{self.threshold}: {value}" + (f" ({self.note})" if self.note else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +68,10 @@ class Report:
     """Of a search: ``load``, whether it ``holds`` (1 or 0), and the figures that thresholds name."""
     findings: list[Finding] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
-    verdicts: list[Verdict] = field(default_factory=list)
+    judgements: list[Judgement] = field(default_factory=list)
+    verdict: Verdict = NOT_ENDED
+    options: dict[str, Any] = field(default_factory=dict)
+    """What the load was made with."""
     notes: list[str] = field(default_factory=list)
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     elapsed: float = 0.0
@@ -89,7 +105,8 @@ class Report:
         for name, more in increment["counters"].items():
             self.counters[name] = self.counters.get(name, 0) + more
             self._grown[name] += more
-        self.errors.update(increment["errors"])
+        for text, count in increment["errors"].items():
+            self.errors[bounded(self.errors, text)] += count
         self.checks.update(increment["checks"])
         for kind, topic, first, last, readers in increment["places"]:
             self._places[kind, topic, first, last] += readers
@@ -116,7 +133,7 @@ class Report:
         self.timeline.append(moment)
 
     def figures(self) -> dict[str, float]:
-        """Return every figure that a threshold can name."""
+        """Return the figures that have one name: latencies with the percentiles of the summary."""
         figures: dict[str, float] = {**self.checks, **self.counters, **self.gauges}
         figures["errors"] = sum(self.errors.values())
         for name, histogram in self.latencies.items():
@@ -124,14 +141,44 @@ class Report:
                 figures[f"{name}_{part}" if part == "count" else f"{name}_{part}_ms"] = value
         return figures
 
+    def figure(self, name: str) -> float | None:
+        """Return the figure that a threshold names; None when nothing was measured for it."""
+        if name in self.checks and name not in self.counters:
+            return self.checks[name] if self.kept_account() else None
+        if name in self.counters or name in self.gauges:
+            return self.counters.get(name, self.gauges.get(name))
+        if name == "errors":
+            return sum(self.errors.values())
+        rate = name.removesuffix("_per_s")
+        if rate != name and rate in self.counters:
+            seconds = self.gauges.get("load_s")
+            return self.counters[rate] / seconds if seconds else None
+        found = latency_figure(name)
+        histogram = self.latencies.get(found[0]) if found else None
+        return histogram.part(found[1]) if found and histogram is not None and histogram.count else None
+
+    def kept_account(self) -> bool:
+        """Return whether there was any message to keep account of."""
+        return any(self.checks.values()) or any(
+            value for name, value in self.counters.items() if name.startswith("delivered")
+        )
+
+    def _limits_of(self, figure: str) -> str:
+        found = latency_figure(figure)
+        histogram = self.latencies.get(found[0]) if found else None
+        needed = histogram.too_few_for(found[1]) if found and histogram is not None and histogram.count else 0
+        return f"{histogram.count} samples, and {found[1]} needs {needed}" if needed and histogram and found else ""
+
+    def judgement(self, threshold: Threshold, *, implied: bool = False) -> Judgement:
+        """Judge one threshold by what is known now."""
+        value = threshold.value(self.figure)
+        note = "; ".join(filter(None, map(self._limits_of, threshold.names)))
+        return Judgement(threshold.text, value, threshold.holds(value), implied, note)
+
     def judge(self, thresholds: Sequence[Threshold]) -> bool:
         """Judge every threshold and return whether all of them hold."""
-        figures = self.figures()
-        self.verdicts = []
-        for threshold in thresholds:
-            passed, value = threshold.judge(figures)
-            self.verdicts.append(Verdict(threshold.text, value, passed))
-        return all(verdict.passed for verdict in self.verdicts)
+        self.judgements = [self.judgement(threshold) for threshold in thresholds]
+        return all(judgement.passed for judgement in self.judgements)
 
     def close_round(self, before: "Report") -> None:
         """Note one round of several, and add it to those ``before``."""
@@ -142,12 +189,14 @@ class Report:
         for name, value in self.counters.items():
             before.counters[name] = before.counters.get(name, 0) + value
         before.checks.update(self.checks)
-        before.errors.update(self.errors)
+        for text, count in self.errors.items():
+            before.errors[bounded(before.errors, text)] += count
         before.findings += self.findings
         last = before.timeline[-1]["at_s"] if before.timeline else 0.0
         before.timeline += [{**moment, "at_s": moment["at_s"] + last} for moment in self.timeline]
         for name, value in self.gauges.items():
-            before.gauges[name] = max(before.gauges.get(name, value), value)
+            had = before.gauges.get(name, value)
+            before.gauges[name] = had + value if name == "load_s" and before.rounds[1:] else max(had, value)
         for text in self.notes:
             before.note(text)
 
@@ -160,23 +209,33 @@ class Report:
         return {
             "schema": SCHEMA,
             "scenario": self.scenario,
+            "status": str(self.verdict.status),
+            "reasons": list(self.verdict.reasons),
             "command": self.command,
+            "options": self.options,
             "started": self.started,
             "elapsed_s": round(self.elapsed, 3),
             "checks": dict(self.checks),
             "findings": [asdict(finding) for finding in self.findings],
             "latency_ms": {name: histogram.summary() for name, histogram in self.latencies.items()},
             "histograms": {name: histogram.encode() for name, histogram in self.latencies.items()},
+            "few_samples": self.few_samples(),
             "counters": self.counters,
             "gauges": self.gauges,
             "errors": dict(self.errors),
-            "thresholds": [asdict(verdict) for verdict in self.verdicts],
+            "thresholds": [asdict(judgement) for judgement in self.judgements],
             "rounds": [asdict(one) for one in self.rounds],
             "loads": self.loads,
             "timeline": self.timeline,
             "notes": self.notes,
             "environment": self.environment(),
         }
+
+    def few_samples(self) -> dict[str, list[str]]:
+        """Return for each latency the percentiles of the summary that its samples do not carry."""
+        few = {name: [part for part in PERCENTILES if histogram.too_few_for(part)]
+               for name, histogram in self.latencies.items()}  # fmt: skip
+        return {name: parts for name, parts in few.items() if parts}
 
     @staticmethod
     def environment() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A run: its rounds, what stops it, its verdict, its exit code."""
+"""A run: its rounds, what stops it, its verdict."""
 
 import asyncio
 import signal
@@ -7,17 +7,18 @@ from time import monotonic
 from types import ModuleType
 
 from loadtest.endpoint import endpoint_of
+from loadtest.judging import broken_bound, judged, load_not_made
 from loadtest.live import Display
-from loadtest.options import plan
+from loadtest.measures import Measures
+from loadtest.options import measures_of, plan
 from loadtest.report import Report
 from loadtest.server import Server
 from loadtest.supervisor import Supervisor
-from loadtest.thresholds import Threshold, parse_threshold
+from loadtest.thresholds import parse_threshold
+from loadtest.verdict import COULD_NOT_RUN, FAILED, INTERRUPTED, PASSED, Verdict
 
-__all__ = ["ABORTED", "FAILED_TO_RUN", "PASSED", "THRESHOLD_FAILED", "Run"]
+__all__ = ["Run"]
 
-PASSED, FAILED_TO_RUN, THRESHOLD_FAILED = 0, 1, 99
-ABORTED = "aborted"
 _MEASURED = frozenset({"delivery_p99_ms", "round_trip_p99_ms", "freshness_p99_ms"})
 
 
@@ -30,34 +31,49 @@ class Run:
         self._report = report
         self._display = display
         self._thresholds = [parse_threshold(text) for text in options.threshold]
+        self._measures: Measures = measures_of(options, scenario)
         self._supervisor: Supervisor | None = None
         self._round = report
-        self._failed = False
-        self.interrupted = False
+        self._rounds: list[Report] = []
+        self._cannot: str | None = None
+        self._aborted: str | None = None
+        self._interrupted = False
+        report.counters = self._measures.zeros()
 
-    async def run(self) -> int:
-        """Make all rounds and return the exit code."""
+    async def run(self) -> Verdict:
+        """Make all rounds; return the verdict, which the report has, too."""
         loop, began = asyncio.get_running_loop(), monotonic()
         for kind in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(kind, self._interrupt)
         try:
             for number in range(self._options.rounds):
                 await self._one(number)
-                if self._failed or self.interrupted:
+                if self._cannot or self._aborted or self._interrupted:
                     break
         finally:
             for kind in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(kind)
         self._report.elapsed = monotonic() - began
-        held = self._report.judge(self._thresholds)
-        if self._failed or self.interrupted:
-            return FAILED_TO_RUN
-        return PASSED if held else THRESHOLD_FAILED
+        self._report.judgements = judged(self._report, self._rounds, self._thresholds)
+        self._report.findings += load_not_made(self._report)
+        self._report.verdict = self._decide()
+        return self._report.verdict
+
+    def _decide(self) -> Verdict:
+        reasons = tuple(judgement.text for judgement in self._report.judgements if not judgement.passed)
+        if self._cannot is not None and not self._interrupted:
+            return Verdict(COULD_NOT_RUN, (self._cannot,))
+        if self._interrupted:
+            return Verdict(INTERRUPTED, ("it was stopped before its end",))
+        if self._aborted is not None or reasons:
+            return Verdict(FAILED, tuple(filter(None, (self._aborted, *reasons))))
+        return Verdict(PASSED)
 
     async def _one(self, number: int) -> None:
         options, several = self._options, self._options.rounds > 1
         whole = self._report
         report = self._round = Report(whole.scenario, whole.command, secrets=whole.secrets) if several else whole
+        report.counters = self._measures.zeros()
         self._display.show(report, f"round {number + 1} of {options.rounds}" if several else "")
         server = Server(
             endpoint_of(options), pid=options.server_pid, origin=getattr(options, "origin", ""),
@@ -69,39 +85,37 @@ class Run:
         finally:
             await server.finish(report)
         _taint(report)
+        self._rounds.append(report)
         if self._supervisor.cannot is not None:
             report.note(self._supervisor.cannot)
-            self._failed = True
+            self._cannot = self._supervisor.cannot
         if several:
-            report.close_round(self._report)
+            report.close_round(whole)
+        if options.abort_on_fail and self._aborted is None:
+            broken = broken_bound(report, self._thresholds, ended=True)
+            if broken is not None:
+                self._abort(broken)
 
     def _second(self) -> None:
         self._display.tell()
-        if self._options.abort_on_fail and self._supervisor is not None:
-            for threshold in self._thresholds:
-                broken = _broken(threshold, self._round.figures())
-                if broken is not None:
-                    self._round.note(
-                        f"{ABORTED} after {self._round.elapsed:.0f} s: {threshold.text}, and it was {broken:,.6g}"
-                    )
-                    self._supervisor.stop()
+        if not self._options.abort_on_fail or self._supervisor is None or self._aborted is not None:
+            return
+        broken = broken_bound(self._round, self._thresholds)
+        if broken is not None:
+            self._abort(broken)
+            self._supervisor.stop()
+
+    def _abort(self, why: str) -> None:
+        self._aborted = f"aborted after {self._round.elapsed:.0f} s: {why}"
+        self._report.note(self._aborted)
 
     def _interrupt(self) -> None:
-        if self.interrupted:
+        if self._interrupted:
             raise KeyboardInterrupt
-        self.interrupted = True
+        self._interrupted = True
         self._round.note("interrupted: the report covers what was done until then")
         if self._supervisor is not None:
             self._supervisor.stop()
-
-
-def _broken(threshold: Threshold, figures: dict[str, float]) -> float | None:
-    """Return a figure that has already gone above its bound; lower bounds may still be reached."""
-    value = figures.get(threshold.figure)
-    if value is None or threshold.sign not in ("<", "<=", "=="):
-        return None
-    over = value > threshold.bound or (threshold.sign == "<" and value == threshold.bound)
-    return value if over else None
 
 
 def _taint(report: Report) -> None:

@@ -14,13 +14,17 @@ from loadtest.messages import Assembly, BadMessage
 from loadtest.reads import Reads
 from loadtest.upgrade import LONGEST, Refused, accepted
 
-__all__ = ["ConnectFailed", "Phases", "Socket"]
+__all__ = ["ConnectFailed", "Phases", "Socket", "Unanswered"]
 
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
 
 
 class ConnectFailed(Exception):
     """A connection that did not come up, or ended before its answer; the text says why."""
+
+
+class Unanswered(ConnectFailed):
+    """Something that the server did not answer in its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ class Socket(asyncio.Protocol):
                 return await self._connect(number, source, timeout)
         except TimeoutError:
             self.abort()
-            raise ConnectFailed(f"no answer within {timeout:g} s") from None
+            raise Unanswered(f"no answer within {timeout:g} s") from None
         except OSError as error:
             self.abort()
             raise ConnectFailed(reason(error)) from None

@@ -18,6 +18,8 @@ __all__ = ["Supervisor"]
 _SECOND = 1.0
 _PATIENCE = 10.0
 """Seconds that a worker has to end after it was told to stop."""
+_SILENCE = 60.0
+"""Seconds without a word from a worker, which speaks every second, after which it is given up."""
 
 
 class Supervisor:
@@ -40,7 +42,8 @@ class Supervisor:
             "note": report.note,
             "cannot": self._give_up,
         }
-        self._began = 0.0
+        self._began = self._ended = 0.0
+        self._heard: dict[int, float] = {}
         self._stopped = False
         self.cannot: str | None = None
         """Why the round could not be made, or not to its end."""
@@ -63,6 +66,8 @@ class Supervisor:
                     worker.kill()
                     await worker.wait()
         await self._second()
+        if self._began:
+            self._report.gauges["load_s"] = round((self._ended or monotonic()) - self._began, 3)
         self._report.findings += settle(self._report, self._outcomes, self._began)
 
     def stop(self) -> None:
@@ -87,12 +92,17 @@ class Supervisor:
             start_new_session=True, limit=LINE,
         )  # fmt: skip
         self._workers.append(worker)
+        self._heard[index] = monotonic()
         self._send(worker, {"index": index, "count": count, "options": self._options})
+        if self._stopped:
+            self._send(worker, {"stop": True})
         assert worker.stdout is not None
         while (message := await read_line(worker.stdout)) is not None:
+            self._heard[index] = monotonic()
             for kind, value in message.items():
                 self._take(index, worker, kind, value)
         code = await worker.wait()
+        self._heard.pop(index, None)
         self._gauges[index] = {}
         if code:
             self._give_up(f"worker {index} ended with {code}: what it had not told yet is missing")
@@ -118,6 +128,8 @@ class Supervisor:
         del self._meetings[name]
         if name.endswith("begin"):
             self._began = self._began or monotonic()
+        if name.endswith("end"):
+            self._ended = monotonic()
         self._server.mark(name.rpartition(" ")[2])
         for worker in self._workers:
             self._send(worker, {"met": [name, [meeting[number] for number in sorted(meeting)]]})
@@ -138,6 +150,16 @@ class Supervisor:
             await asyncio.sleep(max(0.0, due - monotonic()))
             await self._second()
             self._each_second()
+            self._watch()
+
+    def _watch(self) -> None:
+        """Give up workers that say nothing any more: their loop is blocked."""
+        for index, heard in list(self._heard.items()):
+            if monotonic() - heard > _SILENCE:
+                self._give_up(
+                    f"worker {index} has said nothing for {_SILENCE:.0f} s: something blocks it, "
+                    "such as an adapter that waits without await"
+                )
 
     async def _second(self) -> None:
         gauges = {name: 0.0 for part in self._gauges for name in part}

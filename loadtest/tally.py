@@ -1,13 +1,16 @@
 """What a process has counted since it was last asked: an increment that crosses to the supervisor as JSON."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from loadtest.histogram import Histogram
 
-__all__ = ["Tally", "rounded"]
+__all__ = ["Tally", "bounded", "reasons", "rounded"]
 
 _KINDS_OF_ERROR = 100
+_LONGEST_ERROR = 300
+OTHER = "other"
 
 
 class Tally:
@@ -34,8 +37,7 @@ class Tally:
 
     def error(self, text: str) -> None:
         """Count an error by its text; beyond a hundred kinds, as other."""
-        kind = text if text in self.errors or len(self.errors) < _KINDS_OF_ERROR else "other"
-        self.errors[kind] += 1
+        self.errors[bounded(self.errors, text[:_LONGEST_ERROR])] += 1
 
     def latency(self, name: str, due: float, at: float, times: int = 1) -> None:
         """Record what was meant for ``due`` and happened ``at``, unless it belongs to the warm-up."""
@@ -70,6 +72,11 @@ class Tally:
         return taken
 
 
+def bounded(errors: Mapping[str, int], kind: str) -> str:
+    """Return the kind under which an error is counted: itself, or "other" beyond a hundred kinds."""
+    return kind if kind in errors or len(errors) - (OTHER in errors) < _KINDS_OF_ERROR else OTHER
+
+
 def rounded(seconds: float) -> int:
     """Return microseconds with three digits, the middle of those that round to it.
 
@@ -91,3 +98,10 @@ def _histogram(counts: dict[int, int]) -> Histogram:
     for us, times in counts.items():
         histogram.record(us / 1000, times)
     return histogram
+
+
+def reasons(texts: Iterable[str], most: int = 3) -> str:
+    """Return the commonest of many texts, the first few."""
+    kinds = Counter(texts)
+    named = [text for text, _ in kinds.most_common(most)]
+    return ", ".join(named) + (f" and {len(kinds) - most} more kinds" if len(kinds) > most else "")

@@ -4,11 +4,12 @@ Latency counts from the time at which a message was *meant* to be published, to 
 """
 
 from loadtest.context import Context
-from loadtest.publishing import Publishing, add_publishing, wrong_publishing
+from loadtest.publishing import PUBLISHING, Publishing, add_publishing, wrong_publishing
 
-__all__ = ["HELP", "add_options", "run", "validate"]
+__all__ = ["HELP", "MEASURES", "add_options", "run", "validate"]
 
 HELP = "publish to N subscribers: delivery latency, and what was lost, repeated or out of order"
+MEASURES = PUBLISHING
 
 add_options, validate = add_publishing, wrong_publishing
 

@@ -5,11 +5,13 @@ from collections import deque
 from typing import Any
 
 from loadtest.context import Context
+from loadtest.measures import Measures
 from loadtest.sockets import ConnectFailed
 
-__all__ = ["DEFAULTS", "HELP", "add_options", "run", "validate"]
+__all__ = ["DEFAULTS", "HELP", "MEASURES", "add_options", "run", "validate"]
 
 HELP = "hold N clients of which the oldest leaves and a new one comes, --rate times a second"
+MEASURES = Measures(("exchanged",))
 DEFAULTS: dict[str, Any] = {"rate": "100"}
 
 
@@ -34,12 +36,14 @@ async def run(context: Context) -> None:
         if clients:
             oldest = clients.popleft()
             oldest.cut() if options.rude else oldest.leave()
+        context.account.started()
         try:
             client = await context.client(number, due=due)
-            if options.topic:
-                await context.target.subscribe(client.socket, options.topic)
             clients.append(client)
+            if options.topic:
+                await context.answered(context.target.subscribe(client.socket, options.topic))
             tally.count("exchanged")
+            context.account.made()
         except ConnectFailed as error:
             tally.error(f"connect: {error}")
 

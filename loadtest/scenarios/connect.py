@@ -1,17 +1,21 @@
 """Connect many clients, as a storm or by a schedule, and hold them."""
 
 from argparse import Namespace, _ArgumentGroup
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from loadtest.client import Client
 from loadtest.context import CannotRun, Context
-from loadtest.pace import open_model, until
+from loadtest.measures import Measures
+from loadtest.pace import until
 from loadtest.schedule import dealt, parse_rate
 from loadtest.sockets import ConnectFailed
+from loadtest.tally import reasons
 
-__all__ = ["DEFAULTS", "HELP", "add_options", "run", "validate"]
+__all__ = ["DEFAULTS", "HELP", "MEASURES", "add_options", "connect_counted", "run", "validate"]
 
 HELP = "connect N clients, all at once or at --rate a second, and hold them: handshake times by phase"
+MEASURES = Measures()
 DEFAULTS: dict[str, Any] = {"rate": ""}
 
 
@@ -27,8 +31,7 @@ def validate(options: Namespace) -> list[str]:
 
 async def run(context: Context) -> None:
     """Connect, hold, and count who was dropped."""
-    options, tally = context.options, context.tally
-    tally.count("dropped", 0)
+    options = context.options
     numbers = context.mine(options.clients)
     if options.rate:
         context.phase(f"connecting {options.clients:,} clients at {options.rate} a second")
@@ -36,12 +39,23 @@ async def run(context: Context) -> None:
         clients = await _by_schedule(context, begin)
     else:
         context.phase(f"connecting {options.clients:,} clients, {options.at_once:,} at a time")
-        clients = await context.connect(numbers, options.at_once, prepare=lambda client: _enter(context, client))
+        clients = await connect_counted(context, numbers, lambda client: _enter(context, client))
         begin = await context.begin()
     context.phase(f"holding {options.clients:,} clients")
     await until(begin + options.duration)
     await context.end()
     context.dismiss(clients)
+
+
+async def connect_counted(
+    context: Context, numbers: Sequence[int], prepare: Callable[[Client], Awaitable[None]] | None = None
+) -> list[Client]:
+    """Connect clients whose connections are themselves the load; raises CannotRun."""
+    context.account.intended(len(numbers))
+    context.account.started(len(numbers))
+    clients = await context.connect(numbers, context.options.at_once, prepare=prepare)
+    context.account.made(len(clients))
+    return clients
 
 
 async def _enter(context: Context, client: Client) -> None:
@@ -51,22 +65,25 @@ async def _enter(context: Context, client: Client) -> None:
 
 async def _by_schedule(context: Context, begin: float) -> list[Client]:
     """Connect by the clock: what waits because the server is slow is part of ``connect``."""
-    options, clients = context.options, list[Client]()
+    options, clients, failed = context.options, list[Client](), list[str]()
 
     async def one(number: int, due: float) -> None:
+        context.account.started()
         try:
             client = await context.client(number, due=due)
-            await _enter(context, client)
             clients.append(client)
+            await context.answered(_enter(context, client))
+            context.account.made()
         except ConnectFailed as error:
             context.tally.error(f"connect: {error}")
+            failed.append(f"connect: {error}")
 
     # As long as it takes to have them all, at the rate's mean.
     mean = parse_rate(options.rate, 1.0)
     seconds = options.clients / sum(stage.area for stage in mean.stages)
     times = context.times(parse_rate(options.rate, seconds))
     share = dealt(times, context.crew.index, context.crew.count)
-    await open_model(share, begin, one, lambda: context.tally.count("dropped_iterations"))
-    if not clients:
-        raise CannotRun(f"no client could connect to {options.url}: {', '.join(context.tally.errors)}")
+    await context.by_clock(share, begin, one)
+    if not clients and failed:
+        raise CannotRun(f"no client could connect to {options.url}: {reasons(failed)}")
     return clients

@@ -1,15 +1,18 @@
 """Send, and wait for what comes back."""
 
 from argparse import Namespace, _ArgumentGroup
+from itertools import count
 from time import monotonic
 from typing import Any
 
 from loadtest.context import Context
+from loadtest.measures import Measures
 from loadtest.sockets import ConnectFailed
 
-__all__ = ["DEFAULTS", "HELP", "add_options", "run", "validate"]
+__all__ = ["DEFAULTS", "HELP", "MEASURES", "add_options", "run", "validate"]
 
 HELP = "round trips at --rate a second over N clients: of a ping to a sluice service, of text to an echo server"
+MEASURES = Measures(("round_trips",), ("round_trip",))
 DEFAULTS: dict[str, Any] = {"rate": "1000"}
 
 
@@ -29,6 +32,12 @@ async def run(context: Context) -> None:
     context.phase(f"connecting {options.clients:,} clients")
     clients = await context.connect(context.mine(options.clients), options.at_once)
 
+    def text(number: int) -> bytes:
+        # A user of the closed model asks again and again: no two texts are the same.
+        return f"{next(counter):09d}{number:06d}".ljust(options.size, ".").encode()
+
+    counter = count()
+
     async def one(number: int, due: float) -> None:
         client = (
             clients[number // context.crew.count % len(clients)]
@@ -36,7 +45,7 @@ async def run(context: Context) -> None:
             else clients[number % len(clients)]
         )
         try:
-            await context.target.echo(client.socket, f"{number:015d}".ljust(options.size, ".").encode())
+            await context.act(context.target.echo(client.socket, text(number)))
         except ConnectFailed as error:
             tally.error(str(error))
         else:

@@ -3,11 +3,14 @@
 from argparse import Namespace, _ArgumentGroup
 
 from loadtest.context import Context
+from loadtest.measures import Measures
 from loadtest.pace import until
+from loadtest.scenarios.connect import connect_counted
 
-__all__ = ["HELP", "add_options", "run", "validate"]
+__all__ = ["HELP", "MEASURES", "add_options", "run", "validate"]
 
 HELP = "hold N clients that do nothing: the server's memory, descriptors and CPU for them"
+MEASURES = Measures()
 
 
 def add_options(parser: _ArgumentGroup) -> None:
@@ -21,10 +24,9 @@ def validate(options: Namespace) -> list[str]:
 
 async def run(context: Context) -> None:
     """Connect, and do nothing for the duration."""
-    options, tally = context.options, context.tally
-    tally.count("dropped", 0)
+    options = context.options
     context.phase(f"connecting {options.clients:,} clients")
-    clients = await context.connect(context.mine(options.clients), options.at_once)
+    clients = await connect_counted(context, context.mine(options.clients))
     begin = await context.begin()
     context.phase(f"holding {options.clients:,} idle clients")
     await until(begin + options.duration)

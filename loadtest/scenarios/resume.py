@@ -6,14 +6,19 @@ from time import monotonic
 
 from loadtest.client import Client
 from loadtest.context import Context
-from loadtest.pace import open_model, until_all
-from loadtest.publishing import Publishing, add_publishing, wrong_publishing
+from loadtest.measures import Measures
+from loadtest.pace import until_all
+from loadtest.publishing import PUBLISHING, Publishing, add_publishing, wrong_publishing
 from loadtest.schedule import constant, dealt
 from loadtest.sockets import ConnectFailed
 
-__all__ = ["HELP", "add_options", "run", "validate"]
+__all__ = ["HELP", "MEASURES", "add_options", "run", "validate"]
 
 HELP = "a broadcast of which a share of the readers is cut off again and again, and comes back with its position"
+MEASURES = PUBLISHING | Measures(
+    ("cuts", "returned", "recovered", "not_recovered", "epochs_changed", "delivered_recovery"),
+    ("resume", "recovery"),
+)
 
 
 def add_options(parser: _ArgumentGroup) -> None:
@@ -77,18 +82,18 @@ class Roaming:
         # The last of them are back before the end.
         schedule = constant(options.cuts, max(0.1, options.duration - options.away - 1.0))
         times = dealt(context.times(schedule), context.crew.index, context.crew.count)
-        await open_model(
-            times, begin, self._one, lambda: context.tally.count("dropped_iterations"), len(self.clients)
-        )
+        await context.by_clock(times, begin, self._one, len(self.clients))
 
     async def _one(self, number: int, due: float) -> None:
         context, tally = self._context, self._context.tally
-        place = number // context.crew.count % len(self.clients)
+        place = self._next_present(number // context.crew.count)
+        if place is None:
+            tally.error("resume: no client was there to be cut; more --clients or --roaming")
+            return
         client = self.clients[place]
         member = client.member
         assert member is not None
-        if client.socket.closed:
-            return
+        context.account.started()
         client.cut()
         tally.count("cuts")
         await asyncio.sleep(context.options.away)
@@ -97,14 +102,22 @@ class Roaming:
             again = await context.client(client.number, member.audience.topic)
             again.position = client.position
             epoch = client.position.epoch
-            position = await again.subscribe(member.audience, member)
+            position = await context.answered(again.subscribe(member.audience, member))
         except ConnectFailed as error:
             tally.error(f"resume: {error}")
             return
         self.clients[place] = again
+        context.account.made()
+        tally.count("returned")
         tally.latency("resume", back, monotonic())
         if position.epoch != epoch:
             # Offsets of another epoch have nothing to do with those before.
             tally.count("epochs_changed")
             member.expected = position.offset + 1
         tally.count("recovered" if position.recovered else "not_recovered")
+
+    def _next_present(self, place: int) -> int | None:
+        """Return the place of a client that is connected, the next from ``place`` on."""
+        total = len(self.clients)
+        places = ((place + more) % total for more in range(total))
+        return next((one for one in places if not self.clients[one].socket.closed), None)

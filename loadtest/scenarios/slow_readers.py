@@ -4,13 +4,17 @@ from argparse import Namespace, _ArgumentGroup
 
 from loadtest.client import Client
 from loadtest.context import Context
+from loadtest.measures import Measures
 from loadtest.pace import until_all
-from loadtest.publishing import Publishing, add_publishing, wrong_publishing
+from loadtest.publishing import PUBLISHING, Publishing, add_publishing, wrong_publishing
 
-__all__ = ["HELP", "add_options", "run", "validate"]
+__all__ = ["HELP", "MEASURES", "add_options", "run", "validate"]
 
 HELP = (
     "a broadcast of which a share of the readers takes nothing: what the others see, and what becomes of the slow"
+)
+MEASURES = PUBLISHING | Measures(
+    ("slow", "slow_cut", "slow_lost", "slow_told", "slow_complete", "delivered_slow"), ("slow",)
 )
 
 

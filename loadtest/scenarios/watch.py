@@ -10,13 +10,18 @@ import orjson
 from loadtest.audience import Audience
 from loadtest.client import Client
 from loadtest.context import CannotRun, Context
+from loadtest.measures import Measures
 from loadtest.pace import until, until_all
 from loadtest.sockets import Socket
 from loadtest.targets.sluice import Sluice
 
-__all__ = ["DEFAULTS", "HELP", "add_options", "run", "validate"]
+__all__ = ["DEFAULTS", "HELP", "MEASURES", "add_options", "run", "validate"]
 
 HELP = "watch URLs whose document changes by the clock: freshness at every client, requests at the origin"
+MEASURES = Measures(
+    ("changes", "changes_missed", "delivered_freshness"), ("freshness",),
+    ("origin_requests", "origin_conditional", "origin_not_modified"), checks=True,
+)  # fmt: skip
 DEFAULTS: dict[str, Any] = {"rate": "", "duration": 30.0}
 
 
@@ -35,9 +40,11 @@ def validate(options: Namespace) -> list[str]:
     wrong = [] if options.urls > 0 else ["--urls: must be above 0"]
     if not 1 <= options.every <= 86_400:
         wrong.append("--every: from 1 to 86400")
-    return (
-        wrong if options.period >= options.every else [*wrong, "--period: not below --every, or changes are missed"]
-    )
+    if options.period < options.every:
+        wrong.append("--period: not below --every, or changes are missed")
+    if options.duration < options.period + options.every + 1:
+        wrong.append("--duration: at least --period and --every and a second, or no change may fall into it")
+    return wrong
 
 
 async def run(context: Context) -> None:
@@ -54,6 +61,8 @@ async def run(context: Context) -> None:
 
     clients = await context.connect(context.mine(options.clients), options.at_once, prepare=watch)
     begin = await context.begin()
+    for one in watching:
+        one.expect()
     context.phase(f"watching {options.urls:,} URLs that change every {options.period:g} s")
     await until(begin + options.duration)
     await context.end()
@@ -101,6 +110,15 @@ class Watching:
             client.member.took(*run)
         client.socket.on_run = client.member.took
 
+    def expect(self) -> None:
+        """Count the changes that fall into the run, and are seen before its end, as its load."""
+        if self._scout is not None:
+            now, options = time.time(), self._context.options
+            last = now + options.duration - options.every - 1
+            changes = int(last // self._period) - int(now // self._period)
+            self._context.account.intended(changes)
+            self._context.account.started(changes)
+
     def _reading(self, others: Callable[[Socket, bytes], None] | None) -> Callable[[Socket, bytes], None]:
         def received(socket: Socket, payload: bytes) -> None:
             message = orjson.loads(payload)
@@ -128,6 +146,7 @@ class Watching:
             self.audience.ignore(offset)
         else:
             tally.count("changes")
+            self._context.account.made()
             self.audience.published(offset, due)
             tally.latency("freshness", due, due + age)
             if self._version is not None:

@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from loadtest.__main__ import main
-from loadtest.compare import compared, likely
+from loadtest.compare import compared, different_options
+from loadtest.significance import likely
 
 
 def report(rounds: list[float], lost: int = 0) -> dict[str, Any]:
@@ -80,3 +81,55 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["compare", str(good), str(none)]) == 2
     assert main(["compare", str(good), str(tmp_path / "nowhere")]) == 2
     assert "--json FILE" in capsys.readouterr().err
+
+
+def full(**more: Any) -> dict[str, Any]:
+    one = {"status": "passed", "counters": {"intended": 100, "made": 100, "connected": 10, "held": 10}, "errors": {},
+           "options": {"rate": "10"}}  # fmt: skip
+    return {**report([10, 11, 10, 12]), **one, **more}
+
+
+@pytest.mark.parametrize(
+    ("after", "figure", "said"),
+    [
+        ({"latency_ms": {}, "rounds": []}, "delivery", "worse: not measured any more"),
+        ({"status": "failed"}, "status", "worse: failed"),
+        ({"counters": {"intended": 100, "made": 50, "connected": 10, "held": 10}}, "made/intended", "worse"),
+        ({"counters": {"intended": 100, "made": 100, "connected": 10, "held": 5}}, "held/connected", "worse"),
+        ({"errors": {"refused": 1}}, "error: refused", "worse: a new error"),
+    ],
+)
+def test_what_has_gone_and_what_has_come_is_worse(after: dict[str, Any], figure: str, said: str) -> None:
+    rows = {row.figure: row.verdict for row in compared(full(), full(**after), 0.05)}
+    assert rows[figure] == said
+    assert not any(row.verdict.startswith("worse") for row in compared(full(), full(), 0.05))
+
+
+def test_errors_that_there_were_before_are_worse_beyond_chance() -> None:
+    def said(before: int, after: int) -> str:
+        rows = compared(full(errors={"x": before}), full(errors={"x": after}), 0.05)
+        return next(row.verdict for row in rows if row.figure == "error: x")
+
+    assert [said(1, 3), said(10, 40), said(40, 10)] == ["same", "worse", "better"]
+
+
+def test_what_differs_in_how_the_load_was_made_is_named() -> None:
+    other = full(scenario="echo", options={"rate": "20", "topics": 2, "cert": "x"})
+    assert list(different_options(full(), other)) == [
+        "these are different scenarios: broadcast and echo", "--rate was 10 and is 20", "--topics was None and is 2",
+    ]  # fmt: skip
+
+
+def test_one_figure_needs_fewer_rounds_than_all() -> None:
+    def various(ms: list[float]) -> dict[str, Any]:
+        made = report(ms)
+        for place, one in enumerate(made["rounds"]):
+            one["latency_ms"]["delivery"]["p90"] = (7, 3, 5, 1)[place]
+        return made
+
+    before, after = various([10, 11, 10, 12]), various([20, 21, 22, 20])
+    assert compared(before, after, 0.05)[0].verdict == "no difference beyond the noise"
+    (row,) = compared(before, after, 0.05, ["delivery_p50_ms"])[:1]
+    assert row.verdict == "worse"
+    with pytest.raises(ValueError, match="delivery_p99_ms"):
+        compared(before, after, 0.05, ["nothing"])
