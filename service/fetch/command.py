@@ -69,7 +69,9 @@ class _Command:
     def run(self) -> int:
         """Fetch all of them, and return the exit code."""
         if self._concurrency < self._options.concurrency:
-            self._progress.say(f"sluice: the limit of open files allows {self._concurrency} requests at once")
+            self._progress.say(
+                f"sluice: the open file limit (ulimit -n) allows only {self._concurrency} requests at once"
+            )
         with _logging_to(self._errors), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(self._until_over())
         # The loop is over, but a reader that takes nothing may hold up the rest.
@@ -100,7 +102,7 @@ class _Command:
             # Whoever asks again does not want to wait for a disk or a reader.
             os._exit(_INTERRUPTED)
         self._run.stop("interrupted")
-        self._progress.say("Interrupted: finishing what was fetched. Once more ends it at once.")
+        self._progress.say("Interrupted: saving what was fetched. Press Ctrl-C again to stop now.")
 
     def _end(self) -> int:
         if not self._run.stopped:
@@ -134,23 +136,23 @@ class _Command:
             try:
                 self._folder.close()
             except OSError as error:
-                wrong = f"--output: the index cannot be written: {error.strerror}"
+                wrong = f"--output: cannot write the index: {error.strerror}"
         if self._lines is not None:
             self._lines.close()
             if self._lines.left:
                 return None
             if self._lines.error is not None:
-                return f"the results cannot be written to standard output: {self._lines.error.strerror}"
+                return f"cannot write to standard output: {self._lines.error.strerror}"
         return wrong
 
     def _hint(self) -> str:
         tally = self._tally
         if self._folder is not None and (tally.failed or tally.refused or tally.done < tally.total):
-            return "Run the same command again to fetch what is missing."
+            return "Run the same command again to fetch the rest."
         if self._run.stopped:
-            return "With --output DIR, a run that was interrupted can be continued."
+            return "With --output DIR, an interrupted run can be resumed."
         if self._folder is None and self._lines is None and tally.answered:
-            return "Bodies were not kept: --output DIR saves them, and --json prints them."
+            return "Bodies were not kept: use --output DIR to save them, or --json to print them."
         return ""
 
     def _say(self, text: str) -> None:
@@ -161,7 +163,7 @@ class _Command:
 def _urls(options: Namespace) -> UrlList:
     source = options.input or ("-" if not options.urls and not sys.stdin.isatty() else None)
     if source is None and not options.urls:
-        raise ValueError("give URLs, or -i FILE")
+        raise ValueError("no URLs: give some, or a file with --input FILE")
     urls = UrlList("standard input" if source == "-" else source or "")
     for text in options.urls:
         urls.add(from_argument(text))

@@ -49,7 +49,7 @@ class Folder:
         try:
             fcntl.flock(self._root, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise SavingFailed(f"--output: another run saves to {self.path}: wait for its end") from None
+            raise SavingFailed(f"--output: another run is saving to {self.path}") from None
         self._refuse_earlier()
         try:
             self._tree = Tree(self._root)
@@ -61,7 +61,7 @@ class Folder:
         names = os.listdir(self._root)
         if INDEX not in names and any(map(_EARLIER.fullmatch, names)):
             raise SavingFailed(
-                f"--output: {self.path} has files of an earlier version, which named them in another way: "
+                f"--output: {self.path} has files of an earlier version, which named them differently: "
                 "choose another folder"
             )
 
@@ -112,7 +112,7 @@ class Folder:
                     self._names.take(occupied.path)
             else:
                 return path
-        raise FileExistsError(f"every name for it is taken: {path}")
+        raise FileExistsError(f"no free file name: {path}")
 
     def close(self) -> None:
         """Bring the index to the disk, and let another run in. Raises OSError."""

@@ -66,7 +66,7 @@ class Index:
                 written += os.write(self._descriptor, line[written:])
             self._cut = written < len(line)
             if self._cut:
-                raise OSError("the index cannot be written")
+                raise OSError("cannot write the index")
 
     def close(self) -> None:
         """Bring it to the disk, and close it."""

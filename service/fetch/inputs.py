@@ -32,7 +32,7 @@ _MARKS = (
 
 
 class UrlList:
-    """All URLs of a run in order; a million of 60 characters take about 300 MB."""
+    """All URLs of a run in order; a million of 70 characters take about 215 MB."""
 
     def __init__(self, source: str = "") -> None:
         self.source = source

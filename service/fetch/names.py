@@ -50,7 +50,7 @@ class Names:
             if path == own or (key not in self._files and key not in self._folders):
                 self.take(path)
                 return path
-        raise FileExistsError(f"every name for it is taken: {path}")
+        raise FileExistsError(f"no free file name: {path}")
 
     def _beside_files(self, path: str) -> str:
         """Return the path with other names for folders where files have them."""

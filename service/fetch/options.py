@@ -15,27 +15,31 @@ __all__ = ["add_options", "fitting_concurrency", "options_of", "policy_of"]
 
 _LARGEST = 64 << 20
 _DESCRIPTION = """\
-Fetch URLs, many at once, with the limits and the address guard of the service.
+Fetch URLs concurrently, with the limits and the address guard of the service.
 
-For each URL one line of JSON goes to standard output as it finishes, and a last one has the counts; when that is
-a terminal, only a progress bar and a summary are shown, unless --json asks for the lines. With --output every body
-becomes a file, DIR/host/path.ext, listed in DIR/index.ndjson; the same command again fetches what is missing.
+Writes one line of JSON for each URL to standard output as it finishes, and a
+last line with the counts. On a terminal it shows a progress bar and a summary
+instead; --json prints the lines there too. With --output, each body is saved
+as DIR/host/path.ext and listed in DIR/index.ndjson; running the same command
+again fetches only what is missing.
 """
 _EPILOG = """\
 INPUT
-  A file has one URL a line, in UTF-8 or UTF-16. Blank lines and lines that begin with # are passed over. A URL that
-  stands there several times is fetched once and reported each time. Without URLs and -i, standard input is read
-  unless it is a terminal.
+  A list has one URL per line, in UTF-8 or UTF-16. Blank lines and lines that
+  start with # are ignored. A URL that is listed several times is fetched once
+  and reported for each line. Without URLs and --input, the list is read from
+  standard input, unless that is a terminal.
 
 EXIT CODES
-  0    everything was answered with a status below 400 (or as --fail-on says)
-  1    a URL failed or was answered 400 or more (or as --fail-on says), or results could not be written
-  2    the command line, the list or the folder cannot be used; nothing was fetched
-  130  interrupted (Ctrl-C, SIGTERM); what was saved stays, and the same command goes on
-  141  the reader of standard output has gone, as in "| head"
+  0    all URLs were answered with a status below 400 (see --fail-on)
+  1    a URL failed or was answered with 400 or more (see --fail-on), or the
+       results could not be written
+  2    the command line, the list or the folder cannot be used
+  130  interrupted (Ctrl-C, SIGTERM); what was saved is kept
+  141  the reader of standard output has closed it, as "| head" does
 
 EXAMPLES
-  sluice fetch https://example.com/ --json
+  sluice fetch --json https://example.com/
   sluice fetch -i urls.txt -o pages
   sluice fetch -i urls.txt --body none --fail-on failed,5xx > results.ndjson
 """
@@ -46,47 +50,46 @@ def add_options(parser: ArgumentParser) -> None:
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
     parser.formatter_class = RawDescriptionHelpFormatter
     add = parser.add_argument
-    add("urls", nargs="*", metavar="URL")
-    add("-i", "--input", metavar="FILE", help="read URLs from a file, one a line; - is standard input")
-    add(
-        "-o",
-        "--output",
-        metavar="DIR",
-        help="save bodies as files there; what is there already is not fetched again",
-    )
+    add("urls", nargs="*", metavar="URL", help="http or https URL")
+    add("-i", "--input", metavar="FILE", help="read URLs from FILE, one per line; - is standard input")
+    add("-o", "--output", metavar="DIR", help="save bodies as files in DIR, and skip those that are there already")
     add(
         "--verify",
         action="store_true",
-        help="with --output: compare SHA-256 of files, not only sizes, to skip them",
+        help="with --output: skip a file only if its SHA-256 is right, not only its size",
     )
-    add("--json", "--ndjson", action="store_true", help="print a line of JSON for each URL on a terminal too")
-    add("-q", "--quiet", action="store_true", help="show no progress and no summary")
-    conditions = f"what makes the exit code 1: none, any, failed, 4xx, 404, timeout... (default {DEFAULT_FAIL_ON})"
-    add("--fail-on", metavar="LIST", default=DEFAULT_FAIL_ON, help=conditions)
+    add("--json", "--ndjson", action="store_true", help="print the JSON lines even to a terminal")
+    add("-q", "--quiet", action="store_true", help="show neither progress nor summary")
+    conditions = "none, any, failed, 4xx, 404, timeout and so on, separated by commas"
+    add("--fail-on", metavar="LIST", default=DEFAULT_FAIL_ON,
+        help=f"what makes the exit code 1: {conditions} (default {DEFAULT_FAIL_ON})")  # fmt: skip
     add("--concurrency", type=int, default=100, metavar="N", help="requests at once (default 100, at most 10000)")
     add("--per-host", type=int, default=20, metavar="N", help="requests at once to one host (default 20)")
     add(
         "--timeout",
         type=float,
         default=10.0,
-        metavar="S",
-        help="seconds for one URL, retries included (default 10)",
+        metavar="SECONDS",
+        help="time for one URL, retries included (default 10)",
     )
-    add("--retries", type=int, default=2, metavar="N", help="further attempts after a passing failure (default 2)")
+    add("--retries", type=int, default=2, metavar="N", help="retries after a temporary failure (default 2)")
     add("--redirects", type=int, default=5, metavar="N", help="redirects to follow (default 5)")
-    larger = "bytes of one body: longer ones are cut (default 1048576), with --output they fail (default 67108864)"
-    add("--max-bytes", type=int, metavar="N", help=larger)
+    larger = "longest body; a longer one is cut (default 1048576) or, with --output, fails (default 67108864)"
+    add("--max-bytes", type=int, metavar="BYTES", help=larger)
     bodies = ("auto", "text", "base64", "none")
+    add("--body", choices=bodies, default="auto",
+        help="how to encode bodies in JSON (default auto: text, or base64 for what is not text)")  # fmt: skip
     add(
-        "--body",
-        choices=bodies,
-        default="auto",
-        help="how bodies are put into lines (default auto: text or base64)",
+        "-H",
+        "--header",
+        action="append",
+        default=[],
+        metavar="'NAME: VALUE'",
+        help="add a request header (repeatable)",
     )
-    add("-H", "--header", action="append", default=[], metavar="'NAME: VALUE'", help="request header (repeatable)")
-    net = "network (CIDR) that may be reached beside public addresses (repeatable; SLUICE_ALLOW_NET)"
-    add("--allow-net", action="append", metavar="NET", help=net)
-    port = "port that may be used beside 80, 443, 8080 and 8443 (repeatable; SLUICE_ALLOW_PORT)"
+    net = "also allow this network, in addition to public addresses (repeatable; SLUICE_ALLOW_NET)"
+    add("--allow-net", action="append", metavar="CIDR", help=net)
+    port = "also allow this port, in addition to 80, 443, 8080 and 8443 (repeatable; SLUICE_ALLOW_PORT)"
     add("--allow-port", action="append", metavar="PORT", help=port)
 
 

@@ -77,12 +77,12 @@ class Progress:
     def end(self, *, hint: str) -> None:
         """Show the summary; ``hint`` says what can be done about what is missing."""
         tally, passed = self._tally, time.monotonic() - self._began
-        skipped = f", {tally.skipped:,} there already" if tally.skipped else ""
-        left = f", {tally.total - tally.done:,} left" if tally.done < tally.total else ""
+        skipped = f", {tally.skipped:,} already saved" if tally.skipped else ""
+        left = f", {tally.total - tally.done:,} not done" if tally.done < tally.total else ""
         fine = tally.answered - tally.refused
         lines = tally.table(_width() if self._bar else None)
         lines.append(
-            f"{fine:,} fetched, {tally.refused:,} answered 400 or more, {tally.failed:,} failed{skipped}{left}; "
+            f"{fine:,} fetched, {tally.refused:,} HTTP errors, {tally.failed:,} failed{skipped}{left}; "
             f"{_size(tally.bytes)} in {passed:.1f} s"
         )
         self._show((_CLEAR if self._bar else "") + "\n".join(lines) + "\n" + (f"{hint}\n" if hint else ""))

@@ -174,7 +174,7 @@ class Run:
         if self._folder is None or fetched.status >= 400:
             self._tell(work.index, event)
         elif fetched.truncated:
-            failure = Failure("too_large", f"is larger than --max-bytes {self._options.max_bytes}")
+            failure = Failure("too_large", f"the body is larger than --max-bytes ({self._options.max_bytes})")
             self._fail(work.index, failure, work.attempts, fetched.timing)
         else:
             content_type = fetched.headers.get("content-type", "")
@@ -204,10 +204,10 @@ class Run:
     def _not_saved(self, work: Work, error: OSError, timing: Mapping[str, float]) -> None:
         reason = error.strerror or str(error)
         where = f"{error.filename}: " if error.filename and not str(error.filename).isdigit() else ""
-        self._fail(work.index, Failure("unavailable", f"cannot be saved: {where}{reason}"), work.attempts, timing)
+        self._fail(work.index, Failure("unavailable", f"cannot save: {where}{reason}"), work.attempts, timing)
         self._disk_failures = self._disk_failures + 1 if error.errno in _DISK else 0
         if self._disk_failures >= _SAVING_ENDS:
-            self.stop(f"nothing can be saved any more: {reason}")
+            self.stop(f"cannot save any more files: {reason}")
 
     def _fail(self, index: int, failure: Failure, attempts: int, timing: Mapping[str, float]) -> None:
         if self._ended[index]:
@@ -266,7 +266,7 @@ class Run:
         try:
             self._fail(index, failure, 0, {})
         except Exception:
-            _log.exception("its failure cannot be reported")
+            _log.exception("cannot report a failure")
             self._tally.failure("protocol", ascii(self._urls.urls[first]), failure.detail)
             self._end(index)
 
@@ -283,8 +283,12 @@ class Run:
                 self._give_up()
 
     def _give_up(self) -> None:
-        failure = Failure("unavailable", "internal error: the fetch engine has lost it")
-        _log.error("%d URLs have no end %g s after the last one", self._left, self._loop.time() - self._moved)
+        failure = Failure("unavailable", "internal error: the fetch engine lost this URL")
+        _log.error(
+            "%d URLs were lost by the fetch engine: nothing happened for %g s",
+            self._left,
+            self._loop.time() - self._moved,
+        )
         for index, ended in enumerate(self._ended):
             if not ended:
                 self.failed(self._group, index, failure, 0, {})

@@ -22,7 +22,7 @@ class Occupied(OSError):
     """Something else has this name; ``path`` says which."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(errno.EEXIST, "another file has the name", path)
+        super().__init__(errno.EEXIST, "the name is taken", path)
         self.path = path
 
 
@@ -114,7 +114,7 @@ class Tree:
 
 def _enter(folder: int, name: str, path: str) -> int:
     if name in ("", ".", ".."):
-        raise OSError(errno.EINVAL, "not a name of a folder", path)
+        raise OSError(errno.EINVAL, "not a valid folder name", path)
     try:
         return os.open(name, _FOLDER, dir_fd=folder)
     except NotADirectoryError:
@@ -134,7 +134,7 @@ def _check_free(folder: int, name: str, path: str, replace: bool) -> None:
 
 def _refuse_link(found: os.stat_result, path: str) -> None:
     if stat.S_ISLNK(found.st_mode):
-        raise OSError(errno.ELOOP, "a symbolic link stands there, and links are not followed", path)
+        raise OSError(errno.ELOOP, "is a symbolic link, which is not followed", path)
 
 
 def _write_all(descriptor: int, body: bytes) -> None:

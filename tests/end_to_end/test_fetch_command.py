@@ -105,7 +105,7 @@ async def test_a_line_for_each_url_and_the_counts_last(tmp_path: Path) -> None:
             "by_status": {"200": 2, "404": 1},
         }
         assert done == {**done, "event": "done", **counts}
-        assert "2 fetched, 1 answered 400 or more, 0 failed" in err
+        assert "2 fetched, 1 HTTP errors, 0 failed" in err
         assert "1  404 Not Found" in err
         code, out, err = await run(*command(upstream, "-q", f"{upstream.url}/bytes/7"))
         assert (code, err) == (0, "")
@@ -241,7 +241,7 @@ async def test_an_interrupt_ends_it_soon_and_says_what_is_left(tmp_path: Path) -
         child.process.send_signal(signal.SIGINT)
         out, err = await asyncio.wait_for(child.process.communicate(), 10)
         assert child.process.returncode == 130
-        assert b"50 left" in err
+        assert b"50 not done" in err
         assert b"Run the same command again" in err
         assert b"Traceback" not in err
         assert b"done" not in out
@@ -303,7 +303,7 @@ async def test_what_cannot_be_saved_fails_alone(tmp_path: Path) -> None:
             event["index"]: (event["error"], event["detail"]) for event in events if event["event"] == "failed"
         }
         assert failed.keys() == {1, 2}
-        assert failed[1] == ("unavailable", "cannot be saved: File too large")
+        assert failed[1] == ("unavailable", "cannot save: File too large")
         assert failed[2][0] == "unavailable"
         assert "symbolic link" in failed[2][1]
         assert (done["ok"], list(victim.iterdir())) == (2, [])
@@ -331,7 +331,7 @@ async def test_a_header_that_is_not_utf_8_stops_nobody() -> None:
             "FETCH >/dev/full",
             1,
             0,
-            "sluice: the results cannot be written to standard output: No space left on device\n",
+            "sluice: cannot write to standard output: No space left on device\n",
         ),
         ("FETCH -q 2>/dev/full", 0, 2001, ""),
         ("FETCH 2>/dev/full", 0, 2001, ""),
@@ -391,8 +391,8 @@ async def test_a_terminal_shows_a_bar_and_a_summary(columns: int) -> None:
         summary = shown.split("\x1b[K")[-1].replace("\r\n", "\n")
         assert "20  200 OK\n" in summary
         assert f"1  404 Not Found\n             {upstream.url}/status/404\n" in summary
-        assert "20 fetched, 1 answered 400 or more, 0 failed" in summary
-        assert "--output DIR saves them" in summary
+        assert "20 fetched, 1 HTTP errors, 0 failed" in summary
+        assert "use --output DIR to save them" in summary
 
 
 async def test_a_terminal_gets_lines_when_asked_and_then_no_bar() -> None:

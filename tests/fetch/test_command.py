@@ -1,5 +1,6 @@
 """What is refused before the first fetch: each in one line, with exit code 2."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -44,5 +45,5 @@ def test_the_help_names_every_exit_code(capsys: pytest.CaptureFixture[str]) -> N
         main(["fetch", "--help"])
     text = capsys.readouterr().out
     codes = text.split("EXIT CODES")[1].split("EXAMPLES")[0]
-    assert [line.split()[0] for line in codes.strip().splitlines()] == ["0", "1", "2", "130", "141"]
-    assert max(map(len, text.splitlines())) <= 116
+    assert re.findall(r"^  (\d+) ", codes, re.MULTILINE) == ["0", "1", "2", "130", "141"]
+    assert max(map(len, codes.splitlines())) < 80

@@ -180,7 +180,7 @@ async def test_lines_that_cannot_be_written_stop_the_run(engine: type[Engine]) -
         (
             OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
             "unavailable",
-            "nothing can be saved any more: No space left on device",
+            "cannot save any more files: No space left on device",
         ),
         (OSError(errno.EACCES, os.strerror(errno.EACCES), "h"), "unavailable", ""),
         (RuntimeError("bug"), "protocol", ""),

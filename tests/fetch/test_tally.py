@@ -98,7 +98,7 @@ def test_the_end_says_what_is_left() -> None:
     text = os.read(read, 10_000).decode()
     os.close(read)
     assert re.search(
-        r"^1 fetched, 1 answered 400 or more, 0 failed, 1 there already, 7 left; 0 B in [0-9.]+ s$",
+        r"^1 fetched, 1 HTTP errors, 0 failed, 1 already saved, 7 not done; 0 B in [0-9.]+ s$",
         text,
         re.MULTILINE,
     )
