@@ -33,11 +33,14 @@ class View:
     """Of the last state; empty when it has to be told again."""
     told: int = 0
     """The offset of the last state."""
-    failing: tuple[str, str] | None = None
-    """The kind and detail of the error that is not over."""
+    failing: str | None = None
+    """The kind of the error that is not over."""
+    unread: bool = False
+    """Whether the last body could not be read, so that an upstream that confirms it tells nothing."""
 
     def show(self, fetched: Fetched, body: bytes, content_type: str | None) -> bool:
         """Take what was selected of an answer; return whether it is new."""
+        self.unread = False
         self.recovered()
         digest = sha256(body).hexdigest()
         state = f"{fetched.status} {digest}"
@@ -45,7 +48,6 @@ class View:
             return False
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         encoding, text = encode_body(body, "auto", content_type, cut=fetched.truncated)
-        self.digest = state
         self.told = self._tell(
             {
                 "event": "changed" if self.told else "state",
@@ -60,24 +62,26 @@ class View:
                 "changed_at": now,
             }
         )
+        self.digest = state
         return True
 
     def unchanged(self) -> None:
         """Take a 304: the upstream is well again, but a selection that found nothing finds nothing still."""
-        if self.failing and not self.failing[1].startswith("select:"):
+        if not self.unread:
             self.recovered()
 
-    def failed(self, error: str, detail: str) -> None:
+    def failed(self, error: str, detail: str, *, unread: bool = False) -> None:
         """Take an error; it is told once for as long as its kind stays the same."""
-        if self.failing is None or self.failing[0] != error:
+        self.unread = self.unread or unread
+        if self.failing != error:
             self._tell({"event": "error", "url": self.url, "error": error, "detail": detail})
-        self.failing = (error, detail)
+        self.failing = error
 
     def recovered(self) -> None:
         """Tell that an error is over, if there was one."""
         if self.failing is not None:
-            self.failing = None
             self._tell({"event": "recovered", "url": self.url})
+            self.failing = None
 
     def _tell(self, event: dict[str, Any]) -> int:
         return self.tell(orjson.dumps(event))
@@ -98,12 +102,29 @@ class Watch:
     timer: asyncio.TimerHandle | None = None
     end: asyncio.TimerHandle | None = None
     polling: bool = False
+    stopped: bool = False
     anew: bool = True
     """Whether the next poll asks for all of it."""
-    validators: dict[str, str] = field(default_factory=dict)
+    conditions: dict[str, str] = field(default_factory=dict)
+    """What the next poll is sent with, unless it asks for all of it."""
+    refused: int | None = None
+    """The status, or 0, with which the last poll was refused that had conditions and was repeated without."""
+    unconditional: bool = False
+    """Whether its upstream refuses polls with conditions."""
     not_before: float = 0.0
     polled: float | None = None
     """When its last poll began."""
+
+    def repeat(self, status: int, now: float) -> None:
+        """Have it asked again at once, without conditions."""
+        self.refused, self.anew, self.due = status, True, now
+
+    def read(self, status: int, conditions: dict[str, str]) -> None:
+        """Take an answer that is not a refusal of conditions; ``conditions`` are those for the next poll."""
+        if self.refused is not None and self.refused not in (304, status):
+            self.unconditional = True
+        self.refused = None
+        self.conditions = {} if self.unconditional else conditions
 
     @property
     def key(self) -> tuple[str, HostPatterns]:

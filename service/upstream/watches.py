@@ -11,27 +11,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from math import inf
-from typing import Any, Final
 
 from service.core.address import Policy
-from service.core.batch import Failure, FetchRequest, Options, flavour_of
 from service.core.errors import Forbidden, InvalidParams, LimitReached
 from service.core.grants import EVERY_HOST, HostPatterns
 from service.core.hub import Hub
 from service.core.target import Refusal, check_url
 from service.core.topic import Position, RingLimits, Since, Topic
-from service.core.work import Work
-from service.upstream.orders import Fetched
+from service.upstream.polls import Polls
 from service.upstream.runner import Runner
-from service.upstream.select_failed import SelectFailed
 from service.upstream.selecting import check_select
-from service.upstream.selector import Selector, SelectTimeout
-from service.upstream.watch import Poll, View, Watch
+from service.upstream.selector import Selector
+from service.upstream.watch import View, Watch
 
 __all__ = ["WatchLimits", "Watches", "WatchesStatistics"]
-
-_PASSING: Final = frozenset({408, 425, 429})
-"""Statuses that say nothing of the resource; those from 500 on do not either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +76,18 @@ class Watches:
         chance: Callable[[], float],
     ) -> None:
         self._hub = hub
-        self._runner = runner
         self._limits = limits
         self._policy = policy
-        self._chance = chance
         self._loop = asyncio.get_running_loop()
-        self._selector = selector
+        self._polls = Polls(runner, selector, timeout=limits.timeout, penalty=limits.penalty, chance=chance)
         self._watches: dict[tuple[str, HostPatterns], Watch] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._polls = 0
-        self._changes = 0
 
     def __repr__(self) -> str:
         return f"<Watches {len(self._watches)} URLs>"
 
     def statistics(self) -> WatchesStatistics:
         """Return an immutable snapshot."""
-        return WatchesStatistics(len(self._watches), self._polls, self._changes)
+        return WatchesStatistics(len(self._watches), self._polls.made, self._polls.changes)
 
     def watched(self) -> Iterable[Watch]:
         """Return every URL that is watched."""
@@ -131,7 +119,7 @@ class Watches:
         if watch.end is not None:
             watch.end.cancel()
             watch.end = None
-        self._schedule(watch)
+        self._polls.schedule(watch)
         return _Watching(view.topic, self._since(watch, view), lambda: self._release(watch, every))
 
     def _view(self, watch: Watch, select: str | None) -> View:
@@ -174,100 +162,12 @@ class Watches:
         if watch.wanted or self._watches.get(watch.key) is not watch:
             return
         del self._watches[watch.key]
+        watch.stopped = True
         if watch.timer is not None:
             watch.timer.cancel()
         for view in watch.views.values():
             view.topic.on_idle = None
             self._hub.drop(view.topic)
-
-    def _schedule(self, watch: Watch) -> None:
-        """Set the time of the next poll."""
-        if watch.polling:
-            return
-        if watch.timer is not None:
-            watch.timer.cancel()
-        watch.timer = self._loop.call_at(max(watch.due, watch.not_before), self._poll, watch)
-
-    def _poll(self, watch: Watch) -> None:
-        now = self._loop.time()
-        watch.timer = None
-        watch.polling = True
-        self._polls += 1
-        # The second poll comes at a random phase, so that what was begun together is spread; from there in step.
-        phase = 0.5 + self._chance() if watch.polled is None else 1.0
-        watch.due = max(watch.due + watch.every * phase, now)
-        watch.polled = now
-        headers = {} if watch.anew else watch.validators
-        watch.anew = False
-        options = Options(timeout=self._limits.timeout, retries=1, cache="reload", concurrency=1)
-        request = FetchRequest(watch.url, headers=headers or None)
-        flavour = flavour_of(options, watch.hosts)
-        self._runner.add(Poll(f"poll-{self._polls}", watch, self, options, [request], flavour, watch.hosts))
-
-    def may_start(self, asker: Any) -> bool:
-        """Say yes: polls wait for nobody's reading, only what changed is kept, once for all."""
-        return True
-
-    def failed(self, asker: Any, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
-        """Take a poll that failed."""
-        self._runner.forget(asker)
-        self._trouble(asker.watch, failure.kind, failure.detail, failure.retry_after)
-
-    def succeeded(self, work: Work, fetched: Fetched, queued: float, *, shared: bool) -> None:
-        """Take the answer to a poll."""
-        poll: Any = work.batch
-        self._runner.forget(poll)
-        watch: Watch = poll.watch
-        if fetched.status >= 500 or fetched.status in _PASSING:
-            self._trouble(watch, "unavailable", f"status {fetched.status}", fetched.retry_after)
-        elif fetched.status == 304:
-            for view in watch.views.values():
-                view.unchanged()
-            self._again(watch)
-        else:
-            task = self._loop.create_task(self._take(watch, fetched), name=f"watch {watch.url}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _take(self, watch: Watch, fetched: Fetched) -> None:
-        """Find out what changed, and tell it."""
-        try:
-            watch.validators = {
-                condition: fetched.headers[validator]
-                for validator, condition in (("etag", "If-None-Match"), ("last-modified", "If-Modified-Since"))
-                if validator in fetched.headers
-            }
-            for view in tuple(watch.views.values()):
-                await self._show(watch, view, fetched)
-        finally:
-            self._again(watch)
-
-    async def _show(self, watch: Watch, view: View, fetched: Fetched) -> None:
-        body, content_type = fetched.body, fetched.content_type
-        if view.select is not None:
-            try:
-                body = await self._selector.select(body, view.select, content_type, cut=fetched.truncated)
-                content_type = "text/plain; charset=utf-8"
-            except SelectFailed as failed:
-                if isinstance(failed, SelectTimeout):
-                    watch.not_before = self._loop.time() + self._limits.penalty
-                view.failed(failed.kind, f"select: {failed}")
-                return
-        if view.show(fetched, body, content_type):
-            self._changes += 1
-
-    def _trouble(self, watch: Watch, error: str, detail: str, retry_after: float | None) -> None:
-        """Take note of a poll that failed."""
-        if retry_after is not None:
-            watch.not_before = self._loop.time() + min(retry_after, 86_400.0)
-        for view in watch.views.values():
-            view.failed(error, detail)
-        self._again(watch)
-
-    def _again(self, watch: Watch) -> None:
-        watch.polling = False
-        if self._watches.get(watch.key) is watch:
-            self._schedule(watch)
 
     def _append(self, topic: Topic, event: bytes) -> int:
         # A topic that nobody reads and that has nothing yet may have been swept away while its poll ran.
@@ -278,10 +178,9 @@ class Watches:
     async def close(self) -> None:
         """End every poll and task."""
         for watch in self._watches.values():
+            watch.stopped = True
             for timer in (watch.timer, watch.end):
                 if timer is not None:
                     timer.cancel()
         self._watches.clear()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._polls.close()

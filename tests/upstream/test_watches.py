@@ -234,7 +234,7 @@ async def test_what_was_begun_together_is_spread() -> None:
     page = Page()
     async with watched(page) as bench:
         phases = iter(number / 100 for number in range(100))
-        bench.watches._chance = lambda: next(phases)
+        bench.watches._polls._chance = lambda: next(phases)
         for number in range(100):
             bench.watch(f"http://h{number}.example/", every=10)
         await asyncio.sleep(20)
