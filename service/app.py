@@ -211,6 +211,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     runner = HttpRunner(
         application,
         handler_cancellation=True,
+        auto_decompress=False,  # edge/bodies.py does it: aiohttp takes a body that is cut off for whole
         keepalive_timeout=settings.handshake_time,
         access_log=None,
         shutdown_timeout=2.0,

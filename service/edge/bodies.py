@@ -1,14 +1,19 @@
 """Request bodies: of a bounded size, within a bounded time, and the key under which one counts once."""
 
 import asyncio
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from service.core.errors import InvalidParams, TooLarge
 from service.core.exact import parse
+from service.upstream.http1.codings import ACCEPTED, Decoding, codings_of
+from service.upstream.http1.errors import ProtocolError
 
 __all__ = ["read_body", "read_json", "requested_key"]
+
+_STEPS: Final = 8
+"""Steps of decoding, of 64 KiB each, in one turn of the loop: 1 ms."""
 
 
 async def read_json(request: web.Request, size: int, time: float) -> Any:
@@ -22,7 +27,12 @@ async def read_json(request: web.Request, size: int, time: float) -> Any:
 
 
 async def read_body(request: web.Request, size: int, time: float) -> bytes:
-    """Return the body; raises TooLarge, and HTTPRequestTimeout: aiohttp itself waits for a body without end."""
+    """Return the body without its content codings: at most ``size`` bytes, with them and without.
+
+    Raises TooLarge, HTTPRequestTimeout (aiohttp itself waits for a body without end), HTTPBadRequest for a body
+    that is not what its codings say, and HTTPUnsupportedMediaType for a coding that is not known here.
+    """
+    codings = _codings(request)
     if request.content_length is not None and request.content_length > size:
         _refuse(size)
     pieces, have = [], 0
@@ -35,6 +45,41 @@ async def read_body(request: web.Request, size: int, time: float) -> bytes:
                 pieces.append(piece)
     except TimeoutError:
         raise web.HTTPRequestTimeout(text=f"the body did not come within {time:g} s") from None
+    except web.RequestPayloadError:
+        raise web.HTTPBadRequest(text="the body is malformed") from None
+    body = b"".join(pieces)
+    return await _decoded(body, codings, size) if codings else body
+
+
+def _codings(request: web.Request) -> tuple[str, ...]:
+    value = ", ".join(request.headers.getall(hdrs.CONTENT_ENCODING, ()))
+    named = [name for part in value.split(",") if (name := part.strip().lower()) not in ("", "identity")]
+    try:
+        codings = codings_of(value)
+    except ProtocolError as error:
+        raise web.HTTPUnsupportedMediaType(text=f"Content-Encoding: {error}") from None
+    if len(codings) < len(named):
+        raise web.HTTPUnsupportedMediaType(
+            text=f"Content-Encoding: only {ACCEPTED} are known here", headers={hdrs.ACCEPT_ENCODING: ACCEPTED}
+        )
+    return codings
+
+
+async def _decoded(body: bytes, codings: tuple[str, ...], size: int) -> bytes:
+    decoding = Decoding(codings)
+    decoding.give(body)
+    made, pieces = 0, []
+    try:
+        while not decoding.hungry:
+            pieces.append(decoding.step())
+            made += len(pieces[-1])
+            if made > size:
+                _refuse(size)
+            if len(pieces) % _STEPS == 0:
+                await asyncio.sleep(0)
+        decoding.finish()
+    except ProtocolError as error:
+        raise web.HTTPBadRequest(text=f"Content-Encoding: {error}") from None
     return b"".join(pieces)
 
 

@@ -18,7 +18,15 @@ __all__ = ["complete_refusal", "problems", "reason_of", "refusal", "unreadable"]
 
 _log = logging.getLogger("sluice.http")
 
-_KEPT: Final = ("Allow", "Location", "Retry-After", "Sec-WebSocket-Version", "Upgrade", "WWW-Authenticate")
+_KEPT: Final = (
+    "Accept-Encoding",
+    "Allow",
+    "Location",
+    "Retry-After",
+    "Sec-WebSocket-Version",
+    "Upgrade",
+    "WWW-Authenticate",
+)
 
 
 def refusal(error: SluiceError | web.HTTPException, request: web.Request) -> web.Response:

@@ -1,0 +1,60 @@
+"""Request bodies in their content codings: what is not what it says is refused, and nothing is a bug of ours."""
+
+import gzip
+import zlib
+from typing import Any
+
+import brotli
+import pytest
+from aiohttp import ClientSession
+
+from tests.edge.running import client_of
+
+TEXT = b'{"a": "' + b"x" * 500 + b'"}'
+GZIP = gzip.compress(TEXT)
+
+
+async def answered(coding: str | list[str], body: bytes) -> tuple[int, Any, Any]:
+    """POST a body as it stands; return status, JSON and headers."""
+    lines = coding if isinstance(coding, list) else [coding]
+    headers = [("Content-Type", "application/json"), *(("Content-Encoding", line) for line in lines)]
+    async with client_of() as client, ClientSession() as session:
+        request = session.post(
+            client.url("/topics/t"), data=body, headers=headers, compress=None, skip_auto_headers=[]
+        )
+        async with request as response:
+            return response.status, await response.json(content_type=None), response.headers
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", GZIP), ("GZIP", GZIP), ("x-gzip", GZIP), ("gzip", GZIP + b"\0\0"), ("deflate", zlib.compress(TEXT)),
+        ("deflate", zlib.compress(TEXT)[2:-4]), ("br", brotli.compress(TEXT)), ("gzip, gzip", gzip.compress(GZIP)),
+        (["gzip", "gzip"], gzip.compress(GZIP)), ("identity", TEXT), ("", TEXT), ("gzip, identity", GZIP),
+    ],
+)  # fmt: skip
+async def test_known_codings_are_taken_off(coding: str | list[str], body: bytes) -> None:
+    status, answer, _ = await answered(coding, body)
+    assert (status, answer["offset"]) == (200, 1)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, gzip"])
+@pytest.mark.parametrize("body", [TEXT, GZIP[:-5], GZIP[:20], b"\x1f", GZIP + b"more"])
+async def test_a_body_that_is_not_what_it_says_is_a_bad_request(coding: str, body: bytes) -> None:
+    status, problem, _ = await answered(coding, body)
+    assert (status, problem["reason"]) == (400, "bad_request")
+    assert "coding" in problem["detail"]
+
+
+@pytest.mark.parametrize("coding", ["foo", "gzip, foo", "compress", ", ".join(["gzip"] * 6)])
+async def test_an_unknown_coding_is_an_unsupported_media_type(coding: str) -> None:
+    status, _, headers = await answered(coding, TEXT)
+    assert status == 415
+    if "foo" in coding:
+        assert "gzip" in headers["Accept-Encoding"]
+
+
+async def test_a_bomb_is_refused_when_it_outgrows_the_limit() -> None:
+    status, problem, _ = await answered("gzip", gzip.compress(b" " * (64 << 20)))
+    assert (status, problem["reason"]) == (413, "too_large")
