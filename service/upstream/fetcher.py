@@ -9,8 +9,8 @@ from typing import Any, Final, Literal
 from service.core.address import Policy
 from service.core.batch import Failure, Kind
 from service.core.pool import Pool
-from service.core.target import Refusal, Target, check_redirect
-from service.upstream.cache import Cache
+from service.core.target import Refusal, check_redirect
+from service.upstream.cache import Cache, Question
 from service.upstream.deadlines import Deadlines
 from service.upstream.failures import failure_of
 from service.upstream.guard import AresLookup, GuardedResolver, Lookup, guarded_socket
@@ -78,29 +78,27 @@ class Fetcher:
 
     async def fetch(self, order: Order, task: "asyncio.Task[Any]") -> Fetched | Failure:
         """Make one attempt, in the current task; expected trouble is a Failure of the contract's kinds."""
-        outcome = await self._attempt(order, task)
-        bad = outcome.status in _FAILING if isinstance(outcome, Fetched) else outcome.kind in _UNREACHED
-        if bad and order.question is not None:
-            stored = order.question.stale(self.cache.clock())
-            if stored is not None:
-                return self._stored(order, stored, "hit", _NOT_TIMED)
-        return outcome
-
-    async def _attempt(self, order: Order, task: "asyncio.Task[Any]") -> Fetched | Failure:
         started = monotonic()
         self._deadlines.begin(task, order.timeout)
         try:
-            return await self._follow(order, started)
+            outcome = await self._follow(order, started)
         except asyncio.CancelledError:
             if not self._deadlines.overdue(task):
                 raise
-            return Failure("timeout", f"took longer than {order.timeout:g} s")
+            outcome = Failure("timeout", f"took longer than {order.timeout:g} s")
         except TimeoutError:
-            return Failure("timeout", "the connection took too long")
+            outcome = Failure("timeout", "the connection took too long")
         except (ProtocolError, Disconnected, InvalidRequest, OSError) as error:
-            return failure_of(error)
+            outcome = failure_of(error)
         finally:
             self._deadlines.end(task)
+        return outcome if order.question is None else self._unless_stale(order, order.question, outcome)
+
+    def _unless_stale(self, order: Order, question: Question, outcome: Fetched | Failure) -> Fetched | Failure:
+        """Return what is stored where the upstream fails and has allowed that before, or else the outcome."""
+        bad = outcome.status in _FAILING if isinstance(outcome, Fetched) else outcome.kind in _UNREACHED
+        stored = question.stale(self.cache.clock()) if bad else None
+        return self._stored(order, stored, "hit", _NOT_TIMED) if stored is not None else outcome
 
     async def _follow(self, order: Order, started: float) -> Fetched | Failure:
         method, headers, body = order.method, order.headers, order.body
@@ -109,20 +107,23 @@ class Fetcher:
             target = order.target
             if self._robots is not None and order.robots and not await self._robots.allows(target):
                 return Failure("blocked", "the host's robots.txt forbids it")
-            response = await self._ask(order, method, headers, body, timing, started)
-            if isinstance(response, Fetched):
-                return response
+            asked, conditional = self._put(order, method, headers, body)
+            response = await self._client.ask(method, target, asked, body, timing)
+            if conditional and response.status in _UNCONDITIONAL:
+                response.release()
+                if (confirmed := self._confirmed(order, response, timing, started)) is not None:
+                    return confirmed
+                response = await self._client.ask(method, target, traced(order, headers), body, timing)
             locations = response.locations if response.status in _REDIRECTS else ()
             if not locations:
-                return await self._read(order, target, response, timing, started)
+                return await self._read(order, response, timing, started)
             response.release()
             refused = await self._move_on(order, locations)
             if refused is not None:
                 return refused
             if order.target.origin != target.origin:
                 headers = {name: value for name, value in headers.items() if name.lower() not in _PRIVATE}
-            if response.status == 303 or (response.status in (301, 302) and method == "POST"):
-                method, body = ("HEAD" if method == "HEAD" else "GET"), None
+            method, body = _repeated(method, body, response.status)
         return Failure("redirects", f"more than {order.redirects} redirects")
 
     async def _move_on(self, order: Order, locations: Collection[str]) -> Failure | None:
@@ -142,33 +143,30 @@ class Fetcher:
         order.target = hop
         return None
 
-    async def _ask(
-        self,
-        order: Order,
-        method: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        timing: Timing,
-        started: float,
-    ) -> Answer | Fetched:
-        """Send one request, with conditions where something is stored already; a 304 to them brings that."""
+    def _put(
+        self, order: Order, method: str, headers: Mapping[str, str], body: bytes | None
+    ) -> tuple[Mapping[str, str], bool]:
+        """Return the headers to send, and whether they ask only for what is not stored already."""
         order.question = None
-        if order.cache != "no-store" and body is None and order.want_body:
-            order.question = self.cache.ask(method, order.target.url, headers, anew=order.cache == "reload")
-        if order.question is None or not order.question.conditions:
-            return await self._client.ask(method, order.target, traced(order, headers), body, timing)
-        conditional = {**traced(order, headers), **order.question.conditions}
-        response = await self._client.ask(method, order.target, conditional, body, timing)
-        if response.status not in _UNCONDITIONAL:
-            return response
-        response.release()
-        if response.status == 304:
-            stored = order.question.confirmed(response.headers, self.cache.clock())
-            if stored is not None:
-                return self._stored(order, stored, "revalidated", _times(timing, started, monotonic()))
-            # It confirms something that is not here.
-            order.question = None
-        return await self._client.ask(method, order.target, traced(order, headers), body, timing)
+        asked = traced(order, headers)
+        if order.cache == "no-store" or body is not None or not order.want_body:
+            return asked, False
+        question = self.cache.ask(method, order.target.url, headers, anew=order.cache == "reload")
+        order.question = question
+        if question is None or not question.conditions:
+            return asked, False
+        return {**asked, **question.conditions}, True
+
+    def _confirmed(self, order: Order, response: Answer, timing: Timing, started: float) -> Fetched | None:
+        """Return what a 304 confirms, if it is that and what it confirms is here."""
+        if response.status != 304:
+            return None
+        assert order.question is not None
+        stored = order.question.confirmed(response.headers, self.cache.clock())
+        if stored is not None:
+            return self._stored(order, stored, "revalidated", _times(timing, started, monotonic()))
+        order.question = None
+        return None
 
     def _stored(
         self, order: Order, stored: Stored, cache: Literal["hit", "revalidated"], timing: dict[str, float]
@@ -184,41 +182,52 @@ class Fetcher:
             cache,
         )
 
-    async def _read(
-        self, order: Order, target: Target, response: Answer, timing: Timing, started: float
-    ) -> Fetched:
+    async def _read(self, order: Order, response: Answer, timing: Timing, started: float) -> Fetched:
         first_byte = monotonic()
         body, truncated = b"", False
         if order.want_body:
-            try:
-                body, truncated = await self._body(response, order)
-            except BaseException:
-                response.close()
-                raise
+            whole = response.at_once()
+            body, truncated = (
+                _cut(whole, order.max_bytes) if whole is not None else await self._body(response, order)
+            )
         response.release()
         headers = response.headers
         if order.question is not None and not truncated:
             order.question.answered(response.status, headers, body, self.cache.clock())
-        return Fetched(response.status, target, headers, body, truncated, _times(timing, started, first_byte))
+        times = _times(timing, started, first_byte)
+        return Fetched(response.status, order.target, headers, body, truncated, times)
 
     async def _body(self, response: Answer, order: Order) -> tuple[bytes, bool]:
-        """Read decoded bytes up to the bound; most bodies come in one piece."""
-        most, pieces, size = order.max_bytes, [], 0
+        """Read decoded bytes up to the bound."""
+        pieces, size = [], 0
         try:
-            while size <= most and (piece := await response.piece()):
+            while size <= order.max_bytes and (piece := await response.piece()):
                 pieces.append(piece)
                 size += len(piece)
                 self.reading.take(order.owner, len(piece))
+        except BaseException:
+            response.close()
+            raise
         finally:
             self.reading.give_back(order.owner, size)
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        return (body[:most], True) if size > most else (body, False)
+        return _cut(b"".join(pieces), order.max_bytes)
+
+
+def _repeated(method: str, body: bytes | None, status: int) -> tuple[str, bytes | None]:
+    """Return what is asked where a redirect leads (RFC 9110, section 15.4)."""
+    if status == 303 or (status in (301, 302) and method == "POST"):
+        return ("HEAD" if method == "HEAD" else "GET"), None
+    return method, body
+
+
+def _cut(body: bytes, most: int) -> tuple[bytes, bool]:
+    return (body[:most], True) if len(body) > most else (body, False)
 
 
 def _times(timing: Timing, started: float, first_byte: float) -> dict[str, float]:
     return {
-        "dns": milliseconds(timing.dns),
-        "connect": milliseconds(timing.connect),
+        "dns": milliseconds(timing.dns) if timing.dns else 0.0,
+        "connect": milliseconds(timing.connect) if timing.connect else 0.0,
         "first_byte": milliseconds(first_byte - started),
         "total": milliseconds(monotonic() - started),
     }

@@ -69,6 +69,8 @@ class Fetched:
         A date is one of the upstream's clock, so it counts from the date of the answer.
         """
         text = self.headers.get("retry-after")
+        if text is None:
+            return None
         delay = delay_of(text)
         if delay is not None:
             return delay

@@ -4,6 +4,7 @@ import asyncio
 
 from service.upstream.http1.codings import Decoding, codings_of, transfer_codings
 from service.upstream.http1.connection import Connection
+from service.upstream.http1.head import Head
 from service.upstream.http1.pool import Pool
 from service.upstream.http1.reader import Reader
 
@@ -18,21 +19,22 @@ class Answer:
 
     __slots__ = ("_connection", "_decoding", "_head", "_held", "_pool", "_reader", "_steps", "headers", "status")
 
-    def __init__(self, connection: Connection, reader: Reader, pool: Pool) -> None:
-        assert reader.head is not None
-        self._head = reader.head
-        self.status = reader.head.status
-        self.headers = reader.head.headers
+    def __init__(self, connection: Connection, reader: Reader, head: Head, pool: Pool) -> None:
+        self.status = head.status
+        self.headers = head.headers
+        self._head = head
         self._connection = connection
         self._reader = reader
         self._pool = pool
         self._held = True
         self._decoding: Decoding | None = None
         self._steps = 0
-        assert reader.framing is not None
-        if "content-encoding" in self.headers or reader.framing.codings:
-            codings = codings_of(self.headers.get("content-encoding")) + transfer_codings(reader.framing.codings)
-            self._decoding = Decoding(codings) if codings else None
+
+    def at_once(self) -> bytes | None:
+        """Return the body where all of it has come and none is coded: most bodies."""
+        if self._reader.done and not self._reader.codings and "content-encoding" not in self.headers:
+            return self._reader.take()
+        return None
 
     @property
     def locations(self) -> set[str]:
@@ -42,9 +44,10 @@ class Answer:
 
     async def piece(self) -> bytes:
         """Return the next piece of the body, decoded; nothing at its end. Raise ProtocolError if it breaks off."""
-        decoding = self._decoding
-        if decoding is None:
+        codings = codings_of(self.headers.get("content-encoding")) + transfer_codings(self._reader.codings)
+        if not codings:
             return await self._raw()
+        decoding = self._decoding = self._decoding or Decoding(codings)
         while True:
             if decoding.hungry:
                 data = await self._raw()

@@ -5,7 +5,6 @@ from typing import Final
 
 from service.core.target import Target
 from service.upstream.http1.answer import Answer
-from service.upstream.http1.connection import Connection
 from service.upstream.http1.dialer import Dialer, Timing
 from service.upstream.http1.errors import Disconnected
 from service.upstream.http1.pool import Pool
@@ -15,7 +14,6 @@ from service.upstream.http1.request import Requests
 __all__ = ["Client"]
 
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-_LONGEST_IDLE: Final = 15.0
 _MOST_IDLE: Final = 1000
 
 
@@ -47,27 +45,21 @@ class Client:
         kept = self._pool.take(target.origin)
         if kept is not None:
             timing.reused = True
+            reader = Reader(bodiless=method == "HEAD")
             try:
-                answer = await self._send(kept, request, method)
+                head = await kept.ask(request, reader)
             except Disconnected as gone:
                 if not gone.silent or method not in _REPEATABLE:
                     raise
             else:
                 # A server that gives up waiting says so, and closes: this was not about our request.
-                if answer.status != 408 or method not in _REPEATABLE:
-                    return answer
-                answer.close()
+                if head.status != 408 or method not in _REPEATABLE:
+                    return Answer(kept, reader, head, self._pool)
+                kept.close()
             timing.reused = False
-        return await self._send(await self._dialer.dial(target, timing), request, method)
-
-    async def _send(self, connection: Connection, request: bytes, method: str) -> Answer:
-        reader = Reader(bodiless=method == "HEAD", longest_idle=_LONGEST_IDLE)
-        try:
-            await connection.ask(request, reader)
-            return Answer(connection, reader, self._pool)
-        except BaseException:
-            connection.close()
-            raise
+        connection = await self._dialer.dial(target, timing)
+        reader = Reader(bodiless=method == "HEAD")
+        return Answer(connection, reader, await connection.ask(request, reader), self._pool)
 
 
 def _host_of(target: Target) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from service.upstream.http1.errors import Disconnected, ProtocolError
+from service.upstream.http1.head import Head
 from service.upstream.http1.reader import Reader
 
 __all__ = ["Connection"]
@@ -93,14 +94,19 @@ class Connection(asyncio.Protocol):
             self._poll.register(self._sock.fileno(), select.POLLIN | select.POLLRDHUP)
         return not self._poll.poll(0)
 
-    async def ask(self, request: bytes, reader: Reader) -> None:
-        """Send a request, and return when the reader has the head of its answer."""
-        if self._transport is None or self.lost:
-            raise Disconnected(silent=True)
-        self._reader = reader
-        self._transport.write(request)
-        while reader.head is None:
-            await self._wait()
+    async def ask(self, request: bytes, reader: Reader) -> Head:
+        """Send a request, and return the head of its answer; the connection is closed where none comes."""
+        try:
+            if self._transport is None or self.lost:
+                raise Disconnected(silent=True)
+            self._reader = reader
+            self._transport.write(request)
+            while reader.head is None:
+                await self._next()
+        except BaseException:
+            self.close()
+            raise
+        return reader.head
 
     async def more(self) -> None:
         """Wait for more of the body; return where it has ended, too."""
@@ -109,7 +115,7 @@ class Connection(asyncio.Protocol):
         if self._paused and not self._behind and reader.size <= _HIGH:
             self._resume()
         while not reader.pieces and not reader.done:
-            await self._wait()
+            await self._next()
 
     def rest(self) -> float:
         """Forget the answer; return for how many seconds the connection can be kept, or close it and return 0."""
@@ -131,14 +137,12 @@ class Connection(asyncio.Protocol):
         if self._reader is None and self.on_lost is not None:
             self.on_lost(self)
 
-    async def _wait(self) -> None:
+    def _next(self) -> "asyncio.Future[None]":
+        """Return what is done when something has come, or raise why nothing will."""
         if self._error is not None:
             raise self._error
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -4,6 +4,7 @@ Text is latin-1: every byte is one character, and goes back as the same byte (RF
 """
 
 import re
+from http import HTTPStatus
 from typing import Final
 
 from service.upstream.http1.errors import ProtocolError
@@ -16,6 +17,9 @@ MOST_FIELDS: Final = 5000
 """The bounds of curl: what it accepts is accepted here, and a head costs 5 ms at most."""
 
 _STATUS_LINE: Final = re.compile(r"HTTP/(\d)\.(\d)[ \t]+(\d{3})(?=[ \t]|$)", re.IGNORECASE | re.ASCII)
+_USUAL: Final = {
+    f"HTTP/1.{minor} {status} {status.phrase}": (int(status), minor) for status in HTTPStatus for minor in (0, 1)
+}
 _FOLD: Final = re.compile(r"\r?\n[ \t]+")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
@@ -37,13 +41,12 @@ _KNOWN: Final = {
 class Head:
     """A status, and the fields by lower-case names; the values of a repeated field are joined by commas."""
 
-    __slots__ = ("headers", "repeated", "status", "version")
+    __slots__ = ("headers", "minor", "repeated", "status")
 
-    def __init__(
-        self, status: int, version: tuple[int, int], headers: dict[str, str], repeated: dict[str, list[str]]
-    ) -> None:
+    def __init__(self, status: int, minor: int, headers: dict[str, str], repeated: dict[str, list[str]]) -> None:
         self.status = status
-        self.version = version
+        self.minor = minor
+        """Of the version: 0 for HTTP/1.0."""
         self.headers = headers
         self.repeated = repeated
         """The values of the fields that came more than once."""
@@ -69,19 +72,22 @@ def parse_head(block: bytes | bytearray) -> Head:
     if "\0" in text:
         raise ProtocolError("the head of the answer has a NUL byte")
     lines = _lines(text)
-    found = _STATUS_LINE.match(lines[0])
-    if found is None:
-        raise ProtocolError(f"the status line is malformed: {_shown(lines[0])}")
-    version = int(found[1]), int(found[2])
-    if version[0] != 1:
-        raise ProtocolError(f"the answer is in HTTP/{found[1]}.{found[2]}, and the request was in HTTP/1.1")
-    status = int(found[3])
-    if status < 100:
-        raise ProtocolError(f"the status {found[3]} is below 100")
-    del lines[0]
-    if len(lines) > MOST_FIELDS:
+    status, minor = _USUAL.get(lines[0]) or _status(lines[0])
+    if len(lines) > MOST_FIELDS + 1:
         raise ProtocolError(f"the answer has more than {MOST_FIELDS:,} header fields")
-    return Head(status, version, *_fields(lines))
+    return Head(status, minor, *_fields(lines))
+
+
+def _status(line: str) -> tuple[int, int]:
+    """Return the status, and the minor version."""
+    found = _STATUS_LINE.match(line)
+    if found is None:
+        raise ProtocolError(f"the status line is malformed: {_shown(line)}")
+    if found[1] != "1":
+        raise ProtocolError(f"the answer is in HTTP/{found[1]}.{found[2]}, and the request was in HTTP/1.1")
+    if found[3] < "100":
+        raise ProtocolError(f"the status {found[3]} is below 100")
+    return int(found[3]), int(found[2])
 
 
 def _lines(text: str) -> list[str]:
@@ -102,9 +108,13 @@ def _fields(lines: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
     fields: dict[str, str] = {}
     repeated: dict[str, list[str]] = {}
     known = _KNOWN
+    del lines[0]
     for line in lines:
-        name, _, value = line.partition(":")
-        lower = known.get(name) or _name(name, line)
+        name, _, value = line.partition(": ")
+        lower = known.get(name)
+        if lower is None:
+            name, _, value = line.partition(":")
+            lower = _name(name, line)
         if lower in fields:
             repeated.setdefault(lower, [fields[lower]]).append(value.strip(" \t"))
         elif lower:

@@ -1,7 +1,6 @@
 """Connections that rest until the next request to their origin."""
 
 import asyncio
-from collections import OrderedDict
 
 from service.upstream.http1.connection import Connection
 
@@ -17,7 +16,7 @@ class Pool:
     def __init__(self, most: int) -> None:
         self._most = most
         self._loop = asyncio.get_running_loop()
-        self._idle: OrderedDict[Connection, None] = OrderedDict()
+        self._idle: dict[Connection, None] = {}
         """The longest resting first."""
         self._origins: dict[str, list[Connection]] = {}
         self._timer: asyncio.TimerHandle | None = None

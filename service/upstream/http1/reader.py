@@ -10,7 +10,7 @@ from typing import Final
 
 from service.upstream.http1.chunks import Chunks
 from service.upstream.http1.errors import Disconnected, ProtocolError
-from service.upstream.http1.framing import CHUNKED, UNTIL_CLOSE, Framing, framing_of
+from service.upstream.http1.framing import CHUNKED, UNTIL_CLOSE, framing_of
 from service.upstream.http1.greetings import refusal_of
 from service.upstream.http1.head import LONGEST_HEAD, LONGEST_LINE, Head, end_of_head, parse_head
 
@@ -25,28 +25,26 @@ _SLOP: Final = 4
 class Reader:
     """Reads one answer. ``head`` is there once it is complete; ``pieces`` are what has come of the body since."""
 
-    __slots__ = (
-        "_chunks", "_early", "_held", "_interim", "_left", "_slop", "bodiless", "done", "framing", "head",
-        "longest_idle", "pieces", "size", "surplus",
-    )  # fmt: skip
+    # What is the same in most answers is not written for each: one is made for every fetch.
+    head: Head | None = None
+    codings: tuple[str, ...] = ()
+    """Transfer codings beside chunked, in the order in which they were applied."""
+    size = 0
+    """Bytes in ``pieces``."""
+    done = False
+    surplus = False
+    """Whether something came after the end."""
+    _keep = 0.0
+    _left = 0
+    _held: bytearray | None = None
+    _chunks: Chunks | None = None
+    _early = 0
+    _interim = 0
+    _slop = 0
 
-    def __init__(self, *, bodiless: bool = False, longest_idle: float = 15.0) -> None:
-        self.bodiless = bodiless
-        self.longest_idle = longest_idle
-        self.head: Head | None = None
-        self.framing: Framing | None = None
+    def __init__(self, *, bodiless: bool = False) -> None:
+        self._bodiless = bodiless
         self.pieces: list[bytes] = []
-        self.size = 0
-        """Bytes in ``pieces``."""
-        self.done = False
-        self.surplus = False
-        """Whether something came after the end."""
-        self._held: bytearray | None = None
-        self._early = 0
-        self._interim = 0
-        self._slop = 0
-        self._left = 0
-        self._chunks: Chunks | None = None
 
     @property
     def begun(self) -> bool:
@@ -56,7 +54,7 @@ class Reader:
     @property
     def keep(self) -> float:
         """For how many seconds the connection can be kept, now that the answer has come to its end."""
-        return self.framing.keep if self.framing is not None and self.done and not self.surplus else 0.0
+        return self._keep if self.done and not self.surplus else 0.0
 
     def take(self) -> bytes:
         """Return what has come of the body since the last time."""
@@ -75,10 +73,9 @@ class Reader:
             data = rest
         if self.done:
             self.surplus = self.surplus or bool(data)
-            return False
-        if self._chunks is not None:
+        elif self._chunks is not None:
             return self._feed_chunks(self._chunks, data)
-        if data:
+        elif data:
             self._feed_body(data)
         return False
 
@@ -149,12 +146,11 @@ class Reader:
             )
 
     def _begin_body(self, head: Head) -> None:
-        self.framing = framing = framing_of(head, bodiless=self.bodiless, longest_idle=self.longest_idle)
+        self._left, self._keep, self.codings = framing_of(head, bodiless=self._bodiless)
         self.head = head
-        self._left = framing.length
-        if framing.length == 0:
+        if self._left == 0:
             self.done = True
-        elif framing.length == CHUNKED:
+        elif self._left == CHUNKED:
             self._chunks = Chunks()
 
     def _feed_body(self, data: bytes) -> None:

@@ -11,7 +11,6 @@ from service.upstream.http1.errors import InvalidRequest, ProtocolError
 __all__ = ["Requests"]
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_LINE: Final = re.compile(r"[!-~]+")
 _VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
 _FRAMING: Final = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 _ORIGINS: Final = 1024
@@ -30,7 +29,7 @@ class Requests:
         Raises InvalidRequest; and ProtocolError for a header that no client can have given, because theirs are
         checked before: it came from an upstream, whose ETag goes back to it as a condition.
         """
-        if not _TOKEN.fullmatch(method) or not _LINE.fullmatch(target):
+        if not (_TOKEN.fullmatch(method) and _is_plain(target)):
             raise InvalidRequest("the method or the URL has a character that no request line has")
         if headers or body is not None:
             lines = _lines(host, headers, body)
@@ -46,8 +45,13 @@ class Requests:
         return lines
 
 
+def _is_plain(text: str) -> bool:
+    """Return whether a text is of visible ASCII."""
+    return text.isascii() and text.isprintable() and " " not in text and text != ""
+
+
 def _lines(host: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
-    if not _LINE.fullmatch(host):
+    if not _is_plain(host):
         raise InvalidRequest("the host has a character that no Host header has")
     fields = {"host": f"Host: {host}\r\n", "accept": "Accept: */*\r\n",
               "accept-encoding": f"Accept-Encoding: {ACCEPTED}\r\n",
