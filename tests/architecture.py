@@ -31,10 +31,18 @@ class Module:
                 continue
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                yield node.module
+            elif isinstance(node, ast.ImportFrom):
+                source = ".".join([*self._package(node.level), *filter(None, [node.module])])
+                yield source
                 # What is imported may be a module itself; names that are none are no modules of ours.
-                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+                yield from (f"{source}.{alias.name}" for alias in node.names)
+
+    def _package(self, level: int) -> list[str]:
+        """Return the package that a relative import of this level begins in."""
+        if not level:
+            return []
+        parts = self.name.split(".")
+        return parts[: len(parts) + (self.path.name == "__init__.py") - level]
 
     def _typing_blocks(self) -> Iterator[ast.If]:
         for node in ast.walk(self.tree):

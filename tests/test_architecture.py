@@ -38,6 +38,8 @@ def tree(folder: Path, **sources: str) -> list[Module]:
         (layering, {"loadtest__a": "from service import client"}, "other programs"),
         (purity, {"service__core__a": "def f():\n    import asyncio"}, "asyncio"),
         (purity, {"service__core__a": "from time import monotonic"}, "time"),
+        (layering, {"service__client__a": "from ..core.closing import x"}, "contract alone"),
+        (cycles, {"p__a": "from .b import x", "p__b": "from . import a"}, "p.a -> p.b"),
         (cycles, {"p__a": "import p.b", "p__b": "from p.c import x", "p__c": "import p.a"}, "p.a -> p.b"),
         (length, {"p__a": "x = 1\n" * 301}, "301"),
         (docstrings, {"p__a": "x = 1"}, "p.a has"),

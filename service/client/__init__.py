@@ -7,12 +7,13 @@
 See docs/clients.md.
 """
 
-from service.client.backoff import Advice, Backoff
-from service.client.client import Client
-from service.client.errors import ClientClosed, ClientError, Disconnected, Reason, Refused, Unanswered
-from service.client.stream import Value
-from service.client.subscription import Batch, Event, Subscription
-from service.client.values import Gap, Message, OnLag, Position, Restart, Since
+from .backoff import Advice, Backoff
+from .client import Client
+from .credentials import Token
+from .errors import ClientClosed, ClientError, Disconnected, Reason, Refused, Unanswered
+from .stream import Value
+from .subscription import Batch, Event, Subscription
+from .values import Gap, Message, OnLag, Position, Restart, Since, State
 
 __all__ = [
     "Advice",
@@ -31,7 +32,9 @@ __all__ = [
     "Refused",
     "Restart",
     "Since",
+    "State",
     "Subscription",
+    "Token",
     "Unanswered",
     "Value",
 ]

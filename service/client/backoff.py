@@ -5,6 +5,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
+from .errors import seconds
+
 __all__ = ["CLOSE_CODES", "Advice", "Backoff", "advice_of_status"]
 
 
@@ -31,13 +33,14 @@ CLOSE_CODES: Final = {
 """The documented ones; any other, and a connection that was cut without one, is ``NOW``."""
 
 _PASSING: Final = frozenset({408, 425, 429})
-_LONGEST: Final = 600.0
-"""Seconds of a Retry-After that are heeded: nobody's mistake stops a client for a day."""
 
 
 def advice_of_status(status: int) -> Advice:
-    """Say whether an HTTP request that was answered like this may be made again (RFC 9110, section 15)."""
-    return Advice.LATER if status >= 500 or status in _PASSING else Advice.FIXED
+    """Say whether an HTTP request that was answered like this may be made again (RFC 9110, section 15).
+
+    A 200, 204 or a redirection instead of what was asked for comes from something that stands in between.
+    """
+    return Advice.FIXED if 400 <= status < 500 and status not in _PASSING else Advice.LATER
 
 
 class Backoff:
@@ -72,4 +75,4 @@ class Backoff:
         most = min(self._most, self._first * 2.0 ** min(self._failures, 60))
         self._failures += 1
         least = 0.0 if advice is Advice.NOW else most / 2
-        return min(retry_after or 0.0, _LONGEST) + least + (most - least) * self._chance()
+        return (seconds(retry_after) or 0.0) + least + (most - least) * self._chance()

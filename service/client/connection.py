@@ -9,20 +9,26 @@ unsubscribed, and goes on from its position when its consumer has caught up.
 """
 
 import asyncio
-from collections.abc import Callable
+import logging
+import random
+from collections.abc import Callable, Hashable
 from contextlib import suppress
-from functools import partial
 from itertools import count
 from typing import Any, Final
 
 import orjson
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
-from service.client.errors import Refused
-from service.client.outgoing import Outgoing
-from service.client.stream import Stream
+from .encoding import encode, request
+from .errors import Refused, seconds
+from .feed import Cut, Feed, Reply
+from .outgoing import Outgoing
+from .stream import Stream
+from .timers import Timers
 
 __all__ = ["Connection", "Cut"]
+
+_log = logging.getLogger("sluice.client")
 
 _SILENCE: Final = 30.0
 """Seconds without a frame after which the service is asked for a sign of life, and after as many more given up."""
@@ -32,17 +38,13 @@ _PATIENCE: Final = 5.0
 """Seconds for which one consumer may keep all others waiting."""
 
 
-class Cut(Exception):
-    """The connection ended before the answer came; the next connection asks again."""
-
-
-Answer = dict[str, Any] | Refused | Cut
-
-
 class Connection:
     """One connection; :meth:`run` reads it to its end."""
 
     def __init__(self, socket: "ClientWebSocketResponse[bool]") -> None:
+        self.closing = False
+        """Whether the service has said that it goes away."""
+        self.on_closing: Callable[[str], None] = lambda reason: None
         self.retry_after: float | None = None
         """What the service asked for when it said that it goes away, in seconds."""
         self.close_reason = ""
@@ -50,19 +52,19 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._ids = count(1)
         self._over = False
-        self._pending: dict[int, Callable[[Answer], None]] = {}
-        self._live: dict[str, Stream] = {}
+        self._pending: dict[int, Callable[[Reply], None]] = {}
+        self._feeds: dict[Hashable, Feed] = {}
+        self._routes: dict[str, Feed] = {}
         self._full: set[Stream] = set()
-        self._parked: set[Stream] = set()
+        self._timers = Timers()
         self._room = asyncio.Event()
         self._outgoing = Outgoing(socket)
         self._waiting = False
         self._heard = True
         self._asked = False
-        self._looking: asyncio.TimerHandle
 
     def __repr__(self) -> str:
-        return f"<Connection {len(self._live)} streams, {len(self._pending)} answers awaited>"
+        return f"<Connection {len(self._feeds)} feeds, {len(self._pending)} answers awaited>"
 
     @property
     def close_code(self) -> int:
@@ -75,11 +77,12 @@ class Connection:
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(None) as limit:
-                    self._looking = self._loop.call_later(_SILENCE, self._look, limit)
+                    self._timers.after(_SILENCE, self._look, limit)
+                    self._timers.after(_REMINDER, self._remind)
                     await self._read()
         finally:
             self._over = True
-            self._looking.cancel()
+            self._timers.clear()
             writer.cancel()
             pending, self._pending = self._pending, {}
             for then in pending.values():
@@ -88,66 +91,107 @@ class Connection:
             await self._outgoing.close()
             await self._socket.close()
 
-    async def call(self, method: str, params: dict[str, Any]) -> Any:
+    async def call(self, method: str, params: bytes) -> Any:
         """Make a request and return its result; raises Refused, or Cut when the connection ends first."""
         future: asyncio.Future[Any] = self._loop.create_future()
 
-        def then(answer: Answer) -> None:
+        def then(reply: Reply) -> None:
             if future.done():
                 return
-            if isinstance(answer, dict):
-                future.set_result(answer)
+            if isinstance(reply, dict):
+                future.set_result(reply)
             else:
-                future.set_exception(answer)
+                future.set_exception(reply)
 
-        self._ask(method, params, then)
+        self._send(method, params, then)
         return await future
 
-    def open(self, stream: Stream) -> None:
-        """Begin a stream, or go on with it where it is, as soon as its consumer has room for it."""
-        if stream.full:
-            self._set_aside(stream)
-            return
-        self._ask(*stream.request(), partial(self._opened, stream))
+    def open(self, *streams: Stream) -> None:
+        """Begin streams, or go on with them where they are, as soon as their consumers have room for it."""
+        feeds: dict[Feed, None] = {}
+        for stream in streams:
+            feed = self._feed(stream)
+            if feed is None:
+                feed = self._feeds[stream.key] = Feed(self, stream)
+            feed.add(stream)
+            feeds[feed] = None
+        for feed in feeds:
+            feed.go_on()
 
     def leave(self, stream: Stream) -> None:
-        """End a subscription whose consumer has left."""
-        self._release(stream)
-        topic = stream.topic
-        if topic is None:
-            return
-        if self._live.get(topic) is stream:
-            self._unsubscribe(topic)
-        if stream.fetching:
-            self._tell("cancel", batch=topic.removeprefix("batch:"))
+        """End the part of a consumer that has left in its subscription."""
+        self.release(stream)
+        feed = self._feed(stream)
+        if feed is not None:
+            feed.remove(stream)
+        elif stream.fetching and stream.topic is not None:
+            self.tell("cancel", batch=stream.topic.removeprefix("batch:"))
 
     def roomy(self, stream: Stream) -> None:
         """Read on for a stream that has room again."""
-        parked = stream in self._parked
-        self._release(stream)
-        if parked:
-            self.open(stream)
+        self.release(stream)
+        feed = self._feed(stream)
+        if feed is not None and stream in feed.parked:
+            feed.add(stream)
+            feed.go_on()
 
-    def _release(self, stream: Stream) -> None:
+    def end_topics(self, topics: list[str]) -> None:
+        """End the streams of topics that new credentials do not cover."""
+        for topic in topics:
+            feed = self._routes.get(topic)
+            if feed is not None:
+                feed.end(Refused("forbidden", f"{topic}: the new token does not cover it"))
+
+    def _feed(self, stream: Stream) -> Feed | None:
+        found = self._routes.get(stream.topic) if stream.topic is not None else None
+        if found is not None and found.watching == (stream.method == "watch"):
+            return found
+        return self._feeds.get(stream.key) or self._feeds.get(stream)
+
+    # What feeds ask for.
+
+    def ask(self, method: str, params: dict[str, Any], then: Callable[[Reply], None]) -> None:
+        """Make a request; ``then`` is called with the reply."""
+        try:
+            self._send(method, encode(params), then)
+        except Refused as error:
+            then(error)
+
+    def tell(self, method: str, **params: Any) -> None:
+        """Make a request whose answer nobody needs."""
+        self._outgoing.text(request(method, orjson.dumps(params)))
+
+    def route(self, topic: str, feed: Feed) -> None:
+        """Send the messages of a topic to a feed."""
+        self._routes[topic] = feed
+
+    def drop(self, feed: Feed) -> None:
+        """Forget a feed that has no stream."""
+        if self._feeds.get(feed.key) is feed:
+            del self._feeds[feed.key]
+        if feed.topic is not None and self._routes.get(feed.topic) is feed:
+            del self._routes[feed.topic]
+
+    def later(self, delay: float, feed: Feed) -> None:
+        """Have a feed ask again after a while, unless the connection has ended."""
+        self._timers.after(delay * (1 + random.random()), feed.retry)  # noqa: S311
+
+    def release(self, stream: Stream) -> None:
+        """Wait no more for a consumer to take."""
         self._full.discard(stream)
-        self._parked.discard(stream)
         self._room.set()
 
-    def _unsubscribe(self, topic: str) -> None:
-        del self._live[topic]
-        self._tell("unsubscribe", topic=topic)
+    def filled(self, stream: Stream) -> None:
+        """Note that a consumer has to take before more is read."""
+        self._full.add(stream)
 
-    def _tell(self, method: str, **params: Any) -> None:
-        """Make a request whose answer nobody needs."""
-        self._outgoing.request({"jsonrpc": "2.0", "method": method, "params": params})
-
-    def _ask(self, method: str, params: dict[str, Any], then: Callable[[Answer], None]) -> None:
+    def _send(self, method: str, params: bytes, then: Callable[[Reply], None]) -> None:
         if self._over:
             then(Cut())
             return
-        request_id = next(self._ids)
-        self._outgoing.request({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
-        self._pending[request_id] = then
+        number = next(self._ids)
+        self._outgoing.text(request(method, params, number))
+        self._pending[number] = then
         self._room.set()
 
     async def _read(self) -> None:
@@ -160,7 +204,8 @@ class Connection:
             message = await self._socket.receive()
             self._heard = True
             if message.type is WSMsgType.TEXT:
-                self._take(message.data)
+                if not self._understood(message.data):
+                    return
             elif message.type is WSMsgType.PING:
                 self._outgoing.frame(message.data, WSMsgType.PONG)
             elif message.type is not WSMsgType.PONG:
@@ -181,27 +226,24 @@ class Connection:
         self._waiting = False
 
     def _park(self, stream: Stream) -> None:
-        self._full.discard(stream)
-        assert stream.topic is not None
-        self._unsubscribe(stream.topic)
-        self._set_aside(stream)
+        self.release(stream)
+        feed = self._feed(stream)
+        if feed is not None and stream in feed.live:
+            feed.park(stream)
 
-    def _set_aside(self, stream: Stream) -> None:
-        self._parked.add(stream)
-        if stream.fetching:
-            self._loop.call_later(_REMINDER, self._remind, stream)
-
-    def _remind(self, stream: Stream) -> None:
-        """Have a batch not cancelled for want of a reader while its consumer takes its time."""
-        if not self._over and stream in self._parked:
-            self._tell("subscribe", topic=stream.topic)
-            self._tell("unsubscribe", topic=stream.topic)
-            self._loop.call_later(_REMINDER, self._remind, stream)
+    def _remind(self) -> None:
+        """Have no batch cancelled for want of a reader while its consumer takes its time."""
+        for feed in self._feeds.values():
+            if feed.parked and not feed.live and any(stream.fetching for stream in feed.parked):
+                self.tell("subscribe", topic=feed.topic)
+                self.tell("unsubscribe", topic=feed.topic)
+        self._timers.after(_REMINDER, self._remind)
 
     def _look(self, limit: asyncio.Timeout) -> None:
         """Notice a peer that has vanished without a word; a silence of our own making is none."""
         if not self._heard and not self._waiting:
             if self._asked:
+                self.close_reason = "silence"
                 limit.reschedule(self._loop.time())
                 return
             self._outgoing.frame(b"", WSMsgType.PING)
@@ -209,66 +251,46 @@ class Connection:
         else:
             self._asked = False
         self._heard = False
-        self._looking = self._loop.call_later(_SILENCE, self._look, limit)
+        self._timers.after(_SILENCE, self._look, limit)
 
-    def _take(self, text: bytes) -> None:
-        value = orjson.loads(text)
-        params = value.get("params")
+    def _understood(self, text: bytes) -> bool:
+        """Take a frame; one that is not the protocol's ends this connection, and no more than that."""
+        try:
+            self._take(orjson.loads(text), len(text))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            _log.warning("a frame that is not of the protocol (%r): %.100r", error, text)
+            self.close_reason = "a frame that is not of the protocol"
+            return False
+        return True
+
+    def _take(self, value: Any, size: int) -> None:
         match value.get("method"):
             case "message":
-                self._message(params["topic"], params["offset"], params["data"], len(text))
+                params = value["params"]
+                feed = self._routes.get(params["topic"])
+                if feed is not None:
+                    feed.message(params["offset"], params["data"], size)
             case "gap":
-                stream = self._stream(params["topic"])
-                if stream is not None:
-                    stream.gap(params["from"], params["to"])
+                params = value["params"]
+                feed = self._routes.get(params["topic"])
+                if feed is not None:
+                    feed.gap(params["from"], params["to"])
             case "closing":
-                self.retry_after = params.get("retry_after")
+                params = value.get("params", {})
+                self.closing = True
+                self.retry_after = seconds(params.get("retry_after"))
+                self.on_closing(str(params.get("reason", "")))
             case None:
                 self._answered(value)
 
     def _answered(self, value: dict[str, Any]) -> None:
-        then = self._pending.pop(value.get("id", 0), None)
-        if then is not None:
-            then(Refused.read(value["error"]) if "error" in value else value["result"])
-
-    def _stream(self, topic: str) -> Stream | None:
-        """Return the topic's stream if it has room; otherwise it is parked, and told again what comes now."""
-        stream = self._live.get(topic)
-        if stream is None or not stream.full:
-            return stream
-        self._park(stream)
-        return None
-
-    def _message(self, topic: str, offset: int, data: Any, size: int) -> None:
-        stream = self._stream(topic)
-        if stream is None:
+        number = value.get("id")
+        if number is None and "error" in value:
+            # What the service could not read has no id there. Answers come in the order of the requests.
+            number = next(iter(self._pending), None)
+        if number not in self._pending:
             return
-        stream.message(offset, data, size)
-        if stream.over:
-            del self._live[topic]
-        elif stream.full:
-            self._full.add(stream)
-
-    def _opened(self, stream: Stream, answer: Answer) -> None:
-        if isinstance(answer, Cut):
-            return
-        if isinstance(answer, Refused):
-            self._refused(stream, answer)
-            return
-        self._live[answer["topic"]] = stream
-        stream.start(answer)
-        if stream.left:
-            self._unsubscribe(answer["topic"])
-
-    def _refused(self, stream: Stream, error: Refused) -> None:
-        """End a stream that is refused for good; one that had begun waits for what passes."""
-        if error.reason == "draining":
-            return
-        if error.temporary and stream.cursor.position is not None:
-            self._loop.call_later(error.retry_after or 1.0, self._reopen, stream)
-        else:
-            stream.end(error)
-
-    def _reopen(self, stream: Stream) -> None:
-        if not self._over and not stream.left:
-            self.open(stream)
+        reply = Refused.read(value["error"]) if "error" in value else value["result"]
+        if not isinstance(reply, dict | Refused):
+            raise TypeError("result: an object is expected")
+        self._pending.pop(number)(reply)

@@ -11,13 +11,27 @@ A cut connection is none of these: it is made again, and whoever waited is serve
 
 from typing import Any, Literal, get_args
 
-__all__ = ["REASONS", "ClientClosed", "ClientError", "Disconnected", "Reason", "Refused", "Unanswered"]
+__all__ = [
+    "REASONS", "ClientClosed", "ClientError", "Disconnected", "Reason", "Refused", "Unanswered",
+    "seconds",
+]  # fmt: skip
 
 Reason = Literal[
     "parse_error", "invalid_request", "method_not_found", "invalid_params", "internal", "not_found", "forbidden",
     "unauthorized", "already_subscribed", "limit", "rate", "overloaded", "draining", "too_large",
 ]  # fmt: skip
 REASONS: frozenset[str] = frozenset(get_args(Reason))
+
+
+_LONGEST = 600.0
+"""Seconds of a ``retry_after`` that are heeded: one mistake of a service stops no client for a day."""
+
+
+def seconds(value: Any) -> float | None:
+    """Return a wait that the service asks for, with what is not a number of seconds left out."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return min(float(value), _LONGEST)
+    return None
 
 
 class ClientError(Exception):
@@ -47,7 +61,7 @@ class Refused(ClientError):
             data.get("reason", "internal"),
             error.get("message", ""),
             temporary=data.get("temporary", False),
-            retry_after=data.get("retry_after"),
+            retry_after=seconds(data.get("retry_after")),
         )
 
     @classmethod
@@ -57,7 +71,7 @@ class Refused(ClientError):
             problem.get("reason", "internal"),
             problem.get("detail", ""),
             temporary=problem.get("temporary", False),
-            retry_after=problem.get("retry_after"),
+            retry_after=seconds(problem.get("retry_after")),
         )
 
 

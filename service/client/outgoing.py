@@ -3,9 +3,8 @@
 import asyncio
 from collections import deque
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
-import orjson
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
 __all__ = ["Outgoing"]
@@ -25,9 +24,9 @@ class Outgoing:
     def __repr__(self) -> str:
         return f"<Outgoing {len(self._frames)} frames>"
 
-    def request(self, request: dict[str, Any]) -> None:
-        """Send a JSON-RPC request."""
-        self.frame(orjson.dumps(request), WSMsgType.TEXT)
+    def text(self, text: bytes) -> None:
+        """Send a text frame."""
+        self.frame(text, WSMsgType.TEXT)
 
     def frame(self, payload: bytes, opcode: WSMsgType) -> None:
         """Send a frame."""

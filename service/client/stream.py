@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Hashable
+from typing import Any, Final, Literal
 
-from service.client.cursor import Cursor
-from service.client.values import Gap, Message, Position, Restart, Since
+from .cursor import Cursor
+from .values import Gap, Message, Position, Restart
 
 __all__ = ["MESSAGES", "SIZE", "Stream", "Value"]
 
@@ -16,31 +16,49 @@ SIZE: Final = 1 << 20
 than the bytes is held, however large it is."""
 
 Value = Message | Gap | Restart
+Method = Literal["subscribe", "fetch", "watch"]
 
 
 class Stream:
     """What has come and was not taken, where the stream is, and how to ask for the rest of it."""
 
-    def __init__(self, method: str, params: dict[str, Any], since: Since | None) -> None:
+    def __init__(
+        self,
+        method: Method,
+        params: dict[str, Any],
+        since: Literal["newest", "oldest"] | Position | None,
+        error: Exception | None = None,
+    ) -> None:
         self.cursor = Cursor(since)
+        self.method = method
+        self.params = params
         self.topic: str | None = params.get("topic")
         self.total: int | None = None
-        self.taken: Position | None = None
-        """The position of what the consumer had last."""
         self.left = False
+        self.tries = 0
+        """Over how many connections it was asked for in vain."""
         self.on_room: Callable[[Stream], None] = lambda stream: None
         """Called when a consumer that was behind has taken half of what was held."""
-        self._method = method
-        self._params = params
-        self._held: deque[tuple[Value, Position, int]] = deque()
+        self._taken = ("", -1)
+        self._held: deque[tuple[Value, int]] = deque()
         self._size = 0
+        self._done = False
         self._over = False
         self._error: Exception | None = None
         self._begun = asyncio.Event()
         self._news = asyncio.Event()
+        if error is not None:
+            self.end(error)
 
     def __repr__(self) -> str:
-        return f"<Stream {self.topic or self._method} {self.cursor!r} {len(self._held)} held>"
+        return f"<Stream {self.topic or self.method} {self.cursor!r} {len(self._held)} held>"
+
+    @property
+    def key(self) -> Hashable:
+        """What streams have in common that share one subscription."""
+        if self.method == "watch":
+            return (self.params["url"], self.params.get("select"))
+        return self.topic or self
 
     @property
     def full(self) -> bool:
@@ -50,28 +68,38 @@ class Stream:
     @property
     def fetching(self) -> bool:
         """Whether it is of a batch that its consumer has begun, and that has not come to its ``done``."""
-        return self._method == "fetch" and not (self._over and self._error is None)
+        return self.method == "fetch" and not self._done
 
     @property
     def over(self) -> bool:
         """Whether nothing more will come."""
         return self._over
 
-    def request(self) -> tuple[str, dict[str, Any]]:
-        """Return the method and parameters that begin the stream, or go on with it where it is."""
-        if self._method == "fetch" and self.topic is not None:
-            return "subscribe", {"topic": self.topic, "since": _param(self.cursor.since)}
-        since = self.cursor.since
-        return self._method, self._params if since is None else {**self._params, "since": _param(since)}
+    @property
+    def taken(self) -> Position | None:
+        """The position of what the consumer had last."""
+        return Position(*self._taken) if self._taken[0] else None
 
-    def start(self, answer: dict[str, Any]) -> None:
-        """Take the answer to the request."""
+    @property
+    def begun(self) -> bool:
+        """Whether it has a position."""
+        return bool(self.cursor.epoch)
+
+    def request(self, since: Position | None = None) -> tuple[str, dict[str, Any]]:
+        """Return the method and parameters that begin the stream, or go on where it is, or from ``since``."""
+        start = _param(since or self.cursor.since)
+        if self.method == "fetch" and self.topic is not None:
+            return "subscribe", {"topic": self.topic, "since": start}
+        return self.method, self.params if start is None else {**self.params, "since": start}
+
+    def start(self, answer: dict[str, Any], asked: Position | None = None) -> None:
+        """Take the answer to a request, which ``asked`` for the place of another stream if it is given."""
         self.topic = answer["topic"]
         self.total = answer.get("total", self.total)
         # A batch is told from its first event on, and its answer does not say so.
-        restart = self.cursor.start(answer["epoch"], answer.get("offset", 0))
-        if self.taken is None:
-            self.taken = self.cursor.position
+        restart = self.cursor.start(answer["epoch"], answer.get("offset", 0), asked)
+        if not self._taken[0]:
+            self._taken = (self.cursor.epoch, self.cursor.offset)
         self._begun.set()
         if restart is not None:
             self._hold(restart, 0)
@@ -83,11 +111,11 @@ class Stream:
             self._hold(gap, 0)
         if not new:
             return
-        position = self.cursor.position
-        assert self.topic is not None
-        assert position is not None
-        self._hold(Message(self.topic, position.epoch, offset, data), size)
-        if self.topic.startswith("batch:") and data.get("event") == "done":
+        topic = self.topic
+        assert topic is not None
+        self._hold(Message(topic, self.cursor.epoch, offset, data), size)
+        if topic.startswith("batch:") and isinstance(data, dict) and data.get("event") == "done":
+            self._done = True
             self.end(None)
 
     def gap(self, first: int, last: int) -> None:
@@ -103,17 +131,25 @@ class Stream:
             self._begun.set()
             self._news.set()
 
+    def leave(self) -> None:
+        """Drop what is held, and end the loops that wait for more."""
+        self.left = True
+        self._held.clear()
+        self._size = 0
+        if self._over:
+            self._error = None
+        else:
+            self.end(None)
+
     def _hold(self, value: Value, size: int) -> None:
-        position = self.cursor.position
-        assert position is not None
-        self._held.append((value, position, size))
+        self._held.append((value, size))
         self._size += size
         self._news.set()
 
     async def confirmed(self) -> None:
         """Return when the first answer has come; raises what came instead."""
         await self._begun.wait()
-        if self.cursor.position is None and self._error is not None:
+        if not self.begun and self._error is not None:
             raise self._error
 
     async def take(self) -> Value | None:
@@ -125,10 +161,11 @@ class Stream:
                 return None
             self._news.clear()
             await self._news.wait()
-        behind = self._roomy
-        value, self.taken, size = self._held.popleft()
+        behind = not self._roomy
+        value, size = self._held.popleft()
+        self._taken = (self._taken[0], value.last) if isinstance(value, Gap) else (value.epoch, value.offset)
         self._size -= size
-        if self._roomy and not behind:
+        if behind and self._roomy:
             self.on_room(self)
         return value
 
@@ -137,5 +174,5 @@ class Stream:
         return len(self._held) <= MESSAGES // 2 and self._size <= SIZE // 2
 
 
-def _param(since: Since | None) -> Any:
+def _param(since: Literal["newest", "oldest"] | Position | None) -> Any:
     return {"epoch": since.epoch, "offset": since.offset} if isinstance(since, Position) else since

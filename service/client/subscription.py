@@ -1,10 +1,11 @@
 """What a program iterates over: the messages of a topic, the events of a batch, those of a watch."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from service.client.stream import Stream, Value
-from service.client.values import Gap, Message, Position, Restart
+from .stream import Stream, Value
+from .values import Gap, Message, Position, Restart
 
 __all__ = ["Batch", "Event", "Subscription"]
 
@@ -16,7 +17,7 @@ Event = dict[str, Any]
 class Opener(Protocol):
     """The part of the client that a subscription uses."""
 
-    async def open_stream(self, stream: Stream, body: bytes | None) -> None:
+    def open_stream(self, stream: Stream, body: bytes | None) -> None:
         """Have the stream filled from now on; ``body`` goes by POST first."""
 
     def leave_stream(self, stream: Stream) -> None:
@@ -30,7 +31,8 @@ class Subscription(Generic[_T]):
     """An asynchronous iterable that begins when it is iterated over, and ends when the iteration is left.
 
     As an asynchronous context manager it begins with its block, which is entered as soon as the service has
-    confirmed it: what is published from then on arrives. It can be iterated over once.
+    confirmed it: what is published from then on arrives. It then ends with the block, and a loop that was left
+    inside can be followed by another. It has one loop at a time.
     """
 
     def __init__(
@@ -41,6 +43,8 @@ class Subscription(Generic[_T]):
         self._show = show
         self._body = body
         self._opened = False
+        self._entered = False
+        self._iterating = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._stream!r}>"
@@ -56,32 +60,97 @@ class Subscription(Generic[_T]):
         return self._stream.taken
 
     async def __aenter__(self) -> Self:
+        self._entered = True
         try:
-            await self._open()
+            self._open()
             await self._stream.confirmed()
         except BaseException:
-            self._client.leave_stream(self._stream)
+            self._leave()
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._client.leave_stream(self._stream)
+        self._leave()
 
-    async def __aiter__(self) -> AsyncIterator[_T]:
-        """Yield what comes; raises Refused, Disconnected or ClientClosed, after all that came before it."""
+    def __aiter__(self) -> AsyncIterator[_T]:
+        """Iterate over what comes; raises Refused, Disconnected or ClientClosed, after all that came before it."""
         if self._stream.left:
-            raise RuntimeError("it was left: ask the client for another one")
-        try:
-            await self._open()
-            while (value := await self._stream.take()) is not None:
-                yield self._show(value)
-        finally:
-            self._client.leave_stream(self._stream)
+            raise RuntimeError("this subscription was left: ask the client for another one")
+        if self._iterating:
+            raise RuntimeError("this subscription has a loop already: ask the client for another subscription")
+        self._iterating = True
+        return _Iteration(self)
 
-    async def _open(self) -> None:
+    def _open(self) -> None:
         if not self._opened:
             self._opened = True
-            await self._client.open_stream(self._stream, self._body)
+            self._client.open_stream(self._stream, self._body)
+
+    async def _next(self, held: "list[_Iteration[_T]]") -> _T:
+        """Return the next value; ``held`` keeps the iteration for as long as this runs, and no longer."""
+        try:
+            self._open()
+            value = await self._stream.take()
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            self._done()
+            raise
+        else:
+            if value is None:
+                self._done()
+                raise StopAsyncIteration
+            return self._show(value)
+        finally:
+            held.clear()
+
+    def _done(self) -> None:
+        """End a loop."""
+        self._iterating = False
+        if not self._entered or self._stream.over:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._client.leave_stream(self._stream)
+
+
+class _Iteration(Generic[_T]):
+    """One loop over a subscription. The loop is left when nothing refers to this any more."""
+
+    def __init__(self, subscription: Subscription[_T]) -> None:
+        self._subscription: Subscription[_T] | None = subscription
+        self._loop = asyncio.get_running_loop()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Coroutine[Any, Any, _T]:
+        """Return the next value. A step that is cancelled loses nothing: the next one goes on."""
+        if self._subscription is None:
+            return _ended()
+        return self._subscription._next([self])
+
+    async def aclose(self) -> None:
+        """Leave the loop."""
+        self._end()
+
+    def _end(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None and subscription._iterating:
+            subscription._done()
+
+    def __del__(self) -> None:
+        if self._subscription is None or self._loop.is_closed():
+            return
+        # A collector of cycles may run in any thread.
+        if asyncio._get_running_loop() is self._loop:
+            self._end()
+        else:
+            self._loop.call_soon_threadsafe(self._subscription._done)
+
+
+async def _ended() -> Any:
+    raise StopAsyncIteration
 
 
 class Batch(Subscription[Event]):

@@ -8,13 +8,16 @@ import orjson
 from aiohttp import ClientWebSocketResponse, ClientWSTimeout
 from yarl import URL
 
-from service.client.backoff import Advice, advice_of_status
-from service.client.connection import Connection
-from service.client.errors import Disconnected, Refused
+from .backoff import Advice, advice_of_status
+from .connection import Connection
+from .errors import Disconnected, Refused
 
-__all__ = ["Transport", "Unreachable"]
+__all__ = ["Transport", "Unreachable", "Unusable"]
 
 _HANDSHAKE: Final = 10.0
+"""Seconds for an attempt to connect, with the name's resolution and the upgrade."""
+_POST: Final = 60.0
+"""Seconds for a batch to be sent and accepted; its repetition joins it."""
 _LARGEST: Final = 128 << 20
 """Bytes of one frame: a result may carry a body of 64 MiB, in base64."""
 _SCHEMES: Final = {"ws": "http", "wss": "https"}
@@ -31,12 +34,12 @@ class Unreachable(Exception):
 class Transport:
     """A service's address and the credentials for it."""
 
-    def __init__(self, url: str, token: str | None) -> None:
+    def __init__(self, url: str) -> None:
         address = URL(url)
         if address.scheme not in ("http", "https", "ws", "wss") or not address.host:
-            raise ValueError(f"url: {url!r} is no http(s) or ws(s) address")
-        self._url = address.with_scheme(_SCHEMES.get(address.scheme, address.scheme))
-        self.token = token
+            raise ValueError(f"url: {url!r} is not an address that begins with http://, https://, ws:// or wss://")
+        self._url = address.with_scheme(_SCHEMES.get(address.scheme, address.scheme)).with_fragment(None)
+        self._base = self._url.path.rstrip("/").removesuffix("/ws").rstrip("/")
         self._session: aiohttp.ClientSession
 
     def __repr__(self) -> str:
@@ -44,7 +47,7 @@ class Transport:
 
     def open(self) -> None:
         """Make what needs a running loop."""
-        self._session = aiohttp.ClientSession()
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_POST, connect=_HANDSHAKE))
 
     async def close(self) -> None:
         """Release it."""
@@ -52,12 +55,9 @@ class Transport:
 
     def _at(self, path: str) -> URL:
         # A query stays: proxies may choose an instance by it.
-        return self._url.with_path(self._url.path.removesuffix("/") + path, keep_query=True)
+        return self._url.with_path(self._base + path, keep_query=True)
 
-    def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
-
-    async def connect(self) -> Connection:
+    async def connect(self, token: str | None) -> Connection:
         """Return a connection; raises Unreachable, or Disconnected where trying again does not help."""
         socket: ClientWebSocketResponse[bool]
         try:
@@ -65,7 +65,7 @@ class Transport:
                 socket = await self._session.ws_connect(
                     self._at("/ws"),
                     protocols=("sluice.v1",),
-                    headers=self._headers(),
+                    headers=_bearer(token),
                     autoping=False,
                     max_msg_size=_LARGEST,
                     decode_text=False,
@@ -77,14 +77,16 @@ class Transport:
             raise Unreachable(f"{error.status} {error.message}", _retry_after(error.headers)) from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unreachable(error) from None
+        except ValueError as error:
+            raise Unusable(str(error)) from None
         return Connection(socket)
 
-    async def post_batch(self, body: bytes, key: str) -> dict[str, Any]:
+    async def post_batch(self, body: bytes, key: str, token: str | None) -> dict[str, Any]:
         """Begin a batch that runs whoever reads it, once for each key.
 
         Raises Unreachable, or Refused where trying again does not help.
         """
-        headers = {**self._headers(), "Content-Type": "application/json", "Prefer": "respond-async",
+        headers = {**_bearer(token), "Content-Type": "application/json", "Prefer": "respond-async",
                    "Idempotency-Key": key}  # fmt: skip
         try:
             async with self._session.post(self._at("/fetch-batch"), data=body, headers=headers) as answer:
@@ -92,11 +94,33 @@ class Transport:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unreachable(error) from None
         if answer.status == 202:
-            document: dict[str, Any] = orjson.loads(text)
-            return document
+            return _document(text)
         if advice_of_status(answer.status) is Advice.LATER:
             raise Unreachable(f"{answer.status} {answer.reason}", _retry_after(answer.headers))
         raise _refusal(answer.status, text)
+
+
+class Unusable(Exception):
+    """The token or the address cannot be sent at all."""
+
+
+def _bearer(token: str | None) -> dict[str, str]:
+    if not token:
+        return {}
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise Unusable("the token has characters that no header can carry")
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _document(text: bytes) -> dict[str, Any]:
+    """Read the answer to a batch; what stands between may answer something else."""
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise Unreachable(f"the answer is not JSON: {error}") from None
+    if not isinstance(document, dict) or "topic" not in document:
+        raise Unreachable("the answer is not that of a batch")
+    return document
 
 
 def _retry_after(headers: Any) -> float | None:

@@ -1,9 +1,12 @@
-"""What streams consist of."""
+"""What streams consist of, and what a client says of its connection."""
 
+import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-__all__ = ["Gap", "Message", "OnLag", "Position", "Restart", "Since"]
+__all__ = ["Gap", "Message", "OnLag", "Position", "Restart", "Since", "State", "parse_since"]
+
+_POSITION: Final = re.compile(r"(.+):([0-9]{1,18})", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +19,17 @@ class Position:
     def __str__(self) -> str:
         return f"{self.epoch}:{self.offset}"
 
+    @classmethod
+    def parse(cls, text: str) -> "Position":
+        """Return the position that a text ``EPOCH:OFFSET`` stands for; raises ValueError."""
+        found = _POSITION.fullmatch(text)
+        if found is None:
+            raise ValueError(f"{text!r} is not a position: it needs the form EPOCH:OFFSET")
+        return cls(found[1], int(found[2]))
 
-Since = Literal["newest", "oldest"] | Position
+
+Since = Literal["newest", "oldest"] | Position | str
+"""Where a stream begins; other texts than the two words are positions as ``EPOCH:OFFSET``."""
 OnLag = Literal["disconnect", "drop_oldest", "latest"]
 
 
@@ -55,3 +67,26 @@ class Restart:
 
     epoch: str
     offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What has become of a client's connection.
+
+    ``code`` and ``reason`` say why the last connection ended; ``after`` is the wait for the next attempt, in
+    seconds.
+    """
+
+    state: Literal["connecting", "open", "closing", "waiting", "closed"]
+    code: int | None = None
+    reason: str = ""
+    after: float | None = None
+
+
+def parse_since(since: Since | None) -> Literal["newest", "oldest"] | Position | None:
+    """Return where to begin, with a position as such; raises ValueError."""
+    if since is None or since == "newest" or since == "oldest" or isinstance(since, Position):
+        return since  # type: ignore[return-value]
+    if not isinstance(since, str):
+        raise ValueError(f"since: {type(since).__name__} is not a position")
+    return Position.parse(since)

@@ -164,7 +164,7 @@ class FakeService:
     async def close(self) -> None:
         pass
 
-    async def connect(self) -> Connection:
+    async def connect(self, token: str | None) -> Connection:
         if self.turned_away:
             raise self.turned_away.pop(0)
         socket = FakeSocket(self)
@@ -172,7 +172,7 @@ class FakeService:
             socket.left = self.cuts.pop(0)
         return Connection(socket)  # type: ignore[arg-type]
 
-    async def post_batch(self, body: bytes, key: str) -> dict[str, Any]:
+    async def post_batch(self, body: bytes, key: str, token: str | None) -> dict[str, Any]:
         topic = self.hub.log("batch:posted")
         return {"topic": topic.name, "epoch": topic.epoch, "total": 1}
 
@@ -212,5 +212,5 @@ class FakeService:
 def client_of(service: FakeService, **more: Any) -> Client:
     """Return a client of the fake, which comes back at half of each delay."""
     client = Client("http://fake.example", backoff=more.pop("backoff", Backoff(chance=lambda: 0.5)), **more)
-    client._transport = service  # type: ignore[assignment]
+    client._link._transport = service  # type: ignore[assignment]
     return client

@@ -6,7 +6,8 @@ const WebSocket = createRequire(import.meta.url)("ws");
 const [module, url, options] = process.argv.slice(2);
 const { Sluice } = await import(module);
 const say = (value) => console.log(JSON.stringify(value));
-const connect = () => new Sluice(url, { ...JSON.parse(options), WebSocket, onState: (state) => say(state) });
+const backoff = { first: 0.1, most: 0.5 };
+const connect = () => new Sluice(url, { backoff, ...JSON.parse(options), WebSocket, onState: (state) => say(state) });
 const clients = { 0: connect() }; // any other when it is needed
 const streams = {};
 

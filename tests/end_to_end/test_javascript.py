@@ -10,7 +10,7 @@ import orjson
 
 from tests.end_to_end.cutting import cutting
 from tests.end_to_end.driving import HERE, Driver, driver, node
-from tests.end_to_end.processes import Process, origin, run, service
+from tests.end_to_end.processes import ROOT, Process, origin, run, service
 
 
 async def publish(server: Process, *data: Any, topic: str = "t") -> Any:
@@ -193,9 +193,10 @@ async def test_a_stream_that_is_left_reads_no_more(tmp_path: Path) -> None:
         assert await client.call("call", "presence", {"topic": "t"}) == {"readers": 0}
         await client.do("subscribe", "t", name="b")
         await client.until(lambda told: told.get("name") == "b" and "started" in told)
-        await client.do("subscribe", "t", name="c")
-        error = (await client.until(lambda told: told.get("name") == "c" and "error" in told))["error"]
-        assert error["reason"] == "already_subscribed"
+        await client.do("subscribe", "t", {"since": "oldest"}, name="c", most=3)
+        await client.rest("c")  # another stream of the topic, with a place of its own
+        await publish(server, 2)
+        assert [item["offset"] for item in await client.items(1, "b")] == [4]
 
 
 async def test_who_does_not_read_holds_a_bounded_part_and_misses_nothing(tmp_path: Path) -> None:
@@ -303,3 +304,12 @@ async def test_times_and_close_codes_on_a_clock_of_its_own() -> None:
     code, out, err = await run(node(), "--test", "--test-reporter=tap", str(HERE / "sluice.test.mjs"))
     assert code == 0, out + err
     assert "# fail 0" in out
+
+
+async def test_the_cases_that_the_python_client_passes_as_well() -> None:
+    module, cases = ROOT / "service" / "edge" / "static" / "sluice.js", ROOT / "tests" / "vectors" / "clients"
+    code, out, err = await run(node(), str(HERE / "vectors.mjs"), str(module), str(cases))
+    assert code == 0, err
+    *failures, count = out.splitlines()
+    assert failures == []
+    assert int(count.split()[0]) > 60

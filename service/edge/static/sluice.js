@@ -8,9 +8,10 @@
  *     await client.publish("lobby", { hello: "world" });
  *     client.close();
  *
- * How it works: a request stays in `#waiting` until it is answered, and is sent again on each new connection. A stream
- * knows what it had: after a cut its request is a subscription from there. The topic is the buffer: where a consumer
- * does not read, its stream leaves the topic, and comes back to the same position when the consumer reads on.
+ * How it works: docs/clients.md has the table of states. A call is encoded when it is made, and asked again over each new
+ * connection until it is answered. A stream knows what it had, and goes on from there. The streams of one topic share a
+ * subscription, a `Feed`. The topic is the buffer: where a consumer does not read, its stream leaves the topic, and comes
+ * back to the same position when the consumer reads on.
  *
  * @typedef {{epoch: string, offset: number}} Position  of the last message had
  * @typedef {{topic: string, epoch: string, offset: number, data: any}} Message  is taken as `since`, too
@@ -23,23 +24,35 @@ const PROTOCOL = "sluice.v1";
 const BACK_AT_ONCE = new Set([1001, 4408]); // docs/protocol.md, "Close codes"
 const BACK_LATER = new Set([1013, 4429]);
 const NEVER_BACK = new Set([1002, 1003, 1007, 1009, 4401]);
-const LONGEST = 30; // s between two attempts
+const BACKOFF = { first: 0.5, most: 30, steady: 10 }; // s: the first wait, the longest, and after which a connection is good
+const ATTEMPT = 10_000; // ms for an attempt to connect, and for a function that returns a token
+const POST = 60_000; // ms for a batch to be sent and accepted
+const HEEDED = 600; // s of a `retry_after`
 const PATIENCE = 110_000; // ms that a call may go without success; the service knows the key of a publish for 120 s
+const TRIES = 10; // connections that may end before they answer a request: it may be what ends them
 const LOOK = 15_000; // ms between two looks at a silent connection, and at batches that nobody reads
+const SIGN = 5_000; // ms for a sign of life where the network or the page has come back
 const REQUESTS = 1000; // calls that wait for an answer
 const ROOM = 1 << 20; // characters that a stream holds for a consumer that does not read
-const TOO_LATE = { message: "not answered in time: nobody knows", data: { reason: "timeout" } };
-const TOO_LARGE = { code: -32009, message: "larger than a message may be", data: { reason: "too_large" } };
+const DEPTH = 254; // arrays and objects inside each other, which the service takes
+const TIMER = 2 ** 31 - 1; // ms: a longer timer would fire at once
+const CUT = Symbol("the connection ended before the answer came");
 
 /** Why something was refused or has ended: `code` and `reason` of docs/protocol.md, or the code of a close. */
 export class SluiceError extends Error {
-  constructor(message, code = 0, { reason = "", temporary = false, retry_after = 1 } = {}) {
-    super(message);
-    Object.assign(this, { name: "SluiceError", code, reason, temporary, retryAfter: retry_after });
+  constructor(message, code = 0, { reason = "", temporary = false, retry_after, cause } = {}) {
+    super(message, cause === undefined ? undefined : { cause });
+    Object.assign(this, { name: "SluiceError", code, reason, temporary, retryAfter: seconds(retry_after) ?? 1 });
   }
 }
 
-/** What `subscribe`, `fetch` and `watch` return. Leaving the loop ends it, and cancels its batch. */
+const invalid = (message, cause) => new SluiceError(message, -32602, { reason: "invalid_params", cause });
+const tooLate = () => new SluiceError("not answered in time: nobody knows", 0, { reason: "timeout" });
+const tooLarge = () => new SluiceError("larger than a message may be", -32009, { reason: "too_large" });
+const tooOften = () =>
+  new SluiceError(`${TRIES} connections ended before this was answered: it may be what ends them`, 0, { reason: "unanswered" });
+
+/** What `subscribe`, `fetch` and `watch` return. Leaving the loop ends it, and cancels its batch. It has one loop. */
 class Stream {
   /** @type {Position | undefined} of the last that the loop was given: `since` of the program's next run */
   position;
@@ -48,40 +61,62 @@ class Stream {
   started = new Promise((resolve, reject) => Object.assign(this, { resolve, reject }));
   items = [];
   size = 0;
-  paused = false;
   ended = false;
+  done = false; // the batch is
+  posting = false; // the batch has to be POSTed first
+  tries = 0;
   #consumers = [];
+  #looped = false;
 
-  constructor(client, method, params, show) {
-    Object.assign(this, { client, method, params, show, topic: params.topic });
+  constructor(link, method, params, show) {
+    Object.assign(this, { link, method, params, show, topic: params.topic });
     this.started.catch(() => {}); // whoever loops is told
   }
 
-  /** The request that brings what comes next. */
-  request() {
-    const since = this.had ?? this.params.since;
-    if (this.batch) return { method: "subscribe", params: { topic: this.topic, since } };
-    return { method: this.method, params: { ...this.params, since } };
+  /** What streams have in common that share one subscription. */
+  get key() {
+    if (this.method === "watch") return JSON.stringify([this.params.url, this.params.select]);
+    return this.topic ?? this;
   }
 
-  begin({ topic, batch = this.batch, epoch, offset = 0 }) {
-    const before = this.had ?? this.params.since;
-    const had = { epoch, offset };
-    Object.assign(this, { topic, batch, had, position: this.position ?? had });
-    if (before?.epoch && !(before.epoch === epoch && before.offset === offset)) this.take({ restart: had });
+  get full() {
+    return this.size > ROOM;
+  }
+
+  /** The request that brings what comes next, or what comes after the position of another stream. */
+  request(since = this.had ?? this.params.since) {
+    if (this.method === "fetch" && this.topic) return ["subscribe", { topic: this.topic, since }];
+    return [this.method, { ...this.params, since }];
+  }
+
+  /** Take the answer to a request, which `asked` for the place of another stream if that is given. */
+  begin({ topic, batch = this.batch, epoch, offset = 0 }, asked) {
+    Object.assign(this, { topic, batch });
+    const before = this.had ?? (this.params.since?.epoch ? this.params.since : undefined);
+    const start = { epoch, offset };
+    if (this.had?.epoch === epoch && asked && !same(asked, this.had) && (asked.epoch !== epoch || same(asked, start))) return;
+    this.had = start;
+    this.position ??= start;
+    if (before && !same(before, start)) this.take({ restart: start });
     this.resolve({ topic, batch, epoch, offset });
   }
 
-  message({ topic, offset, data }, size) {
-    const { epoch } = this.had;
+  /** @returns {boolean} whether that was the last */
+  message(offset, data, size) {
+    const { epoch, offset: before } = this.had;
+    if (!(offset > before)) return false; // it was had
+    if (offset > before + 1) this.gap(before + 1, offset - 1);
     this.had = { epoch, offset };
-    this.take(this.show({ topic, epoch, offset, data }), size);
-    return topic.startsWith("batch:") && data?.event === "done";
+    this.take(this.show({ topic: this.topic, epoch, offset, data }), size);
+    this.done = this.topic.startsWith("batch:") && data?.event === "done";
+    return this.done;
   }
 
-  gap({ from, to }) {
-    this.had = { epoch: this.had.epoch, offset: to };
-    this.take({ gap: { from, to } });
+  gap(from, to) {
+    const { epoch, offset } = this.had;
+    if (!(to > offset)) return;
+    this.had = { epoch, offset: to };
+    this.take({ gap: { from: Math.max(from, offset + 1), to } });
   }
 
   take(value, size = 0) {
@@ -106,8 +141,9 @@ class Stream {
   async next() {
     const item = this.items.shift();
     if (item) {
+      const behind = this.size >= ROOM / 2;
       this.size -= item.size;
-      if (this.paused && this.size < ROOM / 2) this.client.resume(this);
+      if (behind && this.size < ROOM / 2) this.link.resume(this);
       return this.#give(item);
     }
     if (!this.ended) return new Promise((resolve, reject) => this.#consumers.push({ resolve, reject }));
@@ -124,328 +160,892 @@ class Stream {
 
   async return() {
     this.items = [];
-    if (!this.ended) this.client.leave(this);
+    this.size = 0;
+    this.error = undefined;
+    if (!this.ended) this.link.leave(this);
     return { value: undefined, done: true };
   }
 
   /** Cancel the batch and read on: what had not finished fails as `cancelled`, and `done` comes. */
   async cancel() {
-    return this.client.call("cancel", { batch: (await this.started).batch });
+    return this.link.cancel((await this.started).batch);
   }
 
   [Symbol.asyncIterator]() {
+    if (this.#looped && !this.ended) throw new SluiceError("this stream has a loop already: ask the client for another one");
+    this.#looped = true;
     return this;
+  }
+}
+
+/**
+ * One subscription of a connection, and the streams that it fills. A stream is joining until a subscription was answered
+ * that serves its place, and live from then on; one without room is parked. A stream that has begun is served from any
+ * place before its own, since it passes over what it had: a subscription is asked for from the earliest place of all. One
+ * that has no place yet is asked for as it wants, and whoever is before the place that it is given joins once more.
+ */
+class Feed {
+  live = new Set();
+  parked = new Set();
+  #joining = new Set();
+  #epoch;
+  #subscribed = false;
+  #asking = false;
+  #resting = false;
+
+  constructor(wire, stream) {
+    Object.assign(this, { wire, key: stream.key, topic: stream.topic, watching: stream.method === "watch" });
+  }
+
+  add(stream) {
+    this.parked.delete(stream);
+    (stream.full ? this.parked : this.#joining).add(stream);
+  }
+
+  remove(stream) {
+    for (const group of [this.live, this.#joining, this.parked]) group.delete(stream);
+    this.#settle();
+    if (stream.method === "fetch" && stream.topic && !stream.done) this.wire.cancel(stream);
+  }
+
+  message({ offset, data }, size) {
+    for (const stream of this.live) {
+      if (stream.message(offset, data, size)) {
+        this.live.delete(stream);
+        this.#subscribed = false;
+        this.wire.finish(stream);
+      } else if (stream.full) {
+        this.live.delete(stream);
+        this.parked.add(stream);
+      }
+    }
+    if (!this.live.size) this.#settle();
+  }
+
+  gap({ from, to }) {
+    for (const stream of this.live) stream.gap(from, to);
+  }
+
+  end(error) {
+    const streams = [...this.live, ...this.#joining, ...this.parked];
+    for (const group of [this.live, this.#joining, this.parked]) group.clear();
+    this.#subscribed = false;
+    for (const stream of streams) this.wire.finish(stream, error);
+    this.#settle();
+  }
+
+  /** Whether it is of a batch that would be cancelled for want of a reader. */
+  get forgotten() {
+    return !this.live.size && [...this.parked].some(({ batch, done }) => batch && !done);
+  }
+
+  #settle() {
+    if (this.live.size || this.#joining.size || this.#asking) return;
+    this.#unsubscribe();
+    if (!this.parked.size) this.wire.drop(this);
+  }
+
+  #unsubscribe() {
+    if (this.#subscribed) this.wire.tell(this.watching ? "unwatch" : "unsubscribe", { topic: this.topic });
+    this.#subscribed = false;
+  }
+
+  goOn() {
+    if (this.#asking || this.#resting || !this.#joining.size) return;
+    if (this.wire.closing && this.live.size) return; // a service that goes away refuses: those who are served stay
+    this.#asking = true;
+    const fresh = [...this.#joining].find(({ had }) => !had);
+    const first = fresh ?? this.#earliest();
+    const asked = fresh ? undefined : first.had;
+    this.#unsubscribe();
+    this.wire.ask(...this.#request(first, asked), (error, result) => this.#answered(error, result, fresh, asked));
+  }
+
+  /** The stream whose place has to be asked for: one of another epoch is served by no place of this. */
+  #earliest() {
+    const streams = [...this.#joining, ...this.live];
+    const epoch = this.#epoch ?? streams[0].had.epoch;
+    const rank = ({ had }) => (had.epoch === epoch ? had.offset : -1);
+    return streams.reduce((first, stream) => (rank(stream) < rank(first) ? stream : first));
+  }
+
+  /** A stream's request with what all want: the eldest's `on_lag`, the shortest `every`. */
+  #request(stream, since) {
+    const [method, params] = stream.request(since);
+    const streams = [...this.live, ...this.#joining];
+    if (method === "watch") params.every = Math.min(...streams.map((one) => one.params.every));
+    if (method !== "fetch") params.on_lag = streams[0].params.on_lag;
+    return [method, params];
+  }
+
+  #answered(error, result, fresh, asked) {
+    this.#asking = false;
+    if (error === CUT) {
+      if (fresh && ++fresh.tries >= TRIES) this.wire.finish(fresh, tooOften());
+      return;
+    }
+    if (error) return this.#refused(error, fresh);
+    this.#subscribed = true;
+    this.topic = result.topic;
+    this.#epoch = result.epoch;
+    this.wire.route(this);
+    if (fresh) this.#begin(fresh, result);
+    else this.#resume(result, asked);
+    this.goOn();
+    this.#settle();
+  }
+
+  #begin(fresh, result) {
+    if (this.#joining.delete(fresh)) {
+      fresh.begin(result);
+      this.live.add(fresh);
+    } else {
+      Object.assign(fresh, { topic: result.topic, batch: result.batch });
+      this.remove(fresh); // it left meanwhile
+    }
+    for (const stream of this.live) {
+      if (stream.had.epoch === result.epoch && stream.had.offset >= (result.offset ?? 0)) continue;
+      this.live.delete(stream);
+      this.#joining.add(stream);
+    }
+  }
+
+  #resume(result, asked) {
+    const { epoch, offset = 0 } = result;
+    for (const stream of [...this.live, ...this.#joining]) {
+      if (!stream.had || (stream.had.epoch !== epoch && asked.epoch === epoch)) continue; // it is asked for next
+      stream.begin(result, asked);
+      stream.gap(stream.had.offset + 1, offset);
+      this.#joining.delete(stream);
+      this.live.add(stream);
+    }
+  }
+
+  #refused(error, fresh) {
+    if (error.reason === "draining") {
+      this.#resting = true; // and the next connection begins anew
+    } else if (error.temporary && (!fresh || error.reason !== "limit")) {
+      this.#resting = true;
+      this.wire.later(error.retryAfter, () => {
+        this.#resting = false;
+        this.goOn();
+      });
+    } else if (!fresh) {
+      this.end(error);
+    } else {
+      this.#joining.delete(fresh);
+      this.wire.finish(fresh, error);
+      for (const stream of this.live) this.#joining.add(stream); // they lost their subscription to this try
+      this.live.clear();
+      this.goOn();
+      this.#settle();
+    }
+  }
+}
+
+/** Which token is shown: the newest one wins, and a function stays. */
+class Credentials {
+  expires; // in seconds of the Unix epoch, where that is known
+  #source;
+  #fixed;
+  #candidate; // what `authenticate` was given, until the service has taken or refused it
+  #shown;
+
+  constructor(token) {
+    if (typeof token === "function") this.#source = token;
+    else this.#fixed = token;
+  }
+
+  get renewable() {
+    return Boolean(this.#source);
+  }
+
+  current() {
+    return this.#candidate ?? this.#fixed ?? this.ask();
+  }
+
+  ask() {
+    return this.#source?.();
+  }
+
+  show(token) {
+    this.#shown = token;
+    this.expires = expiry(token);
+  }
+
+  propose(token) {
+    this.#candidate = token;
+  }
+
+  confirm(token, expires) {
+    this.#shown = token;
+    this.expires = expires;
+    if (this.#candidate !== undefined && this.#candidate !== token) return;
+    this.#fixed = token;
+    this.#candidate = undefined;
+  }
+
+  renewed(token, expires) {
+    this.#shown = token;
+    this.expires = expires;
+    this.#fixed = undefined;
+  }
+
+  withdraw(token) {
+    if (this.#candidate === token) this.#candidate = undefined;
+  }
+
+  /** The shown token was refused or has ended: is there another? */
+  refused() {
+    const shown = this.#shown;
+    this.#shown = this.expires = undefined;
+    if (this.#candidate !== undefined && this.#candidate === shown) {
+      this.#candidate = undefined;
+      return this.renewable || Boolean(this.#fixed);
+    }
+    if (this.renewable) {
+      if (this.#fixed === shown) this.#fixed = undefined;
+      return true;
+    }
+    const newest = this.#candidate ?? this.#fixed;
+    return Boolean(newest) && newest !== shown;
+  }
+
+  /** In how many ms the function has to be asked. */
+  renewIn() {
+    if (!this.expires || !this.renewable) return undefined;
+    const left = Math.max(0, this.expires * 1000 - Date.now());
+    return left - Math.min(30_000, left / 2);
   }
 }
 
 export class Sluice {
   #socket = null;
-  #waiting = new Map(); // requests without an answer, by id
-  #routes = new Map(); // streams that this connection serves, by topic
+  #opened; // when the connection was, in ms
+  #calls = new Set(); // without an answer, over any number of connections
+  #pending = new Map(); // what waits for an answer of this connection, by id, in the order of asking
+  #feeds = new Map(); // of this connection
+  #routes = new Map(); // feeds by topic
   #streams = new Set();
+  #timers = new Set(); // of this connection, or of the wait for the next
+  #stops = new Set(); // what ends the POSTs under way
   #error = null;
   #ids = 0;
-  #attempt = 0;
+  #failures = 0;
   #retryAfter = 0;
   #silence = 0;
-  #heard = false;
-  #timer;
+  #renewal; // the timer for another token
+  #credentials;
+  #wire = {
+    closing: false,
+    ask: (method, params, answered) => this.#ask(method, JSON.stringify(params), answered),
+    tell: (method, params) => this.#tell(method, params),
+    route: (feed) => this.#routes.set(feed.topic, feed),
+    drop: (feed) => {
+      if (this.#feeds.get(feed.key) === feed) this.#feeds.delete(feed.key);
+      if (this.#routes.get(feed.topic) === feed) this.#routes.delete(feed.topic);
+    },
+    later: (after, then) => this.#after(after * 1000 * (1 + Math.random()), then),
+    cancel: (stream) => this.#tell("cancel", { batch: stream.topic.slice("batch:".length) }),
+    finish: (stream, error) => this.#finish(stream, error),
+  };
+  #link = {
+    resume: (stream) => {
+      const feed = this.#feed(stream);
+      if (!feed?.parked.has(stream)) return;
+      feed.add(stream);
+      feed.goOn();
+    },
+    leave: (stream) => this.#leave(stream),
+    cancel: (batch) => this.call("cancel", { batch }),
+  };
+  #networkEvents = [
+    [globalThis, "online", () => this.#check()],
+    [globalThis, "pageshow", ({ persisted }) => persisted && this.#check()],
+    [globalThis.document, "resume", () => this.#check()],
+  ];
 
   /**
    * @param {string} url  where the service is: what a browser shows, or its `/ws`
    * @param {object} [options]
-   * @param {string | (() => string)} [options.token]  sent as a subprotocol, never in a URL; a function is called for each
-   *   connection, and makes the end of a token (4401) a cut like others
+   * @param {string | (() => string | Promise<string>)} [options.token]  sent as a subprotocol, never in a URL; a function is
+   *   called for each connection, before its token ends, and where one is refused
    * @param {typeof WebSocket} [options.WebSocket]  for Node < 22: the class of the package `ws`
    * @param {(state: State) => void} [options.onState]
    * @param {number} [options.messageSize]  bytes that the service takes as a message; larger batches are POSTed
+   * @param {{first?: number, most?: number, steady?: number}} [options.backoff]  seconds: a wait is random up to `first`,
+   *   and up to twice as long after each connection that did not last `steady`, until it is `most`
    */
-  constructor(url, { token, WebSocket = globalThis.WebSocket, onState = () => {}, messageSize = 65_536 } = {}) {
-    this.url = new URL(url, globalThis.location?.href);
-    this.url.protocol = this.url.protocol.replace("http", "ws");
-    if (!this.url.pathname.endsWith("/ws")) this.url.pathname = this.url.pathname.replace(/\/?$/, "/ws");
-    Object.assign(this, { token, WebSocket, onState, messageSize });
+  constructor(url, { token, WebSocket = globalThis.WebSocket, onState = () => {}, messageSize = 65_536, backoff } = {}) {
+    if (typeof WebSocket !== "function") throw new TypeError("there is no WebSocket here: give the option WebSocket, for example the package ws");
+    this.url = address(url);
+    this.#credentials = new Credentials(token);
+    Object.assign(this, { WebSocket, onState, messageSize, backoff: { ...BACKOFF, ...backoff } });
+    for (const [target, name, listener] of this.#networkEvents) target?.addEventListener?.(name, listener);
     this.#connect();
   }
 
   /**
-   * Read a topic. Of each topic a client has one stream.
+   * Read a topic. Streams of one topic share a subscription; each has its own position.
    * @param {string} topic
-   * @param {{since?: "newest" | "oldest" | Position, onLag?: "disconnect" | "drop_oldest" | "latest"}} [options]
+   * @param {{since?: "newest" | "oldest" | Position | string, onLag?: "disconnect" | "drop_oldest" | "latest"}} [options]
    * @returns {AsyncIterable<Message | Gap | Restart>}
    */
   subscribe(topic, { since, onLag } = {}) {
-    return this.#open("subscribe", { topic, since: place(since), on_lag: onLag }, (message) => message);
+    return this.#open("subscribe", () => ({ topic: text("topic", topic), on_lag: onLag }), since, (message) => message);
   }
 
   /**
    * Watch a URL: its last known state, then each change.
    * @param {string} url
-   * @param {{every: number, select?: string, onLag?: string, since?: Position}} options  `every` in seconds
+   * @param {{every: number, select?: string, onLag?: string, since?: Position | string}} options  `every` in seconds
    * @returns {AsyncIterable<object | Gap | Restart>}  events as in docs/protocol.md, "Watches"
    */
-  watch(url, { every, select, onLag, since }) {
-    return this.#open("watch", { url, every, select, on_lag: onLag, since: place(since) }, ({ data }) => data);
+  watch(url, { every, select, onLag, since } = {}) {
+    return this.#open("watch", () => ({ url: text("url", String(url)), every, select, on_lag: onLag }), since, ({ data }) => data);
   }
 
   /**
    * Fetch URLs, or requests `{url, method, headers, body}`.
-   * @param {string[] | object[]} urls
+   * @param {Iterable<string | URL | object>} urls
    * @param {object} [options]  as in docs/protocol.md, "Batches"
    * @returns {AsyncIterable<object>}  `result` and `failed` as they come, then `done`
    */
   fetch(urls, options = {}) {
-    const params = { [typeof urls[0] === "object" ? "requests" : "urls"]: urls, options };
-    return this.#open("fetch", params, ({ data }) => data);
+    return this.#open("fetch", () => batch(urls, options), undefined, ({ data }) => data);
   }
 
   /**
    * Publish once: what is sent again after a cut has the same key.
    * @returns {Promise<Position>}  rejected when it is refused, or after 110 s: then nobody knows
    */
-  publish(topic, data, { key = unique() } = {}) {
-    return this.call("publish", { topic, data, key });
+  async publish(topic, data, { key = unique() } = {}) {
+    return this.#call("publish", `{"topic":${json(text("topic", topic))},"data":${json(data)},"key":${json(key)}}`);
   }
 
-  /** Replace the credentials of this connection and the next. */
+  /** Replace the credentials, now and for later connections; where they are refused, the ones before stay. */
   async authenticate(token) {
-    const answer = await this.call("authenticate", { token });
-    this.token = token;
-    for (const topic of answer.unsubscribed ?? []) {
-      const stream = this.#routes.get(topic);
-      this.#routes.delete(topic);
-      if (stream) this.#finish(stream, new SluiceError("not with the new token", -32002, { reason: "forbidden" }));
+    const params = json({ token: text("token", token) });
+    this.#credentials.propose(token);
+    let answer;
+    try {
+      answer = await this.#call("authenticate", params);
+    } catch (error) {
+      this.#credentials.withdraw(token);
+      throw error;
     }
+    this.#credentials.confirm(token, answer.expires);
+    this.#authenticated(answer);
     return answer;
   }
 
   /** Make any request that may be carried out twice. Rejected with SluiceError. */
-  call(method, params) {
-    return new Promise((resolve, reject) => {
-      if (this.#error) throw this.#error;
-      if (this.#waiting.size >= REQUESTS) throw new SluiceError("too many wait", 0, { reason: "limit" });
-      const answered = (error, result) => (error ? reject(error) : resolve(result));
-      this.#ask({ make: () => ({ method, params }), answered, until: Date.now() + PATIENCE });
-    });
+  async call(method, params) {
+    return this.#call(text("method", method), params === undefined ? undefined : json(params));
   }
 
   /** Cut the connection, and come back after so many seconds: when the network has changed, or to try it. */
   reconnect(after = 0) {
     if (this.#error) return;
-    this.#retryAfter = after;
+    this.#retryAfter = seconds(after) ?? 0;
+    this.#failures = 0;
     this.#lost({ code: 1001, reason: "cut here" });
   }
 
-  /** End the connection and all streams. */
+  /** End the connection, all calls, and all streams. */
   close() {
     this.#end(new SluiceError("the client was closed", 0, { reason: "closed" }), null);
   }
 
-  #open(method, params, show) {
-    const stream = new Stream(this, method, params, show);
+  // Streams.
+
+  #open(method, make, since, show) {
+    let params = {};
+    let wrong;
+    try {
+      params = JSON.parse(json({ ...make(), since: place(since) })); // a copy that nobody changes afterwards
+    } catch (error) {
+      wrong = error instanceof SluiceError ? error : invalid(why(error), error);
+    }
+    const stream = new Stream(this.#link, method, params, show);
     this.#streams.add(stream);
-    if (this.#error) this.#finish(stream, this.#error);
+    if (wrong ?? this.#error) this.#finish(stream, wrong ?? this.#error);
     else if (method === "fetch" && !this.#fits(JSON.stringify(params))) this.#post(stream);
-    else this.#begin(stream);
+    else this.#serve([stream]);
     return stream;
   }
 
-  #begin(stream) {
-    stream.paused = false;
-    const begun = stream.had !== undefined; // then a limit is somebody else's, and will be free again
-    const answered = (error, result) => {
-      if (error) return this.#finish(stream, error);
-      stream.begin(result);
-      if (stream.ended) this.leave(stream); // while it began
-      else this.#routes.set(stream.topic, stream);
-    };
-    stream.asked = this.#ask({ make: () => stream.request(), answered, until: Infinity, begun });
+  /** Begin streams, or go on with them where they are. */
+  #serve(streams) {
+    const feeds = new Set();
+    for (const stream of streams) {
+      if (!this.#isOpen || stream.posting) continue;
+      let feed = this.#feed(stream);
+      if (!feed) this.#feeds.set(stream.key, (feed = new Feed(this.#wire, stream)));
+      feed.add(stream);
+      feeds.add(feed);
+    }
+    for (const feed of feeds) feed.goOn();
   }
 
-  resume(stream) {
-    if (!stream.ended) this.#begin(stream);
+  #feed(stream) {
+    const found = this.#routes.get(stream.topic);
+    if (found && found.watching === (stream.method === "watch")) return found;
+    return this.#feeds.get(stream.key) ?? this.#feeds.get(stream);
   }
 
-  leave(stream) {
+  #leave(stream) {
     this.#finish(stream);
-    if (!stream.topic && this.#isOpen) return; // its answer leads back here
-    this.#waiting.delete(stream.asked);
-    this.#depart(stream);
-    if (stream.batch) this.#tell("cancel", { batch: stream.batch });
-  }
-
-  #depart(stream) {
-    if (this.#routes.get(stream.topic) === stream) this.#routes.delete(stream.topic);
-    this.#tell(stream.method === "watch" ? "unwatch" : "unsubscribe", { topic: stream.topic });
+    const feed = this.#feed(stream);
+    if (feed) feed.remove(stream);
+    else if (stream.method === "fetch" && stream.topic) this.#wire.cancel(stream);
   }
 
   #finish(stream, error) {
     this.#streams.delete(stream);
-    if (!stream.ended) stream.end(error);
+    if (!stream.ended) stream.end(error ?? undefined);
   }
 
-  #ask(request) {
-    this.#waiting.set(++this.#ids, request);
-    this.#send(this.#ids);
-    return this.#ids;
+  // Requests.
+
+  #call(method, params) {
+    return new Promise((resolve, reject) => {
+      if (this.#error) throw this.#error;
+      if (this.#calls.size >= REQUESTS) throw new SluiceError("too many wait", 0, { reason: "limit" });
+      if (!this.#fits(`${method}${params}`)) throw tooLarge();
+      const settle = (then, value) => {
+        clearTimeout(call.timer);
+        this.#calls.delete(call);
+        then(value);
+      };
+      const call = { method, params, tries: 0, resolve: (value) => settle(resolve, value), reject: (error) => settle(reject, error) };
+      call.timer = setTimeout(() => call.reject(call.refusal ?? tooLate()), PATIENCE);
+      this.#calls.add(call);
+      this.#send(call);
+    });
   }
 
-  #send(id) {
-    const request = this.#waiting.get(id);
-    if (request && Date.now() > request.until) return this.#answer({ id, error: TOO_LATE });
-    if (!request || !this.#isOpen || request.socket === this.#socket) return;
-    const text = encode({ id, ...request.make() });
-    request.socket = this.#socket;
-    if (this.#fits(text)) this.#socket.send(text);
-    else this.#answer({ id, error: TOO_LARGE });
+  #send(call) {
+    if (!this.#isOpen || !this.#calls.has(call)) return;
+    this.#ask(call.method, call.params, (error, result) => {
+      if (error === CUT) {
+        if (++call.tries >= TRIES) call.reject(tooOften());
+      } else if (error?.temporary && error.reason !== "limit") {
+        call.refusal = error;
+        this.#after(error.retryAfter * 1000 * (1 + Math.random()), () => this.#send(call));
+      } else if (error) call.reject(error);
+      else call.resolve(result);
+    });
   }
 
-  #sendAll() {
-    for (const id of [...this.#waiting.keys()]) this.#send(id);
+  /** Ask over this connection; `answered` gets what came of it, CUT where that is its end. */
+  #ask(method, params, answered) {
+    const id = ++this.#ids;
+    this.#pending.set(id, answered);
+    this.#socket.send(`{"jsonrpc":"2.0","id":${id},"method":${JSON.stringify(method)}${params ? `,"params":${params}` : ""}}`);
   }
 
   /** Say what needs no answer, and not on another connection either. */
   #tell(method, params) {
-    if (this.#isOpen) this.#socket.send(encode({ method, params }));
+    if (this.#isOpen) this.#socket.send(JSON.stringify({ jsonrpc: "2.0", method, params }));
   }
 
   get #isOpen() {
-    return this.#socket?.readyState === 1;
+    return this.#opened !== undefined && this.#socket?.readyState === 1;
   }
 
   #fits(text) {
-    return text.length * 3 < this.messageSize || new TextEncoder().encode(text).length < this.messageSize;
+    const size = this.messageSize - 100; // beside the parameters
+    return text.length * 3 < size || new TextEncoder().encode(text).length < size;
   }
 
-  get #bearer() {
-    return typeof this.token === "function" ? this.token() : this.token;
-  }
+  // The connection: connecting, open, waiting, and connecting again, until it is closed.
 
   #connect() {
-    this.onState({ state: "connecting" });
-    let socket;
+    const attempt = (this.#socket = {}); // until there is one
+    this.#state({ state: "connecting" });
+    if (this.#socket !== attempt) return; // ended in there
+    this.#after(ATTEMPT, () => this.#lost({ code: 1006, reason: "no answer in time" }));
+    const failed = (error) => this.#socket === attempt && this.#lost({ code: 1006, reason: `the token function failed: ${why(error)}` });
+    const go = (token) => this.#socket === attempt && this.#dial(token);
     try {
-      const token = this.#bearer;
+      const token = this.#credentials.current();
+      if (typeof token?.then === "function") token.then(go, failed);
+      else go(token);
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  #dial(token) {
+    let socket;
+    this.#credentials.show(token);
+    try {
       socket = new this.WebSocket(this.url, token ? [PROTOCOL, `bearer.${token}`] : [PROTOCOL]);
     } catch (error) {
-      return this.#end(new SluiceError(error.message)); // a token that no header can carry, a URL that is none
+      // A token that no header can carry.
+      return this.#credentials.refused() ? this.#lost({ code: 1006, reason: why(error) }) : this.#end(new SluiceError(why(error)));
     }
+    const current = (then) => (event) => this.#socket === socket && then(event);
     this.#socket = socket;
-    socket.onopen = () => {
-      this.#timer = setInterval(() => this.#look(), LOOK);
-      this.onState({ state: "open" });
-      this.#sendAll();
-    };
-    socket.onmessage = ({ data }) => {
-      this.#heard = true;
-      this.#silence = 0;
-      this.#receive(JSON.parse(data), data.length);
-    };
-    socket.onclose = (event) => this.#lost(event);
-    socket.onerror = () => {}; // a close follows
+    socket.onopen = current(() => this.#begin());
+    socket.onmessage = current(({ data }) => this.#receive(data));
+    socket.onclose = current((event) => this.#lost(event));
+    socket.onerror = current(({ message }) => this.#lost({ code: 1006, reason: message ?? "" })); // a close may not follow
   }
 
-  #receive({ id, result, error, method, params = {} }, size) {
-    if (id !== undefined) return this.#answer({ id, result, error });
-    const stream = this.#routes.get(params.topic);
-    if (method === "gap") stream?.gap(params);
-    if (method === "closing") {
-      this.#retryAfter = params.retry_after ?? 0;
-      this.onState({ state: "closing", reason: params.reason });
-    }
-    if (method !== "message" || !stream) return;
-    if (stream.message(params, size)) this.#finish(stream);
-    else if (stream.size > ROOM) {
-      stream.paused = true;
-      this.#depart(stream);
-    }
+  #begin() {
+    this.#clearTimers();
+    this.#opened = performance.now();
+    this.#silence = 0;
+    this.#repeat(LOOK, () => this.#look());
+    this.#renewInTime();
+    this.#state({ state: "open" });
+    for (const call of [...this.#calls]) this.#send(call);
+    this.#serve([...this.#streams]);
   }
 
-  #answer({ id, result, error }) {
-    const request = this.#waiting.get(id);
-    if (!request) return;
-    const refusal = error && new SluiceError(error.message, error.code, error.data);
-    const passes = refusal?.temporary && (refusal.reason !== "limit" || request.begun);
-    if (passes && Date.now() < request.until) {
-      request.socket = undefined;
-      setTimeout(() => this.#send(id), refusal.retryAfter * 1000 * (1 + Math.random()));
-    } else {
-      this.#waiting.delete(id);
-      request.answered(refusal, result);
+  #receive(data) {
+    this.#silence = 0;
+    let value;
+    try {
+      value = JSON.parse(data);
+      if (value === null || typeof value !== "object") throw new TypeError("not an object");
+    } catch {
+      return this.#lost({ code: 1006, reason: "a frame that is not of the protocol" });
     }
+    const { id, result, error, method, params } = value;
+    if (method === "message") this.#routes.get(params?.topic)?.message(params, data.length);
+    else if (method === "gap") this.#routes.get(params?.topic)?.gap(params);
+    else if (method === "closing") this.#closing(params ?? {});
+    else if (method === undefined) this.#answer(id, error, result);
   }
 
-  /** The batch of a stream that is not read would be cancelled after 60 s without a reader. */
+  #closing({ reason, retry_after }) {
+    this.#retryAfter = seconds(retry_after) ?? 0;
+    this.#wire.closing = true;
+    this.#state({ state: "closing", reason });
+  }
+
+  /** What the service could not read has no id in its answer; answers come in the order of the requests. */
+  #answer(id, error, result) {
+    const asked = id === null && error ? this.#pending.keys().next().value : id;
+    const answered = this.#pending.get(asked);
+    if (!answered) return;
+    this.#pending.delete(asked);
+    if (error || typeof result !== "object") answered(new SluiceError(error?.message ?? "no result", error?.code, error?.data ?? {}));
+    else answered(undefined, result);
+  }
+
   #look() {
     this.#silence += 1;
     if (this.#silence > 2) return this.#lost({ code: 1006, reason: "silence" });
-    if (this.#silence > 1) this.#socket.send(encode({ id: 0, method: "ping" }));
-    for (const { paused, batch, topic, had } of this.#streams) {
-      if (!paused || !batch) continue;
-      const both = [["subscribe", { topic, since: had }], ["unsubscribe", { topic }]];
-      this.#socket.send(`[${both.map(([method, params]) => encode({ method, params }))}]`);
+    if (this.#silence > 1) this.#ping();
+    for (const { forgotten, topic } of this.#feeds.values()) {
+      // The batch of a stream that is not read would be cancelled after 60 s without a reader.
+      if (!forgotten) continue;
+      this.#tell("subscribe", { topic });
+      this.#tell("unsubscribe", { topic });
     }
   }
 
-  #drop() {
-    clearTimeout(this.#timer);
-    const socket = this.#socket ?? {};
-    this.#socket = socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close?.();
+  #ping() {
+    this.#ask("ping", "{}", () => {});
+  }
+
+  /** The network is back, or the page: wait no longer, and see whether the connection still is. */
+  #check() {
+    if (this.#error) return;
+    if (this.#socket === null) {
+      this.#clearTimers();
+      this.#connect();
+    } else if (this.#isOpen) {
+      this.#silence = Math.max(this.#silence, 1);
+      this.#ping();
+      this.#after(SIGN, () => this.#silence && this.#lost({ code: 1006, reason: "silence" }));
+    }
   }
 
   #lost({ code, reason }) {
+    const opened = this.#opened !== undefined;
+    const lasted = opened ? performance.now() - this.#opened : 0;
     this.#drop();
-    const renewed = code === 4401 && this.#heard && typeof this.token === "function";
+    const renewed = code === 4401 && this.#credentials.refused();
     if (NEVER_BACK.has(code) && !renewed) return this.#end(new SluiceError(reason || `closed with ${code}`, code));
-    const streams = [...this.#routes.values()];
+    this.#cut();
+    const soon = BACK_AT_ONCE.has(code) || (opened && !renewed && !BACK_LATER.has(code));
+    if (lasted >= this.backoff.steady * 1000) this.#failures = 0;
+    const after = this.#retryAfter + this.#delay(this.#failures++, soon);
+    this.#retryAfter = 0;
+    this.#after(after * 1000, () => this.#connect());
+    this.#state({ state: "waiting", code, reason, after });
+  }
+
+  /** How many seconds to wait after so many failures: anything up to the delay, or at least half of it where not `soon`. */
+  #delay(failures, soon = false) {
+    const { first, most } = this.backoff;
+    const delay = Math.min(most, first * 2 ** Math.min(failures, 60));
+    const least = soon ? 0 : delay / 2;
+    return least + (delay - least) * Math.random();
+  }
+
+  /** Whoever waits for an answer of this connection asks again over the next. */
+  #cut() {
+    const pending = [...this.#pending.values()];
+    this.#pending.clear();
+    this.#feeds.clear();
     this.#routes.clear();
-    for (const stream of streams) this.#begin(stream);
-    this.#sendAll(); // nothing is sent now; what has waited for too long is told so
-    const served = BACK_AT_ONCE.has(code) || (this.#heard && !BACK_LATER.has(code));
-    this.#attempt = served ? 0 : this.#attempt + 1;
-    this.#heard = false;
-    const after = this.#retryAfter + Math.random() * Math.min(LONGEST, 0.5 * 2 ** this.#attempt);
-    this.#retryAfter = this.#silence = 0;
-    this.#timer = setTimeout(() => this.#connect(), after * 1000);
-    this.onState({ state: "waiting", code, reason, after });
+    for (const answered of pending) answered(CUT);
+  }
+
+  #drop() {
+    this.#clearTimers();
+    const socket = this.#socket ?? {};
+    this.#socket = null;
+    this.#opened = undefined;
+    this.#wire.closing = false;
+    if (!socket.close) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.onerror = () => {}; // `ws` throws where nobody listens
+    socket.close();
+    // `ws` waits for half a minute for the other end.
+    if (socket.terminate) setTimeout(() => socket.readyState === 3 || socket.terminate(), 1000).unref?.();
   }
 
   #end(error, told = error) {
     if (this.#error) return;
     this.#error = error;
+    for (const stream of [...this.#streams]) this.#leaveAtTheEnd(stream, told);
     this.#drop();
-    for (const stream of [...this.#streams]) this.#finish(stream, told);
-    for (const { answered } of this.#waiting.values()) answered(error);
-    this.#waiting.clear();
-    this.onState({ state: "closed", code: error.code, reason: error.message });
+    this.#pending.clear();
+    this.#feeds.clear();
+    this.#routes.clear();
+    for (const call of [...this.#calls]) call.reject(error);
+    for (const stop of this.#stops) stop();
+    for (const [target, name, listener] of this.#networkEvents) target?.removeEventListener?.(name, listener);
+    this.#state({ state: "closed", code: error.code, reason: error.message });
   }
 
-  /** Begin a batch that is larger than a message: it runs to its end, and is read like any other. */
+  #leaveAtTheEnd(stream, error) {
+    if (stream.method === "fetch" && stream.topic && !stream.done) this.#wire.cancel(stream);
+    this.#finish(stream, error);
+  }
+
+  #state(state) {
+    try {
+      this.onState(state);
+    } catch (error) {
+      console.error("onState failed:", error);
+    }
+  }
+
+  // Credentials.
+
+  #authenticated({ unsubscribed = [] }) {
+    for (const topic of unsubscribed) {
+      const refusal = new SluiceError(`${topic}: the new token does not cover it`, -32002, { reason: "forbidden" });
+      this.#routes.get(topic)?.end(refusal);
+    }
+    this.#renewInTime();
+  }
+
+  /** Show another token before this one ends, where there is a function to ask. */
+  #renewInTime(failures = 0) {
+    clearTimeout(this.#renewal);
+    this.#timers.delete(this.#renewal);
+    const due = this.#credentials.renewIn();
+    if (due === undefined || !this.#isOpen) return;
+    const pause = failures && 1000 * this.#delay(failures);
+    this.#renewal = this.#after(Math.min(TIMER, Math.max(due, pause)), () => this.#renew(failures));
+  }
+
+  async #renew(failures) {
+    const socket = this.#socket;
+    const before = this.#credentials.expires;
+    const again = () => this.#socket === socket && this.#renewInTime(failures + 1);
+    try {
+      const token = await this.#credentials.ask();
+      if (!token || this.#socket !== socket || !this.#isOpen) return again();
+      this.#ask("authenticate", json({ token }), (error, result) => {
+        if (error) return again();
+        this.#credentials.renewed(token, result.expires);
+        if (result.expires && result.expires <= before) again();
+        else this.#authenticated(result);
+      });
+    } catch {
+      again();
+    }
+  }
+
+  // Timers, of which none outlives its connection.
+
+  #after(ms, then) {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      then();
+    }, Math.min(ms, TIMER));
+    this.#timers.add(timer);
+    return timer;
+  }
+
+  #repeat(ms, then) {
+    this.#after(ms, () => {
+      const socket = this.#socket;
+      then();
+      if (this.#socket === socket && socket) this.#repeat(ms, then);
+    });
+  }
+
+  #clearTimers() {
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+  }
+
+  // Batches that do not fit a message.
+
+  /** Begin one by POST: it runs to its end, and is read like any other. The key makes its repetition harmless. */
   async #post(stream) {
-    const url = new URL("fetch-batch", this.url.href.replace(/^ws/, "http"));
-    const headers = { "Content-Type": "application/json", "Idempotency-Key": unique(), Prefer: "respond-async" };
-    while (!stream.ended) {
-      const token = this.#bearer;
-      if (token) headers.Authorization = `Bearer ${token}`;
+    stream.posting = true;
+    const key = unique();
+    for (let failures = 0; !stream.ended; failures++) {
       let refusal;
       try {
-        const answer = await fetch(url, { method: "POST", headers, body: JSON.stringify(stream.params) });
-        const document = await answer.json();
-        if (answer.ok) {
-          stream.begin(document);
-          return stream.ended ? this.leave(stream) : this.#begin(stream);
-        }
-        refusal = new SluiceError(document.detail, answer.status, document);
+        const document = await this.#posted(stream.params, key);
+        stream.posting = false;
+        stream.topic = text("topic", document.topic);
+        stream.batch = document.batch;
+        return stream.ended ? this.#wire.cancel(stream) : this.#serve([stream]);
       } catch (error) {
-        refusal = new SluiceError(error.message, 0, { temporary: true });
+        refusal = error;
       }
-      if (!refusal.temporary) return this.#finish(stream, refusal);
-      await new Promise((wake) => setTimeout(wake, refusal.retryAfter * 1000 * (1 + Math.random())));
+      const renewable = refusal.code === 401 && this.#credentials.renewable;
+      if (refusal instanceof SluiceError && !refusal.temporary && !renewable) return this.#finish(stream, refusal);
+      const asked = refusal instanceof SluiceError ? refusal.retryAfter : 0;
+      await this.#pause(1000 * (asked + this.#delay(failures)));
     }
+  }
+
+  async #posted(params, key) {
+    const token = await this.#credentials.current();
+    const url = new URL(this.url);
+    url.protocol = url.protocol.replace("ws", "http");
+    url.pathname = url.pathname.replace(/ws$/, "fetch-batch");
+    const headers = { "Content-Type": "application/json", "Idempotency-Key": key, Prefer: "respond-async" };
+    if (token) headers.Authorization = `Bearer ${token}`;
+    const limit = new AbortController();
+    const stop = () => limit.abort();
+    const timer = setTimeout(stop, POST);
+    this.#stops.add(stop);
+    try {
+      const answer = await fetch(url, { method: "POST", headers, body: JSON.stringify(params), signal: limit.signal });
+      const document = await answer.json().catch(() => ({}));
+      if (answer.ok && document.topic) return document;
+      const passing = answer.status < 400 || answer.status >= 500 || [408, 425, 429].includes(answer.status);
+      const told = { reason: document.reason, retry_after: document.retry_after, temporary: document.temporary || passing };
+      throw new SluiceError(document.detail ?? `HTTP status ${answer.status}`, answer.status, told);
+    } finally {
+      clearTimeout(timer);
+      this.#stops.delete(stop);
+    }
+  }
+
+  /** Wait, but not beyond the end of the client. */
+  #pause(ms) {
+    return new Promise((resolve) => {
+      const stop = () => {
+        clearTimeout(timer);
+        this.#stops.delete(stop);
+        resolve();
+      };
+      const timer = setTimeout(stop, ms);
+      this.#stops.add(stop);
+      if (this.#error) stop();
+    });
   }
 }
 
-const encode = (value) => JSON.stringify({ jsonrpc: "2.0", ...value });
-const place = (since) => (since?.epoch ? { epoch: since.epoch, offset: since.offset } : since);
+/** The address of the WebSocket; a path and a query stay, for proxies that look at them. */
+function address(url) {
+  const found = new URL(url, globalThis.location?.href);
+  found.protocol = found.protocol.replace("http", "ws");
+  if (!["ws:", "wss:"].includes(found.protocol)) throw new TypeError(`url: ${url} does not begin with http://, https://, ws:// or wss://`);
+  found.pathname = `${found.pathname.replace(/\/+$/, "").replace(/\/ws$/, "").replace(/\/+$/, "")}/ws`;
+  found.hash = "";
+  return found;
+}
+
+/** JSON as the service reads it: what would be refused, left out or changed without a word is an error. */
+function json(value) {
+  let text;
+  try {
+    text = JSON.stringify(value, checked);
+  } catch (error) {
+    throw invalid(`this cannot be sent as JSON: ${why(error)}`, error);
+  }
+  if (text === undefined) throw invalid(`this cannot be sent as JSON: ${typeof value}`);
+  // JSON.stringify writes half of a surrogate pair as an escape, and nothing else of that range.
+  if (text.includes("\\ud") && /(?:^|[^\\])(?:\\\\)*\\ud[89a-f]/.test(text)) throw invalid("this cannot be sent as JSON: half of a surrogate pair");
+  if (text.length > 2 * DEPTH && depth(text) > DEPTH) throw invalid(`this cannot be sent as JSON: deeper than ${DEPTH}`);
+  return text;
+}
+
+function checked(key, value) {
+  const kind = typeof value;
+  if (kind === "number" && !Number.isFinite(value)) throw new TypeError(`${value} is not a number there`);
+  if (kind === "function" || kind === "symbol") throw new TypeError(`a ${kind}`);
+  if (kind === "undefined" && Array.isArray(this)) throw new TypeError("undefined in an array");
+  return value;
+}
+
+function depth(text) {
+  let most = 0;
+  let open = 0;
+  for (let at = 0; at < text.length; at++) {
+    const mark = text[at];
+    if (mark === "[" || mark === "{") most = Math.max(most, ++open);
+    else if (mark === "]" || mark === "}") open--;
+    else if (mark === '"') for (at++; text[at] !== '"'; at++) if (text[at] === "\\") at++;
+  }
+  return most;
+}
+
+function text(name, value) {
+  if (typeof value !== "string") throw invalid(`${name}: a text is expected, not ${typeof value}`);
+  return value;
+}
+
+function batch(urls, options) {
+  const items = Array.from(urls, (item) => (item instanceof URL ? item.href : item));
+  if (items.every((item) => typeof item === "string")) return { urls: items, options };
+  return { requests: items.map((item) => (typeof item === "string" ? { url: item } : item)), options };
+}
+
+/** Where to begin: `newest`, `oldest`, or a position, as an object or as `EPOCH:OFFSET`. */
+function place(since) {
+  if (since === undefined || since === null || since === "newest" || since === "oldest") return since ?? undefined;
+  const [, epoch = since.epoch, offset = since.offset] = typeof since === "string" ? (/^(.+):(\d{1,15})$/s.exec(since) ?? []) : [];
+  if (typeof epoch !== "string" || !epoch || !Number.isSafeInteger(Number(offset))) throw invalid("since: newest, oldest, or a position as EPOCH:OFFSET");
+  return { epoch, offset: Number(offset) };
+}
+
+/** When a signed token ends, in seconds of the Unix epoch (RFC 7519, section 4.1.4). */
+function expiry(token) {
+  try {
+    const { exp } = JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
+    return Number.isFinite(exp) ? exp : undefined;
+  } catch {
+    return undefined; // not a signed token
+  }
+}
+
+function why(error) {
+  try {
+    return String(error?.message ?? error);
+  } catch {
+    return "an error without a message";
+  }
+}
+
+const seconds = (value) => (typeof value === "number" && value >= 0 ? Math.min(value, HEEDED) : undefined);
+const same = (one, other) => one.epoch === other.epoch && one.offset === other.offset;
 const unique = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(36)).join("");
