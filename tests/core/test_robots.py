@@ -111,6 +111,15 @@ def test_no_file_takes_long(part: str) -> None:
     assert rules.cost("/" + "a" * 8000) > 1 << 20
 
 
+def test_a_long_path_is_not_allowed_where_deciding_would_take_seconds() -> None:
+    lines = [f"Disallow: /*bc{number}" for number in range(25_000)]
+    rules = parse_robots("User-agent: *\n" + "\n".join(lines), "sluice")
+    begun = time.process_time()
+    assert rules.allows("/" + "b" * 2000)
+    assert not rules.allows("/" + "b" * 60_000)
+    assert time.process_time() - begun < 2
+
+
 def _by_definition(rules: list[tuple[str, bool]], path: str) -> bool:
     matching = []
     for text, allowed in rules:
