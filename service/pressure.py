@@ -53,8 +53,10 @@ class Pressure:
 
     def _change(self, level: Level) -> None:
         if level > self.level:
-            _log.warning("overload: entered", extra={"level": level.name.lower(), "why": self._overload.why})
+            _log.warning("overload: entered", extra={"overload": level.name.lower(), "why": self._overload.why})
         else:
-            _log.warning("overload: left", extra={"level": self.level.name.lower(), "for": level.name.lower()})
+            _log.warning(
+                "overload: left", extra={"overload": level.name.lower(), "before": self.level.name.lower()}
+            )
         self.level = level
         self._runner.slow(SLOWED if level >= Level.SLOW else 1.0)

@@ -235,3 +235,37 @@ def test_a_full_disk_costs_lines_and_nothing_else() -> None:
     logging.getLogger("x").warning("after")
     logs.stop()
     assert re.search(r"count=1\n.*after", disk.getvalue())
+
+
+RESERVED = {"time": 1, "level": "shed", "logger": "mine", "exception": "none"}
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_particulars_do_not_overwrite_what_a_line_says_itself(style: Any) -> None:
+    (line,) = written(lambda log: log.warning("overloaded", extra=RESERVED), style=style)
+    if style == "text":
+        assert " WARNING x: overloaded time_=1 level_=shed logger_=mine" in line
+        return
+    event = json.loads(line)
+    assert (event["level"], event["logger"], event["message"]) == ("warning", "x", "overloaded")
+    assert [event[f"{name}_"] for name in RESERVED] == list(RESERVED.values())
+
+
+class Unspeakable:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+@pytest.mark.parametrize("value", [Unspeakable(), {1: Unspeakable()}])
+def test_an_event_that_cannot_be_written_is_reported_and_harms_nobody(style: Any, value: Any) -> None:
+    def log_it(log: logging.Logger) -> None:
+        log.warning("odd", extra={"value": value})
+        log.warning("next")
+
+    first, second = written(log_it, style=style)
+    assert "could not be written" in first
+    assert "odd" in first
+    assert "next" in second

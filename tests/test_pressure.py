@@ -63,8 +63,8 @@ def test_entering_and_leaving_is_one_line_each(caplog: pytest.LogCaptureFixture)
         parts.look(0.0, seconds=30)
     told = [(record.getMessage(), vars(record)) for record in caplog.records]
     assert [text for text, _ in told] == ["overload: entered", "overload: left", "overload: left"]
-    assert (told[0][1]["level"], told[0][1]["why"]) == ("refuse", "lag 2.5 of 2")
-    assert [(more["level"], more["for"]) for _, more in told[1:]] == [("refuse", "slow"), ("slow", "normal")]
+    assert (told[0][1]["overload"], told[0][1]["why"]) == ("refuse", "lag 2.5 of 2")
+    assert [(more["before"], more["overload"]) for _, more in told[1:]] == [("refuse", "slow"), ("slow", "normal")]
 
 
 def test_memory_and_descriptors_are_measured() -> None:

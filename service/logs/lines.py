@@ -14,6 +14,8 @@ __all__ = ["Redaction", "Style", "line_of", "style_of"]
 Style = Literal["text", "json"]
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_RESERVED: Final = frozenset({"time", "level", "logger", "message", "exception"})
+"""What a line says itself: particulars of these names get an underscore."""
 _LONGEST: Final = 2048
 """Characters of one value: what clients and upstreams send gets into logs, and should not fill them."""
 _LONGEST_TRACEBACK: Final = 16 << 10
@@ -58,7 +60,11 @@ def line_of(record: logging.LogRecord, style: Style, redact: Redaction) -> str:
     except Exception:
         # Arguments that do not fit their text are a bug, and no reason to lose the event.
         message = f"{record.msg} {record.args}"
-    told = {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
+    told = {
+        f"{name}_" if name in _RESERVED else name: value
+        for name, value in vars(record).items()
+        if name not in _STANDARD and value is not None
+    }
     error = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
     line = _json if style == "json" else _text
     return redact(line(record, _cut(message), told, error[-_LONGEST_TRACEBACK:])) + "\n"

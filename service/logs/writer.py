@@ -42,7 +42,11 @@ class _Handler(logging.Handler):
         if not self._throttle.admit(f"{record.name}: {record.msg}"):
             return
         try:
-            self._lines.put_nowait(self._line(record))
+            line = self._line(record)
+        except Exception as error:  # an object whose text cannot be made, say: the event is reported all the same
+            line = self._notice("an event could not be written", kind=str(record.msg), why=repr(error))
+        try:
+            self._lines.put_nowait(line)
         except queue.Full:
             self.dropped += 1
 
