@@ -52,9 +52,11 @@ class Chunks:
         for _ in range(_AT_ONCE):
             if self._state == "data":
                 taken = data[at : at + self._left]
-                pieces.append(taken)
-                at += len(taken)
-                self._left -= len(taken)
+                # An empty piece would be taken for the end of the body.
+                if taken:
+                    pieces.append(taken)
+                    at += len(taken)
+                    self._left -= len(taken)
                 if self._left == 0:
                     self._state = "end of data"
             if at == size or self._state == "done":

@@ -334,6 +334,16 @@ def test_a_last_chunk_is_the_end_even_where_the_connection_ends_too() -> None:
         assert (found.body, found.done, found.keep) == (b"hello", True, 0.0)
 
 
+def test_a_size_alone_adds_no_piece() -> None:
+    """Whoever reads takes an empty piece for the end of the body."""
+    reader = Reader()
+    for data in (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"5\r\n", b""):
+        reader.feed(data)
+        assert reader.pieces == []
+    reader.feed(b"hello")
+    assert (reader.take(), reader.done) == (b"hello", False)
+
+
 def test_small_chunks_are_read_in_turns() -> None:
     reader, turns = Reader(), 1
     more = reader.feed(CHUNKED + b"1\r\nx\r\n" * 10_000 + b"0\r\n\r\n")
