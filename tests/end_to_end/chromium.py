@@ -92,14 +92,14 @@ class Page:
 
 
 @asynccontextmanager
-async def chromium(url: str) -> AsyncIterator[Page]:
+async def chromium(url: str, *switches: str) -> AsyncIterator[Page]:
     """Run Chromium with a page until the block ends."""
     binary = program("chromium", "Debian: chromium")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = await start(
             binary, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
             "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-            f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank",
+            f"--user-data-dir={profile}", "--remote-debugging-port=0", *switches, "about:blank",
         )  # fmt: skip
         try:
             assert browser.process.stderr is not None

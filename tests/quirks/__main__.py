@@ -1,4 +1,7 @@
-"""``python -m tests.quirks ask [NAME or KIND...]``: ask for some quirks, and print what is not right."""
+"""``python -m tests.quirks ask [NAME or KIND...]``: ask for some quirks, and print what is not right.
+
+``write`` makes docs/conformance.md anew.
+"""
 
 import argparse
 import asyncio
@@ -7,6 +10,7 @@ from time import monotonic
 
 import uvloop
 
+from tests.quirks.conformance import write
 from tests.quirks.running import run_all
 from tests.quirks.table import QUIRKS
 
@@ -32,7 +36,12 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     asking = commands.add_parser("ask", help="ask for some, and print what is not right")
     asking.add_argument("names", nargs="*", help="kinds (A4) or parts of names; all without any")
+    commands.add_parser("write", help="ask everyone for everything, and write docs/conformance.md")
     options = parser.parse_args()
+    if options.command == "write":
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(write())
+        return 0
     return min(1, ask(options.names))
 
 

@@ -36,7 +36,8 @@ _NONE = {"retries": 0}
 
 
 def _q(name: str, kind: str, script: Script, others: str, right: Rights = OWN, **more: object) -> Quirk:
-    return Quirk(name, kind, script, others, (Ask(right=right, method=more.pop("method", None)),), **more)  # type: ignore[arg-type]
+    asks = more.pop("asks", (Ask(right=right, method=more.pop("method", None)),))  # type: ignore[arg-type]
+    return Quirk(name, kind, script, others, asks, **more)  # type: ignore[arg-type]
 
 
 def raw(make: Callable[[Request], list[Step]]) -> Script:
@@ -101,6 +102,10 @@ _CHUNKS = [
     _q("chunks-without-the-last-crlf", "chunks", lambda r: [_chunked(r.body, end=b"0\r\n"), End.FIN], "Chromium takes it; curl: 18.", either(OWN, broken())),
     _q("chunks-cut-in-a-trailer", "chunks", lambda r: [_chunked(r.body, end=b"0\r\nX-T: "), End.FIN], "curl: 18.", either(OWN, broken())),
     _q("chunks-stall-before-the-last", "chunks", lambda r: [_chunked(r.body, end=b""), NEXT], "Waited for, with an end.", fails("timeout")),
+    _q("chunks-byte-by-byte", "chunks", lambda r: [step for byte in _chunked(r.body) for step in (bytes([byte]), 0.001)], "However it is cut."),
+    _q("chunks-size-and-data-apart", "chunks", lambda r: [_OK + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(r.body), 0.1, r.body, 0.1, b"\r\n0\r\n\r\n"], "However it is cut."),
+    _q("chunks-head-and-first-size-together", "chunks", lambda r: [_OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\n", 0.1, r.body[:5], b"\r\n%x\r\n" % (len(r.body) - 5), 0.1, r.body[5:], b"\r\n", 0.1, b"0\r\n", 0.1, b"\r\n"], "However it is cut."),
+    _q("chunks-gzip-byte-by-byte", "chunks", lambda r: [step for byte in _chunked(gzip.compress(r.body), head=b"Content-Encoding: gzip\r\n") for step in (bytes([byte]), 0.001)], "However it is cut."),
     _q("chunks-with-extensions", "chunks", lambda r: [_chunked(r.body, size=b'%x;a=b;c="d e"')], "Passed over (RFC 9112, 7.1.1)."),
     _q("chunks-with-a-space", "chunks", lambda r: [_chunked(r.body, size=b"%x ")], "curl and browsers take it.", either(OWN, _CHUNK_END)),
     _q("chunks-in-upper-case", "chunks", lambda r: [_chunked(r.body, size=b"%X")], "Hexadecimal has no case."),
@@ -118,7 +123,7 @@ _CHUNKS = [
     _q("chunks-with-a-trailer", "chunks", lambda r: [_chunked(r.body, end=b"0\r\nX-T: 1\r\nContent-Length: 3\r\n\r\n")], "Trailers frame nothing (RFC 9110, 6.5)."),
     _q("chunks-of-one-byte", "chunks", lambda r: [_OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(b"1\r\n%c\r\n" % byte for byte in r.body) + b"0\r\n\r\n"], "However it is cut."),
     _q("empty-chunks", "chunks", lambda r: [_OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"], "An empty body.", result(body="")),
-    _q("chunked-in-upper-case", "chunks", lambda r: [_chunked(r.body).replace(b"chunked", b"Chunked")], "Codings have no case."),
+    _q("chunked-in-upper-case", "chunks", lambda r: [_chunked(r.body).replace(b": chunked", b": Chunked")], "Codings have no case."),
     _q("chunked-twice", "chunks", lambda r: [_chunked(r.body, head=b"Transfer-Encoding: chunked\r\n"), End.FIN], "Refused, or taken once.", either(OWN, explained("chunk", "transfer"))),
     _q("chunked-with-identity", "chunks", lambda r: [_chunked(r.body).replace(b": chunked", b": identity, chunked")], "Obsolete (RFC 9112, 7).", either(OWN, explained("transfer"))),
     _q("transfer-identity", "chunks", lambda r: [answer(r.body, "Transfer-Encoding: identity"), End.FIN], "curl and Chromium take it as none.", either(OWN, explained("transfer", "length"))),
@@ -240,7 +245,7 @@ _CODED = [
     _q("second-frame-cut", "A5", lambda r: [answer((_ZS(_text(r)) + _ZS(_text(r)))[:-6], "Content-Encoding: zstd")], _DAMAGED, broken("zstd")),
     _q("inner-gzip-cut", "A5", lambda r: [answer(_BR(_GZ(_text(r))[:40]), "Content-Encoding: gzip, br")], _DAMAGED, broken("gzip", "br")),
     _q("gzip-cut-and-cached", "A5", lambda r: (packed("gzip", _CUTS["half"])(r) if r.visit == 0 else [answer(r.body, "Cache-Control: max-age=60")]),
-       "Never kept.", by_command=False),
+       "Never kept.", by_command=False, asks=(Ask(right=broken("gzip")), Ask(right=result(cache=("miss",))))),
     *(_q(f"{coding}-that-is-plain", "A5", plain(f"Content-Encoding: {coding}"), _DAMAGED, either(broken(coding)))
       for coding in PACKERS),
     *(_q(f"{coding}-over-{inner}", "A5", lambda r, coding=coding, inner=inner: [answer(PACKERS[inner](_text(r)), f"Content-Encoding: {coding}")],  # type: ignore[misc]

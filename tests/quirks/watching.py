@@ -88,7 +88,7 @@ _HALVES = [
        visits(_says("one"), _does(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhal", End.FIN), _says("two")),
        (("state", "one"), *_ERROR, ("changed", "two")), _ONE_TWO),
     _q("watch-late-answer", "A2", "Bytes that nobody asked for end a kept connection.",
-       lambda request: [answer(b"one"), 0.1, answer(b"WRONG")], (("state", "one"),)),
+       lambda request: [answer(b"one"), answer(b"WRONG")], (("state", "one"),)),
 ]  # fmt: skip
 
 

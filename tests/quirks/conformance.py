@@ -1,0 +1,211 @@
+"""docs/conformance.md: what becomes of each quirk here, in curl, in aiohttp's client and in Chromium, asked live."""
+
+import asyncio
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.end_to_end.chromium import chromium
+from tests.end_to_end.processes import ROOT, start
+from tests.quirks.model import Ask, Quirk, text_of
+from tests.quirks.running import AIOHTTP, BROWSER, CURL, Surroundings, Told, run_all, surroundings
+from tests.quirks.table import QUIRKS
+
+__all__ = ["DOCUMENT", "cell", "ours", "write"]
+
+DOCUMENT = ROOT / "docs" / "conformance.md"
+_TIMEOUT = 3
+_KINDS = {
+    "A1": "Bytes above 127 in heads",
+    "A2": "Bytes that nobody asked for",
+    "A3": "Locations",
+    "A4": "Bodies that break off",
+    "A5": "Content codings that are damaged",
+    "A6": "URLs on the wire",
+    "A7": "Watches: validators",
+    "A8": "Caching: what may not be shared",
+    "A9": "Texts: which of several declarations counts",
+    "A10": "Texts: encodings",
+    "A11": "Content codings",
+    "A12": "robots.txt",
+    "A16": "Selections of XML",
+    "A17": "Selections of HTML",
+    "A18": "JSON",
+    "A19": "Sizes of heads",
+    "A20": "What is not quite HTTP",
+    "A21": "Kept connections that end",
+    "A22": "Caching: dates and ages; fragments",
+    "D11": "Names of one origin",
+    "1xx": "Interim answers",
+    "codes": "Status codes",
+    "chunks": "Chunks",
+    "lengths": "Lengths",
+    "redirects": "Redirects",
+}
+_HEAD = """# What upstreams send, and what becomes of it
+
+Each line is something that servers do, right or wrong, as people have reported it of other clients, or a relative of that.
+`python -m tests.quirks write` makes this page: it asks this service, curl {curl}, aiohttp {aiohttp} and Chromium's
+`fetch` for the same bytes, with time-outs of {timeout} s and no retries. `tests/quirks` holds the answers and what is right,
+and the test-suite asks for all of them, over `/fetch-batch`, WebSocket, `/watch` and `sluice fetch`; beside each and after it
+other URLs of the same origin have to bring their own bodies.
+
+A status alone means that the body came, whole and decoded, and was the one of the URL. A path after it is the one that the
+server was asked for; a text in quotes is another body. For failures there is the kind here, the exit code of curl, and the
+exception of aiohttp; Chromium does not say why. Other columns are empty where a client without a cache, or without watches, cannot be asked.
+
+"""
+
+
+def _shown(text: str, host: str, quirk: Quirk) -> str:
+    """Return what a body shows: nothing for the quirk's own, the target for another's, else how it begins."""
+    if text == f"[{host} {quirk.target(quirk.asks[0]).partition('#')[0]}]" and quirk.kind != "A6":
+        return ""
+    if found := re.fullmatch(rf"\[{re.escape(host)} (.*)\]", text, re.DOTALL):
+        return " " + _code(found[1])
+    return f' "{_code(text)}"' if text else ", empty"
+
+
+def _code(text: str) -> str:
+    short = text if len(text) <= 40 else f"{text[:28]}… ({len(text)})"
+    printable = "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in short)
+    return "`" + printable.replace("|", "\\|").replace("`", "'") + "`"
+
+
+def cell(quirk: Quirk, told: Told, host: str) -> str:
+    """Return what became of a quirk here."""
+    if quirk.watching:
+        return ", ".join(_told(event) for event in told.events)
+    last = told.events[-quirk.asks[-1].times :]
+    return " or ".join(dict.fromkeys(_event(quirk, event, host) for event in last))
+
+
+def _told(event: dict[str, Any]) -> str:
+    body = event.get("body")
+    return event["event"] + (f" {_code(body)}" if body is not None else "")
+
+
+def _event(quirk: Quirk, event: dict[str, Any], host: str) -> str:
+    if event["event"] == "failed":
+        return f"`{event['error']}`"
+    cached = f", {event['cache']}" if len(quirk.asks) > 1 and quirk.kind in ("A8", "A22") else ""
+    final = f" `#{event['final_url'].partition('#')[2]}`" if "#" in event["final_url"] else ""
+    return f"{event['status']}{_shown(text_of(event), host, quirk)}{final}{cached}"
+
+
+async def _curl(around: Surroundings, quirk: Quirk, url: str, host: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        body = Path(folder, "body")
+        child = await start(
+            "curl", "-sS", "-g", "-L", "--max-redirs", "5", "--compressed", "--max-time", f"{_TIMEOUT}",
+            "--cacert", around.ca, "-o", str(body), "-w", "%{http_code}", url,
+        )  # fmt: skip
+        out, _ = await child.process.communicate()
+        if child.process.returncode:
+            return f"fails ({child.process.returncode})"
+        text = body.read_bytes().decode("utf-8", "replace") if body.exists() else ""
+        return f"{int(out)}{_shown(text, host, quirk)}"
+
+
+async def _aiohttp(session: aiohttp.ClientSession, quirk: Quirk, url: str, host: str) -> str:
+    try:
+        async with session.get(url, max_redirects=6) as answer:
+            body = await answer.read()
+            try:
+                text = body.decode(answer.get_encoding())
+            except (LookupError, UnicodeDecodeError):
+                text = body.decode("latin-1")
+            return f"{answer.status}{_shown(text, host, quirk)}"
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        return f"fails ({type(error).__name__})"
+
+
+_FETCH = """(async () => {
+  try {
+    const answer = await fetch(%s, {cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(%d)});
+    const bytes = await answer.arrayBuffer();
+    const type = answer.headers.get("content-type") || "";
+    const label = (/charset="?([^;"]+)/i.exec(type) || [])[1] || "utf-8";
+    let text; try { text = new TextDecoder(label).decode(bytes) } catch { text = new TextDecoder().decode(bytes) }
+    return [answer.status, text];
+  } catch (error) { return [0, String(error.name)] }
+})()"""
+
+
+async def _in_browser(around: Surroundings, quirks: list[Quirk]) -> dict[str, str]:
+    """Ask a page's ``fetch``, for which the origin of what is asked does not matter."""
+    if shutil.which("chromium") is None:
+        return {}
+    told = {}
+    page_url = f"http://127.{BROWSER}.255.1:{around.server.ports[0]}/clean/page"
+    async with chromium(page_url, "--disable-web-security", "--ignore-certificate-errors") as page:
+        for quirk in quirks:
+            script = _FETCH % (json.dumps(around.url(quirk, quirk.asks[0], BROWSER)), _TIMEOUT * 1000)
+            status, text = await page.evaluate(script)
+            told[quirk.name] = f"{status}{_shown(text, around.host(quirk, BROWSER), quirk)}" if status else "fails"
+    return told
+
+
+async def _each(quirks: list[Quirk], asking: Callable[[Quirk], Awaitable[str]]) -> dict[str, str]:
+    places = asyncio.Semaphore(16)
+
+    async def one(quirk: Quirk) -> tuple[str, str]:
+        async with places:
+            return quirk.name, await asking(quirk)
+
+    return dict(await asyncio.gather(*map(one, quirks)))
+
+
+async def _peers() -> list[dict[str, str]]:
+    """Return what becomes of what any client can be asked, in curl, aiohttp and Chromium."""
+    async with surroundings(QUIRKS) as around:
+        simple = [quirk for quirk in QUIRKS if quirk.simple or quirk.tls]
+        timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+
+            def url(quirk: Quirk, way: int) -> tuple[str, str]:
+                ask: Ask = quirk.asks[0]
+                return around.url(quirk, ask, way), around.host(quirk, way)
+
+            return [
+                await _each(simple, lambda quirk: _curl(around, quirk, *url(quirk, CURL))),
+                await _each(simple, lambda quirk: _aiohttp(session, quirk, *url(quirk, AIOHTTP))),
+                await _in_browser(around, simple),
+            ]
+
+
+def ours(quirks: Iterable[Quirk], told: dict[str, Told]) -> dict[str, str]:
+    """Return what became of each quirk here."""
+    hosts = Surroundings(list(quirks))
+    return {quirk.name: cell(quirk, told[quirk.name], hosts.host(quirk)) for quirk in hosts.quirks}
+
+
+async def write() -> None:
+    """Ask everyone, and write the page."""
+    columns = [ours(QUIRKS, await run_all(QUIRKS)), *await _peers()]
+    curl = await start("curl", "--version")
+    version = (await curl.process.communicate())[0].split()[1].decode()
+    lines = [_HEAD.format(curl=version, aiohttp=aiohttp.__version__, timeout=_TIMEOUT)]
+    by_kind = sorted(QUIRKS, key=lambda quirk: list(_KINDS).index(quirk.kind))
+    for kind, quirks in groupby(by_kind, key=lambda quirk: quirk.kind):
+        lines.append(
+            f"## {_KINDS[kind]}\n\n| quirk | sluice | curl | aiohttp | Chromium | |\n|---|---|---|---|---|---|\n"
+        )
+        for quirk in quirks:
+            cells = " | ".join(column.get(quirk.name, "") for column in columns)
+            lines.append(f"| {quirk.name} | {cells} | {quirk.others} |\n")
+        lines.append("\n")
+    DOCUMENT.write_text("".join(lines).rstrip() + "\n")
+
+
+def written() -> dict[str, str]:
+    """Return what the page says of this service, by quirk."""
+    rows = re.findall(r"^\| ([a-z0-9.-]+) \| (.*?) \| ", DOCUMENT.read_text(), re.MULTILINE)
+    return dict(rows)
