@@ -98,7 +98,7 @@ def _is_mostly_bad(text: str) -> bool:
 
 _SPACE: Final = rb"\t\n\f\r "
 _TAG: Final = re.compile(
-    rb"<(?:(!--)|(meta)(?=[" + _SPACE + rb"/])|/?[a-z][^" + _SPACE + rb">]*|[!/?][^>]*>)", re.IGNORECASE
+    rb"<(?:(!--)|(meta)(?=[" + _SPACE + rb"/])|/?[a-z][^" + _SPACE + rb">]*|[!/?][^>]*>?)", re.IGNORECASE
 )
 _ATTRIBUTE: Final = re.compile(
     rb"[" + _SPACE + rb"/]*([^" + _SPACE + rb"/>][^" + _SPACE + rb"/>=]*)"

@@ -50,6 +50,7 @@ _ELSEWHERE: Final = {
 _MOST_REPAIRS: Final = 10_000
 """Bad places that are mended as the standard has it, at about 1 us each; beyond, Python's own replacement does."""
 _ESCAPE: Final = re.compile(rb"(\x1b(?:\([BJI]|\$[@B]))")
+_UNFINISHED: Final = re.compile(rb"\x1b[($]?\Z")
 _TO_EUC: Final = bytes(range(0x21)) + bytes(range(0xA1, 0xFF)) + b"\x7f" + b"\xff" * 0x80
 
 
@@ -196,12 +197,14 @@ def _read(body: bytes, codec: str, errors: str, cut: bool) -> str:
 
 def _decode_escapes(body: bytes, cut: bool) -> tuple[str, bool]:
     """Read ISO-2022-JP: all of it at once, or, where that fails, from one escape sequence to the next."""
-    try:
-        return _read(body, "iso2022_jp_ext", "strict", cut), True
-    except UnicodeDecodeError:
-        if body.count(b"\x1b") > _MOST_REPAIRS:
-            return _read(body, "iso2022_jp_ext", "replace", cut), False
-    pieces, exact = _ESCAPE.split(body), True
+    for missing in range(1 + cut * 3):
+        try:
+            return body[: len(body) - missing].decode("iso2022_jp_ext"), True
+        except UnicodeDecodeError:
+            continue
+    if body.count(b"\x1b") > _MOST_REPAIRS:
+        return body.decode("iso2022_jp_ext", "replace"), False
+    pieces, exact = _ESCAPE.split(_UNFINISHED.sub(b"", body) if cut else body), True
     texts = []
     for escape, piece in zip([b"\x1b(B", *pieces[1::2]], pieces[::2], strict=True):
         if escape in (b"\x1b$@", b"\x1b$B"):

@@ -5,11 +5,11 @@ In XML a name in a selector is the name as it is written in the document: ``link
 """
 
 import re
-from functools import lru_cache
 from html.entities import html5
 from typing import Any, Final
 
 import cssselect
+from cssselect.parser import Element
 from lxml import etree
 
 from service.upstream.charset import read_text
@@ -41,8 +41,9 @@ def texts_of(body: bytes, selector: str, content_type: str | None, *, cut: bool)
     xhtml = is_xml and root.tag.startswith(_XHTML)
     names = _plain_names(root) if is_xml else {}
     try:
-        found = root.xpath(_xpath(selector, is_xml), namespaces=names)
-    except etree.XPathError:
+        translator = _Names(names) if is_xml else cssselect.HTMLTranslator()
+        found = root.xpath(translator.css_to_xpath(selector), namespaces=names)
+    except (etree.XPathError, cssselect.SelectorError):
         found = []  # a prefix that the document does not have
     if cut and (not found or not _unfinished(root).isdisjoint(found)):
         raise SelectFailed(
@@ -59,10 +60,16 @@ def texts_of(body: bytes, selector: str, content_type: str | None, *, cut: bool)
     return "\n".join(texts)
 
 
-@lru_cache(maxsize=1024)
-def _xpath(selector: str, is_xml: bool) -> str:
-    translator = cssselect.GenericTranslator() if is_xml else cssselect.HTMLTranslator()
-    return str(translator.css_to_xpath(selector))
+class _Names(cssselect.GenericTranslator):
+    """Knows the prefixes of a document; others may stand there all the same, in feeds that do not declare them."""
+
+    def __init__(self, names: dict[str, str]) -> None:
+        self._names = names
+
+    def xpath_element(self, selector: Any) -> Any:
+        if selector.namespace in (None, "*", *self._names) or not selector.element:
+            return super().xpath_element(selector)
+        return super().xpath_element(Element(None, f"{selector.namespace}:{selector.element}"))
 
 
 def _read(body: bytes, content_type: str | None, cut: bool) -> str:
@@ -148,10 +155,11 @@ def _plain_names(root: Any) -> dict[str, str]:
     """Have elements without a prefix be known by their names alone; return the prefixes and their namespaces."""
     names: dict[str, str] = {}
     for element in root.iter(etree.Element):
-        if element.prefix is None:
-            element.tag = etree.QName(element).localname
-        else:
-            names.setdefault(element.prefix, etree.QName(element).namespace)
+        namespace, _, name = element.tag.rpartition("}")
+        if element.prefix is not None:
+            names.setdefault(element.prefix, namespace[1:])
+        elif namespace:
+            element.tag = name
     return names
 
 

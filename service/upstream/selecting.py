@@ -55,6 +55,14 @@ def select_from(body: bytes, select: str, content_type: str | None = None, *, cu
     return texts_of(body, select, content_type, cut=cut).encode("utf-8", "replace")
 
 
+def _failed(error: Exception) -> SelectFailed:
+    if isinstance(error, SelectFailed):
+        return error
+    if isinstance(error, MemoryError):
+        return SelectFailed(f"needs more than {_MEMORY >> 20:,} MiB of memory", "too_large")
+    return SelectFailed(f"internal error: {type(error).__name__}: {error}"[:200], "unavailable")
+
+
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
     while head := requests.read(REQUEST.size):
         select_size, type_size, body_size, cut = REQUEST.unpack(head)
@@ -62,8 +70,9 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
         body = requests.read(body_size)
         try:
             found, text = 0, select_from(body, select, content_type, cut=cut)
-        except SelectFailed as error:
-            found, text = KINDS.index(error.kind), str(error).encode()
+        except Exception as error:
+            failed = _failed(error)
+            found, text = KINDS.index(failed.kind), str(failed).encode()
         answers.write(ANSWER.pack(found, len(text)) + text)
         answers.flush()
 

@@ -50,7 +50,7 @@ class Selector:
                 raise SelectTimeout(f"took longer than {_TIME:g} s") from None
             except (asyncio.IncompleteReadError, ConnectionError):
                 await self._end()
-                raise SelectFailed("needs more memory than a page may have") from None
+                raise SelectFailed("the process for it ended unexpectedly", "unavailable") from None
             except BaseException:
                 await self._end()
                 raise

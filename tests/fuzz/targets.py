@@ -1,4 +1,4 @@
-"""What is fuzzed: three readers of hostile input, each with what has to be so whatever it is given.
+"""What is fuzzed: four readers of hostile input, each with what has to be so whatever it is given.
 
 A target takes bytes and returns; an exception that is none of ours, or a broken promise, is a finding.
 """
@@ -25,6 +25,7 @@ from service.core.session import Session, SessionLimits
 from service.core.target import LONGEST_URL, Target, check_redirect, check_url
 from service.upstream.guard import guarded_socket
 from tests.core.readers import FakeReader, Turns, make_hub
+from tests.fuzz.documents import documents
 from tests.fuzz.libcurl import Read, curl_reads
 
 __all__ = ["TARGETS"]
@@ -200,4 +201,9 @@ def _take(request: BatchRequest) -> None:
                 assert not set(name + value) & set("\r\n\0")
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"messages": messages, "urls": urls, "batches": batches}
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "messages": messages,
+    "urls": urls,
+    "batches": batches,
+    "documents": documents,
+}

@@ -1,10 +1,12 @@
 """JSON Pointers, with RFC 6901's own examples, CSS selectors, and the process that bounds what they cost."""
 
 import asyncio
+import io
 from pathlib import Path
 
 import pytest
 
+from service.upstream import selecting
 from service.upstream.select_failed import SelectFailed
 from service.upstream.selecting import check_select, select_from
 from service.upstream.selector import Selector, SelectTimeout
@@ -240,6 +242,12 @@ def test_xml_is_parsed_as_xml(document: bytes, select: str, text: str, content_t
     assert select_from(document, select, content_type).decode() == text
 
 
+def test_a_prefix_that_is_not_declared_is_a_name_all_the_same() -> None:
+    feed = b"<rss><item><media:title>x</media:title><media:content url='http://a/'/></item></rss>"
+    assert select_from(feed, "item > media|title") == b"x"
+    assert select_from(feed, "media\\:content") == b"http://a/"
+
+
 @pytest.mark.parametrize("select", ["item > pubdate", "x|y", "x\\:y", "RSS", "item > media"])
 def test_names_in_xml_are_as_they_are_written(select: str) -> None:
     with pytest.raises(SelectFailed, match="no element matches"):
@@ -259,6 +267,7 @@ def test_names_in_xml_are_as_they_are_written(select: str) -> None:
             "a b",
         ),
         (b"<!-- x --><?y?><!DOCTYPE rss [<!ENTITY e 'z'>]><rss><p>a&e;</p></rss>", "text/html", "az"),
+        (b"<rss><a:p>x</a:p><p>a</p></rss>", "application/xml", "a"),
         (b"<rss><p>a&nbsp;b &copy; c & d &lt;</p></rss>", "application/xml", "a b \u00a9 c & d <"),
         (b"<rss><p>a</p><p>b<i></p></rss>", "application/xml", "a\nb"),
         (b"<rss><p><![CDATA[a &nbsp; & <]]></p></rss>", "application/xml", "a &nbsp; & <"),
@@ -344,6 +353,43 @@ def test_the_process_selects_and_survives_what_it_cannot() -> None:
             with pytest.raises(SelectTimeout):
                 await selector.select(b"<p>a</p>" * 120_000, "p ~ p ~ p")
             assert await selector.select(b"<h1>on</h1>", "h1") == b"on"
+        finally:
+            await selector.close()
+
+    on_a_real_clock(run())
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "detail"),
+    [
+        (MemoryError(), "too_large", "needs more than 1,024 MiB of memory"),
+        (RuntimeError("a bug"), "unavailable", "internal error: RuntimeError: a bug"),
+    ],
+)
+def test_the_process_survives_a_bug_and_says_so(
+    error: Exception, kind: str, detail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **options: object) -> bytes:
+        raise error
+
+    monkeypatch.setattr(selecting, "select_from", fail)
+    answers = io.BytesIO()
+    selecting._serve(io.BytesIO((selecting.REQUEST.pack(2, 1, 3, False) + b"/atxyz") * 2), answers)
+    answer = selecting.ANSWER.pack(selecting.KINDS.index(kind), len(detail)) + detail.encode()
+    assert answers.getvalue() == answer * 2
+
+
+def test_a_process_that_ends_is_no_fault_of_the_page() -> None:
+    async def run() -> None:
+        selector = Selector()
+        try:
+            assert await selector.select(b"[1]", "/0") == b"1"
+            assert selector._process is not None
+            selector._process.kill()
+            with pytest.raises(SelectFailed, match="ended unexpectedly") as failed:
+                await selector.select(b"[1]", "/0")
+            assert failed.value.kind == "unavailable"
+            assert await selector.select(b"[2]", "/0") == b"2"
         finally:
             await selector.close()
 
