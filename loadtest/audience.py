@@ -71,6 +71,7 @@ class Audience:
         self.reads: defaultdict[tuple[int, int, float], int] = defaultdict(int)
         self.beats: set[int] = set()
         self._waiting: list[tuple[int, float, int]] = []
+        self._void: list[int] = []
         self._arrivals: dict[int, list[Any]] = {}
         self._recorder = tally.recorder(latency)
 
@@ -84,6 +85,10 @@ class Audience:
         """Learn that a message was published, and when it was meant to be."""
         self.due[offset] = due
         self.head = max(self.head, offset)
+
+    def not_published(self, offset: int) -> None:
+        """Learn that a message was meant to be published and was not: nobody waits for it."""
+        self._void.append(offset)
 
     def ignore(self, offset: int) -> None:
         """Learn that nothing is meant by the time of a message."""
@@ -109,19 +114,19 @@ class Audience:
             yield first, count, at, times
 
     def _settle(self, first: int, count: int, now: float, times: int) -> None:
-        self.tally.counters[self._delivered] += count * times
         self.beats.add(int(now * BEATS))
         self._account(range(first, first + count), now, times)
 
     def _account(self, offsets: Iterable[int], at: float, times: int) -> None:
         """Record what came at one moment; one loop without calls, because it sees every message of every read."""
         dues, arrivals, recorder = self.due, self._arrivals, self._recorder
-        measured_from = self.tally.measured_from
+        measured_from, known = self.tally.measured_from, 0
         for offset in offsets:
             due = dues.get(offset)
             if due is None:
                 self._waiting.append((offset, at, times))
                 continue
+            known += times
             had = arrivals.get(offset)
             if had is None:
                 arrivals[offset] = [at, at, times]
@@ -133,6 +138,7 @@ class Audience:
                     had[1] = at
             if due >= measured_from and due != NEVER:
                 recorder[rounded(at - due)] += times
+        self.tally.counters[self._delivered] += known
 
     @property
     def complete(self) -> bool:
@@ -146,6 +152,8 @@ class Audience:
         if self._waiting:
             self.tally.count("of_others", sum(times for _, _, times in self._waiting))
         for member in self.members if settled else ():
+            for offset in self._void:
+                member.pass_over(offset)
             member.close(self.head)
         self.tally.checks.update(self.book.counts)
         self.book.counts.clear()

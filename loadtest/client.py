@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from loadtest.audience import Audience, Member
-from loadtest.sockets import ConnectFailed, Socket
+from loadtest.sockets import Socket
 from loadtest.targets import Position
 
 if TYPE_CHECKING:
@@ -63,10 +63,15 @@ class Client:
         self._context.left(socket.why)
 
     def _received(self, socket: Socket, payload: bytes) -> None:
+        socket.handled = False
         try:
-            gap = self._context.target.received(socket, payload)
-        except (ValueError, KeyError, TypeError, ConnectFailed) as error:
-            self._context.tally.error(f"a message that makes no sense: {error}"[:100])
+            told = self._context.target.received(socket, payload)
+        except Exception as error:
+            # In a callback of the loop: nobody above would learn of it.
+            self._context.nonsense(error)
             return
-        if gap is not None and self.member is not None:
-            self.member.gap(*gap)
+        if isinstance(told, tuple):
+            if self.member is not None:
+                self.member.gap(*told)
+        elif not told and not socket.handled and self.member is not None:
+            self._context.unrecognised.add(payload)

@@ -2,11 +2,11 @@
 
 import asyncio
 import random
-from argparse import Namespace, _ArgumentGroup
+from argparse import Namespace
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from copy import copy
 from time import monotonic
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from loadtest.account import LoadAccount
 from loadtest.client import Client
@@ -14,16 +14,17 @@ from loadtest.crew import Crew
 from loadtest.dialling import source_addresses
 from loadtest.endpoint import NoAddress, endpoint_of
 from loadtest.headers import Headers
-from loadtest.measures import Measures
 from loadtest.pace import closed_model, open_model, until
+from loadtest.payloads import Unrecognised
 from loadtest.pump import Pump
 from loadtest.reads import Reads
 from loadtest.schedule import Schedule, dealt, parse_rate
 from loadtest.sockets import ConnectFailed, Socket, Unanswered
 from loadtest.tally import Tally, reasons
 from loadtest.targets import target_of
+from loadtest.targets.blame import blame, is_ours
 
-__all__ = ["CannotRun", "Context", "Scenario"]
+__all__ = ["CannotRun", "Context"]
 
 T = TypeVar("T")
 
@@ -33,25 +34,6 @@ _LEAD = 0.1
 
 class CannotRun(Exception):
     """The run cannot be made, or not go on; one line that says what to do."""
-
-
-class Scenario(Protocol):
-    """One kind of load: a module in ``loadtest/scenarios`` has these names."""
-
-    HELP: str
-    MEASURES: Measures
-
-    def add_options(self, parser: _ArgumentGroup) -> None:
-        """Declare the scenario's own options."""
-        ...
-
-    def validate(self, options: Namespace) -> list[str]:
-        """Return everything that is wrong with the options."""
-        ...
-
-    async def run(self, context: "Context") -> None:
-        """Make this process' share of the load and count what comes of it; raises CannotRun."""
-        ...
 
 
 class Context:
@@ -64,8 +46,10 @@ class Context:
         self.account = LoadAccount(self.tally)
         self.endpoint = endpoint_of(options)
         self.target = target_of(options.target)(self.endpoint)
-        self.reads = Reads(self.target.MARKER, self.target.OPENING)
+        self.reads = Reads(self.target.MARKER, self.target.OPENING, options.run, monotonic())
         self.pump = Pump(self.reads)
+        self.unrecognised = Unrecognised()
+        self._told = 0
         self.chores: list[Callable[[], bool]] = []
         """Called all the time, for a millisecond each; they return whether they have more to do."""
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -170,6 +154,10 @@ class Context:
         except TimeoutError:
             self.account.unanswered()
             raise Unanswered(f"no answer within {self.options.answer_timeout:g} s") from None
+        except (ValueError, KeyError, TypeError) as error:
+            if not is_ours(self.target):
+                raise
+            raise ConnectFailed(f"an answer that makes no sense: {type(error).__name__}: {error}") from None
 
     async def act(self, call: Awaitable[T]) -> T:
         """Await one piece of the load and count it: as started, and as made or unanswered."""
@@ -221,6 +209,22 @@ class Context:
             client.cut()
             raise
         return client
+
+    def nonsense(self, error: Exception) -> None:
+        """Count what makes no sense in a message; an adapter that is not ours ends the run with its error."""
+        if isinstance(error, ConnectFailed) or is_ours(self.target):
+            self.tally.error(f"a message that makes no sense: {error}"[:100])
+        elif not self.over.done():
+            self.over.set_exception(CannotRun(blame(error, self.options.target, self.target)))
+
+    def collect(self) -> None:
+        """Count what is noted where there is no tally."""
+        if self.reads.foreign:
+            self.tally.count("of_others", self.reads.foreign)
+            self.reads.foreign = 0
+        if self.unrecognised.count > self._told:
+            self.tally.count("unrecognised", self.unrecognised.count - self._told)
+            self._told = self.unrecognised.count
 
     def schedule(self) -> Schedule:
         """Return the schedule that ``--rate`` and ``--duration`` make."""

@@ -38,11 +38,11 @@ class Ledger:
     grows by what arrives and never by how far apart two offsets are.
     """
 
-    __slots__ = ("book", "expected", "missing", "told")
+    __slots__ = ("book", "expected", "missing", "start", "told")
 
     def __init__(self, book: Book, start: int) -> None:
         self.book = book
-        self.expected = start
+        self.start = self.expected = start
         self.missing: list[tuple[int, int]] | None = None
         self.told = 0
         """Gaps that were announced."""
@@ -55,7 +55,18 @@ class Ledger:
         for offset in range(first, first + count):
             self._one(offset)
 
+    def pass_over(self, offset: int) -> None:
+        """Expect a message no longer that was never published."""
+        self._take(offset, offset)
+        if offset >= self.expected:
+            if offset > self.expected:
+                self.missing = [*(self.missing or ()), (self.expected, offset - 1)]
+            self.expected = offset + 1
+
     def _one(self, offset: int) -> None:
+        if offset < self.start:
+            # History, from before it subscribed.
+            return
         if offset >= self.expected:
             if offset > self.expected:
                 self.missing = [*(self.missing or ()), (self.expected, offset - 1)]

@@ -28,7 +28,9 @@ def add_common(parser: ArgumentParser, **defaults: object) -> None:
     where = parser.add_argument_group("where")
     where.add_argument("--url", default="http://127.0.0.1:8080", help="the server (default http://127.0.0.1:8080)")
     kinds = "; ".join(f"{name}: {target.HELP}" for name, target in TARGETS.items())
-    where.add_argument("--target", default="sluice", help=f"{kinds}; or module:Class, an adapter of your own")
+    where.add_argument(
+        "--target", default="sluice", help=f"{kinds}; or an adapter of your own: ./mine.py or module:Class"
+    )
     where.add_argument("--path", default="", help="where WebSockets connect (default: the target's own)")
     where.add_argument(
         "--header", action="append", default=[], help="repeatable, like 'Name: value'; Host takes the place of ours"

@@ -11,6 +11,7 @@ from loadtest.client import Client
 from loadtest.context import Context
 from loadtest.measures import Measures
 from loadtest.pace import until_all
+from loadtest.payloads import payload
 from loadtest.schedule import dealt
 from loadtest.sockets import ConnectFailed
 from loadtest.targets import Target
@@ -18,10 +19,12 @@ from loadtest.targets import Target
 __all__ = ["PUBLISHING", "Publishing", "add_publishing", "wrong_publishing"]
 
 PUBLISHING = Measures(
-    ("published", "delivered", "of_others"), ("publish", "delivery", "last_delivery", "spread"),
+    ("published", "delivered", "of_others", "unrecognised"), ("publish", "delivery", "last_delivery", "spread"),
     ("server_delivery_p50_ms", "server_delivery_p99_ms", "server_writes"), checks=True,
 )  # fmt: skip
 """What every scenario can measure that publishes."""
+Fact = tuple[str, int, float | None]
+"""A topic, the number of a message, and when it was meant to be published; None when it was not."""
 
 
 def add_publishing(parser: _ArgumentGroup) -> None:
@@ -59,7 +62,8 @@ class Publishing:
         self.audiences = {topic: Audience(topic, context.tally) for topic in self.topics}
         self.others: list[Audience] = []
         """Those that are told apart."""
-        self._untold: list[tuple[str, int, float]] = []
+        self._ours = ours
+        self._untold: list[Fact] = []
         self._settled = False
         context.crew.on_told = self._learn
         context.chores.append(self._chore)
@@ -106,21 +110,23 @@ class Publishing:
                     group.create_task(self._topic(topic, client, times, begin + phase))
 
     async def _topic(self, topic: str, client: Client, times: Any, begin: float) -> None:
-        tally, target = self.context.tally, self.context.target
-        pad = "x" * max(0, self.context.options.size - 42)
+        tally, target, options = self.context.tally, self.context.target, self.context.options
 
         async def one(number: int, due: float) -> None:
-            # The intended time is for receivers that are not ours: CLOCK_MONOTONIC, ns.
-            data = f'{{"n":{number + 1},"t":{due * 1e9:.0f},"pad":"{pad}"}}'.encode()
+            data = payload(options.run, number + 1, due, options.size)
             try:
                 offset = await self.context.act(target.publish(client.socket, topic, data))
             except ConnectFailed as error:
                 tally.error(str(error))
+                if self._ours:
+                    self._learn([(topic, number + 1, None)])
+                    self._untold.append((topic, number + 1, None))
                 return
             tally.count("published")
             tally.latency("publish", due, monotonic())
-            self._published(topic, number + 1 if offset is None else offset, due)
-            self._untold.append((topic, number + 1 if offset is None else offset, due))
+            fact = (topic, number + 1 if offset is None else offset, due)
+            self._learn([fact])
+            self._untold.append(fact)
 
         await self.context.by_clock(times, begin, one)
 
@@ -142,6 +148,8 @@ class Publishing:
             audience.close(self._settled)
         if not self._settled:
             self.context.crew.say("note", "what was under way at the end is not counted as lost")
+        if self.context.unrecognised.text:
+            self.context.crew.say("note", self.context.unrecognised.text)
         self.context.crew.say("outcome", {
             "arrivals": {audience.topic: audience.arrivals() for audience in audiences},
             "readers": {audience.topic: len(audience.members) for audience in audiences},
@@ -150,14 +158,13 @@ class Publishing:
             "measured_from": self.context.tally.measured_from,
         })  # fmt: skip
 
-    def _published(self, topic: str, offset: int, due: float) -> None:
-        for audience in (self.audiences[topic], *self.others):
-            if audience.topic == topic:
-                audience.published(offset, due)
-
-    def _learn(self, facts: list[tuple[str, int, float]]) -> None:
+    def _learn(self, facts: list[Fact]) -> None:
         for topic, offset, due in facts:
-            self._published(topic, offset, due)
+            for audience in (self.audiences[topic], *self.others):
+                if audience.topic == topic and due is None:
+                    audience.not_published(offset)
+                elif audience.topic == topic and due is not None:
+                    audience.published(offset, due)
 
     def _tell(self) -> None:
         if self._untold:

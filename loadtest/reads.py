@@ -7,10 +7,10 @@ nothing but consecutive messages, it is kept under its length and its first byte
 is no plain run, is walked: nothing is guessed, so two messages that change places inside one read are seen.
 """
 
-import re
 from typing import Final
 
 from loadtest.frames import frames
+from loadtest.payloads import FOREIGN, Payloads
 
 __all__ = ["SMALL", "Reads"]
 
@@ -25,13 +25,13 @@ _ENOUGH: Final = 8 << 20
 class Reads:
     """Recognises runs of messages; one for all sockets of a process.
 
-    ``marker`` is what stands before a message's number, ``opening`` how a message's payload begins where
-    other payloads may have the marker too.
+    :attr:`number` says which message a payload is (:class:`loadtest.payloads.Payloads`).
     """
 
-    def __init__(self, marker: bytes, opening: bytes = b"") -> None:
-        self._number = re.compile(re.escape(marker) + rb"([0-9]{1,18})", re.ASCII)
-        self._opening = opening
+    def __init__(self, marker: bytes, opening: bytes = b"", run: str = "", since: float = 0.0) -> None:
+        self.number = Payloads(marker, opening, run, since).number
+        self.foreign = 0
+        """Messages of other runs that have come."""
         self._runs: dict[tuple[bytes, int], tuple[bytes, tuple[int, int]]] = {}
         self.small: dict[bytes, tuple[int, int]] = {}
         self._held = 0
@@ -52,18 +52,11 @@ class Reads:
             self._keep(data, run)
         return run
 
-    def number(self, payload: bytes) -> int | None:
-        """Return the number of a message, or None for a payload that is no message."""
-        if not payload.startswith(self._opening):
-            return None
-        found = self._number.search(payload)
-        return int(found[1]) if found else None
-
     def _walk(self, data: bytes) -> tuple[int, int] | None:
         first, count, end = 0, 0, 0
         for opcode, payload, end in frames(data):  # noqa: B007 - the last end is used
             number = self.number(payload) if opcode == _TEXT else None
-            if number is None or (count and number != first + count):
+            if number is None or number == FOREIGN or (count and number != first + count):
                 return None
             first = first if count else number
             count += 1

@@ -11,6 +11,7 @@ from loadtest.endpoint import Endpoint
 from loadtest.frames import frames, handshake, masked, new_key
 from loadtest.headers import Headers
 from loadtest.messages import Assembly, BadMessage
+from loadtest.payloads import FOREIGN
 from loadtest.reads import Reads
 from loadtest.upgrade import LONGEST, Refused, accepted
 
@@ -53,6 +54,7 @@ class Socket(asyncio.Protocol):
         "_request",
         "_waiting",
         "closed",
+        "handled",
         "on_close",
         "on_run",
         "on_text",
@@ -73,6 +75,8 @@ class Socket(asyncio.Protocol):
         """The beginning of a frame whose end has not come yet."""
         self.transport: asyncio.Transport | None = None
         self.closed = False
+        self.handled = False
+        """Whether the last payload was an answer."""
         self.why = "the connection was lost"
         """Why it ended, where the service said so."""
         self.on_run: Callable[[int, int, float], None] | None = None
@@ -128,6 +132,7 @@ class Socket(asyncio.Protocol):
         if waiting is None or waiting.done():
             return False
         waiting.set_result(value)
+        self.handled = True
         return True
 
     def send(self, text: bytes) -> None:
@@ -206,7 +211,9 @@ class Socket(asyncio.Protocol):
 
     def _message(self, payload: bytes) -> None:
         number = self._reads.number(payload) if self.on_run is not None else None
-        if number is not None and self.on_run is not None:
+        if number == FOREIGN:
+            self._reads.foreign += 1
+        elif number is not None and self.on_run is not None:
             self.on_run(number, 1, monotonic())
         elif self.on_text is not None:
             self.on_text(self, payload)

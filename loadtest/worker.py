@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import traceback
 from argparse import Namespace
 from collections.abc import Callable
 from importlib import import_module
@@ -13,10 +14,13 @@ import uvloop
 from loadtest.context import CannotRun, Context
 from loadtest.crew import Crew, read_line, standard_pipes
 from loadtest.own import Own, descriptors
+from loadtest.targets.blame import blame, is_ours
 
 __all__ = ["main"]
 
 _TICK = 1.0
+_CLOSING = 5.0
+"""Seconds that an adapter has to give back what it holds."""
 _PULSE = 0.04
 """Seconds; at a hundred times a second, waking up alone would be 3 % of a core."""
 
@@ -47,7 +51,11 @@ async def _work() -> None:
 async def _round(crew: Crew, options: Namespace, stop: asyncio.Event) -> None:
     scenario = import_module(options.module)
     too_few = descriptors(-(-options.sockets // crew.count))
-    context = Context(options, crew)
+    try:
+        context = Context(options, crew)
+    except Exception as error:
+        crew.say("cannot", blame(error, options.target, None))
+        return
     own = Own()
     helpers = [asyncio.create_task(job) for job in (_ticks(context, own), _pulse(context, own))]
     # Ten thousand sockets are long-lived: looking through them again and again would be lag of ours.
@@ -60,11 +68,30 @@ async def _round(crew: Crew, options: Namespace, stop: asyncio.Event) -> None:
         await _until_over(asyncio.ensure_future(scenario.run(context)), helpers, context, stop)
     except* CannotRun as errors:
         crew.say("cannot", str(_first(errors)))
+    except* Exception as errors:
+        crew.say("cannot", _bug(_first(errors), context))
     finally:
         for helper in helpers:
             helper.cancel()
-        await context.target.close()
+        await _closed(context)
+        context.collect()
         crew.say("tick", {**context.tally.take(), "gauges": {}})
+
+
+def _bug(error: BaseException, context: Context) -> str:
+    """Return whose bug an error is; one of ours with its traceback."""
+    if not is_ours(context.target):
+        return blame(error, context.options.target, context.target)
+    traceback.print_exception(error)
+    return f"a bug of loadtest, see above: {type(error).__name__}: {error}"
+
+
+async def _closed(context: Context) -> None:
+    try:
+        async with asyncio.timeout(_CLOSING):
+            await context.target.close()
+    except Exception as error:
+        context.crew.say("note", f"closing: {blame(error, context.options.target, context.target)}")
 
 
 def _first(error: BaseException) -> BaseException:
@@ -105,6 +132,7 @@ async def _until_over(
 async def _ticks(context: Context, own: Own) -> None:
     while True:
         await asyncio.sleep(_TICK)
+        context.collect()
         context.tally.gauges = {"clients": context.alive, **own.gauges()}
         context.crew.say("tick", context.tally.take())
 

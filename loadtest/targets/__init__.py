@@ -1,9 +1,8 @@
 """The servers that can be driven, by what ``--target`` takes."""
 
-from importlib import import_module
-
 from loadtest.targets.base import Position, Target
 from loadtest.targets.echo import Echo
+from loadtest.targets.loading import load_class
 from loadtest.targets.nchan import Nchan
 from loadtest.targets.sluice import Sluice
 
@@ -13,16 +12,11 @@ TARGETS: dict[str, type[Target]] = {"sluice": Sluice, "echo": Echo, "nchan": Nch
 
 
 def target_of(text: str) -> type[Target]:
-    """Return the adapter of a name, or of ``module:Class`` for somebody's own; raises ValueError."""
+    """Return the adapter of a name, of a file, or of ``module:Class``; raises ValueError."""
     if text in TARGETS:
         return TARGETS[text]
-    module, _, name = text.partition(":")
-    if not name:
-        raise ValueError(f"--target: {text!r} is neither {', '.join(TARGETS)} nor like my_module:MyTarget")
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"--target: {text}: {error}; modules are looked for here and in PYTHONPATH") from None
-    if not (isinstance(found, type) and issubclass(found, Target)):
-        raise ValueError(f"--target: {text} is no subclass of loadtest.targets.Target")
-    return found
+    if ":" not in text and not text.endswith(".py"):
+        raise ValueError(
+            f"--target: {text!r} is neither {', '.join(TARGETS)} nor like ./mine.py or my_module:MyTarget"
+        )
+    return load_class(text)

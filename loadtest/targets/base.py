@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from loadtest.endpoint import Endpoint
+from loadtest.payloads import MARKER
 from loadtest.sockets import ConnectFailed, Socket
 
 __all__ = ["Position", "Target"]
@@ -21,10 +22,9 @@ class Position:
 class Target:
     """How one kind of server is spoken to. One object for all sockets of a process.
 
-    Messages carry ``"n":1`` and so on in their data, in the order in which they are published, and in ``t`` their
-    intended time (CLOCK_MONOTONIC, ns), for receivers that are not ours. A
-    server that numbers messages itself says where its numbers stand (``marker``) and returns them from
-    :meth:`publish`; else ours are taken.
+    Messages carry their number and their run in one word (``loadtest/payloads.py``), by which they are known again.
+    A server that numbers messages itself says where its numbers stand (``MARKER``) and returns them from
+    :meth:`publish`; else ours are taken. What a method raises beside ConnectFailed ends the run, with its line.
     """
 
     HELP: ClassVar[str]
@@ -32,7 +32,7 @@ class Target:
     """Where clients connect; ``{topic}`` stands for the topic's name."""
     PROTOCOL: ClassVar[str] = ""
     """The subprotocol to offer."""
-    MARKER: ClassVar[bytes] = b'"n":'
+    MARKER: ClassVar[bytes] = MARKER
     OPENING: ClassVar[bytes] = b""
     """How a message's payload begins, where other payloads may have the marker too."""
     CAN: ClassVar[frozenset[str]] = frozenset({"connect", "idle", "churn", "broadcast", "slow-readers", "capacity"})
@@ -57,8 +57,11 @@ class Target:
         """Send data and return when it came back; raises ConnectFailed."""
         raise ConnectFailed("this target has no echo")
 
-    def received(self, socket: Socket, payload: bytes) -> tuple[int, int] | None:
-        """Take what is no message; return (from, to) where it announces that these numbers never come."""
+    def received(self, socket: Socket, payload: bytes) -> tuple[int, int] | bool | None:
+        """Take what is no message; return (from, to) where it announces that these numbers never come.
+
+        True says that a payload is understood; None that it is not, unless it was an answer.
+        """
         return None
 
     async def close(self) -> None:

@@ -19,8 +19,8 @@ class Echo(Target):
         """Send data and wait for the same bytes."""
         await socket.ask(data, data)
 
-    def received(self, socket: Socket, payload: bytes) -> tuple[int, int] | None:
+    def received(self, socket: Socket, payload: bytes) -> tuple[int, int] | bool | None:
         """Hand the echo to who waits for it."""
         if not socket.answer(payload, None):
-            raise ConnectFailed("something came back that nobody had sent")
+            raise ConnectFailed("something came back that nobody waits for: altered, twice or too late")
         return None

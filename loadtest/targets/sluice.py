@@ -55,7 +55,7 @@ class Sluice(Target):
         result: dict[str, Any] = answer["result"]
         return result
 
-    def received(self, socket: Socket, payload: bytes) -> tuple[int, int] | None:
+    def received(self, socket: Socket, payload: bytes) -> tuple[int, int] | bool | None:
         """Take answers, gaps and the end."""
         message = orjson.loads(payload)
         if "id" in message:
@@ -67,4 +67,4 @@ class Sluice(Target):
             return message["params"]["from"], message["params"]["to"]
         elif message["method"] == "closing":
             socket.why = f"the service is closing: {message['params'].get('reason', '')}"
-        return None
+        return True

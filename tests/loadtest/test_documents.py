@@ -86,8 +86,9 @@ async def test_the_adapter_joins_and_says(rooms: type[Target]) -> None:
         ("nothing", "neither sluice"),
         ("no_such:X", "no_such"),
         ("os:X", "'X'"),
-        ("os:path", "no subclass"),
-        ("os:", "neither"),
+        ("os:path", "is not a subclass"),
+        ("./nothing.py", "no file"),
+        ("os:", "has to have one subclass"),
     ],
 )
 def test_what_is_no_adapter_is_said(text: str, said: str) -> None:
