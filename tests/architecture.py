@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-LAYERS = ("service.core", "service.upstream", "service.edge", "service.lag", "service.statistics", "service.metrics", "service.settings", "service.logs",
+LAYERS = ("service.core", "service.upstream", "service.fetch", "service.edge", "service.lag", "service.statistics", "service.metrics", "service.settings", "service.logs",
           "service.notify", "service.app", "service.__main__")  # fmt: skip
 """From the bottom up: a module imports from its own layer and from those before it."""
 IMPURE = frozenset({"asyncio", "time", "datetime", "random", "secrets", "os", "socket", "ssl", "logging", "threading",

@@ -167,20 +167,10 @@ async def test_wrong_usage_is_one_line_and_2(tmp_path: Path) -> None:
         assert (code, out, err) == (2, "", f"sluice: --input: {tmp_path / 'none'}: No such file or directory\n")
 
 
-@pytest.mark.parametrize(
-    ("fail_on", "path", "code"),
-    [
-        ("none", "404", 0),
-        ("5xx", "404", 0),
-        ("404", "404", 1),
-        ("4xx", "500", 0),
-        ("any", "500", 1),
-        ("failed", "500", 0),
-    ],
-)
-async def test_what_makes_the_exit_code_1_can_be_said(fail_on: str, path: str, code: int) -> None:
+async def test_what_makes_the_exit_code_1_can_be_said() -> None:
     async with serving(lambda target: answer(b"x", status=target[1:] + b" X")) as server:
-        assert (await run(*command(server, "--fail-on", fail_on, f"{server.url}/{path}")))[0] == code
+        for fail_on, code in (("none", 0), ("5xx,404", 1)):
+            assert (await run(*command(server, "--fail-on", fail_on, f"{server.url}/404")))[0] == code
 
 
 async def test_files_are_whole_by_their_hash_and_the_next_run_fetches_what_is_missing(tmp_path: Path) -> None:
@@ -318,9 +308,8 @@ async def test_a_header_that_is_not_utf_8_stops_nobody() -> None:
         urls = [f"{server.url}/{path}" for path in ("a", "latin", "b", "c")]
         _, out, _ = await run(*command(server, *urls), within=20)
         *events, done = lines(out)
-        assert sorted(event["index"] for event in events) == [0, 1, 2, 3]
-        assert [event["event"] for event in events if event["index"] != 1] == ["result"] * 3
-        assert done["ok"] + done["failed"] == 4
+        assert sorted((event["index"], event["event"]) for event in events) == [(n, "result") for n in range(4)]
+        assert done["ok"] == 4
 
 
 @pytest.mark.parametrize(
@@ -333,11 +322,11 @@ async def test_a_header_that_is_not_utf_8_stops_nobody() -> None:
             0,
             "sluice: cannot write to standard output: No space left on device\n",
         ),
-        ("FETCH -q 2>/dev/full", 0, 2001, ""),
-        ("FETCH 2>/dev/full", 0, 2001, ""),
+        ("FETCH -q 2>/dev/full", 0, 201, ""),
+        ("FETCH 2>/dev/full", 0, 201, ""),
         ("FETCH -q >&-", 0, 0, ""),
-        ("FETCH 2>&-", 0, 2001, ""),
-        ("FETCH -q <&-", 0, 2001, ""),
+        ("FETCH 2>&-", 0, 201, ""),
+        ("FETCH -q <&-", 0, 201, ""),
         ("FETCH <&- >&- 2>&-", 0, 0, ""),
     ],
 )
@@ -345,7 +334,7 @@ async def test_standard_streams_that_are_closed_full_or_left(
     tmp_path: Path, line: str, code: int, out_lines: int, err: str
 ) -> None:
     async with serving(lambda target: answer(b"x" * 1000)) as server:
-        (tmp_path / "urls").write_text("\n".join(f"{server.url}/{number}" for number in range(2000)))
+        (tmp_path / "urls").write_text("\n".join(f"{server.url}/{number}" for number in range(200)))
         told = await run(*shell(server, line, "-i", str(tmp_path / "urls")))
         assert (told[0], told[1].count("\n"), told[2]) == (code, out_lines, err)
 
@@ -378,8 +367,8 @@ async def on_terminal(argv: list[str], columns: int) -> tuple[int, str]:
     return await process.wait(), b"".join(shown).decode()
 
 
-@pytest.mark.parametrize("columns", [80, 120])
-async def test_a_terminal_shows_a_bar_and_a_summary(columns: int) -> None:
+async def test_a_terminal_shows_a_bar_and_a_summary() -> None:
+    columns = 80
     async with origin() as upstream:
         urls = [f"{upstream.url}/slow/500?{number}" for number in range(20)] + [f"{upstream.url}/status/404"]
         code, shown = await on_terminal(command(upstream, *urls), columns)

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.core.address import Policy
+from service.core.target import Refusal, check_url
 from service.fetch.inputs import UrlList, from_argument, from_file, read_lines
 
 ONE, TWO = "http://h.example/one", "http://h.example/zwei-ä"
@@ -59,6 +61,13 @@ def test_every_usual_encoding_and_line_end(mark: bytes, codec: str, end: str) ->
 )
 def test_one_line(line: bytes, url: str | None) -> None:
     assert listed(line) == ([(url, 1)] if url else [])
+
+
+def test_what_is_no_text_makes_its_own_url_invalid() -> None:
+    data = "http://h/a".encode("utf-16") + b"\x00\xd8" + "b\nhttp://h/c".encode("utf-16-le") + b"\x00"
+    (broken, _), (next_one, line) = listed(data)
+    assert isinstance(check_url(broken, Policy()), Refusal)
+    assert (next_one[:10], line) == ("http://h/c", 2)
 
 
 def test_a_line_without_an_end_is_cut_and_its_neighbours_are_whole() -> None:
