@@ -10,6 +10,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -125,14 +126,12 @@ async def _until_stopped(settings: Settings, read_again: Callable[[], Settings])
         _log.info("listening", extra={"url": url, "version": __version__, "pid": os.getpid()})
         notifier = Notifier()
         notifier.tell("READY=1")
-        pulse = asyncio.create_task(notifier.run(service.status), name="notify")
+        service.supervisor.start("notify", partial(notifier.run, service.status))
         try:
             await stop.wait()
             notifier.tell("STOPPING=1")
             await service.drain()
         finally:
-            pulse.cancel()
-            await asyncio.gather(pulse, return_exceptions=True)
             notifier.close()
     return 0
 

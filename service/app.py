@@ -38,12 +38,14 @@ from service.edge.topic_routes import TopicRoutes
 from service.edge.unused import close_unused
 from service.edge.watch_routes import WatchRoutes
 from service.edge.websocket import WebSockets
+from service.housekeeping import Housekeeping
 from service.lag import LoopLag
 from service.limits import address_limits, batch_limits, hub_limits, networks, overload_rules, socket_limits
 from service.metrics import FanoutFigures, FetchingFigures, LoadFigures, MetricsRoutes, ProcessFigures
 from service.pressure import Pressure
 from service.settings import Settings, jwt_keys, tls_context
 from service.statistics import Statistics
+from service.supervisor import Supervisor
 from service.upstream.batches import Batches
 from service.upstream.cache import Cache
 from service.upstream.fetcher import Fetcher
@@ -87,6 +89,7 @@ class Service:
             sockets=("/ws", "/echo") if settings.echo_route else ("/ws",),
         )
         self.draining = False
+        self.supervisor = Supervisor()
         self.port = settings.port
         self.listeners: list[asyncio.Server] = []
         self.tls = tls_context(settings)
@@ -199,9 +202,10 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         service.overload, fetches, (service.sockets, service.echo, service.streams), lambda: _close_unused(runner)
     )
     lag = LoopLag(clock)
-    statistics = Statistics(hub, service.sockets, batches, watches, service.gate, pressure, lag)
+    statistics = Statistics(hub, service.sockets, batches, watches, pressure, lag)
+    housekeeping = Housekeeping(hub, service.gate, pressure, lag)
     metrics = MetricsRoutes(
-        ProcessFigures(lag, lambda: service.draining),
+        ProcessFigures(lag, service.supervisor, lambda: service.draining),
         LoadFigures(pressure),
         FanoutFigures(hub, service.sockets, service.streams, service.door),
         FetchingFigures(fetches, batches, watches, fetcher.cache),
@@ -216,7 +220,13 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         access_log=None,
         shutdown_timeout=2.0,
     )
-    ticking = [asyncio.create_task(part.run(), name=type(part).__name__) for part in (statistics, lag)]
+    for name, run in (
+        ("loop lag", lag.run),
+        ("overload", housekeeping.watch_overload),
+        ("sweep", housekeeping.sweep),
+        ("statistics", statistics.run),
+    ):
+        service.supervisor.start(name, run)
     try:
         await runner.setup()
         assert runner.server is not None
@@ -229,9 +239,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
             service.listeners.append(server)
         yield service
     finally:
-        for task in ticking:
-            task.cancel()
-        await asyncio.gather(*ticking, return_exceptions=True)
+        await service.supervisor.close()
         service.streams.expiries.close()
         await service.sockets.close()
         await service.echo.close()

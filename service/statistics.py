@@ -7,7 +7,6 @@ import orjson
 
 from service.activity import Activity
 from service.core.hub import Hub
-from service.edge.gate import Gate
 from service.edge.websocket import WebSockets
 from service.lag import LoopLag
 from service.pressure import Pressure
@@ -19,7 +18,7 @@ __all__ = ["Statistics"]
 
 
 class Statistics:
-    """Publishes a snapshot every second, and has overload looked at."""
+    """Publishes a snapshot every second while somebody reads the topic."""
 
     def __init__(
         self,
@@ -27,12 +26,10 @@ class Statistics:
         sockets: WebSockets,
         batches: Batches,
         watches: Watches,
-        gate: Gate,
         pressure: Pressure,
         lag: LoopLag,
     ) -> None:
         self._hub = hub
-        self._gate = gate
         self._pressure = pressure
         self._lag = lag
         self._sockets = sockets
@@ -43,22 +40,17 @@ class Statistics:
         self._started = hub.clock()
 
     async def run(self) -> None:
-        """Publish and sweep until cancelled."""
+        """Publish until cancelled."""
         while True:
             await asyncio.sleep(1.0)
-            now = self._hub.clock()
-            self._pressure.look(self._lag.worst, now)
-            self._gate.addresses.sweep(now)
+            # The topic is the service's own: where it was swept away because nobody reads it, it is made again.
+            self._topic = self._hub.ring("_stats")
             if self._topic.readers:
                 await self._activity.look()
                 now = self._hub.clock()
                 self._hub.append(self._topic, orjson.dumps(self.snapshot(now)), now)
             else:
                 self._activity.forget()
-            # All topics within five seconds.
-            self._hub.sweep(self._hub.clock(), 1000 + len(self._hub.topics) // 5)
-            # The topic is the service's own: it stays, though nobody reads it.
-            self._topic = self._hub.ring("_stats")
 
     def snapshot(self, now: float) -> dict[str, Any]:
         """Return the figures of now, and of the topics at the last look."""

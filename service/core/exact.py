@@ -51,7 +51,12 @@ def parse_requests(text: bytes) -> tuple[Any, bool]:
     try:
         return parse(text), True
     except InvalidParams:
-        return _parse_loosely(text), False
+        value = _parse_loosely(text)
+        for request in value if isinstance(value, list) else [value]:
+            if isinstance(request, dict) and isinstance(number := request.get("id"), str) and not _is_text(number):
+                # No answer could carry it.
+                request["id"] = _Inexact()
+        return value, False
 
 
 def _parse_loosely(text: bytes) -> Any:
@@ -74,6 +79,15 @@ def check_exact(value: Any) -> None:
             "data: has an integer beyond 64 bits, a number beyond doubles, or half of a surrogate pair, "
             "which readers could not be given unchanged; send it as a string"
         ) from None
+
+
+def _is_text(text: str) -> bool:
+    """Return whether a text is without halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def id_in(text: bytes) -> str | int | float | None:

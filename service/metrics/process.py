@@ -11,8 +11,9 @@ from prometheus_client.registry import Collector
 
 from service import __version__
 from service.lag import LoopLag
-from service.metrics.families import Gauge, histogram
+from service.metrics.families import Gauge, counter_by, histogram
 from service.process import sockets
+from service.supervisor import Supervisor
 
 __all__ = ["ProcessFigures"]
 
@@ -25,8 +26,9 @@ _BUILD: Final = {
 class ProcessFigures(Collector):
     """What runs, how its loop keeps up, and what the kernel holds for it."""
 
-    def __init__(self, lag: LoopLag, draining: Callable[[], bool]) -> None:
+    def __init__(self, lag: LoopLag, supervisor: Supervisor, draining: Callable[[], bool]) -> None:
         self._lag = lag
+        self._supervisor = supervisor
         self._draining = draining
 
     def collect(self) -> Iterable[Metric]:
@@ -36,6 +38,8 @@ class ProcessFigures(Collector):
         yield Gauge(
             "sluice_tasks", "Tasks of the loop: one for each connection, and a few more.", len(asyncio.all_tasks())
         )
+        text = "Background tasks that failed and were started again, by their name."
+        yield counter_by("sluice_task_failures", text, "task", self._supervisor.failures)
         yield Gauge(
             "sluice_loop_lag_seconds", "How late the loop was at the most in the last second.", self._lag.worst
         )

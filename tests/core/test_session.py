@@ -327,7 +327,7 @@ def test_what_is_too_deep_to_be_read_is_refused_by_its_id(depth: int) -> None:
         assert (answer["id"], answer["error"]["code"]) == ("deep", -32009)
 
 
-@pytest.mark.parametrize("number", ["1" * 30, "1e999", "[1]"])
+@pytest.mark.parametrize("number", ["1" * 30, "1e999", "[1]", '"\\ud800"'])
 def test_an_id_that_could_not_come_back_unchanged_is_refused(number: str) -> None:
     answer = publish(Bench(), "1", number)
     assert answer["id"] is None

@@ -1,0 +1,38 @@
+"""What has to be done again and again: overload is measured, and what nobody needs any more is swept away."""
+
+import asyncio
+from typing import Final
+
+from service.core.hub import Hub
+from service.edge.gate import Gate
+from service.lag import LoopLag
+from service.pressure import Pressure
+
+__all__ = ["Housekeeping"]
+
+_EVERY: Final = 1.0
+_TOPICS: Final = 1000
+"""Topics that one sweep looks at, and a fifth of all: a round takes five seconds at most."""
+
+
+class Housekeeping:
+    """Two endless tasks; an error in one of them is no reason for the other to stop."""
+
+    def __init__(self, hub: Hub, gate: Gate, pressure: Pressure, lag: LoopLag) -> None:
+        self._hub = hub
+        self._gate = gate
+        self._pressure = pressure
+        self._lag = lag
+
+    async def watch_overload(self) -> None:
+        """Measure once a second, and do what the level of overload asks for."""
+        while True:
+            await asyncio.sleep(_EVERY)
+            self._pressure.look(self._lag.worst, self._hub.clock())
+
+    async def sweep(self) -> None:
+        """Forget what has aged: messages, topics, keys, and addresses that no longer count."""
+        while True:
+            await asyncio.sleep(_EVERY)
+            self._gate.addresses.sweep(self._hub.clock())
+            self._hub.sweep(self._hub.clock(), _TOPICS + len(self._hub.topics) // 5)
