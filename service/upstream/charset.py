@@ -105,6 +105,7 @@ _ATTRIBUTE: Final = re.compile(
     rb"(?:[" + _SPACE + rb"]*=[" + _SPACE + rb"]*"
     rb"(?:\"([^\"]*)\"|'([^']*)'|([^" + _SPACE + rb">\"'][^" + _SPACE + rb">]*)|(?=>)))?"
 )
+_CLOSED: Final = re.compile(rb"[" + _SPACE + rb"/]*>")
 _CONTENT: Final = re.compile(
     rb"charset[" + _SPACE + rb"]*=[" + _SPACE + rb"]*(?:\"([^\"]*)\"|'([^']*)'|([^" + _SPACE + rb";\"']*))"
 )
@@ -124,6 +125,8 @@ def _html(head: bytes) -> str | None:
             at = end + 3
         elif tag[0][-1:] != b">":
             attributes, at = _attributes(head, at)
+            if not _CLOSED.match(head, at):
+                break  # what is cut may be another label: iso-8859-1 for iso-8859-15
             named = _meta(attributes) if tag[2] else None
             if named is not None:
                 return named

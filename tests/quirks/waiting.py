@@ -5,8 +5,5 @@ __all__ = ["WAITING"]
 WAITING: frozenset[str] = frozenset(
     {
         "kept-ones-that-end-in-the-head",
-        "watch-etag-of-5000",
-        "watch-etag-with-a-control-byte",
-        "watch-last-modified-of-5000",
     }
 )
