@@ -89,5 +89,6 @@ async def run(context: Context) -> None:
     scenarios = {scenario.__name__: scenario for scenario in SCENARIOS.values()}
     async with asyncio.TaskGroup() as group:
         for number, part in enumerate(context.options.parts):
-            one = context.part(Namespace(**part), f"part {number}", together)
+            options = Namespace(**{**part, "run": context.options.run})
+            one = context.part(options, f"part {number}", together)
             group.create_task(scenarios[part["module"]].run(one))
