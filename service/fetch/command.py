@@ -14,6 +14,7 @@ from types import FrameType
 
 import uvloop
 
+from service.core.address import Policy
 from service.core.batch import BatchLimits
 from service.fetch.folder import Folder, SavingFailed
 from service.fetch.inputs import UrlList, from_argument, from_file
@@ -51,7 +52,7 @@ class _Command:
         batch, self._policy = options_of(options), policy_of(options)
         self._fail_on = fail_conditions(options.fail_on)
         self._options = options
-        urls = _urls(options)
+        urls = _urls(options, self._policy)
         self._folder = Folder(Path(options.output)) if options.output else None
         whole = self._folder.load(urls, verify=options.verify) if self._folder is not None else {}
         # The list lives as long as the process: collections need not walk over it again and again.
@@ -160,11 +161,11 @@ class _Command:
         self._errors.put([data], len(data))
 
 
-def _urls(options: Namespace) -> UrlList:
+def _urls(options: Namespace, policy: Policy) -> UrlList:
     source = options.input or ("-" if not options.urls and not sys.stdin.isatty() else None)
     if source is None and not options.urls:
         raise ValueError("no URLs: give some, or a file with --input FILE")
-    urls = UrlList("standard input" if source == "-" else source or "")
+    urls = UrlList("standard input" if source == "-" else source or "", policy)
     for text in options.urls:
         urls.add(from_argument(text))
     if source is not None:

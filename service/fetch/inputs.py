@@ -6,10 +6,14 @@ old encoding asks for exactly the bytes that the file has.
 
 import codecs
 import os
+import re
 import sys
 from array import array
 from collections.abc import Iterable, Iterator
 from itertools import chain
+
+from service.core.address import Policy
+from service.core.target import Target, check_url
 
 __all__ = ["UrlList", "read_lines"]
 
@@ -19,6 +23,11 @@ _LONGEST_LINE = 1 << 16
 
 _MARGIN = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\ufeff\u200b\u2060\x1a"
 """What is stripped around a URL: white space, byte order marks of joined files, and the DOS end of file."""
+
+# Most URLs: nothing in them can be spelled in another way, which is ten times as fast to see as to parse them.
+_CANONICAL = re.compile(
+    r"https?://[a-z0-9-]+(?:\.[a-z0-9-]*[a-z-][a-z0-9-]*)+/(?:[\w~/?=&+,;@:!$'()*-]|(?<=\w)\.(?=\w))*", re.ASCII
+)
 
 # The marks of UTF-32 begin like those of UTF-16, so they come first. Without a mark, the zero bytes of the first
 # character tell.
@@ -33,7 +42,8 @@ _MARKS = (
 class UrlList:
     """All URLs of a run in order; a million of 70 characters take about 215 MB."""
 
-    def __init__(self, source: str = "") -> None:
+    def __init__(self, source: str = "", policy: Policy | None = None) -> None:
+        self._policy = policy or Policy()
         self.source = source
         """The file that they come from, as it is shown."""
         self.urls: list[str] = []
@@ -49,8 +59,7 @@ class UrlList:
     def add(self, url: str, line: int = 0) -> None:
         """Take in a URL; ``line`` 0 is for one that comes from the command line."""
         index = len(self.urls)
-        # A fragment is not sent: URLs that differ in nothing else are fetched once.
-        first = self._first.setdefault(url.partition("#")[0], index)
+        first = self._first.setdefault(self._sent(url), index)
         if first != index:
             if self.urls[first] == url:
                 url = self.urls[first]
@@ -63,7 +72,7 @@ class UrlList:
 
     def find(self, url: str) -> int | None:
         """Return the index of the first URL that asks for the same."""
-        return self._first.get(url.partition("#")[0])
+        return self._first.get(self._sent(url))
 
     def firsts(self) -> Iterable[int]:
         """Return the indices of all that have to be fetched, in order."""
@@ -74,6 +83,13 @@ class UrlList:
         yield first
         while first := self._next[first]:
             yield first
+
+    def _sent(self, url: str) -> str:
+        """Return what is asked for: URLs that differ in their fragment or spelling alone are fetched once."""
+        if _CANONICAL.fullmatch(url):
+            return url
+        target = check_url(url, self._policy)
+        return target.url if isinstance(target, Target) else url
 
     def line(self, index: int) -> int | None:
         """Return the line that a URL stands in, or None."""

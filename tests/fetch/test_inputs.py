@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from service.core.address import Policy
 from service.core.target import Refusal, check_url
+from service.fetch import inputs
 from service.fetch.inputs import UrlList, from_argument, from_file, read_lines
 
 ONE, TWO = "http://h.example/one", "http://h.example/zwei-ä"
@@ -93,6 +94,37 @@ def test_the_same_url_is_found_and_followed() -> None:
     assert urls.find("http://h/b#other") == 1
     assert urls.find("http://h/d") is None
     assert (urls.line(0), urls.place(0)) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("http://h.example/a", "HTTP://H.Example:80/a", True),
+        ("http://h.example", "http://h.example/", True),
+        ("http://h.example/a/../b", "http://h.example/b", True),
+        ("http://h.example/ä", "http://h.example/%C3%A4", True),
+        ("http://h.example/a", "http://h.example/%61", False),
+        ("http://h.example/a", "https://h.example/a", False),
+        ("http://h.example/a", "http://h.example/a?", False),
+        ("http://h.example/a", "http://h.example/A", False),
+        ("http://h.example/x.html", "http://h.example/x.html#top", True),
+        ("http://h.example/a%2Fb", "http://h.example/a/b", False),
+        ("no url", "no url", True),
+        ("no url#a", "no url#b", False),
+    ],
+)
+def test_what_counts_as_the_same(one: str, other: str, same: bool) -> None:
+    urls = UrlList("list")
+    urls.add(one)
+    urls.add(other)
+    assert (urls.find(other) == 0) is same
+    assert urls.urls == [one, other]
+
+
+@given(st.from_regex(inputs._CANONICAL, fullmatch=True))
+def test_what_is_not_parsed_is_what_parsing_gives(url: str) -> None:
+    target = check_url(url, Policy())
+    assert isinstance(target, Refusal) or target.url == url
 
 
 def test_files_and_arguments(tmp_path: Path) -> None:
