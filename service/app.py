@@ -32,6 +32,7 @@ from service.edge.health import HealthRoutes
 from service.edge.http_runner import HttpRunner
 from service.edge.listening import listen
 from service.edge.page import PageRoutes
+from service.edge.pages import isolate
 from service.edge.problems import complete_refusal
 from service.edge.streams import STREAMS, Streams
 from service.edge.topic_routes import TopicRoutes
@@ -257,7 +258,7 @@ def _application(service: Service) -> web.Application:
     settings = service.settings
     app = web.Application(middlewares=[service.door.middleware()], client_max_size=settings.batch_size)
     app[STREAMS] = service.streams
-    app.on_response_prepare.extend((complete_refusal, add_cors, tell_request_id))
+    app.on_response_prepare.extend((complete_refusal, add_cors, isolate, tell_request_id))
     app.router.add_get("/ws", service.sockets.handle, allow_head=False)
     if settings.echo_route:
         app.router.add_get("/echo", service.echo.handle, allow_head=False)

@@ -30,11 +30,13 @@ Kind = Literal[
 
 HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,4096}")
-# What frames the message or is meant for a proxy is ours to say; the last ones open cloud metadata.
+# What frames the message or is meant for a proxy is ours to say, some open cloud metadata, and "Proxy" becomes
+# HTTP_PROXY in CGI programs (CVE-2016-5385).
 OUR_HEADERS: Final = frozenset(
     ("host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer", "expect",
-     "keep-alive", "metadata-flavor", "metadata", "accept-encoding")
+     "keep-alive", "metadata-flavor", "metadata", "accept-encoding", "proxy")
 )  # fmt: skip
+_SIGNS: Final = re.compile("[^a-z0-9]")
 MOST_HEADERS: Final = 50
 OUR_PREFIXES: Final = ("proxy-", "x-aws-ec2-metadata-token", "sec-")
 
@@ -148,7 +150,8 @@ def check_headers(headers: Mapping[str, str]) -> str | None:
     if len(headers) > MOST_HEADERS:
         return f"at most {MOST_HEADERS}"
     for name, value in headers.items():
-        lower = name.lower()
+        # Many servers read any punctuation in a name as the same: Transfer_Encoding frames the body.
+        lower = _SIGNS.sub("-", name.lower())
         if not HEADER_NAME.fullmatch(name):
             return f"{name[:40]!r} is no header name"
         if lower in OUR_HEADERS or lower.startswith(OUR_PREFIXES):

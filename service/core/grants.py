@@ -70,7 +70,7 @@ class HostPatterns(NamedTuple):
     @property
     def mark(self) -> str:
         """What tells these patterns from others in a text; nothing for every host."""
-        return "" if self.all else "\n" + " ".join(self.names + self.endings)
+        return "" if self.all else " " + " ".join(self.names + self.endings)
 
 
 class ClientLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

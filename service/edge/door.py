@@ -1,21 +1,21 @@
 """Who may come in: host, origin, credentials and how many at once, checked before any handler runs."""
 
 import re
-from collections.abc import Awaitable, Iterable
-from ipaddress import ip_address
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Final
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from service.core.errors import Forbidden, Overloaded, SluiceError, Unauthorized
+from service.core.errors import Overloaded, SluiceError, Unauthorized
 from service.core.grants import Grant
 from service.core.services import Refusals
 from service.edge.credentials import GRANT, Credentials
 from service.edge.gate import Gate
 from service.edge.handshake import BEARER, offered_protocols
-from service.edge.problems import problems, refusal
+from service.edge.pages import Pages
+from service.edge.problems import problems, reason_of, refusal
 
 __all__ = ["Door", "add_cors"]
 
@@ -26,7 +26,6 @@ _BAD_PERCENT: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 _CORS_HEADERS: Final = (
     "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, Traceparent, Tracestate, X-Request-Id"
 )
-_CORS_EXPOSED: Final = "Location, Retry-After, Sluice-Batch, Sluice-Epoch, X-Request-Id"
 
 
 class Door:
@@ -48,8 +47,7 @@ class Door:
         self.refusals = refusals
         self._credentials = credentials
         self._gate = gate
-        self._hosts = frozenset(host.lower() for host in hosts)
-        self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
+        self._pages = Pages(hosts=hosts, origins=origins, guarded=lambda: credentials.needed, gate=gate)
         self._connections = connections
         self._sockets = frozenset(sockets)
 
@@ -64,10 +62,10 @@ class Door:
         def door(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
             if request.path in self._sockets and request.method == hdrs.METH_GET:
                 try:
-                    self._check_host(request)
-                    self._check_origin(request)
-                except SluiceError as error:
-                    self.refusals["handshake", error.reason] += 1
+                    self._pages.check_host(request)
+                    self._pages.check_origin(request)
+                except (SluiceError, web.HTTPException) as error:
+                    self.refusals["handshake", reason_of(error)] += 1
                     return _answer(refusal(error, request))
                 return handler(request)
             return problems(request, self._enter(request, handler), self.refusals)
@@ -86,12 +84,14 @@ class Door:
 
     async def _enter(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         _check_path(request)
-        self._check_host(request)
-        cors = self._check_origin(request)
+        self._pages.check_host(request)
+        cors = self._pages.check_origin(request)
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
             return web.Response(status=204, headers={**cors, **_preflight()})
         if cors:
             request[_CORS] = cors
+        elif not _is_open(request.path):
+            self._pages.check_site(request)
         if request.path in _ALWAYS:
             self._check_token(request)
             return await handler(request)
@@ -107,28 +107,8 @@ class Door:
             self.others -= 1
             self._gate.leave(address)
 
-    def _check_host(self, request: web.Request) -> None:
-        """Refuse names that are not ours: a page elsewhere may have made its own name point here."""
-        if self._credentials.needed and not self._hosts:
-            return
-        host = _hostname(f"//{request.host}")
-        if host is None or not (host in self._hosts or _is_local(host)):
-            raise Forbidden("Host: not a name of this service; see --allow-host")
-
-    def _check_origin(self, request: web.Request) -> dict[str, str]:
-        """Refuse foreign pages; return the CORS headers for the ones that were let in."""
-        origin = request.headers.get(hdrs.ORIGIN)
-        if origin is None:
-            return {}
-        if origin.lower() in self._origins:
-            return {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin, hdrs.VARY: hdrs.ORIGIN,
-                    hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: _CORS_EXPOSED}  # fmt: skip
-        if urlsplit(origin).netloc.lower() != request.host.lower():
-            raise Forbidden("Origin: this page may not use the service; see --allow-origin")
-        return {}
-
     def _check_token(self, request: web.Request) -> None:
-        if request.path in _OPEN or request.path.startswith("/static/"):
+        if _is_open(request.path):
             return
         try:
             grant = request[GRANT] = self._credentials.check(_bearer(request))
@@ -138,6 +118,10 @@ class Door:
         if request.path == "/metrics":
             # The same figures as those of the topic, for whoever may read that.
             grant.check_read("_stats")
+
+
+def _is_open(path: str) -> bool:
+    return path in _OPEN or path.startswith("/static/")
 
 
 def _check_path(request: web.Request) -> None:
@@ -157,7 +141,7 @@ async def _answer(response: web.Response) -> web.StreamResponse:
     return response
 
 
-_CORS: Final = web.RequestKey("cors", dict[str, str])
+_CORS: Final = web.RequestKey("cors", Mapping[str, str])
 
 
 async def add_cors(request: web.Request, response: web.StreamResponse) -> None:
@@ -184,21 +168,3 @@ def _protocol_bearer(request: web.Request) -> str | None:
     """Return the token that a browser offers beside the subprotocol: it cannot set headers."""
     entries = (name for name in offered_protocols(request) if name.startswith(BEARER))
     return next(entries, "").removeprefix(BEARER) or None
-
-
-def _hostname(netloc: str) -> str | None:
-    try:
-        return urlsplit(netloc).hostname
-    except ValueError:
-        return None
-
-
-def _is_local(host: str) -> bool:
-    """Return whether the host is no name that someone else could make point here."""
-    if host == "localhost":
-        return True
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

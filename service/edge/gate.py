@@ -91,6 +91,23 @@ class Gate:
             if flooding:
                 self.addresses.flooded(address, self._now())
 
+    def scheme(self, request: web.Request) -> str:
+        """Return the scheme that the client used: of its connection, or as a trusted proxy says."""
+        transport = request.transport
+        own = "https" if transport is not None and transport.get_extra_info("sslcontext") else "http"
+        peer = transport.get_extra_info("peername") if transport is not None else None
+        if not isinstance(peer, tuple) or not self._trusts(peer[0]):
+            return own
+        listed = [hop for line in request.headers.getall(hdrs.X_FORWARDED_PROTO, ()) for hop in line.split(",")]
+        listed += [hop["proto"] for hop in request.forwarded if "proto" in hop]
+        named = {hop.strip().lower() for hop in listed}
+        # Where they differ, a client may have written one of them itself.
+        return named.pop() if len(named) == 1 and named <= {"http", "https"} else own
+
+    def _trusts(self, peer: str) -> bool:
+        address = unwrapped(ip_address(peer))
+        return any(address in network for network in self._trusted)
+
     def _caller(self, request: web.Request) -> str | None:
         """Return the address that this request counts for, or None where none does."""
         peer = request.transport.get_extra_info("peername") if request.transport else None

@@ -14,10 +14,12 @@ from service.core.errors import InternalError, SluiceError
 from service.core.services import Refusals
 from service.edge.correlation import REQUEST_ID, correlation_of
 
-__all__ = ["complete_refusal", "problems", "reason_of", "refusal", "unreadable"]
+__all__ = ["ISOLATION", "complete_refusal", "problems", "reason_of", "refusal", "unreadable"]
 
 _log = logging.getLogger("sluice.http")
 
+ISOLATION: Final = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
+"""What every answer carries: no other page may load it as an image or a script, and no browser guesses its type."""
 _KEPT: Final = (
     "Accept-Encoding",
     "Allow",
@@ -77,7 +79,7 @@ def unreadable(status: int, message: str | None) -> web.Response:
     reason = _word(status)
     request_id = secrets.token_hex(8)
     more = {"temporary": False, "request_id": request_id}
-    return _document(status, reason, detail, more, {REQUEST_ID: request_id})
+    return _document(status, reason, detail, more, {REQUEST_ID: request_id, **ISOLATION})
 
 
 async def problems(

@@ -62,10 +62,15 @@ def _bound(schemas: dict[str, Any], limits: BatchLimits) -> None:
 
 
 def _ours() -> str:
-    """Return the pattern of the headers that no client sets; JSON Schema's patterns know no flags."""
+    """Return the pattern of the headers that no client sets, with any sign for ``-``, as check_headers has it.
+
+    JSON Schema's patterns know no flags.
+    """
     names = [_any_case(name) + "$" for name in sorted(OUR_HEADERS)]
     return f"^({'|'.join([*names, *map(_any_case, OUR_PREFIXES)])})"
 
 
 def _any_case(text: str) -> str:
-    return "".join(f"[{char.upper()}{char}]" if char.isalpha() else char for char in text)
+    return "".join(
+        f"[{char.upper()}{char}]" if char.isalpha() else char if char.isdigit() else "[^A-Za-z0-9]" for char in text
+    )

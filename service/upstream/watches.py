@@ -126,7 +126,7 @@ class Watches:
         view = watch.views.get(select)
         if view is not None and view.topic.name in self._hub.topics:
             return view
-        name = "watch:" + sha256(f"{watch.url}\n{select or ''}{watch.hosts.mark}".encode()).hexdigest()[:32]
+        name = "watch:" + _digest(watch.url, select, watch.hosts.mark)[:32]
         # What it was last stays for late joiners, however long ago it changed.
         topic = self._hub.ring(name, RingLimits(messages=100, size=1 << 20, age=inf))
         topic.on_idle = lambda: self._idle(watch)
@@ -184,3 +184,13 @@ class Watches:
                     timer.cancel()
         self._watches.clear()
         await self._polls.close()
+
+
+def _digest(*parts: str | None) -> str:
+    """Return a digest that differs wherever the parts do: each goes in with its length before it."""
+    digest = sha256()
+    for part in parts:
+        data = (part or "").encode("utf-8", "surrogatepass")
+        digest.update(b"-" if part is None else b"%d:" % len(data))
+        digest.update(data)
+    return digest.hexdigest()

@@ -62,6 +62,13 @@ def test_a_wrong_batch_is_refused_whole_and_the_field_is_named(value: Any, named
         {"Transfer-Encoding": "chunked"},
         {"Connection": "close"},
         {"Proxy-Authorization": "x"},
+        {"Proxy": "http://evil.example"},
+        {"Transfer_Encoding": "chunked"},
+        {"CONTENT_LENGTH": "1"},
+        {"proxy_authorization": "x"},
+        {"Metadata.Flavor": "Google"},
+        {"X_aws-ec2_metadata_token": "x"},
+        {"Sec_Fetch_Site": "none"},
         {"a b": "x"},
         {"": "x"},
         {"X": "a\r\nY: b"},
@@ -76,6 +83,7 @@ def test_headers_that_could_change_the_request_are_refused(headers: dict[str, st
 
 def test_ordinary_headers_pass() -> None:
     assert check_headers({"Accept": "text/html, */*;q=0.1", "X-Token": "a b", "Authorization": "Bearer x"}) is None
+    assert check_headers({"X_Token": "x", "Proxies": "x", "Second": "x", "X-Host": "x"}) is None
 
 
 def test_one_bad_request_among_good_ones_fails_alone() -> None:

@@ -80,6 +80,17 @@ async def test_a_name_that_is_not_ours_is_refused(host: str) -> None:
             assert status in (400, 403), problem
 
 
+@pytest.mark.parametrize("token", [None, "right"])
+@pytest.mark.parametrize(
+    "host", ["evil@127.0.0.1", "a:b@localhost:1", "localhost/x", "local host", "localhost:x", "localhost:1:2"]
+)
+async def test_a_host_that_is_not_a_host_is_a_bad_request(host: str, token: str | None) -> None:
+    async with client_of(token=token) as client:
+        for path in ("/", "/healthz", "/ws", "/topics/t"):
+            status, problem, _ = await client.ask("GET", path, headers={"Host": host})
+            assert status == 400, problem
+
+
 async def test_names_of_ours_are_let_in() -> None:
     async with client_of(allow_host=("live.example",)) as client:
         for host in ("localhost", "127.0.0.1:1", "[::1]", "LIVE.example:8080"):
@@ -110,6 +121,78 @@ async def test_our_own_page_and_those_we_allow_are_let_in() -> None:
         )  # fmt: skip
         assert status == 204
         assert "POST" in response.headers["Access-Control-Allow-Methods"]
+
+
+async def test_a_page_of_another_scheme_is_a_foreign_page() -> None:
+    async with client_of() as client:
+        headers = {"Origin": f"https://{client.host}"}
+        status, problem, _ = await client.ask("GET", "/topics/t", headers=headers)
+        assert status == 403
+        assert "--trust-proxy" in problem["detail"]
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await client.socket(origin=headers["Origin"])
+        headers["X-Forwarded-Proto"] = "https"
+        assert (await client.ask("GET", "/topics/t", headers=headers))[0] == 403, "from anyone but a proxy of ours"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "headers", "status"),
+    [
+        ("https", {"X-Forwarded-Proto": "https"}, 404),
+        ("http", {"X-Forwarded-Proto": "https"}, 403),
+        ("https", {"Forwarded": "for=192.0.2.1;proto=https"}, 404),
+        ("https", {"X-Forwarded-Proto": "https, http"}, 403),
+        ("https", {"X-Forwarded-Proto": "https", "Forwarded": "proto=http"}, 403),
+        ("http", {"X-Forwarded-Proto": "gopher"}, 404),
+        ("http", {}, 404),
+    ],
+)
+async def test_a_trusted_proxy_names_the_scheme(scheme: str, headers: dict[str, str], status: int) -> None:
+    async with client_of(trust_proxy=("127.0.0.1/32",)) as client:
+        headers = {"Origin": f"{scheme}://{client.host}", **headers}
+        assert (await client.ask("GET", "/topics/t", headers=headers))[0] == status
+
+
+async def test_a_default_port_may_be_left_out() -> None:
+    async with client_of() as client:
+        for origin, host in (("http://localhost", "localhost:80"), ("http://[::1]:80", "[::1]")):
+            headers = {"Origin": origin, "Host": host}
+            assert (await client.ask("GET", "/topics/t", headers=headers))[0] == 404
+
+
+@pytest.mark.parametrize("path", ["/watch?url=http://a.example/", "/topics/t/events", "/metrics"])
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_what_another_page_embeds_is_refused(path: str, site: str) -> None:
+    async with client_of(allow_origin=("https://app.example",)) as client:
+        status, problem, _ = await client.ask("GET", path, headers={"Sec-Fetch-Site": site})
+        assert status == 403
+        assert problem["detail"].startswith("Sec-Fetch-Site")
+        assert not client.service.watches.statistics().urls
+        allowed = {"Sec-Fetch-Site": site, "Origin": "https://app.example"}
+        assert (await client.ask("GET", "/topics/t", headers=allowed))[0] == 404
+        for ours in ("same-origin", "none"):
+            assert (await client.ask("GET", "/topics/t", headers={"Sec-Fetch-Site": ours}))[0] == 404
+        assert (await client.ask("GET", "/", headers={"Sec-Fetch-Site": site}))[0] == 200, "a link to the page"
+
+
+async def test_every_answer_keeps_to_its_own_pages() -> None:
+    async with client_of() as client:
+        for path in (
+            "/",
+            "/static/page.js",
+            "/healthz",
+            "/nowhere",
+            "/topics/t",
+            "/topics/t/events",
+            "/metrics",
+            "/ws",
+        ):
+            async with client.session.get(client.url(path)) as response:
+                assert response.headers["X-Content-Type-Options"] == "nosniff", path
+                assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin", path
+        async with client.session.get(client.url("/"), headers={"Accept-Encoding": "x" * 9000}) as response:
+            assert response.status == 400
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 async def test_one_too_many_is_told_when_to_come_back() -> None:

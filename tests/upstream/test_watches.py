@@ -15,7 +15,7 @@ from service.core.services import Watching
 from service.upstream.orders import Fetched, Order
 from service.upstream.selecting import select_from
 from service.upstream.selector import SelectTimeout
-from service.upstream.watches import Watches, WatchLimits
+from service.upstream.watches import Watches, WatchLimits, _digest
 from tests.upstream.test_batches import Bench, FakeReader
 
 URL = "http://h.example/page"
@@ -334,3 +334,10 @@ async def test_a_host_that_the_claim_does_not_cover_is_not_watched() -> None:
         with pytest.raises(Forbidden, match="claim watch: the token's does not cover the host 'h.example'"):
             bench.watches.watch(URL, 1.0, None, HostPatterns("watch", ("other.example",)))
         assert bench.watches.statistics().urls == 0
+
+
+def test_the_names_of_topics_differ_wherever_what_is_watched_does() -> None:
+    assert _digest("a", "bc", "") != _digest("ab", "c", "")
+    assert _digest("a", None, "") != _digest("a", "", "")
+    assert _digest("a", "b\nc", "") != _digest("a", "b", "c")
+    assert _digest("a", "b", "") == _digest("a", "b", "")
