@@ -39,12 +39,7 @@ def texts_of(body: bytes, selector: str, content_type: str | None, *, cut: bool)
     is_xml = _is_xml(text, content_type)
     root = _parse_xml(text) if is_xml else _parse_html(text)
     xhtml = is_xml and root.tag.startswith(_XHTML)
-    names = _plain_names(root) if is_xml else {}
-    try:
-        translator = _Names(names) if is_xml else cssselect.HTMLTranslator()
-        found = root.xpath(translator.css_to_xpath(selector), namespaces=names)
-    except (etree.XPathError, cssselect.SelectorError):
-        found = []  # a prefix that the document does not have
+    found = _find_xml(root, selector) if is_xml else _find(root, selector, cssselect.HTMLTranslator(), {})
     if cut and (not found or not _unfinished(root).isdisjoint(found)):
         raise SelectFailed(
             f"nothing complete in the first {len(body):,} bytes; the body is larger and was cut", "too_large"
@@ -58,6 +53,27 @@ def texts_of(body: bytes, selector: str, content_type: str | None, *, cut: bool)
         texts.append(text_of(element, room))
         room -= len(texts[-1])
     return "\n".join(texts)
+
+
+def _find(root: Any, selector: str, translator: Any, names: dict[str, str]) -> list[Any]:
+    try:
+        found: list[Any] = root.xpath(translator.css_to_xpath(selector), namespaces=names)
+    except (etree.XPathError, cssselect.SelectorError):
+        return []  # a prefix that the document does not have
+    return found
+
+
+def _find_xml(root: Any, selector: str) -> list[Any]:
+    """Find elements by their names as they are written, or else without the prefix that the first one has, too."""
+    prefix = root.prefix
+    names = _plain_names(root)
+    found = _find(root, selector, _Names(names), names)
+    if not found and prefix is not None:
+        for element in root.iter(etree.Element):
+            if element.prefix == prefix:
+                element.tag = element.tag.rpartition("}")[2]
+        found = _find(root, selector, _Names(names), names)
+    return found
 
 
 class _Names(cssselect.GenericTranslator):

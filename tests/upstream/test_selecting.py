@@ -242,6 +242,12 @@ def test_xml_is_parsed_as_xml(document: bytes, select: str, text: str, content_t
     assert select_from(document, select, content_type).decode() == text
 
 
+@pytest.mark.parametrize("select", ["entry > link", "a|entry > a|link", "a\\:link"])
+def test_a_feed_that_has_a_prefix_everywhere(select: str) -> None:
+    feed = b"<a:feed xmlns:a='http://www.w3.org/2005/Atom'><a:entry><a:link href='http://x/'/></a:entry></a:feed>"
+    assert select_from(feed, select, "application/atom+xml") == b"http://x/"
+
+
 def test_a_prefix_that_is_not_declared_is_a_name_all_the_same() -> None:
     feed = b"<rss><item><media:title>x</media:title><media:content url='http://a/'/></item></rss>"
     assert select_from(feed, "item > media|title") == b"x"
