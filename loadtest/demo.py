@@ -5,6 +5,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from tempfile import TemporaryFile
 from types import ModuleType
 
 from loadtest import mixed
@@ -20,6 +21,8 @@ HELP = "start the service and an origin; 10,000 clients, 10,000 URLs and broadca
 SCENARIO = mixed
 measures = mixed.measures
 _START, _STOP = 30, 20
+_LOG = 20_000
+"""Characters of a child's log that are shown where it failed."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -75,19 +78,24 @@ def _success(options: Namespace) -> list[str]:
 @asynccontextmanager
 async def _child(module: str, *arguments: str) -> AsyncIterator[str]:
     """Run a module as a child process; yield the address that it says it listens on. Raises RuntimeError."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", module, *arguments, stdout=asyncio.subprocess.PIPE,
-        # Ctrl-C ends the load first, and these when its report is made.
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        line = (await asyncio.wait_for(process.stdout.readline(), _START)).decode()
-        if "listening on" not in line:
-            raise RuntimeError(f"{module} {arguments[0]} did not start")
-        yield line.split("listening on", 1)[1].strip()
-    finally:
-        await _ended(process, module)
+    # A line of its log would break the panel: they are shown when something went wrong.
+    with TemporaryFile() as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", module, *arguments, stdout=asyncio.subprocess.PIPE, stderr=log,
+            # Ctrl-C ends the load first, and these when its report is made.
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            assert process.stdout is not None
+            line = (await asyncio.wait_for(process.stdout.readline(), _START)).decode()
+            if "listening on" not in line:
+                raise RuntimeError(f"{module} {arguments[0]} did not start")
+            yield line.split("listening on", 1)[1].strip()
+        finally:
+            await _ended(process, module)
+            if process.returncode != 0:
+                log.seek(0)
+                sys.stderr.write(log.read().decode(errors="replace")[-_LOG:])
 
 
 async def _ended(process: asyncio.subprocess.Process, module: str) -> None:

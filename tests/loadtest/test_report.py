@@ -210,3 +210,33 @@ def test_the_summary_names_what_failed() -> None:
 def test_marks_are_round_numbers(low: float, high: float, marks: list[str] | int) -> None:
     found = list(rounds(low, high, " s").values())
     assert found == marks if isinstance(marks, list) else len(found) == marks
+
+
+@pytest.mark.parametrize("height", [12, 24, 50])
+def test_the_panel_fits_the_terminal_whatever_it_has_to_show(height: int) -> None:
+    told = Report("broadcast", "")
+    told.counters.update({f"counter_{number}": 1 for number in range(60)}, part0_made=5, clients_intended=9, idle=0)
+    out = StringIO()
+    console = Console(file=out, width=80, height=height, force_terminal=True, color_system=None)
+    console.print(Display(told, console).panel())
+    text = out.getvalue()
+    assert len(text.splitlines()) <= height - 2
+    assert max(map(len, text.splitlines())) <= 80
+    assert "counter_1" in text
+    assert not any(hidden in text for hidden in ("part0_made", "clients_intended", "idle"))
+
+
+def test_the_bar_goes_from_connecting_to_the_end_of_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("loadtest.live.monotonic", lambda: now[0])
+    told = Report("broadcast", "")
+    told.options = {"duration": 10.0}
+    display = Display(told)
+    seen = [display._progress()]
+    told.counters.update(clients_intended=10, connected=5)
+    seen.append(display._progress())
+    told.counters.update(connected=10, published=1)
+    seen.append(display._progress())
+    for now[0] in (105.0, 110.0, 130.0):
+        seen.append(display._progress())
+    assert seen == pytest.approx([0, 1 / 6, 1 / 3, 2 / 3, 1, 1])
