@@ -25,8 +25,8 @@ FRONTS = [pytest.param(proxies.nginx, id="nginx"), pytest.param(proxies.haproxy,
 async def behind(front: Front, *options: str) -> AsyncIterator[tuple[Proxy, list[Process], aiohttp.ClientSession]]:
     """Run two instances behind a proxy."""
     async with (
-        service("--heartbeat", "1", "--drain", "10", *options) as one,
-        service("--heartbeat", "1", "--drain", "10", *options) as two,
+        service("--heartbeat", "1", "--drain", "10", "--trust-proxy", "127.0.0.1/32", *options) as one,
+        service("--heartbeat", "1", "--drain", "10", "--trust-proxy", "127.0.0.1/32", *options) as two,
         front(one.port, two.port) as proxy,
         aiohttp.ClientSession(proxy.url, connector=aiohttp.TCPConnector(ssl=proxy.tls)) as session,
     ):
