@@ -1,6 +1,5 @@
-"""The examples and the README's programs, run as they stand."""
+"""The examples, run as they stand."""
 
-import re
 import sys
 from pathlib import Path
 
@@ -21,19 +20,6 @@ async def test_the_python_example_follows_a_batch() -> None:
     assert code == 0, err
     assert sorted(line.split()[0] for line in out.splitlines()) == ["done", "failed", "result"]
     assert out.splitlines()[-1].startswith("done")
-
-
-async def test_the_readmes_python_does_what_it_says(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    async with service() as server:
-        script = tmp_path / "readme.py"
-        # A name that no resolver knows: the batch ends without leaving this machine.
-        script.write_text(
-            block.replace("127.0.0.1:8080", server.authority).replace("example.com", "sluice.invalid")
-        )
-        code, out, err = await run(sys.executable, str(script), env={"PYTHONPATH": str(ROOT)})
-    assert code == 0, err
-    assert "'event': 'done'" in out
 
 
 async def test_the_javascript_example_publishes_reads_and_fetches() -> None:
