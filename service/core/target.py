@@ -30,6 +30,8 @@ _PORTS: Final = {"http": 80, "https": 443}
 _PARTS: Final = re.compile(
     r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(?://([^/?#]*))?([^?#]*)(\?[^#]*)?(#.*)?", re.ASCII | re.DOTALL
 )
+# Most URLs: nothing in them is changed, so that taking them apart is all. Dot segments are looked for beside.
+_PLAIN: Final = re.compile(r"(https?)://([A-Za-z0-9.:-]{1,250})(/[A-Za-z0-9_~=&?+,;:@!$'()*/.%-]*)", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _SPACE: Final = re.compile(r"[\x00-\x20\x7f]")
 # Square brackets and a % without digits are no characters of a path or query either, but everybody sends them.
@@ -104,6 +106,13 @@ def check_url(text: str, policy: Policy) -> Target | Refusal:
     """Return what a client's URL names, or why it is not fetched: ``invalid_url`` or ``blocked``."""
     if len(text) > LONGEST_URL:
         return Refusal("invalid_url", f"longer than {LONGEST_URL} characters")
+    plain = _PLAIN.fullmatch(text)
+    if plain is not None and "/." not in text and "/%2" not in text:
+        site = _judge(plain[1], plain[2], policy)
+        if isinstance(site, Refusal):
+            return site
+        target = plain[3]
+        return Target(site.prefix + target, site.scheme, site.host, site.port, site.origin, target)
     if _SPACE.search(text):
         return Refusal("invalid_url", "has a space or a control character: percent-encode it")
     return _absolute(_split(text), policy, LONGEST_URL)

@@ -60,6 +60,8 @@ class Moves:
 
     def look(self) -> None:
         """Let in whoever there is a place for now."""
+        if not self._waiting:
+            return
         now = self._loop.time()
         for origin, queue in tuple(self._waiting.items()):
             while queue and self._hosts.room(origin, now):

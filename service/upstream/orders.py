@@ -79,8 +79,8 @@ class Fetched:
 
 
 def milliseconds(seconds: float) -> float:
-    """Return a time as events tell it."""
-    return round(seconds * 1000, 2)
+    """Return a time as events tell it, to a hundredth; ``round`` with digits takes three times as long."""
+    return int(seconds * 100_000 + 0.5) / 100
 
 
 def traced(order: Order, headers: Mapping[str, str]) -> Mapping[str, str]:

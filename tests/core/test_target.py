@@ -254,6 +254,16 @@ def test_octets_of_a_request_target_survive(path: str) -> None:
     assert checked("http://a.example/" + path).request_target == "/" + path
 
 
+@given(
+    rest=st.sampled_from(["", ":80", ":8080", ":8080:", ".:80"]),
+    path=GIVEN | st.text(alphabet="./%2eE?#a", max_size=20),
+)
+def test_the_short_way_for_plain_urls_leads_where_the_long_one_leads(rest: str, path: str) -> None:
+    """A scheme in capitals is never plain."""
+    tail = f"://a.example{rest}/{path}"
+    assert check_url("http" + tail, PUBLIC) == check_url("HTTP" + tail, PUBLIC)
+
+
 @given(text=ANY_URL)
 def test_a_canonical_url_is_its_own_canonical_form(text: str) -> None:
     target = check_url(text, PUBLIC)

@@ -41,7 +41,7 @@ class Client:
         as the request comes says nothing of the server: the request is made once more, at once, on a new one
         (RFC 9112, section 9.3.1).
         """
-        request = self._requests.write(method, target.request_target, _host_of(target), headers, body)
+        request = self._requests.write(method, target, headers, body)
         kept = self._pool.take(target.origin)
         if kept is not None:
             timing.reused = True
@@ -60,8 +60,3 @@ class Client:
         connection = await self._dialer.dial(target, timing)
         reader = Reader(bodiless=method == "HEAD")
         return Answer(connection, reader, await connection.ask(request, reader), self._pool)
-
-
-def _host_of(target: Target) -> str:
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    return host if target.port == (443 if target.scheme == "https" else 80) else f"{host}:{target.port}"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from service import __version__
+from service.core.target import Target
 from service.upstream.http1.codings import ACCEPTED
 from service.upstream.http1.errors import InvalidRequest, ProtocolError
 
@@ -12,6 +13,7 @@ __all__ = ["Requests"]
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
+_USUAL: Final = frozenset({"GET", "HEAD"})
 _FRAMING: Final = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 _ORIGINS: Final = 1024
 
@@ -21,27 +23,28 @@ class Requests:
 
     def __init__(self) -> None:
         self._plain: dict[str, bytes] = {}
-        """By what stands in ``Host``: the lines of a request without headers of its own."""
+        """By origin: the lines of a request without headers of its own."""
 
-    def write(self, method: str, target: str, host: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    def write(self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None) -> bytes:
         """Return a request; ``headers`` win over what is sent by default.
 
         Raises InvalidRequest; and ProtocolError for a header that no client can have given, because theirs are
         checked before: it came from an upstream, whose ETag goes back to it as a condition.
         """
-        if not (_TOKEN.fullmatch(method) and _is_plain(target)):
+        line = target.request_target
+        if not ((method in _USUAL or _TOKEN.fullmatch(method)) and _is_plain(line)):
             raise InvalidRequest("the method or the URL has a character that no request line has")
         if headers or body is not None:
-            lines = _lines(host, headers, body)
+            lines = _lines(target, headers, body)
         else:
-            lines = self._plain.get(host) or self._learn(host)
-        begin = f"{method} {target} HTTP/1.1\r\n".encode("ascii")
+            lines = self._plain.get(target.origin) or self._learn(target)
+        begin = f"{method} {line} HTTP/1.1\r\n".encode("ascii")
         return begin + lines if body is None else begin + lines + body
 
-    def _learn(self, host: str) -> bytes:
+    def _learn(self, target: Target) -> bytes:
         if len(self._plain) >= _ORIGINS:
             self._plain.clear()
-        lines = self._plain[host] = _lines(host, {}, None)
+        lines = self._plain[target.origin] = _lines(target, {}, None)
         return lines
 
 
@@ -50,7 +53,13 @@ def _is_plain(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text and text != ""
 
 
-def _lines(host: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+def _host_of(target: Target) -> str:
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    return host if target.port == (443 if target.scheme == "https" else 80) else f"{host}:{target.port}"
+
+
+def _lines(target: Target, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    host = _host_of(target)
     if not _is_plain(host):
         raise InvalidRequest("the host has a character that no Host header has")
     fields = {"host": f"Host: {host}\r\n", "accept": "Accept: */*\r\n",
