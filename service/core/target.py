@@ -108,11 +108,8 @@ def check_url(text: str, policy: Policy) -> Target | Refusal:
         return Refusal("invalid_url", f"longer than {LONGEST_URL} characters")
     plain = _PLAIN.fullmatch(text)
     if plain is not None and "/." not in text and "/%2" not in text:
-        site = _judge(plain[1], plain[2], policy)
-        if isinstance(site, Refusal):
-            return site
-        target = plain[3]
-        return Target(site.prefix + target, site.scheme, site.host, site.port, site.origin, target)
+        site, path = _judge(plain[1], plain[2], policy), plain[3]
+        return site if isinstance(site, Refusal) else Target(site.prefix + path, *site[:4], path)
     if _SPACE.search(text):
         return Refusal("invalid_url", "has a space or a control character: percent-encode it")
     return _absolute(_split(text), policy, LONGEST_URL)

@@ -18,7 +18,8 @@ _WORDS = [
     "jsonrpc", "2.0", "method", "params", "topic", "since", "epoch", "offset", "on_lag", "newest", "oldest", "data",
     "urls", "requests", "options", "headers", "http://", "https://", "127.0.0.1", "localhost", "[::ffff:7f00:1]",
     "0x7f", "%00", "@", "\\", "\u3002", "\uff11", "xn--", "//", "..", "#", "?", "<meta charset=", "<?xml encoding='", "<!DOCTYPE ", "<!ENTITY ", "<![CDATA[", "<pre>",
-    "<rss>", "<item>", "xmlns:a=", "&amp;", "\\ud800", "1e400", *METHODS,
+    "<rss>", "<item>", "xmlns:a=", "&amp;", "\\ud800", "1e400", "HTTP/1.1 200 ", "\r\n", "\r\n\r\n", "Content-Length: ",
+    "Transfer-Encoding: chunked", "Content-Encoding: gzip", "Connection: ", "0\r\n\r\n", *METHODS,
 ]  # fmt: skip
 
 

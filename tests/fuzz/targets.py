@@ -1,4 +1,4 @@
-"""What is fuzzed: four readers of hostile input, each with what has to be so whatever it is given.
+"""What is fuzzed: five readers of hostile input, each with what has to be so whatever it is given.
 
 A target takes bytes and returns; an exception that is none of ours, or a broken promise, is a finding.
 """
@@ -25,6 +25,7 @@ from service.core.session import Session, SessionLimits
 from service.core.target import LONGEST_URL, Target, check_redirect, check_url
 from service.upstream.guard import guarded_socket
 from tests.core.readers import FakeReader, Turns, make_hub
+from tests.fuzz.answers import answers
 from tests.fuzz.documents import documents
 from tests.fuzz.libcurl import Read, curl_reads
 
@@ -206,4 +207,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "urls": urls,
     "batches": batches,
     "documents": documents,
+    "answers": answers,
 }

@@ -107,10 +107,11 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 async def gone(server: Server) -> None:
-    """Wait until the client keeps no connection any more."""
+    """Wait until the client keeps no connection any more, which is long before one has rested long enough."""
     pool = server.fetcher._client._pool
-    while len(pool):
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(1):
+        while len(pool):
+            await asyncio.sleep(0.001)
 
 
 # Bytes that nobody asked for.
@@ -456,7 +457,8 @@ async def test_only_a_server_that_ends_tls_itself_ends_a_body_without_length(pro
 # Pressure, requests, time.
 
 
-async def test_a_server_that_sends_faster_than_is_read_is_held_back() -> None:
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_server_that_sends_faster_than_is_read_is_held_back(chunked: bool) -> None:
     sent = 0
 
     async def serve(
@@ -464,18 +466,60 @@ async def test_a_server_that_sends_faster_than_is_read_is_held_back() -> None:
     ) -> None:
         nonlocal sent
         await server.read(reader)
-        piece = gzip.compress(bytes(1 << 20)) * 100
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" if chunked else b"HTTP/1.1 200 OK\r\n\r\n"
+        )
+        for _ in range(4096):
+            writer.write(b"4000\r\n" + bytes(1 << 14) + b"\r\n" if chunked else bytes(1 << 14))
+            await writer.drain()
+            sent += 1 << 14
+        writer.write(b"0\r\n\r\n" if chunked else b"")
+        writer.close()
+        await writer.wait_closed()
+
+    async with serving(serve) as server:
+        target = target_of(f"http://127.0.0.1:{server.port}/", server.fetcher.policy)
+        answer = await server.fetcher._client.ask("GET", target, {}, None, Timing())
+        before = -1
+        while sent != before:
+            before = sent
+            await asyncio.sleep(0.2)
+        assert answer._reader.size < 1 << 20
+        assert sent < 64 << 20
+        size = 0
+        while piece := await answer.piece():
+            size += len(piece)
+        assert size == 64 << 20
+        answer.close()
+
+
+async def test_a_bomb_behind_a_coding_goes_no_further_than_it_may() -> None:
+    async def serve(
+        server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> None:
+        await server.read(reader)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n")
         while True:
-            writer.write(piece)
-            sent += len(piece)
+            writer.write(gzip.compress(bytes(1 << 20)) * 10)
             await writer.drain()
 
     async with serving(serve) as server:
         outcome = await server.ask(max_bytes=20 << 20)
         assert isinstance(outcome, Fetched)
         assert (len(outcome.body), outcome.truncated) == (20 << 20, True)
-        assert sent < 16 << 20
+
+
+async def test_an_answer_before_its_request_has_been_read_ends_the_connection() -> None:
+    async def serve(
+        server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> None:
+        await server.read(reader)
+        writer.write(OK)
+        await asyncio.Event().wait()
+
+    async with serving(serve) as server:
+        assert await server.body(method="POST", body=bytes(32 << 20)) == b"ok"
+        assert len(server.fetcher._client._pool) == 0
 
 
 async def test_tiny_chunks_leave_the_loop_its_turns() -> None:
@@ -559,6 +603,25 @@ async def test_a_connection_rests_no_longer_than_the_server_says() -> None:
         assert server.connections == 1
         await asyncio.sleep(4.5)
         assert len(server.fetcher._client._pool) == 0
+        await server.body()
+        assert server.connections == 2
+
+
+async def test_a_connection_whose_time_is_over_is_not_used_even_where_nobody_has_looked_yet() -> None:
+    async def serve(
+        server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> None:
+        while True:
+            await server.read(reader)
+            writer.write(OK)
+
+    async with serving(serve) as server:
+        await server.body()
+        await asyncio.sleep(0.5)
+        await server.body()
+        # Looked at each second from the first on: its time ends between two looks.
+        await asyncio.sleep(15.2)
+        assert len(server.fetcher._client._pool) == 1
         await server.body()
         assert server.connections == 2
 
