@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.upstream.bodies import encode_body
+from service.upstream.bodies import encode_body, result_event
+from service.upstream.orders import Fetched
+from tests.upstream.servers import policy_for, target_of
 
 GZIP = bytes.fromhex("1f8b0800a0b1c2d302034b4c4a0600c2412435")
 
@@ -61,6 +63,14 @@ def test_where_a_body_is_cut_makes_no_other_kind_of_it(charset: str) -> None:
         for content_type in (f"text/plain; charset={charset}", *([None] if charset == "utf-8" else [])):
             encoding, text = encode_body(body[:end], "auto", content_type, cut=True)
             assert (encoding, text) == (charset, ("a\u4e00" * 3)[: len(text or "")])
+
+
+def test_a_result_that_is_cut_in_a_character_is_a_text() -> None:
+    target = target_of("http://127.0.0.1:8080/", policy_for(8080))
+    for truncated, told in ((True, ("utf-8", "a")), (False, ("base64", "YcM="))):
+        fetched = Fetched(200, target, {}, b"a\xc3", truncated=truncated)
+        event = result_event(0, "http://127.0.0.1:8080/", fetched, "auto", 1, "miss", 0.0)
+        assert (event["encoding"], event["body"]) == told
 
 
 def test_the_asker_decides() -> None:

@@ -159,6 +159,14 @@ async def test_a_body_beyond_the_limit_is_told_as_cut_and_compared_as_far_as_it_
         )
 
 
+async def test_a_character_that_is_cut_in_two_makes_no_base64_of_a_text() -> None:
+    server = Server(lambda number, sent: (200, {}, "aé".encode()[:-1], True))
+    async with watched(server) as bench:
+        reader, _ = bench.watch()
+        await asyncio.sleep(1)
+        assert [(event["encoding"], event["body"]) for event in told(reader)] == [("utf-8", "a")]
+
+
 async def test_no_content_is_a_state_and_a_selection_says_with_which_status_it_fails() -> None:
     page = b"<h1>a</h1>"
     server = Server(
@@ -177,12 +185,12 @@ async def test_no_content_is_a_state_and_a_selection_says_with_which_status_it_f
 
 
 async def test_a_selection_by_the_charset_of_http_and_xml_by_its_type() -> None:
-    feed = "<rss><item><title>Größe</title></item></rss>".encode("latin-1")
-    server = Server(lambda number, sent: (200, {"content-type": "application/rss+xml; charset=iso-8859-1"}, feed))
+    feed = "<rss><item><title>да</title></item></rss>".encode("koi8-r")
+    server = Server(lambda number, sent: (200, {"content-type": "application/rss+xml; charset=koi8-r"}, feed))
     async with watched(server) as bench:
         reader, _ = bench.watch(select="item > title")
         await asyncio.sleep(1)
-        assert [(event["body"], event["encoding"]) for event in told(reader)] == [("Größe", "utf-8")]
+        assert [(event["body"], event["encoding"]) for event in told(reader)] == [("да", "utf-8")]
 
 
 async def test_a_selection_that_found_nothing_is_not_recovered_by_an_upstream_that_is() -> None:
