@@ -88,4 +88,5 @@ def batch_limits(settings: Settings) -> BatchLimits:
         active=settings.upstream,
         active_per_client=settings.upstream_client,
         active_per_host=settings.upstream_host,
+        hosts_shared=True,
     )

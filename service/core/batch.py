@@ -12,7 +12,6 @@ from enum import Enum
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-import orjson
 
 from service.core.correlation import Correlation, Trace
 from service.core.errors import InvalidParams, TooLarge
@@ -97,6 +96,8 @@ class BatchLimits:
     active: int = 500
     active_per_client: int = 250
     active_per_host: int = 20
+    hosts_shared: bool = False
+    """Whether one client leaves a quarter of a host's places to others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def check_headers(headers: Mapping[str, str]) -> str | None:
 
 @dataclass(slots=True)
 class BatchState:
-    """How far a batch is; the runner appends the events that these methods return to its topic."""
+    """How far a batch is."""
 
     id: str
     topic: Topic
@@ -230,26 +231,24 @@ class BatchState:
         appended = self.sums[-1] if self.sums else 0
         return self.landed + appended - (self.sums[taken - 1] if taken else 0)
 
-    def succeed(self, index: int, status: int, event: dict[str, Any]) -> bytes:
-        """Count a result and return its event."""
+    def succeed(self, index: int, status: int) -> None:
+        """Count a result."""
         self.finished[index] = 1
         self.ok += 1
         self.by_status[str(status)] += 1
-        return orjson.dumps(event)
 
-    def fail(self, index: int, event: dict[str, Any]) -> bytes:
-        """Count a failure and return its event."""
+    def fail(self, index: int) -> None:
+        """Count a failure."""
         self.finished[index] = 1
         self.failed += 1
-        return orjson.dumps(event)
 
-    def finish(self, now: float) -> bytes:
+    def finish(self, now: float) -> dict[str, Any]:
         """Return the last event."""
         assert self.complete
         self.done = True
         self.items = []
         self.elapsed_ms = round((now - self.started) * 1000, 1)
-        return orjson.dumps({"event": "done", **self.counts()})
+        return {"event": "done", **self.counts()}
 
     def counts(self) -> dict[str, Any]:
         """Return the numbers that ``done`` and the JSON answer carry."""

@@ -8,12 +8,14 @@ step took effect says nothing new. Steps down halve the limit, successes raise i
 between them. A host that cannot be reached at all is *shut*: nothing but one probe after each pause.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Literal
+from typing import Literal, TypeVar
 
 __all__ = ["Hosts", "Verdict"]
+
+_K = TypeVar("_K")
 
 Verdict = Literal["fine", "busy", "slow", "down"]
 """What an attempt says of its host: it answers; it may be overloaded; it asks for less; it cannot be reached."""
@@ -48,12 +50,18 @@ class _Trouble:
 
 
 class Hosts:
-    """All hosts by origin; pure: ``now`` is an argument, ``chance`` gives random numbers from 0 to 1."""
+    """All hosts by origin; pure: ``now`` is an argument, ``chance`` gives random numbers from 0 to 1.
 
-    def __init__(self, limit: int, *, chance: Callable[[], float]) -> None:
+    Where hosts are ``shared``, one owner has at most three quarters of a host's places.
+    """
+
+    def __init__(self, limit: int, *, chance: Callable[[], float], shared: bool = False) -> None:
         self.limit = limit
         self._chance = chance
+        self._shared = shared
         self._active: dict[str, int] = {}
+        self._active_of: dict[tuple[str, str], int] = {}
+        self._opened: dict[str, None] = {}
         self._troubles: dict[str, _Trouble] = {}
         self._pauses: list[tuple[float, str]] = []
 
@@ -65,30 +73,47 @@ class Hosts:
         """How many hosts have less than their full limit, or are left alone."""
         return sum(trouble.limit < self.limit for trouble in self._troubles.values())
 
-    def room(self, origin: str, now: float) -> bool:
-        """Return whether one more request may begin now."""
+    def room(self, origin: str, now: float, owner: str | None = None) -> bool:
+        """Return whether one more request may begin now, of this owner where one is given."""
         active = self._active.get(origin, 0)
         trouble = self._troubles.get(origin)
-        if trouble is None:
-            return active < self.limit
-        return active < trouble.limit and now >= trouble.not_before
+        limit = self.limit if trouble is None else trouble.limit
+        if active >= limit or (trouble is not None and now < trouble.not_before):
+            return False
+        if not self._shared or owner is None:
+            return True
+        return self._active_of.get((origin, owner), 0) < limit - limit // 4
 
     def opens_at(self, origin: str) -> float:
         """Return when a host that is left alone is asked again; 0 for one that is not."""
         trouble = self._troubles.get(origin)
         return trouble.not_before if trouble is not None else 0.0
 
-    def begin(self, origin: str) -> None:
+    def begin(self, origin: str, owner: str = "") -> None:
         """Take a place."""
         self._active[origin] = self._active.get(origin, 0) + 1
+        if self._shared:
+            self._active_of[origin, owner] = self._active_of.get((origin, owner), 0) + 1
 
-    def end(self, origin: str) -> None:
+    def end(self, origin: str, owner: str = "") -> None:
         """Free a place."""
-        left = self._active[origin] - 1
-        if left:
-            self._active[origin] = left
-        else:
-            del self._active[origin]
+        self._opened[origin] = None
+        _less(self._active, origin)
+        if self._shared:
+            _less(self._active_of, (origin, owner))
+
+    def reopen(self, origin: str) -> None:
+        """Have :meth:`opened` name a host again."""
+        self._opened[origin] = None
+
+    def opened(self, now: float) -> Collection[str]:
+        """Return the hosts at which a place came free, or a pause ended, since the last call."""
+        while self._pauses and self._pauses[0][0] <= now:
+            self._opened[heappop(self._pauses)[1]] = None
+        if not self._opened:
+            return ()
+        opened, self._opened = self._opened, {}
+        return opened
 
     def heard(self, origin: str, verdict: Verdict, begun: float, now: float, wish: float | None = None) -> None:
         """Take note of what an attempt that began at ``begun`` says; ``wish`` is its Retry-After in seconds."""
@@ -109,10 +134,8 @@ class Hosts:
         trouble.budget -= 1
         return True
 
-    def wake_at(self, now: float) -> float | None:
-        """Return when the next pause ends."""
-        while self._pauses and self._pauses[0][0] <= now:
-            heappop(self._pauses)
+    def wake_at(self) -> float | None:
+        """Return when the next pause ends that :meth:`opened` has not told of."""
         return self._pauses[0][0] if self._pauses else None
 
     def _trouble(self, origin: str) -> _Trouble:
@@ -175,3 +198,11 @@ class Hosts:
         if until > trouble.not_before:
             trouble.not_before = until
             heappush(self._pauses, (until, origin))
+
+
+def _less(counts: dict[_K, int], key: _K) -> None:
+    left = counts[key] - 1
+    if left:
+        counts[key] = left
+    else:
+        del counts[key]

@@ -1,8 +1,6 @@
 """The hub: every topic by name, who visits whom and when, and the memory that all rings share.
 
-Whoever appends to a topic marks it; one visit a loop turn then brings each of its readers all that it
-has not had. A visit of many readers is cut into slices, and topics take turns slice by slice, so that
-neither a large topic nor a busy one holds up the rest of the loop.
+Whoever appends to a topic marks it; ``core/visits.py`` then brings each of its readers what it has not had.
 
 What gives way when the rings together outgrow their bound, in this order: the messages but the newest
 of the topics that were longest without a publish; then the publish itself, with ``overloaded``.
@@ -13,12 +11,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
+from service.core.containment import Containment
 from service.core.errors import LimitReached, NotFound, Overloaded
 from service.core.keys import KeyStore
 from service.core.lags import Lags
 from service.core.latency import Latency
 from service.core.reader import Reader
 from service.core.topic import Position, RingLimits, Since, Start, Topic
+from service.core.visits import Visits, evict
 
 __all__ = ["Hub", "HubLimits", "HubStatistics"]
 
@@ -74,12 +74,10 @@ class Hub:
         """Messages appended since the start, and what the topics that are gone have delivered."""
         self._shrunk = 0
         self._new_epoch = new_epoch
-        self._call_soon = call_soon
+        self._contain = contain = Containment(call_soon)
+        self._visits = Visits(limits.slice_readers, self.latency, contain, call_soon=call_soon, clock=clock)
         self._keys = KeyStore(limits.keys, limits.key_age)
-        self._visits: deque[tuple[Topic, Iterator[Reader]]] = deque()
-        self._running = False
         self._sweeping: deque[Topic] = deque()
-        self._pressed: set[Topic] = set()
         # Rings with more than their newest message, the longest unpublished first.
         self._shrinkable: OrderedDict[Topic, None] = OrderedDict()
 
@@ -136,8 +134,8 @@ class Hub:
                 self._shrinkable[topic] = None
                 self._shrinkable.move_to_end(topic)
             if topic.visited and topic.head - topic.visited_at > topic.limits.messages // 4:
-                self._pressed.add(topic)
-        self.wake(topic)
+                self._visits.pressed.add(topic)
+        self._visits.wake(topic)
         return offset
 
     @property
@@ -146,7 +144,7 @@ class Hub:
 
         Otherwise a burst could move the ring past readers that are ready, but whose turn has not come.
         """
-        return bool(self._pressed)
+        return bool(self._visits.pressed)
 
     def attach(self, reader: Reader, since: Since) -> Start:
         """Let a reader join its topic: it is visited if it is behind, and finished if it has had all of it."""
@@ -163,8 +161,7 @@ class Hub:
         topic.final = True
         for reader in tuple(topic.readers):
             if not reader.behind:
-                reader.detach()
-                reader.finished()
+                self._contain(_finish, reader)
 
     def drop(self, topic: Topic) -> None:
         """Forget a topic; readers that are still in it are evicted."""
@@ -176,11 +173,10 @@ class Hub:
         else:
             self.ring_bytes -= topic.size
             self._shrinkable.pop(topic, None)
-            self._pressed.discard(topic)
+            self._visits.pressed.discard(topic)
         for reader in tuple(topic.readers):
             self.lags.dropped += 1
-            reader.detach()
-            reader.evict()
+            self._contain(evict, reader)
 
     def give_up(self, topic: Topic, through: int, size: int) -> int:
         """Drop the oldest messages of a log, as :meth:`Topic.give_up` does."""
@@ -190,59 +186,7 @@ class Hub:
 
     def wake(self, topic: Topic) -> None:
         """Have all readers of the topic visited, from the next loop turn on."""
-        if not topic.readers:
-            # Whoever comes later finds history.
-            topic.visited_at = topic.head
-            return
-        topic.due = True
-        if not topic.visited:
-            topic.visited = True
-            self._visits.append((topic, iter(())))
-            if not self._running:
-                self._running = True
-                self._call_soon(self._run)
-
-    def _run(self) -> None:
-        """Go on with the visits that are due, for one slice.
-
-        An error of one reader goes to whoever called; it costs nobody else a message.
-        """
-        try:
-            self._slice(self.limits.slice_readers)
-        finally:
-            self._running = bool(self._visits)
-            if self._running:
-                self._call_soon(self._run)
-
-    def _slice(self, room: int) -> None:
-        latency, clock = self.latency, self.clock
-        now = clock()
-        while self._visits and room > 0:
-            topic, readers = self._visits.popleft()
-            left, before, done = room, topic.delivered, False
-            try:
-                room, done = _visit(readers, room)
-            finally:
-                # Whoever raised has had its turn: the iterator stands behind it.
-                if not done:
-                    self._visits.append((topic, readers))
-            if room < left:
-                topic.began, begin, now = topic.began or now, now, clock()
-                latency.slice(topic, left - room, topic.delivered - before, begin, now)
-            if not done:
-                continue
-            if topic.began:
-                latency.visit(topic, now)
-            if topic.due:
-                # What is appended from here on sets the mark again: it may come after a reader's turn.
-                topic.due = False
-                topic.since, topic.visited_at = topic.visited_at, topic.head
-                self._pressed.discard(topic)
-                self._visits.append((topic, iter(tuple(topic.readers))))
-            else:
-                topic.visited = False
-                self._pressed.discard(topic)
-                topic.forget()
+        self._visits.wake(topic)
 
     def sweep(self, now: float, most: int | None = None) -> None:
         """Age rings out, forget topics that nobody needs, and expired keys.
@@ -250,14 +194,16 @@ class Hub:
         Looks at ``most`` topics and goes on from there the next time: 100,000 at once would take 40 ms.
         """
         for topic in islice(self._round(), most):
-            if topic.limits is None or self.topics.get(topic.name) is not topic:
-                continue
-            self.ring_bytes -= topic.expire(now)
-            if topic.head <= topic.first:
-                self._shrinkable.pop(topic, None)
-            if topic.first > topic.head and not topic.readers:
-                self.drop(topic)
+            if topic.limits is not None and self.topics.get(topic.name) is topic:
+                self._contain(self._age, topic, now)
         self._keys.expire(now)
+
+    def _age(self, topic: Topic, now: float) -> None:
+        self.ring_bytes -= topic.expire(now)
+        if topic.head <= topic.first:
+            self._shrinkable.pop(topic, None)
+        if topic.first > topic.head and not topic.readers:
+            self.drop(topic)
 
     def _round(self) -> Iterator[Topic]:
         """Go on with the round over all topics; where it ends, the next call begins anew."""
@@ -287,12 +233,6 @@ class Hub:
         )
 
 
-def _visit(readers: Iterator[Reader], room: int) -> tuple[int, bool]:
-    """Visit readers that are behind until there is no room in this slice; return what room is left."""
-    for reader in readers:
-        if reader.offset < reader.topic.head:
-            reader.visit()
-            room -= 1
-            if room <= 0:
-                return 0, False
-    return room, True
+def _finish(reader: Reader) -> None:
+    reader.detach()
+    reader.finished()

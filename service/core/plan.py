@@ -1,250 +1,300 @@
 """Who may start now: fair between clients, bounded over all, for each batch and for each host.
 
-Theory of operation. Owners (clients) stand in a ring and take turns, one start each, and none has more than
-its share at once; an owner's batches take turns likewise. A batch looks at its URLs only when its turn comes:
-a URL whose host is full is *parked* with the batch, and a batch has at most ``concurrency`` URLs parked or
-running, so that waiting work is an index into a list and nothing else. The clock of a URL starts when its
-turn has come. A URL whose host is left alone for longer than the URL has time fails at once, as
-``unavailable``.
+Theory of operation. Owners (clients) that may have something to start stand in a ring and take turns, one
+start each, and none has more than its share at once; an owner's batches take turns likewise. Whoever has
+nothing to start leaves the ring until something changes, so that a step costs the same whatever waits.
+
+A URL goes through these states; its clock starts when it is admitted:
+
+    not looked at ──► ready ──(admitted)──► started ──► finished, or later (a retry) ─┐
+                                  │            ▲                                      │
+                                  ▼            │ its owner's turn                     │
+                                parked ──► offered: has a place at its host ◄─────────┘
+
+A batch admits at most ``concurrency`` URLs at once, and asks its source before each. A URL whose host is full
+is parked; a place that comes free is offered to the owners that wait there in turns. Deadlines of whatever
+waits are part of :meth:`FetchPlan.wake_at`. A URL whose host is left alone for longer than the URL has time
+is rejected at once, as ``unavailable``.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from service.core.address import Policy
-from service.core.batch import BatchLimits, Failure, FetchRequest, item_of
+from service.core.batch import BatchLimits, Failure
 from service.core.hosts import Hosts
-from service.core.target import Refusal, check_url
-from service.core.work import Asker, Work
+from service.core.parking import Parking
+from service.core.queues import AHEAD, Owner, Queue, look_ahead, unavailable
+from service.core.work import INTERNAL, Asker, Rejection, Work
 
 __all__ = ["FetchPlan"]
 
-_LOOKS = 256
-"""URLs that one call looks at, at 3 to 7 us each, before it lets the loop go on."""
-_AHEAD = 32
-
-
-@dataclass(slots=True, eq=False)
-class _Queue:
-    """A batch in the plan."""
-
-    batch: Asker
-    next: int = 0
-    waiting: int = 0
-    ready: deque[Work] = field(default_factory=deque)
-    """Checked, and not yet on the clock."""
-    parked: dict[str, deque[Work]] = field(default_factory=dict)
-
 
 class FetchPlan:
-    """All URLs that wait; pure: their source is told of those that never start."""
+    """All URLs that wait. Pure: it answers with what starts and what is rejected; the caller does either."""
 
     def __init__(self, limits: BatchLimits, policy: Policy, hosts: Hosts) -> None:
         self.active = 0
         self.places = limits.active
         """How many may be active; fewer while the service is overloaded."""
-        self.held = False
-        """Whether the last call passed over a batch that may not start now."""
         self._limits = limits
         self._policy = policy
-        self._owners: dict[str, deque[_Queue]] = {}
-        self._active_of: dict[str, int] = {}
-        self._share_of: dict[str, int] = {}
-        self._turns: deque[str] = deque()
-        self._queues: dict[str, _Queue] = {}
         self._hosts = hosts
+        self._owners: dict[str, Owner] = {}
+        self._turns: deque[Owner] = deque()
+        self._queues: dict[str, Queue] = {}
+        self._parking = Parking()
+        self._rejected: deque[Rejection] = deque()
         self._later: list[tuple[float, int, Work]] = []
         self._count = 0
 
     def __repr__(self) -> str:
-        return f"<FetchPlan {self.active} active, {len(self._queues)} batches, {len(self._later)} later>"
+        return f"<FetchPlan {self.active} active, {len(self._queues)} batches, {self._parking!r}>"
 
-    def wake_at(self, now: float) -> float | None:
-        """Return when a retry is due or a host is asked again, or None."""
-        pause = self._hosts.wake_at(now)
-        if not self._later:
-            return pause
-        return self._later[0][0] if pause is None else min(pause, self._later[0][0])
+    @property
+    def waiting(self) -> int:
+        """How many URLs wait for their start."""
+        return self._parking.waiting
+
+    def wake_at(self) -> float | None:
+        """Return when something changes by itself: a retry is due, a deadline or the end of a pause comes."""
+        retry = self._later[0][0] if self._later else None
+        times = (retry, self._parking.next_deadline(), self._hosts.wake_at())
+        return min((at for at in times if at is not None), default=None)
 
     def add(self, batch: Asker) -> None:
         """Take in a batch."""
-        queue = self._queues[batch.id] = _Queue(batch)
-        if batch.owner not in self._owners:
-            self._owners[batch.owner] = deque()
-            self._turns.append(batch.owner)
-        self._owners[batch.owner].append(queue)
+        owner = self._owners.get(batch.owner)
+        if owner is None:
+            owner = self._owners[batch.owner] = Owner(batch.owner, 0)
+        owner.batches += 1
         # What the owner's newest credentials say holds for all that it has.
-        self._share_of[batch.owner] = batch.share or self._limits.active_per_client
+        owner.share = batch.share or self._limits.active_per_client
+        self._queues[batch.id] = Queue(batch)
+        self.wake(batch)
 
     def remove(self, batch: Asker) -> None:
         """Start nothing of this batch any more."""
-        queue = self._queues.pop(batch.id, None)
-        if queue is None:
+        if (queue := self._queues.pop(batch.id, None)) is None:
             return
-        queues = self._owners[batch.owner]
-        queues.remove(queue)
-        if not queues:
-            del self._owners[batch.owner]
-            del self._share_of[batch.owner]
-            self._turns.remove(batch.owner)
+        queue.gone = True
+        for work in tuple(queue.waiting):
+            self._withdraw(queue, work)
+        owner = self._owners[batch.owner]
+        owner.batches -= 1
+        self._forget_unused(owner)
 
-    def next(self, now: float) -> Work | None:
-        """Return what starts now, or None; whoever starts it calls :meth:`free` and :meth:`finished`."""
-        self.held = False
-        self._retries(now)
-        if self.active >= self.places:
-            return None
-        for _ in range(len(self._turns)):
-            if not self._turns:  # a rejected URL was the last of the last batch
-                break
+    def wake(self, batch: Asker) -> None:
+        """Ask the source of a batch again whether it may go on."""
+        queue = self._queues.get(batch.id)
+        if queue is not None:
+            self._enter(queue)
+
+    def next(self, now: float) -> Work | Rejection | None:
+        """Return what starts now or never will; for what starts, call :meth:`free` and :meth:`finished` later."""
+        self._look(now)
+        while not self._rejected:
+            if self.active >= self.places or not self._turns:
+                return None
             owner = self._turns[0]
-            self._turns.rotate(-1)
-            if self._active_of.get(owner, 0) >= self._share_of[owner]:
+            work = self._of_owner(owner, now)
+            if work is None and not self._rejected:
+                self._turns.popleft()
+                owner.in_turn = False
                 continue
-            work = self._of_owner(self._owners.get(owner), now)
+            self._turns.rotate(-1)
             if work is not None:
+                self.active += 1
                 return work
-        return None
+        return self._rejected.popleft()
 
     def free(self, work: Work) -> None:
         """Free the place upstream of a URL: its request has ended, or it waits for one that another began."""
         self.active -= 1
-        owner = work.batch.owner
-        left = self._active_of[owner] - 1
-        if left:
-            self._active_of[owner] = left
-        else:
-            del self._active_of[owner]
-        if work.place:
-            self._hosts.end(work.place)
-            work.place = ""
+        self._release(work)
 
     def finished(self, work: Work) -> None:
         """Free the place of a URL in its batch."""
         work.batch.active -= 1
-
-    def later(self, work: Work, at: float) -> None:
-        """Have a URL that has no places any more return at ``at``."""
         queue = self._queues.get(work.batch.id)
         if queue is not None:
-            queue.waiting += 1
+            self._enter(queue)
+
+    def later(self, work: Work, at: float) -> None:
+        """Have a URL that has no places any more return at ``at``, before its deadline."""
+        if work.batch.id in self._queues:
+            work.batch.active += 1
             self._count += 1
             heappush(self._later, (at, self._count, work))
 
-    def _retries(self, now: float) -> None:
+    def _look(self, now: float) -> None:
+        """Take note of what has changed by itself, and of places that came free."""
         while self._later and self._later[0][0] <= now:
             work = heappop(self._later)[2]
-            queue = self._queues.get(work.batch.id)
-            if queue is not None:
-                queue.parked.setdefault(work.target.origin, deque()).append(work)
+            if (queue := self._queues.get(work.batch.id)) and self._admit(queue, work, now):
+                queue.waiting[work] = None
+                self._parking.watch(work)
+                self._offer(work)
+        for work in self._parking.late(now):
+            self._reject(work, Failure("timeout", "its time was over before its turn"))
+        for origin in filter(self._parking.__contains__, self._hosts.opened(now)):
+            try:
+                self._fill(origin, now)
+            except Exception as error:
+                for work in self._parking.at(origin):
+                    self._reject(work, INTERNAL, error)
 
-    def _of_owner(self, queues: deque[_Queue] | None, now: float) -> Work | None:
-        for _ in range(len(queues or ())):
-            if not queues:
-                break
-            queue = queues[0]
-            queues.rotate(-1)
-            if not (queue.parked or queue.ready or queue.next < queue.batch.total):
-                continue
-            verdict = queue.batch.source.may_start(queue.batch)
-            if verdict is not True:
-                self.held = True
-                if verdict:
-                    self._reject(queue, verdict)
-                continue
-            work = self._parked(queue, now) or self._fresh(queue, now)
-            if work is not None:
-                return self._start(queue, work)
-        return None
-
-    def _reject(self, queue: _Queue, failure: Failure) -> None:
-        """Fail URLs that have not started, some at a time."""
-        batch, left = queue.batch, _LOOKS
-        waiting = [work for works in queue.parked.values() for work in works]
-        queue.waiting -= len(waiting)
-        waiting += queue.ready
-        queue.parked.clear()
-        queue.ready.clear()
-        begin, queue.next = queue.next, min(queue.next + left, batch.total)
-        for work in waiting:
-            batch.source.failed(batch, work.index, failure, work.attempts, {})
-        for index in range(begin, queue.next):
-            batch.source.failed(batch, index, failure, 0, {})
-
-    def _start(self, queue: _Queue, work: Work) -> Work:
-        self.active += 1
-        queue.batch.active += 1
-        owner = queue.batch.owner
-        self._active_of[owner] = self._active_of.get(owner, 0) + 1
-        work.place = work.target.origin
-        self._hosts.begin(work.place)
-        return work
-
-    def _parked(self, queue: _Queue, now: float) -> Work | None:
-        for origin, works in tuple(queue.parked.items()):
-            while works:
-                work = works[0]
-                failure = self._too_late(work, now)
-                if failure is None and not self._hosts.room(origin, now):
-                    break
-                works.popleft()
-                queue.waiting -= 1
-                if not works:
-                    del queue.parked[origin]
-                if failure is None:
+    def _of_owner(self, owner: Owner, now: float) -> Work | None:
+        while True:
+            while owner.offers:
+                work = owner.offers.popleft()
+                if work.waiting:
+                    self._parking.leave(work)
+                    del self._queues[work.batch.id].waiting[work]
                     return work
-                work.batch.source.failed(work.batch, work.index, failure, work.attempts, {})
+            if not owner.queues or owner.active >= owner.share:
+                return None
+            queue = owner.queues[0]
+            starts = None if queue.gone else self._of_batch(queue, now)
+            if starts is not None or self._rejected:
+                owner.queues.rotate(-1)
+                return starts
+            owner.queues.popleft()
+            queue.in_turn = False
+
+    def _of_batch(self, queue: Queue, now: float) -> Work | None:
+        """Admit URLs until one of them starts."""
+        batch, options = queue.batch, queue.batch.options
+        while batch.active < options.concurrency and (queue.ready or queue.next < batch.total):
+            try:
+                verdict = batch.source.may_start(batch)
+            except Exception as error:
+                self._refuse(queue, INTERNAL, 1, error)
+                return None
+            if verdict is not True:
+                if verdict:
+                    self._refuse(queue, verdict, AHEAD)
+                return None
+            if not queue.ready:
+                self._rejected += look_ahead(queue, self._limits, self._policy)
+                if self._rejected:
+                    return None
+            work = queue.ready.popleft()
+            work.admitted, work.deadline = now, now + options.timeout
+            batch.active += 1
+            if self._admit(queue, work, now):
+                return work
         return None
+
+    def _admit(self, queue: Queue, work: Work, now: float) -> bool:
+        """Place a URL; one at a host whose state is odd fails alone."""
+        try:
+            return self._place(queue, work, now)
+        except Exception as error:
+            queue.waiting[work] = None
+            self._reject(work, INTERNAL, error)
+            return False
+
+    def _place(self, queue: Queue, work: Work, now: float) -> bool:
+        """Give a URL a place at its host, or have it wait for one, or reject it; return whether it has one."""
+        origin, owner = work.target.origin, self._owners[work.batch.owner]
+        crowded = origin in self._parking
+        if not crowded and owner.active < owner.share and self._hosts.room(origin, now, owner.name):
+            return self._reserve(owner, work)
+        queue.waiting[work] = None
+        self._parking.add(work)
+        if (failure := self._too_late(work, now)) is not None:
+            self._reject(work, failure)
+        elif crowded or owner.active >= owner.share:
+            # Those who wait already may be at their share, and this one not; or it is to be offered it later.
+            self._fill(origin, now)
+        return False
+
+    def _fill(self, origin: str, now: float) -> None:
+        """Offer the places that a host has to those who wait there."""
+        opens = self._hosts.opens_at(origin)
+        if opens > now:
+            for work in self._parking.hopeless(origin, opens):
+                self._reject(work, unavailable(opens, now))
+            return
+
+        while self._hosts.room(origin, now):
+            first = self._parking.turn(origin, lambda name: self._may_have(self._owners[name], origin, now))
+            if first is None:
+                return
+            self._reserve(self._owners[first.batch.owner], first)
+            self._offer(first)
+
+    def _may_have(self, owner: Owner, origin: str, now: float) -> bool:
+        if owner.active >= owner.share:
+            owner.blocked[origin] = None
+            return False
+        return self._hosts.room(origin, now, owner.name)
+
+    def _offer(self, work: Work) -> None:
+        self._owners[work.batch.owner].offers.append(work)
+        self._enter_owner(self._owners[work.batch.owner])
+
+    def _reserve(self, owner: Owner, work: Work) -> bool:
+        owner.active += 1
+        work.place = work.target.origin
+        self._hosts.begin(work.place, owner.name)
+        return True
+
+    def _release(self, work: Work) -> None:
+        """Give back a URL's place at its host and in its owner's share."""
+        owner = self._owners[work.batch.owner]
+        owner.active -= 1
+        if work.place:
+            self._hosts.end(work.place, owner.name)
+            work.place = ""
+        while owner.blocked and owner.active < owner.share:
+            origin, _ = owner.blocked.popitem()
+            if origin in self._parking:
+                self._hosts.reopen(origin)
+                break
+        if owner.queues or owner.offers:
+            self._enter_owner(owner)
+        self._forget_unused(owner)
+
+    def _withdraw(self, queue: Queue, work: Work) -> None:
+        del queue.waiting[work]
+        self._parking.leave(work)
+        if work.place:
+            self._release(work)
+
+    def _reject(self, work: Work, failure: Failure, error: Exception | None = None) -> None:
+        self._withdraw(self._queues[work.batch.id], work)
+        self._rejected.append(Rejection(work.batch, work.index, failure, work.attempts, error))
+        self.finished(work)
+
+    def _refuse(self, queue: Queue, failure: Failure, most: int, error: Exception | None = None) -> None:
+        """Reject the next URLs that are not on the clock yet."""
+        while queue.ready and most:
+            self._rejected.append(Rejection(queue.batch, queue.ready.popleft().index, failure, 0, error))
+            most -= 1
+        begin, queue.next = queue.next, min(queue.next + most, queue.batch.total)
+        self._rejected += (Rejection(queue.batch, index, failure, 0, error) for index in range(begin, queue.next))
 
     def _too_late(self, work: Work, now: float) -> Failure | None:
         """Say why a URL that waits for its host waits in vain."""
         if work.deadline <= now:
             return Failure("timeout", "its time was over before its turn")
         opens = self._hosts.opens_at(work.target.origin)
-        if opens <= work.deadline:
-            return None
-        return Failure("unavailable", "its host is left alone for a while", round(opens - now, 3))
+        return unavailable(opens, now) if opens > work.deadline else None
 
-    def _fresh(self, queue: _Queue, now: float) -> Work | None:
-        options, looks = queue.batch.options, _LOOKS
-        while queue.batch.active + queue.waiting < options.concurrency:
-            if not queue.ready:
-                if looks <= 0:
-                    self.held = True
-                    return None
-                if queue.next >= queue.batch.total:
-                    return None
-                looks -= _AHEAD
-                self._look_ahead(queue)
-                continue
-            work = queue.ready.popleft()
-            work.admitted, work.deadline = now, now + options.timeout
-            if self._hosts.room(work.target.origin, now):
-                return work
-            if (failure := self._too_late(work, now)) is not None:
-                looks -= 1
-                work.batch.source.failed(work.batch, work.index, failure, work.attempts, {})
-                continue
-            queue.waiting += 1
-            queue.parked.setdefault(work.target.origin, deque()).append(work)
-        return None
+    def _enter(self, queue: Queue) -> None:
+        if not queue.in_turn and (queue.ready or queue.next < queue.batch.total):
+            queue.in_turn = True
+            owner = self._owners[queue.batch.owner]
+            owner.queues.append(queue)
+            self._enter_owner(owner)
 
-    def _look_ahead(self, queue: _Queue) -> None:
-        """Check the next few URLs; many in a row take a third of the time that each would take alone."""
-        batch = queue.batch
-        begin, queue.next = queue.next, min(queue.next + _AHEAD, batch.total)
-        # A list of its own: the last rejection may end the batch and let its requests go.
-        items: list[FetchRequest | str] = [*batch.items[begin : queue.next]]
-        for index, item in enumerate(items, begin):
-            request = item_of(item, self._limits)
-            if isinstance(request, Failure):
-                batch.source.failed(batch, index, request, 0, {})
-                continue
-            target = check_url(request.url, self._policy)
-            if isinstance(target, Refusal):
-                batch.source.failed(batch, index, Failure(target.kind, target.detail), 0, {})
-            elif not batch.hosts.allows(target.host):
-                batch.source.failed(batch, index, Failure("blocked", batch.hosts.refusal(target.host)), 0, {})
-            else:
-                queue.ready.append(Work(batch, index, request, target))
+    def _enter_owner(self, owner: Owner) -> None:
+        if not owner.in_turn:
+            owner.in_turn = True
+            self._turns.append(owner)
+
+    def _forget_unused(self, owner: Owner) -> None:
+        if not owner.batches and not owner.active and self._owners.get(owner.name) is owner:
+            del self._owners[owner.name]

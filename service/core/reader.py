@@ -81,11 +81,14 @@ class Reader:
 
     def attach(self, since: Since) -> Start:
         """Join the topic; the caller tells the start before the first visit comes."""
-        start = self.topic.start(since)
+        topic = self.topic
+        start = topic.start(since)
         self.offset = start.position.offset
+        # Of what came before a reader wants to begin it takes nothing.
+        topic.furthest = max(topic.furthest, self.offset)
         # What was gone before it came is no lag of this connection's: told as a gap under any policy.
-        self.resuming = self.offset + 1 < self.topic.first
-        self.topic.readers[self] = None
+        self.resuming = self.offset + 1 < topic.first
+        topic.readers[self] = None
         return start
 
     def detach(self) -> None:

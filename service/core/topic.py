@@ -118,7 +118,7 @@ class Topic:
         self.delivered = 0
         """Messages that readers have taken, one for each reader."""
         self.furthest = 0
-        """The highest offset that any reader has taken."""
+        """The highest offset that any reader has taken, or begun after."""
         self.on_idle: Callable[[], None] | None = None
         """Called when the last reader has left; a source decides then how long it goes on."""
         self.on_taken: Callable[[], None] | None = None

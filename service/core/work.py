@@ -1,21 +1,27 @@
 """What is to be fetched, for whom, and who is told what came of it."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from service.core.batch import Failure, FetchRequest, Options
 from service.core.correlation import Trace
 from service.core.grants import HostPatterns
 from service.core.target import Target
 
-__all__ = ["Asker", "Source", "Work"]
+__all__ = ["INTERNAL", "Asker", "Rejection", "Source", "Work"]
+
+INTERNAL: Final = Failure("protocol", "internal error (logged)")
+"""What is told of a URL that a bug of ours ended; the log has the rest."""
 
 
 class Source(Protocol):
     """Where askers come from: it says whether they may go on, and is told what came of each URL."""
 
     def may_start(self, asker: Any) -> bool | Failure:
-        """Return whether one more of its fetches may start now, or why its URLs that have not started fail."""
+        """Return whether one more of its fetches may start now, or why its URLs that have not started fail.
+
+        A source that says no calls :meth:`Runner.wake` when that may have changed.
+        """
         ...
 
     def succeeded(self, work: "Work", fetched: Any, queued: float, *, shared: bool) -> None:
@@ -42,7 +48,7 @@ class Asker(Protocol):
     """How many fetches its owner may have at once, where that is not what everybody may."""
     total: int
     active: int
-    """How many of its URLs are under way, in a request or aboard another's."""
+    """How many of its URLs are on the clock: they wait for a place, for a retry, or for an answer."""
     landed: int
     """Bytes of answers that have come and are about to be told."""
 
@@ -72,3 +78,17 @@ class Work:
     """When the last attempt began."""
     place: str = ""
     """The origin at which it has a place now."""
+    waiting: bool = False
+    """Whether it waits for its start, with a place or without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A URL that never starts, or not again."""
+
+    batch: Asker
+    index: int
+    failure: Failure
+    attempts: int
+    error: Exception | None = None
+    """The bug that it failed of, if it was one."""

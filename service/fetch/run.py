@@ -38,7 +38,7 @@ _UNWRITTEN = 64 << 20
 _SAVERS = 4
 _GRACE = 60.0
 """Seconds beyond the time of a URL in which some URL must end."""
-_LOOK = 0.1
+_LOOK = 0.05
 _SAVING_ENDS = 10
 """Files in a row that could not be written because of the disk, not of themselves."""
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOENT})
@@ -104,7 +104,7 @@ class Run:
         self._loop = asyncio.get_running_loop()
         self._savers = ThreadPoolExecutor(_SAVERS, "saving")
         fetcher = Fetcher(policy, Cache(0, clock=time.time))
-        runner = Runner(fetcher, limits, chance=random)
+        runner = self._runner = Runner(fetcher, limits, chance=random)
         self._skip()
         self._moved = self._loop.time()
         watching = asyncio.create_task(self._watch())
@@ -136,7 +136,10 @@ class Run:
         """Wait for the reader of the lines, and for the disk."""
         waiting = self._lines.waiting if self._lines is not None else 0
         coming = self._group.active * self._usual
-        return waiting < _UNWRITTEN and self._unsaved + coming < _UNWRITTEN and not self._over.is_set()
+        if waiting < _UNWRITTEN and self._unsaved + coming < _UNWRITTEN and not self._over.is_set():
+            return True
+        self._loop.call_later(_LOOK, self._runner.wake, asker)
+        return False
 
     def succeeded(self, work: Work, fetched: Fetched, queued: float, *, shared: bool) -> None:
         """Take an answer."""

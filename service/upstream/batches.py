@@ -19,7 +19,6 @@ from service.core.batch import (
     IdempotencyKey,
     Keep,
     check_request,
-    failed_event,
 )
 from service.core.correlation import Correlation
 from service.core.errors import Draining, InvalidParams, LimitReached, NotFound, Overloaded
@@ -28,6 +27,7 @@ from service.core.hub import Hub
 from service.core.work import Work
 from service.upstream.bodies import result_event
 from service.upstream.fetcher import Fetcher
+from service.upstream.holding import Holding
 from service.upstream.orders import Fetched
 from service.upstream.retention import Retention
 from service.upstream.runner import Runner
@@ -83,6 +83,7 @@ class Batches:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._queued_bytes = 0
         self._keys: dict[IdempotencyKey, BatchState] = {}
+        self._holding = Holding(runner.wake)
 
     def __repr__(self) -> str:
         return f"<Batches {self.running} running, {self._finished} retained, {self._runner!r}>"
@@ -131,11 +132,10 @@ class Batches:
         ``owner`` is the connection that asks: it stands for a client whose credentials name nobody.
         Raises SluiceError to refuse it whole; InvalidParams where the key came with another body before.
         """
-        if key is not None and (before := self._keys.get(key)) is not None:
-            if before.key is not None and before.key.digest != key.digest:
-                raise InvalidParams("Idempotency-Key: was used with another body")
+        if key is not None and (before := self._begun_with(key)) is not None:
             if keep is Keep.DETACHED:
                 before.keep = keep
+                self._holding.wake(before)
             return before
         if self.draining:
             raise Draining("the service is shutting down")
@@ -158,6 +158,12 @@ class Batches:
         self._retention.add(batch)
         self._runner.add(batch)
         return batch
+
+    def _begun_with(self, key: IdempotencyKey) -> BatchState | None:
+        before = self._keys.get(key)
+        if before is not None and before.key is not None and before.key.digest != key.digest:
+            raise InvalidParams("Idempotency-Key: was used with another body")
+        return before
 
     def find(self, batch_id: str) -> BatchState:
         """Return the batch, or raise NotFound."""
@@ -210,11 +216,13 @@ class Batches:
 
     def may_start(self, batch: BatchState) -> bool | Failure:
         """Hold a batch back while its reader has much to take, or while its owner has used up its memory."""
-        if batch.keep is not Keep.DETACHED and batch.waiting() >= self._limits.credit:
-            return False
-        if self._fetcher.reading.room(batch.owner) <= 0:
-            return False
-        return self._retention.admit(batch, self._hub.clock())
+        verdict: bool | Failure = False
+        in_credit = batch.keep is Keep.DETACHED or batch.waiting() < max(1, self._limits.credit)
+        if in_credit and self._fetcher.reading.room(batch.owner) > 0:
+            verdict = self._retention.admit(batch, self._hub.clock())
+        if verdict is False:
+            self._holding.add(batch)
+        return verdict
 
     def succeeded(self, work: Work, fetched: Fetched, queued: float, *, shared: bool) -> None:
         """Tell of a result, unless the URL has its event already; ``queued`` is in seconds."""
@@ -228,8 +236,10 @@ class Batches:
         cache = "shared" if shared else fetched.cache
         url, mode = work.request.url, batch.options.body
         event = result_event(work.index, url, fetched, mode, work.attempts, cache, queued)
+        self._retention.append(batch, event, self._hub.clock())
         self.total_ok += 1
-        self._tell(batch, batch.succeed(work.index, fetched.status, event))
+        batch.succeed(work.index, fetched.status)
+        self._told(batch)
 
     def failed(
         self, batch: BatchState, index: int, failure: Failure, attempts: int, timing: dict[str, float]
@@ -237,20 +247,22 @@ class Batches:
         """Tell of a failure, unless the URL has its event already; the times are in milliseconds."""
         if batch.finished[index]:
             return
+        self._retention.append_failure(batch, index, failure, attempts, timing, self._hub.clock())
         self._failures[failure.kind] += 1
-        event = failed_event(index, batch.url(index), failure, attempts, timing)
-        self._tell(batch, batch.fail(index, event))
+        batch.fail(index)
+        self._told(batch)
 
-    def _tell(self, batch: BatchState, event: bytes) -> None:
-        now = self._hub.clock()
-        self._retention.append(batch, event, now)
+    def _told(self, batch: BatchState) -> None:
+        """Go on after an event was told: end the batch if it was the last."""
+        if batch.id in self._holding:
+            self._holding.wake(batch)
         if batch.complete:
             self._runner.forget(batch)
             self._queued_bytes -= batch.weight
             self._finished += 1
-            self._retention.append(batch, batch.finish(now), now)
-            # Nobody keeps it alive any more. Topic and batch would else refer to each other, and all that the batch
-            # fetched would wait for the collector of cycles, which comes after millions of allocations.
+            now = self._hub.clock()
+            self._retention.append_done(batch, batch.finish(now), now)
+            # Topic and batch would else refer to each other, and wait for the collector of cycles.
             batch.topic.on_idle = None
             self._hub.finish(batch.topic)
             self._time(batch, self._limits.retention, self._drop)
@@ -276,13 +288,13 @@ class Batches:
 
     def cancel_all(self) -> None:
         """Cancel every running batch: the drain's deadline has come."""
-        for batch in tuple(self._batches.values()):
-            if not batch.done:
-                self.cancel(batch.id)
+        for batch in tuple(self.under_way()):
+            self.cancel(batch.id)
 
     def close(self) -> None:
         """End every batch."""
         self.draining = True
         self.cancel_all()
+        self._holding.close()
         for timer in self._timers.values():
             timer.cancel()

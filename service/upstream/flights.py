@@ -32,6 +32,9 @@ class Flight:
     """When the last of those aboard gives up, in loop time."""
     timer: Alarm | None = None
     open: bool = True
+    """Whether others can join."""
+    landed: bool = False
+    """Whether its outcome is about to be told."""
 
 
 class Flights:

@@ -15,13 +15,17 @@ ends with that wait.
 """
 
 import logging
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
-from service.core.batch import BatchState, Failure, Keep
+import orjson
+
+from service.core.batch import BatchState, Failure, Keep, failed_event
 from service.core.hub import Hub
 from service.core.pool import Pool
 from service.core.reader import OnLag, Reader
+from service.core.work import INTERNAL
+from service.upstream.bugs import report
 
 __all__ = ["PATIENCE", "Retention"]
 
@@ -64,16 +68,38 @@ class Retention:
         """Take in a batch that begins."""
         self._charged.setdefault(batch.owner, {})[batch.id] = batch
 
-    def append(self, batch: BatchState, event: bytes, now: float) -> None:
+    def append(self, batch: BatchState, event: Mapping[str, Any], now: float) -> None:
         """Append an event to a batch, whether or not there is room; finished batches make room for it."""
         topic = batch.topic
         before = topic.size
-        self._hub.append(topic, event, now)
+        self._hub.append(topic, orjson.dumps(event), now)
         size = topic.size - before
         batch.sums.append(size + (batch.sums[-1] if batch.sums else 0))
         self.pool.take(batch.owner, size)
         if self._hub.log_bytes > self.pool.bound:
             self._make_room()
+
+    def append_failure(
+        self, batch: BatchState, index: int, failure: Failure, attempts: int, timing: dict[str, float], now: float
+    ) -> None:
+        """Append the failure of a URL; where that raises, a plain one in its place."""
+        url = batch.url(index)
+        try:
+            self.append(batch, failed_event(index, url, failure, attempts, timing), now)
+        except Exception as error:
+            report("an event of a batch could not be told", error)
+            url = url.encode("utf-8", "replace").decode()
+            self.append_done(batch, failed_event(index, url, INTERNAL, attempts, {}), now)
+
+    def append_done(self, batch: BatchState, event: Mapping[str, Any], now: float) -> None:
+        """Append an event that is made of our own words; where that raises it is tried once more."""
+        for _ in range(2):
+            try:
+                self.append(batch, event, now)
+            except Exception as error:
+                report("an event of a batch could not be told", error)
+            else:
+                return
 
     def finish(self, batch: BatchState) -> None:
         """Take note that a batch is done: from its last reader on it is kept only while there is room."""
@@ -204,8 +230,14 @@ class Retention:
     def _make_room(self) -> None:
         """Drop finished batches, the oldest of the owner that keeps most first."""
         while self._hub.log_bytes > self.pool.bound and (owner := self._kept.largest()) is not None:
-            batches = self._finished[str(owner)].values()
-            self._drop(next((batch for batch in batches if not batch.topic.readers), next(iter(batches))))
+            batches = self._finished[str(owner)]
+            victim = next((one for one in batches.values() if not one.topic.readers), next(iter(batches.values())))
+            try:
+                self._drop(victim)
+            except Exception as error:
+                report("a finished batch could not be dropped", error)
+                if batches.pop(victim.id, None) is not None:
+                    self._kept.give_back(owner, victim.topic.size)
 
 
 def _expected(batch: BatchState) -> int:

@@ -5,33 +5,28 @@ asks for what is being fetched already joins that flight.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
-from service.core.batch import BatchLimits, BatchState, Failure
+from service.core.batch import BatchLimits, Failure
 from service.core.hosts import Hosts
 from service.core.plan import FetchPlan
-from service.core.retry import retry_delay, verdict
-from service.core.work import Asker, Work
+from service.core.work import Asker, Rejection, Work
 from service.upstream.alarm import Alarm
+from service.upstream.attempts import Attempts
+from service.upstream.bugs import report
+from service.upstream.delivery import Delivery
 from service.upstream.fetcher import Fetcher
 from service.upstream.flights import Flight, Flights
-from service.upstream.landing import Landing
-from service.upstream.measures import Measures
 from service.upstream.moves import Moves
-from service.upstream.orders import Fetched, Order, milliseconds, order_of
+from service.upstream.orders import Fetched, Order, order_of
 
 __all__ = ["Runner", "RunnerStatistics"]
 
-_log = logging.getLogger("sluice.batches")
-
-_LOOK_AGAIN = 0.02
-"""Seconds after which a batch that was held back (credit, memory) is looked at again."""
 _AT_ONCE = 300
-"""URLs that join a flight or are answered from the cache in one turn of the loop: 5 and 40 us each."""
+"""URLs that join a flight, are rejected or answered from the cache in one turn of the loop: 5 to 40 us each."""
 
+_ANOTHER_TRY = 1.0
 _BEGUN = 16
 """Requests that begin in one turn of the loop, 0.2 ms each where they connect: 500 would hold up everyone else."""
 
@@ -50,19 +45,20 @@ class Runner:
     """Starts what the plan allows; every task is owned here and ends with :meth:`close` at the latest."""
 
     def __init__(self, fetcher: Fetcher, limits: BatchLimits, *, chance: Callable[[], float]) -> None:
-        self.measures = Measures()
         self._fetcher = fetcher
         self._limits = limits
-        self._chance = chance
         self._loop = asyncio.get_running_loop()
-        self._hosts = Hosts(limits.active_per_host, chance=chance)
+        self._hosts = Hosts(limits.active_per_host, chance=chance, shared=limits.hosts_shared)
         self._plan = FetchPlan(limits, fetcher.policy, self._hosts)
-        self._moves = Moves(self._hosts, self._pump)
+        self._moves = Moves(self._hosts, self._pump_soon)
+        self._attempts = Attempts(fetcher, self._hosts, self._moves, chance=chance)
+        self.measures = self._attempts.measures
         self._tasks: dict[asyncio.Task[None], Flight] = {}
         self._flights = Flights()
-        self._landing = Landing(self._tell, lambda: self._loop.call_soon(self._pump))
+        self._delivery = Delivery(self._again, self._pump_soon)
         self._timer: Alarm | None = None
-        self._attempts = 0
+        self._pumping = False
+        self._woken = 0.0
         self._joined = 0
 
     def __repr__(self) -> str:
@@ -75,12 +71,12 @@ class Runner:
 
     def statistics(self) -> RunnerStatistics:
         """Return an immutable snapshot."""
-        return RunnerStatistics(self.active, self._hosts.troubled, self._attempts, self._joined)
+        return RunnerStatistics(self.active, self._hosts.troubled, self._attempts.made, self._joined)
 
     def slow(self, share: float) -> None:
         """Give new fetches this share of their places, at least one; what runs goes on."""
         self._plan.places = max(1, round(self._limits.active * share))
-        self._loop.call_soon(self._pump)
+        self._pump_soon()
 
     def add(self, batch: Asker) -> None:
         """Take in a batch, or whoever else asks; its first fetch starts in the next loop turn.
@@ -88,7 +84,12 @@ class Runner:
         Not now: the answer to the request that began it comes first, and its reader is there by then.
         """
         self._plan.add(batch)
-        self._loop.call_soon(self._pump)
+        self._pump_soon()
+
+    def wake(self, batch: Asker) -> None:
+        """Ask a source again that has held this batch back; what it allows starts in the next loop turn."""
+        self._plan.wake(batch)
+        self._pump_soon()
 
     def forget(self, batch: Asker) -> None:
         """Start nothing of this batch any more."""
@@ -114,8 +115,14 @@ class Runner:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _pump_soon(self) -> None:
+        if not self._pumping:
+            self._pumping = True
+            self._loop.call_soon(self._pump)
+
     def _pump(self) -> None:
         """Start whatever may start now, and come back when something may change without our doing."""
+        self._pumping = False
         self._moves.look()
         for _ in range(_BEGUN):
             ready = self._next()
@@ -126,54 +133,80 @@ class Runner:
             task = self._loop.create_task(self._run(ready), name=f"fetch {work.batch.id}")
             self._tasks[task] = self._flights.begin(task, work)
             task.add_done_callback(self._ended)
-        self._loop.call_soon(self._pump)
+        self._pump_soon()
 
     def _rearm(self) -> None:
-        now = self._loop.time()
-        at = self._plan.wake_at(now)
-        if self._plan.held:
-            at = min(at or now + 1e9, now + _LOOK_AGAIN)
+        at = self._plan.wake_at()
         if at is None:
             return
         if self._timer is not None:
             if self._timer.at <= at:
                 return
             self._timer.cancel()
-        self._timer = Alarm(at, self._wake)
+        self._timer = Alarm(at, self._wake, at)
 
-    def _wake(self) -> None:
+    def _wake(self, at: float) -> None:
         self._timer = None
+        self._woken = at
         self._pump()
+
+    def _now(self) -> float:
+        """Return the time, no earlier than that of the last alarm: loops call half a millisecond early."""
+        return max(self._loop.time(), self._woken)
 
     def _next(self) -> tuple[Work, Order] | None:
         """Return what has to be fetched now, and how; whoever can join a flight does, without a task."""
         for _ in range(_AT_ONCE):
-            work = self._plan.next(self._loop.time())
-            if work is None:
+            try:
+                given = self._plan.next(self._now())
+            except Exception as error:
+                # A bug in what is common to all: they get another try, and not at once.
+                report("the plan failed inside", error)
+                self._loop.call_later(_ANOTHER_TRY, self._pump_soon)
                 return None
-            flight = self._flights.find(work)
-            if flight is not None:
-                self._join(flight, work)
+            if given is None:
+                return None
+            if isinstance(given, Rejection):
+                self._reject(given)
                 continue
-            order = order_of(work)
-            if not self._recall(work, order):
-                return work, order
-        self._loop.call_soon(self._pump)
+            try:
+                order = self._begin(given)
+            except Exception as error:
+                self._plan.free(given)
+                self._plan.finished(given)
+                self._delivery.broken(given.batch, given.index, given.attempts, error)
+                continue
+            if order is not None:
+                if self._plan.waiting:
+                    self._rearm()
+                return given, order
+        self._pump_soon()
         return None
 
-    def _recall(self, work: Work, order: Order) -> bool:
-        """Answer from the cache, if it can."""
+    def _reject(self, one: Rejection) -> None:
+        if one.error is None:
+            self._delivery.failed(one.batch, one.index, one.failure, one.attempts, {})
+        else:
+            self._delivery.broken(one.batch, one.index, one.attempts, one.error)
+
+    def _begin(self, work: Work) -> Order | None:
+        """Return what has to be fetched, or have the URL join a flight or be answered from the cache."""
+        flight = self._flights.find(work)
+        if flight is not None:
+            self._join(flight, work)
+            return None
+        order = order_of(work)
         known = self._fetcher.recall(order)
         if known is None and order.cache != "only-if-cached":
-            return False
+            return order
         self._plan.free(work)
         self._plan.finished(work)
         if known is not None:
-            work.batch.source.succeeded(work, known, 0.0, shared=False)
+            self._delivery.succeeded(work, known, 0.0, shared=False)
         else:
             missing = Failure("unavailable", "only-if-cached: nothing fresh is stored of it")
-            work.batch.source.failed(work.batch, work.index, missing, 0, {})
-        return True
+            self._delivery.failed(work.batch, work.index, missing, 0, {})
+        return None
 
     def _join(self, flight: Flight, work: Work) -> None:
         now = self._loop.time()
@@ -193,19 +226,18 @@ class Runner:
             if flight.timer.at == at:
                 return
             flight.timer.cancel()
-        flight.timer = Alarm(at, self._expire, flight)
+        flight.timer = Alarm(at, self._expire, flight, at)
 
-    def _expire(self, flight: Flight) -> None:
+    def _expire(self, flight: Flight, now: float) -> None:
         flight.timer = None
-        now = self._loop.time()
         late = [work for work in flight.aboard if work.deadline <= now]
         flight.aboard = [work for work in flight.aboard if work.deadline > now]
         for work in late:
             self._plan.finished(work)
-            work.batch.source.failed(
+            self._delivery.failed(
                 work.batch, work.index, Failure("timeout", "its time was over"), work.attempts, {}
             )
-        self._loop.call_soon(self._pump)
+        self._pump_soon()
         if not flight.aboard:
             self._abandon(flight)
         else:
@@ -231,11 +263,11 @@ class Runner:
             flight = self._tasks[task]
             if not flight.open:
                 flight = self._tasks[task] = self._flights.begin(task, work)
-            outcome = await self._fetch(flight, work, order)
+            outcome = await self._attempts.make(work, order, task)
             self._end(flight)
             for aboard in flight.aboard:
                 self._plan.finished(aboard)
-            self._landing.add(flight, outcome)
+            self._delivery.land(flight, outcome)
             ready = self._next()
         self._rearm()
 
@@ -246,52 +278,15 @@ class Runner:
             self.measures.abandoned()
             self._end(flight)
         if not task.cancelled() and (error := task.exception()) is not None:
-            first = flight.holder.batch
-            told = first.correlation.told() if isinstance(first, BatchState) and first.correlation else {}
-            _log.error("a fetch failed inside", exc_info=error, extra={"asker": first.id, **told})
-            for work in flight.aboard:
+            for work in () if flight.landed else flight.aboard:
                 self._plan.finished(work)
-                bug = Failure("protocol", "a bug of ours; it was logged")
-                work.batch.source.failed(work.batch, work.index, bug, work.attempts, {})
-        self._loop.call_soon(self._pump)
+                self._delivery.broken(work.batch, work.index, work.attempts, error)
+        self._pump_soon()
 
-    async def _fetch(self, flight: Flight, work: Work, order: Order) -> Fetched | Failure:
-        """Make one attempt."""
-        self._attempts += 1
-        work.begun = begun = self._loop.time()
-        work.attempts += 1
-        if work.attempts == 1:
-            self.measures.began(begun - work.admitted)
-        order.timeout = work.deadline - begun
-        order.move = partial(self._moves.move, work)
-        outcome = await self._fetcher.fetch(order, flight.task)
-        now = self._loop.time()
-        self.measures.ended(outcome, now - begun)
-        said = verdict(outcome.status if isinstance(outcome, Fetched) else outcome, now - begun)
-        if said is not None and not (isinstance(outcome, Fetched) and outcome.cache == "hit"):
-            # Of the host that was asked last: a redirect to a dead host says nothing of who sent it.
-            self._hosts.heard(order.target.origin, said, begun, now, outcome.retry_after)
-        return outcome
-
-    def _tell(self, work: Work, outcome: Fetched | Failure, shared: bool) -> None:
-        """Have the attempt made again, or tell its outcome."""
-        now, options = self._loop.time(), work.batch.options
-        delay = retry_delay(
-            work.request.method or options.method,
-            outcome.status if isinstance(outcome, Fetched) else outcome,
-            attempts=work.attempts,
-            retries=options.retries,
-            retry_after=outcome.retry_after,
-            chance=self._chance(),
-        )
-        if delay is not None and now + delay < work.deadline and self._hosts.may_retry(work.target.origin):
-            self._plan.later(work, now + delay)
-            self._rearm()
-        elif isinstance(outcome, Failure):
-            timing = {
-                "queued": milliseconds(work.begun - work.admitted),
-                "total": milliseconds(now - work.admitted),
-            }
-            work.batch.source.failed(work.batch, work.index, outcome, work.attempts, timing)
-        else:
-            work.batch.source.succeeded(work, outcome, work.begun - work.admitted, shared=shared)
+    def _again(self, work: Work, outcome: Fetched | Failure) -> bool:
+        at = self._attempts.again(work, outcome)
+        if at is None:
+            return False
+        self._plan.later(work, at)
+        self._rearm()
+        return True

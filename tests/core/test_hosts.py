@@ -57,8 +57,9 @@ def test_what_the_host_wishes_wins_and_has_a_bound() -> None:
     assert some.opens_at(HOST) == 7.0
     some.heard(HOST, "slow", 0.0, 0.0, 86_400.0)
     assert some.opens_at(HOST) == 120.0
-    assert some.wake_at(0.0) == 7.0
-    assert some.wake_at(7.0) == 120.0
+    assert some.wake_at() == 7.0
+    assert [*some.opened(7.0)] == [HOST]
+    assert some.wake_at() == 120.0
 
 
 def test_success_brings_it_back_and_it_is_forgotten() -> None:

@@ -78,7 +78,7 @@ def test_a_reader_that_leaves_during_a_visit_is_passed_over() -> None:
     assert readers[2].sent == []
 
 
-def test_a_reader_that_fails_costs_nobody_else_a_message() -> None:
+def test_a_reader_that_fails_is_evicted_and_costs_nobody_else_a_message() -> None:
     turns = Turns()
     hub = make_hub(turns, HubLimits(slice_readers=2))
     readers = [FakeReader(hub.ring("t")) for _ in range(5)]
@@ -89,12 +89,45 @@ def test_a_reader_that_fails_costs_nobody_else_a_message() -> None:
         raise RuntimeError("its transport is closed")
 
     readers[1].visit = fail  # type: ignore[method-assign]
-    for number in range(2):
-        hub.publish("t", b"%d" % number, 0.0)
-        with pytest.raises(RuntimeError, match="closed"):
-            turns.settle()
+    hub.publish("t", b"0", 0.0)
+    with pytest.raises(RuntimeError, match="closed"):
         turns.settle()
+    turns.settle()
+    assert readers[1].evicted
+    hub.publish("t", b"1", 0.0)
+    turns.settle()
     assert all(b"".join(reader.sent) == b"0\n1\n" for reader in readers if reader is not readers[1])
+
+
+def test_readers_that_fail_as_a_topic_ends_or_goes_cost_the_others_nothing() -> None:
+    def fail() -> None:
+        raise RuntimeError("a bug")
+
+    turns = Turns()
+    hub = make_hub(turns)
+    for end, called in ((hub.finish, "complete"), (hub.drop, "evicted")):
+        topic = hub.log("batch:b")
+        readers = [FakeReader(topic) for _ in range(3)]
+        for reader in readers:
+            hub.attach(reader, "newest")
+        readers[0].finished = readers[0].evict = fail  # type: ignore[method-assign]
+        end(topic)
+        assert [getattr(reader, called) for reader in readers] == [False, True, True]
+        with pytest.raises(RuntimeError, match="bug"):
+            turns.settle()
+        hub.drop(topic)
+
+
+def test_a_topic_that_cannot_be_swept_costs_the_others_nothing() -> None:
+    turns = Turns()
+    hub = make_hub(turns)
+    for name in ("a", "b"):
+        hub.publish(name, b"1", 0.0)
+    hub.topics["a"].times = [None]  # type: ignore[list-item]
+    hub.sweep(1e6)
+    assert [*hub.topics] == ["a"]
+    with pytest.raises(TypeError):
+        turns.settle()
 
 
 def test_publishers_are_pressed_while_a_ring_fills_faster_than_visits_go_round() -> None:

@@ -12,7 +12,7 @@ from service.core.grants import HostPatterns
 from service.core.hosts import Hosts
 from service.core.plan import FetchPlan
 from service.core.topic import Topic
-from service.core.work import Work
+from service.core.work import Rejection, Work
 
 LIMITS = BatchLimits(active=500, active_per_host=20)
 
@@ -37,13 +37,13 @@ class Planned:
         batch.source = self
         self.plan.add(batch)
 
-    def failed(self, batch: BatchState, index: int, failure: Failure, attempts: int, timing: object) -> None:
-        self.rejected.append((index, failure))
-
     def start(self, now: float = 0.0, most: int = 10_000) -> list[Work]:
         started: list[Work] = []
-        while len(started) < most and (work := self.plan.next(now)):
-            started.append(work)
+        while len(started) < most and (given := self.plan.next(now)):
+            if isinstance(given, Rejection):
+                self.rejected.append((given.index, given.failure))
+            else:
+                started.append(given)
         return started
 
 
@@ -113,7 +113,7 @@ def test_a_retry_comes_back_at_its_time() -> None:
     planned.plan.free(work)
     planned.plan.finished(work)
     planned.plan.later(work, 3.0)
-    assert planned.plan.wake_at(0.0) == 3.0
+    assert planned.plan.wake_at() == 3.0
     assert planned.start(now=2.9) == []
     assert planned.start(now=3.0) == [work]
 
@@ -133,15 +133,15 @@ def test_a_removed_batch_starts_nothing_and_its_places_come_free() -> None:
 
 def test_a_batch_that_may_not_start_is_passed_over_and_looked_at_again() -> None:
     planned = Planned()
-    planned.add(batch_of(hosts(1), name="held", owner="a"))
+    held = batch_of(hosts(1), name="held", owner="a")
+    planned.add(held)
     planned.add(batch_of(hosts(1), name="free", owner="b"))
     planned.may_start = lambda batch: batch.id == "free"
-    work = planned.plan.next(0.0)
-    assert work is not None
-    assert work.batch.id == "free"
-    planned.may_start = lambda batch: False
-    assert planned.plan.next(0.0) is None
-    assert planned.plan.held
+    assert [work.batch.id for work in planned.start()] == ["free"]
+    planned.may_start = lambda batch: True
+    assert planned.start() == [], "it is asked again when its source says so, and not before"
+    planned.plan.wake(held)
+    assert [work.batch.id for work in planned.start()] == ["held"]
 
 
 @settings(max_examples=60, deadline=None)
@@ -170,9 +170,9 @@ def test_every_url_starts_once_and_no_bound_is_passed(sizes, order, active, per_
         for number, (_, concurrency, _) in enumerate(sizes):
             assert sum(work.batch.id == f"b{number}" for work in running) <= concurrency
         if not running:
-            if planned.plan.wake_at(now) is None:
+            if planned.plan.wake_at() is None:
                 break
-            now = planned.plan.wake_at(now) or now
+            now = planned.plan.wake_at() or now
             continue
         work = running.pop(order.randrange(len(running)))
         key = (work.batch.id, work.index)
@@ -190,9 +190,7 @@ def test_every_url_starts_once_and_no_bound_is_passed(sizes, order, active, per_
 def test_a_url_that_joined_another_request_leaves_its_place_upstream_and_keeps_its_turn() -> None:
     planned = Planned(replace(LIMITS, active=1))
     planned.add(batch_of(hosts(5, 5), concurrency=2))
-    first = planned.plan.next(0.0)
-    assert first is not None
-    assert planned.start() == []
+    [first] = planned.start()
     planned.plan.free(first)
     assert len(planned.start()) == 1
     planned.plan.finished(first)
@@ -204,7 +202,7 @@ def test_a_host_that_asks_for_a_pause_gets_it_and_the_others_go_on() -> None:
     planned.hosts.heard("http://h0.example:80", "slow", 0.0, 0.0, 5.0)
     planned.add(batch_of([*hosts(3), "http://other.example/"]))
     assert [work.target.host for work in planned.start()] == ["other.example"]
-    assert planned.plan.wake_at(0.0) == 5.0
+    assert planned.plan.wake_at() == 5.0
     assert [work.index for work in planned.start(5.0)] == [0]  # at half of what it had: one
 
 
@@ -264,3 +262,115 @@ def test_the_newest_credentials_of_an_owner_say_how_many_it_has_at_once() -> Non
     assert len(planned.start()) == 3
     planned.add(batch_of(hosts(20), name="three", owner="other"))
     assert len(planned.start()) == 3
+
+
+def test_the_first_deadline_of_what_waits_is_part_of_the_alarm() -> None:
+    planned = Planned()
+    planned.add(batch_of(hosts(20), name="hangs", owner="a", timeout=300.0))
+    assert len(planned.start()) == 20
+    planned.add(batch_of(hosts(2), name="waits", owner="b", timeout=3.0))
+    assert planned.start(1.0) == []
+    assert planned.plan.wake_at() == 4.0
+    assert planned.start(4.0) == []
+    assert [failure.kind for _, failure in planned.rejected] == ["timeout", "timeout"]
+
+
+def test_what_is_offered_a_place_and_has_no_turn_ends_at_its_deadline_and_gives_it_back() -> None:
+    planned = Planned(replace(LIMITS, active=1, active_per_host=1))
+    planned.add(batch_of(hosts(2), name="a", owner="a", timeout=5.0))
+    [first] = planned.start()
+    planned.plan.places = 2
+    assert planned.start() == []
+    planned.plan.places = 0
+    planned.plan.free(first)
+    assert planned.start(1.0) == []
+    assert not planned.hosts.room("http://h0.example:80", 1.0), "it is offered the place"
+    assert planned.start(5.0) == []
+    assert [index for index, _ in planned.rejected] == [1]
+    assert planned.hosts.room("http://h0.example:80", 5.0)
+
+
+def test_one_client_leaves_places_at_a_host_to_the_others() -> None:
+    planned = Planned()
+    planned.hosts = Hosts(20, chance=lambda: 1.0, shared=True)
+    planned.plan = FetchPlan(LIMITS, Policy(), planned.hosts)
+    planned.add(batch_of(hosts(50), name="a", owner="a"))
+    held = planned.start()
+    assert len(held) == 15
+    planned.add(batch_of(hosts(10), name="b", owner="b"))
+    assert [work.batch.id for work in planned.start()] == ["b"] * 5
+    for work in held[:2]:
+        planned.plan.free(work)
+        planned.plan.finished(work)
+    assert {work.batch.id for work in planned.start()} == {"a", "b"}, "places that come free go round"
+
+
+def test_a_place_goes_past_a_client_that_has_all_of_its_share_and_back_to_it_later() -> None:
+    planned = Planned(replace(LIMITS, active_per_host=1, active_per_client=2))
+    planned.add(batch_of(hosts(2), name="one", owner="other"))
+    [first] = planned.start()
+    planned.add(batch_of([*hosts(1), *(f"http://g{n}.example/" for n in range(3))], name="two", owner="full"))
+    full = planned.start()
+    assert len(full) == 2
+    planned.plan.free(first)
+    assert [work.batch.id for work in planned.start()] == ["one"]
+    assert len(planned.start()) == 0
+    planned.plan.free(full[0])
+    assert [work.target.host for work in planned.start()] == ["g2.example"]
+
+
+def test_a_step_costs_the_same_whatever_waits() -> None:
+    def looks(parked: int) -> int:
+        planned = Planned()
+        for number in range(20 + parked):
+            planned.add(batch_of(hosts(1), name=f"p{number}", owner=f"p{number}", timeout=300.0))
+        planned.start()
+        count = 0
+        room = planned.hosts.room
+
+        def counted(*arguments: object) -> bool:
+            nonlocal count
+            count += 1
+            return room(*arguments)  # type: ignore[arg-type]
+
+        planned.hosts.room = counted  # type: ignore[method-assign]
+        batch = batch_of(["http://free.example/"], name="free", owner="free")
+        planned.add(batch)
+        [work] = planned.start()
+        planned.plan.free(work)
+        planned.plan.finished(work)
+        planned.plan.remove(batch)
+        assert planned.start() == []
+        return count
+
+    assert looks(0) == looks(2000) <= 2
+
+
+def test_a_bug_in_one_url_or_host_or_source_rejects_what_it_happened_to_alone() -> None:
+    planned = Planned()
+
+    def odd(origin: str, now: float, owner: str | None = None) -> bool:
+        if "h1" in origin:
+            raise RuntimeError("its state is odd")
+        return room(origin, now, owner)
+
+    room, planned.hosts.room = planned.hosts.room, odd  # type: ignore[method-assign]
+    several = batch_of([*hosts(4, 4), ""], name="odd", owner="a")
+    several.items[4] = 7  # type: ignore[call-overload]
+    planned.add(several)
+    broken = batch_of(hosts(2, 1), name="broken", owner="b")
+    planned.add(broken)
+    calls = iter([RuntimeError("a bug"), True, True])
+
+    def may_start(batch: BatchState) -> bool:
+        if batch is broken and isinstance(error := next(calls), Exception):
+            raise error
+        return True
+
+    planned.may_start = may_start
+    assert sorted((work.batch.id, work.index) for work in planned.start()) == [
+        ("broken", 1), ("odd", 0), ("odd", 2), ("odd", 3),
+    ]  # fmt: skip
+    assert sorted((index, failure.kind) for index, failure in planned.rejected) == [
+        (0, "protocol"), (1, "protocol"), (4, "protocol"),
+    ]  # fmt: skip

@@ -1,0 +1,14 @@
+"""What is done about a bug in one item: it is reported, and its neighbours go on.
+
+Whoever works through several items in one turn of the loop (URLs, readers, views, timers) contains the errors
+of each: an exception would else cost all that come after it their turn.
+"""
+
+import asyncio
+
+__all__ = ["report"]
+
+
+def report(what: str, error: BaseException) -> None:
+    """Have the loop's handler log an error with its traceback; ``what`` says which kind of item failed."""
+    asyncio.get_running_loop().call_exception_handler({"message": what, "exception": error})
