@@ -19,6 +19,7 @@ from loadtest.origin import command as origin
 from loadtest.report import Report
 from loadtest.run import Run
 from loadtest.scenarios import SCENARIOS as SINGLE
+from loadtest.streams import run
 from loadtest.summary import summary
 
 __all__ = ["main"]
@@ -30,6 +31,10 @@ _MORE: dict[str, ModuleType] = {"capacity": capacity, "demo": demo, "compare": c
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 passed, 1 failed to run, 2 bad usage, 99 a threshold failed."""
+    return run("loadtest", lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)

@@ -20,7 +20,7 @@ from service.app import Service, running
 from service.logs import Logs, Redaction, line_of, style_of
 from service.notify import Notifier
 from service.settings import Settings, SettingsError, add_options, read_settings, shown
-from service.streams import open_standard_streams
+from service.streams import greet, run
 
 __all__ = ["main"]
 
@@ -28,8 +28,11 @@ _log = logging.getLogger("sluice")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 done, 1 failed to run, 2 bad usage."""
-    open_standard_streams()
+    """Run a command and return its exit code: 0 done, 1 failed to run, 2 bad usage, 141 its reader has gone."""
+    return run("sluice", lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="sluice", description="One event loop between the web and ten thousand sockets."
     )
@@ -122,7 +125,7 @@ async def _until_stopped(settings: Settings, read_again: Callable[[], Settings])
         scheme = "https" if settings.tls_cert else "http"
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         url = f"{scheme}://{host}:{service.port}"
-        print(f"sluice listening on {url}", flush=True)
+        greet(f"sluice listening on {url}")
         _log.info("listening", extra={"url": url, "version": __version__, "pid": os.getpid()})
         notifier = Notifier()
         notifier.tell("READY=1")

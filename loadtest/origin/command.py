@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 
 from loadtest import origin
 from loadtest.origin.protocol import serve_origin
+from loadtest.streams import greet
 
 __all__ = ["HELP", "add_options", "run"]
 
@@ -37,7 +38,7 @@ async def run(options: Namespace) -> int:
         where = f"{options.host}:{options.port}"
         print(f"origin: cannot listen on {where}: {error.strerror}; choose another --port", file=sys.stderr)  # noqa: T201
         return 1
-    print(f"origin listening on http://{options.host}:{server.sockets[0].getsockname()[1]}", flush=True)  # noqa: T201
+    greet(f"origin listening on http://{options.host}:{server.sockets[0].getsockname()[1]}")
     await stop.wait()
     server.close()
     return 0
