@@ -6,7 +6,7 @@ from functools import partial
 
 from service.core.batch import Failure
 from service.core.hosts import Hosts
-from service.core.retry import retry_delay, verdict
+from service.core.retry import RETRIED_STATUSES, retry_delay, verdict
 from service.core.work import Work
 from service.upstream.bugs import report
 from service.upstream.fetcher import Fetcher
@@ -47,6 +47,8 @@ class Attempts:
 
     def again(self, work: Work, outcome: Fetched | Failure) -> float | None:
         """Return when an attempt is made again that had this outcome, or None where it is final."""
+        if isinstance(outcome, Fetched) and outcome.status not in RETRIED_STATUSES:
+            return None
         now, options = self._loop.time(), work.batch.options
         delay = retry_delay(
             work.request.method or options.method,
@@ -66,4 +68,5 @@ class Attempts:
         said = verdict(outcome.status if isinstance(outcome, Fetched) else outcome, now - begun)
         if said is not None and not (isinstance(outcome, Fetched) and outcome.cache == "hit"):
             # Of the host that was asked last: a redirect to a dead host says nothing of who sent it.
-            self._hosts.heard(order.target.origin, said, begun, now, outcome.retry_after)
+            wish = None if said == "fine" else outcome.retry_after
+            self._hosts.heard(order.target.origin, said, begun, now, wish)

@@ -11,6 +11,7 @@ __all__ = ["Measures"]
 
 _BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _PHASES: Final = ("dns", "connect", "first_byte")
+_CLASSES: Final = tuple(f"{digit}xx" for digit in range(10))
 
 
 class Measures:
@@ -36,9 +37,9 @@ class Measures:
             # It failed, and what is stored stands in for it (stale-if-error).
             self.outcomes["stale"] += 1
         else:
-            self.outcomes["3xx" if outcome.cache == "revalidated" else f"{outcome.status // 100}xx"] += 1
-            for phase in _PHASES:
-                if ms := outcome.timing.get(phase):
+            self.outcomes["3xx" if outcome.cache == "revalidated" else _CLASSES[outcome.status // 100]] += 1
+            for phase, ms in outcome.timing.items():
+                if ms and phase in _PHASES:
                     self.phases[phase].observe(ms / 1000)
 
     def abandoned(self) -> None:

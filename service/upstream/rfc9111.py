@@ -133,7 +133,7 @@ def entries_of(key: Key, variants: list[Stored], now: float, *, dated_only: bool
 
 def storable(key: Key, asked: Mapping[str, str], status: int, headers: dict[str, str]) -> dict[str, str] | None:
     """Return the headers to keep, or None where the answer may not be kept, or keeping it is of no use."""
-    if "set-cookie" in headers or "*" in _names(headers.get("vary", "")):
+    if "set-cookie" in headers or ("vary" in headers and "*" in _names(headers["vary"])):
         return None
     directives = "cache-control" in headers
     if not (directives or "expires" in headers or "etag" in headers or "last-modified" in headers):

@@ -17,7 +17,10 @@ _STEPS = 16
 class Answer:
     """Whoever has it closes or releases it, always."""
 
-    __slots__ = ("_connection", "_decoding", "_head", "_held", "_pool", "_reader", "_steps", "headers", "status")
+    _held = True
+    """Whether the connection is this answer's still."""
+    _decoding: Decoding | None = None
+    _steps = 0
 
     def __init__(self, connection: Connection, reader: Reader, head: Head, pool: Pool) -> None:
         self.status = head.status
@@ -26,9 +29,6 @@ class Answer:
         self._connection = connection
         self._reader = reader
         self._pool = pool
-        self._held = True
-        self._decoding: Decoding | None = None
-        self._steps = 0
 
     def at_once(self) -> bytes | None:
         """Return the body where all of it has come and none is coded: most bodies."""

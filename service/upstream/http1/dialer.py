@@ -23,12 +23,10 @@ _STAGGER = 0.25
 class Timing:
     """How long a new connection took, in seconds; one that was kept costs neither look-up nor connect."""
 
-    __slots__ = ("connect", "dns", "reused")
-
-    def __init__(self) -> None:
-        self.dns = 0.0
-        self.connect = 0.0
-        self.reused = False
+    # Most are never written to.
+    dns = 0.0
+    connect = 0.0
+    reused = False
 
 
 class Dialer:
