@@ -18,6 +18,7 @@ from bench import (
     growth,
     idle,
     images,
+    large,
     schema,
     storms,
     stuck,
@@ -26,7 +27,22 @@ from bench import (
 )
 from bench.reliability import command as reliability
 
-_COMPARED = (fanout, fetch, engine, images, idle, growth, stuck, storms, drain, floods, ways, generator, tsung)
+_COMPARED = (
+    fanout,
+    fetch,
+    engine,
+    images,
+    large,
+    idle,
+    growth,
+    stuck,
+    storms,
+    drain,
+    floods,
+    ways,
+    generator,
+    tsung,
+)
 # These have their own documents; reliability takes hours at full size.
 _BY_NAME = (conformance, reliability, fuzz, schema)
 _BENCHMARKS = {module.__name__.split(".")[1]: module for module in (*_COMPARED, *_BY_NAME)}

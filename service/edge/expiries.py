@@ -10,6 +10,8 @@ from collections.abc import Callable
 from math import ceil
 from typing import Final, Protocol
 
+from service.upstream.bugs import contain
+
 __all__ = ["Expiries", "Holder"]
 
 _SLICE: Final = 100
@@ -73,7 +75,7 @@ class Expiries:
                 continue
             room -= 1
             self.discard(holder)
-            holder.expire()
+            contain("a token's end failed", holder.expire)
         pause = 1.0 if self._next > now else _PAUSE
         self._timer = self._loop.call_later(pause, self._look) if self._second_of else None
 

@@ -8,6 +8,8 @@ has come since: so a dead peer is found within one and a half heartbeats.
 import asyncio
 from typing import TYPE_CHECKING
 
+from service.upstream.bugs import contain
+
 if TYPE_CHECKING:
     from service.edge.connection import Connection
 
@@ -50,12 +52,15 @@ class Heartbeat:
         while True:
             await asyncio.sleep(self._pause)
             for connection in tuple(self._slots[(self._next - count // 2) % count]):
-                if connection.silent:
-                    self.cut += 1
-                    connection.cut_silent()
+                contain("a connection's heartbeat failed", self._end_silent, connection)
             for connection in tuple(self._slots[self._next]):
-                connection.ping()
+                contain("a connection's heartbeat failed", connection.ping)
             self._next = (self._next + 1) % count
+
+    def _end_silent(self, connection: "Connection") -> None:
+        if connection.silent:
+            self.cut += 1
+            connection.cut_silent()
 
     async def close(self) -> None:
         """Stop pinging."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from service.core.closing import OVERLOADED
 from service.core.overload import heaviest
+from service.upstream.bugs import contain
 
 if TYPE_CHECKING:
     from service.edge.connection import Connection
@@ -53,7 +54,8 @@ class Stalled:
         for connection in tuple(self._waiting):
             if not connection.session.readers or not connection.full():
                 self._waiting.pop(connection, None)
-                connection.revisit()
+                if not contain("a stalled connection failed inside", connection.revisit):
+                    contain("a stalled connection failed inside", connection.cut)
             else:
                 held += connection.transport.get_write_buffer_size()
         for connection in tuple(self._waiting):
@@ -62,7 +64,7 @@ class Stalled:
             held -= connection.transport.get_write_buffer_size()
             del self._waiting[connection]
             self.cut += 1
-            connection.cut_slow("backlogs")
+            contain("a stalled connection failed inside", connection.cut_slow, "backlogs")
         self.held = held
         if self._waiting and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
@@ -72,7 +74,7 @@ class Stalled:
         heavy = heaviest(self._waiting, lambda connection: connection.transport.get_write_buffer_size())
         for connection in heavy:
             del self._waiting[connection]
-            connection.cut_slow("overload", closing=OVERLOADED)
+            contain("a stalled connection failed inside", connection.cut_slow, "overload", None, OVERLOADED)
         return len(heavy)
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ from service.edge.credentials import GRANT
 from service.edge.expiries import Expiries
 from service.edge.negotiation import NDJSON, SSE, wants_sse
 from service.edge.queries import LAST_EVENT_IDS
+from service.upstream.bugs import contain
 
 __all__ = [
     "STREAMS",
@@ -66,13 +67,13 @@ class Streams:
         """
         for reader in tuple(self.readers):
             if reader.topic.limits is not None:
-                reader.end()
+                contain("a stream could not be ended", reader.end)
 
     def shed(self) -> int:
         """Cut the heaviest of those whose peer does not take what was written; return how many."""
         heavy = heaviest([reader for reader in self.readers if reader.held], lambda reader: reader.held)
         for reader in heavy:
-            reader.evict()
+            contain("a stream could not be cut", reader.evict)
         return len(heavy)
 
 

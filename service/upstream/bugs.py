@@ -5,10 +5,22 @@ of each: an exception would else cost all that come after it their turn.
 """
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
-__all__ = ["report"]
+__all__ = ["contain", "report"]
 
 
 def report(what: str, error: BaseException) -> None:
     """Have the loop's handler log an error with its traceback; ``what`` says which kind of item failed."""
     asyncio.get_running_loop().call_exception_handler({"message": what, "exception": error})
+
+
+def contain(what: str, action: Callable[..., object], *arguments: Any) -> bool:
+    """Carry out an action on one of several items; return whether it did not raise."""
+    try:
+        action(*arguments)
+    except Exception as error:
+        report(what, error)
+        return False
+    return True

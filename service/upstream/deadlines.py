@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any, Final
 
+from service.upstream.bugs import contain
+
 __all__ = ["Deadlines"]
 
 _EVERY: Final = 0.05
@@ -48,7 +50,7 @@ class Deadlines:
         for task in [task for task, at in self._due.items() if at <= now]:
             del self._due[task]
             self._cut.add(task)
-            task.cancel()
+            contain("a fetch could not be cancelled", task.cancel)
         if self._due:
             self._timer = self._loop.call_later(_EVERY, self._look)
 
