@@ -1,5 +1,6 @@
 """One client of the target: its socket, its number, and its account where it has subscribed."""
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from loadtest.audience import Audience, Member
@@ -41,6 +42,18 @@ class Client:
             self.member.took(*run)
         self.socket.on_run = self.member.took
         return self.position
+
+    def beat(self) -> None:
+        """Send the target's heartbeat, and again after its time, for as long as the connection lasts."""
+        target = self._context.target
+        if self.socket.closed:
+            return
+        try:
+            target.beat(self.socket)
+        except Exception as error:
+            self._context.nonsense(error)
+            return
+        asyncio.get_running_loop().call_later(target.HEARTBEAT, self.beat)
 
     def leave(self) -> None:
         """Say goodbye."""

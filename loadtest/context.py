@@ -12,14 +12,14 @@ from loadtest.account import LoadAccount
 from loadtest.client import Client
 from loadtest.crew import Crew
 from loadtest.dialling import source_addresses
-from loadtest.endpoint import NoAddress, endpoint_of
+from loadtest.endpoint import NoAddress, endpoint_of, in_path
 from loadtest.headers import Headers
 from loadtest.pace import closed_model, open_model, until
 from loadtest.payloads import Unrecognised
 from loadtest.pump import Pump
 from loadtest.reads import Reads
 from loadtest.schedule import Schedule, dealt, parse_rate
-from loadtest.sockets import ConnectFailed, Socket, Unanswered
+from loadtest.sockets import ConnectFailed, Unanswered
 from loadtest.tally import Tally, reasons
 from loadtest.targets import target_of
 from loadtest.targets.blame import blame, is_ours
@@ -46,7 +46,8 @@ class Context:
         self.account = LoadAccount(self.tally)
         self.endpoint = endpoint_of(options)
         self.target = target_of(options.target)(self.endpoint)
-        self.reads = Reads(self.target.MARKER, self.target.OPENING, options.run, monotonic())
+        self.target.options = options
+        self.reads = Reads(self.target.MARKER, self.target.OPENING, options.run, monotonic(), self.target.SEPARATOR)
         self.pump = Pump(self.reads)
         self.unrecognised = Unrecognised()
         self._told = 0
@@ -89,7 +90,7 @@ class Context:
             ours += (("Sec-WebSocket-Extensions", "permessage-deflate; server_no_context_takeover"),)
         given = {name.lower() for name, _ in endpoint.headers}
         kept = tuple((name, value) for name, value in ours if name.lower() not in given)
-        path = self.options.path or target.PATH.format(topic=topic)
+        path = in_path(self.options.path or target.PATH, topic)
         return endpoint.request_target(path), (*kept, *endpoint.headers)
 
     async def resolve(self) -> None:
@@ -103,7 +104,7 @@ class Context:
     async def client(self, number: int, topic: str = "", due: float | None = None) -> Client:
         """Connect one client; ``due`` is when that was meant to begin. Raises ConnectFailed."""
         begin = monotonic()
-        socket = Socket(self.endpoint, *self._request(topic), self.reads)
+        socket = self.target.SOCKET(self.endpoint, *self._request(topic), self.reads)
         client = Client(self, number, socket)
         source = self._sources[number % len(self._sources)]
         try:
@@ -125,6 +126,8 @@ class Context:
         tally.count("connected")
         self._alive[0] += 1
         socket.on_close = client.lost
+        if self.target.HEARTBEAT:
+            asyncio.get_running_loop().call_later(self.target.HEARTBEAT, client.beat)
         if self.endpoint.tls is None:
             self.pump.take(socket)
         return client

@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 
 from loadtest.headers import Headers, parse_headers
 
-__all__ = ["Addresses", "Endpoint", "NoAddress", "endpoint_of"]
+__all__ = ["Addresses", "Endpoint", "NoAddress", "endpoint_of", "in_path"]
 
 _SCHEMES = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 _MOST_ADDRESSES = 32
@@ -81,9 +81,14 @@ class Endpoint:
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
     @property
+    def root(self) -> str:
+        """Scheme, host and port for HTTP requests."""
+        return f"{'https' if self.tls else 'http'}://{self.authority}"
+
+    @property
     def base(self) -> str:
         """The URL for HTTP requests, without a slash at its end."""
-        return f"{'https' if self.tls else 'http'}://{self.authority}{self.path}"
+        return f"{self.root}{self.path}"
 
     @property
     def fields(self) -> CIMultiDict[str]:
@@ -97,6 +102,11 @@ class Endpoint:
         whole = self.path if own and self.path.endswith(own) else self.path + own
         queries = "&".join(part for part in (query, self.query) if part)
         return (whole or "/") + (f"?{queries}" if queries else "")
+
+
+def in_path(template: str, topic: str) -> str:
+    """Return a path in which ``{topic}`` is the topic's name."""
+    return template.replace("{topic}", quote(topic, safe=""))
 
 
 def endpoint_of(options: Namespace) -> Endpoint:

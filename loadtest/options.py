@@ -1,6 +1,7 @@
 """The command line's options: those of every scenario here, a scenario's own in its module."""
 
 import os
+import re
 from argparse import ArgumentParser, Namespace, _ArgumentGroup
 from collections.abc import Callable
 from math import inf
@@ -31,7 +32,23 @@ def add_common(parser: ArgumentParser, **defaults: object) -> None:
     where.add_argument(
         "--target", default="sluice", help=f"{kinds}; or an adapter of your own: ./mine.py or module:Class"
     )
-    where.add_argument("--path", default="", help="where WebSockets connect (default: the target's own)")
+    where.add_argument(
+        "--path", default="", help="where clients connect (default: the target's own); {topic} is the topic's name"
+    )
+    where.add_argument(
+        "--join", default="", help="how targets subscribe that have no one way; {topic} is the topic's name"
+    )
+    where.add_argument(
+        "--joined", default="", help="regular expression of the answer to --join (default: none is awaited)"
+    )
+    where.add_argument(
+        "--say", default="", help="how they publish: {data} is the JSON of a message, {text} the same as a string"
+    )
+    where.add_argument(
+        "--publish-path",
+        default="",
+        help="where targets that publish over HTTP POST to; {topic} is the topic's name",
+    )
     where.add_argument(
         "--header", action="append", default=[], help="repeatable, like 'Name: value'; Host takes the place of ours"
     )
@@ -114,6 +131,13 @@ def wrong_with(options: Namespace, scenario: ModuleType) -> list[str]:
     return wrong + ([] if wrong else _unmeasured(options, scenario))
 
 
+def _pattern(text: str) -> None:
+    try:
+        re.compile(text.encode())
+    except re.error as error:
+        raise ValueError(f"--joined: {text!r} is not a regular expression: {error}") from None
+
+
 def measures_of(options: Namespace, scenario: ModuleType) -> Measures:
     """Return what a scenario can measure; a mixed plan, what its parts can."""
     found: Measures = scenario.measures(options) if hasattr(scenario, "measures") else scenario.MEASURES
@@ -163,7 +187,7 @@ def _refused(options: Namespace) -> list[str]:
             raise ValueError(f"--rate: {error}") from None
 
     checks: list[tuple[Callable[[Any], object], object]] = [
-        (settle_token, options), (endpoint_of, options), (rate, options.rate),
+        (settle_token, options), (endpoint_of, options), (rate, options.rate), (_pattern, options.joined),
     ]  # fmt: skip
     wrong = []
     for check, text in [*checks, *((parse_threshold, text) for text in options.threshold)]:
@@ -176,4 +200,9 @@ def _refused(options: Namespace) -> list[str]:
 
 def plan(options: Namespace, scenario: ModuleType) -> dict[str, object]:
     """Return the options as a worker gets them."""
-    return {**vars(options), "module": scenario.__name__, "sockets": options.clients + 20, "run": token_hex(4)}
+    return {
+        **vars(options),
+        "module": scenario.__name__,
+        "sockets": options.clients + getattr(options, "publishers", 0) + 20,
+        "run": token_hex(4),
+    }

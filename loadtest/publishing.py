@@ -34,6 +34,9 @@ def add_publishing(parser: _ArgumentGroup) -> None:
         "--topics", type=int, default=1, help="topics that the clients share out; --rate is of each (default 1)"
     )
     parser.add_argument("--publishers", type=int, default=1, help="clients that publish as well (default 1)")
+    parser.add_argument(
+        "--apart", action="store_true", help="publishers are clients of their own that subscribe to nothing"
+    )
     parser.add_argument("--prefix", default="loadtest", help="names of the topics begin with this")
 
 
@@ -64,6 +67,7 @@ class Publishing:
         """Those that are told apart."""
         self._ours = ours
         self._untold: list[Fact] = []
+        self._apart: list[Client] = []
         self._settled = False
         context.crew.on_told = self._learn
         context.chores.append(self._chore)
@@ -95,6 +99,14 @@ class Publishing:
             await client.subscribe((apart if client.number >= first else self.audiences)[topic])
 
         return subscribe
+
+    async def senders(self, clients: list[Client]) -> list[Client]:
+        """Return those that publish: some of the readers, or clients of their own, which are connected here."""
+        context, options = self.context, self.context.options
+        if options.apart:
+            numbers = [options.clients + number for number in context.mine(options.publishers)]
+            self._apart = await context.connect(numbers, options.at_once, self.topic_of)
+        return self._apart or clients
 
     async def publish(self, begin: float, clients: list[Client]) -> None:
         """Publish to all topics by the schedule, this process its share, whatever the answers do."""
@@ -144,11 +156,14 @@ class Publishing:
     def close(self) -> None:
         """Make up the accounts and tell the supervisor what only all workers together know."""
         audiences = list(self.audiences.values())
+        for client in self._apart:
+            client.leave()
         for audience in audiences:
             audience.close(self._settled)
         if not self._settled:
             self.context.crew.say("note", "what was under way at the end is not counted as lost")
-        if self.context.unrecognised.text:
+        # Where all is well, what an adapter does not know is no matter.
+        if self.context.unrecognised.text and self.context.tally.checks["lost"]:
             self.context.crew.say("note", self.context.unrecognised.text)
         self.context.crew.say("outcome", {
             "arrivals": {audience.topic: audience.arrivals() for audience in audiences},

@@ -7,6 +7,7 @@ nothing but consecutive messages, it is kept under its length and its first byte
 is no plain run, is walked: nothing is guessed, so two messages that change places inside one read are seen.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from loadtest.frames import frames
@@ -28,7 +29,10 @@ class Reads:
     :attr:`number` says which message a payload is (:class:`loadtest.payloads.Payloads`).
     """
 
-    def __init__(self, marker: bytes, opening: bytes = b"", run: str = "", since: float = 0.0) -> None:
+    def __init__(
+        self, marker: bytes, opening: bytes = b"", run: str = "", since: float = 0.0, separator: bytes = b""
+    ) -> None:
+        self._separator = separator
         self.number = Payloads(marker, opening, run, since).number
         self.foreign = 0
         """Messages of other runs that have come."""
@@ -49,20 +53,26 @@ class Reads:
     def _new(self, data: bytes) -> tuple[int, int] | None:
         run = self._walk(data)
         if run is not None:
-            self._keep(data, run)
+            self.keep(data, run)
         return run
+
+    def parts(self, payload: bytes) -> Sequence[bytes]:
+        """Return the messages of one payload: several where the server joins them with a separator."""
+        return [part for part in payload.split(self._separator) if part] if self._separator else (payload,)
 
     def _walk(self, data: bytes) -> tuple[int, int] | None:
         first, count, end = 0, 0, 0
         for opcode, payload, end in frames(data):  # noqa: B007 - the last end is used
-            number = self.number(payload) if opcode == _TEXT else None
-            if number is None or number == FOREIGN or (count and number != first + count):
-                return None
-            first = first if count else number
-            count += 1
+            for part in self.parts(payload):
+                number = self.number(part) if opcode == _TEXT else None
+                if number is None or number == FOREIGN or (count and number != first + count):
+                    return None
+                first = first if count else number
+                count += 1
         return (first, count) if count and end == len(data) else None
 
-    def _keep(self, data: bytes, run: tuple[int, int]) -> None:
+    def keep(self, data: bytes, run: tuple[int, int]) -> None:
+        """Know a read again."""
         # What is old is not read again: all of it may go at once.
         if self._held > _ENOUGH:
             self._runs.clear()

@@ -201,13 +201,17 @@ class Socket(asyncio.Protocol):
 
     def _frame(self, kind: int, payload: bytes) -> None:
         if kind in (_TEXT, _BINARY):
-            self._message(payload)
+            self._messages(payload)
         elif kind == _PING and self.transport is not None:
             self.transport.write(masked(_PONG, payload))
         elif kind == _CLOSE:
             self._closed(payload)
         elif kind != _PONG:
             self._part(kind, payload)
+
+    def _messages(self, payload: bytes) -> None:
+        for part in self._reads.parts(payload):
+            self._message(part)
 
     def _message(self, payload: bytes) -> None:
         number = self._reads.number(payload) if self.on_run is not None else None
@@ -228,7 +232,7 @@ class Socket(asyncio.Protocol):
             self._fail(self.why)
             return
         if whole is not None:
-            self._message(whole)
+            self._messages(whole)
 
     def _closed(self, payload: bytes) -> None:
         if len(payload) >= 2:

@@ -21,10 +21,11 @@ async def run(context: Context) -> None:
     context.phase(f"connecting {options.clients:,} clients")
     numbers = context.mine(options.clients)
     clients = await context.connect(numbers, options.at_once, publishing.topic_of, publishing.subscribe)
+    senders = await publishing.senders(clients)
     try:
         begin = await context.begin()
         context.phase(f"publishing {options.rate} messages a second to {options.topics:,} topics")
-        await publishing.publish(begin, clients)
+        await publishing.publish(begin, senders)
         await publishing.settle()
         tally.count("held", sum(not client.socket.closed for client in clients))
     finally:

@@ -47,11 +47,12 @@ async def run(context: Context) -> None:
     clients = await context.connect(context.mine(options.clients), options.at_once, publishing.topic_of, subscribe)
     staying = [client for client in clients if client.number < first_roaming]
     roaming = Roaming(context, [client for client in clients if client.number >= first_roaming])
+    senders = await publishing.senders(staying or clients)
     try:
         begin = await context.begin()
         context.phase(f"publishing {options.rate} messages a second, {options.cuts:g} cuts a second")
         async with asyncio.TaskGroup() as group:
-            group.create_task(publishing.publish(begin, staying or clients))
+            group.create_task(publishing.publish(begin, senders))
             group.create_task(roaming.run(begin))
         await publishing.settle()
         await until_all(lambda: all(_has_all(client) for client in roaming.clients), options.settle)

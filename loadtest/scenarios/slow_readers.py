@@ -41,6 +41,7 @@ async def run(context: Context) -> None:
     clients = await context.connect(context.mine(options.clients), options.at_once, publishing.topic_of, subscribe)
     slow = [client for client in clients if client.number >= first_slow]
     readers = [client for client in clients if client.number < first_slow]
+    senders = await publishing.senders(readers or clients)
     try:
         begin = await context.begin()
         for client in slow:
@@ -49,7 +50,7 @@ async def run(context: Context) -> None:
             context.pump.release(client.socket)
         tally.count("slow", len(slow))
         context.phase(f"publishing {options.rate} messages a second; {len(slow):,} clients read nothing")
-        await publishing.publish(begin, readers or clients)
+        await publishing.publish(begin, senders)
         await publishing.settle()
         await _wake(context, slow)
         tally.count("held", sum(not client.socket.closed for client in readers))

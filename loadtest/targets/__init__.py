@@ -1,14 +1,33 @@
 """The servers that can be driven, by what ``--target`` takes."""
 
 from loadtest.targets.base import Position, Target
+from loadtest.targets.centrifugo import Centrifugo
 from loadtest.targets.echo import Echo
+from loadtest.targets.graphql_ws import GraphqlWs
+from loadtest.targets.http_streams import Lines, Sse
 from loadtest.targets.loading import load_class
 from loadtest.targets.nchan import Nchan
+from loadtest.targets.phoenix import Phoenix
 from loadtest.targets.sluice import Sluice
+from loadtest.targets.socketio import SocketIO
+from loadtest.targets.stomp import Stomp
+from loadtest.targets.templates import Chat
 
 __all__ = ["TARGETS", "Position", "Target", "target_of"]
 
-TARGETS: dict[str, type[Target]] = {"sluice": Sluice, "echo": Echo, "nchan": Nchan}
+TARGETS: dict[str, type[Target]] = {
+    "sluice": Sluice,
+    "echo": Echo,
+    "nchan": Nchan,
+    "sse": Sse,
+    "ndjson": Lines,
+    "chat": Chat,
+    "socketio": SocketIO,
+    "graphql-ws": GraphqlWs,
+    "phoenix": Phoenix,
+    "stomp": Stomp,
+    "centrifugo": Centrifugo,
+}
 
 
 def target_of(text: str) -> type[Target]:

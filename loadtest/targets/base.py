@@ -1,5 +1,6 @@
 """What an adapter says of one kind of server; docs/loadtest.md shows one of thirty lines."""
 
+from argparse import Namespace
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,11 +36,19 @@ class Target:
     MARKER: ClassVar[bytes] = MARKER
     OPENING: ClassVar[bytes] = b""
     """How a message's payload begins, where other payloads may have the marker too."""
+    SEPARATOR: ClassVar[bytes] = b""
+    """What stands between messages that the server joins into one."""
+    HEARTBEAT: ClassVar[float] = 0.0
+    """Seconds after which :meth:`beat` is called for each client, again and again; 0 for never."""
+    SOCKET: ClassVar[type[Socket]] = Socket
+    """What its clients are: WebSockets, or streams over HTTP."""
     CAN: ClassVar[frozenset[str]] = frozenset({"connect", "idle", "churn", "broadcast", "slow-readers", "capacity"})
     """The scenarios that it can take part in."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self.options = Namespace()
+        """What was given on the command line; set before anything is connected."""
 
     async def subscribe(self, socket: Socket, topic: str, since: Position | None = None) -> Position:
         """Subscribe a socket; here the connection alone does it. Raises ConnectFailed."""
@@ -56,6 +65,9 @@ class Target:
     async def echo(self, socket: Socket, data: bytes) -> None:
         """Send data and return when it came back; raises ConnectFailed."""
         raise ConnectFailed("this target has no echo")
+
+    def beat(self, socket: Socket) -> None:
+        """Tell the server that this client is there; raises ConnectFailed."""
 
     def received(self, socket: Socket, payload: bytes) -> tuple[int, int] | bool | None:
         """Take what is no message; return (from, to) where it announces that these numbers never come.

@@ -1,0 +1,45 @@
+"""Servers to which messages are POSTed, whatever brings them to their readers."""
+
+from typing import ClassVar
+
+import aiohttp
+from yarl import URL
+
+from loadtest.endpoint import Endpoint, in_path
+from loadtest.sockets import ConnectFailed, Socket
+from loadtest.targets.base import Target
+
+__all__ = ["Posting"]
+
+
+class Posting(Target):
+    """Messages are POSTed to ``--publish-path``: over one connection, so that they keep their order."""
+
+    PUBLISH_PATH: ClassVar[str] = "/publish?topic={topic}"
+    CAN: ClassVar[frozenset[str]] = frozenset({"connect", "idle", "churn", "broadcast", "slow-readers", "capacity"})
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def publish(self, socket: Socket, topic: str, data: bytes) -> int | None:
+        """POST it; any 2xx is an answer."""
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=1, ssl=self.endpoint.tls or True)
+            headers = {"Content-Type": "application/json"}
+            self._session = aiohttp.ClientSession(connector=connector, headers=headers)
+        path = in_path(self.options.publish_path or self.PUBLISH_PATH, topic)
+        try:
+            url = URL(f"{self.endpoint.root}{self.endpoint.request_target(path)}", encoded=True)
+            async with self._session.post(url, data=data, headers=self.endpoint.fields) as answer:
+                if not 200 <= answer.status < 300:
+                    raise ConnectFailed(f"publish: {answer.status} {answer.reason}")
+                await answer.read()
+        except aiohttp.ClientError as error:
+            raise ConnectFailed(f"publish: {error or type(error).__name__}") from None
+        return None
+
+    async def close(self) -> None:
+        """Close the publisher's connection."""
+        if self._session is not None:
+            await self._session.close()
