@@ -17,6 +17,7 @@ from service.core.keys import KeyStore
 from service.core.lags import Lags
 from service.core.latency import Latency
 from service.core.reader import Reader
+from service.core.retired import RetiredTopics
 from service.core.topic import Position, RingLimits, Since, Start, Topic
 from service.core.visits import Visits, evict
 
@@ -32,6 +33,9 @@ class HubLimits:
     ring_bytes: int = 256 << 20
     keys: int = 100_000
     key_age: float = 120.0
+    retired: int = 50_000
+    """Topics that nobody needs whose epoch and offset are kept, for ``retired_age`` seconds: 300 bytes each."""
+    retired_age: float = 60.0
     slice_readers: int = 1500
 
 
@@ -77,6 +81,7 @@ class Hub:
         self._contain = contain = Containment(call_soon)
         self._visits = Visits(limits.slice_readers, self.latency, contain, call_soon=call_soon, clock=clock)
         self._keys = KeyStore(limits.keys, limits.key_age)
+        self._retired = RetiredTopics(limits.retired, limits.retired_age)
         self._sweeping: deque[Topic] = deque()
         # Rings with more than their newest message, the longest unpublished first.
         self._shrinkable: OrderedDict[Topic, None] = OrderedDict()
@@ -87,6 +92,8 @@ class Hub:
     def find(self, name: str) -> Topic:
         """Return the topic, or raise NotFound."""
         topic = self.topics.get(name)
+        if topic is None and name in self._retired:
+            topic = self.ring(name)
         if topic is None:
             raise NotFound(f"there is no topic {name!r} (any more)")
         return topic
@@ -103,7 +110,8 @@ class Hub:
     def _open(self, name: str, ring: RingLimits | None) -> Topic:
         if len(self.topics) >= self.limits.topics:
             raise LimitReached(f"limit topics: all {self.limits.topics} are in use")
-        topic = self.topics[name] = Topic(name, self._new_epoch(), ring, self.lags)
+        before = self._retired.take(name) or Position(self._new_epoch(), 0)
+        topic = self.topics[name] = Topic(name, before.epoch, ring, self.lags, head=before.offset)
         return topic
 
     def publish(self, name: str, data: bytes, now: float, *, key: str | None = None) -> Position:
@@ -184,6 +192,11 @@ class Hub:
         self.log_bytes -= freed
         return freed
 
+    def retire(self, topic: Topic) -> None:
+        """Forget a topic that nobody needs, but not where it stands: who comes back soon goes on."""
+        self._retired.keep(topic, self.clock())
+        self.drop(topic)
+
     def wake(self, topic: Topic) -> None:
         """Have all readers of the topic visited, from the next loop turn on."""
         self._visits.wake(topic)
@@ -197,13 +210,14 @@ class Hub:
             if topic.limits is not None and self.topics.get(topic.name) is topic:
                 self._contain(self._age, topic, now)
         self._keys.expire(now)
+        self._retired.expire(now)
 
     def _age(self, topic: Topic, now: float) -> None:
         self.ring_bytes -= topic.expire(now)
         if topic.head <= topic.first:
             self._shrinkable.pop(topic, None)
         if topic.first > topic.head and not topic.readers:
-            self.drop(topic)
+            self.retire(topic)
 
     def _round(self) -> Iterator[Topic]:
         """Go on with the round over all topics; where it ends, the next call begins anew."""

@@ -94,24 +94,26 @@ class Topic:
         "visited_at",
     )  # fmt: skip
 
-    def __init__(self, name: str, epoch: str, limits: RingLimits | None, lags: Lags | None = None) -> None:
+    def __init__(
+        self, name: str, epoch: str, limits: RingLimits | None, lags: Lags | None = None, *, head: int = 0
+    ) -> None:
         self.name = name
         self.epoch = epoch
         self.limits = limits
         self.lags = lags or Lags()
         """Where readers count what they missed: the hub has one for all topics."""
-        self.head = 0
-        self.first = 1
+        self.head = head
+        self.first = head + 1
         self.size = 0
         self.final = False
         """Nothing is ever appended again: a reader that has everything is finished."""
         self.due = False
         self.visited = False
-        self.visited_at = 0
+        self.visited_at = head
         """The hub's marks: news since the visit began; a visit is under way; the head when the last one began."""
         self.began = 0.0
         """When the first reader of this visit was visited; 0 before that."""
-        self.since = 0
+        self.since = head
         """The head when the visit before that began: later messages are new to whoever keeps up."""
         # A dict, not a set: visits keep the order in which readers came.
         self.readers: dict[Reader, None] = {}

@@ -167,7 +167,7 @@ class Watches:
             watch.timer.cancel()
         for view in watch.views.values():
             view.topic.on_idle = None
-            self._hub.drop(view.topic)
+            self._hub.retire(view.topic)
 
     def _append(self, topic: Topic, event: bytes) -> int:
         # A topic that nobody reads and that has nothing yet may have been swept away while its poll ran.

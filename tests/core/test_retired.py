@@ -1,0 +1,63 @@
+"""A topic outlives its last reader and message, within a time and a bound."""
+
+import pytest
+
+from service.core.errors import NotFound
+from service.core.hub import HubLimits
+from service.core.retired import RetiredTopics
+from service.core.topic import Position, RingLimits, Topic
+from tests.core.readers import FakeReader, Turns, make_hub
+
+
+def test_the_longest_idle_goes_first_and_each_after_its_time() -> None:
+    retired = RetiredTopics(2, 60.0)
+    for at, name in enumerate("abca"):
+        retired.keep(Topic(name, f"e{at}", None, head=at), float(at))
+    assert ["a" in retired, "b" in retired, "c" in retired] == [True, False, True]
+    retired.expire(62.5)
+    assert len(retired) == 1
+    assert retired.take("a") == Position("e3", 3)
+    assert retired.take("a") is None
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_who_comes_back_within_a_minute_goes_on(read: bool) -> None:
+    turns = Turns()
+    hub = make_hub(turns, HubLimits(ring=RingLimits(age=1.0)))
+    position = hub.publish("t", b"1", 0.0)
+    if read:
+        reader = FakeReader(hub.ring("t"))
+        hub.attach(reader, "newest")
+        reader.detach()
+    for turns.now in (3.0, 20.0, 50.0):
+        hub.sweep(turns.now)
+        assert "t" not in hub.topics
+    start = hub.attach(FakeReader(hub.ring("t")), position)
+    assert (start.position, start.recovered) == (position, True)
+    assert hub.publish("t", b"2", turns.now) == Position(position.epoch, 2)
+
+
+def test_where_it_stood_can_be_asked_and_is_forgotten_in_time() -> None:
+    turns = Turns()
+    hub = make_hub(turns, HubLimits(ring=RingLimits(age=1.0)))
+    before = hub.publish("t", b"1", 0.0)
+    turns.now = 3.0
+    hub.sweep(turns.now)
+    topic = hub.find("t")
+    assert (topic.epoch, topic.head, topic.first) == (before.epoch, 1, 2)
+    for turns.now in (4.0, 65.0):
+        hub.sweep(turns.now)
+    with pytest.raises(NotFound):
+        hub.find("t")
+    assert hub.publish("t", b"1", turns.now).epoch != before.epoch
+
+
+def test_one_that_is_behind_is_told_of_the_gap() -> None:
+    turns = Turns()
+    hub = make_hub(turns, HubLimits(ring=RingLimits(age=1.0)))
+    first = hub.publish("t", b"1", 0.0)
+    hub.publish("t", b"2", 0.0)
+    turns.now = 3.0
+    hub.sweep(turns.now)
+    start = hub.attach(FakeReader(hub.ring("t")), first)
+    assert (start.position, start.recovered) == (first, False)
