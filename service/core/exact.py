@@ -19,6 +19,7 @@ __all__ = ["check_exact", "id_in", "parse", "parse_requests"]
 _LONG_NUMBER: Final = re.compile(rb"[0-9]{19}")
 _MOST_DIGITS: Final = 20
 """Digits and sign of the longest integers of 64 bits, -9223372036854775808 and 18446744073709551615."""
+_TOO_DEEP: Final = "nested too deeply"
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 _ID: Final = re.compile(rb'\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*)')
 
@@ -35,9 +36,10 @@ def parse(text: bytes) -> Any:
     """
     try:
         value = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+    except orjson.JSONDecodeError:
         check_exact(_parse_loosely(text))
-        raise ParseError(f"not JSON: {error}") from None
+        # It is JSON, and nothing in it is inexact: how deep each of the two goes is all that is left.
+        raise TooLarge(_TOO_DEEP) from None
     if _LONG_NUMBER.search(text):
         check_exact(_parse_loosely(text))
     return value
@@ -63,7 +65,7 @@ def _parse_loosely(text: bytes) -> Any:
     try:
         return json.loads(text.decode(), parse_int=_integer, parse_float=_number, parse_constant=_not_a_number)
     except RecursionError:
-        raise TooLarge("nested too deeply") from None
+        raise TooLarge(_TOO_DEEP) from None
     except ValueError as error:
         raise ParseError(f"not JSON: {error}") from None
 
