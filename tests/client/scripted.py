@@ -24,7 +24,7 @@ class Peer:
     @property
     def token(self) -> str | None:
         """The token that the client has shown."""
-        found = re.search(rb"Authorization: Bearer (\S+)", self.head)
+        found = re.search(rb"Authorization: Bearer (\S+)", self.head, re.IGNORECASE)
         return found[1].decode() if found else None
 
     @property
@@ -34,7 +34,7 @@ class Peer:
 
     def accept(self) -> None:
         """Upgrade."""
-        key = re.search(rb"Sec-WebSocket-Key: (\S+)", self.head)
+        key = re.search(rb"Sec-WebSocket-Key: (\S+)", self.head, re.IGNORECASE)
         assert key
         digest = hashlib.sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
         self.writer.write(
@@ -96,12 +96,14 @@ class Scripted:
         self.port = 0
         self.peers: list[Peer] = []
         self.waiting: asyncio.Queue[Peer] = asyncio.Queue()
+        self._writers: list[asyncio.StreamWriter] = []
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -109,6 +111,13 @@ class Scripted:
         peer = Peer(reader, writer, head)
         self.peers.append(peer)
         self.waiting.put_nowait(peer)
+
+    async def end(self) -> None:
+        """End all connections."""
+        for writer in self._writers:
+            writer.transport.abort()
+        for _ in range(3):
+            await asyncio.sleep(0)
 
 
 @asynccontextmanager
@@ -121,6 +130,4 @@ async def scripted() -> AsyncIterator[Scripted]:
         yield service
     finally:
         server.close()
-        for peer in service.peers:
-            peer.cut()
-        await asyncio.sleep(0)
+        await service.end()

@@ -1,0 +1,91 @@
+"""The JavaScript client in each runtime that is here: their WebSockets end in different ways."""
+
+import asyncio
+import os
+
+import orjson
+import pytest
+
+from tests.client.scripted import Scripted, scripted
+from tests.end_to_end.driving import HERE, node
+from tests.end_to_end.processes import ROOT
+
+NPM = ROOT / ".venv" / "npm"
+"""Where .ci/run installs what comes from npm."""
+MODULE = ROOT / "service" / "edge" / "static" / "sluice.js"
+
+
+def installed(number: int) -> str:
+    path = NPM / f"node{number}" / "node_modules" / "node" / "bin" / "node"
+    if not path.exists():
+        pytest.skip(f"Node {number} is not installed: .ci/run does it")
+    return str(path)
+
+
+@pytest.fixture(params=["ws", "native 20", "native 22", "native 24", "ws 24"])
+def runtime(request: pytest.FixtureRequest) -> tuple[list[str], str]:
+    """Return how to run a program, and which WebSocket it takes."""
+    kind, _, version = request.param.partition(" ")
+    if kind == "ws":
+        return [installed(int(version)) if version else node()], "ws"
+    return [node(), "--experimental-websocket"] if version == "20" else [installed(int(version))], "native"
+
+
+async def run(runtime: tuple[list[str], str], service: Scripted, until: str) -> asyncio.subprocess.Process:
+    command, kind = runtime
+    return await asyncio.create_subprocess_exec(
+        *command, "--no-warnings", str(HERE / "runtime.mjs"), str(MODULE), service.url, kind, until,
+        stdout=asyncio.subprocess.PIPE, env={**os.environ, "NODE_PATH": "/usr/share/nodejs"},
+    )  # fmt: skip
+
+
+async def told(process: asyncio.subprocess.Process) -> list[str]:
+    """Return what it has told when it has ended, which it does by itself."""
+    try:
+        out, _ = await asyncio.wait_for(process.communicate(), 8)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0
+    return [orjson.loads(line) for line in out.splitlines()]
+
+
+async def test_what_is_no_upgrade_is_tried_again_and_a_refused_token_ends_it(
+    runtime: tuple[list[str], str],
+) -> None:
+    async with scripted() as service:
+        process = await run(runtime, service, "never")
+        for status in (0, 200, 204, 502):
+            peer = await asyncio.wait_for(service.waiting.get(), 5)
+            peer.answer(status) if status else peer.cut()
+        peer = await asyncio.wait_for(service.waiting.get(), 5)
+        peer.accept()
+        request = await peer.receive()
+        assert request["params"]["data"] == 1
+        peer.close(4401, "not authorised")
+        states = await told(process)
+    tries = ["connecting", "waiting 1006"] * 4
+    assert [state for state in states if state not in ("invalid_params", 4401)] == [
+        *tries,
+        "connecting",
+        "open",
+        "closed 4401",
+    ]
+    assert states.count("invalid_params") == 2
+    assert 4401 in states
+
+
+@pytest.mark.parametrize("until", ["connecting", "open"])
+async def test_it_ends_with_its_client(runtime: tuple[list[str], str], until: str) -> None:
+    async with scripted() as service:
+        process = await run(runtime, service, until)
+        if until == "open":
+            peer = await asyncio.wait_for(service.waiting.get(), 5)
+            peer.accept()
+            assert (await peer.receive())["method"] == "publish"
+            with pytest.raises(ConnectionResetError, match="closed"):
+                await peer.receive()
+            if runtime[1] != "ws":  # which ends by itself where the other end is mute; the native ones wait for it
+                peer.cut()
+        assert "closed" in await told(process)
