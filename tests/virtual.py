@@ -14,6 +14,7 @@ class _Jumping(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.patience = 0.0005
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
@@ -22,17 +23,22 @@ class _Jumping(selectors.DefaultSelector):
         if timeout is None:
             return super().select(None)
         # Loopback needs a moment of real time: what was just sent is about to arrive.
-        ready = super().select(0.0005)
+        ready = super().select(self.patience)
         if not ready:
             self.now += timeout
         return ready
 
 
 class VirtualClockLoop(asyncio.SelectorEventLoop):
-    """A selector loop on virtual time, in seconds since it was made."""
+    """A selector loop on virtual time, in seconds since it was made.
 
-    def __init__(self) -> None:
+    Where no socket is used, ``patience`` (seconds that loopback is given) may be 0.
+    """
+
+    def __init__(self, patience: float | None = None) -> None:
         self._jumping = _Jumping()
+        if patience is not None:
+            self._jumping.patience = patience
         super().__init__(self._jumping)
         self._clock_resolution = 1e-9
 
