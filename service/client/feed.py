@@ -223,12 +223,18 @@ class Feed:
     def _resume(self, reply: dict[str, Any], offset: int, asked: Position) -> None:
         """Go on with all streams from an answer for the place of one of them."""
         for stream in (*self.live, *self._joining):
-            if stream.begun and (stream.cursor.epoch == self._epoch or asked.epoch != self._epoch):
+            if stream.begun and self._served(stream, asked):
                 stream.start(reply, asked)
                 if stream.cursor.offset < offset:
                     stream.gap(stream.cursor.offset + 1, offset)
                 self._joining.pop(stream, None)
                 self.live[stream] = None
+
+    def _served(self, stream: Stream, asked: Position) -> bool:
+        """Return whether a stream goes on from the answer for a place; one that came later may be before it."""
+        if asked.epoch != self._epoch:
+            return True
+        return stream.cursor.epoch == self._epoch and stream.cursor.offset >= asked.offset
 
     def _refused(self, error: Refused, fresh: Stream | None) -> None:
         """End what is refused for good; what is refused for now is asked for again later."""

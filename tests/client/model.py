@@ -68,7 +68,7 @@ class Schedule:
         self.chance = random.Random(seed)
         self.messages = self.chance.choice([3, 20, 10_000])
         ring = RingLimits(messages=self.messages, size=1 << 30, age=1e9)
-        self.service = FakeService(ring, room=self.chance.choice([0, 1, 5]))
+        self.service = FakeService(ring, room=self.chance.choice([0, 1, 1]))
         self.client: Client
         self.readers: list[tuple[Reader, asyncio.Task[None]]] = []
         self.calls: list[asyncio.Task[Any]] = []
@@ -78,7 +78,7 @@ class Schedule:
             self.service.hub.ring(topic)
         tokens = (lambda: "T") if self.chance.random() < 0.5 else None
         async with client_of(self.service, backoff=Backoff(0.1, 1.0), token=tokens) as self.client:
-            acts = [self.begin, self.leave, self.publish, self.publish, self.cut, self.restart, self.refuse, self.call, self.wait, self.wait,
+            acts = [*[self.begin] * 4, *[self.publish] * 5, *[self.wait] * 2, self.leave, self.cut, self.restart, self.refuse, self.call, self.wait, self.wait,
                     self.drain, self.end, self.stall]  # fmt: skip
             if tokens:
                 acts.append(self.expire)
@@ -127,7 +127,7 @@ class Schedule:
                 reader.check()
 
     async def publish(self) -> None:
-        self.service.publish(self.chance.choice(TOPICS), self.chance.randint(1, 30))
+        self.service.publish(self.chance.choice(TOPICS), self.chance.choice([1, 5, 30, 300]))
 
     async def call(self) -> None:
         calls = [

@@ -313,7 +313,9 @@ class Feed {
   #resume(result, asked) {
     const { epoch, offset = 0 } = result;
     for (const stream of [...this.live, ...this.#joining]) {
-      if (!stream.had || (stream.had.epoch !== epoch && asked.epoch === epoch)) continue; // it is asked for next
+      // One that came later may be before the place that was asked for: it is asked for next.
+      const served = asked.epoch !== epoch || (stream.had?.epoch === epoch && stream.had.offset >= asked.offset);
+      if (!stream.had || !served) continue;
       stream.begin(result, asked);
       stream.gap(stream.had.offset + 1, offset);
       this.#joining.delete(stream);
