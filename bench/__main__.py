@@ -19,6 +19,7 @@ from bench import (
     idle,
     images,
     large,
+    quirks,
     schema,
     storms,
     stuck,
@@ -44,7 +45,7 @@ _COMPARED = (
     tsung,
 )
 # These have their own documents; reliability takes hours at full size.
-_BY_NAME = (conformance, reliability, fuzz, schema)
+_BY_NAME = (conformance, reliability, fuzz, quirks, schema)
 _BENCHMARKS = {module.__name__.split(".")[1]: module for module in (*_COMPARED, *_BY_NAME)}
 
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = ["DOCUMENT", "cell", "ours", "write"]
 
 DOCUMENT = ROOT / "docs" / "conformance.md"
 _TIMEOUT = 3
+_TEXTS = ("A9", "A10", "A18")
 _KINDS = {
     "A1": "Bytes above 127 in heads",
     "A2": "Bytes that nobody asked for",
@@ -58,8 +60,9 @@ and the test-suite asks for all of them, over `/fetch-batch`, WebSocket, `/watch
 other URLs of the same origin have to bring their own bodies.
 
 A status alone means that the body came, whole and decoded, and was the one of the URL. A path after it is the one that the
-server was asked for; a text in quotes is another body. For failures there is the kind here, the exit code of curl, and the
-exception of aiohttp; Chromium does not say why. Other columns are empty where a client without a cache, or without watches, cannot be asked.
+server was asked for; a text in quotes is another body (`packed`: with its coding still on). For failures there is the kind here, the exit code of curl, and the
+exception of aiohttp; Chromium does not say why. Several things that came of several requests stand beside each other with
+"or". The other columns are empty where a client that has no cache, watches nothing or has no address policy cannot be asked.
 
 """
 
@@ -68,22 +71,44 @@ def _shown(text: str, host: str, quirk: Quirk) -> str:
     """Return what a body shows: nothing for the quirk's own, the target for another's, else how it begins."""
     if text == f"[{host} {quirk.target(quirk.asks[0]).partition('#')[0]}]" and quirk.kind != "A6":
         return ""
+    if sum(not sign.isprintable() for sign in text) > 3:
+        return ", packed"
     if found := re.fullmatch(rf"\[{re.escape(host)} (.*)\]", text, re.DOTALL):
         return " " + _code(found[1])
     return f' "{_code(text)}"' if text else ", empty"
 
 
 def _code(text: str) -> str:
+    text = re.sub(r"127(\.[0-9]+){3}(:[0-9]+)?", "HOST", text)
     short = text if len(text) <= 40 else f"{text[:28]}… ({len(text)})"
     printable = "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in short)
     return "`" + printable.replace("|", "\\|").replace("`", "'") + "`"
+
+
+@dataclass(frozen=True)
+class _Got:
+    """What another client got: a cell, and whether it is right."""
+
+    cell: str
+    right: bool
+
+
+def _got(quirk: Quirk, host: str, status: int | None, text: str = "", why: str = "") -> _Got:
+    target = quirk.target(quirk.asks[0]).partition("#")[0]
+    right = any(right.holds(status, text, host, target) for right in quirk.asks[0].right)
+    return _Got(f"fails{why}" if status is None else f"{status}{_shown(text, host, quirk)}", right)
 
 
 def cell(quirk: Quirk, told: Told, host: str) -> str:
     """Return what became of a quirk here."""
     if quirk.watching:
         return ", ".join(_told(event) for event in told.events)
-    last = told.events[-quirk.asks[-1].times :]
+    if quirk.asks[-1].times > 1:
+        found = {
+            f"`{event['error']}`" if event["event"] == "failed" else str(event["status"]) for event in told.events
+        }
+        return " or ".join(sorted(found))
+    last = told.events[-1:]
     return " or ".join(dict.fromkeys(_event(quirk, event, host) for event in last))
 
 
@@ -100,21 +125,23 @@ def _event(quirk: Quirk, event: dict[str, Any], host: str) -> str:
     return f"{event['status']}{_shown(text_of(event), host, quirk)}{final}{cached}"
 
 
-async def _curl(around: Surroundings, quirk: Quirk, url: str, host: str) -> str:
+async def _curl(around: Surroundings, quirk: Quirk, url: str, host: str) -> _Got:
     with tempfile.TemporaryDirectory() as folder:
         body = Path(folder, "body")
         child = await start(
-            "curl", "-sS", "-g", "-L", "--max-redirs", "5", "--compressed", "--max-time", f"{_TIMEOUT}",
+            "curl", "-sS", "-g", "--noproxy", "*", "-L", "--max-redirs", "5", "--compressed", "--max-time", f"{_TIMEOUT}",
             "--cacert", around.ca, "-o", str(body), "-w", "%{http_code}", url,
         )  # fmt: skip
         out, _ = await child.process.communicate()
         if child.process.returncode:
-            return f"fails ({child.process.returncode})"
+            return _got(quirk, host, None, why=f" ({child.process.returncode})")
+        if quirk.kind in _TEXTS:
+            return _Got(f"{int(out)}, bytes", True)
         text = body.read_bytes().decode("utf-8", "replace") if body.exists() else ""
-        return f"{int(out)}{_shown(text, host, quirk)}"
+        return _got(quirk, host, int(out), text)
 
 
-async def _aiohttp(session: aiohttp.ClientSession, quirk: Quirk, url: str, host: str) -> str:
+async def _aiohttp(session: aiohttp.ClientSession, quirk: Quirk, url: str, host: str) -> _Got:
     try:
         async with session.get(url, max_redirects=6) as answer:
             body = await answer.read()
@@ -122,9 +149,9 @@ async def _aiohttp(session: aiohttp.ClientSession, quirk: Quirk, url: str, host:
                 text = body.decode(answer.get_encoding())
             except (LookupError, UnicodeDecodeError):
                 text = body.decode("latin-1")
-            return f"{answer.status}{_shown(text, host, quirk)}"
+            return _got(quirk, host, answer.status, text)
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return f"fails ({type(error).__name__})"
+        return _got(quirk, host, None, why=f" ({type(error).__name__})")
 
 
 _FETCH = """(async () => {
@@ -139,34 +166,36 @@ _FETCH = """(async () => {
 })()"""
 
 
-async def _in_browser(around: Surroundings, quirks: list[Quirk]) -> dict[str, str]:
+async def _in_browser(around: Surroundings, quirks: list[Quirk]) -> dict[str, _Got]:
     """Ask a page's ``fetch``, for which the origin of what is asked does not matter."""
     if shutil.which("chromium") is None:
         return {}
     told = {}
     page_url = f"http://127.{BROWSER}.255.1:{around.server.ports[0]}/clean/page"
-    async with chromium(page_url, "--disable-web-security", "--ignore-certificate-errors") as page:
+    async with chromium(
+        page_url, "--no-proxy-server", "--disable-web-security", "--ignore-certificate-errors"
+    ) as page:
         for quirk in quirks:
             script = _FETCH % (json.dumps(around.url(quirk, quirk.asks[0], BROWSER)), _TIMEOUT * 1000)
             status, text = await page.evaluate(script)
-            told[quirk.name] = f"{status}{_shown(text, around.host(quirk, BROWSER), quirk)}" if status else "fails"
+            told[quirk.name] = _got(quirk, around.host(quirk, BROWSER), status or None, text)
     return told
 
 
-async def _each(quirks: list[Quirk], asking: Callable[[Quirk], Awaitable[str]]) -> dict[str, str]:
+async def _each(quirks: list[Quirk], asking: Callable[[Quirk], Awaitable[_Got]]) -> dict[str, _Got]:
     places = asyncio.Semaphore(16)
 
-    async def one(quirk: Quirk) -> tuple[str, str]:
+    async def one(quirk: Quirk) -> tuple[str, _Got]:
         async with places:
             return quirk.name, await asking(quirk)
 
     return dict(await asyncio.gather(*map(one, quirks)))
 
 
-async def _peers() -> list[dict[str, str]]:
+async def _peers() -> list[dict[str, _Got]]:
     """Return what becomes of what any client can be asked, in curl, aiohttp and Chromium."""
     async with surroundings(QUIRKS) as around:
-        simple = [quirk for quirk in QUIRKS if quirk.simple or quirk.tls]
+        simple = [quirk for quirk in QUIRKS if (quirk.simple or quirk.tls) and not quirk.elsewhere]
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
         async with aiohttp.ClientSession(timeout=timeout) as session:
 
@@ -187,12 +216,29 @@ def ours(quirks: Iterable[Quirk], told: dict[str, Told]) -> dict[str, str]:
     return {quirk.name: cell(quirk, told[quirk.name], hosts.host(quirk)) for quirk in hosts.quirks}
 
 
+def _summary(told: dict[str, Told], peers: list[dict[str, _Got]]) -> str:
+    """Count what is right, of what any client can be asked."""
+    asked = [quirk.name for quirk in QUIRKS if quirk.name in peers[0]]
+    right = [
+        sum(not told[name].wrong for name in asked),
+        *(sum(got.right for got in column.values()) for column in peers),
+    ]
+    every = sum(not one.wrong for one in told.values())
+    return (
+        f"Of {len(asked)} that any client can be asked, right are\n\n| sluice | curl | aiohttp | Chromium |\n|---|---|---|---|\n"
+        f"| {' | '.join(str(count) if count else '' for count in right)} |\n\n"
+        "(for curl, the encoding of a text is its caller's business, and counts as right; reasons of failures count here alone). "
+        f"With the others, that need a cache, watches or a policy, {every} of {len(QUIRKS)} are right here.\n\n"
+    )
+
+
 async def write() -> None:
     """Ask everyone, and write the page."""
-    columns = [ours(QUIRKS, await run_all(QUIRKS)), *await _peers()]
+    told, peers = await run_all(QUIRKS), await _peers()
     curl = await start("curl", "--version")
     version = (await curl.process.communicate())[0].split()[1].decode()
-    lines = [_HEAD.format(curl=version, aiohttp=aiohttp.__version__, timeout=_TIMEOUT)]
+    lines = [_HEAD.format(curl=version, aiohttp=aiohttp.__version__, timeout=_TIMEOUT), _summary(told, peers)]
+    columns = [ours(QUIRKS, told), *({name: got.cell for name, got in column.items()} for column in peers)]
     by_kind = sorted(QUIRKS, key=lambda quirk: list(_KINDS).index(quirk.kind))
     for kind, quirks in groupby(by_kind, key=lambda quirk: quirk.kind):
         lines.append(

@@ -138,7 +138,7 @@ class Right:
 
     def _wrong_result(self, event: Mapping[str, Any], host: str, target: str) -> str | None:
         text = text_of(event)
-        expected = self._expected(host, target)
+        expected = self.expected(host, target)
         checks = {
             f"status {event['status']}": self.status in (None, event["status"]),
             f"body {text[:80]!r} for {expected!r}": expected in (None, text),
@@ -153,7 +153,15 @@ class Right:
         }
         return "; ".join(wrong for wrong, holds in checks.items() if not holds) or None
 
-    def _expected(self, host: str, target: str) -> str | None:
+    def holds(self, status: int | None, text: str, host: str, target: str) -> bool:
+        """Return whether this is what another client got; None is a failure, of whatever kind."""
+        if status is None or self.event == "failed":
+            return status is None and self.event == "failed"
+        expected = self.expected(host, target)
+        return self.status in (None, status) and expected in (None, text) and (self.has or "") in text
+
+    def expected(self, host: str, target: str) -> str | None:
+        """Return the body that has to come, where it has to be a certain one."""
         if self.anybody or self.has is not None:
             return None
         if self.body is not None:
@@ -244,6 +252,8 @@ class Quirk:
     """Only where robots.txt is heeded."""
     at_once: bool = False
     """Whether all of ``asks`` are asked at once; otherwise one after the other."""
+    elsewhere: bool = False
+    """Whether a client without our address policy would leave this machine."""
     by_command: bool = True
     """Whether ``sluice fetch`` and the WebSocket can be asked the same."""
 

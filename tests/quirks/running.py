@@ -24,7 +24,7 @@ from tests.quirks.server import Server
 __all__ = ["Surroundings", "Told", "run_all", "surroundings"]
 
 _OPTIONS = {"timeout": 5, "retries": 0, "concurrency": 500}
-_POLLS, _QUIET, _LONGEST = 3, 0.5, 15.0
+_POLLS, _QUIET, _LONGEST = 4, 0.5, 20.0
 """A watch is looked at until it has polled so often and then was quiet for so long, in seconds; nothing takes longer."""
 _CLEAN = 3
 BATCH, SOCKET, COMMAND, CURL, AIOHTTP, BROWSER = range(1, 7)

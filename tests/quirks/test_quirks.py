@@ -6,38 +6,42 @@ All of them are asked once, together; ``python -m tests.quirks ask NAME...`` ask
 import asyncio
 import fcntl
 import json
+from typing import Any
 
 import pytest
 import uvloop
 
+from tests.quirks.conformance import ours, written
 from tests.quirks.running import run_all
 from tests.quirks.table import QUIRKS
-from tests.quirks.waiting import WAITING
 
 
 @pytest.fixture(scope="session")
-def outcomes(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> dict[str, list[str]]:
-    """What is wrong with each quirk: found out by whichever worker comes first, for all of them."""
+def outcomes(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> dict[str, dict[str, Any]]:
+    """What is wrong with each quirk, and what docs/conformance.md should say of it: found out by the first worker."""
     folder = tmp_path_factory.getbasetemp()
     shared = (folder if worker_id == "master" else folder.parent) / "quirks.json"
     with shared.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not shared.exists():
             shared.write_text(json.dumps(_found()))
-        found: dict[str, list[str]] = json.loads(shared.read_text())
+        found: dict[str, dict[str, Any]] = json.loads(shared.read_text())
         return found
 
 
-def _found() -> dict[str, list[str]]:
+def _found() -> dict[str, dict[str, Any]]:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        told = runner.run(run_all([quirk for quirk in QUIRKS if quirk.name not in WAITING]))
-    return {name: one.wrong for name, one in told.items()}
+        told = runner.run(run_all(QUIRKS))
+    said = ours(QUIRKS, told)
+    return {name: {"wrong": one.wrong, "said": said[name]} for name, one in told.items()}
 
 
-@pytest.mark.parametrize("name", [quirk.name for quirk in QUIRKS if quirk.name not in WAITING])
-def test_a_quirk_comes_out_right(outcomes: dict[str, list[str]], name: str) -> None:
-    assert outcomes[name] == []
+@pytest.mark.parametrize("name", [quirk.name for quirk in QUIRKS])
+def test_a_quirk_comes_out_right(outcomes: dict[str, dict[str, Any]], name: str) -> None:
+    assert outcomes[name]["wrong"] == []
 
 
-def test_what_waits_is_a_quirk() -> None:
-    assert {quirk.name for quirk in QUIRKS} >= WAITING
+def test_the_page_says_what_becomes_of_each(outcomes: dict[str, dict[str, Any]]) -> None:
+    """``python -m tests.quirks write`` makes it anew."""
+    page = written()
+    assert {name: page.get(name) for name in outcomes} == {name: one["said"] for name, one in outcomes.items()}

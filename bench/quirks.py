@@ -1,0 +1,44 @@
+"""Quirks: whatever upstreams do, at random, beside a client that must not notice."""
+
+import json
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+__all__ = ["add_options", "run"]
+
+_OUT = Path("bench-out") / "quirks-last.json"
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--minutes", type=float, default=10, help="for all fetches, evenly (default 10)")
+    parser.add_argument("--fetches", type=int, default=200_000, help="how many (default 200,000)")
+    parser.add_argument("--alone", type=float, default=30, help="seconds for the other client alone (default 30)")
+    parser.add_argument("--seed", type=int, default=1)
+
+
+def run(options: Namespace) -> dict[str, Any]:
+    """Soak, and print what held."""
+    _OUT.parent.mkdir(exist_ok=True)
+    given = {
+        "--minutes": options.minutes,
+        "--fetches": options.fetches,
+        "--alone": options.alone,
+        "--seed": options.seed,
+    }
+    arguments = [text for name, value in given.items() for text in (name, str(value))]
+    subprocess.run([sys.executable, "-m", "tests.quirks", "soak", "--json", str(_OUT), *arguments], check=True)
+    told: dict[str, Any] = json.loads(_OUT.read_text())
+    for name, value in told["figures"].items():
+        print(f"{name:28}{value:>14,}" if isinstance(value, int | float) else f"{name:28}{value!s:>14}")
+    print()
+    for rule, holds in told["rules"].items():
+        print(f"{'yes' if holds else 'NO':6}{rule}")
+    for name, (count, example) in told["wrong"].items():
+        print(f"{count:6} {name}: {example}")
+    for text in told["failures"]:
+        print(f"clean client: {text}")
+    return told
