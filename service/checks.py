@@ -63,15 +63,17 @@ def _unreadable(option: str, path: str) -> list[str]:
 def listening(host: str, port: int) -> list[str]:
     """Try the address; that it is in use is no mistake: by the service, perhaps, that is to be replaced."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-        except PermissionError:
-            return [f"--port: {port} needs a privilege: choose one above 1023, or grant CAP_NET_BIND_SERVICE"]
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                return [f"--host: {host} is no address of this machine ({error.strerror}): see ip address"]
+    except PermissionError:
+        return [f"--port: {port} needs a privilege: choose one above 1023, or grant CAP_NET_BIND_SERVICE"]
+    except OSError as error:
+        if error.errno == errno.EAFNOSUPPORT:
+            return [f"--host: {host} needs IPv6, which this machine does not have: take an IPv4 address (0.0.0.0)"]
+        if error.errno != errno.EADDRINUSE:
+            return [f"--host: {host} is not an address of this machine ({error.strerror}): see ip address"]
     return []
 
 

@@ -1,5 +1,6 @@
 """Each thing that has to be so before the service runs, wrong once: the line names the option and what to do."""
 
+import errno
 import resource
 import socket
 from collections.abc import Callable
@@ -84,6 +85,16 @@ def test_an_address_that_can_be_listened_on() -> None:
 def test_an_address_of_another_machine(host: str) -> None:
     (line,) = checks.listening(host, 0)
     assert line.startswith(f"--host: {host}")
+
+
+def test_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(family: int, kind: int) -> socket.socket:
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    assert checks.listening("::", 8080) == [
+        "--host: :: needs IPv6, which this machine does not have: take an IPv4 address (0.0.0.0)"
+    ]
 
 
 def test_more_clients_than_descriptors() -> None:

@@ -116,6 +116,8 @@ class Failure:
     kind: Kind
     detail: str
     retry_after: float | None = None
+    temporary: bool = False
+    """Whether another attempt may well succeed, of a kind of which that is not always so."""
 
 
 def check_request(request: BatchRequest, limits: BatchLimits) -> list[FetchRequest] | list[str]:

@@ -35,12 +35,17 @@ def retry_delay(
     """
     if attempts > retries or method not in _IDEMPOTENT:
         return None
-    retried = outcome in RETRIED_STATUSES if isinstance(outcome, int) else outcome.kind in _RETRIED_KINDS
-    if not retried:
+    if not _temporary(outcome):
         return None
     if retry_after is not None:
         return retry_after
     return chance * min(_CAP, _BASE * 2.0**attempts)
+
+
+def _temporary(outcome: int | Failure) -> bool:
+    if isinstance(outcome, int):
+        return outcome in RETRIED_STATUSES
+    return outcome.temporary or outcome.kind in _RETRIED_KINDS
 
 
 def verdict(outcome: int | Failure, lasted: float) -> Verdict | None:

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from service.core.batch import Failure, Kind
-from service.upstream.guard import AddressRefused, NameNotFound
+from service.upstream.guard import AddressRefused, LookupFailed, NameNotFound
 from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
 
 __all__ = ["failure_of"]
 
 _KINDS: Final[tuple[tuple[type[BaseException], Kind, str], ...]] = (
     (AddressRefused, "blocked", "the address is not public"),
+    (LookupFailed, "dns", ""),
     (NameNotFound, "dns", "the name has no address"),
     (ssl.SSLError, "tls", "no trusted TLS connection"),
     (ssl.CertificateError, "tls", "no trusted TLS connection"),
@@ -27,12 +28,13 @@ answer stays coarse: it must not tell who scans which port is open. Without a te
 def failure_of(error: BaseException) -> Failure:
     """Return what an exception of a fetch means."""
     chain = tuple(_chain(error))
-    for kind in _KINDS[:2]:
-        if any(isinstance(link, kind[0]) for link in chain):
-            return Failure(kind[1], kind[2])
-    for cls, kind_, detail in _KINDS:
+    for cls, kind, detail in _KINDS[:3]:
+        for link in chain:
+            if isinstance(link, cls):
+                return Failure(kind, detail or str(link), temporary=isinstance(link, LookupFailed))
+    for cls, kind, detail in _KINDS:
         if isinstance(error, cls):
-            return Failure(kind_, detail or str(error))
+            return Failure(kind, detail or str(error))
     raise AssertionError from error
 
 

@@ -53,7 +53,7 @@ class Fetcher:
         self._robots = Robots(self.fetch) if robots else None
         self.reading = Pool(reading_bytes)
         """Bytes of bodies that are being read now, by the owner of the request."""
-        self._resolver = GuardedResolver(policy, lookup or AresLookup(timeout=5.0))
+        self._resolver = GuardedResolver(policy, lookup or AresLookup(timeout=1.5))
         self._client = Client(Dialer(self._resolver, guarded_socket(policy), tls))
         self._deadlines = Deadlines()
 
@@ -85,7 +85,7 @@ class Fetcher:
         except asyncio.CancelledError:
             if not self._deadlines.overdue(task):
                 raise
-            outcome = Failure("timeout", f"took longer than {order.timeout:g} s")
+            outcome = self._overdue(order)
         except TimeoutError:
             outcome = Failure("timeout", "the connection took too long")
         except (ProtocolError, Disconnected, InvalidRequest, OSError) as error:
@@ -93,6 +93,12 @@ class Fetcher:
         finally:
             self._deadlines.end(task)
         return outcome if order.question is None else self._unless_stale(order, order.question, outcome)
+
+    def _overdue(self, order: Order) -> Failure:
+        """Return why an attempt had no answer in its time."""
+        if self._resolver.asking(order.target.host):
+            return Failure("dns", f"the name's look-up took longer than {order.timeout:g} s", temporary=True)
+        return Failure("timeout", f"took longer than {order.timeout:g} s")
 
     def _unless_stale(self, order: Order, question: Question, outcome: Fetched | Failure) -> Fetched | Failure:
         """Return what is stored where the upstream fails and has allowed that before, or else the outcome."""

@@ -6,21 +6,25 @@ a name with one refused address from being used at all.
 """
 
 import asyncio
+import logging
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import aiodns
 
 from service.core.address import Address, Policy
+from service.core.seldom import Seldom
 
-__all__ = ["AddrInfo", "AddressRefused", "AresLookup", "GuardedResolver", "Lookup", "NameNotFound",
-           "guarded_socket", "own_addresses"]  # fmt: skip
+__all__ = ["AddrInfo", "AddressRefused", "AresLookup", "GuardedResolver", "Lookup", "LookupFailed",
+           "NameNotFound", "guarded_socket", "own_addresses"]  # fmt: skip
+
+_log = logging.getLogger("sluice.names")
 
 AddrInfo = tuple[int, int, int, str, tuple[Any, ...]]
 
@@ -30,11 +34,15 @@ class AddressRefused(OSError):
 
 
 class NameNotFound(OSError):
-    """A name has no address, or its look-up took too long."""
+    """A name has no address."""
+
+
+class LookupFailed(NameNotFound):
+    """Whether a name has an address is not known: the name servers cannot be asked, or fail. Another try may do."""
 
 
 class Lookup(Protocol):
-    """Asks the name servers: the addresses of a name, or NameNotFound."""
+    """Asks the name servers: the addresses of a name, or NameNotFound, of which LookupFailed is a kind."""
 
     async def __call__(self, host: str) -> list[str]:
         """Return the addresses of the name, IPv4 and IPv6."""
@@ -45,18 +53,26 @@ class Lookup(Protocol):
         ...
 
 
-class AresLookup:
-    """Look-ups by c-ares: on the loop, without threads, so that slow name servers cannot use them up."""
+_UNKNOWN: Final = frozenset({aiodns.error.ARES_ENODATA, aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_EBADNAME})
+"""What c-ares says of a name that has no address; everything else is trouble with the name servers."""
 
-    def __init__(self, timeout: float) -> None:
-        self._resolver = aiodns.DNSResolver(timeout=timeout, tries=2)
+
+class AresLookup:
+    """Look-ups by c-ares: on the loop, without threads, so that slow name servers cannot use them up.
+
+    ``timeout`` is for the first answer; a second try has twice as long.
+    """
+
+    def __init__(self, timeout: float, servers: Sequence[str] | None = None) -> None:
+        self._resolver = aiodns.DNSResolver(servers, timeout=timeout, tries=2)
 
     async def __call__(self, host: str) -> list[str]:
         """Return the addresses of the name."""
         try:
             answer = await self._resolver.getaddrinfo(host, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
         except aiodns.error.DNSError as error:
-            raise NameNotFound(f"{host}: {error.args[-1]}") from None
+            kind = NameNotFound if error.args[0] in _UNKNOWN else LookupFailed
+            raise kind(f"the name cannot be looked up: {error.args[-1]}") from None
         return [_text(node.addr[0]) for node in answer.nodes]
 
     async def close(self) -> None:
@@ -81,9 +97,10 @@ class GuardedResolver:
         self._ttl = ttl
         self._known: OrderedDict[str, tuple[float, list[str]]] = OrderedDict()
         self._asking: dict[str, asyncio.Task[list[str]]] = {}
+        self._failures = Seldom(time.monotonic)
 
     async def resolve(self, host: str) -> list[str]:
-        """Return checked addresses; raise AddressRefused or NameNotFound."""
+        """Return checked addresses; raise AddressRefused, NameNotFound or LookupFailed."""
         addresses = self._cached(host)
         if addresses is None:
             task = self._asking.get(host)
@@ -105,7 +122,11 @@ class GuardedResolver:
             async with asyncio.timeout(self._timeout), self._slots:
                 addresses = await self._lookup(host)
         except TimeoutError:
-            raise NameNotFound(f"{host}: the look-up took longer than {self._timeout:g} s") from None
+            raise self._trouble(
+                host, LookupFailed(f"the name's look-up took longer than {self._timeout:g} s")
+            ) from None
+        except LookupFailed as error:
+            raise self._trouble(host, error) from None
         if not addresses:
             raise NameNotFound(f"{host} has no address")
         self._known[host] = (time.monotonic(), addresses)
@@ -113,6 +134,16 @@ class GuardedResolver:
         while len(self._known) > 1000:
             self._known.popitem(last=False)
         return addresses
+
+    def _trouble(self, host: str, error: LookupFailed) -> LookupFailed:
+        """Log that name servers fail, once a minute: every name is concerned."""
+        if count := self._failures.happened():
+            _log.warning("names cannot be looked up", extra={"host": host, "why": str(error), "count": count})
+        return error
+
+    def asking(self, host: str) -> bool:
+        """Whether a name is being looked up."""
+        return host in self._asking
 
     async def close(self) -> None:
         """End look-ups under way."""

@@ -1,16 +1,21 @@
 """The process that selects, from the service's side: begun when it is needed, ended when it takes too long."""
 
 import asyncio
+import logging
 import sys
+import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
 from typing import Final
 
+from service.core.seldom import Seldom
 from service.upstream.media_types import LONGEST
 from service.upstream.select_failed import SelectFailed
 from service.upstream.selecting import ANSWER, KINDS, REQUEST
 
 __all__ = ["SelectTimeout", "Selector"]
+
+_log = logging.getLogger("sluice.watches")
 
 _TIME: Final = 2.0
 """Seconds for one selection; a megabyte of ordinary HTML takes 20 ms."""
@@ -33,6 +38,7 @@ class Selector:
         self._process: Process | None = None
         self._turn = asyncio.Lock()
         self._idle: asyncio.TimerHandle | None = None
+        self._failures = Seldom(time.monotonic)
 
     async def select(
         self, body: bytes, select: str, content_type: str | None = None, *, cut: bool = False
@@ -50,7 +56,7 @@ class Selector:
                 raise SelectTimeout(f"took longer than {_TIME:g} s") from None
             except (asyncio.IncompleteReadError, ConnectionError):
                 await self._end()
-                raise SelectFailed("the process for it ended unexpectedly", "unavailable") from None
+                raise self._unavailable("the process for it ended unexpectedly") from None
             except BaseException:
                 await self._end()
                 raise
@@ -67,7 +73,14 @@ class Selector:
                     sys.executable, "-m", _MODULE, cwd=_ROOT, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
                 )
         except OSError as error:  # a time-out is one, too
-            raise SelectFailed(f"the process for it cannot be started ({error})", "unavailable") from error
+            why = error.strerror or f"it took longer than {_START:g} s"
+            raise self._unavailable(f"the process for it cannot be started ({why})") from error
+
+    def _unavailable(self, why: str) -> SelectFailed:
+        """Log what is an error of ours, not of the page, and return it."""
+        if count := self._failures.happened():
+            _log.error("selections fail inside", extra={"why": why, "count": count})
+        return SelectFailed(f"internal error: {why}", "unavailable")
 
     async def _ask(
         self, process: Process, select: bytes, content_type: bytes, body: bytes, cut: bool

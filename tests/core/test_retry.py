@@ -27,6 +27,10 @@ def test_only_failures_of_the_way_there_are(kind: Kind, again: bool) -> None:
     assert (delay(Failure(kind, "")) is not None) is again
 
 
+def test_a_failure_that_is_called_temporary_is_tried_again() -> None:
+    assert delay(Failure("dns", "", temporary=True)) is not None
+
+
 def test_a_method_that_changes_something_is_never_repeated() -> None:
     assert delay(503, method="POST") is None
     assert delay(503, method="PUT") is not None

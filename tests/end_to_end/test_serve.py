@@ -43,6 +43,26 @@ async def test_a_bad_option_says_what_to_do(options: list[str], named: str) -> N
     assert "Traceback" not in err
 
 
+NO_IPV6 = """
+import errno, runpy, socket, sys
+class Socket(socket.socket):
+    def __init__(self, family=socket.AF_INET, *more, **named):
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        super().__init__(family, *more, **named)
+socket.socket = Socket
+sys.argv[0] = "sluice"
+runpy.run_module("service", run_name="__main__")
+"""
+
+
+async def test_ipv6_that_the_machine_does_not_have_is_one_line() -> None:
+    code, out, err = await run(sys.executable, "-c", NO_IPV6, "serve", "--port", "0", "--host", "::", "--no-auth")
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "needs IPv6" in err
+
+
 async def test_help_and_version() -> None:
     code, out, _ = await run(*SERVE, "--help")
     assert code == 0

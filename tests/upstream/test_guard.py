@@ -11,9 +11,12 @@ import pytest
 
 from service.core.address import Policy
 from service.core.target import Refusal, Target, check_redirect, check_url
+from service.upstream.failures import failure_of
 from service.upstream.guard import (
     AddressRefused,
+    AresLookup,
     GuardedResolver,
+    LookupFailed,
     NameNotFound,
     guarded_socket,
     own_addresses,
@@ -153,9 +156,61 @@ async def stuck() -> AsyncIterator[Callable[[], GuardedResolver]]:
     await resolver.close()
 
 
-async def test_a_look_up_that_hangs_ends_as_not_found(stuck: Callable[[], GuardedResolver]) -> None:
-    with pytest.raises(NameNotFound, match="longer than 5 s"):
+async def test_a_look_up_that_hangs_has_failed(stuck: Callable[[], GuardedResolver]) -> None:
+    with pytest.raises(LookupFailed, match="longer than 5 s"):
         await stuck().resolve("slow.example")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "told"),
+    [
+        (None, LookupFailed, "Timeout while contacting DNS servers"),
+        (2, LookupFailed, "DNS server returned general failure"),
+        (5, LookupFailed, "DNS server refused query"),
+        (3, NameNotFound, "Domain name not found"),
+        (0, NameNotFound, "DNS server returned answer with no data"),
+    ],
+)
+async def test_the_resolvers_reason_says_whether_the_name_or_its_servers_are_at_fault(
+    code: int | None, kind: type[Exception], told: str
+) -> None:
+    import asyncio
+
+    class NameServer(asyncio.DatagramProtocol):
+        transport: Any
+
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, address: Any) -> None:
+            if code is not None:
+                answer = data[:2] + bytes([data[2] | 0x80, 0x80 | code]) + data[4:]
+                self.transport.sendto(answer, address)
+
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(NameServer, ("127.0.0.1", 0))
+    lookup = AresLookup(0.3, [f"127.0.0.1:{transport.get_extra_info('sockname')[1]}"])
+    with pytest.raises(NameNotFound) as failed:
+        await lookup("name.example")
+    assert type(failed.value) is kind
+    assert told in str(failed.value)
+    await lookup.close()
+    transport.close()
+
+
+async def test_name_servers_that_fail_are_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(FakeLookup):
+        async def __call__(self, host: str) -> list[str]:
+            raise LookupFailed("refused")
+
+    resolver = GuardedResolver(PUBLIC, Failing(""))
+    for name in ("a.example", "b.example"):
+        with pytest.raises(LookupFailed):
+            await resolver.resolve(name)
+    assert [record.message for record in caplog.records] == ["names cannot be looked up"]
+    failure = failure_of(LookupFailed("refused"))
+    assert (failure.kind, failure.detail, failure.temporary) == ("dns", "refused", True)
+    assert not failure_of(NameNotFound("gone")).temporary
+    await resolver.close()
 
 
 def test_the_hosts_own_addresses_are_found() -> None:

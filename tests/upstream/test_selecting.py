@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -400,6 +401,25 @@ def test_a_process_that_ends_is_no_fault_of_the_page() -> None:
             await selector.close()
 
     on_a_real_clock(run())
+
+
+def test_a_process_that_cannot_start_is_an_error_of_ours_and_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        selector = Selector()
+        for _ in range(2):
+            with pytest.raises(
+                SelectFailed, match=r"^internal error: .* cannot be started \(No such file"
+            ) as failed:
+                await selector.select(b"[1]", "/0")
+            assert failed.value.kind == "unavailable"
+        await selector.close()
+
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    on_a_real_clock(run())
+    (record,) = caplog.records
+    assert record.getMessage() == "selections fail inside"
 
 
 def test_cancelling_a_selection_leaves_no_process() -> None:
