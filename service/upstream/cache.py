@@ -90,8 +90,10 @@ class Question:
         """Take a new answer: keep it if it may be kept."""
         cleaned = storable(self._key, self._asked, status, headers)
         if cleaned is not None:
-            instead = next((old for old in self._variants if replaces(old, self._asked, headers)), None)
-            self._cache.keep(self._key, self._asked, status, cleaned, body, now, instead=instead)
+            replaced = [old for old in self._variants if replaces(old, self._asked, headers)]
+            self._cache.keep(
+                self._key, self._asked, status, cleaned, body, now, instead=replaced[0] if replaced else None
+            )
 
     def stale(self, now: float) -> Stored | None:
         """Return what may stand in for an upstream that fails (``stale-if-error``, RFC 5861, section 4)."""
