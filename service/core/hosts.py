@@ -8,14 +8,13 @@ step took effect says nothing new. Steps down halve the limit, successes raise i
 between them. A host that cannot be reached at all is *shut*: nothing but one probe after each pause.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Literal, TypeVar
+from math import inf
+from typing import Literal
 
 __all__ = ["Hosts", "Verdict"]
-
-_K = TypeVar("_K")
 
 Verdict = Literal["fine", "busy", "slow", "down"]
 """What an attempt says of its host: it answers; it may be overloaded; it asks for less; it cannot be reached."""
@@ -59,8 +58,10 @@ class Hosts:
         self.limit = limit
         self._chance = chance
         self._shared = shared
+        self.waited_for: Container[str] = frozenset()
+        """Hosts that :meth:`opened` tells of: where somebody waits for a place."""
         self._active: dict[str, int] = {}
-        self._active_of: dict[tuple[str, str], int] = {}
+        self._active_of: dict[str, dict[str, int]] = {}
         self._opened: dict[str, None] = {}
         self._troubles: dict[str, _Trouble] = {}
         self._pauses: list[tuple[float, str]] = []
@@ -82,7 +83,8 @@ class Hosts:
             return False
         if not self._shared or owner is None:
             return True
-        return self._active_of.get((origin, owner), 0) < limit - limit // 4
+        owners = self._active_of.get(origin)
+        return owners is None or owners.get(owner, 0) < limit - limit // 4
 
     def opens_at(self, origin: str) -> float:
         """Return when a host that is left alone is asked again; 0 for one that is not."""
@@ -93,21 +95,34 @@ class Hosts:
         """Take a place."""
         self._active[origin] = self._active.get(origin, 0) + 1
         if self._shared:
-            self._active_of[origin, owner] = self._active_of.get((origin, owner), 0) + 1
+            owners = self._active_of.get(origin)
+            if owners is None:
+                owners = self._active_of[origin] = {}
+            owners[owner] = owners.get(owner, 0) + 1
 
     def end(self, origin: str, owner: str = "") -> None:
         """Free a place."""
-        self._opened[origin] = None
-        _less(self._active, origin)
+        if origin in self.waited_for:
+            self._opened[origin] = None
+        left = self._active[origin] - 1
+        if left:
+            self._active[origin] = left
+        else:
+            del self._active[origin]
         if self._shared:
-            _less(self._active_of, (origin, owner))
+            owners = self._active_of[origin]
+            owners[owner] -= 1
+            if not left:
+                del self._active_of[origin]
+            elif not owners[owner]:
+                del owners[owner]
 
     def reopen(self, origin: str) -> None:
         """Have :meth:`opened` name a host again."""
         self._opened[origin] = None
 
     def opened(self, now: float) -> Collection[str]:
-        """Return the hosts at which a place came free, or a pause ended, since the last call."""
+        """Return the hosts that are waited for where a place came free, or a pause ended, since the last call."""
         while self._pauses and self._pauses[0][0] <= now:
             self._opened[heappop(self._pauses)[1]] = None
         if not self._opened:
@@ -134,9 +149,9 @@ class Hosts:
         trouble.budget -= 1
         return True
 
-    def wake_at(self) -> float | None:
-        """Return when the next pause ends that :meth:`opened` has not told of."""
-        return self._pauses[0][0] if self._pauses else None
+    def wake_at(self) -> float:
+        """Return when the next pause ends that :meth:`opened` has not told of; infinity where there is none."""
+        return self._pauses[0][0] if self._pauses else inf
 
     def _trouble(self, origin: str) -> _Trouble:
         trouble = self._troubles.get(origin)
@@ -198,11 +213,3 @@ class Hosts:
         if until > trouble.not_before:
             trouble.not_before = until
             heappush(self._pauses, (until, origin))
-
-
-def _less(counts: dict[_K, int], key: _K) -> None:
-    left = counts[key] - 1
-    if left:
-        counts[key] = left
-    else:
-        del counts[key]

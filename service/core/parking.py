@@ -4,8 +4,10 @@ A URL waits from the moment it is parked until it starts, also while a place is 
 (``work.place``). Everything here costs the same however many wait elsewhere.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
+from math import inf
 
 from service.core.work import Work
 
@@ -19,8 +21,9 @@ class _Host:
     __slots__ = ("owners", "shut_until")
 
     def __init__(self) -> None:
-        self.owners: dict[str, dict[Work, None]] = {}
-        """The works of each owner; who comes first has the next turn."""
+        self.owners: OrderedDict[str, OrderedDict[Work, None]] = OrderedDict()
+        """The works of each owner; who comes first has the next turn. Plain dicts look for their first key in vain
+        where many before it were deleted."""
         self.shut_until = 0.0
         """For which pause of the host its works were looked through last."""
 
@@ -31,23 +34,27 @@ class Parking:
     def __init__(self) -> None:
         self.waiting = 0
         """How many wait, with a place reserved or without."""
-        self._hosts: dict[str, _Host] = {}
+        self.hosts: dict[str, _Host] = {}
+        """Where somebody waits without a place, by origin."""
         self._deadlines: list[tuple[float, int, Work]] = []
         self._count = 0
 
     def __repr__(self) -> str:
-        return f"<Parking {self.waiting} wait at {len(self._hosts)} hosts>"
+        return f"<Parking {self.waiting} wait at {len(self.hosts)} hosts>"
 
-    def __contains__(self, origin: str) -> bool:
-        return origin in self._hosts
-
-    def add(self, work: Work) -> None:
-        """Have a URL wait for a place at its host, after others of its owner."""
-        host = self._hosts.get(work.target.origin)
+    def add(self, work: Work) -> bool:
+        """Have a URL wait for a place at its host, after others of its owner; return whether there were some."""
+        origin, owner = work.target.origin, work.batch.owner
+        host = self.hosts.get(origin)
         if host is None:
-            host = self._hosts[work.target.origin] = _Host()
-        host.owners.setdefault(work.batch.owner, {})[work] = None
+            host = self.hosts[origin] = _Host()
         self.watch(work)
+        works = host.owners.get(owner)
+        if works is None:
+            host.owners[owner] = OrderedDict({work: None})
+            return False
+        works[work] = None
+        return True
 
     def watch(self, work: Work) -> None:
         """Have the deadline of a URL looked at until it starts: it waits, with a place or without."""
@@ -68,17 +75,17 @@ class Parking:
             self._deadlines = [entry for entry in self._deadlines if entry[2].waiting]
             heapify(self._deadlines)
 
-    def turn(self, origin: str, may: Callable[[str], bool]) -> Work | None:
+    def turn(self, origin: str, now: float, may: Callable[[str, str, float], bool]) -> Work | None:
         """Take out the first URL of the next owner at a host that may have a place; it goes on waiting."""
-        host = self._hosts.get(origin)
+        host = self.hosts.get(origin)
         if host is None:
             return None
         owners = host.owners
         for _ in range(len(owners)):
             owner = next(iter(owners))
-            works = owners.pop(owner)
-            owners[owner] = works
-            if may(owner):
+            works = owners[owner]
+            owners.move_to_end(owner)
+            if may(owner, origin, now):
                 work = next(iter(works))
                 self._take_out(work)
                 return work
@@ -96,7 +103,7 @@ class Parking:
 
     def hopeless(self, origin: str, until: float) -> list[Work]:
         """Return whose deadline comes before the end of a pause of their host, once for each pause."""
-        host = self._hosts.get(origin)
+        host = self.hosts.get(origin)
         if host is None or host.shut_until >= until:
             return []
         host.shut_until = until
@@ -104,20 +111,20 @@ class Parking:
 
     def at(self, origin: str) -> list[Work]:
         """Return all that wait at a host without a place."""
-        host = self._hosts.get(origin)
+        host = self.hosts.get(origin)
         return [work for works in host.owners.values() for work in works] if host is not None else []
 
-    def next_deadline(self) -> float | None:
-        """Return the first deadline of a URL that waits."""
+    def next_deadline(self) -> float:
+        """Return the first deadline of a URL that waits; infinity where none does."""
         while self._deadlines and not self._deadlines[0][2].waiting:
             heappop(self._deadlines)
-        return self._deadlines[0][0] if self._deadlines else None
+        return self._deadlines[0][0] if self._deadlines else inf
 
     def _take_out(self, work: Work) -> None:
-        host = self._hosts[work.target.origin]
+        host = self.hosts[work.target.origin]
         works = host.owners[work.batch.owner]
         del works[work]
         if not works:
             del host.owners[work.batch.owner]
             if not host.owners:
-                del self._hosts[work.target.origin]
+                del self.hosts[work.target.origin]

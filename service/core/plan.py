@@ -19,6 +19,7 @@ is rejected at once, as ``unavailable``.
 
 from collections import deque
 from heapq import heappop, heappush
+from math import inf
 
 from service.core.address import Policy
 from service.core.batch import BatchLimits, Failure
@@ -43,30 +44,23 @@ class FetchPlan:
         self._owners: dict[str, Owner] = {}
         self._turns: deque[Owner] = deque()
         self._queues: dict[str, Queue] = {}
-        self._parking = Parking()
+        self.parking = Parking()
+        hosts.waited_for = self.parking.hosts
         self._rejected: deque[Rejection] = deque()
         self._later: list[tuple[float, int, Work]] = []
         self._count = 0
 
     def __repr__(self) -> str:
-        return f"<FetchPlan {self.active} active, {len(self._queues)} batches, {self._parking!r}>"
+        return f"<FetchPlan {self.active} active, {len(self._queues)} batches, {self.parking!r}>"
 
-    @property
-    def waiting(self) -> int:
-        """How many URLs wait for their start."""
-        return self._parking.waiting
-
-    def wake_at(self) -> float | None:
+    def wake_at(self) -> float:
         """Return when something changes by itself: a retry is due, a deadline or the end of a pause comes."""
-        retry = self._later[0][0] if self._later else None
-        times = (retry, self._parking.next_deadline(), self._hosts.wake_at())
-        return min((at for at in times if at is not None), default=None)
+        retry = self._later[0][0] if self._later else inf
+        return min(self._hosts.wake_at(), self.parking.next_deadline(), retry)
 
     def add(self, batch: Asker) -> None:
         """Take in a batch."""
-        owner = self._owners.get(batch.owner)
-        if owner is None:
-            owner = self._owners[batch.owner] = Owner(batch.owner, 0)
+        owner = self._owners.setdefault(batch.owner, Owner(batch.owner, 0))
         owner.batches += 1
         # What the owner's newest credentials say holds for all that it has.
         owner.share = batch.share or self._limits.active_per_client
@@ -117,7 +111,7 @@ class FetchPlan:
         """Free the place of a URL in its batch."""
         work.batch.active -= 1
         queue = self._queues.get(work.batch.id)
-        if queue is not None:
+        if queue is not None and not queue.in_turn:
             self._enter(queue)
 
     def later(self, work: Work, at: float) -> None:
@@ -133,15 +127,15 @@ class FetchPlan:
             work = heappop(self._later)[2]
             if (queue := self._queues.get(work.batch.id)) and self._admit(queue, work, now):
                 queue.waiting[work] = None
-                self._parking.watch(work)
+                self.parking.watch(work)
                 self._offer(work)
-        for work in self._parking.late(now):
+        for work in self.parking.late(now):
             self._reject(work, Failure("timeout", "its time was over before its turn"))
-        for origin in filter(self._parking.__contains__, self._hosts.opened(now)):
+        for origin in self._hosts.opened(now):
             try:
                 self._fill(origin, now)
             except Exception as error:
-                for work in self._parking.at(origin):
+                for work in self.parking.at(origin):
                     self._reject(work, INTERNAL, error)
 
     def _of_owner(self, owner: Owner, now: float) -> Work | None:
@@ -149,7 +143,7 @@ class FetchPlan:
             while owner.offers:
                 work = owner.offers.popleft()
                 if work.waiting:
-                    self._parking.leave(work)
+                    self.parking.leave(work)
                     del self._queues[work.batch.id].waiting[work]
                     return work
             if not owner.queues or owner.active >= owner.share:
@@ -198,14 +192,14 @@ class FetchPlan:
     def _place(self, queue: Queue, work: Work, now: float) -> bool:
         """Give a URL a place at its host, or have it wait for one, or reject it; return whether it has one."""
         origin, owner = work.target.origin, self._owners[work.batch.owner]
-        crowded = origin in self._parking
+        crowded = origin in self.parking.hosts
         if not crowded and owner.active < owner.share and self._hosts.room(origin, now, owner.name):
             return self._reserve(owner, work)
         queue.waiting[work] = None
-        self._parking.add(work)
+        behind = self.parking.add(work)
         if (failure := self._too_late(work, now)) is not None:
             self._reject(work, failure)
-        elif crowded or owner.active >= owner.share:
+        elif not behind and (crowded or owner.active >= owner.share):
             # Those who wait already may be at their share, and this one not; or it is to be offered it later.
             self._fill(origin, now)
         return False
@@ -214,22 +208,23 @@ class FetchPlan:
         """Offer the places that a host has to those who wait there."""
         opens = self._hosts.opens_at(origin)
         if opens > now:
-            for work in self._parking.hopeless(origin, opens):
+            for work in self.parking.hopeless(origin, opens):
                 self._reject(work, unavailable(opens, now))
             return
 
         while self._hosts.room(origin, now):
-            first = self._parking.turn(origin, lambda name: self._may_have(self._owners[name], origin, now))
+            first = self.parking.turn(origin, now, self._may_have)
             if first is None:
                 return
             self._reserve(self._owners[first.batch.owner], first)
             self._offer(first)
 
-    def _may_have(self, owner: Owner, origin: str, now: float) -> bool:
+    def _may_have(self, name: str, origin: str, now: float) -> bool:
+        owner = self._owners[name]
         if owner.active >= owner.share:
             owner.blocked[origin] = None
             return False
-        return self._hosts.room(origin, now, owner.name)
+        return self._hosts.room(origin, now, name)
 
     def _offer(self, work: Work) -> None:
         self._owners[work.batch.owner].offers.append(work)
@@ -248,18 +243,23 @@ class FetchPlan:
         if work.place:
             self._hosts.end(work.place, owner.name)
             work.place = ""
-        while owner.blocked and owner.active < owner.share:
-            origin, _ = owner.blocked.popitem()
-            if origin in self._parking:
-                self._hosts.reopen(origin)
-                break
+        if owner.blocked:
+            self._unblock(owner)
         if owner.queues or owner.offers:
             self._enter_owner(owner)
         self._forget_unused(owner)
 
+    def _unblock(self, owner: Owner) -> None:
+        """Have a place offered to an owner that was passed over while it had all of its share."""
+        while owner.blocked and owner.active < owner.share:
+            origin, _ = owner.blocked.popitem()
+            if origin in self.parking.hosts:
+                self._hosts.reopen(origin)
+                return
+
     def _withdraw(self, queue: Queue, work: Work) -> None:
         del queue.waiting[work]
-        self._parking.leave(work)
+        self.parking.leave(work)
         if work.place:
             self._release(work)
 

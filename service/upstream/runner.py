@@ -7,6 +7,7 @@ asks for what is being fetched already joins that flight.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from service.core.batch import BatchLimits, Failure
 from service.core.hosts import Hosts
@@ -137,7 +138,7 @@ class Runner:
 
     def _rearm(self) -> None:
         at = self._plan.wake_at()
-        if at is None:
+        if at == inf:
             return
         if self._timer is not None:
             if self._timer.at <= at:
@@ -177,7 +178,7 @@ class Runner:
                 self._delivery.broken(given.batch, given.index, given.attempts, error)
                 continue
             if order is not None:
-                if self._plan.waiting:
+                if self._plan.parking.waiting:
                     self._rearm()
                 return given, order
         self._pump_soon()

@@ -162,3 +162,27 @@ def test_whatever_happens_it_is_asked_again_within_two_minutes(events: list[tupl
         some.heard(HOST, said, now - lasted, now, None)  # type: ignore[arg-type]
         assert 0 <= capacity(some, now) <= 4
     assert capacity(some, now + 120.0) >= 1
+
+
+def test_where_hosts_are_shared_one_owner_leaves_a_quarter_to_others() -> None:
+    for limit, share in ((20, 15), (8, 6), (5, 4), (3, 3), (1, 1)):
+        some = Hosts(limit, chance=lambda: 1.0, shared=True)
+        count = 0
+        while some.room(HOST, 0.0, "a"):
+            some.begin(HOST, "a")
+            count += 1
+        assert count == share
+        assert some.room(HOST, 0.0, "b") == (share < limit)
+        assert some.room(HOST, 0.0) == (share < limit), "a redirect waits for the host alone"
+        some.end(HOST, "a")
+        assert some.room(HOST, 0.0, "a")
+
+
+def test_only_hosts_that_are_waited_for_are_told_of() -> None:
+    some = hosts(1)
+    for waited_for, told in (((), []), ((HOST,), [HOST])):
+        some.waited_for = waited_for
+        some.begin(HOST)
+        some.end(HOST)
+        assert [*some.opened(0.0)] == told
+        assert [*some.opened(0.0)] == []

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from math import inf
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -170,9 +171,9 @@ def test_every_url_starts_once_and_no_bound_is_passed(sizes, order, active, per_
         for number, (_, concurrency, _) in enumerate(sizes):
             assert sum(work.batch.id == f"b{number}" for work in running) <= concurrency
         if not running:
-            if planned.plan.wake_at() is None:
+            if planned.plan.wake_at() == inf:
                 break
-            now = planned.plan.wake_at() or now
+            now = planned.plan.wake_at()
             continue
         work = running.pop(order.randrange(len(running)))
         key = (work.batch.id, work.index)

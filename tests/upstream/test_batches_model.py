@@ -189,6 +189,6 @@ async def test_every_url_ends_once_and_in_time(seed: int) -> None:
     assert model.bench.hub.log_bytes == 0
     assert model.bench.batches._retention.pool.used == model.bench.fetcher.reading.used == 0
     plan = model.bench.runner._plan
-    assert (plan.active, plan._owners, plan._queues, plan._parking.waiting) == (0, {}, {}, 0)
+    assert (plan.active, plan._owners, plan._queues, plan.parking.waiting) == (0, {}, {}, 0)
     assert model.bench.runner._hosts._active == {}
     assert loop.time() > 0
