@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 import time
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -421,6 +422,34 @@ async def test_a_coding_that_is_not_known_leaves_the_body_and_says_so() -> None:
         outcome = await server.ask()
         assert isinstance(outcome, Fetched)
         assert (outcome.body, outcome.headers["content-encoding"]) == (b"ok", "utf-8")
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_a_transfer_coding_that_nobody_asked_for_is_taken_off_before_the_content_codings(
+    chunked: bool,
+) -> None:
+    data = zlib.compress(gzip.compress(b"twice packed"))
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: deflate%b\r\n\r\n"
+
+    async def serve(
+        server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> None:
+        while True:
+            request = await server.read(reader)
+            if b" /cut " in request:
+                writer.write(head % b"" + data[:-9])
+                await writer.drain()
+                return
+            if not chunked:
+                writer.write(head % b"" + data)
+                await writer.drain()
+                return
+            writer.write(head % b", chunked" + b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data))
+
+    async with serving(serve) as server:
+        assert [await server.body() for _ in range(2)] == [b"twice packed"] * 2
+        assert server.connections == (1 if chunked else 2)
+        assert "cut off within its content coding deflate" in (await server.failure("/cut")).detail
 
 
 @pytest.mark.parametrize("proper", [True, False])
