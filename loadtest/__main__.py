@@ -10,11 +10,12 @@ from types import ModuleType
 import orjson
 import uvloop
 
-from loadtest import capacity, compare, demo, mixed
+from loadtest import capacity, compare, demo, merge, mixed
+from loadtest.exports import EXPORTS
 from loadtest.html import render
 from loadtest.live import Display
 from loadtest.masking import Secrets, public_options
-from loadtest.options import add_common, wrong_with
+from loadtest.options import add_common, add_files, wrong_outputs, wrong_with
 from loadtest.origin import command as origin
 from loadtest.report import Report
 from loadtest.run import Run
@@ -26,7 +27,13 @@ __all__ = ["main"]
 
 BAD_USAGE, COULD_NOT_WRITE, STOPPED = 2, 1, 1
 SCENARIOS = {**SINGLE, "mixed": mixed}
-_MORE: dict[str, ModuleType] = {"capacity": capacity, "demo": demo, "compare": compare, "origin": origin}
+_MORE: dict[str, ModuleType] = {
+    "capacity": capacity,
+    "demo": demo,
+    "compare": compare,
+    "merge": merge,
+    "origin": origin,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,6 +53,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         if options.scenario == "compare":
             return compare.run(options)
+        if options.scenario == "merge":
+            return _merge(options)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             if options.scenario == "origin":
                 return runner.run(origin.run(options))
@@ -66,17 +75,38 @@ def _load(runner: asyncio.Runner, options: Namespace, arguments: Sequence[str]) 
         return BAD_USAGE
     report = Report(options.scenario, "python -m loadtest " + secrets.command(arguments), secrets=secrets)
     report.options = public_options(vars(options))
-    display = Display(report)
+    display = Display(report, quiet=options.quiet)
     with display.shown():
         if program is not None:
             runner.run(program.run(options, scenario, report, display))
         else:
             runner.run(Run(options, scenario, report, display).run())
-    written = _write(report, options)
-    lines = demo.summary(options, report) if program is demo else summary(report)
-    print(*map(secrets.masked, lines), sep="\n")
-    for note in report.notes:
-        print(f"loadtest: {secrets.masked(note)}", file=sys.stderr)
+    return _finish(report, options, demo.summary(options, report) if program is demo else summary(report))
+
+
+def _merge(options: Namespace) -> int:
+    wrong = wrong_outputs(options)
+    try:
+        report = merge.run(options)
+    except (ValueError, KeyError, TypeError) as error:
+        wrong.append(f"merge: {error}")
+    if wrong:
+        print(*wrong, sep="\n", file=sys.stderr)
+        return BAD_USAGE
+    return _finish(report, options, summary(report))
+
+
+def _finish(report: Report, options: Namespace, lines: list[str]) -> int:
+    """Write and print a report; return the exit code."""
+    written, masked = _write(report, options), report.secrets.masked
+    if options.quiet:
+        lines = (
+            [line for line in lines if line.startswith(("FAILED", "verdict"))] if not report.verdict.passed else []
+        )
+    for line in lines:
+        print(masked(line))
+    for note in () if options.quiet and report.verdict.passed else report.notes:
+        print(f"loadtest: {masked(note)}", file=sys.stderr)
     return report.verdict.exit_code if written else COULD_NOT_WRITE
 
 
@@ -87,6 +117,10 @@ def _write(report: Report, options: Namespace) -> bool:
             Path(options.json).write_bytes(orjson.dumps(report.document(), option=orjson.OPT_INDENT_2))
         if options.html:
             Path(options.html).write_text(render(report), encoding="utf-8")
+        for name, export in EXPORTS.items():
+            if getattr(options, name):
+                text = report.secrets.masked(export(report))
+                Path(getattr(options, name)).write_text(text, encoding="utf-8")
     except OSError as error:
         print(f"loadtest: {error.filename} cannot be written: {error.strerror}", file=sys.stderr)
         return False
@@ -107,7 +141,11 @@ def _parser() -> ArgumentParser:
         # What a scenario has as its own defaults comes last.
         one.set_defaults(**getattr(scenario, "DEFAULTS", {}))
     for name, module in _MORE.items():
-        module.add_options(names.add_parser(name, help=module.HELP, description=module.HELP))
+        one = names.add_parser(name, help=module.HELP, description=module.HELP)
+        module.add_options(one)
+        if module is merge:
+            add_files(one)
+            one.set_defaults(quiet=False)
     return parser
 
 

@@ -13,12 +13,13 @@ from loadtest.client import Client
 from loadtest.crew import Crew
 from loadtest.dialling import source_addresses
 from loadtest.endpoint import NoAddress, endpoint_of, in_path
+from loadtest.files import User
 from loadtest.headers import Headers
 from loadtest.pace import closed_model, open_model, until
 from loadtest.payloads import Unrecognised
 from loadtest.pump import Pump
 from loadtest.reads import Reads
-from loadtest.schedule import Schedule, dealt, parse_rate
+from loadtest.schedule import Schedule, dealt, parse_rate, parse_stages
 from loadtest.sockets import ConnectFailed, Unanswered
 from loadtest.tally import Tally, reasons
 from loadtest.targets import target_of
@@ -82,16 +83,18 @@ class Context:
         """Return the numbers of this process' share of ``total``: all shares together are all, once."""
         return range(self.crew.index, total, self.crew.count)
 
-    def _request(self, topic: str) -> tuple[str, Headers]:
+    def _request(self, number: int, topic: str) -> tuple[str, Headers]:
         """Return the path and the headers with which a client of a topic connects."""
         target, endpoint = self.target, self.endpoint
         ours: Headers = (("Sec-WebSocket-Protocol", target.PROTOCOL),) if target.PROTOCOL else ()
         if endpoint.compress:
             ours += (("Sec-WebSocket-Extensions", "permessage-deflate; server_no_context_takeover"),)
-        given = {name.lower() for name, _ in endpoint.headers}
-        kept = tuple((name, value) for name, value in ours if name.lower() not in given)
-        path = in_path(self.options.path or target.PATH, topic)
-        return endpoint.request_target(path), (*kept, *endpoint.headers)
+        users = self.options.user_rows
+        user: User = users[number % len(users)] if users else {"path": "", "headers": []}
+        own = tuple((name, value) for name, value in user["headers"])
+        headers = (*_without(endpoint.headers, own), *own)
+        path = in_path(user["path"] or self.options.path or target.PATH, topic)
+        return endpoint.request_target(path), (*_without(ours, headers), *headers)
 
     async def resolve(self) -> None:
         """Look up the target's addresses once; raises CannotRun."""
@@ -104,7 +107,7 @@ class Context:
     async def client(self, number: int, topic: str = "", due: float | None = None) -> Client:
         """Connect one client; ``due`` is when that was meant to begin. Raises ConnectFailed."""
         begin = monotonic()
-        socket = self.target.SOCKET(self.endpoint, *self._request(topic), self.reads)
+        socket = self.target.SOCKET(self.endpoint, *self._request(number, topic), self.reads)
         client = Client(self, number, socket)
         source = self._sources[number % len(self._sources)]
         try:
@@ -231,7 +234,8 @@ class Context:
 
     def schedule(self) -> Schedule:
         """Return the schedule that ``--rate`` and ``--duration`` make."""
-        return parse_rate(self.options.rate, self.options.duration)
+        options = self.options
+        return parse_stages(options.stage) if options.stage else parse_rate(options.rate, options.duration)
 
     def times(self, schedule: Schedule) -> Iterator[float]:
         """Return the intended times of a schedule, with the arrivals that were asked for."""
@@ -288,3 +292,9 @@ class Context:
 
         await until(begin)
         await closed_model(len(self.mine(options.clients)), begin + options.duration, options.think, counted)
+
+
+def _without(headers: Headers, others: Headers) -> Headers:
+    """Return the headers whose names the others do not have."""
+    names = {name.lower() for name, _ in others}
+    return tuple((name, value) for name, value in headers if name.lower() not in names)

@@ -41,8 +41,9 @@ _GAUGES = {
 class Display:
     """Shows one report after another; :meth:`tell` may be called as often as one likes."""
 
-    def __init__(self, report: Report, console: Console | None = None) -> None:
+    def __init__(self, report: Report, console: Console | None = None, *, quiet: bool = False) -> None:
         self._report = report
+        self._quiet = quiet
         self._title = ""
         self._console = console or Console(file=sys.stderr)
         self._live: Live | None = None
@@ -52,7 +53,7 @@ class Display:
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Show it while the block runs."""
-        if not self._console.is_terminal:
+        if self._quiet or not self._console.is_terminal:
             yield
             return
         with Live(self.panel(), console=self._console, refresh_per_second=4, transient=True) as self._live:
@@ -69,6 +70,7 @@ class Display:
         """Say where the run is."""
         if self._live is not None:
             self._live.update(self.panel())
+        if self._live is not None or self._quiet:
             return
         report = self._report
         counters = ", ".join(f"{value:,.0f} {name}" for name, value in report.counters.items() if value)

@@ -71,6 +71,11 @@ def _secrets(options: Namespace) -> Iterator[str]:
         if _SENSITIVE.search(name):
             yield value.strip()
             yield from re.split(r"[\s;,]+|(?<=[A-Za-z])=(?=.)", value.strip())[1:]
+    for user in getattr(options, "user_rows", ()):
+        for name, value in user["headers"]:
+            if _SENSITIVE.search(name):
+                yield value
+                yield value.rpartition(" ")[2]
     for url in (options.url, options.path, getattr(options, "origin", "")):
         yield from _of_url(url)
 
@@ -100,7 +105,20 @@ def _forms(secret: str) -> Iterator[str]:
 
 def public_options(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that describe a load, for the report: no secrets, no paths of results."""
-    hidden = {"token", "token_file", "token_env", "header", "json", "html", "threshold", "run", "parts"}
+    hidden = {
+        "token",
+        "token_file",
+        "token_env",
+        "header",
+        "json",
+        "html",
+        "junit",
+        "openmetrics",
+        "csv",
+        "quiet",
+        "threshold",
+        "run",
+    }
     plain = (str, int, float, bool, type(None))
     return {
         name: value for name, value in sorted(options.items()) if name not in hidden and isinstance(value, plain)

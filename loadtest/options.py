@@ -11,17 +11,20 @@ from types import ModuleType
 from typing import Any
 
 from loadtest.endpoint import endpoint_of
+from loadtest.exports import EXPORTS
+from loadtest.files import read_users
 from loadtest.headers import TOKEN_VARIABLE, settle_token
 from loadtest.measures import Measures
-from loadtest.schedule import parse_rate
+from loadtest.schedule import parse_rate, parse_stages
 from loadtest.targets import TARGETS, target_of
 from loadtest.thresholds import parse_threshold
 
-__all__ = ["add_common", "add_origin", "measures_of", "plan", "wrong_with"]
+__all__ = ["add_common", "add_files", "add_origin", "measures_of", "plan", "wrong_outputs", "wrong_with"]
 
 _OPEN = (
     "open: by the clock, latency from the intended time (default); closed: each client asks when it has its answer"
 )
+_STAGED = frozenset({"broadcast", "echo", "churn", "resume", "slow-readers"})
 
 
 def add_common(parser: ArgumentParser, **defaults: object) -> None:
@@ -62,6 +65,15 @@ def add_common(parser: ArgumentParser, **defaults: object) -> None:
     load.add_argument("--clients", type=int, default=1000, help="WebSocket clients (default %(default)s)")
     load.add_argument("--duration", type=float, default=10.0, help="seconds of load (default 10)")
     load.add_argument("--rate", default="10", help="things a second: 100, 10..200 (a ramp) or 10,50,100 (steps)")
+    load.add_argument(
+        "--stage",
+        action="append",
+        default=[],
+        help="repeatable, in place of --rate and --duration: 30s:1000 goes to 1000 a second in 30 s",
+    )
+    load.add_argument(
+        "--users", default="", help="CSV or JSONL file: token, path, headers (header.NAME) of each client in turn"
+    )
     load.add_argument("--arrivals", choices=("even", "poisson"), default="even", help="evenly spread or at random")
     load.add_argument("--seed", type=int, default=1, help="of what is random (default 1)")
     load.add_argument("--model", choices=("open", "closed"), default="open", help=_OPEN)
@@ -82,10 +94,9 @@ def add_common(parser: ArgumentParser, **defaults: object) -> None:
     result.add_argument(
         "--rounds", type=int, default=1, help="repeat all of it; `loadtest compare` needs 4 (default 1)"
     )
-    result.add_argument("--threshold", action="append", default=[], help='repeatable, like "delivery_p99_ms<250"')
     result.add_argument("--abort-on-fail", action="store_true", help="stop when an upper bound is broken")
-    result.add_argument("--json", default="", help="write the report as JSON")
-    result.add_argument("--html", default="", help="write the report as one HTML file")
+    result.add_argument("--quiet", action="store_true", help="say nothing but what failed")
+    add_files(result)
     parser.set_defaults(**defaults)
 
 
@@ -105,13 +116,24 @@ def _add_credentials(group: _ArgumentGroup) -> None:
     group.add_argument("--sni", default="", help="name to ask for in TLS and to check (default: the URL's)")
 
 
+def add_files(group: _ArgumentGroup | ArgumentParser) -> None:
+    """Declare what judges a run, and where its results go."""
+    group.add_argument("--threshold", action="append", default=[], help='repeatable, like "delivery_p99_ms<250"')
+    group.add_argument("--json", default="", help="write the report as JSON")
+    group.add_argument("--html", default="", help="write the report as one HTML file")
+    group.add_argument("--junit", default="", help="write each threshold as a test case, in JUnit's XML")
+    group.add_argument("--openmetrics", default="", help="write all figures as OpenMetrics (Prometheus) text")
+    group.add_argument("--csv", default="", help="write the time line as CSV, a row a second")
+
+
 def add_origin(parser: ArgumentParser) -> None:
     """Declare where the simulated upstream is."""
     parser.add_argument("--origin", default="http://127.0.0.1:9000", help="upstream; `loadtest origin` is one")
 
 
 def wrong_with(options: Namespace, scenario: ModuleType) -> list[str]:
-    """Return everything that is wrong with the options, a line each; and settle the warm-up's rule."""
+    """Return everything that is wrong with the options, a line each; and settle what depends on others."""
+    files = _from_files(options)
     above = ("clients", "duration", "at_once", "connect_timeout", "answer_timeout", "processes", "rounds")
     wrong = [
         f"--{name.replace('_', '-')}: must be above 0" for name in above if not 0 < getattr(options, name) < inf
@@ -123,7 +145,7 @@ def wrong_with(options: Namespace, scenario: ModuleType) -> list[str]:
         options.warm_up = min(5.0, options.duration / 10) if options.duration >= 5 else 0.0
     elif not 0 <= options.warm_up < options.duration:
         wrong.append("--warm-up: from 0 to below --duration")
-    wrong += [*_refused(options), *_outputs(options)]
+    wrong += [*files, *_refused(options), *wrong_outputs(options)]
     wrong += _unable(options)
     if options.processes > options.clients > 0:
         wrong.append("--processes: more than clients")
@@ -152,10 +174,10 @@ def _unmeasured(options: Namespace, scenario: ModuleType) -> list[str]:
     return [text for text in found if text is not None]
 
 
-def _outputs(options: Namespace) -> list[str]:
+def wrong_outputs(options: Namespace) -> list[str]:
     """Return what keeps the results from being written: found out before the load is made."""
     wrong = []
-    for name in ("json", "html"):
+    for name in ("json", "html", *EXPORTS):
         path = Path(getattr(options, name) or ".")
         if getattr(options, name) and path.is_dir():
             wrong.append(f"--{name}: {path} is a folder")
@@ -163,6 +185,23 @@ def _outputs(options: Namespace) -> list[str]:
             wrong.append(f"--{name}: there is no folder {path.parent}")
         elif getattr(options, name) and not os.access(path if path.exists() else path.parent, os.W_OK):
             wrong.append(f"--{name}: {path} cannot be written")
+    return wrong
+
+
+def _from_files(options: Namespace) -> list[str]:
+    """Settle users and stages; return what is wrong with them."""
+    wrong, options.user_rows = [], []
+    try:
+        options.user_rows = read_users(options.users) if options.users else []
+    except ValueError as error:
+        wrong.append(str(error))
+    if options.stage and options.scenario not in _STAGED:
+        return [*wrong, f"--stage: has no place in {options.scenario}; it has in {', '.join(sorted(_STAGED))}"]
+    try:
+        if options.stage:
+            options.duration = parse_stages(options.stage).duration
+    except ValueError as error:
+        wrong.append(str(error))
     return wrong
 
 

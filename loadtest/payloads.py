@@ -12,13 +12,16 @@ _QUOTE = rb"(?:\\*\"|\\*u0022|&quot;|&#34;)"
 _ANY_RUN = re.compile(rb"lt-[0-9a-f]{8}-[0-9]{1,18}", re.ASCII)
 
 
-def payload(run: str, number: int, due: float, size: int) -> bytes:
-    """Return the JSON data of a message, about ``size`` bytes.
+def payload(run: str, number: int, due: float, size: int, body: str = "") -> bytes:
+    """Return the JSON data of a message: with ``body`` (JSON), or filled up to about ``size`` bytes.
 
     ``m`` names run and number in one word that no way of writing JSON changes. ``n`` and ``t`` (the
     intended time: CLOCK_MONOTONIC, ns) are for receivers that are not ours.
     """
-    head = f'{{"n":{number},"t":{due * 1e9:.0f},"m":"lt-{run}-{number}","pad":"'
+    head = f'{{"n":{number},"t":{due * 1e9:.0f},"m":"lt-{run}-{number}",'
+    if body:
+        return f'{head}"body":{body}}}'.encode()
+    head += '"pad":"'
     return f'{head}{"x" * max(0, size - len(head) - 2)}"}}'.encode()
 
 

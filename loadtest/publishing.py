@@ -9,6 +9,7 @@ from typing import Any
 from loadtest.audience import Audience
 from loadtest.client import Client
 from loadtest.context import Context
+from loadtest.files import read_messages
 from loadtest.measures import Measures
 from loadtest.pace import until_all
 from loadtest.payloads import payload
@@ -37,6 +38,11 @@ def add_publishing(parser: _ArgumentGroup) -> None:
     parser.add_argument(
         "--apart", action="store_true", help="publishers are clients of their own that subscribe to nothing"
     )
+    parser.add_argument(
+        "--messages",
+        default="",
+        help="file with the bodies of messages, one a line, taken in turn (in place of --size)",
+    )
     parser.add_argument("--prefix", default="loadtest", help="names of the topics begin with this")
 
 
@@ -49,6 +55,11 @@ def wrong_publishing(options: Namespace) -> list[str]:
         wrong.append("--publishers: one, where the numbers of messages are ours and not the server's")
     if not options.rate:
         wrong.append("--rate: needed")
+    try:
+        if options.messages:
+            read_messages(options.messages)
+    except ValueError as error:
+        wrong.append(str(error))
     return wrong
 
 
@@ -68,6 +79,7 @@ class Publishing:
         self._ours = ours
         self._untold: list[Fact] = []
         self._apart: list[Client] = []
+        self._bodies = read_messages(options.messages) if options.messages else []
         self._settled = False
         context.crew.on_told = self._learn
         context.chores.append(self._chore)
@@ -125,7 +137,7 @@ class Publishing:
         tally, target, options = self.context.tally, self.context.target, self.context.options
 
         async def one(number: int, due: float) -> None:
-            data = payload(options.run, number + 1, due, options.size)
+            data = payload(options.run, number + 1, due, options.size, self._body(number))
             try:
                 offset = await self.context.act(target.publish(client.socket, topic, data))
             except ConnectFailed as error:
@@ -141,6 +153,9 @@ class Publishing:
             self._untold.append(fact)
 
         await self.context.by_clock(times, begin, one)
+
+    def _body(self, number: int) -> str:
+        return self._bodies[number % len(self._bodies)] if self._bodies else ""
 
     async def settle(self) -> None:
         """Wait until all workers have published and every reader has everything, or the time is over."""

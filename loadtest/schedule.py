@@ -9,14 +9,15 @@ arrivals the areas between two things are exponential, which is a Poisson proces
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 
-__all__ = ["Schedule", "Stage", "constant", "dealt", "parse_rate", "ramp", "steps"]
+__all__ = ["Schedule", "Stage", "constant", "dealt", "parse_rate", "parse_stages", "ramp", "steps"]
 
 _TINY = 1e-9
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_STAGE = re.compile(rf"({_NUMBER})(s|m)?:({_NUMBER})", re.ASCII)
 _FORM = re.compile(rf"{_NUMBER}(?:\.\.{_NUMBER}|(?:,{_NUMBER})*)", re.ASCII)
 
 
@@ -105,6 +106,23 @@ def parse_rate(text: str, duration: float) -> Schedule:
     if not any(stage.area for stage in schedule.stages):
         raise ValueError("a rate must be above 0")
     return schedule
+
+
+def parse_stages(texts: Sequence[str]) -> Schedule:
+    """Return the schedule of stages such as ``30s:1000``: each goes from the rate before it to its own."""
+    stages, before = [], 0.0
+    for text in texts:
+        found = _STAGE.fullmatch(text)
+        if found is None:
+            raise ValueError(f"--stage: {text!r} is not like 30s:1000 or 2m:500 (seconds or minutes, a rate)")
+        seconds, rate = float(found[1]) * (60 if found[2] == "m" else 1), float(found[3])
+        if seconds > 0:
+            stages.append(Stage(before, rate, seconds))
+        # A stage of no time is a step.
+        before = rate
+    if not any(stage.area for stage in stages):
+        raise ValueError("--stage: one has to have some time and a rate above 0")
+    return Schedule(tuple(stages))
 
 
 def dealt(times: Iterator[float], index: int, shares: int) -> Iterator[tuple[int, float]]:

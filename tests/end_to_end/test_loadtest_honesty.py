@@ -276,3 +276,26 @@ async def test_reports_of_a_good_and_of_a_dead_server_are_not_the_same(tmp_path:
     assert code == 99
     assert "round_trip" in out.splitlines()[-1]
     assert "--url was" in out
+
+
+async def test_quiet_says_nothing_of_a_run_that_passed(tmp_path: Path) -> None:
+    async with peers(echo) as server:
+        options = (
+            "echo",
+            "--target",
+            "echo",
+            "--url",
+            server.url,
+            "--clients",
+            "2",
+            "--rate",
+            "20",
+            "--duration",
+            "0.5",
+            "--quiet",
+        )
+        assert await run(*loadtest(*options, "--junit", str(tmp_path / "j.xml"))) == (0, "", "")
+        code, out, _ = await run(*loadtest(*options, "--threshold", "round_trips>10"))
+    assert code == 99
+    assert out == "FAILED round_trips>10: 10\nverdict: failed: round_trips>10: 10\n"
+    assert 'failures="0"' in (tmp_path / "j.xml").read_text()

@@ -1,0 +1,81 @@
+"""What runs take from files: users with their credentials, and the bodies of messages."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from loadtest.headers import parse_headers
+
+__all__ = ["User", "read_messages", "read_users"]
+
+_MOST = 1_000_000
+_HEADER = "header."
+User = dict[str, Any]
+"""``path``, and ``headers`` as pairs; tokens are among these."""
+
+
+def read_users(path: str) -> list[User]:
+    """Return the users of a CSV or JSONL file; raises ValueError with the line that is wrong."""
+    text = _read("--users", path)
+    first = text.lstrip()[:1]
+    rows = [(number, row) for number, row in (_json_rows(path, text) if first == "{" else _csv_rows(text))]
+    if not rows:
+        raise ValueError(f"--users: {path} has no users")
+    return [_user(path, number, row) for number, row in rows[:_MOST]]
+
+
+def _json_rows(path: str, text: str) -> list[tuple[int, dict[str, Any]]]:
+    rows = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                rows.append((number, dict(orjson.loads(line))))
+            except (ValueError, TypeError):
+                raise ValueError(f"--users: {path}, line {number}: not a JSON object") from None
+    return rows
+
+
+def _csv_rows(text: str) -> list[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
+    return [(reader.line_num, {name: value for name, value in row.items() if value}) for row in reader]
+
+
+def _user(path: str, number: int, row: dict[str, Any]) -> User:
+    headers = dict(row.get("headers") or {})
+    headers |= {name.removeprefix(_HEADER): value for name, value in row.items() if str(name).startswith(_HEADER)}
+    unknown = [
+        name for name in row if name not in ("token", "path", "headers") and not str(name).startswith(_HEADER)
+    ]
+    where = f"--users: {path}, line {number}"
+    if unknown:
+        raise ValueError(f"{where}: {unknown[0]!r} is not one of token, path, headers, header.NAME")
+    try:
+        pairs = parse_headers([f"{name}: {value}" for name, value in headers.items()], str(row.get("token", "")))
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    return {"path": str(row.get("path", "")), "headers": [list(pair) for pair in pairs]}
+
+
+def read_messages(path: str) -> list[str]:
+    """Return the bodies of a file as JSON; a line that is not JSON is a string. Raises ValueError."""
+    bodies = [_body(line) for line in _read("--messages", path).splitlines() if line.strip()]
+    if not bodies:
+        raise ValueError(f"--messages: {path} has no messages")
+    return bodies[:_MOST]
+
+
+def _body(line: str) -> str:
+    try:
+        orjson.loads(line)
+    except ValueError:
+        return orjson.dumps(line).decode()
+    return line.strip()
+
+
+def _read(option: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{option}: {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None

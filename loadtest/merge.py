@@ -1,0 +1,79 @@
+"""Reports of one run from several machines, put together: ``loadtest merge A.json B.json --json ALL.json``."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from loadtest.findings import Finding
+from loadtest.histogram import Histogram
+from loadtest.judging import judged, load_not_made
+from loadtest.ledger import KINDS
+from loadtest.report import Report
+from loadtest.thresholds import parse_threshold
+from loadtest.verdict import FAILED, PASSED, Status, Verdict
+
+__all__ = ["HELP", "add_options", "merged", "run"]
+
+HELP = "put the JSON reports of several machines together, and judge the whole"
+_ORDER = ("passed", "failed", "interrupted", "could not run")
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("reports", nargs="+", help="JSON reports of runs that were made at the same time")
+
+
+def run(options: Namespace) -> Report:
+    """Return the whole; raises ValueError for what is not a report."""
+    return merged([_read(path) for path in options.reports], options.threshold)
+
+
+def merged(reports: list[dict[str, Any]], thresholds: list[str]) -> Report:
+    """Add reports up: counts are sums, latencies are merged without loss, gauges are the largest."""
+    first = reports[0]
+    whole = Report(first["scenario"], " ; ".join(one["command"] for one in reports))
+    whole.started = min(one["started"] for one in reports)
+    whole.elapsed = max(one["elapsed_s"] for one in reports)
+    whole.options = first.get("options", {})
+    for one in reports:
+        _add(whole, one)
+    texts = thresholds or list(dict.fromkeys(_asked(reports)))
+    whole.judgements = judged(whole, [], [parse_threshold(text) for text in texts])
+    whole.findings += load_not_made(whole)
+    worst = max((one.get("status", "could not run") for one in reports), key=_ORDER.index)
+    reasons = tuple(judgement.text for judgement in whole.judgements if not judgement.passed)
+    status = Status(worst) if worst in _ORDER[2:] else FAILED if reasons else PASSED
+    whole.verdict = Verdict(status, reasons or tuple(text for one in reports for text in one.get("reasons", ())
+                                                     if status is not PASSED))  # fmt: skip
+    return whole
+
+
+def _add(whole: Report, one: dict[str, Any]) -> None:
+    for name, value in one["counters"].items():
+        whole.counters[name] = whole.counters.get(name, 0) + value
+    for name in KINDS:
+        whole.checks[name] += one["checks"].get(name, 0)
+    whole.errors.update(one["errors"])
+    for name, value in one["gauges"].items():
+        whole.gauges[name] = max(value, whole.gauges.get(name, value))
+    for name, text in one["histograms"].items():
+        whole.latency(name).add(Histogram.decode(text))
+    whole.findings += [Finding(**finding) for finding in one["findings"] if finding["kind"] != "load"]
+    for text in one["notes"]:
+        whole.note(text)
+
+
+def _asked(reports: list[dict[str, Any]]) -> list[str]:
+    return [one["threshold"] for report in reports for one in report["thresholds"] if not one.get("implied")]
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        report: dict[str, Any] = orjson.loads(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    if not isinstance(report, dict) or report.get("schema") != 3:
+        raise ValueError(f"{path}: not a report of this loadtest (--json FILE writes one)")
+    return report

@@ -1,0 +1,106 @@
+"""The report for other programs, and the reports of several machines put together."""
+
+import csv
+import re
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import orjson
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from loadtest.__main__ import main
+from loadtest.exports import csv_text, junit, openmetrics
+from loadtest.findings import Finding
+from loadtest.judging import judged
+from loadtest.merge import merged
+from loadtest.report import Report
+from loadtest.thresholds import parse_threshold
+from loadtest.verdict import FAILED, PASSED, Verdict
+
+
+def report(lost: int = 0, made: int = 100) -> Report:
+    one = Report("broadcast", "x")
+    one.counters = {"intended": 100, "started": 100, "made": made, "unanswered": 0, "delivered": 500}
+    one.checks["lost"] = lost
+    one.gauges["server_rss_mib_max"] = 70.0 + lost
+    one.errors['closed "4000"\n\x01<&'] = 2
+    for ms in range(1, 101):
+        one.latency("delivery").record(ms)
+    one.timeline = [{"at_s": 1.0, "delivered": 500.0}, {"at_s": 2.0, "own_lag_ms": 1.5}]
+    one.findings = [Finding("lost", "lost: message 7 <&\x01", 1, 1)] if lost else []
+    one.judgements = judged(one, [], [parse_threshold("lost==0")])
+    reasons = tuple(judgement.text for judgement in one.judgements if not judgement.passed)
+    one.verdict = Verdict(FAILED if reasons else PASSED, reasons)
+    return one
+
+
+def test_junit_has_a_case_for_the_run_and_each_threshold() -> None:
+    suite = ElementTree.fromstring(junit(report(lost=2)).encode())
+    assert (suite.get("tests"), suite.get("failures")) == (str(1 + 3), "2")
+    failed = [case.get("name") for case in suite if case.find("failure") is not None]
+    assert failed == ["run", "lost==0"]
+    assert ElementTree.fromstring(junit(report()).encode()).get("failures") == "0"
+
+
+def test_openmetrics_is_read_by_prometheus() -> None:
+    families = {one.name: one for one in text_string_to_metric_families(openmetrics(report()))}
+    assert families["loadtest_passed"].samples[0].value == 1
+    counts = {sample.labels["name"]: sample.value for sample in families["loadtest_count"].samples}
+    assert counts["delivered"] == 500
+    delivery = {
+        sample.labels.get("quantile"): sample.value for sample in families["loadtest_delivery_seconds"].samples
+    }
+    assert delivery["0.99"] == pytest.approx(0.099, rel=0.01)
+    assert families["loadtest_errors"].samples[0].value == 2
+
+
+def test_csv_has_a_row_a_second() -> None:
+    rows = list(csv.DictReader(StringIO(csv_text(report()))))
+    assert rows == [
+        {"at_s": "1.0", "delivered": "500.0", "own_lag_ms": ""},
+        {"at_s": "2.0", "delivered": "", "own_lag_ms": "1.5"},
+    ]
+
+
+def document(**more: Any) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(orjson.dumps(report(**more).document()))
+    return found
+
+
+def test_reports_of_several_machines_are_one() -> None:
+    whole = merged([document(), document(lost=1)], [])
+    assert whole.counters["delivered"] == 1000
+    assert whole.latencies["delivery"].count == 200
+    assert whole.gauges["server_rss_mib_max"] == 71
+    assert whole.verdict.status is FAILED
+    assert whole.verdict.reasons == ("lost==0: 1",)
+    assert merged([document(), document()], []).verdict.passed
+
+
+def test_the_load_of_all_machines_is_judged_together() -> None:
+    short = document(made=98)
+    assert short["status"] == "failed"
+    assert merged([document(), short], []).verdict.passed
+    assert not merged([short, short], []).verdict.passed
+    interrupted = {**document(), "status": "interrupted", "reasons": ["stopped"]}
+    assert merged([document(), interrupted], []).verdict.exit_code == 1
+
+
+def test_the_command_writes_every_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in "ab":
+        (tmp_path / name).write_bytes(orjson.dumps(document()))
+    forms = [
+        part
+        for name in ("json", "html", "junit", "openmetrics", "csv")
+        for part in (f"--{name}", str(tmp_path / name))
+    ]
+    assert main(["merge", str(tmp_path / "a"), str(tmp_path / "b"), *forms, "--threshold", "delivered==1000"]) == 0
+    assert "ok     delivered==1000: 1,000" in capsys.readouterr().out
+    assert orjson.loads((tmp_path / "json").read_bytes())["status"] == "passed"
+    assert all((tmp_path / name).stat().st_size for name in ("html", "junit", "openmetrics", "csv"))
+    assert main(["merge", str(tmp_path / "a"), str(tmp_path / "csv")]) == 2
+    assert main(["merge", str(tmp_path / "a"), "--csv", "/no/such/folder/x"]) == 2
+    assert re.search(r"there is no folder /no/such/folder", capsys.readouterr().err)
