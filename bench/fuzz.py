@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["add_options", "run"]
 
-_TARGETS = ("messages", "urls", "batches")
+_TARGETS = sorted(path.stem for path in Path("tests/fuzz/corpus").glob("*.txt"))
 _KEPT = Path(".bench") / "fuzz"
 
 

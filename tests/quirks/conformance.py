@@ -49,6 +49,7 @@ _KINDS = {
     "codes": "Status codes",
     "chunks": "Chunks",
     "lengths": "Lengths",
+    "limits": "Bounds, and several at once",
     "redirects": "Redirects",
 }
 _HEAD = """# What upstreams send, and what becomes of it
@@ -227,8 +228,8 @@ def _summary(told: dict[str, Told], peers: list[dict[str, _Got]]) -> str:
     return (
         f"Of {len(asked)} that any client can be asked, right are\n\n| sluice | curl | aiohttp | Chromium |\n|---|---|---|---|\n"
         f"| {' | '.join(str(count) if count else '' for count in right)} |\n\n"
-        "(for curl, the encoding of a text is its caller's business, and counts as right; reasons of failures count here alone). "
-        f"With the others, that need a cache, watches or a policy, {every} of {len(QUIRKS)} are right here.\n\n"
+        "The encoding of a text is the business of curl's caller, and counts as right; reasons of failures count here alone. With\n"
+        f"the others, that need a cache, watches or a policy, {every} of {len(QUIRKS)} are right here.\n\n"
     )
 
 

@@ -72,6 +72,21 @@ _VALIDATORS = [
     _q("watch-404", "A7", "A state like others.", visits(_says("one"), _says("gone", status=b"404 Gone")), (("state", "one"), ("changed", "gone"))),
 ]  # fmt: skip
 
+_MOVES = [
+    Quirk("watch-redirect", "A3", lambda r: [answer(b"", b"Location: /caf\xe9", status=b"302 Found")], "Followed at each poll.", (),
+          paths={"/caf%E9": visits(_says("one"), _says("two"))}, watching=Watching((_ONE_TWO,))),
+    Quirk("watch-redirect-loop", "redirects", lambda r: [answer(b"", b"Location: /q/watch-redirect-loop", status=b"302 Found")], "An error, told once.", (),
+          watching=Watching(((("error", None),),))),
+    _q("watch-gzip", "A11", "Unpacked, and then selected from.", visits(_says(gzip.compress(b"<p>one</p>"), "Content-Encoding: x-gzip", "Content-Type: text/html"),
+       _says(gzip.compress(b"<p>two</p>"), "Content-Encoding: gzip", "Content-Type: text/html")), _ONE_TWO, select="p"),
+    _q("watch-chunks-without-the-last", "A4", "Never a change.", visits(_says("one"), _does(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntwo\r\n", End.FIN), _says("one")),
+       (("state", "one"), ("error", None), ("recovered", None))),
+    _q("watch-503", "A7", "Tried again, or an error that is told once.", visits(_says("one"), _says("no", status=b"503 No"), _says("one")),
+       (("state", "one"), ("error", None), ("recovered", None)), (("state", "one"),)),
+    _q("watch-empty-location", "A3", "Whatever it is, it is told once.", lambda r: [answer(b"", b"Location: ", status=b"302 Found")],
+       (("state", ""),), (("error", None),)),
+]  # fmt: skip
+
 _ERROR: Told = (("error", None), ("recovered", None))
 _PACKED = gzip.compress(b"one " * 300)
 _HALVES = [
@@ -173,4 +188,4 @@ _SELECTIONS = [
     _selected("pointer-in-two-mib", "A18", _JSON, '{"a":1,"b":"' + "x" * (2 << 20) + '"}', "/a", None, "Beyond 1 MiB: a size limit is called that.", (("state", "1"),)),
 ]  # fmt: skip
 
-QUIRKS = [*_VALIDATORS, *_HALVES, *_SELECTIONS]
+QUIRKS = [*_VALIDATORS, *_MOVES, *_HALVES, *_SELECTIONS]
