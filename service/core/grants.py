@@ -6,7 +6,7 @@ below it, though not for that name itself.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import AddressValueError, IPv6Address
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -15,8 +15,8 @@ import msgspec
 from service.core.errors import Forbidden, InvalidParams, Unauthorized
 from service.core.messages import convert
 
-__all__ = ["EVERYTHING", "EVERY_HOST", "NOTHING", "ClientLimits", "Grant", "HostPatterns", "TopicPatterns",
-           "read_claims"]  # fmt: skip
+__all__ = ["EVERYTHING", "EVERY_HOST", "NOTHING", "STATIC", "ClientLimits", "Grant", "HostPatterns",
+           "TopicPatterns", "read_claims"]  # fmt: skip
 
 MOST_PATTERNS: Final = 100
 """Of one claim; a token has at most 8 KiB anyway."""
@@ -105,6 +105,8 @@ class Grant:
     expires: float | None = None
     until: float | None = None
     """When connections that it opened end: as late as clocks may differ."""
+    bearer: str = ""
+    """What tells its token from others, where it names no subject; empty without a token. Not the token itself."""
 
     def may_read(self, topic: str) -> bool:
         """Return whether a topic may be read, and asked about, by its name.
@@ -127,6 +129,12 @@ class Grant:
             raise Forbidden("claim watch: a watch is read by its topic's name with `true` alone; ask for its url")
         self.subscribe.check(topic)
 
+    def holder(self, address: str) -> str:
+        """Return who owns what outlives a connection: the subject, else the token, else the address."""
+        if self.subject is not None:
+            return f"sub {self.subject}"
+        return f"token {self.bearer}" if self.bearer else address
+
     def owner(self, connection: str) -> str:
         """Return whose turn a fetch takes: the subject's, or the connection's where there is none."""
         return connection if self.subject is None else f"sub {self.subject}"
@@ -142,7 +150,9 @@ EVERYTHING: Final = Grant(
     HostPatterns("watch", endings=("",)),
     _NO_LIMITS,
 )
-"""What the static token grants, and a service that needs none."""
+"""What a service grants that needs no token."""
+STATIC: Final = replace(EVERYTHING, bearer="static")
+"""What the static token grants; one that replaces it has what the one before had."""
 NOTHING: Final = Grant(
     None,
     TopicPatterns("subscribe"),

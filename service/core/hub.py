@@ -7,7 +7,7 @@ of the topics that were longest without a publish; then the publish itself, with
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -31,7 +31,8 @@ class HubLimits:
     ring: RingLimits = field(default_factory=RingLimits)
     topics: int = 100_000
     ring_bytes: int = 256 << 20
-    keys: int = 100_000
+    keys: int = 200_000
+    """Of all owners; one alone gets half of them."""
     key_age: float = 120.0
     retired: int = 50_000
     """Topics that nobody needs whose epoch and offset are kept, for ``retired_age`` seconds: 300 bytes each."""
@@ -114,18 +115,20 @@ class Hub:
         topic = self.topics[name] = Topic(name, before.epoch, ring, self.lags, head=before.offset)
         return topic
 
-    def publish(self, name: str, data: bytes, now: float, *, key: str | None = None) -> Position:
-        """Append for a client: make the topic when it is missing; the same key publishes once.
+    def publish(
+        self, name: str, data: bytes, now: float, *, key: str | None = None, owner: Hashable = ""
+    ) -> Position:
+        """Append for a client: make the topic when it is missing; the same key of one owner publishes once.
 
         Raises LimitReached (topics, keys) and Overloaded (memory of all rings).
         """
-        if key is not None and (before := self._keys.get((name, key), now)) is not None:
+        if key is not None and (before := self._keys.get(owner, (name, key), now)) is not None:
             return before
         self._make_room(len(data))
         topic = self.ring(name)
         if key is not None:
             # Reserved before the append: a full store refuses the publish, not only its repetition.
-            self._keys.put((name, key), Position(topic.epoch, topic.head + 1), now)
+            self._keys.put(owner, (name, key), Position(topic.epoch, topic.head + 1), now)
         self.append(topic, data, now)
         return topic.position
 

@@ -67,6 +67,8 @@ class Client(Protocol):
 
     owner: str
     """Who asks, for fairness between clients."""
+    address: str
+    """Where it is, whether or not limits by address count for it."""
 
     def new_reader(self, topic: Topic, on_lag: OnLag) -> Reader:
         """Return a reader that writes to this connection."""

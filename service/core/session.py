@@ -127,8 +127,7 @@ class Session:
     def end(self) -> None:
         """Leave every topic, and the client too: nothing is received any more.
 
-        The two refer to each other: what is left of a connection, 7 KiB, would else wait for the collector of
-        cycles, which looks at what is old after millions of allocations.
+        The two refer to each other: 7 KiB would else wait for the collector of cycles, which seldom looks at them.
         """
         self.close()
         del self._client
@@ -228,7 +227,8 @@ class Session:
         except orjson.JSONEncodeError as error:
             # Deeper than the encoder follows: it was read, but it cannot be written.
             raise TooLarge(f"data: {error}") from None
-        position = self._hub.publish(params.topic, data, now, key=params.key)
+        owner = "" if params.key is None else self.grant.holder(self._client.address)
+        position = self._hub.publish(params.topic, data, now, key=params.key, owner=owner)
         return {"epoch": position.epoch, "offset": position.offset}
 
     def _presence(self, params: Presence, now: float) -> dict[str, Any]:

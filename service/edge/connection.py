@@ -104,6 +104,7 @@ class Connection:
     __slots__ = (
         "_seen",
         "_stalled",
+        "address",
         "alive",
         "closing",
         "descriptor",
@@ -115,9 +116,15 @@ class Connection:
     )
 
     def __init__(
-        self, owner: str, transport: asyncio.Transport, task: "asyncio.Task[object]", stalled: Stalled
+        self,
+        owner: str,
+        transport: asyncio.Transport,
+        task: "asyncio.Task[object]",
+        stalled: Stalled,
+        address: str = "",
     ) -> None:
         self.owner = owner
+        self.address = address
         self.transport = transport
         self.task = task
         self.closing: Closing | None = None

@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from service.core.errors import Unauthorized
-from service.core.grants import EVERYTHING, Grant
+from service.core.grants import EVERYTHING, STATIC, Grant
 
 __all__ = ["GRANT", "Credentials"]
 
@@ -45,7 +45,7 @@ class Credentials:
         if token is None:
             raise Unauthorized("Authorization: a valid bearer token is needed")
         if self._token is not None and hmac.compare_digest(token.encode("utf-8", "replace"), self._token):
-            return EVERYTHING
+            return STATIC
         if self._verify is None:
             raise Unauthorized("token: not valid")
         return self._verify(token)

@@ -14,8 +14,10 @@ from service.core.callers import caller, caller_key
 from service.core.errors import Overloaded
 from service.core.overload import Level, Overload
 
-__all__ = ["CALLER", "Gate"]
+__all__ = ["ADDRESS", "CALLER", "Gate"]
 
+ADDRESS: Final = web.RequestKey("address", str)
+"""Where a request comes from, behind trusted proxies; whether or not limits by address count for it."""
 CALLER: Final = web.RequestKey("caller", str)
 """The address that a request counts for; missing where none does."""
 _USUAL: Final = 100
@@ -67,7 +69,8 @@ class Gate:
         if self._overload.level >= Level.REFUSE:
             # Spread, so that those who come back as they were told do not come back together.
             raise Overloaded("the service is overloaded", retry_after=round(5 + 10 * self._chance(), 1))
-        address = self._caller(request)
+        request[ADDRESS], counts = self._caller(request)
+        address = request[ADDRESS] if counts else None
         if address is not None:
             count(address, self._now())
             self.addresses.check(address)
@@ -75,8 +78,8 @@ class Gate:
 
     def wrong(self, request: web.Request) -> None:
         """Take note of wrong credentials; raises RateExceeded where one address shows many."""
-        address = self._caller(request)
-        if address is not None:
+        address, counts = self._caller(request)
+        if counts:
             self.addresses.handshake(address, self._now())
 
     def enter(self, address: str | None) -> None:
@@ -108,11 +111,11 @@ class Gate:
         address = unwrapped(ip_address(peer))
         return any(address in network for network in self._trusted)
 
-    def _caller(self, request: web.Request) -> str | None:
-        """Return the address that this request counts for, or None where none does."""
+    def _caller(self, request: web.Request) -> tuple[str, bool]:
+        """Return the address that a request comes from, and whether limits by address count for it."""
         peer = request.transport.get_extra_info("peername") if request.transport else None
         if not isinstance(peer, tuple):
-            return None
+            return "local", False
         at = peer[0]
         if not self._trusted:
             return self._known(at)
@@ -121,15 +124,15 @@ class Gate:
             return self._find(at, *listed, forwarded=[hop.get("for", "") for hop in request.forwarded])
         return self._known(at, *listed)
 
-    def _find(self, at: str, *listed: str, forwarded: Sequence[str] = ()) -> str | None:
-        """Return the address that counts where a peer says this of whom it speaks for."""
+    def _find(self, at: str, *listed: str, forwarded: Sequence[str] = ()) -> tuple[str, bool]:
+        """Return the address, and whether it counts, where a peer says this of whom it speaks for."""
         peer = unwrapped(ip_address(at))
         hops = [hops for hops in (forwarded, [hop for header in listed for hop in header.split(",")]) if hops]
         if not hops:
             return self._key(peer)
         found = caller(peer, hops, self._trusted)
         # A proxy that names nobody, or two, has no exemption for them.
-        return self._key(found) if found is not None else caller_key(peer)
+        return self._key(found) if found is not None else (caller_key(peer), True)
 
-    def _key(self, address: Address) -> str | None:
-        return None if any(address in network for network in self._exempt) else caller_key(address)
+    def _key(self, address: Address) -> tuple[str, bool]:
+        return caller_key(address), not any(address in network for network in self._exempt)

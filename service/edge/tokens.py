@@ -17,7 +17,7 @@ import time
 from base64 import urlsafe_b64decode
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -130,7 +130,8 @@ class Tokens:
         digest = sha256(token.encode()).digest()
         grant = self._known.get(digest)
         if grant is None:
-            grant = self._known[digest] = self._read(token, self._candidates(form[1]))
+            grant = replace(self._read(token, self._candidates(form[1])), bearer=digest.hex())
+            self._known[digest] = grant
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         elif grant.until is not None and grant.until <= time.time():

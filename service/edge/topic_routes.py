@@ -15,6 +15,7 @@ from service.core.reader import default_on_lag
 from service.core.topic import Topic
 from service.edge.bodies import read_json, requested_key
 from service.edge.credentials import GRANT
+from service.edge.gate import ADDRESS
 from service.edge.queries import STREAM, check_query
 from service.edge.streams import requested_lag, requested_since, stream_topic
 
@@ -46,7 +47,7 @@ class TopicRoutes:
         request[GRANT].publish.check(name)
         key = requested_key(request)
         data = _compact(await read_json(request, self._body_size, self._body_time))
-        position = await self._append(name, data, key)
+        position = await self._append(name, data, key, request[GRANT].holder(request[ADDRESS]))
         return _json({**position, "readers": len(self._hub.topics[name].readers)})
 
     async def broadcast(self, request: web.Request) -> web.Response:
@@ -56,12 +57,12 @@ class TopicRoutes:
             check_writable(name)
             request[GRANT].publish.check(name)
         data = _compact(params.data)
-        return _json({"topics": {name: await self._append(name, data, None) for name in params.topics}})
+        return _json({"topics": {name: await self._append(name, data) for name in params.topics}})
 
-    async def _append(self, name: str, data: bytes, key: str | None) -> dict[str, Any]:
+    async def _append(self, name: str, data: bytes, key: str | None = None, owner: str = "") -> dict[str, Any]:
         while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
             await asyncio.sleep(0)
-        position = self._hub.publish(name, data, self._hub.clock(), key=key)
+        position = self._hub.publish(name, data, self._hub.clock(), key=key, owner=owner)
         return {"epoch": position.epoch, "offset": position.offset}
 
     async def info(self, request: web.Request) -> web.Response:

@@ -18,7 +18,7 @@ from service.core.wire import closing_frame
 from service.edge.connection import Connection
 from service.edge.expiries import Expiries
 from service.edge.frames import ClientSocket
-from service.edge.gate import Gate
+from service.edge.gate import ADDRESS, Gate
 from service.edge.handshake import PROTOCOL, check_handshake, with_one_protocol_line
 from service.edge.heartbeat import Heartbeat
 from service.edge.problems import reason_of, refusal
@@ -138,7 +138,7 @@ class WebSockets:
         self._gate.enter(address)
         # Who has an address that counts takes turns with other addresses, however many connections it makes.
         owner = f"ws-{self.traffic.made}" if address is None else address
-        connection = Connection(owner, transport, task, self.stalled)
+        connection = Connection(owner, transport, task, self.stalled, request[ADDRESS])
         self._identify(connection, request)
         self.connections.add(connection)
         self.heartbeat.add(connection)

@@ -69,6 +69,7 @@ class FakeSocket:
         """Texts that still come before the network is cut; None for all."""
         self.mute = False
         self.owner = "fake"
+        self.address = "::1"
         self.session = Session(service.hub, service, SessionLimits(rate=1e9), self, EVERYTHING)
         service.sockets.append(self)
 

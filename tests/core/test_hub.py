@@ -152,7 +152,7 @@ def test_the_same_key_publishes_once_for_two_minutes() -> None:
 
 
 def test_a_full_key_store_refuses_rather_than_forget() -> None:
-    hub = make_hub(Turns(), HubLimits(keys=1))
+    hub = make_hub(Turns(), HubLimits(keys=2))
     hub.publish("t", b"1", 0.0, key="a")
     with pytest.raises(LimitReached, match="limit keys") as refused:
         hub.publish("t", b"1", 20.0, key="b")
@@ -276,3 +276,10 @@ def test_a_sweep_looks_at_some_topics_and_goes_on_where_it_was() -> None:
     hub.sweep(800.0, 4)
     assert hub.topics == {}
     assert hub.ring_bytes == 0
+
+
+def test_the_same_key_of_another_owner_publishes() -> None:
+    hub = make_hub(Turns())
+    first = hub.publish("t", b"1", 0.0, key="order-17", owner="sub a")
+    assert hub.publish("t", b"2", 1.0, key="order-17", owner="sub b").offset == first.offset + 1
+    assert hub.publish("t", b"1", 2.0, key="order-17", owner="sub a") == first

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -39,6 +40,7 @@ class Bench:
         self.bugs: list[BaseException] = []
         self.readers: list[FakeReader] = []
         self.owner = "me"
+        self.address = "::1"
         self.grants = {"right": EVERYTHING}
         self.session = Session(self.hub, self, limits or SessionLimits(), self, grant)
 
@@ -118,6 +120,20 @@ def test_the_same_key_publishes_once() -> None:
     first = bench.call("publish", topic="t", data=1, key="k")
     assert bench.call("publish", topic="t", data=1, key="k", now=119.0) == first
     assert bench.call("publish", topic="t", data=1, key="k", now=121.0)["offset"] == 2
+
+
+def test_a_key_belongs_to_the_subject_or_else_the_token_or_else_the_address() -> None:
+    bench = Bench()
+    named = [replace(EVERYTHING, subject=subject, bearer="t1") for subject in ("ann", "bob")]
+    nameless = [replace(EVERYTHING, bearer=token) for token in ("t1", "t2")]
+    for offset, grant in enumerate([*named, *nameless, EVERYTHING], start=1):
+        bench.session.grant = grant
+        for _ in range(2):
+            assert bench.call("publish", topic="t", data=1, key="order-17")["offset"] == offset
+    bench.address = "2001:db8::/64"
+    assert bench.call("publish", topic="t", data=1, key="order-17")["offset"] == 6
+    bench.session.grant = replace(named[0], bearer="renewed")
+    assert bench.call("publish", topic="t", data=1, key="order-17")["offset"] == 1
 
 
 @pytest.mark.parametrize(

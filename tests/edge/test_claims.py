@@ -270,3 +270,23 @@ async def test_nothing_of_a_token_stays_with_the_service(caplog: pytest.LogCaptu
         shown = [service.settings, service.credentials, service.door, service.batches._keys, service.sockets]
         for secret in (given, given.split(".")[2], SECRET, "the-static-one"):
             assert secret not in repr(shown) + caplog.text
+
+
+async def test_a_publishers_keys_are_those_of_its_subject_or_else_of_its_token() -> None:
+    async with client_of(jwt_secret=SECRET, token="a" * 32) as client:
+
+        async def publish(headers: dict[str, str]) -> int:
+            _, answer, _ = await client.ask(
+                "POST", "/topics/orders", json=1, headers={"Idempotency-Key": "order-17", **headers}
+            )
+            return int(answer["offset"])
+
+        tokens = [bearer(sub=name, publish=["*"]) for name in ("ann", "bob")]
+        tokens += [bearer(publish=["*"]), bearer(publish=["*"], lives=300)]
+        tokens.append({"Authorization": "Bearer " + "a" * 32})
+        assert [await publish(headers) for headers in tokens] == [1, 2, 3, 4, 5]
+        assert [await publish(headers) for headers in tokens] == [1, 2, 3, 4, 5]
+        assert await publish(bearer(sub="ann", publish=["*"], lives=300)) == 1
+        async with client.session.ws_connect(client.url("/ws"), headers=tokens[1]) as socket:
+            position = await call(socket, "publish", topic="orders", data=1, key="order-17")
+            assert position["offset"] == 2

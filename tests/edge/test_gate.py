@@ -109,3 +109,14 @@ async def test_an_address_that_floods_waits_for_its_next_connection() -> None:
         assert (await refused(client, headers=ONE)).status == 429
         async with client.socket(headers=OTHER), client.socket():
             pass
+
+
+async def test_keys_of_publishers_without_a_token_are_those_of_their_address_behind_the_proxy() -> None:
+    async with client_of(**BEHIND_A_PROXY) as client:
+        offsets = []
+        for headers in (ONE, OTHER, ONE, {}):
+            async with client.socket(headers=headers) as socket:
+                offsets.append((await call(socket, "publish", topic="t", data=1, key="order-17"))["offset"])
+            more = {"json": 1, "headers": {"Idempotency-Key": "order-17", **headers}}
+            offsets.append((await client.ask("POST", "/topics/t", **more))[1]["offset"])
+        assert offsets == [1, 1, 2, 2, 1, 1, 3, 3]
