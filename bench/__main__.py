@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import (
+    clients,
     conformance,
     drain,
     engine,
@@ -45,7 +46,7 @@ _COMPARED = (
     tsung,
 )
 # These have their own documents; reliability takes hours at full size.
-_BY_NAME = (conformance, reliability, fuzz, quirks, schema)
+_BY_NAME = (clients, conformance, reliability, fuzz, quirks, schema)
 _BENCHMARKS = {module.__name__.split(".")[1]: module for module in (*_COMPARED, *_BY_NAME)}
 
 

@@ -313,3 +313,10 @@ async def test_the_cases_that_the_python_client_passes_as_well() -> None:
     *failures, count = out.splitlines()
     assert failures == []
     assert int(count.split()[0]) > 60
+
+
+async def test_random_schedules() -> None:
+    module = ROOT / "service" / "edge" / "static" / "sluice.js"
+    code, out, err = await run(node(), str(HERE / "model.mjs"), str(module), "0", "300")
+    assert code == 0, out + err
+    assert out == "300 schedules\n"
