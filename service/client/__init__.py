@@ -11,19 +11,24 @@ from .backoff import Advice, Backoff
 from .client import Client
 from .credentials import Token
 from .errors import ClientClosed, ClientError, Disconnected, Reason, Refused, Unanswered
+from .events import BatchEvent, Changed, Done, Event, Failed, Result, WatchEvent
 from .stream import Value
-from .subscription import Batch, Event, Subscription
+from .subscription import Batch, Subscription
 from .values import Gap, Message, OnLag, Position, Restart, Since, State
 
 __all__ = [
     "Advice",
     "Backoff",
     "Batch",
+    "BatchEvent",
+    "Changed",
     "Client",
     "ClientClosed",
     "ClientError",
     "Disconnected",
+    "Done",
     "Event",
+    "Failed",
     "Gap",
     "Message",
     "OnLag",
@@ -31,10 +36,12 @@ __all__ = [
     "Reason",
     "Refused",
     "Restart",
+    "Result",
     "Since",
     "State",
     "Subscription",
     "Token",
     "Unanswered",
     "Value",
+    "WatchEvent",
 ]

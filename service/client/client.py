@@ -11,7 +11,7 @@ from .encoding import copied, encode
 from .errors import Refused
 from .link import Link
 from .stream import Method, Stream, Value
-from .subscription import Batch, Event, Subscription, as_event
+from .subscription import Batch, Subscription, WatchEvent, as_event
 from .transport import Transport
 from .values import OnLag, Position, Since, State, parse_since
 
@@ -81,7 +81,7 @@ class Client:
         select: str | None = None,
         on_lag: OnLag | None = None,
         since: Since | None = None,
-    ) -> Subscription[Event]:
+    ) -> Subscription[WatchEvent]:
         """Watch a URL: an iterable of its events, the last known state first.
 
         ``every`` is in seconds, ``select`` a JSON Pointer or a CSS selector. What the stream says of itself

@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Generic, Protocol, Self, TypeVar
 
+from .events import BatchEvent, Event, WatchEvent
 from .stream import Stream, Value
 from .values import Gap, Message, Position, Restart
 
-__all__ = ["Batch", "Event", "Subscription"]
+__all__ = ["Batch", "BatchEvent", "Event", "Subscription", "WatchEvent", "as_event"]
 
 _T = TypeVar("_T")
-Event = dict[str, Any]
-"""An event as docs/protocol.md has it: an object with ``event`` and what belongs to that."""
 
 
 class Opener(Protocol):
@@ -153,7 +152,7 @@ async def _ended() -> Any:
     raise StopAsyncIteration
 
 
-class Batch(Subscription[Event]):
+class Batch(Subscription[BatchEvent]):
     """The events of one batch: ``result`` or ``failed`` for each URL, then ``done``."""
 
     @property
@@ -171,12 +170,11 @@ class Batch(Subscription[Event]):
         return await self._client.cancel(self.id) if self.id else 0
 
 
-def as_event(value: Value) -> Event:
+def as_event(value: Value) -> Any:
     """Return an event; what a stream has to say of itself looks as it does in NDJSON."""
     match value:
         case Message():
-            event: Event = value.data
-            return event
+            return value.data
         case Gap():
             return {"event": "gap", "from": value.first, "to": value.last}
         case Restart():

@@ -1,0 +1,125 @@
+"""The client for scripts without asyncio: the same calls, which wait. A thread runs the loop.
+
+    with Client("http://127.0.0.1:8080") as client:
+        print(client.publish("lobby", {"hello": "world"}))
+        for event in client.fetch(["https://example.com/"]):
+            print(event)
+
+See docs/clients.md.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from . import client as asynchronous
+from .errors import ClientClosed
+from .stream import Value
+from .subscription import BatchEvent, Subscription, WatchEvent
+from .values import OnLag, Position, Since
+
+__all__ = ["Client"]
+
+_T = TypeVar("_T")
+
+
+class Client:
+    """A client of one service; use it with ``with``. It takes what the asynchronous one takes.
+
+    Iterations end as theirs do, and are left with ``break``. It may be used from several threads.
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sluice client", daemon=True)
+        self._url = url
+        self._options = options
+        self._client: asynchronous.Client
+
+    def __repr__(self) -> str:
+        return f"<sync.Client {self._url}>"
+
+    def __enter__(self) -> "Client":
+        self._thread.start()
+        try:
+            self._client = self._wait(self._made())
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every iteration and call with ClientClosed, and the thread; calling it again is harmless."""
+        if self._thread.is_alive():
+            self._wait(self._client.close())
+            self._stop()
+
+    def publish(self, topic: str, data: Any, *, key: str | None = None, once: bool = True) -> Position:
+        """Append a JSON value to a topic and return its position."""
+        return self._wait(self._client.publish(topic, data, key=key, once=once))
+
+    def presence(self, topic: str) -> int:
+        """Return how many readers a topic has."""
+        return self._wait(self._client.presence(topic))
+
+    def authenticate(self, token: str) -> float | None:
+        """Replace the credentials; return when they expire, or None for never."""
+        return self._wait(self._client.authenticate(token))
+
+    def subscribe(self, topic: str, *, since: Since = "newest", on_lag: OnLag | None = None) -> Iterator[Value]:
+        """Read a topic, from when the iteration begins."""
+        return self._iterate(lambda: self._client.subscribe(topic, since=since, on_lag=on_lag))
+
+    def watch(self, url: str, *, every: float, select: str | None = None) -> Iterator[WatchEvent]:
+        """Watch a URL, from when the iteration begins."""
+        return self._iterate(lambda: self._client.watch(url, every=every, select=select))
+
+    def fetch(self, urls: Iterable[str | Mapping[str, Any]], **options: Any) -> Iterator[BatchEvent]:
+        """Fetch URLs as one batch, and iterate over its events; leaving the iteration cancels it."""
+        items = list(urls)
+        return self._iterate(lambda: self._client.fetch(items, **options))
+
+    async def _made(self) -> asynchronous.Client:
+        return await asynchronous.Client(self._url, **self._options).__aenter__()
+
+    def _iterate(self, make: Any) -> Iterator[Any]:
+        """Yield what a subscription has, which lives on the loop."""
+
+        async def begin() -> tuple[Subscription[Any], AsyncIterator[Any]]:
+            subscription: Subscription[Any] = make()
+            return subscription, aiter(subscription)
+
+        subscription, values = self._wait(begin())
+        try:
+            while True:
+                try:
+                    yield self._wait(_next(values))
+                except StopAsyncIteration:
+                    return
+        finally:
+            if self._thread.is_alive():
+                self._wait(subscription.__aexit__())
+
+    def _wait(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        if not self._thread.is_alive():
+            coroutine.close()
+            raise ClientClosed("the client is not open: use it with with")
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # an interrupt from the keyboard, for one
+            raise
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def _next(values: AsyncIterator[_T]) -> _T:
+    return await anext(values)

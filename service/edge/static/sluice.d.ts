@@ -1,0 +1,221 @@
+/** Types of sluice.js: a client of sluice for browsers and Node >= 20. docs/clients.md says how it behaves. */
+
+/** Where a reader stands: the offset of the last message it had, in one epoch of a topic. */
+export interface Position {
+  epoch: string;
+  offset: number;
+}
+
+/** Where to begin: a message is a position, and a text is one as `EPOCH:OFFSET`. */
+export type Since = "newest" | "oldest" | Position | (string & {});
+export type OnLag = "disconnect" | "drop_oldest" | "latest";
+
+export interface Message<Data = unknown> extends Position {
+  topic: string;
+  data: Data;
+  gap?: undefined;
+  restart?: undefined;
+}
+
+/** The offsets from `from` to `to` (inclusive) never come. */
+export interface Gap {
+  gap: { from: number; to: number };
+  restart?: undefined;
+  topic?: undefined;
+  epoch?: undefined;
+  offset?: undefined;
+  data?: undefined;
+  event?: undefined;
+}
+
+/** The position was lost with its topic: the new one follows from its oldest message. */
+export interface Restart {
+  restart: Position;
+  gap?: undefined;
+  topic?: undefined;
+  epoch?: undefined;
+  offset?: undefined;
+  data?: undefined;
+  event?: undefined;
+}
+
+export type FetchError =
+  | "invalid_url" | "invalid_request" | "blocked" | "dns" | "connect" | "tls" | "timeout" | "protocol" | "redirects"
+  | "too_large" | "cancelled" | "unavailable" | (string & {});
+
+export interface Timing {
+  queued: number;
+  dns: number;
+  connect: number;
+  first_byte: number;
+  total: number;
+}
+
+/** An upstream's answer, whatever its status. */
+export interface Result {
+  event: "result";
+  index: number;
+  url: string;
+  final_url: string;
+  status: number;
+  headers: Record<string, string>;
+  bytes: number;
+  truncated: boolean;
+  encoding: string;
+  body: string;
+  attempts: number;
+  cache: "miss" | "hit" | "revalidated" | "shared" | (string & {});
+  timing: Timing;
+}
+
+export interface Failed {
+  event: "failed";
+  index: number;
+  url: string;
+  error: FetchError;
+  detail: string;
+  attempts: number;
+  retry_after?: number;
+  timing?: Partial<Timing>;
+}
+
+export interface Done {
+  event: "done";
+  total: number;
+  ok: number;
+  failed: number;
+  by_status: Record<string, number>;
+  elapsed_ms: number;
+}
+
+export type BatchEvent = Result | Failed | Done;
+
+export interface WatchState {
+  event: "state" | "changed";
+  url: string;
+  status: number;
+  etag: string | null;
+  sha256: string;
+  encoding: string;
+  body: string;
+  truncated: boolean;
+  checked_at: string;
+  changed_at: string;
+  gap?: undefined;
+  restart?: undefined;
+}
+
+export interface WatchError {
+  event: "error";
+  url: string;
+  error: FetchError;
+  detail: string;
+  gap?: undefined;
+  restart?: undefined;
+}
+
+export interface WatchRecovered {
+  event: "recovered";
+  url: string;
+  gap?: undefined;
+  restart?: undefined;
+}
+
+export type WatchEvent = WatchState | WatchError | WatchRecovered;
+
+/** What has become of the connection. */
+export type State =
+  | { state: "connecting" }
+  | { state: "open" }
+  | { state: "closing"; reason: string }
+  | { state: "waiting"; code: number; reason: string; after: number }
+  | { state: "closed"; code: number; reason: string };
+
+export type Reason =
+  | "parse_error" | "invalid_request" | "method_not_found" | "invalid_params" | "internal" | "not_found" | "forbidden"
+  | "unauthorized" | "already_subscribed" | "limit" | "rate" | "overloaded" | "draining" | "too_large"
+  | "timeout" | "unanswered" | "closed" | "" | (string & {});
+
+/** Why something was refused or has ended: `code` and `reason` of docs/protocol.md, or the code of a close. */
+export class SluiceError extends Error {
+  readonly name: "SluiceError";
+  readonly code: number;
+  readonly reason: Reason;
+  readonly temporary: boolean;
+  /** In seconds. */
+  readonly retryAfter: number;
+}
+
+export interface Started extends Position {
+  topic: string;
+  batch?: string;
+}
+
+/** A stream has one loop. Leaving it unsubscribes, ends the watch, or cancels the batch. */
+export interface Stream<Item> extends AsyncIterableIterator<Item> {
+  readonly topic?: string;
+  /** Of the last item that the loop was given: `since` of the next run. */
+  readonly position?: Position;
+  /** The service's answer; rejected where the stream is refused. */
+  readonly started: Promise<Started>;
+  return(): Promise<IteratorResult<Item, undefined>>;
+}
+
+export interface Batch extends Stream<BatchEvent> {
+  readonly batch?: string;
+  /** Cancel it and read on: what had not finished fails as `cancelled`, and `done` comes. */
+  cancel(): Promise<{ cancelled: number }>;
+}
+
+export interface FetchRequest {
+  url: string;
+  method?: string;
+  headers?: Record<string, string>;
+  body?: string;
+}
+
+export interface FetchOptions {
+  body?: "auto" | "text" | "base64" | "none";
+  max_bytes?: number;
+  timeout?: number;
+  retries?: number;
+  concurrency?: number;
+  redirects?: number;
+  cache?: "default" | "reload" | "no-store" | "only-if-cached";
+  headers?: Record<string, string>;
+  method?: string;
+}
+
+export interface Options {
+  /** A function is called for each connection, before its token ends, and where one is refused. */
+  token?: string | (() => string | undefined | Promise<string | undefined>) | undefined;
+  /** For Node < 22: the class of the package `ws`. */
+  WebSocket?: (new (url: any, protocols?: any) => any) | undefined;
+  onState?: ((state: State) => void) | undefined;
+  /** Bytes that the service takes as a message; larger batches are POSTed. */
+  messageSize?: number;
+  /** Seconds. */
+  backoff?: { first?: number; most?: number; steady?: number };
+}
+
+export class Sluice {
+  constructor(url: string | URL, options?: Options);
+  subscribe<Data = any>(topic: string, options?: { since?: Since; onLag?: OnLag }): Stream<Message<Data> | Gap | Restart>;
+  watch(
+    url: string | URL,
+    options: { every: number; select?: string; onLag?: OnLag; since?: Since },
+  ): Stream<WatchEvent | Gap | Restart>;
+  fetch(urls: Iterable<string | URL | FetchRequest>, options?: FetchOptions): Batch;
+  /** Rejected where it is refused, or not answered for 110 s: then nobody knows. */
+  publish(topic: string, data: unknown, options?: { key?: string }): Promise<Position>;
+  /** Replace the credentials, now and for later connections. */
+  authenticate(token: string): Promise<{ expires: number | null; unsubscribed?: string[] }>;
+  /** Make any request that may be carried out twice. */
+  call(method: "presence", params: { topic: string }): Promise<{ readers: number }>;
+  call(method: "cancel", params: { batch: string }): Promise<{ cancelled: number }>;
+  call(method: string, params?: object): Promise<any>;
+  /** Cut the connection, and come back after so many seconds. */
+  reconnect(after?: number): void;
+  /** End the connection, all calls, and all streams. */
+  close(): void;
+}
