@@ -11,6 +11,8 @@ See docs/clients.md.
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from . import client as asynchronous
@@ -32,7 +34,9 @@ class Client:
 
     def __init__(self, url: str, **options: Any) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="sluice client", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="sluice client", daemon=True)
+        self._lock = threading.Lock()
+        self._open = False
         self._url = url
         self._options = options
         self._client: asynchronous.Client
@@ -42,6 +46,7 @@ class Client:
 
     def __enter__(self) -> "Client":
         self._thread.start()
+        self._open = True
         try:
             self._client = self._wait(self._made())
         except BaseException:
@@ -54,9 +59,9 @@ class Client:
 
     def close(self) -> None:
         """End every iteration and call with ClientClosed, and the thread; calling it again is harmless."""
-        if self._thread.is_alive():
+        with suppress(ClientClosed):
             self._wait(self._client.close())
-            self._stop()
+        self._stop()
 
     def publish(self, topic: str, data: Any, *, key: str | None = None, once: bool = True) -> Position:
         """Append a JSON value to a topic and return its position."""
@@ -101,23 +106,39 @@ class Client:
                 except StopAsyncIteration:
                     return
         finally:
-            if self._thread.is_alive():
+            with suppress(ClientClosed):
                 self._wait(subscription.__aexit__())
 
     def _wait(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        if not self._thread.is_alive():
-            coroutine.close()
-            raise ClientClosed("the client is not open: use it with with")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        with self._lock:
+            if not self._open:
+                coroutine.close()
+                raise ClientClosed("the client is not open: use it in a with block")
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
+        except CancelledError:
+            raise ClientClosed("the client was closed") from None
         except BaseException:
             future.cancel()  # an interrupt from the keyboard, for one
             raise
 
     def _stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        with self._lock:
+            if not self._open:
+                return
+            self._open = False
+            self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+
+    def _run(self) -> None:
+        """Run the loop until it is stopped; what came at the last moment is cancelled."""
+        self._loop.run_forever()
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        if left:
+            self._loop.run_until_complete(asyncio.wait(left))
         self._loop.close()
 
 

@@ -10,13 +10,11 @@ from tests.client.scripted import Scripted, scripted
 from tests.end_to_end.driving import HERE, node
 from tests.end_to_end.processes import ROOT
 
-NPM = ROOT / ".venv" / "npm"
-"""Where .ci/run installs what comes from npm."""
 MODULE = ROOT / "service" / "edge" / "static" / "sluice.js"
 
 
 def installed(number: int) -> str:
-    path = NPM / f"node{number}" / "node_modules" / "node" / "bin" / "node"
+    path = ROOT / ".bench" / f"npm-node{number}" / "node_modules" / "node" / "bin" / "node"
     if not path.exists():
         pytest.skip(f"Node {number} is not installed: .ci/run does it")
     return str(path)

@@ -1,0 +1,68 @@
+"""The Python client without asyncio, against the real service."""
+
+import asyncio
+import threading
+
+import pytest
+
+from service.client import ClientClosed, Disconnected, Message, Position, Refused, sync
+from tests.end_to_end.processes import Process, origin, service
+
+
+async def test_it_publishes_reads_and_fetches() -> None:
+    async with (
+        origin() as upstream,
+        service("--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port)) as server,
+    ):
+        await asyncio.to_thread(use, server, f"{upstream.url}/bytes/5")
+
+
+def use(server: Process, url: str) -> None:
+    with sync.Client(server.url) as client:
+        first = client.publish("t", 1)
+        assert isinstance(first, Position)
+        client.publish("t", 2)
+        read = []
+        for value in client.subscribe("t", since="oldest"):
+            assert isinstance(value, Message)
+            read.append(value.data)
+            if value.data == 2:
+                break
+        assert read == [1, 2]
+        assert client.presence("t") == 0
+        assert [event["event"] for event in client.fetch([url, url])] == ["result", "result", "done"]
+        with pytest.raises(Refused, match="forbidden"):
+            client.publish("_stats", 1)
+        left = client.subscribe("t")
+    with pytest.raises(ClientClosed):
+        next(left)
+    with pytest.raises(ClientClosed):
+        client.publish("t", 3)
+    client.close()
+    assert "sluice client" not in {thread.name for thread in threading.enumerate()}
+
+
+async def test_closing_from_another_thread_ends_an_iteration() -> None:
+    async with service() as server:
+        client = sync.Client(server.url)
+
+        def loop() -> None:
+            with client:
+                values = client.subscribe("t", since="oldest")
+                client.publish("t", 1)
+                assert isinstance(next(values), Message)
+                threading.Timer(0.2, client.close).start()
+                with pytest.raises(ClientClosed):
+                    next(values)
+
+        await asyncio.wait_for(asyncio.to_thread(loop), 10)
+
+
+async def test_what_is_no_service_is_told() -> None:
+    async with origin() as upstream:
+
+        def ask() -> None:
+            with sync.Client(upstream.url) as client, pytest.raises(Disconnected):
+                client.presence("t")
+
+        await asyncio.to_thread(ask)

@@ -1,0 +1,200 @@
+"""The clients as packages: built, installed without the service, used and checked as their users would."""
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+ROOT = Path(__file__).parent.parent
+STATIC = ROOT / "service" / "edge" / "static"
+DOCUMENT = (ROOT / "docs" / "clients.md").read_text()
+TSC = ROOT / ".bench" / "npm-typescript5" / "node_modules" / "typescript" / "bin" / "tsc"
+
+PYTHON = """
+from sluice_client import Backoff, Client, Position, Refused, sync
+
+
+async def typed() -> None:
+    async with Client("http://127.0.0.1:8080", backoff=Backoff(), on_state=lambda state: print(state.after)) as client:
+        async for event in client.fetch(["http://a.example/"], timeout=3):
+            if event["event"] == "result":
+                print(event["status"] + 1, event["final_url"].upper())
+            elif event["event"] == "done":
+                print(event["ok"] + event["failed"])
+        position: Position = await client.publish("t", 1)
+        print(Position.parse(str(position)) == position)
+
+
+def plain() -> None:
+    with sync.Client("http://127.0.0.1:8080") as client:
+        try:
+            print(client.publish("t", 1).offset)
+        except Refused as error:
+            print(error.reason)
+        for event in client.watch("http://a.example/", every=60):
+            if event["event"] == "changed":
+                print(event["body"])
+"""
+TYPESCRIPT = """
+import { Sluice, SluiceError, type State } from "sluice-client";
+
+const client = new Sluice("http://127.0.0.1:8080", {
+  token: async () => "T",
+  onState: (state: State) => { if (state.state === "waiting") console.log(state.after + state.code); },
+});
+for await (const event of client.fetch(["http://a.example/"], { timeout: 3 })) {
+  switch (event.event) {
+    case "result": console.log(event.status + 1, event.final_url.toUpperCase()); break;
+    case "failed": console.log(event.error, event.detail); break;
+    case "done": { const all: number = event.ok + event.failed; console.log(all); break; }
+    default: { const never: never = event; console.log(never); }
+  }
+}
+for await (const item of client.watch("http://a.example/", { every: 60 })) {
+  if (item.gap) console.log(item.gap.from);
+  else if (item.restart) console.log(item.restart.epoch);
+  else if (item.event === "error") console.log(item.detail);
+}
+// @ts-expect-error a watch needs its interval
+client.watch("http://a.example/", {});
+// @ts-expect-error there is no such option
+new Sluice("http://127.0.0.1:8080", { tokens: "T" });
+await client.publish("t", 1).catch((error: unknown) => { if (error instanceof SluiceError) console.log(error.reason); });
+"""
+
+
+def command(*words: Any, cwd: Path, **more: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        words, cwd=cwd, env={**environment, **more}, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def examples(language: str, heading: str) -> list[str]:
+    """Return the blocks of a language in a section of the document."""
+    section = DOCUMENT[DOCUMENT.index(f"## {heading}\n") :].split("\n## ")[0] + "\n"
+    found = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    assert found
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the Python client's wheel in it, and nothing else."""
+    folder = tmp_path_factory.mktemp("client")
+    command(
+        sys.executable,
+        "-m",
+        "hatchling",
+        "build",
+        "-t",
+        "wheel",
+        "-d",
+        folder / "dist",
+        cwd=ROOT / "service" / "client",
+    )
+    (wheel,) = (folder / "dist").glob("sluice_client-*.whl")
+    command(
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        folder / "site",
+        wheel,
+        cwd=folder,
+    )
+    return folder / "site"
+
+
+def test_the_wheel_has_the_client_alone_and_needs_two_packages(installed: Path) -> None:
+    assert {path.name for path in installed.iterdir()} == {
+        "sluice_client",
+        *(p.name for p in installed.glob("*.dist-info")),
+    }
+    names = {path.name for path in (installed / "sluice_client").iterdir()} - {"__pycache__"}
+    assert names == {path.name for path in (ROOT / "service" / "client").glob("*.py")} | {"py.typed"}
+    metadata = next(installed.glob("*.dist-info")) / "METADATA"
+    needed = re.findall(r"^Requires-Dist: ([a-z]+)", metadata.read_text(), re.MULTILINE)
+    assert sorted(needed) == ["aiohttp", "orjson"]
+    program = (
+        "import sys, sluice_client.sync; sys.exit(any(name.split('.')[0] == 'service' for name in sys.modules))"
+    )
+    command(sys.executable, "-c", program, cwd=installed, PYTHONPATH=str(installed))
+
+
+def test_a_python_project_that_uses_it_has_strict_types(installed: Path, tmp_path: Path) -> None:
+    blocks = [PYTHON]
+    for number, block in enumerate(examples("python", "Python")):
+        imports = "".join(line + "\n" for line in block.splitlines() if line.startswith(("from", "import")))
+        rest = [line for line in block.splitlines() if not line.startswith(("from", "import"))]
+        blocks.append(
+            imports + f"\n\nasync def example_{number}() -> None:\n" + "".join(f"    {line}\n" for line in rest)
+        )
+    for number, block in enumerate(blocks):
+        (tmp_path / f"program_{number}.py").write_text(block)
+    (tmp_path / "mypy.ini").write_text("[mypy]\n")
+    command(
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        *sorted(tmp_path.glob("program_*.py")),
+        cwd=tmp_path,
+        MYPYPATH=str(installed),
+    )
+
+
+def test_the_npm_package_has_the_module_and_its_types_and_needs_nothing(tmp_path: Path) -> None:
+    package = orjson.loads((STATIC / "package.json").read_bytes())
+    assert "dependencies" not in package
+    npm = "npm"
+    try:
+        command(npm, "pack", "--silent", "--pack-destination", tmp_path, STATIC, cwd=tmp_path)
+    except FileNotFoundError:
+        pytest.skip("npm is not installed (Debian: npm)")
+    (archive,) = tmp_path.glob("*.tgz")
+    with tarfile.open(archive) as packed:
+        assert set(packed.getnames()) == {"package/package.json", "package/sluice.js", "package/sluice.d.ts"}
+        packed.extractall(tmp_path / "node_modules", filter="data")
+    (tmp_path / "node_modules" / "package").rename(tmp_path / "node_modules" / "sluice-client")
+    (tmp_path / "program.mjs").write_text(
+        'import { Sluice, SluiceError } from "sluice-client";\nconsole.log(Sluice.name, SluiceError.name);\n'
+    )
+    assert command("node", "program.mjs", cwd=tmp_path) == "Sluice SluiceError\n"
+
+
+def test_a_typescript_project_that_uses_it_has_strict_types(tmp_path: Path) -> None:
+    if not TSC.exists():
+        pytest.skip("TypeScript is not installed: .ci/run does it")
+    programs = [TYPESCRIPT, *examples("js", "JavaScript")]
+    for number, program in enumerate(programs):
+        (tmp_path / f"program_{number}.ts").write_text(program)
+    module = [str(STATIC / "sluice.d.ts")]
+    options = {
+        "strict": True, "noEmit": True, "target": "es2022", "module": "esnext", "moduleResolution": "bundler",
+        "lib": ["es2023", "dom", "dom.asynciterable"], "types": [], "exactOptionalPropertyTypes": True,
+        "paths": {"sluice-client": module, "http://127.0.0.1:8080/static/sluice.js": module},
+    }  # fmt: skip
+    config = {"compilerOptions": options, "files": [f"program_{number}.ts" for number in range(len(programs))]}
+    (tmp_path / "tsconfig.json").write_bytes(orjson.dumps(config))
+    command("node", TSC, "-p", tmp_path, cwd=tmp_path)
+
+
+def test_the_declarations_have_every_public_method() -> None:
+    module, types = (STATIC / "sluice.js").read_text(), (STATIC / "sluice.d.ts").read_text()
+    body = module[module.index("export class Sluice ") :]
+    public = set(re.findall(r"^  (?:async )?(\w+)\(.*\{$", body, re.MULTILINE))
+    declared = set(re.findall(r"^  (\w+)[(<]", types[types.index("export class Sluice ") :], re.MULTILINE))
+    assert declared == public
