@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.end_to_end.chromium import chromium
+from tests.end_to_end.chromium import Page, chromium
 from tests.end_to_end.processes import ROOT, start
 from tests.quirks.model import Ask, Quirk, text_of
 from tests.quirks.running import AIOHTTP, BROWSER, CURL, Surroundings, Told, run_all, surroundings
@@ -167,6 +167,20 @@ _FETCH = """(async () => {
 })()"""
 
 
+async def _fetched(page: Page, url: str, clean: str) -> tuple[int, str]:
+    """Return the status and text of a page's ``fetch``; 0 is a failure.
+
+    For some seconds now and then everything fails, whatever the server does: what fails then is asked again.
+    """
+    for _ in range(5):
+        status, text = await page.evaluate(_FETCH % (json.dumps(url), _TIMEOUT * 1000))
+        if status or (await page.evaluate(_FETCH % (json.dumps(clean), _TIMEOUT * 1000)))[0]:
+            break
+        while not (await page.evaluate(_FETCH % (json.dumps(clean), _TIMEOUT * 1000)))[0]:
+            await asyncio.sleep(0.5)
+    return int(status), str(text)
+
+
 async def _in_browser(around: Surroundings, quirks: list[Quirk]) -> dict[str, _Got]:
     """Ask a page's ``fetch``, for which the origin of what is asked does not matter."""
     if shutil.which("chromium") is None:
@@ -177,8 +191,7 @@ async def _in_browser(around: Surroundings, quirks: list[Quirk]) -> dict[str, _G
         page_url, "--no-proxy-server", "--disable-web-security", "--ignore-certificate-errors"
     ) as page:
         for quirk in quirks:
-            script = _FETCH % (json.dumps(around.url(quirk, quirk.asks[0], BROWSER)), _TIMEOUT * 1000)
-            status, text = await page.evaluate(script)
+            status, text = await _fetched(page, around.url(quirk, quirk.asks[0], BROWSER), page_url)
             told[quirk.name] = _got(quirk, around.host(quirk, BROWSER), status or None, text)
     return told
 
