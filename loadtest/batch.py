@@ -82,8 +82,11 @@ class Batch:
 async def over_http(context: Context, session: aiohttp.ClientSession, batch: Batch, urls: list[str]) -> None:
     """POST it to ``/fetch-batch`` and read its lines; raises aiohttp.ClientError and CannotRun."""
     body = {"urls": urls, "options": {"concurrency": context.options.concurrency}}
-    url, accept = f"{context.endpoint.base}/fetch-batch", {"Accept": "application/x-ndjson"}
-    response = await context.answered(session.post(url, json=body, headers=accept))
+    endpoint, accept = context.endpoint, {"Accept": "application/x-ndjson"}
+    asking = session.post(
+        endpoint.url("/fetch-batch"), json=body, headers=accept, server_hostname=endpoint.http_server_name
+    )
+    response = await context.answered(asking)
     async with response:
         if response.status in (401, 403, 404, 413, 422):
             raise CannotRun(f"/fetch-batch answered {response.status}: {(await response.text())[:200]}")

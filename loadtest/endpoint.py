@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from multidict import CIMultiDict
+from yarl import URL
 
 from loadtest.headers import Headers, parse_headers
 
@@ -89,6 +90,15 @@ class Endpoint:
     def base(self) -> str:
         """The URL for HTTP requests, without a slash at its end."""
         return f"{self.root}{self.path}"
+
+    @property
+    def http_server_name(self) -> str | None:
+        """What an HTTP client has to ask for in TLS, where it is not the URL's name."""
+        return self.server_name if self.tls and self.server_name != self.host else None
+
+    def url(self, path: str) -> URL:
+        """Return the URL of an HTTP request, with the query of ``--url``."""
+        return URL(f"{self.root}{self.request_target(path)}", encoded=True)
 
     @property
     def fields(self) -> CIMultiDict[str]:

@@ -12,7 +12,9 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 __all__ = ["MASK", "Secrets", "public_options"]
 
 MASK = "***"
-_SENSITIVE = re.compile(r"auth|cookie|token|api-?key|secret|passw|session|credential|signature|jwt", re.IGNORECASE)
+_SENSITIVE = re.compile(
+    r"auth|cookie|token|key|secret|passw|session|credential|signature|jwt|csrf|xsrf", re.IGNORECASE
+)
 _PARAMETER = re.compile(r"^(sig|key|pwd)$|" + _SENSITIVE.pattern, re.IGNORECASE)
 _SHORTEST = 4
 """Characters of a secret that is looked for in any text; a shorter one would hide innocent words."""

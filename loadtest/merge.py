@@ -11,6 +11,7 @@ from loadtest.histogram import Histogram
 from loadtest.judging import judged, load_not_made
 from loadtest.ledger import KINDS
 from loadtest.report import Report
+from loadtest.tally import bounded
 from loadtest.thresholds import parse_threshold
 from loadtest.verdict import FAILED, PASSED, Status, Verdict
 
@@ -55,7 +56,8 @@ def _add(whole: Report, one: dict[str, Any]) -> None:
         whole.counters[name] = whole.counters.get(name, 0) + value
     for name in KINDS:
         whole.checks[name] += one["checks"].get(name, 0)
-    whole.errors.update(one["errors"])
+    for text, count in one["errors"].items():
+        whole.errors[bounded(whole.errors, text)] += count
     for name, value in one["gauges"].items():
         whole.gauges[name] = max(value, whole.gauges.get(name, value))
     for name, text in one["histograms"].items():

@@ -9,6 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 from loadtest.endpoint import endpoint_of
 from loadtest.exports import EXPORTS
@@ -171,6 +172,9 @@ def _unmeasured(options: Namespace, scenario: ModuleType) -> list[str]:
     measures = measures_of(options, scenario)
     figures = [name for text in options.threshold for name in parse_threshold(text).names]
     found = [measures.wrong_with(options.scenario, figure) for figure in dict.fromkeys(figures)]
+    if urlsplit(options.url).scheme in ("http", "ws"):
+        found += [f"--threshold: there is no TLS to {options.url}, so no {figure}" for figure in figures
+                  if figure.startswith("tls_")]  # fmt: skip
     return [text for text in found if text is not None]
 
 
@@ -211,9 +215,10 @@ def _unable(options: Namespace) -> list[str]:
         able = target_of(options.target).CAN
     except ValueError as error:
         return [str(error)]
-    if options.scenario in able or options.target == "sluice":
+    name = getattr(options, "of", options.scenario)
+    if name in able or options.target == "sluice":
         return []
-    return [f"--target: {options.target} can take part in {', '.join(sorted(able))}; not in {options.scenario}"]
+    return [f"--target: {options.target} can take part in {', '.join(sorted(able))}; not in {name}"]
 
 
 def _refused(options: Namespace) -> list[str]:

@@ -40,7 +40,7 @@ class Server:
         self._pid = pid
         self._processes: list[psutil.Process] = []
         self._session: aiohttp.ClientSession | None = None
-        self._has_metrics = True
+        self._has_metrics, self._answered = True, False
         self._cpu: tuple[float, float] = (0.0, 0.0)
         self._marks: dict[str, tuple[float, float]] = {}
         self._before: dict[str, float] = {}
@@ -123,14 +123,19 @@ class Server:
         if self._session is None or not self._has_metrics:
             return []
         try:
-            async with self._session.get(f"{self._endpoint.base}/metrics", headers=self._headers) as answer:
+            async with self._session.get(
+                f"{self._endpoint.base}/metrics",
+                headers=self._headers,
+                server_hostname=self._endpoint.http_server_name,
+            ) as answer:
                 text = await answer.text()
-                self._has_metrics = answer.status == 200
+                self._has_metrics = self._answered = answer.status == 200
                 if answer.status in (401, 403) and self._headers is None:
                     self.notes.append("the server's /metrics needs credentials: --metrics-credentials shows ours")
                 return list(text_string_to_metric_families(text)) if answer.status == 200 else []
         except (aiohttp.ClientError, TimeoutError):
-            # Too busy, or gone: the workers will say so with more right.
+            # Too busy, or gone: the workers will say so with more right. Who has never answered is not asked again.
+            self._has_metrics = self._answered
             return []
         except ValueError:
             self._has_metrics = False

@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 import aiohttp
-from yarl import URL
 
 from loadtest.endpoint import Endpoint, in_path
 from loadtest.sockets import ConnectFailed, Socket
@@ -30,8 +29,10 @@ class Posting(Target):
             self._session = aiohttp.ClientSession(connector=connector, headers=headers)
         path = in_path(self.options.publish_path or self.PUBLISH_PATH, topic)
         try:
-            url = URL(f"{self.endpoint.root}{self.endpoint.request_target(path)}", encoded=True)
-            async with self._session.post(url, data=data, headers=self.endpoint.fields) as answer:
+            async with self._session.post(
+                self.endpoint.url(path), data=data, headers=self.endpoint.fields,
+                server_hostname=self.endpoint.http_server_name,
+            ) as answer:  # fmt: skip
                 if not 200 <= answer.status < 300:
                     raise ConnectFailed(f"publish: {answer.status} {answer.reason}")
                 await answer.read()

@@ -1,6 +1,8 @@
 """Servers of other people: what they send is recognised, what they replay is told apart, and adapters fail with their line."""
 
 import json
+import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,7 @@ import orjson
 import pytest
 
 from tests.end_to_end.peers import Peer, peers
-from tests.end_to_end.processes import ROOT, loadtest, run
+from tests.end_to_end.processes import ROOT, listening, loadtest, run
 
 NONE = {"lost": 0, "gapped": 0, "repeated": 0, "reordered": 0}
 
@@ -181,3 +183,15 @@ async def test_a_blocking_adapter_is_not_waited_for(tmp_path: Path) -> None:
         )  # fmt: skip
     assert found == 1
     assert "worker 0 has said nothing for 2 s" in err
+
+
+async def test_the_tutorial_is_true(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "loadtest.md").read_text()
+    (tmp_path / "chat.py").write_text(text.split("```py\n")[1].split("```")[0])
+    command = shlex.split(text.split("```sh\n")[1].split("```")[0].replace("\\\n", "").partition("&\n")[2])
+    async with listening(sys.executable, str(tmp_path / "chat.py"), "0") as server:
+        arguments = [argument.replace("ws://127.0.0.1:9001", server.url) for argument in command[3:]]
+        code, out, err = await run(*loadtest(*arguments))
+    assert code == 0, out + err
+    assert re.search(r"^delivered +2,000$", out, re.MULTILINE)
+    assert out.endswith("verdict: passed\n")

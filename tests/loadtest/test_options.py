@@ -49,6 +49,8 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (("mixed",), "--plan: needed"),
         (("capacity", "broadcast"), "--threshold: needed"),
         (("capacity", "broadcast", "--threshold", "lost==0", "--rounds", "3"), "--rounds"),
+        (("connect", "--threshold", "tls_p99_ms<5"), "there is no TLS to http://127.0.0.1:8080"),
+        (("capacity", "echo", "--target", "nchan", "--threshold", "errors==0"), "not in echo"),
         (("nonsense",), "invalid choice"),
         (("broadcast", "--no-such-option"), "unrecognized arguments: --no-such-option"),
     ],
