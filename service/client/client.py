@@ -71,7 +71,7 @@ class Client:
         is cut, made again, and the stream goes on with a Gap.
         """
         params = {"topic": topic, **({} if on_lag is None else {"on_lag": on_lag})}
-        return Subscription(self._link, _stream("subscribe", params, since), lambda value: value)
+        return Subscription(self._link, self._stream("subscribe", params, since), lambda value: value)
 
     def watch(
         self,
@@ -89,7 +89,7 @@ class Client:
         """
         given = {"url": url, "every": every, "select": select, "on_lag": on_lag}
         params = {name: value for name, value in given.items() if value is not None}
-        return Subscription(self._link, _stream("watch", params, since), as_event)
+        return Subscription(self._link, self._stream("watch", params, since), as_event)
 
     def fetch(self, urls: Iterable[str | Mapping[str, Any]], **options: Any) -> Batch:
         """Fetch URLs (or requests ``{"url", "method"?, "headers"?, "body"?}``) as one batch.
@@ -99,6 +99,8 @@ class Client:
         and then runs to its end when this program is gone. Raises, while iterating, Refused: ``not_found`` where
         the service began anew in the middle of the batch.
         """
+        if isinstance(urls, str):
+            raise TypeError("urls: a list is expected, not a text")
         items = [dict(item) if isinstance(item, Mapping) else item for item in urls]
         params: dict[str, Any] = {"urls": items}
         if not all(isinstance(item, str) for item in items):
@@ -107,7 +109,7 @@ class Client:
             params["options"] = options
         stream = _stream("fetch", params, None)
         body = b"" if stream.over else encode(stream.params)
-        if len(body) + _FRAMING <= self._message_size:
+        if self._fits(body):
             return Batch(self._link, stream, as_event)
         return Batch(self._link, Stream("fetch", {}, "oldest"), as_event, body)
 
@@ -153,9 +155,21 @@ class Client:
 
     async def _call(self, method: str, params: dict[str, Any], again_for: float = inf) -> dict[str, Any]:
         body = encode(params)
-        if len(body) + _FRAMING > self._message_size:
-            raise Refused("too_large", f"{method}: a message has at most {self._message_size} bytes")
+        if not self._fits(body):
+            raise self._too_large(method)
         return await self._link.call(method, body, again_for)
+
+    def _stream(self, method: Method, params: dict[str, Any], since: Since | None) -> Stream:
+        stream = _stream(method, params, since)
+        if not self._fits(encode(stream.params)):
+            stream.end(self._too_large(method))
+        return stream
+
+    def _fits(self, body: bytes) -> bool:
+        return len(body) + _FRAMING <= self._message_size
+
+    def _too_large(self, method: str) -> Refused:
+        return Refused("too_large", f"{method}: a message has at most {self._message_size} bytes")
 
 
 def _text(name: str, value: str) -> str:

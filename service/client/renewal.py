@@ -37,7 +37,10 @@ class Renewal:
         """Return the token of now, or with ``asked`` what the function says; raises Unreachable where it fails."""
         try:
             async with asyncio.timeout(_ASKING):
-                return await (self._credentials.ask() if asked else self._credentials.current())
+                token = await (self._credentials.ask() if asked else self._credentials.current())
+            if token is not None and not isinstance(token, str):
+                raise TypeError(f"a token is a text, not {type(token).__name__}")
+            return token
         except Exception as error:
             raise Unreachable(f"the token function failed: {error!r}") from error
 

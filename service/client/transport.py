@@ -35,11 +35,12 @@ class Transport:
     """A service's address and the credentials for it."""
 
     def __init__(self, url: str) -> None:
-        address = URL(url)
+        # As it was given, where it can be: a signature in the query may depend on it.
+        address = URL(url, encoded=url.isascii() and url.isprintable() and " " not in url)
         if address.scheme not in ("http", "https", "ws", "wss") or not address.host:
             raise ValueError(f"url: {url!r} is not an address that begins with http://, https://, ws:// or wss://")
         self._url = address.with_scheme(_SCHEMES.get(address.scheme, address.scheme)).with_fragment(None)
-        self._base = self._url.path.rstrip("/").removesuffix("/ws").rstrip("/")
+        self._base = self._url.raw_path.rstrip("/").removesuffix("/ws").rstrip("/")
         self._session: aiohttp.ClientSession
 
     def __repr__(self) -> str:
@@ -55,7 +56,7 @@ class Transport:
 
     def _at(self, path: str) -> URL:
         # A query stays: proxies may choose an instance by it.
-        return self._url.with_path(self._base + path, keep_query=True)
+        return self._url.with_path(self._base + path, encoded=True, keep_query=True)
 
     async def connect(self, token: str | None) -> Connection:
         """Return a connection; raises Unreachable, or Disconnected where trying again does not help."""

@@ -27,10 +27,6 @@ def cases() -> list[Any]:
     ]
 
 
-class Raising(datetime.tzinfo):
-    pass
-
-
 def strange(kind: str, value: dict[str, Any]) -> Any:
     """Return what JSON cannot say."""
     if kind == "circular":
@@ -45,7 +41,7 @@ def strange(kind: str, value: dict[str, Any]) -> Any:
     if kind == "in":
         return time.time() + value["seconds"]
     return {
-        "nan": float("nan"), "infinity": float("inf"), "foreign": b"bytes", "raising": object(), "function": print,
+        "long": "x" * 70_000, "nan": float("nan"), "infinity": float("inf"), "foreign": b"bytes", "raising": object(), "function": print,
         "date": datetime.datetime.now(datetime.UTC),
     }[kind]  # fmt: skip
 
@@ -191,7 +187,7 @@ class Run:
             await asyncio.sleep(0.001)
 
     async def do_calls(self, calls: str, **more: Any) -> None:
-        args, options, name = made(more.get("args", [])), more.get("options", {}), more["as"]
+        args, options, name = made(more.get("args", [])), made(more.get("options", {})), more["as"]
         if calls in ("subscribe", "fetch", "watch"):
             self.items[name] = asyncio.Queue()
             stream = getattr(self.client, calls)(*args, **options)

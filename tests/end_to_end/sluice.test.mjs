@@ -221,3 +221,61 @@ test("a token that has ended is renewed, and what a new one does not cover ends"
   pass(states.at(-1).after);
   assert.deepEqual(now().protocols, ["sluice.v1", "bearer.T3"].with(1, `bearer.T${made}`), "and the function stays");
 });
+
+test("addresses keep their path and query, and large batches go there too", async () => {
+  client.close();
+  const asked = [];
+  mock.method(globalThis, "fetch", async (url, { headers }) => {
+    asked.push([url.href, headers.Authorization]);
+    return { ok: true, json: async () => ({ batch: "b", topic: "batch:b", epoch: "e" }) };
+  });
+  const bases = {
+    "http://h.example": ["ws://h.example/ws", "http://h.example/fetch-batch"],
+    "https://h.example/": ["wss://h.example/ws", "https://h.example/fetch-batch"],
+    "http://h.example:81/a/b?x=1&y=%2F": ["ws://h.example:81/a/b/ws?x=1&y=%2F", "http://h.example:81/a/b/fetch-batch?x=1&y=%2F"],
+    "wss://h.example/a/ws/?x=1#part": ["wss://h.example/a/ws?x=1", "https://h.example/a/fetch-batch?x=1"],
+  };
+  for (const [base, [socket, post]] of Object.entries(bases)) {
+    client = new Sluice(base, { WebSocket: Socket, token: "T" });
+    assert.equal(now().url.href, socket);
+    now().open();
+    const events = client.fetch(Array.from({ length: 3000 }, (_, number) => `http://a.example/${"x".repeat(20)}${number}`));
+    for (let turns = 0; turns < 20 && !now().sent.length; turns++) await new Promise(setImmediate);
+    assert.deepEqual(asked.pop(), [post, "Bearer T"]);
+    assert.equal(now().sent[0].params.topic, "batch:b");
+    client.close();
+    assert.ok((await events.next()).done);
+  }
+  for (const base of ["ftp://h.example", "h.example", ""]) assert.throws(() => new Sluice(base, { WebSocket: Socket }), TypeError);
+});
+
+test("a network and a page that come back end the wait, and have the connection looked at", () => {
+  client.close();
+  const window = new EventTarget();
+  const listening = new Set();
+  globalThis.addEventListener = (name, listener) => (listening.add(name), window.addEventListener(name, listener));
+  globalThis.removeEventListener = (name, listener) => (listening.delete(name), window.removeEventListener(name, listener));
+  try {
+    client = new Sluice("https://example.com/", { WebSocket: Socket, onState: (state) => states.push(state) });
+    for (let attempt = 0; attempt < 6; attempt++) {
+      now().end(1006);
+      if (attempt < 5) pass(states.at(-1).after);
+    }
+    const before = sockets.length;
+    window.dispatchEvent(new Event("online"));
+    assert.equal(sockets.length, before + 1, "the wait is over");
+    now().open();
+    window.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+    now().answer({});
+    pass(6);
+    assert.equal(states.at(-1).state, "open");
+    window.dispatchEvent(new Event("online"));
+    pass(5);
+    assert.deepEqual([states.at(-1).state, states.at(-1).reason], ["waiting", "silence"]);
+    client.close();
+    assert.equal(listening.size, 0);
+  } finally {
+    delete globalThis.addEventListener;
+    delete globalThis.removeEventListener;
+  }
+});

@@ -15,7 +15,7 @@ function strange({ $: kind, seconds }) {
   let deep = 1;
   for (let level = 0; level < 1200; level++) deep = [deep];
   const raising = { toJSON: () => { throw new Error("it raises"); } };
-  return { nan: NaN, infinity: Infinity, circular, deep, foreign: 10n, raising, function: () => {}, in: time() / 1000 + seconds }[kind];
+  return { long: "x".repeat(70_000), nan: NaN, infinity: Infinity, circular, deep, foreign: 10n, raising, function: () => {}, in: time() / 1000 + seconds }[kind];
 }
 
 function made(value) {
@@ -127,7 +127,7 @@ class Run {
   }
 
   calls_({ calls: method, args = [], options, as: name }) {
-    const all = options ? [...made(args), options] : made(args);
+    const all = options ? [...made(args), made(options)] : made(args);
     if (!["subscribe", "fetch", "watch"].includes(method)) {
       this.settle(name, Promise.resolve().then(() => this.client[method](...all)));
       return;

@@ -571,8 +571,10 @@ export class Sluice {
     }
     const stream = new Stream(this.#link, method, params, show);
     this.#streams.add(stream);
+    const fits = wrong || this.#fits(JSON.stringify(params));
+    if (!fits && method !== "fetch") wrong = tooLarge();
     if (wrong ?? this.#error) this.#finish(stream, wrong ?? this.#error);
-    else if (method === "fetch" && !this.#fits(JSON.stringify(params))) this.#post(stream);
+    else if (!fits) this.#post(stream);
     else this.#serve([stream]);
     return stream;
   }
@@ -1017,6 +1019,7 @@ function text(name, value) {
 }
 
 function batch(urls, options) {
+  if (typeof urls === "string") throw invalid("urls: a list is expected, not a text");
   const items = Array.from(urls, (item) => (item instanceof URL ? item.href : item));
   if (items.every((item) => typeof item === "string")) return { urls: items, options };
   return { requests: items.map((item) => (typeof item === "string" ? { url: item } : item)), options };

@@ -1,0 +1,43 @@
+"""Where the client connects to, and what it shows there."""
+
+import asyncio
+
+import pytest
+
+from service.client import Backoff, Client, Disconnected
+from tests.client.scripted import scripted
+
+
+@pytest.mark.parametrize(
+    ("base", "socket", "post"),
+    [("", "/ws", "/fetch-batch"), ("/", "/ws", "/fetch-batch"), ("/a/b?x=1", "/a/b/ws?x=1", "/a/b/fetch-batch?x=1"),
+     ("/a/ws/?x=%2F#part", "/a/ws?x=%2F", "/a/fetch-batch?x=%2F")],
+)  # fmt: skip
+async def test_addresses_keep_their_path_and_query_and_large_batches_go_there_too(
+    base: str, socket: str, post: str
+) -> None:
+    async with scripted() as service, Client(service.url + base, token="T") as client:
+        peer = await service.waiting.get()
+        assert (peer.target, peer.token) == (socket, "T")
+        peer.accept()
+        batch = client.fetch([f"http://a.example/{'x' * 20}{number}" for number in range(3000)])
+        looping = asyncio.create_task(anext(aiter(batch)))
+        peer = await service.waiting.get()
+        assert (peer.target, peer.token) == (post, "T")
+        looping.cancel()
+        await asyncio.gather(looping, return_exceptions=True)
+
+
+async def test_a_token_that_no_header_can_carry_ends_the_client() -> None:
+    async with scripted() as service, Client(service.url, token="two\nlines") as client:
+        with pytest.raises(Disconnected, match="header"):
+            await client.presence("t")
+
+
+async def test_a_function_that_gives_such_a_token_is_asked_again() -> None:
+    tokens = iter(["two lines", 5, "T"])
+    async with (
+        scripted() as service,
+        Client(service.url, token=lambda: next(tokens), backoff=Backoff(0.1)),  # type: ignore[arg-type,return-value]
+    ):
+        assert (await service.waiting.get()).token == "T"
