@@ -115,6 +115,7 @@ class Fetcher:
                 return Failure("blocked", "the host's robots.txt forbids it")
             asked, conditional = self._put(order, method, headers, body)
             response = await self._client.ask(method, target, asked, body, timing)
+            order.heard(response.headers)
             if conditional and response.status in _UNCONDITIONAL:
                 response.release()
                 if (confirmed := self._confirmed(order, response, timing, started)) is not None:

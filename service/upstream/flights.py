@@ -3,20 +3,29 @@
 Whoever asks for what is being fetched already joins that flight and waits as an entry in a list: without a
 task, a connection or a place in the plan. Everyone gets the same outcome when it lands; whose time is over
 leaves alone; the request is cancelled when nobody is left.
+
+An answer that a shared cache may not store or use again is for the owner who asked: as soon as its head is
+here, those aboard for other owners leave, and ask for their own (RFC 9111, sections 3 and 4). What was such an
+answer the last time is not waited for by others at all: each owner has a flight of its own.
 """
 
 import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from service.core.work import Work
 from service.upstream.alarm import Alarm
+from service.upstream.rfc9111 import shareable
 
 __all__ = ["Flight", "Flights", "Key"]
 
 Key = tuple[object, ...]
 
 _SHARED: Final = frozenset({"GET", "HEAD"})
+_APART: Final = 4096
+"""Requests that are remembered, as numbers, for their last answer not having been for all."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +44,10 @@ class Flight:
     """Whether others can join."""
     landed: bool = False
     """Whether its outcome is about to be told."""
+    apart: int | None = None
+    """The number of what it fetches, where that was not for all the last time."""
+    private: bool = False
+    """Whether its answer is for one owner alone."""
 
 
 class Flights:
@@ -42,6 +55,8 @@ class Flights:
 
     def __init__(self) -> None:
         self._open: dict[Key, Flight] = {}
+        # By hash: where two have the same, one of them is fetched once for each owner without need.
+        self._apart: OrderedDict[int, None] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<Flights {len(self._open)}>"
@@ -49,21 +64,52 @@ class Flights:
     def find(self, work: Work) -> Flight | None:
         """Return the flight that fetches what this work asks for."""
         key = _key_of(work)
-        return self._open.get(key) if key is not None else None
+        if key is None:
+            return None
+        return self._open.get(key if hash(key) not in self._apart else (work.batch.owner, key))
 
     def begin(self, task: "asyncio.Task[None]", work: Work) -> Flight:
         """Enter a flight that others can join, if what it fetches can be shared."""
         key = _key_of(work)
-        flight = Flight(task, work, key, [work], work.deadline)
+        apart = None
+        if key is not None and (number := hash(key)) in self._apart:
+            key, apart = (work.batch.owner, key), number
+        flight = Flight(task, work, key, [work], work.deadline, apart=apart)
         if key is not None:
             self._open[key] = flight
         return flight
+
+    def heard(self, flight: Flight, asked: Mapping[str, str], headers: Mapping[str, str]) -> list[Work]:
+        """Take in the head of an answer; return those who have to ask for their own, and leave the flight."""
+        if flight.private or flight.key is None or not flight.aboard or shareable(asked, headers):
+            return []
+        flight.private = True
+        if flight.apart is not None:
+            return []
+        self._mark(hash(flight.key))
+        owner = flight.aboard[0].batch.owner
+        del self._open[flight.key]
+        key: Key = (owner, flight.key)
+        flight.key = None if key in self._open else key
+        if flight.key is not None:
+            self._open[key] = flight
+        leaving = [work for work in flight.aboard if work.batch.owner != owner]
+        if leaving:
+            flight.aboard = [work for work in flight.aboard if work.batch.owner == owner]
+        return leaving
+
+    def _mark(self, number: int) -> None:
+        self._apart[number] = None
+        if len(self._apart) > _APART:
+            self._apart.popitem(last=False)
 
     def end(self, flight: Flight) -> None:
         """Let nobody join any more."""
         flight.open = False
         if flight.key is not None:
             del self._open[flight.key]
+        if flight.apart is not None and not flight.private:
+            self._apart.pop(flight.apart, None)
         if flight.timer is not None:
             flight.timer.cancel()
 

@@ -17,6 +17,10 @@ from service.upstream.dates import delay_of, seconds_of
 __all__ = ["Fetched", "Order", "milliseconds", "order_of", "traced"]
 
 
+def _unheard(headers: Mapping[str, str]) -> None:
+    """Take in the head of an answer that one asker waits for."""
+
+
 @dataclass(slots=True)
 class Order:
     """What to fetch; ``timeout`` in seconds is for everything, ``max_bytes`` for the decoded body."""
@@ -41,6 +45,8 @@ class Order:
     """What every request that is made for this is a child of."""
     move: Callable[[str], Awaitable[Failure | None]] | None = None
     """Called before another origin is asked than the one before: it waits for a place there."""
+    heard: Callable[[Mapping[str, str]], None] = _unheard
+    """Called with the headers of each answer, those of redirects too, before its body is read."""
     question: Question | None = None
     """What the cache has to do with what was asked last."""
 

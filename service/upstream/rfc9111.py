@@ -26,6 +26,7 @@ __all__ = [
     "key_of",
     "replaces",
     "request_of",
+    "shareable",
     "storable",
 ]
 
@@ -42,6 +43,10 @@ _OWN_WAY: Final = frozenset(
 _STORABLE: Final = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
 """Statuses of which a plain answer may be stored (RFC 9110, section 15.1)."""
 _PARTIAL: Final = frozenset({206, 304})
+# What no other request may be answered with, or not before the upstream was asked for it (section 5.2.2).
+_OWN: Final = frozenset({"no-store", "private", "no-cache"})
+# What lets an answer to a request with Authorization be shared (section 3.5).
+_SHARED: Final = frozenset({"public", "must-revalidate"})
 _HOP: Final = frozenset(
     ("connection", "keep-alive", "te", "transfer-encoding", "upgrade", "proxy-connection", "proxy-authenticate",
      "proxy-authentication-info", "proxy-authorization")
@@ -149,6 +154,18 @@ def storable(key: Key, asked: Mapping[str, str], status: int, headers: dict[str,
     if not isinstance(found, StoreAndUse):
         return None
     return {name: value for name, value in headers.items() if name in found.response.headers}
+
+
+def shareable(asked: Mapping[str, str], headers: Mapping[str, str]) -> bool:
+    """Return whether an answer may be given to others who ask for the same while it comes (sections 3 and 4)."""
+    if "set-cookie" in headers or ("vary" in headers and "*" in _names(headers["vary"])):
+        return False
+    said = cache_control(headers)
+    if said.flags & _OWN:
+        return False
+    if not any(name.lower() == "authorization" for name in asked):
+        return True
+    return said.s_maxage is not None or bool(said.flags & _SHARED)
 
 
 def replaces(old: Stored, asked: Mapping[str, str], headers: Mapping[str, str]) -> bool:

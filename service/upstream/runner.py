@@ -5,8 +5,9 @@ asks for what is being fetched already joins that flight.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 
 from service.core.batch import BatchLimits, Failure
@@ -26,7 +27,6 @@ __all__ = ["Runner", "RunnerStatistics"]
 
 _AT_ONCE = 300
 """URLs that join a flight, are rejected or answered from the cache in one turn of the loop: 5 to 40 us each."""
-
 _ANOTHER_TRY = 1.0
 _BEGUN = 16
 """Requests that begin in one turn of the loop, 0.2 ms each where they connect: 500 would hold up everyone else."""
@@ -192,8 +192,7 @@ class Runner:
 
     def _begin(self, work: Work) -> Order | None:
         """Return what has to be fetched, or have the URL join a flight or be answered from the cache."""
-        flight = self._flights.find(work)
-        if flight is not None:
+        if (flight := self._flights.find(work)) is not None:
             self._join(flight, work)
             return None
         order = order_of(work)
@@ -235,9 +234,8 @@ class Runner:
         flight.aboard = [work for work in flight.aboard if work.deadline > now]
         for work in late:
             self._plan.finished(work)
-            self._delivery.failed(
-                work.batch, work.index, Failure("timeout", "its time was over"), work.attempts, {}
-            )
+            over = Failure("timeout", "its time was over")
+            self._delivery.failed(work.batch, work.index, over, work.attempts, {})
         self._pump_soon()
         if not flight.aboard:
             self._abandon(flight)
@@ -264,6 +262,7 @@ class Runner:
             flight = self._tasks[task]
             if not flight.open:
                 flight = self._tasks[task] = self._flights.begin(task, work)
+            order.heard = partial(self._heard, flight, order.headers)
             outcome = await self._attempts.make(work, order, task)
             self._end(flight)
             for aboard in flight.aboard:
@@ -271,6 +270,14 @@ class Runner:
             self._delivery.land(flight, outcome)
             ready = self._next()
         self._rearm()
+
+    def _heard(self, flight: Flight, asked: Mapping[str, str], headers: Mapping[str, str]) -> None:
+        """Have those ask for their own to whom an answer may not be given."""
+        for work in self._flights.heard(flight, asked, headers):
+            work.attempts -= 1
+            self._plan.finished(work)
+            self._plan.later(work, self._loop.time())
+            self._pump_soon()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Free the place of a task that was cancelled or failed inside; even one that never began."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -33,9 +33,9 @@ class Engine:
         self.hub = hub
         self.server = server
 
-    async def fetch(self, count: int = 1, **options: Any) -> list[dict[str, Any]]:
+    async def fetch(self, count: int = 1, owner: str = "o", **options: Any) -> list[dict[str, Any]]:
         request = BatchRequest(urls=[self.server.url] * count, options=Options(**options))
-        batch = self.batches.start(request, owner="o", keep=Keep.DETACHED)
+        batch = self.batches.start(request, owner=owner, keep=Keep.DETACHED)
         reader = FakeReader(batch.topic)
         self.hub.attach(reader, "oldest")
         async with asyncio.timeout(20):
@@ -177,3 +177,32 @@ async def test_a_server_that_refuses_our_conditions_is_asked_without_them(status
         first, second = (await engine_.fetch())[0], (await engine_.fetch())[0]
     assert (first["status"], second["status"], second["body"]) == (200, 200, "body")
     assert [b"If-None-Match" in request for request in server.requests] == [False, True, False]
+
+
+class OneAfterAnother(Raw):
+    """Answers each request with the next of its pages."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.append(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(self.answer[len(self.requests) - 1])
+
+
+@pytest.mark.parametrize("header", ["cache-control: private, no-store\r\nset-cookie: session=1", "set-cookie: a=1"])
+async def test_the_session_of_one_client_does_not_reach_another(header: str) -> None:
+    pages = [page(header, body=b"for %d" % number) for number in range(2)]
+    async with OneAfterAnother(*pages).running() as server, engine_at(server) as bench:
+        found = await asyncio.gather(bench.fetch(owner="a"), bench.fetch(owner="b"))
+        assert sorted(event["body"] for [event] in found) == ["for 0", "for 1"]
+        assert [event["cache"] for [event] in found] == ["miss", "miss"]
+
+
+async def test_what_a_private_redirect_leads_to_is_not_for_others() -> None:
+    moved = page("location: /next?session=1", "cache-control: private", status="302 Found")
+    server = OneAfterAnother(moved, *[page(body=b"%d" % number) for number in range(3)])
+    async with server.running(), engine_at(server) as bench:
+        found = await asyncio.gather(bench.fetch(owner="a"), bench.fetch(owner="b"))
+        assert len(server.requests) == 3
+        assert len({event["body"] for [event] in found}) == 2

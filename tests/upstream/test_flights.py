@@ -178,3 +178,104 @@ async def test_nobody_joins_a_request_for_a_host_that_its_claim_does_not_cover()
     assert "claim fetch" in failed["detail"]
     assert done["failed"] == 1
     assert len(bench.fetcher.orders) == 1
+
+
+class Heads(Slow):
+    """An upstream whose heads come after a second and whose bodies after more; each answer names its number."""
+
+    def __init__(self, headers: dict[str, str], body: float = 4.0) -> None:
+        super().__init__(1.0)
+        self.headers = headers
+        self.body = body
+        self.made = 0
+
+    async def __call__(self, order: Order) -> Fetched | Failure:
+        self.made += 1
+        number = self.made
+        await asyncio.sleep(self.seconds)
+        assert order.heard is not None
+        order.heard(self.headers)
+        await asyncio.sleep(self.body)
+        return Fetched(200, order.target, self.headers, b"%d" % number, truncated=False)
+
+
+def of_owner(bench: Bench, owner: str, **options: Any) -> Any:
+    request = BatchRequest(urls=[URL], options=Options(**options))
+    return bench.read(bench.batches.start(request, owner=owner, keep=Keep.DETACHED))
+
+
+def bodies(readers: list[Any]) -> list[str]:
+    return [events(reader)[0]["body"] for reader in readers]
+
+
+PRIVATE = [
+    ({"cache-control": "private"}, {}),
+    ({"cache-control": "max-age=60, No-Store"}, {}),
+    ({"cache-control": "no-cache"}, {}),
+    ({"cache-control": 'private="set-cookie"'}, {}),
+    ({"cache-control": "public, max-age=60", "set-cookie": "session=1"}, {}),
+    ({"vary": "accept, *"}, {}),
+    ({"cache-control": "max-age=60"}, {"authorization": "Basic x"}),
+    ({}, {"Authorization": "Basic x"}),
+]
+PUBLIC = [
+    ({}, {}),
+    ({"cache-control": "max-age=0"}, {}),
+    ({"vary": "cookie"}, {"Cookie": "a=1"}),
+    ({"cache-control": "public, max-age=60"}, {"Authorization": "Basic x"}),
+    ({"cache-control": "s-maxage=60"}, {"Authorization": "Basic x"}),
+]
+
+
+@pytest.mark.parametrize(("headers", "asked"), PRIVATE)
+async def test_what_is_for_one_alone_is_given_to_its_owner_and_others_ask(
+    headers: dict[str, str], asked: dict[str, str]
+) -> None:
+    bench = Bench(heads := Heads(headers))
+    readers = [of_owner(bench, owner, headers=asked) for owner in ("a", "b", "a", "c", "b")]
+    await asyncio.sleep(20)
+    assert bodies(readers) == ["1", "2", "1", "3", "2"]
+    assert heads.made == 3
+    assert bench.batches.statistics().active == 0
+
+
+@pytest.mark.parametrize(("headers", "asked"), PUBLIC)
+async def test_what_is_for_all_is_given_to_all(headers: dict[str, str], asked: dict[str, str]) -> None:
+    bench = Bench(heads := Heads(headers))
+    readers = [of_owner(bench, owner, headers=asked) for owner in ("a", "b", "c")]
+    await asyncio.sleep(20)
+    assert bodies(readers) == ["1", "1", "1"]
+    assert heads.made == 1
+
+
+async def test_others_do_not_wait_for_the_end_of_an_answer_that_is_not_for_them() -> None:
+    bench = Bench(Heads({"cache-control": "private"}, body=100.0))
+    first, second = of_owner(bench, "a", timeout=300), of_owner(bench, "b", timeout=300)
+    await asyncio.sleep(1.5)
+    late = of_owner(bench, "c", timeout=300)
+    await asyncio.sleep(0.1)
+    assert len(bench.fetcher.orders) == 3
+    await asyncio.sleep(120)
+    told = [events(reader)[0] for reader in (first, second, late)]
+    assert [(event["cache"], event["attempts"]) for event in told] == [("miss", 1)] * 3
+
+
+async def test_what_was_for_one_alone_is_shared_when_it_is_for_all_again() -> None:
+    bench = Bench(heads := Heads({"cache-control": "private"}, body=1.0))
+    for made, headers in ((2, {"cache-control": "private"}), (4, {}), (5, {}), (7, {"set-cookie": "a=1"})):
+        heads.headers = headers
+        for owner in ("a", "b"):
+            of_owner(bench, owner)
+        await asyncio.sleep(10)
+        assert heads.made == made, headers
+
+
+async def test_the_answer_of_an_owner_who_has_left_is_for_the_next_alone() -> None:
+    bench = Bench(heads := Heads({"cache-control": "private"}))
+    request = BatchRequest(urls=[URL])
+    first = bench.batches.start(request, owner="a", keep=Keep.DETACHED)
+    readers = [of_owner(bench, owner) for owner in ("b", "c")]
+    await asyncio.sleep(0.5)
+    bench.batches.cancel(first.id)
+    await asyncio.sleep(20)
+    assert (bodies(readers), heads.made) == (["1", "2"], 2)
