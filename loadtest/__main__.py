@@ -3,14 +3,14 @@
 import asyncio
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
 import orjson
 import uvloop
 
-from loadtest import capacity, compare, demo, merge, mixed
+from loadtest import capacity, compare, custom, demo, merge, mixed
 from loadtest.exports import EXPORTS
 from loadtest.html import render
 from loadtest.live import Display
@@ -43,7 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    parser = _parser()
+    path, arguments = custom.scenario_file(arguments)
+    try:
+        scenarios = {**SCENARIOS, path: custom.load(path)} if path else SCENARIOS
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return BAD_USAGE
+    parser = _parser(scenarios)
     options, rest = parser.parse_known_args(arguments)
     if options.scenario == "capacity":
         # What follows belongs to the scenario that is varied.
@@ -58,14 +64,16 @@ def _run(arguments: Sequence[str] | None) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             if options.scenario == "origin":
                 return runner.run(origin.run(options))
-            return _load(runner, options, arguments)
+            return _load(runner, options, scenarios, arguments)
     except KeyboardInterrupt:
         return STOPPED
 
 
-def _load(runner: asyncio.Runner, options: Namespace, arguments: Sequence[str]) -> int:
+def _load(
+    runner: asyncio.Runner, options: Namespace, scenarios: Mapping[str, ModuleType], arguments: Sequence[str]
+) -> int:
     program = _MORE.get(options.scenario)
-    scenario = demo.SCENARIO if program is demo else SCENARIOS[getattr(options, "of", options.scenario)]
+    scenario = demo.SCENARIO if program is demo else scenarios[getattr(options, "of", options.scenario)]
     wrong = wrong_with(options, scenario if program is not demo else demo)
     if program is capacity:
         wrong += capacity.validate(options)
@@ -127,14 +135,14 @@ def _write(report: Report, options: Namespace) -> bool:
     return True
 
 
-def _parser() -> ArgumentParser:
+def _parser(scenarios: Mapping[str, ModuleType]) -> ArgumentParser:
     parser = ArgumentParser(
         prog="loadtest",
         description="Load a WebSocket service from the outside and prove both ends.",
         epilog="`loadtest SCENARIO --help` has the options; docs/loadtest.md the figures that thresholds can name.",
     )
     names = parser.add_subparsers(dest="scenario", required=True, metavar="SCENARIO")
-    for name, scenario in SCENARIOS.items():
+    for name, scenario in scenarios.items():
         one = names.add_parser(name, help=scenario.HELP, description=scenario.HELP)
         add_common(one)
         scenario.add_options(one.add_argument_group(f"of {name}"))

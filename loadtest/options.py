@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
+from loadtest.custom import is_file
 from loadtest.endpoint import endpoint_of
 from loadtest.exports import EXPORTS
 from loadtest.files import read_users
@@ -199,7 +200,7 @@ def _from_files(options: Namespace) -> list[str]:
         options.user_rows = read_users(options.users) if options.users else []
     except ValueError as error:
         wrong.append(str(error))
-    if options.stage and options.scenario not in _STAGED:
+    if options.stage and options.scenario not in _STAGED and not is_file(options.scenario):
         return [*wrong, f"--stage: has no place in {options.scenario}; it has in {', '.join(sorted(_STAGED))}"]
     try:
         if options.stage:
@@ -216,7 +217,7 @@ def _unable(options: Namespace) -> list[str]:
     except ValueError as error:
         return [str(error)]
     name = getattr(options, "of", options.scenario)
-    if name in able or options.target == "sluice":
+    if name in able or options.target == "sluice" or is_file(name):
         return []
     return [f"--target: {options.target} can take part in {', '.join(sorted(able))}; not in {name}"]
 
@@ -246,7 +247,7 @@ def plan(options: Namespace, scenario: ModuleType) -> dict[str, object]:
     """Return the options as a worker gets them."""
     return {
         **vars(options),
-        "module": scenario.__name__,
+        "module": options.scenario if is_file(options.scenario) else scenario.__name__,
         "sockets": options.clients + getattr(options, "publishers", 0) + 20,
         "run": token_hex(4),
     }

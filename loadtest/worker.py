@@ -5,7 +5,7 @@ import gc
 import traceback
 from argparse import Namespace
 from collections.abc import Callable
-from importlib import import_module
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -13,6 +13,7 @@ import uvloop
 
 from loadtest.context import CannotRun, Context
 from loadtest.crew import Crew, read_line, standard_pipes
+from loadtest.custom import is_file, named
 from loadtest.own import Own, descriptors
 from loadtest.targets.blame import blame, is_ours
 
@@ -49,7 +50,7 @@ async def _work() -> None:
 
 
 async def _round(crew: Crew, options: Namespace, stop: asyncio.Event) -> None:
-    scenario = import_module(options.module)
+    scenario = named(options.module)
     too_few = descriptors(-(-options.sockets // crew.count))
     try:
         context = Context(options, crew)
@@ -80,10 +81,17 @@ async def _round(crew: Crew, options: Namespace, stop: asyncio.Event) -> None:
 
 def _bug(error: BaseException, context: Context) -> str:
     """Return whose bug an error is; one of ours with its traceback."""
+    options = context.options
+    if is_file(options.module) and _is_from(error, options.module):
+        return blame(error, options.module, None).replace("--target", "--scenario", 1)
     if not is_ours(context.target):
-        return blame(error, context.options.target, context.target)
+        return blame(error, options.target, context.target)
     traceback.print_exception(error)
     return f"a bug of loadtest, see above: {type(error).__name__}: {error}"
+
+
+def _is_from(error: BaseException, path: str) -> bool:
+    return any(frame.filename == str(Path(path).resolve()) for frame in traceback.extract_tb(error.__traceback__))
 
 
 async def _closed(context: Context) -> None:

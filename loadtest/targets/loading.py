@@ -9,14 +9,14 @@ from types import ModuleType
 from loadtest.targets.base import Target
 from loadtest.targets.blame import blame
 
-__all__ = ["load_class"]
+__all__ = ["load_class", "module_from_file"]
 
 
 def load_class(text: str) -> type[Target]:
     """Return the adapter of ``./mine.py``, ``./mine.py:Class`` or ``module:Class``; raises ValueError."""
     place, _, name = (text, "", "") if text.endswith(".py") else text.rpartition(":")
     try:
-        module = _from_file(Path(place)) if place.endswith(".py") else _named(place)
+        module = module_from_file(Path(place)) if place.endswith(".py") else _named(place)
     except FileNotFoundError:
         raise ValueError(f"--target: there is no file {place}") from None
     except ImportError as error:
@@ -26,10 +26,11 @@ def load_class(text: str) -> type[Target]:
     return _named_class(module, name, text) if name else _only_class(module, text)
 
 
-def _from_file(path: Path) -> ModuleType:
+def module_from_file(path: Path) -> ModuleType:
+    """Return what a file defines; raises what its code raises, FileNotFoundError among others."""
     if not path.is_file():
         raise FileNotFoundError(path)
-    name = f"loadtest_target_{path.stem}"
+    name = f"loadtest_file_{path.stem}"
     spec = spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} cannot be imported")

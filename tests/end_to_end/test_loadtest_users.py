@@ -4,8 +4,8 @@ from pathlib import Path
 
 import orjson
 
-from tests.end_to_end.peers import Peer, peers
-from tests.end_to_end.processes import loadtest, run
+from tests.end_to_end.peers import Peer, echo, peers
+from tests.end_to_end.processes import ROOT, loadtest, run
 
 
 async def test_users_messages_and_stages(tmp_path: Path) -> None:
@@ -48,4 +48,36 @@ async def test_stages_and_users_that_are_wrong_are_refused() -> None:
         (("broadcast", "--messages", "/nowhere"), "--messages: /nowhere cannot be read"),
     ):
         code, _, err = await run(*loadtest(*options))
+        assert (code, said in err) == (2, True), err
+
+
+async def test_a_scenario_from_a_file_has_its_own_figures(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "loadtest.md").read_text()
+    mine = tmp_path / "mine.py"
+    mine.write_text(text.split("```python\n")[2].split("```")[0])
+    options = ("--target", "echo", "--clients", "4", "--rate", "40", "--duration", "0.5", "--processes", "2")
+    async with peers(echo) as server:
+        for first in ((str(mine),), ("--scenario", str(mine))):
+            code, out, err = await run(*loadtest(
+                *first, "--url", server.url, *options, "--threshold", "answered==20", "--threshold", "answer_p50_ms<5000",
+            ))  # fmt: skip
+            assert code == 0, out + err
+        code, _, err = await run(*loadtest(str(mine), "--url", server.url, *options, "--threshold", "answred==20"))
+        assert (code, "did you mean answered?" in err) == (2, True)
+        mine.write_text(mine.read_text().replace('tally.count("asked")', 'tally["asked"]'))
+        code, _, err = await run(*loadtest(str(mine), "--url", server.url, *options))
+    assert code == 1
+    assert 'line 15: tally["asked"])' in err
+    assert "Traceback" not in err
+
+
+async def test_a_file_that_is_no_scenario_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.py").write_text("x = 1\n")
+    (tmp_path / "wrong.py").write_text("x = (\n")
+    for name, said in (
+        ("empty.py", "has no function run(context)"),
+        ("wrong.py", "SyntaxError"),
+        ("no.py", "there is no file"),
+    ):
+        code, _, err = await run(*loadtest(str(tmp_path / name)))
         assert (code, said in err) == (2, True), err
