@@ -1,13 +1,17 @@
 """Signed tokens as operators and clients have them: made on the command line, shown to the real process."""
 
+import asyncio
 import sys
+import time
 from pathlib import Path
 
 import aiohttp
+import jwt
 import orjson
 import pytest
 import websockets
 
+from service.client import Client, Message, Refused, State
 from tests.end_to_end.processes import program, run, service
 
 SLUICE = (sys.executable, "-m", "service")
@@ -105,3 +109,28 @@ async def stopped(process) -> tuple[str, str]:  # type: ignore[no-untyped-def]
     process.terminate()
     out, err = await process.communicate()
     return out.decode(), err.decode()
+
+
+async def test_a_client_with_a_function_of_tokens_outlives_them_and_hears_of_what_a_new_one_does_not_cover() -> (
+    None
+):
+    covered = ["t", "u"]
+
+    def token() -> str:
+        return jwt.encode({"exp": int(time.time()) + 2, "subscribe": covered, "publish": ["*"]}, "s" * 40, "HS256")
+
+    states: list[State] = []
+    async with (
+        service(env={"SLUICE_JWT_SECRET": "s" * 40, "SLUICE_JWT_LEEWAY": "0"}) as server,
+        Client(server.url, token=token, on_state=states.append) as client,
+        client.subscribe("t") as kept,
+        client.subscribe("u") as lost,
+    ):
+        await asyncio.sleep(4)  # twice the life of a token, which the service measures by the wall clock
+        await client.publish("t", 1)
+        assert isinstance(await asyncio.wait_for(anext(aiter(kept)), 5), Message)
+        assert [state.state for state in states] == ["connecting", "open"]
+        covered.remove("u")
+        with pytest.raises(Refused, match="forbidden: u"):
+            await asyncio.wait_for(anext(aiter(lost)), 5)
+        assert [state.state for state in states] == ["connecting", "open"]
