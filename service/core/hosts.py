@@ -25,6 +25,10 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 60.0
 _LONGEST_WISH = 120.0
 """Seconds of a Retry-After that are honoured: one page of a host must not close all of it for an hour."""
+_FIRST_WISH = 1.0
+_INSISTENCE = 4.0
+"""The first Retry-After may be one page's: it holds back the host for a second, and each one of another URL
+without a good answer between them for four times as long."""
 _BUDGET = 50.0
 _REFILL = 0.2
 """Retries that a host in trouble gets at once, and for each success: 20 %, as in Finagle and Envoy."""
@@ -42,6 +46,10 @@ class _Trouble:
     stepped: float = float("-inf")
     """When the last step was made; attempts that began before it belong to the same event."""
     pauses: int = 0
+    wishes: int = 0
+    """How many different URLs in turn have answered with a Retry-After."""
+    wished: str | None = None
+    """The last of them."""
     failures: int = 0
     heat: float = 0.0
     round: int = 0
@@ -130,8 +138,16 @@ class Hosts:
         opened, self._opened = self._opened, {}
         return opened
 
-    def heard(self, origin: str, verdict: Verdict, begun: float, now: float, wish: float | None = None) -> None:
-        """Take note of what an attempt that began at ``begun`` says; ``wish`` is its Retry-After in seconds."""
+    def heard(
+        self,
+        origin: str,
+        verdict: Verdict,
+        begun: float,
+        now: float,
+        wish: float | None = None,
+        url: str | None = None,
+    ) -> None:
+        """Take note of what an attempt at ``url`` that began at ``begun`` says; ``wish`` is its Retry-After."""
         if verdict == "fine":
             trouble = self._troubles.get(origin)
             if trouble is not None:
@@ -139,7 +155,7 @@ class Hosts:
         elif verdict == "down":
             self._down(origin, self._trouble(origin), begun, now)
         elif verdict == "slow" or wish is not None or self._heated(origin):
-            self._slow(origin, self._trouble(origin), begun, now, wish)
+            self._slow(origin, self._trouble(origin), begun, now, wish, url)
 
     def may_retry(self, origin: str) -> bool:
         """Take a retry out of the host's budget, if there is one left."""
@@ -174,7 +190,7 @@ class Hosts:
         if begun <= trouble.stepped:
             return
         trouble.shut = False
-        trouble.pauses = 0
+        trouble.pauses = trouble.wishes = 0
         trouble.round += 1
         if trouble.round >= trouble.limit and trouble.limit < self.limit:
             trouble.limit += 1
@@ -182,14 +198,24 @@ class Hosts:
         if trouble.limit >= self.limit and trouble.budget >= _BUDGET and not trouble.heat:
             del self._troubles[origin]
 
-    def _slow(self, origin: str, trouble: _Trouble, begun: float, now: float, wish: float | None) -> None:
+    def _slow(
+        self, origin: str, trouble: _Trouble, begun: float, now: float, wish: float | None, url: str | None
+    ) -> None:
         trouble.failures = 0
         trouble.shut = False
         if wish is not None:
-            self._pause(origin, trouble, now + min(wish, _LONGEST_WISH))
+            if url is not None and url == trouble.wished:
+                # It says nothing of the host that it has not said before; its retries wait as long as it wants.
+                return
+            longest = min(_LONGEST_WISH, _FIRST_WISH * _INSISTENCE**trouble.wishes)
+            self._pause(origin, trouble, now + min(wish, longest))
         if begun <= trouble.stepped:
             return
-        trouble.limit = max(1, min(trouble.limit, self._active.get(origin, 0) + 1) // 2)
+        # One page that asks for less says nothing of how many the host can have at once.
+        used = self.limit if wish is not None and not trouble.wishes else self._active.get(origin, 0) + 1
+        trouble.limit = max(1, min(trouble.limit, used) // 2)
+        if wish is not None:
+            trouble.wishes, trouble.wished = trouble.wishes + 1, url
         self._step(origin, trouble, now, pause=wish is None)
 
     def _down(self, origin: str, trouble: _Trouble, begun: float, now: float) -> None:

@@ -51,15 +51,38 @@ def test_refusals_after_the_step_are_the_next_one() -> None:
     assert capacity(some, 9.0) == 1
 
 
+def wish(some: Hosts, path: str, now: float, seconds: float = 120.0) -> float:
+    """Have a page ask for less; return when the host is asked again."""
+    some.heard(HOST, "slow", now, now, seconds, f"{HOST}/{path}")
+    return some.opens_at(HOST)
+
+
 def test_what_the_host_wishes_wins_and_has_a_bound() -> None:
     some = hosts()
-    some.heard(HOST, "slow", 0.0, 0.0, 7.0)
-    assert some.opens_at(HOST) == 7.0
-    some.heard(HOST, "slow", 0.0, 0.0, 86_400.0)
-    assert some.opens_at(HOST) == 120.0
-    assert some.wake_at() == 7.0
-    assert [*some.opened(7.0)] == [HOST]
-    assert some.wake_at() == 120.0
+    assert wish(some, "a", 0.0, 0.7) == 0.7
+    assert some.wake_at() == 0.7
+    assert [*some.opened(0.7)] == [HOST]
+    at = [1000.0 * number for number in range(1, 7)]
+    assert [wish(some, str(now), now, 86_400.0) - now for now in at] == [4.0, 16.0, 64.0, 120.0, 120.0, 120.0]
+
+
+def test_one_page_does_not_close_its_host_however_often_it_asks() -> None:
+    some = hosts()
+    assert wish(some, "a", 0.0) == 1.0
+    assert capacity(some, 1.0) == 8
+    for now in range(2, 100):
+        assert wish(some, "a", float(now)) == 1.0
+    assert capacity(some, 100.0) == 8
+
+
+def test_good_answers_between_them_make_each_wish_the_first() -> None:
+    some = hosts()
+    for number in range(5):
+        now = 10.0 * number + 1
+        assert wish(some, str(number), now) == now + 1
+        some.heard(HOST, "fine", now + 2, now + 2)
+    assert wish(some, "x", 100.0) == 101.0
+    assert wish(some, "y", 200.0) == 204.0
 
 
 def test_success_brings_it_back_and_it_is_forgotten() -> None:
@@ -101,7 +124,7 @@ def test_a_host_that_is_503_all_over_is_slowed_down() -> None:
     assert capacity(some, 0.0) == 0
     other = hosts()
     other.heard(HOST, "busy", 0.0, 0.0, 3.0)  # it says so itself
-    assert (capacity(other, 2.9), capacity(other, 3.0)) == (0, 1)
+    assert (capacity(other, 0.9), capacity(other, 1.0)) == (0, 8)
 
 
 def test_every_fifth_is_too_many() -> None:

@@ -52,6 +52,13 @@ def hosts(count: int, hosts: int = 1) -> list[str]:
     return [f"http://h{number % hosts}.example/{number}" for number in range(count)]
 
 
+def insist(hosts_: Hosts, now: float, seconds: float) -> None:
+    """Have four pages of a host ask for a pause, one after another, the last one now."""
+    for number in range(4):
+        at = now - 0.01 * (3 - number)
+        hosts_.heard("http://h0.example:80", "slow", at, at, seconds, f"http://h0.example/{number}")
+
+
 def test_a_host_gets_its_share_and_no_more() -> None:
     planned = Planned()
     planned.add(batch_of(hosts(50)))
@@ -200,16 +207,16 @@ def test_a_url_that_joined_another_request_leaves_its_place_upstream_and_keeps_i
 
 def test_a_host_that_asks_for_a_pause_gets_it_and_the_others_go_on() -> None:
     planned = Planned()
-    planned.hosts.heard("http://h0.example:80", "slow", 0.0, 0.0, 5.0)
+    insist(planned.hosts, 0.0, 5.0)
     planned.add(batch_of([*hosts(3), "http://other.example/"]))
     assert [work.target.host for work in planned.start()] == ["other.example"]
-    assert planned.plan.wake_at() == 5.0
+    assert planned.hosts.opens_at("http://h0.example:80") == 5.0
     assert [work.index for work in planned.start(5.0)] == [0]  # at half of what it had: one
 
 
 def test_whoever_has_no_time_for_the_pause_is_told_when_to_come_back() -> None:
     planned = Planned()
-    planned.hosts.heard("http://h0.example:80", "slow", 0.0, 0.0, 60.0)
+    insist(planned.hosts, 0.0, 60.0)
     planned.add(batch_of([*hosts(90), "http://other.example/"]))
     assert [work.target.host for work in planned.start()] == ["other.example"]
     assert len(planned.rejected) == 90
@@ -220,7 +227,7 @@ def test_whoever_waits_already_when_the_pause_grows_is_told_too() -> None:
     planned = Planned(replace(LIMITS, active_per_host=1))
     planned.add(batch_of(hosts(3)))
     [first] = planned.start()
-    planned.hosts.heard("http://h0.example:80", "slow", 0.0, 1.0, 60.0)
+    insist(planned.hosts, 1.0, 60.0)
     planned.plan.free(first)
     assert planned.start(1.0) == []
     assert [(index, failure.kind) for index, failure in planned.rejected] == [

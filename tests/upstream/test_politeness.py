@@ -157,3 +157,23 @@ def capacity_left(bench: Bench) -> int:
         hosts.begin(origin)
         count += 1
     return count
+
+
+async def test_a_page_that_asks_for_two_minutes_leaves_its_host_to_others() -> None:
+    async def page(order: Order) -> Fetched:
+        await asyncio.sleep(0.01)
+        if order.target.url.endswith("/limited"):
+            return Fetched(429, order.target, {"retry-after": "120"}, b"", truncated=False)
+        return Fetched(200, order.target, {}, b"", truncated=False)
+
+    bench = Bench(page)
+    for _ in range(3):
+        request = BatchRequest(urls=["http://h.example/limited"] * 3, options=Options(timeout=10))
+        bench.batches.start(request, owner="a", keep=Keep.DETACHED)
+        await asyncio.sleep(0.1)
+        urls = [f"http://h.example/{number}" for number in range(20)]
+        reader = bench.read(
+            bench.batches.start(BatchRequest(urls=urls, options=Options(timeout=3)), owner="b", keep=Keep.DETACHED)
+        )
+        await asyncio.sleep(5)
+        assert events(reader)[-1]["ok"] == 20
