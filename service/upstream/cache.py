@@ -26,7 +26,6 @@ __all__ = ["Cache", "CacheStatistics", "Question", "Stored"]
 
 _OVERHEAD: Final = 1200
 """Bytes of an entry beside its texts, about."""
-_VARIANTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +201,6 @@ class Cache:
         self._entries.move_to_end(key)
         self.size += size
         self._stored += 1
-        if len(variants) > _VARIANTS:
-            self.size -= variants.pop().size
         while self.size > self.limit:
             _, dropped = self._entries.popitem(last=False)
             self.size -= sum(old.size for old in dropped)

@@ -18,7 +18,7 @@ from service.upstream.http1.answer import Answer
 from service.upstream.http1.client import Client
 from service.upstream.http1.dialer import Dialer, Timing
 from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
-from service.upstream.orders import Fetched, Order, milliseconds, traced
+from service.upstream.orders import Fetched, Order, milliseconds, reflects, traced
 from service.upstream.rfc9111 import Stored
 from service.upstream.robots import Robots
 
@@ -199,7 +199,8 @@ class Fetcher:
             )
         response.release()
         headers = response.headers
-        if order.question is not None and not truncated:
+        shown = order.trace is not None and reflects(order.trace, response.status, headers, body)
+        if order.question is not None and not truncated and not shown:
             order.question.answered(response.status, headers, body, self.cache.clock())
         times = _times(timing, started, first_byte)
         return Fetched(response.status, order.target, headers, body, truncated, times)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from random import getrandbits
 from time import time
-from typing import Literal
+from typing import Final, Literal
 
 from service.core.batch import Failure
 from service.core.correlation import Trace
@@ -13,8 +13,13 @@ from service.core.target import Target
 from service.core.work import Work
 from service.upstream.cache import Question
 from service.upstream.dates import delay_of, seconds_of
+from service.upstream.rfc9111 import blamed
 
-__all__ = ["Fetched", "Order", "milliseconds", "order_of", "traced"]
+__all__ = ["Fetched", "Order", "milliseconds", "order_of", "reflects", "traced"]
+
+
+_SHORTEST: Final = 4
+"""Characters of a value of ``tracestate`` that is looked for in answers; less is in many by chance."""
 
 
 def _unheard(headers: Mapping[str, str]) -> None:
@@ -94,6 +99,16 @@ def traced(order: Order, headers: Mapping[str, str]) -> Mapping[str, str]:
     if order.trace is None or any(name.lower() in ("traceparent", "tracestate") for name in headers):
         return headers
     return {**headers, **order.trace.child(f"{getrandbits(64) or 1:016x}")}
+
+
+def reflects(trace: Trace, status: int, headers: Mapping[str, str], body: bytes) -> bool:
+    """Return whether an answer shows the trace that its request was part of, or may be an error because of it."""
+    if blamed(status):
+        return True
+    values = (member.partition("=")[2] for member in trace.state.split(","))
+    sent = [trace.id, *(value for value in values if len(value) >= _SHORTEST)]
+    told = "\n".join(headers.values())
+    return any(text in told or text.encode() in body for text in sent)
 
 
 def order_of(work: Work) -> Order:

@@ -3,8 +3,9 @@
 The decisions are hishel's: what may be stored, whether it is fresh, how it is validated and updated. Four
 things go beyond: directives and dates are read by us and restated for it (``cache_control.py``); an ``Age`` and a
 missing or future ``Date`` count (section 4.2.3), on a clock that nobody sets; nothing is taken for fresh that its
-upstream has not dated, though it may be validated; answers to requests with headers that may carry credentials
-are kept apart, and answers that set cookies not at all.
+upstream has not dated, though it may be validated; answers to requests with headers of a client are kept apart,
+since an upstream may show any of them, errors that such headers may have caused not at all, nor answers that
+set cookies.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from service.upstream.dates import delay_of, seconds_of
 __all__ = [
     "Key",
     "Stored",
+    "blamed",
     "entries_of",
     "key_of",
     "replaces",
@@ -30,11 +32,6 @@ __all__ = [
     "storable",
 ]
 
-# What a request may differ in without being another person's: the upstream's Vary decides on these.
-_PUBLIC: Final = frozenset(
-    ("accept", "accept-charset", "accept-language", "dnt", "from", "origin", "priority", "referer", "user-agent",
-     "traceparent", "tracestate", "upgrade-insecure-requests")
-)  # fmt: skip
 # Whoever sends one of these speaks with the upstream directly.
 _OWN_WAY: Final = frozenset(
     ("cache-control", "pragma", "range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since",
@@ -42,6 +39,7 @@ _OWN_WAY: Final = frozenset(
 )  # fmt: skip
 _STORABLE: Final = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
 """Statuses of which a plain answer may be stored (RFC 9110, section 15.1)."""
+_MISSING: Final = frozenset({404, 410})
 _PARTIAL: Final = frozenset({206, 304})
 # What no other request may be answered with, or not before the upstream was asked for it (section 5.2.2).
 _OWN: Final = frozenset({"no-store", "private", "no-cache"})
@@ -101,14 +99,8 @@ def key_of(method: str, url: str, headers: Mapping[str, str]) -> Key | None:
         return None
     if not headers:
         return (method, url, ())
-    apart = []
-    for name, value in headers.items():
-        lower = name.lower()
-        if lower in _OWN_WAY:
-            return None
-        if lower not in _PUBLIC:
-            apart.append((lower, value))
-    return (method, url, tuple(sorted(apart)))
+    apart = sorted((name.lower(), value) for name, value in headers.items())
+    return (method, url, tuple(apart)) if not any(name in _OWN_WAY for name, _ in apart) else None
 
 
 def request_of(key: Key, headers: Mapping[str, str]) -> Request:
@@ -140,10 +132,12 @@ def storable(key: Key, asked: Mapping[str, str], status: int, headers: dict[str,
     """Return the headers to keep, or None where the answer may not be kept, or keeping it is of no use."""
     if "set-cookie" in headers or ("vary" in headers and "*" in _names(headers["vary"])):
         return None
+    if key[2] and blamed(status):
+        return None
     directives = "cache-control" in headers
     if not (directives or "expires" in headers or "etag" in headers or "last-modified" in headers):
         return None
-    if not directives and not key[2]:
+    if not directives and not any(name == "authorization" for name, _ in key[2]):
         # What hishel finds for such answers, in a hundredth of the time; a test compares them.
         dated = "expires" in headers and status not in _PARTIAL
         return headers if dated or status in _STORABLE else None
@@ -154,6 +148,11 @@ def storable(key: Key, asked: Mapping[str, str], status: int, headers: dict[str,
     if not isinstance(found, StoreAndUse):
         return None
     return {name: value for name, value in headers.items() if name in found.response.headers}
+
+
+def blamed(status: int) -> bool:
+    """Return whether an answer may be an error that headers of the request have caused."""
+    return status >= 400 and status not in _MISSING
 
 
 def shareable(asked: Mapping[str, str], headers: Mapping[str, str]) -> bool:

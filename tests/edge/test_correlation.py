@@ -112,3 +112,20 @@ async def test_a_trace_is_no_reason_to_ask_twice() -> None:
         await batch_of(client, {"urls": [upstream.url] * 5}, **TRACED)
         assert len(upstream.requests) == 1
         assert service.batches.statistics().ok == 5
+
+
+@pytest.mark.parametrize(
+    ("shown", "status", "requests"),
+    [("nothing", "200 OK", 1), (TRACE, "200 OK", 2), ("<script>", "200 OK", 2), ("nothing", "431 Too Large", 2)],
+)
+async def test_an_answer_that_shows_a_clients_trace_is_not_kept_for_others(
+    shown: str, status: str, requests: int
+) -> None:
+    head = f"HTTP/1.1 {status}\r\ncache-control: max-age=60\r\ncontent-length: {len(shown)}\r\n\r\n"
+    async with (
+        Raw(f"{head}{shown}".encode()).running() as upstream,
+        client_of(allow_port=(upstream.port,)) as client,
+    ):
+        await batch_of(client, {"urls": [upstream.url]}, **{**TRACED, "tracestate": "a=1,b=<script>"})
+        await batch_of(client, {"urls": [upstream.url]})
+        assert len(upstream.requests) == requests
