@@ -16,7 +16,6 @@ from aiohttp import web
 from service import checks
 from service.core.address import DEFAULT_PORTS, Policy
 from service.core.batch import BatchRequest, BatchState, Keep
-from service.core.errors import Draining
 from service.core.grants import ClientLimits, Grant, HostPatterns
 from service.core.hub import Hub
 from service.core.overload import Overload
@@ -107,8 +106,6 @@ class Service:
 
     def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns) -> Watching:
         """Have a URL polled for one more watcher."""
-        if self.draining:
-            raise Draining("the service is shutting down")
         return self.watches.watch(url, every, select, hosts)
 
     def cancel(self, batch_id: str) -> int:

@@ -59,6 +59,12 @@ class Streams:
         """Take no new streams; those under way go on until :meth:`end`."""
         self.draining = True
 
+    def check_newcomer(self, since: Since, epoch: str | None = None, *, sse: bool) -> None:
+        """Raise Draining in a drain, but for an EventSource that comes back to its epoch: a 503 would end it for good."""
+        returns = sse and isinstance(since, Position) and epoch in (None, since.epoch)
+        if self.draining and not returns:
+            raise Draining("the service is shutting down")
+
     def end(self) -> None:
         """End the streams that have no end of their own.
 
@@ -188,9 +194,9 @@ async def stream_topic(
     HEAD is answered with the headers alone.
     """
     streams = request.app[STREAMS]
-    if streams.draining and topic.limits is not None:
-        raise Draining("the service is shutting down")
     sse = wants_sse(request) if sse is None else sse
+    if topic.limits is not None:
+        streams.check_newcomer(since, topic.epoch, sse=sse)
     if sse and topic.final and isinstance(since, Position) and topic.start(since).position == topic.position:
         return web.Response(status=204, headers=headers)
     response = _response(sse, headers)

@@ -13,7 +13,7 @@ from service.core.services import Services
 from service.edge.credentials import GRANT
 from service.edge.negotiation import wants_ndjson
 from service.edge.queries import STREAM, check_query
-from service.edge.streams import requested_since, stream_topic
+from service.edge.streams import STREAMS, requested_since, stream_topic
 
 __all__ = ["WatchRoutes"]
 
@@ -37,6 +37,9 @@ class WatchRoutes:
         params = _params(request)
         hosts = request[GRANT].watch
         hosts.check_any()
+        sse = not wants_ndjson(request)
+        # Before its URL is asked for; which epoch it has to come back to is known afterwards.
+        request.app[STREAMS].check_newcomer(requested_since(request, "newest"), sse=sse)
         watching = self._services.watch(params.url, params.every, params.select, hosts)
         try:
             return await stream_topic(
@@ -45,7 +48,7 @@ class WatchRoutes:
                 watching.topic,
                 since=requested_since(request, watching.since),
                 on_lag=params.on_lag or default_on_lag(watching.topic.name),
-                sse=not wants_ndjson(request),
+                sse=sse,
             )
         finally:
             watching.release()
