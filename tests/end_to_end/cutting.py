@@ -25,6 +25,9 @@ class Cutter:
         for writer in self._writers:
             writer.transport.abort()
 
+    def passes(self, data: bytes) -> None:
+        """Look at what the service says."""
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass on one connection."""
         self.accepted += 1
@@ -50,6 +53,8 @@ class Cutter:
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, heard: bool) -> None:
         while data := await reader.read(65536):
+            if heard:
+                self.passes(data)
             if not (heard and self.deaf):
                 writer.write(data)
                 await writer.drain()
