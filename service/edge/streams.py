@@ -60,7 +60,7 @@ class Streams:
         self.draining = True
 
     def check_newcomer(self, since: Since, epoch: str | None = None, *, sse: bool) -> None:
-        """Raise Draining in a drain, but for an EventSource that comes back to its epoch: a 503 would end it for good."""
+        """Raise Draining in a drain, but not for an EventSource that comes back: a 503 would end it for good."""
         returns = sse and isinstance(since, Position) and epoch in (None, since.epoch)
         if self.draining and not returns:
             raise Draining("the service is shutting down")

@@ -1,6 +1,5 @@
 """The EventSources of npm: each comes back to where it was after a cut, and begins anew after a restart."""
 
-import asyncio
 import json
 import signal
 from pathlib import Path
