@@ -39,7 +39,7 @@ def run(options: Namespace) -> dict[str, Any]:
 def _measure(options: Namespace) -> dict[str, Any]:
     service = Child(
         [sys.executable, "-m", "service", "serve", "--port", str(_SERVICE), "--allow-net", "127.0.0.0/8",
-         "--allow-port", str(PORT), "--upstream-host", "100"],
+         "--allow-port", str(PORT), "--upstream-host", "105"],
         core=0,
     )  # fmt: skip
     times: dict[str, list[float]] = {"fetch-batch": []}

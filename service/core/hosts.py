@@ -36,6 +36,8 @@ _HEAT = 2.0
 _COOLING = 0.1
 """Answers of 503 without a Retry-After may be one page's: they count as a wish for less from every tenth on."""
 _MOST = 10_000
+_RESERVED = 5
+"""Places at a host that one owner leaves to others at the most: so many newcomers find one at once."""
 
 
 @dataclass(slots=True, eq=False)
@@ -59,7 +61,7 @@ class _Trouble:
 class Hosts:
     """All hosts by origin; pure: ``now`` is an argument, ``chance`` gives random numbers from 0 to 1.
 
-    Where hosts are ``shared``, one owner has at most three quarters of a host's places.
+    Where hosts are ``shared``, one owner leaves a quarter of a host's places to others, or :data:`_RESERVED`.
     """
 
     def __init__(self, limit: int, *, chance: Callable[[], float], shared: bool = False) -> None:
@@ -92,7 +94,7 @@ class Hosts:
         if not self._shared or owner is None:
             return True
         owners = self._active_of.get(origin)
-        return owners is None or owners.get(owner, 0) < limit - limit // 4
+        return owners is None or owners.get(owner, 0) < limit - min(limit // 4, _RESERVED)
 
     def opens_at(self, origin: str) -> float:
         """Return when a host that is left alone is asked again; 0 for one that is not."""
