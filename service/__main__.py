@@ -19,6 +19,7 @@ from service import __version__, fetch, token
 from service.app import Service, running
 from service.logs import Logs, Redaction, line_of, style_of
 from service.notify import Notifier
+from service.process import save_address_space
 from service.settings import Settings, SettingsError, add_options, read_settings, shown
 from service.streams import greet, run
 
@@ -86,6 +87,7 @@ def _complain(log_format: str | None, *lines: str) -> None:
 
 
 def _serve(settings: Settings, read_again: Callable[[], Settings]) -> int:
+    save_address_space()
     logs = Logs(style=style_of(settings.log_format), secrets=[settings.token, settings.jwt_secret])
     logs.start()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -127,6 +129,7 @@ async def _until_stopped(settings: Settings, read_again: Callable[[], Settings])
         url = f"{scheme}://{host}:{service.port}"
         greet(f"sluice listening on {url}")
         _log.info("listening", extra={"url": url, "version": __version__, "pid": os.getpid()})
+        _tell_limits(settings)
         notifier = Notifier()
         notifier.tell("READY=1")
         service.supervisor.start("notify", partial(notifier.run, service.status))
@@ -137,6 +140,14 @@ async def _until_stopped(settings: Settings, read_again: Callable[[], Settings])
         finally:
             notifier.close()
     return 0
+
+
+def _tell_limits(settings: Settings) -> None:
+    """Log which bounds the machine has made lower, and which may be too large for it."""
+    if settings.fitted:
+        _log.info("bounds fit the machine", extra={name: getattr(settings, name) for name in settings.fitted})
+    for warning in settings.warnings:
+        _log.warning("a bound is larger than its share of the memory", extra={"why": warning})
 
 
 def _reload(service: Service, read_again: Callable[[], Settings]) -> None:

@@ -16,11 +16,14 @@ from aiohttp import web
 from service import checks
 from service.core.address import DEFAULT_PORTS, Policy
 from service.core.batch import BatchRequest, BatchState, Keep
-from service.core.grants import ClientLimits, Grant, HostPatterns
+from service.core.grants import Grant, HostPatterns
 from service.core.hub import Hub
 from service.core.overload import Overload
+from service.core.room import Room
 from service.core.services import Refusals, Watching
+from service.edge.acceptor import Acceptor
 from service.edge.batch_routes import BatchRoutes
+from service.edge.bodies import ROOM
 from service.edge.correlation import tell_request_id
 from service.edge.credentials import Credentials
 from service.edge.document_routes import DocumentRoutes
@@ -28,7 +31,7 @@ from service.edge.door import Door, add_cors
 from service.edge.echo import LARGEST, EchoBodies, EchoSockets
 from service.edge.gate import Gate
 from service.edge.health import HealthRoutes
-from service.edge.http_runner import HttpRunner
+from service.edge.http_runner import HttpRunner, HttpServer
 from service.edge.listening import listen
 from service.edge.page import PageRoutes
 from service.edge.pages import isolate
@@ -38,12 +41,15 @@ from service.edge.topic_routes import TopicRoutes
 from service.edge.unused import close_unused
 from service.edge.watch_routes import WatchRoutes
 from service.edge.websocket import WebSockets
+from service.fitting import REFUSED
+from service.granting import credentials_of
 from service.housekeeping import Housekeeping
 from service.lag import LoopLag
 from service.limits import address_limits, batch_limits, hub_limits, networks, overload_rules, socket_limits
 from service.metrics import FanoutFigures, FetchingFigures, LoadFigures, MetricsRoutes, ProcessFigures
 from service.pressure import Pressure
-from service.settings import Settings, jwt_keys, tls_context
+from service.process import Meter, memory_limit
+from service.settings import Settings, tls_context
 from service.statistics import Statistics
 from service.supervisor import Supervisor
 from service.upstream.batches import Batches
@@ -63,9 +69,10 @@ class Service:
     """What the parts share: it answers the sessions' calls, and knows how to stop."""
 
     def __init__(
-        self, settings: Settings, hub: Hub, batches: Batches, watches: Watches, credentials: Credentials
+        self, settings: Settings, hub: Hub, batches: Batches, watches: Watches, credentials: Credentials, room: Room
     ) -> None:
         self.settings = settings
+        self.room = room
         self.hub = hub
         self.batches = batches
         self.watches = watches
@@ -77,6 +84,7 @@ class Service:
             exempt=networks(settings.exempt_net),
             trusted=networks(settings.trust_proxy),
             chance=random.random,
+            room=room,
         )
         self.refusals: Refusals = Counter()
         self.door = Door(
@@ -91,7 +99,7 @@ class Service:
         self.draining = False
         self.supervisor = Supervisor()
         self.port = settings.port
-        self.listeners: list[asyncio.Server] = []
+        self.acceptor: Acceptor | None = None
         self.tls = tls_context(settings)
         self.streams = Streams(settings.heartbeat)
         limits, authorise = socket_limits(settings), self.door.authorise
@@ -140,8 +148,8 @@ class Service:
         while loop.time() < grace and self.sockets.behind:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.02)
         await self.sockets.close()
-        for listener in self.listeners:
-            listener.close()
+        if self.acceptor is not None:
+            self.acceptor.close()
         self.streams.end()
         while loop.time() < grace and self.streams.readers:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.02)
@@ -153,7 +161,7 @@ class Service:
 
         Connections that are there keep what they have. All other settings need a restart.
         """
-        credentials = _credentials(settings)
+        credentials = credentials_of(settings)
         if credentials.needed != self.credentials.needed:
             raise OSError("whether a token is needed can be changed by a restart alone")
         if self.tls is not None and settings.tls_cert and settings.tls_key:
@@ -182,22 +190,29 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     hub = Hub(hub_limits(settings), new_epoch=lambda: secrets.token_hex(8), call_soon=loop.call_soon, clock=clock)
     policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
     limits = batch_limits(settings)
+    most = memory_limit(settings.memory_limit)
+    room = Room(most, Meter(most), clock)
     fetcher = Fetcher(
         policy,
         Cache(settings.cache_size),
         robots=settings.robots,
         reading_bytes=limits.reading_bytes,
+        room=room,
     )
     fetches = Runner(fetcher, limits, chance=random.random)  # jitter, not secrets
-    batches = Batches(hub, fetcher, fetches, limits, new_id=lambda: secrets.token_hex(16))
+    batches = Batches(hub, fetcher, fetches, limits, new_id=lambda: secrets.token_hex(16), room=room)
     selector = Selector()
     watches = Watches(
         hub, fetches, WatchLimits(urls=settings.watches), policy=policy, selector=selector, chance=random.random
     )
-    service = Service(settings, hub, batches, watches, _credentials(settings))
+    service = Service(settings, hub, batches, watches, credentials_of(settings), room)
     service.port = listeners[0].getsockname()[1]
     pressure = Pressure(
-        service.overload, fetches, (service.sockets, service.echo, service.streams), lambda: _close_unused(runner)
+        service.overload,
+        fetches,
+        (service.sockets, service.echo, service.streams),
+        lambda: _close_unused(runner),
+        most,
     )
     lag = LoopLag(clock)
     statistics = Statistics(hub, service.sockets, batches, watches, pressure, lag)
@@ -227,14 +242,17 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         service.supervisor.start(name, run)
     try:
         await runner.setup()
-        assert runner.server is not None
-        patience = settings.handshake_time if service.tls else None
-        for listener in listeners:
-            # No site of aiohttp's: those give a TLS handshake 60 s.
-            server = await loop.create_server(
-                runner.server, sock=listener, ssl=service.tls, backlog=4096, ssl_handshake_timeout=patience
-            )
-            service.listeners.append(server)
+        assert isinstance(runner.server, HttpServer)
+        # No site of aiohttp's: those accept without a bound, and give a TLS handshake 60 s.
+        service.acceptor = Acceptor(
+            runner.server,
+            listeners,
+            most=settings.websockets + settings.connections + REFUSED,
+            tls=service.tls,
+            tls_time=settings.handshake_time,
+            clock=clock,
+        )
+        service.acceptor.start()
         yield service
     finally:
         await service.supervisor.close()
@@ -245,8 +263,8 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         await watches.close()
         await selector.close()
         await fetches.close()
-        for server in service.listeners:
-            server.close()
+        if service.acceptor is not None:
+            service.acceptor.close()
         await runner.cleanup()
         await fetcher.close()
 
@@ -255,6 +273,7 @@ def _application(service: Service) -> web.Application:
     settings = service.settings
     app = web.Application(middlewares=[service.door.middleware()], client_max_size=settings.batch_size)
     app[STREAMS] = service.streams
+    app[ROOM] = service.room
     app.on_response_prepare.extend((complete_refusal, add_cors, isolate, tell_request_id))
     app.router.add_get("/ws", service.sockets.handle, allow_head=False)
     if settings.echo_route:
@@ -273,20 +292,3 @@ def _application(service: Service) -> web.Application:
 
 def _close_unused(runner: web.AppRunner) -> int:
     return close_unused(runner.server) if runner.server is not None else 0
-
-
-def _credentials(settings: Settings) -> Credentials:
-    if not settings.signed:
-        return Credentials(settings.token)
-    from service.edge.tokens import Tokens  # not before: what it imports takes 10 MiB
-
-    most = ClientLimits(
-        topics=int(settings.client_topics * settings.jwt_raise),
-        rate=settings.client_rate * settings.jwt_raise,
-        fetches=min(int(settings.upstream_client * settings.jwt_raise), settings.upstream),
-    )
-    keys, _ = jwt_keys(settings)
-    tokens = Tokens(
-        keys, audience=settings.jwt_audience, issuer=settings.jwt_issuer, leeway=settings.jwt_leeway, most=most
-    )
-    return Credentials(settings.token, tokens.verify)

@@ -5,17 +5,15 @@ Each line names the option, says what is wrong with it, and what to do.
 
 import errno
 import re
-import resource
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
-__all__ = ["descriptors", "listening", "names", "tls", "tls_context"]
+__all__ = ["is_loopback", "listening", "names", "networks", "tls", "tls_context"]
 
-_SPARE: Final = 100
-"""Descriptors for files, the loop, the log, name servers and connections that are about to be refused."""
 _ORIGIN: Final = re.compile(r"https?://[^/\s?#]+/?", re.IGNORECASE)
 _HOST: Final = re.compile(r"[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?")
 _METHOD: Final = re.compile(r"[A-Z]{1,20}")
@@ -77,15 +75,26 @@ def listening(host: str, port: int) -> list[str]:
     return []
 
 
-def descriptors(websockets: int, connections: int, upstream: int) -> list[str]:
-    """Count what the process may have open at once against the hard limit, to which it raises its own."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    needed = websockets + connections + upstream + _SPARE
-    if hard == resource.RLIM_INFINITY or needed <= hard:
-        return []
-    fewer = max(1, hard - needed + websockets)
-    advice = f"raise it (ulimit -Hn, LimitNOFILE=) or take {fewer}"
-    return [f"--websockets: {websockets} clients need {needed} descriptors and the limit is {hard}: {advice}"]
+def networks(given: Mapping[str, Iterable[str]]) -> list[str]:
+    """Find what is not a network, by the name of its setting."""
+    wrong = []
+    for name, texts in given.items():
+        for text in texts:
+            try:
+                ip_network(text)
+            except ValueError as error:
+                wrong.append(f"--{name.replace('_', '-')}: {error}")
+    return wrong
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches what listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def names(origins: Iterable[str], hosts: Iterable[str], methods: Iterable[str]) -> list[str]:

@@ -11,6 +11,7 @@ from service.core.overload import Rule, rules
 from service.core.session import SessionLimits
 from service.core.topic import RingLimits
 from service.edge.websocket import WebSocketLimits
+from service.fitting import CREDIT, QUEUED, READING, share
 from service.process import descriptor_limit, memory_limit, socket_limit
 from service.settings import Settings
 
@@ -27,7 +28,7 @@ def overload_rules(settings: Settings) -> tuple[Rule, ...]:
     """Return when the service counts as overloaded."""
     return rules(
         lag=settings.overload_lag,
-        memory=settings.memory_limit or memory_limit(),
+        memory=memory_limit(settings.memory_limit),
         sockets=socket_limit(),
         descriptors=descriptor_limit(),
     )
@@ -79,12 +80,16 @@ def socket_limits(settings: Settings) -> WebSocketLimits:
 
 def batch_limits(settings: Settings) -> BatchLimits:
     """Return the bounds of batches, and of fetches."""
+    memory = memory_limit(settings.memory_limit)
     return BatchLimits(
         urls=settings.batch_urls,
         methods=frozenset({"GET", "HEAD"}) | frozenset(settings.allow_method),
         retention=settings.batch_age,
         retained_bytes=settings.batches_size,
         linger=settings.batch_linger,
+        reading_bytes=share(READING, memory, 256 << 20),
+        credit=share(CREDIT, memory, 16 << 20),
+        queued_bytes=share(QUEUED, memory, 256 << 20),
         active=settings.upstream,
         active_per_client=settings.upstream_client,
         active_per_host=settings.upstream_host,

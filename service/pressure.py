@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from service.core.overload import SLOWED, Figures, Level, Overload
-from service.process import descriptors, resident, sockets
+from service.process import descriptors, memory, sockets
 from service.upstream.runner import Runner
 
 __all__ = ["Pressure", "Sheds"]
@@ -25,8 +25,14 @@ class Pressure:
     """The steps of overload: fetches are slowed here and readers shed; the gate refuses by itself."""
 
     def __init__(
-        self, overload: Overload, runner: Runner, crowds: Sequence[Sheds], close_unused: Callable[[], int]
+        self,
+        overload: Overload,
+        runner: Runner,
+        crowds: Sequence[Sheds],
+        close_unused: Callable[[], int],
+        memory_limit: int = 0,
     ) -> None:
+        self._memory = memory_limit
         self.level = Level.NORMAL
         """What is done about it now."""
         self.shed = 0
@@ -42,7 +48,7 @@ class Pressure:
     def look(self, lag: float, now: float) -> None:
         """Measure and act; ``lag`` is how late the loop was."""
         kernel = sockets()
-        figures = Figures(lag, memory=resident() + kernel, sockets=kernel, descriptors=descriptors())
+        figures = Figures(lag, memory=memory(self._memory), sockets=kernel, descriptors=descriptors())
         level = self._overload.look(figures, now)
         if level is not self.level:
             self._change(level)

@@ -3,9 +3,9 @@
 import argparse
 import os
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_origin
 
@@ -13,6 +13,8 @@ import msgspec
 
 from service import checks
 from service.core.address import Network
+from service.fitting import above_memory, fit_descriptors, fit_memory, size_of
+from service.process import memory_limit
 
 if TYPE_CHECKING:
     from service.edge.tokens import Key
@@ -106,7 +108,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     )
     memory_limit: Annotated[
         int,
-        _Help(ge=0, description="bytes it may have; 0 takes the system's limit"),
+        _Help(ge=0, description="bytes it may have, or 512MiB and the like; 0 takes the system's limit"),
     ] = 0
     overload_lag: Annotated[
         float,
@@ -123,6 +125,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     log_format: Annotated[
         Literal["auto", "text", "json"], _Help(description="text, json, or auto: text for a terminal, else json")
     ] = "auto"
+
+    fitted: Annotated[tuple[str, ...], _Help(extra={"found": True})] = ()
+    """The settings that are lower than their default, as the machine has too little for that."""
+    warnings: Annotated[tuple[str, ...], _Help(extra={"found": True})] = ()
+    """What was set and may well be too much for the machine."""
 
     def __repr__(self) -> str:
         """Show no secret in whatever shows an object."""
@@ -143,7 +150,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add an option for each setting; what is not given stays out of the namespace."""
     for field in msgspec.structs.fields(Settings):
         kind, meta = get_args(field.type)
-        if meta.extra and meta.extra["variable_only"]:
+        if meta.extra:
             continue
         option, variable = "--" + field.name.replace("_", "-"), _variable(field.name)
         more: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": field.name}
@@ -167,28 +174,50 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
     values: dict[str, Any] = {}
     wrong: list[str] = []
     for field in msgspec.structs.fields(Settings):
-        kind = get_args(field.type)[0]
+        kind, meta = get_args(field.type)
+        if meta.extra and meta.extra.get("found"):
+            continue
         given = options.get(field.name, environ.get(_variable(field.name)))
         if given is None:
             continue
         if get_origin(kind) is tuple and isinstance(given, str):
             given = [part.strip() for part in given.split(",") if part.strip()]
+        elif _is_size(field.name) and isinstance(given, str):
+            given = size_of(given)
         try:
             values[field.name] = msgspec.convert(given, field.type, strict=False)
         except msgspec.ValidationError as error:
             wrong.append(f"--{field.name.replace('_', '-')}: {error}")
-    settings = Settings(**values)
-    settings, more = _read_token(settings)
-    wrong += more + _check(settings)
+    settings, more = _read_token(_fitted(Settings(**values), values))
+    wrong += more + _check(settings) + fit_descriptors(msgspec.structs.asdict(settings), values)[1]
     if wrong:
         raise SettingsError("\n".join(wrong))
     return settings
+
+
+def _is_size(name: str) -> bool:
+    return name.endswith("_size") or name == "memory_limit"
+
+
+def _fitted(settings: Settings, given: Collection[str]) -> Settings:
+    """Return the settings with what was not given as large as the machine allows."""
+    memory = memory_limit(settings.memory_limit)
+    values = msgspec.structs.asdict(settings)
+    lower = fit_memory(values, given, memory)
+    lower |= fit_descriptors(values | lower, given)[0]
+    settings = msgspec.structs.replace(settings, **lower)
+    values |= lower
+    return msgspec.structs.replace(
+        settings, fitted=tuple(lower), warnings=tuple(above_memory(values, given, memory))
+    )
 
 
 def shown(settings: Settings) -> str:
     """Return the settings as the environment that brings them about, secrets left out."""
     lines = []
     for name, value in msgspec.structs.asdict(settings).items():
+        if name in ("fitted", "warnings"):
+            continue
         if name in ("token", "jwt_secret") and value:
             text = "(not shown)"
         elif isinstance(value, tuple):
@@ -250,10 +279,10 @@ def _read_token(settings: Settings) -> tuple[Settings, list[str]]:
 
 
 def _check(settings: Settings) -> list[str]:
-    wrong = _check_networks(settings)
+    wrong = checks.networks({name: getattr(settings, name) for name in ("allow_net", "trust_proxy", "exempt_net")})
     wrong += jwt_keys(settings)[1]
     guarded = settings.token or settings.token_file or settings.signed
-    if not _is_loopback(settings.host) and not guarded and not settings.no_auth:
+    if not checks.is_loopback(settings.host) and not guarded and not settings.no_auth:
         wrong.append(
             f"--host: {settings.host} is reachable from elsewhere: set SLUICE_TOKEN, SLUICE_TOKEN_FILE or a "
             "--jwt-* key, or say --no-auth"
@@ -267,25 +296,4 @@ def _check(settings: Settings) -> list[str]:
         *checks.tls(settings.tls_cert, settings.tls_key),
         *checks.listening(settings.host, settings.port),
         *checks.names(settings.allow_origin, settings.allow_host, settings.allow_method),
-        *checks.descriptors(settings.websockets, settings.connections, settings.upstream),
     ]
-
-
-def _check_networks(settings: Settings) -> list[str]:
-    wrong = []
-    for name in ("allow_net", "trust_proxy", "exempt_net"):
-        for text in getattr(settings, name):
-            try:
-                ip_network(text)
-            except ValueError as error:
-                wrong.append(f"--{name.replace('_', '-')}: {error}")
-    return wrong
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

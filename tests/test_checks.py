@@ -1,7 +1,6 @@
 """Each thing that has to be so before the service runs, wrong once: the line names the option and what to do."""
 
 import errno
-import resource
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -95,14 +94,6 @@ def test_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
     assert checks.listening("::", 8080) == [
         "--host: :: needs IPv6, which this machine does not have: take an IPv4 address (0.0.0.0)"
     ]
-
-
-def test_more_clients_than_descriptors() -> None:
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    assert checks.descriptors(1, 1, 1) == []
-    (line,) = checks.descriptors(hard, 50, 50)
-    assert str(hard - 200) in line
-    assert checks.descriptors(hard - 200, 50, 50) == []
 
 
 def test_names_that_never_match() -> None:

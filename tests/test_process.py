@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,7 +53,31 @@ MEMINFO = "MemTotal:        8388608 kB\nMemFree: 1 kB\n"
     ],
 )  # fmt: skip
 def test_the_least_limit_counts(tmp_path: Path, files: dict[str, str], limit: int) -> None:
-    assert process.memory_limit(tree(tmp_path, **files)) == limit
+    assert process.memory_limit(0, tree(tmp_path, **files)) == limit
+
+
+def test_the_wanted_limit_counts_where_it_is_less(tmp_path: Path) -> None:
+    root = tree(tmp_path, proc__meminfo=MEMINFO)
+    assert process.memory_limit(GIB, root) == GIB
+    assert process.memory_limit(9 * GIB, root) == 8 * GIB
+
+
+@pytest.mark.parametrize("kind", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_a_limit_of_address_space_is_one_of_memory(kind: str) -> None:
+    code = f"""
+import resource, mmap
+from service import process
+resource.setrlimit(resource.{kind}, (400 << 20, 400 << 20))
+limit = process.memory_limit()
+used = process.memory(limit)
+held = mmap.mmap(-1, 100 << 20, flags=mmap.MAP_PRIVATE)
+print(limit, used, process.memory(limit), process.resident())
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    limit, before, after, resident = map(int, run.stdout.split())
+    assert resident < limit < 450 << 20
+    # What is reserved and not yet used counts: no more can be had.
+    assert after - before >= 99 << 20
 
 
 def test_kernel_memory_of_sockets_and_its_limit(tmp_path: Path) -> None:

@@ -5,13 +5,16 @@ from typing import Any, Final, NoReturn
 
 from aiohttp import hdrs, web
 
-from service.core.errors import InvalidParams, TooLarge
+from service.core.errors import InvalidParams, Overloaded, TooLarge
 from service.core.exact import parse
+from service.core.room import ENDLESS, Room
 from service.upstream.http1.codings import ACCEPTED, Decoding, codings_of
 from service.upstream.http1.errors import ProtocolError
 
-__all__ = ["read_body", "read_json", "requested_key"]
+__all__ = ["ROOM", "read_body", "read_json", "requested_key"]
 
+ROOM: Final = web.AppKey("room", Room)
+"""The memory that bodies may take; without it there is no limit."""
 _STEPS: Final = 8
 """Steps of decoding, of 64 KiB each, in one turn of the loop: 1 ms."""
 
@@ -35,6 +38,8 @@ async def read_body(request: web.Request, size: int, time: float) -> bytes:
     codings = _codings(request)
     if request.content_length is not None and request.content_length > size:
         _refuse(size)
+    room = request.app.get(ROOM, ENDLESS)
+    _make_room(room, request.content_length or 0)
     pieces, have = [], 0
     try:
         async with asyncio.timeout(time):
@@ -42,6 +47,8 @@ async def read_body(request: web.Request, size: int, time: float) -> bytes:
                 have += len(piece)
                 if have > size:
                     _refuse(size)
+                if request.content_length is None:
+                    _make_room(room, len(piece))
                 pieces.append(piece)
     except TimeoutError:
         raise web.HTTPRequestTimeout(text=f"the body did not come within {time:g} s") from None
@@ -49,6 +56,11 @@ async def read_body(request: web.Request, size: int, time: float) -> bytes:
         raise web.HTTPBadRequest(text="the body is malformed") from None
     body = b"".join(pieces)
     return await _decoded(body, codings, size) if codings else body
+
+
+def _make_room(room: Room, size: int) -> None:
+    if not room.take(size):
+        raise Overloaded("the service is short of memory", retry_after=5.0)
 
 
 def _codings(request: web.Request) -> tuple[str, ...]:

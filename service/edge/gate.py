@@ -13,6 +13,7 @@ from service.core.addresses import Addresses, AddressLimits
 from service.core.callers import caller, caller_key
 from service.core.errors import Overloaded
 from service.core.overload import Level, Overload
+from service.core.room import ENDLESS, Room
 
 __all__ = ["ADDRESS", "CALLER", "Gate"]
 
@@ -20,6 +21,8 @@ ADDRESS: Final = web.RequestKey("address", str)
 """Where a request comes from, behind trusted proxies; whether or not limits by address count for it."""
 CALLER: Final = web.RequestKey("caller", str)
 """The address that a request counts for; missing where none does."""
+_EACH: Final = 16 << 10
+"""Bytes that a connection or a request takes, about."""
 _USUAL: Final = 100
 """Characters of an ``X-Forwarded-For`` whose answer is remembered: of longer ones, 4,096 would be 32 MiB."""
 
@@ -39,7 +42,9 @@ class Gate:
         exempt: Sequence[Network],
         trusted: Sequence[Network],
         chance: Callable[[], float],
+        room: Room = ENDLESS,
     ) -> None:
+        self._room = room
         self.addresses = Addresses(limits)
         self._overload = overload
         self._chance = chance
@@ -66,7 +71,7 @@ class Gate:
         return address
 
     def _pass(self, request: web.Request, count: Callable[[str, float], None]) -> str | None:
-        if self._overload.level >= Level.REFUSE:
+        if self._overload.level >= Level.REFUSE or not self._room.take(_EACH):
             # Spread, so that those who come back as they were told do not come back together.
             raise Overloaded("the service is overloaded", retry_after=round(5 + 10 * self._chance(), 1))
         request[ADDRESS], counts = self._caller(request)

@@ -5,12 +5,14 @@ logs a traceback for each. The protocol's ``handle_error`` is public, the way to
 is capped, and a test says when the way has changed.
 """
 
+from collections.abc import Callable
+
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from service.edge.problems import unreadable
 
-__all__ = ["HttpRunner"]
+__all__ = ["HttpRunner", "HttpServer"]
 
 
 class _Protocol(RequestHandler):
@@ -34,9 +36,32 @@ class _Protocol(RequestHandler):
         return response
 
 
-class _Server(web.Server):
+class HttpServer(web.Server):
+    """Makes the protocols of connections, and counts those that are open."""
+
+    on_lost: Callable[[], None] | None = None
+    """Called whenever one has ended."""
+
     def __call__(self) -> RequestHandler:
+        """Return the protocol of a new connection."""
         return _Protocol(self, loop=self._loop, **self._kwargs)
+
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """Forget a connection, when the task that handles it has ended."""
+        super().connection_lost(handler, exc)
+        if handler._task_handler is not None:
+            handler._task_handler.add_done_callback(lambda _: self._lost())
+        else:
+            self._lost()
+
+    def _lost(self) -> None:
+        if self.on_lost is not None:
+            self.on_lost()
 
 
 class HttpRunner(web.AppRunner):
@@ -44,7 +69,7 @@ class HttpRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return _Server(
+        return HttpServer(
             made.request_handler,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,

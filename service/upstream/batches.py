@@ -24,6 +24,7 @@ from service.core.correlation import Correlation
 from service.core.errors import Draining, InvalidParams, LimitReached, NotFound, Overloaded
 from service.core.grants import EVERYTHING, Grant
 from service.core.hub import Hub
+from service.core.room import ENDLESS, Room
 from service.core.work import Work
 from service.upstream.bodies import result_event
 from service.upstream.fetcher import Fetcher
@@ -60,14 +61,9 @@ class Batches:
     """All batches, running and retained."""
 
     def __init__(
-        self,
-        hub: Hub,
-        fetcher: Fetcher,
-        runner: Runner,
-        limits: BatchLimits,
-        *,
-        new_id: Callable[[], str],
-    ) -> None:
+        self, hub: Hub, fetcher: Fetcher, runner: Runner, limits: BatchLimits, *, new_id: Callable[[], str],
+        room: Room = ENDLESS,
+    ) -> None:  # fmt: skip
         self.draining = False
         self.total_ok = 0
         self._failures: Counter[str] = Counter()
@@ -78,7 +74,7 @@ class Batches:
         self._loop = asyncio.get_running_loop()
         self._runner = runner
         self._batches: dict[str, BatchState] = {}
-        self._retention = Retention(hub, limits.retained_bytes, self._drop)
+        self._retention = Retention(hub, limits.retained_bytes, self._drop, room)
         self._finished = 0
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._queued_bytes = 0

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from service.core.batch import Failure, Kind
+from service.core.room import NoRoom
 from service.upstream.guard import AddressRefused, LookupFailed, NameNotFound
 from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
 
@@ -12,6 +13,7 @@ __all__ = ["failure_of"]
 
 _KINDS: Final[tuple[tuple[type[BaseException], Kind, str], ...]] = (
     (AddressRefused, "blocked", "the address is not public"),
+    (NoRoom, "unavailable", ""),
     (LookupFailed, "dns", ""),
     (NameNotFound, "dns", "the name has no address"),
     (ssl.SSLError, "tls", "no trusted TLS connection"),
@@ -28,10 +30,10 @@ answer stays coarse: it must not tell who scans which port is open. Without a te
 def failure_of(error: BaseException) -> Failure:
     """Return what an exception of a fetch means."""
     chain = tuple(_chain(error))
-    for cls, kind, detail in _KINDS[:3]:
+    for cls, kind, detail in _KINDS[:4]:
         for link in chain:
             if isinstance(link, cls):
-                return Failure(kind, detail or str(link), temporary=isinstance(link, LookupFailed))
+                return Failure(kind, detail or str(link), temporary=isinstance(link, LookupFailed | NoRoom))
     for cls, kind, detail in _KINDS:
         if isinstance(error, cls):
             return Failure(kind, detail or str(error))

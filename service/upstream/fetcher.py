@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from service.core.address import Policy
 from service.core.batch import Failure, Kind
 from service.core.pool import Pool
+from service.core.room import ENDLESS, NoRoom, Room
 from service.core.target import Refusal, check_redirect
 from service.upstream.cache import Cache, Question
 from service.upstream.deadlines import Deadlines
@@ -47,7 +48,9 @@ class Fetcher:
         reading_bytes: int = 256 << 20,
         lookup: Lookup | None = None,
         tls: ssl.SSLContext | None = None,
+        room: Room = ENDLESS,
     ) -> None:
+        self.room = room
         self.policy = policy
         self.cache = cache
         self._robots = Robots(self.fetch) if robots else None
@@ -193,6 +196,7 @@ class Fetcher:
         first_byte = monotonic()
         body, truncated = b"", False
         if order.want_body:
+            self._make_room(0)
             whole = response.at_once()
             body, truncated = (
                 _cut(whole, order.max_bytes) if whole is not None else await self._body(response, order)
@@ -205,11 +209,17 @@ class Fetcher:
         times = _times(timing, started, first_byte)
         return Fetched(response.status, order.target, headers, body, truncated, times)
 
+    def _make_room(self, size: int) -> None:
+        # Twice: as a body, and as the event that tells of it.
+        if not self.room.take(2 * size):
+            raise NoRoom("the service is short of memory")
+
     async def _body(self, response: Answer, order: Order) -> tuple[bytes, bool]:
         """Read decoded bytes up to the bound."""
         pieces, size = [], 0
         try:
             while size <= order.max_bytes and (piece := await response.piece()):
+                self._make_room(len(piece))
                 pieces.append(piece)
                 size += len(piece)
                 self.reading.take(order.owner, len(piece))

@@ -24,6 +24,7 @@ from service.core.batch import BatchState, Failure, Keep, failed_event
 from service.core.hub import Hub
 from service.core.pool import Pool
 from service.core.reader import OnLag, Reader
+from service.core.room import ENDLESS, Room
 from service.core.work import INTERNAL
 from service.upstream.bugs import report
 
@@ -38,11 +39,15 @@ _LOOK: Final = 1.0
 _SLACK: Final = 64
 """What is given up at once: enough for the next events, this part of the bound."""
 
+_COPIES: Final = 3
+"""How often a body is in memory at once at the most: its bytes, its event, and that on its way to a reader."""
+
 
 class Retention:
     """The events of all batches; ``drop`` forgets a finished batch."""
 
-    def __init__(self, hub: Hub, bound: int, drop: Callable[[BatchState], None]) -> None:
+    def __init__(self, hub: Hub, bound: int, drop: Callable[[BatchState], None], room: Room = ENDLESS) -> None:
+        self._room = room
         self.pool = Pool(bound)
         """What running batches, and those that are read still, hold."""
         self.given_up = 0
@@ -141,7 +146,9 @@ class Retention:
         return self._refusal(batch, now - short.since) or False
 
     def refuses(self, batch: BatchState, size: int) -> Failure | None:
-        """Say why a result of so many bytes is not kept: nobody reads it, and all memory is used."""
+        """Say why a result of so many bytes is not kept: memory is short, or nobody reads it and all is used."""
+        if not self._room.take(_COPIES * size):
+            return Failure("unavailable", "the service is short of memory")
         pool, owner = self.pool, batch.owner
         if batch.topic.readers or batch.keep is not Keep.DETACHED or pool.used + size <= pool.bound:
             return None

@@ -63,7 +63,8 @@ async def test_a_process_that_has_no_memory_left_refuses_by_itself() -> None:
 
 
 async def test_fetches_get_a_tenth_of_their_places() -> None:
-    async with client_of(upstream=20, memory_limit=1 << 20) as client, client.socket() as socket:
+    async with client_of(upstream=20) as client, client.socket() as socket:
+        overload(client, descriptors=inf)
         await until(client, Level.SHED)
         await asyncio.sleep(1)
         urls = [f"{client.origin}/slow/200?{number}" for number in range(8)]

@@ -1,0 +1,46 @@
+"""Whether memory may be taken: asked where it is, before it is, and measured at most every few milliseconds."""
+
+from collections.abc import Callable
+from typing import Final
+
+__all__ = ["ENDLESS", "NoRoom", "Room"]
+
+_MOST: Final = 0.9
+"""The share of the limit that may be taken: what overload refuses new clients at."""
+_FRESH: Final = 0.05
+"""Seconds that a measurement counts, less what was taken since; it costs 30 us."""
+
+
+class NoRoom(OSError):
+    """The service is short of memory; another try may do."""
+
+
+class Room:
+    """The memory that is left of a limit in bytes; 0 is no limit."""
+
+    def __init__(self, limit: int, used: Callable[[], int], clock: Callable[[], float]) -> None:
+        self._limit = limit
+        self._used = used
+        self._clock = clock
+        self._left = 0
+        self._until = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Room {self._left} of {self._limit}>"
+
+    def take(self, size: int) -> bool:
+        """Count so many bytes in, if there is room for them; return whether there is."""
+        if not self._limit:
+            return True
+        now = self._clock()
+        if now >= self._until:
+            self._left = int(_MOST * self._limit) - self._used()
+            self._until = now + _FRESH
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+
+ENDLESS: Final = Room(0, int, float)
+"""Room without a limit."""
