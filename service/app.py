@@ -237,6 +237,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         ("loop lag", lag.run),
         ("overload", housekeeping.watch_overload),
         ("sweep", housekeeping.sweep),
+        ("memory", housekeeping.return_memory),
         ("statistics", statistics.run),
     ):
         service.supervisor.start(name, run)

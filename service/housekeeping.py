@@ -3,20 +3,25 @@
 import asyncio
 from typing import Final
 
+from service.allocator import trim
 from service.core.hub import Hub
 from service.edge.gate import Gate
 from service.lag import LoopLag
 from service.pressure import Pressure
+from service.process import resident
 
 __all__ = ["Housekeeping"]
 
 _EVERY: Final = 1.0
+_TRIM_EVERY: Final = 15.0
+_GROWN: Final = 16 << 20
+"""Bytes of growth that are worth a look for what was freed."""
 _TOPICS: Final = 1000
 """Topics that one sweep looks at, and a fifth of all: a round takes five seconds at most."""
 
 
 class Housekeeping:
-    """Two endless tasks; an error in one of them is no reason for the other to stop."""
+    """Endless tasks; an error in one of them is no reason for the others to stop."""
 
     def __init__(self, hub: Hub, gate: Gate, pressure: Pressure, lag: LoopLag) -> None:
         self._hub = hub
@@ -29,6 +34,15 @@ class Housekeeping:
         while True:
             await asyncio.sleep(_EVERY)
             self._pressure.look(self._lag.worst, self._hub.clock())
+
+    async def return_memory(self) -> None:
+        """Give back what was freed, whenever the process has grown since the last time."""
+        before = resident()
+        while True:
+            await asyncio.sleep(_TRIM_EVERY)
+            if resident() > before + _GROWN:
+                await asyncio.to_thread(trim)
+                before = resident()
 
     async def sweep(self) -> None:
         """Forget what has aged: messages, topics, keys, and addresses that no longer count."""

@@ -1,0 +1,48 @@
+"""Memory that was freed goes back to the system, and the service sees to that when it has grown."""
+
+import asyncio
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from service import housekeeping
+from tests.edge.running import client_of
+
+PROGRAM = """
+import random
+from service.allocator import trim
+from service.process import resident
+
+random.seed(1)
+live = []
+for _ in range(20_000):
+    live.append(bytes(random.randrange(600, 12_000)))
+random.shuffle(live)
+del live[500:]
+before = resident()
+trim()
+print(before, resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc has no malloc_trim")
+def test_what_was_freed_amid_the_heap_goes_back() -> None:
+    out = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    before, after = map(int, out.split())
+    assert after < before / 2
+
+
+async def test_the_service_looks_whenever_it_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = [100 << 20, 110 << 20, 120 << 20, 90 << 20, 100 << 20, 130 << 20, 95 << 20]
+    trims: list[int] = []
+    monkeypatch.setattr(housekeeping, "resident", lambda: sizes.pop(0) if len(sizes) > 1 else sizes[0])
+    monkeypatch.setattr(housekeeping, "trim", lambda: trims.append(sizes[0] >> 20))
+    async with client_of():
+        while len(sizes) > 1:
+            await asyncio.sleep(1)
+        await asyncio.sleep(60)
+    assert trims == [90, 95], "grown twice by more than 16 MiB"
