@@ -217,10 +217,11 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     lag = LoopLag(clock)
     statistics = Statistics(hub, service.sockets, batches, watches, pressure, lag)
     housekeeping = Housekeeping(hub, service.gate, pressure, lag)
+    broken: Counter[str] = Counter()
     metrics = MetricsRoutes(
         ProcessFigures(lag, service.supervisor, lambda: service.draining),
         LoadFigures(pressure),
-        FanoutFigures(hub, service.sockets, service.streams, service.door),
+        FanoutFigures(hub, service.sockets, service.streams, service.door, broken),
         FetchingFigures(fetches, batches, watches, fetcher.cache),
     )
     application = _application(service)
@@ -242,6 +243,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     ):
         service.supervisor.start(name, run)
     try:
+        runner.broken = broken
         await runner.setup()
         assert isinstance(runner.server, HttpServer)
         # No site of aiohttp's: those accept without a bound, and give a TLS handshake 60 s.

@@ -5,7 +5,10 @@ logs a traceback for each. The protocol's ``handle_error`` is public, the way to
 is capped, and a test says when the way has changed.
 """
 
+import errno
+from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -36,9 +39,18 @@ class _Protocol(RequestHandler):
         return response
 
 
+_REASONS: Final = {
+    errno.ETIMEDOUT: "unacknowledged", errno.ECONNRESET: "reset", errno.EPIPE: "reset",
+    errno.EHOSTUNREACH: "unreachable", errno.ENETUNREACH: "unreachable",
+}  # fmt: skip
+"""TCP_USER_TIMEOUT is ETIMEDOUT: the peer has acknowledged nothing for 20 s."""
+
+
 class HttpServer(web.Server):
     """Makes the protocols of connections, and counts those that are open."""
 
+    broken: Counter[str]
+    """Connections that the network or their peer broke, by reason."""
     on_lost: Callable[[], None] | None = None
     """Called whenever one has ended."""
 
@@ -54,6 +66,8 @@ class HttpServer(web.Server):
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """Forget a connection, when the task that handles it has ended."""
         super().connection_lost(handler, exc)
+        if isinstance(exc, OSError):
+            self.broken[_REASONS.get(exc.errno or 0, "other")] += 1
         if handler._task_handler is not None:
             handler._task_handler.add_done_callback(lambda _: self._lost())
         else:
@@ -67,12 +81,17 @@ class HttpServer(web.Server):
 class HttpRunner(web.AppRunner):
     """Runs an application, every error of which is a problem document (RFC 9457)."""
 
+    broken: Counter[str]
+    """Where broken connections are counted, by reason."""
+
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return HttpServer(
+        server = HttpServer(
             made.request_handler,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             loop=made._loop,
             **made._kwargs,
         )
+        server.broken = self.broken
+        return server

@@ -1,6 +1,6 @@
 """The figures of clients, topics and deliveries."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client.core import Metric
@@ -24,7 +24,10 @@ _ALWAYS: Final = (
 class FanoutFigures(Collector):
     """Who is here, what they say, what they get, and what becomes of those that fall behind."""
 
-    def __init__(self, hub: Hub, sockets: WebSockets, streams: Streams, door: Door) -> None:
+    def __init__(
+        self, hub: Hub, sockets: WebSockets, streams: Streams, door: Door, broken: Mapping[str, int]
+    ) -> None:
+        self._broken = broken
         self._hub = hub
         self._sockets = sockets
         self._streams = streams
@@ -96,3 +99,7 @@ class FanoutFigures(Collector):
         yield counter_by(
             "sluice_evictions", "Readers and connections ended by the service, by reason.", "reason", evicted
         )
+        yield counter_by(
+            "sluice_broken", "Connections that the network or their peer broke, by reason.", "reason",
+            dict.fromkeys(("unacknowledged", "reset", "unreachable", "other"), 0) | dict(self._broken),
+        )  # fmt: skip

@@ -1,6 +1,7 @@
 """``/metrics`` as Prometheus reads it, and that its figures are what happened."""
 
 import asyncio
+import errno
 import re
 from pathlib import Path
 
@@ -121,3 +122,16 @@ async def test_every_figure_is_in_the_documents_and_no_other() -> None:
         for family in found
     ]
     assert re.findall(r"^\| `(\w+)` \| (gauge|counter|histogram) \| (.*) \|$", OPERATIONS, re.MULTILINE) == told
+
+
+async def test_connections_that_break_are_counted_by_reason() -> None:
+    async with client_of() as client, client.socket():
+        server = client.service.acceptor._server  # type: ignore[union-attr]
+        for code in (errno.ETIMEDOUT, errno.ECONNRESET, errno.EPIPE, errno.EIO):
+            protocol = server()
+            protocol._manager = None
+            server.connection_lost(protocol, OSError(code, ""))
+        server.connection_lost(server(), None)
+        _, text, _ = await client.ask("GET", "/metrics")
+    for reason, count in (("unacknowledged", 1), ("reset", 2), ("unreachable", 0), ("other", 1)):
+        assert f'sluice_broken_total{{reason="{reason}"}} {count}.0' in text.decode()
