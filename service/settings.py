@@ -83,7 +83,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     client_topics: Annotated[int, _Help(ge=1, description="topics of one client")] = 128
     client_rate: Annotated[float, _Help(gt=0, description="requests a second of one client")] = 1000.0
     client_bytes: Annotated[int, _Help(ge=1024, description="bytes a second of one client")] = 8 << 20
-    topics: Annotated[int, _Help(ge=1, description="topics at once")] = 100_000
+    topics: Annotated[int, _Help(ge=1, description="topics at once")] = 200_000
     ring_messages: Annotated[int, _Help(ge=1, description="messages that a topic keeps")] = 1000
     ring_size: Annotated[int, _Help(ge=1024, description="bytes that a topic keeps")] = 1 << 20
     ring_age: Annotated[float, _Help(gt=0, description="seconds that a topic keeps a message")] = 300.0

@@ -136,8 +136,11 @@ class Grant:
         return f"token {self.bearer}" if self.bearer else address
 
     def owner(self, connection: str) -> str:
-        """Return whose turn a fetch takes: the subject's, or the connection's where there is none."""
-        return connection if self.subject is None else f"sub {self.subject}"
+        """Return whose turn a fetch takes, and whose its batch is: of a subject, signed token or connection.
+
+        Whoever has the static token is the operator's own, and a client apart for each connection.
+        """
+        return connection if self is STATIC else self.holder(connection)
 
 
 _NO_LIMITS: Final = ClientLimits()

@@ -16,6 +16,8 @@ from service.core.errors import LimitReached, NotFound, Overloaded
 from service.core.keys import KeyStore
 from service.core.lags import Lags
 from service.core.latency import Latency
+from service.core.names import is_reserved
+from service.core.pool import Pool
 from service.core.reader import Reader
 from service.core.retired import RetiredTopics
 from service.core.topic import Position, RingLimits, Since, Start, Topic
@@ -29,7 +31,8 @@ class HubLimits:
     """Bounds over all topics. ``slice_readers`` visits take 15 ms at 10 us a write."""
 
     ring: RingLimits = field(default_factory=RingLimits)
-    topics: int = 100_000
+    topics: int = 200_000
+    """Of all owners; one alone gets half of them."""
     ring_bytes: int = 256 << 20
     keys: int = 200_000
     """Of all owners; one alone gets half of them."""
@@ -72,6 +75,8 @@ class Hub:
         self.latency = Latency()
         self.lags = Lags()
         self.topics: dict[str, Topic] = {}
+        self.owners = Pool(limits.topics)
+        """Who holds how many of them."""
         self.ring_bytes = 0
         self.log_bytes = 0
         self.published = 0
@@ -99,20 +104,27 @@ class Hub:
             raise NotFound(f"there is no topic {name!r} (any more)")
         return topic
 
-    def ring(self, name: str, limits: RingLimits | None = None) -> Topic:
-        """Return the topic, made when it is missing; raise LimitReached when there are too many."""
-        return self.topics.get(name) or self._open(name, limits or self.limits.ring)
+    def ring(self, name: str, limits: RingLimits | None = None, *, owner: Hashable = "") -> Topic:
+        """Return the topic, made for its owner when it is missing; raise LimitReached when that has too many."""
+        return self.topics.get(name) or self._open(name, limits or self.limits.ring, owner)
 
-    def log(self, name: str) -> Topic:
+    def readable(self, name: str, owner: Hashable) -> Topic:
+        """Return the topic for a reader, made for this owner when it is missing and clients can publish to it."""
+        return self.find(name) if is_reserved(name) else self.ring(name, owner=owner)
+
+    def log(self, name: str, owner: Hashable = "") -> Topic:
         """Make a topic that keeps everything until it is given up or dropped."""
         assert name not in self.topics
-        return self._open(name, None)
+        return self._open(name, None, owner)
 
-    def _open(self, name: str, ring: RingLimits | None) -> Topic:
-        if len(self.topics) >= self.limits.topics:
-            raise LimitReached(f"limit topics: all {self.limits.topics} are in use")
+    def _open(self, name: str, ring: RingLimits | None, owner: Hashable) -> Topic:
+        if self.owners.room(owner) < 1:
+            held, bound = self.owners.held(owner), self.owners.bound
+            raise LimitReached(f"limit topics: {held} of this client are in use, its share of {bound}")
         before = self._retired.take(name) or Position(self._new_epoch(), 0)
         topic = self.topics[name] = Topic(name, before.epoch, ring, self.lags, head=before.offset)
+        topic.owner = owner
+        self.owners.take(owner, 1)
         return topic
 
     def publish(
@@ -125,7 +137,7 @@ class Hub:
         if key is not None and (before := self._keys.get(owner, (name, key), now)) is not None:
             return before
         self._make_room(len(data))
-        topic = self.ring(name)
+        topic = self.ring(name, owner=owner)
         if key is not None:
             # Reserved before the append: a full store refuses the publish, not only its repetition.
             self._keys.put(owner, (name, key), Position(topic.epoch, topic.head + 1), now)
@@ -178,6 +190,7 @@ class Hub:
         """Forget a topic; readers that are still in it are evicted."""
         if self.topics.pop(topic.name, None) is None:
             return
+        self.owners.give_back(topic.owner, 1)
         self.settled += topic.delivered
         if topic.limits is None:
             self.log_bytes -= topic.size

@@ -48,7 +48,7 @@ from service.core.messages import (
     read_request,
     result_answer,
 )
-from service.core.names import check_name, check_writable, is_reserved
+from service.core.names import check_name, check_writable
 from service.core.pace import Pace, SessionLimits
 from service.core.reader import OnLag, Reader, default_on_lag
 from service.core.services import Client, Services, Watching
@@ -179,7 +179,7 @@ class Session:
         self.grant.check_read(params.topic)
         since = parse_since(params.since)
         self._may_add(params.topic)
-        topic = self._hub.find(params.topic) if is_reserved(params.topic) else self._hub.ring(params.topic)
+        topic = self._hub.readable(params.topic, self.grant.holder(self._client.address))
         return _started(topic, self._join(topic, since, params.on_lag))
 
     def _may_add(self, name: str | None) -> None:
@@ -227,7 +227,7 @@ class Session:
         except orjson.JSONEncodeError as error:
             # Deeper than the encoder follows: it was read, but it cannot be written.
             raise TooLarge(f"data: {error}") from None
-        owner = "" if params.key is None else self.grant.holder(self._client.address)
+        owner = self.grant.holder(self._client.address)
         position = self._hub.publish(params.topic, data, now, key=params.key, owner=owner)
         return {"epoch": position.epoch, "offset": position.offset}
 

@@ -10,7 +10,7 @@ bounds) or, with ``limits=None``, a *log*: a batch. A log keeps everything until
 its source gives up the oldest messages.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -86,6 +86,7 @@ class Topic:
         "name",
         "on_idle",
         "on_taken",
+        "owner",
         "readers",
         "since",
         "size",
@@ -98,6 +99,8 @@ class Topic:
         self, name: str, epoch: str, limits: RingLimits | None, lags: Lags | None = None, *, head: int = 0
     ) -> None:
         self.name = name
+        self.owner: Hashable = ""
+        """For whom it was made: it counts in that client's share of topics."""
         self.epoch = epoch
         self.limits = limits
         self.lags = lags or Lags()

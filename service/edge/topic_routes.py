@@ -10,7 +10,7 @@ from service.core.errors import Forbidden, TooLarge
 from service.core.grants import Grant
 from service.core.hub import Hub
 from service.core.messages import Broadcast, convert
-from service.core.names import check_name, check_writable, is_reserved
+from service.core.names import check_name, check_writable
 from service.core.reader import default_on_lag
 from service.core.topic import Topic
 from service.edge.bodies import read_json, requested_key
@@ -47,7 +47,7 @@ class TopicRoutes:
         request[GRANT].publish.check(name)
         key = requested_key(request)
         data = _compact(await read_json(request, self._body_size, self._body_time))
-        position = await self._append(name, data, key, request[GRANT].holder(request[ADDRESS]))
+        position = await self._append(name, data, _holder(request), key)
         return _json({**position, "readers": len(self._hub.topics[name].readers)})
 
     async def broadcast(self, request: web.Request) -> web.Response:
@@ -57,9 +57,9 @@ class TopicRoutes:
             check_writable(name)
             request[GRANT].publish.check(name)
         data = _compact(params.data)
-        return _json({"topics": {name: await self._append(name, data) for name in params.topics}})
+        return _json({"topics": {name: await self._append(name, data, _holder(request)) for name in params.topics}})
 
-    async def _append(self, name: str, data: bytes, key: str | None = None, owner: str = "") -> dict[str, Any]:
+    async def _append(self, name: str, data: bytes, owner: str, key: str | None = None) -> dict[str, Any]:
         while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
             await asyncio.sleep(0)
         position = self._hub.publish(name, data, self._hub.clock(), key=key, owner=owner)
@@ -84,7 +84,7 @@ class TopicRoutes:
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Stream a topic as NDJSON or SSE."""
         check_query(request, STREAM)
-        topic = self._readable(request.match_info["name"], request[GRANT])
+        topic = self._readable(request.match_info["name"], request[GRANT], request[ADDRESS])
         return await stream_topic(
             request,
             self._hub,
@@ -94,12 +94,16 @@ class TopicRoutes:
             batch=False,
         )
 
-    def _readable(self, name: str, grant: Grant) -> Topic:
+    def _readable(self, name: str, grant: Grant, address: str) -> Topic:
         check_name(name)
         if name.startswith("batch:"):
             raise Forbidden("topic: a batch is read at /batches/ID/events")
         grant.check_read(name)
-        return self._hub.find(name) if is_reserved(name) else self._hub.ring(name)
+        return self._hub.readable(name, grant.holder(address))
+
+
+def _holder(request: web.Request) -> str:
+    return request[GRANT].holder(request[ADDRESS])
 
 
 def _compact(value: Any) -> bytes:

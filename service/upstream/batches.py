@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from service.core.admission import Admission
 from service.core.batch import (
     BatchLimits,
     BatchRequest,
@@ -21,7 +22,7 @@ from service.core.batch import (
     check_request,
 )
 from service.core.correlation import Correlation
-from service.core.errors import Draining, InvalidParams, LimitReached, NotFound, Overloaded
+from service.core.errors import Draining, InvalidParams, NotFound
 from service.core.grants import EVERYTHING, Grant
 from service.core.hub import Hub
 from service.core.room import ENDLESS, Room
@@ -77,7 +78,7 @@ class Batches:
         self._retention = Retention(hub, limits.retained_bytes, self._drop, room)
         self._finished = 0
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._queued_bytes = 0
+        self.admission = Admission(limits)
         self._keys: dict[IdempotencyKey, BatchState] = {}
         self._holding = Holding(runner.wake)
 
@@ -136,19 +137,17 @@ class Batches:
         if self.draining:
             raise Draining("the service is shutting down")
         items = check_request(request, self._limits)
-        if self.running >= self._limits.batches:
-            raise LimitReached(f"limit batches: {self._limits.batches} are running")
-        if self._queued_bytes > self._limits.queued_bytes:
-            raise Overloaded(f"limit queued_bytes: requests of {self._queued_bytes} bytes wait to be fetched")
+        owner = grant.owner(owner)
+        self.admission.check(owner)
         batch_id = self._new_id()
-        topic = self._hub.log(f"batch:{batch_id}")
+        topic = self._hub.log(f"batch:{batch_id}", owner)
         batch = BatchState(
-            batch_id, topic, grant.owner(owner), keep, items, request.options, self._hub.clock(), self, key,
+            batch_id, topic, owner, keep, items, request.options, self._hub.clock(), self, key,
             grant.fetch, grant.limits.fetches, correlation,
         )  # fmt: skip
         if key is not None:
             self._keys[key] = batch
-        self._queued_bytes += batch.weight
+        self.admission.enter(batch)
         topic.on_idle = lambda: self._left(batch)
         self._batches[batch_id] = batch
         self._retention.add(batch)
@@ -254,7 +253,7 @@ class Batches:
             self._holding.wake(batch)
         if batch.complete:
             self._runner.forget(batch)
-            self._queued_bytes -= batch.weight
+            self.admission.leave(batch)
             self._finished += 1
             now = self._hub.clock()
             self._retention.append_done(batch, batch.finish(now), now)

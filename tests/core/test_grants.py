@@ -1,5 +1,6 @@
 """What claims grant: patterns against what they say in words, and every wrong claim by its name."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from service.core.address import Policy
 from service.core.errors import Forbidden, Unauthorized
-from service.core.grants import EVERYTHING, NOTHING, ClientLimits, Grant, read_claims
+from service.core.grants import EVERYTHING, NOTHING, STATIC, ClientLimits, Grant, read_claims
 from service.core.names import check_name
 from service.core.target import Target, check_url
 
@@ -190,3 +191,10 @@ def test_connections_end_as_late_as_clocks_may_differ() -> None:
     grant = read_claims({"exp": 1000}, ClientLimits(), leeway=5.0)
     assert (grant.expires, grant.until) == (1000.0, 1005.0)
     assert (EVERYTHING.expires, EVERYTHING.until) == (None, None)
+
+
+def test_an_owner_is_the_subject_or_else_the_signed_token_or_else_the_connection() -> None:
+    named, nameless = replace(EVERYTHING, subject="ann", bearer="t1"), replace(EVERYTHING, bearer="t1")
+    grants = (named, nameless, STATIC, EVERYTHING)
+    assert [grant.owner("ws-1") for grant in grants] == ["sub ann", "token t1", "ws-1", "ws-1"]
+    assert [grant.holder("::1") for grant in grants] == ["sub ann", "token t1", "token static", "::1"]

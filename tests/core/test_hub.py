@@ -195,8 +195,26 @@ def test_a_topic_exists_until_it_has_no_reader_and_its_ring_has_aged_out() -> No
 def test_a_topic_too_many_is_refused() -> None:
     hub = make_hub(Turns(), HubLimits(topics=1))
     hub.ring("a")
-    with pytest.raises(LimitReached, match="limit topics"):
+    with pytest.raises(LimitReached, match="limit topics: 1 of this client are in use, its share of 1"):
         hub.ring("b")
+
+
+def test_who_makes_many_topics_is_refused_and_others_are_not() -> None:
+    hub = make_hub(Turns(), HubLimits(topics=1000))
+    for number in range(500):
+        hub.publish(f"greedy/{number}", b"1", 0.0, owner="sub greedy")
+    with pytest.raises(LimitReached, match="limit topics: 500 of this client"):
+        hub.publish("greedy/500", b"1", 0.0, owner="sub greedy")
+    with pytest.raises(LimitReached, match="limit topics: 500 of this client"):
+        hub.readable("greedy/500", "sub greedy")
+    hub.publish("greedy/499", b"1", 0.0, owner="sub greedy")
+    for number in range(100):
+        hub.publish(f"careful/{number}", b"1", 0.0, owner="sub careful")
+    hub.publish("greedy/1", b"1", 0.0, owner="sub careful")
+    assert (hub.owners.held("sub greedy"), hub.owners.held("sub careful")) == (500, 100)
+    hub.sweep(1000.0)
+    assert (hub.owners.used, hub.topics) == (0, {})
+    hub.publish("greedy/500", b"1", 1000.0, owner="sub greedy")
 
 
 def test_an_unknown_topic_is_not_found() -> None:

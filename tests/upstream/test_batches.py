@@ -290,6 +290,31 @@ async def test_what_is_refused_leaves_nothing_behind() -> None:
     assert len(bench.hub.topics) == 1
 
 
+async def test_who_runs_many_batches_is_refused_and_others_are_not() -> None:
+    bench = Bench(never, replace(LIMITS, batches=20))
+    greedy = [bench.start(1, owner="greedy") for _ in range(10)]
+    with pytest.raises(LimitReached, match="limit batches: 10 of this client are running, its share of 20"):
+        bench.start(1, owner="greedy")
+    for _ in range(3):
+        bench.start(1, owner="careful")
+    bench.batches.cancel(greedy[0].id)
+    await asyncio.sleep(1)
+    with pytest.raises(LimitReached):
+        bench.start(1, owner="greedy")
+    bench.batches.cancel_all()
+    await asyncio.sleep(1)
+    assert (bench.batches.admission.batches.used, bench.batches.admission.queued.used) == (0, 0)
+    bench.start(1, owner="greedy")
+
+
+async def test_who_has_much_waiting_is_refused_and_others_are_not() -> None:
+    bench = Bench(never, replace(LIMITS, queued_bytes=100_000))
+    bench.start(1000, owner="greedy")
+    with pytest.raises(Overloaded, match=r"limit queued_bytes: requests of .* bytes of this client wait"):
+        bench.start(1, owner="greedy")
+    bench.start(100, owner="careful")
+
+
 async def test_requests_that_wait_are_bounded_in_bytes() -> None:
     bench = Bench(never, replace(LIMITS, queued_bytes=1000))
     batch = bench.start(50)
