@@ -112,9 +112,9 @@ class Service:
         """Begin a batch for a WebSocket client."""
         return self.batches.start(request, owner=connection, keep=Keep.LINGER, grant=grant)
 
-    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns) -> Watching:
+    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns, owner: str) -> Watching:
         """Have a URL polled for one more watcher."""
-        return self.watches.watch(url, every, select, hosts)
+        return self.watches.watch(url, every, select, hosts, owner)
 
     def cancel(self, batch_id: str) -> int:
         """End a batch."""

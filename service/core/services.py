@@ -49,8 +49,8 @@ class Services(Protocol):
         """Begin a batch for the client of a connection, within what it is granted."""
         ...
 
-    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns) -> Watching:
-        """Have a URL polled, for a client that may know of these hosts."""
+    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns, owner: str) -> Watching:
+        """Have a URL polled for a client, its owner, that may know of these hosts."""
         ...
 
     def cancel(self, batch_id: str) -> int:

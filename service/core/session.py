@@ -210,7 +210,8 @@ class Session:
         self.grant.watch.check_any()
         self._may_add(None)
         since = parse_since(params.since) if params.since is not None else None
-        watching = self._services.watch(params.url, params.every, params.select, self.grant.watch)
+        owner = self.grant.holder(self._client.address)
+        watching = self._services.watch(params.url, params.every, params.select, self.grant.watch, owner)
         topic = watching.topic
         if topic.name in self.readers:
             watching.release()
@@ -242,12 +243,7 @@ class Session:
         self._may_add(None)
         batch = self._services.fetch(params, self._client.owner, self.grant)
         self._join(batch.topic, "oldest", None)
-        return {
-            "batch": batch.id,
-            "topic": batch.topic.name,
-            "epoch": batch.topic.epoch,
-            "total": batch.total,
-        }
+        return {"batch": batch.id, "topic": batch.topic.name, "epoch": batch.topic.epoch, "total": batch.total}
 
     def _cancel(self, params: Cancel, now: float) -> dict[str, Any]:
         return {"cancelled": self._services.cancel(params.batch)}

@@ -11,6 +11,7 @@ from service.core.messages import Watch, convert
 from service.core.reader import default_on_lag
 from service.core.services import Services
 from service.edge.credentials import GRANT
+from service.edge.gate import ADDRESS
 from service.edge.negotiation import wants_ndjson
 from service.edge.queries import STREAM, check_query
 from service.edge.streams import STREAMS, requested_since, stream_topic
@@ -35,12 +36,12 @@ class WatchRoutes:
     async def watch(self, request: web.Request) -> web.StreamResponse:
         """Stream what becomes of a URL, as SSE, or as NDJSON where the client asks for that."""
         params = _params(request)
-        hosts = request[GRANT].watch
+        hosts, owner = request[GRANT].watch, request[GRANT].holder(request[ADDRESS])
         hosts.check_any()
         sse = not wants_ndjson(request)
         # Before its URL is asked for; which epoch it has to come back to is known afterwards.
         request.app[STREAMS].check_newcomer(requested_since(request, "newest"), sse=sse)
-        watching = self._services.watch(params.url, params.every, params.select, hosts)
+        watching = self._services.watch(params.url, params.every, params.select, hosts, owner)
         try:
             return await stream_topic(
                 request,

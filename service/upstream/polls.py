@@ -71,7 +71,9 @@ class Polls:
         request = FetchRequest(watch.url, headers=headers or None)
         flavour = flavour_of(options, watch.hosts)
         with self._going_on(watch):
-            self._runner.add(Poll(f"poll-{self.made}", watch, self, options, [request], flavour, watch.hosts))
+            self._runner.add(
+                Poll(f"poll-{self.made}", watch, self, options, [request], flavour, watch.hosts, watch.owner)
+            )
 
     def may_start(self, asker: Any) -> bool:
         """Say yes: polls wait for nobody's reading, only what changed is kept, once for all."""
@@ -120,7 +122,8 @@ class Polls:
         body, content_type = fetched.body, fetched.content_type
         if view.select is not None:
             try:
-                body = await self._selector.select(body, view.select, content_type, cut=fetched.truncated)
+                cut, owner = fetched.truncated, watch.owner
+                body = await self._selector.select(body, view.select, content_type, cut=cut, owner=owner)
                 content_type = "text/plain; charset=utf-8"
             except SelectFailed as failed:
                 if isinstance(failed, SelectTimeout):

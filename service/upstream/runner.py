@@ -107,14 +107,14 @@ class Runner:
                     self._abandon(flight)
 
     async def close(self) -> None:
-        """End every task."""
+        """End every task, and begin none for what waits."""
+        self._plan.places = 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        tasks = tuple(self._tasks)
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _pump_soon(self) -> None:
         if not self._pumping:

@@ -12,6 +12,7 @@ from service.core.seldom import Seldom
 from service.upstream.media_types import LONGEST
 from service.upstream.select_failed import SelectFailed
 from service.upstream.selecting import ANSWER, KINDS, REQUEST
+from service.upstream.turns import Turns
 
 __all__ = ["SelectTimeout", "Selector"]
 
@@ -32,20 +33,20 @@ class SelectTimeout(SelectFailed):
 
 
 class Selector:
-    """One selection at a time; hostile pages and selectors cost their own watchers a time-out."""
+    """One selection at a time, owners in turns; hostile pages and selectors cost their own watchers a time-out."""
 
     def __init__(self) -> None:
         self._process: Process | None = None
-        self._turn = asyncio.Lock()
+        self._turns = Turns()
         self._idle: asyncio.TimerHandle | None = None
         self._failures = Seldom(time.monotonic)
 
     async def select(
-        self, body: bytes, select: str, content_type: str | None = None, *, cut: bool = False
+        self, body: bytes, select: str, content_type: str | None = None, *, cut: bool = False, owner: str = ""
     ) -> bytes:
-        """Return what the selection finds; raises SelectFailed."""
+        """Return what the selection finds, when it is its owner's turn; raises SelectFailed."""
         request = (select.encode(), (content_type or "")[:LONGEST].encode("utf-8", "replace"), body, cut)
-        async with self._turn:
+        async with self._turns.turn(owner):
             if self._process is None:
                 self._process = await self._start()
             try:
@@ -100,7 +101,7 @@ class Selector:
 
     def _dismiss(self) -> None:
         """Let an idle process end: it does when its input has."""
-        if self._process is not None and not self._turn.locked():
+        if self._process is not None and not self._turns.taken:
             assert self._process.stdin is not None
             self._process.stdin.close()
             self._process = None

@@ -96,6 +96,8 @@ class Watch:
     """When it is polled next, if nothing forbids it."""
     hosts: HostPatterns = EVERY_HOST
     """What its watchers may know of; whoever may know of other hosts has a watch apart."""
+    owner: str = ""
+    """Who began it: its polls and selections take that client's turns."""
     views: dict[str | None, View] = field(default_factory=dict)
     intervals: Counter[float] = field(default_factory=Counter)
     """How many want it at which interval, in seconds."""
@@ -153,8 +155,8 @@ class Poll:
     items: list[FetchRequest]
     flavour: tuple[object, ...]
     hosts: HostPatterns
+    owner: str
     share: int | None = None
-    owner: str = "watches"
     total: int = 1
     active: int = 0
     landed: int = 0

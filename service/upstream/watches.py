@@ -16,6 +16,7 @@ from service.core.address import Policy
 from service.core.errors import Forbidden, InvalidParams, LimitReached
 from service.core.grants import EVERY_HOST, HostPatterns
 from service.core.hub import Hub
+from service.core.pool import Pool
 from service.core.target import Refusal, check_url
 from service.core.topic import Position, RingLimits, Since, Topic
 from service.upstream.polls import Polls
@@ -81,6 +82,8 @@ class Watches:
         self._loop = asyncio.get_running_loop()
         self._polls = Polls(runner, selector, timeout=limits.timeout, penalty=limits.penalty, chance=chance)
         self._watches: dict[tuple[str, HostPatterns], Watch] = {}
+        self.owners = Pool(limits.urls)
+        """Who began how many of them."""
 
     def __repr__(self) -> str:
         return f"<Watches {len(self._watches)} URLs>"
@@ -93,7 +96,9 @@ class Watches:
         """Return every URL that is watched."""
         return self._watches.values()
 
-    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns = EVERY_HOST) -> _Watching:
+    def watch(
+        self, url: str, every: float, select: str | None, hosts: HostPatterns = EVERY_HOST, owner: str = ""
+    ) -> _Watching:
         """Have a URL polled for one more watcher, who may know of ``hosts`` alone.
 
         Raises InvalidParams and Forbidden (the URL, the selection) and LimitReached.
@@ -109,9 +114,9 @@ class Watches:
         key = (target.url, hosts)
         watch = self._watches.get(key)
         if watch is None:
-            if len(self._watches) >= self._limits.urls:
-                raise LimitReached(f"limit watches: {self._limits.urls} URLs are watched")
-            watch = self._watches[key] = Watch(target.url, self._loop.time(), hosts)
+            self._check_share(owner)
+            watch = self._watches[key] = Watch(target.url, self._loop.time(), hosts, f"watches {owner}")
+            self.owners.take(watch.owner, 1)
         view = self._view(watch, select)
         watch.intervals[every] += 1
         if watch.polled is not None:
@@ -121,6 +126,12 @@ class Watches:
             watch.end = None
         self._polls.schedule(watch)
         return _Watching(view.topic, self._since(watch, view), lambda: self._release(watch, every))
+
+    def _check_share(self, owner: str) -> None:
+        held = f"watches {owner}"
+        if self.owners.room(held) < 1:
+            count, bound = self.owners.held(held), self.owners.bound
+            raise LimitReached(f"limit watches: {count} URLs that this client began to watch, its share of {bound}")
 
     def _view(self, watch: Watch, select: str | None) -> View:
         view = watch.views.get(select)
@@ -162,6 +173,7 @@ class Watches:
         if watch.wanted or self._watches.get(watch.key) is not watch:
             return
         del self._watches[watch.key]
+        self.owners.give_back(watch.owner, 1)
         watch.stopped = True
         if watch.timer is not None:
             watch.timer.cancel()

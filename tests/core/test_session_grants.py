@@ -34,7 +34,7 @@ class Guarded(Bench):
         self.grants[name] = read_claims({"exp": 1000, **claims}, most)
         return self.grants[name]
 
-    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns) -> FakeWatching:
+    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns, owner: str) -> FakeWatching:
         host = url.split("/")[2]
         if not hosts.allows(host):
             raise Forbidden(hosts.refusal(host))

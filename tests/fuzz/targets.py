@@ -40,6 +40,7 @@ class Services:
     """The service and the connection of one session: a bug that the session would log is raised here."""
 
     owner = "fuzz"
+    address = "::1"
     draining = False
 
     def __init__(self) -> None:
@@ -56,7 +57,7 @@ class Services:
         check_request(request, LIMITS)
         raise SluiceError("not here")
 
-    def watch(self, url: str, every: float, select: str | None, hosts: Any) -> Any:
+    def watch(self, url: str, every: float, select: str | None, hosts: Any, owner: str) -> Any:
         assert 1 <= every <= 86_400
         raise SluiceError("not here")
 

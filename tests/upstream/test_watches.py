@@ -55,7 +55,7 @@ class InProcess:
     """Selects here and now: the process that does it has a clock of its own."""
 
     async def select(
-        self, body: bytes, select: str, content_type: str | None = None, *, cut: bool = False
+        self, body: bytes, select: str, content_type: str | None = None, *, cut: bool = False, owner: str = ""
     ) -> bytes:
         if select == "slow":
             raise SelectTimeout("took longer than 2 s")
@@ -341,3 +341,40 @@ def test_the_names_of_topics_differ_wherever_what_is_watched_does() -> None:
     assert _digest("a", None, "") != _digest("a", "", "")
     assert _digest("a", "b\nc", "") != _digest("a", "b", "c")
     assert _digest("a", "b", "") == _digest("a", "b", "")
+
+
+async def test_who_watches_many_urls_is_refused_and_others_are_not() -> None:
+    async with watched(urls=20) as bench:
+        greedy = [bench.watches.watch(f"http://h.example/{n}", 9.0, None, owner="sub greedy") for n in range(10)]
+        with pytest.raises(LimitReached, match="limit watches: 10 URLs .* its share of 20"):
+            bench.watches.watch("http://h.example/10", 9.0, None, owner="sub greedy")
+        for number in (3, 20, 21):
+            bench.watches.watch(f"http://h.example/{number}", 9.0, None, owner="sub careful")
+        assert bench.watches.watch("http://h.example/20", 9.0, None, owner="sub greedy")
+        for watching in greedy:
+            watching.release()
+        await asyncio.sleep(10)
+        bench.watches.watch("http://h.example/30", 9.0, None, owner="sub greedy")
+        assert bench.watches.owners.statistics().owners == 2
+
+
+async def test_watches_that_hang_do_not_hold_up_the_polls_of_others() -> None:
+    class Hanging(Page):
+        async def __call__(self, order: Order) -> Fetched:
+            if order.target.host.startswith("hang"):
+                await asyncio.sleep(9.9)
+            return await super().__call__(order)
+
+    async with watched(Hanging()) as bench:
+        for number in range(500):
+            bench.watches.watch(f"http://hang{number}.example/", 1.0, None, owner="sub greedy")
+        await asyncio.sleep(0.5)
+        began, watching = (
+            asyncio.get_running_loop().time(),
+            bench.watches.watch(URL, 1.0, None, owner="sub careful"),
+        )
+        await asyncio.sleep(15)
+        polled = [at - began for at, order in bench.page.orders if order.target.url == URL]
+        assert len(polled) >= 14
+        assert polled[0] < 0.1
+        watching.release()

@@ -1,0 +1,44 @@
+"""Turns: one at a time, owner after owner, and none lost to a cancellation."""
+
+import asyncio
+
+from service.upstream.turns import Turns
+
+
+async def test_who_wants_much_does_not_hold_up_who_wants_little() -> None:
+    turns, order = Turns(), []
+
+    async def one(owner: str, number: int) -> None:
+        async with turns.turn(owner):
+            order.append(f"{owner}{number}")
+            await asyncio.sleep(2)
+
+    began = asyncio.get_running_loop().time()
+    tasks = [asyncio.create_task(one("a", number)) for number in range(30)]
+    await asyncio.sleep(0.1)
+    tasks += [asyncio.create_task(one("b", number)) for number in range(2)]
+    await asyncio.gather(*tasks)
+    assert order[:6] == ["a0", "a1", "b0", "a2", "b1", "a3"]
+    assert asyncio.get_running_loop().time() - began >= 64
+    assert repr(turns) == "<Turns free, 0 owners wait>"
+
+
+async def test_a_turn_that_is_cancelled_goes_to_the_next() -> None:
+    turns, order = Turns(), []
+
+    async def one(name: str) -> None:
+        async with turns.turn("a"):
+            order.append(name)
+            await asyncio.sleep(1)
+
+    tasks = [asyncio.create_task(one(name)) for name in "wxyz"]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    # Given its turn and cancelled before it could take it.
+    await asyncio.sleep(0)
+    tasks[2].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert order == ["w", "z"]
+    assert not turns.taken
