@@ -11,10 +11,11 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.end_to_end.npm import packages
+
 ROOT = Path(__file__).parent.parent
 STATIC = ROOT / "service" / "edge" / "static"
 DOCUMENT = (ROOT / "docs" / "clients.md").read_text()
-TSC = ROOT / ".bench" / "npm-typescript5" / "node_modules" / "typescript" / "bin" / "tsc"
 
 PYTHON = """
 from sluice_client import Backoff, Client, Position, Refused, sync
@@ -176,8 +177,7 @@ def test_the_npm_package_has_the_module_and_its_types_and_needs_nothing(tmp_path
 
 
 def test_a_typescript_project_that_uses_it_has_strict_types(tmp_path: Path) -> None:
-    if not TSC.exists():
-        pytest.skip("TypeScript is not installed: .ci/run does it")
+    tsc = packages() / "typescript" / "bin" / "tsc"
     programs = [TYPESCRIPT, *examples("js", "JavaScript")]
     for number, program in enumerate(programs):
         (tmp_path / f"program_{number}.ts").write_text(program)
@@ -189,7 +189,7 @@ def test_a_typescript_project_that_uses_it_has_strict_types(tmp_path: Path) -> N
     }  # fmt: skip
     config = {"compilerOptions": options, "files": [f"program_{number}.ts" for number in range(len(programs))]}
     (tmp_path / "tsconfig.json").write_bytes(orjson.dumps(config))
-    command("node", TSC, "-p", tmp_path, cwd=tmp_path)
+    command("node", tsc, "-p", tmp_path, cwd=tmp_path)
 
 
 def test_the_declarations_have_every_public_method() -> None:

@@ -1,10 +1,7 @@
 """The adapters that ship, against servers that others wrote; and each finds the one delivery that a server leaves out."""
 
 import asyncio
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,49 +9,12 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.end_to_end.npm import packages
 from tests.end_to_end.peers import Peer, peers
-from tests.end_to_end.processes import ROOT, listening, loadtest, nginx, program, run, service
+from tests.end_to_end.processes import listening, loadtest, nginx, run, service
 
-HERE = Path(__file__).parent / "npm"
-CACHE = ROOT / ".bench" / "npm"
+SERVERS = Path(__file__).parent / "servers.cjs"
 NONE = {"lost": 0, "gapped": 0, "repeated": 0, "reordered": 0}
-
-
-async def modules() -> Path:
-    """Return the folder with the packages of npm/package.json; installed once, or the test is skipped."""
-    program("node", "Debian: nodejs")
-    wanted = (HERE / "package.json").read_text()
-    if (CACHE / "package.json").is_file() and (CACHE / "package.json").read_text() == wanted:
-        return CACHE
-    npm = program("npm", "Debian: npm")
-    CACHE.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE.parent) as name:
-        folder = Path(name) / "npm"
-        folder.mkdir()
-        (folder / "package.json").write_text(wanted)
-        command = (
-            npm,
-            "install",
-            "--prefix",
-            str(folder),
-            "--no-audit",
-            "--no-fund",
-            "--no-package-lock",
-            "--silent",
-        )
-        try:
-            code, _, err = await run(*command, within=90)
-        except TimeoutError:
-            pytest.skip("npm could not install the servers within 90 s")
-        if code:
-            pytest.skip(f"npm cannot install the servers: {err.strip()[:200]}")
-        # Another worker may have been faster: its folder is as good.
-        shutil.rmtree(CACHE, ignore_errors=True)
-        try:
-            os.rename(folder, CACHE)
-        except OSError:
-            assert (CACHE / "package.json").is_file()
-    return CACHE
 
 
 async def broadcast(tmp_path: Path, url: str, target: str, *more: str) -> tuple[int, str, Any]:
@@ -86,9 +46,9 @@ async def finds(tmp_path: Path, url: str, target: str, *more: str) -> None:
     [("socketio", "socketio", ()), ("graphql", "graphql-ws", ()), ("stomp", "stomp", ("--apart",))],
 )
 async def test_servers_from_npm(tmp_path: Path, kind: str, target: str, more: tuple[str, ...]) -> None:
-    folder = await modules()
+    folder = packages().parent
     for drop, check in (("0", holds), ("7", finds)):
-        async with listening("node", str(HERE / "servers.cjs"), kind, str(folder), drop) as server:
+        async with listening("node", str(SERVERS), kind, str(folder), drop) as server:
             await check(tmp_path, server.url, target, *more)
 
 

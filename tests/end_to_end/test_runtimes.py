@@ -7,17 +7,11 @@ import orjson
 import pytest
 
 from tests.client.scripted import Scripted, scripted
+from tests.end_to_end import npm
 from tests.end_to_end.driving import HERE, node
 from tests.end_to_end.processes import ROOT
 
 MODULE = ROOT / "service" / "edge" / "static" / "sluice.js"
-
-
-def installed(number: int) -> str:
-    path = ROOT / ".bench" / f"npm-node{number}" / "node_modules" / "node" / "bin" / "node"
-    if not path.exists():
-        pytest.skip(f"Node {number} is not installed: .ci/run does it")
-    return str(path)
 
 
 @pytest.fixture(params=["ws", "native 20", "native 22", "native 24", "ws 24"])
@@ -25,8 +19,8 @@ def runtime(request: pytest.FixtureRequest) -> tuple[list[str], str]:
     """Return how to run a program, and which WebSocket it takes."""
     kind, _, version = request.param.partition(" ")
     if kind == "ws":
-        return [installed(int(version)) if version else node()], "ws"
-    return [node(), "--experimental-websocket"] if version == "20" else [installed(int(version))], "native"
+        return [npm.node(int(version)) if version else node()], "ws"
+    return [node(), "--experimental-websocket"] if version == "20" else [npm.node(int(version))], "native"
 
 
 async def run(runtime: tuple[list[str], str], service: Scripted, until: str) -> asyncio.subprocess.Process:
