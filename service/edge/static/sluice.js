@@ -85,7 +85,7 @@ class Stream {
 
   /** The request that brings what comes next, or what comes after the position of another stream. */
   request(since = this.had ?? this.params.since) {
-    if (this.method === "fetch" && this.topic) return ["subscribe", { topic: this.topic, since }];
+    if (this.method === "fetch" && this.topic) return ["subscribe", { topic: this.topic, since: since ?? "oldest" }];
     return [this.method, { ...this.params, since }];
   }
 
