@@ -102,7 +102,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     upstream_client: Annotated[int, _Help(ge=1, description="fetches at once of one client")] = 250
     upstream_host: Annotated[int, _Help(ge=1, description="fetches at once from one host")] = 20
     robots: Annotated[bool, _Help(description="heed the robots.txt of hosts (RFC 9309), as sluice")] = False
-    watches: Annotated[int, _Help(ge=1, description="URLs watched at once")] = 10_000
+    watches: Annotated[int, _Help(ge=1, description="URLs watched at once")] = 20_000
     cache_size: Annotated[int, _Help(ge=0, description="bytes of answers kept for their time; 0 keeps none")] = (
         64 << 20
     )

@@ -32,7 +32,7 @@ __all__ = ["WatchLimits", "Watches", "WatchesStatistics"]
 class WatchLimits:
     """Bounds: URLs at once, and seconds."""
 
-    urls: int = 10_000
+    urls: int = 20_000
     linger: float = 2.0
     timeout: float = 10.0
     penalty: float = 60.0
