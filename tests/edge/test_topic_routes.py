@@ -8,6 +8,7 @@ import orjson
 import pytest
 from yarl import URL
 
+from service.edge.streams import PullReader
 from tests.edge.running import Client, client_of
 
 
@@ -171,3 +172,43 @@ async def test_a_path_that_is_not_percent_encoded_utf8_is_a_bad_request(path: st
             writer.write(head.encode())
             assert (await reader.readline()).startswith(b"HTTP/1.1 400 "), path
             writer.close()
+
+
+@pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson"])
+async def test_news_are_written_without_waking_the_handler(accept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = 0
+    right = PullReader.wait
+
+    async def counted(reader: PullReader, heartbeat: float) -> bool:
+        nonlocal waits
+        waits += 1
+        return await right(reader, heartbeat)
+
+    monkeypatch.setattr(PullReader, "wait", counted)
+    async with client_of() as client:
+        async with client.session.get(client.url("/topics/t/events"), headers={"Accept": accept}) as stream:
+            await stream.content.readuntil(b"\n")
+            for number in range(20):
+                await publish(client, "t", number)
+                while b"%d\n" % number not in (line := await stream.content.readline()).replace(b"}", b""):
+                    assert line
+            assert waits == 1
+        # The end of the stream is told as ever.
+        client.service.streams.end()
+
+
+async def test_a_peer_that_stops_reading_is_left_to_its_handler_and_misses_nothing() -> None:
+    async with client_of(
+        ring_messages=5000, ring_size=64 << 20, rings_size=128 << 20, message_size=1 << 20
+    ) as client:
+        async with client.session.get(client.url("/topics/t/events"), timeout=aiohttp.ClientTimeout()) as stream:
+            (start,) = await lines(stream, 1)
+            big = "x" * 60_000
+            for number in range(300):
+                await publish(client, "t", [number, big])
+            (reader,) = client.service.streams.readers
+            assert reader.behind or reader.held, "the peer has not read anything yet"
+            got = await lines(stream, 300)
+        assert [line["offset"] for line in got] == list(range(1, 301))
+        assert all(line["data"] == [number, big] for number, line in enumerate(got))
+        assert start["offset"] == 0
