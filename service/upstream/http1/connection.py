@@ -9,7 +9,6 @@ Whatever comes while nobody has asked closes it: such bytes would be read as the
 """
 
 import asyncio
-import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -29,8 +28,8 @@ class Connection(asyncio.Protocol):
     """Not made by hand: see ``dialer.py``. Whoever has asked takes the answer, and closes it or lets it rest."""
 
     __slots__ = (
-        "_behind", "_error", "_loop", "_paused", "_poll", "_reader", "_sock", "_tls", "_transport", "_waiter",
-        "idle_until", "lost", "on_lost", "origin",
+        "_behind", "_error", "_loop", "_paused", "_reader", "_tls", "_transport", "_waiter",
+        "descriptor", "idle_until", "lost", "on_lost", "origin",
     )  # fmt: skip
 
     def __init__(self, origin: str, sock: socket.socket) -> None:
@@ -40,7 +39,7 @@ class Connection(asyncio.Protocol):
         """Closed, or about to be."""
         self.on_lost: Callable[[Connection], object] | None = None
         """Called when it is lost while it rests."""
-        self._sock = sock
+        self.descriptor = sock.fileno()
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._reader: Reader | None = None
@@ -50,7 +49,6 @@ class Connection(asyncio.Protocol):
         self._behind = False
         """Whether what has come is still to be read, in another turn of the loop."""
         self._tls: ssl.SSLObject | None = None
-        self._poll: select.poll | None = None
 
     def __repr__(self) -> str:
         return f"<Connection to {self.origin}{', lost' if self.lost else ''}>"
@@ -83,16 +81,6 @@ class Connection(asyncio.Protocol):
         self._transport = None
 
     # Called by whoever asks.
-
-    @property
-    def usable(self) -> bool:
-        """Whether a request may be sent: nothing has come since the last answer, not even to the kernel."""
-        if self.lost:
-            return False
-        if self._poll is None:
-            self._poll = select.poll()
-            self._poll.register(self._sock.fileno(), select.POLLIN | select.POLLRDHUP)
-        return not self._poll.poll(0)
 
     async def ask(self, request: bytes, reader: Reader) -> Head:
         """Send a request, and return the head of its answer; the connection is closed where none comes."""

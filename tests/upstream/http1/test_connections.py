@@ -161,7 +161,7 @@ async def test_bytes_that_only_the_kernel_has_yet_end_it_too(late: bytes) -> Non
         [connection] = pool._idle
         peers = [task for task in asyncio.all_tasks() if "handle" in repr(task)]
         assert len(peers) == 1
-        ours = connection._sock.getsockname()
+        ours = connection._transport.get_extra_info("sockname")
         # What the peer writes goes to our socket by loopback at once; nothing turns the loop in between.
         _writer_of(ours).write(late)
         assert await server.body("/b") == b"/b"
