@@ -77,7 +77,7 @@ print(limit, used, process.memory(limit), process.resident())
     limit, before, after, resident = map(int, run.stdout.split())
     assert resident < limit < 450 << 20
     # What is reserved and not yet used counts: no more can be had.
-    assert after - before >= 99 << 20
+    assert after - before >= 90 << 20
 
 
 def test_kernel_memory_of_sockets_and_its_limit(tmp_path: Path) -> None:

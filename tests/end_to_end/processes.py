@@ -7,7 +7,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -38,6 +38,13 @@ class Process:
         if self.process.returncode is None:
             self.process.terminate()
         return await self.ended()
+
+    async def drained(self) -> None:
+        """Read its pipes to their end: one that is open when the loop closes is an error of the next test."""
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                with suppress(TimeoutError, RuntimeError):
+                    await asyncio.wait_for(stream.read(), 2)
 
     async def ended(self, within: float = 20) -> int:
         try:
@@ -87,6 +94,7 @@ async def listening(*argv: str, env: dict[str, str] | None = None) -> AsyncItera
         yield child
     finally:
         await child.stop()
+        await child.drained()
 
 
 def service(*options: str, env: dict[str, str] | None = None):  # type: ignore[no-untyped-def]
@@ -141,6 +149,7 @@ async def nginx(location: str, main: str = "") -> AsyncIterator[int]:
             yield port
         finally:
             await process.stop()
+        await process.drained()
 
 
 def free_port() -> int:
