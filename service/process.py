@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from service.allocator import trim
+
 __all__ = [
     "Meter",
     "descriptor_limit",
@@ -85,14 +87,13 @@ class Meter:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._trimmed = 0.0
-        self._libc = ctypes.CDLL(None)
 
     def __call__(self) -> int:
         """Return the bytes that are used."""
         used = memory(self._limit)
         now = time.monotonic()
-        if used > _MUCH * self._limit and now - self._trimmed > _PAUSE and hasattr(self._libc, "malloc_trim"):
-            self._libc.malloc_trim(0)
+        if used > _MUCH * self._limit and now - self._trimmed > _PAUSE:
+            trim()
             self._trimmed = now
             used = memory(self._limit)
         return used
