@@ -1,4 +1,4 @@
-"""Quirks: whatever upstreams do, at random, beside a client that must not notice."""
+"""Quirks: odd answers of upstreams, at random, beside a client that must not notice."""
 
 import json
 import subprocess
