@@ -15,13 +15,14 @@ from typing import Any
 
 import uvloop
 
-from service import __version__, fetch, token
+from service import __version__
 from service.app import Service, running
-from service.logs import Logs, Redaction, line_of, style_of
-from service.notify import Notifier
-from service.process import save_address_space
-from service.settings import Settings, SettingsError, add_options, read_settings, shown
-from service.streams import greet, run
+from service.commands import fetch, token
+from service.config.settings import Settings, SettingsError, add_options, read_settings, shown
+from service.ops.logs import Logs, Redaction, line_of, style_of
+from service.ops.process import save_address_space
+from service.ops.sd_notify import Notifier
+from service.ops.standard_streams import greet, run
 
 __all__ = ["main"]
 

@@ -13,52 +13,52 @@ from dataclasses import replace
 import uvloop
 from aiohttp import web
 
-from service import checks
-from service.core.address import DEFAULT_PORTS, Policy
-from service.core.batch import BatchRequest, BatchState, Keep
-from service.core.grants import Grant, HostPatterns
-from service.core.hub import Hub
+from service.config import checks
+from service.config.fitting import REFUSED
+from service.config.granting import credentials_of
+from service.config.limits import address_limits, batch_limits, hub_limits, networks, overload_rules, socket_limits
+from service.config.settings import Settings, tls_context
+from service.core.access.grants import Grant, HostPatterns
+from service.core.fetching.batch import BatchRequest, BatchState, Keep
+from service.core.fetching.dial_policy import DEFAULT_PORTS, Policy
 from service.core.overload import Overload
+from service.core.ports import Refusals, Watching
 from service.core.room import Room
-from service.core.services import Refusals, Watching
-from service.edge.acceptor import Acceptor
-from service.edge.batch_routes import BatchRoutes
-from service.edge.bodies import ROOM
-from service.edge.correlation import tell_request_id
-from service.edge.credentials import Credentials
-from service.edge.document_routes import DocumentRoutes
-from service.edge.door import Door, add_cors
-from service.edge.echo import LARGEST, EchoBodies, EchoSockets
-from service.edge.gate import Gate
-from service.edge.health import HealthRoutes
-from service.edge.http_runner import HttpRunner, HttpServer
-from service.edge.listening import listen
-from service.edge.page import PageRoutes
-from service.edge.pages import isolate
-from service.edge.problems import complete_refusal
-from service.edge.streams import STREAMS, Streams
-from service.edge.topic_routes import TopicRoutes
-from service.edge.unused import close_unused
-from service.edge.watch_routes import WatchRoutes
-from service.edge.websocket import WebSockets
-from service.fitting import REFUSED
-from service.granting import credentials_of
-from service.housekeeping import Housekeeping
-from service.lag import LoopLag
-from service.limits import address_limits, batch_limits, hub_limits, networks, overload_rules, socket_limits
-from service.metrics import FanoutFigures, FetchingFigures, LoadFigures, MetricsRoutes, ProcessFigures
-from service.pressure import Pressure
-from service.process import Meter, memory_limit
-from service.settings import Settings, tls_context
-from service.statistics import Statistics
-from service.supervisor import Supervisor
-from service.upstream.batches import Batches
-from service.upstream.cache import Cache
+from service.core.topics.hub import Hub
+from service.edge.access.admission import AdmissionControl
+from service.edge.access.credentials import Credentials
+from service.edge.access.middleware import AccessMiddleware, add_cors
+from service.edge.access.origins import isolate
+from service.edge.http.acceptor import Acceptor
+from service.edge.http.correlation import tell_request_id
+from service.edge.http.idle_connections import close_unused
+from service.edge.http.listening import listen
+from service.edge.http.problems import complete_refusal
+from service.edge.http.request_body import ROOM
+from service.edge.http.server import HttpRunner, HttpServer
+from service.edge.routes.batches import BatchRoutes
+from service.edge.routes.documents import DocumentRoutes
+from service.edge.routes.health import HealthRoutes
+from service.edge.routes.page import PageRoutes
+from service.edge.routes.streams import STREAMS, Streams
+from service.edge.routes.topics import TopicRoutes
+from service.edge.routes.watches import WatchRoutes
+from service.edge.websocket.echo import LARGEST, EchoBodies, EchoSockets
+from service.edge.websocket.endpoint import WebSockets
+from service.ops.housekeeping import Housekeeping
+from service.ops.loop_lag import LoopLag
+from service.ops.metrics import FanoutCollector, FetchingCollector, LoadCollector, MetricsRoutes, ProcessCollector
+from service.ops.overload_controller import OverloadController
+from service.ops.process import Meter, memory_limit
+from service.ops.stats_topic import StatsTopic
+from service.ops.supervisor import Supervisor
+from service.sources.batches import Batches
+from service.sources.watches import Watches, WatchLimits
+from service.upstream.caching.cache import Cache
+from service.upstream.content.selection_process import Selector
 from service.upstream.fetcher import Fetcher
 from service.upstream.guard import own_addresses
 from service.upstream.runner import Runner
-from service.upstream.selector import Selector
-from service.upstream.watches import Watches, WatchLimits
 
 __all__ = ["Service", "running"]
 
@@ -78,7 +78,7 @@ class Service:
         self.watches = watches
         self.credentials = credentials
         self.overload = Overload(overload_rules(settings))
-        self.gate = Gate(
+        self.gate = AdmissionControl(
             address_limits(settings),
             self.overload,
             exempt=networks(settings.exempt_net),
@@ -87,7 +87,7 @@ class Service:
             room=room,
         )
         self.refusals: Refusals = Counter()
-        self.door = Door(
+        self.door = AccessMiddleware(
             credentials,
             self.gate,
             hosts=settings.allow_host,
@@ -207,7 +207,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     )
     service = Service(settings, hub, batches, watches, credentials_of(settings), room)
     service.port = listeners[0].getsockname()[1]
-    pressure = Pressure(
+    pressure = OverloadController(
         service.overload,
         fetches,
         (service.sockets, service.echo, service.streams),
@@ -215,21 +215,21 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         most,
     )
     lag = LoopLag(clock)
-    statistics = Statistics(hub, service.sockets, batches, watches, pressure, lag)
+    statistics = StatsTopic(hub, service.sockets, batches, watches, pressure, lag)
     housekeeping = Housekeeping(hub, service.gate, pressure, lag)
     broken: Counter[str] = Counter()
     metrics = MetricsRoutes(
-        ProcessFigures(lag, service.supervisor, lambda: service.draining),
-        LoadFigures(pressure),
-        FanoutFigures(hub, service.sockets, service.streams, service.door, broken),
-        FetchingFigures(fetches, batches, watches, fetcher.cache),
+        ProcessCollector(lag, service.supervisor, lambda: service.draining),
+        LoadCollector(pressure),
+        FanoutCollector(hub, service.sockets, service.streams, service.door, broken),
+        FetchingCollector(fetches, batches, watches, fetcher.cache),
     )
     application = _application(service)
     metrics.add_to(application)
     runner = HttpRunner(
         application,
         handler_cancellation=True,
-        auto_decompress=False,  # edge/bodies.py does it: aiohttp takes a body that is cut off for whole
+        auto_decompress=False,  # edge/http/request_body.py does it: aiohttp takes a body that is cut off for whole
         keepalive_timeout=settings.handshake_time,
         access_log=None,
         shutdown_timeout=2.0,

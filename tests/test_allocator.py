@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from service import housekeeping
+from service.ops import housekeeping
 from tests.edge.running import client_of
 
 PROGRAM = """
 import random
-from service.allocator import trim
-from service.process import resident
+from service.ops.allocator import trim
+from service.ops.process import resident
 
 random.seed(1)
 live = []

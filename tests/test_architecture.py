@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture import RULES, Module, cycles, docstrings, layering, length, purity, read
+from tests.architecture import ALLOWED, RULES, Module, cycles, docstrings, layering, length, purity, read
 
 ROOT = Path(__file__).parent.parent
 OURS = read(ROOT, "service", "loadtest")
@@ -28,17 +28,26 @@ def tree(folder: Path, **sources: str) -> list[Module]:
 @pytest.mark.parametrize(
     ("rule", "sources", "named"),
     [
-        (layering, {"service__core__a": "from service.edge.b import x"}, "above"),
-        (layering, {"service__upstream__a": "import service.app"}, "above"),
-        (layering, {"loadtest__a": "from service.core.wire import x"}, "contract"),
-        (layering, {"service__app": "import loadtest.origin"}, "alone"),
-        (layering, {"service__client__a": "from service.core.closing import x"}, "contract alone"),
-        (layering, {"service__client__a": "from service import x"}, "contract alone"),
-        (layering, {"service__edge__a": "from service.client import x"}, "other programs"),
-        (layering, {"loadtest__a": "from service import client"}, "other programs"),
+        (layering, {"service__core__a": "from service.edge.http.b import x"}, "may not"),
+        (layering, {"service__core__a": "from service.edge import http"}, "may not"),
+        (layering, {"service__upstream__a": "import service.app"}, "may not"),
+        (layering, {"service__upstream__a": "from service import sources"}, "may not"),
+        (layering, {"service__sources__a": "from service.edge.http import b"}, "may not"),
+        (layering, {"service__edge__http__a": "from service.edge.access.b import x"}, "may not"),
+        (layering, {"service__edge__description__a": "from service.sources.b import x"}, "may not"),
+        (layering, {"service__ops__a": "from service.config.settings import x"}, "may not"),
+        (layering, {"service__a": "x = 1"}, "no layer"),
+        (layering, {"service__new__a": "x = 1"}, "no layer"),
+        (layering, {"loadtest__a": "from service.core.topics.wire import x"}, "may not"),
+        (layering, {"service__app": "import loadtest.origin"}, "may not"),
+        (layering, {"service__app": "from tests import virtual"}, "alone"),
+        (layering, {"service__client__a": "from service.core.sessions.closing import x"}, "may not"),
+        (layering, {"service__client__a": "from service import x"}, "may not"),
+        (layering, {"service__edge__http__a": "from service.client import x"}, "may not"),
+        (layering, {"loadtest__a": "from service import client"}, "may not"),
         (purity, {"service__core__a": "def f():\n    import asyncio"}, "asyncio"),
         (purity, {"service__core__a": "from time import monotonic"}, "time"),
-        (layering, {"service__client__a": "from ..core.closing import x"}, "contract alone"),
+        (layering, {"service__client__a": "from ..core.closing import x"}, "may not"),
         (cycles, {"p__a": "from .b import x", "p__b": "from . import a"}, "p.a -> p.b"),
         (cycles, {"p__a": "import p.b", "p__b": "from p.c import x", "p__c": "import p.a"}, "p.a -> p.b"),
         (length, {"p__a": "x = 1\n" * 301}, "301"),
@@ -55,3 +64,17 @@ def test_each_rule_can_fail(
 def test_what_type_checkers_alone_see_is_no_cycle(tmp_path: Path) -> None:
     guarded = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import p.b"
     assert cycles(tree(tmp_path, p__a=guarded, p__b="import p.a")) == []
+
+
+def test_the_documented_layers_are_the_tables() -> None:
+    section = (ROOT / "ARCHITECTURE.md").read_text().split("## Layers")[1].split("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("| `")
+    ]
+    documented = {name.strip("`"): tuple(filter(None, allowed.split(", "))) for name, _, allowed in rows}
+    table = {
+        name: tuple(other.removeprefix("service.") for other in allowed if other != "service.__version__")
+        for name, allowed in ALLOWED.items()
+        if name not in ("service", "service.edge")
+    }
+    assert documented == table

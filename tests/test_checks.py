@@ -9,7 +9,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from service import checks
+from service.config import checks
 
 
 @pytest.fixture(scope="module")

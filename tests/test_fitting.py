@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from service import fitting
-from service.settings import Settings, SettingsError, read_settings
+from service.config import fitting
+from service.config.settings import Settings, SettingsError, read_settings
 
 MIB = 1 << 20
 DEFAULTS = msgspec.structs.asdict(Settings())

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from service.lag import LoopLag
+from service.ops.loop_lag import LoopLag
 
 
 async def test_the_worst_of_the_last_second_and_all_of_them_in_the_histogram() -> None:

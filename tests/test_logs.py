@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from service.__main__ import _on_loop_error
-from service.logs import Logs, Redaction, line_of, style_of
-from service.logs.throttle import Throttle
+from service.ops.logs import Logs, Redaction, line_of, style_of
+from service.ops.logs.throttle import Throttle
 
 
 def written(what: Callable[[logging.Logger], object], **options: Any) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from service.notify import Notifier
+from service.ops.sd_notify import Notifier
 
 
 class Manager:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.core.overload import Level, Overload, Rule
-from service.pressure import Pressure
+from service.ops.overload_controller import OverloadController
 
 
 class Parts:
@@ -19,7 +19,7 @@ class Parts:
         self.closed = 0
         rule = Rule("lag", (1.0, 2.0, 3.0), (0.5, 1.5, 2.5))
         crowd: Any = self
-        self.pressure = Pressure(Overload([rule]), crowd, [crowd, crowd], self.close_unused)
+        self.pressure = OverloadController(Overload([rule]), crowd, [crowd, crowd], self.close_unused)
         self.now = 0.0
 
     def slow(self, share: float) -> None:
@@ -71,6 +71,6 @@ def test_memory_and_descriptors_are_measured() -> None:
     for figure in ("memory", "descriptors"):
         overload = Overload([Rule(figure, (3.0, inf, inf), (1.0, inf, inf))])
         parts: Any = Parts()
-        Pressure(overload, parts, [], parts.close_unused).look(0.0, 0.0)
+        OverloadController(overload, parts, [], parts.close_unused).look(0.0, 0.0)
         assert overload.level is Level.SLOW
         assert overload.why.startswith(figure)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service import process
+from service.ops import process
 
 GIB = 1 << 30
 
@@ -66,7 +66,7 @@ def test_the_wanted_limit_counts_where_it_is_less(tmp_path: Path) -> None:
 def test_a_limit_of_address_space_is_one_of_memory(kind: str) -> None:
     code = f"""
 import resource, mmap
-from service import process
+from service.ops import process
 resource.setrlimit(resource.{kind}, (400 << 20, 400 << 20))
 limit = process.memory_limit()
 used = process.memory(limit)

@@ -17,15 +17,17 @@ import msgspec
 import orjson
 import pytest
 
-from service import __version__, fetch, token
-from service.core import errors, events, grants
-from service.core.batch import Kind, Options
-from service.core.closing import CLOSINGS, Reconnect
+from service import __version__
+from service.commands import fetch, token
+from service.config.limits import client_limits
+from service.config.settings import Settings, add_options
+from service.core import errors, events
+from service.core.access import grants
+from service.core.fetching.batch import Kind, Options
 from service.core.overload import rules
-from service.core.session import _METHODS, SessionLimits
-from service.edge.asyncapi import NOTIFICATIONS
-from service.limits import client_limits
-from service.settings import Settings, add_options
+from service.core.sessions.closing import CLOSINGS, Reconnect
+from service.core.sessions.session import _METHODS, SessionLimits
+from service.edge.description.asyncapi import NOTIFICATIONS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -216,7 +218,7 @@ def test_limits_of_a_client_that_have_a_setting_have_its_default(name: str) -> N
 
 def test_the_operations_list_every_event_of_the_log() -> None:
     # What service.client logs is in the log of the program that uses it, and sluice fetch has no log.
-    others = {ROOT / "service" / name for name in ("client", "fetch")}
+    others = {ROOT / "service" / name for name in ("client", "commands")}
     files = [file for file in (ROOT / "service").rglob("*.py") if others.isdisjoint(file.parents)]
     text = "".join(file.read_text() for file in files)
     logged = set(re.findall(r'_log\.(?:info|warning|error|exception)\(\s*"([^"]+)"', text))

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from service.__main__ import main
-from service.settings import Settings, SettingsError, add_options, jwt_keys, read_settings, shown
+from service.config.settings import Settings, SettingsError, add_options, jwt_keys, read_settings, shown
 
 SECRET = "0123456789abcdef0123456789abcdef"
 

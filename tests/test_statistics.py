@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from service import activity
-from service.activity import Activity
-from service.core.hub import Hub, HubLimits
+from service.core.topics.hub import Hub, HubLimits
+from service.ops import activity
+from service.ops.activity import Activity
 from tests.edge.running import call, client_of
 from tests.test_project import rows
 

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from service.supervisor import Supervisor
+from service.ops.supervisor import Supervisor
 from tests.edge.running import client_of
 
 
@@ -65,7 +65,7 @@ async def test_each_task_of_the_service_goes_on_after_an_error(
     async with client_of() as client, client.socket() as socket:
         service = client.service
         if method is None:
-            from service import lag
+            from service.ops import loop_lag as lag
 
             target, method = lag.Histogram, "observe"
         else:

@@ -8,9 +8,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from service.core.grants import ClientLimits, Grant
-from service.edge.tokens import Tokens, public_key, secrets
-from service.token import add_options, token
+from service.commands.token import add_options, token
+from service.core.access.grants import ClientLimits, Grant
+from service.edge.access.tokens import Tokens, public_key, secrets
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -52,7 +52,7 @@ def test_it_grants_what_was_named_and_nothing_else(capsys: pytest.CaptureFixture
 def test_it_lives_as_long_as_was_said(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str | None, seconds: int
 ) -> None:
-    monkeypatch.setattr("service.token.time.time", lambda: 4e9)
+    monkeypatch.setattr("service.commands.token.time.time", lambda: 4e9)
     arguments = ("--expires", text) if text else ()
     made_now = made(capsys, "--subscribe", "a", *arguments)
     assert granted(made_now, leeway=4e9).expires == 4e9 + seconds

@@ -3,11 +3,12 @@
 import sys
 from dataclasses import replace
 
-from service import app, limits
+from service import app
 from service.__main__ import main
-from service.core.hub import HubLimits
-from service.edge import connection
-from service.settings import Settings
+from service.config import limits
+from service.config.settings import Settings
+from service.core.topics.hub import HubLimits
+from service.edge.websocket import connection
 
 name, _, value = sys.argv.pop(1).partition("=")
 if name == "slice":

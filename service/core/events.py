@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from service.core.batch import Kind
+from service.core.fetching.batch import Kind
 
 __all__ = [
     "Authenticated",

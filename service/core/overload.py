@@ -13,7 +13,7 @@ from heapq import nlargest
 from math import inf
 from typing import TypeVar
 
-__all__ = ["SLOWED", "Figures", "Level", "Overload", "Rule", "heaviest", "rules"]
+__all__ = ["SLOWED", "Level", "LoadSample", "Overload", "Rule", "heaviest", "rules"]
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class Level(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class LoadSample:
     """What was measured; a figure that is not known is 0."""
 
     lag: float = 0.0
@@ -103,7 +103,7 @@ class Overload:
     def __repr__(self) -> str:
         return f"<Overload {self.level.name.lower()} {self.why}>"
 
-    def look(self, figures: Figures, now: float) -> Level:
+    def look(self, figures: LoadSample, now: float) -> Level:
         """Take the figures of now and return the level."""
         for watch in self._watches:
             watch.look(getattr(figures, watch.rule.figure), now)

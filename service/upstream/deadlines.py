@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, Final
 
-from service.upstream.bugs import contain
+from service.upstream.isolation import contain
 
 __all__ = ["Deadlines"]
 

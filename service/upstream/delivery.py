@@ -8,10 +8,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from service.core.batch import BatchState, Failure
-from service.core.work import INTERNAL, Asker, Work
+from service.core.fetching.batch import BatchState, Failure
+from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask
+from service.upstream.attempt import Fetched
 from service.upstream.flights import Flight
-from service.upstream.orders import Fetched
 
 __all__ = ["Delivery"]
 
@@ -30,7 +30,7 @@ class Delivery:
     somebody beside the holder was told: they have left a turn of their batch.
     """
 
-    def __init__(self, again: Callable[[Work, Fetched | Failure], bool], others: Callable[[], object]) -> None:
+    def __init__(self, again: Callable[[FetchTask, Fetched | Failure], bool], others: Callable[[], object]) -> None:
         self._again = again
         self._others = others
         self._loop = asyncio.get_running_loop()
@@ -47,21 +47,23 @@ class Delivery:
         flight.landed = True
         self._landed.append((flight, outcome, size))
 
-    def succeeded(self, work: Work, fetched: Fetched, queued: float, *, shared: bool) -> None:
+    def succeeded(self, work: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
         """Tell of an answer."""
         try:
             work.batch.source.succeeded(work, fetched, queued, shared=shared)
         except Exception as error:
             self.broken(work.batch, work.index, work.attempts, error)
 
-    def failed(self, batch: Asker, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
+    def failed(
+        self, batch: FetchGroup, index: int, failure: Failure, attempts: int, timing: dict[str, float]
+    ) -> None:
         """Tell of a failure."""
         try:
             batch.source.failed(batch, index, failure, attempts, timing)
         except Exception as error:
             self.broken(batch, index, attempts, error)
 
-    def broken(self, batch: Asker, index: int, attempts: int, error: BaseException) -> None:
+    def broken(self, batch: FetchGroup, index: int, attempts: int, error: BaseException) -> None:
         """Log a bug, and fail the URL that it happened to."""
         told = batch.correlation.told() if isinstance(batch, BatchState) and batch.correlation else {}
         _log.error("a fetch failed inside", exc_info=error, extra={"asker": batch.id, **told})
@@ -75,7 +77,7 @@ class Delivery:
         for flight, outcome, size in landed:
             self._deliver(flight, outcome, size, flight.aboard)
 
-    def _deliver(self, flight: Flight, outcome: Fetched | Failure, size: int, aboard: list[Work]) -> None:
+    def _deliver(self, flight: Flight, outcome: Fetched | Failure, size: int, aboard: list[FetchTask]) -> None:
         """Tell everyone aboard, a slice a turn."""
         now = self._loop.time()
         for work in aboard[:_SLICE]:

@@ -6,12 +6,14 @@ from collections.abc import Collection, Mapping
 from time import monotonic
 from typing import Any, Final, Literal
 
-from service.core.address import Policy
-from service.core.batch import Failure, Kind
+from service.core.fetching.batch import Failure, Kind
+from service.core.fetching.dial_policy import Policy
+from service.core.fetching.target import Refusal, check_redirect
 from service.core.pool import Pool
 from service.core.room import ENDLESS, NoRoom, Room
-from service.core.target import Refusal, check_redirect
-from service.upstream.cache import Cache, Question
+from service.upstream.attempt import Attempt, Fetched, milliseconds, reflects, traced
+from service.upstream.caching.cache import Cache, Revalidation
+from service.upstream.caching.rfc9111 import Stored
 from service.upstream.deadlines import Deadlines
 from service.upstream.failures import failure_of
 from service.upstream.guard import AresLookup, GuardedResolver, Lookup, guarded_socket
@@ -19,8 +21,6 @@ from service.upstream.http1.answer import Answer
 from service.upstream.http1.client import Client
 from service.upstream.http1.dialer import Dialer, Timing
 from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
-from service.upstream.orders import Fetched, Order, milliseconds, reflects, traced
-from service.upstream.rfc9111 import Stored
 from service.upstream.robots import Robots
 
 __all__ = ["Fetcher"]
@@ -72,14 +72,14 @@ class Fetcher:
         """Give the fetch that runs in this task so many seconds from now on."""
         self._deadlines.begin(task, timeout)
 
-    def recall(self, order: Order) -> Fetched | None:
+    def recall(self, order: Attempt) -> Fetched | None:
         """Answer from the cache alone, at once."""
         if order.cache == "reload" or order.cache == "no-store" or order.body is not None:
             return None
         stored = self.cache.find(order.method, order.target.url, order.headers)
         return self._stored(order, stored, "hit", _NOT_TIMED) if stored is not None else None
 
-    async def fetch(self, order: Order, task: "asyncio.Task[Any]") -> Fetched | Failure:
+    async def fetch(self, order: Attempt, task: "asyncio.Task[Any]") -> Fetched | Failure:
         """Make one attempt, in the current task; expected trouble is a Failure of the contract's kinds."""
         started = monotonic()
         self._deadlines.begin(task, order.timeout)
@@ -97,19 +97,21 @@ class Fetcher:
             self._deadlines.end(task)
         return outcome if order.question is None else self._unless_stale(order, order.question, outcome)
 
-    def _overdue(self, order: Order) -> Failure:
+    def _overdue(self, order: Attempt) -> Failure:
         """Return why an attempt had no answer in its time."""
         if self._resolver.asking(order.target.host):
             return Failure("dns", f"the name's look-up took longer than {order.timeout:g} s", temporary=True)
         return Failure("timeout", f"took longer than {order.timeout:g} s")
 
-    def _unless_stale(self, order: Order, question: Question, outcome: Fetched | Failure) -> Fetched | Failure:
+    def _unless_stale(
+        self, order: Attempt, question: Revalidation, outcome: Fetched | Failure
+    ) -> Fetched | Failure:
         """Return what is stored where the upstream fails and has allowed that before, or else the outcome."""
         bad = outcome.status in _FAILING if isinstance(outcome, Fetched) else outcome.kind in _UNREACHED
         stored = question.stale(self.cache.clock()) if bad else None
         return self._stored(order, stored, "hit", _NOT_TIMED) if stored is not None else outcome
 
-    async def _follow(self, order: Order, started: float) -> Fetched | Failure:
+    async def _follow(self, order: Attempt, started: float) -> Fetched | Failure:
         method, headers, body = order.method, order.headers, order.body
         timing = Timing()
         for _ in range(order.redirects + 1):
@@ -136,7 +138,7 @@ class Fetcher:
             method, body = _repeated(method, body, response.status)
         return Failure("redirects", f"more than {order.redirects} redirects")
 
-    async def _move_on(self, order: Order, locations: Collection[str]) -> Failure | None:
+    async def _move_on(self, order: Attempt, locations: Collection[str]) -> Failure | None:
         """Have the order ask where a redirect leads, or return why not."""
         if len(locations) > 1:
             return Failure("protocol", "the redirect has several Location headers that differ")
@@ -154,7 +156,7 @@ class Fetcher:
         return None
 
     def _put(
-        self, order: Order, method: str, headers: Mapping[str, str], body: bytes | None
+        self, order: Attempt, method: str, headers: Mapping[str, str], body: bytes | None
     ) -> tuple[Mapping[str, str], bool]:
         """Return the headers to send, and whether they ask only for what is not stored already."""
         order.question = None
@@ -167,7 +169,7 @@ class Fetcher:
             return asked, False
         return {**asked, **question.conditions}, True
 
-    def _confirmed(self, order: Order, response: Answer, timing: Timing, started: float) -> Fetched | None:
+    def _confirmed(self, order: Attempt, response: Answer, timing: Timing, started: float) -> Fetched | None:
         """Return what a 304 confirms, if it is that and what it confirms is here."""
         if response.status != 304:
             return None
@@ -179,7 +181,7 @@ class Fetcher:
         return None
 
     def _stored(
-        self, order: Order, stored: Stored, cache: Literal["hit", "revalidated"], timing: dict[str, float]
+        self, order: Attempt, stored: Stored, cache: Literal["hit", "revalidated"], timing: dict[str, float]
     ) -> Fetched:
         most = order.max_bytes if order.want_body else 0
         return Fetched(
@@ -192,7 +194,7 @@ class Fetcher:
             cache,
         )
 
-    async def _read(self, order: Order, response: Answer, timing: Timing, started: float) -> Fetched:
+    async def _read(self, order: Attempt, response: Answer, timing: Timing, started: float) -> Fetched:
         first_byte = monotonic()
         body, truncated = b"", False
         if order.want_body:
@@ -214,7 +216,7 @@ class Fetcher:
         if not self.room.take(2 * size):
             raise NoRoom("the service is short of memory")
 
-    async def _body(self, response: Answer, order: Order) -> tuple[bytes, bool]:
+    async def _body(self, response: Answer, order: Attempt) -> tuple[bytes, bool]:
         """Read decoded bytes up to the bound."""
         pieces, size = [], 0
         try:

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from service.core.work import Work
-from service.upstream.alarm import Alarm
-from service.upstream.rfc9111 import shareable
+from service.core.fetching.task import FetchTask
+from service.upstream.caching.rfc9111 import shareable
+from service.upstream.timer import Timer
 
 __all__ = ["Flight", "Flights", "Key"]
 
@@ -33,13 +33,13 @@ class Flight:
     """One request under way."""
 
     task: "asyncio.Task[None]"
-    holder: Work
+    holder: FetchTask
     """Whose place in the plan it takes, even when that asker has left."""
     key: Key | None
-    aboard: list[Work]
+    aboard: list[FetchTask]
     until: float
     """When the last of those aboard gives up, in loop time."""
-    timer: Alarm | None = None
+    timer: Timer | None = None
     open: bool = True
     """Whether others can join."""
     landed: bool = False
@@ -61,14 +61,14 @@ class Flights:
     def __repr__(self) -> str:
         return f"<Flights {len(self._open)}>"
 
-    def find(self, work: Work) -> Flight | None:
+    def find(self, work: FetchTask) -> Flight | None:
         """Return the flight that fetches what this work asks for."""
         key = _key_of(work)
         if key is None:
             return None
         return self._open.get(key if hash(key) not in self._apart else (work.batch.owner, key))
 
-    def begin(self, task: "asyncio.Task[None]", work: Work) -> Flight:
+    def begin(self, task: "asyncio.Task[None]", work: FetchTask) -> Flight:
         """Enter a flight that others can join, if what it fetches can be shared."""
         key = _key_of(work)
         apart = None
@@ -79,7 +79,7 @@ class Flights:
             self._open[key] = flight
         return flight
 
-    def heard(self, flight: Flight, asked: Mapping[str, str], headers: Mapping[str, str]) -> list[Work]:
+    def heard(self, flight: Flight, asked: Mapping[str, str], headers: Mapping[str, str]) -> list[FetchTask]:
         """Take in the head of an answer; return those who have to ask for their own, and leave the flight."""
         if flight.private or flight.key is None or not flight.aboard or shareable(asked, headers):
             return []
@@ -114,7 +114,7 @@ class Flights:
             flight.timer.cancel()
 
 
-def _key_of(work: Work) -> Key | None:
+def _key_of(work: FetchTask) -> Key | None:
     """Return what makes two requests the same: all headers, credentials too, and what is kept of the answer."""
     request, batch = work.request, work.batch
     method = request.method or batch.options.method

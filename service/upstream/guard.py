@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 import aiodns
 
-from service.core.address import Address, Policy
+from service.core.fetching.dial_policy import Address, Policy
 from service.core.seldom import Seldom
 
 __all__ = ["AddrInfo", "AddressRefused", "AresLookup", "GuardedResolver", "Lookup", "LookupFailed",

@@ -5,10 +5,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from service.core.batch import Failure
-from service.core.robots import ALL, NONE, Rules, parse_robots
-from service.core.target import Target
-from service.upstream.orders import Fetched, Order
+from service.core.fetching.batch import Failure
+from service.core.fetching.robots import ALL, NONE, Rules, parse_robots
+from service.core.fetching.target import Target
+from service.upstream.attempt import Attempt, Fetched
 
 __all__ = ["Robots"]
 
@@ -24,7 +24,7 @@ _MEMORY: Final = 64 << 20
 _COST: Final = 1 << 20
 """Characters that are matched on the loop; a host that has more to be looked at has it done in a thread."""
 
-Fetch = Callable[[Order, "asyncio.Task[Any]"], Coroutine[Any, Any, Fetched | Failure]]
+Fetch = Callable[[Attempt, "asyncio.Task[Any]"], Coroutine[Any, Any, Fetched | Failure]]
 
 
 class Robots:
@@ -59,7 +59,7 @@ class Robots:
     async def _ask(self, target: Target) -> Rules:
         task = asyncio.current_task()
         assert task is not None
-        order = Order(target.at("/robots.txt"), "GET", {}, None, 10.0, _SIZE, 5, robots=False)
+        order = Attempt(target.at("/robots.txt"), "GET", {}, None, 10.0, _SIZE, 5, robots=False)
         outcome = await self._fetch(order, task)
         age = _AGE
         if isinstance(outcome, Failure):

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from functools import partial
 from math import inf
 
-from service.core.batch import BatchLimits, Failure
-from service.core.hosts import Hosts
-from service.core.plan import FetchPlan
-from service.core.work import Asker, Rejection, Work
-from service.upstream.alarm import Alarm
-from service.upstream.attempts import Attempts
-from service.upstream.bugs import report
+from service.core.fetching.batch import BatchLimits, Failure
+from service.core.fetching.host_limiter import HostLimiter
+from service.core.fetching.plan import FetchPlan
+from service.core.fetching.task import FetchGroup, FetchTask, Rejection
+from service.upstream.attempt import Attempt, Fetched, order_of
+from service.upstream.attempt_runner import AttemptRunner
 from service.upstream.delivery import Delivery
 from service.upstream.fetcher import Fetcher
 from service.upstream.flights import Flight, Flights
-from service.upstream.moves import Moves
-from service.upstream.orders import Fetched, Order, order_of
+from service.upstream.isolation import report
+from service.upstream.redirect_slots import RedirectSlots
+from service.upstream.timer import Timer
 
 __all__ = ["Runner", "RunnerStatistics"]
 
@@ -49,15 +49,15 @@ class Runner:
         self._fetcher = fetcher
         self._limits = limits
         self._loop = asyncio.get_running_loop()
-        self._hosts = Hosts(limits.active_per_host, chance=chance, shared=limits.hosts_shared)
+        self._hosts = HostLimiter(limits.active_per_host, chance=chance, shared=limits.hosts_shared)
         self._plan = FetchPlan(limits, fetcher.policy, self._hosts)
-        self._moves = Moves(self._hosts, self._pump_soon)
-        self._attempts = Attempts(fetcher, self._hosts, self._moves, chance=chance)
+        self._moves = RedirectSlots(self._hosts, self._pump_soon)
+        self._attempts = AttemptRunner(fetcher, self._hosts, self._moves, chance=chance)
         self.measures = self._attempts.measures
         self._tasks: dict[asyncio.Task[None], Flight] = {}
         self._flights = Flights()
         self._delivery = Delivery(self._again, self._pump_soon)
-        self._timer: Alarm | None = None
+        self._timer: Timer | None = None
         self._pumping = False
         self._woken = 0.0
         self._joined = 0
@@ -79,7 +79,7 @@ class Runner:
         self._plan.places = max(1, round(self._limits.active * share))
         self._pump_soon()
 
-    def add(self, batch: Asker) -> None:
+    def add(self, batch: FetchGroup) -> None:
         """Take in a batch, or whoever else asks; its first fetch starts in the next loop turn.
 
         Not now: the answer to the request that began it comes first, and its reader is there by then.
@@ -87,16 +87,16 @@ class Runner:
         self._plan.add(batch)
         self._pump_soon()
 
-    def wake(self, batch: Asker) -> None:
+    def wake(self, batch: FetchGroup) -> None:
         """Ask a source again that has held this batch back; what it allows starts in the next loop turn."""
         self._plan.wake(batch)
         self._pump_soon()
 
-    def forget(self, batch: Asker) -> None:
+    def forget(self, batch: FetchGroup) -> None:
         """Start nothing of this batch any more."""
         self._plan.remove(batch)
 
-    def cancel(self, batch: Asker) -> None:
+    def cancel(self, batch: FetchGroup) -> None:
         """Start nothing of this batch any more, and cancel what runs of it."""
         self._plan.remove(batch)
         for flight in tuple(self._tasks.values()):
@@ -144,7 +144,7 @@ class Runner:
             if self._timer.at <= at:
                 return
             self._timer.cancel()
-        self._timer = Alarm(at, self._wake, at)
+        self._timer = Timer(at, self._wake, at)
 
     def _wake(self, at: float) -> None:
         self._timer = None
@@ -155,7 +155,7 @@ class Runner:
         """Return the time, no earlier than that of the last alarm: loops call half a millisecond early."""
         return max(self._loop.time(), self._woken)
 
-    def _next(self) -> tuple[Work, Order] | None:
+    def _next(self) -> tuple[FetchTask, Attempt] | None:
         """Return what has to be fetched now, and how; whoever can join a flight does, without a task."""
         for _ in range(_AT_ONCE):
             try:
@@ -190,7 +190,7 @@ class Runner:
         else:
             self._delivery.broken(one.batch, one.index, one.attempts, one.error)
 
-    def _begin(self, work: Work) -> Order | None:
+    def _begin(self, work: FetchTask) -> Attempt | None:
         """Return what has to be fetched, or have the URL join a flight or be answered from the cache."""
         if (flight := self._flights.find(work)) is not None:
             self._join(flight, work)
@@ -208,7 +208,7 @@ class Runner:
             self._delivery.failed(work.batch, work.index, missing, 0, {})
         return None
 
-    def _join(self, flight: Flight, work: Work) -> None:
+    def _join(self, flight: Flight, work: FetchTask) -> None:
         now = self._loop.time()
         self._joined += 1
         self._plan.free(work)
@@ -226,7 +226,7 @@ class Runner:
             if flight.timer.at == at:
                 return
             flight.timer.cancel()
-        flight.timer = Alarm(at, self._expire, flight, at)
+        flight.timer = Timer(at, self._expire, flight, at)
 
     def _expire(self, flight: Flight, now: float) -> None:
         flight.timer = None
@@ -253,7 +253,7 @@ class Runner:
         self._plan.free(flight.holder)
         self._moves.look()
 
-    async def _run(self, ready: tuple[Work, Order] | None) -> None:
+    async def _run(self, ready: tuple[FetchTask, Attempt] | None) -> None:
         """Fetch one URL after another, as the plan gives them."""
         task = asyncio.current_task()
         assert task is not None
@@ -291,7 +291,7 @@ class Runner:
                 self._delivery.broken(work.batch, work.index, work.attempts, error)
         self._pump_soon()
 
-    def _again(self, work: Work, outcome: Fetched | Failure) -> bool:
+    def _again(self, work: FetchTask, outcome: Fetched | Failure) -> bool:
         at = self._attempts.again(work, outcome)
         if at is None:
             return False

@@ -8,15 +8,15 @@ from aiohttp import WSMessage, WSMsgType
 
 from service.client import Backoff, Client
 from service.client.connection import Connection
-from service.core.batch import BatchRequest
-from service.core.closing import Closing
+from service.core.access.grants import EVERYTHING, Grant
 from service.core.errors import Draining, NotFound
-from service.core.grants import EVERYTHING, Grant
-from service.core.hub import Hub, HubLimits
-from service.core.reader import OnLag, Reader
-from service.core.session import Session, SessionLimits
-from service.core.topic import RingLimits, Topic
-from service.core.wire import Encoding, closing_frame
+from service.core.fetching.batch import BatchRequest
+from service.core.sessions.closing import Closing
+from service.core.sessions.session import Session, SessionLimits
+from service.core.topics.hub import Hub, HubLimits
+from service.core.topics.reader import OnLag, Reader
+from service.core.topics.topic import RingLimits, Topic
+from service.core.topics.wire import Encoding, closing_frame
 
 _END = (WSMsgType.CLOSED, None, "")
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from service.client import Backoff, Client, ClientError, Gap, Message, Position, Restart, Subscription, Value
 from service.client.transport import Unreachable
-from service.core.closing import DRAINED, EXPIRED, FLOODING, OVERLOADED, TOO_SLOW
-from service.core.topic import RingLimits
+from service.core.sessions.closing import DRAINED, EXPIRED, FLOODING, OVERLOADED, TOO_SLOW
+from service.core.topics.topic import RingLimits
 from tests.client.fake import FakeService, client_of
 from tests.virtual import VirtualClockLoop
 

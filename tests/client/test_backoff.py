@@ -5,7 +5,7 @@ import pytest
 from service.client.backoff import CLOSE_CODES, Advice, Backoff, advice_of_status
 from service.client.errors import REASONS
 from service.core import errors
-from service.core.closing import CLOSINGS
+from service.core.sessions.closing import CLOSINGS
 
 
 def test_the_close_codes_are_the_contracts() -> None:

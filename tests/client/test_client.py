@@ -23,8 +23,8 @@ from service.client import (
 )  # fmt: skip
 from service.client.stream import MESSAGES
 from service.client.transport import Unreachable
-from service.core.closing import CLOSINGS, FLOODING, OVERLOADED, TOO_SLOW, Reconnect
-from service.core.topic import RingLimits
+from service.core.sessions.closing import CLOSINGS, FLOODING, OVERLOADED, TOO_SLOW, Reconnect
+from service.core.topics.topic import RingLimits
 from tests.client.fake import FakeService, client_of
 
 HOPELESS = (Reconnect.FIXED, Reconnect.RENEWED)

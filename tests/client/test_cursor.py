@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from service.client.cursor import Cursor
 from service.client.values import Gap, Position, Restart
-from service.core import topic as core
+from service.core.topics import topic as core
 
 
 def test_the_first_start_is_no_news_and_later_ones_from_the_same_place_are_not_either() -> None:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from service.client import Backoff, Gap, Message, Restart, Value
 from service.client.transport import Unreachable
-from service.core.closing import DRAINED
-from service.core.topic import RingLimits
+from service.core.sessions.closing import DRAINED
+from service.core.topics.topic import RingLimits
 from tests.client.fake import FakeService, client_of
 from tests.virtual import VirtualClockLoop
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service.client import ClientClosed, Gap, Message, Position, Refused
-from service.core.topic import RingLimits
+from service.core.topics.topic import RingLimits
 from tests.client.fake import FakeService, client_of
 
 

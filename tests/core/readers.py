@@ -3,10 +3,10 @@
 from collections import deque
 from collections.abc import Callable
 
-from service.core.hub import Hub, HubLimits
-from service.core.reader import OnLag, Reader
-from service.core.topic import Topic
-from service.core.wire import Encoding
+from service.core.topics.hub import Hub, HubLimits
+from service.core.topics.reader import OnLag, Reader
+from service.core.topics.topic import Topic
+from service.core.topics.wire import Encoding
 
 
 class Turns:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.address import Policy, is_public, unwrapped
+from service.core.fetching.dial_policy import Policy, is_public, unwrapped
 
 
 @pytest.mark.parametrize(

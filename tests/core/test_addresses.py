@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.addresses import Addresses, AddressLimits
+from service.core.access.address_limits import AddressLimiter, AddressLimits
 from service.core.errors import LimitReached, RateExceeded
 
 
 def test_connections_of_an_address_are_bounded_and_of_another_are_not() -> None:
-    addresses = Addresses(AddressLimits(connections=2))
+    addresses = AddressLimiter(AddressLimits(connections=2))
     addresses.enter("a")
     addresses.check("a")
     addresses.enter("a")
@@ -23,7 +23,7 @@ def test_connections_of_an_address_are_bounded_and_of_another_are_not() -> None:
 
 
 def test_handshakes_and_requests_are_two_rates() -> None:
-    addresses = Addresses(AddressLimits(handshakes=1.0, handshakes_burst=2, requests=1.0, requests_burst=1))
+    addresses = AddressLimiter(AddressLimits(handshakes=1.0, handshakes_burst=2, requests=1.0, requests_burst=1))
     addresses.handshake("a", 0.0)
     addresses.handshake("a", 0.0)
     with pytest.raises(RateExceeded) as refused:
@@ -37,7 +37,11 @@ def test_handshakes_and_requests_are_two_rates() -> None:
 
 
 def test_whoever_floods_again_and_again_waits_for_the_next_connection() -> None:
-    addresses, now, floods = Addresses(AddressLimits(handshakes=10.0, handshakes_burst=100, flood=50.0)), 0.0, 0
+    addresses, now, floods = (
+        AddressLimiter(AddressLimits(handshakes=10.0, handshakes_burst=100, flood=50.0)),
+        0.0,
+        0,
+    )
     while now < 100.0:
         try:
             addresses.handshake("a", now)
@@ -51,7 +55,7 @@ def test_whoever_floods_again_and_again_waits_for_the_next_connection() -> None:
 
 
 def test_what_is_as_good_as_none_is_forgotten() -> None:
-    addresses = Addresses(AddressLimits(handshakes=1.0, handshakes_burst=10))
+    addresses = AddressLimiter(AddressLimits(handshakes=1.0, handshakes_burst=10))
     for number in range(100):
         addresses.handshake(f"a{number}", number * 0.1)
     assert addresses.remembered == 100
@@ -63,7 +67,7 @@ def test_what_is_as_good_as_none_is_forgotten() -> None:
 
 
 def test_more_addresses_than_are_remembered_forget_the_oldest() -> None:
-    addresses = Addresses(AddressLimits(handshakes=1.0, handshakes_burst=1, remembered=10))
+    addresses = AddressLimiter(AddressLimits(handshakes=1.0, handshakes_burst=1, remembered=10))
     for number in range(1000):
         addresses.handshake(f"a{number}", 0.0)
     assert addresses.remembered == 10
@@ -74,7 +78,7 @@ def test_more_addresses_than_are_remembered_forget_the_oldest() -> None:
 
 @given(steps=st.lists(st.tuples(st.booleans(), st.sampled_from("abc")), max_size=100))
 def test_whoever_leaves_gives_back_what_it_took(steps: list[tuple[bool, str]]) -> None:
-    addresses, held = Addresses(AddressLimits(connections=3)), Counter[str]()
+    addresses, held = AddressLimiter(AddressLimits(connections=3)), Counter[str]()
     for enters, address in steps:
         if not enters and held[address]:
             addresses.leave(address)

@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from service.core.batch import (
+from service.core.errors import InvalidParams, SluiceError
+from service.core.fetching.batch import (
     BatchLimits,
     BatchRequest,
     BatchState,
@@ -18,10 +19,9 @@ from service.core.batch import (
     failed_event,
     item_of,
 )
-from service.core.errors import InvalidParams, SluiceError
-from service.core.messages import convert
-from service.core.reader import OnLag
-from service.core.topic import Topic
+from service.core.sessions.messages import convert
+from service.core.topics.reader import OnLag
+from service.core.topics.topic import Topic
 from tests.core.readers import FakeReader
 
 LIMITS = BatchLimits()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.callers import caller, caller_key, parse_hop
+from service.core.access.callers import caller, caller_key, parse_hop
 
 TRUSTED = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 PROXY = ip_address("10.0.0.1")

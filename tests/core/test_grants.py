@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.address import Policy
+from service.core.access.grants import EVERYTHING, NOTHING, STATIC, ClientLimits, Grant, read_claims
 from service.core.errors import Forbidden, Unauthorized
-from service.core.grants import EVERYTHING, NOTHING, STATIC, ClientLimits, Grant, read_claims
-from service.core.names import check_name
-from service.core.target import Target, check_url
+from service.core.fetching.dial_policy import Policy
+from service.core.fetching.target import Target, check_url
+from service.core.topics.names import check_name
 
 NAME = st.text(st.sampled_from("ab.:-_/"), min_size=1, max_size=8)
 LABEL = st.text(st.sampled_from("abx1"), min_size=1, max_size=3).filter(lambda label: not label[-1].isdigit())

@@ -3,16 +3,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.hosts import Hosts
+from service.core.fetching.host_limiter import HostLimiter
 
 HOST = "http://h.example:80"
 
 
-def hosts(limit: int = 16) -> Hosts:
-    return Hosts(limit, chance=lambda: 1.0)
+def hosts(limit: int = 16) -> HostLimiter:
+    return HostLimiter(limit, chance=lambda: 1.0)
 
 
-def capacity(all_hosts: Hosts, now: float) -> int:
+def capacity(all_hosts: HostLimiter, now: float) -> int:
     count = 0
     while all_hosts.room(HOST, now):
         all_hosts.begin(HOST)
@@ -22,7 +22,7 @@ def capacity(all_hosts: Hosts, now: float) -> int:
     return count
 
 
-def busy(all_hosts: Hosts, now: float = 0.0) -> int:
+def busy(all_hosts: HostLimiter, now: float = 0.0) -> int:
     count = 0
     while all_hosts.room(HOST, now):
         all_hosts.begin(HOST)
@@ -51,7 +51,7 @@ def test_refusals_after_the_step_are_the_next_one() -> None:
     assert capacity(some, 9.0) == 1
 
 
-def wish(some: Hosts, path: str, now: float, seconds: float = 120.0) -> float:
+def wish(some: HostLimiter, path: str, now: float, seconds: float = 120.0) -> float:
     """Have a page ask for less; return when the host is asked again."""
     some.heard(HOST, "slow", now, now, seconds, f"{HOST}/{path}")
     return some.opens_at(HOST)
@@ -189,7 +189,7 @@ def test_whatever_happens_it_is_asked_again_within_two_minutes(events: list[tupl
 
 def test_where_hosts_are_shared_one_owner_leaves_a_quarter_to_others() -> None:
     for limit, share in ((20, 15), (8, 6), (5, 4), (3, 3), (1, 1)):
-        some = Hosts(limit, chance=lambda: 1.0, shared=True)
+        some = HostLimiter(limit, chance=lambda: 1.0, shared=True)
         count = 0
         while some.room(HOST, 0.0, "a"):
             some.begin(HOST, "a")

@@ -3,9 +3,9 @@
 import pytest
 
 from service.core.errors import LimitReached, NotFound, Overloaded
-from service.core.hub import HubLimits
-from service.core.reader import OnLag
-from service.core.topic import Position, RingLimits
+from service.core.topics.hub import HubLimits
+from service.core.topics.reader import OnLag
+from service.core.topics.topic import Position, RingLimits
 from tests.core.readers import FakeReader, Turns, make_hub
 
 

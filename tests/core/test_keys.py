@@ -3,8 +3,8 @@
 import pytest
 
 from service.core.errors import LimitReached
-from service.core.keys import KeyStore
-from service.core.topic import Position
+from service.core.topics.idempotency import KeyStore
+from service.core.topics.topic import Position
 
 
 def test_a_key_is_known_for_its_time() -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.limiter import spend
+from service.core.access.rate import spend
 
 
 class Bucket:

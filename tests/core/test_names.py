@@ -3,7 +3,7 @@
 import pytest
 
 from service.core.errors import Forbidden, InvalidParams
-from service.core.names import check_name, check_writable, is_reserved
+from service.core.topics.names import check_name, check_writable, is_reserved
 
 
 @pytest.mark.parametrize("name", ["a", "room/1", "~", "!", "x" * 255, "a:b", "a+b)"])

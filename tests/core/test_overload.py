@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.overload import CALM, Figures, Level, Overload, Rule, heaviest, rules
+from service.core.overload import CALM, Level, LoadSample, Overload, Rule, heaviest, rules
 
 NORMAL, SLOW, REFUSE, SHED = Level
 RULE = Rule("memory", (80.0, 90.0, 95.0), (75.0, 85.0, 90.0))
@@ -16,7 +16,7 @@ LIMITS = {"lag": 2.0, "memory": 1000 << 20, "sockets": 100 << 20, "descriptors":
 
 def run(overload: Overload, values: list[float], begin: float = 0.0) -> list[Level]:
     """Look once a second, and return each level."""
-    return [overload.look(Figures(memory=value), begin + second) for second, value in enumerate(values)]
+    return [overload.look(LoadSample(memory=value), begin + second) for second, value in enumerate(values)]
 
 
 @pytest.mark.parametrize(
@@ -48,24 +48,24 @@ def test_what_has_to_last_is_not_entered_before() -> None:
 @pytest.mark.parametrize(
     ("figures", "level", "why"),
     [
-        (Figures(), NORMAL, ""),
-        (Figures(lag=0.4, memory=799 << 20, sockets=59 << 20, descriptors=939), NORMAL, ""),
-        (Figures(lag=0.5), SLOW, "lag 0.5 of 0.5"),
-        (Figures(lag=2.0), REFUSE, "lag 2 of 2"),
-        (Figures(lag=1e9), REFUSE, "lag"),
-        (Figures(memory=800 << 20), SLOW, "memory 800 MiB of 800 MiB"),
-        (Figures(memory=900 << 20), REFUSE, "memory"),
-        (Figures(memory=951 << 20), SHED, "memory"),
-        (Figures(sockets=60 << 20), SLOW, "sockets"),
-        (Figures(sockets=75 << 20), REFUSE, "sockets"),
-        (Figures(sockets=90 << 20), SHED, "sockets"),
-        (Figures(descriptors=940), SLOW, "descriptors 940 of 940"),
-        (Figures(descriptors=960), REFUSE, "descriptors"),
-        (Figures(descriptors=980), SHED, "descriptors"),
-        (Figures(memory=800 << 20, descriptors=960, lag=2.0), REFUSE, "lag 2 of 2, descriptors 960 of 960"),
+        (LoadSample(), NORMAL, ""),
+        (LoadSample(lag=0.4, memory=799 << 20, sockets=59 << 20, descriptors=939), NORMAL, ""),
+        (LoadSample(lag=0.5), SLOW, "lag 0.5 of 0.5"),
+        (LoadSample(lag=2.0), REFUSE, "lag 2 of 2"),
+        (LoadSample(lag=1e9), REFUSE, "lag"),
+        (LoadSample(memory=800 << 20), SLOW, "memory 800 MiB of 800 MiB"),
+        (LoadSample(memory=900 << 20), REFUSE, "memory"),
+        (LoadSample(memory=951 << 20), SHED, "memory"),
+        (LoadSample(sockets=60 << 20), SLOW, "sockets"),
+        (LoadSample(sockets=75 << 20), REFUSE, "sockets"),
+        (LoadSample(sockets=90 << 20), SHED, "sockets"),
+        (LoadSample(descriptors=940), SLOW, "descriptors 940 of 940"),
+        (LoadSample(descriptors=960), REFUSE, "descriptors"),
+        (LoadSample(descriptors=980), SHED, "descriptors"),
+        (LoadSample(memory=800 << 20, descriptors=960, lag=2.0), REFUSE, "lag 2 of 2, descriptors 960 of 960"),
     ],
 )
-def test_every_figure_has_its_thresholds_and_the_worst_counts(figures: Figures, level: Level, why: str) -> None:
+def test_every_figure_has_its_thresholds_and_the_worst_counts(figures: LoadSample, level: Level, why: str) -> None:
     overload = Overload(rules(**LIMITS))
     for second in range(11):
         overload.look(figures, float(second))
@@ -76,19 +76,19 @@ def test_every_figure_has_its_thresholds_and_the_worst_counts(figures: Figures, 
 
 def test_a_storm_of_a_few_seconds_is_no_overload() -> None:
     overload = Overload(rules(**LIMITS))
-    assert [overload.look(Figures(lag=5.0), float(second)) for second in range(10)] == [NORMAL] * 10
-    assert overload.look(Figures(), 10.0) is NORMAL
+    assert [overload.look(LoadSample(lag=5.0), float(second)) for second in range(10)] == [NORMAL] * 10
+    assert overload.look(LoadSample(), 10.0) is NORMAL
 
 
 @pytest.mark.parametrize("figure", ["lag", "memory", "sockets", "descriptors"])
 def test_a_limit_of_0_is_none(figure: str) -> None:
     overload = Overload(rules(**{**LIMITS, figure: 0}))
     for second in range(20):
-        assert overload.look(Figures(**{figure: 1e15}), float(second)) is NORMAL
+        assert overload.look(LoadSample(**{figure: 1e15}), float(second)) is NORMAL
 
 
 def test_without_rules_there_is_no_overload() -> None:
-    assert Overload([]).look(Figures(lag=inf), 0.0) is NORMAL
+    assert Overload([]).look(LoadSample(lag=inf), 0.0) is NORMAL
 
 
 @given(before=st.lists(st.floats(0, 120), max_size=20), then=st.floats(0, 120))
@@ -107,7 +107,7 @@ def test_no_level_is_left_before_its_calm_nor_kept_after_it(values: list[float])
     overload, low = Overload([RULE]), 0
     level = NORMAL
     for second, value in enumerate(values):
-        before, level = level, overload.look(Figures(memory=value), float(second))
+        before, level = level, overload.look(LoadSample(memory=value), float(second))
         due = Level(sum(value >= threshold for threshold in RULE.enter))
         assert level >= due
         if level < before:

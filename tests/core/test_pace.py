@@ -1,7 +1,7 @@
 """A client's limits, and those that its token puts in their place."""
 
-from service.core.grants import ClientLimits
-from service.core.pace import Pace, SessionLimits
+from service.core.access.grants import ClientLimits
+from service.core.sessions.rate_limits import ClientRateLimiter, SessionLimits
 
 
 def test_what_a_token_does_not_name_stays_and_costs_no_memory() -> None:
@@ -18,14 +18,14 @@ def test_a_burst_is_as_many_seconds_of_another_rate() -> None:
 
 
 def test_limits_may_be_replaced_while_the_client_is_there() -> None:
-    pace = Pace(SessionLimits(rate=10.0, burst=5))
+    pace = ClientRateLimiter(SessionLimits(rate=10.0, burst=5))
     assert [pace.control(0, 0.0) for _ in range(6)] == [True] * 5 + [False]
     pace.limits = pace.limits.granted(ClientLimits(rate=1000.0))
     assert [pace.control(0, 0.01) for _ in range(9)] == [True] * 9
 
 
 def test_whoever_was_told_often_enough_and_goes_on_floods_until_it_pauses() -> None:
-    pace = Pace(SessionLimits(rate=1.0, burst=1, refusals=1.0, refusals_burst=2))
+    pace = ClientRateLimiter(SessionLimits(rate=1.0, burst=1, refusals=1.0, refusals_burst=2))
     seen = []
     for _ in range(5):
         pace.control(0, 0.0)

@@ -7,13 +7,13 @@ from math import inf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.core.address import Policy
-from service.core.batch import BatchLimits, BatchState, Failure, Keep, Options
-from service.core.grants import HostPatterns
-from service.core.hosts import Hosts
-from service.core.plan import FetchPlan
-from service.core.topic import Topic
-from service.core.work import Rejection, Work
+from service.core.access.grants import HostPatterns
+from service.core.fetching.batch import BatchLimits, BatchState, Failure, Keep, Options
+from service.core.fetching.dial_policy import Policy
+from service.core.fetching.host_limiter import HostLimiter
+from service.core.fetching.plan import FetchPlan
+from service.core.fetching.task import FetchTask, Rejection
+from service.core.topics.topic import Topic
 
 LIMITS = BatchLimits(active=500, active_per_host=20)
 
@@ -30,7 +30,7 @@ class Planned:
 
     def __init__(self, limits: BatchLimits = LIMITS) -> None:
         self.rejected: list[tuple[int, Failure]] = []
-        self.hosts = Hosts(limits.active_per_host, chance=lambda: 1.0)
+        self.hosts = HostLimiter(limits.active_per_host, chance=lambda: 1.0)
         self.plan = FetchPlan(limits, Policy(), self.hosts)
         self.may_start = lambda batch: True
 
@@ -38,8 +38,8 @@ class Planned:
         batch.source = self
         self.plan.add(batch)
 
-    def start(self, now: float = 0.0, most: int = 10_000) -> list[Work]:
-        started: list[Work] = []
+    def start(self, now: float = 0.0, most: int = 10_000) -> list[FetchTask]:
+        started: list[FetchTask] = []
         while len(started) < most and (given := self.plan.next(now)):
             if isinstance(given, Rejection):
                 self.rejected.append((given.index, given.failure))
@@ -52,7 +52,7 @@ def hosts(count: int, hosts: int = 1) -> list[str]:
     return [f"http://h{number % hosts}.example/{number}" for number in range(count)]
 
 
-def insist(hosts_: Hosts, now: float, seconds: float) -> None:
+def insist(hosts_: HostLimiter, now: float, seconds: float) -> None:
     """Have four pages of a host ask for a pause, one after another, the last one now."""
     for number in range(4):
         at = now - 0.01 * (3 - number)
@@ -165,7 +165,7 @@ def test_every_url_starts_once_and_no_bound_is_passed(sizes, order, active, per_
         planned.add(
             batch_of(hosts(count, spread), name=f"b{number}", owner=f"o{number % 2}", concurrency=concurrency)
         )
-    running: list[Work] = []
+    running: list[FetchTask] = []
     seen: Counter[tuple[str, int]] = Counter()
     retried: set[tuple[str, int]] = set()
     now = 0.0
@@ -300,7 +300,7 @@ def test_what_is_offered_a_place_and_has_no_turn_ends_at_its_deadline_and_gives_
 
 def test_one_client_leaves_places_at_a_host_to_the_others() -> None:
     planned = Planned()
-    planned.hosts = Hosts(20, chance=lambda: 1.0, shared=True)
+    planned.hosts = HostLimiter(20, chance=lambda: 1.0, shared=True)
     planned.plan = FetchPlan(LIMITS, Policy(), planned.hosts)
     planned.add(batch_of(hosts(50), name="a", owner="a"))
     held = planned.start()

@@ -2,9 +2,9 @@
 
 import pytest
 
-from service.core.hub import Hub, HubLimits
-from service.core.reader import OnLag
-from service.core.topic import Position, RingLimits
+from service.core.topics.hub import Hub, HubLimits
+from service.core.topics.reader import OnLag
+from service.core.topics.topic import Position, RingLimits
 from tests.core.readers import FakeReader, Turns, make_hub
 
 

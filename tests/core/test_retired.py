@@ -3,9 +3,9 @@
 import pytest
 
 from service.core.errors import NotFound
-from service.core.hub import HubLimits
-from service.core.retired import RetiredTopics
-from service.core.topic import Position, RingLimits, Topic
+from service.core.topics.hub import HubLimits
+from service.core.topics.retired import RetiredTopics
+from service.core.topics.topic import Position, RingLimits, Topic
 from tests.core.readers import FakeReader, Turns, make_hub
 
 

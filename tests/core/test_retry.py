@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.core.batch import Failure, Kind
-from service.core.retry import retry_delay, verdict
+from service.core.fetching.batch import Failure, Kind
+from service.core.fetching.retry import retry_delay, verdict
 
 
 def delay(outcome: int | Failure, *, method: str = "GET", attempts: int = 1, retry_after: float | None = None,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.robots import ALL, NONE, parse_robots
+from service.core.fetching.robots import ALL, NONE, parse_robots
 
 
 @pytest.mark.parametrize(

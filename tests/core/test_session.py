@@ -8,14 +8,14 @@ from typing import Any
 import orjson
 import pytest
 
-from service.core.batch import BatchRequest
-from service.core.closing import FLOODING, NOT_TEXT, UNAUTHORIZED
+from service.core.access.grants import EVERYTHING, NOTHING, Grant
 from service.core.errors import NotFound, Unauthorized
-from service.core.grants import EVERYTHING, NOTHING, Grant
-from service.core.hub import HubLimits
-from service.core.services import Refusals
-from service.core.session import Session, SessionLimits
-from service.core.topic import RingLimits, Topic
+from service.core.fetching.batch import BatchRequest
+from service.core.ports import Refusals
+from service.core.sessions.closing import FLOODING, NOT_TEXT, UNAUTHORIZED
+from service.core.sessions.session import Session, SessionLimits
+from service.core.topics.hub import HubLimits
+from service.core.topics.topic import RingLimits, Topic
 from tests.core.readers import FakeReader, Turns, make_hub
 
 

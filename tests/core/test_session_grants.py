@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from service.core.access.grants import ClientLimits, HostPatterns, read_claims
 from service.core.errors import Forbidden
-from service.core.grants import ClientLimits, HostPatterns, read_claims
-from service.core.session import Session, SessionLimits
-from service.core.topic import Topic
+from service.core.sessions.session import Session, SessionLimits
+from service.core.topics.topic import Topic
 from tests.core.test_session import Bench
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.address import Policy
-from service.core.target import (
+from service.core.fetching.dial_policy import Policy
+from service.core.fetching.target import (
     LONGEST_LOCATION,
     LONGEST_URL,
     Refusal,

@@ -3,8 +3,8 @@
 import orjson
 import pytest
 
-from service.core.topic import CHUNK, Position, RingLimits, Start, Topic
-from service.core.wire import Encoding
+from service.core.topics.topic import CHUNK, Position, RingLimits, Start, Topic
+from service.core.topics.wire import Encoding
 
 
 def filled(count: int, limits: RingLimits | None = None) -> Topic:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.wire import (
+from service.core.topics.wire import (
     Encoding,
     close_frame,
     closing_frame,

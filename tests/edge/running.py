@@ -9,7 +9,7 @@ import orjson
 
 from loadtest.origin import serve_origin
 from service.app import Service, running
-from service.settings import Settings
+from service.config.settings import Settings
 
 
 class Client:

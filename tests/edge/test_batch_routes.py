@@ -130,7 +130,7 @@ async def test_a_batch_that_is_not_there(path: str) -> None:
 
 
 async def test_what_does_not_fit_one_document_fails_as_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.edge.batch_routes.LARGEST_DOCUMENT", 3000)
+    monkeypatch.setattr("service.edge.routes.batches.LARGEST_DOCUMENT", 3000)
     async with client_of() as client:
         _, body, _ = await client.batch({"urls": [f"{client.origin}/bytes/1000"] * 4})
     document = orjson.loads(body)

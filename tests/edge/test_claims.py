@@ -10,7 +10,7 @@ import aiohttp
 import orjson
 import pytest
 
-from service.edge.tokens import secrets, sign
+from service.edge.access.tokens import secrets, sign
 from tests.edge.running import Client, call, client_of
 
 SECRET = "0123456789abcdef0123456789abcdef"

@@ -13,12 +13,12 @@ import orjson
 import pytest
 
 from service.core import events
-from service.core.batch import BatchLimits
-from service.core.closing import CLOSINGS
-from service.core.session import METHODS
-from service.edge.asyncapi import NOTIFICATIONS, RESULTS, asyncapi
-from service.edge.openapi import openapi
-from service.edge.schemas import ERRORS
+from service.core.fetching.batch import BatchLimits
+from service.core.sessions.closing import CLOSINGS
+from service.core.sessions.session import METHODS
+from service.edge.description.asyncapi import NOTIFICATIONS, RESULTS, asyncapi
+from service.edge.description.openapi import openapi
+from service.edge.description.schemas import ERRORS
 from tests.edge.running import Client, call, client_of
 
 NDJSON = {"Accept": "application/x-ndjson"}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from service.edge.expiries import Expiries
+from service.edge.access.expiries import Expiries
 
 
 class FakeHolder:

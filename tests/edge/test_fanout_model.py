@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from loadtest.frames import frames
-from service.core.grants import EVERYTHING
-from service.core.hub import Hub, HubLimits
-from service.core.reader import OnLag
-from service.core.services import Refusals
-from service.core.session import Session, SessionLimits
-from service.core.topic import RingLimits
-from service.edge.connection import Connection
+from service.core.access.grants import EVERYTHING
+from service.core.ports import Refusals
+from service.core.sessions.session import Session, SessionLimits
+from service.core.topics.hub import Hub, HubLimits
+from service.core.topics.reader import OnLag
+from service.core.topics.topic import RingLimits
+from service.edge.websocket.connection import Connection
 from tests.core.readers import Turns
 
 RING = RingLimits(messages=8, size=150_000, age=30.0)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.edge.frames import ClientFrames
+from service.edge.websocket.frames import ClientFrames
 from tests.edge.running import Client, client_of
 
 TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9

@@ -4,7 +4,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
-from service.edge.negotiation import answers_event_stream, wants_ndjson, wants_sse
+from service.edge.http.negotiation import answers_event_stream, wants_ndjson, wants_sse
 
 S, N = "text/event-stream", "application/x-ndjson"
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from service.edge.expiries import Expiries
-from service.edge.heartbeat import Heartbeat
-from service.edge.stalled import Stalled
-from service.edge.streams import Streams
+from service.edge.access.expiries import Expiries
+from service.edge.routes.streams import Streams
+from service.edge.websocket.heartbeat import Heartbeat
+from service.edge.websocket.stalled import Stalled
 from service.upstream.deadlines import Deadlines
 
 

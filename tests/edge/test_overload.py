@@ -6,8 +6,8 @@ from math import inf
 import aiohttp
 import pytest
 
-from service.core.closing import OVERLOADED
-from service.core.overload import Figures, Level
+from service.core.overload import Level, LoadSample
+from service.core.sessions.closing import OVERLOADED
 from tests.edge.running import Client, call, client_of
 from tests.edge.test_metrics import figures
 from tests.edge.test_websocket import Mute, closed_with
@@ -15,7 +15,7 @@ from tests.edge.test_websocket import Mute, closed_with
 
 def overload(client: Client, **measured: float) -> None:
     """Have the service find these figures; at its next own look it finds its own."""
-    client.service.overload.look(Figures(**measured), asyncio.get_running_loop().time())
+    client.service.overload.look(LoadSample(**measured), asyncio.get_running_loop().time())
 
 
 async def until(client: Client, level: Level) -> None:

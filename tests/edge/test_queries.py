@@ -7,7 +7,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from service.core.errors import InvalidParams
-from service.edge.queries import STREAM, check_query
+from service.edge.http.queries import STREAM, check_query
 from tests.edge.running import client_of
 
 

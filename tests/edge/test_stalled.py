@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from service.edge.stalled import Stalled
+from service.edge.websocket.stalled import Stalled
 
 
 class FakeConnection:

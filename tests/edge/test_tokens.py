@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.core.access.grants import ClientLimits
 from service.core.errors import Unauthorized
-from service.core.grants import ClientLimits
-from service.edge.tokens import (
+from service.edge.access.tokens import (
     LONGEST,
     Key,
     Tokens,
@@ -230,7 +230,7 @@ def test_a_token_is_remembered_until_it_expires(monkeypatch: pytest.MonkeyPatch)
     assert tokens.verify(token) is grant
     assert tokens.statistics().signatures == 1
     later = time.time() + 106
-    monkeypatch.setattr("service.edge.tokens.time.time", lambda: later)
+    monkeypatch.setattr("service.edge.access.tokens.time.time", lambda: later)
     assert refused(tokens, token) == "token: expired"
     assert tokens.statistics().remembered == 0
 

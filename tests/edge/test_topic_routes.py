@@ -8,7 +8,7 @@ import orjson
 import pytest
 from yarl import URL
 
-from service.edge.streams import PullReader
+from service.edge.routes.streams import PullReader
 from tests.edge.running import Client, client_of
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from service.edge.turnstile import Turnstile
+from service.edge.websocket.per_turn import PerTurnLimiter
 
 
 async def turns(count: int) -> None:
@@ -10,7 +10,7 @@ async def turns(count: int) -> None:
         await asyncio.sleep(0)
 
 
-async def crowd(turnstile: Turnstile, count: int) -> tuple[list[int], list[asyncio.Task[None]]]:
+async def crowd(turnstile: PerTurnLimiter, count: int) -> tuple[list[int], list[asyncio.Task[None]]]:
     passed: list[int] = []
 
     async def come(number: int) -> None:
@@ -23,7 +23,7 @@ async def crowd(turnstile: Turnstile, count: int) -> tuple[list[int], list[async
 
 
 async def test_whoever_comes_alone_does_not_wait() -> None:
-    turnstile = Turnstile(2)
+    turnstile = PerTurnLimiter(2)
     for _ in range(10):
         before = asyncio.get_running_loop().time()
         await asyncio.wait_for(turnstile.wait(), 1)
@@ -32,7 +32,7 @@ async def test_whoever_comes_alone_does_not_wait() -> None:
 
 
 async def test_a_crowd_passes_in_its_order_a_few_each_turn() -> None:
-    turnstile = Turnstile(2)
+    turnstile = PerTurnLimiter(2)
     passed, tasks = await crowd(turnstile, 20)
     assert passed == [0, 1]
     most, before = 0, 2
@@ -45,7 +45,7 @@ async def test_a_crowd_passes_in_its_order_a_few_each_turn() -> None:
 
 
 async def test_a_latecomer_does_not_pass_those_who_wait() -> None:
-    turnstile = Turnstile(1)
+    turnstile = PerTurnLimiter(1)
     passed, tasks = await crowd(turnstile, 5)
     late = asyncio.create_task(turnstile.wait())
     while not late.done():
@@ -55,18 +55,18 @@ async def test_a_latecomer_does_not_pass_those_who_wait() -> None:
 
 
 async def test_whoever_has_gone_takes_nobodys_place() -> None:
-    turnstile = Turnstile(1)
+    turnstile = PerTurnLimiter(1)
     passed, tasks = await crowd(turnstile, 100)
     for task in tasks[1:99]:
         task.cancel()
     await turns(6)
     assert passed == [0, 99]
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert repr(turnstile) == "<Turnstile 0 waiting>"
+    assert repr(turnstile) == "<PerTurnLimiter 0 waiting>"
 
 
 async def test_it_rests_when_nobody_comes() -> None:
-    turnstile = Turnstile(2)
+    turnstile = PerTurnLimiter(2)
     _, tasks = await crowd(turnstile, 10)
     await asyncio.gather(*tasks)
     await turns(3)

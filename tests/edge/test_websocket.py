@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
-from service.core.session import Session
-from service.edge.connection import Connection
+from service.core.sessions.session import Session
+from service.edge.websocket.connection import Connection
 from tests.edge.running import Client, call, client_of
 
 UPGRADE = (

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.upstream.encodings import decode, encoding_of
-from service.upstream.labels import LABELS
+from service.upstream.content.encodings import decode, encoding_of
+from service.upstream.content.labels import LABELS
 from tests.end_to_end.chromium import chromium
 
 PAIRS = {"big5", "euc-jp", "euc-kr", "gb18030", "gbk", "shift_jis"}

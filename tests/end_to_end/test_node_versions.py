@@ -29,7 +29,7 @@ RUNTIMES = {
 }
 
 
-class Gate(Cutter):
+class Absent(Cutter):
     """A proxy that is away first, then answers for its service, and then passes on."""
 
     def __init__(self, target: int) -> None:
@@ -88,11 +88,11 @@ async def client(name: str, target: int) -> AsyncIterator[Client]:
         node(version), *options, "--no-warnings", str(SCRIPT), str(MODULE), f"http://127.0.0.1:{port}", *more
     )
     found = Client(name, process)
-    gate = Gate(target)
+    absent = Absent(target)
     server = None
     try:
         await found.until(state="waiting")
-        server = await asyncio.start_server(gate.serve, "127.0.0.1", port)
+        server = await asyncio.start_server(absent.serve, "127.0.0.1", port)
         yield found
     finally:
         if process.process.returncode is None:
@@ -100,7 +100,7 @@ async def client(name: str, target: int) -> AsyncIterator[Client]:
             await process.process.communicate()
         if server is not None:
             server.close()
-        gate.cut()
+        absent.cut()
 
 
 async def publish(server: Process, data: Any) -> None:

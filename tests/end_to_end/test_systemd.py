@@ -12,7 +12,7 @@ from pathlib import Path
 
 import aiohttp
 
-from service.settings import Settings
+from service.config.settings import Settings
 from tests.end_to_end.processes import ROOT, Process, program, service
 
 UNIT = ROOT / "docs" / "sluice.service"

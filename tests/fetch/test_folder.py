@@ -7,9 +7,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from service.fetch import tree
-from service.fetch.folder import Folder, SavingFailed
-from service.fetch.inputs import UrlList
+from service.commands.fetch import tree
+from service.commands.fetch.folder import Folder, SavingFailed
+from service.commands.fetch.inputs import UrlList
 
 ORIGIN = "http://h.example:80"
 A, B = "http://h.example/a", "http://h.example/b"

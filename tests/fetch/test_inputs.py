@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.address import Policy
-from service.core.target import Refusal, check_url
-from service.fetch import inputs
-from service.fetch.inputs import UrlList, from_argument, from_file, read_lines
+from service.commands.fetch import inputs
+from service.commands.fetch.inputs import UrlList, from_argument, from_file, read_lines
+from service.core.fetching.dial_policy import Policy
+from service.core.fetching.target import Refusal, check_url
 
 ONE, TWO = "http://h.example/one", "http://h.example/zwei-ä"
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.fetch.names import Names, candidates
-from service.fetch.types import suffix_for
+from service.commands.fetch.names import Names, candidates
+from service.commands.fetch.types import suffix_for
 
 HTTP = "http://h.example:80"
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|com\d|lpt\d)(\..*)?")

@@ -4,7 +4,7 @@ import errno
 import os
 import threading
 
-from service.fetch.output import Output
+from service.commands.fetch.output import Output
 
 
 def test_lines_come_in_order_and_nobody_waits_for_their_reader() -> None:

@@ -9,15 +9,15 @@ from typing import Any
 import orjson
 import pytest
 
-from service.core.address import Policy
-from service.core.batch import BatchLimits, Failure, FetchRequest, Options
-from service.core.target import Target, check_url
-from service.core.work import Asker, Work
-from service.fetch import run as module
-from service.fetch.inputs import UrlList
-from service.fetch.run import Run
-from service.fetch.tally import Tally
-from service.upstream.orders import Fetched
+from service.commands.fetch import run as module
+from service.commands.fetch.inputs import UrlList
+from service.commands.fetch.run import Run
+from service.commands.fetch.tally import Tally
+from service.core.fetching.batch import BatchLimits, Failure, FetchRequest, Options
+from service.core.fetching.dial_policy import Policy
+from service.core.fetching.target import Target, check_url
+from service.core.fetching.task import FetchGroup, FetchTask
+from service.upstream.attempt import Fetched
 
 POLICY = Policy()
 
@@ -37,19 +37,19 @@ class Lines:
 class Engine:
     """A runner that tells of every URL what ``tell`` does, as soon as it is added."""
 
-    tell: Callable[[Asker, int, Work], None]
+    tell: Callable[[FetchGroup, int, FetchTask], None]
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
 
-    def add(self, asker: Asker) -> None:
+    def add(self, asker: FetchGroup) -> None:
         for index, url in enumerate(asker.items):
             assert isinstance(url, str)
             target = check_url(url, POLICY)
             assert isinstance(target, Target)
-            Engine.tell(asker, index, Work(asker, index, FetchRequest(url), target, attempts=1))
+            Engine.tell(asker, index, FetchTask(asker, index, FetchRequest(url), target, attempts=1))
 
-    def cancel(self, asker: Asker) -> None:
+    def cancel(self, asker: FetchGroup) -> None:
         pass
 
     async def close(self) -> None:
@@ -68,7 +68,7 @@ class Saver:
         return "h/file"
 
 
-def fetched(work: Work, status: int = 200, **headers: str) -> Fetched:
+def fetched(work: FetchTask, status: int = 200, **headers: str) -> Fetched:
     return Fetched(status, work.target, headers, b"body", False)
 
 
@@ -111,7 +111,7 @@ async def test_copies_are_told_and_counted(engine: type[Engine]) -> None:
 async def test_an_event_that_cannot_be_written_fails_its_url_alone(
     engine: type[Engine], caplog: pytest.LogCaptureFixture
 ) -> None:
-    def tell(asker: Asker, index: int, work: Work) -> None:
+    def tell(asker: FetchGroup, index: int, work: FetchTask) -> None:
         asker.source.succeeded(work, fetched(work, name="r\udce9n" if index == 1 else "x"), 0.0, shared=False)
 
     engine.tell = tell
@@ -144,7 +144,7 @@ async def test_nothing_that_can_be_written_counts_all_the_same(
 
 
 async def test_a_url_that_is_told_twice_counts_once(engine: type[Engine]) -> None:
-    def tell(asker: Asker, index: int, work: Work) -> None:
+    def tell(asker: FetchGroup, index: int, work: FetchTask) -> None:
         asker.source.failed(asker, index, Failure("timeout", "late"), 1, {})
         asker.source.succeeded(work, fetched(work), 0.0, shared=False)
         asker.source.failed(asker, index, Failure("timeout", "late"), 1, {})
@@ -164,7 +164,7 @@ async def test_an_engine_that_forgets_urls_is_not_waited_for(engine: type[Engine
 
 
 async def test_lines_that_cannot_be_written_stop_the_run(engine: type[Engine]) -> None:
-    def tell(asker: Asker, index: int, work: Work) -> None:
+    def tell(asker: FetchGroup, index: int, work: FetchTask) -> None:
         lines = asker.source._lines  # type: ignore[attr-defined]
         lines.error = BrokenPipeError(errno.EPIPE, "gone")
 

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from service.fetch.output import Output
-from service.fetch.progress import Progress
-from service.fetch.tally import DEFAULT_FAIL_ON, Tally, fail_conditions, shown
+from service.commands.fetch.output import Output
+from service.commands.fetch.progress import Progress
+from service.commands.fetch.tally import DEFAULT_FAIL_ON, Tally, fail_conditions, shown
 
 
 def tally(*statuses: int, failures: tuple[str, ...] = ()) -> Tally:

@@ -11,7 +11,7 @@ import atheris
 with atheris.instrument_imports(include=["service"]):
     from tests.fuzz.targets import TARGETS
 
-from service.core.session import METHODS
+from service.core.sessions.session import METHODS
 
 _HERE = Path(__file__).parent
 _WORDS = [

@@ -7,11 +7,11 @@ from typing import Any
 
 import orjson
 
-from service.upstream.bodies import encode_body
-from service.upstream.charset import read_text
-from service.upstream.labels import ENCODINGS
-from service.upstream.select_failed import SelectFailed
-from service.upstream.selecting import select_from
+from service.upstream.content.charset import read_text
+from service.upstream.content.labels import ENCODINGS
+from service.upstream.content.result_events import encode_body
+from service.upstream.content.select_failed import SelectFailed
+from service.upstream.content.selection import select_from
 
 __all__ = ["documents"]
 

@@ -15,14 +15,22 @@ import orjson
 from aiohttp.helpers import is_ip_address
 from yarl import URL
 
-from service.core.address import Policy
-from service.core.batch import BatchLimits, BatchRequest, Failure, FetchRequest, check_request, flavour_of, item_of
+from service.core.access.grants import EVERYTHING, Grant
 from service.core.errors import SluiceError
 from service.core.exact import parse
-from service.core.grants import EVERYTHING, Grant
-from service.core.messages import Broadcast, Watch, convert
-from service.core.session import Session, SessionLimits
-from service.core.target import LONGEST_URL, Target, check_redirect, check_url
+from service.core.fetching.batch import (
+    BatchLimits,
+    BatchRequest,
+    Failure,
+    FetchRequest,
+    check_request,
+    flavour_of,
+    item_of,
+)
+from service.core.fetching.dial_policy import Policy
+from service.core.fetching.target import LONGEST_URL, Target, check_redirect, check_url
+from service.core.sessions.messages import Broadcast, Watch, convert
+from service.core.sessions.session import Session, SessionLimits
 from service.upstream.guard import guarded_socket
 from tests.core.readers import FakeReader, Turns, make_hub
 from tests.fuzz.answers import answers
@@ -36,7 +44,7 @@ LIMITS = BatchLimits(urls=50)
 _BASE = check_url("https://a.example/b/c?d", PUBLIC)
 
 
-class Services:
+class Backend:
     """The service and the connection of one session: a bug that the session would log is raised here."""
 
     owner = "fuzz"
@@ -70,7 +78,7 @@ class Services:
 
 def messages(data: bytes) -> None:
     """Any text over a WebSocket is answered with JSON-RPC or nothing, and never ends the session otherwise."""
-    services = Services()
+    services = Backend()
     session = Session(services.hub, services, SessionLimits(), services, EVERYTHING)
     for text in (data, b'{"jsonrpc":"2.0","id":1,"method":"ping"}'):
         answer = session.receive(text, 0.0)

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 
-from service.core.address import Policy
-from service.core.target import Target, check_url
+from service.core.fetching.dial_policy import Policy
+from service.core.fetching.target import Target, check_url
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 

@@ -9,15 +9,15 @@ from typing import Any
 import orjson
 import pytest
 
-from service.core.address import Policy
-from service.core.batch import BatchLimits, BatchRequest, BatchState, Failure, Keep, Options
 from service.core.errors import Draining, LimitReached, NotFound, Overloaded, TooLarge
-from service.core.hub import Hub, HubLimits
+from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, Failure, Keep, Options
+from service.core.fetching.dial_policy import Policy
 from service.core.pool import Pool
-from service.core.reader import OnLag
-from service.core.topic import Topic
-from service.upstream.batches import Batches
-from service.upstream.orders import Fetched, Order
+from service.core.topics.hub import Hub, HubLimits
+from service.core.topics.reader import OnLag
+from service.core.topics.topic import Topic
+from service.sources.batches import Batches
+from service.upstream.attempt import Attempt, Fetched
 from service.upstream.runner import Runner
 from tests.core.readers import FakeReader
 
@@ -27,36 +27,36 @@ LIMITS = BatchLimits()
 class FakeFetcher:
     """Answers as it is told to, and keeps every order."""
 
-    def __init__(self, answer: Callable[[Order], Awaitable[Fetched | Failure]], limits: BatchLimits) -> None:
+    def __init__(self, answer: Callable[[Attempt], Awaitable[Fetched | Failure]], limits: BatchLimits) -> None:
         self.policy = Policy()
         self.reading = Pool(limits.reading_bytes)
-        self.orders: list[Order] = []
+        self.orders: list[Attempt] = []
         self.prolonged: list[float] = []
         self.answer = answer
 
-    def recall(self, order: Order) -> Fetched | None:
+    def recall(self, order: Attempt) -> Fetched | None:
         return None
 
     def prolong(self, task: asyncio.Task[Any], timeout: float) -> None:
         self.prolonged.append(timeout)
 
-    async def fetch(self, order: Order, task: asyncio.Task[Any]) -> Fetched | Failure:
+    async def fetch(self, order: Attempt, task: asyncio.Task[Any]) -> Fetched | Failure:
         self.orders.append(order)
         return await self.answer(order)
 
 
-async def at_once(order: Order) -> Fetched:
+async def at_once(order: Attempt) -> Fetched:
     await asyncio.sleep(0)  # no network answers in the turn in which it was asked
     return Fetched(200, order.target, {"content-type": "text/plain"}, b"body", truncated=False)
 
 
-async def never(order: Order) -> Fetched:
+async def never(order: Attempt) -> Fetched:
     await asyncio.Event().wait()
     raise AssertionError
 
 
 class Bench:
-    def __init__(self, answer: Callable[[Order], Awaitable[Any]] = at_once, limits: BatchLimits = LIMITS) -> None:
+    def __init__(self, answer: Callable[[Attempt], Awaitable[Any]] = at_once, limits: BatchLimits = LIMITS) -> None:
         loop = asyncio.get_running_loop()
         self.hub = Hub(HubLimits(), new_epoch=lambda: "e", call_soon=loop.call_soon, clock=loop.time)
         self.fetcher = FakeFetcher(answer, limits)
@@ -136,7 +136,7 @@ async def test_bad_urls_fail_alone() -> None:
 async def test_an_attempt_that_failed_in_passing_is_made_again() -> None:
     left = [Failure("connect", "no"), Failure("timeout", "slow")]
 
-    async def answer(order: Order) -> Fetched | Failure:
+    async def answer(order: Attempt) -> Fetched | Failure:
         return left.pop() if left else await at_once(order)
 
     bench = Bench(answer)
@@ -146,7 +146,7 @@ async def test_an_attempt_that_failed_in_passing_is_made_again() -> None:
 
 
 async def test_no_retry_goes_beyond_the_time_of_the_url() -> None:
-    async def answer(order: Order) -> Fetched:
+    async def answer(order: Attempt) -> Fetched:
         return Fetched(503, order.target, {"retry-after": "30"}, b"", truncated=False)
 
     bench = Bench(answer)
@@ -157,7 +157,7 @@ async def test_no_retry_goes_beyond_the_time_of_the_url() -> None:
 
 
 async def test_cancel_fails_what_is_left_and_ends_with_done() -> None:
-    async def answer(order: Order) -> Fetched:
+    async def answer(order: Attempt) -> Fetched:
         return await (at_once(order) if order.target.url.endswith("/0") else never(order))
 
     bench = Bench(answer)
@@ -193,7 +193,7 @@ async def test_the_task_that_ends_a_batch_goes_on_with_another() -> None:
 
 
 async def test_a_bug_in_a_fetch_fails_its_url_alone(caplog: pytest.LogCaptureFixture) -> None:
-    async def answer(order: Order) -> Fetched:
+    async def answer(order: Attempt) -> Fetched:
         if order.target.url.endswith("/1"):
             raise RuntimeError("secret")
         return await at_once(order)

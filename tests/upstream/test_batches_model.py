@@ -13,10 +13,10 @@ from typing import Any
 import orjson
 import pytest
 
-from service.core.batch import BatchLimits, BatchRequest, BatchState, Failure, Keep, Options
-from service.core.reader import OnLag
-from service.core.work import Work
-from service.upstream.orders import Fetched, Order
+from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, Failure, Keep, Options
+from service.core.fetching.task import FetchTask
+from service.core.topics.reader import OnLag
+from service.upstream.attempt import Attempt, Fetched
 from tests.core.readers import FakeReader
 from tests.upstream.test_batches import Bench
 
@@ -32,7 +32,7 @@ class Upstream:
         self.chance = chance
         self.bench: Bench | None = None
 
-    async def __call__(self, order: Order) -> Fetched | Failure:
+    async def __call__(self, order: Attempt) -> Fetched | Failure:
         assert self.bench is not None
         size = self.chance.choice((0, 10, 1000, 20_000))
         reading = self.bench.fetcher.reading
@@ -45,7 +45,7 @@ class Upstream:
         finally:
             reading.give_back(order.owner, size)
 
-    async def _answer(self, order: Order, size: int) -> Fetched | Failure:
+    async def _answer(self, order: Attempt, size: int) -> Fetched | Failure:
         kind = self.chance.random()
         await asyncio.sleep(1000.0 if kind < 0.05 else self.chance.choice((0.0, 0.01, 0.5, 3.0)))
         if kind < 0.15:
@@ -84,7 +84,7 @@ class Model:
         plan, retention = self.bench.runner._plan, self.bench.batches._retention
         admit, append = plan._admit, retention.append
 
-        def admitted(queue: Any, work: Work, now: float) -> bool:
+        def admitted(queue: Any, work: FetchTask, now: float) -> bool:
             self.deadlines[work.batch.id, work.index] = work.deadline
             return admit(queue, work, now)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.upstream.bodies import encode_body, result_event
-from service.upstream.orders import Fetched
+from service.upstream.attempt import Fetched
+from service.upstream.content.result_events import encode_body, result_event
 from tests.upstream.servers import policy_for, target_of
 
 GZIP = bytes.fromhex("1f8b0800a0b1c2d302034b4c4a0600c2412435")

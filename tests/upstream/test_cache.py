@@ -9,8 +9,8 @@ from hishel import CacheMiss, Headers, Response, StoreAndUse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.upstream.cache import Cache
-from service.upstream.rfc9111 import key_of, request_of, storable
+from service.upstream.caching.cache import Cache
+from service.upstream.caching.rfc9111 import key_of, request_of, storable
 
 PAGE = "http://h.example/page"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.upstream.cache_control import CacheControl, cache_control, lifetime_of
+from service.upstream.caching.cache_control import CacheControl, cache_control, lifetime_of
 
 COMES = 784_111_777.0
 DATE = {"date": "Sun, 06 Nov 1994 08:49:37 GMT"}

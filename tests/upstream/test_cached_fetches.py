@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from service.core.batch import BatchLimits, BatchRequest, Keep, Options
-from service.core.hub import Hub, HubLimits
-from service.upstream.batches import Batches
-from service.upstream.cache import Cache
+from service.core.fetching.batch import BatchLimits, BatchRequest, Keep, Options
+from service.core.topics.hub import Hub, HubLimits
+from service.sources.batches import Batches
+from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
 from service.upstream.runner import Runner
 from tests.upstream.servers import Raw, policy_for

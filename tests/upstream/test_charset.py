@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.upstream.charset import read_text
-from service.upstream.encodings import decode, encoding_of
-from service.upstream.labels import LABELS
+from service.upstream.content.charset import read_text
+from service.upstream.content.encodings import decode, encoding_of
+from service.upstream.content.labels import LABELS
 
 HTML, XML, PLAIN = "text/html", "application/xml", "text/plain"
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from service.core.batch import Failure
-from service.upstream.conditional import conditions_for, meaning_of
-from service.upstream.orders import Fetched
+from service.core.fetching.batch import Failure
+from service.sources.conditional import conditions_for, meaning_of
+from service.upstream.attempt import Fetched
 from tests.upstream.servers import policy_for, target_of
 
 DATE = "Sat, 29 Oct 1994 19:43:31 GMT"

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.core.address import Policy
-from service.upstream.dates import delay_of, seconds_of
-from service.upstream.orders import Fetched
+from service.core.fetching.dial_policy import Policy
+from service.upstream.attempt import Fetched
+from service.upstream.caching.dates import delay_of, seconds_of
 from tests.upstream.servers import target_of
 
 BIRTH = 784_111_777.0

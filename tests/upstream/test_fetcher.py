@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from loadtest.origin import serve_origin
-from service.core.batch import Failure
-from service.core.grants import HostPatterns
-from service.upstream.cache import Cache
+from service.core.access.grants import HostPatterns
+from service.core.fetching.batch import Failure
+from service.upstream.attempt import Attempt, Fetched
+from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
-from service.upstream.orders import Fetched, Order
 from tests.upstream.servers import Raw, closed_port, policy_for, target_of
 
 
@@ -41,7 +41,7 @@ async def fetch(url: str, *ports: int, **more: Any) -> Fetched | Failure:
     }  # fmt: skip
     fetcher = Fetcher(policy, Cache(1 << 20, clock=time.time))
     try:
-        outcome = await fetcher.fetch(Order(target=target_of(url, policy), **options), this_task())
+        outcome = await fetcher.fetch(Attempt(target=target_of(url, policy), **options), this_task())
         assert fetcher.reading.used == 0
         return outcome
     finally:
@@ -142,7 +142,7 @@ async def test_no_cookie_is_kept() -> None:
         policy = policy_for(sets.port)
         fetcher = Fetcher(policy, Cache(1 << 20, clock=time.time))
         for _ in range(2):
-            order = Order(target_of(sets.url, policy), "GET", {}, None, 10.0, 100, 5)
+            order = Attempt(target_of(sets.url, policy), "GET", {}, None, 10.0, 100, 5)
             assert isinstance(await fetcher.fetch(order, this_task()), Fetched)
         await fetcher.close()
     assert b"ookie" not in sets.requests[1]
@@ -213,7 +213,7 @@ async def test_a_kept_connection_that_was_closed_is_replaced() -> None:
         policy = policy_for(server.port)
         fetcher = Fetcher(policy, Cache(1 << 20, clock=time.time))
         for _ in range(3):
-            order = Order(target_of(server.url, policy), "GET", {}, None, 10.0, 100, 5)
+            order = Attempt(target_of(server.url, policy), "GET", {}, None, 10.0, 100, 5)
             outcome = await fetcher.fetch(order, this_task())
             assert isinstance(outcome, Fetched), outcome
         await fetcher.close()
@@ -235,7 +235,7 @@ async def test_a_connection_that_was_switched_is_not_used_again() -> None:
         policy = policy_for(server.port)
         fetcher = Fetcher(policy, Cache(1 << 20, clock=time.time))
         for _ in range(2):
-            order = Order(target_of(server.url, policy), "GET", {}, None, 2.0, 100, 5)
+            order = Attempt(target_of(server.url, policy), "GET", {}, None, 2.0, 100, 5)
             outcome = await fetcher.fetch(order, this_task())
             assert isinstance(outcome, Fetched)
             assert outcome.status == 101

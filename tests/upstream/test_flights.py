@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from service.core.batch import BatchRequest, BatchState, Failure, FetchRequest, Keep, Options
-from service.core.grants import EVERYTHING, ClientLimits, Grant, read_claims
-from service.upstream.orders import Fetched, Order
+from service.core.access.grants import EVERYTHING, ClientLimits, Grant, read_claims
+from service.core.fetching.batch import BatchRequest, BatchState, Failure, FetchRequest, Keep, Options
+from service.upstream.attempt import Attempt, Fetched
 from tests.upstream.test_batches import LIMITS, Bench, events
 
 URL = "http://h.example/same"
@@ -18,12 +18,12 @@ URL = "http://h.example/same"
 class Slow:
     """An upstream that answers after a while, and counts."""
 
-    def __init__(self, seconds: float, outcome: Callable[[Order], Fetched | Failure] | None = None) -> None:
+    def __init__(self, seconds: float, outcome: Callable[[Attempt], Fetched | Failure] | None = None) -> None:
         self.seconds = seconds
         self.outcome = outcome
         self.cancelled = 0
 
-    async def __call__(self, order: Order) -> Fetched | Failure:
+    async def __call__(self, order: Attempt) -> Fetched | Failure:
         try:
             await asyncio.sleep(self.seconds)
         except asyncio.CancelledError:
@@ -189,7 +189,7 @@ class Heads(Slow):
         self.body = body
         self.made = 0
 
-    async def __call__(self, order: Order) -> Fetched | Failure:
+    async def __call__(self, order: Attempt) -> Fetched | Failure:
         self.made += 1
         number = self.made
         await asyncio.sleep(self.seconds)

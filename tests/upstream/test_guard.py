@@ -9,8 +9,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from service.core.address import Policy
-from service.core.target import Refusal, Target, check_redirect, check_url
+from service.core.fetching.dial_policy import Policy
+from service.core.fetching.target import Refusal, Target, check_redirect, check_url
 from service.upstream.failures import failure_of
 from service.upstream.guard import (
     AddressRefused,

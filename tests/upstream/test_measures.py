@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from service.core.batch import Failure
-from service.core.target import Target
-from service.upstream.measures import Measures
-from service.upstream.orders import Fetched
+from service.core.fetching.batch import Failure
+from service.core.fetching.target import Target
+from service.upstream.attempt import Fetched
+from service.upstream.fetch_metrics import Measures
 
 TARGET = Target("http://a/", "http", "a", 80, "http://a:80", "/")
 

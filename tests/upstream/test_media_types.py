@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.upstream.media_types import media_type
+from service.upstream.content.media_types import media_type
 
 
 @pytest.mark.parametrize(

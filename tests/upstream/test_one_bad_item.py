@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 import pytest
 
-from service.core.batch import BatchRequest, BatchState, Keep, Options
-from service.core.work import INTERNAL, Work
-from service.upstream.orders import Fetched, Order
+from service.core.fetching.batch import BatchRequest, BatchState, Keep, Options
+from service.core.fetching.task import INTERNAL, FetchTask
+from service.upstream.attempt import Attempt, Fetched
 from tests.core.readers import FakeReader
 from tests.upstream.test_batches import Bench, events
 
@@ -27,7 +27,7 @@ class Bug(Exception):
 
 
 def is_bad(work: Any) -> bool:
-    return isinstance(work, Work) and work.index == BAD and work.batch.id == "b1"
+    return isinstance(work, FetchTask) and work.index == BAD and work.batch.id == "b1"
 
 
 def raising(real: Callable[..., Any], bad: Callable[..., bool], times: int = 1) -> Callable[..., Any]:
@@ -60,7 +60,7 @@ def recall(bench: Bench) -> None:
 
 
 def fetch(bench: Bench) -> None:
-    async def fetched(order: Order) -> Any:
+    async def fetched(order: Attempt) -> Any:
         if str(order.target.url) == URLS[BAD]:
             raise Bug
         return await real(order)
@@ -81,7 +81,7 @@ def result(bench: Bench) -> None:
 
 
 def encoding(bench: Bench) -> None:
-    async def odd(order: Order) -> Any:
+    async def odd(order: Attempt) -> Any:
         outcome = await real(order)
         if str(order.target.url) == URLS[BAD]:
             outcome.headers["x-odd"] = "\ud83d"
@@ -159,7 +159,7 @@ async def test_a_url_that_cannot_be_encoded_fails_and_its_batch_ends() -> None:
 
 
 async def test_one_of_many_in_a_flight_fails_alone() -> None:
-    async def slow(order: Order) -> Fetched:
+    async def slow(order: Attempt) -> Fetched:
         await asyncio.sleep(1)
         return Fetched(200, order.target, {}, b"body", truncated=False)
 
@@ -179,7 +179,7 @@ async def test_one_of_many_in_a_flight_fails_alone() -> None:
 
 
 async def test_members_of_a_flight_that_end_late_do_so_each_for_itself() -> None:
-    async def never(order: Order) -> Fetched:
+    async def never(order: Attempt) -> Fetched:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -202,7 +202,7 @@ async def test_members_of_a_flight_that_end_late_do_so_each_for_itself() -> None
 
 
 async def test_a_cancel_tells_of_every_url_though_one_cannot_be_told() -> None:
-    async def never(order: Order) -> Fetched:
+    async def never(order: Attempt) -> Fetched:
         await asyncio.Event().wait()
         raise AssertionError
 

@@ -3,9 +3,9 @@
 import asyncio
 from typing import Any
 
-from service.core.address import Policy
-from service.core.batch import BatchRequest, Failure, Keep, Options
-from service.upstream.orders import Fetched, Order
+from service.core.fetching.batch import BatchRequest, Failure, Keep, Options
+from service.core.fetching.dial_policy import Policy
+from service.upstream.attempt import Attempt, Fetched
 from tests.upstream.servers import target_of
 from tests.upstream.test_batches import Bench, events
 
@@ -19,7 +19,7 @@ class Host:
         self.peak = 0
         self.at: list[float] = []
 
-    async def __call__(self, order: Order) -> Fetched | Failure:
+    async def __call__(self, order: Attempt) -> Fetched | Failure:
         loop = asyncio.get_running_loop()
         self.at.append(loop.time())
         self.now += 1
@@ -81,7 +81,7 @@ async def test_a_host_that_stays_dead_is_unavailable_with_a_time() -> None:
 
 
 async def test_a_redirect_to_a_dead_host_says_nothing_of_who_sent_it() -> None:
-    async def redirected(order: Order) -> Failure:
+    async def redirected(order: Attempt) -> Failure:
         order.target = target_of("http://dead.example/", Policy())
         return Failure("connect", "nobody")
 
@@ -98,7 +98,7 @@ class Redirecting:
         self.peak = 0
         self.asked = 0
 
-    async def __call__(self, order: Order) -> Fetched | Failure:
+    async def __call__(self, order: Attempt) -> Fetched | Failure:
         if order.target.host != "victim.example":
             await asyncio.sleep(0.01)
             assert order.move is not None
@@ -160,7 +160,7 @@ def capacity_left(bench: Bench) -> int:
 
 
 async def test_a_page_that_asks_for_two_minutes_leaves_its_host_to_others() -> None:
-    async def page(order: Order) -> Fetched:
+    async def page(order: Attempt) -> Fetched:
         await asyncio.sleep(0.01)
         if order.target.url.endswith("/limited"):
             return Fetched(429, order.target, {"retry-after": "120"}, b"", truncated=False)

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from service.core.batch import BatchLimits, Failure
-from service.upstream.cache import Cache
+from service.core.fetching.batch import BatchLimits, Failure
+from service.sources.watches import Watches, WatchLimits
+from service.upstream.attempt import Attempt, Fetched
+from service.upstream.caching.cache import Cache
+from service.upstream.content.select_failed import SelectFailed
 from service.upstream.fetcher import Fetcher
-from service.upstream.orders import Fetched, Order
 from service.upstream.runner import Runner
-from service.upstream.select_failed import SelectFailed
-from service.upstream.watches import Watches, WatchLimits
 from tests.upstream.servers import Raw, policy_for
 from tests.upstream.test_watches import InProcess, Page, names, told, watched
 
@@ -29,7 +29,7 @@ class Server(Page):
     def conditions(self) -> list[dict[str, str]]:
         return [dict(order.headers) for _, order in self.orders]
 
-    async def __call__(self, order: Order) -> Fetched | Failure:
+    async def __call__(self, order: Attempt) -> Fetched | Failure:
         self.orders.append((asyncio.get_running_loop().time(), order))
         await asyncio.sleep(0.01)
         answer = self.answer(len(self.orders), dict(order.headers))

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from service.core.batch import Failure
-from service.upstream.cache import Cache
+from service.core.fetching.batch import Failure
+from service.upstream.attempt import Attempt, Fetched
+from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
-from service.upstream.orders import Fetched, Order
 from tests.upstream.servers import Raw, policy_for, target_of
 from tests.upstream.test_fetcher import fetch, this_task
 from tests.upstream.test_flights import Bench, Slow, ask, events
@@ -100,7 +100,7 @@ async def test_a_final_dot_of_a_host_makes_no_other_origin() -> None:
         fetcher = Fetcher(policy, Cache(1 << 20, clock=time.time), lookup=FakeLookup("127.0.0.1"))
         for host in ("localhost.", "localhost", "LOCALHOST."):
             target = target_of(f"http://{host}:{server.port}/", policy)
-            order = Order(target, "GET", {}, None, timeout=10.0, max_bytes=100, redirects=0)
+            order = Attempt(target, "GET", {}, None, timeout=10.0, max_bytes=100, redirects=0)
             assert isinstance(await fetcher.fetch(order, this_task()), Fetched)
         await fetcher.close()
     assert len(server.connections) == 1

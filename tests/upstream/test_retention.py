@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
-from service.core.batch import BatchState, Failure, Keep
 from service.core.errors import NotFound
-from service.core.reader import OnLag
-from service.upstream.orders import Fetched, Order
-from service.upstream.retention import PATIENCE
+from service.core.fetching.batch import BatchState, Failure, Keep
+from service.core.topics.reader import OnLag
+from service.sources.retention import PATIENCE
+from service.upstream.attempt import Attempt, Fetched
 from tests.core.readers import FakeReader
 from tests.upstream.test_batches import LIMITS, Bench, at_once, events, never
 
@@ -19,7 +19,7 @@ BOUND = 1 << 20
 SMALL = replace(LIMITS, retained_bytes=BOUND, credit=BOUND // 16)
 
 
-async def large(order: Order) -> Fetched:
+async def large(order: Attempt) -> Fetched:
     await asyncio.sleep(0.01)
     return Fetched(200, order.target, {}, b"x" * 10_000, truncated=False)
 
@@ -269,7 +269,7 @@ async def test_the_log_names_the_batch_that_waits_and_the_one_that_fails(caplog:
 
 
 async def test_a_failure_that_takes_no_memory_is_told_though_there_is_none() -> None:
-    async def fails(order: Order) -> Failure:
+    async def fails(order: Attempt) -> Failure:
         return Failure("dns", "no such name")
 
     bench = Bench(fails, replace(SMALL, retained_bytes=0))

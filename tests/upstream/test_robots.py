@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from service.core.batch import Failure
-from service.upstream.cache import Cache
+from service.core.fetching.batch import Failure
+from service.upstream.attempt import Attempt
+from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
-from service.upstream.orders import Order
 from tests.upstream.servers import policy_for, target_of
 
 
@@ -47,7 +47,7 @@ async def site(**pages: bytes) -> AsyncIterator[tuple[Site, Any]]:
     fetcher = Fetcher(policy, Cache(0, clock=time.time), robots=True)
 
     async def fetch(path: str) -> str:
-        order = Order(target_of(f"http://127.0.0.1:{port}{path}", policy), "GET", {}, None, 5.0, 100, 5)
+        order = Attempt(target_of(f"http://127.0.0.1:{port}{path}", policy), "GET", {}, None, 5.0, 100, 5)
         task = asyncio.current_task()
         assert task is not None
         outcome = await fetcher.fetch(order, task)

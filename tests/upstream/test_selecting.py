@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from service.upstream import selecting
-from service.upstream.select_failed import SelectFailed
-from service.upstream.selecting import check_select, select_from
-from service.upstream.selector import Selector, SelectTimeout
+from service.upstream.content import selection as selecting
+from service.upstream.content.select_failed import SelectFailed
+from service.upstream.content.selection import check_select, select_from
+from service.upstream.content.selection_process import Selector, SelectTimeout
 
 DOCUMENT = rb"""{"foo": ["bar", "baz"], "": 0, "a/b": 1, "c%d": 2, "e^f": 3, "g|h": 4, "i\\j": 5, "k\"l": 6,
 " ": 7, "m~n": 8}"""

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from service.upstream.turns import Turns
+from service.upstream.content.turns import Turns
 
 
 async def test_who_wants_much_does_not_hold_up_who_wants_little() -> None:

@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from service.core.address import Policy
-from service.core.target import Refusal, Target, check_redirect, check_url
+from service.core.fetching.dial_policy import Policy
+from service.core.fetching.target import Refusal, Target, check_redirect, check_url
 
 PUBLIC = Policy()
 BASE = "https://a.example/x/y?q#f"

@@ -8,14 +8,14 @@ from typing import Any
 import orjson
 import pytest
 
-from service.core.batch import BatchRequest, Failure, Keep
+from service.core.access.grants import EVERYTHING, HostPatterns
 from service.core.errors import Forbidden, InvalidParams, LimitReached
-from service.core.grants import EVERYTHING, HostPatterns
-from service.core.services import Watching
-from service.upstream.orders import Fetched, Order
-from service.upstream.selecting import select_from
-from service.upstream.selector import SelectTimeout
-from service.upstream.watches import Watches, WatchLimits, _digest
+from service.core.fetching.batch import BatchRequest, Failure, Keep
+from service.core.ports import Watching
+from service.sources.watches import Watches, WatchLimits, _digest
+from service.upstream.attempt import Attempt, Fetched
+from service.upstream.content.selection import select_from
+from service.upstream.content.selection_process import SelectTimeout
 from tests.upstream.test_batches import Bench, FakeReader
 
 URL = "http://h.example/page"
@@ -29,7 +29,7 @@ class Page:
         self.status = 200
         self.headers: dict[str, str] = {}
         self.failure: Failure | None = None
-        self.orders: list[tuple[float, Order]] = []
+        self.orders: list[tuple[float, Attempt]] = []
 
     @property
     def conditional(self) -> list[bool]:
@@ -39,7 +39,7 @@ class Page:
     def at(self) -> list[float]:
         return [at for at, _ in self.orders]
 
-    async def __call__(self, order: Order) -> Fetched | Failure:
+    async def __call__(self, order: Attempt) -> Fetched | Failure:
         self.orders.append((asyncio.get_running_loop().time(), order))
         await asyncio.sleep(0.01)
         if self.failure:
@@ -360,7 +360,7 @@ async def test_who_watches_many_urls_is_refused_and_others_are_not() -> None:
 
 async def test_watches_that_hang_do_not_hold_up_the_polls_of_others() -> None:
     class Hanging(Page):
-        async def __call__(self, order: Order) -> Fetched:
+        async def __call__(self, order: Attempt) -> Fetched:
             if order.target.host.startswith("hang"):
                 await asyncio.sleep(9.9)
             return await super().__call__(order)

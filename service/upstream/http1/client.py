@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-from service.core.target import Target
+from service.core.fetching.target import Target
 from service.upstream.http1.answer import Answer
 from service.upstream.http1.dialer import Dialer, Timing
 from service.upstream.http1.errors import Disconnected

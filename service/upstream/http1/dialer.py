@@ -10,7 +10,7 @@ from time import monotonic
 
 from aiohappyeyeballs import start_connection
 
-from service.core.target import Target
+from service.core.fetching.target import Target
 from service.upstream.guard import AddrInfo, GuardedResolver
 from service.upstream.http1.connection import Connection
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from service import __version__
-from service.core.target import Target
+from service.core.fetching.target import Target
 from service.upstream.http1.codings import ACCEPTED
 from service.upstream.http1.errors import InvalidRequest, ProtocolError
 

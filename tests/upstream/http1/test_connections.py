@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import trustme
 
-from service.core.batch import Failure
-from service.upstream.cache import Cache
+from service.core.fetching.batch import Failure
+from service.upstream.attempt import Attempt, Fetched
+from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
 from service.upstream.http1.dialer import Timing
-from service.upstream.orders import Fetched, Order
 from tests.upstream.servers import policy_for, target_of
 
 Serve = Callable[["Server", asyncio.StreamReader, asyncio.StreamWriter, int], Awaitable[None]]
@@ -50,7 +50,7 @@ class Server:
         task = asyncio.current_task()
         assert task is not None
         target = target_of(f"{self.scheme}://127.0.0.1:{self.port}{path}", self.fetcher.policy)
-        return await self.fetcher.fetch(Order(target=target, **options), task)
+        return await self.fetcher.fetch(Attempt(target=target, **options), task)
 
     async def body(self, path: str = "/", **more: Any) -> bytes:
         outcome = await self.ask(path, **more)

@@ -1,0 +1,1 @@
+"""The other commands: ``sluice fetch`` and ``sluice token``."""

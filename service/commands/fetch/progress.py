@@ -1,0 +1,114 @@
+"""How far a run is, on standard error: a bar on a terminal, a line now and then elsewhere, a summary at the end."""
+
+import asyncio
+import os
+import time
+from collections import deque
+
+from service.commands.fetch.output import Output
+from service.commands.fetch.tally import Tally
+
+__all__ = ["Progress"]
+
+_EVERY = 0.2
+_PLAIN = 10.0
+_WINDOW = 50
+"""Samples that the rate is taken over: 10 s of a bar."""
+_LONGEST = 40
+_SHORTEST = 5
+"""Columns of the bar."""
+_CLEAR = "\r\x1b[K"
+
+
+class Progress:
+    """Shows a tally; ``output`` None shows nothing. ``bar`` is for terminals."""
+
+    def __init__(self, tally: Tally, output: Output | None, *, bar: bool) -> None:
+        self._tally = tally
+        self._output = output
+        self._bar = bar
+        self._room = _LONGEST if bar else 0
+        self._began = time.monotonic()
+        self._samples: deque[tuple[float, int]] = deque([(self._began, 0)], maxlen=_WINDOW)
+
+    async def run(self) -> None:
+        """Show it until cancelled."""
+        while self._output is not None:
+            await asyncio.sleep(_EVERY if self._bar else _PLAIN)
+            # One that is not taken yet is enough: a terminal that was stopped gets no backlog.
+            if not self._output.waiting:
+                line = self.line(_width() - 1 if self._bar else 200)
+                self._show(f"\r{line}\x1b[K" if self._bar else line + "\n")
+
+    def line(self, width: int) -> str:
+        """Return the figures of now."""
+        tally = self._tally
+        fetched = tally.answered + tally.failed
+        now = time.monotonic()
+        self._samples.append((now, fetched))
+        began, before = self._samples[0]
+        rate = (fetched - before) / max(now - began, 1e-3)
+        part = tally.done / tally.total if tally.total else 1.0
+        left = f"{_clock((tally.total - tally.done) / rate)} left" if rate else ""
+        refused = f"{tally.refused:,} HTTP errors" if tally.refused else ""
+        failed = f"{tally.failed:,} failed" if tally.failed else ""
+        done = f"{tally.done:,}/{tally.total:,}"
+        figures = "  ".join(filter(None, (done, f"{rate:,.0f}/s", _size(tally.bytes), left, failed, refused)))
+        # It only ever shrinks, so that it does not tremble with the length of the figures.
+        self._room = room = min(self._room, max(0, width - len(figures) - 8))
+        full = int(part * room)
+        bar = f"[{'#' * full}{'.' * (room - full)}] " if room >= _SHORTEST else ""
+        return f"{int(part * 100):3}% {bar}{figures}"[:width]
+
+    @property
+    def elapsed_ms(self) -> float:
+        """How long the run has taken."""
+        return round((time.monotonic() - self._began) * 1000, 1)
+
+    def clear(self) -> None:
+        """Take the bar away."""
+        if self._bar:
+            self._show(_CLEAR)
+
+    def say(self, text: str) -> None:
+        """Show a line that stays."""
+        self._show(f"{_CLEAR if self._bar else ''}{text}\n")
+
+    def end(self, *, hint: str) -> None:
+        """Show the summary; ``hint`` says what can be done about what is missing."""
+        tally, passed = self._tally, time.monotonic() - self._began
+        skipped = f", {tally.skipped:,} already saved" if tally.skipped else ""
+        left = f", {tally.total - tally.done:,} not done" if tally.done < tally.total else ""
+        fine = tally.answered - tally.refused
+        lines = tally.table(_width() if self._bar else None)
+        lines.append(
+            f"{fine:,} fetched, {tally.refused:,} HTTP errors, {tally.failed:,} failed{skipped}{left}; "
+            f"{_size(tally.bytes)} in {passed:.1f} s"
+        )
+        self._show((_CLEAR if self._bar else "") + "\n".join(lines) + "\n" + (f"{hint}\n" if hint else ""))
+
+    def _show(self, text: str) -> None:
+        if self._output is not None:
+            data = text.encode("utf-8", "replace")
+            self._output.put([data], len(data))
+
+
+def _width() -> int:
+    try:
+        return max(20, os.get_terminal_size(2).columns)
+    except OSError:  # not a terminal any more
+        return 80
+
+
+def _size(count: int) -> str:
+    size, units = float(count), iter(("B", "KiB", "MiB", "GiB", "TiB"))
+    unit = next(units)
+    while size >= 1000 and unit != "TiB":
+        size, unit = size / 1024, next(units)
+    return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
+
+
+def _clock(seconds: float) -> str:
+    whole = int(min(seconds, 359_999))
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

@@ -1,0 +1,297 @@
+"""One run: a source of fetches like the batches of the service. Every URL ends in exactly one event."""
+
+import asyncio
+import errno
+import logging
+import time
+from array import array
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from random import random
+from typing import Any
+
+import orjson
+
+from service.commands.fetch.folder import Folder
+from service.commands.fetch.inputs import UrlList
+from service.commands.fetch.output import Output
+from service.commands.fetch.tally import Tally
+from service.core.access.grants import EVERY_HOST, HostPatterns
+from service.core.fetching.batch import BatchLimits, Failure, FetchRequest, Options, failed_event, flavour_of
+from service.core.fetching.dial_policy import Policy
+from service.core.fetching.task import FetchListener, FetchTask
+from service.upstream.attempt import Fetched
+from service.upstream.caching.cache import Cache
+from service.upstream.content.result_events import result_event
+from service.upstream.fetcher import Fetcher
+from service.upstream.runner import Runner
+
+__all__ = ["Run"]
+
+_log = logging.getLogger("sluice.fetch")
+
+_UNWRITTEN = 64 << 20
+"""Bytes of bodies that come or wait for the disk, and of lines that wait for their reader; then no fetch starts."""
+_SAVERS = 4
+_GRACE = 60.0
+"""Seconds beyond the time of a URL in which some URL must end."""
+_LOOK = 0.05
+_SAVING_ENDS = 10
+"""Files in a row that could not be written because of the disk, not of themselves."""
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOENT})
+
+
+@dataclass(slots=True)
+class _Group:
+    """What the engine is asked for: an ``FetchGroup``."""
+
+    items: list[FetchRequest] | list[str]
+    options: Options
+    source: FetchListener
+    flavour: tuple[object, ...] = field(init=False)
+    total: int = field(init=False)
+    id: str = "fetch"
+    owner: str = "terminal"
+    hosts: HostPatterns = EVERY_HOST
+    share: int | None = None
+    active: int = 0
+    landed: int = 0
+    trace: None = None
+
+    def __post_init__(self) -> None:
+        self.flavour = flavour_of(self.options, self.hosts)
+        self.total = len(self.items)
+
+
+class Run:
+    """All URLs of one command, and what becomes of each; ``whole`` are the files that are there already."""
+
+    def __init__(
+        self,
+        urls: UrlList,
+        options: Options,
+        folder: Folder | None,
+        whole: Mapping[int, str],
+        lines: Output | None,
+        tally: Tally,
+    ) -> None:
+        self._urls = urls
+        self._options = options
+        self._folder = folder
+        self._whole = whole
+        self._lines = lines
+        self._tally = tally
+        # What has to be fetched, and where each stands among all that were given.
+        self._indices = array("I", (index for index in urls.firsts() if index not in whole))
+        self._group = _Group([urls.urls[index] for index in self._indices], options, self)
+        self._ended = bytearray(self._group.total)
+        self._left = self._group.total
+        self._saving: set[asyncio.Future[str]] = set()
+        self._unsaved = 0
+        self._usual = 0.0
+        """Bytes of a body, as they have come lately: what has begun is about to need so much."""
+        self._disk_failures = 0
+        self._over = asyncio.Event()
+        self._moved = 0.0
+        self.stopped = ""
+        """Why the run ended before its last URL; empty where it did not."""
+
+    async def run(self, policy: Policy, limits: BatchLimits) -> None:
+        """Fetch them all."""
+        self._loop = asyncio.get_running_loop()
+        self._savers = ThreadPoolExecutor(_SAVERS, "saving")
+        fetcher = Fetcher(policy, Cache(0, clock=time.time))
+        runner = self._runner = Runner(fetcher, limits, chance=random)
+        self._skip()
+        self._moved = self._loop.time()
+        watching = asyncio.create_task(self._watch())
+        try:
+            if self._left:
+                runner.add(self._group)
+                await self._over.wait()
+        finally:
+            watching.cancel()
+            runner.cancel(self._group)
+            await runner.close()
+            await fetcher.close()
+            # What was fetched is saved, also when the run was stopped.
+            await asyncio.gather(watching, *self._saving, return_exceptions=True)
+            self._savers.shutdown()
+
+    def stop(self, why: str) -> None:
+        """End the run soon."""
+        self.stopped = self.stopped or why
+        self._over.set()
+
+    def put(self, event: Mapping[str, Any]) -> None:
+        """Write a line."""
+        if self._lines is not None:
+            line = orjson.dumps(event) + b"\n"
+            self._lines.put([line], len(line))
+
+    def may_start(self, asker: Any) -> bool:
+        """Wait for the reader of the lines, and for the disk."""
+        waiting = self._lines.waiting if self._lines is not None else 0
+        coming = self._group.active * self._usual
+        if waiting < _UNWRITTEN and self._unsaved + coming < _UNWRITTEN and not self._over.is_set():
+            return True
+        self._loop.call_later(_LOOK, self._runner.wake, asker)
+        return False
+
+    def succeeded(self, work: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
+        """Take an answer."""
+        try:
+            self._answered(work, fetched, queued, shared)
+        except Exception as error:
+            self._broken(work.index, error)
+
+    def failed(self, asker: Any, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
+        """Take a failure."""
+        try:
+            self._fail(index, failure, attempts, timing)
+        except Exception as error:
+            self._broken(index, error)
+
+    def _skip(self) -> None:
+        for first in self._whole:
+            self._tally.skipped += sum(1 for _ in self._urls.same(first))
+        if self._lines is not None and self._whole:
+            self._lines.put(self._skipped(), 0)
+
+    def _skipped(self) -> Iterator[bytes]:
+        for first, file in self._whole.items():
+            for index in self._urls.same(first):
+                event = {"event": "skipped", "index": index, "url": self._urls.urls[index], "file": file}
+                yield orjson.dumps(event) + b"\n"
+
+    def _answered(self, work: FetchTask, fetched: Fetched, queued: float, shared: bool) -> None:
+        self._usual += (len(fetched.body) - self._usual) / 8
+        cache = "shared" if shared else fetched.cache
+        mode = "none" if self._folder is not None or self._lines is None else self._options.body
+        event = result_event(
+            self._indices[work.index], work.request.url, fetched, mode, work.attempts, cache, queued
+        )
+        if self._folder is None or fetched.status >= 400:
+            self._tell(work.index, event)
+        elif fetched.truncated:
+            failure = Failure("too_large", f"the body is larger than --max-bytes ({self._options.max_bytes})")
+            self._fail(work.index, failure, work.attempts, fetched.timing)
+        else:
+            content_type = fetched.headers.get("content-type", "")
+            save = partial(
+                self._folder.save, work.request.url, work.target.origin, content_type, fetched.status, fetched.body
+            )
+            self._unsaved += len(fetched.body)
+            saving = self._loop.run_in_executor(self._savers, save)
+            self._saving.add(saving)
+            saving.add_done_callback(partial(self._saved, work, event, len(fetched.body)))
+
+    def _saved(self, work: FetchTask, event: dict[str, Any], size: int, done: "asyncio.Future[str]") -> None:
+        self._saving.discard(done)
+        self._unsaved -= size
+        try:
+            error = done.exception()
+            if error is None:
+                self._disk_failures = 0
+                self._tell(work.index, {**event, "file": done.result()})
+            elif isinstance(error, OSError):
+                self._not_saved(work, error, event["timing"])
+            else:
+                self._broken(work.index, error)
+        except Exception as bug:
+            self._broken(work.index, bug)
+
+    def _not_saved(self, work: FetchTask, error: OSError, timing: Mapping[str, float]) -> None:
+        reason = error.strerror or str(error)
+        where = f"{error.filename}: " if error.filename and not str(error.filename).isdigit() else ""
+        self._fail(work.index, Failure("unavailable", f"cannot save: {where}{reason}"), work.attempts, timing)
+        self._disk_failures = self._disk_failures + 1 if error.errno in _DISK else 0
+        if self._disk_failures >= _SAVING_ENDS:
+            self.stop(f"cannot save any more files: {reason}")
+
+    def _fail(self, index: int, failure: Failure, attempts: int, timing: Mapping[str, float]) -> None:
+        if self._ended[index]:
+            return
+        first = self._indices[index]
+        event = failed_event(first, self._urls.urls[first], failure, attempts, dict(timing))
+        self._emit(first, event)
+        for copy in self._urls.same(first):
+            url = self._urls.place(copy) + self._urls.urls[copy]
+            self._tally.failure(failure.kind, url, failure.detail)
+        self._end(index)
+
+    def _tell(self, index: int, event: dict[str, Any]) -> None:
+        if self._ended[index]:
+            return
+        first = self._indices[index]
+        self._emit(first, event)
+        self._tally.bytes += event["bytes"]
+        for copy in self._urls.same(first):
+            self._tally.answer(event["status"], self._urls.place(copy) + self._urls.urls[copy])
+        self._end(index)
+
+    def _emit(self, first: int, event: dict[str, Any]) -> None:
+        """Write the event of a URL, and that of each that is the same: encoded one by one, as they are read."""
+        if self._lines is None:
+            return
+        line = orjson.dumps(self._of(first, event)) + b"\n"
+        self._lines.put([line], len(line))
+        copies = self._urls.same(first)
+        next(copies)
+        if (copy := next(copies, None)) is not None:
+            if event["event"] == "result":
+                event = {**event, "cache": "shared"}
+            rest = (orjson.dumps(self._of(index, event)) + b"\n" for index in chain([copy], copies))
+            self._lines.put(rest, len(line))
+
+    def _of(self, index: int, event: dict[str, Any]) -> dict[str, Any]:
+        line = self._urls.line(index)
+        event = {**event, "index": index, "url": self._urls.urls[index]}
+        return {**event, "line": line} if line and event["event"] == "failed" else event
+
+    def _end(self, index: int) -> None:
+        self._ended[index] = 1
+        self._left -= 1
+        self._moved = self._loop.time()
+        if not self._left:
+            self._over.set()
+
+    def _broken(self, index: int, error: BaseException) -> None:
+        """End a URL that a bug of ours is in the way of, so that the others are waited for alone."""
+        if self._ended[index]:
+            return
+        first = self._indices[index]
+        _log.error("internal error with %s", ascii(self._urls.urls[first]), exc_info=error)
+        failure = Failure("protocol", f"internal error: {error!a}")
+        try:
+            self._fail(index, failure, 0, {})
+        except Exception:
+            _log.exception("cannot report a failure")
+            self._tally.failure("protocol", ascii(self._urls.urls[first]), failure.detail)
+            self._end(index)
+
+    async def _watch(self) -> None:
+        """End the run when its lines cannot be written, and when nothing has ended for longer than it may take."""
+        limit = self._options.timeout + _GRACE
+        while True:
+            await asyncio.sleep(_LOOK)
+            if self._lines is not None and self._lines.error is not None:
+                self.stop("output")
+            elif self._saving or (self._lines is not None and self._lines.waiting):
+                self._moved = self._loop.time()
+            elif self._loop.time() - self._moved > limit:
+                self._give_up()
+
+    def _give_up(self) -> None:
+        failure = Failure("unavailable", "internal error: the fetch engine lost this URL")
+        _log.error(
+            "%d URLs were lost by the fetch engine: nothing happened for %g s",
+            self._left,
+            self._loop.time() - self._moved,
+        )
+        for index, ended in enumerate(self._ended):
+            if not ended:
+                self.failed(self._group, index, failure, 0, {})

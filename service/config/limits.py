@@ -1,0 +1,97 @@
+"""What the settings mean to each part: its bounds."""
+
+from collections.abc import Iterable
+from ipaddress import ip_network
+
+from service.config.fitting import CREDIT, QUEUED, READING, share
+from service.config.settings import Settings
+from service.core.access.address_limits import AddressLimits
+from service.core.fetching.batch import BatchLimits
+from service.core.fetching.dial_policy import Network
+from service.core.overload import Rule, rules
+from service.core.sessions.session import SessionLimits
+from service.core.topics.hub import HubLimits
+from service.core.topics.topic import RingLimits
+from service.edge.websocket.endpoint import WebSocketLimits
+from service.ops.process import descriptor_limit, memory_limit, socket_limit
+
+__all__ = ["address_limits", "batch_limits", "client_limits", "hub_limits", "networks", "overload_rules",
+           "socket_limits"]  # fmt: skip
+
+
+def networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Return networks from how they are written."""
+    return tuple(ip_network(text) for text in texts)
+
+
+def overload_rules(settings: Settings) -> tuple[Rule, ...]:
+    """Return when the service counts as overloaded."""
+    return rules(
+        lag=settings.overload_lag,
+        memory=memory_limit(settings.memory_limit),
+        sockets=socket_limit(),
+        descriptors=descriptor_limit(),
+    )
+
+
+def address_limits(settings: Settings) -> AddressLimits:
+    """Return the bounds of one address."""
+    return AddressLimits(
+        connections=settings.address_connections,
+        handshakes=settings.address_handshakes,
+        handshakes_burst=max(1, round(20 * settings.address_handshakes)),
+        flood=5 * settings.address_handshakes,
+        requests=settings.address_requests,
+        requests_burst=max(1, round(5 * settings.address_requests)),
+    )
+
+
+def hub_limits(settings: Settings) -> HubLimits:
+    """Return the bounds of all topics."""
+    return HubLimits(
+        ring=RingLimits(settings.ring_messages, settings.ring_size, settings.ring_age),
+        topics=settings.topics,
+        ring_bytes=settings.rings_size,
+    )
+
+
+def client_limits(settings: Settings) -> SessionLimits:
+    """Return the bounds of one client that has no others of its own."""
+    return SessionLimits(
+        topics=settings.client_topics,
+        rate=settings.client_rate,
+        burst=max(1, round(5 * settings.client_rate)),
+        bytes=settings.client_bytes,
+        bytes_burst=round(4 * settings.client_bytes),
+    )
+
+
+def socket_limits(settings: Settings) -> WebSocketLimits:
+    """Return the bounds of the WebSocket endpoint."""
+    return WebSocketLimits(
+        connections=settings.websockets,
+        message_size=settings.message_size,
+        heartbeat=settings.heartbeat,
+        patience=settings.auth_time,
+        backlogs=settings.backlogs_size,
+        session=client_limits(settings),
+    )
+
+
+def batch_limits(settings: Settings) -> BatchLimits:
+    """Return the bounds of batches, and of fetches."""
+    memory = memory_limit(settings.memory_limit)
+    return BatchLimits(
+        urls=settings.batch_urls,
+        methods=frozenset({"GET", "HEAD"}) | frozenset(settings.allow_method),
+        retention=settings.batch_age,
+        retained_bytes=settings.batches_size,
+        linger=settings.batch_linger,
+        reading_bytes=share(READING, memory, 256 << 20),
+        credit=share(CREDIT, memory, 16 << 20),
+        queued_bytes=share(QUEUED, memory, 256 << 20),
+        active=settings.upstream,
+        active_per_client=settings.upstream_client,
+        active_per_host=settings.upstream_host,
+        hosts_shared=True,
+    )

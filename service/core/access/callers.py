@@ -1,0 +1,63 @@
+"""Who calls: the address that limits by address count for, whatever proxies stand between.
+
+A proxy says whom it speaks for: ``Forwarded`` (RFC 7239) or ``X-Forwarded-For``. Whatever a client writes
+there itself stands left of what the first trusted proxy adds, so the list is read from the right.
+"""
+
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Network, ip_address
+
+from service.core.fetching.dial_policy import Address, Network, unwrapped
+
+__all__ = ["caller", "caller_key", "parse_hop"]
+
+_SITE = 64
+"""Bits of an IPv6 address that one site has in common (RFC 6177): the rest is its own to choose."""
+
+
+def parse_hop(text: str) -> Address | None:
+    """Return the address that a proxy names, with or without a port; None for ``unknown`` and the like."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return unwrapped(ip_address(text))
+    except ValueError:
+        return None
+
+
+def caller(peer: Address, hops: Iterable[Sequence[str]], trusted: Sequence[Network]) -> Address | None:
+    """Return the right-most address that is not a trusted proxy's; ``hops`` has a list for each header.
+
+    None where a trusted proxy names no address, or where two headers name different ones: a client can
+    forge the header that its proxy does not set.
+    """
+    if not _within(peer, trusted):
+        return peer
+    named = {_right_most(header, trusted) for header in hops if header}
+    if not named:
+        return peer
+    return named.pop() if len(named) == 1 else None
+
+
+def caller_key(address: Address) -> str:
+    """Return what one caller is counted under: an IPv4 address, or the /64 of an IPv6 address."""
+    address = unwrapped(address)
+    if isinstance(address, IPv4Address):
+        return str(address)
+    return str(IPv6Network((address, _SITE), strict=False))
+
+
+def _right_most(header: Sequence[str], trusted: Sequence[Network]) -> Address | None:
+    found = None
+    for text in reversed(header):
+        found = parse_hop(text)
+        if found is None or not _within(found, trusted):
+            break
+    return found
+
+
+def _within(address: Address, networks: Sequence[Network]) -> bool:
+    return any(address in network for network in networks)

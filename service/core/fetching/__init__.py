@@ -1,0 +1,1 @@
+"""What is fetched next, from which host, and whether it is tried again."""

@@ -1,0 +1,298 @@
+"""A batch of fetches: what may be asked for, how far it is, and the events that tell of it.
+
+Every URL ends in exactly one event, ``result`` or ``failed``; ``done`` comes after all of them, always,
+and its counts add up to the total.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from service.core.access.grants import EVERY_HOST, HostPatterns
+from service.core.correlation import Correlation, Trace
+from service.core.errors import InvalidParams, TooLarge
+from service.core.topics.topic import Topic
+
+__all__ = ["HEADER_NAME", "HEADER_VALUE", "MOST_HEADERS", "OUR_HEADERS", "OUR_PREFIXES", "BatchLimits",
+           "BatchRequest", "BatchState", "Failure", "FetchRequest", "IdempotencyKey", "Keep", "Kind", "Options",
+           "check_headers", "check_request", "failed_event", "flavour_of", "item_of"]  # fmt: skip
+
+Kind = Literal[
+    "invalid_url", "invalid_request", "blocked", "dns", "connect", "tls", "timeout", "protocol", "redirects",
+    "too_large", "cancelled", "unavailable",
+]  # fmt: skip
+
+HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,4096}")
+# What frames the message or is meant for a proxy is ours to say, some open cloud metadata, and "Proxy" becomes
+# HTTP_PROXY in CGI programs (CVE-2016-5385).
+OUR_HEADERS: Final = frozenset(
+    ("host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer", "expect",
+     "keep-alive", "metadata-flavor", "metadata", "accept-encoding", "proxy")
+)  # fmt: skip
+_SIGNS: Final = re.compile("[^a-z0-9]")
+MOST_HEADERS: Final = 50
+OUR_PREFIXES: Final = ("proxy-", "x-aws-ec2-metadata-token", "sec-")
+
+
+class Keep(Enum):
+    """Who keeps a batch alive."""
+
+    ATTACHED = "its readers: it ends when the last one has left"
+    LINGER = "its readers, and a while after the last one has left"
+    DETACHED = "nobody: it runs to its end"
+
+
+class FetchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One request of a batch."""
+
+    url: str
+    method: str | None = None
+    headers: dict[str, str] | None = None
+    body: str | None = None
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What holds for every request of a batch; sizes in bytes, times in seconds."""
+
+    body: Literal["auto", "text", "base64", "none"] = "auto"
+    max_bytes: Annotated[int, msgspec.Meta(ge=0, le=64 << 20)] = 1 << 20
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=300)] = 10.0
+    retries: Annotated[int, msgspec.Meta(ge=0, le=10)] = 2
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=500)] = 100
+    redirects: Annotated[int, msgspec.Meta(ge=0, le=20)] = 5
+    cache: Literal["default", "reload", "no-store", "only-if-cached"] = "default"
+    headers: dict[str, str] = {}
+    method: str = "GET"
+
+
+class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of ``POST /fetch-batch`` and the parameters of ``fetch``: ``urls`` or ``requests``."""
+
+    urls: list[str] | None = None
+    requests: list[FetchRequest] | None = None
+    options: Options = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """Bounds of batches: counts, bytes, seconds."""
+
+    urls: int = 10_000
+    batches: int = 10_000
+    methods: frozenset[str] = frozenset({"GET", "HEAD"})
+    retention: float = 600.0
+    retained_bytes: int = 256 << 20
+    linger: float = 60.0
+    credit: int = 16 << 20
+    reading_bytes: int = 256 << 20
+    # Requests that are not done; one more is taken while they are below it.
+    queued_bytes: int = 256 << 20
+    active: int = 500
+    active_per_client: int = 250
+    active_per_host: int = 20
+    hosts_shared: bool = False
+    """Whether one client leaves a quarter of a host's places to others."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """What makes a repeated POST harmless: whose key, the key, and the digest of the body that came with it."""
+
+    scope: Hashable
+    key: str
+    digest: bytes = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a URL has no result; an expected outcome, so a value."""
+
+    kind: Kind
+    detail: str
+    retry_after: float | None = None
+    temporary: bool = False
+    """Whether another attempt may well succeed, of a kind of which that is not always so."""
+
+
+def check_request(request: BatchRequest, limits: BatchLimits) -> list[FetchRequest] | list[str]:
+    """Return what is to be fetched, or raise InvalidParams or TooLarge that names the field."""
+    if (request.urls is None) == (request.requests is None):
+        raise InvalidParams("urls, requests: give one of them")
+    items: list[FetchRequest] | list[str] = request.urls if request.urls is not None else request.requests or []
+    if not items:
+        raise InvalidParams("urls: a batch has at least one")
+    if len(items) > limits.urls:
+        raise TooLarge(f"limit urls a batch: {len(items)} of at most {limits.urls}")
+    options = request.options
+    if options.method not in limits.methods:
+        raise InvalidParams(f"options.method: one of {', '.join(sorted(limits.methods))}")
+    if wrong := check_headers(options.headers):
+        raise InvalidParams(f"options.headers: {wrong}")
+    return items
+
+
+def item_of(item: FetchRequest | str, limits: BatchLimits) -> FetchRequest | Failure:
+    """Return one request of a batch, or why it is not made."""
+    if isinstance(item, str):
+        return FetchRequest(item)
+    if item.method is not None and item.method not in limits.methods:
+        return Failure("invalid_request", f"method: one of {', '.join(sorted(limits.methods))}")
+    if item.headers and (wrong := check_headers(item.headers)):
+        return Failure("invalid_request", f"headers: {wrong}")
+    return item
+
+
+def check_headers(headers: Mapping[str, str]) -> str | None:
+    """Say what is wrong with request headers (RFC 9110, section 5), or return None."""
+    if len(headers) > MOST_HEADERS:
+        return f"at most {MOST_HEADERS}"
+    for name, value in headers.items():
+        # Many servers read any punctuation in a name as the same: Transfer_Encoding frames the body.
+        lower = _SIGNS.sub("-", name.lower())
+        if not HEADER_NAME.fullmatch(name):
+            return f"{name[:40]!r} is no header name"
+        if lower in OUR_HEADERS or lower.startswith(OUR_PREFIXES):
+            return f"{name} is set by the service alone"
+        if not HEADER_VALUE.fullmatch(value):
+            return f"{name} has a value that no header has"
+    return None
+
+
+@dataclass(slots=True)
+class BatchState:
+    """How far a batch is."""
+
+    id: str
+    topic: Topic
+    owner: str
+    keep: Keep
+    items: list[FetchRequest] | list[str]
+    options: Options
+    started: float
+    source: Any = None
+    """Who is told what came of each URL: a ``FetchListener`` of core/plan.py."""
+    key: "IdempotencyKey | None" = None
+    hosts: HostPatterns = EVERY_HOST
+    """What its client may ask, redirects included."""
+    share: int | None = None
+    """How many fetches its client may have at once, where that is not what everybody may."""
+    correlation: Correlation | None = None
+    """Which HTTP request began it."""
+    ok: int = 0
+    failed: int = 0
+    by_status: Counter[str] = field(default_factory=Counter)
+    done: bool = False
+    cancelled: bool = False
+    elapsed_ms: float | None = None
+    outgrown: bool = False
+    """Whether URLs failed because its events had no room."""
+    active: int = 0
+    landed: int = 0
+    # After each event the bytes of all so far, so that what a reader has not taken is one subtraction; what was
+    # given up is among them.
+    sums: list[int] = field(default_factory=list)
+    finished: bytearray = field(init=False)
+    total: int = field(init=False)
+    """How many URLs it has."""
+    weight: int = field(init=False)
+    """Bytes that the requests take in memory, about; they are let go when it is done."""
+
+    flavour: tuple[object, ...] = field(init=False)
+    """What its requests have in common, as far as it decides whether another batch's request is the same."""
+
+    def __post_init__(self) -> None:
+        self.flavour = flavour_of(self.options, self.hosts)
+        self.total = len(self.items)
+        self.finished = bytearray(self.total)
+        self.weight = sum(map(_weight, self.items))
+
+    @property
+    def trace(self) -> Trace | None:
+        """What its requests to upstreams are part of."""
+        return self.correlation.trace if self.correlation is not None else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every URL has its event."""
+        return self.ok + self.failed == self.total
+
+    def url(self, index: int) -> str:
+        """Return the URL as its sender wrote it."""
+        item = self.items[index]
+        return item if isinstance(item, str) else item.url
+
+    def waiting(self) -> int:
+        """Return how many bytes of events wait to be taken by whichever reader is furthest."""
+        taken = self.topic.furthest
+        appended = self.sums[-1] if self.sums else 0
+        return self.landed + appended - (self.sums[taken - 1] if taken else 0)
+
+    def succeed(self, index: int, status: int) -> None:
+        """Count a result."""
+        self.finished[index] = 1
+        self.ok += 1
+        self.by_status[str(status)] += 1
+
+    def fail(self, index: int) -> None:
+        """Count a failure."""
+        self.finished[index] = 1
+        self.failed += 1
+
+    def finish(self, now: float) -> dict[str, Any]:
+        """Return the last event."""
+        assert self.complete
+        self.done = True
+        self.items = []
+        self.elapsed_ms = round((now - self.started) * 1000, 1)
+        return {"event": "done", **self.counts()}
+
+    def counts(self) -> dict[str, Any]:
+        """Return the numbers that ``done`` and the JSON answer carry."""
+        return {
+            "total": self.total,
+            "ok": self.ok,
+            "failed": self.failed,
+            "by_status": self.by_status,
+            "elapsed_ms": self.elapsed_ms,
+        }
+
+
+def failed_event(
+    index: int, url: str, failure: Failure, attempts: int, timing: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return what is told of a URL that failed; the times are in milliseconds."""
+    event = {
+        "event": "failed",
+        "index": index,
+        "url": url,
+        "error": failure.kind,
+        "detail": failure.detail,
+        "attempts": attempts,
+        "timing": timing,
+    }
+    if failure.retry_after is not None:
+        event["retry_after"] = failure.retry_after
+    return event
+
+
+def flavour_of(options: Options, hosts: HostPatterns) -> tuple[object, ...]:
+    """Return what decides, beside the request itself, whether two requests for a URL are the same.
+
+    The hosts are part of it: where a redirect leads may be allowed to one client and not to another.
+    """
+    headers = tuple(sorted(options.headers.items()))
+    kept = options.cache != "no-store"
+    return (headers, options.max_bytes, options.redirects, options.body != "none", kept, hosts)
+
+
+def _weight(item: FetchRequest | str) -> int:
+    if isinstance(item, str):
+        return 64 + len(item)
+    headers = sum(len(name) + len(value) + 200 for name, value in (item.headers or {}).items())
+    return 256 + len(item.url) + len(item.body or "") + headers

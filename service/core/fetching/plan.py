@@ -1,0 +1,300 @@
+"""Who may start now: fair between clients, bounded over all, for each batch and for each host.
+
+Theory of operation. Owners (clients) that may have something to start stand in a ring and take turns, one
+start each, and none has more than its share at once; an owner's batches take turns likewise. Whoever has
+nothing to start leaves the ring until something changes, so that a step costs the same whatever waits.
+
+A URL goes through these states; its clock starts when it is admitted:
+
+    not looked at ──► ready ──(admitted)──► started ──► finished, or later (a retry) ─┐
+                                  │            ▲                                      │
+                                  ▼            │ its owner's turn                     │
+                                parked ──► offered: has a place at its host ◄─────────┘
+
+A batch admits at most ``concurrency`` URLs at once, and asks its source before each. A URL whose host is full
+is parked; a place that comes free is offered to the owners that wait there in turns. Deadlines of whatever
+waits are part of :meth:`FetchPlan.wake_at`. A URL whose host is left alone for longer than the URL has time
+is rejected at once, as ``unavailable``.
+"""
+
+from collections import deque
+from heapq import heappop, heappush
+from math import inf
+
+from service.core.fetching.batch import BatchLimits, Failure
+from service.core.fetching.dial_policy import Policy
+from service.core.fetching.host_limiter import HostLimiter
+from service.core.fetching.parking import Parking
+from service.core.fetching.queues import AHEAD, Owner, Queue, look_ahead, unavailable
+from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection
+
+__all__ = ["FetchPlan"]
+
+
+class FetchPlan:
+    """All URLs that wait. Pure: it answers with what starts and what is rejected; the caller does either."""
+
+    def __init__(self, limits: BatchLimits, policy: Policy, hosts: HostLimiter) -> None:
+        self.active = 0
+        self.places = limits.active
+        """How many may be active; fewer while the service is overloaded."""
+        self._limits = limits
+        self._policy = policy
+        self._hosts = hosts
+        self._owners: dict[str, Owner] = {}
+        self._turns: deque[Owner] = deque()
+        self._queues: dict[str, Queue] = {}
+        self.parking = Parking()
+        hosts.waited_for = self.parking.hosts
+        self._rejected: deque[Rejection] = deque()
+        self._later: list[tuple[float, int, FetchTask]] = []
+        self._count = 0
+
+    def __repr__(self) -> str:
+        return f"<FetchPlan {self.active} active, {len(self._queues)} batches, {self.parking!r}>"
+
+    def wake_at(self) -> float:
+        """Return when something changes by itself: a retry is due, a deadline or the end of a pause comes."""
+        retry = self._later[0][0] if self._later else inf
+        return min(self._hosts.wake_at(), self.parking.next_deadline(), retry)
+
+    def add(self, batch: FetchGroup) -> None:
+        """Take in a batch."""
+        owner = self._owners.setdefault(batch.owner, Owner(batch.owner, 0))
+        owner.batches += 1
+        # What the owner's newest credentials say holds for all that it has.
+        owner.share = batch.share or self._limits.active_per_client
+        self._queues[batch.id] = Queue(batch)
+        self.wake(batch)
+
+    def remove(self, batch: FetchGroup) -> None:
+        """Start nothing of this batch any more."""
+        if (queue := self._queues.pop(batch.id, None)) is None:
+            return
+        queue.gone = True
+        for work in tuple(queue.waiting):
+            self._withdraw(queue, work)
+        owner = self._owners[batch.owner]
+        owner.batches -= 1
+        self._forget_unused(owner)
+
+    def wake(self, batch: FetchGroup) -> None:
+        """Ask the source of a batch again whether it may go on."""
+        queue = self._queues.get(batch.id)
+        if queue is not None:
+            self._enter(queue)
+
+    def next(self, now: float) -> FetchTask | Rejection | None:
+        """Return what starts now or never will; for what starts, call :meth:`free` and :meth:`finished` later."""
+        self._look(now)
+        while not self._rejected:
+            if self.active >= self.places or not self._turns:
+                return None
+            owner = self._turns[0]
+            work = self._of_owner(owner, now)
+            if work is None and not self._rejected:
+                self._turns.popleft()
+                owner.in_turn = False
+                continue
+            self._turns.rotate(-1)
+            if work is not None:
+                self.active += 1
+                return work
+        return self._rejected.popleft()
+
+    def free(self, work: FetchTask) -> None:
+        """Free the place upstream of a URL: its request has ended, or it waits for one that another began."""
+        self.active -= 1
+        self._release(work)
+
+    def finished(self, work: FetchTask) -> None:
+        """Free the place of a URL in its batch."""
+        work.batch.active -= 1
+        queue = self._queues.get(work.batch.id)
+        if queue is not None and not queue.in_turn:
+            self._enter(queue)
+
+    def later(self, work: FetchTask, at: float) -> None:
+        """Have a URL that has no places any more return at ``at``, before its deadline."""
+        if work.batch.id in self._queues:
+            work.batch.active += 1
+            self._count += 1
+            heappush(self._later, (at, self._count, work))
+
+    def _look(self, now: float) -> None:
+        """Take note of what has changed by itself, and of places that came free."""
+        while self._later and self._later[0][0] <= now:
+            work = heappop(self._later)[2]
+            if (queue := self._queues.get(work.batch.id)) and self._admit(queue, work, now):
+                queue.waiting[work] = None
+                self.parking.watch(work)
+                self._offer(work)
+        for work in self.parking.late(now):
+            self._reject(work, Failure("timeout", "its time was over before its turn"))
+        for origin in self._hosts.opened(now):
+            try:
+                self._fill(origin, now)
+            except Exception as error:
+                for work in self.parking.at(origin):
+                    self._reject(work, INTERNAL, error)
+
+    def _of_owner(self, owner: Owner, now: float) -> FetchTask | None:
+        while True:
+            while owner.offers:
+                work = owner.offers.popleft()
+                if work.waiting:
+                    self.parking.leave(work)
+                    del self._queues[work.batch.id].waiting[work]
+                    return work
+            if not owner.queues or owner.active >= owner.share:
+                return None
+            queue = owner.queues[0]
+            starts = None if queue.gone else self._of_batch(queue, now)
+            if starts is not None or self._rejected:
+                owner.queues.rotate(-1)
+                return starts
+            owner.queues.popleft()
+            queue.in_turn = False
+
+    def _of_batch(self, queue: Queue, now: float) -> FetchTask | None:
+        """Admit URLs until one of them starts."""
+        batch, options = queue.batch, queue.batch.options
+        while batch.active < options.concurrency and (queue.ready or queue.next < batch.total):
+            try:
+                verdict = batch.source.may_start(batch)
+            except Exception as error:
+                self._refuse(queue, INTERNAL, 1, error)
+                return None
+            if verdict is not True:
+                if verdict:
+                    self._refuse(queue, verdict, AHEAD)
+                return None
+            if not queue.ready:
+                self._rejected += look_ahead(queue, self._limits, self._policy)
+                if self._rejected:
+                    return None
+            work = queue.ready.popleft()
+            work.admitted, work.deadline = now, now + options.timeout
+            batch.active += 1
+            if self._admit(queue, work, now):
+                return work
+        return None
+
+    def _admit(self, queue: Queue, work: FetchTask, now: float) -> bool:
+        """Place a URL; one at a host whose state is odd fails alone."""
+        try:
+            return self._place(queue, work, now)
+        except Exception as error:
+            queue.waiting[work] = None
+            self._reject(work, INTERNAL, error)
+            return False
+
+    def _place(self, queue: Queue, work: FetchTask, now: float) -> bool:
+        """Give a URL a place at its host, or have it wait for one, or reject it; return whether it has one."""
+        origin, owner = work.target.origin, self._owners[work.batch.owner]
+        crowded = origin in self.parking.hosts
+        if not crowded and owner.active < owner.share and self._hosts.room(origin, now, owner.name):
+            return self._reserve(owner, work)
+        queue.waiting[work] = None
+        behind = self.parking.add(work)
+        if (failure := self._too_late(work, now)) is not None:
+            self._reject(work, failure)
+        elif not behind and (crowded or owner.active >= owner.share):
+            # Those who wait already may be at their share, and this one not; or it is to be offered it later.
+            self._fill(origin, now)
+        return False
+
+    def _fill(self, origin: str, now: float) -> None:
+        """Offer the places that a host has to those who wait there."""
+        opens = self._hosts.opens_at(origin)
+        if opens > now:
+            for work in self.parking.hopeless(origin, opens):
+                self._reject(work, unavailable(opens, now))
+            return
+
+        while self._hosts.room(origin, now):
+            first = self.parking.turn(origin, now, self._may_have)
+            if first is None:
+                return
+            self._reserve(self._owners[first.batch.owner], first)
+            self._offer(first)
+
+    def _may_have(self, name: str, origin: str, now: float) -> bool:
+        owner = self._owners[name]
+        if owner.active >= owner.share:
+            owner.blocked[origin] = None
+            return False
+        return self._hosts.room(origin, now, name)
+
+    def _offer(self, work: FetchTask) -> None:
+        self._owners[work.batch.owner].offers.append(work)
+        self._enter_owner(self._owners[work.batch.owner])
+
+    def _reserve(self, owner: Owner, work: FetchTask) -> bool:
+        owner.active += 1
+        work.place = work.target.origin
+        self._hosts.begin(work.place, owner.name)
+        return True
+
+    def _release(self, work: FetchTask) -> None:
+        """Give back a URL's place at its host and in its owner's share."""
+        owner = self._owners[work.batch.owner]
+        owner.active -= 1
+        if work.place:
+            self._hosts.end(work.place, owner.name)
+            work.place = ""
+        if owner.blocked:
+            self._unblock(owner)
+        if owner.queues or owner.offers:
+            self._enter_owner(owner)
+        self._forget_unused(owner)
+
+    def _unblock(self, owner: Owner) -> None:
+        """Have a place offered to an owner that was passed over while it had all of its share."""
+        while owner.blocked and owner.active < owner.share:
+            origin, _ = owner.blocked.popitem()
+            if origin in self.parking.hosts:
+                self._hosts.reopen(origin)
+                return
+
+    def _withdraw(self, queue: Queue, work: FetchTask) -> None:
+        del queue.waiting[work]
+        self.parking.leave(work)
+        if work.place:
+            self._release(work)
+
+    def _reject(self, work: FetchTask, failure: Failure, error: Exception | None = None) -> None:
+        self._withdraw(self._queues[work.batch.id], work)
+        self._rejected.append(Rejection(work.batch, work.index, failure, work.attempts, error))
+        self.finished(work)
+
+    def _refuse(self, queue: Queue, failure: Failure, most: int, error: Exception | None = None) -> None:
+        """Reject the next URLs that are not on the clock yet."""
+        while queue.ready and most:
+            self._rejected.append(Rejection(queue.batch, queue.ready.popleft().index, failure, 0, error))
+            most -= 1
+        begin, queue.next = queue.next, min(queue.next + most, queue.batch.total)
+        self._rejected += (Rejection(queue.batch, index, failure, 0, error) for index in range(begin, queue.next))
+
+    def _too_late(self, work: FetchTask, now: float) -> Failure | None:
+        """Say why a URL that waits for its host waits in vain."""
+        if work.deadline <= now:
+            return Failure("timeout", "its time was over before its turn")
+        opens = self._hosts.opens_at(work.target.origin)
+        return unavailable(opens, now) if opens > work.deadline else None
+
+    def _enter(self, queue: Queue) -> None:
+        if not queue.in_turn and (queue.ready or queue.next < queue.batch.total):
+            queue.in_turn = True
+            owner = self._owners[queue.batch.owner]
+            owner.queues.append(queue)
+            self._enter_owner(owner)
+
+    def _enter_owner(self, owner: Owner) -> None:
+        if not owner.in_turn:
+            owner.in_turn = True
+            self._turns.append(owner)
+
+    def _forget_unused(self, owner: Owner) -> None:
+        if not owner.batches and not owner.active and self._owners.get(owner.name) is owner:
+            del self._owners[owner.name]

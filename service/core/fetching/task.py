@@ -1,0 +1,94 @@
+"""What is to be fetched, for whom, and who is told what came of it."""
+
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from service.core.access.grants import HostPatterns
+from service.core.correlation import Trace
+from service.core.fetching.batch import Failure, FetchRequest, Options
+from service.core.fetching.target import Target
+
+__all__ = ["INTERNAL", "FetchGroup", "FetchListener", "FetchTask", "Rejection"]
+
+INTERNAL: Final = Failure("protocol", "internal error (logged)")
+"""What is told of a URL that a bug of ours ended; the log has the rest."""
+
+
+class FetchListener(Protocol):
+    """Where askers come from: it says whether they may go on, and is told what came of each URL."""
+
+    def may_start(self, asker: Any) -> bool | Failure:
+        """Return whether one more of its fetches may start now, or why its URLs that have not started fail.
+
+        A source that says no calls :meth:`Runner.wake` when that may have changed.
+        """
+        ...
+
+    def succeeded(self, work: "FetchTask", fetched: Any, queued: float, *, shared: bool) -> None:
+        """Take an answer; ``queued`` is in seconds, ``shared`` says that another asker's request brought it."""
+        ...
+
+    def failed(self, asker: Any, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
+        """Take a failure; the times are in milliseconds."""
+        ...
+
+
+class FetchGroup(Protocol):
+    """Whoever wants URLs fetched: a batch, or one poll of a watch."""
+
+    id: str
+    owner: str
+    """Owners take turns."""
+    source: FetchListener
+    options: Options
+    flavour: tuple[object, ...]
+    hosts: HostPatterns
+    """What may be asked for it."""
+    share: int | None
+    """How many fetches its owner may have at once, where that is not what everybody may."""
+    total: int
+    active: int
+    """How many of its URLs are on the clock: they wait for a place, for a retry, or for an answer."""
+    landed: int
+    """Bytes of answers that have come and are about to be told."""
+
+    @property
+    def trace(self) -> Trace | None:
+        """What its requests are part of."""
+        ...
+
+    @property
+    def items(self) -> list[FetchRequest] | list[str]:
+        """What it wants, in order."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class FetchTask:
+    """One URL on its way."""
+
+    batch: FetchGroup
+    index: int
+    request: FetchRequest
+    target: Target
+    admitted: float = 0.0
+    deadline: float = 0.0
+    attempts: int = 0
+    begun: float = 0.0
+    """When the last attempt began."""
+    place: str = ""
+    """The origin at which it has a place now."""
+    waiting: bool = False
+    """Whether it waits for its start, with a place or without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A URL that never starts, or not again."""
+
+    batch: FetchGroup
+    index: int
+    failure: Failure
+    attempts: int
+    error: Exception | None = None
+    """The bug that it failed of, if it was one."""

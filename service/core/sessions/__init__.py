@@ -1,0 +1,1 @@
+"""One client's protocol: its requests, answers and rates."""

@@ -1,0 +1,225 @@
+"""The requests of the WebSocket protocol, each declared once, and how text becomes one of them."""
+
+import re
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from service.core.errors import InvalidParams, InvalidRequest, SluiceError
+from service.core.fetching.target import LONGEST_URL
+from service.core.topics.names import NAME
+from service.core.topics.reader import OnLag
+from service.core.topics.topic import Position, Since
+
+__all__ = [
+    "SINCE",
+    "Authenticate",
+    "Broadcast",
+    "Cancel",
+    "Empty",
+    "Id",
+    "Presence",
+    "Publish",
+    "Request",
+    "Subscribe",
+    "Unsubscribe",
+    "Unwatch",
+    "Watch",
+    "convert",
+    "error_answer",
+    "id_of",
+    "is_utf8",
+    "parse_since",
+    "read_request",
+    "result_answer",
+]
+
+Id = str | int | float | None
+# The patterns tell readers of the documents what is checked elsewhere; decoding does not look at them.
+_Name = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=255, extra_json_schema={"pattern": f"^{NAME.pattern}$"})
+]
+_Params = TypeVar("_Params")
+
+
+SINCE = "^(newest|oldest|[^:]{1,64}:[0-9]{1,15})$"
+"""Where to start as HTTP has it."""
+_POSITION = re.compile(r"([^:]{1,64}):([0-9]{1,15})", re.ASCII)
+
+
+class _Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Parameters by name; an unknown one is a mistake that its sender wants to know of."""
+
+
+class PositionParam(_Base, frozen=True):
+    """A position as an object."""
+
+    epoch: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    offset: Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
+
+
+class Subscribe(_Base, frozen=True):
+    """Read a topic from a position on."""
+
+    topic: _Name
+    since: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": SINCE})] | PositionParam = "newest"
+    on_lag: OnLag | None = None
+
+
+class Unsubscribe(_Base, frozen=True):
+    """Stop reading a topic."""
+
+    topic: _Name
+
+
+class Publish(_Base, frozen=True):
+    """Append one message to a topic; the same ``key`` within 2 minutes appends once."""
+
+    topic: _Name
+    data: Any
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
+
+
+class Broadcast(_Base, frozen=True):
+    """One body to many topics."""
+
+    topics: Annotated[list[_Name], msgspec.Meta(min_length=1, max_length=1000)]
+    data: Any
+
+
+class Presence(_Base, frozen=True):
+    """Ask how many readers a topic has."""
+
+    topic: _Name
+
+
+class Watch(_Base, frozen=True):
+    """Poll a URL for everyone who watches it, at least every so many seconds, and tell what changes."""
+
+    url: Annotated[
+        str,
+        msgspec.Meta(
+            min_length=1, max_length=LONGEST_URL, extra_json_schema={"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"}
+        ),
+    ]
+    every: Annotated[float, msgspec.Meta(ge=1, le=86_400)]
+    select: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)] | None = None
+    since: str | PositionParam | None = None
+    on_lag: OnLag | None = None
+
+
+class Unwatch(_Base, frozen=True):
+    """Stop watching."""
+
+    topic: _Name
+
+
+class Cancel(_Base, frozen=True):
+    """End a batch; what has not finished fails as ``cancelled``."""
+
+    batch: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
+class Authenticate(_Base, frozen=True):
+    """Replace the connection's credentials."""
+
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=8192)]
+
+
+class Empty(_Base, frozen=True):
+    """No parameters."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One JSON-RPC 2.0 request; ``answered`` is false for one without an id, which gets no answer at all."""
+
+    method: str
+    params: Any
+    id: Id
+    answered: bool
+
+
+def read_request(value: Any) -> Request:
+    """Return the request, or raise InvalidRequest."""
+    if not isinstance(value, dict):
+        raise InvalidRequest("a request is an object")
+    request_id = value.get("id")
+    if isinstance(request_id, bool) or not isinstance(request_id, str | int | float | None):
+        raise InvalidRequest("id: a string, a number or null")
+    method = value.get("method")
+    if value.get("jsonrpc") != "2.0":
+        raise InvalidRequest('jsonrpc: must be "2.0"')
+    if not isinstance(method, str):
+        raise InvalidRequest("method: must be a string")
+    return Request(method, value.get("params", {}), request_id, "id" in value)
+
+
+def convert(params: Any, kind: type[_Params]) -> _Params:
+    """Return the parameters as ``kind``, or raise InvalidParams that names the one that is wrong."""
+    if not isinstance(params, dict):
+        raise InvalidParams("params: an object with named parameters")
+    try:
+        return msgspec.convert(params, kind)
+    except msgspec.ValidationError:
+        # 2.0 is an integer to JSON Schema, so it has to be one to us; it is rare enough for a second try.
+        return _convert(_whole(params), kind)
+
+
+def _convert(params: Any, kind: type[_Params]) -> _Params:
+    try:
+        return msgspec.convert(params, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidParams(_readable(error)) from None
+
+
+def _whole(value: Any, depth: int = 2) -> Any:
+    """Return the value with whole floats as integers, as deep as any of our parameters has one."""
+    if isinstance(value, dict) and depth:
+        return {name: _whole(part, depth - 1) for name, part in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def parse_since(since: str | PositionParam) -> Since:
+    """Return where to start: ``newest``, ``oldest``, a position, or ``EPOCH:OFFSET`` as HTTP has it."""
+    if isinstance(since, PositionParam):
+        return Position(since.epoch, since.offset)
+    if since == "newest":
+        return "newest"
+    if since == "oldest":
+        return "oldest"
+    position = _POSITION.fullmatch(since)
+    if position is None:
+        raise InvalidParams("since: newest, oldest, or a position as EPOCH:OFFSET")
+    return Position(position[1], int(position[2]))
+
+
+def result_answer(request_id: Id, result: Any) -> dict[str, Any]:
+    """Return the answer to a request that succeeded."""
+    return {"jsonrpc": "2.0", "id": request_id, "result": result}
+
+
+def error_answer(request_id: Id, error: SluiceError) -> dict[str, Any]:
+    """Return the answer to a request that failed."""
+    told = {"code": error.code, "message": error.detail, "data": error.data()}
+    return {"jsonrpc": "2.0", "id": request_id, "error": told}
+
+
+def id_of(value: Any) -> Id:
+    """Return the id of something that is no request, where it can be read, so that its sender finds it."""
+    found = value.get("id") if isinstance(value, dict) else None
+    return found if isinstance(found, str | int | float) and not isinstance(found, bool) else None
+
+
+def is_utf8(text: bytes) -> bool:
+    """Return whether the text is UTF-8, whatever else it is."""
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _readable(error: msgspec.ValidationError) -> str:
+    """Put the path first, as every other refusal has it: ``topic: Expected `str`, got `int```."""
+    text, _, path = str(error).partition(" - at `$")
+    return f"{path.strip('.`')}: {text}" if path else text

@@ -1,0 +1,1 @@
+"""Topics: rings of messages, their readers, and who is visited when."""

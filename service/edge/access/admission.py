@@ -1,0 +1,143 @@
+"""Who may come in now, by load and by address: decided before anything of a request is carried out."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from service.core.access.address_limits import AddressLimiter, AddressLimits
+from service.core.access.callers import caller, caller_key
+from service.core.errors import Overloaded
+from service.core.fetching.dial_policy import Address, Network, unwrapped
+from service.core.overload import Level, Overload
+from service.core.room import ENDLESS, Room
+
+__all__ = ["ADDRESS", "CALLER", "AdmissionControl"]
+
+ADDRESS: Final = web.RequestKey("address", str)
+"""Where a request comes from, behind trusted proxies; whether or not limits by address count for it."""
+CALLER: Final = web.RequestKey("caller", str)
+"""The address that a request counts for; missing where none does."""
+_EACH: Final = 16 << 10
+"""Bytes that a connection or a request takes, about."""
+_USUAL: Final = 100
+"""Characters of an ``X-Forwarded-For`` whose answer is remembered: of longer ones, 4,096 would be 32 MiB."""
+
+
+class AdmissionControl:
+    """Whether there is room at all, and the limits by address, for those that count.
+
+    ``exempt`` are networks without such limits: there are the load balancers and programs of one's own, whose
+    clients all have one address. ``trusted`` are the proxies whose word for a client's address is taken.
+    """
+
+    def __init__(
+        self,
+        limits: AddressLimits,
+        overload: Overload,
+        *,
+        exempt: Sequence[Network],
+        trusted: Sequence[Network],
+        chance: Callable[[], float],
+        room: Room = ENDLESS,
+    ) -> None:
+        self._room = room
+        self.addresses = AddressLimiter(limits)
+        self._overload = overload
+        self._chance = chance
+        self._exempt = (*exempt, *trusted)
+        self._trusted = trusted
+        self._now = asyncio.get_running_loop().time
+        self._known = lru_cache(maxsize=4096)(self._find)
+
+    def __repr__(self) -> str:
+        return f"<AdmissionControl {self.addresses!r}>"
+
+    def handshake(self, request: web.Request) -> str | None:
+        """Let a WebSocket handshake pass; return the address that it counts for.
+
+        Raises Overloaded, RateExceeded and LimitReached. Who passes is counted by ``enter`` when it is connected.
+        """
+        return self._pass(request, self.addresses.handshake)
+
+    def request(self, request: web.Request) -> str | None:
+        """Let any other request pass; raises Overloaded, RateExceeded and LimitReached."""
+        address = self._pass(request, self.addresses.request)
+        if address is not None:
+            request[CALLER] = address
+        return address
+
+    def _pass(self, request: web.Request, count: Callable[[str, float], None]) -> str | None:
+        if self._overload.level >= Level.REFUSE or not self._room.take(_EACH):
+            # Spread, so that those who come back as they were told do not come back together.
+            raise Overloaded("the service is overloaded", retry_after=round(5 + 10 * self._chance(), 1))
+        request[ADDRESS], counts = self._caller(request)
+        address = request[ADDRESS] if counts else None
+        if address is not None:
+            count(address, self._now())
+            self.addresses.check(address)
+        return address
+
+    def wrong(self, request: web.Request) -> None:
+        """Take note of wrong credentials; raises RateExceeded where one address shows many."""
+        address, counts = self._caller(request)
+        if counts:
+            self.addresses.handshake(address, self._now())
+
+    def enter(self, address: str | None) -> None:
+        """Count a connection in."""
+        if address is not None:
+            self.addresses.enter(address)
+
+    def leave(self, address: str | None, *, flooding: bool = False) -> None:
+        """Count a connection out; one that was closed for flooding has its address wait for the next."""
+        if address is not None:
+            self.addresses.leave(address)
+            if flooding:
+                self.addresses.flooded(address, self._now())
+
+    def scheme(self, request: web.Request) -> str:
+        """Return the scheme that the client used: of its connection, or as a trusted proxy says."""
+        transport = request.transport
+        own = "https" if transport is not None and transport.get_extra_info("sslcontext") else "http"
+        peer = transport.get_extra_info("peername") if transport is not None else None
+        if not isinstance(peer, tuple) or not self._trusts(peer[0]):
+            return own
+        listed = [hop for line in request.headers.getall(hdrs.X_FORWARDED_PROTO, ()) for hop in line.split(",")]
+        listed += [hop["proto"] for hop in request.forwarded if "proto" in hop]
+        named = {hop.strip().lower() for hop in listed}
+        # Where they differ, a client may have written one of them itself.
+        return named.pop() if len(named) == 1 and named <= {"http", "https"} else own
+
+    def _trusts(self, peer: str) -> bool:
+        address = unwrapped(ip_address(peer))
+        return any(address in network for network in self._trusted)
+
+    def _caller(self, request: web.Request) -> tuple[str, bool]:
+        """Return the address that a request comes from, and whether limits by address count for it."""
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        if not isinstance(peer, tuple):
+            return "local", False
+        at = peer[0]
+        if not self._trusted:
+            return self._known(at)
+        listed = request.headers.getall(hdrs.X_FORWARDED_FOR, ())
+        if hdrs.FORWARDED in request.headers or len(listed) > 1 or len(listed[0] if listed else "") > _USUAL:
+            return self._find(at, *listed, forwarded=[hop.get("for", "") for hop in request.forwarded])
+        return self._known(at, *listed)
+
+    def _find(self, at: str, *listed: str, forwarded: Sequence[str] = ()) -> tuple[str, bool]:
+        """Return the address, and whether it counts, where a peer says this of whom it speaks for."""
+        peer = unwrapped(ip_address(at))
+        hops = [hops for hops in (forwarded, [hop for header in listed for hop in header.split(",")]) if hops]
+        if not hops:
+            return self._key(peer)
+        found = caller(peer, hops, self._trusted)
+        # A proxy that names nobody, or two, has no exemption for them.
+        return self._key(found) if found is not None else (caller_key(peer), True)
+
+    def _key(self, address: Address) -> tuple[str, bool]:
+        return caller_key(address), not any(address in network for network in self._exempt)

@@ -1,0 +1,51 @@
+"""The credentials that open the service: one static token, signed tokens, either, or none."""
+
+import hmac
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+
+from service.core.access.grants import EVERYTHING, STATIC, Grant
+from service.core.errors import Unauthorized
+
+__all__ = ["GRANT", "Credentials"]
+
+GRANT: Final = web.RequestKey("grant", Grant)
+"""What the credentials of a request grant; set for every route that needs them."""
+
+
+class Credentials:
+    """The static token, which grants everything, and ``verify`` for signed ones; without both, all are let in."""
+
+    def __init__(self, token: str | None = None, verify: Callable[[str], Grant] | None = None) -> None:
+        self._token = token.encode() if token else None
+        self._verify = verify
+
+    def replace(self, other: "Credentials") -> None:
+        """Take what the others have; who is connected already stays as long as its token said."""
+        self._token, self._verify = other._token, other._verify
+
+    def __repr__(self) -> str:
+        kinds = [name for name, kind in (("one token", self._token), ("signed tokens", self._verify)) if kind]
+        return f"<Credentials {' and '.join(kinds) or 'not needed'}>"
+
+    @property
+    def needed(self) -> bool:
+        """Whether a client has to show a token."""
+        return self._token is not None or self._verify is not None
+
+    def check(self, token: str | None) -> Grant:
+        """Return what a token grants, or raise Unauthorized.
+
+        The time does not tell how much of a wrong static token is right.
+        """
+        if not self.needed:
+            return EVERYTHING
+        if token is None:
+            raise Unauthorized("Authorization: a valid bearer token is needed")
+        if self._token is not None and hmac.compare_digest(token.encode("utf-8", "replace"), self._token):
+            return STATIC
+        if self._verify is None:
+            raise Unauthorized("token: not valid")
+        return self._verify(token)

@@ -1,0 +1,170 @@
+"""Who may come in: host, origin, credentials and how many at once, checked before any handler runs."""
+
+import re
+from collections.abc import Awaitable, Iterable, Mapping
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from service.core.access.grants import Grant
+from service.core.errors import Overloaded, SluiceError, Unauthorized
+from service.core.ports import Refusals
+from service.edge.access.admission import AdmissionControl
+from service.edge.access.credentials import GRANT, Credentials
+from service.edge.access.origins import AllowedOrigins
+from service.edge.http.handshake import BEARER, offered_protocols
+from service.edge.http.problems import problems, reason_of, refusal
+
+__all__ = ["AccessMiddleware", "add_cors"]
+
+_OPEN: Final = frozenset({"/healthz", "/readyz", "/", "/openapi.json", "/asyncapi.json"})
+_ALWAYS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Answered however many come: whoever looks after the service has to see what is wrong."""
+_BAD_PERCENT: Final = re.compile("%(?![0-9A-Fa-f]{2})")
+_CORS_HEADERS: Final = (
+    "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, Traceparent, Tracestate, X-Request-Id"
+)
+
+
+class AccessMiddleware:
+    """The middleware of every route."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        gate: AdmissionControl,
+        *,
+        hosts: Iterable[str],
+        origins: Iterable[str],
+        connections: int,
+        refusals: Refusals,
+        sockets: Iterable[str] = ("/ws",),
+    ) -> None:
+        self.others = 0
+        """Requests under way that are no WebSockets."""
+        self.refusals = refusals
+        self._credentials = credentials
+        self._gate = gate
+        self._pages = AllowedOrigins(hosts=hosts, origins=origins, guarded=lambda: credentials.needed, gate=gate)
+        self._connections = connections
+        self._sockets = frozenset(sockets)
+
+    def __repr__(self) -> str:
+        return f"<AccessMiddleware {self.others} of {self._connections} requests>"
+
+    def middleware(self) -> "web.middleware":  # type: ignore[valid-type]  # aiohttp's decorator names no type
+        """Return the middleware."""
+
+        # No coroutine: its frame would stay for as long as the WebSocket behind it.
+        @web.middleware
+        def door(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+            if request.path in self._sockets and request.method == hdrs.METH_GET:
+                try:
+                    self._pages.check_host(request)
+                    self._pages.check_origin(request)
+                except (SluiceError, web.HTTPException) as error:
+                    self.refusals["handshake", reason_of(error)] += 1
+                    return _answer(refusal(error, request))
+                return handler(request)
+            return problems(request, self._enter(request, handler), self.refusals)
+
+        return door
+
+    def authorise(self, request: web.Request) -> Grant | None:
+        """Return what a WebSocket's credentials grant, or None where it shows none though it has to.
+
+        Raises Unauthorized for wrong ones; browsers can see that after the upgrade only.
+        """
+        token = _bearer(request) or _protocol_bearer(request)
+        if token is None and self._credentials.needed:
+            return None
+        return self._credentials.check(token)
+
+    async def _enter(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        _check_path(request)
+        self._pages.check_host(request)
+        cors = self._pages.check_origin(request)
+        if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
+            return web.Response(status=204, headers={**cors, **_preflight()})
+        if cors:
+            request[_CORS] = cors
+        elif not _is_open(request.path):
+            self._pages.check_site(request)
+        if request.path in _ALWAYS:
+            self._check_token(request)
+            return await handler(request)
+        address = self._gate.request(request)
+        self._check_token(request)
+        if self.others >= self._connections:
+            raise Overloaded(f"limit connections: {self._connections} requests are under way")
+        self.others += 1
+        self._gate.enter(address)
+        try:
+            return await handler(request)
+        finally:
+            self.others -= 1
+            self._gate.leave(address)
+
+    def _check_token(self, request: web.Request) -> None:
+        if _is_open(request.path):
+            return
+        try:
+            grant = request[GRANT] = self._credentials.check(_bearer(request))
+        except Unauthorized:
+            self._gate.wrong(request)
+            raise
+        if request.path == "/metrics":
+            # The same figures as those of the topic, for whoever may read that.
+            grant.check_read("_stats")
+
+
+def _is_open(path: str) -> bool:
+    return path in _OPEN or path.startswith("/static/")
+
+
+def _check_path(request: web.Request) -> None:
+    """Refuse a path whose percent-encoding is not one, or not of UTF-8: aiohttp would take it as it stands."""
+    path = request.raw_path.partition("?")[0]
+    if "%" not in path:
+        return
+    if _BAD_PERCENT.search(path):
+        raise web.HTTPBadRequest(text="path: % has to be followed by two hexadecimal digits; write it as %25")
+    try:
+        unquote_to_bytes(path).decode()
+    except UnicodeDecodeError:
+        raise web.HTTPBadRequest(text="path: what is percent-encoded has to be UTF-8") from None
+
+
+async def _answer(response: web.Response) -> web.StreamResponse:
+    return response
+
+
+_CORS: Final = web.RequestKey("cors", Mapping[str, str])
+
+
+async def add_cors(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal ``on_response_prepare``: streams too carry the CORS headers of their request."""
+    cors = request.get(_CORS)
+    if cors:
+        response.headers.update(cors)
+
+
+def _preflight() -> dict[str, str]:
+    return {
+        hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, DELETE",
+        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _CORS_HEADERS,
+        hdrs.ACCESS_CONTROL_MAX_AGE: "600",
+    }
+
+
+def _bearer(request: web.Request) -> str | None:
+    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _protocol_bearer(request: web.Request) -> str | None:
+    """Return the token that a browser offers beside the subprotocol: it cannot set headers."""
+    entries = (name for name in offered_protocols(request) if name.startswith(BEARER))
+    return next(entries, "").removeprefix(BEARER) or None

@@ -1,0 +1,1 @@
+"""HTTP below the routes: accepting, bodies, queries, problem documents."""

@@ -1,0 +1,122 @@
+"""Every error as ``application/problem+json`` (RFC 9457), aiohttp's own included."""
+
+import logging
+import math
+import secrets
+from collections.abc import Awaitable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from aiohttp import hdrs, web
+
+from service.core.errors import InternalError, SluiceError
+from service.core.ports import Refusals
+from service.edge.http.correlation import REQUEST_ID, correlation_of
+
+__all__ = ["ISOLATION", "complete_refusal", "problems", "reason_of", "refusal", "unreadable"]
+
+_log = logging.getLogger("sluice.http")
+
+ISOLATION: Final = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
+"""What every answer carries: no other page may load it as an image or a script, and no browser guesses its type."""
+_KEPT: Final = (
+    "Accept-Encoding",
+    "Allow",
+    "Location",
+    "Retry-After",
+    "Sec-WebSocket-Version",
+    "Upgrade",
+    "WWW-Authenticate",
+)
+
+
+def refusal(error: SluiceError | web.HTTPException, request: web.Request) -> web.Response:
+    """Return the answer for what was raised on purpose, by us or by aiohttp; 429 and 503 say when to come back."""
+    more: dict[str, Any] = {"request_id": correlation_of(request).request_id}
+    if not isinstance(error, SluiceError):
+        headers = {name: error.headers[name] for name in _KEPT if name in error.headers}
+        detail = error.text if error.text and not error.text.startswith(f"{error.status}: ") else None
+        more["temporary"] = error.status in (408, 429, 503)
+        return _document(error.status, reason_of(error), detail, more, headers)
+    headers = {}
+    if error.status in (429, 503):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after or 1)))
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    response = _document(error.status, error.reason, error.detail, {**error.data(), **more}, headers)
+    if error.status == 503:
+        # For proxies: what is refused for a drain goes to another instance, what is refused for load does not.
+        response.headers["Sluice-Reason"] = error.reason
+        # A client that is to come back later leaves its descriptor to those that are served.
+        response.force_close()
+    return response
+
+
+async def complete_refusal(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal ``on_response_prepare``: what aiohttp refuses before any middleware is a problem document, too."""
+    if isinstance(response, web.HTTPException) and response.status >= 400:
+        problem = refusal(response, request)
+        response.body = problem.body
+        response.content_type, response.charset = problem.content_type, None
+        response.headers[hdrs.CONTENT_LENGTH] = str(problem.content_length)
+
+
+def reason_of(error: SluiceError | web.HTTPException) -> str:
+    """Return the word that stands for what was raised."""
+    if isinstance(error, SluiceError):
+        return error.reason
+    return _word(error.status)
+
+
+def _word(status: int) -> str:
+    return HTTPStatus(status).phrase.lower().replace(" ", "_")
+
+
+def unreadable(status: int, message: str | None) -> web.Response:
+    """Return the answer to what is no request: the parser's words, without the client's bytes."""
+    detail = (message or "").partition(":")[0].partition("\n")[0][:100]
+    reason = _word(status)
+    request_id = secrets.token_hex(8)
+    more = {"temporary": False, "request_id": request_id}
+    return _document(status, reason, detail, more, {REQUEST_ID: request_id, **ISOLATION})
+
+
+async def problems(
+    request: web.Request, answer: Awaitable[web.StreamResponse], refusals: Refusals
+) -> web.StreamResponse:
+    """Await an answer, and turn whatever it raises into a problem document.
+
+    No text of an unexpected exception leaves.
+    """
+    try:
+        return await answer
+    except (SluiceError, web.HTTPException) as error:
+        if error.status < 400:
+            raise
+        refusals["http", reason_of(error)] += 1
+        return refusal(error, request)
+    except ConnectionResetError:
+        # The client has gone in the middle of its answer: nobody is told, and it is no error of ours.
+        return web.Response(status=HTTPStatus.BAD_REQUEST)
+    except Exception:
+        what = {"method": request.method, "path": request.path, **correlation_of(request).told()}
+        _log.exception("a request failed inside", extra=what)
+        refusals["http", InternalError.reason] += 1
+        return refusal(InternalError("a bug of ours; it was logged"), request)
+
+
+def _document(
+    status: int, reason: str, detail: str | None, more: Mapping[str, Any], headers: Mapping[str, str]
+) -> web.Response:
+    members = {
+        "type": f"/problems/{reason}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail or HTTPStatus(status).phrase,
+        "reason": reason,
+        **more,
+    }
+    return web.Response(
+        status=status, body=orjson.dumps(members), content_type="application/problem+json", headers=headers
+    )

@@ -1,0 +1,1 @@
+"""The HTTP routes: topics, batches, watches, health and the page."""

@@ -1,0 +1,199 @@
+"""Batches over HTTP: ``POST /fetch-batch`` and ``/batches/ID``."""
+
+import asyncio
+from collections import Counter
+from hashlib import sha256
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from service.core.fetching.batch import BatchRequest, BatchState, Failure, IdempotencyKey, Keep, failed_event
+from service.core.sessions.messages import convert
+from service.core.topics.hub import Hub
+from service.core.topics.reader import OnLag
+from service.core.topics.wire import Encoding
+from service.edge.access.admission import CALLER
+from service.edge.access.credentials import GRANT
+from service.edge.http.correlation import correlation_of
+from service.edge.http.negotiation import NDJSON, answers_event_stream
+from service.edge.http.queries import STREAM, check_query
+from service.edge.http.request_body import read_json, requested_key
+from service.edge.routes.streams import (
+    PullReader,
+    requested_lag,
+    requested_since,
+    stream_topic,
+)
+from service.sources.batches import Batches
+
+__all__ = ["BatchRoutes"]
+
+LARGEST_DOCUMENT = 64 << 20
+"""Bytes of results in one JSON answer; what does not fit fails as ``too_large``."""
+
+
+class BatchRoutes:
+    """The handlers; ``add_to`` puts them into an application."""
+
+    def __init__(self, hub: Hub, batches: Batches, *, body_size: int, body_time: float) -> None:
+        self._hub = hub
+        self._batches = batches
+        self._body_size = body_size
+        self._body_time = body_time
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes."""
+        app.router.add_post("/fetch-batch", self.fetch)
+        app.router.add_get("/batches/{id}", self.state)
+        app.router.add_delete("/batches/{id}", self.cancel)
+        app.router.add_get("/batches/{id}/events", self.events)
+
+    async def fetch(self, request: web.Request) -> web.StreamResponse:
+        """Begin a batch and answer with its results in the form that the client accepts."""
+        grant = request[GRANT]
+        grant.fetch.check_any()
+        value = await read_json(request, self._body_size, self._body_time)
+        detached = "respond-async" in request.headers.get("Prefer", "").lower()
+        keep = Keep.DETACHED if detached else Keep.ATTACHED
+        asked = convert(value, BatchRequest)
+        batch = self._batches.start(
+            asked,
+            owner=_owner(request),
+            keep=keep,
+            key=_key(request, value),
+            grant=grant,
+            correlation=correlation_of(request),
+        )
+        headers = {"Sluice-Batch": batch.id, "Sluice-Epoch": batch.topic.epoch}
+        if detached:
+            headers |= {"Location": f"/batches/{batch.id}", "Preference-Applied": "respond-async"}
+            body = self._batches.document(batch)
+            return web.Response(status=202, body=body, content_type="application/json", headers=headers)
+        if answers_event_stream(request):
+            return await stream_topic(request, self._hub, batch.topic, since="oldest", batch=True, headers=headers)
+        return await self._document(request, batch, _Document(asked), headers)
+
+    async def _document(
+        self, request: web.Request, batch: BatchState, document: "_Document", headers: dict[str, str]
+    ) -> web.StreamResponse:
+        """Collect all events and answer with one document, the results in the order of the URLs."""
+        reader = PullReader(batch.topic, Encoding.EVENTS, OnLag.DISCONNECT, request.transport)
+        self._hub.attach(reader, "oldest")
+        try:
+            while reader.behind or not reader.ended:
+                for line in reader.take().splitlines():
+                    document.add(line)
+                await asyncio.sleep(0)
+                await reader.wait(3600.0)
+        finally:
+            reader.detach()
+        body = document.complete(batch)
+        headers = {**headers, "Cache-Control": "no-store", "Cache-Status": _cache_status(document.caches)}
+        return web.Response(body=body, content_type="application/json", headers=headers)
+
+    async def state(self, request: web.Request) -> web.Response:
+        """Tell how far a batch is."""
+        batch = self._batches.find(request.match_info["id"])
+        return web.Response(
+            body=self._batches.document(batch),
+            content_type="application/json",
+            headers={"Cache-Control": "no-store"},
+        )
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """End a batch."""
+        cancelled = self._batches.cancel(request.match_info["id"])
+        return web.Response(body=orjson.dumps({"cancelled": cancelled}), content_type="application/json")
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Stream a batch's events from the position that the client asks for, by default all of them."""
+        check_query(request, STREAM)
+        batch = self._batches.find(request.match_info["id"])
+        return await stream_topic(
+            request,
+            self._hub,
+            batch.topic,
+            since=requested_since(request, "oldest"),
+            on_lag=requested_lag(request),
+            batch=True,
+            headers={"Sluice-Batch": batch.id, "Sluice-Epoch": batch.topic.epoch},
+        )
+
+
+class _Document:
+    """The results of a batch in the order of its URLs, as far as they fit into one document."""
+
+    def __init__(self, asked: BatchRequest) -> None:
+        self.caches: Counter[str] = Counter()
+        self._urls = asked.urls or [one.url for one in asked.requests or ()]
+        self._results: list[orjson.Fragment | None] = [None] * len(self._urls)
+        self._size = 0
+        self._failed = 0
+
+    def add(self, line: bytes) -> None:
+        """Take in an event; what is no result of a URL is passed over."""
+        event: dict[str, Any] = orjson.loads(line)
+        if event["event"] == "result" and self._size + len(line) > LARGEST_DOCUMENT:
+            detail = f"the whole answer has at most {LARGEST_DOCUMENT} bytes; ask for {NDJSON}"
+            self._fail(event["index"], detail, event["attempts"], event["timing"])
+        elif event["event"] in ("result", "failed"):
+            self._failed += event["event"] == "failed"
+            self._put(event["index"], line)
+            self.caches[event.get("cache", "none")] += 1
+
+    def complete(self, batch: BatchState) -> bytes:
+        """Return the document; events that the batch gave up before they were read fail as ``too_large``."""
+        for index in [index for index, result in enumerate(self._results) if result is None]:
+            detail = f"the batch outgrew its memory and gave this result up; ask for {NDJSON}, and read it at once"
+            self._fail(index, detail, 0, {})
+        total = len(self._results)
+        counts = {**batch.counts(), "ok": total - self._failed, "failed": self._failed}
+        return orjson.dumps({"batch": batch.id, **counts, "results": self._results})
+
+    def _fail(self, index: int, detail: str, attempts: int, timing: dict[str, float]) -> None:
+        self._failed += 1
+        event = failed_event(index, self._urls[index], Failure("too_large", detail), attempts, timing)
+        self._put(index, orjson.dumps(event))
+
+    def _put(self, index: int, line: bytes) -> None:
+        self._size += len(line)
+        self._results[index] = orjson.Fragment(line)
+
+
+def _owner(request: web.Request) -> str:
+    """Return who asks, for fairness between clients: an address that counts, else one connection."""
+    address: str | None = request.get(CALLER)
+    if address is not None:
+        return address
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    return f"http-{peer[0]}-{peer[1]}" if isinstance(peer, tuple) else "http"
+
+
+def _key(request: web.Request, value: Any) -> IdempotencyKey | None:
+    """Return what the client's ``Idempotency-Key`` stands for: apart for each credentials.
+
+    A client with a name keeps its keys when it has a new token, unless that lets it fetch from other hosts.
+    """
+    key = requested_key(request)
+    if key is None:
+        return None
+    digest = sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).digest()
+    grant = request[GRANT]
+    # Not the token itself: it would lie in memory, and in every text that shows the key, as long as the batch.
+    shown = sha256(request.headers.get("Authorization", "").encode("utf-8", "replace")).digest()
+    return IdempotencyKey((grant.subject or shown, grant.fetch), key, digest)
+
+
+def _cache_status(caches: Counter[str]) -> str:
+    """Say where the results came from (RFC 9211): a hit is a hit when all are; the detail has the counts."""
+    told = {name: count for name, count in sorted(caches.items()) if name != "none"}
+    if set(told) == {"hit"}:
+        what = "hit"
+    elif set(told) == {"shared"}:
+        what = "fwd=miss; collapsed"
+    elif set(told) == {"revalidated"}:
+        what = "fwd=stale; fwd-status=304"
+    else:
+        what = "fwd=miss"
+    return f'sluice; {what}; detail="{" ".join(f"{name}={count}" for name, count in told.items())}"'

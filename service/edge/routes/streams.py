@@ -1,0 +1,283 @@
+"""Topics over plain HTTP: NDJSON and server-sent events (WHATWG HTML, section 9.2).
+
+A stream is a reader like a WebSocket's subscription, with the same positions, gaps and policies; only
+that its own handler fetches what is new, so that a slow peer holds nothing but its place in the topic.
+"""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import Final
+
+import orjson
+from aiohttp import HttpVersion11, hdrs, web
+
+from service.core.errors import Draining, InvalidParams
+from service.core.overload import heaviest
+from service.core.sessions.messages import parse_since
+from service.core.topics.hub import Hub
+from service.core.topics.reader import OnLag, Reader
+from service.core.topics.topic import Position, Since, Start, Topic
+from service.core.topics.wire import Encoding
+from service.edge.access.credentials import GRANT
+from service.edge.access.expiries import Expiries
+from service.edge.http.negotiation import NDJSON, SSE, wants_sse
+from service.edge.http.queries import LAST_EVENT_IDS
+from service.upstream.isolation import contain
+
+__all__ = [
+    "STREAMS",
+    "PullReader",
+    "Streams",
+    "requested_lag",
+    "requested_since",
+    "stream_topic",
+]
+
+_TOGETHER: Final = 0.005
+"""Seconds in which what comes shares a write: a write is 25 us, a fifth of what a small fetch costs in all."""
+_LARGE: Final = 64 << 10
+_RETRY: Final = (1000, 5000)
+"""Milliseconds after which an EventSource comes back: at random, lest all that were cut together meet."""
+_HEARTBEATS: Final = {Encoding.SSE: b": heartbeat\n\n"}
+_HEARTBEAT: Final = b'{"event":"heartbeat"}\n'
+
+
+class Streams:
+    """Every response that streams a topic now, so that a drain can end them."""
+
+    def __init__(self, heartbeat: float = 25.0) -> None:
+        self.heartbeat = heartbeat
+        self.expiries = Expiries()
+        self.draining = False
+        self.readers: set[PullReader] = set()
+
+    def __repr__(self) -> str:
+        return f"<Streams {len(self.readers)}>"
+
+    def drain(self) -> None:
+        """Take no new streams; those under way go on until :meth:`end`."""
+        self.draining = True
+
+    def check_newcomer(self, since: Since, epoch: str | None = None, *, sse: bool) -> None:
+        """Raise Draining in a drain, but not for an EventSource that comes back: a 503 would end it for good."""
+        returns = sse and isinstance(since, Position) and epoch in (None, since.epoch)
+        if self.draining and not returns:
+            raise Draining("the service is shutting down")
+
+    def end(self) -> None:
+        """End the streams that have no end of their own.
+
+        An EventSource comes back when its stream ends, and gives up for good on any answer but 200. So this comes
+        when the listener has closed: a connection that is refused it tries again.
+        """
+        for reader in tuple(self.readers):
+            if reader.topic.limits is not None:
+                contain("a stream could not be ended", reader.end)
+
+    def shed(self) -> int:
+        """Cut the heaviest of those whose peer does not take what was written; return how many."""
+        heavy = heaviest([reader for reader in self.readers if reader.held], lambda reader: reader.held)
+        for reader in heavy:
+            contain("a stream could not be cut", reader.evict)
+        return len(heavy)
+
+
+STREAMS: Final = web.AppKey("streams", Streams)
+
+
+class PullReader(Reader):
+    """A reader whose handler takes at the peer's pace.
+
+    While the handler waits for news, and the peer has taken all that was written, a visit writes what is new
+    itself, as it does for WebSockets: waking the handler for it takes ten times as long.
+    """
+
+    __slots__ = ("_ended", "_transport", "_waiting", "_wakeup", "direct")
+
+    def __init__(
+        self, topic: Topic, encoding: Encoding, on_lag: OnLag, transport: asyncio.Transport | None
+    ) -> None:
+        super().__init__(topic, encoding, on_lag)
+        self._transport = transport
+        self._wakeup = asyncio.Event()
+        self._ended = False
+        self._waiting = False
+        self.direct = False
+        """Whether visits may write: the response is in chunks (RFC 9112, section 7.1), and not of a batch, whose
+        many small events share writes."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self._ended
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait in the transport for the peer."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    @property
+    def progress(self) -> object:
+        """How far it is, and what waits in its transport."""
+        return self.offset, self.held
+
+    def visit(self) -> None:
+        """Write, or wake the handler; or find that the ring has moved past a handler that waits for its peer."""
+        if self.direct and self._waiting and not self._wakeup.is_set() and self._written():
+            return
+        self._wakeup.set()
+        if self.overtaken:
+            self.take()
+
+    def _written(self) -> bool:
+        """Write what is new as far as the peer takes it; return whether that was all."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
+        while self.behind and not transport.get_write_buffer_size():
+            if chunk := self.take():
+                transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        return not self.behind and not self._ended
+
+    def evict(self) -> None:
+        """Cut the response: without its last chunk, so that the peer cannot take it for complete."""
+        self.end()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def expire(self) -> None:
+        """Cut the response: the token that opened it has expired."""
+        self.evict()
+
+    def finished(self) -> None:
+        """Complete the response: the topic has ended."""
+        self.end()
+
+    def end(self) -> None:
+        """Let the handler finish."""
+        self._ended = True
+        self._wakeup.set()
+
+    async def wait(self, heartbeat: float) -> bool:
+        """Wait for news and return True, or return False after ``heartbeat`` seconds without."""
+        if not self.behind and not self._ended:
+            self._wakeup.clear()
+            self._waiting = True
+            try:
+                async with asyncio.timeout(heartbeat):
+                    await self._wakeup.wait()
+            except TimeoutError:
+                return False
+            finally:
+                self._waiting = False
+        return True
+
+
+def requested_since(request: web.Request, default: Since) -> Since:
+    """Return where the client wants to start.
+
+    The last event id wins over ``since``, because an EventSource comes back with the URL that it began with: the
+    header, which browsers send, then the query parameters of polyfills, the last of them where there are several.
+    """
+    last = request.headers.get("Last-Event-ID")
+    for name in LAST_EVENT_IDS:
+        last = last or next(reversed(request.query.getall(name, ())), None)
+    since = request.query.get("since")
+    asked = parse_since(since) if since is not None else default
+    return parse_since(last) if last else asked
+
+
+def requested_lag(request: web.Request, default: OnLag = OnLag.DISCONNECT) -> OnLag:
+    """Return the client's policy for lagging."""
+    name = request.query.get("on_lag")
+    if name is None:
+        return default
+    try:
+        return OnLag(name)
+    except ValueError:
+        raise InvalidParams(f"on_lag: one of {', '.join(OnLag)}") from None
+
+
+async def stream_topic(
+    request: web.Request,
+    hub: Hub,
+    topic: Topic,
+    *,
+    since: Since,
+    on_lag: OnLag = OnLag.DISCONNECT,
+    batch: bool = False,
+    sse: bool | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> web.StreamResponse:
+    """Answer with the topic's messages from ``since`` on, until the client leaves or the topic has ended.
+
+    NDJSON, or SSE where the client accepts it or ``sse`` says so; ``batch`` leaves out the start line, so that
+    the Nth line with an event is offset N. An EventSource that comes back after the end gets 204, which stops it.
+    HEAD is answered with the headers alone.
+    """
+    streams = request.app[STREAMS]
+    sse = wants_sse(request) if sse is None else sse
+    if topic.limits is not None:
+        streams.check_newcomer(since, topic.epoch, sse=sse)
+    if sse and topic.final and isinstance(since, Position) and topic.start(since).position == topic.position:
+        return web.Response(status=204, headers=headers)
+    response = _response(sse, headers)
+    if request.method == hdrs.METH_HEAD:
+        return response
+    encoding = Encoding.SSE if sse else Encoding.EVENTS if batch else Encoding.LINES
+    reader = PullReader(topic, encoding, on_lag, request.transport)
+    # Attached before the first await: the stream begins where the topic stands now.
+    start = hub.attach(reader, since)
+    streams.readers.add(reader)
+    streams.expiries.set(reader, request[GRANT].until)
+    try:
+        if request.version >= HttpVersion11:
+            response.enable_chunked_encoding()
+        await response.prepare(request)
+        reader.direct = response.chunked and not batch
+        if sse or not batch:
+            # The line belongs to the event that comes next.
+            await response.write((_retry() if sse else b"") + (b"" if batch else _start(start, sse=sse)))
+        await _pump(response, reader, streams.heartbeat)
+        if request.transport is not None and not request.transport.is_closing():
+            await response.write_eof()
+    finally:
+        reader.detach()
+        streams.readers.discard(reader)
+        streams.expiries.discard(reader)
+    return response
+
+
+def _response(sse: bool, headers: Mapping[str, str] | None) -> web.StreamResponse:
+    response = web.StreamResponse(headers=headers)
+    response.content_type = SSE if sse else NDJSON
+    response.headers["Cache-Control"] = "no-store"
+    # nginx, and proxies that follow it, pass each piece on as it comes.
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+def _retry() -> bytes:
+    return b"retry: %d\n" % random.randint(*_RETRY)  # noqa: S311 - not a secret
+
+
+def _start(start: Start, *, sse: bool) -> bytes:
+    position = start.position
+    told = {"epoch": position.epoch, "offset": position.offset, "recovered": start.recovered}
+    if sse:
+        return b"id: %b\nevent: start\ndata: %b\n\n" % (str(position).encode(), orjson.dumps(told))
+    return orjson.dumps({"event": "start", **told}) + b"\n"
+
+
+async def _pump(response: web.StreamResponse, reader: PullReader, heartbeat: float) -> None:
+    """Write what is new until the topic ends; each write waits for the peer."""
+    beat = _HEARTBEATS.get(reader.encoding, _HEARTBEAT)
+    while reader.behind or not reader.ended:
+        chunk = reader.take() if reader.behind else b""
+        if chunk:
+            await response.write(chunk)
+            if len(chunk) < _LARGE and not reader.ended:
+                await asyncio.sleep(_TOGETHER)
+        elif not reader.ended and not await reader.wait(heartbeat):
+            await response.write(beat)

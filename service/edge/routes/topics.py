@@ -1,0 +1,119 @@
+"""Topics over HTTP: publish, look, and stream."""
+
+import asyncio
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from service.core.access.grants import Grant
+from service.core.errors import Forbidden, TooLarge
+from service.core.sessions.messages import Broadcast, convert
+from service.core.topics.hub import Hub
+from service.core.topics.names import check_name, check_writable
+from service.core.topics.reader import default_on_lag
+from service.core.topics.topic import Topic
+from service.edge.access.admission import ADDRESS
+from service.edge.access.credentials import GRANT
+from service.edge.http.queries import STREAM, check_query
+from service.edge.http.request_body import read_json, requested_key
+from service.edge.routes.streams import requested_lag, requested_since, stream_topic
+
+__all__ = ["TopicRoutes"]
+
+
+class TopicRoutes:
+    """The handlers; ``add_to`` puts them into an application."""
+
+    def __init__(self, hub: Hub, *, body_size: int, body_time: float) -> None:
+        self._hub = hub
+        self._body_size = body_size
+        self._body_time = body_time
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes.
+
+        A topic's name may contain slashes; one before a last part ``events`` has to be written as %2F.
+        """
+        app.router.add_get("/topics/{name:.+}/events", self.events)
+        app.router.add_post("/topics/{name:(?!.*/events$).+}", self.publish)
+        app.router.add_get("/topics/{name:(?!.*/events$).+}", self.info)
+        app.router.add_post("/publish", self.broadcast)
+
+    async def publish(self, request: web.Request) -> web.Response:
+        """Append the body to a topic; ``Idempotency-Key`` makes a repetition harmless."""
+        name = request.match_info["name"]
+        check_writable(name)
+        request[GRANT].publish.check(name)
+        key = requested_key(request)
+        data = _compact(await read_json(request, self._body_size, self._body_time))
+        position = await self._append(name, data, _holder(request), key)
+        return _json({**position, "readers": len(self._hub.topics[name].readers)})
+
+    async def broadcast(self, request: web.Request) -> web.Response:
+        """Append one body to many topics; all of them are checked before the first gets it."""
+        params = convert(await read_json(request, self._body_size, self._body_time), Broadcast)
+        for name in params.topics:
+            check_writable(name)
+            request[GRANT].publish.check(name)
+        data = _compact(params.data)
+        return _json({"topics": {name: await self._append(name, data, _holder(request)) for name in params.topics}})
+
+    async def _append(self, name: str, data: bytes, owner: str, key: str | None = None) -> dict[str, Any]:
+        while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
+            await asyncio.sleep(0)
+        position = self._hub.publish(name, data, self._hub.clock(), key=key, owner=owner)
+        return {"epoch": position.epoch, "offset": position.offset}
+
+    async def info(self, request: web.Request) -> web.Response:
+        """Tell where a topic stands."""
+        name = request.match_info["name"]
+        request[GRANT].check_read(name)
+        topic = self._hub.find(name)
+        return _json(
+            {
+                "topic": topic.name,
+                "epoch": topic.epoch,
+                "offset": topic.head,
+                "oldest": topic.first,
+                "bytes": topic.size,
+                "readers": len(topic.readers),
+            }
+        )
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """Stream a topic as NDJSON or SSE."""
+        check_query(request, STREAM)
+        topic = self._readable(request.match_info["name"], request[GRANT], request[ADDRESS])
+        return await stream_topic(
+            request,
+            self._hub,
+            topic,
+            since=requested_since(request, "newest"),
+            on_lag=requested_lag(request, default_on_lag(topic.name)),
+            batch=False,
+        )
+
+    def _readable(self, name: str, grant: Grant, address: str) -> Topic:
+        check_name(name)
+        if name.startswith("batch:"):
+            raise Forbidden("topic: a batch is read at /batches/ID/events")
+        grant.check_read(name)
+        return self._hub.readable(name, grant.holder(address))
+
+
+def _holder(request: web.Request) -> str:
+    return request[GRANT].holder(request[ADDRESS])
+
+
+def _compact(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        raise TooLarge(f"data: {error}") from None
+
+
+def _json(value: Any) -> web.Response:
+    return web.Response(
+        body=orjson.dumps(value), content_type="application/json", headers={"Cache-Control": "no-store"}
+    )

@@ -1,0 +1,1 @@
+"""The WebSocket endpoint: frames, connections and how they end."""

@@ -1,0 +1,278 @@
+"""The WebSocket endpoint: aiohttp reads, the session decides, visits write."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiohttp import WSMessage, WSMsgType, web
+
+from service.core.access.grants import EVERYTHING, NOTHING, Grant
+from service.core.errors import Draining, Overloaded, SluiceError, Unauthorized
+from service.core.ports import Backend
+from service.core.sessions.closing import BINARY, FLOODING, UNAUTHORIZED
+from service.core.sessions.session import Session, SessionLimits
+from service.core.topics.hub import Hub
+from service.core.topics.wire import closing_frame
+from service.edge.access.admission import ADDRESS, AdmissionControl
+from service.edge.access.expiries import Expiries
+from service.edge.http.handshake import PROTOCOL, check_handshake, with_one_protocol_line
+from service.edge.http.problems import reason_of, refusal
+from service.edge.websocket.connection import Connection
+from service.edge.websocket.counters import WebSocketCounters
+from service.edge.websocket.frames import ClientSocket
+from service.edge.websocket.heartbeat import Heartbeat
+from service.edge.websocket.per_turn import PerTurnLimiter
+from service.edge.websocket.stalled import Stalled
+from service.edge.websocket.upgrade import release_handshake_state
+
+__all__ = ["PROTOCOL", "Connection", "WebSocketLimits", "WebSockets"]
+
+_MESSAGES: Final = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG})
+_TURN: Final = 4 << 10
+"""Bytes of one client's messages, each with ``_LEAST`` more, that are carried out before the others' turn: 1 ms."""
+_LEAST: Final = 64
+_HANDSHAKES: Final = 2
+"""Handshakes of one turn of the loop, 0.2 ms each: whoever comes in does not hold up those who are."""
+_STEP: Final = 0.1
+"""Seconds between two groups of sockets that a drain closes."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketLimits:
+    """Bounds of the endpoint: connections, bytes, seconds."""
+
+    connections: int = 10_000
+    message_size: int = 64 << 10
+    heartbeat: float = 25.0
+    close_timeout: float = 3.0
+    # For clients that have shown no credentials where they are needed; 0 closes them at once.
+    patience: float = 0.0
+    # What all transports hold together for clients that do not take it.
+    backlogs: int = 256 << 20
+    session: SessionLimits = field(default_factory=SessionLimits)
+
+
+class WebSockets:
+    """All WebSocket connections: admission, heartbeats, stalled writers, and the drain."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        services: Backend,
+        limits: WebSocketLimits,
+        gate: AdmissionControl,
+        authorise: Callable[[web.Request], Grant | None] = lambda request: EVERYTHING,
+    ) -> None:
+        self.limits = limits
+        self.connections: set[Connection] = set()
+        self._hub = hub
+        self._services = services
+        self._gate = gate
+        self._authorise = authorise
+        self._now = hub.clock
+        self.traffic = WebSocketCounters()
+        self.stalled = Stalled(limits.backlogs)
+        """Who has a client that is behind."""
+        self.heartbeat = Heartbeat(limits.heartbeat)
+        self._expiries = Expiries()
+        self._turnstile = PerTurnLimiter(_HANDSHAKES)
+
+    def __repr__(self) -> str:
+        return f"<WebSockets {self.count} of {self.limits.connections}>"
+
+    @property
+    def count(self) -> int:
+        """How many are connected."""
+        return len(self.connections)
+
+    def shed(self) -> int:
+        """Cut the heaviest of those that are behind (1013); return how many."""
+        return self.stalled.shed()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Serve one client until it leaves, or refuse it before the upgrade."""
+        await self._turnstile.wait()
+        try:
+            self._admit(request)
+            address = self._gate.handshake(request)
+            socket = ClientSocket(PROTOCOL, self.limits.message_size, self.limits.close_timeout)
+            await socket.prepare(with_one_protocol_line(request))
+        except (SluiceError, web.HTTPException) as error:
+            self._services.refusals["handshake", reason_of(error)] += 1
+            return refusal(error, request)
+        connection = self._connect(request, address)
+        release_handshake_state(request, socket)
+        try:
+            await self._converse(socket, connection)
+        except asyncio.CancelledError:
+            task = connection.task
+            if connection.closing is None or task.uncancel() > 0:
+                raise
+        except ConnectionResetError:
+            # The client has gone while it was answered: no error of ours, and nobody to close for.
+            return socket
+        finally:
+            connection.session.end()
+            self.connections.discard(connection)
+            self.heartbeat.discard(connection)
+            self._expiries.discard(connection)
+            self._gate.leave(address, flooding=connection.closing is FLOODING)
+        await self._close(socket, connection)
+        return socket
+
+    def _admit(self, request: web.Request) -> None:
+        if self._services.draining:
+            raise Draining("the service is shutting down")
+        if self.count >= self.limits.connections:
+            raise Overloaded(f"limit websockets: all {self.limits.connections} are in use")
+        check_handshake(request)
+
+    def _connect(self, request: web.Request, address: str | None) -> Connection:
+        transport, task = request.transport, asyncio.current_task()
+        assert task is not None
+        if transport is None:
+            raise ConnectionResetError("the client left during its handshake")
+        self.traffic.made += 1
+        self._gate.enter(address)
+        # Who has an address that counts takes turns with other addresses, however many connections it makes.
+        owner = f"ws-{self.traffic.made}" if address is None else address
+        connection = Connection(owner, transport, task, self.stalled, request[ADDRESS])
+        self._identify(connection, request)
+        self.connections.add(connection)
+        self.heartbeat.add(connection)
+        return connection
+
+    def _identify(self, connection: Connection, request: web.Request) -> None:
+        """Give a connection what its credentials grant; browsers cannot see a 401, so it is closed later."""
+        grant, until = NOTHING, None
+        try:
+            shown = self._authorise(request)
+        except Unauthorized:
+            connection.closing = UNAUTHORIZED
+        else:
+            if shown is not None:
+                grant, until = shown, shown.until
+            elif self.limits.patience:
+                until = time.time() + self.limits.patience
+            else:
+                connection.closing = UNAUTHORIZED
+        connection.session = Session(self._hub, self._services, self.limits.session, connection, grant)
+        self._expiries.set(connection, until)
+
+    async def _converse(self, socket: web.WebSocketResponse, connection: Connection) -> None:
+        """Answer requests until one side ends it."""
+        carried_out = 0
+        while connection.closing is None:
+            message = await socket.receive()
+            connection.alive = True
+            if message.type in _MESSAGES:
+                carried_out += _LEAST + len(message.data)
+            if message.type is WSMsgType.TEXT:
+                await self._text(socket, connection, message.data)
+            elif message.type is WSMsgType.BINARY:
+                await self._binary(socket, connection, message.data)
+            elif message.type in _MESSAGES:
+                await self._control(socket, connection, message)
+            else:
+                return
+            # Otherwise it would stay in memory for as long as the next does not come.
+            del message
+            if carried_out > _TURN:
+                # Whatever has come already is given out without a turn of the loop: a thousand requests, 20 ms.
+                carried_out = 0
+                await asyncio.sleep(0)
+
+    async def _text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
+        """Carry out a request."""
+        self.traffic.received += 1
+        session = connection.session
+        before = session.grant
+        answer = session.receive(data, self._now())
+        if session.grant is not before:
+            self._expiries.set(connection, session.grant.until)
+        if answer.text:
+            self.traffic.answered += 1
+            await socket.send_frame(answer.text, WSMsgType.TEXT)
+        connection.closing = connection.closing or answer.closing
+        while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
+            await asyncio.sleep(0)
+
+    async def _control(self, socket: web.WebSocketResponse, connection: Connection, message: WSMessage) -> None:
+        """Answer a ping of a client that is not too fast."""
+        answered = connection.session.control(len(message.data), self._now())
+        if answered and message.type is WSMsgType.PING:
+            await socket.pong(message.data)
+        if connection.session.flooding:
+            connection.closing = connection.closing or FLOODING
+
+    async def _binary(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
+        """Refuse what no request is."""
+        connection.closing = BINARY
+
+    async def _close(self, socket: web.WebSocketResponse, connection: Connection) -> None:
+        """Close with the code that was decided; a peer that does not take it is cut."""
+        closing = connection.closing
+        if closing is None or socket.closed:
+            return
+        self.traffic.closed[closing.code] += 1
+        try:
+            async with asyncio.timeout(self.limits.close_timeout):
+                await socket.close(code=closing.code, message=closing.reason.encode())
+        except TimeoutError:
+            connection.transport.abort()
+
+    async def tell_draining(self, retry_after: float) -> None:
+        """Announce the end to everyone."""
+        frame = closing_frame("draining", retry_after)
+        for number, connection in enumerate(tuple(self.connections), start=1):
+            if not connection.transport.is_closing():
+                connection.transport.write(frame)
+            if number % 1000 == 0:
+                await asyncio.sleep(0)
+
+    async def release_idle(self, deadline: float) -> None:
+        """Close who reads no batch, spread over the time until ``deadline`` (loop time).
+
+        All at once would come back all at once.
+        """
+        loop = asyncio.get_running_loop()
+        while (idle := self._idle()) and (left := deadline - loop.time()) > 0:
+            steps = max(1, int(left / _STEP))
+            for connection in idle[: -(-len(idle) // steps)]:
+                connection.release()
+            await asyncio.sleep(min(_STEP, left))
+        self.end_idle()
+
+    def end_idle(self) -> None:
+        """Close who reads no batch."""
+        for connection in self._idle():
+            connection.release()
+
+    def _idle(self) -> list[Connection]:
+        return [
+            connection
+            for connection in self.connections
+            if connection.closing is None
+            and not any(name.startswith("batch:") for name in connection.session.readers)
+        ]
+
+    @property
+    def behind(self) -> bool:
+        """Whether some reader has not had everything."""
+        return any(
+            reader.behind for connection in self.connections for reader in connection.session.readers.values()
+        )
+
+    async def close(self) -> None:
+        """End what is still connected; returns when every handler has."""
+        self._expiries.close()
+        await self.heartbeat.close()
+        for connection in tuple(self.connections):
+            connection.release()
+        tasks = [connection.task for connection in self.connections]
+        self.stalled.close()
+        if tasks:
+            _, stuck = await asyncio.wait(tasks, timeout=self.limits.close_timeout)
+            assert not stuck or all(task.cancel() for task in stuck)

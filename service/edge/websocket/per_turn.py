@@ -1,0 +1,48 @@
+"""A few at a time: handshakes that come together are spread over turns of the loop.
+
+A hundred that are carried out in one turn take 10 ms, and whoever has a message in that turn waits for all
+of them, twice: once until its publish is read, and once until readers are visited.
+"""
+
+import asyncio
+from collections import deque
+
+__all__ = ["PerTurnLimiter"]
+
+
+class PerTurnLimiter:
+    """Lets ``each`` pass in a turn of the loop, the others in the turns after it, in their order."""
+
+    def __init__(self, each: int) -> None:
+        self._each = each
+        self._left = each
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._turning = False
+
+    def __repr__(self) -> str:
+        return f"<PerTurnLimiter {len(self._waiting)} waiting>"
+
+    async def wait(self) -> None:
+        """Return when it is the caller's turn."""
+        if self._left:
+            self._left -= 1
+            if not self._turning:
+                self._turning = True
+                asyncio.get_running_loop().call_soon(self._turn)
+            return
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        await place
+
+    def _turn(self) -> None:
+        """Let the next ones pass; whoever has gone in the meantime takes nobody's place."""
+        idle = self._left == self._each
+        self._left = self._each
+        while self._left and self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                self._left -= 1
+        self._turning = not idle
+        if self._turning:
+            asyncio.get_running_loop().call_soon(self._turn)

@@ -1,0 +1,85 @@
+"""Connections whose transport was full when there was something to write."""
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from service.core.overload import heaviest
+from service.core.sessions.closing import OVERLOADED
+from service.upstream.isolation import contain
+
+if TYPE_CHECKING:
+    from service.edge.websocket.connection import Connection
+
+__all__ = ["Stalled"]
+
+_EVERY: Final = 0.02
+"""Seconds between two looks. A look at one connection costs 0.2 us, a thousand stuck ones 1 % of a core."""
+
+
+class Stalled:
+    """Looks again and again at the connections that had no room, as long as there are any.
+
+    asyncio tells only a transport's own protocol that it has drained, and that is aiohttp's. What all of
+    them hold together is bounded by ``most`` bytes: beyond it, whoever has been stuck longest is cut.
+    """
+
+    def __init__(self, most: int = 256 << 20) -> None:
+        self.held = 0
+        """Bytes that all of them held at the last look."""
+        self.cut = 0
+        """How many were cut because that was too much."""
+        self._most = most
+        # In the order in which they got stuck.
+        self._waiting: dict[Connection, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<Stalled {len(self._waiting)}>"
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, connection: "Connection") -> bool:
+        """Wait for room; return whether the connection was not waiting already."""
+        if connection in self._waiting:
+            return False
+        self._waiting[connection] = None
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
+        return True
+
+    def _look(self) -> None:
+        self._timer = None
+        held = 0
+        for connection in tuple(self._waiting):
+            if not connection.session.readers or not connection.full():
+                self._waiting.pop(connection, None)
+                if not contain("a stalled connection failed inside", connection.revisit):
+                    contain("a stalled connection failed inside", connection.cut)
+            else:
+                held += connection.transport.get_write_buffer_size()
+        for connection in tuple(self._waiting):
+            if held <= self._most:
+                break
+            held -= connection.transport.get_write_buffer_size()
+            del self._waiting[connection]
+            self.cut += 1
+            contain("a stalled connection failed inside", connection.cut_slow, "backlogs")
+        self.held = held
+        if self._waiting and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
+
+    def shed(self) -> int:
+        """Cut the tenth that holds most; return how many."""
+        heavy = heaviest(self._waiting, lambda connection: connection.transport.get_write_buffer_size())
+        for connection in heavy:
+            del self._waiting[connection]
+            contain("a stalled connection failed inside", connection.cut_slow, "overload", None, OVERLOADED)
+        return len(heavy)
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

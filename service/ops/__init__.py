@@ -1,0 +1,1 @@
+"""What keeps the service well and seen: logs, metrics, overload, supervision."""

@@ -1,0 +1,52 @@
+"""What has to be done again and again: overload is measured, and what nobody needs any more is swept away."""
+
+import asyncio
+from typing import Final
+
+from service.core.topics.hub import Hub
+from service.edge.access.admission import AdmissionControl
+from service.ops.allocator import trim
+from service.ops.loop_lag import LoopLag
+from service.ops.overload_controller import OverloadController
+from service.ops.process import resident
+
+__all__ = ["Housekeeping"]
+
+_EVERY: Final = 1.0
+_TRIM_EVERY: Final = 15.0
+_GROWN: Final = 16 << 20
+"""Bytes of growth that are worth a look for what was freed."""
+_TOPICS: Final = 1000
+"""Topics that one sweep looks at, and a fifth of all: a round takes five seconds at most."""
+
+
+class Housekeeping:
+    """Endless tasks; an error in one of them is no reason for the others to stop."""
+
+    def __init__(self, hub: Hub, gate: AdmissionControl, pressure: OverloadController, lag: LoopLag) -> None:
+        self._hub = hub
+        self._gate = gate
+        self._pressure = pressure
+        self._lag = lag
+
+    async def watch_overload(self) -> None:
+        """Measure once a second, and do what the level of overload asks for."""
+        while True:
+            await asyncio.sleep(_EVERY)
+            self._pressure.look(self._lag.worst, self._hub.clock())
+
+    async def return_memory(self) -> None:
+        """Give back what was freed, whenever the process has grown since the last time."""
+        before = resident()
+        while True:
+            await asyncio.sleep(_TRIM_EVERY)
+            if resident() > before + _GROWN:
+                await asyncio.to_thread(trim)
+                before = resident()
+
+    async def sweep(self) -> None:
+        """Forget what has aged: messages, topics, keys, and addresses that no longer count."""
+        while True:
+            await asyncio.sleep(_EVERY)
+            self._gate.addresses.sweep(self._hub.clock())
+            self._hub.sweep(self._hub.clock(), _TOPICS + len(self._hub.topics) // 5)

@@ -1,0 +1,10 @@
+"""Logging that never stops the loop: one line an event, bounded in length and by kind, written by a thread.
+
+Whoever logs says what happened in a constant text, and the particulars by name in ``extra``:
+``_log.info("client evicted", extra={"client": owner, "reason": "lag"})``. The text is the event's kind.
+"""
+
+from service.ops.logs.lines import Redaction, line_of, style_of
+from service.ops.logs.writer import Logs
+
+__all__ = ["Logs", "Redaction", "line_of", "style_of"]

@@ -1,0 +1,9 @@
+"""What the service tells Prometheus at ``/metrics``: read when it is asked for, and kept nowhere else."""
+
+from service.ops.metrics.fanout import FanoutCollector
+from service.ops.metrics.fetching import FetchingCollector
+from service.ops.metrics.load import LoadCollector
+from service.ops.metrics.process import ProcessCollector
+from service.ops.metrics.routes import MetricsRoutes
+
+__all__ = ["FanoutCollector", "FetchingCollector", "LoadCollector", "MetricsRoutes", "ProcessCollector"]

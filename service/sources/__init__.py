@@ -1,0 +1,1 @@
+"""What appends to topics on behalf of the service: batches and watches."""

@@ -1,0 +1,295 @@
+"""Every batch by id: its beginning, its events in its topic, its end.
+
+How long a batch lives is decided here: who keeps it alive while it runs, how long it stays afterwards,
+and how much its readers may leave lying before it has to wait for them.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import orjson
+
+from service.core.access.grants import EVERYTHING, Grant
+from service.core.correlation import Correlation
+from service.core.errors import Draining, InvalidParams, NotFound
+from service.core.fetching.admission import Admission
+from service.core.fetching.batch import (
+    BatchLimits,
+    BatchRequest,
+    BatchState,
+    Failure,
+    IdempotencyKey,
+    Keep,
+    check_request,
+)
+from service.core.fetching.task import FetchTask
+from service.core.room import ENDLESS, Room
+from service.core.topics.hub import Hub
+from service.sources.held_batches import HeldBatches
+from service.sources.retention import Retention
+from service.upstream.attempt import Fetched
+from service.upstream.content.result_events import result_event
+from service.upstream.fetcher import Fetcher
+from service.upstream.runner import Runner
+
+__all__ = ["Batches", "BatchesStatistics"]
+
+_SLICE = 500
+"""Events that are written in one turn when a batch is cancelled; 3 us each."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchesStatistics:
+    """A snapshot: counts now, and totals since the start."""
+
+    running: int
+    retained: int
+    active: int
+    ok: int
+    failed: int
+    failures: dict[str, int]
+    """How many failed, by their kind."""
+    waiting: int
+    """How many wait for memory."""
+    given_up: int
+    outgrown: int
+    """Events that were given up, and batches whose URLs failed for want of memory."""
+
+
+class Batches:
+    """All batches, running and retained."""
+
+    def __init__(
+        self, hub: Hub, fetcher: Fetcher, runner: Runner, limits: BatchLimits, *, new_id: Callable[[], str],
+        room: Room = ENDLESS,
+    ) -> None:  # fmt: skip
+        self.draining = False
+        self.total_ok = 0
+        self._failures: Counter[str] = Counter()
+        self._hub = hub
+        self._fetcher = fetcher
+        self._limits = limits
+        self._new_id = new_id
+        self._loop = asyncio.get_running_loop()
+        self._runner = runner
+        self._batches: dict[str, BatchState] = {}
+        self._retention = Retention(hub, limits.retained_bytes, self._drop, room)
+        self._finished = 0
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self.admission = Admission(limits)
+        self._keys: dict[IdempotencyKey, BatchState] = {}
+        self._holding = HeldBatches(runner.wake)
+
+    def __repr__(self) -> str:
+        return f"<Batches {self.running} running, {self._finished} retained, {self._runner!r}>"
+
+    @property
+    def running(self) -> int:
+        """How many are not done."""
+        return len(self._batches) - self._finished
+
+    @property
+    def shortage(self) -> str:
+        """Say how many batches wait for memory; empty where none does."""
+        waiting = self._retention.waiting
+        return f"limit batches_size: {waiting} batches wait for memory" if waiting else ""
+
+    def under_way(self) -> Iterator[BatchState]:
+        """Return the batches that are not done, the newest first."""
+        return (batch for batch in reversed(self._batches.values()) if not batch.done)
+
+    def statistics(self) -> BatchesStatistics:
+        """Return an immutable snapshot."""
+        return BatchesStatistics(
+            self.running,
+            self._finished,
+            self._runner.active,
+            self.total_ok,
+            self._failures.total(),
+            dict(self._failures),
+            self._retention.waiting,
+            self._retention.given_up,
+            self._retention.outgrown,
+        )
+
+    def start(
+        self,
+        request: BatchRequest,
+        *,
+        owner: str,
+        keep: Keep,
+        key: IdempotencyKey | None = None,
+        grant: Grant = EVERYTHING,
+        correlation: Correlation | None = None,
+    ) -> BatchState:
+        """Begin a batch, or return the one that was begun with this key; its events are in the topic ``batch:ID``.
+
+        ``owner`` is the connection that asks: it stands for a client whose credentials name nobody.
+        Raises SluiceError to refuse it whole; InvalidParams where the key came with another body before.
+        """
+        if key is not None and (before := self._begun_with(key)) is not None:
+            if keep is Keep.DETACHED:
+                before.keep = keep
+                self._holding.wake(before)
+            return before
+        if self.draining:
+            raise Draining("the service is shutting down")
+        items = check_request(request, self._limits)
+        owner = grant.owner(owner)
+        self.admission.check(owner)
+        batch_id = self._new_id()
+        topic = self._hub.log(f"batch:{batch_id}", owner)
+        batch = BatchState(
+            batch_id, topic, owner, keep, items, request.options, self._hub.clock(), self, key,
+            grant.fetch, grant.limits.fetches, correlation,
+        )  # fmt: skip
+        if key is not None:
+            self._keys[key] = batch
+        self.admission.enter(batch)
+        topic.on_idle = lambda: self._left(batch)
+        self._batches[batch_id] = batch
+        self._retention.add(batch)
+        self._runner.add(batch)
+        return batch
+
+    def _begun_with(self, key: IdempotencyKey) -> BatchState | None:
+        before = self._keys.get(key)
+        if before is not None and before.key is not None and before.key.digest != key.digest:
+            raise InvalidParams("Idempotency-Key: was used with another body")
+        return before
+
+    def find(self, batch_id: str) -> BatchState:
+        """Return the batch, or raise NotFound."""
+        batch = self._batches.get(batch_id)
+        if batch is None:
+            raise NotFound("there is no such batch (any more)")
+        return batch
+
+    def cancel(self, batch_id: str) -> int:
+        """End a batch and return how many of its URLs had not finished; each of them fails as ``cancelled``."""
+        batch = self.find(batch_id)
+        if batch.done or batch.cancelled:
+            return 0
+        batch.cancelled = True
+        self._runner.cancel(batch)
+        left = batch.total - batch.ok - batch.failed
+        self._fail_rest(batch, 0)
+        return left
+
+    def _fail_rest(self, batch: BatchState, index: int) -> None:
+        """Tell of what was cancelled, a slice a turn."""
+        room = _SLICE
+        while room and index < batch.total:
+            if not batch.finished[index]:
+                self.failed(batch, index, Failure("cancelled", "the batch was cancelled"), 0, {})
+                room -= 1
+            index += 1
+        if index < batch.total:
+            self._loop.call_soon(self._fail_rest, batch, index)
+
+    def _left(self, batch: BatchState) -> None:
+        """Decide how long a batch goes on whose last reader has left."""
+        if batch.done or batch.keep is Keep.DETACHED:
+            return
+        linger = self._limits.linger if batch.keep is Keep.LINGER else 0.0
+        self._time(batch, linger, self._abandon)
+
+    def _abandon(self, batch: BatchState) -> None:
+        if not batch.topic.readers and not batch.done:
+            # Whoever tries again after a cut wants the URLs, and not the events of what was cancelled for it.
+            self._forget_key(batch)
+            self.cancel(batch.id)
+
+    def _time(self, batch: BatchState, delay: float, then: Callable[[BatchState], None]) -> None:
+        """Set the batch's one timer: how long it waits for a reader, and how long it stays when it is done."""
+        timer = self._timers.pop(batch.id, None)
+        if timer is not None:
+            timer.cancel()
+        self._timers[batch.id] = self._loop.call_later(delay, then, batch)
+
+    def may_start(self, batch: BatchState) -> bool | Failure:
+        """Hold a batch back while its reader has much to take, or while its owner has used up its memory."""
+        verdict: bool | Failure = False
+        in_credit = batch.keep is Keep.DETACHED or batch.waiting() < max(1, self._limits.credit)
+        if in_credit and self._fetcher.reading.room(batch.owner) > 0:
+            verdict = self._retention.admit(batch, self._hub.clock())
+        if verdict is False:
+            self._holding.add(batch)
+        return verdict
+
+    def succeeded(self, work: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
+        """Tell of a result, unless the URL has its event already; ``queued`` is in seconds."""
+        batch = work.batch
+        assert isinstance(batch, BatchState)
+        if batch.finished[work.index]:
+            return
+        if (refused := self._retention.refuses(batch, len(fetched.body))) is not None:
+            self.failed(batch, work.index, refused, work.attempts, fetched.timing)
+            return
+        cache = "shared" if shared else fetched.cache
+        url, mode = work.request.url, batch.options.body
+        event = result_event(work.index, url, fetched, mode, work.attempts, cache, queued)
+        self._retention.append(batch, event, self._hub.clock())
+        self.total_ok += 1
+        batch.succeed(work.index, fetched.status)
+        self._told(batch)
+
+    def failed(
+        self, batch: BatchState, index: int, failure: Failure, attempts: int, timing: dict[str, float]
+    ) -> None:
+        """Tell of a failure, unless the URL has its event already; the times are in milliseconds."""
+        if batch.finished[index]:
+            return
+        self._retention.append_failure(batch, index, failure, attempts, timing, self._hub.clock())
+        self._failures[failure.kind] += 1
+        batch.fail(index)
+        self._told(batch)
+
+    def _told(self, batch: BatchState) -> None:
+        """Go on after an event was told: end the batch if it was the last."""
+        if batch.id in self._holding:
+            self._holding.wake(batch)
+        if batch.complete:
+            self._runner.forget(batch)
+            self.admission.leave(batch)
+            self._finished += 1
+            now = self._hub.clock()
+            self._retention.append_done(batch, batch.finish(now), now)
+            # Topic and batch would else refer to each other, and wait for the collector of cycles.
+            batch.topic.on_idle = None
+            self._hub.finish(batch.topic)
+            self._time(batch, self._limits.retention, self._drop)
+            self._retention.finish(batch)
+
+    def _forget_key(self, batch: BatchState) -> None:
+        if batch.key is not None and self._keys.get(batch.key) is batch:
+            del self._keys[batch.key]
+
+    def _drop(self, batch: BatchState) -> None:
+        """Forget a finished batch."""
+        self._forget_key(batch)
+        del self._batches[batch.id]
+        self._timers.pop(batch.id).cancel()
+        self._finished -= 1
+        self._retention.forget(batch)
+
+    def document(self, batch: BatchState) -> bytes:
+        """Return state and counts as ``GET /batches/ID`` has them."""
+        state = "done" if batch.done else "cancelling" if batch.cancelled else "running"
+        return orjson.dumps({"batch": batch.id, "topic": batch.topic.name, "epoch": batch.topic.epoch,
+                             "state": state, **batch.counts()})  # fmt: skip
+
+    def cancel_all(self) -> None:
+        """Cancel every running batch: the drain's deadline has come."""
+        for batch in tuple(self.under_way()):
+            self.cancel(batch.id)
+
+    def close(self) -> None:
+        """End every batch."""
+        self.draining = True
+        self.cancel_all()
+        self._holding.close()
+        for timer in self._timers.values():
+            timer.cancel()

@@ -1,0 +1,60 @@
+"""Batches that are held back: by credit or memory, until something changes."""
+
+import asyncio
+from collections.abc import Callable
+from itertools import islice
+from typing import Final
+
+from service.core.fetching.batch import BatchState
+
+__all__ = ["HeldBatches"]
+
+_LOOK: Final = 0.2
+"""Seconds between two looks at batches that wait for something but their own readers."""
+_AT_ONCE: Final = 500
+"""Batches that are looked at then, 3 us each."""
+
+
+class HeldBatches:
+    """All batches that are held back. Each is woken when its reader has taken something or left.
+
+    What others hold (memory, bodies that are being read) is looked at now and then, the longest held first.
+    """
+
+    def __init__(self, woken: Callable[[BatchState], None]) -> None:
+        self._woken = woken
+        self._loop = asyncio.get_running_loop()
+        self._held: dict[str, BatchState] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<HeldBatches {len(self._held)}>"
+
+    def __contains__(self, batch_id: str) -> bool:
+        return batch_id in self._held
+
+    def add(self, batch: BatchState) -> None:
+        """Hold a batch back until there is a reason to ask again."""
+        batch.topic.on_taken = lambda: self.wake(batch)
+        self._held[batch.id] = batch
+        if self._timer is None:
+            self._timer = self._loop.call_later(_LOOK, self._look)
+
+    def wake(self, batch: BatchState) -> None:
+        """Have it asked again whether the batch may go on, if it is held back."""
+        batch.topic.on_taken = None
+        if self._held.pop(batch.id, None) is not None:
+            self._woken(batch)
+
+    def close(self) -> None:
+        """Stop looking."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        for batch in tuple(islice(self._held.values(), _AT_ONCE)):
+            self.wake(batch)
+        if self._held:
+            self._timer = self._loop.call_later(_LOOK, self._look)

@@ -1,0 +1,171 @@
+"""The polls of watched URLs: made when they are due, and what came of each, told to the views of its watch.
+
+Whatever goes wrong with a poll, or with one view of it, is logged; the other views hear of the answer all the
+same, and the next poll comes.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from service.core.fetching.batch import Failure, FetchRequest, Options, flavour_of
+from service.core.fetching.task import FetchTask
+from service.sources.conditional import conditions_for, meaning_of
+from service.sources.watch import Poll, View, Watch
+from service.upstream.attempt import Fetched
+from service.upstream.content.select_failed import SelectFailed
+from service.upstream.content.selection_process import Selector, SelectTimeout
+from service.upstream.runner import Runner
+
+__all__ = ["Polls"]
+
+_log = logging.getLogger("sluice.watches")
+
+_BUG: Final = "internal error (logged)"
+
+
+class Polls:
+    """Asks for what is watched, and finds out what changed; ``timeout`` and ``penalty`` are in seconds."""
+
+    def __init__(
+        self, runner: Runner, selector: Selector, *, timeout: float, penalty: float, chance: Callable[[], float]
+    ) -> None:
+        self.made = 0
+        self.changes = 0
+        self._runner = runner
+        self._selector = selector
+        self._timeout = timeout
+        self._penalty = penalty
+        self._chance = chance
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """End every task."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def schedule(self, watch: Watch) -> None:
+        """Set the time of the next poll."""
+        if watch.polling:
+            return
+        if watch.timer is not None:
+            watch.timer.cancel()
+        watch.timer = self._loop.call_at(max(watch.due, watch.not_before), self._poll, watch)
+
+    def _poll(self, watch: Watch) -> None:
+        now = self._loop.time()
+        watch.timer = None
+        watch.polling = True
+        self.made += 1
+        # The second poll comes at a random phase, so that what was begun together is spread; from there in step.
+        phase = 0.5 + self._chance() if watch.polled is None else 1.0
+        watch.due = max(watch.due + watch.every * phase, now)
+        watch.polled = now
+        headers = {} if watch.anew else watch.conditions
+        watch.anew = False
+        options = Options(timeout=self._timeout, retries=1, cache="reload", concurrency=1)
+        request = FetchRequest(watch.url, headers=headers or None)
+        flavour = flavour_of(options, watch.hosts)
+        with self._going_on(watch):
+            self._runner.add(
+                Poll(f"poll-{self.made}", watch, self, options, [request], flavour, watch.hosts, watch.owner)
+            )
+
+    def may_start(self, asker: Any) -> bool:
+        """Say yes: polls wait for nobody's reading, only what changed is kept, once for all."""
+        return True
+
+    def failed(self, asker: Any, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
+        """Take a poll that failed."""
+        self._ended(asker, failure)
+
+    def succeeded(self, work: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
+        """Take the answer to a poll."""
+        self._ended(work.batch, fetched)
+
+    def _ended(self, poll: Any, outcome: Fetched | Failure) -> None:
+        watch: Watch = poll.watch
+        with self._going_on(watch):
+            self._runner.forget(poll)
+            meaning = meaning_of(outcome, poll.items[0].headers)
+            if meaning == "state" and isinstance(outcome, Fetched):
+                task = self._loop.create_task(self._take(watch, outcome), name=f"watch {watch.url}")
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+                return
+            if meaning == "repeat":
+                watch.repeat(outcome.status if isinstance(outcome, Fetched) else 0, self._loop.time())
+            elif isinstance(meaning, Failure):
+                self._trouble(watch, meaning)
+            else:
+                self._each(watch, View.unchanged)
+            self._again(watch)
+
+    async def _take(self, watch: Watch, fetched: Fetched) -> None:
+        """Find out what changed, and tell it."""
+        try:
+            watch.read(fetched.status, conditions_for(fetched.headers))
+            for view in tuple(watch.views.values()):
+                try:
+                    await self._show(watch, view, fetched)
+                except Exception as error:
+                    self._broken(watch, error)
+                    self._each(watch, lambda one: one.failed("protocol", _BUG, unread=True), view)
+        finally:
+            self._again(watch)
+
+    async def _show(self, watch: Watch, view: View, fetched: Fetched) -> None:
+        body, content_type = fetched.body, fetched.content_type
+        if view.select is not None:
+            try:
+                cut, owner = fetched.truncated, watch.owner
+                body = await self._selector.select(body, view.select, content_type, cut=cut, owner=owner)
+                content_type = "text/plain; charset=utf-8"
+            except SelectFailed as failed:
+                if isinstance(failed, SelectTimeout):
+                    watch.not_before = self._loop.time() + self._penalty
+                if isinstance(failed, SelectTimeout) or failed.kind == "unavailable":
+                    watch.conditions = {}  # the same body may be read another time
+                status = f" (status {fetched.status})" if fetched.status != 200 else ""
+                view.failed(failed.kind, f"select: {failed}{status}", unread=True)
+                return
+        if view.show(fetched, body, content_type):
+            self.changes += 1
+
+    def _trouble(self, watch: Watch, failure: Failure) -> None:
+        """Take note of a poll that failed."""
+        if failure.retry_after is not None:
+            watch.not_before = self._loop.time() + min(failure.retry_after, 86_400.0)
+        if any(view.unread for view in watch.views.values()) or failure.kind == "protocol":
+            watch.anew = True
+        self._each(watch, lambda view: view.failed(failure.kind, failure.detail))
+
+    def _each(self, watch: Watch, tell: Callable[[View], None], only: View | None = None) -> None:
+        """Tell every view of a watch, or one; where that fails, the others are told all the same."""
+        for view in tuple(watch.views.values()) if only is None else (only,):
+            try:
+                tell(view)
+            except Exception as error:
+                self._broken(watch, error)
+
+    def _broken(self, watch: Watch, error: Exception) -> None:
+        watch.anew = True
+        _log.error("a watch failed inside", exc_info=error, extra={"url": watch.url.partition("?")[0]})
+
+    @contextmanager
+    def _going_on(self, watch: Watch) -> Iterator[None]:
+        """Have a watch polled again whatever goes wrong."""
+        try:
+            yield
+        except Exception as error:
+            self._broken(watch, error)
+            self._again(watch)
+
+    def _again(self, watch: Watch) -> None:
+        watch.polling = False
+        if not watch.stopped:
+            self.schedule(watch)

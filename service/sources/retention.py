@@ -1,0 +1,265 @@
+"""The memory for the events of batches: who may use more of it, and what gives way when it is used up.
+
+Theory of operation. All events of all batches stay within one bound. Batches that run, or are read still, are
+*charged* to the pool that their owners share; finished ones that nobody reads are *kept* in what is left, and
+go first: the oldest of the owner that keeps most. A batch whose owner has used up its share goes on like this:
+
+    its present readers have taken events    the oldest of them are given up; a later reader gets a gap
+    a present reader is slow                 the batch waits for it
+    a present reader takes nothing           after ``PATIENCE`` it meets its ``on_lag`` policy
+    no reader has come, or none came back    its remaining URLs fail as ``too_large``
+      within ``PATIENCE``
+
+So whatever a batch waits for ends by itself. A batch that waits for a reader to come back (``Keep.LINGER``)
+ends with that wait.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import orjson
+
+from service.core.fetching.batch import BatchState, Failure, Keep, failed_event
+from service.core.fetching.task import INTERNAL
+from service.core.pool import Pool
+from service.core.room import ENDLESS, Room
+from service.core.topics.hub import Hub
+from service.core.topics.reader import OnLag, Reader
+from service.upstream.isolation import report
+
+__all__ = ["PATIENCE", "Retention"]
+
+_log = logging.getLogger("sluice.batches")
+
+PATIENCE: Final = 30.0
+"""Seconds that a batch over its share waits for a reader that takes nothing, or to come back."""
+_LOOK: Final = 1.0
+"""Seconds between two looks at the readers that a batch waits for."""
+_SLACK: Final = 64
+"""What is given up at once: enough for the next events, this part of the bound."""
+
+_COPIES: Final = 3
+"""How often a body is in memory at once at the most: its bytes, its event, and that on its way to a reader."""
+
+
+class Retention:
+    """The events of all batches; ``drop`` forgets a finished batch."""
+
+    def __init__(self, hub: Hub, bound: int, drop: Callable[[BatchState], None], room: Room = ENDLESS) -> None:
+        self._room = room
+        self.pool = Pool(bound)
+        """What running batches, and those that are read still, hold."""
+        self.given_up = 0
+        """Events that were given up since the start."""
+        self.outgrown = 0
+        """Batches whose URLs failed for want of memory since the start."""
+        self._hub = hub
+        self._drop = drop
+        self._kept = Pool(bound)
+        self._charged: dict[str, dict[str, BatchState]] = {}
+        self._finished: dict[str, dict[str, BatchState]] = {}
+        self._short: dict[str, _Short] = {}
+
+    def __repr__(self) -> str:
+        return f"<Retention {self.pool!r}, {len(self._short)} batches wait>"
+
+    @property
+    def waiting(self) -> int:
+        """How many batches wait for memory."""
+        return len(self._short)
+
+    def add(self, batch: BatchState) -> None:
+        """Take in a batch that begins."""
+        self._charged.setdefault(batch.owner, {})[batch.id] = batch
+
+    def append(self, batch: BatchState, event: Mapping[str, Any], now: float) -> None:
+        """Append an event to a batch, whether or not there is room; finished batches make room for it."""
+        topic = batch.topic
+        before = topic.size
+        self._hub.append(topic, orjson.dumps(event), now)
+        size = topic.size - before
+        batch.sums.append(size + (batch.sums[-1] if batch.sums else 0))
+        self.pool.take(batch.owner, size)
+        if self._hub.log_bytes > self.pool.bound:
+            self._make_room()
+
+    def append_failure(
+        self, batch: BatchState, index: int, failure: Failure, attempts: int, timing: dict[str, float], now: float
+    ) -> None:
+        """Append the failure of a URL; where that raises, a plain one in its place."""
+        url = batch.url(index)
+        try:
+            self.append(batch, failed_event(index, url, failure, attempts, timing), now)
+        except Exception as error:
+            report("an event of a batch could not be told", error)
+            url = url.encode("utf-8", "replace").decode()
+            self.append_done(batch, failed_event(index, url, INTERNAL, attempts, {}), now)
+
+    def append_done(self, batch: BatchState, event: Mapping[str, Any], now: float) -> None:
+        """Append an event that is made of our own words; where that raises it is tried once more."""
+        for _ in range(2):
+            try:
+                self.append(batch, event, now)
+            except Exception as error:
+                report("an event of a batch could not be told", error)
+            else:
+                return
+
+    def finish(self, batch: BatchState) -> None:
+        """Take note that a batch is done: from its last reader on it is kept only while there is room."""
+        self._short.pop(batch.id, None)
+        if batch.topic.readers:
+            batch.topic.on_idle = lambda: self._keep(batch)
+        else:
+            self._keep(batch)
+
+    def forget(self, batch: BatchState) -> None:
+        """Forget a finished batch; readers that are still in it are evicted."""
+        owner, topic = batch.owner, batch.topic
+        # Topic and batch would else refer to each other, and wait for the collector of cycles.
+        topic.on_idle = None
+        if self._finished.get(owner, {}).pop(batch.id, None) is not None:
+            self._kept.give_back(owner, topic.size)
+            if not self._finished[owner]:
+                del self._finished[owner]
+        else:
+            self._uncharge(batch)
+        self._hub.drop(topic)
+
+    def admit(self, batch: BatchState, now: float) -> bool | Failure:
+        """Return whether one more fetch of a batch may start, or why its remaining URLs fail."""
+        if self._has_room(batch):
+            return self._admitted(batch)
+        for other in tuple(self._charged[batch.owner].values()):
+            self._give_up_taken(other)
+        if self._has_room(batch):
+            return self._admitted(batch)
+        short = self._short.get(batch.id)
+        if short is None:
+            short = self._short[batch.id] = _Short(now)
+            _log.info("a batch waits for memory", extra=self._told(batch))
+        if now - short.looked >= _LOOK:
+            short.looked = now
+            for other in tuple(self._charged[batch.owner].values()):
+                self._look_at_readers(other, short, now)
+        return self._refusal(batch, now - short.since) or False
+
+    def refuses(self, batch: BatchState, size: int) -> Failure | None:
+        """Say why a result of so many bytes is not kept: memory is short, or nobody reads it and all is used."""
+        if not self._room.take(_COPIES * size):
+            return Failure("unavailable", "the service is short of memory")
+        pool, owner = self.pool, batch.owner
+        if batch.topic.readers or batch.keep is not Keep.DETACHED or pool.used + size <= pool.bound:
+            return None
+        return self._too_large(batch) if pool.held(owner) + size > pool.share(owner) else None
+
+    def _has_room(self, batch: BatchState) -> bool:
+        return self.pool.room(batch.owner) > _expected(batch)
+
+    def _admitted(self, batch: BatchState) -> bool:
+        if self._short:
+            self._short.pop(batch.id, None)
+        return True
+
+    def _refusal(self, batch: BatchState, waited: float) -> Failure | None:
+        """Say why a batch that has no room fails, or return None for one that waits."""
+        if batch.topic.readers or batch.keep is not Keep.DETACHED:
+            return None
+        read_before = batch.topic.furthest > 0
+        own_doing = self.pool.held(batch.owner) >= self.pool.share(batch.owner)
+        if waited < PATIENCE and (read_before or not own_doing):
+            return None
+        return self._too_large(batch)
+
+    def _too_large(self, batch: BatchState) -> Failure:
+        if not batch.outgrown:
+            batch.outgrown = True
+            self.outgrown += 1
+            _log.warning("a batch outgrew its share of memory", extra=self._told(batch))
+        share, bound = self.pool.share(batch.owner), self.pool.bound
+        return Failure(
+            "too_large",
+            f"limit batches_size: the results that this client has not read use up its share, {share} of {bound} "
+            "bytes; read the batch while it runs, lower max_bytes, or split the batch",
+        )
+
+    def _told(self, batch: BatchState) -> dict[str, object]:
+        # The whole id would let those who read logs read and cancel the batch.
+        return {
+            "batch": f"{batch.id[:6]}…",
+            "readers": len(batch.topic.readers),
+            "held_bytes": self.pool.held(batch.owner),
+            "share_bytes": self.pool.share(batch.owner),
+        }
+
+    def _give_up_taken(self, batch: BatchState) -> None:
+        """Give up the oldest events that every present reader has taken, as many as are in the way."""
+        topic = batch.topic
+        wanted = self.pool.bound // _SLACK + 1 + _expected(batch) - self.pool.room(batch.owner)
+        if not topic.readers or wanted <= 0:
+            return
+        through = min((reader.offset for reader in topic.readers if not reader.stalled), default=topic.head)
+        first = topic.first
+        self.pool.give_back(batch.owner, self._hub.give_up(topic, through, wanted))
+        self.given_up += topic.first - first
+
+    def _look_at_readers(self, batch: BatchState, short: "_Short", now: float) -> None:
+        """Have readers that have taken nothing for too long meet their policy."""
+        seen = short.seen.get(batch.id, {})
+        short.seen[batch.id] = still = {}
+        for reader in tuple(batch.topic.readers):
+            if not reader.behind:
+                continue
+            progress = reader.progress
+            before = seen.get(reader)
+            since = before[1] if before is not None and before[0] == progress else now
+            still[reader] = (progress, since)
+            if now - since < PATIENCE:
+                continue
+            reader.stalled_at = progress
+            if reader.on_lag is OnLag.DISCONNECT:
+                reader.end_lagging()
+
+    def _uncharge(self, batch: BatchState) -> None:
+        charged = self._charged[batch.owner]
+        del charged[batch.id]
+        if not charged:
+            del self._charged[batch.owner]
+        self.pool.give_back(batch.owner, batch.topic.size)
+
+    def _keep(self, batch: BatchState) -> None:
+        batch.topic.on_idle = None
+        self._uncharge(batch)
+        self._kept.take(batch.owner, batch.topic.size)
+        self._finished.setdefault(batch.owner, {})[batch.id] = batch
+
+    def _make_room(self) -> None:
+        """Drop finished batches, the oldest of the owner that keeps most first."""
+        while self._hub.log_bytes > self.pool.bound and (owner := self._kept.largest()) is not None:
+            batches = self._finished[str(owner)]
+            victim = next((one for one in batches.values() if not one.topic.readers), next(iter(batches.values())))
+            try:
+                self._drop(victim)
+            except Exception as error:
+                report("a finished batch could not be dropped", error)
+                if batches.pop(victim.id, None) is not None:
+                    self._kept.give_back(owner, victim.topic.size)
+
+
+def _expected(batch: BatchState) -> int:
+    """Return how much room what is under way will take: each byte is held, and is no longer free."""
+    sums = batch.sums
+    usual = sums[-1] // len(sums) if sums else batch.landed
+    return 2 * (batch.landed + batch.active * usual)
+
+
+class _Short:
+    """A batch that waits for memory: since when, and what its owner's readers had taken at the last look."""
+
+    __slots__ = ("looked", "seen", "since")
+
+    def __init__(self, now: float) -> None:
+        self.since = now
+        self.looked = float("-inf")
+        self.seen: dict[str, dict[Reader, tuple[object, float]]] = {}

@@ -1,0 +1,164 @@
+"""One watched URL: who wants it how often, and what is told of it in which topic."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from math import inf
+from typing import Any
+
+import orjson
+
+from service.core.access.grants import EVERY_HOST, HostPatterns
+from service.core.fetching.batch import FetchRequest, Options
+from service.core.fetching.task import FetchListener
+from service.core.topics.topic import Topic
+from service.upstream.attempt import Fetched
+from service.upstream.content.result_events import encode_body
+
+__all__ = ["Poll", "View", "Watch"]
+
+
+@dataclass(slots=True, eq=False)
+class View:
+    """What is selected of a URL, and its topic; every method tells of what is new, and of nothing twice."""
+
+    url: str
+    select: str | None
+    topic: Topic
+    tell: Callable[[bytes], int]
+    digest: str = ""
+    """Of the last state; empty when it has to be told again."""
+    told: int = 0
+    """The offset of the last state."""
+    failing: str | None = None
+    """The kind of the error that is not over."""
+    unread: bool = False
+    """Whether the last body could not be read, so that an upstream that confirms it tells nothing."""
+
+    def show(self, fetched: Fetched, body: bytes, content_type: str | None) -> bool:
+        """Take what was selected of an answer; return whether it is new."""
+        self.unread = False
+        self.recovered()
+        digest = sha256(body).hexdigest()
+        state = f"{fetched.status} {digest}"
+        if state == self.digest:
+            return False
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        encoding, text = encode_body(body, "auto", content_type, cut=fetched.truncated)
+        self.told = self._tell(
+            {
+                "event": "changed" if self.told else "state",
+                "url": self.url,
+                "status": fetched.status,
+                "etag": fetched.headers.get("etag"),
+                "sha256": digest,
+                "encoding": encoding,
+                "body": text,
+                "truncated": fetched.truncated,
+                "checked_at": now,
+                "changed_at": now,
+            }
+        )
+        self.digest = state
+        return True
+
+    def unchanged(self) -> None:
+        """Take a 304: the upstream is well again, but a selection that found nothing finds nothing still."""
+        if not self.unread:
+            self.recovered()
+
+    def failed(self, error: str, detail: str, *, unread: bool = False) -> None:
+        """Take an error; it is told once for as long as its kind stays the same."""
+        self.unread = self.unread or unread
+        if self.failing != error:
+            self._tell({"event": "error", "url": self.url, "error": error, "detail": detail})
+        self.failing = error
+
+    def recovered(self) -> None:
+        """Tell that an error is over, if there was one."""
+        if self.failing is not None:
+            self._tell({"event": "recovered", "url": self.url})
+            self.failing = None
+
+    def _tell(self, event: dict[str, Any]) -> int:
+        return self.tell(orjson.dumps(event))
+
+
+@dataclass(slots=True, eq=False)
+class Watch:
+    """One URL and its views."""
+
+    url: str
+    due: float
+    """When it is polled next, if nothing forbids it."""
+    hosts: HostPatterns = EVERY_HOST
+    """What its watchers may know of; whoever may know of other hosts has a watch apart."""
+    owner: str = ""
+    """Who began it: its polls and selections take that client's turns."""
+    views: dict[str | None, View] = field(default_factory=dict)
+    intervals: Counter[float] = field(default_factory=Counter)
+    """How many want it at which interval, in seconds."""
+    timer: asyncio.TimerHandle | None = None
+    end: asyncio.TimerHandle | None = None
+    polling: bool = False
+    stopped: bool = False
+    anew: bool = True
+    """Whether the next poll asks for all of it."""
+    conditions: dict[str, str] = field(default_factory=dict)
+    """What the next poll is sent with, unless it asks for all of it."""
+    refused: int | None = None
+    """The status, or 0, with which the last poll was refused that had conditions and was repeated without."""
+    unconditional: bool = False
+    """Whether its upstream refuses polls with conditions."""
+    not_before: float = 0.0
+    polled: float | None = None
+    """When its last poll began."""
+
+    def repeat(self, status: int, now: float) -> None:
+        """Have it asked again at once, without conditions."""
+        self.refused, self.anew, self.due = status, True, now
+
+    def read(self, status: int, conditions: dict[str, str]) -> None:
+        """Take an answer that is not a refusal of conditions; ``conditions`` are those for the next poll."""
+        if self.refused is not None and self.refused not in (304, status):
+            self.unconditional = True
+        self.refused = None
+        self.conditions = {} if self.unconditional else conditions
+
+    @property
+    def key(self) -> tuple[str, HostPatterns]:
+        """What makes it one: for which URL, and for whom."""
+        return self.url, self.hosts
+
+    @property
+    def every(self) -> float:
+        """The shortest interval that anyone wants."""
+        return min(self.intervals, default=inf)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anyone watches, or reads one of its topics."""
+        return bool(self.intervals) or any(view.topic.readers for view in self.views.values())
+
+
+@dataclass(slots=True, eq=False)
+class Poll:
+    """One request of a watch, as the plan knows it."""
+
+    id: str
+    watch: Watch
+    source: FetchListener
+    options: Options
+    items: list[FetchRequest]
+    flavour: tuple[object, ...]
+    hosts: HostPatterns
+    owner: str
+    share: int | None = None
+    total: int = 1
+    active: int = 0
+    landed: int = 0
+    trace: None = None
+    """A poll is made for all who watch, long after any of them asked for it."""

@@ -1,0 +1,208 @@
+"""Watches: one poll for everyone who watches a URL, and an event for what changes.
+
+Theory of operation. The first who watches starts the poll, the last one stops it, after a moment in which
+somebody may come back. Each URL is asked at the shortest interval that any of its watchers wants, with the
+validators of its last answer; what is selected of it has a topic of its own. The polls go through the plan,
+the flights and the hosts' limits like everything else, so that Retry-After and fairness win over intervals.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from math import inf
+
+from service.core.access.grants import EVERY_HOST, HostPatterns
+from service.core.errors import Forbidden, InvalidParams, LimitReached
+from service.core.fetching.dial_policy import Policy
+from service.core.fetching.target import Refusal, check_url
+from service.core.pool import Pool
+from service.core.topics.hub import Hub
+from service.core.topics.topic import Position, RingLimits, Since, Topic
+from service.sources.polls import Polls
+from service.sources.watch import View, Watch
+from service.upstream.content.selection import check_select
+from service.upstream.content.selection_process import Selector
+from service.upstream.runner import Runner
+
+__all__ = ["WatchLimits", "Watches", "WatchesStatistics"]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchLimits:
+    """Bounds: URLs at once, and seconds."""
+
+    urls: int = 20_000
+    linger: float = 2.0
+    timeout: float = 10.0
+    penalty: float = 60.0
+    """Seconds until a URL is asked again whose selection took too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchesStatistics:
+    """A snapshot: URLs that are watched, and totals since the start."""
+
+    urls: int
+    polls: int
+    changes: int
+
+
+class _Watching:
+    """One watcher's interest."""
+
+    def __init__(self, topic: Topic, since: Since, release: Callable[[], None]) -> None:
+        self.topic = topic
+        self.since = since
+        self._release: Callable[[], None] | None = release
+
+    def release(self) -> None:
+        """End it; calling it again is harmless."""
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
+class Watches:
+    """All URLs that are watched."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        runner: Runner,
+        limits: WatchLimits,
+        *,
+        policy: Policy,
+        selector: Selector,
+        chance: Callable[[], float],
+    ) -> None:
+        self._hub = hub
+        self._limits = limits
+        self._policy = policy
+        self._loop = asyncio.get_running_loop()
+        self._polls = Polls(runner, selector, timeout=limits.timeout, penalty=limits.penalty, chance=chance)
+        self._watches: dict[tuple[str, HostPatterns], Watch] = {}
+        self.owners = Pool(limits.urls)
+        """Who began how many of them."""
+
+    def __repr__(self) -> str:
+        return f"<Watches {len(self._watches)} URLs>"
+
+    def statistics(self) -> WatchesStatistics:
+        """Return an immutable snapshot."""
+        return WatchesStatistics(len(self._watches), self._polls.made, self._polls.changes)
+
+    def watched(self) -> Iterable[Watch]:
+        """Return every URL that is watched."""
+        return self._watches.values()
+
+    def watch(
+        self, url: str, every: float, select: str | None, hosts: HostPatterns = EVERY_HOST, owner: str = ""
+    ) -> _Watching:
+        """Have a URL polled for one more watcher, who may know of ``hosts`` alone.
+
+        Raises InvalidParams and Forbidden (the URL, the selection) and LimitReached.
+        """
+        target = check_url(url, self._policy)
+        if isinstance(target, Refusal):
+            kind = Forbidden if target.kind == "blocked" else InvalidParams
+            raise kind(f"url: {target.detail}")
+        if not hosts.allows(target.host):
+            raise Forbidden(hosts.refusal(target.host))
+        if select is not None and (wrong := check_select(select)):
+            raise InvalidParams(f"select: {wrong}")
+        key = (target.url, hosts)
+        watch = self._watches.get(key)
+        if watch is None:
+            self._check_share(owner)
+            watch = self._watches[key] = Watch(target.url, self._loop.time(), hosts, f"watches {owner}")
+            self.owners.take(watch.owner, 1)
+        view = self._view(watch, select)
+        watch.intervals[every] += 1
+        if watch.polled is not None:
+            watch.due = min(watch.due, watch.polled + every)
+        if watch.end is not None:
+            watch.end.cancel()
+            watch.end = None
+        self._polls.schedule(watch)
+        return _Watching(view.topic, self._since(watch, view), lambda: self._release(watch, every))
+
+    def _check_share(self, owner: str) -> None:
+        held = f"watches {owner}"
+        if self.owners.room(held) < 1:
+            count, bound = self.owners.held(held), self.owners.bound
+            raise LimitReached(f"limit watches: {count} URLs that this client began to watch, its share of {bound}")
+
+    def _view(self, watch: Watch, select: str | None) -> View:
+        view = watch.views.get(select)
+        if view is not None and view.topic.name in self._hub.topics:
+            return view
+        name = "watch:" + _digest(watch.url, select, watch.hosts.mark)[:32]
+        # What it was last stays for late joiners, however long ago it changed.
+        topic = self._hub.ring(name, RingLimits(messages=100, size=1 << 20, age=inf))
+        topic.on_idle = lambda: self._idle(watch)
+        view = watch.views[select] = View(watch.url, select, topic, lambda event: self._append(topic, event))
+        self._ask_anew(watch)
+        return view
+
+    def _ask_anew(self, watch: Watch) -> None:
+        watch.anew = True
+        watch.due = min(watch.due, self._loop.time())
+
+    def _since(self, watch: Watch, view: View) -> Since:
+        """Return where a watcher starts: at the last state; where memory was short, it is fetched again."""
+        if view.told >= view.topic.first:
+            return Position(view.topic.epoch, view.told - 1)
+        if view.told and view.digest:
+            view.digest = ""
+            self._ask_anew(watch)
+        return "oldest"
+
+    def _release(self, watch: Watch, every: float) -> None:
+        watch.intervals[every] -= 1
+        if not watch.intervals[every]:
+            del watch.intervals[every]
+        self._idle(watch)
+
+    def _idle(self, watch: Watch) -> None:
+        if not watch.wanted and watch.end is None:
+            watch.end = self._loop.call_later(self._limits.linger, self._stop, watch)
+
+    def _stop(self, watch: Watch) -> None:
+        watch.end = None
+        if watch.wanted or self._watches.get(watch.key) is not watch:
+            return
+        del self._watches[watch.key]
+        self.owners.give_back(watch.owner, 1)
+        watch.stopped = True
+        if watch.timer is not None:
+            watch.timer.cancel()
+        for view in watch.views.values():
+            view.topic.on_idle = None
+            self._hub.retire(view.topic)
+
+    def _append(self, topic: Topic, event: bytes) -> int:
+        # A topic that nobody reads and that has nothing yet may have been swept away while its poll ran.
+        if self._hub.topics.get(topic.name) is not topic:
+            return 0
+        return self._hub.append(topic, event, self._hub.clock())
+
+    async def close(self) -> None:
+        """End every poll and task."""
+        for watch in self._watches.values():
+            watch.stopped = True
+            for timer in (watch.timer, watch.end):
+                if timer is not None:
+                    timer.cancel()
+        self._watches.clear()
+        await self._polls.close()
+
+
+def _digest(*parts: str | None) -> str:
+    """Return a digest that differs wherever the parts do: each goes in with its length before it."""
+    digest = sha256()
+    for part in parts:
+        data = (part or "").encode("utf-8", "surrogatepass")
+        digest.update(b"-" if part is None else b"%d:" % len(data))
+        digest.update(data)
+    return digest.hexdigest()

@@ -1,0 +1,214 @@
+"""What upstreams have allowed to be kept: a shared HTTP cache (RFC 9111) in memory, bounded in bytes."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Final
+
+from hishel import (
+    AnyState,
+    FromCache,
+    Headers,
+    IdleClient,
+    InvalidateEntries,
+    NeedRevalidation,
+    NeedToBeUpdated,
+    Response,
+)
+
+from service.core.fetching.batch import HEADER_VALUE
+from service.upstream.caching.cache_control import cache_control, lifetime_of
+from service.upstream.caching.rfc9111 import Key, Stored, entries_of, key_of, replaces, request_of, storable
+
+__all__ = ["Cache", "CacheStatistics", "Revalidation", "Stored"]
+
+_OVERHEAD: Final = 1200
+"""Bytes of an entry beside its texts, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStatistics:
+    """A snapshot: what is kept now, and totals since the start."""
+
+    entries: int
+    bytes: int
+    hits: int
+    validated: int
+    stored: int
+    evicted: int
+
+
+class Revalidation:
+    """One request that the cache could not answer alone: how to put it, and what the answer means."""
+
+    def __init__(
+        self,
+        cache: "Cache",
+        key: Key,
+        asked: Mapping[str, str],
+        known: NeedRevalidation | None,
+        variants: list[Stored],
+    ) -> None:
+        self.conditions: dict[str, str] = {}
+        """Headers that ask whether what is stored is still right."""
+        self._cache = cache
+        self._key = key
+        self._asked = asked
+        self._known = known
+        self._variants = variants
+        if known is not None:
+            added = dict(known.request.headers)
+            # Of a validator that no header can carry, or only one that servers refuse, nothing is asked.
+            self.conditions = {
+                name: value
+                for name in ("If-None-Match", "If-Modified-Since")
+                if HEADER_VALUE.fullmatch(value := added.get(name.lower(), "")) and value.strip() not in ("", "*")
+            }
+
+    def confirmed(self, headers: Mapping[str, str], now: float) -> Stored | None:
+        """Take a 304; return what is right still, or None where it does not say of which."""
+        assert self._known is not None
+        dated = {"date": formatdate(self._cache.wall(), usegmt=True), **headers}
+        state: AnyState = self._known.next(Response(304, Headers(dated)))
+        if isinstance(state, InvalidateEntries):
+            state = state.next_state
+        if not isinstance(state, NeedToBeUpdated):
+            return None
+        entry = state.updating_entries[-1]
+        before = self._variants[entry.id.int]
+        updated = dict(entry.response.headers)
+        self._cache.validated += 1
+        kept = storable(self._key, before.asked, before.status, updated) is not None
+        return self._cache.keep(
+            self._key, before.asked, before.status, updated, before.body, now, instead=before, kept=kept
+        )
+
+    def answered(self, status: int, headers: dict[str, str], body: bytes, now: float) -> None:
+        """Take a new answer: keep it if it may be kept."""
+        cleaned = storable(self._key, self._asked, status, headers)
+        if cleaned is not None:
+            replaced = [old for old in self._variants if replaces(old, self._asked, headers)]
+            self._cache.keep(
+                self._key, self._asked, status, cleaned, body, now, instead=replaced[0] if replaced else None
+            )
+
+    def stale(self, now: float) -> Stored | None:
+        """Return what may stand in for an upstream that fails (``stale-if-error``, RFC 5861, section 4)."""
+        if self._known is None:
+            return None
+        stored = self._variants[self._known.revalidating_entries[0].id.int]
+        said = cache_control(stored.headers)
+        if {"must-revalidate", "proxy-revalidate", "no-cache"} & said.flags:
+            return None
+        lifetime = lifetime_of(stored.headers, stored.came) or 0.0
+        allowed = said.stale_if_error
+        return stored if allowed and now - stored.dated <= lifetime + allowed else None
+
+
+def boot_time() -> float:
+    """Return the seconds since the machine was started, those in which it was suspended too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Cache:
+    """All that is kept, the longest unused going first.
+
+    Ages are counted on ``clock``, which nobody sets; ``wall`` gives seconds of the Unix epoch.
+    """
+
+    def __init__(
+        self, size: int, *, clock: Callable[[], float] = boot_time, wall: Callable[[], float] = time.time
+    ) -> None:
+        self.limit = size
+        self.clock = clock
+        self.wall = wall
+        self.size = 0
+        self.hits = 0
+        self.validated = 0
+        self._stored = 0
+        self._evicted = 0
+        self._entries: OrderedDict[Key, list[Stored]] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Cache {len(self._entries)} entries, {self.size} of {self.limit} B>"
+
+    def find(self, method: str, url: str, headers: Mapping[str, str]) -> Stored | None:
+        """Return what answers this request without asking anybody."""
+        key = key_of(method, url, headers)
+        variants = self._entries.get(key) if key is not None else None
+        if not variants or key is None:
+            return None
+        now = self.clock()
+        for stored in variants:
+            if stored.fresh_in == int(now) and stored.fresh_for == headers:
+                self._entries.move_to_end(key)
+                self.hits += 1
+                return stored
+        found = IdleClient({"shared": True}).next(
+            request_of(key, headers), entries_of(key, variants, now, dated_only=True)
+        )
+        if not isinstance(found, FromCache):
+            return None
+        stored = variants[found.entry.id.int]
+        stored.fresh_in, stored.fresh_for = int(now), headers
+        self._entries.move_to_end(key)
+        self.hits += 1
+        return stored
+
+    def ask(self, method: str, url: str, headers: Mapping[str, str], *, anew: bool) -> Revalidation | None:
+        """Return how to ask, or None for a request that has nothing to do with a cache; ``anew`` asks for all."""
+        key = key_of(method, url, headers)
+        if key is None or self.limit == 0:
+            return None
+        # Of another variant a 304 would say nothing about this one.
+        variants = [old for old in self._entries.get(key, ()) if replaces(old, headers, old.headers)]
+        known = None
+        if variants and not anew:
+            state = IdleClient({"shared": True}).next(request_of(key, {**headers, "cache-control": "no-cache"}),
+                                                      entries_of(key, variants, self.clock()))  # fmt: skip
+            known = state if isinstance(state, NeedRevalidation) else None
+        return Revalidation(self, key, headers, known, variants)
+
+    def keep(
+        self,
+        key: Key,
+        asked: Mapping[str, str],
+        status: int,
+        headers: dict[str, str],
+        body: bytes,
+        now: float,
+        *,
+        instead: Stored | None,
+        kept: bool = True,
+    ) -> Stored:
+        """Keep an answer in place of one that it replaces, and drop what has no room any more.
+
+        One that is too large, or is not to be ``kept``, is returned all the same, and what it replaces is dropped.
+        """
+        size = _OVERHEAD + len(body) + len("".join(headers)) + len("".join(headers.values()))
+        stored = Stored(status, headers, body, asked, now, self.wall(), size)
+        variants = self._entries.setdefault(key, [])
+        if instead in variants:
+            variants.remove(instead)
+            self.size -= instead.size
+        if not kept or size > self.limit // 8:
+            if not variants:
+                del self._entries[key]
+            return stored
+        variants.insert(0, stored)
+        self._entries.move_to_end(key)
+        self.size += size
+        self._stored += 1
+        while self.size > self.limit:
+            _, dropped = self._entries.popitem(last=False)
+            self.size -= sum(old.size for old in dropped)
+            self._evicted += len(dropped)
+        return stored
+
+    def statistics(self) -> CacheStatistics:
+        """Return an immutable snapshot."""
+        return CacheStatistics(
+            len(self._entries), self.size, self.hits, self.validated, self._stored, self._evicted
+        )

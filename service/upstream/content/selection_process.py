@@ -1,0 +1,120 @@
+"""The process that selects, from the service's side: begun when it is needed, ended when it takes too long."""
+
+import asyncio
+import logging
+import sys
+import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from pathlib import Path
+from typing import Final
+
+from service.core.seldom import Seldom
+from service.upstream.content.media_types import LONGEST
+from service.upstream.content.select_failed import SelectFailed
+from service.upstream.content.selection import ANSWER, KINDS, REQUEST
+from service.upstream.content.turns import Turns
+
+__all__ = ["SelectTimeout", "Selector"]
+
+_log = logging.getLogger("sluice.watches")
+
+_TIME: Final = 2.0
+"""Seconds for one selection; a megabyte of ordinary HTML takes 20 ms."""
+_MODULE: Final = "service.upstream.content.selection"
+_START: Final = 10.0
+_ROOT: Final = Path(__file__).parents[3]
+"""Where the process finds the package."""
+_IDLE: Final = 60.0
+"""Seconds after which a process that has nothing to do is ended: it has 30 MiB."""
+
+
+class SelectTimeout(SelectFailed):
+    """It took too long."""
+
+
+class Selector:
+    """One selection at a time, owners in turns; hostile pages and selectors cost their own watchers a time-out."""
+
+    def __init__(self) -> None:
+        self._process: Process | None = None
+        self._turns = Turns()
+        self._idle: asyncio.TimerHandle | None = None
+        self._failures = Seldom(time.monotonic)
+
+    async def select(
+        self, body: bytes, select: str, content_type: str | None = None, *, cut: bool = False, owner: str = ""
+    ) -> bytes:
+        """Return what the selection finds, when it is its owner's turn; raises SelectFailed."""
+        request = (select.encode(), (content_type or "")[:LONGEST].encode("utf-8", "replace"), body, cut)
+        async with self._turns.turn(owner):
+            if self._process is None:
+                self._process = await self._start()
+            try:
+                async with asyncio.timeout(_TIME):
+                    found, text = await self._ask(self._process, *request)
+            except TimeoutError:
+                await self._end()
+                raise SelectTimeout(f"took longer than {_TIME:g} s") from None
+            except (asyncio.IncompleteReadError, ConnectionError):
+                await self._end()
+                raise self._unavailable("the process for it ended unexpectedly") from None
+            except BaseException:
+                await self._end()
+                raise
+            finally:
+                self._rest()
+        if (kind := KINDS[found]) is not None:
+            raise SelectFailed(text.decode(), kind)
+        return text
+
+    async def _start(self) -> Process:
+        try:
+            async with asyncio.timeout(_START):
+                return await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", _MODULE, cwd=_ROOT, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+                )
+        except OSError as error:  # a time-out is one, too
+            why = error.strerror or f"it took longer than {_START:g} s"
+            raise self._unavailable(f"the process for it cannot be started ({why})") from error
+
+    def _unavailable(self, why: str) -> SelectFailed:
+        """Log what is an error of ours, not of the page, and return it."""
+        if count := self._failures.happened():
+            _log.error("selections fail inside", extra={"why": why, "count": count})
+        return SelectFailed(f"internal error: {why}", "unavailable")
+
+    async def _ask(
+        self, process: Process, select: bytes, content_type: bytes, body: bytes, cut: bool
+    ) -> tuple[int, bytes]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        head = REQUEST.pack(len(select), len(content_type), len(body), cut)
+        process.stdin.writelines([head, select, content_type, body])
+        await process.stdin.drain()
+        found, size = ANSWER.unpack(await process.stdout.readexactly(ANSWER.size))
+        return found, await process.stdout.readexactly(size)
+
+    def _rest(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(_IDLE, self._dismiss)
+
+    def _dismiss(self) -> None:
+        """Let an idle process end: it does when its input has."""
+        if self._process is not None and not self._turns.taken:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            self._process = None
+
+    async def _end(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        process, self._process = self._process, None
+        if process is not None:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    async def close(self) -> None:
+        """End the process."""
+        await self._end()

@@ -1,0 +1,86 @@
+"""Redirects to other hosts: they give up their place and wait for one at the new host.
+
+Without that, names that all redirect to one host would have as many requests at once there as they have
+hosts. Whoever has been redirected has waited in a batch already, and goes before whatever still does.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from service.core.fetching.batch import Failure
+from service.core.fetching.host_limiter import HostLimiter
+from service.core.fetching.task import FetchTask
+
+__all__ = ["RedirectSlots"]
+
+
+class RedirectSlots:
+    """All who wait for a place at another host; ``freed`` is called when somebody has given up one."""
+
+    def __init__(self, hosts: HostLimiter, freed: Callable[[], None]) -> None:
+        self._hosts = hosts
+        self._freed = freed
+        self._loop = asyncio.get_running_loop()
+        self._waiting: dict[str, deque[tuple[asyncio.Future[None], str]]] = {}
+        """For each host who waits there, and for which owner."""
+
+    def __repr__(self) -> str:
+        return f"<RedirectSlots {sum(map(len, self._waiting.values()))} waiting>"
+
+    async def move(self, work: FetchTask, origin: str) -> Failure | None:
+        """Exchange a place for one at ``origin``; return why that is in vain where it is."""
+        opens, now = self._hosts.opens_at(origin), self._loop.time()
+        if opens > work.deadline:
+            return Failure("unavailable", "the host of a redirect is left alone for a while", round(opens - now, 3))
+        owner = work.batch.owner
+        self._hosts.end(work.place, owner)
+        work.place = ""
+        self._freed()
+        if origin in self._waiting or not self._hosts.room(origin, now):
+            await self._turn(origin, owner)
+        else:
+            self._hosts.begin(origin, owner)
+        work.place = origin
+        return None
+
+    async def _turn(self, origin: str, owner: str) -> None:
+        turn: asyncio.Future[None] = self._loop.create_future()
+        queue = self._waiting.setdefault(origin, deque())
+        queue.append((turn, owner))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._hosts.end(origin, owner)
+                self._freed()
+            elif (turn, owner) in queue:
+                queue.remove((turn, owner))
+                if not queue and self._waiting.get(origin) is queue:
+                    del self._waiting[origin]
+            raise
+
+    def look(self) -> None:
+        """Let in those that there is a place for now."""
+        if not self._waiting:
+            return
+        now = self._loop.time()
+        for origin, queue in tuple(self._waiting.items()):
+            try:
+                self._let_in(origin, queue, now)
+            except Exception as error:
+                # It is the host's state: whoever waits there fails of it, and nobody else.
+                for turn, _ in queue:
+                    if not turn.done():
+                        turn.set_exception(error)
+                queue.clear()
+            if not queue:
+                del self._waiting[origin]
+
+    def _let_in(self, origin: str, queue: deque[tuple[asyncio.Future[None], str]], now: float) -> None:
+        while queue and self._hosts.room(origin, now):
+            turn, owner = queue[0]
+            if not turn.done():
+                self._hosts.begin(origin, owner)
+                turn.set_result(None)
+            queue.popleft()

@@ -1,0 +1,36 @@
+"""A timer knows its time on every loop, and rings once."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+import uvloop
+
+from service.upstream.timer import Timer
+
+
+@pytest.mark.parametrize("new_loop", [uvloop.new_event_loop, asyncio.new_event_loop])
+@pytest.mark.parametrize("delay", [-1.0, 0.0, 0.0003, 0.0104])
+def test_it_knows_its_time_and_rings_once(new_loop: Callable[[], asyncio.AbstractEventLoop], delay: float) -> None:
+    async def ring() -> None:
+        rung: list[str] = []
+        done = asyncio.Event()
+        at = asyncio.get_running_loop().time() + delay
+        timer = Timer(at, lambda word: (rung.append(word), done.set()), "now")  # type: ignore[func-returns-value]
+        assert timer.at == at
+        assert "Timer at" in repr(timer)
+        await asyncio.wait_for(done.wait(), 5)
+        timer.cancel()
+        assert rung == ["now"]
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(ring())
+
+
+async def test_one_that_was_cancelled_does_not_ring() -> None:
+    rung: list[int] = []
+    timer = Timer(asyncio.get_running_loop().time() + 1, rung.append, 1)
+    timer.cancel()
+    timer.cancel()
+    await asyncio.sleep(2)
+    assert rung == []
