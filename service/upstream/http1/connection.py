@@ -44,7 +44,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reader: Reader | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._error: BaseException | None = None
+        self._error: ProtocolError | Disconnected | None = None
         self._paused = False
         self._behind = False
         """Whether what has come is still to be read, in another turn of the loop."""
@@ -128,7 +128,9 @@ class Connection(asyncio.Protocol):
     def _next(self) -> "asyncio.Future[None]":
         """Return what is done when something has come, or raise why nothing will."""
         if self._error is not None:
-            raise self._error
+            # Not the one that is kept: its traceback would have the frames, they have this connection, and only
+            # the collector would ever free such a circle, with all that has come.
+            raise self._error.again()
         self._waiter = waiter = self._loop.create_future()
         return waiter
 
@@ -136,9 +138,9 @@ class Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _fail(self, error: BaseException) -> None:
+    def _fail(self, error: ProtocolError | Disconnected) -> None:
         if self._error is None:
-            self._error = error
+            self._error = error.with_traceback(None)
         self.close()
         self._wake()
 

@@ -6,6 +6,10 @@ __all__ = ["Disconnected", "InvalidRequest", "ProtocolError"]
 class ProtocolError(Exception):
     """What came is not HTTP, or does not hold what it says; the text is for whoever asked."""
 
+    def again(self) -> "ProtocolError":
+        """Return another one that says the same."""
+        return ProtocolError(str(self))
+
 
 class Disconnected(Exception):
     """The connection ended before the head of an answer was complete."""
@@ -16,6 +20,10 @@ class Disconnected(Exception):
         )
         self.silent = silent
         """Whether not one byte of an answer came."""
+
+    def again(self) -> "Disconnected":
+        """Return another one that says the same."""
+        return Disconnected(silent=self.silent)
 
 
 class InvalidRequest(Exception):

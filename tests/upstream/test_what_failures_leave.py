@@ -1,0 +1,76 @@
+"""A fetch that has failed leaves nothing that only the collector of cycles would free: it may hold a body."""
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from service.upstream.attempt import Attempt, Fetched
+from service.upstream.caching.cache import Cache
+from service.upstream.fetcher import Fetcher
+from service.upstream.http1.connection import Connection
+from service.upstream.http1.reader import Reader
+from tests.upstream.servers import Raw, closed_port, policy_for, target_of
+from tests.upstream.test_fetcher import this_task
+
+OK = b"HTTP/1.1 200 OK\r\n"
+ANSWERS = {
+    "cut": (OK + b"Content-Length: 100000\r\n\r\n" + b"x" * 50_000,),
+    "cut in chunks": (OK + b"Transfer-Encoding: chunked\r\n\r\n1000\r\nx",),
+    "no answer": (),
+    "cut in the head": (OK + b"Server: x",),
+    "malformed": (b"nonsense\r\n\r\n",),
+    "malformed chunks": (OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nnonsense\r\n",),
+    "malformed coding": (OK + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello",),
+    "too many headers": (OK + b"X: y\r\n" * 6000 + b"\r\n",),
+}
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Free nothing but what nobody refers to."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def left() -> list[str]:
+    return [repr(one) for one in gc.get_objects() if isinstance(one, Reader | Connection)]
+
+
+async def kinds(url: str, port: int, timeout: float = 10.0) -> set[str]:
+    """Fetch something three times, and return what came of it."""
+    policy = policy_for(port)
+    fetcher = Fetcher(policy, Cache(1 << 20))
+    found = set()
+    try:
+        for _ in range(3):
+            order = Attempt(target_of(url, policy), "GET", {}, None, timeout, 1 << 20, 5)
+            outcome = await fetcher.fetch(order, this_task())
+            found.add("result" if isinstance(outcome, Fetched) else outcome.kind)
+    finally:
+        await fetcher.close()
+    return found
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_a_failure_leaves_nothing_to_the_collector(name: str) -> None:
+    async with Raw(*ANSWERS[name], close=True).running() as server:
+        assert await kinds(server.url, server.port) <= {"protocol", "connect"}
+    assert left() == []
+
+
+@pytest.mark.usefixtures("uncollected")
+async def test_a_time_out_leaves_nothing_to_the_collector() -> None:
+    async with Raw(ANSWERS["cut"][0]).running() as server:
+        assert await kinds(server.url, server.port, timeout=0.5) == {"timeout"}
+    assert left() == []
+
+
+@pytest.mark.usefixtures("uncollected")
+async def test_a_host_that_is_away_leaves_nothing_to_the_collector() -> None:
+    port = closed_port()
+    assert await kinds(f"http://127.0.0.1:{port}/", port) == {"connect"}
+    assert left() == []
