@@ -17,7 +17,11 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=10, help="for all fetches, evenly (default 10)")
     parser.add_argument("--fetches", type=int, default=200_000, help="how many (default 200,000)")
     parser.add_argument("--alone", type=float, default=30, help="seconds for the other client alone (default 30)")
+    parser.add_argument(
+        "--control", type=float, default=30, help="seconds for it while another service is asked (default 30)"
+    )
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pauses", action="store_true", help="look for what holds up the loop for over 5 ms")
 
 
 def run(options: Namespace) -> dict[str, Any]:
@@ -27,13 +31,15 @@ def run(options: Namespace) -> dict[str, Any]:
         "--minutes": options.minutes,
         "--fetches": options.fetches,
         "--alone": options.alone,
+        "--control": options.control,
         "--seed": options.seed,
     }
     arguments = [text for name, value in given.items() for text in (name, str(value))]
+    arguments += ["--pauses"] * options.pauses
     subprocess.run([sys.executable, "-m", "tests.quirks", "soak", "--json", str(_OUT), *arguments], check=True)
     told: dict[str, Any] = json.loads(_OUT.read_text())
     for name, value in told["figures"].items():
-        print(f"{name:28}{value:>14,}" if isinstance(value, int | float) else f"{name:28}{value!s:>14}")
+        print(f"{name:38}{value:>14,}" if isinstance(value, int | float) else f"{name:38}{value!s:>14}")
     print()
     for rule, holds in told["rules"].items():
         print(f"{'yes' if holds else 'NO':6}{rule}")
@@ -41,4 +47,16 @@ def run(options: Namespace) -> dict[str, Any]:
         print(f"{count:6} {name}: {example}")
     for text in told["failures"]:
         print(f"clean client: {text}")
+    if told["pauses"] is not None:
+        _show(told["pauses"])
     return told
+
+
+def _show(pauses: dict[str, Any]) -> None:
+    """Print what has held up the loop: how often, how long in all and at the most, and where."""
+    longest = [round(took * 1000, 1) for took in pauses["longest"][:10]]
+    print(f"\n{pauses['turns']} turns over 5 ms of CPU, the longest: {longest}")
+    for place, (times, total, longest) in list(pauses["places"].items())[:40]:
+        print(f"{times:6}{total * 1000:9.1f}{longest * 1000:8.1f} ms  {place}")
+    for generation, (times, total, longest) in pauses["collections"].items():
+        print(f"{times:6}{total * 1000:9.1f}{longest * 1000:8.1f} ms  collector, generation {generation}")

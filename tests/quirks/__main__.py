@@ -14,7 +14,7 @@ import uvloop
 
 from tests.quirks.conformance import write
 from tests.quirks.running import run_all
-from tests.quirks.soak import clean, serve, soak
+from tests.quirks.soak import Plan, clean, serve, soak
 from tests.quirks.table import QUIRKS
 
 
@@ -33,7 +33,10 @@ async def ask(names: list[str]) -> int:
 
 
 async def _soak(options: argparse.Namespace) -> int:
-    told = await soak(options.fetches, options.minutes, options.alone, options.seed)
+    plan = Plan(
+        options.fetches, options.minutes, options.alone, options.control, options.seed, pauses=options.pauses
+    )
+    told = await soak(plan)
     Path(options.json).write_text(json.dumps(told, indent=1))
     return 0
 
@@ -50,7 +53,9 @@ def _options() -> argparse.Namespace:
     soaking.add_argument("--fetches", type=int, default=200_000)
     soaking.add_argument("--minutes", type=float, default=10)
     soaking.add_argument("--alone", type=float, default=30, help="seconds for the other client alone")
+    soaking.add_argument("--control", type=float, default=30, help="seconds beside another service")
     soaking.add_argument("--seed", type=int, default=1)
+    soaking.add_argument("--pauses", action="store_true", help="look for what holds up the loop")
     soaking.add_argument("--json", required=True, help="file for the figures")
     commands.add_parser("serve", help="the soak's upstream")
     cleaning = commands.add_parser("clean", help="the soak's other client")

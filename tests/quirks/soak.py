@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import signal
 import sys
 import time
 from collections import Counter, deque
@@ -29,7 +30,7 @@ from tests.quirks.model import Ask, Quirk, body_of, text_of
 from tests.quirks.server import Server
 from tests.quirks.table import QUIRKS
 
-__all__ = ["clean", "serve", "soak"]
+__all__ = ["Plan", "clean", "serve", "soak"]
 
 _SECRET = "quirks" * 8
 _USUAL = ("chrt", "--other", "0")
@@ -251,6 +252,21 @@ class _State:
     resident: int
 
 
+@dataclass
+class Plan:
+    """How long and how much."""
+
+    fetches: int = 200_000
+    minutes: float = 10.0
+    alone: float = 30.0
+    """Seconds for the other client alone."""
+    control: float = 30.0
+    """Seconds in which the quirks are asked of another service on the same machine."""
+    seed: int = 1
+    pauses: bool = False
+    """Whether what holds up the loop is looked for."""
+
+
 async def _state(client: aiohttp.ClientSession, process: Process) -> _State:
     async with client.get(f"{process.url}/metrics", headers=_headers("clean")) as answer:
         text = await answer.text()
@@ -305,12 +321,12 @@ async def _one(client: aiohttp.ClientSession, url: str, choice: _Choice, account
         choice.answered(one)
 
 
-async def soak(fetches: int, minutes: float, alone: float, seed: int) -> dict[str, Any]:
+async def soak(plan: Plan) -> dict[str, Any]:
     """Run it, and return the figures and what of the rules held."""
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # who measures goes first
     account, out = Account(), Path(".bench")
     out.mkdir(exist_ok=True)
-    log = out / "quirks-clean.txt"
+    log, watched = out / "quirks-clean.txt", out / "quirks-pauses.json"
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         bad = await enter(listening(sys.executable, "-m", "tests.quirks", "serve"))
@@ -318,30 +334,53 @@ async def soak(fetches: int, minutes: float, alone: float, seed: int) -> dict[st
         good = await enter(listening(*_USUAL, sys.executable, "-m", "tests.quirks", "serve"))
         ports = [f"--allow-port={process.port}" for process in (bad, hostile, good)]
         limits = ("--allow-net", "127.0.0.0/8", "--batch-age", "5", "--cache-size", "4194304")
-        argv = (*_USUAL, sys.executable, "-m", "service", "serve", "--port", "0", *limits, *ports)
-        process = await enter(listening(*argv, env={"SLUICE_JWT_SECRET": _SECRET}))
+        argv = ("serve", "--port", "0", *limits, *ports)
+        module = ("tests.quirks.pauses", str(watched)) if plan.pauses else ("service",)
+        env = {"SLUICE_JWT_SECRET": _SECRET}
+        process = await enter(listening(*_USUAL, sys.executable, "-m", *module, *argv, env=env))
+        other = await enter(listening(*_USUAL, sys.executable, "-m", "service", *argv, env=env))
         client = await enter(aiohttp.ClientSession(read_bufsize=1 << 20, connector=aiohttp.TCPConnector(limit=0)))
         asking = await enter(aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)))
         argv = (sys.executable, "-m", "tests.quirks", "clean", process.url, str(good.port), str(log))
         witness = await asyncio.create_subprocess_exec(*_USUAL, *argv)
         try:
             await asyncio.sleep(2.0)  # imports and caches
-            first = time.monotonic()
-            await asyncio.sleep(alone)
+            marks = [time.monotonic()]
+            await asyncio.sleep(plan.alone)
+            marks.append(time.monotonic())
+            rate = plan.fetches / (plan.minutes * 60)
+            choice = _Choice(bad.port, hostile.port, plan.seed + 1)
+            await _work(client, other.url, choice, Account(), round(rate * plan.control), plan.control)
+            marks.append(time.monotonic())
             before = await _state(asking, process)
-            begun = time.monotonic()
-            await _work(client, process.url, _Choice(bad.port, hostile.port, seed), account, fetches, minutes * 60)
-            ended = time.monotonic()
+            choice = _Choice(bad.port, hostile.port, plan.seed)
+            marks.append(time.monotonic())
+            await _work(client, process.url, choice, account, plan.fetches, plan.minutes * 60)
+            marks.append(time.monotonic())
         finally:
             witness.terminate()
             await witness.wait()
         await client.close()
         after, recovered = await _recover(asking, process, before)
+        pauses = await _pauses(process, watched) if plan.pauses else None
     batches = [json.loads(line) for line in log.read_text().splitlines()]
-    calm = [took for at, took, _, _ in batches if first <= at < begun]
-    during = [took for at, took, _, _ in batches if begun <= at < ended]
+    times = [
+        [took for at, took, _, _ in batches if begin <= at < end]
+        for begin, end in ((marks[0], marks[1]), (marks[1], marks[2]), (marks[3], marks[4]))
+    ]
     failed = [text for _, _, number, text in batches if number]
-    return _result(account, before, after, recovered, calm, during, failed, ended - begun)
+    result = _result(account, before, after, recovered, times, failed, marks[4] - marks[3])
+    return {**result, "pauses": pauses}
+
+
+async def _pauses(process: Process, watched: Path) -> dict[str, Any]:
+    """Return what has held up the loop, and what is in memory."""
+    watched.unlink(missing_ok=True)
+    process.process.send_signal(signal.SIGUSR2)
+    while not watched.exists() or not watched.read_text().endswith("}"):
+        await asyncio.sleep(0.1)
+    told: dict[str, Any] = json.loads(watched.read_text())
+    return told
 
 
 async def _recover(client: aiohttp.ClientSession, process: Process, before: _State) -> tuple[_State, float | None]:
@@ -362,8 +401,9 @@ async def _recover(client: aiohttp.ClientSession, process: Process, before: _Sta
 
 def _result(
     account: Account, before: _State, after: _State, recovered: float | None,
-    calm: list[float], during: list[float], failed: list[str], seconds: float,
+    times: list[list[float]], failed: list[str], seconds: float,
 ) -> dict[str, Any]:  # fmt: skip
+    calm, control, during = times
     alone, beside = _percentile(calm, 0.99) * 1000, _percentile(during, 0.99) * 1000
     rules = {
         "every URL ends in exactly one event": account.missing == account.repeated == 0,
@@ -380,6 +420,8 @@ def _result(
         "of another URL": account.mixed, "clean batches": len(during), "clean failures": len(failed),
         "clean p50 alone ms": round(_percentile(calm, 0.5) * 1000, 1),
         "clean p50 beside ms": round(_percentile(during, 0.5) * 1000, 1),
+        "clean p50 beside another service ms": round(_percentile(control, 0.5) * 1000, 1),
+        "clean p99 beside another service ms": round(_percentile(control, 0.99) * 1000, 1),
         "clean p99 alone ms": round(alone, 1), "clean p99 beside ms": round(beside, 1),
         "descriptors": f"{before.descriptors} -> {after.descriptors}", "tasks": f"{before.tasks:g} -> {after.tasks:g}",
         "resident MiB": f"{before.resident >> 20} -> {after.resident >> 20}",
