@@ -78,7 +78,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _complain(log_format: str | None, *lines: str) -> None:
-    """Say why it does not start: plainly to people, and as lines of the log to whoever reads that."""
+    """Say why it does not start: plainly to people, and as lines of the log where that is read."""
     style = style_of(log_format)
     for line in lines:
         record = logging.LogRecord("sluice", logging.ERROR, __file__, 0, line, None, None)

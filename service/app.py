@@ -153,7 +153,7 @@ class Service:
         self.streams.end()
         while loop.time() < grace and self.streams.readers:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.02)
-        # What was left at the deadline was cancelled and closed: told, but not served to its end.
+        # What was left at the deadline was cancelled and closed: announced, but not served to its end.
         _log.info("drained", extra={"seconds": round(loop.time() - began, 3), **left})
 
     def reload(self, settings: Settings) -> None:

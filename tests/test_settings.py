@@ -118,7 +118,7 @@ def test_beyond_loopback_with_a_key_of_signed_tokens(tmp_path: Path) -> None:
         ([], {"SLUICE_JWT_SECRET": "secret-too-short"}, "SLUICE_JWT_SECRET: shorter than 32 bytes"),
         ([], {"SLUICE_JWT_SECRET": "\n".join([SECRET] * 9)}, "9 keys, and at most 8"),
         (["--jwt-secret-file", "/nowhere"], {}, "--jwt-secret-file: cannot be read"),
-        (["--jwt-key", "/nowhere", "--jwt-key", "/dev/null"], {}, "--jwt-key: /dev/null: is no public key"),
+        (["--jwt-key", "/nowhere", "--jwt-key", "/dev/null"], {}, "--jwt-key: /dev/null: is not a public key"),
         (["--jwt-leeway", "-1"], {}, "--jwt-leeway"),
         (["--jwt-raise", "0.5"], {}, "--jwt-raise"),
     ],

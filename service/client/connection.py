@@ -1,6 +1,6 @@
 """One WebSocket of the client, from its upgrade to its end: requests out, answers and messages in.
 
-Theory of operation. Whatever is asked has a continuation, which runs as soon as the answer is read and before
+Theory of operation. Every request has a continuation, which runs as soon as the answer is read and before
 the next frame is looked at: messages follow the answer that they belong to. A stream whose consumer does not
 take is *full*; while one is, nothing is read, so that the service sees a slow reader and does by it what
 ``on_lag`` says. But other streams, calls (the consumer's own, too) and signs of life come over the same socket.
@@ -33,7 +33,7 @@ _log = logging.getLogger("sluice.client")
 _SILENCE: Final = 30.0
 """Seconds without a frame after which the service is asked for a sign of life, and after as many more given up."""
 _REMINDER: Final = 20.0
-"""Seconds after which the service is told that a parked batch is wanted still: it keeps one for 60."""
+"""Seconds after which the service hears that a parked batch is wanted still: it keeps one for 60."""
 _PATIENCE: Final = 5.0
 """Seconds for which one consumer may keep all others waiting."""
 
@@ -72,7 +72,7 @@ class Connection:
         return self._socket.close_code or 1006
 
     async def run(self) -> None:
-        """Read until the connection has ended; whoever waits for an answer then gets :class:`Cut`."""
+        """Read until the connection has ended; calls that wait for an answer then get :class:`Cut`."""
         writer = asyncio.create_task(self._outgoing.run(), name="sluice client: writer")
         try:
             with suppress(TimeoutError):

@@ -95,7 +95,7 @@ class Credentials:
 
 
 def _expiry(token: str) -> float | None:
-    """Read ``exp`` of a signed token (RFC 7519, section 4.1.4); what is no such token has none that is known."""
+    """Read ``exp`` of a signed token (RFC 7519, section 4.1.4); other texts have none that is known."""
     parts = token.split(".")
     if len(parts) != 3:
         return None

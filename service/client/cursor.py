@@ -11,7 +11,7 @@ class Cursor:
     """The position of a stream on the wire, through any number of connections.
 
     Of each epoch every offset passes once and in order, or is covered by a gap that passes before the stream
-    goes on, whatever comes in between: cuts, repetitions, another epoch.
+    goes on through everything that may come in between: cuts, repetitions, another epoch.
     """
 
     __slots__ = ("_since", "epoch", "offset")

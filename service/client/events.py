@@ -1,4 +1,4 @@
-"""The events of batches and watches: dictionaries as docs/protocol.md has them, told apart by ``event``.
+"""The events of batches and watches: dictionaries as docs/protocol.md has them, distinguished by ``event``.
 
 A type checker knows what an event has after ``event["event"] == "result"``. Later services may add fields.
 """
@@ -10,7 +10,7 @@ __all__ = ["BatchEvent", "Changed", "Done", "Event", "Failed", "GapEvent", "Resu
 
 
 class Result(TypedDict):
-    """An upstream's answer, whatever its status."""
+    """An upstream's answer of any status."""
 
     event: Literal["result"]
     index: int

@@ -95,7 +95,7 @@ class Feed:
             self._wire.tell("cancel", batch=stream.topic.removeprefix("batch:"))
 
     def message(self, offset: int, data: Any, size: int) -> None:
-        """Pass on a message; who has no room any more is parked, and told of it later."""
+        """Pass on a message; a stream without room is parked, and learns of it later."""
         for stream in tuple(self.live):
             if stream.full:
                 self.park(stream)

@@ -250,7 +250,7 @@ class Link:
             _log.exception("on_state failed")
 
     def _end(self, error: ClientError) -> None:
-        """Give everyone who waits, and who comes, the reason why there is no connection any more."""
+        """Give every call that waits, and every later one, the reason why the connection has ended."""
         if self._error is None:
             self._error = error
             code = error.code if isinstance(error, Disconnected) else None

@@ -96,7 +96,7 @@ class Stream:
         """Take the answer to a request, which ``asked`` for the place of another stream if it is given."""
         self.topic = answer["topic"]
         self.total = answer.get("total", self.total)
-        # A batch is told from its first event on, and its answer does not say so.
+        # A batch is read from its first event on, and its answer does not say so.
         restart = self.cursor.start(answer["epoch"], answer.get("offset", 0), asked)
         if not self._taken[0]:
             self._taken = (self.cursor.epoch, self.cursor.offset)

@@ -83,7 +83,7 @@ class Transport:
         return Connection(socket)
 
     async def post_batch(self, body: bytes, key: str, token: str | None) -> dict[str, Any]:
-        """Begin a batch that runs whoever reads it, once for each key.
+        """Begin a batch that runs with or without readers, once for each key.
 
         Raises Unreachable, or Refused where trying again does not help.
         """

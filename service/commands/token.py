@@ -22,7 +22,7 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     add = parser.add_argument
-    add("--key", metavar="FILE", help="sign with this private key (PEM): RS256 or ES256, whichever it is for")
+    add("--key", metavar="FILE", help="sign with this private key (PEM): RS256 or ES256, by the key's type")
     add("--secret-file", metavar="FILE", help="sign with the first secret in this file: HS256 (default: "
         "SLUICE_JWT_SECRET or SLUICE_JWT_SECRET_FILE)")  # fmt: skip
     add("--kid", metavar="NAME", help="name the key: its public file's name without ending, as the service has it")

@@ -22,7 +22,7 @@ _METHOD: Final = re.compile(r"[A-Z]{1,20}")
 def tls_context(cert: str, key: str) -> ssl.SSLContext:
     """Return the context to listen with; raises OSError for files that do not fit, or have a password."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    # Without an answer to the question for its password, OpenSSL asks whoever sits at the terminal.
+    # Without an answer to the question for its password, OpenSSL asks the person at the terminal.
     context.load_cert_chain(cert, key, password="")
     return context
 
@@ -59,7 +59,7 @@ def _unreadable(option: str, path: str) -> list[str]:
 
 
 def listening(host: str, port: int) -> list[str]:
-    """Try the address; that it is in use is no mistake: by the service, perhaps, that is to be replaced."""
+    """Try the address; one in use is not a mistake: the service that is to be replaced may have it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -101,17 +101,17 @@ def names(origins: Iterable[str], hosts: Iterable[str], methods: Iterable[str]) 
     """Find names that would never match what is compared with them."""
     return [
         *(
-            f"--allow-origin: {origin} is no origin: write https://page.example, with its port and without a path"
+            f"--allow-origin: {origin} is not an origin: write https://page.example, with its port, without a path"
             for origin in origins
             if not _ORIGIN.fullmatch(origin)
         ),
         *(
-            f"--allow-host: {host} is no host: write a name or an address, without scheme and port"
+            f"--allow-host: {host} is not a host: write a name or an address, without scheme and port"
             for host in hosts
             if not _HOST.fullmatch(host)
         ),
         *(
-            f"--allow-method: {method} is no method: write it in capitals"
+            f"--allow-method: {method} is not a method: write it in capitals"
             for method in methods
             if not _METHOD.fullmatch(method)
         ),

@@ -53,7 +53,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     jwt_issuer: Annotated[str | None, _Help(description="the iss that signed tokens have to have")] = None
     jwt_audience: Annotated[str | None, _Help(description="the aud that signed tokens have to have")] = None
     jwt_leeway: Annotated[
-        float, _Help(ge=0, le=300, description="seconds by which the clock of whoever signs may differ")
+        float, _Help(ge=0, le=300, description="allowed clock skew of the token issuer, in seconds")
     ] = 5.0
     jwt_raise: Annotated[
         float, _Help(ge=1, le=1000, description="times a setting for one client that a token's limits may have")
@@ -132,7 +132,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """What was set and may well be too much for the machine."""
 
     def __repr__(self) -> str:
-        """Show no secret in whatever shows an object."""
+        """Show no secret where an object is shown."""
         return f"<Settings {self.host}:{self.port}>"
 
     @property

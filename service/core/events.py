@@ -59,7 +59,7 @@ class Timing(_Said):
 
 
 class Result(_Said, tag_field="event", tag="result"):
-    """A URL was answered, whatever the status."""
+    """A URL was answered, with any status."""
 
     index: _Count
     url: str

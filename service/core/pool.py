@@ -2,7 +2,7 @@
 
 This is the dynamic threshold of Choudhury and Hahne (IEEE/ACM Transactions on Networking 6(2), 1998), with
 alpha = 1: an owner may take more while it holds less than what nobody holds. One owner alone gets half of the
-pool, two a third each, and whoever comes next always finds room. Nothing is reserved, so a pool costs one
+pool, two a third each, and the next one always finds room. Nothing is reserved, so a pool costs one
 number for each owner that holds something.
 
 What owners hold may shrink late, and what was allowed before it was measured (a body of unknown size) may

@@ -16,7 +16,7 @@ class NoRoom(OSError):
 
 
 class Room:
-    """The memory that is left of a limit in bytes; 0 is no limit."""
+    """The memory that is left of a limit in bytes; 0 means no limit."""
 
     def __init__(self, limit: int, used: Callable[[], int], clock: Callable[[], float]) -> None:
         self._limit = limit

@@ -21,7 +21,7 @@ _TOPICS: Final = 1000
 
 
 class Housekeeping:
-    """Endless tasks; an error in one of them is no reason for the others to stop."""
+    """Endless tasks; an error in one of them does not stop the others."""
 
     def __init__(self, hub: Hub, gate: AdmissionControl, pressure: OverloadController, lag: LoopLag) -> None:
         self._hub = hub

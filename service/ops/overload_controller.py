@@ -14,7 +14,7 @@ _log = logging.getLogger("sluice.overload")
 
 
 class Sheddable(Protocol):
-    """Whoever has readers that lag."""
+    """What has readers that lag."""
 
     def shed(self) -> int:
         """Cut the heaviest of them; return how many."""

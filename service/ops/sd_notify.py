@@ -1,6 +1,6 @@
-"""What systemd is told, and by which it knows that the loop turns: sd_notify(3), sd_watchdog_enabled(3).
+"""Messages to systemd, by which it knows that the loop turns: sd_notify(3), sd_watchdog_enabled(3).
 
-One datagram to the socket that ``NOTIFY_SOCKET`` names. Without one nothing is told, and nothing runs.
+One datagram to the socket that ``NOTIFY_SOCKET`` names. Without one nothing is sent, and nothing runs.
 """
 
 import asyncio

@@ -164,7 +164,7 @@ class Batches:
         """Return the batch, or raise NotFound."""
         batch = self._batches.get(batch_id)
         if batch is None:
-            raise NotFound("there is no such batch (any more)")
+            raise NotFound("the batch does not exist or has expired")
         return batch
 
     def cancel(self, batch_id: str) -> int:
@@ -198,7 +198,7 @@ class Batches:
 
     def _abandon(self, batch: BatchState) -> None:
         if not batch.topic.readers and not batch.done:
-            # Whoever tries again after a cut wants the URLs, and not the events of what was cancelled for it.
+            # A client that tries again after a cut wants the URLs, and not the events of what was cancelled for it.
             self._forget_key(batch)
             self.cancel(batch.id)
 
@@ -248,7 +248,7 @@ class Batches:
         self._told(batch)
 
     def _told(self, batch: BatchState) -> None:
-        """Go on after an event was told: end the batch if it was the last."""
+        """Go on after an event was appended: end the batch if it was the last."""
         if batch.id in self._holding:
             self._holding.wake(batch)
         if batch.complete:

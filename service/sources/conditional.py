@@ -23,7 +23,7 @@ def conditions_for(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the conditions of the next poll: the validators of an answer that can be sent back."""
     found = {}
     etag = headers.get("etag", "").strip()
-    # An asterisk would match whatever there is.
+    # An asterisk would match anything.
     if etag and etag != "*" and HEADER_VALUE.fullmatch(etag):
         found["If-None-Match"] = etag
     date = headers.get("last-modified", "").strip()

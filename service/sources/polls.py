@@ -1,6 +1,6 @@
-"""The polls of watched URLs: made when they are due, and what came of each, told to the views of its watch.
+"""The polls of watched URLs: made when they are due, and what came of each, for the views of its watch.
 
-Whatever goes wrong with a poll, or with one view of it, is logged; the other views hear of the answer all the
+What goes wrong with a poll, or with one view of it, is logged; the other views hear of the answer all the
 same, and the next poll comes.
 """
 
@@ -145,7 +145,7 @@ class Polls:
         self._each(watch, lambda view: view.failed(failure.kind, failure.detail))
 
     def _each(self, watch: Watch, tell: Callable[[View], None], only: View | None = None) -> None:
-        """Tell every view of a watch, or one; where that fails, the others are told all the same."""
+        """Tell every view of a watch, or one; where one fails, the others still get it."""
         for view in tuple(watch.views.values()) if only is None else (only,):
             try:
                 tell(view)
@@ -158,7 +158,7 @@ class Polls:
 
     @contextmanager
     def _going_on(self, watch: Watch) -> Iterator[None]:
-        """Have a watch polled again whatever goes wrong."""
+        """Have a watch polled again, also after an error."""
         try:
             yield
         except Exception as error:

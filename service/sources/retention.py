@@ -10,7 +10,7 @@ go first: the oldest of the owner that keeps most. A batch whose owner has used 
     no reader has come, or none came back    its remaining URLs fail as ``too_large``
       within ``PATIENCE``
 
-So whatever a batch waits for ends by itself. A batch that waits for a reader to come back (``Keep.LINGER``)
+So everything that a batch waits for ends by itself. A batch that waits for a reader to come back (``Keep.LINGER``)
 ends with that wait.
 """
 

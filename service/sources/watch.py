@@ -1,4 +1,4 @@
-"""One watched URL: who wants it how often, and what is told of it in which topic."""
+"""One watched URL: who wants it how often, and which events go to which topic."""
 
 import asyncio
 from collections import Counter
@@ -30,7 +30,7 @@ class View:
     topic: Topic
     tell: Callable[[bytes], int]
     digest: str = ""
-    """Of the last state; empty when it has to be told again."""
+    """Of the last state; empty when it has to be sent again."""
     told: int = 0
     """The offset of the last state."""
     failing: str | None = None
@@ -71,7 +71,7 @@ class View:
             self.recovered()
 
     def failed(self, error: str, detail: str, *, unread: bool = False) -> None:
-        """Take an error; it is told once for as long as its kind stays the same."""
+        """Take an error; it is sent once for as long as its kind stays the same."""
         self.unread = self.unread or unread
         if self.failing != error:
             self._tell({"event": "error", "url": self.url, "error": error, "detail": detail})
@@ -95,7 +95,7 @@ class Watch:
     due: float
     """When it is polled next, if nothing forbids it."""
     hosts: HostPatterns = EVERY_HOST
-    """What its watchers may know of; whoever may know of other hosts has a watch apart."""
+    """What its watchers may know of; clients that may know of other hosts have a watch apart."""
     owner: str = ""
     """Who began it: its polls and selections take that client's turns."""
     views: dict[str | None, View] = field(default_factory=dict)

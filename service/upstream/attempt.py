@@ -58,7 +58,7 @@ class Attempt:
 
 @dataclass(slots=True)
 class Fetched:
-    """An answer, whatever its status."""
+    """An answer of any status."""
 
     status: int
     target: Target

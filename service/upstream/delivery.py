@@ -1,6 +1,6 @@
-"""Telling sources what came of their URLs: whatever goes wrong costs that URL alone its result.
+"""Delivers the outcomes of URLs: an error costs that URL alone its result.
 
-What has landed in a turn of the loop is told together at its end: fetching and telling by turns would have
+Outcomes of one turn of the loop are delivered together at its end: fetching and delivering by turns would have
 each find the other's memory in the caches, 15 % of a small fetch.
 """
 
@@ -20,14 +20,14 @@ _log = logging.getLogger("sluice.batches")
 _EVENT = 300
 """Bytes of an event without its body, about."""
 _SLICE = 200
-"""Askers that are told in one turn of the loop, 15 us each."""
+"""Groups that get an outcome in one turn of the loop, 15 us each."""
 
 
 class Delivery:
     """Tells each asker of the flights that have landed.
 
     ``again(work, outcome)`` is asked first: it says whether the attempt is made again. ``others`` is called where
-    somebody beside the holder was told: they have left a turn of their batch.
+    somebody beside the holder got the outcome: they have left a turn of their batch.
     """
 
     def __init__(self, again: Callable[[FetchTask, Fetched | Failure], bool], others: Callable[[], object]) -> None:
@@ -40,7 +40,7 @@ class Delivery:
         """Take in a flight that has ended."""
         size = _EVENT + (len(outcome.body) if isinstance(outcome, Fetched) else 0)
         for work in flight.aboard:
-            # Whether its batch may go on is asked before it is told.
+            # Whether its batch may go on is asked before it gets the outcome.
             work.batch.landed += size
         if not self._landed:
             self._loop.call_soon(self._settle)

@@ -1,6 +1,6 @@
 """Flights: one upstream request, however many wait for it.
 
-Whoever asks for what is being fetched already joins that flight and waits as an entry in a list: without a
+A request for what is being fetched already joins that flight and waits as an entry in a list: without a
 task, a connection or a place in the plan. Everyone gets the same outcome when it lands; whose time is over
 leaves alone; the request is cancelled when nobody is left.
 
@@ -43,7 +43,7 @@ class Flight:
     open: bool = True
     """Whether others can join."""
     landed: bool = False
-    """Whether its outcome is about to be told."""
+    """Whether its outcome is about to be delivered."""
     apart: int | None = None
     """The number of what it fetches, where that was not for all the last time."""
     private: bool = False

@@ -1,6 +1,6 @@
 """What is done about a bug in one item: it is reported, and its neighbours go on.
 
-Whoever works through several items in one turn of the loop (URLs, readers, views, timers) contains the errors
+Code that works through several items in one turn of the loop (URLs, readers, views, timers) contains the errors
 of each: an exception would else cost all that come after it their turn.
 """
 

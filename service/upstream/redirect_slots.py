@@ -1,7 +1,7 @@
 """Redirects to other hosts: they give up their place and wait for one at the new host.
 
 Without that, names that all redirect to one host would have as many requests at once there as they have
-hosts. Whoever has been redirected has waited in a batch already, and goes before whatever still does.
+hosts. A redirected URL has waited in a batch already, so it goes before URLs that still do.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class RedirectSlots:
             try:
                 self._let_in(origin, queue, now)
             except Exception as error:
-                # It is the host's state: whoever waits there fails of it, and nobody else.
+                # It is the host's state: only URLs that wait there fail of it.
                 for turn, _ in queue:
                     if not turn.done():
                         turn.set_exception(error)

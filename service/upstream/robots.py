@@ -48,7 +48,7 @@ class Robots:
             if asking is None:
                 asking = self._asking[target.origin] = self._loop.create_task(self._ask(target))
                 asking.add_done_callback(lambda _: self._asking.pop(target.origin, None))
-            # Whoever waits may give up; the others wait on.
+            # One that waits may give up; the others wait on.
             rules = await asyncio.shield(asking)
         else:
             rules = known[1]

@@ -1,6 +1,6 @@
 """The tasks that fetch: as many as the plan lets start, each going on with the next URL when it is done.
 
-Ten thousand URLs at a concurrency of 100 are 100 tasks; whatever waits is an index in the plan, and whoever
+Ten thousand URLs at a concurrency of 100 are 100 tasks; what waits is an index in the plan, and what
 asks for what is being fetched already joins that flight.
 """
 
@@ -80,7 +80,7 @@ class Runner:
         self._pump_soon()
 
     def add(self, batch: FetchGroup) -> None:
-        """Take in a batch, or whoever else asks; its first fetch starts in the next loop turn.
+        """Take in a batch, or another group; its first fetch starts in the next loop turn.
 
         Not now: the answer to the request that began it comes first, and its reader is there by then.
         """
@@ -122,7 +122,7 @@ class Runner:
             self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
-        """Start whatever may start now, and come back when something may change without our doing."""
+        """Start what may start now, and come back when something may change without our doing."""
         self._pumping = False
         self._moves.look()
         for _ in range(_BEGUN):
@@ -156,7 +156,7 @@ class Runner:
         return max(self._loop.time(), self._woken)
 
     def _next(self) -> tuple[FetchTask, Attempt] | None:
-        """Return what has to be fetched now, and how; whoever can join a flight does, without a task."""
+        """Return what has to be fetched now, and how; what can join a flight does, without a task."""
         for _ in range(_AT_ONCE):
             try:
                 given = self._plan.next(self._now())

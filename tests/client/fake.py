@@ -186,7 +186,7 @@ class FakeService:
 
     def cancel(self, batch_id: str) -> int:
         if batch_id != f"b{self.epochs - 1}":
-            raise NotFound("there is no such batch (any more)")
+            raise NotFound("the batch does not exist or has expired")
         self.cancelled.append(batch_id)
         return 1
 

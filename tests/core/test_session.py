@@ -57,7 +57,7 @@ class Bench:
 
     def cancel(self, batch_id: str) -> int:
         if batch_id != "b1":
-            raise NotFound("there is no such batch (any more)")
+            raise NotFound("the batch does not exist or has expired")
         return 3
 
     def authenticate(self, token: str) -> Grant:

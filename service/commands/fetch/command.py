@@ -100,7 +100,7 @@ class _Command:
 
     def _interrupt(self) -> None:
         if self._run.stopped:
-            # Whoever asks again does not want to wait for a disk or a reader.
+            # A second Ctrl-C must not wait for a disk or a reader.
             os._exit(_INTERRUPTED)
         self._run.stop("interrupted")
         self._progress.say("Interrupted: saving what was fetched. Press Ctrl-C again to stop now.")

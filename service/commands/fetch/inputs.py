@@ -49,7 +49,7 @@ class UrlList:
         self.urls: list[str] = []
         self._lines = array("I")
         self._first: dict[str, int] = {}
-        # For each URL the next one that is the same, and for the first of them the last; 0 is no next one.
+        # For each URL the next one that is the same, and for the first of them the last; 0 means none.
         self._next = array("I")
         self._last = array("I")
 
@@ -145,7 +145,7 @@ def _as_utf8(chunks: Iterable[bytes]) -> Iterator[bytes]:
         return
     decoder = codecs.getincrementaldecoder(codec)("replace")
     for chunk in chain([head[mark:]], rest):
-        # What is no text must not be asked for as something else: a zero makes its URL invalid.
+        # What is not text must not be asked for as something else: a zero makes its URL invalid.
         yield decoder.decode(chunk).replace("\ufffd", "\x00").encode()
     yield decoder.decode(b"", True).replace("\ufffd", "\x00").encode()
 

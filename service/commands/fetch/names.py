@@ -1,6 +1,6 @@
 """Names of files that people can open: ``host/path.ext``, by the URL and the type of what it gave.
 
-A name works on Linux, macOS and Windows, whatever the file system makes of case. Names of a run are different
+A name works on Linux, macOS and Windows, on file systems with and without case. Names of a run are different
 because those that are taken are known: the first URL gets the readable name, and others with the same one, like
 all URLs with a query, get a part of the URL's SHA-256 at its end.
 """
@@ -65,7 +65,7 @@ class Names:
 
 
 def candidates(url: str, origin: str, content_type: str) -> Iterator[str]:
-    """Yield names for what a URL gave, the most readable first; the last one is no other URL's."""
+    """Yield names for what a URL gave, the most readable first; the last one belongs to no other URL."""
     parts = _PARTS.match(url)
     path, query = (parts["path"], parts["query"]) if parts else ("", None)
     digest = sha256(url.encode("utf-8", "surrogatepass")).hexdigest()

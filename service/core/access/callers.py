@@ -1,6 +1,6 @@
-"""Who calls: the address that limits by address count for, whatever proxies stand between.
+"""Who calls: the address that limits by address count for, through trusted proxies.
 
-A proxy says whom it speaks for: ``Forwarded`` (RFC 7239) or ``X-Forwarded-For``. Whatever a client writes
+A proxy says whom it speaks for: ``Forwarded`` (RFC 7239) or ``X-Forwarded-For``. What a client writes
 there itself stands left of what the first trusted proxy adds, so the list is read from the right.
 """
 

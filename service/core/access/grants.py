@@ -138,7 +138,7 @@ class Grant:
     def owner(self, connection: str) -> str:
         """Return whose turn a fetch takes, and whose its batch is: of a subject, signed token or connection.
 
-        Whoever has the static token is the operator's own, and a client apart for each connection.
+        The static token is the operator's own: each of its connections is a client apart.
         """
         return connection if self is STATIC else self.holder(connection)
 
@@ -202,7 +202,7 @@ def _topics(claim: str, patterns: list[str]) -> TopicPatterns:
     for pattern in patterns:
         if not _TOPIC.fullmatch(pattern):
             raise Unauthorized(
-                f"token: claim {claim}: {pattern[:40]!r} is no topic, and no beginning of one with *"
+                f"token: claim {claim}: {pattern[:40]!r} is not a topic, and not the beginning of one with *"
             )
     names = {pattern for pattern in patterns if not pattern.endswith("*")}
     beginnings = {pattern[:-1] for pattern in patterns if pattern.endswith("*")}
@@ -228,7 +228,7 @@ def _host(claim: str, pattern: str) -> str:
         except AddressValueError:
             host = ""
     if not _HOST.fullmatch(host):
-        raise Unauthorized(f"token: claim {claim}: {pattern[:40]!r} is no host, and no *. before one")
+        raise Unauthorized(f"token: claim {claim}: {pattern[:40]!r} is not a host, and not *. before one")
     return host.removesuffix(".")
 
 

@@ -1,7 +1,7 @@
 """How fast one client may go: a rate that owns no clock and never waits.
 
 This is the generic cell rate algorithm (ITU-T I.371): a bucket is one number, the time at which the whole
-burst will be free again. A bucket whose time has come is as good as none, so whoever keeps many forgets it.
+burst will be free again. An idle bucket carries no state, so callers that keep many may discard it.
 """
 
 __all__ = ["spend"]

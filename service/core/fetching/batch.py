@@ -156,7 +156,7 @@ def check_headers(headers: Mapping[str, str]) -> str | None:
         # Many servers read any punctuation in a name as the same: Transfer_Encoding frames the body.
         lower = _SIGNS.sub("-", name.lower())
         if not HEADER_NAME.fullmatch(name):
-            return f"{name[:40]!r} is no header name"
+            return f"{name[:40]!r} is not a header name"
         if lower in OUR_HEADERS or lower.startswith(OUR_PREFIXES):
             return f"{name} is set by the service alone"
         if not HEADER_VALUE.fullmatch(value):
@@ -176,7 +176,7 @@ class BatchState:
     options: Options
     started: float
     source: Any = None
-    """Who is told what came of each URL: a ``FetchListener`` of core/plan.py."""
+    """What gets the outcome of each URL."""
     key: "IdempotencyKey | None" = None
     hosts: HostPatterns = EVERY_HOST
     """What its client may ask, redirects included."""
@@ -201,7 +201,7 @@ class BatchState:
     total: int = field(init=False)
     """How many URLs it has."""
     weight: int = field(init=False)
-    """Bytes that the requests take in memory, about; they are let go when it is done."""
+    """Bytes that the requests take in memory, about; they are freed when it is done."""
 
     flavour: tuple[object, ...] = field(init=False)
     """What its requests have in common, as far as it decides whether another batch's request is the same."""
@@ -228,7 +228,7 @@ class BatchState:
         return item if isinstance(item, str) else item.url
 
     def waiting(self) -> int:
-        """Return how many bytes of events wait to be taken by whichever reader is furthest."""
+        """Return how many bytes of events wait to be taken by the reader that is furthest."""
         taken = self.topic.furthest
         appended = self.sums[-1] if self.sums else 0
         return self.landed + appended - (self.sums[taken - 1] if taken else 0)
@@ -266,7 +266,7 @@ class BatchState:
 def failed_event(
     index: int, url: str, failure: Failure, attempts: int, timing: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Return what is told of a URL that failed; the times are in milliseconds."""
+    """Return the event of a URL that failed; the times are in milliseconds."""
     event = {
         "event": "failed",
         "index": index,

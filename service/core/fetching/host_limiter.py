@@ -168,7 +168,7 @@ class HostLimiter:
         return True
 
     def wake_at(self) -> float:
-        """Return when the next pause ends that :meth:`opened` has not told of; infinity where there is none."""
+        """Return when the next pause ends that :meth:`opened` has not returned; infinity where there is none."""
         return self._pauses[0][0] if self._pauses else inf
 
     def _trouble(self, origin: str) -> _Trouble:

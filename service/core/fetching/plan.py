@@ -1,8 +1,8 @@
 """Who may start now: fair between clients, bounded over all, for each batch and for each host.
 
 Theory of operation. Owners (clients) that may have something to start stand in a ring and take turns, one
-start each, and none has more than its share at once; an owner's batches take turns likewise. Whoever has
-nothing to start leaves the ring until something changes, so that a step costs the same whatever waits.
+start each, and none has more than its share at once; an owner's batches take turns likewise. An owner
+with nothing to start leaves the ring until something changes, so that a step costs the same however much waits.
 
 A URL goes through these states; its clock starts when it is admitted:
 
@@ -12,7 +12,7 @@ A URL goes through these states; its clock starts when it is admitted:
                                 parked ──► offered: has a place at its host ◄─────────┘
 
 A batch admits at most ``concurrency`` URLs at once, and asks its source before each. A URL whose host is full
-is parked; a place that comes free is offered to the owners that wait there in turns. Deadlines of whatever
+is parked; a place that comes free is offered to the owners that wait there in turns. Deadlines of what
 waits are part of :meth:`FetchPlan.wake_at`. A URL whose host is left alone for longer than the URL has time
 is rejected at once, as ``unavailable``.
 """

@@ -34,7 +34,7 @@ _PARTS: Final = re.compile(
 _PLAIN: Final = re.compile(r"(https?)://([A-Za-z0-9.:-]{1,250})(/[A-Za-z0-9_~=&?+,;:@!$'()*/.%-]*)", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _SPACE: Final = re.compile(r"[\x00-\x20\x7f]")
-# Square brackets and a % without digits are no characters of a path or query either, but everybody sends them.
+# Square brackets and a % without digits do not belong in a path or query either, but everybody sends them.
 _ENCODED: Final = re.compile(r"[^!#-;=?-\[\]_a-z~]+")
 _DOTS: Final = re.compile(r"/(?:\.|%2[Ee]){1,2}(?:/|\Z)")
 _AUTHORITY: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@%]+)(?::([0-9]{0,5}))?")
@@ -139,7 +139,7 @@ def check_redirect(base: Target, location: str, policy: Policy) -> Target | Refu
 
 
 def final_url(fetched: Target, asked: str) -> str:
-    """Return where an answer came from, for whoever asked: a redirect's fragment, or that of the URL asked for."""
+    """Return where an answer came from, for its client: a redirect's fragment, or that of the URL asked for."""
     _, mark, fragment = asked.partition("#")
     return fetched.url + (fetched.fragment or _encoded(mark + fragment))
 

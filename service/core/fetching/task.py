@@ -1,4 +1,4 @@
-"""What is to be fetched, for whom, and who is told what came of it."""
+"""What is to be fetched, for whom, and who gets the outcome."""
 
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -11,11 +11,11 @@ from service.core.fetching.target import Target
 __all__ = ["INTERNAL", "FetchGroup", "FetchListener", "FetchTask", "Rejection"]
 
 INTERNAL: Final = Failure("protocol", "internal error (logged)")
-"""What is told of a URL that a bug of ours ended; the log has the rest."""
+"""The message for a URL that a bug of ours ended; the log has the rest."""
 
 
 class FetchListener(Protocol):
-    """Where askers come from: it says whether they may go on, and is told what came of each URL."""
+    """Where askers come from: it says whether they may go on, and gets the outcome of each URL."""
 
     def may_start(self, asker: Any) -> bool | Failure:
         """Return whether one more of its fetches may start now, or why its URLs that have not started fail.
@@ -34,7 +34,7 @@ class FetchListener(Protocol):
 
 
 class FetchGroup(Protocol):
-    """Whoever wants URLs fetched: a batch, or one poll of a watch."""
+    """What wants URLs fetched: a batch, or one poll of a watch."""
 
     id: str
     owner: str
@@ -50,7 +50,7 @@ class FetchGroup(Protocol):
     active: int
     """How many of its URLs are on the clock: they wait for a place, for a retry, or for an answer."""
     landed: int
-    """Bytes of answers that have come and are about to be told."""
+    """Bytes of answers that have come and are about to be delivered."""
 
     @property
     def trace(self) -> Trace | None:

@@ -205,13 +205,13 @@ def error_answer(request_id: Id, error: SluiceError) -> dict[str, Any]:
 
 
 def id_of(value: Any) -> Id:
-    """Return the id of something that is no request, where it can be read, so that its sender finds it."""
+    """Return the id of something that is not a request, where it can be read, so that its sender finds it."""
     found = value.get("id") if isinstance(value, dict) else None
     return found if isinstance(found, str | int | float) and not isinstance(found, bool) else None
 
 
 def is_utf8(text: bytes) -> bool:
-    """Return whether the text is UTF-8, whatever else it is."""
+    """Return whether the text is UTF-8."""
     try:
         text.decode()
     except UnicodeDecodeError:

@@ -21,7 +21,7 @@ class SessionLimits:
     # Bytes of all messages.
     bytes: float = 8 << 20
     bytes_burst: int = 32 << 20
-    # Whoever is told `rate` this often goes on regardless: answers to a flood are a flood too.
+    # A client that got `rate` this often goes on regardless: answers to a flood are a flood too.
     refusals: float = 50.0
     refusals_burst: int = 500
 
@@ -43,7 +43,7 @@ class ClientRateLimiter:
 
     def __init__(self, limits: SessionLimits) -> None:
         self.flooding = False
-        """Whether the client goes on, though it was told often enough to wait."""
+        """Whether the client goes on after it was asked often enough to wait."""
         self.limits = limits
         """May be replaced by others: what was spent stays spent."""
         self._messages = 0.0

@@ -112,7 +112,7 @@ class Session:
 
     @property
     def flooding(self) -> bool:
-        """Whether the client goes on too fast, though it was told to wait."""
+        """Whether the client goes on too fast after it was asked to wait."""
         return self._pace.flooding
 
     def close(self) -> None:
@@ -168,7 +168,7 @@ class Session:
     def _dispatch(self, request: Request, now: float) -> dict[str, Any]:
         method = _METHODS.get(request.method)
         if method is None:
-            raise MethodNotFound(f"method: there is no {request.method[:64]!r}")
+            raise MethodNotFound(f"method {request.method[:64]!r} does not exist")
         if self.grant is NOTHING and request.method != "authenticate":
             raise Unauthorized("authenticate: no credentials were shown yet")
         kind, handle = method
@@ -253,7 +253,7 @@ class Session:
         try:
             self.grant = self._services.authenticate(params.token)
         except Unauthorized:
-            # Whoever guesses makes a handshake for each guess, and those are counted.
+            # Each guess takes a handshake, and those are counted.
             self._rejected = self.grant is NOTHING
             raise
         self._pace.limits = self._limits.granted(self.grant.limits)

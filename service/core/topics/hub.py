@@ -1,6 +1,6 @@
 """The hub: every topic by name, who visits whom and when, and the memory that all rings share.
 
-Whoever appends to a topic marks it; ``core/topics/visits.py`` then brings each of its readers what it has not had.
+An append marks its topic; ``core/topics/visits.py`` then brings each of its readers what it has not had.
 
 What gives way when the rings together outgrow their bound, in this order: the messages but the newest
 of the topics that were longest without a publish; then the publish itself, with ``overloaded``.
@@ -59,7 +59,7 @@ class HubStatistics:
 class Hub:
     """All topics; pure: the shell passes the time, and ``call_soon`` to be called back next loop turn.
 
-    ``clock`` tells the time by which visits are measured; whoever publishes takes ``now`` from it too.
+    ``clock`` tells the time by which visits are measured; publishers take ``now`` from it too.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Hub:
         if topic is None and name in self._retired:
             topic = self.ring(name)
         if topic is None:
-            raise NotFound(f"there is no topic {name!r} (any more)")
+            raise NotFound(f"topic {name!r} does not exist or has expired")
         return topic
 
     def ring(self, name: str, limits: RingLimits | None = None, *, owner: Hashable = "") -> Topic:
@@ -163,7 +163,7 @@ class Hub:
 
     @property
     def pressed(self) -> bool:
-        """Whether a ring fills faster than its visits go round; whoever publishes then lets the loop turn.
+        """Whether a ring fills faster than its visits go round; publishers then let the loop turn.
 
         Otherwise a burst could move the ring past readers that are ready, but whose turn has not come.
         """

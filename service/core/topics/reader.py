@@ -86,7 +86,7 @@ class Reader:
         self.offset = start.position.offset
         # Of what came before a reader wants to begin it takes nothing.
         topic.furthest = max(topic.furthest, self.offset)
-        # What was gone before it came is no lag of this connection's: told as a gap under any policy.
+        # History trimmed before this reader attached is not lag: it is reported as a gap under every policy.
         self.resuming = self.offset + 1 < topic.first
         topic.readers[self] = None
         return start

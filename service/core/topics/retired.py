@@ -1,7 +1,7 @@
 """Topics that nobody needs at the moment: their epoch and offset outlive them, so that who comes back can go on.
 
 A topic whose last reader was away for two seconds would else begin anew: another epoch, and every client that
-comes back is told that all it knew is void.
+comes back learns that all it knew is void.
 """
 
 from collections import OrderedDict

@@ -46,7 +46,7 @@ Since = Literal["newest", "oldest"] | Position
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a reader is told first: where it starts, and whether that is just after where it was.
+    """What a reader gets first: where it starts, and whether that is just after where it was.
 
     Where part of what it missed is gone, the stream itself begins with the gap.
     """
@@ -117,7 +117,7 @@ class Topic:
         self.began = 0.0
         """When the first reader of this visit was visited; 0 before that."""
         self.since = head
-        """The head when the visit before that began: later messages are new to whoever keeps up."""
+        """The head when the visit before that began: later messages are new to readers that keep up."""
         # A dict, not a set: visits keep the order in which readers came.
         self.readers: dict[Reader, None] = {}
         self.delivered = 0
@@ -147,7 +147,7 @@ class Topic:
         return Position(self.epoch, self.head)
 
     def append(self, data: bytes, now: float) -> int:
-        """Add one message of compact JSON and return its offset; a ring lets go of what it outgrew."""
+        """Add one message of compact JSON and return its offset; a ring drops what it outgrew."""
         assert not self.final, f"{self.name} has ended"
         self.head += 1
         frame = message_frame(self._prefix, self.head, data)
@@ -164,7 +164,7 @@ class Topic:
         if since == "newest":
             return Start(self.position, recovered=False)
         if since == "oldest" or since.epoch != self.epoch or since.offset > self.head:
-            # Of a batch all events count: whoever has had none of them is told how many are gone.
+            # Of a batch all events count: a reader that has had none of them learns how many are gone.
             before = 0 if self.limits is None else self.first - 1
             return Start(Position(self.epoch, before), recovered=False)
         return Start(since, recovered=since.offset + 1 >= self.first)

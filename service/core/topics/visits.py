@@ -41,7 +41,7 @@ class Visits:
     def wake(self, topic: Topic) -> None:
         """Have all readers of the topic visited, from the next loop turn on."""
         if not topic.readers:
-            # Whoever comes later finds history.
+            # Later readers find history.
             topic.visited_at = topic.head
             return
         topic.due = True
@@ -88,7 +88,7 @@ class Visits:
                 topic.forget()
 
     def _visit(self, readers: Iterator[Reader], room: int) -> tuple[int, bool]:
-        """Visit readers that are behind until there is no room in this slice; return what room is left.
+        """Visit readers that are behind until there is no room in this slice; return the room that is left.
 
         A reader whose visit fails is evicted: what it has had of its stream may not be whole.
         """

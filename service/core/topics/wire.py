@@ -72,7 +72,7 @@ def gap_chunk(encoding: Encoding, topic: str, epoch: str, first: int, last: int)
     if encoding is Encoding.FRAMES:
         return _notification("gap", {"topic": topic, "from": first, "to": last})
     if encoding is Encoding.SSE:
-        # The id moves on, so that a client which comes back after this is not told again.
+        # The id moves on, so that a client which comes back after this does not hear of it again.
         return b'id: %b:%d\nevent: gap\ndata: {"from":%d,"to":%d}\n\n' % (epoch.encode(), last, first, last)
     return b'{"event":"gap","from":%d,"to":%d}\n' % (first, last)
 

@@ -72,7 +72,7 @@ class AdmissionControl:
 
     def _pass(self, request: web.Request, count: Callable[[str, float], None]) -> str | None:
         if self._overload.level >= Level.REFUSE or not self._room.take(_EACH):
-            # Spread, so that those who come back as they were told do not come back together.
+            # Spread, so that clients that come back after their Retry-After do not come back together.
             raise Overloaded("the service is overloaded", retry_after=round(5 + 10 * self._chance(), 1))
         request[ADDRESS], counts = self._caller(request)
         address = request[ADDRESS] if counts else None

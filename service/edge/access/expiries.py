@@ -20,7 +20,7 @@ _PAUSE: Final = 0.05
 
 
 class Holder(Protocol):
-    """Whoever was let in by a token."""
+    """What was let in by a token."""
 
     def expire(self) -> None:
         """End: the token has expired."""

@@ -21,7 +21,7 @@ __all__ = ["AccessMiddleware", "add_cors"]
 
 _OPEN: Final = frozenset({"/healthz", "/readyz", "/", "/openapi.json", "/asyncapi.json"})
 _ALWAYS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Answered however many come: whoever looks after the service has to see what is wrong."""
+"""Answered however many come: operators have to see what is wrong."""
 _BAD_PERCENT: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 _CORS_HEADERS: Final = (
     "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, Traceparent, Tracestate, X-Request-Id"
@@ -43,7 +43,7 @@ class AccessMiddleware:
         sockets: Iterable[str] = ("/ws",),
     ) -> None:
         self.others = 0
-        """Requests under way that are no WebSockets."""
+        """Requests under way that are not WebSockets."""
         self.refusals = refusals
         self._credentials = credentials
         self._gate = gate
@@ -116,7 +116,7 @@ class AccessMiddleware:
             self._gate.wrong(request)
             raise
         if request.path == "/metrics":
-            # The same figures as those of the topic, for whoever may read that.
+            # The same figures as those of the topic, for clients that may read that.
             grant.check_read("_stats")
 
 

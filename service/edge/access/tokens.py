@@ -213,7 +213,7 @@ def secrets_file(path: str) -> list[Key]:
     try:
         return secrets(_contents(path).decode())
     except UnicodeDecodeError:
-        raise UnusableKey("is no text") from None
+        raise UnusableKey("is not text") from None
 
 
 def public_key(path: str) -> list[Key]:
@@ -224,7 +224,7 @@ def public_key(path: str) -> list[Key]:
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
-        raise UnusableKey("is no public key in PEM") from None
+        raise UnusableKey("is not a public key in PEM") from None
     return [Key(_algorithm(key), key, Path(path).stem)]
 
 
@@ -235,7 +235,7 @@ def private_key(path: str) -> list[Key]:
     except TypeError:
         raise UnusableKey("is protected by a passphrase: `openssl pkey` takes it off") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise UnusableKey("is no private key in PEM") from None
+        raise UnusableKey("is not a private key in PEM") from None
     return [Key(_algorithm(key), key)]
 
 

@@ -99,7 +99,7 @@ class Acceptor:
             task.add_done_callback(self._beginning.discard)
 
     async def _begin(self, connection: socket.socket) -> None:
-        # A peer that goes, or that does not speak TLS, is no error of ours.
+        # A peer that goes, or that does not speak TLS, is not our error.
         with suppress(OSError):
             await self._loop.connect_accepted_socket(
                 self._server, connection, ssl=self._tls, ssl_handshake_timeout=self._tls_time

@@ -1,4 +1,4 @@
-"""The id and the trace of an HTTP request: taken from its headers, or made, and told with its answer."""
+"""The id and the trace of an HTTP request: taken from its headers, or made, and sent with its answer."""
 
 import secrets
 from typing import Final

@@ -74,7 +74,7 @@ def _word(status: int) -> str:
 
 
 def unreadable(status: int, message: str | None) -> web.Response:
-    """Return the answer to what is no request: the parser's words, without the client's bytes."""
+    """Return the answer to what is not a request: the parser's words, without the client's bytes."""
     detail = (message or "").partition(":")[0].partition("\n")[0][:100]
     reason = _word(status)
     request_id = secrets.token_hex(8)
@@ -85,7 +85,7 @@ def unreadable(status: int, message: str | None) -> web.Response:
 async def problems(
     request: web.Request, answer: Awaitable[web.StreamResponse], refusals: Refusals
 ) -> web.StreamResponse:
-    """Await an answer, and turn whatever it raises into a problem document.
+    """Await an answer, and turn every exception into a problem document.
 
     No text of an unexpected exception leaves.
     """
@@ -97,7 +97,7 @@ async def problems(
         refusals["http", reason_of(error)] += 1
         return refusal(error, request)
     except ConnectionResetError:
-        # The client has gone in the middle of its answer: nobody is told, and it is no error of ours.
+        # The client has gone in the middle of its answer: there is nobody to answer, and it is not our error.
         return web.Response(status=HTTPStatus.BAD_REQUEST)
     except Exception:
         what = {"method": request.method, "path": request.path, **correlation_of(request).told()}

@@ -1,4 +1,4 @@
-"""aiohttp's runner, with one difference: what is no HTTP is refused with a problem document too.
+"""aiohttp's runner, with one difference: malformed HTTP is answered with a problem document too.
 
 Such a request never becomes one: aiohttp's protocol answers it in plain text, before any middleware, and
 logs a traceback for each. The protocol's ``handle_error`` is public, the way to it is not; aiohttp's version

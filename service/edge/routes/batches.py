@@ -132,7 +132,7 @@ class _Document:
         self._failed = 0
 
     def add(self, line: bytes) -> None:
-        """Take in an event; what is no result of a URL is passed over."""
+        """Take in an event; what is not a URL's result is passed over."""
         event: dict[str, Any] = orjson.loads(line)
         if event["event"] == "result" and self._size + len(line) > LARGEST_DOCUMENT:
             detail = f"the whole answer has at most {LARGEST_DOCUMENT} bytes; ask for {NDJSON}"

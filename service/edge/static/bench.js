@@ -85,7 +85,7 @@ function outcome(event, total) {
   }
 }
 
-/** A form that begins a stream and a button that ends it; what comes is told line by line, the newest first. */
+/** A form that begins a stream and a button that ends it; what comes is listed line by line, the newest first. */
 function loop(form, button, status, list) {
   let stream;
   const self = {
@@ -180,7 +180,7 @@ async function beside(topic, count, token) {
   if (!answer.ok) throw new Error((await answer.json()).detail);
 }
 
-/** What is no JSON is published as the text that it is. */
+/** What is not JSON is published as text. */
 function value(text) {
   try {
     return JSON.parse(text);

@@ -16,7 +16,7 @@ const plots = {
 
 let telling;
 
-/** What the state of the connection is called; only what lasts is told. */
+/** What the state of the connection is called; only what lasts is shown. */
 function state({ state, code, reason, after }) {
   clearTimeout(telling);
   const text = {

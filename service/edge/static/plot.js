@@ -36,7 +36,7 @@ export class Plot {
     this.#label = label;
     this.#unit = unit;
     this.#number.id = id;
-    this.#number.setAttribute("aria-live", "off"); // once a second is too often to be told
+    this.#number.setAttribute("aria-live", "off"); // once a second is too often to be announced
     this.#number.textContent = "–";
     this.#image.setAttribute("aria-label", `${label}, nothing yet`);
     this.#moving.append(this.#area, this.#line);

@@ -51,7 +51,7 @@ export interface Timing {
   total: number;
 }
 
-/** An upstream's answer, whatever its status. */
+/** An upstream's answer of any status. */
 export interface Result {
   event: "result";
   index: number;

@@ -70,7 +70,7 @@ class Stream {
 
   constructor(link, method, params, show) {
     Object.assign(this, { link, method, params, show, topic: params.topic });
-    this.started.catch(() => {}); // whoever loops is told
+    this.started.catch(() => {}); // the loop over the stream raises it
   }
 
   /** What streams have in common that share one subscription. */
@@ -182,7 +182,7 @@ class Stream {
  * One subscription of a connection, and the streams that it fills. A stream is joining until a subscription was answered
  * that serves its place, and live from then on; one without room is parked. A stream that has begun is served from any
  * place before its own, since it passes over what it had: a subscription is asked for from the earliest place of all. One
- * that has no place yet is asked for as it wants, and whoever is before the place that it is given joins once more.
+ * that has no place yet is asked for as it wants, and streams that are before the place that it is given join once more.
  */
 class Feed {
   live = new Set();
@@ -793,7 +793,7 @@ export class Sluice {
     return least + (delay - least) * Math.random();
   }
 
-  /** Whoever waits for an answer of this connection asks again over the next. */
+  /** Calls that wait for an answer of this connection are sent again over the next. */
   #cut() {
     const pending = [...this.#pending.values()];
     this.#pending.clear();

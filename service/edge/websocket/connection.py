@@ -155,7 +155,7 @@ class Connection:
         return PushReader(topic, on_lag, self)
 
     def on_bug(self, error: BaseException) -> None:
-        """Log what no request should cause; the client is told that it was."""
+        """Log what no request should cause; the client's error says so too."""
         _log.error("a request failed inside", exc_info=error, extra={"client": self.owner})
 
     def full(self) -> bool:
@@ -225,7 +225,7 @@ class Connection:
         self.cut()
 
     def cut(self) -> None:
-        """End the connection now, whatever the peer does: its descriptor is free in the next loop turn."""
+        """End the connection now, without waiting for the peer: its descriptor is free in the next loop turn."""
         self.session.close()
         self.transport.abort()
 

@@ -34,7 +34,7 @@ _TURN: Final = 4 << 10
 """Bytes of one client's messages, each with ``_LEAST`` more, that are carried out before the others' turn: 1 ms."""
 _LEAST: Final = 64
 _HANDSHAKES: Final = 2
-"""Handshakes of one turn of the loop, 0.2 ms each: whoever comes in does not hold up those who are."""
+"""Handshakes of one turn of the loop, 0.2 ms each: newcomers do not hold up those that are in."""
 _STEP: Final = 0.1
 """Seconds between two groups of sockets that a drain closes."""
 
@@ -180,7 +180,7 @@ class WebSockets:
             # Otherwise it would stay in memory for as long as the next does not come.
             del message
             if carried_out > _TURN:
-                # Whatever has come already is given out without a turn of the loop: a thousand requests, 20 ms.
+                # What has come already is given out without a turn of the loop: a thousand requests, 20 ms.
                 carried_out = 0
                 await asyncio.sleep(0)
 

@@ -1,6 +1,6 @@
 """What RFC 6455 has a server refuse and aiohttp's reader takes: unmasked frames, wide lengths, close codes.
 
-aiohttp reads frames leniently, to get on with clients that are not quite right. An unmasked frame is no slip,
+aiohttp reads frames leniently, to get on with clients that are not quite right. An unmasked frame is not a slip,
 though: masking is what keeps a page from writing another protocol's bytes through a proxy (section 10.3), and
 section 5.1 has the server end the connection. docs/decisions/11-client-frames.md has the ways there were.
 """

@@ -1,6 +1,6 @@
 """A few at a time: handshakes that come together are spread over turns of the loop.
 
-A hundred that are carried out in one turn take 10 ms, and whoever has a message in that turn waits for all
+A hundred that are carried out in one turn take 10 ms, and a message of that turn waits for all
 of them, twice: once until its publish is read, and once until readers are visited.
 """
 
@@ -35,7 +35,7 @@ class PerTurnLimiter:
         await place
 
     def _turn(self) -> None:
-        """Let the next ones pass; whoever has gone in the meantime takes nobody's place."""
+        """Let the next ones pass; one that has gone in the meantime takes nobody's place."""
         idle = self._left == self._each
         self._left = self._each
         while self._left and self._waiting:

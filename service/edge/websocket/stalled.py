@@ -20,7 +20,7 @@ class Stalled:
     """Looks again and again at the connections that had no room, as long as there are any.
 
     asyncio tells only a transport's own protocol that it has drained, and that is aiohttp's. What all of
-    them hold together is bounded by ``most`` bytes: beyond it, whoever has been stuck longest is cut.
+    them hold together is bounded by ``most`` bytes: beyond it, the connection that has been stuck longest is cut.
     """
 
     def __init__(self, most: int = 256 << 20) -> None:

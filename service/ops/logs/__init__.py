@@ -1,6 +1,6 @@
 """Logging that never stops the loop: one line an event, bounded in length and by kind, written by a thread.
 
-Whoever logs says what happened in a constant text, and the particulars by name in ``extra``:
+The message of an event is a constant text; its particulars go by name into ``extra``:
 ``_log.info("client evicted", extra={"client": owner, "reason": "lag"})``. The text is the event's kind.
 """
 

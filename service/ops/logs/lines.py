@@ -38,7 +38,7 @@ def style_of(wanted: str | None, stream: TextIO | None = None) -> Style:
 
 
 class Redaction:
-    """Blackens credentials in a line: those that are known, and whatever looks like some."""
+    """Blackens credentials in a line: those that are known, and texts that look like some."""
 
     def __init__(self, secrets: Iterable[str | None] = ()) -> None:
         known = {
@@ -98,7 +98,7 @@ def _word(value: Any) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return a text that stays on its line, whatever a client sent."""
+    """Return a text that stays on its line, also when a client sent line breaks."""
     return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
 
 

@@ -1,4 +1,4 @@
-"""How many lines an event may have: a flood of one kind is told as its number."""
+"""How many lines an event may have: of a flood only the number is written."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class Throttle:
         self._admitted: Counter[str] = Counter()
         self._left: Counter[str] = Counter()
         self._over: Counter[str] = Counter()
-        """How many were left out in this second, and in those before it that nobody was told of."""
+        """How many were left out in this second, and in earlier ones that were not reported yet."""
 
     def admit(self, kind: str) -> bool:
         """Return whether this line is written."""

@@ -1,7 +1,7 @@
 """The way of a line to its stream: a bounded queue, and a thread that writes.
 
-Whoever reads standard error may be slow, or gone with the pipe full. Then lines are counted instead of kept,
-the count is told as soon as there is room, and stopping waits one second and no more.
+The reader of standard error may be slow, or gone with the pipe full. Then lines are counted instead of kept,
+the count is written as soon as there is room, and stopping waits one second and no more.
 """
 
 import logging
@@ -127,5 +127,5 @@ class Logs:
             self._stream.write(text)
             self._stream.flush()
         except (OSError, ValueError):
-            # A full disk, or a stream that was closed: told when it takes something again.
+            # A full disk, or a stream that was closed: reported when it takes something again.
             self.handler.dropped += sum(map(bool, lines))

@@ -36,7 +36,7 @@ def delay_of(text: str | None) -> float | None:
 def seconds_of(text: str | None) -> float | None:
     """Return the seconds of the Unix epoch of an HTTP date (RFC 9110, section 5.6.7), or None.
 
-    All three forms are in GMT, whatever the time zone here; a date in another zone is none.
+    All three forms are in GMT, not in the time zone of this machine; a date in another zone is invalid.
     """
     found = next((found for form in _FORMS if (found := form.fullmatch(text.strip()))), None) if text else None
     if found is None or found["month"].lower() not in _MONTHS:

@@ -32,7 +32,7 @@ __all__ = [
     "storable",
 ]
 
-# Whoever sends one of these speaks with the upstream directly.
+# A request with one of these speaks with the upstream directly.
 _OWN_WAY: Final = frozenset(
     ("cache-control", "pragma", "range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since",
      "if-range")
@@ -120,7 +120,7 @@ def entries_of(key: Key, variants: list[Stored], now: float, *, dated_only: bool
             # Without Last-Modified nothing is guessed to be fresh (section 4.2.2 allows to, and need not).
             headers.pop("last-modified", None)
             headers["cache-control"] = cache_control(stored.headers).restated(lifetime)
-        # It counts ages from the wall clock of now: whatever that says, its age is the one on our clock.
+        # It counts ages from the wall clock of now: its age is always the one on our clock.
         headers["date"] = formatdate(int(time()) - int(now - stored.dated), usegmt=True)
         entries.append(
             Entry(UUID(int=number), request_of(key, stored.asked), Response(stored.status, Headers(headers)))

@@ -44,7 +44,7 @@ class Text(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """What a Content-Type decides, whatever the body is."""
+    """What a Content-Type decides, before the body is looked at."""
 
     text: bool
     syntax: Syntax

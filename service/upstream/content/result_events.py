@@ -59,7 +59,7 @@ def result_event(
     cache: str,
     queued: float,
 ) -> dict[str, Any]:
-    """Return what is told of a URL that was answered; ``queued`` is in seconds."""
+    """Return the event of a URL that was answered; ``queued`` is in seconds."""
     encoding, body = encode_body(fetched.body, mode, fetched.content_type, cut=fetched.truncated)
     headers = _shown(fetched.headers)
     event = {

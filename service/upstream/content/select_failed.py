@@ -5,7 +5,7 @@ from typing import Literal
 __all__ = ["SelectFailed", "SelectKind"]
 
 SelectKind = Literal["protocol", "too_large", "unavailable"]
-"""As the contract has it: ``unavailable`` is no fault of the page's."""
+"""As the contract has it: ``unavailable`` is not the page's fault."""
 
 
 class SelectFailed(Exception):

@@ -15,7 +15,7 @@ _STEPS = 16
 
 
 class Answer:
-    """Whoever has it closes or releases it, always."""
+    """Its holder always closes or releases it."""
 
     _held = True
     """Whether the connection is this answer's still."""

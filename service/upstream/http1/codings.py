@@ -225,7 +225,7 @@ class Decoding:
 def codings_of(value: str | None) -> tuple[str, ...]:
     """Return what a ``Content-Encoding`` says was applied, in that order; empty where one of them is unknown.
 
-    Servers write much there that is no coding (``utf-8``, ``none``). Browsers leave such a body as it is.
+    Servers write much there that is not a coding (``utf-8``, ``none``). Browsers leave such a body as it is.
     """
     if value is None:
         return ()

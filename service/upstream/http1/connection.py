@@ -4,7 +4,7 @@
       |                   |                   |               |
       `---------- unasked bytes, an error, the end ----------'--> closed, for good
 
-Whatever comes while nobody has asked closes it: such bytes would be read as the answer to the next request
+Bytes that come while nothing was asked close it: such bytes would be read as the answer to the next request
 (RFC 9112, section 9.2).
 """
 
@@ -25,7 +25,7 @@ _HIGH: Final = 256 << 10
 
 
 class Connection(asyncio.Protocol):
-    """Not made by hand: see ``dialer.py``. Whoever has asked takes the answer, and closes it or lets it rest."""
+    """Not made by hand: see ``dialer.py``. The caller takes the answer, and closes it or lets it rest."""
 
     __slots__ = (
         "_behind", "_error", "_loop", "_paused", "_reader", "_tls", "_transport", "_waiter",
@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
         self._end(error)
         self._transport = None
 
-    # Called by whoever asks.
+    # Called by the caller that asks.
 
     async def ask(self, request: bytes, reader: Reader) -> Head:
         """Send a request, and return the head of its answer; the connection is closed where none comes."""
@@ -177,7 +177,7 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def _closed_properly(self) -> bool:
-        """Return whether TLS was ended by the server, and not by whoever can cut the connection (RFC 9112, 9.8)."""
+        """Return whether TLS was ended by the server, and not by somebody on the way (RFC 9112, 9.8)."""
         if self._tls is None:
             return True
         try:

@@ -4,7 +4,7 @@ __all__ = ["Disconnected", "InvalidRequest", "ProtocolError"]
 
 
 class ProtocolError(Exception):
-    """What came is not HTTP, or does not hold what it says; the text is for whoever asked."""
+    """What came is not HTTP, or does not hold what it says; the text is for the client that asked."""
 
     def again(self) -> "ProtocolError":
         """Return another one that says the same."""

@@ -1,4 +1,4 @@
-"""What servers say that do not speak HTTP/1: told from their first bytes, without waiting for more."""
+"""What servers say that do not speak HTTP/1: recognised by their first bytes, without waiting for more."""
 
 from typing import Final
 

@@ -17,7 +17,7 @@ _UNASKED: Final = select.POLLIN | select.POLLRDHUP
 
 
 class Pool:
-    """Keeps at most ``most`` connections, each for its own time; whoever takes one has it alone.
+    """Keeps at most ``most`` connections, each for its own time; the one that takes a connection has it alone.
 
     Before one is used, the kernel is asked about all of them at once: one to which something has come that nobody
     asked for, or its end, is closed, though the loop may not have read that yet (RFC 9112, section 9.2).
