@@ -10,7 +10,6 @@ from service.core.fetching.retry import RETRIED_STATUSES, retry_delay, verdict
 from service.core.fetching.task import FetchTask
 from service.upstream.attempt import Attempt, Fetched
 from service.upstream.fetch_metrics import Measures
-from service.upstream.fetcher import Fetcher
 from service.upstream.isolation import report
 from service.upstream.redirect_slots import RedirectSlots
 
@@ -18,21 +17,18 @@ __all__ = ["AttemptRunner"]
 
 
 class AttemptRunner:
-    """Makes attempts, and learns from them."""
+    """Counts attempts, and learns from them."""
 
-    def __init__(
-        self, fetcher: Fetcher, hosts: HostLimiter, moves: RedirectSlots, *, chance: Callable[[], float]
-    ) -> None:
+    def __init__(self, hosts: HostLimiter, moves: RedirectSlots, *, chance: Callable[[], float]) -> None:
         self.made = 0
         self.measures = Measures()
-        self._fetcher = fetcher
         self._hosts = hosts
         self._moves = moves
         self._chance = chance
         self._loop = asyncio.get_running_loop()
 
-    async def make(self, work: FetchTask, order: Attempt, task: "asyncio.Task[None]") -> Fetched | Failure:
-        """Make one attempt, in the current task."""
+    def begin(self, work: FetchTask, order: Attempt) -> float:
+        """Take note of an attempt that begins; return when."""
         self.made += 1
         work.begun = begun = self._loop.time()
         work.attempts += 1
@@ -40,12 +36,14 @@ class AttemptRunner:
             self.measures.began(begun - work.admitted)
         order.timeout = work.deadline - begun
         order.move = partial(self._moves.move, work)
-        outcome = await self._fetcher.fetch(order, task)
+        return begun
+
+    def ended(self, order: Attempt, outcome: Fetched | Failure, begun: float) -> None:
+        """Learn from an attempt that has ended."""
         try:
             self._learn(order, outcome, begun)
         except Exception as error:
             report("an outcome could not be learned from", error)
-        return outcome
 
     def again(self, work: FetchTask, outcome: Fetched | Failure) -> float | None:
         """Return when an attempt is made again that had this outcome, or None where it is final."""

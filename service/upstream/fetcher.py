@@ -128,7 +128,10 @@ class Fetcher:
                 response = await self._client.ask(method, target, traced(order, headers), body, timing)
             locations = response.locations if response.status in _REDIRECTS else ()
             if not locations:
-                return await self._read(order, response, timing, started)
+                first_byte = monotonic()
+                whole = self._body_at_once(order, response)
+                body = whole if whole is not None else await self._body(order, response)
+                return self._fetched(order, response, body, _times(timing, started, first_byte))
             response.release()
             refused = await self._move_on(order, locations)
             if refused is not None:
@@ -194,34 +197,37 @@ class Fetcher:
             cache,
         )
 
-    async def _read(self, order: Attempt, response: Answer, timing: Timing, started: float) -> Fetched:
-        first_byte = monotonic()
-        body, truncated = b"", False
-        if order.want_body:
-            self._make_room(0)
-            whole = response.at_once()
-            body, truncated = (
-                _cut(whole, order.max_bytes) if whole is not None else await self._body(response, order)
-            )
+    def _fetched(self, order: Attempt, response: Answer, body: bytes, times: dict[str, float]) -> Fetched:
+        """Return what came, and keep it if it may be kept."""
+        truncated = len(body) > order.max_bytes
+        if truncated:
+            body = body[: order.max_bytes]
         response.release()
         headers = response.headers
         shown = order.trace is not None and reflects(order.trace, response.status, headers, body)
         if order.question is not None and not truncated and not shown:
             order.question.answered(response.status, headers, body, self.cache.clock())
-        times = _times(timing, started, first_byte)
         return Fetched(response.status, order.target, headers, body, truncated, times)
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, size: int, response: Answer) -> None:
         # Twice: as a body, and as the event that tells of it.
         if not self.room.take(2 * size):
+            response.close()
             raise NoRoom("the service is short of memory")
 
-    async def _body(self, response: Answer, order: Attempt) -> tuple[bytes, bool]:
-        """Read decoded bytes up to the bound."""
+    def _body_at_once(self, order: Attempt, response: Answer) -> bytes | None:
+        """Return the body where it is all here, or None where it has to be read."""
+        if not order.want_body:
+            return b""
+        self._make_room(0, response)
+        return response.at_once()
+
+    async def _body(self, order: Attempt, response: Answer) -> bytes:
+        """Read decoded bytes to the bound, and some beyond it where there are more."""
         pieces, size = [], 0
         try:
             while size <= order.max_bytes and (piece := await response.piece()):
-                self._make_room(len(piece))
+                self._make_room(len(piece), response)
                 pieces.append(piece)
                 size += len(piece)
                 self.reading.take(order.owner, len(piece))
@@ -230,7 +236,7 @@ class Fetcher:
             raise
         finally:
             self.reading.give_back(order.owner, size)
-        return _cut(b"".join(pieces), order.max_bytes)
+        return b"".join(pieces)
 
 
 def _repeated(method: str, body: bytes | None, status: int) -> tuple[str, bytes | None]:
@@ -238,10 +244,6 @@ def _repeated(method: str, body: bytes | None, status: int) -> tuple[str, bytes 
     if status == 303 or (status in (301, 302) and method == "POST"):
         return ("HEAD" if method == "HEAD" else "GET"), None
     return method, body
-
-
-def _cut(body: bytes, most: int) -> tuple[bytes, bool]:
-    return (body[:most], True) if len(body) > most else (body, False)
 
 
 def _times(timing: Timing, started: float, first_byte: float) -> dict[str, float]:

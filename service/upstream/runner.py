@@ -52,7 +52,7 @@ class Runner:
         self._hosts = HostLimiter(limits.active_per_host, chance=chance, shared=limits.hosts_shared)
         self._plan = FetchPlan(limits, fetcher.policy, self._hosts)
         self._moves = RedirectSlots(self._hosts, self._pump_soon)
-        self._attempts = AttemptRunner(fetcher, self._hosts, self._moves, chance=chance)
+        self._attempts = AttemptRunner(self._hosts, self._moves, chance=chance)
         self.measures = self._attempts.measures
         self._tasks: dict[asyncio.Task[None], Flight] = {}
         self._flights = Flights()
@@ -263,7 +263,9 @@ class Runner:
             if not flight.open:
                 flight = self._tasks[task] = self._flights.begin(task, work)
             order.heard = partial(self._heard, flight, order.headers)
-            outcome = await self._attempts.make(work, order, task)
+            begun = self._attempts.begin(work, order)
+            outcome = await self._fetcher.fetch(order, task)
+            self._attempts.ended(order, outcome, begun)
             self._end(flight)
             for aboard in flight.aboard:
                 self._plan.finished(aboard)

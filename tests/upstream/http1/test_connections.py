@@ -15,6 +15,7 @@ import pytest
 import trustme
 
 from service.core.fetching.batch import Failure
+from service.core.room import Room
 from service.upstream.attempt import Attempt, Fetched
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
@@ -113,6 +114,23 @@ async def gone(server: Server) -> None:
     async with asyncio.timeout(1):
         while len(pool):
             await asyncio.sleep(0.001)
+
+
+async def test_a_connection_is_closed_whose_answer_has_no_room_in_memory() -> None:
+    closed = asyncio.Event()
+
+    async def serve(
+        server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> None:
+        writer.write(echo(await server.read(reader)))
+        assert not await reader.read()
+        closed.set()
+
+    async with serving(serve) as server:
+        server.fetcher.room = Room(1, lambda: 2, time.monotonic)
+        assert (await server.failure("/a")).detail == "the service is short of memory"
+        async with asyncio.timeout(30):
+            await closed.wait()
 
 
 # Bytes that nobody asked for.
