@@ -15,8 +15,9 @@ from service.core.errors import InvalidParams, ParseError, TooLarge
 
 __all__ = ["check_exact", "id_in", "parse", "parse_requests"]
 
-# 2**63 has 19 digits.
-_LONG_NUMBER: Final = re.compile(rb"[0-9]{19}")
+# 2**63 has 19 digits. An expression for that many digits takes twenty times as long as these two steps.
+_LONG_NUMBER: Final = b"0" * 19
+_TO_ZEROS: Final = bytes.maketrans(b"123456789", b"0" * 9)
 _MOST_DIGITS: Final = 20
 """Digits and sign of the longest integers of 64 bits, -9223372036854775808 and 18446744073709551615."""
 _TOO_DEEP: Final = "nested too deeply"
@@ -40,7 +41,7 @@ def parse(text: bytes) -> Any:
         check_exact(_parse_loosely(text))
         # It is JSON, and nothing in it is inexact: how deep each of the two goes is all that is left.
         raise TooLarge(_TOO_DEEP) from None
-    if _LONG_NUMBER.search(text):
+    if _LONG_NUMBER in text.translate(_TO_ZEROS):
         check_exact(_parse_loosely(text))
     return value
 

@@ -153,7 +153,7 @@ class Poll:
     source: FetchListener
     options: Options
     items: list[FetchRequest]
-    flavour: tuple[object, ...]
+    flavour: str
     hosts: HostPatterns
     owner: str
     share: int | None = None

@@ -1,10 +1,11 @@
 """What one attempt is to fetch, and what came of it."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from random import getrandbits
 from time import time
 from typing import Final, Literal
+
+import msgspec
 
 from service.core.access.grants import EVERY_HOST, HostPatterns
 from service.core.correlation import Trace
@@ -26,8 +27,7 @@ def _unheard(headers: Mapping[str, str]) -> None:
     """Take in the head of an answer that one asker waits for."""
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """What to fetch; ``timeout`` in seconds is for everything, ``max_bytes`` for the decoded body."""
 
     target: Target
@@ -56,8 +56,7 @@ class Attempt:
     """What the cache has to do with what was asked last."""
 
 
-@dataclass(slots=True)
-class Fetched:
+class Fetched(msgspec.Struct):
     """An answer of any status."""
 
     status: int
@@ -65,7 +64,7 @@ class Fetched:
     headers: dict[str, str]
     body: bytes
     truncated: bool
-    timing: dict[str, float] = field(default_factory=dict)
+    timing: dict[str, float] = {}
     cache: Literal["miss", "hit", "revalidated"] = "miss"
 
     @property

@@ -12,24 +12,21 @@ answer the last time is not waited for by others at all: each owner has a flight
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
-from service.core.fetching.task import FetchTask
+import msgspec
+
+from service.core.fetching.task import FetchTask, Key
 from service.upstream.caching.rfc9111 import shareable
 from service.upstream.timer import Timer
 
-__all__ = ["Flight", "Flights", "Key"]
+__all__ = ["Flight", "Flights"]
 
-Key = tuple[object, ...]
-
-_SHARED: Final = frozenset({"GET", "HEAD"})
 _APART: Final = 4096
 """Requests that are remembered, as numbers, for their last answer not having been for all."""
 
 
-@dataclass(slots=True, eq=False)
-class Flight:
+class Flight(msgspec.Struct, eq=False):
     """One request under way."""
 
     task: "asyncio.Task[None]"
@@ -63,15 +60,14 @@ class Flights:
 
     def find(self, work: FetchTask) -> Flight | None:
         """Return the flight that fetches what this work asks for."""
-        key = _key_of(work)
+        key = work.key
         if key is None:
             return None
         return self._open.get(key if hash(key) not in self._apart else (work.batch.owner, key))
 
     def begin(self, task: "asyncio.Task[None]", work: FetchTask) -> Flight:
         """Enter a flight that others can join, if what it fetches can be shared."""
-        key = _key_of(work)
-        apart = None
+        key, apart = work.key, None
         if key is not None and (number := hash(key)) in self._apart:
             key, apart = (work.batch.owner, key), number
         flight = Flight(task, work, key, [work], work.deadline, apart=apart)
@@ -112,13 +108,3 @@ class Flights:
             self._apart.pop(flight.apart, None)
         if flight.timer is not None:
             flight.timer.cancel()
-
-
-def _key_of(work: FetchTask) -> Key | None:
-    """Return what makes two requests the same: all headers, credentials too, and what is kept of the answer."""
-    request, batch = work.request, work.batch
-    method = request.method or batch.options.method
-    if request.body is not None or method not in _SHARED:
-        return None
-    headers = tuple(sorted(request.headers.items())) if request.headers else None
-    return (method, work.target.url, headers, batch.flavour)

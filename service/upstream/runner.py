@@ -151,15 +151,12 @@ class Runner:
         self._woken = at
         self._pump()
 
-    def _now(self) -> float:
-        """Return the time, no earlier than that of the last alarm: loops call half a millisecond early."""
-        return max(self._loop.time(), self._woken)
-
     def _next(self) -> tuple[FetchTask, Attempt] | None:
         """Return what has to be fetched now, and how; what can join a flight does, without a task."""
         for _ in range(_AT_ONCE):
             try:
-                given = self._plan.next(self._now())
+                # No earlier than the last alarm: loops call half a millisecond early.
+                given = self._plan.next(max(self._loop.time(), self._woken))
             except Exception as error:
                 # A bug in what is common to all: they get another try, and not at once.
                 report("the plan failed inside", error)

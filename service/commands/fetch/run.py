@@ -51,7 +51,7 @@ class _Group:
     items: list[FetchRequest] | list[str]
     options: Options
     source: FetchListener
-    flavour: tuple[object, ...] = field(init=False)
+    flavour: str = field(init=False)
     total: int = field(init=False)
     id: str = "fetch"
     owner: str = "terminal"

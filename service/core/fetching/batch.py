@@ -203,7 +203,7 @@ class BatchState:
     weight: int = field(init=False)
     """Bytes that the requests take in memory, about; they are freed when it is done."""
 
-    flavour: tuple[object, ...] = field(init=False)
+    flavour: str = field(init=False)
     """What its requests have in common, as far as it decides whether another batch's request is the same."""
 
     def __post_init__(self) -> None:
@@ -281,14 +281,15 @@ def failed_event(
     return event
 
 
-def flavour_of(options: Options, hosts: HostPatterns) -> tuple[object, ...]:
+def flavour_of(options: Options, hosts: HostPatterns) -> str:
     """Return what decides, beside the request itself, whether two requests for a URL are the same.
 
-    The hosts are part of it: where a redirect leads may be allowed to one client and not to another.
+    The hosts are part of it: where a redirect leads may be allowed to one client and not to another. A text, since
+    its hash is counted once for a batch, and not for each of its URLs.
     """
     headers = tuple(sorted(options.headers.items()))
     kept = options.cache != "no-store"
-    return (headers, options.max_bytes, options.redirects, options.body != "none", kept, hosts)
+    return repr((headers, options.max_bytes, options.redirects, options.body != "none", kept, hosts))
 
 
 def _weight(item: FetchRequest | str) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from service.core.fetching.batch import BatchLimits, Failure, FetchRequest, item_of
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.target import Refusal, check_url
-from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection
+from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection, key_of
 
 __all__ = ["AHEAD", "Owner", "Queue", "look_ahead", "unavailable"]
 
@@ -79,7 +79,7 @@ def _check(
         return Failure(target.kind, target.detail)
     if not batch.hosts.allows(target.host):
         return Failure("blocked", batch.hosts.refusal(target.host))
-    return FetchTask(batch, index, request, target)
+    return FetchTask(batch, index, request, target, key_of(batch, request, target))
 
 
 def unavailable(opens: float, now: float) -> Failure:

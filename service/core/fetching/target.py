@@ -9,12 +9,13 @@ all beyond ASCII, are percent-encoded as UTF-8, as browsers do it.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final, Literal, NamedTuple
 
 import idna
+from msgspec import Struct, structs
 
 from service.core.fetching.dial_policy import Policy
 
@@ -54,8 +55,7 @@ class Refusal:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True, gc=False):
     """A URL that may be fetched, if the addresses behind its name may be dialled."""
 
     url: str
@@ -78,7 +78,7 @@ class Target:
 
     def without_fragment(self) -> "Target":
         """Return it as it is sent: one request serves all fragments."""
-        return replace(self, fragment="") if self.fragment else self
+        return structs.replace(self, fragment="") if self.fragment else self
 
 
 class _Parts(NamedTuple):
@@ -135,13 +135,13 @@ def check_redirect(base: Target, location: str, policy: Policy) -> Target | Refu
         found = _absolute(parts._replace(scheme=parts.scheme or base.scheme), policy, LONGEST_LOCATION)
     if isinstance(found, Refusal):
         return _refused(found)
-    return replace(found, fragment=base.fragment) if parts.fragment is None and base.fragment else found
+    return structs.replace(found, fragment=base.fragment) if parts.fragment is None and base.fragment else found
 
 
 def final_url(fetched: Target, asked: str) -> str:
     """Return where an answer came from, for its client: a redirect's fragment, or that of the URL asked for."""
     _, mark, fragment = asked.partition("#")
-    return fetched.url + (fetched.fragment or _encoded(mark + fragment))
+    return fetched.url + (fetched.fragment or (_encoded(mark + fragment) if mark else ""))
 
 
 def _refused(refusal: Refusal) -> Refusal:

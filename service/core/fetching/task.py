@@ -1,14 +1,19 @@
 """What is to be fetched, for whom, and who gets the outcome."""
 
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
+
+import msgspec
 
 from service.core.access.grants import HostPatterns
 from service.core.correlation import Trace
 from service.core.fetching.batch import Failure, FetchRequest, Options
 from service.core.fetching.target import Target
 
-__all__ = ["INTERNAL", "FetchGroup", "FetchListener", "FetchTask", "Rejection"]
+__all__ = ["INTERNAL", "FetchGroup", "FetchListener", "FetchTask", "Key", "Rejection", "key_of"]
+
+Key = tuple[object, ...]
+
+_SHARED: Final = frozenset({"GET", "HEAD"})
 
 INTERNAL: Final = Failure("protocol", "internal error (logged)")
 """The message for a URL that a bug of ours ended; the log has the rest."""
@@ -41,7 +46,7 @@ class FetchGroup(Protocol):
     """Owners take turns."""
     source: FetchListener
     options: Options
-    flavour: tuple[object, ...]
+    flavour: str
     hosts: HostPatterns
     """What may be asked for it."""
     share: int | None
@@ -63,14 +68,15 @@ class FetchGroup(Protocol):
         ...
 
 
-@dataclass(slots=True, eq=False)
-class FetchTask:
+class FetchTask(msgspec.Struct, eq=False):
     """One URL on its way."""
 
     batch: FetchGroup
     index: int
     request: FetchRequest
     target: Target
+    key: Key | None
+    """What the same request of others has too, or None where nobody else may have its answer."""
     admitted: float = 0.0
     deadline: float = 0.0
     attempts: int = 0
@@ -82,8 +88,7 @@ class FetchTask:
     """Whether it waits for its start, with a place or without."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejection(msgspec.Struct, frozen=True, eq=False):
     """A URL that never starts, or not again."""
 
     batch: FetchGroup
@@ -92,3 +97,12 @@ class Rejection:
     attempts: int
     error: Exception | None = None
     """The bug that it failed of, if it was one."""
+
+
+def key_of(asker: FetchGroup, request: FetchRequest, target: Target) -> Key | None:
+    """Return what makes two requests the same: all headers, credentials too, and what is kept of the answer."""
+    method = request.method or asker.options.method
+    if request.body is not None or method not in _SHARED:
+        return None
+    headers = tuple(sorted(request.headers.items())) if request.headers else None
+    return (method, target.url, headers, asker.flavour)

@@ -24,6 +24,7 @@ _TEXT = 0x81
 _CLOSE = 0x88
 _DATA = b',"data":'
 _END = b"}}"
+_SIZES = {126: 4, 127: 10}
 
 
 class Encoding(IntEnum):
@@ -57,8 +58,8 @@ def message_prefix(topic: str) -> bytes:
 
 def message_frame(prefix: bytes, offset: int, data: bytes) -> bytes:
     """Encode one message, once: a frame with the notification; ``data`` is compact JSON."""
-    payload = b"%b%d%b%b%b" % (prefix, offset, _DATA, data, _END)
-    return _header(_TEXT, len(payload)) + payload
+    begin = b"%b%d%b" % (prefix, offset, _DATA)
+    return b"".join((_header(_TEXT, len(begin) + len(data) + len(_END)), begin, data, _END))
 
 
 def message_data(frame: bytes, prefix: bytes, offset: int) -> bytes:
@@ -95,4 +96,4 @@ def _header(first: int, size: int) -> bytes:
 
 
 def _header_size(frame: bytes) -> int:
-    return {126: 4, 127: 10}.get(frame[1], 2)
+    return _SIZES.get(frame[1], 2)

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
+from types import MappingProxyType
 from typing import Final
 
 from hishel import (
@@ -43,6 +44,9 @@ class CacheStatistics:
 class Revalidation:
     """One request that the cache could not answer alone: how to put it, and what the answer means."""
 
+    conditions: Mapping[str, str] = MappingProxyType({})
+    """Headers that ask whether what is stored is still right."""
+
     def __init__(
         self,
         cache: "Cache",
@@ -51,8 +55,6 @@ class Revalidation:
         known: NeedRevalidation | None,
         variants: list[Stored],
     ) -> None:
-        self.conditions: dict[str, str] = {}
-        """Headers that ask whether what is stored is still right."""
         self._cache = cache
         self._key = key
         self._asked = asked
@@ -163,7 +165,8 @@ class Cache:
         if key is None or self.limit == 0:
             return None
         # Of another variant a 304 would say nothing about this one.
-        variants = [old for old in self._entries.get(key, ()) if replaces(old, headers, old.headers)]
+        found = self._entries.get(key)
+        variants = [old for old in found if replaces(old, headers, old.headers)] if found else []
         known = None
         if variants and not anew:
             state = IdleClient({"shared": True}).next(request_of(key, {**headers, "cache-control": "no-cache"}),

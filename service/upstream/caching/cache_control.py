@@ -38,11 +38,14 @@ class CacheControl:
         return ", ".join([*sorted(self.flags), *([f"{name}={lifetime:.0f}"] if lifetime is not None else [])])
 
 
+_SILENT: Final = CacheControl()
+
+
 def cache_control(headers: Mapping[str, str]) -> CacheControl:
     """Return what the ``Cache-Control`` of an answer says; names of headers are in lower case."""
     text = headers.get("cache-control")
     if text is None:
-        return CacheControl()
+        return _SILENT
     return _read(text) if len(text) <= LONGEST else CacheControl(_NEVER)
 
 

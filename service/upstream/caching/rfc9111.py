@@ -9,12 +9,12 @@ set cookies.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import formatdate
 from time import time
 from typing import Final
 from uuid import UUID
 
+import msgspec
 from hishel import CacheMiss, Entry, Headers, Request, Response, StoreAndUse
 
 from service.upstream.caching.cache_control import cache_control, lifetime_of
@@ -53,8 +53,7 @@ _HOP: Final = frozenset(
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
 
 
-@dataclass(slots=True, eq=False)
-class Stored:
+class Stored(msgspec.Struct, eq=False):
     """An answer that may be used again."""
 
     status: int
@@ -137,7 +136,7 @@ def storable(key: Key, asked: Mapping[str, str], status: int, headers: dict[str,
     directives = "cache-control" in headers
     if not (directives or "expires" in headers or "etag" in headers or "last-modified" in headers):
         return None
-    if not directives and not any(name == "authorization" for name, _ in key[2]):
+    if not directives and not (key[2] and any(name == "authorization" for name, _ in key[2])):
         # What hishel finds for such answers, in a hundredth of the time; a test compares them.
         dated = "expires" in headers and status not in _PARTIAL
         return headers if dated or status in _STORABLE else None
@@ -162,7 +161,7 @@ def shareable(asked: Mapping[str, str], headers: Mapping[str, str]) -> bool:
     said = cache_control(headers)
     if said.flags & _OWN:
         return False
-    if not any(name.lower() == "authorization" for name in asked):
+    if not asked or not any(name.lower() == "authorization" for name in asked):
         return True
     return said.s_maxage is not None or bool(said.flags & _SHARED)
 

@@ -132,10 +132,13 @@ def decode(body: bytes, encoding: str, *, cut: bool = False) -> tuple[str, bool]
 
     A character that is cut in two at the end of a body that was ``cut`` is left out.
     """
+    if (read := _UNICODE.get(encoding)) is not None:
+        try:
+            return read(body, "strict", not cut)[0], True
+        except UnicodeDecodeError:
+            return read(body, "replace", not cut)[0], False
     if encoding in _MULTI:
         return _decode_multi(body, encoding, cut)
-    if encoding in _UNICODE:
-        return _decode_unicode(body, encoding, cut)
     assert encoding != "replacement", "its text is refused"
     text = codecs.charmap_decode(body, "replace", _table(encoding))[0]
     return text, _BAD not in text
@@ -149,14 +152,6 @@ _UNICODE: Final[dict[str, Callable[[bytes, str, bool], tuple[str, int]]]] = {
     "utf-32le": codecs.utf_32_le_decode,
     "utf-32be": codecs.utf_32_be_decode,
 }
-
-
-def _decode_unicode(body: bytes, encoding: str, cut: bool) -> tuple[str, bool]:
-    read = _UNICODE[encoding]
-    try:
-        return read(body, "strict", not cut)[0], True
-    except UnicodeDecodeError:
-        return read(body, "replace", not cut)[0], False
 
 
 @lru_cache(maxsize=64)

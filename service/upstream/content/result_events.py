@@ -42,10 +42,12 @@ def encode_body(
 
 def _is_text(body: bytes, read: Text, content_type: str | None) -> bool:
     """Decide as a browser would that shows a text, or offers a file."""
-    kind = media_type(content_type)
     if "\0" in read.text or read.encoding == "replacement":
         return False
-    if (read.exact and read.encoding.startswith("utf-")) or (read.declared and kind.text):
+    if read.exact and read.encoding.startswith("utf-"):
+        return True
+    kind = media_type(content_type)
+    if read.declared and kind.text:
         return True
     return (kind.text or (read.exact and read.declared)) and not _BINARY.search(body)
 

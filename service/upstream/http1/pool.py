@@ -26,11 +26,10 @@ class Pool:
     def __init__(self, most: int) -> None:
         self._most = most
         self._loop = asyncio.get_running_loop()
-        self._idle: dict[Connection, None] = {}
-        """The longest resting first."""
+        self._idle: dict[int, Connection] = {}
+        """By descriptor, the longest resting first."""
         self._origins: dict[str, list[Connection]] = {}
         self._poll = select.poll()
-        self._by_descriptor: dict[int, Connection] = {}
         self._asked_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -67,7 +66,7 @@ class Pool:
             return
         self._asked_at = now
         for descriptor, _ in self._poll.poll(0):
-            self._drop(self._by_descriptor[descriptor])
+            self._drop(self._idle[descriptor])
 
     def put(self, connection: Connection) -> None:
         """Take in a connection whose answer was taken, if it can be kept."""
@@ -79,12 +78,11 @@ class Pool:
             return
         connection.idle_until = self._loop.time() + keep
         connection.on_lost = self._remove
-        self._idle[connection] = None
+        self._idle[connection.descriptor] = connection
         self._origins.setdefault(connection.origin, []).append(connection)
         self._poll.register(connection.descriptor, _UNASKED)
-        self._by_descriptor[connection.descriptor] = connection
         if len(self._idle) > self._most:
-            self._drop(next(iter(self._idle)))
+            self._drop(next(iter(self._idle.values())))
         if self._timer is None:
             self._timer = self._loop.call_later(_EVERY, self._look)
 
@@ -94,7 +92,7 @@ class Pool:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for connection in tuple(self._idle):
+        for connection in tuple(self._idle.values()):
             self._drop(connection)
 
     def _drop(self, connection: Connection) -> None:
@@ -103,11 +101,9 @@ class Pool:
 
     def _remove(self, connection: Connection) -> None:
         connection.on_lost = None
-        if connection not in self._idle:
+        if self._idle.pop(connection.descriptor, None) is None:
             return
-        del self._idle[connection]
         self._poll.unregister(connection.descriptor)
-        del self._by_descriptor[connection.descriptor]
         resting = self._origins[connection.origin]
         if resting[-1] is connection:
             resting.pop()
@@ -119,7 +115,7 @@ class Pool:
     def _look(self) -> None:
         self._timer = None
         now = self._loop.time()
-        for connection in [connection for connection in self._idle if connection.idle_until <= now]:
+        for connection in [connection for connection in self._idle.values() if connection.idle_until <= now]:
             self._drop(connection)
         if self._idle:
             self._timer = self._loop.call_later(_EVERY, self._look)

@@ -176,7 +176,7 @@ async def test_bytes_that_only_the_kernel_has_yet_end_it_too(late: bytes) -> Non
     async with serving(serve) as server:
         assert await server.body("/a") == b"/a"
         pool = server.fetcher._client._pool
-        [connection] = pool._idle
+        [connection] = pool._idle.values()
         peers = [task for task in asyncio.all_tasks() if "handle" in repr(task)]
         assert len(peers) == 1
         ours = connection._transport.get_extra_info("sockname")
