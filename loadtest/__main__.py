@@ -3,7 +3,8 @@
 import asyncio
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -20,8 +21,10 @@ from loadtest.origin import command as origin
 from loadtest.report import Report
 from loadtest.run import Run
 from loadtest.scenarios import SCENARIOS as SINGLE
+from loadtest.scraping import CannotListen, scraped
 from loadtest.streams import run
 from loadtest.summary import summary
+from loadtest.verdict import Verdict
 
 __all__ = ["main"]
 
@@ -84,12 +87,23 @@ def _load(
     report = Report(options.scenario, "python -m loadtest " + secrets.command(arguments), secrets=secrets)
     report.options = public_options(vars(options))
     display = Display(report, quiet=options.quiet)
-    with display.shown():
-        if program is not None:
-            runner.run(program.run(options, scenario, report, display))
-        else:
-            runner.run(Run(options, scenario, report, display).run())
+    load = (
+        Run(options, scenario, report, display).run
+        if program is None
+        else partial(program.run, options, scenario, report, display)
+    )
+    try:
+        with display.shown():
+            runner.run(_scraped(options, display, load))
+    except CannotListen as error:
+        print(error, file=sys.stderr)
+        return BAD_USAGE
     return _finish(report, options, demo.summary(options, report) if program is demo else summary(report))
+
+
+async def _scraped(options: Namespace, display: Display, load: Callable[[], Awaitable[Verdict]]) -> None:
+    async with scraped(options, display):
+        await load()
 
 
 def _merge(options: Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The subscribers of one topic: an account for each, latencies for all of them together.
+"""The subscribers of one sequence of messages: an account for each, latencies for all of them together.
 
 A read of a member is one entry in a dictionary, by (first offset, count, time); members that read the same at the
 same time share it. The entries become latencies when the publishes that they belong to are known, a few
@@ -11,6 +11,7 @@ from itertools import accumulate
 from typing import Any
 
 from loadtest.ledger import Book, Ledger
+from loadtest.sequences import Sequence, first_of, sequence_of
 from loadtest.tally import Tally, rounded
 
 __all__ = ["BEATS", "Arrival", "Audience", "Member"]
@@ -46,6 +47,10 @@ class Member(Ledger):
         if first == self.expected:
             self.expected += count
         else:
+            own = self.audience.own(first, count)
+            if own is None:
+                return
+            first = own
             self.run(first, count)
         self.had += count
         self._total += now * count
@@ -57,17 +62,21 @@ class Member(Ledger):
 
 
 class Audience:
-    """The members of a topic, what was published there and when it was meant to be."""
+    """The members of a sequence, what was published there and when it was meant to be."""
 
-    def __init__(self, topic: str, tally: Tally, latency: str = "delivery") -> None:
-        self.topic = topic
+    def __init__(self, sequence: Sequence | str, tally: Tally, latency: str = "delivery") -> None:
+        sequence = Sequence(0, sequence) if isinstance(sequence, str) else sequence
+        self.sequence = sequence
+        self.topic = sequence.topic
+        self.before = first_of(sequence.index)
+        """The number that stands before the first message."""
         self._delivered = "delivered" if latency == "delivery" else f"delivered_{latency}"
         self.tally = tally
-        self.book = Book(topic)
+        self.book = Book(self.topic)
         self.members: list[Member] = []
         self.due: dict[int, float] = {}
-        self.head = 0
-        """The highest offset that was published."""
+        self.head = self.before
+        """The highest number that was published."""
         self.reads: defaultdict[tuple[int, int, float], int] = defaultdict(int)
         self.beats: set[int] = set()
         self._waiting: list[tuple[int, float, int]] = []
@@ -76,10 +85,19 @@ class Audience:
         self._recorder = tally.recorder(latency)
 
     def join(self, number: int, start: int) -> Member:
-        """Add a member that expects offsets from ``start`` on."""
-        member = Member(self, number, start)
+        """Add a member that expects messages from the ``start``th on."""
+        member = Member(self, number, self.before + start)
         self.members.append(member)
         return member
+
+    def own(self, first: int, count: int) -> int | None:
+        """Return the number of a message that came to a member; None for one that was not meant for it."""
+        if self.before and not sequence_of(first):
+            return first + self.before
+        if sequence_of(first) != self.sequence.index:
+            self.tally.count("misrouted", count)
+            return None
+        return first
 
     def published(self, offset: int, due: float) -> None:
         """Learn that a message was published, and when it was meant to be."""
@@ -158,7 +176,8 @@ class Audience:
         self.tally.checks.update(self.book.counts)
         self.book.counts.clear()
         self.tally.places += [
-            (kind, self.topic, first, last, readers) for (kind, first, last), readers in self.book.places.items()
+            (kind, self.sequence.name, first - self.before, last - self.before, readers)
+            for (kind, first, last), readers in self.book.places.items()
         ]
 
     def arrivals(self) -> Iterable[Arrival]:

@@ -12,13 +12,11 @@ from loadtest.account import LoadAccount
 from loadtest.client import Client
 from loadtest.crew import Crew
 from loadtest.dialling import source_addresses
-from loadtest.endpoint import NoAddress, endpoint_of, in_path
-from loadtest.files import User
-from loadtest.headers import Headers
+from loadtest.endpoint import NoAddress, endpoint_of
+from loadtest.intake import Intake
 from loadtest.pace import closed_model, open_model, until
-from loadtest.payloads import Unrecognised
-from loadtest.pump import Pump
-from loadtest.reads import Reads
+from loadtest.position import Position
+from loadtest.requests import request_of, user_of
 from loadtest.schedule import Schedule, dealt, parse_rate, parse_stages
 from loadtest.sockets import ConnectFailed, Unanswered
 from loadtest.tally import Tally, reasons
@@ -48,10 +46,7 @@ class Context:
         self.endpoint = endpoint_of(options)
         self.target = target_of(options.target)(self.endpoint)
         self.target.options = options
-        self.reads = Reads(self.target.MARKER, self.target.OPENING, options.run, monotonic(), self.target.SEPARATOR)
-        self.pump = Pump(self.reads)
-        self.unrecognised = Unrecognised()
-        self._told = 0
+        self.intake = Intake(self.target, options, self.tally)
         self.chores: list[Callable[[], bool]] = []
         """Called all the time, for a millisecond each; they return whether they have more to do."""
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -60,6 +55,7 @@ class Context:
         """Where the parts of a mixed plan wait for each other before they begin."""
         self._sources = source_addresses(self.endpoint.host, options.clients)
         self._alive = [0]  # the parts of a plan share it
+        self._sequences = [1]  # and this
 
     def part(self, options: Namespace, name: str, together: asyncio.Barrier) -> "Context":
         """Return the context of one part of a mixed plan: it has its own options and shares everything else."""
@@ -83,19 +79,6 @@ class Context:
         """Return the numbers of this process' share of ``total``: all shares together are all, once."""
         return range(self.crew.index, total, self.crew.count)
 
-    def _request(self, number: int, topic: str) -> tuple[str, Headers]:
-        """Return the path and the headers with which a client of a topic connects."""
-        target, endpoint = self.target, self.endpoint
-        ours: Headers = (("Sec-WebSocket-Protocol", target.PROTOCOL),) if target.PROTOCOL else ()
-        if endpoint.compress:
-            ours += (("Sec-WebSocket-Extensions", "permessage-deflate; server_no_context_takeover"),)
-        users = self.options.user_rows
-        user: User = users[number % len(users)] if users else {"path": "", "headers": []}
-        own = tuple((name, value) for name, value in user["headers"])
-        headers = (*_without(endpoint.headers, own), *own)
-        path = in_path(user["path"] or self.options.path or target.PATH, topic)
-        return endpoint.request_target(path), (*_without(ours, headers), *headers)
-
     async def resolve(self) -> None:
         """Look up the target's addresses once; raises CannotRun."""
         endpoint = self.endpoint
@@ -104,14 +87,30 @@ class Context:
         except NoAddress as error:
             raise CannotRun(f"--url: {endpoint.host} has no address: {error}") from None
 
-    async def client(self, number: int, topic: str = "", due: float | None = None) -> Client:
-        """Connect one client; ``due`` is when that was meant to begin. Raises ConnectFailed."""
-        begin = monotonic()
-        socket = self.target.SOCKET(self.endpoint, *self._request(number, topic), self.reads)
+    def sequences(self, count: int) -> int:
+        """Take numbers for so many sequences of messages, and return the first; a run of one needs none."""
+        first = self._sequences[0]
+        self._sequences[0] += count
+        return 0 if count == 1 and self.together is None else first
+
+    async def client(
+        self, number: int, topic: str = "", due: float | None = None, since: Position | None = None
+    ) -> Client:
+        """Connect one client; ``due`` is when that was meant to begin, ``since`` where it was before.
+
+        Raises ConnectFailed.
+        """
+        begin, options = monotonic(), self.options
+        user = user_of(options, number)
+        request = request_of(options, self.target, user, topic, since)
+        socket = self.target.SOCKET(self.endpoint, *request, self.intake.reads)
+        socket.token, socket.login, socket.since = user["token"] or options.token, user["login"], since
         client = Client(self, number, socket)
+        if since is not None:
+            client.hold()
         source = self._sources[number % len(self._sources)]
         try:
-            phases = await socket.connect(number, source, self.options.connect_timeout)
+            phases = await socket.connect(number, source, options.connect_timeout)
         except Unanswered:
             self.account.unanswered()
             raise
@@ -132,7 +131,7 @@ class Context:
         if self.target.HEARTBEAT:
             asyncio.get_running_loop().call_later(self.target.HEARTBEAT, client.beat)
         if self.endpoint.tls is None:
-            self.pump.take(socket)
+            self.intake.pump.take(socket)
         return client
 
     def dismiss(self, clients: Iterable[Client]) -> None:
@@ -223,15 +222,6 @@ class Context:
         elif not self.over.done():
             self.over.set_exception(CannotRun(blame(error, self.options.target, self.target)))
 
-    def collect(self) -> None:
-        """Count what is noted where there is no tally."""
-        if self.reads.foreign:
-            self.tally.count("of_others", self.reads.foreign)
-            self.reads.foreign = 0
-        if self.unrecognised.count > self._told:
-            self.tally.count("unrecognised", self.unrecognised.count - self._told)
-            self._told = self.unrecognised.count
-
     def schedule(self) -> Schedule:
         """Return the schedule that ``--rate`` and ``--duration`` make."""
         options = self.options
@@ -292,9 +282,3 @@ class Context:
 
         await until(begin)
         await closed_model(len(self.mine(options.clients)), begin + options.duration, options.think, counted)
-
-
-def _without(headers: Headers, others: Headers) -> Headers:
-    """Return the headers whose names the others do not have."""
-    names = {name.lower() for name, _ in others}
-    return tuple((name, value) for name, value in headers if name.lower() not in names)

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 import ssl
 from argparse import Namespace
 from dataclasses import dataclass, field
@@ -114,9 +115,10 @@ class Endpoint:
         return (whole or "/") + (f"?{queries}" if queries else "")
 
 
-def in_path(template: str, topic: str) -> str:
-    """Return a path in which ``{topic}`` is the topic's name."""
-    return template.replace("{topic}", quote(topic, safe=""))
+def in_path(template: str, topic: str, token: str = "") -> str:
+    """Return a path in which ``{topic}`` is the topic's name, and ``{token}`` the client's token."""
+    values = {"{topic}": topic, "{token}": token}
+    return re.sub(r"\{(?:topic|token)\}", lambda found: quote(values[found[0]], safe=""), template)
 
 
 def endpoint_of(options: Namespace) -> Endpoint:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from io import StringIO
 from xml.sax.saxutils import escape, quoteattr
 
+from loadtest.histogram import Histogram
 from loadtest.report import Report
+from loadtest.verdict import NOT_ENDED
 
 __all__ = ["EXPORTS", "csv_text", "junit", "openmetrics"]
 
@@ -41,30 +43,55 @@ def _xml(text: str) -> str:
     return _CONTROL.sub("?", text)
 
 
-def openmetrics(report: Report) -> str:
-    """Return all figures in the text format of OpenMetrics 1.0, which Prometheus reads."""
+def openmetrics(report: Report, *, classic: bool = False) -> str:
+    """Return all figures in the text format of OpenMetrics 1.0, or in the older one of Prometheus (0.0.4).
+
+    Of a run that has not ended the status is ``running``.
+    """
     label = f'scenario="{_label(report.scenario)}"'
-    lines = ["# TYPE loadtest_run info", f'loadtest_run_info{{{label},status="{report.verdict.status}"}} 1']
+    status = "running" if report.verdict is NOT_ENDED else str(report.verdict.status)
+    # The older format knows no type info; the sample is the same.
+    lines = ["# TYPE loadtest_run_info gauge" if classic else "# TYPE loadtest_run info"]
+    lines += [f'loadtest_run_info{{{label},status="{status}"}} 1']
     lines += ["# TYPE loadtest_passed gauge", f"loadtest_passed{{{label}}} {int(report.verdict.passed)}"]
     for kind, values in (("count", report.counters), ("check", report.checks if report.kept_account() else {})):
         lines += [f"# TYPE loadtest_{kind} gauge"] if values else []
-        lines += [f'loadtest_{kind}{{{label},name="{name}"}} {value:g}' for name, value in values.items()]
+        lines += [
+            f'loadtest_{kind}{{{label},name="{_label(name)}"}} {_number(value)}' for name, value in values.items()
+        ]
     for name, value in report.gauges.items():
-        lines += [f"# TYPE loadtest_{name} gauge", f"loadtest_{name}{{{label}}} {value:g}"]
+        metric = f"loadtest_{_name(name)}"
+        lines += [f"# TYPE {metric} gauge", f"{metric}{{{label}}} {_number(value)}"]
     lines += ["# TYPE loadtest_errors gauge"]
     lines += [f'loadtest_errors{{{label},error="{_label(text)}"}} {count}' for text, count in report.errors.items()]
     for name, histogram in report.latencies.items():
-        metric = f"loadtest_{name}_seconds"
-        lines += [f"# TYPE {metric} summary", f"# UNIT {metric} seconds"]
-        lines += [
-            f'{metric}{{{label},quantile="{quantile}"}} {histogram.percentile(percent) / 1000:g}'
-            for quantile, percent in _QUANTILES.items()
-        ]
-        lines += [
-            f"{metric}_sum{{{label}}} {histogram.part('mean') * histogram.count / 1000:g}",
-            f"{metric}_count{{{label}}} {histogram.count}",
-        ]
-    return "\n".join([*lines, "# EOF", ""])
+        lines += _summary(f"loadtest_{_name(name)}_seconds", label, histogram)
+    return "\n".join([*lines, "" if classic else "# EOF\n"])
+
+
+def _summary(metric: str, label: str, histogram: Histogram) -> list[str]:
+    quantiles = [
+        f'{metric}{{{label},quantile="{quantile}"}} {_number(histogram.percentile(percent) / 1000)}'
+        for quantile, percent in _QUANTILES.items()
+        if histogram.count
+    ]
+    total = histogram.part("mean") * histogram.count / 1000 if histogram.count else 0
+    return [
+        f"# TYPE {metric} summary",
+        *quantiles,
+        f"{metric}_sum{{{label}}} {_number(total)}",
+        f"{metric}_count{{{label}}} {histogram.count}",
+    ]
+
+
+def _number(value: float) -> str:
+    # Counts to the last unit: a million deliveries and one are not a million.
+    return str(int(value)) if float(value).is_integer() else repr(round(float(value), 9))
+
+
+def _name(text: str) -> str:
+    """Return a name as metrics may have it."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", text)
 
 
 def _label(text: str) -> str:

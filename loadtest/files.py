@@ -8,12 +8,13 @@ import orjson
 
 from loadtest.headers import parse_headers
 
-__all__ = ["User", "read_messages", "read_users"]
+__all__ = ["NOBODY", "User", "read_messages", "read_users"]
 
 _MOST = 1_000_000
 _HEADER = "header."
 User = dict[str, Any]
-"""``path``, and ``headers`` as pairs; tokens are among these."""
+"""``path``, ``headers`` as pairs, ``token``, ``login``, ``topics`` and ``messages`` (JSON), each maybe empty."""
+NOBODY: User = {"path": "", "headers": [], "token": "", "login": "", "topics": [], "messages": []}
 
 
 def read_users(path: str) -> list[User]:
@@ -43,19 +44,47 @@ def _csv_rows(text: str) -> list[tuple[int, dict[str, Any]]]:
 
 
 def _user(path: str, number: int, row: dict[str, Any]) -> User:
-    headers = dict(row.get("headers") or {})
-    headers |= {name.removeprefix(_HEADER): value for name, value in row.items() if str(name).startswith(_HEADER)}
-    unknown = [
-        name for name in row if name not in ("token", "path", "headers") and not str(name).startswith(_HEADER)
-    ]
     where = f"--users: {path}, line {number}"
+    headers = _mapping(row.get("headers"), where)
+    headers |= {name.removeprefix(_HEADER): value for name, value in row.items() if str(name).startswith(_HEADER)}
+    unknown = [name for name in row if name not in NOBODY and not str(name).startswith(_HEADER)]
     if unknown:
-        raise ValueError(f"{where}: {unknown[0]!r} is not one of token, path, headers, header.NAME")
+        raise ValueError(f"{where}: {unknown[0]!r} is not one of {', '.join(sorted(NOBODY))}, header.NAME")
+    token = str(row.get("token") or "")
     try:
-        pairs = parse_headers([f"{name}: {value}" for name, value in headers.items()], str(row.get("token", "")))
+        pairs = parse_headers([f"{name}: {value}" for name, value in headers.items()], token)
+        topics = [str(topic) for topic in _listed(row.get("topics"), "topics", " ")]
+        messages = [_body(one) for one in _listed(row.get("messages"), "messages", "")]
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
-    return {"path": str(row.get("path", "")), "headers": [list(pair) for pair in pairs]}
+    return {
+        "path": str(row.get("path") or ""), "headers": [list(pair) for pair in pairs], "token": token,
+        "login": str(row.get("login") or ""), "topics": list(dict.fromkeys(topics)), "messages": messages,
+    }  # fmt: skip
+
+
+def _mapping(value: Any, where: str) -> dict[str, Any]:
+    try:
+        found = orjson.loads(value) if isinstance(value, str) and value else value or {}
+        return dict(found)
+    except (ValueError, TypeError):
+        raise ValueError(f"{where}: headers is not a JSON object") from None
+
+
+def _listed(value: Any, name: str, separator: str) -> list[Any]:
+    """Return a list that may stand in a cell as JSON, or as texts with a separator; raises ValueError."""
+    if not value:
+        return []
+    if isinstance(value, str):
+        if not value.startswith("["):
+            return value.split(separator) if separator else [value]
+        try:
+            value = orjson.loads(value)
+        except ValueError:
+            raise ValueError(f"{name}: {value[:40]!r} is not a JSON list") from None
+    if not isinstance(value, list):
+        raise ValueError(f"{name}: has to be a list")
+    return value
 
 
 def read_messages(path: str) -> list[str]:
@@ -66,7 +95,9 @@ def read_messages(path: str) -> list[str]:
     return bodies[:_MOST]
 
 
-def _body(line: str) -> str:
+def _body(line: Any) -> str:
+    if not isinstance(line, str):
+        return orjson.dumps(line).decode()
     try:
         orjson.loads(line)
     except ValueError:

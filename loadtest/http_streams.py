@@ -107,10 +107,13 @@ class Stream(Socket):
         if self.on_run is None or not items:
             return None
         first = self._reads.number(items[0])
-        if first is None or first < 0:
+        if first is None:
             return None
-        same = all(self._reads.number(item) == first + place for place, item in enumerate(items))
-        return (first, len(items)) if same else None
+        for place, item in enumerate(items):
+            number = self._reads.number(item)
+            if number is None or not self._reads.is_plain(item, number, first, place):
+                return None
+        return first, len(items)
 
 
 class EventStream(Stream):

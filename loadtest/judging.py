@@ -45,9 +45,13 @@ def _implied(report: Report, thresholds: Sequence[Threshold]) -> list[Threshold]
         if name.startswith("part") and name.endswith("_made")
     ]
     kept = [threshold for threshold in (*IMPLIED, *parts) if threshold.figure not in named]
-    return [
-        threshold for threshold in kept if threshold.over not in _OPTIONAL or report.counters.get(threshold.over)
-    ]
+    return [threshold for threshold in kept if _is_asked(report, threshold)]
+
+
+def _is_asked(report: Report, threshold: Threshold) -> bool:
+    if not threshold.over:
+        return threshold.figure in report.counters
+    return threshold.over not in _OPTIONAL or bool(report.counters.get(threshold.over))
 
 
 def broken_bound(report: Report, thresholds: Sequence[Threshold], *, ended: bool = False) -> str | None:

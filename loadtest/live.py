@@ -66,6 +66,11 @@ class Display:
         self._title = title
         self._load_since = None
 
+    @property
+    def report(self) -> Report:
+        """The report that is shown now."""
+        return self._report
+
     def tell(self) -> None:
         """Say where the run is."""
         if self._live is not None:

@@ -117,6 +117,8 @@ def public_options(options: dict[str, Any]) -> dict[str, Any]:
         "junit",
         "openmetrics",
         "csv",
+        "metrics_port",
+        "metrics_host",
         "quiet",
         "threshold",
         "run",

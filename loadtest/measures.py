@@ -1,5 +1,6 @@
 """What a scenario can measure: the figures that thresholds may name, known before anything is connected."""
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ _GAUGES = (
 )  # fmt: skip
 _PART = r"(?P<part>p[0-9]+(?:\.[0-9]+)?|mean|min|max)"
 _LATENCY = re.compile(rf"(?P<name>[a-z_]+)_(?:{_PART}_ms|(?P<count>count))", re.ASCII)
+_PERCENT = re.compile(r"100(?:\.0*)?|9[0-9]{2,}|(?:0|[1-9][0-9]?)(?:\.[0-9]+)?", re.ASCII)
+"""p950 is 95.0 and p999 is 99.9; p099 and p1000 are what nobody means."""
 _RATE = re.compile(r"(?P<name>[a-z0-9_]+)_per_s", re.ASCII)
 
 
@@ -86,17 +89,17 @@ def latency_figure(figure: str) -> tuple[str, str] | None:
 def percent_of(part: str) -> float | None:
     """Return the percentage of ``p95``, ``p99.9`` or ``p999`` (99.9), and None for what is no percentile."""
     digits = part[1:]
-    if not part.startswith("p") or not digits.replace(".", "", 1).isdigit():
+    if not part.startswith("p") or not _PERCENT.fullmatch(digits):
         return None
-    if "." not in digits and len(digits) > 2 and digits != "100":
-        digits = f"{digits[:2]}.{digits[2:]}"
+    if digits.startswith("9") and "." not in digits:
+        digits = f"{digits[:2]}.{digits[2:]}0"
     value = float(digits)
     return value if 0 < value <= 100 else None
 
 
 def needed_samples(percent: float) -> int:
     """Return how many samples a percentile needs, so that one of them lies beyond it: 100 for p99."""
-    return 1 if percent >= 100 else max(1, -(-100 * 1000 // round((100 - percent) * 1000)))
+    return 1 if percent >= 100 else max(1, math.ceil(100 / round(100 - percent, 9) - 1e-6))
 
 
 def merged(parts: Iterable[Measures]) -> Measures:

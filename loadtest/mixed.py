@@ -10,6 +10,7 @@ from typing import Any
 from loadtest.context import Context
 from loadtest.measures import LOAD, Measures, merged
 from loadtest.scenarios import SCENARIOS
+from loadtest.targets import unable
 
 __all__ = ["HELP", "add_options", "measures", "run", "validate"]
 
@@ -58,6 +59,8 @@ def share_out(options: Namespace, parts: list[dict[str, Any]]) -> list[str]:
         if name not in SCENARIOS:
             wrong.append(f"--plan: part {place + 1}: scenario is one of {', '.join(SCENARIOS)}")
             continue
+        refused = unable(options.target, name)
+        wrong += [f"{refused} (part {place + 1})"] if refused else []
         up_to = round(options.clients * sum(weights[: place + 1]) / sum(weights))
         own = _defaults(SCENARIOS[name])
         able = {*own, *_OF_ALL}

@@ -17,8 +17,9 @@ from loadtest.exports import EXPORTS
 from loadtest.files import read_users
 from loadtest.headers import TOKEN_VARIABLE, settle_token
 from loadtest.measures import Measures
+from loadtest.recognition import finder
 from loadtest.schedule import parse_rate, parse_stages
-from loadtest.targets import TARGETS, target_of
+from loadtest.targets import TARGETS, unable
 from loadtest.thresholds import parse_threshold
 
 __all__ = ["add_common", "add_files", "add_origin", "measures_of", "plan", "wrong_outputs", "wrong_with"]
@@ -47,7 +48,14 @@ def add_common(parser: ArgumentParser, **defaults: object) -> None:
         "--joined", default="", help="regular expression of the answer to --join (default: none is awaited)"
     )
     where.add_argument(
-        "--say", default="", help="how they publish: {data} is the JSON of a message, {text} the same as a string"
+        "--say",
+        default="",
+        help="how they publish: {data} is the JSON of a message, {text} the same as a string, {n} its number",
+    )
+    where.add_argument(
+        "--recognise",
+        default="",
+        help="where the server puts a message's number or its word: $.data.id, /data/id or a regular expression",
     )
     where.add_argument(
         "--publish-path",
@@ -74,7 +82,9 @@ def add_common(parser: ArgumentParser, **defaults: object) -> None:
         help="repeatable, in place of --rate and --duration: 30s:1000 goes to 1000 a second in 30 s",
     )
     load.add_argument(
-        "--users", default="", help="CSV or JSONL file: token, path, headers (header.NAME) of each client in turn"
+        "--users",
+        default="",
+        help="CSV or JSONL: token, login, path, headers (header.NAME), topics, messages of each client in turn",
     )
     load.add_argument("--arrivals", choices=("even", "poisson"), default="even", help="evenly spread or at random")
     load.add_argument("--seed", type=int, default=1, help="of what is random (default 1)")
@@ -97,6 +107,13 @@ def add_common(parser: ArgumentParser, **defaults: object) -> None:
         "--rounds", type=int, default=1, help="repeat all of it; `loadtest compare` needs 4 (default 1)"
     )
     result.add_argument("--abort-on-fail", action="store_true", help="stop when an upper bound is broken")
+    result.add_argument(
+        "--metrics-port",
+        type=int,
+        default=None,
+        help="answer GET /metrics for Prometheus during the run; 0: any port",
+    )
+    result.add_argument("--metrics-host", default="127.0.0.1", help="where that listens (default 127.0.0.1)")
     result.add_argument("--quiet", action="store_true", help="say nothing but what failed")
     add_files(result)
     parser.set_defaults(**defaults)
@@ -147,6 +164,8 @@ def wrong_with(options: Namespace, scenario: ModuleType) -> list[str]:
         options.warm_up = min(5.0, options.duration / 10) if options.duration >= 5 else 0.0
     elif not 0 <= options.warm_up < options.duration:
         wrong.append("--warm-up: from 0 to below --duration")
+    if options.metrics_port is not None and not 0 <= options.metrics_port <= 65535:
+        wrong.append("--metrics-port: from 0 to 65535")
     wrong += [*files, *_refused(options), *wrong_outputs(options)]
     wrong += _unable(options)
     if options.processes > options.clients > 0:
@@ -212,14 +231,15 @@ def _from_files(options: Namespace) -> list[str]:
 
 def _unable(options: Namespace) -> list[str]:
     """Return what keeps the target from taking part."""
+    name = getattr(options, "of", options.scenario)
     try:
-        able = target_of(options.target).CAN
+        wrong = unable(options.target, name)
     except ValueError as error:
         return [str(error)]
-    name = getattr(options, "of", options.scenario)
-    if name in able or options.target == "sluice" or is_file(name):
-        return []
-    return [f"--target: {options.target} can take part in {', '.join(sorted(able))}; not in {name}"]
+    if options.target == "sluice" and options.recognise:
+        return ["--recognise: has no place with the target sluice, which numbers its messages"]
+    # The parts of a plan are looked at one by one.
+    return [wrong] if wrong and not is_file(name) and name not in ("mixed", "demo") else []
 
 
 def _refused(options: Namespace) -> list[str]:
@@ -233,6 +253,7 @@ def _refused(options: Namespace) -> list[str]:
 
     checks: list[tuple[Callable[[Any], object], object]] = [
         (settle_token, options), (endpoint_of, options), (rate, options.rate), (_pattern, options.joined),
+        (finder, options.recognise),
     ]  # fmt: skip
     wrong = []
     for check, text in [*checks, *((parse_threshold, text) for text in options.threshold)]:
@@ -250,4 +271,5 @@ def plan(options: Namespace, scenario: ModuleType) -> dict[str, object]:
         "module": options.scenario if is_file(options.scenario) else scenario.__name__,
         "sockets": options.clients + getattr(options, "publishers", 0) + 20,
         "run": token_hex(4),
+        "resumes": "resume" in (options.scenario, *(part["scenario"] for part in getattr(options, "parts", ()))),
     }

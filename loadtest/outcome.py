@@ -1,6 +1,7 @@
 """What only all workers together know: when a message reached its last reader, who was late, what stood still."""
 
 from collections import Counter
+from statistics import fmean
 from typing import Any
 
 from loadtest.audience import Arrival
@@ -30,8 +31,12 @@ def settle(report: Report, outcomes: list[dict[str, Any]], began: float) -> list
         if histogram.count:
             report.latency(name).add(histogram)
     beats = {beat for outcome in outcomes for beat in outcome["beats"]}
-    delays = [(number, delay) for outcome in outcomes for number, delay in outcome["delays"]]
-    return [*stalls(arrivals.values(), beats, began), *late_clients(delays), *places(report.take_places())]
+    delays: dict[int, list[float]] = {}
+    for outcome in outcomes:
+        for number, delay in outcome["delays"]:
+            delays.setdefault(number, []).append(delay)
+    of_clients = [(number, fmean(some)) for number, some in delays.items()]
+    return [*stalls(arrivals.values(), beats, began), *late_clients(of_clients), *places(report.take_places())]
 
 
 def _merged(outcomes: list[dict[str, Any]]) -> dict[tuple[str, int], Arrival]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from argparse import Namespace, _ArgumentGroup
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -13,19 +13,23 @@ from loadtest.files import read_messages
 from loadtest.measures import Measures
 from loadtest.pace import until_all
 from loadtest.payloads import payload
+from loadtest.requests import user_of
 from loadtest.schedule import dealt
+from loadtest.sequences import first_of, sequences
 from loadtest.sockets import ConnectFailed
 from loadtest.targets import Target
+from loadtest.topics import TopicPlan
 
 __all__ = ["PUBLISHING", "Publishing", "add_publishing", "wrong_publishing"]
 
 PUBLISHING = Measures(
-    ("published", "delivered", "of_others", "unrecognised"), ("publish", "delivery", "last_delivery", "spread"),
+    ("published", "delivered", "misrouted", "altered", "of_others", "unrecognised"),
+    ("publish", "delivery", "last_delivery", "spread"),
     ("server_delivery_p50_ms", "server_delivery_p99_ms", "server_writes"), checks=True,
 )  # fmt: skip
 """What every scenario can measure that publishes."""
-Fact = tuple[str, int, float | None]
-"""A topic, the number of a message, and when it was meant to be published; None when it was not."""
+Fact = tuple[int, int, float | None]
+"""A sequence, the number of a message, and when it was meant to be published; None when it was not."""
 
 
 def add_publishing(parser: _ArgumentGroup) -> None:
@@ -51,8 +55,8 @@ def wrong_publishing(options: Namespace) -> list[str]:
     wrong = [f"--{name}: must be above 0" for name in ("topics", "publishers") if getattr(options, name) <= 0]
     if not 0 <= options.size <= 60_000:
         wrong.append("--size: from 0 to 60000")
-    if options.target != "sluice" and options.publishers > 1:
-        wrong.append("--publishers: one, where the numbers of messages are ours and not the server's")
+    if options.topics != 1 and any(user["topics"] for user in options.user_rows):
+        wrong.append("--topics: the users of --users have topics of their own; leave it out")
     if not options.rate:
         wrong.append("--rate: needed")
     try:
@@ -70,13 +74,17 @@ class Publishing:
         options = context.options
         self.context = context
         # A server that does not number messages may still have those of the last run.
-        ours = context.target.MARKER == Target.MARKER
-        run = f"{options.run}-" if ours else ""
-        self.topics = [f"{options.prefix}/{run}{number}" for number in range(options.topics)]
-        self.audiences = {topic: Audience(topic, context.tally) for topic in self.topics}
+        self._ours = context.target.MARKER == Target.MARKER
+        self._plan = TopicPlan(options, f"{options.run}-" if self._ours else "")
+        several = options.publishers if self._ours else 1
+        first = context.sequences(len(self._plan.topics) * several)
+        found = sequences(self._plan.topics, options.publishers, ours=self._ours, first=first)
+        self._sequences = dict(zip(self._plan.topics, found, strict=True))
+        for topic, (one, *_) in self._sequences.items():
+            context.intake.payloads.learn(topic, one.index)
+        self.audiences = self._new_audiences("delivery")
         self.others: list[Audience] = []
         """Those that are told apart."""
-        self._ours = ours
         self._untold: list[Fact] = []
         self._apart: list[Client] = []
         self._bodies = read_messages(options.messages) if options.messages else []
@@ -84,31 +92,29 @@ class Publishing:
         context.crew.on_told = self._learn
         context.chores.append(self._chore)
 
+    def _new_audiences(self, latency: str) -> dict[int, Audience]:
+        tally = self.context.tally
+        return {one.index: Audience(one, tally, latency) for some in self._sequences.values() for one in some}
+
     def topic_of(self, number: int) -> str:
-        """Return the topic of a client."""
-        return self.topics[number % len(self.topics)]
-
-    def audience_of(self, number: int) -> Audience:
-        """Return the audience that a client joins."""
-        return self.audiences[self.topic_of(number)]
-
-    def apart(self, topic: str, latency: str) -> Audience:
-        """Return another audience of a topic, whose latencies are told apart."""
-        audience = Audience(topic, self.context.tally, latency)
-        self.others.append(audience)
-        return audience
+        """Return the topic of a client; of several, the first."""
+        return self._plan.topics_of(number)[0]
 
     async def subscribe(self, client: Client) -> None:
-        """Subscribe a client to its topic."""
-        await client.subscribe(self.audience_of(client.number))
+        """Subscribe a client to its topics."""
+        await client.subscribe(self._of(client, self.audiences))
+
+    def _of(self, client: Client, audiences: Mapping[int, Audience]) -> list[Audience]:
+        topics = self._plan.topics_of(client.number)
+        return [audiences[one.index] for topic in topics for one in self._sequences[topic]]
 
     def divided(self, first: int, latency: str) -> Callable[[Client], Awaitable[None]]:
         """Return how clients subscribe of whom those from number ``first`` on are told apart as ``latency``."""
-        apart = {topic: self.apart(topic, latency) for topic in self.topics}
+        apart = self._new_audiences(latency)
+        self.others += apart.values()
 
         async def subscribe(client: Client) -> None:
-            topic = self.topic_of(client.number)
-            await client.subscribe((apart if client.number >= first else self.audiences)[topic])
+            await client.subscribe(self._of(client, apart if client.number >= first else self.audiences))
 
         return subscribe
 
@@ -123,39 +129,47 @@ class Publishing:
     async def publish(self, begin: float, clients: list[Client]) -> None:
         """Publish to all topics by the schedule, this process its share, whatever the answers do."""
         context, options = self.context, self.context.options
-        schedule, count = context.schedule(), context.crew.count
+        schedule, topics = context.schedule(), self._plan.topics
         async with asyncio.TaskGroup() as group:
-            for publisher in range(context.crew.index, options.publishers, count):
-                client = clients[publisher // count % len(clients)]
-                for number, topic in enumerate(self.topics):
-                    times = dealt(context.times(schedule), publisher, options.publishers)
-                    # Spread, or all topics would publish in the same moments.
-                    phase = number / len(self.topics) * schedule.duration / schedule.count
-                    group.create_task(self._topic(topic, client, times, begin + phase))
+            for place, topic in enumerate(topics):
+                # Spread, or all topics would publish in the same moments.
+                phase = place / len(topics) * schedule.duration / schedule.count
+                for publisher in range(options.publishers):
+                    if self._plan.worker_of(topic, publisher, context.crew.count) == context.crew.index:
+                        times = dealt(context.times(schedule), publisher, options.publishers)
+                        client = self._publisher(topic, publisher, clients)
+                        group.create_task(self._topic(topic, publisher, client, times, begin + phase))
 
-    async def _topic(self, topic: str, client: Client, times: Any, begin: float) -> None:
+    def _publisher(self, topic: str, publisher: int, clients: list[Client]) -> Client:
+        """Return the client that publishes: one that reads the topic, where there is one."""
+        if self._apart:
+            return self._apart[publisher // self.context.crew.count % len(self._apart)]
+        wanted = self._plan.reader_of(topic, publisher)
+        readers = [client for client in clients if topic in self._plan.topics_of(client.number)] or clients
+        return next((client for client in readers if client.number == wanted), readers[publisher % len(readers)])
+
+    async def _topic(self, topic: str, publisher: int, client: Client, times: Any, begin: float) -> None:
         tally, target, options = self.context.tally, self.context.target, self.context.options
+        some = self._sequences[topic]
+        sequence = some[publisher % len(some)]
+        before, bodies = first_of(sequence.index), user_of(options, client.number)["messages"] or self._bodies
 
         async def one(number: int, due: float) -> None:
-            data = payload(options.run, number + 1, due, options.size, self._body(number))
+            ours = before + number // len(some) + 1
+            body = bodies[number % len(bodies)] if bodies else ""
+            data = payload(options.run, ours, due, options.size, body)
             try:
                 offset = await self.context.act(target.publish(client.socket, topic, data))
             except ConnectFailed as error:
                 tally.error(str(error))
                 if self._ours:
-                    self._learn([(topic, number + 1, None)])
-                    self._untold.append((topic, number + 1, None))
+                    self._note((sequence.index, ours, None))
                 return
             tally.count("published")
             tally.latency("publish", due, monotonic())
-            fact = (topic, number + 1 if offset is None else offset, due)
-            self._learn([fact])
-            self._untold.append(fact)
+            self._note((sequence.index, ours if offset is None else before + offset, due))
 
         await self.context.by_clock(times, begin, one)
-
-    def _body(self, number: int) -> str:
-        return self._bodies[number % len(self._bodies)] if self._bodies else ""
 
     async def settle(self) -> None:
         """Wait until all workers have published and every reader has everything, or the time is over."""
@@ -178,23 +192,27 @@ class Publishing:
         if not self._settled:
             self.context.crew.say("note", "what was under way at the end is not counted as lost")
         # Where all is well, what an adapter does not know is no matter.
-        if self.context.unrecognised.text and self.context.tally.checks["lost"]:
-            self.context.crew.say("note", self.context.unrecognised.text)
+        if self.context.intake.unrecognised.text and self.context.tally.checks["lost"]:
+            self.context.crew.say("note", self.context.intake.unrecognised.text)
         self.context.crew.say("outcome", {
-            "arrivals": {audience.topic: audience.arrivals() for audience in audiences},
-            "readers": {audience.topic: len(audience.members) for audience in audiences},
+            "arrivals": {audience.sequence.name: audience.arrivals() for audience in audiences},
+            "readers": {audience.sequence.name: len(audience.members) for audience in audiences},
             "beats": sorted(set().union(*(audience.beats for audience in audiences))),
             "delays": [delay for audience in audiences for delay in audience.delays()],
             "measured_from": self.context.tally.measured_from,
         })  # fmt: skip
 
+    def _note(self, fact: Fact) -> None:
+        self._learn([fact])
+        self._untold.append(fact)
+
     def _learn(self, facts: list[Fact]) -> None:
-        for topic, offset, due in facts:
-            for audience in (self.audiences[topic], *self.others):
-                if audience.topic == topic and due is None:
-                    audience.not_published(offset)
-                elif audience.topic == topic and due is not None:
-                    audience.published(offset, due)
+        for sequence, number, due in facts:
+            for audience in (self.audiences[sequence], *self.others):
+                if audience.sequence.index == sequence and due is None:
+                    audience.not_published(number)
+                elif audience.sequence.index == sequence and due is not None:
+                    audience.published(number, due)
 
     def _tell(self) -> None:
         if self._untold:

@@ -7,6 +7,7 @@ nothing but consecutive messages, it is kept under its length and its first byte
 is no plain run, is walked: nothing is guessed, so two messages that change places inside one read are seen.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -26,16 +27,23 @@ _ENOUGH: Final = 8 << 20
 class Reads:
     """Recognises runs of messages; one for all sockets of a process.
 
-    :attr:`number` says which message a payload is (:class:`loadtest.payloads.Payloads`).
+    :attr:`number` says which message a payload is. ``position`` is where a message has what a client comes back
+    with; such texts are the same for all readers, so they are kept by the message's number.
     """
 
     def __init__(
-        self, marker: bytes, opening: bytes = b"", run: str = "", since: float = 0.0, separator: bytes = b""
+        self, payloads: Payloads, separator: bytes = b"", position: re.Pattern[bytes] | None = None
     ) -> None:
         self._separator = separator
-        self.number = Payloads(marker, opening, run, since).number
+        self.number = payloads.number
+        self.numbers = payloads.numbers
+        self.is_altered = payloads.is_altered
+        self._position = position
+        self.positions: dict[int, bytes] = {}
         self.foreign = 0
         """Messages of other runs that have come."""
+        self.altered = 0
+        """Messages whose filling was not as it had been sent."""
         self._runs: dict[tuple[bytes, int], tuple[bytes, tuple[int, int]]] = {}
         self.small: dict[bytes, tuple[int, int]] = {}
         self._held = 0
@@ -65,11 +73,26 @@ class Reads:
         for opcode, payload, end in frames(data):  # noqa: B007 - the last end is used
             for part in self.parts(payload):
                 number = self.number(part) if opcode == _TEXT else None
-                if number is None or number == FOREIGN or (count and number != first + count):
+                if number is None or not self.is_plain(part, number, first, count):
                     return None
                 first = first if count else number
                 count += 1
         return (first, count) if count and end == len(data) else None
+
+    def is_plain(self, payload: bytes, number: int, first: int, count: int) -> bool:
+        """Return whether a message goes on with a run of ``count`` from ``first`` on, and is as it was sent."""
+        if number == FOREIGN or (count and number != first + count) or self.is_altered(payload, number):
+            return False
+        if len(self.numbers(payload)) > 1:
+            return False
+        self.note_position(payload, number)
+        return True
+
+    def note_position(self, payload: bytes, number: int) -> None:
+        """Keep what a client that has had this message comes back with."""
+        found = self._position.search(payload) if self._position else None
+        if found:
+            self.positions[number] = found[1]
 
     def keep(self, data: bytes, run: tuple[int, int]) -> None:
         """Know a read again."""

@@ -12,6 +12,7 @@ from loadtest.frames import frames, handshake, masked, new_key
 from loadtest.headers import Headers
 from loadtest.messages import Assembly, BadMessage
 from loadtest.payloads import FOREIGN
+from loadtest.position import Position
 from loadtest.reads import Reads
 from loadtest.upgrade import LONGEST, Refused, accepted
 
@@ -55,10 +56,14 @@ class Socket(asyncio.Protocol):
         "_waiting",
         "closed",
         "handled",
+        "login",
         "on_close",
         "on_run",
         "on_text",
         "rest",
+        "session",
+        "since",
+        "token",
         "transport",
         "why",
     )  # fmt: skip
@@ -79,6 +84,12 @@ class Socket(asyncio.Protocol):
         """Whether the last payload was an answer."""
         self.why = "the connection was lost"
         """Why it ended, where the service said so."""
+        self.token = self.login = ""
+        """The credentials of its user, for servers that want them in a message."""
+        self.session = ""
+        """What the server calls it."""
+        self.since: Position | None = None
+        """Where it goes on, if it has been here before."""
         self.on_run: Callable[[int, int, float], None] | None = None
         self.on_text: Callable[[Socket, bytes], None] | None = None
         self.on_close: Callable[[Socket], None] | None = None
@@ -140,6 +151,10 @@ class Socket(asyncio.Protocol):
         if self.transport is None or self.closed:
             raise ConnectFailed(self.why)
         self.transport.write(masked(_TEXT, text))
+
+    def take(self, payload: bytes) -> None:
+        """Take a message that came inside of an answer."""
+        self._message(payload)
 
     def close(self) -> None:
         """Say goodbye and end the connection."""
@@ -214,13 +229,20 @@ class Socket(asyncio.Protocol):
             self._message(part)
 
     def _message(self, payload: bytes) -> None:
-        number = self._reads.number(payload) if self.on_run is not None else None
-        if number == FOREIGN:
-            self._reads.foreign += 1
-        elif number is not None and self.on_run is not None:
-            self.on_run(number, 1, monotonic())
-        elif self.on_text is not None:
+        numbers = self._reads.numbers(payload) if self.on_run is not None else []
+        if not numbers and self.on_text is not None:
             self.on_text(self, payload)
+        for number in numbers:
+            self._number(number, payload, alone=len(numbers) == 1)
+
+    def _number(self, number: int, payload: bytes, *, alone: bool) -> None:
+        reads = self._reads
+        if number == FOREIGN:
+            reads.foreign += 1
+        elif self.on_run is not None:
+            reads.altered += alone and reads.is_altered(payload, number)
+            reads.note_position(payload, number)
+            self.on_run(number, 1, monotonic())
 
     def _part(self, kind: int, payload: bytes) -> None:
         if self._assembly is None:

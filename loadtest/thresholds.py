@@ -56,12 +56,16 @@ def parse_threshold(text: str) -> Threshold:
     """Return the threshold, or raise ValueError that shows the form."""
     found = _FORM.fullmatch(text)
     if found is None:
-        raise ValueError(f"--threshold: {text!r} is not like delivery_p99_ms<250, lost==0 or errors/published<0.1%")
+        raise ValueError(
+            f"--threshold: {text!r} is not like delivery_p99_ms<250, lost==0 or errors/published<0.1%; "
+            "write == for equal, p95 for p(95), and a plain number"
+        )
     bound = float(found[4]) / (100 if found[5] else 1)
     return Threshold(text, found[1], found[3], bound, found[2] or "")
 
 
 IMPLIED = tuple(map(parse_threshold, (
     "made/intended>=0.99", "unanswered==0", "clients_ready/clients_intended>=0.99", "dropped/connected<=0.01",
+    "misrouted==0", "altered==0",
 )))  # fmt: skip
 """What every run has to keep, unless a threshold on the same figure says otherwise: that it made its load."""

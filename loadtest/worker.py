@@ -75,7 +75,7 @@ async def _round(crew: Crew, options: Namespace, stop: asyncio.Event) -> None:
         for helper in helpers:
             helper.cancel()
         await _closed(context)
-        context.collect()
+        context.intake.collect()
         crew.say("tick", {**context.tally.take(), "gauges": {}})
 
 
@@ -140,7 +140,7 @@ async def _until_over(
 async def _ticks(context: Context, own: Own) -> None:
     while True:
         await asyncio.sleep(_TICK)
-        context.collect()
+        context.intake.collect()
         context.tally.gauges = {"clients": context.alive, **own.gauges()}
         context.crew.say("tick", context.tally.take())
 

@@ -34,6 +34,12 @@ def add_options(parser: _ArgumentGroup) -> None:
 def validate(options: Namespace) -> list[str]:
     """Return what is wrong."""
     wrong = wrong_publishing(options) + ([] if 0 < options.roaming < 1 else ["--roaming: between 0 and 1"])
+    if options.publishers > 1 and options.target != "sluice":
+        wrong.append(
+            "--publishers: one: a client comes back with the last message it had, which several do not have"
+        )
+    if any(len(user["topics"]) > 1 for user in options.user_rows):
+        wrong.append("--users: one topic for each in this scenario")
     return wrong + [f"--{name}: must be above 0" for name in ("cuts", "away") if getattr(options, name) <= 0]
 
 
@@ -55,17 +61,13 @@ async def run(context: Context) -> None:
             group.create_task(publishing.publish(begin, senders))
             group.create_task(roaming.run(begin))
         await publishing.settle()
-        await until_all(lambda: all(_has_all(client) for client in roaming.clients), options.settle)
+        await until_all(lambda: all(client.has_all for client in roaming.clients), options.settle)
     finally:
         for audience in publishing.others:
             audience.close()
         publishing.close()
     for client in (*staying, *roaming.clients):
         client.leave()
-
-
-def _has_all(client: Client) -> bool:
-    return client.member is None or client.member.has(client.member.audience.head)
 
 
 class Roaming:
@@ -80,6 +82,9 @@ class Roaming:
         context, options = self._context, self._context.options
         if not self.clients:
             return
+        if context.target.POSITION is not None:
+            await until_all(lambda: any(map(self._may_go, self.clients)), options.settle)
+            begin = max(begin, monotonic())
         # The last of them are back before the end.
         schedule = constant(options.cuts, max(0.1, options.duration - options.away - 1.0))
         times = dealt(context.times(schedule), context.crew.index, context.crew.count)
@@ -92,18 +97,15 @@ class Roaming:
             tally.error("resume: no client was there to be cut; more --clients or --roaming")
             return
         client = self.clients[place]
-        member = client.member
-        assert member is not None
         context.account.started()
         client.cut()
         tally.count("cuts")
         await asyncio.sleep(context.options.away)
         back = monotonic()
         try:
-            again = await context.client(client.number, member.audience.topic)
-            again.position = client.position
-            epoch = client.position.epoch
-            position = await context.answered(again.subscribe(member.audience, member))
+            topic = client.members[0].audience.topic
+            again = await context.client(client.number, topic, since=client.since)
+            position = await context.answered(again.come_back(client))
         except ConnectFailed as error:
             tally.error(f"resume: {error}")
             return
@@ -111,14 +113,18 @@ class Roaming:
         context.account.made()
         tally.count("returned")
         tally.latency("resume", back, monotonic())
-        if position.epoch != epoch:
-            # Offsets of another epoch have nothing to do with those before.
+        if position.epoch != client.position.epoch:
             tally.count("epochs_changed")
-            member.expected = position.offset + 1
-        tally.count("recovered" if position.recovered else "not_recovered")
+        if position.recovered is not None:
+            tally.count("recovered" if position.recovered else "not_recovered")
 
     def _next_present(self, place: int) -> int | None:
         """Return the place of a client that is connected, the next from ``place`` on."""
         total = len(self.clients)
         places = ((place + more) % total for more in range(total))
-        return next((one for one in places if not self.clients[one].socket.closed), None)
+        return next((one for one in places if self._may_go(self.clients[one])), None)
+
+    def _may_go(self, client: Client) -> bool:
+        # Where a position is part of a message, a client that has had none has no place to come back to.
+        knows = self._context.target.POSITION is None or any(member.had for member in client.members)
+        return knows and not client.socket.closed

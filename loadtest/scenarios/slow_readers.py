@@ -47,7 +47,7 @@ async def run(context: Context) -> None:
         for client in slow:
             # Being cut is what may happen to them: it is counted below, and no error.
             client.socket.on_close = client.gone
-            context.pump.release(client.socket)
+            context.intake.pump.release(client.socket)
         tally.count("slow", len(slow))
         context.phase(f"publishing {options.rate} messages a second; {len(slow):,} clients read nothing")
         await publishing.publish(begin, senders)
@@ -65,19 +65,16 @@ async def _wake(context: Context, slow: list[Client]) -> None:
     context.phase("reading on")
     for client in slow:
         if not client.socket.closed:
-            context.pump.take(client.socket)
+            context.intake.pump.take(client.socket)
     await until_all(lambda: all(_done(client) for client in slow), context.options.settle)
     for client in slow:
-        member = client.member
-        assert member is not None
         if client.socket.closed:
             context.tally.count("slow_cut")
-        elif not _done(client):
+        elif not client.has_all:
             context.tally.count("slow_lost")
         else:
-            context.tally.count("slow_told" if member.told else "slow_complete")
+            context.tally.count("slow_told" if any(member.told for member in client.members) else "slow_complete")
 
 
 def _done(client: Client) -> bool:
-    assert client.member is not None
-    return client.socket.closed or client.member.has(client.member.audience.head)
+    return client.socket.closed or client.has_all

@@ -105,10 +105,11 @@ class Watching:
         )
         if scout:
             return
-        client.member = self.audience.join(client.number, int(answer["offset"]) + 1)
+        member = self.audience.join(client.number, int(answer["offset"]) + 1)
+        client.members = (member,)
         for run in early:
-            client.member.took(*run)
-        client.socket.on_run = client.member.took
+            member.took(*run)
+        client.socket.on_run = member.took
 
     def expect(self) -> None:
         """Count the changes that fall into the run, and are seen before its end, as its load."""

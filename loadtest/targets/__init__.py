@@ -13,7 +13,7 @@ from loadtest.targets.socketio import SocketIO
 from loadtest.targets.stomp import Stomp
 from loadtest.targets.templates import Chat
 
-__all__ = ["TARGETS", "Position", "Target", "target_of"]
+__all__ = ["TARGETS", "Position", "Target", "target_of", "unable"]
 
 TARGETS: dict[str, type[Target]] = {
     "sluice": Sluice,
@@ -28,6 +28,16 @@ TARGETS: dict[str, type[Target]] = {
     "stomp": Stomp,
     "centrifugo": Centrifugo,
 }
+
+
+def unable(target: str, scenario: str) -> str | None:
+    """Return why a target cannot take part in a scenario, if it cannot; raises ValueError for an unknown one."""
+    able = target_of(target).CAN
+    return (
+        None
+        if scenario in able
+        else f"--target: {target} can take part in {', '.join(sorted(able))}; not in {scenario}"
+    )
 
 
 def target_of(text: str) -> type[Target]:

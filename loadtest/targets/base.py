@@ -1,23 +1,17 @@
 """What an adapter says of one kind of server; docs/loadtest.md shows one of thirty lines."""
 
+import re
 from argparse import Namespace
-from dataclasses import dataclass
 from typing import ClassVar
 
 from loadtest.endpoint import Endpoint
 from loadtest.payloads import MARKER
+from loadtest.position import Position
 from loadtest.sockets import ConnectFailed, Socket
 
-__all__ = ["Position", "Target"]
+__all__ = ["Gap", "Position", "Target"]
 
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where a subscription starts: messages are expected from ``offset + 1`` on."""
-
-    epoch: str = ""
-    offset: int = 0
-    recovered: bool = False
+Gap = tuple[int, int] | tuple[int, int, str]
 
 
 class Target:
@@ -36,6 +30,10 @@ class Target:
     MARKER: ClassVar[bytes] = MARKER
     OPENING: ClassVar[bytes] = b""
     """How a message's payload begins, where other payloads may have the marker too."""
+    TOPIC: ClassVar[bytes] = b""
+    """What stands before the topic's name in a message, where the server numbers messages."""
+    POSITION: ClassVar[re.Pattern[bytes] | None] = None
+    """Where a message has what a client shows when it comes back (``mark``), as a group."""
     SEPARATOR: ClassVar[bytes] = b""
     """What stands between messages that the server joins into one."""
     HEARTBEAT: ClassVar[float] = 0.0
@@ -51,8 +49,12 @@ class Target:
         """What was given on the command line; set before anything is connected."""
 
     async def subscribe(self, socket: Socket, topic: str, since: Position | None = None) -> Position:
-        """Subscribe a socket; here the connection alone does it. Raises ConnectFailed."""
-        return since or Position()
+        """Subscribe a socket; here the connection alone does it. Raises ConnectFailed.
+
+        ``since`` is where a client comes back that was away: the epoch of its first subscription, the number of the
+        last message that it had as ``offset``, and its ``mark``. ``socket.since`` has it while it connects.
+        """
+        return Position()
 
     async def publish(self, socket: Socket, topic: str, data: bytes) -> int | None:
         """Publish JSON data; return the number that the server gave it, if it does. ``socket`` is a subscriber."""
@@ -69,9 +71,14 @@ class Target:
     def beat(self, socket: Socket) -> None:
         """Tell the server that this client is there; raises ConnectFailed."""
 
-    def received(self, socket: Socket, payload: bytes) -> tuple[int, int] | bool | None:
+    def headers(self, since: Position) -> tuple[tuple[str, str], ...]:
+        """Return what the request of a client has that comes back."""
+        return ()
+
+    def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
         """Take what is no message; return (from, to) where it announces that these numbers never come.
 
+        A third part names the topic, where a client may have several.
         True says that a payload is understood; None that it is not, unless it was an answer.
         """
         return None

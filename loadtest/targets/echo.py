@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from loadtest.sockets import ConnectFailed, Socket
-from loadtest.targets.base import Target
+from loadtest.targets.base import Gap, Target
 
 __all__ = ["Echo"]
 
@@ -19,7 +19,7 @@ class Echo(Target):
         """Send data and wait for the same bytes."""
         await socket.ask(data, data)
 
-    def received(self, socket: Socket, payload: bytes) -> tuple[int, int] | bool | None:
+    def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
         """Hand the echo to who waits for it."""
         if not socket.answer(payload, None):
             raise ConnectFailed("something came back that nobody waits for: altered, twice or too late")

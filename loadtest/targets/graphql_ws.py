@@ -7,7 +7,7 @@ import orjson
 
 from loadtest.endpoint import Endpoint
 from loadtest.sockets import ConnectFailed, Socket
-from loadtest.targets.base import Position
+from loadtest.targets.base import Gap, Position
 from loadtest.targets.templates import Templates
 
 __all__ = ["GraphqlWs"]
@@ -30,7 +30,7 @@ class GraphqlWs(Templates):
 
     async def ready(self, socket: Socket) -> None:
         """Initialise the connection."""
-        payload = {"Authorization": f"Bearer {self.options.token}"} if self.options.token else {}
+        payload = {"Authorization": f"Bearer {socket.token}"} if socket.token else {}
         await socket.ask("ack", orjson.dumps({"type": "connection_init", "payload": payload}))
 
     async def subscribe(self, socket: Socket, topic: str, since: Position | None = None) -> Position:
@@ -54,7 +54,7 @@ class GraphqlWs(Templates):
         payload = {"query": query, "variables": variables}
         return orjson.dumps({"id": number, "type": "subscribe", "payload": payload})
 
-    def received(self, socket: Socket, payload: bytes) -> tuple[int, int] | bool | None:
+    def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
         """Answer pings; take acknowledgements, results and errors."""
         message: dict[str, Any] = orjson.loads(payload)
         kind = message["type"]

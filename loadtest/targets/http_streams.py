@@ -1,7 +1,10 @@
 """Servers that stream over HTTP: server-sent events and JSON lines, of any make."""
 
+import re
+
 from loadtest.http_streams import EventStream, LineStream
 from loadtest.sockets import Socket
+from loadtest.targets.base import Gap, Position
 from loadtest.targets.posting import Posting
 
 __all__ = ["Lines", "Sse"]
@@ -13,8 +16,14 @@ class Sse(Posting):
     HELP = "server-sent events at --path, published by POST to --publish-path"
     PATH = "/events?topic={topic}"
     SOCKET = EventStream
+    POSITION = re.compile(rb"(?:^|[\r\n])id: ?([^\r\n]*)")
+    CAN = Posting.CAN | {"resume"}
 
-    def received(self, socket: Socket, payload: bytes) -> tuple[int, int] | bool | None:
+    def headers(self, since: Position) -> tuple[tuple[str, str], ...]:
+        """Come back with the id of the last event, as browsers do."""
+        return (("Last-Event-ID", since.mark),)
+
+    def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
         """Pass over comments, and events without data."""
         return b"data:" not in payload
 

@@ -7,7 +7,7 @@ import orjson
 
 from loadtest.endpoint import Endpoint
 from loadtest.sockets import ConnectFailed, Socket
-from loadtest.targets.base import Position
+from loadtest.targets.base import Gap, Position
 from loadtest.targets.templates import Templates
 
 __all__ = ["Phoenix"]
@@ -29,7 +29,7 @@ class Phoenix(Templates):
     async def subscribe(self, socket: Socket, topic: str, since: Position | None = None) -> Position:
         """Join the channel."""
         ref = str(next(self._refs))
-        payload = orjson.Fragment(self.join_text(topic))
+        payload = orjson.Fragment(self.join_text(socket, topic))
         reply = await socket.ask(ref, orjson.dumps([ref, ref, topic, "phx_join", payload]))
         if reply["status"] != "ok":
             raise ConnectFailed(f"join: {orjson.dumps(reply['response']).decode()[:200]}")
@@ -37,7 +37,7 @@ class Phoenix(Templates):
 
     async def publish(self, socket: Socket, topic: str, data: bytes) -> int | None:
         """Push the event; channels need not reply."""
-        event, payload = orjson.loads(self.say_text(topic, data))
+        event, payload = orjson.loads(self.say_text(socket, topic, data))
         socket.send(orjson.dumps([None, str(next(self._refs)), topic, event, payload]))
         return None
 
@@ -45,7 +45,7 @@ class Phoenix(Templates):
         """Send the heartbeat without which Phoenix ends a connection after a minute."""
         socket.send(orjson.dumps([None, str(next(self._refs)), "phoenix", "heartbeat", {}]))
 
-    def received(self, socket: Socket, payload: bytes) -> tuple[int, int] | bool | None:
+    def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
         """Take replies and the end of a channel."""
         message: list[Any] = orjson.loads(payload)
         _, ref, topic, event, content = message

@@ -7,7 +7,7 @@ import orjson
 
 from loadtest.endpoint import Endpoint
 from loadtest.sockets import ConnectFailed, Socket
-from loadtest.targets.base import Position, Target
+from loadtest.targets.base import Gap, Position, Target
 
 __all__ = ["Sluice"]
 
@@ -18,6 +18,7 @@ class Sluice(Target):
     HELP = "a sluice service (default)"
     PROTOCOL = "sluice.v1"
     MARKER = b'"offset":'
+    TOPIC = b'"topic":'
     OPENING = b'{"jsonrpc":"2.0","method":"message",'
     CAN: ClassVar[frozenset[str]] = frozenset(
         {"connect", "idle", "churn", "echo", "broadcast", "fetch", "watch", "resume", "slow-readers", "capacity"}
@@ -55,7 +56,7 @@ class Sluice(Target):
         result: dict[str, Any] = answer["result"]
         return result
 
-    def received(self, socket: Socket, payload: bytes) -> tuple[int, int] | bool | None:
+    def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
         """Take answers, gaps and the end."""
         message = orjson.loads(payload)
         if "id" in message:
@@ -64,7 +65,7 @@ class Sluice(Target):
             # Written with other spaces than ours, so not recognised by its first bytes.
             socket.on_run(message["params"]["offset"], 1, monotonic())
         elif message["method"] == "gap":
-            return message["params"]["from"], message["params"]["to"]
+            return message["params"]["from"], message["params"]["to"], message["params"]["topic"]
         elif message["method"] == "closing":
             socket.why = f"the service is closing: {message['params'].get('reason', '')}"
         return True

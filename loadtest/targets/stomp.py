@@ -5,7 +5,7 @@ from itertools import count
 
 from loadtest.endpoint import Endpoint
 from loadtest.sockets import Socket
-from loadtest.targets.base import Position
+from loadtest.targets.base import Gap, Position
 from loadtest.targets.templates import Templates
 
 __all__ = ["Stomp"]
@@ -31,14 +31,17 @@ class Stomp(Templates):
     async def ready(self, socket: Socket) -> None:
         """Connect, without heart-beats."""
         headers = {"accept-version": "1.2", "host": self.endpoint.host, "heart-beat": "0,0"}
-        if self.options.token:
-            headers["Authorization"] = f"Bearer {self.options.token}"
+        if socket.token:
+            # As gateways want it; brokers know a login and its passcode.
+            headers |= {"Authorization": f"Bearer {socket.token}", "passcode": socket.token}
+        if socket.login:
+            headers["login"] = socket.login
         await socket.ask("CONNECTED", _frame("CONNECT", headers))
 
     async def subscribe(self, socket: Socket, topic: str, since: Position | None = None) -> Position:
         """Subscribe, and wait for the receipt; a broker that gives none is waited for once."""
         number = f"s{next(self._numbers)}"
-        destination = self.join_text(topic).decode()
+        destination = self.join_text(socket, topic).decode()
         frame = _frame("SUBSCRIBE", {"id": number, "destination": destination, "receipt": number})
         if self._gives_receipts is False:
             socket.send(frame)
@@ -55,12 +58,12 @@ class Stomp(Templates):
 
     async def publish(self, socket: Socket, topic: str, data: bytes) -> int | None:
         """Send; no receipt is asked for, because many brokers give none."""
-        destination = self.say_text(topic, data).decode()
+        destination = self.say_text(socket, topic, data).decode()
         headers = {"destination": destination, "content-type": "application/json", "content-length": str(len(data))}
         socket.send(_frame("SEND", headers, data))
         return None
 
-    def received(self, socket: Socket, payload: bytes) -> tuple[int, int] | bool | None:
+    def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
         """Take the connection, receipts, errors and heart-beats."""
         head = payload.lstrip(b"\r\n").partition(b"\x00")[0].replace(b"\r\n", b"\n").partition(b"\n\n")[0]
         command, *lines = head.decode().split("\n")

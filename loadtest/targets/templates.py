@@ -6,17 +6,23 @@ from typing import ClassVar
 import orjson
 
 from loadtest.sockets import Socket
-from loadtest.targets.base import Position, Target
+from loadtest.targets.base import Gap, Position, Target
 
 __all__ = ["Chat", "Templates", "filled"]
 
+_NUMBER = re.compile(rb'"n":([0-9]+)')
 
-def filled(template: str, topic: str, data: bytes = b"") -> bytes:
-    """Return a template with the topic (as it stands inside a JSON string), the data, and the data as a string."""
+
+def filled(template: str, topic: str, data: bytes = b"", token: str = "") -> bytes:
+    """Return a template with topic and token (as inside a JSON string), data, the same as a string, its number."""
     text = orjson.dumps(data.decode()).decode()
-    values = {"{topic}": orjson.dumps(topic).decode()[1:-1], "{data}": data.decode(), "{text}": text}
+    number = _NUMBER.search(data)
+    values = {
+        "{topic}": orjson.dumps(topic).decode()[1:-1], "{data}": data.decode(), "{text}": text,
+        "{n}": number[1].decode() if number else "", "{token}": orjson.dumps(token).decode()[1:-1],
+    }  # fmt: skip
     # In one pass: data may have braces of its own.
-    return re.sub(r"\{(?:topic|data|text)\}", lambda found: values[found[0]], template).encode()
+    return re.sub(r"\{(?:topic|data|text|n|token)\}", lambda found: values[found[0]], template).encode()
 
 
 class Templates(Target):
@@ -25,13 +31,13 @@ class Templates(Target):
     JOIN: ClassVar[str]
     SAY: ClassVar[str]
 
-    def join_text(self, topic: str) -> bytes:
-        """Return what subscribes to a topic."""
-        return filled(self.options.join or self.JOIN, topic)
+    def join_text(self, socket: Socket, topic: str) -> bytes:
+        """Return what subscribes a client to a topic."""
+        return filled(self.options.join or self.JOIN, topic, token=socket.token)
 
-    def say_text(self, topic: str, data: bytes) -> bytes:
+    def say_text(self, socket: Socket, topic: str, data: bytes) -> bytes:
         """Return what publishes data to a topic."""
-        return filled(self.options.say or self.SAY, topic, data)
+        return filled(self.options.say or self.SAY, topic, data, socket.token)
 
     def is_joined(self, payload: bytes) -> bool:
         """Return whether a payload is the answer that ``--joined`` describes."""
@@ -50,17 +56,17 @@ class Chat(Templates):
     async def subscribe(self, socket: Socket, topic: str, since: Position | None = None) -> Position:
         """Join, and wait for the answer where one is described."""
         if self.options.joined:
-            await socket.ask("joined", self.join_text(topic))
+            await socket.ask("joined", self.join_text(socket, topic))
         else:
-            socket.send(self.join_text(topic))
+            socket.send(self.join_text(socket, topic))
         return Position()
 
     async def publish(self, socket: Socket, topic: str, data: bytes) -> int | None:
         """Say it; no answer is awaited."""
-        socket.send(self.say_text(topic, data))
+        socket.send(self.say_text(socket, topic, data))
         return None
 
-    def received(self, socket: Socket, payload: bytes) -> tuple[int, int] | bool | None:
+    def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
         """Take the answer to a join."""
         if self.is_joined(payload):
             socket.answer("joined", payload)

@@ -27,6 +27,16 @@ function socketio(server) {
   });
 }
 
+function recovering(server) {
+  const { Server } = from("socket.io");
+  const io = new Server(server, { transports: ["websocket"], connectionStateRecovery: { maxDisconnectionDuration: 60000 } });
+  io.use((socket, next) => next(socket.handshake.auth.token === "s3cret" ? undefined : new Error("who are you?")));
+  io.on("connection", (socket) => {
+    socket.on("join", (room, done) => { socket.join(room); done("joined"); });
+    socket.on("message", (room, data) => io.to(room).emit("message", data));
+  });
+}
+
 function graphql(server) {
   const { GraphQLObjectType: Type, GraphQLSchema, GraphQLString: Text, GraphQLBoolean: Flag } = from("graphql");
   const { useServer } = from("graphql-ws/use/ws");
@@ -78,6 +88,6 @@ function stomp(server) {
 }
 
 const server = http.createServer();
-({ socketio, graphql, stomp })[kind](server);
+({ socketio, recovering, graphql, stomp })[kind](server);
 server.listen(0, "127.0.0.1", () => console.log(`listening on http://127.0.0.1:${server.address().port}`));
 process.on("SIGTERM", () => process.exit(0));

@@ -161,7 +161,7 @@ async def test_an_adapter_that_never_returns_is_given_up(tmp_path: Path) -> None
 async def test_a_publish_that_is_refused_is_not_called_lost(tmp_path: Path) -> None:
     refusing = ADAPTER.replace(
         "        socket.send(",
-        "        if b'-5\"' in data:\n            raise ConnectFailed('publish: 500')\n        socket.send(",
+        "        if data.startswith(b'{\"n\":5,'):\n            raise ConnectFailed('publish: 500')\n        socket.send(",
     ).replace("import Position, Target", "import Position, Target\nfrom loadtest.sockets import ConnectFailed")
     async with peers(rooms(json.dumps)) as server:
         code, _, _, report = await broadcast(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from loadtest.audience import NEVER, Audience
 from loadtest.histogram import Histogram
+from loadtest.sequences import Sequence, first_of
 from loadtest.tally import Tally
 
 
@@ -72,6 +73,29 @@ def test_what_others_publish_is_counted_apart() -> None:
     audience.join(0, 1).took(1, 1, 1.0)
     audience.close()
     assert tally.counters["of_others"] == 1
+
+
+def test_what_was_meant_for_others_is_misrouted_and_hides_no_loss() -> None:
+    tally = Tally()
+    mine, other = (Audience(Sequence(index, f"t{index}"), tally) for index in (1, 2))
+    member = mine.join(0, 1)
+    for number in (1, 2):
+        mine.published(first_of(1) + number, 0.0)
+        other.published(first_of(2) + number, 0.0)
+    member.took(first_of(1) + 1, 1, 1.0)
+    member.took(first_of(2) + 2, 1, 1.0)
+    assert not mine.complete
+    mine.close()
+    assert (tally.checks["lost"], tally.counters["misrouted"], tally.counters["delivered"]) == (1, 1, 1)
+    assert tally.places == [("lost", "t1", 2, 2, 1)]
+
+
+def test_a_message_whose_sequence_is_not_known_is_taken_as_ones_own() -> None:
+    audience = Audience(Sequence(1, "t"), Tally())
+    member = audience.join(0, 1)
+    audience.published(first_of(1) + 1, 0.0)
+    member.took(1, 1, 1.0)
+    assert audience.complete
 
 
 def test_a_run_that_was_interrupted_has_nothing_lost() -> None:

@@ -38,7 +38,7 @@ def test_every_check_and_every_field_of_the_report_is_in_its_table() -> None:
 def test_the_plan_is_one() -> None:
     parts = tomllib.loads(TEXT.split("```toml\n")[1].split("```")[0])["part"]
     options = Namespace(
-        clients=100, duration=5.0, settle=1.0, target="sluice", scenario="mixed", rate="10", run="r"
+        clients=100, duration=5.0, settle=1.0, target="sluice", scenario="mixed", rate="10", run="r", user_rows=[]
     )
     assert mixed.share_out(options, parts) == []
     assert [part["clients"] for part in options.parts] == [80, 10, 10]

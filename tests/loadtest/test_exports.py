@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from xml.etree import ElementTree
 import orjson
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.parser import text_string_to_metric_families as classic_families
 
 from loadtest.__main__ import main
 from loadtest.exports import csv_text, junit, openmetrics
@@ -55,6 +57,24 @@ def test_openmetrics_is_read_by_prometheus() -> None:
     }
     assert delivery["0.99"] == pytest.approx(0.099, rel=0.01)
     assert families["loadtest_errors"].samples[0].value == 2
+
+
+@pytest.mark.parametrize(("classic", "parse"), [(False, text_string_to_metric_families), (True, classic_families)])
+def test_counts_are_exact_and_names_are_names(classic: bool, parse: Callable[[str], Any]) -> None:
+    one = report()
+    one.counters["delivered"] = 12_345_678
+    one.latency("answer-time").record(5)
+    one.latency("never")
+    families = {family.name: family for family in parse(openmetrics(one, classic=classic))}
+    counts = {sample.labels["name"]: sample.value for sample in families["loadtest_count"].samples}
+    assert counts["delivered"] == 12_345_678
+    assert "loadtest_answer_time_seconds" in families
+    assert families["loadtest_never_seconds"].samples[-1].value == 0
+
+
+def test_a_run_that_has_not_ended_is_running() -> None:
+    assert 'status="running"' in openmetrics(Report("x", ""))
+    assert 'status="passed"' in openmetrics(report())
 
 
 def test_csv_has_a_row_a_second() -> None:

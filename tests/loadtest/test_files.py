@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from loadtest.files import read_messages, read_users
+from loadtest.files import NOBODY, read_messages, read_users
 from loadtest.payloads import payload
 from loadtest.schedule import parse_stages
 
@@ -25,14 +25,34 @@ def written(tmp_path: Path, text: str) -> str:
 )
 def test_users_are_read(tmp_path: Path, text: str) -> None:
     assert read_users(written(tmp_path, text)) == [
-        {"path": "/a", "headers": [["X-Room", "blue"], ["Authorization", "Bearer t1"]]},
-        {"path": "", "headers": [["Authorization", "Bearer t2"]]},
+        {**NOBODY, "path": "/a", "headers": [["X-Room", "blue"], ["Authorization", "Bearer t1"]], "token": "t1"},
+        {**NOBODY, "headers": [["Authorization", "Bearer t2"]], "token": "t2"},
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'login,topics,messages,headers\nann,a b,"[{""x"": 1}, ""hi""]","{""A"":""b""}"\nbob,"[""c d""]",hi,\n',
+        (
+            '{"login":"ann","topics":["a","b"],"messages":[{"x":1},"hi"],"headers":{"A":"b"}}\n'
+            '{"login":"bob","topics":["c d"],"messages":["hi"]}\n'
+        ),
+    ],
+)
+def test_users_have_topics_and_messages_of_their_own(tmp_path: Path, text: str) -> None:
+    ann, bob = read_users(written(tmp_path, text))
+    assert (ann["login"], ann["topics"], ann["headers"]) == ("ann", ["a", "b"], [["A", "b"]])
+    assert [orjson.loads(body) for body in ann["messages"]] == [{"x": 1}, "hi"]
+    assert (bob["topics"], bob["messages"]) == (["c d"], ['"hi"'])
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ('{"headers":"x"}', "line 1: headers is not a JSON object"),
+        ('{"topics":{"a":1}}', "line 1: topics: has to be a list"),
+        ("topics\n[x\n", "line 2: topics: '\\[x' is not a JSON list"),
         ("", "has no users"),
         ("token\n", "has no users"),
         ('{"token":"x"}\n{"token"', "line 2: not a JSON object"),

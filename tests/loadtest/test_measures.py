@@ -47,11 +47,19 @@ def test_a_scenario_without_messages_has_no_checks(name: str) -> None:
 @pytest.mark.parametrize(
     ("part", "percent", "samples"),
     [("p50", 50, 2), ("p95", 95, 20), ("p99", 99, 100), ("p99.9", 99.9, 1000), ("p999", 99.9, 1000), ("p9999", 99.99, 10_000),
-     ("p100", 100, 1), ("p90", 90, 10)],
+     ("p100", 100, 1), ("p90", 90, 10), ("p5", 5, 2), ("p0.5", 0.5, 2), ("p950", 95, 20), ("p100.0", 100, 1),
+     ("p99.999999", 99.999999, 100_000_000)],
 )  # fmt: skip
 def test_percentiles_and_the_samples_that_carry_them(part: str, percent: float, samples: int) -> None:
     assert percent_of(part) == percent
     assert needed_samples(percent) == samples
+
+
+@pytest.mark.parametrize(
+    "part", ["p0", "p00", "p099", "p1000", "p101", "p", "p.5", "p1.2.3", "q9", "p\uff19\uff19"]
+)
+def test_what_is_no_percentile(part: str) -> None:
+    assert percent_of(part) is None
 
 
 @given(

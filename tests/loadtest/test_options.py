@@ -39,7 +39,12 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (("broadcast", "--warm-up", "99"), "--warm-up: from 0"),
         (("broadcast", "--header", "nocolon"), "--header"),
         (("broadcast", "--processes", "9", "--clients", "3"), "--processes: more than clients"),
-        (("broadcast", "--target", "nchan", "--publishers", "2"), "--publishers: one"),
+        (("resume", "--target", "sse", "--publishers", "2"), "--publishers: one"),
+        (("resume", "--target", "stomp"), "stomp can take part in"),
+        (("broadcast", "--recognise", "$.a"), "--recognise: has no place with the target sluice"),
+        (("broadcast", "--target", "chat", "--recognise", "$.a[*]"), "is not a path such as"),
+        (("broadcast", "--target", "chat", "--recognise", "("), "is not a regular expression"),
+        (("connect", "--metrics-port", "70000"), "--metrics-port: from 0 to 65535"),
         (("watch", "--target", "nchan"), "nchan can take part in broadcast"),
         (("watch", "--every", "0"), "--every: from 1"),
         (("resume", "--roaming", "1"), "--roaming: between 0 and 1"),
@@ -76,7 +81,14 @@ def test_every_scenario_has_help(capsys: pytest.CaptureFixture[str], name: str) 
 
 def options(clients: int = 100) -> Namespace:
     return Namespace(
-        clients=clients, duration=5.0, settle=1.0, target="sluice", scenario="mixed", rate="10", run="r"
+        clients=clients,
+        duration=5.0,
+        settle=1.0,
+        target="sluice",
+        scenario="mixed",
+        rate="10",
+        run="r",
+        user_rows=[],
     )
 
 
@@ -106,6 +118,13 @@ def test_clients_are_shared_out_by_weight_and_none_is_left() -> None:
 )
 def test_a_bad_part_is_named(parts: list[dict[str, object]], said: str) -> None:
     assert said in " ".join(mixed.share_out(options(), parts))
+
+
+def test_a_part_that_the_target_cannot_take_part_in_is_named() -> None:
+    plan = options()
+    plan.target = "centrifugo"
+    (wrong,) = mixed.share_out(plan, [{"scenario": "broadcast"}, {"scenario": "resume"}, {"scenario": "fetch"}])
+    assert "not in fetch (part 3)" in wrong
 
 
 @pytest.mark.parametrize(

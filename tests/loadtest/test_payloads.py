@@ -1,5 +1,6 @@
 """Messages are known again whatever a server's JSON looks like; those of other runs are told apart."""
 
+import base64
 import html
 import json
 from collections.abc import Callable
@@ -9,6 +10,8 @@ import pytest
 
 from loadtest.audience import Audience
 from loadtest.payloads import FOREIGN, MARKER, Payloads, Unrecognised, payload
+from loadtest.recognition import finder
+from loadtest.sequences import first_of
 from loadtest.tally import Tally
 
 RUN, OTHER = "0123abcd", "ffff0000"
@@ -65,6 +68,69 @@ def test_without_its_word_a_message_is_known_by_n_and_its_age(write: Callable[[b
 
     assert payloads.number(without(200.0)) == 17
     assert payloads.number(without(99.0)) == FOREIGN
+
+
+def test_a_number_has_its_sequence() -> None:
+    payloads = Payloads(MARKER, run=RUN)
+    assert payloads.number(payload(RUN, first_of(3) + 17, 0.0, 0)) == first_of(3) + 17
+    assert orjson.loads(payload(RUN, first_of(3) + 17, 0.0, 0))["n"] == 17
+
+
+def test_the_topic_says_the_sequence_where_the_server_numbers() -> None:
+    payloads = Payloads(b'"offset":', run=RUN, topic=b'"topic":')
+    payloads.learn('a"b', 2)
+    assert payloads.number(b'{"topic" : "a\\"b","offset":5}') == first_of(2) + 5
+    assert payloads.number(b'{"topic":"other","offset":5}') == 5
+
+
+@pytest.mark.parametrize("write", WRITINGS)
+def test_only_another_filling_is_an_alteration(write: Callable[[bytes], str]) -> None:
+    payloads, data = Payloads(MARKER, run=RUN), payload(RUN, 17, 200.0, 150)
+    assert not payloads.is_altered(write(data).encode(), 17)
+    for other in (
+        data.replace(b"xxx", b"xx", 1),
+        data.replace(b"xxx", b"xyx", 1),
+        data.replace(b"xxx", b"xxxx", 1),
+    ):
+        assert payloads.number(write(other).encode()) == 17
+        assert payloads.is_altered(write(other).encode(), 17)
+    assert not payloads.is_altered(write(payload(RUN, 17, 200.0, 0, '{"a":1}')).encode(), 17)
+
+
+def test_one_number_of_a_server_has_one_content() -> None:
+    payloads = Payloads(b'"offset":', run=RUN)
+    assert [payloads.is_altered(payload(RUN, number, 0.0, 0), 5) for number in (17, 17, 18)] == [False, False, True]
+
+
+def test_several_messages_in_one_payload_are_all_known() -> None:
+    payloads = Payloads(MARKER, run=RUN)
+    some = [payload(RUN, number, 200.0, 80) for number in (3, 4, 9)]
+    assert payloads.numbers(b"[" + b",".join(some) + b"]") == [3, 4, 9]
+    assert payloads.numbers(some[0]) == [3]
+    assert payloads.numbers(b"hello") == []
+
+
+@pytest.mark.parametrize(
+    ("place", "data", "number"),
+    [
+        ("$.data.id", b'{"data":{"id":7}}', 7),
+        ("$['data'][1].id", b'{"data":[0,{"id":"7"}]}', 7),
+        ("/data/1/a~1b", b'{"data":[0,{"a/b":7}]}', 7),
+        ("$[1].id", b'42["say",{"id":7}]', 7),
+        ("$.id", b'MESSAGE\n\n{"id":7}\x00', 7),
+        ("$.text", b'{"text":"<b>lt-0123abcd-0-7-12</b>"}', 7),
+        ("$.text", b'{"text":"lt-ffff0000-0-7-12"}', FOREIGN),
+        ("$.text", b'{"text":"' + base64.b64encode(payload(RUN, 7, 1.0, 50)) + b'"}', 7),
+        (r"id=(\d+)", b"id=7;n=9", 7),
+        (r"(?<=#)\d+", b"message #7", 7),
+        ("$.data.id", b'{"data":{"id":true}}', None),
+        ("$.data.id", b'{"data":[]}', None),
+        ("$.data.id", b"not JSON", None),
+        (r"id=(\d+)", b"no", None),
+    ],
+)  # fmt: skip
+def test_a_message_is_known_at_the_place_that_is_named(place: str, data: bytes, number: int | None) -> None:
+    assert Payloads(MARKER, run=RUN, found=finder(place)).number(data) == number
 
 
 def test_what_is_no_message_has_no_number() -> None:

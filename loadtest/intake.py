@@ -1,0 +1,39 @@
+"""What comes in to the clients of a process: read, known again, and what is neither counted."""
+
+from argparse import Namespace
+from time import monotonic
+
+from loadtest.payloads import Payloads, Unrecognised
+from loadtest.pump import Pump
+from loadtest.reads import Reads
+from loadtest.recognition import finder
+from loadtest.tally import Tally
+from loadtest.targets import Target
+
+__all__ = ["Intake"]
+
+
+class Intake:
+    """One for all clients of a process."""
+
+    def __init__(self, target: Target, options: Namespace, tally: Tally) -> None:
+        self.payloads = Payloads(
+            target.MARKER, target.OPENING, options.run, monotonic(), target.TOPIC, finder(options.recognise)
+        )
+        self.reads = Reads(self.payloads, target.SEPARATOR, target.POSITION if options.resumes else None)
+        self.pump = Pump(self.reads)
+        self.unrecognised = Unrecognised()
+        self._tally = tally
+        self._told = 0
+
+    def collect(self) -> None:
+        """Count what is noted where there is no tally."""
+        reads, count = self.reads, self._tally.count
+        if reads.foreign:
+            count("of_others", reads.foreign)
+        if reads.altered:
+            count("altered", reads.altered)
+        reads.foreign = reads.altered = 0
+        if self.unrecognised.count > self._told:
+            count("unrecognised", self.unrecognised.count - self._told)
+            self._told = self.unrecognised.count

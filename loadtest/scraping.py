@@ -1,0 +1,53 @@
+"""The figures of a run while it runs, for Prometheus: the text of ``--openmetrics``, as it is at that moment."""
+
+import sys
+from argparse import Namespace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from loadtest.exports import openmetrics
+from loadtest.live import Display
+
+__all__ = ["CannotListen", "scraped"]
+
+_OPENMETRICS = "application/openmetrics-text"
+
+
+class CannotListen(Exception):
+    """The port cannot be had; the text says why."""
+
+
+@asynccontextmanager
+async def scraped(options: Namespace, display: Display) -> AsyncIterator[None]:
+    """Answer ``GET /metrics`` at ``--metrics-port`` while the block runs; raises CannotListen."""
+    if options.metrics_port is None:
+        yield
+        return
+
+    async def metrics(request: web.Request) -> web.Response:
+        # Prometheus asks for the newer format, people with curl for none.
+        classic = _OPENMETRICS not in request.headers.get("Accept", "")
+        report = display.report
+        kind = "text/plain; version=0.0.4" if classic else f"{_OPENMETRICS}; version=1.0.0"
+        text = report.secrets.masked(openmetrics(report, classic=classic))
+        return web.Response(body=text.encode(), headers={"Content-Type": f"{kind}; charset=utf-8"})
+
+    app = web.Application()
+    app.router.add_get("/metrics", metrics)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, options.metrics_host, options.metrics_port, shutdown_timeout=1.0)
+        try:
+            await site.start()
+        except OSError as error:
+            raise CannotListen(
+                f"--metrics-port: cannot listen on {options.metrics_host}:{options.metrics_port}: {error.strerror}"
+            ) from None
+        port = runner.addresses[0][1]
+        print(f"loadtest: metrics at http://{options.metrics_host}:{port}/metrics", file=sys.stderr, flush=True)  # noqa: T201
+        yield
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,100 @@
+"""Readers that are cut off and come back, on servers that are not ours, in the way that each of them has."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tests.end_to_end.npm import packages
+from tests.end_to_end.peers import Peer, Talk, peers
+from tests.end_to_end.processes import listening, loadtest, run, service
+
+SERVERS = Path(__file__).parent / "servers.cjs"
+NONE = {"lost": 0, "gapped": 0, "repeated": 0, "reordered": 0}
+
+
+async def resume(tmp_path: Path, url: str, target: str, *more: str) -> tuple[int, str, Any]:
+    path = tmp_path / "r.json"
+    code, out, err = await run(*loadtest(
+        "resume", "--target", target, "--url", url, "--clients", "10", "--rate", "20", "--duration", "3", "--cuts", "5",
+        "--roaming", "0.5", "--away", "0.2", "--settle", "2", "--threshold", "lost==0", "--threshold", "returned>0",
+        "--json", str(path), *more,
+    ))  # fmt: skip
+    return code, out + err, orjson.loads(path.read_bytes())
+
+
+async def test_server_sent_events_go_on_behind_the_last_event(tmp_path: Path) -> None:
+    async with service() as server:
+        code, said, report = await resume(
+            tmp_path, server.url, "sse", "--path", "/topics/{topic}/events", "--publish-path", "/topics/{topic}"
+        )
+    assert code == 0, said
+    assert report["checks"] == NONE
+    counters = report["counters"]
+    assert counters["delivered"] + counters["delivered_recovery"] == 60 * 10
+
+
+async def test_socket_io_recovers_its_state(tmp_path: Path) -> None:
+    async with listening("node", str(SERVERS), "recovering", str(packages().parent), "0") as server:
+        code, said, report = await resume(tmp_path, server.url, "socketio", "--token", "s3cret")
+        assert code == 0, said
+        assert report["checks"] == NONE
+        counters = report["counters"]
+        assert counters["recovered"] == counters["returned"]
+        code, said, _ = await resume(tmp_path, server.url, "socketio", "--token", "wrong")
+    assert code == 1
+    assert "who are you?" in said
+
+
+def centrifugo(forgets: int) -> Talk:
+    """Return a server with channels that can be recovered; it has forgotten one publication of what was missed."""
+    joined: dict[str, list[Peer]] = {}
+    history: list[Any] = []
+    left = [forgets]
+
+    def talk(peer: Peer, payload: bytes) -> None:
+        command = orjson.loads(payload)
+        if not command:
+            return
+        reply: dict[str, Any] = {"id": command["id"]}
+        if "connect" in command:
+            reply["connect"] = {"client": "c", "ping": 25}
+        elif "subscribe" in command:
+            asked = command["subscribe"]
+            joined.setdefault(asked["channel"], []).append(peer)
+            reply["subscribe"] = {"recoverable": forgets >= 0, "epoch": "e", "offset": len(history)}
+            if asked.get("recover"):
+                missed = history[asked["offset"] :]
+                forgotten = missed[:1] if left[0] > 0 and missed else []
+                left[0] -= len(forgotten)
+                reply["subscribe"] |= {"recovered": True, "publications": missed[len(forgotten) :]}
+        else:
+            reply["publish"] = {}
+            push = {"data": command["publish"]["data"], "offset": len(history) + 1}
+            history.append(push)
+            joined[command["publish"]["channel"]] = [
+                one for one in joined[command["publish"]["channel"]] if not one.writer.is_closing()
+            ]
+            for one in joined[command["publish"]["channel"]]:
+                one.send(orjson.dumps({"push": {"channel": "c", "pub": push}}))
+        peer.send(orjson.dumps(reply))
+
+    return talk
+
+
+async def test_centrifugo_recovers_publications_and_what_it_forgets_is_found(tmp_path: Path) -> None:
+    for forgets, code, lost in ((0, 0, 0), (1, 99, 1)):
+        async with peers(centrifugo(forgets)) as server:
+            got, said, report = await resume(tmp_path, server.url, "centrifugo")
+        assert (got, report["checks"]) == (code, {**NONE, "lost": lost}), said
+        assert report["counters"]["recovered"] == report["counters"]["returned"] > 0
+    async with peers(centrifugo(-1)) as server:
+        got, said, _ = await resume(tmp_path, server.url, "centrifugo")
+    assert (got, "is not recoverable" in said) == (1, True)
+
+
+async def test_a_target_that_cannot_resume_is_refused() -> None:
+    code, _, err = await run(sys.executable, "-m", "loadtest", "resume", "--target", "stomp")
+    assert code == 2
+    assert "--target: stomp can take part in" in err
