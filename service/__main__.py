@@ -165,7 +165,7 @@ def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
     """Log what nobody caught: a callback's exception, or a task's that nobody awaited."""
     what = context.get("handle") or context.get("task") or context.get("future")
     _log.error(
-        "an error reached the loop",
+        "unhandled exception in the event loop",
         exc_info=context.get("exception"),
         extra={"what": context.get("message"), "where": what},
     )

@@ -31,7 +31,7 @@ def fail(log: logging.Logger) -> None:
     try:
         raise RuntimeError("with\ntwo lines")
     except RuntimeError:
-        log.exception("a request failed inside", extra={"request_id": "r1"})
+        log.exception("unhandled exception in a request", extra={"request_id": "r1"})
 
 
 def test_an_event_is_one_line_of_text() -> None:
@@ -56,7 +56,7 @@ def test_a_traceback_is_one_field() -> None:
 
 def test_a_traceback_is_lines_of_text() -> None:
     lines = written(fail)
-    assert lines[0].endswith("ERROR x: a request failed inside request_id=r1")
+    assert lines[0].endswith("ERROR x: unhandled exception in a request request_id=r1")
     assert lines[1].startswith("Traceback")
 
 
@@ -127,7 +127,7 @@ async def test_what_nobody_caught_is_an_event_with_its_traceback(caplog: pytest.
     await asyncio.sleep(0)
     (record,) = caplog.records
     event = json.loads(line_of(record, "json", Redaction()))
-    assert event["message"] == "an error reached the loop"
+    assert event["message"] == "unhandled exception in the event loop"
     assert "ZeroDivisionError" in event["exception"]
     assert "Handle" in event["where"]
 

@@ -34,7 +34,7 @@ class Activity:
         self._busiest: list[dict[str, Any]] = []
 
     def forget(self) -> None:
-        """Let go of what the next look would be compared with: it is too old, or nobody asks any more."""
+        """Drop what the next look would be compared with: it is too old, or nobody asks any more."""
         self._before = None
         self._busiest = []
 

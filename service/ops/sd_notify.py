@@ -45,7 +45,7 @@ class Notifier:
         try:
             self._socket.sendto("\n".join(states).encode(), self._address)
         except OSError as error:
-            _log.warning("systemd takes no message", extra={"why": str(error)})
+            _log.warning("cannot notify systemd", extra={"why": str(error)})
 
     async def run(self, status: Callable[[], str]) -> None:
         """Give a sign of life twice in each interval of the watchdog, from the loop itself, until cancelled.
@@ -60,6 +60,6 @@ class Notifier:
             await asyncio.sleep(self.watchdog / 2 if self.watchdog else _STATUS_EVERY)
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         if self._socket is not None:
             self._socket.close()

@@ -154,7 +154,7 @@ class Polls:
 
     def _broken(self, watch: Watch, error: Exception) -> None:
         watch.anew = True
-        _log.error("a watch failed inside", exc_info=error, extra={"url": watch.url.partition("?")[0]})
+        _log.error("unhandled exception in a watch", exc_info=error, extra={"url": watch.url.partition("?")[0]})
 
     @contextmanager
     def _going_on(self, watch: Watch) -> Iterator[None]:

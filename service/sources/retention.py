@@ -92,7 +92,7 @@ class Retention:
         try:
             self.append(batch, failed_event(index, url, failure, attempts, timing), now)
         except Exception as error:
-            report("an event of a batch could not be told", error)
+            report("an event of a batch could not be appended", error)
             url = url.encode("utf-8", "replace").decode()
             self.append_done(batch, failed_event(index, url, INTERNAL, attempts, {}), now)
 
@@ -102,7 +102,7 @@ class Retention:
             try:
                 self.append(batch, event, now)
             except Exception as error:
-                report("an event of a batch could not be told", error)
+                report("an event of a batch could not be appended", error)
             else:
                 return
 

@@ -66,11 +66,11 @@ class Delivery:
     def broken(self, batch: FetchGroup, index: int, attempts: int, error: BaseException) -> None:
         """Log a bug, and fail the URL that it happened to."""
         told = batch.correlation.told() if isinstance(batch, BatchState) and batch.correlation else {}
-        _log.error("a fetch failed inside", exc_info=error, extra={"asker": batch.id, **told})
+        _log.error("unhandled exception in a fetch", exc_info=error, extra={"asker": batch.id, **told})
         try:
             batch.source.failed(batch, index, INTERNAL, attempts, {})
         except Exception:
-            _log.exception("a failure could not be told", extra={"asker": batch.id, **told})
+            _log.exception("a failure could not be delivered", extra={"asker": batch.id, **told})
 
     def _settle(self) -> None:
         landed, self._landed = self._landed, []

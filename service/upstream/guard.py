@@ -49,7 +49,7 @@ class Lookup(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of its sockets."""
+        """Close its sockets."""
         ...
 
 
@@ -76,7 +76,7 @@ class AresLookup:
         return [_text(node.addr[0]) for node in answer.nodes]
 
     async def close(self) -> None:
-        """Let go of its sockets."""
+        """Close its sockets."""
         await self._resolver.close()
 
 

@@ -246,7 +246,7 @@ async def test_a_bug_in_one_view_stops_neither_the_others_nor_the_next_poll(capl
         assert [event["body"] for event in told(good)] == ["1", "2", "3", "4"]
         assert len(told(whole)) == 4
         assert told(bug)[-1]["error"] == "protocol"
-        assert [record.getMessage() for record in caplog.records] == ["a watch failed inside"]
+        assert [record.getMessage() for record in caplog.records] == ["unhandled exception in a watch"]
 
 
 @pytest.mark.parametrize("broken", ["show", "unchanged", "failed"])
@@ -265,7 +265,7 @@ async def test_a_view_that_cannot_be_told_stops_neither_the_others_nor_the_next_
         await asyncio.sleep(3.3)
         assert len(server.orders) == 4
         assert names(reader)[-1] == {"show": "changed", "unchanged": "error", "failed": "changed"}[broken]
-        assert "a watch failed inside" in {record.getMessage() for record in caplog.records}
+        assert "unhandled exception in a watch" in {record.getMessage() for record in caplog.records}
 
 
 async def test_a_runner_that_takes_no_poll_is_asked_again(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
@@ -278,7 +278,7 @@ async def test_a_runner_that_takes_no_poll_is_asked_again(monkeypatch: pytest.Mo
         bench.page.body = b"two"
         await asyncio.sleep(2)
         assert names(reader) == ["state", "changed"]
-        assert {record.getMessage() for record in caplog.records} == {"a watch failed inside"}
+        assert {record.getMessage() for record in caplog.records} == {"unhandled exception in a watch"}
 
 
 @pytest.mark.parametrize(

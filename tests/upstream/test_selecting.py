@@ -419,7 +419,7 @@ def test_a_process_that_cannot_start_is_an_error_of_ours_and_logged_once(
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     on_a_real_clock(run())
     (record,) = caplog.records
-    assert record.getMessage() == "selections fail inside"
+    assert record.getMessage() == "the selection process failed"
 
 
 def test_cancelling_a_selection_leaves_no_process() -> None:

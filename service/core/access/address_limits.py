@@ -2,7 +2,7 @@
 
 Addresses are a hostile input as everything else: there are more than memory has room for. A connection is
 held by its caller anyway; of the rates only as many addresses are remembered as the limit says, and each
-only until its bucket is as good as none.
+only until its bucket is idle.
 """
 
 from collections import OrderedDict
@@ -80,7 +80,7 @@ class AddressLimiter:
             del self._connections[address]
 
     def sweep(self, now: float) -> None:
-        """Forget buckets that are as good as none."""
+        """Forget idle buckets."""
         self._handshakes.sweep(now)
         self._requests.sweep(now)
 

@@ -3,7 +3,7 @@
 Theory of operation. The shell hands every text message to :meth:`Session.receive` and sends the answer
 before it does anything else, so that an answer precedes every message that its request causes: those
 come by visits, and the hub makes visits in a later turn of the loop. When the connection has ended, for
-whatever reason, the shell calls :meth:`Session.close`.
+any reason, the shell calls :meth:`Session.close`.
 """
 
 from collections.abc import Callable

@@ -189,7 +189,7 @@ class Topic:
         return known
 
     def forget(self) -> None:
-        """Let go of joined chunks: there is a newer message, or a visit is over."""
+        """Drop joined chunks: there is a newer message, or a visit is over."""
         self._memo.clear()
         self.fresh = b""
         self.fresh_after = -1

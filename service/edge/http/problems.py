@@ -101,7 +101,7 @@ async def problems(
         return web.Response(status=HTTPStatus.BAD_REQUEST)
     except Exception:
         what = {"method": request.method, "path": request.path, **correlation_of(request).told()}
-        _log.exception("a request failed inside", extra=what)
+        _log.exception("unhandled exception in a request", extra=what)
         refusals["http", InternalError.reason] += 1
         return refusal(InternalError("a bug of ours; it was logged"), request)
 

@@ -187,13 +187,13 @@ def _key(request: web.Request, value: Any) -> IdempotencyKey | None:
 
 def _cache_status(caches: Counter[str]) -> str:
     """Say where the results came from (RFC 9211): a hit is a hit when all are; the detail has the counts."""
-    told = {name: count for name, count in sorted(caches.items()) if name != "none"}
-    if set(told) == {"hit"}:
+    counts = {name: count for name, count in sorted(caches.items()) if name != "none"}
+    if set(counts) == {"hit"}:
         what = "hit"
-    elif set(told) == {"shared"}:
+    elif set(counts) == {"shared"}:
         what = "fwd=miss; collapsed"
-    elif set(told) == {"revalidated"}:
+    elif set(counts) == {"revalidated"}:
         what = "fwd=stale; fwd-status=304"
     else:
         what = "fwd=miss"
-    return f'sluice; {what}; detail="{" ".join(f"{name}={count}" for name, count in told.items())}"'
+    return f'sluice; {what}; detail="{" ".join(f"{name}={count}" for name, count in counts.items())}"'

@@ -816,10 +816,10 @@ export class Sluice {
     if (socket.terminate) setTimeout(() => socket.readyState === 3 || socket.terminate(), 1000).unref?.();
   }
 
-  #end(error, told = error) {
+  #end(error, reason = error) {
     if (this.#error) return;
     this.#error = error;
-    for (const stream of [...this.#streams]) this.#leaveAtTheEnd(stream, told);
+    for (const stream of [...this.#streams]) this.#leaveAtTheEnd(stream, reason);
     this.#drop();
     this.#pending.clear();
     this.#feeds.clear();
@@ -945,8 +945,8 @@ export class Sluice {
       const document = await answer.json().catch(() => ({}));
       if (answer.ok && document.topic) return document;
       const passing = answer.status < 400 || answer.status >= 500 || [408, 425, 429].includes(answer.status);
-      const told = { reason: document.reason, retry_after: document.retry_after, temporary: document.temporary || passing };
-      throw new SluiceError(document.detail ?? `HTTP status ${answer.status}`, answer.status, told);
+      const details = { reason: document.reason, retry_after: document.retry_after, temporary: document.temporary || passing };
+      throw new SluiceError(document.detail ?? `HTTP status ${answer.status}`, answer.status, details);
     } finally {
       clearTimeout(timer);
       this.#stops.delete(stop);

@@ -156,7 +156,7 @@ class Connection:
 
     def on_bug(self, error: BaseException) -> None:
         """Log what no request should cause; the client's error says so too."""
-        _log.error("a request failed inside", exc_info=error, extra={"client": self.owner})
+        _log.error("unhandled exception in a request", exc_info=error, extra={"client": self.owner})
 
     def full(self) -> bool:
         """Whether the transport holds so much that more is better left in the topic."""

@@ -84,7 +84,7 @@ class FanoutCollector(Collector):
         yield Gauge("sluice_backlog_bytes", "Bytes that wait in transports for stalled WebSockets.", stalled.held)
         yield counter_by(
             "sluice_gaps",
-            "Gaps told to readers, by policy (resume: gone before it came).",
+            "Gaps that readers met, by policy (resume: gone before the reader attached).",
             "on_lag",
             lags.gaps,
             causes,

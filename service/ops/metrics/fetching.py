@@ -42,7 +42,7 @@ class FetchingCollector(Collector):
         )  # fmt: skip
         yield Gauge("sluice_watched_urls", "URLs that are polled.", watches.urls)
         yield Counter("sluice_polls", "Polls of watched URLs.", watches.polls)
-        yield Counter("sluice_changes", "Changes told to watchers.", watches.changes)
+        yield Counter("sluice_changes", "Changes sent to watchers.", watches.changes)
 
     def _asked(self) -> Iterator[Metric]:
         runner, measures = self._runner.statistics(), self._runner.measures

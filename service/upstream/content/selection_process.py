@@ -80,7 +80,7 @@ class Selector:
     def _unavailable(self, why: str) -> SelectFailed:
         """Log what is an error of ours, not of the page, and return it."""
         if count := self._failures.happened():
-            _log.error("selections fail inside", extra={"why": why, "count": count})
+            _log.error("the selection process failed", extra={"why": why, "count": count})
         return SelectFailed(f"internal error: {why}", "unavailable")
 
     async def _ask(
