@@ -1,6 +1,5 @@
 """One request and its answer, over a connection that was kept or is new."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -8,6 +7,7 @@ from service.core.fetching.target import Target
 from service.upstream.http1.answer import Answer
 from service.upstream.http1.dialer import Dialer, Timing
 from service.upstream.http1.errors import Disconnected
+from service.upstream.http1.outbox import Outbox
 from service.upstream.http1.pool import Pool
 from service.upstream.http1.reader import Reader
 from service.upstream.http1.request import Requests
@@ -24,6 +24,7 @@ class Client:
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
         self._pool = Pool(_MOST_IDLE)
+        self._outbox = Outbox()
         self._requests = Requests()
 
     def __repr__(self) -> str:
@@ -43,18 +44,15 @@ class Client:
         (RFC 9112, section 9.3.1).
         """
         request = self._requests.write(method, target, headers, body)
-        if self._pool.resting(target.origin):
-            # All read what has come, and then all ask: by turns, each would find the other's memory in the caches,
-            # a tenth of a small fetch. What a server sends behind its answer, unasked, comes meanwhile.
-            await asyncio.sleep(0)
-        kept = self._pool.take(target.origin, surely=method not in _REPEATABLE)
+        kept = self._pool.take(target.origin)
         if kept is not None:
             timing.reused = True
             reader = Reader(bodiless=method == "HEAD")
+            self._outbox.send(kept, request, reader)
             try:
-                head = await kept.ask(request, reader)
+                head = await kept.head()
             except Disconnected as gone:
-                if not gone.silent or method not in _REPEATABLE:
+                if not gone.unsent and not (gone.silent and method in _REPEATABLE):
                     raise
             else:
                 # A server that gives up waiting says so, and closes: this was not about our request.
@@ -64,4 +62,5 @@ class Client:
             timing.reused = False
         connection = await self._dialer.dial(target, timing)
         reader = Reader(bodiless=method == "HEAD")
-        return Answer(connection, reader, await connection.ask(request, reader), self._pool)
+        connection.send(request, reader)
+        return Answer(connection, reader, await connection.head(), self._pool)

@@ -82,14 +82,18 @@ class Connection(asyncio.Protocol):
 
     # Called by the caller that asks.
 
-    async def ask(self, request: bytes, reader: Reader) -> Head:
-        """Send a request, and return the head of its answer; the connection is closed where none comes."""
+    def send(self, request: bytes, reader: Reader) -> None:
+        """Send a request; :meth:`head` tells what came of it."""
+        if self._transport is None or self.lost:
+            self._fail(Disconnected(silent=True, unsent=True))
+            return
+        self._reader = reader
+        self._transport.write(request)
+
+    async def head(self) -> Head:
+        """Return the head of the answer to a request that is sent, or is about to be; close where none comes."""
         try:
-            if self._transport is None or self.lost:
-                raise Disconnected(silent=True)
-            self._reader = reader
-            self._transport.write(request)
-            while reader.head is None:
+            while (reader := self._reader) is None or reader.head is None:
                 await self._next()
         except BaseException:
             self.close()

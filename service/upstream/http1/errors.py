@@ -14,16 +14,18 @@ class ProtocolError(Exception):
 class Disconnected(Exception):
     """The connection ended before the head of an answer was complete."""
 
-    def __init__(self, *, silent: bool) -> None:
+    def __init__(self, *, silent: bool, unsent: bool = False) -> None:
         super().__init__(
             "the connection ended before an answer" if silent else "the connection ended in the head of the answer"
         )
         self.silent = silent
         """Whether not one byte of an answer came."""
+        self.unsent = unsent
+        """Whether not one byte of the request was sent."""
 
     def again(self) -> "Disconnected":
         """Return another one that says the same."""
-        return Disconnected(silent=self.silent)
+        return Disconnected(silent=self.silent, unsent=self.unsent)
 
 
 class InvalidRequest(Exception):
