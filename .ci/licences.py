@@ -33,7 +33,8 @@ beside it, then what only development needs and nobody is handed.
 """
 _FOOT = """
 In this repository, of others: `tests/data/asyncapi/` has the schema of AsyncAPI 3.0.0, cut down (Apache-2.0, with
-its LICENSE and NOTICE).
+its LICENSE and NOTICE). `loadtest/page/static/` has uPlot 1.6.32, which every report contains (MIT, with its
+licence beside it).
 """
 
 

@@ -13,15 +13,17 @@ import uvloop
 
 from loadtest import capacity, compare, custom, demo, merge, mixed
 from loadtest.exports import EXPORTS
-from loadtest.html import render
+from loadtest.listening import CannotListen
 from loadtest.live import Display
 from loadtest.masking import Secrets, public_options
 from loadtest.options import add_common, add_files, wrong_outputs, wrong_with
 from loadtest.origin import command as origin
+from loadtest.page.document import render
+from loadtest.page.server import watched
 from loadtest.report import Report
 from loadtest.run import Run
 from loadtest.scenarios import SCENARIOS as SINGLE
-from loadtest.scraping import CannotListen, scraped
+from loadtest.scraping import scraped
 from loadtest.streams import run
 from loadtest.summary import summary
 from loadtest.verdict import Verdict
@@ -94,15 +96,17 @@ def _load(
     )
     try:
         with display.shown():
-            runner.run(_scraped(options, display, load))
+            runner.run(_served(options, report, display, load))
     except CannotListen as error:
         print(error, file=sys.stderr)
         return BAD_USAGE
     return _finish(report, options, demo.summary(options, report) if program is demo else summary(report))
 
 
-async def _scraped(options: Namespace, display: Display, load: Callable[[], Awaitable[Verdict]]) -> None:
-    async with scraped(options, display):
+async def _served(
+    options: Namespace, report: Report, display: Display, load: Callable[[], Awaitable[Verdict]]
+) -> None:
+    async with scraped(options, display), watched(options, report, display):
         await load()
 
 

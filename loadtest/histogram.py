@@ -1,7 +1,9 @@
 """Latencies: an HDR histogram, in milliseconds outside and microseconds inside."""
 
 import math
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from itertools import accumulate, pairwise
 from typing import Any
 
 from hdrh.histogram import HdrHistogram
@@ -21,6 +23,8 @@ class Histogram:
 
     def __init__(self) -> None:
         self._hdr: Any = HdrHistogram(1, _HIGHEST, 3)
+        self._cumulated: list[int] = []
+        """How many there are up to each counter of the library, where they were added up last."""
 
     @classmethod
     def decode(cls, text: str) -> "Histogram":
@@ -54,17 +58,29 @@ class Histogram:
     def clear(self) -> None:
         """Forget everything."""
         self._hdr.reset()
+        self._cumulated = []
 
     def percentile(self, percent: float) -> float:
         """Return the smallest latency in ms that at least ``percent`` of the recorded ones do not exceed.
 
         The nearest rank, rounded up: of 60 the 99th percentile is the 60th. 0 when there are none.
         """
-        if not self.count:
-            return 0.0
-        rank = max(1, math.ceil(percent / 100 * self.count - 1e-9))
-        # The library rounds to the nearest rank, which for a rank of its own is that rank.
-        return float(self._hdr.get_value_at_percentile(100 * rank / self.count)) / 1000
+        return self.percentiles([percent])[0]
+
+    def percentiles(self, percents: Iterable[float]) -> list[float]:
+        """Return the :meth:`percentile` of each, in one pass: the library takes milliseconds for every one."""
+        hdr, total = self._hdr, self.count
+        if not total:
+            return [0.0 for _ in percents]
+        counted = self._sums()
+        ranks = (max(1, math.ceil(percent / 100 * total - 1e-9)) for percent in percents)
+        values = (hdr.get_value_from_index(bisect_left(counted, rank)) for rank in ranks)
+        return [float(hdr.get_highest_equivalent_value(value)) / 1000 for value in values]
+
+    def _sums(self) -> list[int]:
+        if not self._cumulated or self._cumulated[-1] != self.count:
+            self._cumulated = list(accumulate(self._hdr.counts))
+        return self._cumulated
 
     def part(self, name: str) -> float:
         """Return ``p95``, ``p99.9``, ``mean``, ``min``, ``max`` (ms) or ``count``; raises ValueError."""
@@ -89,21 +105,19 @@ class Histogram:
 
     def summary(self) -> dict[str, float]:
         """Return what the report has of it, in ms."""
-        return {**{name: self.percentile(at) for name, at in PERCENTILES.items()}, "count": self.count}
+        return {**dict(zip(PERCENTILES, self.percentiles(PERCENTILES.values()), strict=True)), "count": self.count}
 
     def curve(self) -> list[tuple[float, float]]:
         """Return (percentile, ms) points for a plot, denser towards the end, as far as there are values."""
-        return [(at, self.percentile(at)) for at in _CURVE if at == 100 or self.count * (1 - at / 100) >= 1]
+        there = [at for at in _CURVE if at == 100 or self.count * (1 - at / 100) >= 1]
+        return list(zip(there, self.percentiles(there), strict=True))
 
     def buckets(self, number: int = 40) -> list[tuple[float, float, int]]:
         """Return (from ms, to ms, count) of ``number`` equal parts up to the 99.9th percentile and beyond it."""
         if not self.count:
             return []
         top = max(self.percentile(99.9), 0.001)
-        width = top / number
-        counts = [0] * (number + 1)
-        for item in self._hdr.get_recorded_iterator():
-            value = item.value_iterated_to / 1000
-            counts[min(int(value / width), number)] += item.count_added_in_this_iter_step
-        counts[number - 1] += counts.pop()
-        return [(i * width, (i + 1) * width, found) for i, found in enumerate(counts)]
+        width, sums = top / number, self._sums()
+        places = [self._hdr._counts_index_for(int(part * width * 1000)) for part in range(1, number)]
+        below = [0, *(sums[place - 1] if place else 0 for place in places), self.count]
+        return [(i * width, (i + 1) * width, after - before) for i, (before, after) in enumerate(pairwise(below))]

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from time import monotonic
@@ -47,6 +47,7 @@ class Display:
         self._title = ""
         self._console = console or Console(file=sys.stderr)
         self._live: Live | None = None
+        self._follower: Callable[[Report, str], None] | None = None
         self._load_since: float | None = None
         self._began = monotonic()
 
@@ -71,8 +72,14 @@ class Display:
         """The report that is shown now."""
         return self._report
 
+    def follow(self, follower: Callable[[Report, str], None]) -> None:
+        """Have ``follower`` called with the report and its title whenever the run is told."""
+        self._follower = follower
+
     def tell(self) -> None:
         """Say where the run is."""
+        if self._follower is not None:
+            self._follower(self._report, self._title)
         if self._live is not None:
             self._live.update(self.panel())
         if self._live is not None or self._quiet:

@@ -119,6 +119,8 @@ def public_options(options: dict[str, Any]) -> dict[str, Any]:
         "csv",
         "metrics_port",
         "metrics_host",
+        "live_port",
+        "live_host",
         "quiet",
         "threshold",
         "run",

@@ -107,13 +107,12 @@ def add_common(parser: ArgumentParser, **defaults: object) -> None:
         "--rounds", type=int, default=1, help="repeat all of it; `loadtest compare` needs 4 (default 1)"
     )
     result.add_argument("--abort-on-fail", action="store_true", help="stop when an upper bound is broken")
-    result.add_argument(
-        "--metrics-port",
-        type=int,
-        default=None,
-        help="answer GET /metrics for Prometheus during the run; 0: any port",
-    )
-    result.add_argument("--metrics-host", default="127.0.0.1", help="where that listens (default 127.0.0.1)")
+    for name, does in (
+        ("metrics", "answer GET /metrics for Prometheus during the run"),
+        ("live", "serve the report as a page while it runs"),
+    ):
+        result.add_argument(f"--{name}-port", type=int, default=None, help=f"{does}; 0: any free port")
+        result.add_argument(f"--{name}-host", default="127.0.0.1", help="where that listens (default 127.0.0.1)")
     result.add_argument("--quiet", action="store_true", help="say nothing but what failed")
     add_files(result)
     parser.set_defaults(**defaults)
@@ -164,8 +163,9 @@ def wrong_with(options: Namespace, scenario: ModuleType) -> list[str]:
         options.warm_up = min(5.0, options.duration / 10) if options.duration >= 5 else 0.0
     elif not 0 <= options.warm_up < options.duration:
         wrong.append("--warm-up: from 0 to below --duration")
-    if options.metrics_port is not None and not 0 <= options.metrics_port <= 65535:
-        wrong.append("--metrics-port: from 0 to 65535")
+    for name in ("metrics_port", "live_port"):
+        if not 0 <= (getattr(options, name) or 0) <= 65535:
+            wrong.append(f"--{name.replace('_', '-')}: from 0 to 65535")
     wrong += [*files, *_refused(options), *wrong_outputs(options)]
     wrong += _unable(options)
     if options.processes > options.clients > 0:

@@ -63,7 +63,7 @@ class Report:
     gauges: dict[str, float] = field(default_factory=dict)
     """Figures of the server, the origin and the generator itself, found at the end."""
     timeline: list[dict[str, float]] = field(default_factory=list)
-    """For each second ``at_s``, what each counter grew by, percentiles of that second, and gauges of both ends."""
+    """For each second ``at_s``, what each counter grew by, ``errors``, percentiles of that second, and gauges."""
     loads: list[dict[str, float]] = field(default_factory=list)
     """Of a search: ``load``, whether it ``holds`` (1 or 0), and the figures that thresholds name."""
     findings: list[Finding] = field(default_factory=list)
@@ -107,6 +107,7 @@ class Report:
             self._grown[name] += more
         for text, count in increment["errors"].items():
             self.errors[bounded(self.errors, text)] += count
+            self._grown["errors"] += count
         self.checks.update(increment["checks"])
         for kind, topic, first, last, readers in increment["places"]:
             self._places[kind, topic, first, last] += readers

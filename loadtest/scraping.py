@@ -1,6 +1,5 @@
 """The figures of a run while it runs, for Prometheus: the text of ``--openmetrics``, as it is at that moment."""
 
-import sys
 from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,15 +7,12 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from loadtest.exports import openmetrics
+from loadtest.listening import announce, listening
 from loadtest.live import Display
 
-__all__ = ["CannotListen", "scraped"]
+__all__ = ["scraped"]
 
 _OPENMETRICS = "application/openmetrics-text"
-
-
-class CannotListen(Exception):
-    """The port cannot be had; the text says why."""
 
 
 @asynccontextmanager
@@ -36,18 +32,6 @@ async def scraped(options: Namespace, display: Display) -> AsyncIterator[None]:
 
     app = web.Application()
     app.router.add_get("/metrics", metrics)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, options.metrics_host, options.metrics_port, shutdown_timeout=1.0)
-        try:
-            await site.start()
-        except OSError as error:
-            raise CannotListen(
-                f"--metrics-port: cannot listen on {options.metrics_host}:{options.metrics_port}: {error.strerror}"
-            ) from None
-        port = runner.addresses[0][1]
-        print(f"loadtest: metrics at http://{options.metrics_host}:{port}/metrics", file=sys.stderr, flush=True)  # noqa: T201
+    async with listening(app, "metrics", options) as address:
+        announce("metrics", f"{address}/metrics")
         yield
-    finally:
-        await runner.cleanup()

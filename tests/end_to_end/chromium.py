@@ -16,12 +16,13 @@ from tests.end_to_end.processes import program, start
 
 
 class Page:
-    """One page; what its console and its policies complain of is kept in ``complaints``."""
+    """One page; what its console and its policies complain of is kept in ``complaints``, what it asked for in ``requests``."""
 
     def __init__(self, socket: websockets.ClientConnection) -> None:
         self.socket = socket
         self.number = 0
         self.complaints: list[str] = []
+        self.requests: list[str] = []
 
     async def send(self, method: str, **params: Any) -> Any:
         """Carry out a command of the protocol; return its result, or None where the page was still being loaded."""
@@ -36,6 +37,8 @@ class Page:
             self.complaints.append(str(told["params"]["exceptionDetails"].get("exception", told["params"])))
         elif told["method"] == "Log.entryAdded" and told["params"]["entry"]["level"] in ("error", "warning"):
             self.complaints.append(told["params"]["entry"]["text"])
+        elif told["method"] == "Network.requestWillBeSent":
+            self.requests.append(told["params"]["request"]["url"])
 
     async def evaluate(self, expression: str) -> Any:
         """Return the value of an expression, awaited."""
@@ -116,9 +119,11 @@ async def chromium(url: str, *switches: str) -> AsyncIterator[Page]:
                 page = Page(socket)
                 await page.send("Runtime.enable")
                 await page.send("Log.enable")
+                await page.send("Network.enable")
                 await page.look()
                 await page.send("Page.navigate", url=url)
                 await page.until(f"location.href.startsWith({url!r}) && document.readyState === 'complete'")
                 yield page
         finally:
             await browser.stop()
+            await browser.drained()

@@ -1,7 +1,5 @@
 """What a run reports, as data, as a page and in a terminal; and the thresholds that judge it."""
 
-import re
-from html.parser import HTMLParser
 from io import StringIO
 
 import orjson
@@ -10,9 +8,9 @@ from rich.console import Console
 
 from loadtest.findings import Finding
 from loadtest.histogram import Histogram
-from loadtest.html import render
 from loadtest.live import Display, sparkline
 from loadtest.outcome import settle
+from loadtest.page.document import render
 from loadtest.plots import lines, rounds
 from loadtest.report import Report
 from loadtest.summary import summary
@@ -130,42 +128,6 @@ def test_what_did_not_reach_all_has_no_last() -> None:
     whole = Report("broadcast", "x")
     settle(whole, [outcome([[1, 0.0, 0.1, 0.2, 4]], 5)], 0.0)
     assert "last_delivery" not in whole.latencies
-
-
-class Reader(HTMLParser):
-    """Finds what would make the page need something else, and tags that are not closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.outside: list[str] = []
-        self.open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.outside += [value or "" for name, value in attrs if name in ("src", "href")]
-        if tag == "script":
-            self.outside.append("script")
-        if tag not in ("meta", "br", "link", "input"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        return
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def test_the_page_needs_nothing_and_escapes_what_it_shows() -> None:
-    page = render(report())
-    reader = Reader()
-    reader.feed(page)
-    assert reader.outside == []
-    assert reader.open in ([], ["html"], ["html", "body"])
-    assert "<b>refused" not in page
-    assert "<t>" not in page
-    assert "url(" not in page
-    assert page.count("<svg") == 4
-    assert "resident memory of the server" in page
-    assert not re.search(r"\bnan\b|\binf\b", page)
 
 
 def test_a_line_ends_at_its_axes() -> None:
