@@ -7,6 +7,7 @@ way first.
 
 import asyncio
 import logging
+import select
 import socket
 import ssl
 from collections.abc import Callable, Iterable
@@ -49,6 +50,7 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._beginning: set[asyncio.Task[None]] = set()
         self._paused: asyncio.TimerHandle | None = None
+        self._waiting_since: float | None = None
         self._full = Seldom(clock)
 
     def __repr__(self) -> str:
@@ -81,14 +83,15 @@ class Acceptor:
             task.cancel()
 
     def _accept(self, listener: socket.socket) -> None:
-        for _ in range(_AT_ONCE):
-            if self.open >= self._most:
-                self._pause()
-                return
+        room = self._most - self.open
+        if room <= 0:
+            self._pause()
+            return
+        for _ in range(min(room, _AT_ONCE)):
             try:
                 connection, _ = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
+                break
             except OSError as error:  # descriptors or memory are short by something else
                 _log.warning("a connection could not be accepted", extra={"why": str(error)})
                 self._pause()
@@ -96,7 +99,9 @@ class Acceptor:
             connection.setblocking(False)
             task = self._loop.create_task(self._begin(connection))
             self._beginning.add(task)
-            task.add_done_callback(self._beginning.discard)
+            task.add_done_callback(self._begun)
+        if self._waiting_since is not None and not self._some_wait():
+            self._waiting_since = None
 
     async def _begin(self, connection: socket.socket) -> None:
         # A peer that goes, or that does not speak TLS, is not our error.
@@ -105,17 +110,33 @@ class Acceptor:
                 self._server, connection, ssl=self._tls, ssl_handshake_timeout=self._tls_time
             )
 
+    def _begun(self, task: asyncio.Task[None]) -> None:
+        # Until now it counted twice, or its TLS handshake failed: in both cases there is a place more.
+        self._beginning.discard(task)
+        self._resume()
+
+    def _some_wait(self) -> bool:
+        queues = select.poll()
+        for listener in self._listeners:
+            queues.register(listener, select.POLLIN)
+        return bool(queues.poll(0))
+
     def _pause(self) -> None:
-        if self._paused is None:
-            for listener in self._listeners:
-                self._loop.remove_reader(listener.fileno())
-            self._paused = self._loop.call_later(_PATIENCE, self._make_room)
+        if self._paused is not None:
+            return
+        for listener in self._listeners:
+            self._loop.remove_reader(listener.fileno())
+        # Patience counts from when the queue was last empty: places that become free one at a time do not prolong it.
+        if self._waiting_since is None:
+            self._waiting_since = self._loop.time()
+        self._paused = self._loop.call_at(self._waiting_since + _PATIENCE, self._make_room)
 
     def _make_room(self) -> None:
         closed = close_unused(self._server)
         if count := self._full.happened():
             _log.warning("connections wait: descriptors are short", extra={"closed": closed, "count": count})
-        self._paused = self._loop.call_later(_PATIENCE, self._make_room)
+        self._waiting_since = self._loop.time()
+        self._paused = self._loop.call_at(self._waiting_since + _PATIENCE, self._make_room)
         self._resume()
 
     def _resume(self) -> None:
