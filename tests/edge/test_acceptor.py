@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from service.edge.acceptor import Acceptor
-from service.edge.http_runner import HttpServer
+from service.edge.http.acceptor import Acceptor
+from service.edge.http.server import HttpServer
 
 CLOSE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 MOST = 3

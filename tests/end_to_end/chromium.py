@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import shutil
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +96,25 @@ class Page:
         path.write_bytes(base64.b64decode(picture["data"]))
 
 
+@contextmanager
+def profile_folder() -> Iterator[str]:
+    """Make a folder; remove it as often as it takes: a process that was killed may still be writing its last file."""
+    folder = tempfile.mkdtemp()
+    try:
+        yield folder
+    finally:
+        for _ in range(50):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not Path(folder).exists():
+                break
+            time.sleep(0.1)
+
+
 @asynccontextmanager
 async def chromium(url: str, *switches: str) -> AsyncIterator[Page]:
     """Run Chromium with a page until the block ends."""
     binary = program("chromium", "Debian: chromium")
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+    with profile_folder() as profile:
         browser = await start(
             binary, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
             "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
@@ -124,6 +140,6 @@ async def chromium(url: str, *switches: str) -> AsyncIterator[Page]:
                 await page.send("Page.navigate", url=url)
                 await page.until(f"location.href.startsWith({url!r}) && document.readyState === 'complete'")
                 yield page
-        finally:
             await browser.stop()
-            await browser.drained()
+        finally:
+            await browser.close()

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -14,7 +13,7 @@ import orjson
 import pytest
 
 from service.client import Gap, Message, Position, Restart, Value
-from tests.end_to_end.processes import Process, program
+from tests.end_to_end.processes import Process, program, start
 
 HERE = Path(__file__).parent
 
@@ -146,17 +145,15 @@ async def driver(tmp_path: Path, server: Process, port: int, **options: Any) -> 
     async with aiohttp.ClientSession() as session, session.get(f"{server.url}/static/sluice.js") as answer:
         assert answer.content_type == "text/javascript"
         module.write_bytes(await answer.read())
-    process = await asyncio.create_subprocess_exec(
+    node_process = await start(
         binary, str(HERE / "driver.mjs"), str(module), f"http://127.0.0.1:{port}", orjson.dumps(options).decode(),
-        env={**os.environ, "NODE_PATH": "/usr/share/nodejs"},
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 25,
+        env={"NODE_PATH": "/usr/share/nodejs"}, stdin=asyncio.subprocess.PIPE, stderr=None, limit=1 << 25,
     )  # fmt: skip
-    client = Driver(process)
+    client = Driver(node_process.process)
     listening = asyncio.create_task(client.listen())
     try:
         yield client
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        await node_process.kill()
         await listening
+        await node_process.close()

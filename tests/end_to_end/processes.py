@@ -1,26 +1,39 @@
-"""Real processes: the service and its neighbours, started on free ports and ended by their id."""
+"""Real processes: the service and its neighbours, started on free ports and ended by their id.
+
+All are started by ``start``; ``end_all``, which runs after each test, leaves no process and no pipe behind.
+"""
 
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 
 
+PATIENCE = 30.0
+"""Seconds that a process has to start or to end: many times what it needs, because the machine may be loaded."""
+
+_started: "set[Process]" = set()
+
+
 class Process:
-    """A child process whose output is kept."""
+    """A child process; what it wrote and nobody read is in ``output`` and ``errors`` when it has been closed."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.url = ""
+        self.output = b""
+        self.errors = b""
 
     @property
     def port(self) -> int:
@@ -32,59 +45,90 @@ class Process:
 
     async def line(self) -> str:
         assert self.process.stdout is not None
-        return (await asyncio.wait_for(self.process.stdout.readline(), 20)).decode()
+        return (await asyncio.wait_for(self.process.stdout.readline(), PATIENCE)).decode()
 
     async def stop(self) -> int:
         if self.process.returncode is None:
             self.process.terminate()
         return await self.ended()
 
-    async def drained(self) -> None:
-        """Read its pipes to their end: one that is open when the loop closes is an error of the next test."""
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None:
-                with suppress(TimeoutError, RuntimeError):
-                    await asyncio.wait_for(stream.read(), 2)
-
-    async def ended(self, within: float = 20) -> int:
+    async def ended(self, within: float = PATIENCE) -> int:
         try:
             return await asyncio.wait_for(self.process.wait(), within)
         except TimeoutError:
-            self.process.kill()
-            await self.process.wait()
+            await self.kill()
             raise
 
+    async def kill(self) -> None:
+        """End it and what it has started itself, which is in its group."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        await self.process.wait()
 
-async def start(*argv: str, env: dict[str, str] | None = None, cwd: Path = ROOT, pipe: bool = False) -> Process:
-    return Process(
-        await asyncio.create_subprocess_exec(
-            *argv,
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-            stdin=asyncio.subprocess.PIPE if pipe else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+    async def close(self) -> None:
+        """Kill it if it still runs, read what it has written, and close its pipes."""
+        await self.kill()
+        self.output, self.errors = [await _rest(stream) for stream in (self.process.stdout, self.process.stderr)]
+        # Public in asyncio.SubprocessTransport, which Process hides.
+        transport = self.process._transport  # type: ignore[attr-defined]
+        for descriptor in range(3):
+            if (pipe := transport.get_pipe_transport(descriptor)) is not None:
+                pipe.close()
+        transport.close()
+        _started.discard(self)
+
+
+async def _rest(stream: asyncio.StreamReader | None) -> bytes:
+    """Read to the end; what a grandchild keeps open longer than that is left."""
+    if stream is None:
+        return b""
+    with suppress(TimeoutError, RuntimeError):  # somebody else reads it
+        return await asyncio.wait_for(stream.read(), 2)
+    return b""
+
+
+async def start(
+    *argv: str,
+    env: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+    stdin: int | None = asyncio.subprocess.DEVNULL,
+    stdout: int | None = asyncio.subprocess.PIPE,
+    stderr: int | None = asyncio.subprocess.PIPE,
+    **more: Any,
+) -> Process:
+    """Start a process with these variables beside ours; ``more`` is for ``asyncio.create_subprocess_exec``."""
+    environment = {**os.environ, **(env or {})}
+    process = await asyncio.create_subprocess_exec(
+        *argv, cwd=cwd, env=environment, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, **more
     )
+    child = Process(process)
+    _started.add(child)
+    return child
 
 
-async def run(*argv: str, env: dict[str, str] | None = None, within: float = 60) -> tuple[int, str, str]:
+async def end_all() -> None:
+    """End what a test has left, because it failed or never meant to."""
+    for child in list(_started):
+        await child.close()
+
+
+async def run(
+    *argv: str, env: Mapping[str, str] | None = None, within: float = 60, **more: Any
+) -> tuple[int, str, str]:
     """Run to the end and return (exit code, output, errors)."""
-    child = await start(*argv, env=env)
+    child = await start(*argv, env=env, **more)
     try:
         out, err = await asyncio.wait_for(child.process.communicate(), within)
-    except TimeoutError:
-        child.process.kill()
-        await child.process.wait()
-        raise
+    finally:
+        await child.close()
     assert child.process.returncode is not None
-    return child.process.returncode, out.decode(), err.decode()
+    return child.process.returncode, (out or b"").decode(), (err or b"").decode()
 
 
 @asynccontextmanager
-async def listening(*argv: str, env: dict[str, str] | None = None) -> AsyncIterator[Process]:
+async def listening(*argv: str, env: Mapping[str, str] | None = None, **more: Any) -> AsyncIterator[Process]:
     """Run a program that says where it listens, until the block ends."""
-    child = await start(*argv, env=env)
+    child = await start(*argv, env=env, **more)
     try:
         line = await child.line()
         if "listening on" not in line:
@@ -92,9 +136,9 @@ async def listening(*argv: str, env: dict[str, str] | None = None) -> AsyncItera
             pytest.fail(f"{argv} did not start: {line} {err.decode()}")
         child.url = line.split("listening on")[1].strip()
         yield child
-    finally:
         await child.stop()
-        await child.drained()
+    finally:
+        await child.close()
 
 
 def service(*options: str, env: dict[str, str] | None = None):  # type: ignore[no-untyped-def]
@@ -147,9 +191,9 @@ async def nginx(location: str, main: str = "") -> AsyncIterator[int]:
                     writer.close()
                     break
             yield port
-        finally:
             await process.stop()
-        await process.drained()
+        finally:
+            await process.close()
 
 
 def free_port() -> int:

@@ -108,8 +108,9 @@ async def _running(folder: Path, port: int, *argv: str, tls: bool = True) -> Asy
                 assert process.process.returncode is None, (await process.process.communicate())[1].decode()
                 await asyncio.sleep(0.05)  # another program's start: there is nothing to wait on
         yield Proxy(port, context)
-    finally:
         await process.stop()
+    finally:
+        await process.close()
 
 
 async def _ready(port: int, tls: ssl.SSLContext | None) -> bool:

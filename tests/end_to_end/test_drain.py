@@ -20,7 +20,9 @@ async def test_readiness_goes_first_everyone_is_told_and_nothing_that_was_accept
         service("--drain", "3", "--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port)) as server,
     ):
         counts = (str(READERS), str(BATCHES), str(WATCHES), "50")
-        crowd = await start(sys.executable, "-m", "bench.crowd", server.url, upstream.url, *counts, pipe=True)
+        crowd = await start(
+            sys.executable, "-m", "bench.crowd", server.url, upstream.url, *counts, stdin=asyncio.subprocess.PIPE
+        )
         try:
             assert (await crowd.line()).startswith("ready")
             assert crowd.process.stdin is not None

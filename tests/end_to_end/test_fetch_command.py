@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.end_to_end.processes import ROOT, origin, run, start
+from tests.end_to_end.processes import origin, run, start
 
 Answer = Callable[[bytes], bytes]
 
@@ -130,7 +130,7 @@ async def test_a_list_as_people_make_them_asks_for_what_it_has(tmp_path: Path) -
 
 async def test_utf_16_and_standard_input() -> None:
     async with serving() as server:
-        child = await start(*command(server, "-q", "-i", "-"), pipe=True)
+        child = await start(*command(server, "-q", "-i", "-"), stdin=asyncio.subprocess.PIPE)
         text = f"{server.url}/ä\r\n{server.url}/b\r\n"
         out, err = await asyncio.wait_for(child.process.communicate(text.encode("utf-16")), 20)
         assert (child.process.returncode, err) == (0, b"")
@@ -248,10 +248,7 @@ async def test_an_interrupt_ends_a_run_whose_reader_takes_nothing(tmp_path: Path
     async with serving(answers) as server:
         (tmp_path / "urls").write_text("\n".join(f"{server.url}/{number}" for number in range(500)))
         read, write = os.pipe()
-        child = await asyncio.create_subprocess_exec(
-            *command(server, "-i", str(tmp_path / "urls")), cwd=ROOT,
-            stdin=asyncio.subprocess.DEVNULL, stdout=write, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        child = (await start(*command(server, "-i", str(tmp_path / "urls")), stdout=write)).process
         os.close(write)
         try:
             await asyncio.wait_for(everything.wait(), 20)
@@ -349,9 +346,7 @@ async def on_terminal(argv: list[str], columns: int) -> tuple[int, str]:
     """Run a command on a terminal of so many columns, and return its exit code and all that it showed."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = await asyncio.create_subprocess_exec(
-        *argv, cwd=ROOT, env={**os.environ, "TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=theirs
-    )
+    child = await start(*argv, env={"TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     shown: list[bytes] = []
 
@@ -364,7 +359,7 @@ async def on_terminal(argv: list[str], columns: int) -> tuple[int, str]:
 
     await asyncio.wait_for(asyncio.to_thread(read), 30)
     os.close(ours)
-    return await process.wait(), b"".join(shown).decode()
+    return await child.ended(), b"".join(shown).decode()
 
 
 async def test_a_terminal_shows_a_bar_and_a_summary() -> None:

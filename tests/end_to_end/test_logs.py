@@ -1,7 +1,6 @@
 """What the real process writes while it starts, serves, evicts and stops."""
 
 import asyncio
-import os
 import signal
 import sys
 from typing import Any
@@ -11,7 +10,7 @@ import orjson
 import pytest
 
 from bench.processes import unread_pipe
-from tests.end_to_end.processes import Process, origin, run, service
+from tests.end_to_end.processes import Process, origin, run, service, start
 
 TOKEN = "a-secret-that-no-log-has"
 
@@ -40,19 +39,10 @@ async def test_a_life_is_a_few_lines_of_json_without_secrets() -> None:
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 async def test_it_ends_though_nobody_reads_its_full_pipe(unbuffered: str) -> None:
     with unread_pipe() as into:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "service", "serve", "--port", "0",
-            stdout=asyncio.subprocess.PIPE, stderr=into, env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
-        )  # fmt: skip
-        try:
-            assert process.stdout is not None
-            assert await asyncio.wait_for(process.stdout.readline(), 20)
-            process.terminate()
-            assert await asyncio.wait_for(process.wait(), 20) == 0
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+        command = (sys.executable, "-m", "service", "serve", "--port", "0")
+        child = await start(*command, stderr=into, env={"PYTHONUNBUFFERED": unbuffered})
+        assert await child.line()
+        assert await child.stop() == 0
 
 
 async def test_settings_that_are_refused_are_lines_of_the_log_too() -> None:

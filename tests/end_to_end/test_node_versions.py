@@ -95,9 +95,7 @@ async def client(name: str, target: int) -> AsyncIterator[Client]:
         server = await asyncio.start_server(absent.serve, "127.0.0.1", port)
         yield found
     finally:
-        if process.process.returncode is None:
-            process.process.kill()
-            await process.process.communicate()
+        await process.close()
         if server is not None:
             server.close()
         absent.cut()

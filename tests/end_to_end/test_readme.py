@@ -1,6 +1,5 @@
 """The README as its reader meets it: every command and program in a fresh copy, but for sizes, names and the port."""
 
-import asyncio
 import os
 import re
 import shutil
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.processes import ROOT, free_port
+from tests.end_to_end.processes import ROOT, free_port, listening, run
 
 README = (ROOT / "README.md").read_text()
 CHANGES = {
@@ -63,34 +62,25 @@ def copy(folder: Path) -> Path:
     return folder
 
 
-def environment(folder: Path, port: int) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in os.environ if name.startswith(("PIP_", "UV_", "SSL_", "REQUESTS_"))}
-    return {**kept, "PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "SLUICE_PORT": str(port)}
+def environment(port: int) -> list[str]:
+    """Return the beginning of a command that has only these variables."""
+    kept = [name for name in os.environ if name.startswith(("PIP_", "UV_", "SSL_", "REQUESTS_"))]
+    return ["env", "-i", *(f"{name}={os.environ[name]}" for name in (*kept, "PATH", "HOME")), f"SLUICE_PORT={port}"]
 
 
 async def shell(command: str, folder: Path, port: int) -> tuple[int, str]:
     """Run a command to its end; a reader that it leaves in the background ends with it."""
-    process = await asyncio.create_subprocess_exec(
-        "bash", "-c", command, cwd=folder, env=environment(folder, port), stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    out, _ = await asyncio.wait_for(process.communicate(), 240)
-    return process.returncode or 0, out.decode()
+    code, out, _ = await run(
+        *environment(port), "bash", "-c", command, cwd=folder, stderr=subprocess.STDOUT, within=240
+    )
+    return code, out
 
 
 @asynccontextmanager
 async def serving(folder: Path, port: int) -> AsyncIterator[None]:
     """Run ``./x serve`` for the commands that ask it."""
-    process = await asyncio.create_subprocess_exec(
-        "./x", "serve", cwd=folder, env=environment(folder, port), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    try:
-        assert process.stdout is not None
-        assert b"listening on" in await asyncio.wait_for(process.stdout.readline(), 60)
+    async with listening(*environment(port), "./x", "serve", cwd=folder, stderr=subprocess.DEVNULL):
         yield
-    finally:
-        process.terminate()
-        await asyncio.wait_for(process.wait(), 20)
 
 
 @pytest.mark.timeout(600)

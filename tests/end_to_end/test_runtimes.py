@@ -1,7 +1,6 @@
 """The JavaScript client in each runtime that is here: their WebSockets end in different ways."""
 
 import asyncio
-import os
 
 import orjson
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from tests.client.scripted import Scripted, scripted
 from tests.end_to_end import npm
 from tests.end_to_end.driving import HERE, node
-from tests.end_to_end.processes import ROOT
+from tests.end_to_end.processes import PATIENCE, ROOT, start
 
 MODULE = ROOT / "service" / "edge" / "static" / "sluice.js"
 
@@ -25,20 +24,16 @@ def runtime(request: pytest.FixtureRequest) -> tuple[list[str], str]:
 
 async def run(runtime: tuple[list[str], str], service: Scripted, until: str) -> asyncio.subprocess.Process:
     command, kind = runtime
-    return await asyncio.create_subprocess_exec(
+    child = await start(
         *command, "--no-warnings", str(HERE / "runtime.mjs"), str(MODULE), service.url, kind, until,
-        stdout=asyncio.subprocess.PIPE, env={**os.environ, "NODE_PATH": "/usr/share/nodejs"},
+        stderr=None, env={"NODE_PATH": "/usr/share/nodejs"},
     )  # fmt: skip
+    return child.process
 
 
 async def told(process: asyncio.subprocess.Process) -> list[str]:
     """Return what it has told when it has ended, which it does by itself."""
-    try:
-        out, _ = await asyncio.wait_for(process.communicate(), 8)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    out, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 0
     return [orjson.loads(line) for line in out.splitlines()]
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.end_to_end.processes import Process, free_port, start
+from tests.end_to_end.processes import PATIENCE, Process, free_port, start
 
 SERVICE = ("service", "serve")
 ORIGIN = ("loadtest", "origin")
@@ -53,16 +53,11 @@ async def test_a_program_serves_though_its_reader_has_gone() -> None:
     port = free_port()
     reading, writing = os.pipe()
     os.close(reading)
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *SERVICE, "--port", str(port), stdout=writing, stderr=writing
-    )
+    child = await start(sys.executable, "-m", *SERVICE, "--port", str(port), stdout=writing, stderr=writing)
     os.close(writing)
-    try:
-        async with asyncio.timeout(20):
-            assert b"200" in await answers(port)
-    finally:
-        child.terminate()
-        assert await asyncio.wait_for(child.wait(), 20) == 0
+    async with asyncio.timeout(PATIENCE):
+        assert b"200" in await answers(port)
+    assert await child.stop() == 0
 
 
 @pytest.mark.parametrize(
