@@ -68,7 +68,7 @@ class Driver:
         await self.do(method, *args, name=name)
         return (await self.until(lambda told: told.get("name") == name and "answer" in told))["answer"]
 
-    async def until(self, fits: Callable[[dict[str, Any]], bool], within: float = 15) -> dict[str, Any]:
+    async def until(self, fits: Callable[[dict[str, Any]], bool], within: float = 60) -> dict[str, Any]:
         """Wait for something that it has told or tells, forget it, and return it."""
         async with asyncio.timeout(within), self._news:
             while not (found := next((told for told in self.told if fits(told)), None)):

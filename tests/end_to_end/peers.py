@@ -101,7 +101,7 @@ async def peers(
             writer.close()
         for writer in them.writers:
             with suppress(OSError, TimeoutError):
-                await asyncio.wait_for(writer.wait_closed(), 5)
+                await asyncio.wait_for(writer.wait_closed(), 60)
 
 
 def echo(peer: Peer, payload: bytes) -> None:

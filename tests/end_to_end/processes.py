@@ -20,7 +20,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds that a process has to start or to end: many times what it needs, because the machine may be loaded."""
 
 _started: "set[Process]" = set()

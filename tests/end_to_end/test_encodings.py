@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import pytest
-
 from service.upstream.content.encodings import decode, encoding_of
 from service.upstream.content.labels import LABELS
 from tests.end_to_end.chromium import chromium
@@ -18,7 +16,6 @@ READ = """(() => {
 })()"""
 
 
-@pytest.mark.timeout(60)
 async def test_every_label_byte_and_pair_is_read_as_chromium_reads_it() -> None:
     async with chromium("about:blank") as page:
         named = await page.evaluate(

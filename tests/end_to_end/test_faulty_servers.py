@@ -110,7 +110,7 @@ async def test_a_target_that_dies_leaves_a_partial_report(tmp_path: Path) -> Non
         code, _, err = await run(*loadtest(
             "broadcast", "--url", server.url, "--clients", "100", "--rate", "40", "--duration", "30",
             "--json", str(path), "--html", str(page),
-        ), within=30)  # fmt: skip
+        ), within=60)  # fmt: skip
     told = orjson.loads(path.read_bytes())
     assert code == 1
     assert "the target is gone, every connection was lost" in err

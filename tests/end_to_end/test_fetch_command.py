@@ -132,7 +132,7 @@ async def test_utf_16_and_standard_input() -> None:
     async with serving() as server:
         child = await start(*command(server, "-q", "-i", "-"), stdin=asyncio.subprocess.PIPE)
         text = f"{server.url}/ä\r\n{server.url}/b\r\n"
-        out, err = await asyncio.wait_for(child.process.communicate(text.encode("utf-16")), 20)
+        out, err = await asyncio.wait_for(child.process.communicate(text.encode("utf-16")), 60)
         assert (child.process.returncode, err) == (0, b"")
         assert sorted(server.asked) == [b"/%C3%A4", b"/b"]
         assert len(out.splitlines()) == 3
@@ -229,7 +229,7 @@ async def test_an_interrupt_ends_it_soon_and_says_what_is_left(tmp_path: Path) -
         child = await start(*command(upstream, "--timeout", "100", "-o", str(tmp_path), *urls))
         await child.line()
         child.process.send_signal(signal.SIGINT)
-        out, err = await asyncio.wait_for(child.process.communicate(), 10)
+        out, err = await asyncio.wait_for(child.process.communicate(), 60)
         assert child.process.returncode == 130
         assert b"50 not done" in err
         assert b"Run the same command again" in err
@@ -251,7 +251,7 @@ async def test_an_interrupt_ends_a_run_whose_reader_takes_nothing(tmp_path: Path
         child = (await start(*command(server, "-i", str(tmp_path / "urls")), stdout=write)).process
         os.close(write)
         try:
-            await asyncio.wait_for(everything.wait(), 20)
+            await asyncio.wait_for(everything.wait(), 60)
             # The first one may come while the loop still runs: the second one always ends it.
             for _ in range(2):
                 if child.returncode is None:
@@ -283,7 +283,7 @@ async def test_what_cannot_be_saved_fails_alone(tmp_path: Path) -> None:
         urls = [f"{server.url}/{path}" for path in ("small", "large", "linked/x", "other")]
         child = await start(*command(server, "-o", str(out), *urls))
         resource.prlimit(child.process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
-        text, _ = await asyncio.wait_for(child.process.communicate(), 20)
+        text, _ = await asyncio.wait_for(child.process.communicate(), 60)
         *events, done = lines(text.decode())
         assert child.process.returncode == 1
         failed = {
@@ -303,7 +303,7 @@ async def test_a_header_that_is_not_utf_8_stops_nobody() -> None:
 
     async with serving(answers) as server:
         urls = [f"{server.url}/{path}" for path in ("a", "latin", "b", "c")]
-        _, out, _ = await run(*command(server, *urls), within=20)
+        _, out, _ = await run(*command(server, *urls), within=60)
         *events, done = lines(out)
         assert sorted((event["index"], event["event"]) for event in events) == [(n, "result") for n in range(4)]
         assert done["ok"] == 4
@@ -357,7 +357,7 @@ async def on_terminal(argv: list[str], columns: int) -> tuple[int, str]:
         except OSError:  # Linux says so where the other end is closed
             pass
 
-    await asyncio.wait_for(asyncio.to_thread(read), 30)
+    await asyncio.wait_for(asyncio.to_thread(read), 60)
     os.close(ours)
     return await child.ended(), b"".join(shown).decode()
 

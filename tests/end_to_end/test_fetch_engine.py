@@ -48,7 +48,7 @@ class Both:
 
     async def until_quiet(self) -> None:
         """Wait until the upstream has no request open."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await self.ledger())["active"]:
                 await asyncio.sleep(0.02)
 
@@ -105,7 +105,7 @@ async def test_five_hundred_watchers_by_both_ways_are_one_conditional_poll_a_sec
         assert ledger["kinds"]["etag"] <= asyncio.get_running_loop().time() - begun + 2
         assert ledger["conditional"] == ledger["kinds"]["etag"] - 1
         await stack.aclose()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             asked = -1
             while asked != (asked := (await ends.ledger())["kinds"]["etag"]):
                 await asyncio.sleep(2.2)
@@ -119,7 +119,7 @@ async def test_a_caller_that_leaves_takes_its_requests_along() -> None:
         for number in range(100):
             params = {"urls": urls[number * 5 : number * 5 + 5], "options": {"timeout": 60}}
             await socket.send_json({"jsonrpc": "2.0", "id": number, "method": "fetch", "params": params})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await ends.ledger())["active"] < 500:
                 await asyncio.sleep(0.02)
         await socket.close()

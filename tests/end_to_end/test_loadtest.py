@@ -281,7 +281,7 @@ async def test_ctrl_c_leaves_a_report_of_what_was_done(tmp_path: Path, processes
         child = await start(*loadtest("broadcast", "--url", server.url, "--clients", "20", "--duration", "60",
                                       "--processes", processes, "--warm-up", "0", "--json", str(path)))  # fmt: skip
         assert child.process.stderr is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not re.search(rb"[1-9]\d* delivered", await child.process.stderr.readline()):
                 pass
         child.process.send_signal(signal.SIGINT)
@@ -300,7 +300,7 @@ async def test_a_worker_that_is_killed_ends_the_run(tmp_path: Path) -> None:
         child = await start(*loadtest("idle", "--url", server.url, "--clients", "20", "--duration", "60",
                                       "--processes", "2", "--json", str(tmp_path / "r.json")))  # fmt: skip
         assert child.process.stderr is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while b"holding" not in await child.process.stderr.readline():
                 pass
         pid = child.process.pid

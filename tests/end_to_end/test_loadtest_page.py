@@ -152,8 +152,7 @@ async def test_the_live_page_moves_ends_with_the_verdict_and_keeps_nobody_waitin
                 assert "passed" in await page.text("h1")
                 assert page.complaints == []
         finally:
-            await child.stop()
-            await child.drained()
+            await child.close()
     assert "loadtest broadcast: passed" in file.read_text()
 
 

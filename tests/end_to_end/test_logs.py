@@ -64,7 +64,7 @@ async def test_a_reader_that_takes_nothing_is_evicted_and_told_of() -> None:
         request = b'{"jsonrpc":"2.0","method":"subscribe","params":{"topic":"t"}}'
         writer.write(b"\x81" + bytes([0x80 | len(request)]) + b"\0\0\0\0" + request)
         await writer.drain()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await (await session.post(f"{server.url}/topics/t", json="x" * 60_000)).json())["readers"] == 0:
                 pass
             while (await (await session.post(f"{server.url}/topics/t", json="x" * 60_000)).json())["readers"] == 1:

@@ -47,7 +47,7 @@ class Absent(Cutter):
         if status:
             writer.write(b"HTTP/1.1 %d Said\r\nLocation: /elsewhere\r\nContent-Length: 2\r\n\r\nno" % status)
         # The connection stays: whether it ends is the client's part.
-        await asyncio.wait_for(reader.read(), 20)
+        await asyncio.wait_for(reader.read(), 60)
         writer.close()
 
 
@@ -62,7 +62,7 @@ class Client:
     async def until(self, **parts: Any) -> None:
         """Wait until it tells something with these parts."""
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not self.told or not parts.items() <= self.told[-1].items():
                     line = await self.process.line()
                     assert line, f"Node {self.name} has ended"
@@ -72,7 +72,7 @@ class Client:
 
     async def ended(self) -> None:
         """Wait until it has ended by itself."""
-        rest, _ = await asyncio.wait_for(self.process.process.communicate(), 10)
+        rest, _ = await asyncio.wait_for(self.process.process.communicate(), 60)
         self.told += map(json.loads, rest.splitlines())
         assert self.process.process.returncode == 0, self.name
 

@@ -34,7 +34,7 @@ async def behind(front: Front, *options: str) -> AsyncIterator[tuple[Proxy, list
 
 
 async def line(response: aiohttp.ClientResponse) -> Any:
-    return orjson.loads(await asyncio.wait_for(response.content.readline(), 5))
+    return orjson.loads(await asyncio.wait_for(response.content.readline(), 60))
 
 
 def connected(proxy: Proxy) -> Any:
@@ -48,7 +48,7 @@ def connected(proxy: Proxy) -> Any:
 
 async def call(socket: Any, method: str, **params: Any) -> Any:
     await socket.send(orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).decode())
-    return orjson.loads(await asyncio.wait_for(socket.recv(), 5))["result"]
+    return orjson.loads(await asyncio.wait_for(socket.recv(), 60))["result"]
 
 
 @pytest.mark.parametrize("front", FRONTS)
@@ -56,7 +56,7 @@ async def test_a_websocket_of_a_page_behind_the_proxy(front: Front) -> None:
     async with behind(front) as (proxy, _, _), connected(proxy) as socket:
         await call(socket, "subscribe", topic="t")
         await call(socket, "publish", topic="t", data="x" * 30_000)
-        assert orjson.loads(await asyncio.wait_for(socket.recv(), 5))["params"]["offset"] == 1
+        assert orjson.loads(await asyncio.wait_for(socket.recv(), 60))["params"]["offset"] == 1
 
 
 @pytest.mark.parametrize("front", FRONTS)
@@ -82,14 +82,14 @@ async def test_a_topic_as_server_sent_events(front: Front) -> None:
         behind(front) as (_, _, session),
         session.get("/topics/t/events", headers={"Accept": "text/event-stream"}) as stream,
     ):
-        assert b"event: start" in await asyncio.wait_for(stream.content.readuntil(b"\n\n"), 5)
+        assert b"event: start" in await asyncio.wait_for(stream.content.readuntil(b"\n\n"), 60)
         for number in range(8):
             # Over a connection of its own each: all of them meet the reader at the one instance that has the topic.
             async with session.post("/topics/t", json=number, headers={"Connection": "close"}) as answer:
                 assert (await answer.json())["readers"] == 1
             told = b": heartbeat\n\n"
             while told.startswith(b":"):
-                told = await asyncio.wait_for(stream.content.readuntil(b"\n\n"), 5)
+                told = await asyncio.wait_for(stream.content.readuntil(b"\n\n"), 60)
             assert b"data: %d\n" % number in told
 
 

@@ -54,7 +54,7 @@ class Guest:
         """Wait until it has met so many epochs."""
         while len(self.met) < count:
             self._moved.clear()
-            await asyncio.wait_for(self._moved.wait(), 20)
+            await asyncio.wait_for(self._moved.wait(), 60)
 
 
 class Reader(Guest):

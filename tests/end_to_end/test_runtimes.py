@@ -44,9 +44,9 @@ async def test_what_is_no_upgrade_is_tried_again_and_a_refused_token_ends_it(
     async with scripted() as service:
         process = await run(runtime, service, "never")
         for status in (0, 200, 204, 502):
-            peer = await asyncio.wait_for(service.waiting.get(), 5)
+            peer = await asyncio.wait_for(service.waiting.get(), 60)
             peer.answer(status) if status else peer.cut()
-        peer = await asyncio.wait_for(service.waiting.get(), 5)
+        peer = await asyncio.wait_for(service.waiting.get(), 60)
         peer.accept()
         request = await peer.receive()
         assert request["params"]["data"] == 1
@@ -68,7 +68,7 @@ async def test_it_ends_with_its_client(runtime: tuple[list[str], str], until: st
     async with scripted() as service:
         process = await run(runtime, service, until)
         if until == "open":
-            peer = await asyncio.wait_for(service.waiting.get(), 5)
+            peer = await asyncio.wait_for(service.waiting.get(), 60)
             peer.accept()
             assert (await peer.receive())["method"] == "publish"
             with pytest.raises(ConnectionResetError, match="closed"):

@@ -9,7 +9,7 @@ from bench.schema import command, environment
 from tests.end_to_end.processes import origin, run, service
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 async def test_schemathesis_finds_nothing() -> None:
     async with (
         origin() as upstream,
@@ -19,10 +19,10 @@ async def test_schemathesis_finds_nothing() -> None:
         ) as server,
     ):  # fmt: skip
         code, out, err = await run(
-            *command(server.url, seconds=50, seed=1, token="t"), env=environment(upstream.url), within=200
+            *command(server.url, seconds=25, seed=1, token="t"), env=environment(upstream.url), within=400
         )
         server.process.terminate()
-        _, logged = await asyncio.wait_for(server.process.communicate(), 20)
+        _, logged = await asyncio.wait_for(server.process.communicate(), 60)
     assert code == 0, out[-20_000:] + err
     cases = re.search(r"(\d+) generated", out)
     assert cases

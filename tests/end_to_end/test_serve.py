@@ -112,7 +112,7 @@ async def test_a_second_sigterm_ends_it_at_once() -> None:
         server.process.send_signal(signal.SIGTERM)
         await reader.readuntil(b"draining")
         server.process.send_signal(signal.SIGTERM)
-        assert await server.ended(within=3) == 1
+        assert await server.ended(within=30) == 1
         writer.close()
 
 
@@ -203,7 +203,7 @@ async def certificate(server: Process) -> bytes:
 async def hang_up(server: Process, until: Callable[[], Awaitable[bool]]) -> None:
     """Send SIGHUP, and wait until it has taken effect."""
     server.process.send_signal(signal.SIGHUP)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await until():
             await asyncio.sleep(0.02)  # a signal to another process has nothing to wait on
 

@@ -39,11 +39,11 @@ async def test_a_program_serves_whatever_its_streams_are(program: tuple[str, str
     port = free_port()
     child = await shell(redirections, *program, "--port", str(port))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert (await answers(port)).startswith(b"HTTP/1.1 ")
     finally:
         child.process.send_signal(signal.SIGTERM)
-        _, err = await asyncio.wait_for(child.process.communicate(), 20)
+        _, err = await asyncio.wait_for(child.process.communicate(), 60)
     assert child.process.returncode == 0
     assert b"Traceback" not in err
     assert b"Assertion" not in err
@@ -76,7 +76,7 @@ async def test_output_that_cannot_be_written_ends_with_one_line(
     command: str, redirections: str, code: int, told: str
 ) -> None:
     child = await shell(redirections, *command.split())
-    _, err = await asyncio.wait_for(child.process.communicate(), 20)
+    _, err = await asyncio.wait_for(child.process.communicate(), 60)
     assert (child.process.returncode, err.decode()) == (code, told)
 
 
@@ -84,5 +84,5 @@ async def test_a_reader_that_leaves_ends_it_in_silence() -> None:
     child = await start(
         "bash", "-c", 'set -o pipefail; "$@" | true', "bash", sys.executable, "-m", "service", "--version"
     )
-    _, err = await asyncio.wait_for(child.process.communicate(), 20)
+    _, err = await asyncio.wait_for(child.process.communicate(), 60)
     assert (child.process.returncode, err) == (141, b"")

@@ -15,7 +15,7 @@ WEBSOCKET = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; pro
 
 
 async def line(response: aiohttp.ClientResponse) -> Any:
-    return orjson.loads(await asyncio.wait_for(response.content.readline(), 30))
+    return orjson.loads(await asyncio.wait_for(response.content.readline(), 60))
 
 
 async def test_each_message_comes_through_a_buffering_proxy_at_once() -> None:
@@ -33,7 +33,7 @@ async def test_each_message_comes_through_a_buffering_proxy_at_once() -> None:
             assert await line(stream) == {"event": "heartbeat"}
         headers = {"Accept": "text/event-stream", "Last-Event-ID": f"{start['epoch']}:1"}
         async with session.get("/topics/t/events", headers=headers) as stream:
-            text = b"".join([await asyncio.wait_for(stream.content.readline(), 30) for _ in range(10)]).decode()
+            text = b"".join([await asyncio.wait_for(stream.content.readline(), 60) for _ in range(10)]).decode()
         assert f"id: {start['epoch']}:2\ndata: 2\n\nid: {start['epoch']}:3\ndata: 3\n" in text
 
 

@@ -55,7 +55,7 @@ async def test_closing_from_another_thread_ends_an_iteration() -> None:
                 with pytest.raises(ClientClosed):
                     next(values)
 
-        await asyncio.wait_for(asyncio.to_thread(loop), 10)
+        await asyncio.wait_for(asyncio.to_thread(loop), 60)
 
 
 async def test_what_is_no_service_is_told() -> None:

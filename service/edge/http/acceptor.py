@@ -126,7 +126,7 @@ class Acceptor:
             return
         for listener in self._listeners:
             self._loop.remove_reader(listener.fileno())
-        # Patience counts from when the queue was last empty: places that become free one at a time do not prolong it.
+        # Patience counts from when the queue was last empty: a place that becomes free does not prolong it.
         if self._waiting_since is None:
             self._waiting_since = self._loop.time()
         self._paused = self._loop.call_at(self._waiting_since + _PATIENCE, self._make_room)
