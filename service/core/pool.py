@@ -66,9 +66,9 @@ class Pool:
 
         An owner that holds nothing has room for one more thing, however full the pool is.
         """
-        held = self._held.get(owner, 0)
-        floor = self.bound // (self._owners(owner) + 1) ** 2
-        return max(self.bound - self.used, floor, 1) - held
+        held = self._held.get(owner)
+        shares = len(self._held) + 1 + (held is None)
+        return max(self.bound - self.used, self.bound // (shares * shares), 1) - (held or 0)
 
     def share(self, owner: Hashable) -> int:
         """Return what an owner gets where all who hold something hold as much as they may."""

@@ -71,6 +71,7 @@ class Batches:
         self._hub = hub
         self._fetcher = fetcher
         self._limits = limits
+        self._credit = max(1, limits.credit)
         self._new_id = new_id
         self._loop = asyncio.get_running_loop()
         self._runner = runner
@@ -212,9 +213,10 @@ class Batches:
     def may_start(self, batch: BatchState) -> bool | Failure:
         """Hold a batch back while its reader has much to take, or while its owner has used up its memory."""
         verdict: bool | Failure = False
-        in_credit = batch.keep is Keep.DETACHED or batch.waiting() < max(1, self._limits.credit)
-        if in_credit and self._fetcher.reading.room(batch.owner) > 0:
-            verdict = self._retention.admit(batch, self._hub.clock())
+        in_credit = batch.keep is Keep.DETACHED or batch.waiting() < self._credit
+        reading = self._fetcher.reading
+        if in_credit and (not reading.used or reading.room(batch.owner) > 0):
+            verdict = self._retention.admit(batch)
         if verdict is False:
             self._holding.add(batch)
         return verdict
@@ -249,7 +251,7 @@ class Batches:
 
     def _told(self, batch: BatchState) -> None:
         """Go on after an event was appended: end the batch if it was the last."""
-        if batch.id in self._holding:
+        if batch.id in self._holding.held:
             self._holding.wake(batch)
         if batch.complete:
             self._runner.forget(batch)

@@ -24,26 +24,24 @@ class HeldBatches:
     def __init__(self, woken: Callable[[BatchState], None]) -> None:
         self._woken = woken
         self._loop = asyncio.get_running_loop()
-        self._held: dict[str, BatchState] = {}
+        self.held: dict[str, BatchState] = {}
+        """By id, the longest held first."""
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
-        return f"<HeldBatches {len(self._held)}>"
-
-    def __contains__(self, batch_id: str) -> bool:
-        return batch_id in self._held
+        return f"<HeldBatches {len(self.held)}>"
 
     def add(self, batch: BatchState) -> None:
         """Hold a batch back until there is a reason to ask again."""
         batch.topic.on_taken = lambda: self.wake(batch)
-        self._held[batch.id] = batch
+        self.held[batch.id] = batch
         if self._timer is None:
             self._timer = self._loop.call_later(_LOOK, self._look)
 
     def wake(self, batch: BatchState) -> None:
         """Have it asked again whether the batch may go on, if it is held back."""
         batch.topic.on_taken = None
-        if self._held.pop(batch.id, None) is not None:
+        if self.held.pop(batch.id, None) is not None:
             self._woken(batch)
 
     def close(self) -> None:
@@ -54,7 +52,7 @@ class HeldBatches:
 
     def _look(self) -> None:
         self._timer = None
-        for batch in tuple(islice(self._held.values(), _AT_ONCE)):
+        for batch in tuple(islice(self.held.values(), _AT_ONCE)):
             self.wake(batch)
-        if self._held:
+        if self.held:
             self._timer = self._loop.call_later(_LOOK, self._look)

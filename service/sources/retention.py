@@ -127,14 +127,20 @@ class Retention:
             self._uncharge(batch)
         self._hub.drop(topic)
 
-    def admit(self, batch: BatchState, now: float) -> bool | Failure:
+    def admit(self, batch: BatchState) -> bool | Failure:
         """Return whether one more fetch of a batch may start, or why its remaining URLs fail."""
-        if self._has_room(batch):
-            return self._admitted(batch)
-        for other in tuple(self._charged[batch.owner].values()):
-            self._give_up_taken(other)
-        if self._has_room(batch):
-            return self._admitted(batch)
+        if not self._has_room(batch):
+            for other in tuple(self._charged[batch.owner].values()):
+                self._give_up_taken(other)
+            if not self._has_room(batch):
+                return self._keep_waiting(batch)
+        if self._short:
+            self._short.pop(batch.id, None)
+        return True
+
+    def _keep_waiting(self, batch: BatchState) -> bool | Failure:
+        """Have a batch without room wait on, or say why it fails."""
+        now = self._hub.clock()
         short = self._short.get(batch.id)
         if short is None:
             short = self._short[batch.id] = _Short(now)
@@ -156,11 +162,6 @@ class Retention:
 
     def _has_room(self, batch: BatchState) -> bool:
         return self.pool.room(batch.owner) > _expected(batch)
-
-    def _admitted(self, batch: BatchState) -> bool:
-        if self._short:
-            self._short.pop(batch.id, None)
-        return True
 
     def _refusal(self, batch: BatchState, waited: float) -> Failure | None:
         """Say why a batch that has no room fails, or return None for one that waits."""

@@ -129,7 +129,7 @@ class FetchPlan:
                 queue.waiting[work] = None
                 self.parking.watch(work)
                 self._offer(work)
-        for work in self.parking.late(now):
+        for work in self.parking.late(now) if self.parking.waiting else ():
             self._reject(work, Failure("timeout", "its time was over before its turn"))
         for origin in self._hosts.opened(now):
             try:
@@ -181,28 +181,30 @@ class FetchPlan:
         return None
 
     def _admit(self, queue: Queue, work: FetchTask, now: float) -> bool:
-        """Place a URL; one at a host whose state is odd fails alone."""
+        """Give a URL a place at its host, or have it wait for one, or reject it; return whether it has one.
+
+        One at a host whose state is odd fails alone.
+        """
         try:
-            return self._place(queue, work, now)
+            origin, owner = work.target.origin, self._owners[work.batch.owner]
+            crowded = origin in self.parking.hosts
+            if not crowded and owner.active < owner.share and self._hosts.room(origin, now, owner.name):
+                self._reserve(owner, work)
+                return True
+            self._park(queue, work, now, owner, crowded=crowded)
         except Exception as error:
             queue.waiting[work] = None
             self._reject(work, INTERNAL, error)
-            return False
+        return False
 
-    def _place(self, queue: Queue, work: FetchTask, now: float) -> bool:
-        """Give a URL a place at its host, or have it wait for one, or reject it; return whether it has one."""
-        origin, owner = work.target.origin, self._owners[work.batch.owner]
-        crowded = origin in self.parking.hosts
-        if not crowded and owner.active < owner.share and self._hosts.room(origin, now, owner.name):
-            return self._reserve(owner, work)
+    def _park(self, queue: Queue, work: FetchTask, now: float, owner: Owner, *, crowded: bool) -> None:
         queue.waiting[work] = None
         behind = self.parking.add(work)
         if (failure := self._too_late(work, now)) is not None:
             self._reject(work, failure)
         elif not behind and (crowded or owner.active >= owner.share):
             # Those who wait already may be at their share, and this one not; or it is to be offered it later.
-            self._fill(origin, now)
-        return False
+            self._fill(work.target.origin, now)
 
     def _fill(self, origin: str, now: float) -> None:
         """Offer the places that a host has to those who wait there."""
@@ -211,7 +213,6 @@ class FetchPlan:
             for work in self.parking.hopeless(origin, opens):
                 self._reject(work, unavailable(opens, now))
             return
-
         while self._hosts.room(origin, now):
             first = self.parking.turn(origin, now, self._may_have)
             if first is None:
@@ -230,11 +231,10 @@ class FetchPlan:
         self._owners[work.batch.owner].offers.append(work)
         self._enter_owner(self._owners[work.batch.owner])
 
-    def _reserve(self, owner: Owner, work: FetchTask) -> bool:
+    def _reserve(self, owner: Owner, work: FetchTask) -> None:
         owner.active += 1
         work.place = work.target.origin
         self._hosts.begin(work.place, owner.name)
-        return True
 
     def _release(self, work: FetchTask) -> None:
         """Give back a URL's place at its host and in its owner's share."""
@@ -245,7 +245,7 @@ class FetchPlan:
             work.place = ""
         if owner.blocked:
             self._unblock(owner)
-        if owner.queues or owner.offers:
+        if not owner.in_turn and (owner.queues or owner.offers):
             self._enter_owner(owner)
         self._forget_unused(owner)
 

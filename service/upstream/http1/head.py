@@ -23,8 +23,25 @@ _USUAL: Final = {
 _FOLD: Final = re.compile(r"\r?\n[ \t]+")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
-# One string for each usual name, however many answers are kept; a look-up is faster than checking and lowering.
-_KNOWN: Final = {
+_MOST_NAMES: Final = 2000
+_LONGEST_NAME: Final = 64
+
+
+class _Names(dict[str, str]):
+    """Names in lower case by the names as servers write them; one string, however many answers are kept.
+
+    A name is checked and lowered once; nothing stands for what is not a name.
+    """
+
+    def __missing__(self, name: str) -> str:
+        lower = name.lower() if _TOKEN.fullmatch(name) else ""
+        if lower and len(name) <= _LONGEST_NAME and len(self) < _MOST_NAMES:
+            self[name] = lower
+        return lower
+
+
+# These are known from the start.
+_NAMES: Final = _Names({
     spelled: name
     for name in (
         "accept-ranges", "access-control-allow-origin", "age", "alt-svc", "cache-control", "cf-cache-status",
@@ -35,7 +52,7 @@ _KNOWN: Final = {
         "x-frame-options", "x-powered-by", "x-request-id", "x-served-by", "x-timer", "x-xss-protection",
     )
     for spelled in (name, name.title(), name.replace("etag", "ETag"))
-}  # fmt: skip
+})  # fmt: skip
 
 
 class Head:
@@ -105,16 +122,21 @@ def _lines(text: str) -> list[str]:
 
 
 def _fields(lines: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    del lines[0]
+    split = [line.partition(": ") for line in lines]
+    fields = {_NAMES[name] if colon else "": value.strip(" \t") for name, colon, value in split}
+    if len(fields) == len(lines) and "" not in fields:
+        return fields, {}
+    return _odd_fields(lines)
+
+
+def _odd_fields(lines: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Read fields of which some come more than once, or are not a name, a colon, a space and a value."""
     fields: dict[str, str] = {}
     repeated: dict[str, list[str]] = {}
-    known = _KNOWN
-    del lines[0]
     for line in lines:
-        name, _, value = line.partition(": ")
-        lower = known.get(name)
-        if lower is None:
-            name, _, value = line.partition(":")
-            lower = _name(name, line)
+        name, colon, value = line.partition(":")
+        lower = (colon and _NAMES.get(name)) or _name(name, line)
         if lower in fields:
             repeated.setdefault(lower, [fields[lower]]).append(value.strip(" \t"))
         elif lower:
