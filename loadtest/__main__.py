@@ -5,20 +5,18 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-import orjson
 import uvloop
 
 from loadtest import capacity, compare, custom, demo, merge, mixed
-from loadtest.exports import EXPORTS
 from loadtest.listening import CannotListen
 from loadtest.live import Display
 from loadtest.masking import Secrets, public_options
+from loadtest.once import Once
 from loadtest.options import add_common, add_files, wrong_outputs, wrong_with
 from loadtest.origin import command as origin
-from loadtest.page.document import render
 from loadtest.page.server import watched
 from loadtest.report import Report
 from loadtest.run import Run
@@ -26,11 +24,12 @@ from loadtest.scenarios import SCENARIOS as SINGLE
 from loadtest.scraping import scraped
 from loadtest.streams import run
 from loadtest.summary import summary
-from loadtest.verdict import Verdict
+from loadtest.verdict import COULD_NOT_RUN, Verdict
+from loadtest.writing import written
 
 __all__ = ["main"]
 
-BAD_USAGE, COULD_NOT_WRITE, STOPPED = 2, 1, 1
+BAD_USAGE, STOPPED = 2, 1
 SCENARIOS = {**SINGLE, "mixed": mixed}
 _MORE: dict[str, ModuleType] = {
     "capacity": capacity,
@@ -100,7 +99,7 @@ def _load(
     except CannotListen as error:
         print(error, file=sys.stderr)
         return BAD_USAGE
-    return _finish(report, options, demo.summary(options, report) if program is demo else summary(report))
+    return _finish(report, options, lambda: demo.summary(options, report) if program is demo else summary(report))
 
 
 async def _served(
@@ -119,12 +118,17 @@ def _merge(options: Namespace) -> int:
     if wrong:
         print(*wrong, sep="\n", file=sys.stderr)
         return BAD_USAGE
-    return _finish(report, options, summary(report))
+    return _finish(report, options, lambda: summary(report))
 
 
-def _finish(report: Report, options: Namespace, lines: list[str]) -> int:
+def _finish(report: Report, options: Namespace, summarised: Callable[[], list[str]]) -> int:
     """Write and print a report; return the exit code."""
-    written, masked = _write(report, options), report.secrets.masked
+    unwritten = written(report, options)
+    if unwritten:
+        # One status everywhere: the files that can be written say it, too.
+        report.verdict = Verdict(COULD_NOT_RUN, (*unwritten, *report.verdict.reasons))
+        written(report, options)
+    lines, masked = summarised(), report.secrets.masked
     if options.quiet:
         lines = (
             [line for line in lines if line.startswith(("FAILED", "verdict"))] if not report.verdict.passed else []
@@ -133,24 +137,7 @@ def _finish(report: Report, options: Namespace, lines: list[str]) -> int:
         print(masked(line))
     for note in () if options.quiet and report.verdict.passed else report.notes:
         print(f"loadtest: {masked(note)}", file=sys.stderr)
-    return report.verdict.exit_code if written else COULD_NOT_WRITE
-
-
-def _write(report: Report, options: Namespace) -> bool:
-    """Write the files that were asked for; return whether that went well."""
-    try:
-        if options.json:
-            Path(options.json).write_bytes(orjson.dumps(report.document(), option=orjson.OPT_INDENT_2))
-        if options.html:
-            Path(options.html).write_text(render(report), encoding="utf-8")
-        for name, export in EXPORTS.items():
-            if getattr(options, name):
-                text = report.secrets.masked(export(report))
-                Path(getattr(options, name)).write_text(text, encoding="utf-8")
-    except OSError as error:
-        print(f"loadtest: {error.filename} cannot be written: {error.strerror}", file=sys.stderr)
-        return False
-    return True
+    return report.verdict.exit_code
 
 
 def _parser(scenarios: Mapping[str, ModuleType]) -> ArgumentParser:
@@ -161,17 +148,23 @@ def _parser(scenarios: Mapping[str, ModuleType]) -> ArgumentParser:
     )
     names = parser.add_subparsers(dest="scenario", required=True, metavar="SCENARIO")
     for name, scenario in scenarios.items():
-        one = names.add_parser(name, help=scenario.HELP, description=scenario.HELP)
+        one = _added(names, name, scenario)
         add_common(one)
         scenario.add_options(one.add_argument_group(f"of {name}"))
         # What a scenario has as its own defaults comes last.
         one.set_defaults(**getattr(scenario, "DEFAULTS", {}))
     for name, module in _MORE.items():
-        one = names.add_parser(name, help=module.HELP, description=module.HELP)
+        one = _added(names, name, module)
         module.add_options(one)
         if module is merge:
             add_files(one)
             one.set_defaults(quiet=False)
+    return parser
+
+
+def _added(names: Any, name: str, module: ModuleType) -> ArgumentParser:
+    parser: ArgumentParser = names.add_parser(name, help=module.HELP, description=module.HELP)
+    parser.register("action", None, Once)
     return parser
 
 

@@ -27,10 +27,11 @@ _CACHES = frozenset({"miss", "hit", "revalidated", "shared"})
 class Batch:
     """The account of one batch: each index once, ``done`` last, with the right counts."""
 
-    def __init__(self, tally: Tally, total: int, due: float) -> None:
+    def __init__(self, tally: Tally, urls: list[str], due: float) -> None:
         # A batch that is sent at the very begin would be all warm-up: its results are durations.
         self._tally = tally
-        self._seen = bytearray(total)
+        self._urls = urls
+        self._seen = bytearray(len(urls))
         self._due = due
         self.done: dict[str, Any] | None = None
         self.results = 0
@@ -58,6 +59,9 @@ class Batch:
 
     def _one(self, event: dict[str, Any]) -> None:
         tally, index = self._tally, event["index"]
+        if not 0 <= index < len(self._seen) or event["url"] != self._urls[index]:
+            tally.error("an event of an index or a URL that was not asked for")
+            return
         if self._seen[index]:
             tally.error("an index twice")
         self._seen[index] = 1
@@ -84,9 +88,14 @@ async def over_http(context: Context, session: aiohttp.ClientSession, batch: Bat
     body = {"urls": urls, "options": {"concurrency": context.options.concurrency}}
     endpoint, accept = context.endpoint, {"Accept": "application/x-ndjson"}
     asking = session.post(
-        endpoint.url("/fetch-batch"), json=body, headers=accept, server_hostname=endpoint.http_server_name
+        endpoint.url("/fetch-batch"),
+        json=body,
+        headers=accept,
+        server_hostname=endpoint.http_server_name,
+        allow_redirects=False,
     )
-    response = await context.answered(asking)
+    # What a batch has no answer for is counted by its URLs.
+    response = await context.answered(asking, size=0)
     async with response:
         if response.status in (401, 403, 404, 413, 422):
             raise CannotRun(f"/fetch-batch answered {response.status}: {(await response.text())[:200]}")
@@ -104,7 +113,7 @@ async def over_websocket(context: Context, client: Client, batch: Batch, urls: l
         raise ConnectFailed("this target fetches nothing")
     streams = client.batches = client.batches or _Streams(client, target)
     options = {"concurrency": context.options.concurrency}
-    answer = await context.answered(target.call(client.socket, "fetch", urls=urls, options=options))
+    answer = await context.answered(target.call(client.socket, "fetch", urls=urls, options=options), size=0)
     await streams.read(answer["topic"], batch, context)
 
 

@@ -27,8 +27,20 @@ _CERTAIN = 0.05
 _PARTS = ("p50", "p90", "p99", "max")
 _FEWEST = 4
 _LOAD = 0.99
+_CAPACITY = 0.85
+_STATUSES = ("passed", "failed", "interrupted", "could not run")
+_TROUBLES = (
+    "unanswered",
+    "dropped",
+    "misrouted",
+    "altered",
+    "missing",
+    "failed",
+    "changes_missed",
+    "not_recovered",
+)
 _NO_LOAD = frozenset(
-    {"ca", "cert", "key", "insecure", "sni", "server_pid", "rounds", "abort_on_fail", "low", "high"}
+    {"ca", "cert", "key", "insecure", "sni", "server_pid", "rounds", "abort_on_fail", "low", "high", "start_at"}
 )
 """Options that do not change what is asked of a server."""
 
@@ -138,8 +150,9 @@ def _latency(
 def _load(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Comparison]:
     """Yield how both runs ended, and what share of their load they made."""
     was, now = before.get("status"), after.get("status")
-    if was == "passed" and now not in (None, "passed"):
+    if was in _STATUSES and now in _STATUSES and _STATUSES.index(now) > _STATUSES.index(was):
         yield Comparison("status", None, None, None, f"worse: {now}")
+    yield from _capacity(*(one.get("counters", {}).get("capacity") for one in (before, after)))
     for name, over in (("made", "intended"), ("clients_ready", "clients_intended"), ("held", "connected")):
         shares = [one.get("counters", {}).get(name, 0) / one["counters"][over]
                   for one in (before, after) if one.get("counters", {}).get(over)]  # fmt: skip
@@ -150,15 +163,28 @@ def _load(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Comparison]
             yield Comparison(f"{name}/{over}", shares[0], shares[1], None, verdict)
 
 
+def _capacity(was: float | None, now: float | None) -> Iterator[Comparison]:
+    """Yield what a search has found: it is no better known than its own precision."""
+    if was is not None and now is not None:
+        worse = "worse" if now < was * _CAPACITY else "better" if was < now * _CAPACITY else "same"
+        yield Comparison("capacity", was, now, None, worse)
+
+
 def _errors(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Comparison]:
     """Yield the errors that are new, or more; one that there was before and is rarer is better."""
     was, now = before.get("errors", {}), after.get("errors", {})
     for text in {**was, **now}:
         a, b = was.get(text, 0), now.get(text, 0)
-        beyond_chance = abs(b - a) > 2 * math.sqrt(a + b)
-        changed = ("worse" if b > a else "better") if beyond_chance else "same"
-        verdict = changed if a else "worse: a new error"
-        yield Comparison(f"error: {text}"[:60], a, b, None, verdict)
+        yield Comparison(f"error: {text}"[:60], a, b, None, _trouble(a, b) if a else "worse: a new error")
+    for name in _TROUBLES:
+        a, b = (one.get("counters", {}).get(name, 0) for one in (before, after))
+        if a or b:
+            yield Comparison(name, a, b, None, _trouble(a, b) if a else "worse")
+
+
+def _trouble(was: float, now: float) -> str:
+    beyond_chance = abs(now - was) > 2 * math.sqrt(was + now)
+    return ("worse" if now > was else "better") if beyond_chance else "same"
 
 
 def _checks(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Comparison]:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from loadtest.account import LoadAccount
 from loadtest.client import Client
+from loadtest.clock import beginning
 from loadtest.crew import Crew
 from loadtest.dialling import source_addresses
 from loadtest.endpoint import NoAddress, endpoint_of
@@ -151,13 +152,13 @@ class Context:
         if not self._alive[0] and not self.over.done():
             self.over.set_exception(CannotRun(f"the target is gone, every connection was lost: {why}"))
 
-    async def answered(self, call: Awaitable[T]) -> T:
-        """Await what the server answers, for as long as an answer may take; raises Unanswered."""
+    async def answered(self, call: Awaitable[T], size: int = 1) -> T:
+        """Await what the server answers; raises Unanswered, and counts ``size`` of the load as that."""
         try:
             async with asyncio.timeout(self.options.answer_timeout):
                 return await call
         except TimeoutError:
-            self.account.unanswered()
+            self.account.unanswered(size)
             raise Unanswered(f"no answer within {self.options.answer_timeout:g} s") from None
         except (ValueError, KeyError, TypeError) as error:
             if not is_ours(self.target):
@@ -238,12 +239,25 @@ class Context:
         if self.together is not None:
             await self.together.wait()
         moments = await self.crew.meet("begin", monotonic())
-        begin = float(max(moments)) + _LEAD
+        soonest = float(max(moments)) + _LEAD
+        begin = beginning(self.options.start_at, soonest)
+        if begin < soonest:
+            raise CannotRun(
+                f"--start-at: the clients were ready {soonest - begin:.1f} s too late; give a later time"
+            )
+        if self.crew.index == 0:
+            self.crew.say("began", begin)
         self.tally.measured_from = begin + self.options.warm_up
         # Told now: a short run might be over before the next second.
         self.tally.gauges["clients"] = self.alive
         self.crew.say("tick", self.tally.take())
         return begin
+
+    async def start(self) -> None:
+        """Wait for ``--start-at``, where connecting is the load itself."""
+        if self.options.start_at:
+            await until(beginning(self.options.start_at, 0.0))
+            self.options.start_at = 0.0
 
     async def end(self) -> None:
         """Meet all workers when the load is over."""

@@ -16,6 +16,9 @@ _SENSITIVE = re.compile(
     r"auth|cookie|token|key|secret|passw|session|credential|signature|jwt|csrf|xsrf", re.IGNORECASE
 )
 _PARAMETER = re.compile(r"^(sig|key|pwd)$|" + _SENSITIVE.pattern, re.IGNORECASE)
+_URLS = ("publish_path", "origin")
+_PAIR = re.compile(r"""["']?([\w-]+)["']?\s*[:=]\s*["']([^"']+)["']""")
+"""A name and its value inside a message of the command line."""
 _SHORTEST = 4
 """Characters of a secret that is looked for in any text; a shorter one would hide innocent words."""
 
@@ -78,8 +81,17 @@ def _secrets(options: Namespace) -> Iterator[str]:
             if _SENSITIVE.search(name):
                 yield value
                 yield value.rpartition(" ")[2]
-    for url in (options.url, options.path, getattr(options, "origin", "")):
+    paths = [user["path"] for user in getattr(options, "user_rows", ())]
+    for url in (options.url, options.path, *(getattr(options, name, "") for name in _URLS), *paths):
         yield from _of_url(url)
+    yield from _of_templates(getattr(options, "join", ""), getattr(options, "say", ""))
+
+
+def _of_templates(*templates: str) -> Iterator[str]:
+    for template in templates:
+        for name, value in _PAIR.findall(template):
+            if _SENSITIVE.search(name) and "{" not in value:
+                yield value
 
 
 def _of_url(url: str) -> Iterator[str]:

@@ -1,23 +1,27 @@
 """Reports of one run from several machines, put together: ``loadtest merge A.json B.json --json ALL.json``."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from loadtest.compare import different_options
 from loadtest.findings import Finding
 from loadtest.histogram import Histogram
 from loadtest.judging import judged, load_not_made
 from loadtest.ledger import KINDS
-from loadtest.report import Report
+from loadtest.report import SCHEMA, Report
 from loadtest.tally import bounded
 from loadtest.thresholds import parse_threshold
+from loadtest.together import apart, timeline
 from loadtest.verdict import FAILED, PASSED, Status, Verdict
 
 __all__ = ["HELP", "add_options", "merged", "run"]
 
 HELP = "put the JSON reports of several machines together, and judge the whole"
+_FIELDS = frozenset(Report("", "").document())
 _ORDER = ("passed", "failed", "interrupted", "could not run")
 
 
@@ -28,16 +32,28 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> Report:
     """Return the whole; raises ValueError for what is not a report."""
-    return merged([_read(path) for path in options.reports], options.threshold)
+    return merged([_read(path) for path in options.reports], options.threshold, options.reports)
 
 
-def merged(reports: list[dict[str, Any]], thresholds: list[str]) -> Report:
-    """Add reports up: counts are sums, latencies are merged without loss, gauges are the largest."""
+def merged(reports: list[dict[str, Any]], thresholds: list[str], names: Sequence[str] | None = None) -> Report:
+    """Add reports up: counts are sums, latencies are merged without loss, gauges are the largest.
+
+    Raises ValueError for reports that are not of one run.
+    """
     first = reports[0]
+    names = names or [f"report {number}" for number in range(1, len(reports) + 1)]
+    careful = apart(names, reports)
     whole = Report(first["scenario"], " ; ".join(one["command"] for one in reports))
     whole.started = min(one["started"] for one in reports)
     whole.elapsed = max(one["elapsed_s"] for one in reports)
     whole.options = first.get("options", {})
+    for text in careful:
+        whole.note(text)
+    for one in reports[1:]:
+        for text in different_options(first, one):
+            whole.note(f"they differ: {text}")
+    whole.timeline = timeline(reports)
+    whole.load = _load(reports)
     for one in reports:
         _add(whole, one)
     texts = thresholds or list(dict.fromkeys(_asked(reports)))
@@ -49,6 +65,17 @@ def merged(reports: list[dict[str, Any]], thresholds: list[str]) -> Report:
     whole.verdict = Verdict(status, reasons or tuple(text for one in reports for text in one.get("reasons", ())
                                                      if status is not PASSED))  # fmt: skip
     return whole
+
+
+def _load(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    loads = [one["load"] for one in reports if one.get("load")]
+    if len(loads) < len(reports):
+        return {}
+    return {
+        "began": min(load["began"] for load in loads),
+        "ended": max(load["ended"] for load in loads),
+        "at_s": 0.0,
+    }
 
 
 def _add(whole: Report, one: dict[str, Any]) -> None:
@@ -76,6 +103,6 @@ def _read(path: str) -> dict[str, Any]:
         report: dict[str, Any] = orjson.loads(Path(path).read_bytes())
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
-    if not isinstance(report, dict) or report.get("schema") != 3:
+    if not isinstance(report, dict) or report.get("schema") != SCHEMA or _FIELDS - {"load", *report}:
         raise ValueError(f"{path}: not a report of this loadtest (--json FILE writes one)")
     return report

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
+from loadtest.clock import settle_start
 from loadtest.custom import is_file
 from loadtest.endpoint import endpoint_of
 from loadtest.exports import EXPORTS
@@ -96,6 +97,11 @@ def add_common(parser: ArgumentParser, **defaults: object) -> None:
     load.add_argument("--connect-timeout", type=float, default=30.0, help="seconds for one connection (default 30)")
     load.add_argument("--answer-timeout", type=float, default=10.0, help="seconds for one answer (default 10)")
     load.add_argument("--settle", type=float, default=10.0, help="most seconds to wait for the last (default 10)")
+    load.add_argument(
+        "--start-at",
+        default="",
+        help="begin the load then, on several machines: 2026-11-27T09:30:00Z, or since 1970",
+    )
     load.add_argument("--processes", type=int, default=1, help="worker processes that share the plan (default 1)")
 
     result = parser.add_argument_group("what comes of it")
@@ -166,6 +172,7 @@ def wrong_with(options: Namespace, scenario: ModuleType) -> list[str]:
     for name in ("metrics_port", "live_port"):
         if not 0 <= (getattr(options, name) or 0) <= 65535:
             wrong.append(f"--{name.replace('_', '-')}: from 0 to 65535")
+    wrong += settle_start(options)
     wrong += [*files, *_refused(options), *wrong_outputs(options)]
     wrong += _unable(options)
     if options.processes > options.clients > 0:
@@ -200,9 +207,12 @@ def _unmeasured(options: Namespace, scenario: ModuleType) -> list[str]:
 
 def wrong_outputs(options: Namespace) -> list[str]:
     """Return what keeps the results from being written: found out before the load is made."""
-    wrong = []
+    wrong, seen = [], dict[Path, str]()
     for name in ("json", "html", *EXPORTS):
         path = Path(getattr(options, name) or ".")
+        first = seen.setdefault(path.resolve(), name) if path.is_file() or not path.exists() else name
+        if first != name:
+            wrong.append(f"--{name}: {path} is the file of --{first}, too")
         if getattr(options, name) and path.is_dir():
             wrong.append(f"--{name}: {path} is a folder")
         elif not path.parent.is_dir():

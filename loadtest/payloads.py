@@ -71,6 +71,9 @@ class Payloads:
         self._topics: dict[bytes, int] = {}
         """The first number of each topic, as its name stands in JSON."""
         self._words: dict[int, bytes] = {}
+        self._has_word = False
+        self.begun = True
+        """Whether anything may have been published."""
 
     def learn(self, topic: str, sequence: int) -> None:
         """Learn which sequence the messages of a topic are, where the server numbers them."""
@@ -85,7 +88,11 @@ class Payloads:
         if self._ours:
             own = self._own.search(payload)
             if own or _ANY_RUN.search(payload):
+                self._has_word = True
                 return int(own[1]) << SHIFT | int(own[2]) if own else FOREIGN
+            if self._has_word or not self.begun:
+                # Where the word is left in, and before there are messages, ``n`` is a number of the server's own.
+                return None
         found = self._exact.search(payload) or self._tolerant.search(payload)
         if found is None:
             return None

@@ -80,6 +80,7 @@ class Publishing:
         first = context.sequences(len(self._plan.topics) * several)
         found = sequences(self._plan.topics, options.publishers, ours=self._ours, first=first)
         self._sequences = dict(zip(self._plan.topics, found, strict=True))
+        context.intake.payloads.begun = False
         for topic, (one, *_) in self._sequences.items():
             context.intake.payloads.learn(topic, one.index)
         self.audiences = self._new_audiences("delivery")
@@ -130,6 +131,7 @@ class Publishing:
         """Publish to all topics by the schedule, this process its share, whatever the answers do."""
         context, options = self.context, self.context.options
         schedule, topics = context.schedule(), self._plan.topics
+        context.intake.payloads.begun = True
         async with asyncio.TaskGroup() as group:
             for place, topic in enumerate(topics):
                 # Spread, or all topics would publish in the same moments.

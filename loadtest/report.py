@@ -74,6 +74,8 @@ class Report:
     """What the load was made with."""
     notes: list[str] = field(default_factory=list)
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    load: dict[str, Any] = field(default_factory=dict)
+    """When the load was made, by which clock."""
     elapsed: float = 0.0
     phase: str = "starting"
     secrets: Secrets = field(default_factory=Secrets)
@@ -193,6 +195,10 @@ class Report:
         for text, count in self.errors.items():
             before.errors[bounded(before.errors, text)] += count
         before.findings += self.findings
+        before.load = {
+            **self.load,
+            **{name: before.load[name] for name in ("began", "at_s") if name in before.load},
+        }
         last = before.timeline[-1]["at_s"] if before.timeline else 0.0
         before.timeline += [{**moment, "at_s": moment["at_s"] + last} for moment in self.timeline]
         for name, value in self.gauges.items():
@@ -215,6 +221,7 @@ class Report:
             "command": self.command,
             "options": self.options,
             "started": self.started,
+            "load": self.load,
             "elapsed_s": round(self.elapsed, 3),
             "checks": dict(self.checks),
             "findings": [asdict(finding) for finding in self.findings],

@@ -19,6 +19,7 @@ from loadtest.verdict import COULD_NOT_RUN, FAILED, INTERRUPTED, PASSED, Verdict
 
 __all__ = ["Run"]
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _MEASURED = frozenset({"delivery_p99_ms", "round_trip_p99_ms", "freshness_p99_ms"})
 
 
@@ -43,7 +44,7 @@ class Run:
     async def run(self) -> Verdict:
         """Make all rounds; return the verdict, which the report has, too."""
         loop, began = asyncio.get_running_loop(), monotonic()
-        for kind in (signal.SIGINT, signal.SIGTERM):
+        for kind in _STOPPING:
             loop.add_signal_handler(kind, self._interrupt)
         try:
             for number in range(self._options.rounds):
@@ -51,7 +52,7 @@ class Run:
                 if self._cannot or self._aborted or self._interrupted:
                     break
         finally:
-            for kind in (signal.SIGINT, signal.SIGTERM):
+            for kind in _STOPPING:
                 loop.remove_signal_handler(kind)
         self._report.elapsed = monotonic() - began
         self._report.judgements = judged(self._report, self._rounds, self._thresholds)

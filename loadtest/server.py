@@ -12,6 +12,7 @@ import aiohttp
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
+from loadtest.clock import ServerClock
 from loadtest.endpoint import Endpoint
 from loadtest.report import Report
 
@@ -45,6 +46,7 @@ class Server:
         self._marks: dict[str, tuple[float, float]] = {}
         self._before: dict[str, float] = {}
         self._highest: dict[str, float] = {}
+        self.clock = ServerClock()
         self._histogram: dict[float, float] = {}
         self._ledger: dict[str, float] = {}
         self.notes: list[str] = []
@@ -122,12 +124,15 @@ class Server:
         """Return the families of ``/metrics``; nothing from a server that has no such thing."""
         if self._session is None or not self._has_metrics:
             return []
+        asked = self.clock.now()
         try:
             async with self._session.get(
                 f"{self._endpoint.base}/metrics",
                 headers=self._headers,
                 server_hostname=self._endpoint.http_server_name,
+                allow_redirects=False,
             ) as answer:
+                self.clock.heard(answer.headers.get("Date"), asked)
                 text = await answer.text()
                 self._has_metrics = self._answered = answer.status == 200
                 if answer.status in (401, 403) and self._headers is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from loadtest.clock import moment_text, wall_minus_monotonic
 from loadtest.crew import LINE, read_line
 from loadtest.outcome import settle
 from loadtest.report import Report
@@ -16,6 +17,8 @@ from loadtest.server import Server
 __all__ = ["Supervisor"]
 
 _SECOND = 1.0
+_STEP = 0.1
+"""Seconds by which a clock may be corrected in passing."""
 _PATIENCE = 10.0
 """Seconds that a worker has to end after it was told to stop."""
 _SILENCE = 60.0
@@ -41,8 +44,10 @@ class Supervisor:
             "phase": report.turn,
             "note": report.note,
             "cannot": self._give_up,
+            "began": self._begin,
         }
         self._began = self._ended = 0.0
+        self._wall = wall_minus_monotonic()
         self._heard: dict[int, float] = {}
         self._stopped = False
         self.cannot: str | None = None
@@ -67,8 +72,23 @@ class Supervisor:
                     await worker.wait()
         await self._second()
         if self._began:
-            self._report.gauges["load_s"] = round((self._ended or monotonic()) - self._began, 3)
+            self._tell_when()
         self._report.findings += settle(self._report, self._outcomes, self._began)
+
+    def _tell_when(self) -> None:
+        report, ended = self._report, max(self._ended or monotonic(), self._began)
+        report.gauges["load_s"] = round(ended - self._began, 3)
+        # By the clock as it was set at the begin: what was done to it since is told apart.
+        began = self._began + self._wall
+        report.load = {
+            "began": moment_text(began),
+            "ended": moment_text(began + ended - self._began),
+            "at_s": round(report.since_began() - (monotonic() - self._began), 3),
+            "clock_step_s": round(wall_minus_monotonic() - self._wall, 3),
+            "ahead_of_server_s": self._server.clock.ahead,
+        }
+        if abs(report.load["clock_step_s"]) > _STEP:
+            report.note(f"the clock of this machine was set by {report.load['clock_step_s']:+.1f} s during the run")
 
     def stop(self) -> None:
         """Have all workers end what they do, and tell what they have."""
@@ -126,13 +146,17 @@ class Supervisor:
         if len(meeting) < len(self._gauges):
             return
         del self._meetings[name]
-        if name.endswith("begin"):
-            self._began = self._began or monotonic()
         if name.endswith("end"):
             self._ended = monotonic()
-        self._server.mark(name.rpartition(" ")[2])
+            self._server.mark("end")
         for worker in self._workers:
             self._send(worker, {"met": [name, [meeting[number] for number in sorted(meeting)]]})
+
+    def _begin(self, moment: float) -> None:
+        """Learn when the load begins: soon, or when ``--start-at`` says."""
+        if not self._began:
+            self._began = moment
+            asyncio.get_running_loop().call_later(max(0.0, moment - monotonic()), self._server.mark, "begin")
 
     def _give_up(self, why: str) -> None:
         if self.cannot is None:

@@ -38,7 +38,13 @@ async def _work() -> None:
     plan = await read_line(reader)
     if plan is None:
         return
-    crew = Crew(plan["index"], plan["count"], out.write)
+
+    def write(line: bytes) -> None:
+        # A supervisor that is gone hears nothing any more; the end of standard input says so, too.
+        if not out.is_closing():
+            out.write(line)
+
+    crew = Crew(plan["index"], plan["count"], write)
     stop = asyncio.Event()
     crew.on_stop = stop.set
     listening = asyncio.create_task(crew.listen(reader))

@@ -51,6 +51,7 @@ async def connect_counted(
     context: Context, numbers: Sequence[int], prepare: Callable[[Client], Awaitable[None]] | None = None
 ) -> list[Client]:
     """Connect clients whose connections are themselves the load; raises CannotRun."""
+    await context.start()
     context.account.intended(len(numbers))
     context.account.started(len(numbers))
     clients = await context.connect(numbers, context.options.at_once, prepare=prepare)

@@ -114,7 +114,7 @@ class Sending:
     async def _send(self, number: int, due: float, session: aiohttp.ClientSession) -> None:
         context, tally = self._context, self._context.tally
         urls = self._urls(number)
-        batch = Batch(tally, len(urls), due)
+        batch = Batch(tally, urls, due)
         context.account.started(len(urls))
         self._sent += 1
         try:

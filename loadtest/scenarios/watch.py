@@ -22,6 +22,7 @@ MEASURES = Measures(
     ("changes", "changes_missed", "delivered_freshness"), ("freshness",),
     ("origin_requests", "origin_conditional", "origin_not_modified"), checks=True,
 )  # fmt: skip
+_SAME_CLOCK = 0.001
 DEFAULTS: dict[str, Any] = {"rate": "", "duration": 30.0}
 
 
@@ -142,6 +143,8 @@ class Watching:
         # Both ends know the time of a change: it is a multiple of the period of the wall clock.
         age = time.time() - version * self._period
         due = time.monotonic() - age
+        if age < -_SAME_CLOCK:
+            tally.error("watch: a change from the future: the clocks of the origin and of this machine differ")
         if event["event"] == "state":
             # How old a first state is says nothing about how fast a change gets through.
             self.audience.ignore(offset)

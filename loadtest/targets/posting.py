@@ -32,6 +32,8 @@ class Posting(Target):
             async with self._session.post(
                 self.endpoint.url(path), data=data, headers=self.endpoint.fields,
                 server_hostname=self.endpoint.http_server_name,
+                # A redirect would show the credentials to another server.
+                allow_redirects=False,
             ) as answer:  # fmt: skip
                 if not 200 <= answer.status < 300:
                     raise ConnectFailed(f"publish: {answer.status} {answer.reason}")

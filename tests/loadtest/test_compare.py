@@ -133,3 +133,20 @@ def test_one_figure_needs_fewer_rounds_than_all() -> None:
     assert row.verdict == "worse"
     with pytest.raises(ValueError, match="delivery_p99_ms"):
         compared(before, after, 0.05, ["nothing"])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "figure", "said"),
+    [
+        ({"status": "failed"}, {"status": "could not run"}, "status", "worse: could not run"),
+        ({"counters": {"capacity": 1000}}, {"counters": {"capacity": 500}}, "capacity", "worse"),
+        ({"counters": {"capacity": 1000}}, {"counters": {"capacity": 950}}, "capacity", "same"),
+        ({"counters": {}}, {"counters": {"misrouted": 1}}, "misrouted", "worse"),
+        ({"counters": {"unanswered": 10}}, {"counters": {"unanswered": 100}}, "unanswered", "worse"),
+    ],
+)
+def test_what_goes_wrong_more_often_is_worse(
+    before: dict[str, Any], after: dict[str, Any], figure: str, said: str
+) -> None:
+    rows = {row.figure: row.verdict for row in compared(full(**before), full(**after), 0.05)}
+    assert rows[figure] == said

@@ -109,6 +109,23 @@ def test_the_load_of_all_machines_is_judged_together() -> None:
     assert merged([document(), interrupted], []).verdict.exit_code == 1
 
 
+def test_the_command_refuses_what_was_not_made_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [str(tmp_path / name) for name in "abc"]
+    for minute, path in zip((0, 0, 30), paths, strict=True):
+        load = {
+            "began": f"2026-11-27T09:{minute:02}:00.000Z", "ended": f"2026-11-27T09:{minute + 1:02}:00.{len(path):03}Z", "at_s": 1.0,
+        }  # fmt: skip
+        Path(path).write_bytes(orjson.dumps({**document(lost=int(path == paths[1])), "load": load}))
+    assert main(["merge", paths[0], paths[1], "--threshold", "lost==1"]) == 0
+    assert main(["merge", paths[0], paths[2]]) == 2
+    assert "they were not made at the same time" in capsys.readouterr().err
+    assert main(["merge", paths[0], paths[0]]) == 2
+    assert "are the same report" in capsys.readouterr().err
+    Path(paths[1]).write_bytes(orjson.dumps({"schema": 3, "latency_ms": {}, "checks": {}}))
+    assert main(["merge", paths[0], paths[1]]) == 2
+    assert f"{paths[1]}: not a report of this loadtest" in capsys.readouterr().err
+
+
 def test_the_command_writes_every_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in "ab":
         (tmp_path / name).write_bytes(orjson.dumps(document()))
