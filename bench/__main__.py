@@ -22,6 +22,7 @@ from bench import (
     large,
     quirks,
     schema,
+    sse,
     storms,
     stuck,
     tsung,
@@ -43,6 +44,7 @@ _COMPARED = (
     floods,
     ways,
     generator,
+    sse,
     tsung,
 )
 # These have their own documents; reliability takes hours at full size.

@@ -22,7 +22,7 @@ from bench.processes import Child, build
 from bench.rounds import Entrant, enter, leave, send
 from bench.servers import Nchan, Server, Sluice
 
-__all__ = ["add_options", "run"]
+__all__ = ["add_options", "cost", "loadtest", "run"]
 
 _ROOT = Path(__file__).parent.parent
 _SHUFFLING = _ROOT / "tests" / "end_to_end" / "faulty.py"
@@ -98,18 +98,29 @@ def _ours(options: Namespace, rate: float) -> dict[str, float]:
     with _service() as url:
         report = loadtest("broadcast", "--url", url, "--clients", str(options.clients), "--rate", f"{rate:g}",
                           "--duration", f"{options.duration:g}", "--size", str(options.size))  # fmt: skip
-    # Whole seconds of load: at the first and the last something else was going on.
-    least = rate * options.clients / 2
-    whole = [moment for moment in report["timeline"]
-             if "own_cpu_percent" in moment and moment.get("delivered", 0) > least][1:]  # fmt: skip
-    seconds = sum(moment["own_cpu_percent"] for moment in whole) / 100
+    seconds, share = cost(report, rate * options.clients)
     return {
-        "us": seconds / sum(moment["delivered"] for moment in whole) * 1e6,
-        "cpu_percent": seconds / len(whole) * 100,
+        "us": seconds * 1e6,
+        "cpu_percent": share * 100,
         "p50_ms": report["latency_ms"]["delivery"]["p50"],
         "p99_ms": report["latency_ms"]["delivery"]["p99"],
         "lost": report["checks"]["lost"],
     }
+
+
+def cost(report: dict[str, Any], rate: float) -> tuple[float, float]:
+    """Return the generator's CPU seconds a message, and its share of a core, where ``rate`` are delivered a second.
+
+    Of whole seconds of load: at the first and the last something else was going on. Raises RuntimeError.
+    """
+    whole = [moment for moment in report["timeline"]
+             if "own_cpu_percent" in moment and moment.get("delivered", 0) > rate / 2][1:]  # fmt: skip
+    if not whole:
+        raise RuntimeError(
+            f"no second had half of {rate:,.0f} deliveries: a longer --duration, or a faster machine"
+        )
+    seconds = sum(moment["own_cpu_percent"] for moment in whole) / 100
+    return seconds / sum(moment["delivered"] for moment in whole), seconds / len(whole)
 
 
 def _agreement(options: Namespace) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import socket
 import sys
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import ClassVar
 
 from websockets.sync.client import connect
 
@@ -71,9 +72,10 @@ class Sluice(Server):
     subscribe = '{"jsonrpc":"2.0","method":"subscribe","params":{"topic":"t"}}'
     overhead = 88
 
+    ROOM: ClassVar[tuple[str, ...]] = ("--websockets", "19500", "--connections", "50", "--upstream", "100")
+
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "service", "serve", "--port", str(self.port), "--websockets", "19500",
-                "--connections", "50", "--upstream", "100"]  # fmt: skip
+        return [sys.executable, "-m", "service", "serve", "--port", str(self.port), *self.ROOM]
 
     def wait(self) -> None:
         super().wait()

@@ -16,7 +16,8 @@ from bench.servers import Nchan, Server, Sluice
 __all__ = ["add_options", "run"]
 
 _PORT = 18_720
-_COLUMNS = ("delivered", "lost", "repeated", "reordered", "p50_ms", "p99_ms", "server_us", "own_us")
+_WRONG = ("lost", "repeated", "reordered")
+_COLUMNS = ("delivered", *_WRONG, "p50_ms", "p99_ms", "server_us", "own_us")
 
 
 class SluiceStreams(Sluice):
@@ -64,9 +65,9 @@ def _row(kind: type[SluiceStreams | NchanStreams], options: Namespace) -> dict[s
     path, publish = kind.paths
     try:
         report = loadtest(
-            "broadcast", "--target", "sse", "--url", f"http://127.0.0.1:{_PORT}", "--path", path, "--publish-path", publish,
-            "--clients", str(options.clients), "--rate", f"{options.rate:g}", "--duration", f"{options.duration:g}",
-            "--size", str(options.size),
+            "broadcast", "--target", "sse", "--url", f"http://127.0.0.1:{_PORT}", "--path", path,
+            "--publish-path", publish, "--clients", str(options.clients), "--rate", f"{options.rate:g}",
+            "--duration", f"{options.duration:g}", "--size", str(options.size),
         )  # fmt: skip
     finally:
         server.stop()
@@ -74,7 +75,7 @@ def _row(kind: type[SluiceStreams | NchanStreams], options: Namespace) -> dict[s
     latency = report["latency_ms"]["delivery"]
     return {
         "delivered": delivered,
-        **{check: report["checks"][check] for check in ("lost", "repeated", "reordered")},
+        **{check: report["checks"][check] for check in _WRONG},
         "p50_ms": latency["p50"],
         "p99_ms": latency["p99"],
         "server_us": gauges["server_cpu_percent"] / 100 * gauges["load_s"] / delivered * 1e6,
@@ -83,7 +84,5 @@ def _row(kind: type[SluiceStreams | NchanStreams], options: Namespace) -> dict[s
 
 
 def _together(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {
-        name: sum(row[name] for row in rows) if name in ("lost", "repeated", "reordered") else median(row[name] for row in rows)
-        for name in _COLUMNS
-    }  # fmt: skip
+    of = {name: [row[name] for row in rows] for name in _COLUMNS}
+    return {name: sum(some) if name in _WRONG else median(some) for name, some in of.items()}

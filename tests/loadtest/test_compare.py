@@ -150,3 +150,33 @@ def test_what_goes_wrong_more_often_is_worse(
 ) -> None:
     rows = {row.figure: row.verdict for row in compared(full(**before), full(**after), 0.05)}
     assert rows[figure] == said
+
+
+def equal_rounds(chance: random.Random, rounds: int) -> dict[str, Any]:
+    """Return the report of a server that is as it always is: each round is as good as the machine's mood."""
+
+    def latency(mood: float) -> dict[str, float]:
+        middle = 20 * mood * chance.lognormvariate(0, 0.1)
+        p90, p99 = (middle * factor * chance.lognormvariate(0, 0.2) for factor in (2, 4))
+        return {
+            "p50": middle,
+            "p90": p90,
+            "p99": p99,
+            "p999": p99,
+            "max": p99 * chance.lognormvariate(1, 0.5),
+            "count": 9,
+        }
+
+    made = [chance.lognormvariate(0, 0.3) for _ in range(rounds)]
+    some = [{"latency_ms": {"delivery": latency(mood)}, "counters": {}} for mood in made]
+    return {**report([1.0]), "latency_ms": some[0]["latency_ms"], "rounds": some}
+
+
+def test_of_a_thousand_comparisons_of_equal_runs_at_most_five_of_a_hundred_call_anything_worse() -> None:
+    chance = random.Random(18)
+    worse = 0
+    for number in range(1_000):
+        pair = (equal_rounds(chance, 4 + number % 3) for _ in range(2))
+        worse += any(row.verdict.startswith("worse") for row in compared(*pair, 0.05))
+    print(f"{worse} of 1,000 comparisons of equal runs called something worse")
+    assert 0 < worse <= 50
