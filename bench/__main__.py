@@ -21,6 +21,7 @@ from bench import (
     images,
     large,
     quirks,
+    rolling,
     schema,
     sse,
     storms,
@@ -48,7 +49,7 @@ _COMPARED = (
     tsung,
 )
 # These have their own documents; reliability takes hours at full size.
-_BY_NAME = (clients, conformance, reliability, fuzz, quirks, schema)
+_BY_NAME = (clients, rolling, conformance, reliability, fuzz, quirks, schema)
 _BENCHMARKS = {module.__name__.split(".")[1]: module for module in (*_COMPARED, *_BY_NAME)}
 
 

@@ -6,14 +6,20 @@ PYTHONPATH=. .venv/bin/python examples/client.py http://127.0.0.1:8080 https://e
 import asyncio
 import sys
 
-from service.client import Client
+from service.client import Client, Done, Failed, Result
 
 
 async def main(url: str, urls: list[str]) -> None:
     """Print each event of the batch until it is done."""
     async with Client(url) as client:
         async for event in client.fetch(urls):
-            print(event["event"], event.get("url", ""), event.get("status") or event.get("error") or "")
+            match event:
+                case Result():
+                    print("result", event.url, event.status)
+                case Failed():
+                    print("failed", event.url, event.error)
+                case Done():
+                    print("done", event.ok, "of", event.total)
 
 
 asyncio.run(main(sys.argv[1], sys.argv[2:]))

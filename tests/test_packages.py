@@ -18,16 +18,30 @@ STATIC = ROOT / "service" / "edge" / "static"
 DOCUMENT = (ROOT / "docs" / "clients.md").read_text()
 
 PYTHON = """
-from sluice_client import Backoff, Client, Position, Refused, sync
+from typing import assert_never
+
+from sluice_client import (
+    Backoff, Client, Done, Failed, Gap, OtherEvent, Position, Refused, Restart, Result,
+    WatchError, WatchRecovered, WatchState, sync,
+)
 
 
 async def typed() -> None:
     async with Client("http://127.0.0.1:8080", backoff=Backoff(), on_state=lambda state: print(state.after)) as client:
         async for event in client.fetch(["http://a.example/"], timeout=3):
-            if event["event"] == "result":
-                print(event["status"] + 1, event["final_url"].upper())
-            elif event["event"] == "done":
-                print(event["ok"] + event["failed"])
+            match event:
+                case Result():
+                    print(event.status + 1, event.final_url.upper(), event.timing.total / 1000)
+                case Failed():
+                    print(event.error.upper(), event.retry_after or 0.0)
+                case Done():
+                    print(event.ok + event.failed)
+                case Gap() | Restart():
+                    print(event)
+                case OtherEvent():
+                    print(event.event.upper())
+                case _:
+                    assert_never(event)
         position: Position = await client.publish("t", 1)
         print(Position.parse(str(position)) == position)
 
@@ -39,8 +53,10 @@ def plain() -> None:
         except Refused as error:
             print(error.reason)
         for event in client.watch("http://a.example/", every=60):
-            if event["event"] == "changed":
-                print(event["body"])
+            if isinstance(event, WatchState):
+                print(event.sha256.upper(), event.event == "changed")
+            elif isinstance(event, WatchError | WatchRecovered):
+                print(event.url)
 """
 TYPESCRIPT = """
 import { Sluice, SluiceError, type State } from "sluice-client";

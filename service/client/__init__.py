@@ -11,7 +11,18 @@ from .backoff import Advice, Backoff
 from .client import Client
 from .credentials import Token
 from .errors import ClientClosed, ClientError, Disconnected, Reason, Refused, Unanswered
-from .events import BatchEvent, Changed, Done, Event, Failed, Result, WatchEvent
+from .events import (
+    BatchEvent,
+    Done,
+    Failed,
+    OtherEvent,
+    Result,
+    Timing,
+    WatchError,
+    WatchEvent,
+    WatchRecovered,
+    WatchState,
+)
 from .stream import Value
 from .subscription import Batch, Subscription
 from .values import Gap, Message, OnLag, Position, Restart, Since, State
@@ -21,17 +32,16 @@ __all__ = [
     "Backoff",
     "Batch",
     "BatchEvent",
-    "Changed",
     "Client",
     "ClientClosed",
     "ClientError",
     "Disconnected",
     "Done",
-    "Event",
     "Failed",
     "Gap",
     "Message",
     "OnLag",
+    "OtherEvent",
     "Position",
     "Reason",
     "Refused",
@@ -40,8 +50,12 @@ __all__ = [
     "Since",
     "State",
     "Subscription",
+    "Timing",
     "Token",
     "Unanswered",
     "Value",
+    "WatchError",
     "WatchEvent",
+    "WatchRecovered",
+    "WatchState",
 ]

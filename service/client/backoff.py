@@ -27,6 +27,7 @@ CLOSE_CODES: Final = {
     1009: Advice.FIXED,
     1013: Advice.LATER,
     4401: Advice.RENEWED,
+    4403: Advice.FIXED,
     4408: Advice.NOW,
     4429: Advice.LATER,
 }

@@ -6,12 +6,13 @@ from math import inf
 from typing import Any, Final
 
 from .backoff import Backoff
-from .credentials import Credentials, Token
-from .encoding import copied, encode
+from .credentials import Credentials, Token, expires_of
+from .encoding import copied, encode, expected
 from .errors import Refused
+from .events import WatchEvent, read_event
 from .link import Link
 from .stream import Method, Stream, Value
-from .subscription import Batch, Subscription, WatchEvent, as_event
+from .subscription import Batch, Subscription
 from .transport import Transport
 from .values import OnLag, Position, Since, State, parse_since
 
@@ -84,17 +85,16 @@ class Client:
     ) -> Subscription[WatchEvent]:
         """Watch a URL: an iterable of its events, the last known state first.
 
-        ``every`` is in seconds, ``select`` a JSON Pointer or a CSS selector. What the stream says of itself
-        comes as events ``gap`` and ``start``, in the shape that they have in NDJSON.
+        ``every`` is in seconds, ``select`` a JSON Pointer or a CSS selector. Gap and Restart come as in any stream.
         """
         given = {"url": url, "every": every, "select": select, "on_lag": on_lag}
         params = {name: value for name, value in given.items() if value is not None}
-        return Subscription(self._link, self._stream("watch", params, since), as_event)
+        return Subscription(self._link, self._stream("watch", params, since), read_event)
 
     def fetch(self, urls: Iterable[str | Mapping[str, Any]], **options: Any) -> Batch:
         """Fetch URLs (or requests ``{"url", "method"?, "headers"?, "body"?}``) as one batch.
 
-        An iterable of its events as they come: ``result`` or ``failed`` for each, then ``done``. The options are
+        An iterable of its events as they come: Result or Failed for each, then Done. The options are
         docs/protocol.md's. A batch that is left early is cancelled. One that does not fit a message goes by POST,
         and then runs to its end when this program is gone. Raises, while iterating, Refused: ``not_found`` where
         the service began anew in the middle of the batch.
@@ -110,8 +110,8 @@ class Client:
         stream = _stream("fetch", params, None)
         body = b"" if stream.over else encode(stream.params)
         if self._fits(body):
-            return Batch(self._link, stream, as_event)
-        return Batch(self._link, Stream("fetch", {}, "oldest"), as_event, body)
+            return Batch(self._link, stream, read_event)
+        return Batch(self._link, Stream("fetch", {}, "oldest"), read_event, body)
 
     async def publish(self, topic: str, data: Any, *, key: str | None = None, once: bool = True) -> Position:
         """Append a JSON value to a topic and return its position.
@@ -125,16 +125,15 @@ class Client:
         if once:
             params["key"] = key or secrets.token_urlsafe(12)
         answer = await self._call("publish", params, _KEY_LIFE if once else 0.0)
-        return Position(answer["epoch"], answer["offset"])
+        return Position(expected(answer, "epoch", str), expected(answer, "offset", int))
 
     async def presence(self, topic: str) -> int:
         """Return how many readers a topic has."""
-        readers: int = (await self._call("presence", {"topic": _text("topic", topic)}))["readers"]
-        return readers
+        return expected(await self._call("presence", {"topic": _text("topic", topic)}), "readers", int)
 
     async def cancel(self, batch: str) -> int:
-        """End a batch by its id and return how many URLs had not finished; each of them gets its ``failed``."""
-        return await self._link.cancel(batch)
+        """End a batch by its id and return how many URLs had not finished; each of them gets its Failed."""
+        return await self._link.cancel(_text("batch", batch))
 
     async def authenticate(self, token: str) -> float | None:
         """Replace the credentials, now and for later connections; return when they expire, or None for never.
@@ -148,7 +147,7 @@ class Client:
         except Refused:
             self._credentials.withdraw(token)
             raise
-        expires: float | None = answer.get("expires")
+        expires = expires_of(answer)
         self._credentials.confirm(token, expires)
         self._link.authenticated(answer)
         return expires

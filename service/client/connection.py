@@ -19,9 +19,10 @@ from typing import Any, Final
 import orjson
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
-from .encoding import encode, request
+from .encoding import decode, encode, request
 from .errors import Refused, seconds
 from .feed import Cut, Feed, Reply
+from .liveness import Liveness
 from .outgoing import Outgoing
 from .stream import Stream
 from .timers import Timers
@@ -30,8 +31,6 @@ __all__ = ["Connection", "Cut"]
 
 _log = logging.getLogger("sluice.client")
 
-_SILENCE: Final = 30.0
-"""Seconds without a frame after which the service is asked for a sign of life, and after as many more given up."""
 _REMINDER: Final = 20.0
 """Seconds after which the service hears that a parked batch is wanted still: it keeps one for 60."""
 _PATIENCE: Final = 5.0
@@ -48,6 +47,7 @@ class Connection:
         self.retry_after: float | None = None
         """What the service asked for when it said that it goes away, in seconds."""
         self.close_reason = ""
+        self._code = 0
         self._socket = socket
         self._loop = asyncio.get_running_loop()
         self._ids = count(1)
@@ -59,9 +59,7 @@ class Connection:
         self._timers = Timers()
         self._room = asyncio.Event()
         self._outgoing = Outgoing(socket)
-        self._waiting = False
-        self._heard = True
-        self._asked = False
+        self._liveness: Liveness
 
     def __repr__(self) -> str:
         return f"<Connection {len(self._feeds)} feeds, {len(self._pending)} answers awaited>"
@@ -69,7 +67,7 @@ class Connection:
     @property
     def close_code(self) -> int:
         """The close code; 1006 where the connection was cut without one (RFC 6455, section 7.1.5)."""
-        return self._socket.close_code or 1006
+        return self._code or self._socket.close_code or 1006
 
     async def run(self) -> None:
         """Read until the connection has ended; calls that wait for an answer then get :class:`Cut`."""
@@ -77,7 +75,7 @@ class Connection:
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(None) as limit:
-                    self._timers.after(_SILENCE, self._look, limit)
+                    self._liveness = Liveness(self._timers, self._ping, lambda: self._give_up(limit))
                     self._timers.after(_REMINDER, self._remind)
                     await self._read()
         finally:
@@ -202,19 +200,28 @@ class Connection:
             if self._full and not self._pending:
                 await self._wait()
             message = await self._socket.receive()
-            self._heard = True
+            self._liveness.heard()
             if message.type is WSMsgType.TEXT:
                 if not self._understood(message.data):
                     return
             elif message.type is WSMsgType.PING:
                 self._outgoing.frame(message.data, WSMsgType.PONG)
             elif message.type is not WSMsgType.PONG:
-                self.close_reason = str(message.extra or "")
+                self._over_by(message)
                 return
+
+    def _over_by(self, message: Any) -> None:
+        """Note why the connection ends with this frame."""
+        if message.type is WSMsgType.ERROR:
+            # What came is not of a WebSocket: the close code is one that aiohttp has sent, not the service's.
+            self._code = 1009 if self._socket.close_code == 1009 else 1006
+            self.close_reason = str(message.data)
+        else:
+            self.close_reason = str(message.extra or "")
 
     async def _wait(self) -> None:
         """Read nothing until all streams have room, somebody waits for an answer, or it takes too long."""
-        self._waiting = True
+        self._liveness.pause()
         try:
             async with asyncio.timeout(_PATIENCE):
                 while self._full and not self._pending:
@@ -223,7 +230,7 @@ class Connection:
         except TimeoutError:
             for stream in tuple(self._full):
                 self._park(stream)
-        self._waiting = False
+        self._liveness.go_on()
 
     def _park(self, stream: Stream) -> None:
         self.release(stream)
@@ -239,25 +246,18 @@ class Connection:
                 self.tell("unsubscribe", topic=feed.topic)
         self._timers.after(_REMINDER, self._remind)
 
-    def _look(self, limit: asyncio.Timeout) -> None:
-        """Notice a peer that has vanished without a word; a silence of our own making is none."""
-        if not self._heard and not self._waiting:
-            if self._asked:
-                self.close_reason = "silence"
-                limit.reschedule(self._loop.time())
-                return
-            self._outgoing.frame(b"", WSMsgType.PING)
-            self._asked = True
-        else:
-            self._asked = False
-        self._heard = False
-        self._timers.after(_SILENCE, self._look, limit)
+    def _ping(self) -> None:
+        self._outgoing.frame(b"", WSMsgType.PING)
+
+    def _give_up(self, limit: asyncio.Timeout) -> None:
+        self.close_reason = "silence"
+        limit.reschedule(self._loop.time())
 
     def _understood(self, text: bytes) -> bool:
         """Take a frame; one that is not the protocol's ends this connection, and no more than that."""
         try:
-            self._take(orjson.loads(text), len(text))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._take(decode(text), len(text))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             _log.warning("a frame that is not of the protocol (%r): %.100r", error, text)
             self.close_reason = "a frame that is not of the protocol"
             return False

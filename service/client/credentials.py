@@ -4,10 +4,11 @@ import base64
 import binascii
 import inspect
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import orjson
 
-__all__ = ["Credentials", "Token"]
+__all__ = ["Credentials", "Token", "expires_of"]
 
 Token = str | Callable[[], str | Awaitable[str | None] | None]
 """A token, or a function that returns the one of now."""
@@ -94,6 +95,15 @@ class Credentials:
         self.expires = _expiry(token) if token else None
 
 
+def expires_of(answer: dict[str, Any]) -> float | None:
+    """Return when credentials end that the service has taken, in seconds of the Unix epoch; None for never."""
+    return _seconds(answer.get("expires"))
+
+
+def _seconds(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
 def _expiry(token: str) -> float | None:
     """Read ``exp`` of a signed token (RFC 7519, section 4.1.4); other texts have none that is known."""
     parts = token.split(".")
@@ -103,5 +113,4 @@ def _expiry(token: str) -> float | None:
         claims = orjson.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
     except (binascii.Error, ValueError):
         return None
-    expires = claims.get("exp") if isinstance(claims, dict) else None
-    return float(expires) if isinstance(expires, int | float) and not isinstance(expires, bool) else None
+    return _seconds(claims.get("exp")) if isinstance(claims, dict) else None

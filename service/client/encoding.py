@@ -1,13 +1,16 @@
 """JSON for requests, made before they are queued: what cannot be encoded fails alone, and at once."""
 
+import json
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 
 from .errors import Refused
 
-__all__ = ["copied", "encode", "request"]
+__all__ = ["copied", "decode", "encode", "expected", "request"]
+
+_T = TypeVar("_T")
 
 # Only what comes out as it went in: a datetime would arrive as a text.
 _OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
@@ -35,6 +38,22 @@ def request(method: str, params: bytes, request_id: int | None = None) -> bytes:
     """Return the text of a JSON-RPC request."""
     number = {} if request_id is None else {"id": request_id}
     return orjson.dumps({"jsonrpc": "2.0", **number, "method": method, "params": orjson.Fragment(params)})
+
+
+def decode(text: bytes) -> Any:
+    """Read a frame; half of a surrogate pair, which others may have sent, is read as Python's own reader does."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
+
+
+def expected(answer: dict[str, Any], name: str, kind: type[_T]) -> _T:
+    """Return a field of an answer; raises Refused (``internal``) where it is not there."""
+    value = answer.get(name)
+    if not isinstance(value, kind):
+        raise Refused("internal", f"the answer has no {name}")
+    return value
 
 
 def _finite(value: Any) -> bool:

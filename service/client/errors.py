@@ -58,9 +58,9 @@ class Refused(ClientError):
         """Read a JSON-RPC error object (section 5.1)."""
         data = error.get("data") or {}
         return cls(
-            data.get("reason", "internal"),
-            error.get("message", ""),
-            temporary=data.get("temporary", False),
+            str(data.get("reason", "internal")),
+            str(error.get("message", "")),
+            temporary=data.get("temporary") is True,
             retry_after=seconds(data.get("retry_after")),
         )
 
@@ -68,9 +68,9 @@ class Refused(ClientError):
     def read_problem(cls, problem: dict[str, Any]) -> "Refused":
         """Read a problem document (RFC 9457)."""
         return cls(
-            problem.get("reason", "internal"),
-            problem.get("detail", ""),
-            temporary=problem.get("temporary", False),
+            str(problem.get("reason", "internal")),
+            str(problem.get("detail", "")),
+            temporary=problem.get("temporary") is True,
             retry_after=seconds(problem.get("retry_after")),
         )
 

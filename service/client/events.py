@@ -1,16 +1,39 @@
-"""The events of batches and watches: dictionaries as docs/protocol.md has them, distinguished by ``event``.
+"""The events of batches and watches, as docs/protocol.md has them.
 
-A type checker knows what an event has after ``event["event"] == "result"``. Later services may add fields.
+Fields that a later service adds are in ``raw``; an event that it adds, or that has another shape there, is an
+:class:`OtherEvent`.
 """
 
-from typing import Literal, NotRequired, TypedDict
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Literal
 
-__all__ = ["BatchEvent", "Changed", "Done", "Event", "Failed", "GapEvent", "Result", "StartEvent", "WatchEvent",
-           "WatchFailed", "WatchRecovered"]  # fmt: skip
+from .stream import Value
+from .values import Gap, Message, Restart
+
+__all__ = ["BatchEvent", "Done", "Failed", "OtherEvent", "Result", "Timing", "WatchError", "WatchEvent",
+           "WatchRecovered", "WatchState", "read_event"]  # fmt: skip
 
 
-class Result(TypedDict):
-    """An upstream's answer of any status."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Milliseconds; what did not happen is 0."""
+
+    queued: float = 0.0
+    dns: float = 0.0
+    connect: float = 0.0
+    first_byte: float = 0.0
+    total: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Event:
+    raw: dict[str, Any] = field(repr=False, compare=False)
+    """The event as it came."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result(_Event):
+    """An upstream's answer of any status; ``encoding`` is ``base64`` for what is not text."""
 
     event: Literal["result"]
     index: int
@@ -20,14 +43,16 @@ class Result(TypedDict):
     headers: dict[str, str]
     bytes: int
     truncated: bool
-    encoding: str
-    body: str
+    encoding: str | None
+    body: str | None
     attempts: int
     cache: str
-    timing: dict[str, float]
+    timing: Timing
+    headers_truncated: bool = False
 
 
-class Failed(TypedDict):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(_Event):
     """A URL that has no answer; ``error`` is one of docs/protocol.md's kinds."""
 
     event: Literal["failed"]
@@ -36,11 +61,12 @@ class Failed(TypedDict):
     error: str
     detail: str
     attempts: int
-    retry_after: NotRequired[float]
-    timing: NotRequired[dict[str, float]]
+    timing: Timing = Timing()
+    retry_after: float | None = None
 
 
-class Done(TypedDict):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done(_Event):
     """The last event of a batch."""
 
     event: Literal["done"]
@@ -51,23 +77,25 @@ class Done(TypedDict):
     elapsed_ms: float
 
 
-class Changed(TypedDict):
-    """What a watched URL has now."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchState(_Event):
+    """What a watched URL has now: ``state`` first, ``changed`` from then on."""
 
     event: Literal["state", "changed"]
     url: str
     status: int
     etag: str | None
     sha256: str
-    encoding: str
-    body: str
+    encoding: str | None
+    body: str | None
     truncated: bool
     checked_at: str
     changed_at: str
 
 
-class WatchFailed(TypedDict):
-    """A watched URL has an error, until ``recovered``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchError(_Event):
+    """A watched URL has an error, until :class:`WatchRecovered`."""
 
     event: Literal["error"]
     url: str
@@ -75,26 +103,56 @@ class WatchFailed(TypedDict):
     detail: str
 
 
-class WatchRecovered(TypedDict):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchRecovered(_Event):
     """The error of a watched URL is over."""
 
     event: Literal["recovered"]
     url: str
 
 
-GapEvent = TypedDict("GapEvent", {"event": Literal["gap"], "from": int, "to": int})
-"""These offsets of the stream never come."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherEvent:
+    """An event that this version of the client does not know; programs pass over it."""
+
+    event: str
+    raw: Any = field(repr=False)
 
 
-class StartEvent(TypedDict):
-    """The stream's topic is not the one that was being read; see Restart."""
+BatchEvent = Result | Failed | Done | OtherEvent | Gap | Restart
+WatchEvent = WatchState | WatchError | WatchRecovered | OtherEvent | Gap | Restart
 
-    event: Literal["start"]
-    epoch: str
-    offset: int
-    recovered: Literal[False]
+_KINDS: Final[dict[str, type[_Event]]] = {
+    "result": Result,
+    "failed": Failed,
+    "done": Done,
+    "state": WatchState,
+    "changed": WatchState,
+    "error": WatchError,
+    "recovered": WatchRecovered,
+}
+_NAMES: Final = {kind: tuple(one.name for one in fields(kind) if one.name != "raw") for kind in _KINDS.values()}
+_TIMING: Final = tuple(one.name for one in fields(Timing))
 
 
-BatchEvent = Result | Failed | Done | GapEvent | StartEvent
-WatchEvent = Changed | WatchFailed | WatchRecovered | GapEvent | StartEvent
-Event = BatchEvent | WatchEvent
+def read_event(value: Value) -> Any:
+    """Return the event of a message; what a stream has to say of itself stays as it is."""
+    if not isinstance(value, Message):
+        return value
+    data = value.data
+    name = data.get("event") if isinstance(data, dict) else None
+    if not isinstance(name, str):
+        return OtherEvent(event="", raw=data)
+    kind = _KINDS.get(name)
+    try:
+        return OtherEvent(event=name, raw=data) if kind is None else kind(raw=data, **_known(data, _NAMES[kind]))
+    except TypeError:  # a field is missing
+        return OtherEvent(event=name, raw=data)
+
+
+def _known(data: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    known = {name: data[name] for name in names if name in data}
+    if "timing" in known:
+        timing = known["timing"]
+        known["timing"] = Timing(**{name: timing[name] for name in _TIMING if name in timing})
+    return known

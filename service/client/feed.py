@@ -96,6 +96,8 @@ class Feed:
 
     def message(self, offset: int, data: Any, size: int) -> None:
         """Pass on a message; a stream without room is parked, and learns of it later."""
+        if type(offset) is not int:
+            raise TypeError("offset: an integer is expected")
         for stream in tuple(self.live):
             if stream.full:
                 self.park(stream)
@@ -114,6 +116,8 @@ class Feed:
 
     def gap(self, first: int, last: int) -> None:
         """Pass on a gap."""
+        if type(first) is not int or type(last) is not int:
+            raise TypeError("from, to: integers are expected")
         for stream in self.live:
             stream.gap(first, last)
 
@@ -187,11 +191,14 @@ class Feed:
         if isinstance(reply, Refused):
             self._refused(reply, fresh)
             return
-        self.topic = str(reply["topic"])
+        try:
+            self.topic, self._epoch, offset = _place(reply)
+        except (KeyError, TypeError):
+            if fresh is not None:
+                self._tried(fresh)
+            raise
         self._subscribed = True
-        self._epoch = reply["epoch"]
         self._wire.route(self.topic, self)
-        offset = reply.get("offset", 0)
         if fresh is not None:
             self._begin(fresh, reply, offset)
         else:
@@ -254,3 +261,11 @@ class Feed:
             self.live = {}
             self.go_on()
             self._settle()
+
+
+def _place(reply: dict[str, Any]) -> tuple[str, str, int]:
+    """Read where a subscription begins."""
+    topic, epoch, offset = reply["topic"], reply["epoch"], reply.get("offset", 0)
+    if not (isinstance(topic, str) and isinstance(epoch, str) and epoch and type(offset) is int and offset >= 0):
+        raise TypeError("a topic, an epoch and an offset are expected")
+    return topic, epoch, offset

@@ -11,7 +11,7 @@ from typing import Any, Final
 from .backoff import CLOSE_CODES, Advice, Backoff
 from .connection import Connection, Cut
 from .credentials import Credentials
-from .encoding import encode
+from .encoding import encode, expected
 from .errors import ClientClosed, ClientError, Disconnected, Refused, Unanswered
 from .feed import TRIES
 from .renewal import Renewal
@@ -98,8 +98,7 @@ class Link:
 
     async def cancel(self, batch: str) -> int:
         """End a batch; return how many URLs had not finished."""
-        cancelled: int = (await self.call("cancel", encode({"batch": batch}), inf))["cancelled"]
-        return cancelled
+        return expected(await self.call("cancel", encode({"batch": batch}), inf), "cancelled", int)
 
     def open_stream(self, stream: Stream, body: bytes | None) -> None:
         """Have a stream filled from now on; ``body`` is a batch that goes by POST first."""

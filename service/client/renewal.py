@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from .backoff import Advice, Backoff
 from .connection import Connection, Cut
-from .credentials import Credentials
+from .credentials import Credentials, expires_of
 from .encoding import encode
 from .errors import Refused
 from .transport import Unreachable
@@ -17,6 +17,8 @@ __all__ = ["Renewal"]
 
 _log = logging.getLogger("sluice.client")
 
+_SOON: Final = 1.0
+"""Seconds until the next renewal below which the delay of a renewal that failed counts."""
 _ASKING: Final = 10.0
 """Seconds for a function that returns a token."""
 
@@ -57,7 +59,10 @@ class Renewal:
                     await asyncio.sleep(backoff.delay(Advice.LATER))
 
     async def _once(self, connection: Connection) -> bool:
-        """Show the function's token; return whether that lasts longer than the one before."""
+        """Show the function's token; return whether it need not be renewed at once again.
+
+        It has to where the function has no newer one, or the clock here is ahead of the service's.
+        """
         before = self._credentials.expires or 0.0
         try:
             token = await self.token(asked=True)
@@ -69,7 +74,8 @@ class Renewal:
             return False
         except Cut:
             return False
-        expires: float | None = answer.get("expires")
+        expires = expires_of(answer)
         self._credentials.renewed(token, expires)
         self._authenticated(answer)
-        return expires is None or expires > before
+        due = self._credentials.renew_in(time.time())
+        return expires is None or due is None or (expires > before and due >= _SOON)

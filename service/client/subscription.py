@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from .events import BatchEvent, Event, WatchEvent
+from .events import BatchEvent
 from .stream import Stream, Value
-from .values import Gap, Message, Position, Restart
+from .values import Position
 
-__all__ = ["Batch", "BatchEvent", "Event", "Subscription", "WatchEvent", "as_event"]
+__all__ = ["Batch", "Subscription"]
 
 _T = TypeVar("_T")
 
@@ -153,7 +153,7 @@ async def _ended() -> Any:
 
 
 class Batch(Subscription[BatchEvent]):
-    """The events of one batch: ``result`` or ``failed`` for each URL, then ``done``."""
+    """The events of one batch: a ``Result`` or ``Failed`` for each URL, then ``Done``."""
 
     @property
     def id(self) -> str | None:
@@ -166,16 +166,5 @@ class Batch(Subscription[BatchEvent]):
         return self._stream.total
 
     async def cancel(self) -> int:
-        """End it, and return how many URLs had not finished; each of them still gets its ``failed``."""
+        """End it, and return how many URLs had not finished; each of them still gets its ``Failed``."""
         return await self._client.cancel(self.id) if self.id else 0
-
-
-def as_event(value: Value) -> Any:
-    """Return an event; what a stream has to say of itself looks as it does in NDJSON."""
-    match value:
-        case Message():
-            return value.data
-        case Gap():
-            return {"event": "gap", "from": value.first, "to": value.last}
-        case Restart():
-            return {"event": "start", "epoch": value.epoch, "offset": value.offset, "recovered": False}

@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 
 from . import client as asynchronous
 from .errors import ClientClosed
+from .events import BatchEvent, WatchEvent
 from .stream import Value
-from .subscription import BatchEvent, Subscription, WatchEvent
+from .subscription import Subscription
 from .values import OnLag, Position, Since
 
 __all__ = ["Client"]

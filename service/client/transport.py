@@ -1,6 +1,8 @@
 """The way to the service: upgrades to WebSockets, and the one request that goes by plain HTTP."""
 
 import asyncio
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import aiohttp
@@ -125,9 +127,22 @@ def _document(text: bytes) -> dict[str, Any]:
 
 
 def _retry_after(headers: Any) -> float | None:
-    """Return the seconds of a Retry-After; a date (RFC 9110, section 10.2.3) is left to the usual delay."""
-    value = (headers or {}).get("Retry-After", "")
-    return float(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
+    """Return the seconds of a Retry-After (RFC 9110, section 10.2.3); a date counts from the answer's own."""
+    value = (headers or {}).get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit() and len(value) < 10:
+        return float(value)
+    date, now = _date(value), _date(headers.get("Date", "")) if headers else None
+    if date is None:
+        return None
+    return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _refusal(status: int, text: bytes) -> Refused:

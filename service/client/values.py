@@ -28,8 +28,6 @@ class Position:
         return cls(found[1], int(found[2]))
 
 
-Since = Literal["newest", "oldest"] | Position | str
-"""Where a stream begins; other texts than the two words are positions as ``EPOCH:OFFSET``."""
 OnLag = Literal["disconnect", "drop_oldest", "latest"]
 
 
@@ -46,6 +44,11 @@ class Message:
     def position(self) -> Position:
         """What to go on from, in this or a later run of the program."""
         return Position(self.epoch, self.offset)
+
+
+Since = Literal["newest", "oldest"] | Position | Message | str
+"""Where a stream begins; a message stands for its position, and other texts than the two words are positions as
+``EPOCH:OFFSET``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,12 @@ class State:
 
 def parse_since(since: Since | None) -> Literal["newest", "oldest"] | Position | None:
     """Return where to begin, with a position as such; raises ValueError."""
-    if since is None or since == "newest" or since == "oldest" or isinstance(since, Position):
+    if since is None or since == "newest" or since == "oldest":
         return since  # type: ignore[return-value]
-    if not isinstance(since, str):
-        raise ValueError(f"since: {type(since).__name__} is not a position")
-    return Position.parse(since)
+    if isinstance(since, str):
+        return Position.parse(since)
+    if isinstance(since, Message):
+        return since.position
+    if not isinstance(since, Position) or not isinstance(since.epoch, str) or type(since.offset) is not int:
+        raise ValueError(f"{since!r} is not a position")
+    return since

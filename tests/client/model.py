@@ -90,7 +90,9 @@ class Schedule:
             reader.check()
             if self.messages == 10_000:
                 assert not any(isinstance(value, Gap) for value in reader.values), "a gap where all is kept"
-        assert asyncio.all_tasks() == {asyncio.current_task()}, "nothing is left"
+        assert asyncio.all_tasks() == {asyncio.current_task()}, "a task is left"
+        assert not timers(), "a timer is left"
+        assert all(socket.closed for socket in self.service.sockets), "a socket is left"
 
     async def settle(self) -> None:
         """Let everything come to rest, then publish a last message, which all who are there get."""
@@ -183,6 +185,12 @@ class Schedule:
         await asyncio.sleep(seconds or self.chance.choice([0, 0.01, 0.5, 3, 40]))
 
 
+def timers() -> list[asyncio.TimerHandle]:
+    """Return what the running loop has to do later."""
+    scheduled: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    return [timer for timer in scheduled if not timer.cancelled()]
+
+
 def try_schedules(seeds: range) -> None:
     """Run the schedules of these seeds; the message of what is raised names the seed."""
     for seed in seeds:
@@ -197,4 +205,4 @@ def try_schedules(seeds: range) -> None:
                 raise AssertionError(f"seed {seed}: {error!r}") from error
 
 
-__all__ = ["Schedule", "try_schedules"]
+__all__ = ["Schedule", "timers", "try_schedules"]

@@ -5,7 +5,7 @@ import base64
 import hashlib
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import orjson
@@ -65,6 +65,12 @@ class Peer:
         size = len(payload)
         head = bytes([size]) if size < 126 else b"\x7e" + size.to_bytes(2, "big")
         self.writer.write(bytes([first]) + head + payload)
+
+    async def ended(self) -> None:
+        """Return when the client has closed its socket."""
+        with suppress(ConnectionError):
+            while await self.reader.read(1 << 16):
+                pass
 
     async def receive(self) -> Any:
         """Return the next request of the client; raises ConnectionError at the end."""

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from service.client import Client, ClientClosed, Disconnected, Gap, Message, Refused, Restart, State, Unanswered
+from tests.client.model import timers
 from tests.client.scripted import Peer, Scripted, scripted
 
 FOLDER = Path(__file__).parent.parent / "vectors" / "clients"
@@ -166,6 +167,9 @@ class Run:
     async def do_answers(self, answers: Any) -> None:
         self.peer.send({"id": self.asked[-1]["id"], "result": made(answers)})
 
+    async def do_says(self, says: dict[str, Any]) -> None:
+        self.peer.send({"id": self.asked[-1]["id"], **says})
+
     async def do_refuses(self, refuses: Any, **more: Any) -> None:
         self.peer.send({"id": more.get("id", self.asked[-1]["id"]), "error": refuses})
 
@@ -240,7 +244,7 @@ class Run:
                 return {"gap": [value.first, value.last]}
             case Restart():
                 return {"restart": [value.epoch, value.offset]}
-        return {name: value.get(name) for name in like}
+        return {name: value.raw.get(name) for name in like}
 
     async def do_ends(self, ends: str, **why: Any) -> None:
         await asyncio.wait([self.calls[ends]], timeout=1)
@@ -281,10 +285,13 @@ async def test_a_case(case: dict[str, Any]) -> None:
                     await run.step(step)
                 except (AssertionError, TimeoutError) as error:
                     raise AssertionError(f"step {number}: {step}: {error}") from error
+        assert not timers()
         ended = await asyncio.gather(*run.calls.values(), return_exceptions=True)
         assert len(ended) == len(run.calls), "every call settles and every loop ends"
-    if run.reading is not None:
-        await asyncio.wait_for(run.reading, 10)
+        if run.reading is not None:
+            await asyncio.wait_for(run.reading, 10)
+        for peer in service.peers:
+            await asyncio.wait_for(peer.ended(), 10)
     assert run.states[-1].state == "closed"
     left = {task for task in asyncio.all_tasks() - before if "scripted" not in repr(task)}
     assert left == set()

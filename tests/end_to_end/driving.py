@@ -12,7 +12,8 @@ import aiohttp
 import orjson
 import pytest
 
-from service.client import Gap, Message, Position, Restart, Value
+from service.client import BatchEvent, Gap, Message, Position, Restart, Value, WatchEvent
+from service.client.events import read_event
 from tests.end_to_end.processes import Process, program, start
 
 HERE = Path(__file__).parent
@@ -103,19 +104,15 @@ class JavaScriptClient:
 
     async def subscribe(self, topic: str, *, since: str) -> AsyncIterator[Value]:
         async for item in self._items("subscribe", topic, {"since": since}):
-            if gap := item.get("gap"):
-                yield Gap(gap["from"], gap["to"])
-            elif restart := item.get("restart"):
-                yield Restart(**restart)
-            else:
-                yield Message(**item)
+            yield _said_of_itself(item) or Message(**item)
 
-    async def watch(self, url: str, *, every: float) -> AsyncIterator[dict[str, Any]]:
+    async def watch(self, url: str, *, every: float) -> AsyncIterator[WatchEvent]:
         async for item in self._items("watch", url, {"every": every}):
-            yield {"event": "start", **item["restart"]} if "restart" in item else item
+            yield _said_of_itself(item) or read_event(Message(url, "", 0, item))
 
-    def fetch(self, urls: list[str]) -> AsyncIterator[dict[str, Any]]:
-        return self._items("fetch", urls)
+    async def fetch(self, urls: list[str], **options: Any) -> AsyncIterator[BatchEvent]:
+        async for item in self._items("fetch", urls, options):
+            yield _said_of_itself(item) or read_event(Message("", "", 0, item))
 
     async def publish(self, topic: str, data: Any) -> Position:
         with self._following() as (do, told):
@@ -136,6 +133,12 @@ class JavaScriptClient:
         name = next(self._names)
         with self._driver.following(name) as told:
             yield partial(self._driver.do, name=name, client=self._number), told
+
+
+def _said_of_itself(item: dict[str, Any]) -> Gap | Restart | None:
+    if gap := item.get("gap"):
+        return Gap(gap["from"], gap["to"])
+    return Restart(**item["restart"]) if "restart" in item else None
 
 
 @asynccontextmanager

@@ -43,7 +43,7 @@ def replaced(text: str, changes: Mapping[str, str]) -> str:
 
 
 @asynccontextmanager
-async def nginx(first: int, second: int, *, tls: bool = True) -> AsyncIterator[Proxy]:
+async def nginx(first: int, second: int, *, tls: bool = True, connections: int = 500) -> AsyncIterator[Proxy]:
     """Run nginx before two instances."""
     binary = program("nginx", "Debian: nginx-light")
     with tempfile.TemporaryDirectory() as name:
@@ -54,8 +54,8 @@ async def nginx(first: int, second: int, *, tls: bool = True) -> AsyncIterator[P
         )
         port = free_port()
         changes = {
-            "worker_rlimit_nofile 65536": "worker_rlimit_nofile 1024",
-            "worker_connections 32768": "worker_connections 500",
+            "worker_rlimit_nofile 65536": f"worker_rlimit_nofile {2 * connections}",
+            "worker_connections 32768": f"worker_connections {connections}",
             "/run/nginx.pid": f"{name}/pid",
             "/var/log/nginx/error.log": "stderr",
             "http {": f"http {{ {temp}",

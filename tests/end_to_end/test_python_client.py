@@ -10,7 +10,20 @@ from typing import Any
 import aiohttp
 import pytest
 
-from service.client import Backoff, Client, Disconnected, Gap, Message, Position, Refused, Restart, Value
+from service.client import (
+    Backoff,
+    Client,
+    Disconnected,
+    Done,
+    Gap,
+    Message,
+    Position,
+    Refused,
+    Restart,
+    Result,
+    Value,
+    WatchState,
+)  # fmt: skip
 from tests.end_to_end.processes import Process, listening, origin, service
 from tests.end_to_end.rationed import rationed
 
@@ -96,9 +109,10 @@ async def test_a_batch_through_cuts(posted: bool) -> None:
         batch = client.fetch(urls, cache="no-store")
         events = [event async for event in batch]
         assert proxy.accepted > 3
-    assert events[-1]["event"] == "done"
-    assert events[-1]["ok"] == batch.total == len(urls)
-    assert sorted(event["index"] for event in events[:-1]) == list(range(len(urls)))
+    *results, done = events
+    assert isinstance(done, Done)
+    assert done.ok == batch.total == len(urls)
+    assert sorted(event.index for event in results if isinstance(event, Result)) == list(range(len(urls)))
 
 
 async def test_a_watch_through_a_cut() -> None:
@@ -115,8 +129,9 @@ async def test_a_watch_through_a_cut() -> None:
                 proxy.cut()
                 if len(seen) == 4:
                     break
-    assert [event["event"] for event in seen] == ["state", "changed", "changed", "changed"]
-    assert len({event["sha256"] for event in seen}) == 4
+    states = [event for event in seen if isinstance(event, WatchState)]
+    assert [event.event for event in states] == ["state", "changed", "changed", "changed"]
+    assert len({event.sha256 for event in states}) == 4
 
 
 async def test_a_kill_is_told_as_a_restart_and_what_comes_after_it_is_whole() -> None:
@@ -170,13 +185,13 @@ async def test_a_batch_in_a_drain_ends_and_one_after_a_kill_is_told() -> None:
         options = ("--drain", "3", "--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port))
         async with service(*options) as server, Client(server.url, backoff=quick()) as client:
             events = aiter(client.fetch([f"{upstream.url}/slow/{ms}" for ms in (1, 500)]))
-            assert (await anext(events))["index"] == 0
+            assert (await anext(events)).index == 0
             server.process.send_signal(signal.SIGTERM)
-            assert [event["event"] async for event in events] == ["result", "done"]
+            assert [type(event) async for event in events] == [Result, Done]
             assert await server.ended() == 0
             async with again(server, *options) as anew:
                 events = aiter(client.fetch([f"{upstream.url}/slow/{ms}" for ms in (1, 60_000)]))
-                assert (await anext(events))["index"] == 0
+                assert (await anext(events)).index == 0
                 anew.process.kill()
                 await anew.ended()
                 async with again(server, *options):

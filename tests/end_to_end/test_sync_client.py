@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from service.client import ClientClosed, Disconnected, Message, Position, Refused, sync
+from service.client import ClientClosed, Disconnected, Done, Message, Position, Refused, Result, sync
 from tests.end_to_end.processes import Process, origin, service
 
 
@@ -30,7 +30,7 @@ def use(server: Process, url: str) -> None:
                 break
         assert read == [1, 2]
         assert client.presence("t") == 0
-        assert [event["event"] for event in client.fetch([url, url])] == ["result", "result", "done"]
+        assert [type(event) for event in client.fetch([url, url])] == [Result, Result, Done]
         with pytest.raises(Refused, match="forbidden"):
             client.publish("_stats", 1)
         left = client.subscribe("t")

@@ -110,6 +110,10 @@ class Run {
     this.socket.say({ id: this.asked.at(-1).id, result: made(answers) });
   }
 
+  says({ says }) {
+    this.socket.say({ id: this.asked.at(-1).id, ...says });
+  }
+
   refuses({ refuses: error, ...more }) {
     this.socket.say({ id: "id" in more ? more.id : this.asked.at(-1).id, error });
   }

@@ -61,11 +61,13 @@ export interface Result {
   headers: Record<string, string>;
   bytes: number;
   truncated: boolean;
-  encoding: string;
-  body: string;
+  encoding: string | null;
+  body: string | null;
   attempts: number;
   cache: "miss" | "hit" | "revalidated" | "shared" | (string & {});
   timing: Timing;
+  /** There where headers beyond 16 KiB were left out. */
+  headers_truncated?: true;
 }
 
 export interface Failed {
@@ -96,8 +98,8 @@ export interface WatchState {
   status: number;
   etag: string | null;
   sha256: string;
-  encoding: string;
-  body: string;
+  encoding: string | null;
+  body: string | null;
   truncated: boolean;
   checked_at: string;
   changed_at: string;

@@ -23,7 +23,7 @@
 const PROTOCOL = "sluice.v1";
 const BACK_AT_ONCE = new Set([1001, 4408]); // docs/protocol.md, "Close codes"
 const BACK_LATER = new Set([1013, 4429]);
-const NEVER_BACK = new Set([1002, 1003, 1007, 1009, 4401]);
+const NEVER_BACK = new Set([1002, 1003, 1007, 1009, 4401, 4403]);
 const BACKOFF = { first: 0.5, most: 30, steady: 10 }; // s: the first wait, the longest, and after which a connection is good
 const ATTEMPT = 10_000; // ms for an attempt to connect, and for a function that returns a token
 const POST = 60_000; // ms for a batch to be sent and accepted
@@ -31,18 +31,20 @@ const HEEDED = 600; // s of a `retry_after`
 const PATIENCE = 110_000; // ms that a call may go without success; the service knows the key of a publish for 120 s
 const TRIES = 10; // connections that may end before they answer a request: it may be what ends them
 const LOOK = 15_000; // ms between two looks at a silent connection, and at batches that nobody reads
+const SOON = 1_000; // ms until the next renewal of a token below which the delay of one that failed counts
 const SIGN = 5_000; // ms for a sign of life where the network or the page has come back
 const REQUESTS = 1000; // calls that wait for an answer
 const ROOM = 1 << 20; // characters that a stream holds for a consumer that does not read
 const DEPTH = 254; // arrays and objects inside each other, which the service takes
 const TIMER = 2 ** 31 - 1; // ms: a longer timer would fire at once
+const UNLIKE_JSON = [Map, Set, WeakMap, WeakSet, Promise, ArrayBuffer, Number]; // JSON.stringify makes {} or null of them
 const CUT = Symbol("the connection ended before the answer came");
 
 /** Why something was refused or has ended: `code` and `reason` of docs/protocol.md, or the code of a close. */
 export class SluiceError extends Error {
   constructor(message, code = 0, { reason = "", temporary = false, retry_after, cause } = {}) {
     super(message, cause === undefined ? undefined : { cause });
-    Object.assign(this, { name: "SluiceError", code, reason, temporary, retryAfter: seconds(retry_after) ?? 1 });
+    Object.assign(this, { name: "SluiceError", code, reason, temporary, retryAfter: seconds(retry_after) || 1 });
   }
 }
 
@@ -105,18 +107,19 @@ class Stream {
   message(offset, data, size) {
     const { epoch, offset: before } = this.had;
     if (!(offset > before)) return false; // it was had
-    if (offset > before + 1) this.gap(before + 1, offset - 1);
+    if (offset > before + 1) this.gap(offset - 1);
     this.had = { epoch, offset };
     this.take(this.show({ topic: this.topic, epoch, offset, data }), size);
     this.done = this.topic.startsWith("batch:") && data?.event === "done";
     return this.done;
   }
 
-  gap(from, to) {
+  /** Nothing comes up to this offset: of what a gap says, only its end is news. */
+  gap(to) {
     const { epoch, offset } = this.had;
     if (!(to > offset)) return;
     this.had = { epoch, offset: to };
-    this.take({ gap: { from: Math.max(from, offset + 1), to } });
+    this.take({ gap: { from: offset + 1, to } });
   }
 
   take(value, size = 0) {
@@ -209,6 +212,7 @@ class Feed {
   }
 
   message({ offset, data }, size) {
+    expect("offset, data", Number.isSafeInteger(offset) && data !== undefined);
     for (const stream of this.live) {
       if (stream.message(offset, data, size)) {
         this.live.delete(stream);
@@ -223,7 +227,8 @@ class Feed {
   }
 
   gap({ from, to }) {
-    for (const stream of this.live) stream.gap(from, to);
+    expect("from, to", Number.isSafeInteger(from) && Number.isSafeInteger(to));
+    for (const stream of this.live) stream.gap(to);
   }
 
   end(error) {
@@ -285,8 +290,12 @@ class Feed {
       return;
     }
     if (error) return this.#refused(error, fresh);
+    const { topic, epoch, offset = 0 } = result;
+    const right = typeof topic === "string" && typeof epoch === "string" && epoch && Number.isSafeInteger(offset) && offset >= 0;
+    if (!right && fresh && ++fresh.tries >= TRIES) this.wire.finish(fresh, tooOften());
+    expect("topic, epoch, offset", right);
     this.#subscribed = true;
-    this.topic = result.topic;
+    this.topic = topic;
     this.#epoch = result.epoch;
     this.wire.route(this);
     if (fresh) this.#begin(fresh, result);
@@ -317,7 +326,7 @@ class Feed {
       const served = asked.epoch !== epoch || (stream.had?.epoch === epoch && stream.had.offset >= asked.offset);
       if (!stream.had || !served) continue;
       stream.begin(result, asked);
-      stream.gap(stream.had.offset + 1, offset);
+      stream.gap(offset);
       this.#joining.delete(stream);
       this.live.add(stream);
     }
@@ -381,7 +390,7 @@ class Credentials {
 
   confirm(token, expires) {
     this.#shown = token;
-    this.expires = expires;
+    this.expires = moment(expires);
     if (this.#candidate !== undefined && this.#candidate !== token) return;
     this.#fixed = token;
     this.#candidate = undefined;
@@ -389,7 +398,7 @@ class Credentials {
 
   renewed(token, expires) {
     this.#shown = token;
-    this.expires = expires;
+    this.expires = moment(expires);
     this.#fixed = undefined;
   }
 
@@ -674,8 +683,8 @@ export class Sluice {
     const go = (token) => this.#socket === attempt && this.#dial(token);
     try {
       const token = this.#credentials.current();
-      if (typeof token?.then === "function") token.then(go, failed);
-      else go(token);
+      if (typeof token?.then === "function") token.then(checkedToken).then(go, failed);
+      else go(checkedToken(token));
     } catch (error) {
       failed(error);
     }
@@ -711,16 +720,18 @@ export class Sluice {
 
   #receive(data) {
     this.#silence = 0;
-    let value;
     try {
-      value = JSON.parse(data);
-      if (value === null || typeof value !== "object") throw new TypeError("not an object");
-    } catch {
-      return this.#lost({ code: 1006, reason: "a frame that is not of the protocol" });
+      this.#take(JSON.parse(data), data.length);
+    } catch (error) {
+      this.#lost({ code: 1006, reason: `a frame that is not of the protocol: ${why(error)}` });
     }
-    const { id, result, error, method, params } = value;
-    if (method === "message") this.#routes.get(params?.topic)?.message(params, data.length);
-    else if (method === "gap") this.#routes.get(params?.topic)?.gap(params);
+  }
+
+  #take(frame, size) {
+    expect("frame", typeof frame === "object" && !Array.isArray(frame));
+    const { id, result, error, method, params } = frame;
+    if (method === "message") this.#routes.get(params.topic)?.message(params, size);
+    else if (method === "gap") this.#routes.get(params.topic)?.gap(params);
     else if (method === "closing") this.#closing(params ?? {});
     else if (method === undefined) this.#answer(id, error, result);
   }
@@ -736,8 +747,10 @@ export class Sluice {
     const asked = id === null && error ? this.#pending.keys().next().value : id;
     const answered = this.#pending.get(asked);
     if (!answered) return;
+    if (error) expect("error", typeof error === "object" && typeof (error.data ?? {}) === "object");
+    else expect("result", result !== null && typeof result === "object" && !Array.isArray(result));
     this.#pending.delete(asked);
-    if (error || typeof result !== "object") answered(new SluiceError(error?.message ?? "no result", error?.code, error?.data ?? {}));
+    if (error) answered(new SluiceError(String(error.message), error.code, error.data ?? {}));
     else answered(undefined, result);
   }
 
@@ -868,13 +881,14 @@ export class Sluice {
     const before = this.#credentials.expires;
     const again = () => this.#socket === socket && this.#renewInTime(failures + 1);
     try {
-      const token = await this.#credentials.ask();
+      const token = checkedToken(await this.#credentials.ask());
       if (!token || this.#socket !== socket || !this.#isOpen) return again();
       this.#ask("authenticate", json({ token }), (error, result) => {
         if (error) return again();
         this.#credentials.renewed(token, result.expires);
-        if (result.expires && result.expires <= before) again();
-        else this.#authenticated(result);
+        this.#authenticated(result);
+        const due = this.#credentials.renewIn();
+        if (due !== undefined && (result.expires <= before || due < SOON)) again();
       });
     } catch {
       again();
@@ -930,7 +944,7 @@ export class Sluice {
   }
 
   async #posted(params, key) {
-    const token = await this.#credentials.current();
+    const token = checkedToken(await this.#credentials.current());
     const url = new URL(this.url);
     url.protocol = url.protocol.replace("ws", "http");
     url.pathname = url.pathname.replace(/ws$/, "fetch-batch");
@@ -945,7 +959,7 @@ export class Sluice {
       const document = await answer.json().catch(() => ({}));
       if (answer.ok && document.topic) return document;
       const passing = answer.status < 400 || answer.status >= 500 || [408, 425, 429].includes(answer.status);
-      const details = { reason: document.reason, retry_after: document.retry_after, temporary: document.temporary || passing };
+      const details = { reason: document.reason, retry_after: retryAfter(answer.headers), temporary: document.temporary || passing };
       throw new SluiceError(document.detail ?? `HTTP status ${answer.status}`, answer.status, details);
     } finally {
       clearTimeout(timer);
@@ -997,6 +1011,7 @@ function checked(key, value) {
   const kind = typeof value;
   if (kind === "number" && !Number.isFinite(value)) throw new TypeError(`${value} is not a number there`);
   if (kind === "function" || kind === "symbol") throw new TypeError(`a ${kind}`);
+  if (kind === "object" && UNLIKE_JSON.some((type) => value instanceof type)) throw new TypeError(`a ${value.constructor.name}`);
   if (kind === "undefined" && Array.isArray(this)) throw new TypeError("undefined in an array");
   return value;
 }
@@ -1011,6 +1026,11 @@ function depth(text) {
     else if (mark === '"') for (at++; text[at] !== '"'; at++) if (text[at] === "\\") at++;
   }
   return most;
+}
+
+function checkedToken(token) {
+  if (token !== undefined && token !== null && typeof token !== "string") throw new TypeError(`a token is a text, not ${typeof token}`);
+  return token;
 }
 
 function text(name, value) {
@@ -1028,16 +1048,17 @@ function batch(urls, options) {
 /** Where to begin: `newest`, `oldest`, or a position, as an object or as `EPOCH:OFFSET`. */
 function place(since) {
   if (since === undefined || since === null || since === "newest" || since === "oldest") return since ?? undefined;
-  const [, epoch = since.epoch, offset = since.offset] = typeof since === "string" ? (/^(.+):(\d{1,15})$/s.exec(since) ?? []) : [];
-  if (typeof epoch !== "string" || !epoch || !Number.isSafeInteger(Number(offset))) throw invalid("since: newest, oldest, or a position as EPOCH:OFFSET");
-  return { epoch, offset: Number(offset) };
+  const [, name, number] = typeof since === "string" ? (/^(.+):(\d{1,15})$/s.exec(since) ?? []) : [];
+  const { epoch, offset } = name === undefined ? since : { epoch: name, offset: Number(number) };
+  if (typeof epoch !== "string" || !epoch || !Number.isSafeInteger(offset)) throw invalid("since: newest, oldest, or a position as EPOCH:OFFSET");
+  return { epoch, offset };
 }
 
 /** When a signed token ends, in seconds of the Unix epoch (RFC 7519, section 4.1.4). */
 function expiry(token) {
   try {
     const { exp } = JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
-    return Number.isFinite(exp) ? exp : undefined;
+    return moment(exp);
   } catch {
     return undefined; // not a signed token
   }
@@ -1051,6 +1072,18 @@ function why(error) {
   }
 }
 
+/** The seconds of a Retry-After (RFC 9110, section 10.2.3): a date counts from the answer's own. */
+function retryAfter(headers) {
+  const value = headers.get("Retry-After")?.trim() ?? "";
+  if (/^\d{1,9}$/.test(value)) return Number(value);
+  const apart = (Date.parse(value) - Date.parse(headers.get("Date") ?? new Date().toUTCString())) / 1000;
+  return value && Number.isFinite(apart) ? Math.max(0, apart) : undefined;
+}
+
+const moment = (value) => (Number.isFinite(value) ? value : undefined); // as a time of the Unix epoch
 const seconds = (value) => (typeof value === "number" && value >= 0 ? Math.min(value, HEEDED) : undefined);
+const expect = (what, is) => {
+  if (!is) throw new TypeError(`${what}: not as expected`);
+};
 const same = (one, other) => one.epoch === other.epoch && one.offset === other.offset;
 const unique = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(36)).join("");
