@@ -16,7 +16,7 @@ from loadtest.live import Display
 from loadtest.page.columns import Columns
 from loadtest.page.document import frame, render
 from loadtest.report import Judgement, Report
-from loadtest.thresholds import Threshold, parse_threshold
+from loadtest.thresholds import parse_threshold
 
 __all__ = ["LivePage", "watched"]
 
@@ -41,7 +41,7 @@ async def watched(options: Namespace, report: Report, display: Display) -> Async
     if options.live_port is None:
         yield
         return
-    page = LivePage(report, options.live_host, [parse_threshold(text) for text in options.threshold])
+    page = LivePage(report, options.live_host, options.threshold)
     async with listening(page.app, "live", options) as address:
         announce("live page", f"{address}/")
         display.follow(page.tell)
@@ -59,8 +59,9 @@ class LivePage:
     A viewer that is slow has the newest when it is ready, and none of those that it missed.
     """
 
-    def __init__(self, report: Report, host: str, thresholds: Sequence[Threshold] = ()) -> None:
-        self._thresholds = thresholds[:_MOST_THRESHOLDS]
+    def __init__(self, report: Report, host: str, thresholds: Sequence[str] = ()) -> None:
+        # Read anew for each frame: a scenario may add some of its own when it begins.
+        self._thresholds = thresholds
         self._report = report
         self._columns = Columns(_POINTS)
         self._running = "starting"
@@ -93,7 +94,9 @@ class LivePage:
 
     def _judgements(self) -> list[Judgement] | None:
         """Return how the thresholds stand; None when the report has been judged."""
-        return [self._report.judgement(one) for one in self._thresholds] if self._running else None
+        if not self._running:
+            return None
+        return [self._report.judgement(parse_threshold(text)) for text in self._thresholds[:_MOST_THRESHOLDS]]
 
     def _turn(self) -> None:
         self._frame = self._page = None

@@ -13,7 +13,6 @@ from aiohttp import web
 from loadtest.listening import CannotListen, listening
 from loadtest.page import server
 from loadtest.page.server import LivePage
-from loadtest.thresholds import parse_threshold
 from loadtest.verdict import FAILED, Verdict
 from tests.loadtest.test_page import report
 
@@ -21,7 +20,7 @@ from tests.loadtest.test_page import report
 @asynccontextmanager
 async def serving() -> AsyncIterator[tuple[LivePage, str]]:
     page = LivePage(
-        report(), "127.0.0.1", [parse_threshold("delivery_p99_ms<250"), parse_threshold("delivered>1000")]
+        report(), "127.0.0.1", ["delivery_p99_ms<250", "delivered>1000"]
     )
     async with listening(page.app, "live", at("127.0.0.1", 0)) as address:
         yield page, f"{address}/"

@@ -20,7 +20,9 @@ let moment = null; // index of the time line that is looked at, or null
 
 const nines = (percent) => -Math.log10(Math.max(1 - percent / 100, 1e-5));
 const percentage = (nine) => +(100 * (1 - 10 ** -nine)).toPrecision(6);
-const span = () => zoom ?? [0, data.at.at(-1) || 1];
+const begin = () => Math.max((data.at[0] ?? 0) - 1, 0);
+const end = () => Math.max(data.at.at(-1) ?? 0, begin() + 1);
+const span = () => zoom ?? [begin(), end()];
 
 function element(name, className = "", text = "") {
   return Object.assign(document.createElement(name), { className, textContent: text });
@@ -296,12 +298,11 @@ function look(index, pointed = null) {
 
 /** Show a part of the run in all plots, or, with null, all of it. */
 function zoomTo(wanted) {
-  const end = data.at.at(-1) || 1;
   zoom = null;
   if (wanted) {
     const wide = Math.max(wanted[1] - wanted[0], NEAREST);
-    const from = Math.min(Math.max(wanted[0], 0), Math.max(end - wide, 0));
-    if (wide < end) zoom = [from, from + wide];
+    const from = Math.max(Math.min(wanted[0], end() - wide), begin());
+    if (wide < end() - begin()) zoom = [from, from + wide];
   }
   const [min, max] = span();
   for (const plot of timed()) plot.u.setScale("x", { min, max });
