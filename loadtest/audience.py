@@ -32,12 +32,11 @@ Arrival = tuple[int, float, float, float, int]
 class Member(Ledger):
     """One subscriber."""
 
-    __slots__ = ("_reads", "_total", "audience", "had", "number")
+    __slots__ = ("_reads", "_total", "audience", "had")
 
     def __init__(self, audience: "Audience", number: int, start: int) -> None:
-        super().__init__(audience.book, start)
+        super().__init__(audience.book, start, number)
         self.audience = audience
-        self.number = number
         self.had = 0
         self._total = 0.0
         self._reads = audience.reads
@@ -179,6 +178,10 @@ class Audience:
             (kind, self.sequence.name, first - self.before, last - self.before, readers)
             for (kind, first, last), readers in self.book.places.items()
         ]
+
+    def troubles(self) -> Iterable[tuple[str, int, int]]:
+        """Return (check, client, messages) of every client that something was wrong with."""
+        return [(*who, messages) for who, messages in self.book.clients.items()]
 
     def arrivals(self) -> Iterable[Arrival]:
         """Return when each message came to the first and to the last member."""

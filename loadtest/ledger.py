@@ -15,17 +15,19 @@ class Book:
 
     ``lost``: never arrived by the end of the settling time and not announced by a gap. ``gapped``: announced.
     ``repeated``: an offset seen before. ``reordered``: a first arrival below the highest seen. ``places`` has
-    for (kind, first offset, last offset) how many readers met it.
+    for (kind, first offset, last offset) how many readers met it, ``clients`` for (kind, reader) how many messages.
     """
 
     topic: str
     counts: Counter[str] = field(default_factory=Counter)
     places: Counter[tuple[str, int, int]] = field(default_factory=Counter)
+    clients: Counter[tuple[str, int]] = field(default_factory=Counter)
 
-    def note(self, kind: str, first: int, last: int) -> None:
-        """Count the offsets from ``first`` to ``last`` as one kind of trouble of one reader."""
+    def note(self, kind: str, first: int, last: int, number: int) -> None:
+        """Count the offsets from ``first`` to ``last`` as one kind of trouble of the reader ``number``."""
         if last >= first:
             self.counts[kind] += last - first + 1
+            self.clients[kind, number] += last - first + 1
             place = (kind, first, last)
             if place in self.places or len(self.places) < _MOST_PLACES:
                 self.places[place] += 1
@@ -38,10 +40,11 @@ class Ledger:
     grows by what arrives and never by how far apart two offsets are.
     """
 
-    __slots__ = ("book", "expected", "missing", "start", "told")
+    __slots__ = ("book", "expected", "missing", "number", "start", "told")
 
-    def __init__(self, book: Book, start: int) -> None:
+    def __init__(self, book: Book, start: int, number: int = 0) -> None:
         self.book = book
+        self.number = number
         self.start = self.expected = start
         self.missing: list[tuple[int, int]] | None = None
         self.told = 0
@@ -72,16 +75,16 @@ class Ledger:
                 self.missing = [*(self.missing or ()), (self.expected, offset - 1)]
             self.expected = offset + 1
         elif self._take(offset, offset):
-            self.book.note("reordered", offset, offset)
+            self.book.note("reordered", offset, offset, self.number)
         else:
-            self.book.note("repeated", offset, offset)
+            self.book.note("repeated", offset, offset, self.number)
 
     def gap(self, first: int, last: int) -> None:
         """Take the announcement that the offsets from ``first`` to ``last`` never come."""
         self.told += 1
         for a, b in self._take(first, last):
-            self.book.note("gapped", a, b)
-        self.book.note("gapped", max(first, self.expected), last)
+            self.book.note("gapped", a, b, self.number)
+        self.book.note("gapped", max(first, self.expected), last, self.number)
         if first > self.expected:
             self.missing = [*(self.missing or ()), (self.expected, first - 1)]
         self.expected = max(self.expected, last + 1)
@@ -89,7 +92,7 @@ class Ledger:
     def close(self, newest: int) -> None:
         """Count as lost what has not come of everything up to ``newest``."""
         for first, last in [*(self.missing or ()), (self.expected, newest)]:
-            self.book.note("lost", first, min(last, newest))
+            self.book.note("lost", first, min(last, newest), self.number)
 
     def has(self, newest: int) -> bool:
         """Return whether everything up to ``newest`` has come or was announced."""

@@ -15,7 +15,8 @@ __all__ = ["settle"]
 def settle(report: Report, outcomes: list[dict[str, Any]], began: float) -> list[Finding]:
     """Put the outcomes of all workers together: latencies go to the report, troubles are returned.
 
-    An outcome has ``arrivals`` (by topic), ``beats``, ``delays``, ``readers`` (by topic) and ``measured_from``.
+    An outcome has ``arrivals`` (by topic), ``beats``, ``delays``, ``troubles`` (by client), ``readers`` (by
+    topic) and ``measured_from``.
     """
     readers = Counter[str]()
     for outcome in outcomes:
@@ -36,7 +37,14 @@ def settle(report: Report, outcomes: list[dict[str, Any]], began: float) -> list
         for number, delay in outcome["delays"]:
             delays.setdefault(number, []).append(delay)
     of_clients = [(number, fmean(some)) for number, some in delays.items()]
+    _add_troubles(report, outcomes)
     return [*stalls(arrivals.values(), beats, began), *late_clients(of_clients), *places(report.take_places())]
+
+
+def _add_troubles(report: Report, outcomes: list[dict[str, Any]]) -> None:
+    for outcome in outcomes:
+        for check, client, messages in outcome["troubles"]:
+            report.troubles[check, client] += messages
 
 
 def _merged(outcomes: list[dict[str, Any]]) -> dict[tuple[str, int], Arrival]:

@@ -201,6 +201,7 @@ class Publishing:
             "readers": {audience.sequence.name: len(audience.members) for audience in audiences},
             "beats": sorted(set().union(*(audience.beats for audience in audiences))),
             "delays": [delay for audience in audiences for delay in audience.delays()],
+            "troubles": [trouble for audience in audiences for trouble in audience.troubles()],
             "measured_from": self.context.tally.measured_from,
         })  # fmt: skip
 

@@ -21,6 +21,7 @@ from loadtest.verdict import NOT_ENDED, Verdict
 __all__ = ["SCHEMA", "Judgement", "Report", "Round"]
 
 SCHEMA = 3
+_MOST_CLIENTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class Report:
     scenario: str
     command: str
     checks: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(KINDS, 0)))
+    troubles: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """The messages behind the checks, by (check, client)."""
     latencies: dict[str, Histogram] = field(default_factory=dict)
     counters: dict[str, float] = field(default_factory=dict)
     errors: Counter[str] = field(default_factory=Counter)
@@ -192,6 +195,7 @@ class Report:
         for name, value in self.counters.items():
             before.counters[name] = before.counters.get(name, 0) + value
         before.checks.update(self.checks)
+        before.troubles.update(self.troubles)
         for text, count in self.errors.items():
             before.errors[bounded(before.errors, text)] += count
         before.findings += self.findings
@@ -224,6 +228,7 @@ class Report:
             "load": self.load,
             "elapsed_s": round(self.elapsed, 3),
             "checks": dict(self.checks),
+            "clients": self.troubled(),
             "findings": [asdict(finding) for finding in self.findings],
             "latency_ms": {name: histogram.summary() for name, histogram in self.latencies.items()},
             "histograms": {name: histogram.encode() for name, histogram in self.latencies.items()},
@@ -238,6 +243,17 @@ class Report:
             "notes": self.notes,
             "environment": self.environment(),
         }
+
+    def troubled(self) -> list[dict[str, Any]]:
+        """Return the clients behind the checks, those with the most messages first: at most twenty of a check."""
+        return [
+            {"check": check, "client": client, "messages": messages}
+            for check in self.checks
+            for messages, client in sorted(
+                ((messages, client) for (kind, client), messages in self.troubles.items() if kind == check),
+                key=lambda one: (-one[0], one[1]),
+            )[:_MOST_CLIENTS]
+        ]
 
     def few_samples(self) -> dict[str, list[str]]:
         """Return for each latency the percentiles of the summary that its samples do not carry."""

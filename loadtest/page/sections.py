@@ -45,6 +45,7 @@ class Sections:
             "judged": _columns(
                 self._thresholds(),
                 self._table("Checks", ["check", "count"], _counted(report.checks) if report.kept_account() else []),
+                self._clients(),
             ),
             "figures": "".join([self._latencies(), self._rounds(), self._loads()]),
             "counted": _columns(
@@ -124,6 +125,12 @@ class Sections:
         ]  # fmt: skip
         heads = ["threshold", "measured", "verdict", "asked of", "note"]
         return self._table("Thresholds", heads, rows, [not one.passed for one in judgements])
+
+    def _clients(self) -> str:
+        rows = [
+            [f"client {one['client']:,}", one["check"], f"{one['messages']:,}"] for one in self._report.troubled()
+        ]
+        return self._table("Clients", ["client", "check", "messages"], rows)
 
     def _latencies(self) -> str:
         rows, few = [], self._report.few_samples()

@@ -66,6 +66,7 @@ async def test_one_reader_who_gets_nothing_is_one_place(tmp_path: Path) -> None:
     told = await report(tmp_path, "drop")
     (found,) = told["findings"]
     assert (found["kind"], found["size"], found["clients"]) == ("lost", MESSAGES, 1)
+    assert [(one["check"], one["messages"]) for one in told["clients"]] == [("lost", MESSAGES)]
 
 
 @pytest.mark.parametrize(("fault", "kind"), [("repeat", "repeated"), ("swap", "reordered")])

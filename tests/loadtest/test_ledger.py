@@ -29,6 +29,15 @@ def test_each_trouble_has_its_count_and_its_place() -> None:
     assert account([(1, 3)], 5).counts == {"lost": 2}
 
 
+def test_each_reader_has_its_share_of_the_trouble() -> None:
+    book = Book("t")
+    for number in (3, 4):
+        ledger = Ledger(book, 1, number)
+        ledger.run(1, number)
+        ledger.close(5)
+    assert book.clients == {("lost", 3): 2, ("lost", 4): 1}
+
+
 def test_readers_with_the_same_trouble_share_its_place() -> None:
     book = Book("t")
     for _ in range(3):

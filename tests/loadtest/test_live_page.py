@@ -19,9 +19,7 @@ from tests.loadtest.test_page import report
 
 @asynccontextmanager
 async def serving() -> AsyncIterator[tuple[LivePage, str]]:
-    page = LivePage(
-        report(), "127.0.0.1", ["delivery_p99_ms<250", "delivered>1000"]
-    )
+    page = LivePage(report(), "127.0.0.1", ["delivery_p99_ms<250", "delivered>1000"])
     async with listening(page.app, "live", at("127.0.0.1", 0)) as address:
         yield page, f"{address}/"
         page.end(report(), "")

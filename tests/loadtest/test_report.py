@@ -112,7 +112,7 @@ def test_rounds_are_added_up_and_kept_apart() -> None:
 
 def outcome(arrivals: list[list[float]], readers: int, measured_from: float = 0.0) -> dict[str, object]:
     beats = sorted({int(moment * 100) for one in arrivals for moment in one[2:4]})
-    return {"arrivals": {"t": arrivals}, "readers": {"t": readers}, "beats": beats, "delays": [],
+    return {"arrivals": {"t": arrivals}, "readers": {"t": readers}, "beats": beats, "delays": [], "troubles": [],
             "measured_from": measured_from}  # fmt: skip
 
 
@@ -122,6 +122,23 @@ def test_workers_know_only_together_when_the_last_reader_had_it() -> None:
     assert found == []
     assert whole.latency("last_delivery").percentile(50) == pytest.approx(300, rel=0.01)
     assert whole.latency("spread").percentile(50) == pytest.approx(200, rel=0.01)
+
+
+def test_the_clients_behind_a_check_come_with_the_most_messages_first() -> None:
+    whole = Report("broadcast", "x")
+    for troubles in (
+        [("lost", number, 1 + number % 25) for number in range(50)],
+        [("lost", 7, 90), ("repeated", 3, 2)],
+    ):
+        settle(whole, [{**outcome([], 5), "troubles": troubles}], 0.0)
+    found = whole.document()["clients"]
+    assert found[:2] == [
+        {"check": "lost", "client": 7, "messages": 98},
+        {"check": "lost", "client": 24, "messages": 25},
+    ]
+    assert found[-1] == {"check": "repeated", "client": 3, "messages": 2}
+    assert len(found) == 21
+    assert "<td>client 24</td><td>lost</td><td>25</td>" in render(whole)
 
 
 def test_what_did_not_reach_all_has_no_last() -> None:
