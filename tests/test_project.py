@@ -199,6 +199,14 @@ def test_the_protocol_lists_every_route() -> None:
         assert f"`{method} {shown}`" in listed, f"{method} {shown}"
 
 
+def test_every_wait_of_the_architecture_names_a_test_that_holds_its_end() -> None:
+    waits = rows((ROOT / "ARCHITECTURE.md").read_text(), "| what waits | for |")
+    assert len(waits) > 12
+    for *_, test in waits:
+        file, name = test.strip("`").split("::")
+        assert f"def {name}(" in (ROOT / "tests" / "upstream" / file).read_text(), test
+
+
 def test_the_operations_page_has_the_thresholds_of_overload() -> None:
     table = rows((ROOT / "docs" / "operations.md").read_text(), "| figure | 1: ")
     found = rules(lag=Settings().overload_lag, memory=100.0, sockets=100.0, descriptors=1000.0)

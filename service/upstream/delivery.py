@@ -9,7 +9,8 @@ import logging
 from collections.abc import Callable
 
 from service.core.fetching.batch import BatchState, Failure
-from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask
+from service.core.fetching.clocked import Clocked
+from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection
 from service.upstream.attempt import Fetched
 from service.upstream.flights import Flight
 
@@ -27,10 +28,14 @@ class Delivery:
     """Tells each asker of the flights that have landed.
 
     ``again(work, outcome)`` is asked first: it says whether the attempt is made again. ``others`` is called where
-    somebody beside the holder got the outcome: they have left a turn of their batch.
+    somebody beside the holder got the outcome: they have left a turn of their batch. What is delivered is ended in
+    ``clocked``.
     """
 
-    def __init__(self, again: Callable[[FetchTask, Fetched | Failure], bool], others: Callable[[], object]) -> None:
+    def __init__(
+        self, clocked: Clocked, again: Callable[[FetchTask, Fetched | Failure], bool], others: Callable[[], object]
+    ) -> None:
+        self._clocked = clocked
         self._again = again
         self._others = others
         self._loop = asyncio.get_running_loop()
@@ -49,6 +54,7 @@ class Delivery:
 
     def succeeded(self, work: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
         """Tell of an answer."""
+        self._clocked.end(work.batch, work.index)
         try:
             work.batch.source.succeeded(work, fetched, queued, shared=shared)
         except Exception as error:
@@ -58,13 +64,22 @@ class Delivery:
         self, batch: FetchGroup, index: int, failure: Failure, attempts: int, timing: dict[str, float]
     ) -> None:
         """Tell of a failure."""
+        self._clocked.end(batch, index)
         try:
             batch.source.failed(batch, index, failure, attempts, timing)
         except Exception as error:
             self.broken(batch, index, attempts, error)
 
+    def rejected(self, one: Rejection) -> None:
+        """Tell of a URL that never starts, or not again."""
+        if one.error is None:
+            self.failed(one.batch, one.index, one.failure, one.attempts, {})
+        else:
+            self.broken(one.batch, one.index, one.attempts, one.error)
+
     def broken(self, batch: FetchGroup, index: int, attempts: int, error: BaseException) -> None:
         """Log a bug, and fail the URL that it happened to."""
+        self._clocked.end(batch, index)
         told = batch.correlation.told() if isinstance(batch, BatchState) and batch.correlation else {}
         _log.error("unhandled exception in a fetch", exc_info=error, extra={"asker": batch.id, **told})
         try:

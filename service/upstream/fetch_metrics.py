@@ -1,17 +1,30 @@
 """What requests to upstreams took, phase by phase, and what came of them."""
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Final
 
 from service.core.fetching.batch import Failure
 from service.core.histogram import Histogram
 from service.upstream.attempt import Fetched
 
-__all__ = ["Measures"]
+__all__ = ["Measures", "RunnerStatistics"]
 
 _BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _PHASES: Final = ("dns", "connect", "first_byte")
 _CLASSES: Final = tuple(f"{digit}xx" for digit in range(10))
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerStatistics:
+    """A snapshot: requests under way and hosts in trouble now, and totals since the start."""
+
+    active: int
+    troubled: int
+    attempts: int
+    joined: int
+    overdue: dict[str, int]
+    """URLs that the watchdog had to end, by where they waited."""
 
 
 class Measures:

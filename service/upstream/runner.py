@@ -6,9 +6,7 @@ asks for what is being fetched already joins that flight.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from math import inf
 
 from service.core.fetching.batch import BatchLimits, Failure
 from service.core.fetching.host_limiter import HostLimiter
@@ -17,29 +15,21 @@ from service.core.fetching.task import FetchGroup, FetchTask, Rejection
 from service.upstream.attempt import Attempt, Fetched, order_of
 from service.upstream.attempt_runner import AttemptRunner
 from service.upstream.delivery import Delivery
+from service.upstream.fetch_metrics import RunnerStatistics
 from service.upstream.fetcher import Fetcher
 from service.upstream.flights import Flight, Flights
 from service.upstream.isolation import report
 from service.upstream.redirect_slots import RedirectSlots
-from service.upstream.timer import Timer
+from service.upstream.timer import Timer, WakeUp
+from service.upstream.watchdog import Watchdog, waits_for
 
-__all__ = ["Runner", "RunnerStatistics"]
+__all__ = ["Runner"]
 
 _AT_ONCE = 300
 """URLs that join a flight, are rejected or answered from the cache in one turn of the loop: 5 to 40 us each."""
 _ANOTHER_TRY = 1.0
 _BEGUN = 16
 """Requests that begin in one turn of the loop, 0.2 ms each where they connect: 500 would hold up everyone else."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunnerStatistics:
-    """A snapshot: requests under way and hosts in trouble now, and totals since the start."""
-
-    active: int
-    troubled: int
-    attempts: int
-    joined: int
 
 
 class Runner:
@@ -56,10 +46,10 @@ class Runner:
         self.measures = self._attempts.measures
         self._tasks: dict[asyncio.Task[None], Flight] = {}
         self._flights = Flights()
-        self._delivery = Delivery(self._again, self._pump_soon)
-        self._timer: Timer | None = None
+        self._delivery = Delivery(self._plan.clocked, self._again, self._pump_soon)
+        self._watchdog = Watchdog(self._plan.clocked, self._drop, self._give_up)
+        self._wake_up = WakeUp(self._pump)
         self._pumping = False
-        self._woken = 0.0
         self._joined = 0
 
     def __repr__(self) -> str:
@@ -72,7 +62,9 @@ class Runner:
 
     def statistics(self) -> RunnerStatistics:
         """Return an immutable snapshot."""
-        return RunnerStatistics(self.active, self._hosts.troubled, self._attempts.made, self._joined)
+        return RunnerStatistics(
+            self.active, self._hosts.troubled, self._attempts.made, self._joined, dict(self._watchdog.ended)
+        )
 
     def slow(self, share: float) -> None:
         """Give new fetches this share of their places, at least one; what runs goes on."""
@@ -100,18 +92,20 @@ class Runner:
         """Start nothing of this batch any more, and cancel what runs of it."""
         self._plan.remove(batch)
         for flight in tuple(self._tasks.values()):
-            left = [work for work in flight.aboard if work.batch is not batch]
-            if len(left) < len(flight.aboard):
-                flight.aboard = left
-                if not left:
-                    self._abandon(flight)
+            self._leave(flight, [work for work in flight.aboard if work.batch is not batch])
+
+    def _leave(self, flight: Flight, left: list[FetchTask]) -> None:
+        """Have those leave a flight that are not left."""
+        if len(left) < len(flight.aboard):
+            flight.aboard = left
+            if not left:
+                self._abandon(flight)
 
     async def close(self) -> None:
         """End every task, and begin none for what waits."""
         self._plan.places = 0
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._watchdog.close()
+        self._wake_up.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -124,6 +118,7 @@ class Runner:
     def _pump(self) -> None:
         """Start what may start now, and come back when something may change without our doing."""
         self._pumping = False
+        self._watchdog.wake()
         self._moves.look()
         for _ in range(_BEGUN):
             ready = self._next()
@@ -137,26 +132,13 @@ class Runner:
         self._pump_soon()
 
     def _rearm(self) -> None:
-        at = self._plan.wake_at()
-        if at == inf:
-            return
-        if self._timer is not None:
-            if self._timer.at <= at:
-                return
-            self._timer.cancel()
-        self._timer = Timer(at, self._wake, at)
-
-    def _wake(self, at: float) -> None:
-        self._timer = None
-        self._woken = at
-        self._pump()
+        self._wake_up.set(self._plan.wake_at())
 
     def _next(self) -> tuple[FetchTask, Attempt] | None:
         """Return what has to be fetched now, and how; what can join a flight does, without a task."""
         for _ in range(_AT_ONCE):
             try:
-                # No earlier than the last alarm: loops call half a millisecond early.
-                given = self._plan.next(max(self._loop.time(), self._woken))
+                given = self._plan.next(self._wake_up.now())
             except Exception as error:
                 # A bug in what is common to all: they get another try, and not at once.
                 report("the plan failed inside", error)
@@ -165,7 +147,7 @@ class Runner:
             if given is None:
                 return None
             if isinstance(given, Rejection):
-                self._reject(given)
+                self._delivery.rejected(given)
                 continue
             try:
                 order = self._begin(given)
@@ -180,12 +162,6 @@ class Runner:
                 return given, order
         self._pump_soon()
         return None
-
-    def _reject(self, one: Rejection) -> None:
-        if one.error is None:
-            self._delivery.failed(one.batch, one.index, one.failure, one.attempts, {})
-        else:
-            self._delivery.broken(one.batch, one.index, one.attempts, one.error)
 
     def _begin(self, work: FetchTask) -> Attempt | None:
         """Return what has to be fetched, or have the URL join a flight or be answered from the cache."""
@@ -245,6 +221,23 @@ class Runner:
             self._end(flight)
         flight.task.cancel()
 
+    def _drop(self, work: FetchTask) -> tuple[str, str]:
+        """Take a URL out of wherever it waits, and say where and for what."""
+        if work.waiting:
+            what = f"its turn at {work.place}" if work.place else "a place at its host"
+            self._plan.drop(work)
+            return "place", what
+        for task, flight in self._tasks.items():
+            if work in flight.aboard and not flight.landed:
+                self._leave(flight, [one for one in flight.aboard if one is not work])
+                self._plan.finished(work)
+                return "request", waits_for(task)
+        return "telling", "an answer that has come, or a retry"
+
+    def _give_up(self, work: FetchTask, failure: Failure) -> None:
+        self._delivery.failed(work.batch, work.index, failure, work.attempts, {})
+        self._pump_soon()
+
     def _end(self, flight: Flight) -> None:
         self._flights.end(flight)
         self._plan.free(flight.holder)
@@ -262,6 +255,9 @@ class Runner:
             order.heard = partial(self._heard, flight, order.headers)
             begun = self._attempts.begin(work, order)
             outcome = await self._fetcher.fetch(order, task)
+            if not flight.open:
+                # The watchdog has given it up, and it did not stop then.
+                break
             self._attempts.ended(order, outcome, begun)
             self._end(flight)
             for aboard in flight.aboard:

@@ -209,7 +209,7 @@ async def test_a_bug_in_a_fetch_fails_its_url_alone(caplog: pytest.LogCaptureFix
 
 async def test_an_attached_batch_ends_with_its_caller() -> None:
     bench = Bench(never)
-    batch = bench.start(3, keep=Keep.ATTACHED)
+    batch = bench.start(3, keep=Keep.ATTACHED, timeout=300)
     reader = bench.read(batch)
     await asyncio.sleep(100)
     assert not batch.done
@@ -220,7 +220,7 @@ async def test_an_attached_batch_ends_with_its_caller() -> None:
 
 async def test_a_batch_lingers_for_a_reader_that_comes_back() -> None:
     bench = Bench(never)
-    batch = bench.start(3, keep=Keep.LINGER)
+    batch = bench.start(3, keep=Keep.LINGER, timeout=300)
     bench.read(batch).detach()
     await asyncio.sleep(50)
     again = bench.read(batch)
@@ -235,9 +235,9 @@ async def test_a_batch_lingers_for_a_reader_that_comes_back() -> None:
 
 async def test_a_detached_batch_needs_nobody() -> None:
     bench = Bench(never)
-    batch = bench.start(3, keep=Keep.DETACHED)
+    batch = bench.start(3, keep=Keep.DETACHED, timeout=300)
     bench.read(batch).detach()
-    await asyncio.sleep(1000)
+    await asyncio.sleep(290)
     assert not batch.done
 
 

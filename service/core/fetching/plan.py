@@ -22,10 +22,11 @@ from heapq import heappop, heappush
 from math import inf
 
 from service.core.fetching.batch import BatchLimits, Failure
+from service.core.fetching.clocked import Clocked
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.parking import Parking
-from service.core.fetching.queues import AHEAD, Owner, Queue, look_ahead, unavailable
+from service.core.fetching.queues import AHEAD, Owner, Queue, look_ahead, refuse, unavailable
 from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection
 
 __all__ = ["FetchPlan"]
@@ -45,6 +46,7 @@ class FetchPlan:
         self._turns: deque[Owner] = deque()
         self._queues: dict[str, Queue] = {}
         self.parking = Parking()
+        self.clocked = Clocked()
         hosts.waited_for = self.parking.hosts
         self._rejected: deque[Rejection] = deque()
         self._later: list[tuple[float, int, FetchTask]] = []
@@ -69,6 +71,7 @@ class FetchPlan:
 
     def remove(self, batch: FetchGroup) -> None:
         """Start nothing of this batch any more."""
+        self.clocked.forget(batch)
         if (queue := self._queues.pop(batch.id, None)) is None:
             return
         queue.gone = True
@@ -113,6 +116,11 @@ class FetchPlan:
         queue = self._queues.get(work.batch.id)
         if queue is not None and not queue.in_turn:
             self._enter(queue)
+
+    def drop(self, work: FetchTask) -> None:
+        """Give up a URL that waits to start."""
+        self._withdraw(self._queues[work.batch.id], work)
+        self.finished(work)
 
     def later(self, work: FetchTask, at: float) -> None:
         """Have a URL that has no places any more return at ``at``, before its deadline."""
@@ -163,11 +171,11 @@ class FetchPlan:
             try:
                 verdict = batch.source.may_start(batch)
             except Exception as error:
-                self._refuse(queue, INTERNAL, 1, error)
+                self._rejected += refuse(queue, INTERNAL, 1, error)
                 return None
             if verdict is not True:
                 if verdict:
-                    self._refuse(queue, verdict, AHEAD)
+                    self._rejected += refuse(queue, verdict, AHEAD)
                 return None
             if not queue.ready:
                 self._rejected += look_ahead(queue, self._limits, self._policy)
@@ -176,6 +184,7 @@ class FetchPlan:
             work = queue.ready.popleft()
             work.admitted, work.deadline = now, now + options.timeout
             batch.active += 1
+            self.clocked.begin(work)
             if self._admit(queue, work, now):
                 return work
         return None
@@ -264,17 +273,8 @@ class FetchPlan:
             self._release(work)
 
     def _reject(self, work: FetchTask, failure: Failure, error: Exception | None = None) -> None:
-        self._withdraw(self._queues[work.batch.id], work)
+        self.drop(work)
         self._rejected.append(Rejection(work.batch, work.index, failure, work.attempts, error))
-        self.finished(work)
-
-    def _refuse(self, queue: Queue, failure: Failure, most: int, error: Exception | None = None) -> None:
-        """Reject the next URLs that are not on the clock yet."""
-        while queue.ready and most:
-            self._rejected.append(Rejection(queue.batch, queue.ready.popleft().index, failure, 0, error))
-            most -= 1
-        begin, queue.next = queue.next, min(queue.next + most, queue.batch.total)
-        self._rejected += (Rejection(queue.batch, index, failure, 0, error) for index in range(begin, queue.next))
 
     def _too_late(self, work: FetchTask, now: float) -> Failure | None:
         """Say why a URL that waits for its host waits in vain."""

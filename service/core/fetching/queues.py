@@ -8,7 +8,7 @@ from service.core.fetching.dial_policy import Policy
 from service.core.fetching.target import Refusal, check_url
 from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection, key_of
 
-__all__ = ["AHEAD", "Owner", "Queue", "look_ahead", "unavailable"]
+__all__ = ["AHEAD", "Owner", "Queue", "look_ahead", "refuse", "unavailable"]
 
 AHEAD = 32
 """URLs that are checked at once, at 3 to 7 us each."""
@@ -80,6 +80,13 @@ def _check(
     if not batch.hosts.allows(target.host):
         return Failure("blocked", batch.hosts.refusal(target.host))
     return FetchTask(batch, index, request, target, key_of(batch, request, target))
+
+
+def refuse(queue: Queue, failure: Failure, most: int, error: Exception | None = None) -> list[Rejection]:
+    """Reject the next URLs that are not on the clock yet."""
+    indices = [queue.ready.popleft().index for _ in range(min(most, len(queue.ready)))]
+    begin, queue.next = queue.next, min(queue.next + most - len(indices), queue.batch.total)
+    return [Rejection(queue.batch, index, failure, 0, error) for index in (*indices, *range(begin, queue.next))]
 
 
 def unavailable(opens: float, now: float) -> Failure:

@@ -55,6 +55,10 @@ class FetchingCollector(Collector):
         yield histogram_by(
             "sluice_fetch_seconds", "What a request to an upstream took, by phase.", "phase", measures.phases
         )
+        yield counter_by(
+            "sluice_overdue", "URLs that waited beyond their deadline for a bug of ours, by what they waited for.",
+            "wait", runner.overdue,
+        )  # fmt: skip
         yield Gauge("sluice_hosts_troubled", "Hosts that get less than their limit, or nothing.", runner.troubled)
 
     def _kept(self) -> Iterator[Metric]:
