@@ -32,6 +32,7 @@ from service.edge.access.origins import isolate
 from service.edge.http.acceptor import Acceptor
 from service.edge.http.correlation import tell_request_id
 from service.edge.http.idle_connections import close_unused
+from service.edge.http.idle_cuts import IdleCuts
 from service.edge.http.listening import listen
 from service.edge.http.problems import complete_refusal
 from service.edge.http.request_body import ROOM
@@ -243,7 +244,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     ):
         service.supervisor.start(name, run)
     try:
-        runner.broken = broken
+        runner.broken, runner.idle_cuts = broken, IdleCuts(settings.heartbeat, clock)
         await runner.setup()
         assert isinstance(runner.server, HttpServer)
         # No site of aiohttp's: those accept without a bound, and give a TLS handshake 60 s.

@@ -13,6 +13,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from service.edge.http.idle_cuts import IdleCuts, silence_of
 from service.edge.http.problems import unreadable
 
 __all__ = ["HttpRunner", "HttpServer"]
@@ -51,6 +52,7 @@ class HttpServer(web.Server):
 
     broken: Counter[str]
     """Connections that the network or their peer broke, by reason."""
+    idle_cuts: IdleCuts
     on_lost: Callable[[], None] | None = None
     """Called whenever one has ended."""
 
@@ -65,6 +67,7 @@ class HttpServer(web.Server):
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """Forget a connection, when the task that handles it has ended."""
+        self._note_silence(handler)
         super().connection_lost(handler, exc)
         if isinstance(exc, OSError):
             self.broken[_REASONS.get(exc.errno or 0, "other")] += 1
@@ -72,6 +75,14 @@ class HttpServer(web.Server):
             handler._task_handler.add_done_callback(lambda _: self._lost())
         else:
             self._lost()
+
+    def _note_silence(self, handler: RequestHandler) -> None:
+        """Note the silence before the end of a WebSocket or a stream; others end as their clients like."""
+        if handler.transport is None or handler._current_request is None:
+            return
+        silence = silence_of(handler.transport.get_extra_info("socket"))
+        if silence is not None:
+            self.idle_cuts.note(silence)
 
     def _lost(self) -> None:
         if self.on_lost is not None:
@@ -83,6 +94,8 @@ class HttpRunner(web.AppRunner):
 
     broken: Counter[str]
     """Where broken connections are counted, by reason."""
+    idle_cuts: IdleCuts
+    """Where it is noted after which silence they are cut."""
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
@@ -94,4 +107,5 @@ class HttpRunner(web.AppRunner):
             **made._kwargs,
         )
         server.broken = self.broken
+        server.idle_cuts = self.idle_cuts
         return server
