@@ -18,6 +18,8 @@ _GROWN: Final = 16 << 20
 """Bytes of growth that are worth a look for what was freed."""
 _TOPICS: Final = 1000
 """Topics that one sweep looks at, and a fifth of all: a round takes five seconds at most."""
+_SLICE: Final = 1000
+"""Of them in one turn of the loop, 1 to 2 us each: one client may have 100,000."""
 
 
 class Housekeeping:
@@ -49,4 +51,6 @@ class Housekeeping:
         while True:
             await asyncio.sleep(_EVERY)
             self._gate.addresses.sweep(self._hub.clock())
-            self._hub.sweep(self._hub.clock(), _TOPICS + len(self._hub.topics) // 5)
+            for _ in range(0, _TOPICS + len(self._hub.topics) // 5, _SLICE):
+                self._hub.sweep(self._hub.clock(), _SLICE)
+                await asyncio.sleep(0)

@@ -217,6 +217,15 @@ def test_who_makes_many_topics_is_refused_and_others_are_not() -> None:
     hub.publish("greedy/500", b"1", 1000.0, owner="sub greedy")
 
 
+def test_room_for_many_topics_is_checked_before_the_first() -> None:
+    hub = make_hub(Turns(), HubLimits(topics=20))
+    hub.publish("known", b"1", 0.0, owner="a")
+    hub.check_room(["known", *(f"t{number}" for number in range(9))] * 2, 10, "a")
+    with pytest.raises(LimitReached, match="limit topics: 1 of this client"):
+        hub.check_room([f"t{number}" for number in range(20)], 10, "a")
+    assert list(hub.topics) == ["known"]
+
+
 def test_an_unknown_topic_is_not_found() -> None:
     with pytest.raises(NotFound, match="nothing"):
         make_hub(Turns()).find("nothing")

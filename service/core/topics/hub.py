@@ -7,7 +7,7 @@ of the topics that were longest without a publish; then the publish itself, with
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -117,10 +117,18 @@ class Hub:
         assert name not in self.topics
         return self._open(name, None, owner)
 
-    def _open(self, name: str, ring: RingLimits | None, owner: Hashable) -> Topic:
-        if self.owners.room(owner) < 1:
+    def check_room(self, names: Collection[str], size: int, owner: Hashable) -> None:
+        """Make room for a message of so many bytes in each of these topics; raise LimitReached or Overloaded."""
+        self._check_share(owner, len({name for name in names if name not in self.topics}))
+        self._make_room(size * len(names))
+
+    def _check_share(self, owner: Hashable, more: int) -> None:
+        if more and self.owners.room(owner) < more:
             held, bound = self.owners.held(owner), self.owners.bound
             raise LimitReached(f"limit topics: {held} of this client are in use, its share of {bound}")
+
+    def _open(self, name: str, ring: RingLimits | None, owner: Hashable) -> Topic:
+        self._check_share(owner, 1)
         before = self._retired.take(name) or Position(self._new_epoch(), 0)
         topic = self.topics[name] = Topic(name, before.epoch, ring, self.lags, head=before.offset)
         topic.owner = owner
@@ -252,13 +260,18 @@ class Hub:
 
     def statistics(self) -> HubStatistics:
         """Return an immutable snapshot."""
+        readers, delivered = 0, self.settled
+        for topic in self.topics.values():
+            if topic.readers or topic.delivered:
+                readers += len(topic.readers)
+                delivered += topic.delivered
         return HubStatistics(
             topics=len(self.topics),
-            readers=sum(len(topic.readers) for topic in self.topics.values()),
+            readers=readers,
             ring_bytes=self.ring_bytes,
             log_bytes=self.log_bytes,
             published=self.published,
-            delivered=self.settled + sum(topic.delivered for topic in self.topics.values()),
+            delivered=delivered,
             shrunk=self._shrunk,
         )
 
