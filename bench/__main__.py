@@ -30,6 +30,7 @@ from bench import (
     ways,
 )
 from bench.reliability import command as reliability
+from bench.tenants import command as tenants
 
 _COMPARED = (
     fanout,
@@ -48,8 +49,8 @@ _COMPARED = (
     sse,
     tsung,
 )
-# These have their own documents; reliability takes hours at full size.
-_BY_NAME = (clients, rolling, conformance, reliability, fuzz, quirks, schema)
+# These have their own documents; reliability takes hours at full size, tenants half of one.
+_BY_NAME = (clients, rolling, conformance, reliability, tenants, fuzz, quirks, schema)
 _BENCHMARKS = {module.__name__.split(".")[1]: module for module in (*_COMPARED, *_BY_NAME)}
 
 

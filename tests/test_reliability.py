@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.reliability.command import TRIALS
-from bench.reliability.table import HEADS, row, rows_of, written
+from bench.reliability.table import RELIABILITY, row
 from bench.reliability.trial import Outcome, Trial, Window
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "reliability.md"
@@ -19,9 +19,9 @@ def test_every_trial_is_explained_under_its_number_and_name() -> None:
 
 def test_every_row_is_of_a_trial_and_whole() -> None:
     names = {f"{one.number} {one.name}" for one in TRIALS}
-    for name, cells in rows_of(DOCUMENT.read_text()).items():
+    for name, cells in RELIABILITY.rows_of(DOCUMENT.read_text()).items():
         assert name in names
-        assert len(cells) == len(HEADS), name
+        assert len(cells) == len(RELIABILITY.heads), name
 
 
 def trial(number: int) -> Trial:
@@ -35,13 +35,15 @@ def outcome(**more: object) -> Outcome:
 
 def test_a_row_takes_the_place_of_the_older_one_and_the_others_stay() -> None:
     empty = "before\n<!-- figures: ./x bench reliability --write docs/reliability.md -->\n<!-- end of the figures -->\nafter\n"
-    first = written(empty, [row(trial(12), outcome(), "monday"), row(trial(2), outcome(), "monday")], "here")
-    second = written(first, [row(trial(12), outcome(lost=7), "tuesday")], "there")
-    rows = rows_of(second)
+    first = RELIABILITY.written(
+        empty, [row(trial(12), outcome(), "monday"), row(trial(2), outcome(), "monday")], "here"
+    )
+    second = RELIABILITY.written(first, [row(trial(12), outcome(lost=7), "tuesday")], "there")
+    rows = RELIABILITY.rows_of(second)
     assert list(rows) == ["2 name-2", "12 name-12"]
     assert rows["2 name-2"][-1] == "monday"
     assert (rows["12 name-12"][-1], rows["12 name-12"][7]) == ("tuesday", "7")
-    assert all(len(cells) == len(HEADS) for cells in rows.values())
+    assert all(len(cells) == len(RELIABILITY.heads) for cells in rows.values())
     assert "not: b" in second
     assert "The last run: there." in second
     assert "here." not in second.replace("there.", "")
@@ -51,4 +53,4 @@ def test_a_row_takes_the_place_of_the_older_one_and_the_others_stay() -> None:
 
 def test_a_document_without_a_place_for_them_is_refused() -> None:
     with pytest.raises(ValueError, match="no lines"):
-        written("# Nothing", [row(trial(1), outcome(), "today")], "here")
+        RELIABILITY.written("# Nothing", [row(trial(1), outcome(), "today")], "here")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.reliability import crowds, fetching, inputs, looping, model, offenders, pressure, process, readers, soak
-from bench.reliability.table import machine, row, written
+from bench.reliability.table import RELIABILITY, machine, row
 from bench.reliability.trial import Outcome, Scene, Trial
 
 __all__ = ["TRIALS", "add_options", "run"]
@@ -48,7 +48,8 @@ def run(options: Namespace) -> dict[str, Any]:
             _show(outcome)
             # At once: a later one may fail, after hours.
             if options.write is not None:
-                options.write.write_text(written(options.write.read_text(), [row(trial, outcome, mark)], where))
+                text = RELIABILITY.written(options.write.read_text(), [row(trial, outcome, mark)], where)
+                options.write.write_text(text)
     passed = sum(outcome.passed for outcome in outcomes.values())
     print(f"{passed} of {len(outcomes)} passed ({where})")
     return {

@@ -1,0 +1,1 @@
+"""Tenants: what one careful client notices of another that wants everything."""

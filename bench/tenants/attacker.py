@@ -1,0 +1,161 @@
+"""The other client: ``python -m bench.tenants.attacker NAME PORT NEAR FAR SECONDS``, its token in TOKEN.
+
+It does one thing for so many seconds, as much of it as it can, and prints what it was told how often. ``NEAR`` and
+``FAR`` are the ports of the upstreams that both ask, and of its own.
+"""
+
+import asyncio
+import json
+import os
+import random
+import re
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import orjson
+
+from bench.tenants.values import FAR, HOSTS, at
+
+__all__ = ["Attack", "Attacker"]
+
+_LIMIT = re.compile(r"limit \w+")
+_ADDRESS = "198.51.100.7"
+_PAUSE = 0.2
+"""Seconds before something that was cut is begun anew."""
+_LONGEST = 90
+"""Characters of what it was told."""
+
+
+class Attacker:
+    """One client with one token and one address, and what it was told."""
+
+    def __init__(self, port: int, near: int, far: int, session: aiohttp.ClientSession) -> None:
+        self.port = port
+        self.told: Counter[str] = Counter()
+        self.serials: set[str] = set()
+        self.chance = random.Random(7)
+        self._ports = {HOSTS: near, FAR: far}
+        self._session = session
+        self._url = f"http://127.0.0.1:{port}"
+
+    def near(self, number: int, path: str) -> str:
+        """Return a URL at a host that the careful client asks too."""
+        return at(self._ports[HOSTS], number, path)
+
+    def named(self, host: str, path: str) -> str:
+        """Return a URL there, by another name of the host."""
+        return at(self._ports[HOSTS], 0, path, (host,))
+
+    def far(self, number: int, path: str) -> str:
+        """Return a URL at a host of its own."""
+        return at(self._ports[FAR], number, path, FAR)
+
+    async def steadily(self, step: Callable[[int], Awaitable[object]], pause: float = 0.0) -> None:
+        """Do something again and again; what is cut is counted and begun anew."""
+        number = 0
+        while True:
+            try:
+                await step(number)
+            except (aiohttp.ClientError, OSError) as error:
+                self.told[f"cut: {type(error).__name__}"] += 1
+                await asyncio.sleep(_PAUSE)
+            number += 1
+            await asyncio.sleep(pause)
+
+    async def batch(
+        self, urls: list[str], *, detached: bool = False, headers: dict[str, str] | None = None, **options: Any
+    ) -> int:
+        """Have URLs fetched, read all that comes, and return the status."""
+        more = {"Prefer": "respond-async"} if detached else {"Accept": "application/x-ndjson"}
+        body = {"urls": urls, "options": {**options, "headers": headers or {}}}
+        async with self._session.post(f"{self._url}/fetch-batch", json=body, headers=more) as answer:
+            await self.note(answer)
+            if answer.status == 200:
+                async for line in answer.content:
+                    self._event(orjson.loads(line))
+            return answer.status
+
+    async def post(self, path: str, body: Any, **headers: str) -> int:
+        """Post a document, and return the status."""
+        async with self._session.post(f"{self._url}{path}", json=body, headers=headers) as answer:
+            await self.note(answer)
+            return answer.status
+
+    def get(self, path: str, **headers: str) -> Any:
+        """Begin a request whose answer may be a stream."""
+        return self._session.get(f"{self._url}{path}", headers=headers)
+
+    async def note(self, answer: aiohttp.ClientResponse) -> None:
+        """Count an answer, and what it says of a limit."""
+        text = str(answer.status)
+        if answer.status >= 400:
+            problem = orjson.loads(await answer.read())
+            text += f" {self._why(str(problem.get('detail')))}"
+        self.told[text] += 1
+
+    @asynccontextmanager
+    async def socket(self) -> Any:
+        """Yield a WebSocket whose answers are counted as they come."""
+        async with self._session.ws_connect(f"{self._url}/ws", max_msg_size=0) as socket:
+            listening = asyncio.create_task(self._listen(socket))
+            try:
+                yield socket
+            finally:
+                listening.cancel()
+                await asyncio.gather(listening, return_exceptions=True)
+
+    async def say(self, socket: Any, method: str, *several: dict[str, Any]) -> None:
+        """Make requests, as one array."""
+        calls = [{"jsonrpc": "2.0", "id": 1, "method": method, "params": params} for params in several]
+        await socket.send_str(orjson.dumps(calls).decode())
+
+    async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        async for message in socket:
+            told = orjson.loads(message.data)
+            for one in told if isinstance(told, list) else [told]:
+                if (error := one.get("error")) is not None:
+                    self.told[f"{error['code']} {self._why(error['message'])}"] += 1
+                elif "result" in one:
+                    self.told["answered"] += 1
+        self.told[f"closed {socket.close_code}"] += 1
+
+    def _event(self, event: dict[str, Any]) -> None:
+        if event["event"] == "failed":
+            self.told[f"{event['error']}: {self._why(event['detail'])}"] += 1
+        elif event["event"] == "result":
+            self.told["results"] += 1
+            if isinstance(event["body"], str) and event["body"].startswith("serial-"):
+                self.serials.add(event["body"])
+
+    def _why(self, text: str) -> str:
+        found = _LIMIT.search(text)
+        return found[0] if found else re.sub(r"\d+", "N", text)[:_LONGEST]
+
+
+Attack = Callable[[Attacker], Awaitable[None]]
+
+
+async def _main(name: str, port: int, near: int, far: int, seconds: float) -> None:
+    from bench.tenants.attacks import ATTACKS
+
+    headers = {"Authorization": f"Bearer {os.environ['TOKEN']}", "X-Forwarded-For": _ADDRESS}
+    timeout = aiohttp.ClientTimeout(total=None)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(headers=headers, connector=connector, timeout=timeout) as session:
+        attacker = Attacker(port, near, far, session)
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        attacking = asyncio.create_task(attacker.steadily(lambda _: ATTACKS[name](attacker), _PAUSE))
+        await asyncio.wait([attacking], timeout=seconds)
+        attacking.cancel()
+        await asyncio.gather(attacking, return_exceptions=True)
+    print(json.dumps({"told": attacker.told, "serials": sorted(attacker.serials)}), flush=True)
+
+
+if __name__ == "__main__":
+    name, port, near, far, seconds = sys.argv[1:]
+    asyncio.run(_main(name, int(port), int(near), int(far), float(seconds)))

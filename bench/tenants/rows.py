@@ -1,0 +1,50 @@
+"""The attacks in order: which kind of fault each is, and what has to come of it."""
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["BY_NAME", "ROWS", "Row"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One attack."""
+
+    kind: str
+    """The kind of fault, as the issue numbers them."""
+    name: str
+    what: str
+    told: str = ""
+    """What the attacker has to be told at least once."""
+    moment: bool = False
+    """Whether each blow takes the loop for a moment, which has an absolute bound."""
+    kept: int = 0
+    """MiB that may stay: what is kept for later, within its own bound."""
+
+
+ROWS: Final = (
+    Row("D1", "surplus", "answers that nobody asked for, behind answers on kept connections of the same hosts"),
+    Row("D2", "large", "batches of 400 bodies of 1 MB that nobody reads", told="limit batches_size"),
+    Row("D3", "stalls", "bodies that stall before, in and after their head, in a chunk and in gzip; timeout 300 s"),
+    Row("D4", "topics", "as many topics as it may have", told="limit topics"),
+    Row("D4", "keys", "as many keys of publishes as it may have", told="limit"),
+    Row("D4", "rings", "more messages than all rings may keep"),
+    Row("D4", "batches", "as many waiting batches as it may have", told="limit batches"),
+    Row("D4", "queued", "batches of 8,000 long URLs that wait", told="limit queued_bytes"),
+    Row("D4", "streams", "700 streams that never end", told="limit"),
+    Row("D4", "sockets", "1,200 WebSockets that read nothing of a busy topic", told="limit"),
+    Row("D4", "watches", "12,000 watches of pages that never answer", told="limit watches"),
+    Row("D5", "parked", "batches of one URL each, all at one host that hangs"),
+    Row("D6", "hosts", "8,000 URLs that hang, at the same hosts"),
+    Row("D7", "private", "answers with Set-Cookie asked for in the same moment"),
+    Row("D8", "poison", "headers that an upstream shows in cacheable answers, or that make it fail"),
+    Row("D9", "selections", "100 watches of p:nth-last-child(n) on 45,000 paragraphs"),
+    Row("D10", "same-keys", "publishes with the keys that the careful client is about to use"),
+    Row("D11", "names", "other names of the same host"),
+    Row("D12", "wishes", "pages of the same hosts that answer 429 and 503 with Retry-After: 120, or not at all"),
+    Row("D13", "odd", "what is no HTTP, or nearly"),
+    Row("-", "requests", "as many requests as fit, over 50 connections", told="N"),
+    Row("-", "documents", "batches of 9,900 URLs, 15 MB each, of which nothing can be fetched", moment=True),
+    Row("all", "mix", "three of these at a time, each for 3 s", moment=True),
+)
+BY_NAME: Final = {row.name: row for row in ROWS}
