@@ -71,7 +71,7 @@ async def receiving(seconds: int) -> dict[str, Any]:
     figures = {}
     for name, command in kinds.items():
         figures[name] = {"cpu_s": await received(command, count)}
-        print(f"{name}: {count} messages at {RATE} a second took {figures[name]['cpu_s']:.2f} s of CPU")
+        print(f"{name}: {count} messages at {RATE} a second took {figures[name]['cpu_s']:.3f} s of CPU")
     for name, beside in (("python", "aiohttp"), ("javascript", "ws")):
         if name in figures:
             figures[name]["times"] = round(figures[name]["cpu_s"] / figures[beside]["cpu_s"], 2)

@@ -193,15 +193,16 @@ class Connection:
         self._room.set()
 
     async def _read(self) -> None:
+        receive, text = self._socket.receive, WSMsgType.TEXT
         while True:
             if self._full:
                 # Consumers that are only waiting for their turn of the loop are not behind.
                 await asyncio.sleep(0)
             if self._full and not self._pending:
                 await self._wait()
-            message = await self._socket.receive()
-            self._liveness.heard()
-            if message.type is WSMsgType.TEXT:
+            message = await receive()
+            self._liveness.heard = True
+            if message.type is text:
                 if not self._understood(message.data):
                     return
             elif message.type is WSMsgType.PING:
@@ -221,7 +222,7 @@ class Connection:
 
     async def _wait(self) -> None:
         """Read nothing until all streams have room, somebody waits for an answer, or it takes too long."""
-        self._liveness.pause()
+        self._liveness.paused = True
         try:
             async with asyncio.timeout(_PATIENCE):
                 while self._full and not self._pending:
@@ -230,7 +231,7 @@ class Connection:
         except TimeoutError:
             for stream in tuple(self._full):
                 self._park(stream)
-        self._liveness.go_on()
+        self._liveness.paused, self._liveness.heard = False, True
 
     def _park(self, stream: Stream) -> None:
         self.release(stream)
@@ -256,20 +257,22 @@ class Connection:
     def _understood(self, text: bytes) -> bool:
         """Take a frame; one that is not the protocol's ends this connection, and no more than that."""
         try:
-            self._take(decode(text), len(text))
+            value = decode(text)
+            if value.get("method") == "message":
+                params = value["params"]
+                feed = self._routes.get(params["topic"])
+                if feed is not None:
+                    feed.message(params["offset"], params["data"], len(text))
+            else:
+                self._take(value)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             _log.warning("a frame that is not of the protocol (%r): %.100r", error, text)
             self.close_reason = "a frame that is not of the protocol"
             return False
         return True
 
-    def _take(self, value: Any, size: int) -> None:
+    def _take(self, value: dict[str, Any]) -> None:
         match value.get("method"):
-            case "message":
-                params = value["params"]
-                feed = self._routes.get(params["topic"])
-                if feed is not None:
-                    feed.message(params["offset"], params["data"], size)
             case "gap":
                 params = value["params"]
                 feed = self._routes.get(params["topic"])

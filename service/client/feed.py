@@ -101,17 +101,16 @@ class Feed:
         for stream in tuple(self.live):
             if stream.full:
                 self.park(stream)
-            else:
-                stream.message(offset, data, size)
+            elif stream.message(offset, data, size):
                 self._look(stream)
 
     def _look(self, stream: Stream) -> None:
-        """See to what a message has made of a stream."""
+        """See to a stream that a message has ended or filled."""
         if stream.over:
             del self.live[stream]
             self._subscribed = False
             self._settle()
-        elif stream.full:
+        else:
             self._wire.filled(stream)
 
     def gap(self, first: int, last: int) -> None:

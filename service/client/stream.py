@@ -35,6 +35,8 @@ class Stream:
         self.topic: str | None = params.get("topic")
         self.total: int | None = None
         self.left = False
+        self.full = False
+        """Whether the consumer has to take something first."""
         self.tries = 0
         """Over how many connections it was asked for in vain."""
         self.on_room: Callable[[Stream], None] = lambda stream: None
@@ -43,6 +45,8 @@ class Stream:
         self._held: deque[tuple[Value, int]] = deque()
         self._size = 0
         self._done = False
+        self._batch = False
+        self._behind = False
         self._over = False
         self._error: Exception | None = None
         self._begun = asyncio.Event()
@@ -57,13 +61,8 @@ class Stream:
     def key(self) -> Hashable:
         """What streams have in common that share one subscription."""
         if self.method == "watch":
-            return (self.params["url"], self.params.get("select"))
+            return (self.params.get("url"), self.params.get("select"))
         return self.topic or self
-
-    @property
-    def full(self) -> bool:
-        """Whether the consumer has to take something first."""
-        return len(self._held) >= MESSAGES or self._size >= SIZE
 
     @property
     def fetching(self) -> bool:
@@ -95,6 +94,7 @@ class Stream:
     def start(self, answer: dict[str, Any], asked: Position | None = None) -> None:
         """Take the answer to a request, which ``asked`` for the place of another stream if it is given."""
         self.topic = answer["topic"]
+        self._batch = answer["topic"].startswith("batch:")
         self.total = answer.get("total", self.total)
         # A batch is read from its first event on, and its answer does not say so.
         restart = self.cursor.start(answer["epoch"], answer.get("offset", 0), asked)
@@ -104,19 +104,25 @@ class Stream:
         if restart is not None:
             self._hold(restart, 0)
 
-    def message(self, offset: int, data: Any, size: int) -> None:
-        """Take a message whose frame has so many bytes."""
+    def message(self, offset: int, data: Any, size: int) -> bool:
+        """Take a message whose frame has so many bytes; return whether the stream is full or over now."""
+        cursor, topic = self.cursor, self.topic
+        assert topic is not None
+        if offset == cursor.offset + 1:
+            cursor.offset = offset  # as cursor.message does: this runs for every message
+        elif not self._new(offset):
+            return False
+        self._hold(Message(topic, cursor.epoch, offset, data), size)
+        if self._batch and isinstance(data, dict) and data.get("event") == "done":
+            self._done = True
+            self.end(None)
+        return self.full or self._over
+
+    def _new(self, offset: int) -> bool:
         new, gap = self.cursor.message(offset)
         if gap is not None:
             self._hold(gap, 0)
-        if not new:
-            return
-        topic = self.topic
-        assert topic is not None
-        self._hold(Message(topic, self.cursor.epoch, offset, data), size)
-        if topic.startswith("batch:") and isinstance(data, dict) and data.get("event") == "done":
-            self._done = True
-            self.end(None)
+        return new
 
     def gap(self, first: int, last: int) -> None:
         """Take a gap."""
@@ -136,15 +142,20 @@ class Stream:
         self.left = True
         self._held.clear()
         self._size = 0
+        self.full = False
         if self._over:
             self._error = None
         else:
             self.end(None)
 
     def _hold(self, value: Value, size: int) -> None:
-        self._held.append((value, size))
+        held = self._held
+        if not held:
+            self._news.set()
+        held.append((value, size))
         self._size += size
-        self._news.set()
+        if len(held) >= MESSAGES or self._size >= SIZE:
+            self.full = self._behind = True
 
     async def confirmed(self) -> None:
         """Return when the first answer has come; raises what came instead."""
@@ -152,26 +163,35 @@ class Stream:
         if not self.begun and self._error is not None:
             raise self._error
 
-    async def take(self) -> Value | None:
-        """Return the next value, None after the last; raises what ended the stream."""
+    async def news(self) -> bool:
+        """Return when there is something to take, or False after the last; raises what ended the stream."""
         while not self._held:
             if self._error is not None:
                 raise self._error
             if self._over:
-                return None
+                return False
             self._news.clear()
             await self._news.wait()
-        behind = not self._roomy
+        return True
+
+    def take(self) -> Value | None:
+        """Return the next value if one has come."""
+        if not self._held:
+            return None
         value, size = self._held.popleft()
-        self._taken = (self._taken[0], value.last) if isinstance(value, Gap) else (value.epoch, value.offset)
         self._size -= size
-        if behind and self._roomy:
-            self.on_room(self)
+        self._taken = (self._taken[0], value.last) if isinstance(value, Gap) else (value.epoch, value.offset)
+        if self._behind:
+            self._catch_up()
         return value
 
-    @property
-    def _roomy(self) -> bool:
-        return len(self._held) <= MESSAGES // 2 and self._size <= SIZE // 2
+    def _catch_up(self) -> None:
+        """Note that there is room again, and tell that half of it is free."""
+        left = len(self._held)
+        self.full = left >= MESSAGES or self._size >= SIZE
+        if left <= MESSAGES // 2 and self._size <= SIZE // 2:
+            self._behind = False
+            self.on_room(self)
 
 
 def _param(since: Literal["newest", "oldest"] | Position | None) -> Any:

@@ -87,9 +87,16 @@ class Subscription(Generic[_T]):
 
     async def _next(self, held: "list[_Iteration[_T]]") -> _T:
         """Return the next value; ``held`` keeps the iteration for as long as this runs, and no longer."""
+        value = self._stream.take()
+        if value is None:
+            value = await self._coming(held)
+        return self._show(value)
+
+    async def _coming(self, held: "list[_Iteration[_T]]") -> Value:
         try:
             self._open()
-            value = await self._stream.take()
+            while (value := self._stream.take()) is None and await self._stream.news():
+                pass
         except asyncio.CancelledError:
             raise
         except BaseException:
@@ -99,7 +106,7 @@ class Subscription(Generic[_T]):
             if value is None:
                 self._done()
                 raise StopAsyncIteration
-            return self._show(value)
+            return value
         finally:
             held.clear()
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import aiohttp
 import orjson
-from aiohttp import ClientWebSocketResponse, ClientWSTimeout
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientWebSocketResponse, ClientWSTimeout
 from yarl import URL
 
 from .backoff import Advice, advice_of_status
@@ -50,7 +50,8 @@ class Transport:
 
     def open(self) -> None:
         """Make what needs a running loop."""
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_POST, connect=_HANDSHAKE))
+        timeout = aiohttp.ClientTimeout(total=_POST, connect=_HANDSHAKE)
+        self._session = aiohttp.ClientSession(timeout=timeout, middlewares=(_straight,))
 
     async def close(self) -> None:
         """Release it."""
@@ -105,6 +106,15 @@ class Transport:
 
 class Unusable(Exception):
     """The token or the address cannot be sent at all."""
+
+
+async def _straight(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    """Follow no redirection: browsers follow none of a WebSocket either, and a token is meant for one address."""
+    answer = await handler(request)
+    if 300 <= answer.status < 400:
+        answer.close()
+        raise Unreachable(f"{answer.status} {answer.reason}", _retry_after(answer.headers))
+    return answer
 
 
 def _bearer(token: str | None) -> dict[str, str]:

@@ -31,7 +31,7 @@ class Position:
 OnLag = Literal["disconnect", "drop_oldest", "latest"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Message:
     """One message of a topic; ``data`` is its JSON value."""
 
@@ -40,11 +40,22 @@ class Message:
     offset: int
     data: Any
 
+    def __init__(self, topic: str, epoch: str, offset: int, data: Any) -> None:
+        # The one that dataclass makes takes twice as long, which is a tenth of what receiving a message takes.
+        _set_topic(self, topic)
+        _set_epoch(self, epoch)
+        _set_offset(self, offset)
+        _set_data(self, data)
+
     @property
     def position(self) -> Position:
         """What to go on from, in this or a later run of the program."""
         return Position(self.epoch, self.offset)
 
+
+_set_topic, _set_epoch, _set_offset, _set_data = (
+    Message.__dict__[name].__set__ for name in ("topic", "epoch", "offset", "data")
+)
 
 Since = Literal["newest", "oldest"] | Position | Message | str
 """Where a stream begins; a message stands for its position, and other texts than the two words are positions as

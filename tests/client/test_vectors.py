@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import datetime
+import decimal
 import time
 from collections.abc import AsyncIterable
 from pathlib import Path
@@ -43,7 +44,7 @@ def strange(kind: str, value: dict[str, Any]) -> Any:
         return time.time() + value["seconds"]
     return {
         "long": "x" * 70_000, "nan": float("nan"), "infinity": float("inf"), "foreign": b"bytes", "raising": object(), "function": print,
-        "date": datetime.datetime.now(datetime.UTC),
+        "map": {1, 2}, "boxed": {1: 2}, "decimal": decimal.Decimal(1), "date": datetime.datetime.now(datetime.UTC),
     }[kind]  # fmt: skip
 
 
@@ -76,12 +77,12 @@ class Function:
     def __init__(self, told: list[Any]) -> None:
         self.left = told
 
-    def __call__(self) -> str:
+    def __call__(self) -> Any:
         told = self.left[0]
         self.left = self.left[1:] or self.left
         if isinstance(told, dict) and "raises" in told:
             raise RuntimeError("no token")
-        return str(token_of(told))
+        return token_of(told)
 
 
 class Run:
@@ -192,6 +193,7 @@ class Run:
 
     async def do_calls(self, calls: str, **more: Any) -> None:
         args, options, name = made(more.get("args", [])), made(more.get("options", {})), more["as"]
+        options = {{"onLag": "on_lag"}.get(option, option): value for option, value in options.items()}
         if calls in ("subscribe", "fetch", "watch"):
             self.items[name] = asyncio.Queue()
             stream = getattr(self.client, calls)(*args, **options)

@@ -80,7 +80,12 @@ async def test_the_last_event_id_of_polyfills_wins_over_since_and_the_header_ove
         for name in ("lastEventId", "last_event_id"):
             assert await offsets(client, f"?since=oldest&{name}={epoch}:1") == [1, 2, 3]
             assert await offsets(client, f"?{name}={epoch}:1&{name}={epoch}:2") == [2, 3], "the newest is the last"
+            assert await offsets(client, f"?{name}={epoch}:1&{name}=") == [1, 2, 3], "a blank one is none"
+            assert await offsets(client, f"?{name}=+{epoch}%3A1%20&since=oldest") == [1, 2, 3]
             assert await offsets(client, f"?{name}=&since=oldest") == [0, 1, 2, 3]
+            assert await offsets(client, f"?{name}=%20&since=oldest", **{"Last-Event-ID": " "}) == [0, 1, 2, 3]
+            assert await offsets(client, f"?since=oldest&{name}=other:7") == [0, 1, 2, 3]
+            assert await offsets(client, f"?since=oldest&{name}={epoch}:99") == [0, 1, 2, 3]
         both = {"Last-Event-ID": f"{epoch}:2"}
         assert await offsets(client, f"?since=oldest&lastEventId={epoch}:1", **both) == [2, 3]
 

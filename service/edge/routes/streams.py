@@ -179,10 +179,11 @@ def requested_since(request: web.Request, default: Since) -> Since:
 
     The last event id wins over ``since``, because an EventSource comes back with the URL that it began with: the
     header, which browsers send, then the query parameters of polyfills, the last of them where there are several.
+    One that is blank is none.
     """
-    last = request.headers.get("Last-Event-ID")
+    last = request.headers.get("Last-Event-ID", "").strip()
     for name in LAST_EVENT_IDS:
-        last = last or next(reversed(request.query.getall(name, ())), None)
+        last = last or next(filter(None, map(str.strip, reversed(request.query.getall(name, ())))), "")
     since = request.query.get("since")
     asked = parse_since(since) if since is not None else default
     return parse_since(last) if last else asked
