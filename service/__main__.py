@@ -18,7 +18,8 @@ import uvloop
 from service import __version__
 from service.app import Service, running
 from service.commands import fetch, token
-from service.config.settings import Settings, SettingsError, add_options, read_settings, shown
+from service.config.configuration import SettingsError, add_options, read_settings, shown
+from service.config.settings import Settings
 from service.ops.logs import Logs, Redaction, line_of, style_of
 from service.ops.process import save_address_space
 from service.ops.sd_notify import Notifier

@@ -16,12 +16,21 @@ from aiohttp import web
 from service.config import checks
 from service.config.fitting import REFUSED
 from service.config.granting import credentials_of
-from service.config.limits import address_limits, batch_limits, hub_limits, networks, overload_rules, socket_limits
+from service.config.limits import (
+    address_limits,
+    batch_limits,
+    hub_limits,
+    networks,
+    overload_rules,
+    selection_bytes,
+    socket_limits,
+)
 from service.config.settings import Settings, tls_context
 from service.core.access.grants import Grant, HostPatterns
 from service.core.fetching.batch import BatchRequest, BatchState, Keep
 from service.core.fetching.dial_policy import DEFAULT_PORTS, Policy
 from service.core.overload import Overload
+from service.core.owner import Owner
 from service.core.ports import Refusals, Watching
 from service.core.room import Room
 from service.core.topics.hub import Hub
@@ -46,10 +55,19 @@ from service.edge.routes.topics import TopicRoutes
 from service.edge.routes.watches import WatchRoutes
 from service.edge.websocket.echo import LARGEST, EchoBodies, EchoSockets
 from service.edge.websocket.endpoint import WebSockets
+from service.ops.drain import drain
 from service.ops.housekeeping import Housekeeping
 from service.ops.loop_lag import LoopLag
-from service.ops.metrics import FanoutCollector, FetchingCollector, LoadCollector, MetricsRoutes, ProcessCollector
+from service.ops.metrics import (
+    FanoutCollector,
+    FetchingCollector,
+    LoadCollector,
+    MetricsRoutes,
+    ProcessCollector,
+    ShareCollector,
+)
 from service.ops.overload_controller import OverloadController
+from service.ops.pools import pools_of
 from service.ops.process import Meter, memory_limit
 from service.ops.stats_topic import StatsTopic
 from service.ops.supervisor import Supervisor
@@ -109,11 +127,11 @@ class Service:
             hub, self, replace(limits, message_size=LARGEST, patience=0.0), self.gate, authorise
         )
 
-    def fetch(self, request: BatchRequest, connection: str, grant: Grant) -> BatchState:
+    def fetch(self, request: BatchRequest, owner: Owner, grant: Grant) -> BatchState:
         """Begin a batch for a WebSocket client."""
-        return self.batches.start(request, owner=connection, keep=Keep.LINGER, grant=grant)
+        return self.batches.start(request, owner=owner, keep=Keep.LINGER, grant=grant)
 
-    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns, owner: str) -> Watching:
+    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns, owner: Owner) -> Watching:
         """Have a URL polled for one more watcher."""
         return self.watches.watch(url, every, select, hosts, owner)
 
@@ -126,36 +144,17 @@ class Service:
         return self.credentials.check(token)
 
     async def drain(self) -> None:
-        """Refuse what is new, let what runs finish as far as the time goes, and end the rest.
-
-        First half of the drain time: idle sockets go, spread out. At its end: what still runs fails as
-        ``cancelled``, its readers get that and ``done``, and then they go too.
-        """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.settings.drain
-        began = loop.time()
-        _log.info("draining", extra={"seconds": self.settings.drain, **self.load()})
+        """Refuse what is new, let what runs finish as far as the time goes, and end the rest."""
         self.draining = self.batches.draining = True
-        self.streams.drain()
-        # The streams of topics stay until the listener closes: see Streams.end.
-        await self.sockets.tell_draining(retry_after=1.0)
-        await self.sockets.release_idle(loop.time() + self.settings.drain / 2)
-        while loop.time() < deadline and (self.sockets.connections or self.batches.running):
-            await asyncio.sleep(0.05)  # many things end a batch; a look now and then is simple and enough
-            self.sockets.end_idle()
-        left = self.load()
-        self.batches.cancel_all()
-        grace = loop.time() + 1.0
-        while loop.time() < grace and self.sockets.behind:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.02)
-        await self.sockets.close()
-        if self.acceptor is not None:
-            self.acceptor.close()
-        self.streams.end()
-        while loop.time() < grace and self.streams.readers:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.02)
-        # What was left at the deadline was cancelled and closed: announced, but not served to its end.
-        _log.info("drained", extra={"seconds": round(loop.time() - began, 3), **left})
+
+        def stop_listening() -> None:
+            if self.acceptor is not None:
+                self.acceptor.close()
+
+        await drain(
+            self.settings.drain, self.sockets, self.streams, self.batches,
+            stop_listening=stop_listening, load=self.load,
+        )  # fmt: skip
 
     def reload(self, settings: Settings) -> None:
         """Take the certificate and the credentials of new settings; raise OSError for files that do not fit.
@@ -202,7 +201,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     )
     fetches = Runner(fetcher, limits, chance=random.random)  # jitter, not secrets
     batches = Batches(hub, fetcher, fetches, limits, new_id=lambda: secrets.token_hex(16), room=room)
-    selector = Selector()
+    selector = Selector(selection_bytes(most))
     watches = Watches(
         hub, fetches, WatchLimits(urls=settings.watches), policy=policy, selector=selector, chance=random.random
     )
@@ -224,6 +223,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         LoadCollector(pressure),
         FanoutCollector(hub, service.sockets, service.streams, service.door, broken),
         FetchingCollector(fetches, batches, watches, fetcher.cache),
+        ShareCollector(pools_of(hub, service.door, service.sockets, batches, watches, fetches, selector)),
     )
     application = _application(service)
     metrics.add_to(application)

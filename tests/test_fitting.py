@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from service.config import fitting
-from service.config.settings import Settings, SettingsError, read_settings
+from service.config.configuration import SettingsError, read_settings
+from service.config.settings import Settings
 
 MIB = 1 << 20
 DEFAULTS = msgspec.structs.asdict(Settings())

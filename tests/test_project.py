@@ -19,8 +19,9 @@ import pytest
 
 from service import __version__
 from service.commands import fetch, token
+from service.config.configuration import add_options
 from service.config.limits import client_limits
-from service.config.settings import Settings, add_options
+from service.config.settings import Settings
 from service.core import errors, events
 from service.core.access import grants
 from service.core.fetching.batch import Kind, Options

@@ -10,7 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from service.__main__ import main
-from service.config.settings import Settings, SettingsError, add_options, jwt_keys, read_settings, shown
+from service.config.configuration import SettingsError, add_options, read_settings, shown
+from service.config.jwt_keys import jwt_keys
+from service.config.settings import Settings
 
 SECRET = "0123456789abcdef0123456789abcdef"
 

@@ -37,13 +37,15 @@ def test_it_grants_what_was_named_and_nothing_else(capsys: pytest.CaptureFixture
     arguments = (
         "--sub", "ann", "--subscribe", "news.*", "--subscribe", "_stats", "--publish", "mine", "--fetch", "a.example",
         "--fetch", "*.b.example", "--watch", "all", "--topics", "5", "--rate", "2.5", "--fetches", "3",
+        "--weight", "0.5", "--share", "none",
     )  # fmt: skip
     grant = granted(made(capsys, *arguments))
     assert grant.subject == "ann"
     assert [grant.may_read(name) for name in ("news.eu", "_stats", "mine", "watch:x")] == [True, True, False, True]
     assert [grant.publish.allows(name) for name in ("mine", "news.eu")] == [True, False]
     assert [grant.fetch.allows(host) for host in ("a.example", "x.b.example", "b.example")] == [True, True, False]
-    assert grant.limits == ClientLimits(5, 2.5, 3)
+    assert grant.limits == ClientLimits(5, 2.5, 3, 0.5)
+    assert not grant.shares_fetches
 
 
 @pytest.mark.parametrize(

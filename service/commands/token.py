@@ -37,6 +37,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--topics", type=int, metavar="N", help="topics of the client, in place of --client-topics of serve")
     add("--rate", type=float, metavar="N", help="requests a second, in place of --client-rate")
     add("--fetches", type=int, metavar="N", help="fetches at once, in place of --upstream-client")
+    add("--weight", type=float, metavar="N", help="times its share of what clients share")
+    add("--share", choices=("public", "none"), help="whether it shares fetches, in place of --share of serve")
     add("--audience", metavar="AUD", help="default: SLUICE_JWT_AUDIENCE")
     add("--issuer", metavar="ISS", help="default: SLUICE_JWT_ISSUER")
 
@@ -87,7 +89,7 @@ def _key(options: argparse.Namespace, environ: Mapping[str, str]) -> "Key":
 def _claims(options: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the claims, without those that say nothing."""
     now = int(time.time())
-    limits = {name: getattr(options, name) for name in ("topics", "rate", "fetches")}
+    limits = {name: getattr(options, name) for name in ("topics", "rate", "fetches", "weight")}
     claims = {
         "iss": options.issuer or environ.get("SLUICE_JWT_ISSUER"),
         "aud": options.audience or environ.get("SLUICE_JWT_AUDIENCE"),
@@ -98,6 +100,7 @@ def _claims(options: argparse.Namespace, environ: Mapping[str, str]) -> dict[str
         "publish": options.publish,
         "fetch": True if "all" in options.fetch else options.fetch,
         "watch": True if "all" in options.watch else options.watch,
+        "share": options.share,
         "limits": {name: limit for name, limit in limits.items() if limit is not None},
     }
     return {name: claim for name, claim in claims.items() if claim not in (None, [], {})}

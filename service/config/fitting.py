@@ -13,6 +13,7 @@ __all__ = [
     "QUEUED",
     "READING",
     "REFUSED",
+    "SELECTING",
     "SHARES",
     "SPARE",
     "above_memory",
@@ -29,6 +30,8 @@ SHARES: Final = {
 """Of each bound in bytes the most that it has of the memory, where nobody set it."""
 READING: Final = 1 / 8
 """The same for the bodies that are being read from upstreams, which have no setting."""
+SELECTING: Final = 1 / 32
+"""The same for bodies of watches of which something is to be selected."""
 QUEUED: Final = 1 / 16
 """The same for batches whose URLs wait to be fetched."""
 COUNTS: Final = {"websockets": 80 << 10, "upstream": 4 << 20}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from ipaddress import ip_network
 
-from service.config.fitting import CREDIT, QUEUED, READING, share
+from service.config.fitting import CREDIT, QUEUED, READING, SELECTING, share
 from service.config.settings import Settings
 from service.core.access.address_limits import AddressLimits
 from service.core.fetching.batch import BatchLimits
@@ -16,7 +16,7 @@ from service.edge.websocket.endpoint import WebSocketLimits
 from service.ops.process import descriptor_limit, memory_limit, socket_limit
 
 __all__ = ["address_limits", "batch_limits", "client_limits", "hub_limits", "networks", "overload_rules",
-           "socket_limits"]  # fmt: skip
+           "selection_bytes", "socket_limits"]  # fmt: skip
 
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -76,6 +76,11 @@ def socket_limits(settings: Settings) -> WebSocketLimits:
         backlogs=settings.backlogs_size,
         session=client_limits(settings),
     )
+
+
+def selection_bytes(memory: int) -> int:
+    """Return the bound of the bodies that wait until something is selected of them."""
+    return share(SELECTING, memory, 64 << 20)
 
 
 def batch_limits(settings: Settings) -> BatchLimits:

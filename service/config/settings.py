@@ -1,29 +1,15 @@
 """Every setting, once: its option, its environment variable, its default and its help."""
 
-import argparse
-import os
 import ssl
-from collections.abc import Callable, Collection, Mapping
-from functools import partial
 from ipaddress import ip_network
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from service.config import checks
-from service.config.fitting import above_memory, fit_descriptors, fit_memory, size_of
 from service.core.fetching.dial_policy import Network
-from service.ops.process import memory_limit
 
-if TYPE_CHECKING:
-    from service.edge.access.tokens import Key
-
-__all__ = ["Settings", "SettingsError", "add_options", "jwt_keys", "read_settings", "shown", "tls_context"]
-
-
-class SettingsError(Exception):
-    """Settings that cannot be used: one line each, all of them at once."""
+__all__ = ["Settings", "tls_context"]
 
 
 _Help = msgspec.Meta
@@ -99,13 +85,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         float, _Help(ge=0, description="seconds that a WebSocket's batch waits for a reader")
     ] = 60.0
     upstream: Annotated[int, _Help(ge=1, description="fetches at once")] = 500
-    upstream_client: Annotated[int, _Help(ge=1, description="fetches at once of one client")] = 250
+    upstream_client: Annotated[int, _Help(ge=1, description="fetches at once of one client")] = 450
     upstream_host: Annotated[int, _Help(ge=1, description="fetches at once from one host")] = 20
     robots: Annotated[bool, _Help(description="heed the robots.txt of hosts (RFC 9309), as sluice")] = False
     watches: Annotated[int, _Help(ge=1, description="URLs watched at once")] = 20_000
     cache_size: Annotated[int, _Help(ge=0, description="bytes of answers kept for their time; 0 keeps none")] = (
         64 << 20
     )
+    share: Annotated[
+        Literal["public", "none"],
+        _Help(description="what clients share of what is fetched: public answers, or none"),
+    ] = "public"
     memory_limit: Annotated[
         int,
         _Help(ge=0, description="bytes it may have, or 512MiB and the like; 0 takes the system's limit"),
@@ -146,154 +136,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return tuple(ip_network(text) for text in self.allow_net)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add an option for each setting; what is not given stays out of the namespace."""
-    for field in msgspec.structs.fields(Settings):
-        kind, meta = get_args(field.type)
-        if meta.extra:
-            continue
-        option, variable = "--" + field.name.replace("_", "-"), _variable(field.name)
-        more: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": field.name}
-        if kind is bool:
-            more["action"] = "store_true"
-        else:
-            more["metavar"] = field.name.split("_")[-1].upper()
-        if get_origin(kind) is tuple:
-            more["action"] = "append"
-            shown = f"repeatable; default {','.join(field.default)}" if field.default else "repeatable"
-        else:
-            shown = f"default {field.default}" if field.default not in (None, False) else "default none"
-        parser.add_argument(option, help=f"{meta.description} ({shown}; {variable})", **more)
-
-
-def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings: an option wins over its environment variable, which wins over the default.
-
-    Raises SettingsError with a line for everything that is wrong.
-    """
-    values: dict[str, Any] = {}
-    wrong: list[str] = []
-    for field in msgspec.structs.fields(Settings):
-        kind, meta = get_args(field.type)
-        if meta.extra and meta.extra.get("found"):
-            continue
-        given = options.get(field.name, environ.get(_variable(field.name)))
-        if given is None:
-            continue
-        if get_origin(kind) is tuple and isinstance(given, str):
-            given = [part.strip() for part in given.split(",") if part.strip()]
-        elif _is_size(field.name) and isinstance(given, str):
-            given = size_of(given)
-        try:
-            values[field.name] = msgspec.convert(given, field.type, strict=False)
-        except msgspec.ValidationError as error:
-            wrong.append(f"--{field.name.replace('_', '-')}: {error}")
-    settings, more = _read_token(_fitted(Settings(**values), values))
-    wrong += more + _check(settings) + fit_descriptors(msgspec.structs.asdict(settings), values)[1]
-    if wrong:
-        raise SettingsError("\n".join(wrong))
-    return settings
-
-
-def _is_size(name: str) -> bool:
-    return name.endswith("_size") or name == "memory_limit"
-
-
-def _fitted(settings: Settings, given: Collection[str]) -> Settings:
-    """Return the settings with what was not given as large as the machine allows."""
-    memory = memory_limit(settings.memory_limit)
-    values = msgspec.structs.asdict(settings)
-    lower = fit_memory(values, given, memory)
-    lower |= fit_descriptors(values | lower, given)[0]
-    settings = msgspec.structs.replace(settings, **lower)
-    values |= lower
-    return msgspec.structs.replace(
-        settings, fitted=tuple(lower), warnings=tuple(above_memory(values, given, memory))
-    )
-
-
-def shown(settings: Settings) -> str:
-    """Return the settings as the environment that brings them about, secrets left out."""
-    lines = []
-    for name, value in msgspec.structs.asdict(settings).items():
-        if name in ("fitted", "warnings"):
-            continue
-        if name in ("token", "jwt_secret") and value:
-            text = "(not shown)"
-        elif isinstance(value, tuple):
-            text = ",".join(map(str, value))
-        else:
-            text = "" if value is None else str(int(value)) if isinstance(value, bool) else str(value)
-        lines.append(f"{_variable(name)}={text}")
-    return "\n".join(lines)
-
-
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
     """Return the context to listen with, or None; raises OSError for files that do not fit."""
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     return checks.tls_context(settings.tls_cert, settings.tls_key)
-
-
-def jwt_keys(settings: Settings) -> tuple[list["Key"], list[str]]:
-    """Return the keys that signed tokens are verified with, and a line for each that cannot be used."""
-    if not settings.signed:
-        return [], []
-    from service.edge.access import tokens
-
-    keys: list[Key] = []
-    wrong: list[str] = []
-    given: list[tuple[str, Callable[[], list[Key]]]] = []
-    if settings.jwt_secret is not None:
-        given.append(("SLUICE_JWT_SECRET", partial(tokens.secrets, settings.jwt_secret)))
-    if settings.jwt_secret_file is not None:
-        given.append(("--jwt-secret-file", partial(tokens.secrets_file, settings.jwt_secret_file)))
-    given += [(f"--jwt-key: {name}", partial(tokens.public_key, name)) for name in settings.jwt_key]
-    for source, read in given:
-        try:
-            keys += read()
-        except tokens.UnusableKey as error:
-            wrong.append(f"{source}: {error}")
-    if len(keys) > tokens.MOST_KEYS:
-        wrong.append(f"--jwt-key, --jwt-secret-file: {len(keys)} keys, and at most {tokens.MOST_KEYS} are taken")
-    return keys, wrong
-
-
-def _variable(name: str) -> str:
-    return "SLUICE_" + name.upper()
-
-
-def _read_token(settings: Settings) -> tuple[Settings, list[str]]:
-    if settings.token_file is None:
-        return settings, []
-    if settings.token is not None:
-        return settings, ["--token, --token-file: both are given: take one of them out"]
-    try:
-        token = Path(settings.token_file).read_text().strip()
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        return settings, [f"--token-file: {settings.token_file} cannot be read ({reason})"]
-    if not token:
-        return settings, [f"--token-file: {settings.token_file} is empty: write the token into it"]
-    return msgspec.structs.replace(settings, token=token), []
-
-
-def _check(settings: Settings) -> list[str]:
-    wrong = checks.networks({name: getattr(settings, name) for name in ("allow_net", "trust_proxy", "exempt_net")})
-    wrong += jwt_keys(settings)[1]
-    guarded = settings.token or settings.token_file or settings.signed
-    if not checks.is_loopback(settings.host) and not guarded and not settings.no_auth:
-        wrong.append(
-            f"--host: {settings.host} is reachable from elsewhere: set SLUICE_TOKEN, SLUICE_TOKEN_FILE or a "
-            "--jwt-* key, or say --no-auth"
-        )
-    if settings.no_auth and guarded:
-        wrong.append("--no-auth: there is a token, which would be needed all the same: take one of them out")
-    if settings.ring_size > settings.rings_size:
-        wrong.append("--ring-size: one topic may keep more than all together: raise --rings-size, or lower it")
-    return [
-        *wrong,
-        *checks.tls(settings.tls_cert, settings.tls_key),
-        *checks.listening(settings.host, settings.port),
-        *checks.names(settings.allow_origin, settings.allow_host, settings.allow_method),
-    ]

@@ -49,9 +49,11 @@ class SluiceError(Exception):
     temporary: ClassVar[bool] = False
     retry_after_default: ClassVar[float | None] = None
 
-    def __init__(self, detail: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, detail: str, *, retry_after: float | None = None, pool: str | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.pool = pool
+        """The name of the pool of which the client has used up its share."""
         self.retry_after = self.retry_after_default if retry_after is None else retry_after
 
     def data(self) -> dict[str, Any]:
@@ -59,6 +61,8 @@ class SluiceError(Exception):
         data: dict[str, Any] = {"reason": self.reason, "temporary": self.temporary}
         if self.retry_after is not None:
             data["retry_after"] = self.retry_after
+        if self.pool is not None:
+            data["pool"] = self.pool
         return data
 
 

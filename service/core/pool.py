@@ -1,17 +1,20 @@
-"""A bounded resource that owners share, each at most as much as is left free.
+"""A bounded resource that owners share, each at most as much as is left free, or a multiple of that.
 
-This is the dynamic threshold of Choudhury and Hahne (IEEE/ACM Transactions on Networking 6(2), 1998), with
-alpha = 1: an owner may take more while it holds less than what nobody holds. One owner alone gets half of the
-pool, two a third each, and the next one always finds room. Nothing is reserved, so a pool costs one
-number for each owner that holds something.
+This is the dynamic threshold of Choudhury and Hahne (IEEE/ACM Transactions on Networking 6(2), 1998): an
+owner may take more while it holds less than ``eager`` times what nobody holds (their alpha). With 1, one owner
+alone gets half of the pool, two a third each; with 4, one alone gets four fifths. The next one always finds
+room. Nothing is reserved, so a pool costs one number for each owner that holds something.
 
 What owners hold may shrink late, and what was allowed before it was measured (a body of unknown size) may
 overshoot. So an owner also has a floor: the pool divided by the square of the number of owners and one. The
-sum of all floors converges (0.645 of the pool), so that they never hold more than 1.65 pools by right.
+sum of all floors converges (0.645 of the pool), so that they never hold more than 1.65 pools by right. A
+``strict`` pool has no floor and never overflows: it is for what there is no more of, such as connections.
 """
 
-from collections.abc import Hashable
 from dataclasses import dataclass
+
+from service.core.errors import LimitReached, SluiceError
+from service.core.owner import Owner
 
 __all__ = ["Pool", "PoolStatistics"]
 
@@ -24,28 +27,46 @@ class PoolStatistics:
     used: int
     owners: int
     largest: int
+    refused: int
+    """How often an owner met its share since the start: it was refused, had to wait, or gave something up."""
 
 
 class Pool:
     """Who holds how much of a bound. It counts and answers; callers decide what gives way."""
 
-    __slots__ = ("_held", "bound", "used")
+    __slots__ = ("_advice", "_error", "_held", "bound", "eager", "name", "refused", "strict", "used")
 
-    def __init__(self, bound: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        bound: int,
+        *,
+        eager: int = 1,
+        strict: bool = False,
+        error: type[SluiceError] = LimitReached,
+        advice: str = "",
+    ) -> None:
+        self.name = name
+        """As errors, figures and docs/operations.md have it."""
         self.bound = bound
+        self.eager = eager
+        self.strict = strict
         self.used = 0
-        self._held: dict[Hashable, int] = {}
+        self.refused = 0
+        self._error = error
+        self._advice = advice
+        self._held: dict[Owner, int] = {}
 
     def __repr__(self) -> str:
-        return f"<Pool {self.used} of {self.bound}, {len(self._held)} owners>"
+        return f"<Pool {self.name}: {self.used} of {self.bound}, {len(self._held)} owners>"
 
-    def take(self, owner: Hashable, amount: int) -> None:
+    def take(self, owner: Owner, amount: int) -> None:
         """Count an amount in; it is counted whether or not there is room."""
         if amount:
             self.used += amount
             self._held[owner] = self._held.get(owner, 0) + amount
 
-    def give_back(self, owner: Hashable, amount: int) -> None:
+    def give_back(self, owner: Owner, amount: int) -> None:
         """Count an amount out that the owner has taken before."""
         if amount:
             left = self._held[owner] - amount
@@ -57,30 +78,48 @@ class Pool:
             else:
                 del self._held[owner]
 
-    def held(self, owner: Hashable) -> int:
+    def held(self, owner: Owner) -> int:
         """Return how much an owner holds."""
         return self._held.get(owner, 0)
 
-    def room(self, owner: Hashable) -> int:
+    def room(self, owner: Owner) -> int:
         """Return how much more an owner may take; 0 or less for one that has used up its share.
 
-        An owner that holds nothing has room for one more thing, however full the pool is.
+        An owner that holds nothing has room for one more thing, however full the pool is, unless it is strict.
         """
         held = self._held.get(owner)
+        free = self.bound - self.used
+        if self.strict:
+            return min(max(int(free * self.eager * owner.weight), 1) - (held or 0), free)
         shares = len(self._held) + 1 + (held is None)
-        return max(self.bound - self.used, self.bound // (shares * shares), 1) - (held or 0)
+        most = max(free * self.eager, self.bound // (shares * shares))
+        return max(int(most * owner.weight), 1) - (held or 0)
 
-    def share(self, owner: Hashable) -> int:
+    def check(self, owner: Owner, amount: int = 1, *, retry_after: float | None = None) -> None:
+        """Raise the pool's error for an owner that has no room for so much more."""
+        if self.room(owner) < amount:
+            raise self.refusal(owner, retry_after)
+
+    def refusal(self, owner: Owner, retry_after: float | None = None) -> SluiceError:
+        """Count a refusal, and return the error that tells the owner of it."""
+        self.refused += 1
+        held = self.held(owner)
+        why = f"this client has {held}, its share of {self.bound}" if held else f"all {self.bound} are in use"
+        advice = f"; {self._advice}" if self._advice else ""
+        return self._error(f"limit {self.name}: {why}{advice}", retry_after=retry_after, pool=self.name)
+
+    def share(self, owner: Owner) -> int:
         """Return what an owner gets where all who hold something hold as much as they may."""
-        return self.bound // (self._owners(owner) + 1)
+        return int(self.bound * self.eager * owner.weight / (self._owners(owner) * self.eager + 1))
 
-    def largest(self) -> Hashable | None:
+    def largest(self) -> Owner | None:
         """Return the owner that holds most, or None where nobody holds anything."""
         return max(self._held, key=self._held.__getitem__, default=None)
 
     def statistics(self) -> PoolStatistics:
         """Return an immutable snapshot."""
-        return PoolStatistics(self.bound, self.used, len(self._held), max(self._held.values(), default=0))
+        largest = max(self._held.values(), default=0)
+        return PoolStatistics(self.bound, self.used, len(self._held), largest, self.refused)
 
-    def _owners(self, owner: Hashable) -> int:
+    def _owners(self, owner: Owner) -> int:
         return len(self._held) + (owner not in self._held)

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from service.core.access.grants import Grant, HostPatterns
 from service.core.fetching.batch import BatchRequest
+from service.core.owner import Owner
 from service.core.topics.reader import OnLag, Reader
 from service.core.topics.topic import Since, Topic
 
@@ -45,11 +46,11 @@ class Backend(Protocol):
     draining: bool
     refusals: Refusals
 
-    def fetch(self, request: BatchRequest, connection: str, grant: Grant) -> StartedBatch:
-        """Begin a batch for the client of a connection, within what it is granted."""
+    def fetch(self, request: BatchRequest, owner: Owner, grant: Grant) -> StartedBatch:
+        """Begin a batch for a client, within what it is granted."""
         ...
 
-    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns, owner: str) -> Watching:
+    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns, owner: Owner) -> Watching:
         """Have a URL polled for a client, its owner, that may know of these hosts."""
         ...
 
@@ -65,10 +66,12 @@ class Backend(Protocol):
 class Client(Protocol):
     """The connection of one session."""
 
-    owner: str
-    """Who asks, for fairness between clients."""
-    address: str
-    """Where it is, whether or not limits by address count for it."""
+    owner: Owner
+    """Who owns what is held for it, by the credentials that it has shown last."""
+
+    def belong_to(self, grant: Grant) -> None:
+        """Take other credentials: what is held from now on is their owner's. Raises LimitReached."""
+        ...
 
     def new_reader(self, topic: Topic, on_lag: OnLag) -> Reader:
         """Return a reader that writes to this connection."""

@@ -25,6 +25,7 @@ from service.core.fetching.batch import (
     check_request,
 )
 from service.core.fetching.task import FetchTask
+from service.core.owner import Owner
 from service.core.room import ENDLESS, Room
 from service.core.topics.hub import Hub
 from service.sources.held_batches import HeldBatches
@@ -69,14 +70,14 @@ class Batches:
         self.total_ok = 0
         self._failures: Counter[str] = Counter()
         self._hub = hub
-        self._fetcher = fetcher
+        self.reading = fetcher.reading
         self._limits = limits
         self._credit = max(1, limits.credit)
         self._new_id = new_id
         self._loop = asyncio.get_running_loop()
         self._runner = runner
         self._batches: dict[str, BatchState] = {}
-        self._retention = Retention(hub, limits.retained_bytes, self._drop, room)
+        self.retention = Retention(hub, limits.retained_bytes, self._drop, room)
         self._finished = 0
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.admission = Admission(limits)
@@ -94,7 +95,7 @@ class Batches:
     @property
     def shortage(self) -> str:
         """Say how many batches wait for memory; empty where none does."""
-        waiting = self._retention.waiting
+        waiting = self.retention.waiting
         return f"limit batches_size: {waiting} batches wait for memory" if waiting else ""
 
     def under_way(self) -> Iterator[BatchState]:
@@ -110,16 +111,16 @@ class Batches:
             self.total_ok,
             self._failures.total(),
             dict(self._failures),
-            self._retention.waiting,
-            self._retention.given_up,
-            self._retention.outgrown,
+            self.retention.waiting,
+            self.retention.given_up,
+            self.retention.outgrown,
         )
 
     def start(
         self,
         request: BatchRequest,
         *,
-        owner: str,
+        owner: Owner,
         keep: Keep,
         key: IdempotencyKey | None = None,
         grant: Grant = EVERYTHING,
@@ -127,7 +128,6 @@ class Batches:
     ) -> BatchState:
         """Begin a batch, or return the one that was begun with this key; its events are in the topic ``batch:ID``.
 
-        ``owner`` is the connection that asks: it stands for a client whose credentials name nobody.
         Raises SluiceError to refuse it whole; InvalidParams where the key came with another body before.
         """
         if key is not None and (before := self._begun_with(key)) is not None:
@@ -138,7 +138,6 @@ class Batches:
         if self.draining:
             raise Draining("the service is shutting down")
         items = check_request(request, self._limits)
-        owner = grant.owner(owner)
         self.admission.check(owner)
         batch_id = self._new_id()
         topic = self._hub.log(f"batch:{batch_id}", owner)
@@ -151,7 +150,7 @@ class Batches:
         self.admission.enter(batch)
         topic.on_idle = lambda: self._left(batch)
         self._batches[batch_id] = batch
-        self._retention.add(batch)
+        self.retention.add(batch)
         self._runner.add(batch)
         return batch
 
@@ -214,9 +213,9 @@ class Batches:
         """Hold a batch back while its reader has much to take, or while its owner has used up its memory."""
         verdict: bool | Failure = False
         in_credit = batch.keep is Keep.DETACHED or batch.waiting() < self._credit
-        reading = self._fetcher.reading
+        reading = self.reading
         if in_credit and (not reading.used or reading.room(batch.owner) > 0):
-            verdict = self._retention.admit(batch)
+            verdict = self.retention.admit(batch)
         if verdict is False:
             self._holding.add(batch)
         return verdict
@@ -227,13 +226,13 @@ class Batches:
         assert isinstance(batch, BatchState)
         if batch.finished[work.index]:
             return
-        if (refused := self._retention.refuses(batch, len(fetched.body))) is not None:
+        if (refused := self.retention.refuses(batch, len(fetched.body))) is not None:
             self.failed(batch, work.index, refused, work.attempts, fetched.timing)
             return
         cache = "shared" if shared else fetched.cache
         url, mode = work.request.url, batch.options.body
         event = result_event(work.index, url, fetched, mode, work.attempts, cache, queued)
-        self._retention.append(batch, event, self._hub.clock())
+        self.retention.append(batch, event, self._hub.clock())
         self.total_ok += 1
         batch.succeed(work.index, fetched.status)
         self._told(batch)
@@ -244,7 +243,7 @@ class Batches:
         """Tell of a failure, unless the URL has its event already; the times are in milliseconds."""
         if batch.finished[index]:
             return
-        self._retention.append_failure(batch, index, failure, attempts, timing, self._hub.clock())
+        self.retention.append_failure(batch, index, failure, attempts, timing, self._hub.clock())
         self._failures[failure.kind] += 1
         batch.fail(index)
         self._told(batch)
@@ -258,12 +257,12 @@ class Batches:
             self.admission.leave(batch)
             self._finished += 1
             now = self._hub.clock()
-            self._retention.append_done(batch, batch.finish(now), now)
+            self.retention.append_done(batch, batch.finish(now), now)
             # Topic and batch would else refer to each other, and wait for the collector of cycles.
             batch.topic.on_idle = None
             self._hub.finish(batch.topic)
             self._time(batch, self._limits.retention, self._drop)
-            self._retention.finish(batch)
+            self.retention.finish(batch)
 
     def _forget_key(self, batch: BatchState) -> None:
         if batch.key is not None and self._keys.get(batch.key) is batch:
@@ -275,7 +274,7 @@ class Batches:
         del self._batches[batch.id]
         self._timers.pop(batch.id).cancel()
         self._finished -= 1
-        self._retention.forget(batch)
+        self.retention.forget(batch)
 
     def document(self, batch: BatchState) -> bytes:
         """Return state and counts as ``GET /batches/ID`` has them."""

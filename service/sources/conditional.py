@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from service.core.fetching.batch import HEADER_VALUE, Failure
+from service.core.fetching.batch import Failure
+from service.core.fetching.headers import HEADER_VALUE
 from service.upstream.attempt import Fetched
 from service.upstream.caching.dates import seconds_of
 

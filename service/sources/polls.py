@@ -69,7 +69,7 @@ class Polls:
         watch.anew = False
         options = Options(timeout=self._timeout, retries=1, cache="reload", concurrency=1)
         request = FetchRequest(watch.url, headers=headers or None)
-        flavour = flavour_of(options, watch.hosts)
+        flavour = flavour_of(options, watch.hosts, watch.owner)
         with self._going_on(watch):
             self._runner.add(
                 Poll(f"poll-{self.made}", watch, self, options, [request], flavour, watch.hosts, watch.owner)

@@ -22,6 +22,7 @@ import orjson
 
 from service.core.fetching.batch import BatchState, Failure, Keep, failed_event
 from service.core.fetching.task import INTERNAL
+from service.core.owner import Owner
 from service.core.pool import Pool
 from service.core.room import ENDLESS, Room
 from service.core.topics.hub import Hub
@@ -48,7 +49,7 @@ class Retention:
 
     def __init__(self, hub: Hub, bound: int, drop: Callable[[BatchState], None], room: Room = ENDLESS) -> None:
         self._room = room
-        self.pool = Pool(bound)
+        self.pool = Pool("batches_size", bound)
         """What running batches, and those that are read still, hold."""
         self.given_up = 0
         """Events that were given up since the start."""
@@ -56,9 +57,10 @@ class Retention:
         """Batches whose URLs failed for want of memory since the start."""
         self._hub = hub
         self._drop = drop
-        self._kept = Pool(bound)
-        self._charged: dict[str, dict[str, BatchState]] = {}
-        self._finished: dict[str, dict[str, BatchState]] = {}
+        self.finished = Pool("finished_batches", bound)
+        """What finished batches hold that nobody reads."""
+        self._charged: dict[Owner, dict[str, BatchState]] = {}
+        self._unread: dict[Owner, dict[str, BatchState]] = {}
         self._short: dict[str, _Short] = {}
 
     def __repr__(self) -> str:
@@ -119,10 +121,10 @@ class Retention:
         owner, topic = batch.owner, batch.topic
         # Topic and batch would else refer to each other, and wait for the collector of cycles.
         topic.on_idle = None
-        if self._finished.get(owner, {}).pop(batch.id, None) is not None:
-            self._kept.give_back(owner, topic.size)
-            if not self._finished[owner]:
-                del self._finished[owner]
+        if self._unread.get(owner, {}).pop(batch.id, None) is not None:
+            self.finished.give_back(owner, topic.size)
+            if not self._unread[owner]:
+                del self._unread[owner]
         else:
             self._uncharge(batch)
         self._hub.drop(topic)
@@ -232,20 +234,20 @@ class Retention:
     def _keep(self, batch: BatchState) -> None:
         batch.topic.on_idle = None
         self._uncharge(batch)
-        self._kept.take(batch.owner, batch.topic.size)
-        self._finished.setdefault(batch.owner, {})[batch.id] = batch
+        self.finished.take(batch.owner, batch.topic.size)
+        self._unread.setdefault(batch.owner, {})[batch.id] = batch
 
     def _make_room(self) -> None:
         """Drop finished batches, the oldest of the owner that keeps most first."""
-        while self._hub.log_bytes > self.pool.bound and (owner := self._kept.largest()) is not None:
-            batches = self._finished[str(owner)]
+        while self._hub.log_bytes > self.pool.bound and (owner := self.finished.largest()) is not None:
+            batches = self._unread[owner]
             victim = next((one for one in batches.values() if not one.topic.readers), next(iter(batches.values())))
             try:
                 self._drop(victim)
             except Exception as error:
                 report("a finished batch could not be dropped", error)
                 if batches.pop(victim.id, None) is not None:
-                    self._kept.give_back(owner, victim.topic.size)
+                    self.finished.give_back(owner, victim.topic.size)
 
 
 def _expected(batch: BatchState) -> int:

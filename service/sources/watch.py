@@ -14,11 +14,15 @@ import orjson
 from service.core.access.grants import EVERY_HOST, HostPatterns
 from service.core.fetching.batch import FetchRequest, Options
 from service.core.fetching.task import FetchListener
+from service.core.owner import SERVICE, Owner
 from service.core.topics.topic import Topic
 from service.upstream.attempt import Fetched
 from service.upstream.content.result_events import encode_body
 
-__all__ = ["Poll", "View", "Watch"]
+__all__ = ["Poll", "View", "Watch", "WatchKey"]
+
+WatchKey = tuple[str, HostPatterns, str]
+"""A URL, the hosts that its watchers may know of, and who shares it with nobody."""
 
 
 @dataclass(slots=True, eq=False)
@@ -96,7 +100,7 @@ class Watch:
     """When it is polled next, if nothing forbids it."""
     hosts: HostPatterns = EVERY_HOST
     """What its watchers may know of; clients that may know of other hosts have a watch apart."""
-    owner: str = ""
+    owner: Owner = SERVICE
     """Who began it: its polls and selections take that client's turns."""
     views: dict[str | None, View] = field(default_factory=dict)
     intervals: Counter[float] = field(default_factory=Counter)
@@ -129,9 +133,9 @@ class Watch:
         self.conditions = {} if self.unconditional else conditions
 
     @property
-    def key(self) -> tuple[str, HostPatterns]:
+    def key(self) -> WatchKey:
         """What makes it one: for which URL, and for whom."""
-        return self.url, self.hosts
+        return self.url, self.hosts, self.owner.apart
 
     @property
     def every(self) -> float:
@@ -155,7 +159,7 @@ class Poll:
     items: list[FetchRequest]
     flavour: str
     hosts: HostPatterns
-    owner: str
+    owner: Owner
     share: int | None = None
     total: int = 1
     active: int = 0

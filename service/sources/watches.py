@@ -13,14 +13,15 @@ from hashlib import sha256
 from math import inf
 
 from service.core.access.grants import EVERY_HOST, HostPatterns
-from service.core.errors import Forbidden, InvalidParams, LimitReached
+from service.core.errors import Forbidden, InvalidParams, SluiceError
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.target import Refusal, check_url
+from service.core.owner import SERVICE, Owner
 from service.core.pool import Pool
 from service.core.topics.hub import Hub
 from service.core.topics.topic import Position, RingLimits, Since, Topic
 from service.sources.polls import Polls
-from service.sources.watch import View, Watch
+from service.sources.watch import View, Watch, WatchKey
 from service.upstream.content.selection import check_select
 from service.upstream.content.selection_process import Selector
 from service.upstream.runner import Runner
@@ -81,8 +82,8 @@ class Watches:
         self._policy = policy
         self._loop = asyncio.get_running_loop()
         self._polls = Polls(runner, selector, timeout=limits.timeout, penalty=limits.penalty, chance=chance)
-        self._watches: dict[tuple[str, HostPatterns], Watch] = {}
-        self.owners = Pool(limits.urls)
+        self._watches: dict[WatchKey, Watch] = {}
+        self.owners = Pool("watches", limits.urls)
         """Who began how many of them."""
 
     def __repr__(self) -> str:
@@ -97,7 +98,7 @@ class Watches:
         return self._watches.values()
 
     def watch(
-        self, url: str, every: float, select: str | None, hosts: HostPatterns = EVERY_HOST, owner: str = ""
+        self, url: str, every: float, select: str | None, hosts: HostPatterns = EVERY_HOST, owner: Owner = SERVICE
     ) -> _Watching:
         """Have a URL polled for one more watcher, who may know of ``hosts`` alone.
 
@@ -111,13 +112,17 @@ class Watches:
             raise Forbidden(hosts.refusal(target.host))
         if select is not None and (wrong := check_select(select)):
             raise InvalidParams(f"select: {wrong}")
-        key = (target.url, hosts)
+        key = (target.url, hosts, owner.apart)
         watch = self._watches.get(key)
         if watch is None:
-            self._check_share(owner)
-            watch = self._watches[key] = Watch(target.url, self._loop.time(), hosts, f"watches {owner}")
+            self.owners.check(owner)
+            watch = self._watches[key] = Watch(target.url, self._loop.time(), hosts, owner)
             self.owners.take(watch.owner, 1)
-        view = self._view(watch, select)
+        try:
+            view = self._view(watch, select, owner)
+        except SluiceError:
+            self._idle(watch)
+            raise
         watch.intervals[every] += 1
         if watch.polled is not None:
             watch.due = min(watch.due, watch.polled + every)
@@ -127,19 +132,14 @@ class Watches:
         self._polls.schedule(watch)
         return _Watching(view.topic, self._since(watch, view), lambda: self._release(watch, every))
 
-    def _check_share(self, owner: str) -> None:
-        held = f"watches {owner}"
-        if self.owners.room(held) < 1:
-            count, bound = self.owners.held(held), self.owners.bound
-            raise LimitReached(f"limit watches: {count} URLs that this client began to watch, its share of {bound}")
-
-    def _view(self, watch: Watch, select: str | None) -> View:
+    def _view(self, watch: Watch, select: str | None, owner: Owner) -> View:
         view = watch.views.get(select)
         if view is not None and view.topic.name in self._hub.topics:
             return view
-        name = "watch:" + _digest(watch.url, select, watch.hosts.mark)[:32]
+        apart = [watch.owner.apart] if watch.owner.apart else []
+        name = "watch:" + _digest(watch.url, select, watch.hosts.mark, *apart)[:32]
         # What it was last stays for late joiners, however long ago it changed.
-        topic = self._hub.ring(name, RingLimits(messages=100, size=1 << 20, age=inf))
+        topic = self._hub.ring(name, RingLimits(messages=100, size=1 << 20, age=inf), owner=owner)
         topic.on_idle = lambda: self._idle(watch)
         view = watch.views[select] = View(watch.url, select, topic, lambda event: self._append(topic, event))
         self._ask_anew(watch)

@@ -12,6 +12,7 @@ from service.core.correlation import Trace
 from service.core.fetching.batch import Failure
 from service.core.fetching.target import Target
 from service.core.fetching.task import FetchTask
+from service.core.owner import SERVICE, Owner
 from service.upstream.caching.cache import Revalidation
 from service.upstream.caching.dates import delay_of, seconds_of
 from service.upstream.caching.rfc9111 import blamed
@@ -44,7 +45,7 @@ class Attempt(msgspec.Struct, eq=False):
     """Whether a host's robots.txt counts, where the service heeds them."""
     hosts: HostPatterns = EVERY_HOST
     """Where redirects may lead."""
-    owner: str = ""
+    owner: Owner = SERVICE
     """For whom: bodies that are being read count for them."""
     trace: Trace | None = None
     """What every request that is made for this is a child of."""

@@ -21,6 +21,7 @@ from service.upstream.http1.answer import Answer
 from service.upstream.http1.client import Client
 from service.upstream.http1.dialer import Dialer, Timing
 from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
+from service.upstream.reading import Reading
 from service.upstream.robots import Robots
 
 __all__ = ["Fetcher"]
@@ -54,8 +55,9 @@ class Fetcher:
         self.policy = policy
         self.cache = cache
         self._robots = Robots(self.fetch) if robots else None
-        self.reading = Pool(reading_bytes)
+        self.reading = Pool("reading_bytes", reading_bytes)
         """Bytes of bodies that are being read now, by the owner of the request."""
+        self._reading = Reading(self.reading)
         self._resolver = GuardedResolver(policy, lookup or AresLookup(timeout=1.5))
         self._client = Client(Dialer(self._resolver, guarded_socket(policy), tls))
         self._deadlines = Deadlines()
@@ -76,7 +78,7 @@ class Fetcher:
         """Answer from the cache alone, at once."""
         if order.cache == "reload" or order.cache == "no-store" or order.body is not None:
             return None
-        stored = self.cache.find(order.method, order.target.url, order.headers)
+        stored = self.cache.find(order.method, order.target.url, order.headers, order.owner.apart)
         return self._stored(order, stored, "hit", _NOT_TIMED) if stored is not None else None
 
     async def fetch(self, order: Attempt, task: "asyncio.Task[Any]") -> Fetched | Failure:
@@ -166,7 +168,8 @@ class Fetcher:
         asked = traced(order, headers)
         if order.cache == "no-store" or body is not None or not order.want_body:
             return asked, False
-        question = self.cache.ask(method, order.target.url, headers, anew=order.cache == "reload")
+        anew = order.cache == "reload"
+        question = self.cache.ask(method, order.target.url, headers, order.owner.apart, anew=anew)
         order.question = question
         if question is None or not question.conditions:
             return asked, False
@@ -224,18 +227,18 @@ class Fetcher:
 
     async def _body(self, order: Attempt, response: Answer) -> bytes:
         """Read decoded bytes to the bound, and some beyond it where there are more."""
-        pieces, size = [], 0
+        pieces = []
+        held = self._reading.begin(order.owner)
         try:
-            while size <= order.max_bytes and (piece := await response.piece()):
+            while held.size <= order.max_bytes and (piece := await response.piece()):
                 self._make_room(len(piece), response)
                 pieces.append(piece)
-                size += len(piece)
-                self.reading.take(order.owner, len(piece))
+                await held.take(len(piece))
         except BaseException:
             response.close()
             raise
         finally:
-            self.reading.give_back(order.owner, size)
+            held.end()
         return b"".join(pieces)
 
 

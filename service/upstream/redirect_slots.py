@@ -11,6 +11,7 @@ from collections.abc import Callable
 from service.core.fetching.batch import Failure
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.task import FetchTask
+from service.core.owner import Owner
 
 __all__ = ["RedirectSlots"]
 
@@ -22,7 +23,7 @@ class RedirectSlots:
         self._hosts = hosts
         self._freed = freed
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[str, deque[tuple[asyncio.Future[None], str]]] = {}
+        self._waiting: dict[str, deque[tuple[asyncio.Future[None], Owner]]] = {}
         """For each host who waits there, and for which owner."""
 
     def __repr__(self) -> str:
@@ -44,7 +45,7 @@ class RedirectSlots:
         work.place = origin
         return None
 
-    async def _turn(self, origin: str, owner: str) -> None:
+    async def _turn(self, origin: str, owner: Owner) -> None:
         turn: asyncio.Future[None] = self._loop.create_future()
         queue = self._waiting.setdefault(origin, deque())
         queue.append((turn, owner))
@@ -77,7 +78,7 @@ class RedirectSlots:
             if not queue:
                 del self._waiting[origin]
 
-    def _let_in(self, origin: str, queue: deque[tuple[asyncio.Future[None], str]], now: float) -> None:
+    def _let_in(self, origin: str, queue: deque[tuple[asyncio.Future[None], Owner]], now: float) -> None:
         while queue and self._hosts.room(origin, now):
             turn, owner = queue[0]
             if not turn.done():

@@ -39,21 +39,21 @@ class Runner:
         self._fetcher = fetcher
         self._limits = limits
         self._loop = asyncio.get_running_loop()
-        self._hosts = HostLimiter(limits.active_per_host, chance=chance, shared=limits.hosts_shared)
-        self._plan = FetchPlan(limits, fetcher.policy, self._hosts)
-        self._moves = RedirectSlots(self._hosts, self._pump_soon)
-        self._attempts = AttemptRunner(self._hosts, self._moves, chance=chance)
+        self.hosts = HostLimiter(limits.active_per_host, chance=chance, shared=limits.hosts_shared)
+        self.plan = FetchPlan(limits, fetcher.policy, self.hosts)
+        self._moves = RedirectSlots(self.hosts, self._pump_soon)
+        self._attempts = AttemptRunner(self.hosts, self._moves, chance=chance)
         self.measures = self._attempts.measures
         self._tasks: dict[asyncio.Task[None], Flight] = {}
         self._flights = Flights()
-        self._delivery = Delivery(self._plan.clocked, self._again, self._pump_soon)
-        self._watchdog = Watchdog(self._plan.clocked, self._drop, self._give_up)
+        self._delivery = Delivery(self.plan.clocked, self._again, self._pump_soon)
+        self._watchdog = Watchdog(self.plan.clocked, self._drop, self._give_up)
         self._wake_up = WakeUp(self._pump)
         self._pumping = False
         self._joined = 0
 
     def __repr__(self) -> str:
-        return f"<Runner {self.active} fetching, {self._plan!r}>"
+        return f"<Runner {self.active} fetching, {self.plan!r}>"
 
     @property
     def active(self) -> int:
@@ -63,12 +63,12 @@ class Runner:
     def statistics(self) -> RunnerStatistics:
         """Return an immutable snapshot."""
         return RunnerStatistics(
-            self.active, self._hosts.troubled, self._attempts.made, self._joined, dict(self._watchdog.ended)
+            self.active, self.hosts.troubled, self._attempts.made, self._joined, dict(self._watchdog.ended)
         )
 
     def slow(self, share: float) -> None:
         """Give new fetches this share of their places, at least one; what runs goes on."""
-        self._plan.places = max(1, round(self._limits.active * share))
+        self.plan.places = max(1, round(self._limits.active * share))
         self._pump_soon()
 
     def add(self, batch: FetchGroup) -> None:
@@ -76,21 +76,21 @@ class Runner:
 
         Not now: the answer to the request that began it comes first, and its reader is there by then.
         """
-        self._plan.add(batch)
+        self.plan.add(batch)
         self._pump_soon()
 
     def wake(self, batch: FetchGroup) -> None:
         """Ask a source again that has held this batch back; what it allows starts in the next loop turn."""
-        self._plan.wake(batch)
+        self.plan.wake(batch)
         self._pump_soon()
 
     def forget(self, batch: FetchGroup) -> None:
         """Start nothing of this batch any more."""
-        self._plan.remove(batch)
+        self.plan.remove(batch)
 
     def cancel(self, batch: FetchGroup) -> None:
         """Start nothing of this batch any more, and cancel what runs of it."""
-        self._plan.remove(batch)
+        self.plan.remove(batch)
         for flight in tuple(self._tasks.values()):
             self._leave(flight, [work for work in flight.aboard if work.batch is not batch])
 
@@ -103,7 +103,7 @@ class Runner:
 
     async def close(self) -> None:
         """End every task, and begin none for what waits."""
-        self._plan.places = 0
+        self.plan.places = 0
         self._watchdog.close()
         self._wake_up.cancel()
         for task in self._tasks:
@@ -132,13 +132,13 @@ class Runner:
         self._pump_soon()
 
     def _rearm(self) -> None:
-        self._wake_up.set(self._plan.wake_at())
+        self._wake_up.set(self.plan.wake_at())
 
     def _next(self) -> tuple[FetchTask, Attempt] | None:
         """Return what has to be fetched now, and how; what can join a flight does, without a task."""
         for _ in range(_AT_ONCE):
             try:
-                given = self._plan.next(self._wake_up.now())
+                given = self.plan.next(self._wake_up.now())
             except Exception as error:
                 # A bug in what is common to all: they get another try, and not at once.
                 report("the plan failed inside", error)
@@ -152,12 +152,12 @@ class Runner:
             try:
                 order = self._begin(given)
             except Exception as error:
-                self._plan.free(given)
-                self._plan.finished(given)
+                self.plan.free(given)
+                self.plan.finished(given)
                 self._delivery.broken(given.batch, given.index, given.attempts, error)
                 continue
             if order is not None:
-                if self._plan.parking.waiting:
+                if self.plan.parking.waiting:
                     self._rearm()
                 return given, order
         self._pump_soon()
@@ -172,8 +172,8 @@ class Runner:
         known = self._fetcher.recall(order)
         if known is None and order.cache != "only-if-cached":
             return order
-        self._plan.free(work)
-        self._plan.finished(work)
+        self.plan.free(work)
+        self.plan.finished(work)
         if known is not None:
             self._delivery.succeeded(work, known, 0.0, shared=False)
         else:
@@ -184,7 +184,7 @@ class Runner:
     def _join(self, flight: Flight, work: FetchTask) -> None:
         now = self._loop.time()
         self._joined += 1
-        self._plan.free(work)
+        self.plan.free(work)
         work.begun = now
         work.attempts += 1
         flight.aboard.append(work)
@@ -206,7 +206,7 @@ class Runner:
         late = [work for work in flight.aboard if work.deadline <= now]
         flight.aboard = [work for work in flight.aboard if work.deadline > now]
         for work in late:
-            self._plan.finished(work)
+            self.plan.finished(work)
             over = Failure("timeout", "its time was over")
             self._delivery.failed(work.batch, work.index, over, work.attempts, {})
         self._pump_soon()
@@ -225,12 +225,12 @@ class Runner:
         """Take a URL out of wherever it waits, and say where and for what."""
         if work.waiting:
             what = f"its turn at {work.place}" if work.place else "a place at its host"
-            self._plan.drop(work)
+            self.plan.drop(work)
             return "place", what
         for task, flight in self._tasks.items():
             if work in flight.aboard and not flight.landed:
                 self._leave(flight, [one for one in flight.aboard if one is not work])
-                self._plan.finished(work)
+                self.plan.finished(work)
                 return "request", waits_for(task)
         return "telling", "an answer that has come, or a retry"
 
@@ -240,7 +240,7 @@ class Runner:
 
     def _end(self, flight: Flight) -> None:
         self._flights.end(flight)
-        self._plan.free(flight.holder)
+        self.plan.free(flight.holder)
         self._moves.look()
 
     async def _run(self, ready: tuple[FetchTask, Attempt] | None) -> None:
@@ -261,7 +261,7 @@ class Runner:
             self._attempts.ended(order, outcome, begun)
             self._end(flight)
             for aboard in flight.aboard:
-                self._plan.finished(aboard)
+                self.plan.finished(aboard)
             self._delivery.land(flight, outcome)
             ready = self._next()
         self._rearm()
@@ -270,8 +270,8 @@ class Runner:
         """Have those ask for their own to whom an answer may not be given."""
         for work in self._flights.heard(flight, asked, headers):
             work.attempts -= 1
-            self._plan.finished(work)
-            self._plan.later(work, self._loop.time())
+            self.plan.finished(work)
+            self.plan.later(work, self._loop.time())
             self._pump_soon()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -282,7 +282,7 @@ class Runner:
             self._end(flight)
         if not task.cancelled() and (error := task.exception()) is not None:
             for work in () if flight.landed else flight.aboard:
-                self._plan.finished(work)
+                self.plan.finished(work)
                 self._delivery.broken(work.batch, work.index, work.attempts, error)
         self._pump_soon()
 
@@ -290,6 +290,6 @@ class Runner:
         at = self._attempts.again(work, outcome)
         if at is None:
             return False
-        self._plan.later(work, at)
+        self.plan.later(work, at)
         self._rearm()
         return True

@@ -14,11 +14,12 @@ from service.core.fetching.batch import (
     FetchRequest,
     Keep,
     Options,
-    check_headers,
     check_request,
     failed_event,
     item_of,
 )
+from service.core.fetching.headers import check_headers
+from service.core.owner import SERVICE
 from service.core.sessions.messages import convert
 from service.core.topics.reader import OnLag
 from service.core.topics.topic import Topic
@@ -94,7 +95,7 @@ def test_one_bad_request_among_good_ones_fails_alone() -> None:
 
 def state(total: int) -> BatchState:
     urls = [f"http://x/{number}" for number in range(total)]
-    return BatchState("b", Topic("batch:b", "e", None), "o", Keep.LINGER, urls, Options(), 1.0)
+    return BatchState("b", Topic("batch:b", "e", None), SERVICE, Keep.LINGER, urls, Options(), 1.0)
 
 
 def test_done_counts_what_was_told() -> None:

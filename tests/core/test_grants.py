@@ -182,19 +182,25 @@ def test_the_same_hosts_in_any_order_are_the_same() -> None:
     assert EVERYTHING.fetch.mark == ""
 
 
-def test_a_subject_is_one_owner_whatever_its_connection() -> None:
-    assert granted(sub="ann").owner("ws-1") == granted(sub="ann").owner("ws-2") == "sub ann"
-    assert granted().owner("ws-1") == "ws-1"
-
-
 def test_connections_end_as_late_as_clocks_may_differ() -> None:
     grant = read_claims({"exp": 1000}, ClientLimits(), leeway=5.0)
     assert (grant.expires, grant.until) == (1000.0, 1005.0)
     assert (EVERYTHING.expires, EVERYTHING.until) == (None, None)
 
 
-def test_an_owner_is_the_subject_or_else_the_signed_token_or_else_the_connection() -> None:
+def test_an_owner_is_the_subject_or_else_the_token_or_else_the_address() -> None:
     named, nameless = replace(EVERYTHING, subject="ann", bearer="t1"), replace(EVERYTHING, bearer="t1")
     grants = (named, nameless, STATIC, EVERYTHING)
-    assert [grant.owner("ws-1") for grant in grants] == ["sub ann", "token t1", "ws-1", "ws-1"]
-    assert [grant.holder("::1") for grant in grants] == ["sub ann", "token t1", "token static", "::1"]
+    assert [grant.owner("::1") for grant in grants] == ["sub ann", "token t1", "token static", "::1"]
+    assert named.owner("::1") == named.owner("192.0.2.7")
+
+
+def test_an_owner_has_the_share_of_its_token_and_shares_what_is_fetched_as_that_says() -> None:
+    most = ClientLimits(weight=2.0)
+    claims = ({}, {"limits": {"weight": 0.1}}, {"limits": {"weight": 10}}, {"share": "none"}, {"share": "public"})
+    for shares_fetches in (True, False):
+        grants = [read_claims({"exp": 1, **one}, most, shares_fetches=shares_fetches) for one in claims]
+        owners = [grant.owner("::1") for grant in grants]
+        assert [owner.weight for owner in owners] == [1.0, 0.1, 2.0, 1.0, 1.0]
+        assert [owner.shares_fetches for owner in owners] == [*[shares_fetches] * 3, False, True]
+        assert [bool(owner.apart) for owner in owners] == [*[not shares_fetches] * 3, True, False]

@@ -3,6 +3,7 @@
 import pytest
 
 from service.core.errors import LimitReached, NotFound, Overloaded
+from service.core.owner import Owner
 from service.core.topics.hub import HubLimits
 from service.core.topics.reader import OnLag
 from service.core.topics.topic import Position, RingLimits
@@ -167,15 +168,15 @@ def test_the_ring_longest_without_a_publish_gives_way_first() -> None:
             hub.publish(name, b'"%b"' % (b"x" * 60), 0.0)
     hub.publish("new", b'"%b"' % (b"x" * 200), 0.0)
     assert (hub.ring("old").first, hub.ring("young").first) == (3, 1)
-    assert hub.ring_bytes <= 1000 + 400
-    assert hub.ring_bytes == sum(topic.size for topic in hub.topics.values())
+    assert hub.rings.pool.used <= 1000 + 400
+    assert hub.rings.pool.used == sum(topic.size for topic in hub.topics.values())
 
 
 def test_a_publish_is_refused_when_only_newest_messages_are_left() -> None:
     hub = make_hub(Turns(), HubLimits(ring_bytes=500))
     for number in range(3):
         hub.publish(f"t{number}", b'"%b"' % (b"x" * 60), 0.0)
-    with pytest.raises(Overloaded, match="limit ring_bytes"):
+    with pytest.raises(Overloaded, match="limit rings_size"):
         hub.publish("t9", b'"%b"' % (b"x" * 300), 0.0)
 
 
@@ -189,32 +190,32 @@ def test_a_topic_exists_until_it_has_no_reader_and_its_ring_has_aged_out() -> No
     reader.detach()
     hub.sweep(1000.0)
     assert hub.topics == {}
-    assert hub.ring_bytes == 0
+    assert hub.rings.pool.used == 0
 
 
 def test_a_topic_too_many_is_refused() -> None:
     hub = make_hub(Turns(), HubLimits(topics=1))
     hub.ring("a")
-    with pytest.raises(LimitReached, match="limit topics: 1 of this client are in use, its share of 1"):
+    with pytest.raises(LimitReached, match="limit topics: this client has 1, its share of 1"):
         hub.ring("b")
 
 
 def test_who_makes_many_topics_is_refused_and_others_are_not() -> None:
     hub = make_hub(Turns(), HubLimits(topics=1000))
     for number in range(500):
-        hub.publish(f"greedy/{number}", b"1", 0.0, owner="sub greedy")
-    with pytest.raises(LimitReached, match="limit topics: 500 of this client"):
-        hub.publish("greedy/500", b"1", 0.0, owner="sub greedy")
-    with pytest.raises(LimitReached, match="limit topics: 500 of this client"):
-        hub.readable("greedy/500", "sub greedy")
-    hub.publish("greedy/499", b"1", 0.0, owner="sub greedy")
+        hub.publish(f"greedy/{number}", b"1", 0.0, owner=Owner("sub greedy"))
+    with pytest.raises(LimitReached, match="limit topics: this client has 500"):
+        hub.publish("greedy/500", b"1", 0.0, owner=Owner("sub greedy"))
+    with pytest.raises(LimitReached, match="limit topics: this client has 500"):
+        hub.readable("greedy/500", Owner("sub greedy"))
+    hub.publish("greedy/499", b"1", 0.0, owner=Owner("sub greedy"))
     for number in range(100):
-        hub.publish(f"careful/{number}", b"1", 0.0, owner="sub careful")
-    hub.publish("greedy/1", b"1", 0.0, owner="sub careful")
-    assert (hub.owners.held("sub greedy"), hub.owners.held("sub careful")) == (500, 100)
+        hub.publish(f"careful/{number}", b"1", 0.0, owner=Owner("sub careful"))
+    hub.publish("greedy/1", b"1", 0.0, owner=Owner("sub careful"))
+    assert (hub.owners.held(Owner("sub greedy")), hub.owners.held(Owner("sub careful"))) == (500, 100)
     hub.sweep(1000.0)
     assert (hub.owners.used, hub.topics) == (0, {})
-    hub.publish("greedy/500", b"1", 1000.0, owner="sub greedy")
+    hub.publish("greedy/500", b"1", 1000.0, owner=Owner("sub greedy"))
 
 
 def test_room_for_many_topics_is_checked_before_the_first() -> None:
@@ -299,14 +300,14 @@ def test_a_sweep_looks_at_some_topics_and_goes_on_where_it_was() -> None:
     hub.sweep(400.0, 4)
     hub.sweep(400.0, 4)
     assert list(hub.topics) == ["t0"]
-    assert hub.ring_bytes == hub.topics["t0"].size
+    assert hub.rings.pool.used == hub.topics["t0"].size
     hub.sweep(800.0, 4)
     assert hub.topics == {}
-    assert hub.ring_bytes == 0
+    assert hub.rings.pool.used == 0
 
 
 def test_the_same_key_of_another_owner_publishes() -> None:
     hub = make_hub(Turns())
-    first = hub.publish("t", b"1", 0.0, key="order-17", owner="sub a")
-    assert hub.publish("t", b"2", 1.0, key="order-17", owner="sub b").offset == first.offset + 1
-    assert hub.publish("t", b"1", 2.0, key="order-17", owner="sub a") == first
+    first = hub.publish("t", b"1", 0.0, key="order-17", owner=Owner("sub a"))
+    assert hub.publish("t", b"2", 1.0, key="order-17", owner=Owner("sub b")).offset == first.offset + 1
+    assert hub.publish("t", b"1", 2.0, key="order-17", owner=Owner("sub a")) == first

@@ -3,50 +3,51 @@
 import pytest
 
 from service.core.errors import LimitReached
+from service.core.owner import Owner
 from service.core.topics.idempotency import KeyStore
 from service.core.topics.topic import Position
 
 
 def test_a_key_is_known_for_its_time() -> None:
     keys = KeyStore(10, 120.0)
-    keys.put("a", ("t", "k"), Position("e", 1), 0.0)
-    assert keys.get("a", ("t", "k"), 120.0) == Position("e", 1)
-    assert keys.get("a", ("u", "k"), 0.0) is None
-    assert keys.get("a", ("t", "k"), 120.1) is None
+    keys.put(Owner("a"), ("t", "k"), Position("e", 1), 0.0)
+    assert keys.get(Owner("a"), ("t", "k"), 120.0) == Position("e", 1)
+    assert keys.get(Owner("a"), ("u", "k"), 0.0) is None
+    assert keys.get(Owner("a"), ("t", "k"), 120.1) is None
     assert len(keys) == 0
     assert keys.pool.statistics().owners == 0
 
 
 def test_a_key_belongs_to_its_owner() -> None:
     keys = KeyStore(10, 120.0)
-    keys.put("a", ("t", "order-17"), Position("e", 1), 0.0)
-    assert keys.get("b", ("t", "order-17"), 1.0) is None
-    keys.put("b", ("t", "order-17"), Position("e", 2), 1.0)
-    assert keys.get("a", ("t", "order-17"), 1.0) == Position("e", 1)
+    keys.put(Owner("a"), ("t", "order-17"), Position("e", 1), 0.0)
+    assert keys.get(Owner("b"), ("t", "order-17"), 1.0) is None
+    keys.put(Owner("b"), ("t", "order-17"), Position("e", 2), 1.0)
+    assert keys.get(Owner("a"), ("t", "order-17"), 1.0) == Position("e", 1)
     keys.expire(120.5)
-    assert keys.get("a", ("t", "order-17"), 120.5) is None
-    assert keys.get("b", ("t", "order-17"), 120.5) == Position("e", 2)
+    assert keys.get(Owner("a"), ("t", "order-17"), 120.5) is None
+    assert keys.get(Owner("b"), ("t", "order-17"), 120.5) == Position("e", 2)
 
 
 def test_a_full_store_refuses_rather_than_forgets() -> None:
     keys = KeyStore(4, 120.0)
-    keys.put("a", ("t", "a"), Position("e", 1), 0.0)
-    keys.put("a", ("t", "b"), Position("e", 2), 10.0)
-    with pytest.raises(LimitReached, match="limit keys: 2 of this client") as refused:
-        keys.put("a", ("t", "c"), Position("e", 3), 20.0)
+    keys.put(Owner("a"), ("t", "a"), Position("e", 1), 0.0)
+    keys.put(Owner("a"), ("t", "b"), Position("e", 2), 10.0)
+    with pytest.raises(LimitReached, match="limit keys: this client has 2") as refused:
+        keys.put(Owner("a"), ("t", "c"), Position("e", 3), 20.0)
     assert refused.value.retry_after == 100.0
-    assert keys.get("a", ("t", "a"), 20.0) == Position("e", 1)
+    assert keys.get(Owner("a"), ("t", "a"), 20.0) == Position("e", 1)
 
 
 def test_who_fills_the_store_is_refused_and_others_are_not() -> None:
     keys = KeyStore(1000, 120.0)
     for number in range(500):
-        keys.put("greedy", ("t", str(number)), Position("e", number), 0.0)
+        keys.put(Owner("greedy"), ("t", str(number)), Position("e", number), 0.0)
     with pytest.raises(LimitReached):
-        keys.put("greedy", ("t", "500"), Position("e", 500), 0.0)
+        keys.put(Owner("greedy"), ("t", "500"), Position("e", 500), 0.0)
     for number in range(100):
-        keys.put("careful", ("t", str(number)), Position("e", number), 60.0)
-    assert (len(keys), keys.pool.held("greedy"), keys.pool.held("careful")) == (600, 500, 100)
-    assert keys.get("greedy", ("t", "0"), 120.1) is None
-    keys.put("greedy", ("t", "late"), Position("e", 1), 120.1)
+        keys.put(Owner("careful"), ("t", str(number)), Position("e", number), 60.0)
+    assert (len(keys), keys.pool.held(Owner("greedy")), keys.pool.held(Owner("careful"))) == (600, 500, 100)
+    assert keys.get(Owner("greedy"), ("t", "0"), 120.1) is None
+    keys.put(Owner("greedy"), ("t", "late"), Position("e", 1), 120.1)
     assert len(keys) == 101

@@ -13,6 +13,7 @@ from service.core.fetching.dial_policy import Policy
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.plan import FetchPlan
 from service.core.fetching.task import FetchTask, Rejection
+from service.core.owner import Owner
 from service.core.topics.topic import Topic
 
 LIMITS = BatchLimits(active=500, active_per_host=20)
@@ -22,7 +23,7 @@ def batch_of(
     urls: list[str], *, name: str = "b", owner: str = "o", concurrency: int = 100, timeout: float = 10.0
 ) -> BatchState:
     options = Options(concurrency=concurrency, timeout=timeout)
-    return BatchState(name, Topic(f"batch:{name}", "e", None), owner, Keep.LINGER, urls, options, 0.0)
+    return BatchState(name, Topic(f"batch:{name}", "e", None), Owner(owner), Keep.LINGER, urls, options, 0.0)
 
 
 class Planned:
@@ -128,7 +129,10 @@ def test_a_retry_comes_back_at_its_time() -> None:
 
 def test_a_removed_batch_starts_nothing_and_its_places_come_free() -> None:
     planned = Planned(replace(LIMITS, active=2))
-    gone, stays = batch_of(hosts(5, 5), name="gone", owner="a"), batch_of(hosts(5, 5), name="stays", owner="b")
+    gone, stays = (
+        batch_of(hosts(5, 5), name="gone", owner="a"),
+        batch_of(hosts(5, 5), name="stays", owner="b"),
+    )
     planned.add(gone)
     planned.add(stays)
     started = planned.start()
@@ -284,7 +288,8 @@ def test_the_first_deadline_of_what_waits_is_part_of_the_alarm() -> None:
 
 
 def test_what_is_offered_a_place_and_has_no_turn_ends_at_its_deadline_and_gives_it_back() -> None:
-    planned = Planned(replace(LIMITS, active=1, active_per_host=1))
+    planned = Planned(replace(LIMITS, active=2, active_per_host=1))
+    planned.plan.places = 1
     planned.add(batch_of(hosts(2), name="a", owner="a", timeout=5.0))
     [first] = planned.start()
     planned.plan.places = 2
@@ -357,7 +362,7 @@ def test_a_step_costs_the_same_whatever_waits() -> None:
 def test_a_bug_in_one_url_or_host_or_source_rejects_what_it_happened_to_alone() -> None:
     planned = Planned()
 
-    def odd(origin: str, now: float, owner: str | None = None) -> bool:
+    def odd(origin: str, now: float, owner: Owner | None = None) -> bool:
         if "h1" in origin:
             raise RuntimeError("its state is odd")
         return room(origin, now, owner)

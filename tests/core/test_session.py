@@ -11,6 +11,7 @@ import pytest
 from service.core.access.grants import EVERYTHING, NOTHING, Grant
 from service.core.errors import NotFound, Unauthorized
 from service.core.fetching.batch import BatchRequest
+from service.core.owner import Owner
 from service.core.ports import Refusals
 from service.core.sessions.closing import FLOODING, NOT_TEXT, UNAUTHORIZED
 from service.core.sessions.session import Session, SessionLimits
@@ -36,11 +37,10 @@ class Bench:
         self.hub = make_hub(self.turns, HubLimits(ring=ring or RingLimits()))
         self.draining = False
         self.refusals: Refusals = Counter()
-        self.owners: list[str] = []
+        self.owners: list[Owner] = []
         self.bugs: list[BaseException] = []
         self.readers: list[FakeReader] = []
-        self.owner = "me"
-        self.address = "::1"
+        self.owner = grant.owner("me")
         self.grants = {"right": EVERYTHING}
         self.session = Session(self.hub, self, limits or SessionLimits(), self, grant)
 
@@ -51,8 +51,11 @@ class Bench:
         self.readers.append(FakeReader(topic, on_lag))
         return self.readers[-1]
 
-    def fetch(self, request: BatchRequest, connection: str, grant: Grant) -> FakeBatch:
-        self.owners.append(grant.owner(connection))
+    def belong_to(self, grant: Grant) -> None:
+        self.owner = grant.owner("me")
+
+    def fetch(self, request: BatchRequest, owner: Owner, grant: Grant) -> FakeBatch:
+        self.owners.append(owner)
         return FakeBatch(self.hub.log("batch:b1"), len(request.urls or ()))
 
     def cancel(self, batch_id: str) -> int:
@@ -127,12 +130,12 @@ def test_a_key_belongs_to_the_subject_or_else_the_token_or_else_the_address() ->
     named = [replace(EVERYTHING, subject=subject, bearer="t1") for subject in ("ann", "bob")]
     nameless = [replace(EVERYTHING, bearer=token) for token in ("t1", "t2")]
     for offset, grant in enumerate([*named, *nameless, EVERYTHING], start=1):
-        bench.session.grant = grant
+        bench.belong_to(grant)
         for _ in range(2):
             assert bench.call("publish", topic="t", data=1, key="order-17")["offset"] == offset
-    bench.address = "2001:db8::/64"
+    bench.owner = EVERYTHING.owner("2001:db8::/64")
     assert bench.call("publish", topic="t", data=1, key="order-17")["offset"] == 6
-    bench.session.grant = replace(named[0], bearer="renewed")
+    bench.belong_to(replace(named[0], bearer="renewed"))
     assert bench.call("publish", topic="t", data=1, key="order-17")["offset"] == 1
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from service.core.access.grants import ClientLimits, HostPatterns, read_claims
 from service.core.errors import Forbidden
+from service.core.owner import Owner
 from service.core.sessions.session import Session, SessionLimits
 from service.core.topics.topic import Topic
 from tests.core.test_session import Bench
@@ -27,14 +28,16 @@ class Guarded(Bench):
     def __init__(self, of_all: SessionLimits | None = None, /, **claims: Any) -> None:
         super().__init__(of_all)
         self.watched: list[FakeWatching] = []
-        self.session = Session(self.hub, self, of_all or SessionLimits(), self, self.token("first", **claims))
+        grant = self.token("first", **claims)
+        self.belong_to(grant)
+        self.session = Session(self.hub, self, of_all or SessionLimits(), self, grant)
 
     def token(self, name: str, **claims: Any) -> Any:
         most = ClientLimits(topics=100, rate=100.0)
         self.grants[name] = read_claims({"exp": 1000, **claims}, most)
         return self.grants[name]
 
-    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns, owner: str) -> FakeWatching:
+    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns, owner: Owner) -> FakeWatching:
         host = url.split("/")[2]
         if not hosts.allows(host):
             raise Forbidden(hosts.refusal(host))

@@ -241,6 +241,6 @@ async def test_whoever_waits_for_memory_is_seen_by_operators() -> None:
         assert state["failed"] > 100
         metrics = (await client.ask("GET", "/metrics"))[1].decode()
         assert "sluice_batches_outgrown_total 1.0" in metrics
-        client.service.batches._retention._short["x"] = None  # type: ignore[assignment]
+        client.service.batches.retention._short["x"] = None  # type: ignore[assignment]
         status, body, _ = await client.ask("GET", "/readyz")
         assert (status, body) == (200, {"status": "slow", "why": "limit batches_size: 1 batches wait for memory"})

@@ -17,6 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from loadtest.frames import frames
 from service.core.access.grants import EVERYTHING
+from service.core.owner import SERVICE
+from service.core.pool import Pool
 from service.core.ports import Refusals
 from service.core.sessions.session import Session, SessionLimits
 from service.core.topics.hub import Hub, HubLimits
@@ -108,7 +110,9 @@ class Client:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 << 10)
         self.transport = Transport(ours, tls=tls)
         self.task = Task()
-        self.connection = Connection("c", self.transport, self.task, machine.waiting)  # type: ignore[arg-type]
+        self.connection = Connection(
+            "c", self.transport, self.task, machine.waiting, "::1", Pool("websockets", 1), SERVICE
+        )  # type: ignore[arg-type]
         self.connection.session = Session(
             machine.hub, machine, SessionLimits(rate=1e9), self.connection, EVERYTHING
         )
@@ -284,7 +288,7 @@ class FanOut(RuleBasedStateMachine):
     @invariant()
     def the_books_are_right(self) -> None:
         topics = self.hub.topics.values()
-        assert self.hub.ring_bytes == sum(topic.size for topic in topics)
+        assert self.hub.rings.pool.used == sum(topic.size for topic in topics)
         for topic in topics:
             assert topic.size == sum(map(len, topic._frames))
             assert topic.head - topic.first + 1 == len(topic._frames) <= RING.messages

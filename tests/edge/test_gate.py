@@ -32,7 +32,7 @@ async def test_connections_of_one_address_are_bounded_sockets_and_requests_toget
             assert int(response.headers["Retry-After"]) >= 1
             async with client.socket(headers=OTHER) as socket:
                 assert await call(socket, "ping") == {}
-        while client.service.sockets.count or client.service.door.others:
+        while client.service.sockets.count or client.service.door.slots.used:
             await asyncio.sleep(0.01)
         async with client.socket(headers=ONE):
             pass

@@ -29,6 +29,7 @@ from service.core.fetching.batch import (
 )
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.target import LONGEST_URL, Target, check_redirect, check_url
+from service.core.owner import SERVICE, Owner
 from service.core.sessions.messages import Broadcast, Watch, convert
 from service.core.sessions.session import Session, SessionLimits
 from service.upstream.guard import guarded_socket
@@ -47,13 +48,15 @@ _BASE = check_url("https://a.example/b/c?d", PUBLIC)
 class Backend:
     """The service and the connection of one session: a bug that the session would log is raised here."""
 
-    owner = "fuzz"
-    address = "::1"
+    owner = SERVICE
     draining = False
 
     def __init__(self) -> None:
         self.hub = make_hub(Turns())
         self.refusals: Counter[tuple[str, str]] = Counter()
+
+    def belong_to(self, grant: Grant) -> None:
+        """Take nothing: nobody is counted."""
 
     def on_bug(self, error: BaseException) -> None:
         raise AssertionError("a bug of ours") from error
@@ -61,11 +64,11 @@ class Backend:
     def new_reader(self, topic: Any, on_lag: Any) -> FakeReader:
         return FakeReader(topic, on_lag)
 
-    def fetch(self, request: BatchRequest, connection: str, grant: Grant) -> Any:
+    def fetch(self, request: BatchRequest, owner: Owner, grant: Grant) -> Any:
         check_request(request, LIMITS)
         raise SluiceError("not here")
 
-    def watch(self, url: str, every: float, select: str | None, hosts: Any, owner: str) -> Any:
+    def watch(self, url: str, every: float, select: str | None, hosts: Any, owner: Owner) -> Any:
         assert 1 <= every <= 86_400
         raise SluiceError("not here")
 
@@ -200,7 +203,7 @@ def _take(request: BatchRequest) -> None:
     except SluiceError:
         return
     assert 1 <= len(items) <= LIMITS.urls
-    hash(flavour_of(request.options, EVERYTHING.fetch))
+    hash(flavour_of(request.options, EVERYTHING.fetch, SERVICE))
     for item in items:
         made = item_of(item, LIMITS)
         assert isinstance(made, FetchRequest | Failure)

@@ -12,6 +12,7 @@ import pytest
 from service.core.errors import Draining, LimitReached, NotFound, Overloaded, TooLarge
 from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, Failure, Keep, Options
 from service.core.fetching.dial_policy import Policy
+from service.core.owner import Owner
 from service.core.pool import Pool
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.reader import OnLag
@@ -29,7 +30,7 @@ class FakeFetcher:
 
     def __init__(self, answer: Callable[[Attempt], Awaitable[Fetched | Failure]], limits: BatchLimits) -> None:
         self.policy = Policy()
-        self.reading = Pool(limits.reading_bytes)
+        self.reading = Pool("reading_bytes", limits.reading_bytes)
         self.orders: list[Attempt] = []
         self.prolonged: list[float] = []
         self.answer = answer
@@ -72,7 +73,9 @@ class Bench:
 
     def start(self, count: int = 3, *, keep: Keep = Keep.DETACHED, owner: str = "o", **options: Any) -> BatchState:
         urls = [f"http://h{number % 50}.example/{number}" for number in range(count)]
-        return self.batches.start(BatchRequest(urls=urls, options=Options(**options)), owner=owner, keep=keep)
+        return self.batches.start(
+            BatchRequest(urls=urls, options=Options(**options)), owner=Owner(owner), keep=keep
+        )
 
     def read(self, batch: BatchState) -> FakeReader:
         reader = FakeReader(batch.topic, OnLag.DISCONNECT)
@@ -122,7 +125,9 @@ async def test_a_late_reader_gets_all_of_it() -> None:
 async def test_bad_urls_fail_alone() -> None:
     bench = Bench()
     batch = bench.batches.start(
-        BatchRequest(urls=["nonsense", "http://ok.example/", "http://127.0.0.1/"]), owner="o", keep=Keep.DETACHED
+        BatchRequest(urls=["nonsense", "http://ok.example/", "http://127.0.0.1/"]),
+        owner=Owner("o"),
+        keep=Keep.DETACHED,
     )
     reader = bench.read(batch)
     await asyncio.sleep(1)
@@ -267,7 +272,10 @@ async def test_memory_short_drops_finished_batches_oldest_first() -> None:
 
 async def test_a_caller_who_takes_nothing_holds_up_its_own_fetches_alone() -> None:
     bench = Bench(limits=replace(LIMITS, credit=2000))
-    slow, quick = bench.start(50, keep=Keep.LINGER, concurrency=1), bench.start(50, keep=Keep.LINGER, owner="q")
+    slow, quick = (
+        bench.start(50, keep=Keep.LINGER, concurrency=1),
+        bench.start(50, keep=Keep.LINGER, owner="q"),
+    )
     stuck, reader = bench.read(slow), bench.read(quick)
     stuck.stuck = True
     await asyncio.sleep(5)
@@ -293,7 +301,7 @@ async def test_what_is_refused_leaves_nothing_behind() -> None:
 async def test_who_runs_many_batches_is_refused_and_others_are_not() -> None:
     bench = Bench(never, replace(LIMITS, batches=20))
     greedy = [bench.start(1, owner="greedy") for _ in range(10)]
-    with pytest.raises(LimitReached, match="limit batches: 10 of this client are running, its share of 20"):
+    with pytest.raises(LimitReached, match="limit batches: this client has 10, its share of 20; wait"):
         bench.start(1, owner="greedy")
     for _ in range(3):
         bench.start(1, owner="careful")
@@ -310,7 +318,7 @@ async def test_who_runs_many_batches_is_refused_and_others_are_not() -> None:
 async def test_who_has_much_waiting_is_refused_and_others_are_not() -> None:
     bench = Bench(never, replace(LIMITS, queued_bytes=100_000))
     bench.start(1000, owner="greedy")
-    with pytest.raises(Overloaded, match=r"limit queued_bytes: requests of .* bytes of this client wait"):
+    with pytest.raises(Overloaded, match=r"limit queued_bytes: this client has \d+, its share of"):
         bench.start(1, owner="greedy")
     bench.start(100, owner="careful")
 

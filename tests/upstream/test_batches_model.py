@@ -15,6 +15,7 @@ import pytest
 
 from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, Failure, Keep, Options
 from service.core.fetching.task import FetchTask
+from service.core.owner import Owner
 from service.core.topics.reader import OnLag
 from service.upstream.attempt import Attempt, Fetched
 from tests.core.readers import FakeReader
@@ -81,7 +82,7 @@ class Model:
         self._listen()
 
     def _listen(self) -> None:
-        plan, retention = self.bench.runner._plan, self.bench.batches._retention
+        plan, retention = self.bench.runner.plan, self.bench.batches.retention
         admit, append = plan._admit, retention.append
 
         def admitted(queue: Any, work: FetchTask, now: float) -> bool:
@@ -116,7 +117,7 @@ class Model:
         )
         keep = chance.choice(tuple(Keep))
         batch = self.bench.batches.start(
-            BatchRequest(urls=urls, options=options), owner=f"o{chance.randrange(4)}", keep=keep
+            BatchRequest(urls=urls, options=options), owner=Owner(f"o{chance.randrange(4)}"), keep=keep
         )
         self.batches.append(batch)
         if keep is not Keep.DETACHED:
@@ -187,8 +188,8 @@ async def test_every_url_ends_once_and_in_time(seed: int) -> None:
         reader.detach()
     await asyncio.sleep(30.0)
     assert model.bench.hub.log_bytes == 0
-    assert model.bench.batches._retention.pool.used == model.bench.fetcher.reading.used == 0
-    plan = model.bench.runner._plan
+    assert model.bench.batches.retention.pool.used == model.bench.fetcher.reading.used == 0
+    plan = model.bench.runner.plan
     assert (plan.active, plan._owners, plan._queues, plan.parking.waiting) == (0, {}, {}, 0)
-    assert model.bench.runner._hosts._active == {}
+    assert model.bench.runner.hosts._active == {}
     assert loop.time() > 0

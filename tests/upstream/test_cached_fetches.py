@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from service.core.fetching.batch import BatchLimits, BatchRequest, Keep, Options
+from service.core.owner import Owner
 from service.core.topics.hub import Hub, HubLimits
 from service.sources.batches import Batches
 from service.upstream.caching.cache import Cache
@@ -35,7 +36,7 @@ class Engine:
 
     async def fetch(self, count: int = 1, owner: str = "o", **options: Any) -> list[dict[str, Any]]:
         request = BatchRequest(urls=[self.server.url] * count, options=Options(**options))
-        batch = self.batches.start(request, owner=owner, keep=Keep.DETACHED)
+        batch = self.batches.start(request, owner=Owner(owner), keep=Keep.DETACHED)
         reader = FakeReader(batch.topic)
         self.hub.attach(reader, "oldest")
         async with asyncio.timeout(20):

@@ -9,6 +9,7 @@ import pytest
 
 from service.core.access.grants import EVERYTHING, ClientLimits, Grant, read_claims
 from service.core.fetching.batch import BatchRequest, BatchState, Failure, FetchRequest, Keep, Options
+from service.core.owner import Owner
 from service.upstream.attempt import Attempt, Fetched
 from tests.upstream.test_batches import LIMITS, Bench, events
 
@@ -36,7 +37,7 @@ class Slow:
 
 def ask(bench: Bench, count: int = 1, url: str = URL, **options: Any) -> BatchState:
     request = BatchRequest(urls=[url] * count, options=Options(**options))
-    return bench.batches.start(request, owner=f"o{id(request)}", keep=Keep.DETACHED)
+    return bench.batches.start(request, owner=Owner(f"o{id(request)}"), keep=Keep.DETACHED)
 
 
 async def test_ten_thousand_askers_are_one_request() -> None:
@@ -127,7 +128,7 @@ async def test_what_is_not_the_same_is_not_shared(one: dict[str, Any], other: di
 async def test_what_changes_something_is_never_shared() -> None:
     bench = Bench(Slow(1.0), replace(LIMITS, methods=frozenset({"GET", "POST"})))
     requests = [FetchRequest(URL, method="POST", body="x")] * 2
-    bench.batches.start(BatchRequest(requests=requests), owner="o", keep=Keep.DETACHED)
+    bench.batches.start(BatchRequest(requests=requests), owner=Owner("o"), keep=Keep.DETACHED)
     await asyncio.sleep(2)
     assert len(bench.fetcher.orders) == 2
 
@@ -162,7 +163,7 @@ async def test_clients_whose_claims_differ_share_no_request_and_those_whose_agre
     request = BatchRequest(urls=[URL])
     grants = [EVERYTHING, granted("h.example"), granted("h.example", "*.other"), granted("*.other", "h.example")]
     for number, grant in enumerate(grants):
-        bench.batches.start(request, owner=f"o{number}", keep=Keep.DETACHED, grant=grant)
+        bench.batches.start(request, owner=Owner(f"o{number}"), keep=Keep.DETACHED, grant=grant)
     await asyncio.sleep(2)
     assert [order.hosts for order in bench.fetcher.orders] == [grant.fetch for grant in grants[:3]]
 
@@ -170,7 +171,7 @@ async def test_clients_whose_claims_differ_share_no_request_and_those_whose_agre
 async def test_nobody_joins_a_request_for_a_host_that_its_claim_does_not_cover() -> None:
     bench = Bench(Slow(1.0))
     for grant in (EVERYTHING, granted("other.example")):
-        batch = bench.batches.start(BatchRequest(urls=[URL]), owner="o", keep=Keep.DETACHED, grant=grant)
+        batch = bench.batches.start(BatchRequest(urls=[URL]), owner=Owner("o"), keep=Keep.DETACHED, grant=grant)
     reader = bench.read(batch)
     await asyncio.sleep(2)
     failed, done = events(reader)
@@ -201,7 +202,7 @@ class Heads(Slow):
 
 def of_owner(bench: Bench, owner: str, **options: Any) -> Any:
     request = BatchRequest(urls=[URL], options=Options(**options))
-    return bench.read(bench.batches.start(request, owner=owner, keep=Keep.DETACHED))
+    return bench.read(bench.batches.start(request, owner=Owner(owner), keep=Keep.DETACHED))
 
 
 def bodies(readers: list[Any]) -> list[str]:
@@ -273,7 +274,7 @@ async def test_what_was_for_one_alone_is_shared_when_it_is_for_all_again() -> No
 async def test_the_answer_of_an_owner_who_has_left_is_for_the_next_alone() -> None:
     bench = Bench(heads := Heads({"cache-control": "private"}))
     request = BatchRequest(urls=[URL])
-    first = bench.batches.start(request, owner="a", keep=Keep.DETACHED)
+    first = bench.batches.start(request, owner=Owner("a"), keep=Keep.DETACHED)
     readers = [of_owner(bench, owner) for owner in ("b", "c")]
     await asyncio.sleep(0.5)
     bench.batches.cancel(first.id)

@@ -13,6 +13,7 @@ import pytest
 
 from service.core.fetching.batch import BatchRequest, BatchState, Keep, Options
 from service.core.fetching.task import INTERNAL, FetchTask
+from service.core.owner import Owner
 from service.upstream.attempt import Attempt, Fetched
 from tests.core.readers import FakeReader
 from tests.upstream.test_batches import Bench, events
@@ -91,12 +92,12 @@ def encoding(bench: Bench) -> None:
 
 
 def append(bench: Bench) -> None:
-    retention = bench.batches._retention
+    retention = bench.batches.retention
     retention.append = raising(retention.append, event_of)  # type: ignore[method-assign]
 
 
 def append_twice(bench: Bench) -> None:
-    retention = bench.batches._retention
+    retention = bench.batches.retention
     retention.append = raising(retention.append, event_of, 2)  # type: ignore[method-assign]
 
 
@@ -107,12 +108,12 @@ def admission(bench: Bench) -> None:
 
 
 def host(bench: Bench) -> None:
-    hosts = bench.runner._hosts
+    hosts = bench.runner.hosts
     hosts.room = raising(hosts.room, lambda origin, *_: f"h{BAD}." in origin)  # type: ignore[method-assign]
 
 
 def free(bench: Bench) -> None:
-    hosts = bench.runner._hosts
+    hosts = bench.runner.hosts
     hosts.end = raising(hosts.end, lambda origin, *_: f"h{BAD}." in origin)  # type: ignore[method-assign]
 
 
@@ -132,7 +133,7 @@ async def test_a_bug_fails_one_url_and_everything_else_ends(
         urls = [f"{url}?{number}" if number != 1 else url for url in URLS]
         if hosts and number != 1:
             urls = [url.replace("//h", f"//g{number}") for url in urls]
-        batches.append(bench.batches.start(BatchRequest(urls=urls), owner=f"o{number}", keep=Keep.DETACHED))
+        batches.append(bench.batches.start(BatchRequest(urls=urls), owner=Owner(f"o{number}"), keep=Keep.DETACHED))
     readers = [bench.read(batch) for batch in batches]
     await asyncio.sleep(5)
     for batch, reader in zip(batches, readers, strict=True):
@@ -144,14 +145,14 @@ async def test_a_bug_fails_one_url_and_everything_else_ends(
     [failure] = [event for event in events(readers[1]) if event["event"] == "failed"]
     assert (failure["error"], failure["detail"]) == (INTERNAL.kind, INTERNAL.detail)
     assert "Traceback" in caplog.text
-    assert bench.runner._plan.active == 0
-    assert bench.runner._plan._owners == {}
+    assert bench.runner.plan.active == 0
+    assert bench.runner.plan._owners == {}
 
 
 async def test_a_url_that_cannot_be_encoded_fails_and_its_batch_ends() -> None:
     bench = Bench()
     request = BatchRequest(urls=["http://h.example/1", "no URL \ud83d", "http://h.example/2"])
-    reader = bench.read(bench.batches.start(request, owner="o", keep=Keep.DETACHED))
+    reader = bench.read(bench.batches.start(request, owner=Owner("o"), keep=Keep.DETACHED))
     await asyncio.sleep(1)
     told = {event.get("index"): event for event in events(reader)}
     assert told[None] == {**told[None], "ok": 2, "failed": 1}
@@ -167,7 +168,9 @@ async def test_one_of_many_in_a_flight_fails_alone() -> None:
     result(bench)
     readers = [
         bench.read(
-            bench.batches.start(BatchRequest(urls=["http://h.example/"] * 4), owner=f"o{n}", keep=Keep.DETACHED)
+            bench.batches.start(
+                BatchRequest(urls=["http://h.example/"] * 4), owner=Owner(f"o{n}"), keep=Keep.DETACHED
+            )
         )
         for n in range(3)
     ]
@@ -191,7 +194,9 @@ async def test_members_of_a_flight_that_end_late_do_so_each_for_itself() -> None
     readers = [
         bench.read(
             bench.batches.start(
-                BatchRequest(urls=["http://h.example/"] * 4, options=options), owner=f"o{n}", keep=Keep.DETACHED
+                BatchRequest(urls=["http://h.example/"] * 4, options=options),
+                owner=Owner(f"o{n}"),
+                keep=Keep.DETACHED,
             )
         )
         for n in range(3)
@@ -222,7 +227,7 @@ async def test_a_finished_batch_that_cannot_be_dropped_costs_the_others_no_room(
     first = bench.start(3)
     await asyncio.sleep(1)
     bench.batches._forget_key = raising(bench.batches._forget_key, lambda batch: True)  # type: ignore[method-assign]
-    bench.batches._retention.pool.bound = 1
+    bench.batches.retention.pool.bound = 1
     second = bench.read(bench.start(3))
     await asyncio.sleep(1)
     assert first.done
@@ -236,7 +241,7 @@ async def test_a_reader_that_raises_is_cut_and_the_others_get_everything() -> No
     bad.visit = raising(bad.visit, lambda: True)  # type: ignore[method-assign]
     for reader in (bad, good):
         bench.hub.attach(reader, "oldest")
-    other = bench.read(bench.start(20, owner="other"))
+    other = bench.read(bench.start(20, owner=Owner("other")))
     await asyncio.sleep(1)
     assert bad.evicted
     assert [events(reader)[-1]["ok"] for reader in (good, other)] == [20, 20]
@@ -244,7 +249,7 @@ async def test_a_reader_that_raises_is_cut_and_the_others_get_everything() -> No
 
 async def test_the_plan_goes_on_after_a_bug_that_is_nobodys() -> None:
     bench = Bench()
-    plan = bench.runner._plan
+    plan = bench.runner.plan
     plan.next = raising(plan.next, lambda now: True)  # type: ignore[method-assign]
     reader = bench.read(bench.start(3))
     await asyncio.sleep(3)

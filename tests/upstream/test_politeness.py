@@ -5,6 +5,7 @@ from typing import Any
 
 from service.core.fetching.batch import BatchRequest, Failure, Keep, Options
 from service.core.fetching.dial_policy import Policy
+from service.core.owner import Owner
 from service.upstream.attempt import Attempt, Fetched
 from tests.upstream.servers import target_of
 from tests.upstream.test_batches import Bench, events
@@ -41,7 +42,7 @@ def urls(count: int) -> list[str]:
 
 async def outcome(bench: Bench, count: int, seconds: float, **options: Any) -> list[dict[str, Any]]:
     request = BatchRequest(urls=urls(count), options=Options(**options))
-    reader = bench.read(bench.batches.start(request, owner="o", keep=Keep.DETACHED))
+    reader = bench.read(bench.batches.start(request, owner=Owner("o"), keep=Keep.DETACHED))
     await asyncio.sleep(seconds)
     return events(reader)
 
@@ -123,11 +124,11 @@ async def test_names_that_all_redirect_to_one_host_keep_its_limit() -> None:
     victim = Redirecting()
     bench = Bench(victim)
     request = BatchRequest(urls=scattered(200), options=Options(concurrency=500, timeout=60))
-    reader = bench.read(bench.batches.start(request, owner="o", keep=Keep.DETACHED))
+    reader = bench.read(bench.batches.start(request, owner=Owner("o"), keep=Keep.DETACHED))
     direct = BatchRequest(
         urls=[f"http://victim.example/{number}" for number in range(40)], options=Options(timeout=60)
     )
-    other = bench.read(bench.batches.start(direct, owner="p", keep=Keep.DETACHED))
+    other = bench.read(bench.batches.start(direct, owner=Owner("p"), keep=Keep.DETACHED))
     await asyncio.sleep(120)
     assert victim.peak == 20
     assert events(reader)[-1]["ok"] == 200
@@ -141,7 +142,7 @@ async def test_who_waits_for_a_place_and_is_cancelled_leaves_none_behind() -> No
     bench = Bench(victim)
     for owner in ("a", "b"):
         request = BatchRequest(urls=scattered(100), options=Options(concurrency=500, timeout=300))
-        batch = bench.batches.start(request, owner=owner, keep=Keep.DETACHED)
+        batch = bench.batches.start(request, owner=Owner(owner), keep=Keep.DETACHED)
         await asyncio.sleep(1)
         assert victim.peak == 20
         bench.batches.cancel(batch.id)
@@ -152,7 +153,7 @@ async def test_who_waits_for_a_place_and_is_cancelled_leaves_none_behind() -> No
 
 
 def capacity_left(bench: Bench) -> int:
-    hosts, origin, count = bench.runner._hosts, "http://victim.example:80", 0
+    hosts, origin, count = bench.runner.hosts, "http://victim.example:80", 0
     while hosts.room(origin, asyncio.get_running_loop().time()):
         hosts.begin(origin)
         count += 1
@@ -169,11 +170,13 @@ async def test_a_page_that_asks_for_two_minutes_leaves_its_host_to_others() -> N
     bench = Bench(page)
     for _ in range(3):
         request = BatchRequest(urls=["http://h.example/limited"] * 3, options=Options(timeout=10))
-        bench.batches.start(request, owner="a", keep=Keep.DETACHED)
+        bench.batches.start(request, owner=Owner("a"), keep=Keep.DETACHED)
         await asyncio.sleep(0.1)
         urls = [f"http://h.example/{number}" for number in range(20)]
         reader = bench.read(
-            bench.batches.start(BatchRequest(urls=urls, options=Options(timeout=3)), owner="b", keep=Keep.DETACHED)
+            bench.batches.start(
+                BatchRequest(urls=urls, options=Options(timeout=3)), owner=Owner("b"), keep=Keep.DETACHED
+            )
         )
         await asyncio.sleep(5)
         assert events(reader)[-1]["ok"] == 20

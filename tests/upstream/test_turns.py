@@ -2,6 +2,7 @@
 
 import asyncio
 
+from service.core.owner import Owner
 from service.upstream.content.turns import Turns
 
 
@@ -9,7 +10,7 @@ async def test_who_wants_much_does_not_hold_up_who_wants_little() -> None:
     turns, order = Turns(), []
 
     async def one(owner: str, number: int) -> None:
-        async with turns.turn(owner):
+        async with turns.turn(Owner(owner)):
             order.append(f"{owner}{number}")
             await asyncio.sleep(2)
 

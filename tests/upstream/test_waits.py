@@ -119,8 +119,8 @@ class Engine:
             assert told[-1]["event"] == "done", [event["event"] for event in told]
             assert {event["error"] for event in told[:-1]} <= kinds
         assert self.runner.statistics().overdue == {"place": 0, "request": 0, "telling": 0}
-        assert self.runner.active == self.runner._plan.active == 0
-        assert not self.runner._plan.clocked
+        assert self.runner.active == self.runner.plan.active == 0
+        assert not self.runner.plan.clocked
 
     other_port = 0
 

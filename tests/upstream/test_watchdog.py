@@ -33,7 +33,7 @@ def request_that_heeds_nothing(bench: Bench) -> None:
 
 def deadlines_that_nobody_looks_at(bench: Bench) -> None:
     """Have the first URL parked for ever: its host is full of requests of another, and time means nothing."""
-    plan, hosts = bench.runner._plan, bench.runner._hosts
+    plan, hosts = bench.runner.plan, bench.runner.hosts
     plan.parking.late = lambda now: []  # type: ignore[method-assign]
     plan.parking.next_deadline = lambda: float("inf")  # type: ignore[method-assign]
     room = hosts.room
@@ -81,7 +81,7 @@ async def test_a_wait_that_nothing_ends_fails_its_url_and_is_named(
     assert logged[0].levelno == logging.ERROR
     assert (logged[0].host, logged[0].where) == ("h.example", where)  # type: ignore[attr-defined]
     assert what in logged[0].what  # type: ignore[attr-defined]
-    assert bench.runner._plan.active == 0
+    assert bench.runner.plan.active == 0
     await bench.close()
 
 
@@ -93,11 +93,11 @@ async def test_a_request_that_ends_after_it_was_given_up_frees_nothing_twice() -
     reader = bench.read(batch)
     await asyncio.sleep(LATE)
     [task] = bench.runner._tasks
-    assert bench.runner._plan.active == 0
+    assert bench.runner.plan.active == 0
     task.cancel()
     await asyncio.sleep(1)
     assert not bench.runner._tasks
-    assert bench.runner._plan.active == 0
+    assert bench.runner.plan.active == 0
     assert [event["event"] for event in events(reader)] == ["failed", "done"]
     other = bench.read(bench.start(40))
     await asyncio.sleep(1)
@@ -125,7 +125,7 @@ async def test_nothing_is_looked_for_while_nothing_is_on_the_clock() -> None:
     reader = bench.read(batch)
     await asyncio.sleep(5)
     assert events(reader)[-1]["ok"] == 300
-    assert not bench.runner._plan.clocked
+    assert not bench.runner.plan.clocked
     assert bench.runner._watchdog._timer is None
 
 
@@ -137,10 +137,10 @@ async def test_what_was_cancelled_is_on_the_clock_no_more() -> None:
     bench = Bench(never)
     batch = bench.start(300)
     await asyncio.sleep(1)
-    assert bench.runner._plan.clocked
+    assert bench.runner.plan.clocked
     bench.batches.cancel(batch.id)
     await asyncio.sleep(1)
-    assert not bench.runner._plan.clocked
+    assert not bench.runner.plan.clocked
     await bench.close()
 
 

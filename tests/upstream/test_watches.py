@@ -11,6 +11,7 @@ import pytest
 from service.core.access.grants import EVERYTHING, HostPatterns
 from service.core.errors import Forbidden, InvalidParams, LimitReached
 from service.core.fetching.batch import BatchRequest, Failure, Keep
+from service.core.owner import SERVICE, Owner
 from service.core.ports import Watching
 from service.sources.watches import Watches, WatchLimits, _digest
 from service.upstream.attempt import Attempt, Fetched
@@ -55,7 +56,13 @@ class InProcess:
     """Selects here and now: the process that does it has a clock of its own."""
 
     async def select(
-        self, body: bytes, select: str, content_type: str | None = None, *, cut: bool = False, owner: str = ""
+        self,
+        body: bytes,
+        select: str,
+        content_type: str | None = None,
+        *,
+        cut: bool = False,
+        owner: Owner = SERVICE,
     ) -> bytes:
         if select == "slow":
             raise SelectTimeout("took longer than 2 s")
@@ -306,7 +313,7 @@ async def test_they_are_bounded() -> None:
 async def test_the_first_poll_and_a_batch_are_one_request() -> None:
     async with watched() as bench:
         bench.watch()
-        batch = bench.batches.start(BatchRequest(urls=[URL]), owner="o", keep=Keep.DETACHED)
+        batch = bench.batches.start(BatchRequest(urls=[URL]), owner=Owner("o"), keep=Keep.DETACHED)
         await asyncio.sleep(0.5)
         assert batch.ok == 1
         assert len(bench.page.orders) == 1
@@ -345,16 +352,18 @@ def test_the_names_of_topics_differ_wherever_what_is_watched_does() -> None:
 
 async def test_who_watches_many_urls_is_refused_and_others_are_not() -> None:
     async with watched(urls=20) as bench:
-        greedy = [bench.watches.watch(f"http://h.example/{n}", 9.0, None, owner="sub greedy") for n in range(10)]
-        with pytest.raises(LimitReached, match="limit watches: 10 URLs .* its share of 20"):
-            bench.watches.watch("http://h.example/10", 9.0, None, owner="sub greedy")
+        greedy = [
+            bench.watches.watch(f"http://h.example/{n}", 9.0, None, owner=Owner("sub greedy")) for n in range(10)
+        ]
+        with pytest.raises(LimitReached, match="limit watches: this client has 10, its share of 20"):
+            bench.watches.watch("http://h.example/10", 9.0, None, owner=Owner("sub greedy"))
         for number in (3, 20, 21):
-            bench.watches.watch(f"http://h.example/{number}", 9.0, None, owner="sub careful")
-        assert bench.watches.watch("http://h.example/20", 9.0, None, owner="sub greedy")
+            bench.watches.watch(f"http://h.example/{number}", 9.0, None, owner=Owner("sub careful"))
+        assert bench.watches.watch("http://h.example/20", 9.0, None, owner=Owner("sub greedy"))
         for watching in greedy:
             watching.release()
         await asyncio.sleep(10)
-        bench.watches.watch("http://h.example/30", 9.0, None, owner="sub greedy")
+        bench.watches.watch("http://h.example/30", 9.0, None, owner=Owner("sub greedy"))
         assert bench.watches.owners.statistics().owners == 2
 
 
@@ -367,11 +376,11 @@ async def test_watches_that_hang_do_not_hold_up_the_polls_of_others() -> None:
 
     async with watched(Hanging()) as bench:
         for number in range(500):
-            bench.watches.watch(f"http://hang{number}.example/", 1.0, None, owner="sub greedy")
+            bench.watches.watch(f"http://hang{number}.example/", 1.0, None, owner=Owner("sub greedy"))
         await asyncio.sleep(0.5)
         began, watching = (
             asyncio.get_running_loop().time(),
-            bench.watches.watch(URL, 1.0, None, owner="sub careful"),
+            bench.watches.watch(URL, 1.0, None, owner=Owner("sub careful")),
         )
         await asyncio.sleep(15)
         polled = [at - began for at, order in bench.page.orders if order.target.url == URL]

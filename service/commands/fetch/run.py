@@ -23,6 +23,7 @@ from service.core.access.grants import EVERY_HOST, HostPatterns
 from service.core.fetching.batch import BatchLimits, Failure, FetchRequest, Options, failed_event, flavour_of
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.task import FetchListener, FetchTask
+from service.core.owner import SERVICE, Owner
 from service.upstream.attempt import Fetched
 from service.upstream.caching.cache import Cache
 from service.upstream.content.result_events import result_event
@@ -54,7 +55,7 @@ class _Group:
     flavour: str = field(init=False)
     total: int = field(init=False)
     id: str = "fetch"
-    owner: str = "terminal"
+    owner: Owner = SERVICE
     hosts: HostPatterns = EVERY_HOST
     share: int | None = None
     active: int = 0
@@ -62,7 +63,7 @@ class _Group:
     trace: None = None
 
     def __post_init__(self) -> None:
-        self.flavour = flavour_of(self.options, self.hosts)
+        self.flavour = flavour_of(self.options, self.hosts, self.owner)
         self.total = len(self.items)
 
 

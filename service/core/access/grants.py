@@ -8,11 +8,12 @@ below it, though not for that name itself.
 import re
 from dataclasses import dataclass, replace
 from ipaddress import AddressValueError, IPv6Address
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from service.core.errors import Forbidden, InvalidParams, Unauthorized
+from service.core.owner import Owner
 from service.core.sessions.messages import convert
 
 __all__ = ["EVERYTHING", "EVERY_HOST", "NOTHING", "STATIC", "ClientLimits", "Grant", "HostPatterns",
@@ -81,6 +82,8 @@ class ClientLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Requests a second."""
     fetches: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """At once."""
+    weight: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """How many times the usual share of each pool."""
 
     def within(self, most: "ClientLimits") -> "ClientLimits":
         """Return these limits, each at most what ``most`` has."""
@@ -88,6 +91,7 @@ class ClientLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             topics=_least(self.topics, most.topics),
             rate=_least(self.rate, most.rate),
             fetches=_least(self.fetches, most.fetches),
+            weight=_least(self.weight, most.weight),
         )
 
 
@@ -107,6 +111,8 @@ class Grant:
     """When connections that it opened end: as late as clocks may differ."""
     bearer: str = ""
     """What tells its token from others, where it names no subject; empty without a token. Not the token itself."""
+    shares_fetches: bool = True
+    """Whether answers that were fetched for it may be given to others, and those of others to it."""
 
     def may_read(self, topic: str) -> bool:
         """Return whether a topic may be read, and asked about, by its name.
@@ -129,18 +135,14 @@ class Grant:
             raise Forbidden("claim watch: a watch is read by its topic's name with `true` alone; ask for its url")
         self.subscribe.check(topic)
 
-    def holder(self, address: str) -> str:
-        """Return who owns what outlives a connection: the subject, else the token, else the address."""
+    def owner(self, address: str) -> Owner:
+        """Return who owns all that is held for this client: the subject, else the token, else the address."""
+        name = address
         if self.subject is not None:
-            return f"sub {self.subject}"
-        return f"token {self.bearer}" if self.bearer else address
-
-    def owner(self, connection: str) -> str:
-        """Return whose turn a fetch takes, and whose its batch is: of a subject, signed token or connection.
-
-        The static token is the operator's own: each of its connections is a client apart.
-        """
-        return connection if self is STATIC else self.holder(connection)
+            name = f"sub {self.subject}"
+        elif self.bearer:
+            name = f"token {self.bearer}"
+        return Owner(name, self.limits.weight or 1.0, shares_fetches=self.shares_fetches)
 
 
 _NO_LIMITS: Final = ClientLimits()
@@ -177,10 +179,14 @@ class _Claims(msgspec.Struct, frozen=True):
     fetch: bool | list[str] = False
     watch: bool | list[str] = False
     limits: ClientLimits = _NO_LIMITS
+    share: Literal["public", "none"] | None = None
 
 
-def read_claims(claims: Any, most: ClientLimits, leeway: float = 0.0) -> Grant:
-    """Return what these claims grant, the limits within ``most``; raise Unauthorized that names what is wrong."""
+def read_claims(claims: Any, most: ClientLimits, leeway: float = 0.0, *, shares_fetches: bool = True) -> Grant:
+    """Return what these claims grant, the limits within ``most``; raise Unauthorized that names what is wrong.
+
+    ``shares_fetches`` holds where no claim says whether answers are shared.
+    """
     try:
         read = convert(claims, _Claims)
     except InvalidParams as error:
@@ -194,6 +200,7 @@ def read_claims(claims: Any, most: ClientLimits, leeway: float = 0.0) -> Grant:
         read.limits.within(most),
         read.exp,
         read.exp + leeway,
+        shares_fetches=shares_fetches if read.share is None else read.share == "public",
     )
 
 

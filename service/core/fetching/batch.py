@@ -4,40 +4,28 @@ Every URL ends in exactly one event, ``result`` or ``failed``; ``done`` comes af
 and its counts add up to the total.
 """
 
-import re
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from service.core.access.grants import EVERY_HOST, HostPatterns
 from service.core.correlation import Correlation, Trace
 from service.core.errors import InvalidParams, TooLarge
+from service.core.fetching.headers import check_headers
+from service.core.owner import Owner
 from service.core.topics.topic import Topic
 
-__all__ = ["HEADER_NAME", "HEADER_VALUE", "MOST_HEADERS", "OUR_HEADERS", "OUR_PREFIXES", "BatchLimits",
-           "BatchRequest", "BatchState", "Failure", "FetchRequest", "IdempotencyKey", "Keep", "Kind", "Options",
-           "check_headers", "check_request", "failed_event", "flavour_of", "item_of"]  # fmt: skip
+__all__ = ["BatchLimits", "BatchRequest", "BatchState", "Failure", "FetchRequest", "IdempotencyKey", "Keep", "Kind",
+           "Options", "check_request", "failed_event", "flavour_of", "item_of"]  # fmt: skip
 
 Kind = Literal[
     "invalid_url", "invalid_request", "blocked", "dns", "connect", "tls", "timeout", "protocol", "redirects",
     "too_large", "cancelled", "unavailable",
 ]  # fmt: skip
-
-HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
-HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,4096}")
-# What frames the message or is meant for a proxy is ours to say, some open cloud metadata, and "Proxy" becomes
-# HTTP_PROXY in CGI programs (CVE-2016-5385).
-OUR_HEADERS: Final = frozenset(
-    ("host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer", "expect",
-     "keep-alive", "metadata-flavor", "metadata", "accept-encoding", "proxy")
-)  # fmt: skip
-_SIGNS: Final = re.compile("[^a-z0-9]")
-MOST_HEADERS: Final = 50
-OUR_PREFIXES: Final = ("proxy-", "x-aws-ec2-metadata-token", "sec-")
 
 
 class Keep(Enum):
@@ -84,7 +72,8 @@ class BatchLimits:
     """Bounds of batches: counts, bytes, seconds."""
 
     urls: int = 10_000
-    batches: int = 10_000
+    batches: int = 20_000
+    """Of all owners; one alone gets half of them."""
     methods: frozenset[str] = frozenset({"GET", "HEAD"})
     retention: float = 600.0
     retained_bytes: int = 256 << 20
@@ -104,7 +93,9 @@ class BatchLimits:
 class IdempotencyKey:
     """What makes a repeated POST harmless: whose key, the key, and the digest of the body that came with it."""
 
+    owner: Owner
     scope: Hashable
+    """What else tells keys of one owner apart: the hosts of its token, and credentials that nobody checks here."""
     key: str
     digest: bytes = field(compare=False)
 
@@ -148,29 +139,13 @@ def item_of(item: FetchRequest | str, limits: BatchLimits) -> FetchRequest | Fai
     return item
 
 
-def check_headers(headers: Mapping[str, str]) -> str | None:
-    """Say what is wrong with request headers (RFC 9110, section 5), or return None."""
-    if len(headers) > MOST_HEADERS:
-        return f"at most {MOST_HEADERS}"
-    for name, value in headers.items():
-        # Many servers read any punctuation in a name as the same: Transfer_Encoding frames the body.
-        lower = _SIGNS.sub("-", name.lower())
-        if not HEADER_NAME.fullmatch(name):
-            return f"{name[:40]!r} is not a header name"
-        if lower in OUR_HEADERS or lower.startswith(OUR_PREFIXES):
-            return f"{name} is set by the service alone"
-        if not HEADER_VALUE.fullmatch(value):
-            return f"{name} has a value that no header has"
-    return None
-
-
 @dataclass(slots=True)
 class BatchState:
     """How far a batch is."""
 
     id: str
     topic: Topic
-    owner: str
+    owner: Owner
     keep: Keep
     items: list[FetchRequest] | list[str]
     options: Options
@@ -207,7 +182,7 @@ class BatchState:
     """What its requests have in common, as far as it decides whether another batch's request is the same."""
 
     def __post_init__(self) -> None:
-        self.flavour = flavour_of(self.options, self.hosts)
+        self.flavour = flavour_of(self.options, self.hosts, self.owner)
         self.total = len(self.items)
         self.finished = bytearray(self.total)
         self.weight = sum(map(_weight, self.items))
@@ -281,15 +256,15 @@ def failed_event(
     return event
 
 
-def flavour_of(options: Options, hosts: HostPatterns) -> str:
+def flavour_of(options: Options, hosts: HostPatterns, owner: Owner) -> str:
     """Return what decides, beside the request itself, whether two requests for a URL are the same.
 
-    The hosts are part of it: where a redirect leads may be allowed to one client and not to another. A text, since
-    its hash is counted once for a batch, and not for each of its URLs.
+    The hosts are part of it: where a redirect leads may be allowed to one client and not to another. So is an
+    owner that shares nothing. A text, since its hash is counted once for a batch, and not for each of its URLs.
     """
     headers = tuple(sorted(options.headers.items()))
     kept = options.cache != "no-store"
-    return repr((headers, options.max_bytes, options.redirects, options.body != "none", kept, hosts))
+    return repr((headers, options.max_bytes, options.redirects, options.body != "none", kept, hosts, owner.apart))
 
 
 def _weight(item: FetchRequest | str) -> int:

@@ -14,6 +14,9 @@ from heapq import heappop, heappush
 from math import inf
 from typing import Literal
 
+from service.core.owner import SERVICE, Owner
+from service.core.pool import PoolStatistics
+
 __all__ = ["HostLimiter", "Verdict"]
 
 Verdict = Literal["fine", "busy", "slow", "down"]
@@ -66,12 +69,14 @@ class HostLimiter:
 
     def __init__(self, limit: int, *, chance: Callable[[], float], shared: bool = False) -> None:
         self.limit = limit
+        self.refused = 0
+        """How often an owner had to leave a place to others."""
         self._chance = chance
         self._shared = shared
         self.waited_for: Container[str] = frozenset()
         """Hosts that :meth:`opened` tells of: where somebody waits for a place."""
         self._active: dict[str, int] = {}
-        self._active_of: dict[str, dict[str, int]] = {}
+        self._active_of: dict[str, dict[Owner, int]] = {}
         self._opened: dict[str, None] = {}
         self._troubles: dict[str, _Trouble] = {}
         self._pauses: list[tuple[float, str]] = []
@@ -84,7 +89,7 @@ class HostLimiter:
         """How many hosts have less than their full limit, or are left alone."""
         return sum(trouble.limit < self.limit for trouble in self._troubles.values())
 
-    def room(self, origin: str, now: float, owner: str | None = None) -> bool:
+    def room(self, origin: str, now: float, owner: Owner | None = None) -> bool:
         """Return whether one more request may begin now, of this owner where one is given."""
         active = self._active.get(origin, 0)
         trouble = self._troubles.get(origin)
@@ -94,14 +99,17 @@ class HostLimiter:
         if not self._shared or owner is None:
             return True
         owners = self._active_of.get(origin)
-        return owners is None or owners.get(owner, 0) < limit - min(limit // 4, _RESERVED)
+        if owners is None or owners.get(owner, 0) < limit - min(limit // 4, _RESERVED):
+            return True
+        self.refused += 1
+        return False
 
     def opens_at(self, origin: str) -> float:
         """Return when a host that is left alone is asked again; 0 for one that is not."""
         trouble = self._troubles.get(origin)
         return trouble.not_before if trouble is not None else 0.0
 
-    def begin(self, origin: str, owner: str = "") -> None:
+    def begin(self, origin: str, owner: Owner = SERVICE) -> None:
         """Take a place."""
         self._active[origin] = self._active.get(origin, 0) + 1
         if self._shared:
@@ -110,7 +118,7 @@ class HostLimiter:
                 owners = self._active_of[origin] = {}
             owners[owner] = owners.get(owner, 0) + 1
 
-    def end(self, origin: str, owner: str = "") -> None:
+    def end(self, origin: str, owner: Owner = SERVICE) -> None:
         """Free a place."""
         if origin in self.waited_for:
             self._opened[origin] = None
@@ -126,6 +134,13 @@ class HostLimiter:
                 del self._active_of[origin]
             elif not owners[owner]:
                 del owners[owner]
+
+    def statistics(self) -> PoolStatistics:
+        """Return a snapshot of the host at which most is under way: its places, and who has them."""
+        origin = max(self._active, key=self._active.__getitem__, default="")
+        owners = self._active_of.get(origin, {})
+        largest = max(owners.values(), default=0)
+        return PoolStatistics(self.limit, self._active.get(origin, 0), len(owners), largest, self.refused)
 
     def reopen(self, origin: str) -> None:
         """Have :meth:`opened` name a host again."""

@@ -10,6 +10,7 @@ from heapq import heapify, heappop, heappush
 from math import inf
 
 from service.core.fetching.task import FetchTask
+from service.core.owner import Owner
 
 __all__ = ["Parking"]
 
@@ -21,7 +22,7 @@ class _Host:
     __slots__ = ("owners", "shut_until")
 
     def __init__(self) -> None:
-        self.owners: OrderedDict[str, OrderedDict[FetchTask, None]] = OrderedDict()
+        self.owners: OrderedDict[Owner, OrderedDict[FetchTask, None]] = OrderedDict()
         """The works of each owner; who comes first has the next turn. Plain dicts look for their first key in vain
         where many before it were deleted."""
         self.shut_until = 0.0
@@ -75,7 +76,7 @@ class Parking:
             self._deadlines = [entry for entry in self._deadlines if entry[2].waiting]
             heapify(self._deadlines)
 
-    def turn(self, origin: str, now: float, may: Callable[[str, str, float], bool]) -> FetchTask | None:
+    def turn(self, origin: str, now: float, may: Callable[[Owner, str, float], bool]) -> FetchTask | None:
         """Take out the first URL of the next owner at a host that may have a place; it goes on waiting."""
         host = self.hosts.get(origin)
         if host is None:

@@ -26,8 +26,10 @@ from service.core.fetching.clocked import Clocked
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.parking import Parking
-from service.core.fetching.queues import AHEAD, Owner, Queue, look_ahead, refuse, unavailable
+from service.core.fetching.places import Places
+from service.core.fetching.queues import AHEAD, OwnerState, Queue, look_ahead, refuse, too_late, unavailable
 from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection
+from service.core.owner import Owner
 
 __all__ = ["FetchPlan"]
 
@@ -39,11 +41,13 @@ class FetchPlan:
         self.active = 0
         self.places = limits.active
         """How many may be active; fewer while the service is overloaded."""
+        self.shares = Places(limits.active)
+        """Who has how many of them, or is offered one."""
         self._limits = limits
         self._policy = policy
         self._hosts = hosts
-        self._owners: dict[str, Owner] = {}
-        self._turns: deque[Owner] = deque()
+        self._owners: dict[Owner, OwnerState] = {}
+        self._turns: deque[OwnerState] = deque()
         self._queues: dict[str, Queue] = {}
         self.parking = Parking()
         self.clocked = Clocked()
@@ -62,7 +66,7 @@ class FetchPlan:
 
     def add(self, batch: FetchGroup) -> None:
         """Take in a batch."""
-        owner = self._owners.setdefault(batch.owner, Owner(batch.owner, 0))
+        owner = self._owners.setdefault(batch.owner, OwnerState(batch.owner, 0))
         owner.batches += 1
         # What the owner's newest credentials say holds for all that it has.
         owner.share = batch.share or self._limits.active_per_client
@@ -83,8 +87,7 @@ class FetchPlan:
 
     def wake(self, batch: FetchGroup) -> None:
         """Ask the source of a batch again whether it may go on."""
-        queue = self._queues.get(batch.id)
-        if queue is not None:
+        if (queue := self._queues.get(batch.id)) is not None:
             self._enter(queue)
 
     def next(self, now: float) -> FetchTask | Rejection | None:
@@ -146,7 +149,7 @@ class FetchPlan:
                 for work in self.parking.at(origin):
                     self._reject(work, INTERNAL, error)
 
-    def _of_owner(self, owner: Owner, now: float) -> FetchTask | None:
+    def _of_owner(self, owner: OwnerState, now: float) -> FetchTask | None:
         while True:
             while owner.offers:
                 work = owner.offers.popleft()
@@ -154,7 +157,7 @@ class FetchPlan:
                     self.parking.leave(work)
                     del self._queues[work.batch.id].waiting[work]
                     return work
-            if not owner.queues or owner.active >= owner.share:
+            if not owner.queues or self.shares.used_up(owner):
                 return None
             queue = owner.queues[0]
             starts = None if queue.gone else self._of_batch(queue, now)
@@ -196,22 +199,22 @@ class FetchPlan:
         """
         try:
             origin, owner = work.target.origin, self._owners[work.batch.owner]
-            crowded = origin in self.parking.hosts
-            if not crowded and owner.active < owner.share and self._hosts.room(origin, now, owner.name):
+            crowded, full = origin in self.parking.hosts, self.shares.used_up(owner)
+            if not crowded and not full and self._hosts.room(origin, now, owner.name):
                 self._reserve(owner, work)
                 return True
-            self._park(queue, work, now, owner, crowded=crowded)
+            self._park(queue, work, now, offered=crowded or full)
         except Exception as error:
             queue.waiting[work] = None
             self._reject(work, INTERNAL, error)
         return False
 
-    def _park(self, queue: Queue, work: FetchTask, now: float, owner: Owner, *, crowded: bool) -> None:
+    def _park(self, queue: Queue, work: FetchTask, now: float, *, offered: bool) -> None:
         queue.waiting[work] = None
         behind = self.parking.add(work)
-        if (failure := self._too_late(work, now)) is not None:
+        if (failure := too_late(work, self._hosts.opens_at(work.target.origin), now)) is not None:
             self._reject(work, failure)
-        elif not behind and (crowded or owner.active >= owner.share):
+        elif not behind and offered:
             # Those who wait already may be at their share, and this one not; or it is to be offered it later.
             self._fill(work.target.origin, now)
 
@@ -229,9 +232,9 @@ class FetchPlan:
             self._reserve(self._owners[first.batch.owner], first)
             self._offer(first)
 
-    def _may_have(self, name: str, origin: str, now: float) -> bool:
+    def _may_have(self, name: Owner, origin: str, now: float) -> bool:
         owner = self._owners[name]
-        if owner.active >= owner.share:
+        if self.shares.used_up(owner):
             owner.blocked[origin] = None
             return False
         return self._hosts.room(origin, now, name)
@@ -240,27 +243,33 @@ class FetchPlan:
         self._owners[work.batch.owner].offers.append(work)
         self._enter_owner(self._owners[work.batch.owner])
 
-    def _reserve(self, owner: Owner, work: FetchTask) -> None:
-        owner.active += 1
+    def _reserve(self, owner: OwnerState, work: FetchTask) -> None:
+        self.shares.take(owner)
         work.place = work.target.origin
         self._hosts.begin(work.place, owner.name)
 
     def _release(self, work: FetchTask) -> None:
         """Give back a URL's place at its host and in its owner's share."""
         owner = self._owners[work.batch.owner]
-        owner.active -= 1
+        held_back = self.shares.give_back(owner)
         if work.place:
             self._hosts.end(work.place, owner.name)
             work.place = ""
+        self._go_on(owner)
+        if held_back is not None and (other := self._owners.get(held_back)) is not None:
+            self._go_on(other)
+        self._forget_unused(owner)
+
+    def _go_on(self, owner: OwnerState) -> None:
+        """Have an owner look again at what it may start."""
         if owner.blocked:
             self._unblock(owner)
         if not owner.in_turn and (owner.queues or owner.offers):
             self._enter_owner(owner)
-        self._forget_unused(owner)
 
-    def _unblock(self, owner: Owner) -> None:
-        """Have a place offered to an owner that was passed over while it had all of its share."""
-        while owner.blocked and owner.active < owner.share:
+    def _unblock(self, owner: OwnerState) -> None:
+        """Have a place offered to an owner that was passed over while it had its share."""
+        while owner.blocked and not self.shares.used_up(owner):
             origin, _ = owner.blocked.popitem()
             if origin in self.parking.hosts:
                 self._hosts.reopen(origin)
@@ -276,13 +285,6 @@ class FetchPlan:
         self.drop(work)
         self._rejected.append(Rejection(work.batch, work.index, failure, work.attempts, error))
 
-    def _too_late(self, work: FetchTask, now: float) -> Failure | None:
-        """Say why a URL that waits for its host waits in vain."""
-        if work.deadline <= now:
-            return Failure("timeout", "its time was over before its turn")
-        opens = self._hosts.opens_at(work.target.origin)
-        return unavailable(opens, now) if opens > work.deadline else None
-
     def _enter(self, queue: Queue) -> None:
         if not queue.in_turn and (queue.ready or queue.next < queue.batch.total):
             queue.in_turn = True
@@ -290,11 +292,11 @@ class FetchPlan:
             owner.queues.append(queue)
             self._enter_owner(owner)
 
-    def _enter_owner(self, owner: Owner) -> None:
+    def _enter_owner(self, owner: OwnerState) -> None:
         if not owner.in_turn:
             owner.in_turn = True
             self._turns.append(owner)
 
-    def _forget_unused(self, owner: Owner) -> None:
+    def _forget_unused(self, owner: OwnerState) -> None:
         if not owner.batches and not owner.active and self._owners.get(owner.name) is owner:
             del self._owners[owner.name]

@@ -7,18 +7,19 @@ from service.core.fetching.batch import BatchLimits, Failure, FetchRequest, item
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.target import Refusal, check_url
 from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection, key_of
+from service.core.owner import Owner
 
-__all__ = ["AHEAD", "Owner", "Queue", "look_ahead", "refuse", "unavailable"]
+__all__ = ["AHEAD", "OwnerState", "Queue", "look_ahead", "refuse", "too_late", "unavailable"]
 
 AHEAD = 32
 """URLs that are checked at once, at 3 to 7 us each."""
 
 
 @dataclass(slots=True, eq=False)
-class Owner:
-    """A client in the plan."""
+class OwnerState:
+    """What the plan knows of an owner."""
 
-    name: str
+    name: Owner
     share: int
     active: int = 0
     """How many of its URLs have started, or are offered a place."""
@@ -87,6 +88,13 @@ def refuse(queue: Queue, failure: Failure, most: int, error: Exception | None = 
     indices = [queue.ready.popleft().index for _ in range(min(most, len(queue.ready)))]
     begin, queue.next = queue.next, min(queue.next + most - len(indices), queue.batch.total)
     return [Rejection(queue.batch, index, failure, 0, error) for index in (*indices, *range(begin, queue.next))]
+
+
+def too_late(work: FetchTask, opens: float, now: float) -> Failure | None:
+    """Say why a URL waits in vain for its host, which may be asked from ``opens`` on."""
+    if work.deadline <= now:
+        return Failure("timeout", "its time was over before its turn")
+    return unavailable(opens, now) if opens > work.deadline else None
 
 
 def unavailable(opens: float, now: float) -> Failure:

@@ -8,6 +8,7 @@ from service.core.access.grants import HostPatterns
 from service.core.correlation import Trace
 from service.core.fetching.batch import Failure, FetchRequest, Options
 from service.core.fetching.target import Target
+from service.core.owner import Owner
 
 __all__ = ["INTERNAL", "FetchGroup", "FetchListener", "FetchTask", "Key", "Rejection", "key_of"]
 
@@ -42,7 +43,7 @@ class FetchGroup(Protocol):
     """What wants URLs fetched: a batch, or one poll of a watch."""
 
     id: str
-    owner: str
+    owner: Owner
     """Owners take turns."""
     source: FetchListener
     options: Options

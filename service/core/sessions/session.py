@@ -179,7 +179,7 @@ class Session:
         self.grant.check_read(params.topic)
         since = parse_since(params.since)
         self._may_add(params.topic)
-        topic = self._hub.readable(params.topic, self.grant.holder(self._client.address))
+        topic = self._hub.readable(params.topic, self._client.owner)
         return _started(topic, self._join(topic, since, params.on_lag))
 
     def _may_add(self, name: str | None) -> None:
@@ -210,8 +210,9 @@ class Session:
         self.grant.watch.check_any()
         self._may_add(None)
         since = parse_since(params.since) if params.since is not None else None
-        owner = self.grant.holder(self._client.address)
-        watching = self._services.watch(params.url, params.every, params.select, self.grant.watch, owner)
+        watching = self._services.watch(
+            params.url, params.every, params.select, self.grant.watch, self._client.owner
+        )
         topic = watching.topic
         if topic.name in self.readers:
             watching.release()
@@ -228,8 +229,7 @@ class Session:
         except orjson.JSONEncodeError as error:
             # Deeper than the encoder follows: it was read, but it cannot be written.
             raise TooLarge(f"data: {error}") from None
-        owner = self.grant.holder(self._client.address)
-        position = self._hub.publish(params.topic, data, now, key=params.key, owner=owner)
+        position = self._hub.publish(params.topic, data, now, key=params.key, owner=self._client.owner)
         return {"epoch": position.epoch, "offset": position.offset}
 
     def _presence(self, params: Presence, now: float) -> dict[str, Any]:
@@ -251,11 +251,13 @@ class Session:
     def _authenticate(self, params: Authenticate, now: float) -> dict[str, Any]:
         before = self.grant
         try:
-            self.grant = self._services.authenticate(params.token)
+            grant = self._services.authenticate(params.token)
         except Unauthorized:
             # Each guess takes a handshake, and those are counted.
             self._rejected = self.grant is NOTHING
             raise
+        self._client.belong_to(grant)
+        self.grant = grant
         self._pace.limits = self._limits.granted(self.grant.limits)
         watched = self._watching or {}
         left = [name for name in self.readers if not self.grant.may_keep(name, before, watched=name in watched)]

@@ -1,18 +1,17 @@
 """The hub: every topic by name, who visits whom and when, and the memory that all rings share.
 
-An append marks its topic; ``core/topics/visits.py`` then brings each of its readers what it has not had.
-
-What gives way when the rings together outgrow their bound, in this order: the messages but the newest
-of the topics that were longest without a publish; then the publish itself, with ``overloaded``.
+An append marks its topic; ``core/topics/visits.py`` then brings each of its readers what it has not had. What gives
+way when the rings outgrow their bound is decided in ``core/topics/rings.py``.
 """
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
 from service.core.containment import Containment
-from service.core.errors import LimitReached, NotFound, Overloaded
+from service.core.errors import NotFound
+from service.core.owner import SERVICE, Owner
 from service.core.pool import Pool
 from service.core.topics.idempotency import KeyStore
 from service.core.topics.latency import Latency
@@ -20,6 +19,7 @@ from service.core.topics.names import is_reserved
 from service.core.topics.reader import Reader
 from service.core.topics.reader_losses import ReaderLosses
 from service.core.topics.retired import RetiredTopics
+from service.core.topics.rings import Rings
 from service.core.topics.topic import Position, RingLimits, Since, Start, Topic
 from service.core.topics.visits import Visits, evict
 
@@ -75,80 +75,76 @@ class Hub:
         self.latency = Latency()
         self.lags = ReaderLosses()
         self.topics: dict[str, Topic] = {}
-        self.owners = Pool(limits.topics)
+        self.owners = Pool("topics", limits.topics, advice="some have to run out of readers and messages")
         """Who holds how many of them."""
-        self.ring_bytes = 0
+        self.rings = Rings(limits.ring_bytes)
         self.log_bytes = 0
         self.published = 0
         self.settled = 0
         """Messages appended since the start, and what the topics that are gone have delivered."""
-        self._shrunk = 0
         self._new_epoch = new_epoch
         self._contain = contain = Containment(call_soon)
         self._visits = Visits(limits.slice_readers, self.latency, contain, call_soon=call_soon, clock=clock)
-        self._keys = KeyStore(limits.keys, limits.key_age)
-        self._retired = RetiredTopics(limits.retired, limits.retired_age)
+        self.keys = KeyStore(limits.keys, limits.key_age)
+        self.retired = RetiredTopics(limits.retired, limits.retired_age)
         self._sweeping: deque[Topic] = deque()
-        # Rings with more than their newest message, the longest unpublished first.
-        self._shrinkable: OrderedDict[Topic, None] = OrderedDict()
 
     def __repr__(self) -> str:
-        return f"<Hub {len(self.topics)} topics, {self.ring_bytes} B in rings, {self.log_bytes} B in logs>"
+        return f"<Hub {len(self.topics)} topics, {self.rings.pool.used} B in rings, {self.log_bytes} B in logs>"
 
     def find(self, name: str) -> Topic:
         """Return the topic, or raise NotFound."""
         topic = self.topics.get(name)
-        if topic is None and name in self._retired:
+        if topic is None and name in self.retired:
             topic = self.ring(name)
         if topic is None:
             raise NotFound(f"topic {name!r} does not exist or has expired")
         return topic
 
-    def ring(self, name: str, limits: RingLimits | None = None, *, owner: Hashable = "") -> Topic:
+    def ring(self, name: str, limits: RingLimits | None = None, *, owner: Owner = SERVICE) -> Topic:
         """Return the topic, made for its owner when it is missing; raise LimitReached when that has too many."""
         return self.topics.get(name) or self._open(name, limits or self.limits.ring, owner)
 
-    def readable(self, name: str, owner: Hashable) -> Topic:
+    def readable(self, name: str, owner: Owner) -> Topic:
         """Return the topic for a reader, made for this owner when it is missing and clients can publish to it."""
         return self.find(name) if is_reserved(name) else self.ring(name, owner=owner)
 
-    def log(self, name: str, owner: Hashable = "") -> Topic:
+    def log(self, name: str, owner: Owner = SERVICE) -> Topic:
         """Make a topic that keeps everything until it is given up or dropped."""
         assert name not in self.topics
         return self._open(name, None, owner)
 
-    def check_room(self, names: Collection[str], size: int, owner: Hashable) -> None:
+    def check_room(self, names: Collection[str], size: int, owner: Owner) -> None:
         """Make room for a message of so many bytes in each of these topics; raise LimitReached or Overloaded."""
-        self._check_share(owner, len({name for name in names if name not in self.topics}))
-        self._make_room(size * len(names))
+        if missing := len({name for name in names if name not in self.topics}):
+            self.owners.check(owner, missing)
+        self.rings.make_room(None, owner, size * len(names))
 
-    def _check_share(self, owner: Hashable, more: int) -> None:
-        if more and self.owners.room(owner) < more:
-            held, bound = self.owners.held(owner), self.owners.bound
-            raise LimitReached(f"limit topics: {held} of this client are in use, its share of {bound}")
-
-    def _open(self, name: str, ring: RingLimits | None, owner: Hashable) -> Topic:
-        self._check_share(owner, 1)
-        before = self._retired.take(name) or Position(self._new_epoch(), 0)
+    def _open(self, name: str, ring: RingLimits | None, owner: Owner) -> Topic:
+        self.owners.check(owner)
+        before = self.retired.take(name) or Position(self._new_epoch(), 0)
         topic = self.topics[name] = Topic(name, before.epoch, ring, self.lags, head=before.offset)
-        topic.owner = owner
+        topic.owner = topic.payer = owner
         self.owners.take(owner, 1)
         return topic
 
     def publish(
-        self, name: str, data: bytes, now: float, *, key: str | None = None, owner: Hashable = ""
+        self, name: str, data: bytes, now: float, *, key: str | None = None, owner: Owner = SERVICE
     ) -> Position:
         """Append for a client: make the topic when it is missing; the same key of one owner publishes once.
 
         Raises LimitReached (topics, keys) and Overloaded (memory of all rings).
         """
-        if key is not None and (before := self._keys.get(owner, (name, key), now)) is not None:
+        if key is not None and (before := self.keys.get(owner, (name, key), now)) is not None:
             return before
-        self._make_room(len(data))
-        topic = self.ring(name, owner=owner)
+        topic = self.topics.get(name)
+        self.rings.make_room(topic, owner, len(data))
+        topic = topic or self.ring(name, owner=owner)
+        if not topic.size:
+            topic.payer = owner
         if key is not None:
             # Reserved before the append: a full store refuses the publish, not only its repetition.
-            self._keys.put(owner, (name, key), Position(topic.epoch, topic.head + 1), now)
+            self.keys.put(owner, (name, key), Position(topic.epoch, topic.head + 1), now)
         self.append(topic, data, now)
         return topic.position
 
@@ -160,10 +156,7 @@ class Hub:
         if topic.limits is None:
             self.log_bytes += topic.size - before
         else:
-            self.ring_bytes += topic.size - before
-            if topic.head > topic.first:
-                self._shrinkable[topic] = None
-                self._shrinkable.move_to_end(topic)
+            self.rings.grown(topic, topic.size - before)
             if topic.visited and topic.head - topic.visited_at > topic.limits.messages // 4:
                 self._visits.pressed.add(topic)
         self._visits.wake(topic)
@@ -203,8 +196,7 @@ class Hub:
         if topic.limits is None:
             self.log_bytes -= topic.size
         else:
-            self.ring_bytes -= topic.size
-            self._shrinkable.pop(topic, None)
+            self.rings.dropped(topic)
             self._visits.pressed.discard(topic)
         for reader in tuple(topic.readers):
             self.lags.dropped += 1
@@ -218,7 +210,7 @@ class Hub:
 
     def retire(self, topic: Topic) -> None:
         """Forget a topic that nobody needs, but not where it stands: who comes back soon goes on."""
-        self._retired.keep(topic, self.clock())
+        self.retired.keep(topic, self.clock())
         self.drop(topic)
 
     def wake(self, topic: Topic) -> None:
@@ -233,13 +225,11 @@ class Hub:
         for topic in islice(self._round(), most):
             if topic.limits is not None and self.topics.get(topic.name) is topic:
                 self._contain(self._age, topic, now)
-        self._keys.expire(now)
-        self._retired.expire(now)
+        self.keys.expire(now)
+        self.retired.expire(now)
 
     def _age(self, topic: Topic, now: float) -> None:
-        self.ring_bytes -= topic.expire(now)
-        if topic.head <= topic.first:
-            self._shrinkable.pop(topic, None)
+        self.rings.freed(topic, topic.expire(now))
         if topic.first > topic.head and not topic.readers:
             self.retire(topic)
 
@@ -249,14 +239,6 @@ class Hub:
             self._sweeping = deque(self.topics.values())
         while self._sweeping:
             yield self._sweeping.popleft()
-
-    def _make_room(self, size: int) -> None:
-        while self.ring_bytes + size > self.limits.ring_bytes:
-            if not self._shrinkable:
-                raise Overloaded("limit ring_bytes: the newest messages of all topics fill it")
-            topic, _ = self._shrinkable.popitem(last=False)
-            self.ring_bytes -= topic.shrink()
-            self._shrunk += 1
 
     def statistics(self) -> HubStatistics:
         """Return an immutable snapshot."""
@@ -268,11 +250,11 @@ class Hub:
         return HubStatistics(
             topics=len(self.topics),
             readers=readers,
-            ring_bytes=self.ring_bytes,
+            ring_bytes=self.rings.pool.used,
             log_bytes=self.log_bytes,
             published=self.published,
             delivered=delivered,
-            shrunk=self._shrunk,
+            shrunk=self.rings.shrunk,
         )
 
 

@@ -1,9 +1,8 @@
 """Which publishes have been made already: idempotency keys, remembered for a while, apart for each owner."""
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable
 
-from service.core.errors import LimitReached
+from service.core.owner import Owner
 from service.core.pool import Pool
 from service.core.topics.topic import Position
 
@@ -17,32 +16,27 @@ class KeyStore:
     """
 
     def __init__(self, most: int, age: float) -> None:
-        self.pool = Pool(most)
+        self.pool = Pool("keys", most, advice="wait, or publish without a key")
         self._age = age
         # In order of time, because every key has the same life; the same order holds for each owner.
-        self._known: dict[Hashable, OrderedDict[tuple[str, str], tuple[float, Position]]] = {}
-        self._order: deque[tuple[float, Hashable]] = deque()
+        self._known: dict[Owner, OrderedDict[tuple[str, str], tuple[float, Position]]] = {}
+        self._order: deque[tuple[float, Owner]] = deque()
 
     def __len__(self) -> int:
         return self.pool.used
 
-    def get(self, owner: Hashable, key: tuple[str, str], now: float) -> Position | None:
+    def get(self, owner: Owner, key: tuple[str, str], now: float) -> Position | None:
         """Return where an owner published this key, or None when it is new or too old."""
         self.expire(now)
         own = self._known.get(owner)
         known = own.get(key) if own is not None else None
         return known[1] if known is not None else None
 
-    def put(self, owner: Hashable, key: tuple[str, str], position: Position, now: float) -> None:
+    def put(self, owner: Owner, key: tuple[str, str], position: Position, now: float) -> None:
         """Remember a new key; raise LimitReached rather than forget another one early."""
         own = self._known.get(owner)
-        if self.pool.room(owner) < 1:
-            oldest = next(iter(own.values()))[0] if own else now
-            raise LimitReached(
-                f"limit keys: {self.pool.held(owner)} of this client are remembered, "
-                f"its share of {self.pool.bound}; wait, or publish without a key",
-                retry_after=max(0.0, oldest + self._age - now),
-            )
+        oldest = next(iter(own.values()))[0] if own else now
+        self.pool.check(owner, retry_after=max(0.0, oldest + self._age - now))
         if own is None:
             own = self._known[owner] = OrderedDict()
         own[key] = (now, position)

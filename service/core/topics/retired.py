@@ -5,23 +5,36 @@ comes back learns that all it knew is void.
 """
 
 from collections import OrderedDict
+from typing import Final, NamedTuple
 
+from service.core.owner import Owner
+from service.core.pool import Pool
 from service.core.topics.topic import Position, Topic
 
 __all__ = ["RetiredTopics"]
+
+_EAGER: Final = 4
+"""One owner alone gets four fifths."""
+
+
+class _Kept(NamedTuple):
+    at: float
+    position: Position
+    owner: Owner
 
 
 class RetiredTopics:
     """The positions of topics that were forgotten less than ``age`` seconds ago; at most ``most`` of them.
 
-    Beyond that the one that has been idle longest goes first.
+    An owner that has used up its share of them gives up the one of its own that has been idle longest.
     """
 
     def __init__(self, most: int, age: float) -> None:
-        self._most = most
+        self.pool = Pool("retired_topics", most, eager=_EAGER)
         self._age = age
-        # In order of time, because all are kept for the same time.
-        self._known: OrderedDict[str, tuple[float, Position]] = OrderedDict()
+        # In order of time, because all are kept for the same time; the same order holds for each owner.
+        self._known: OrderedDict[str, _Kept] = OrderedDict()
+        self._names: dict[Owner, OrderedDict[str, None]] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -31,20 +44,32 @@ class RetiredTopics:
 
     def keep(self, topic: Topic, now: float) -> None:
         """Remember where a topic stands that is about to be forgotten."""
-        self._known[topic.name] = (now, topic.position)
-        self._known.move_to_end(topic.name)
-        if len(self._known) > self._most:
-            self._known.popitem(last=False)
+        self.take(topic.name)
+        owner = topic.owner
+        names = self._names.get(owner)
+        if names and self.pool.room(owner) < 1:
+            self.pool.refused += 1
+            self.take(next(iter(names)))
+        self._known[topic.name] = _Kept(now, topic.position, owner)
+        self._names.setdefault(owner, OrderedDict())[topic.name] = None
+        self.pool.take(owner, 1)
 
     def take(self, name: str) -> Position | None:
         """Return where a topic stood, and forget it here: it is about to be made again."""
         known = self._known.pop(name, None)
-        return known[1] if known is not None else None
+        if known is None:
+            return None
+        names = self._names[known.owner]
+        del names[name]
+        if not names:
+            del self._names[known.owner]
+        self.pool.give_back(known.owner, 1)
+        return known.position
 
     def expire(self, now: float) -> None:
         """Forget those whose time is over."""
         while self._known:
-            name, (at, _) = next(iter(self._known.items()))
-            if now - at <= self._age:
+            name, kept = next(iter(self._known.items()))
+            if now - kept.at <= self._age:
                 return
-            del self._known[name]
+            self.take(name)

@@ -10,10 +10,11 @@ bounds) or, with ``limits=None``, a *log*: a batch. A log keeps everything until
 its source gives up the oldest messages.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from service.core.owner import SERVICE
 from service.core.topics.reader_losses import ReaderLosses
 from service.core.topics.wire import Encoding, message_data, message_frame, message_prefix
 
@@ -87,6 +88,7 @@ class Topic:
         "on_idle",
         "on_taken",
         "owner",
+        "payer",
         "readers",
         "since",
         "size",
@@ -99,8 +101,10 @@ class Topic:
         self, name: str, epoch: str, limits: RingLimits | None, lags: ReaderLosses | None = None, *, head: int = 0
     ) -> None:
         self.name = name
-        self.owner: Hashable = ""
+        self.owner = SERVICE
         """For whom it was made: it counts in that client's share of topics."""
+        self.payer = SERVICE
+        """Whose publish began its ring: the bytes count in that client's share."""
         self.epoch = epoch
         self.limits = limits
         self.lags = lags or ReaderLosses()

@@ -15,12 +15,10 @@ from service.core.fetching.dial_policy import Address, Network, unwrapped
 from service.core.overload import Level, Overload
 from service.core.room import ENDLESS, Room
 
-__all__ = ["ADDRESS", "CALLER", "AdmissionControl"]
+__all__ = ["ADDRESS", "AdmissionControl"]
 
 ADDRESS: Final = web.RequestKey("address", str)
 """Where a request comes from, behind trusted proxies; whether or not limits by address count for it."""
-CALLER: Final = web.RequestKey("caller", str)
-"""The address that a request counts for; missing where none does."""
 _EACH: Final = 16 << 10
 """Bytes that a connection or a request takes, about."""
 _USUAL: Final = 100
@@ -65,10 +63,7 @@ class AdmissionControl:
 
     def request(self, request: web.Request) -> str | None:
         """Let any other request pass; raises Overloaded, RateExceeded and LimitReached."""
-        address = self._pass(request, self.addresses.request)
-        if address is not None:
-            request[CALLER] = address
-        return address
+        return self._pass(request, self.addresses.request)
 
     def _pass(self, request: web.Request, count: Callable[[str, float], None]) -> str | None:
         if self._overload.level >= Level.REFUSE or not self._room.take(_EACH):

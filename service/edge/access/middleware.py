@@ -8,11 +8,12 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from service.core.access.grants import Grant
+from service.core.access.grants import NOTHING, Grant
 from service.core.errors import Overloaded, SluiceError, Unauthorized
+from service.core.pool import Pool
 from service.core.ports import Refusals
-from service.edge.access.admission import AdmissionControl
-from service.edge.access.credentials import GRANT, Credentials
+from service.edge.access.admission import ADDRESS, AdmissionControl
+from service.edge.access.credentials import GRANT, OWNER, Credentials
 from service.edge.access.origins import AllowedOrigins
 from service.edge.http.handshake import BEARER, offered_protocols
 from service.edge.http.problems import problems, reason_of, refusal
@@ -22,6 +23,8 @@ __all__ = ["AccessMiddleware", "add_cors"]
 _OPEN: Final = frozenset({"/healthz", "/readyz", "/", "/openapi.json", "/asyncapi.json"})
 _ALWAYS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Answered however many come: operators have to see what is wrong."""
+_SPARE: Final = 20
+"""Of the descriptors that the acceptor has for connections that are to be refused (``fitting.REFUSED``)."""
 _BAD_PERCENT: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 _CORS_HEADERS: Final = (
     "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, Traceparent, Tracestate, X-Request-Id"
@@ -42,17 +45,21 @@ class AccessMiddleware:
         refusals: Refusals,
         sockets: Iterable[str] = ("/ws",),
     ) -> None:
-        self.others = 0
-        """Requests under way that are not WebSockets."""
+        # Beyond the bound there are a few places more, for those whom one owner would lock out.
+        spare = min(_SPARE, max(1, connections // 10))
+        self.slots = Pool(
+            "connections", connections + spare, eager=connections // spare, strict=True, error=Overloaded,
+            advice="requests that are under way",
+        )  # fmt: skip
+        """Requests under way that are no WebSockets; one owner alone has as many as the bound says."""
         self.refusals = refusals
         self._credentials = credentials
         self._gate = gate
         self._pages = AllowedOrigins(hosts=hosts, origins=origins, guarded=lambda: credentials.needed, gate=gate)
-        self._connections = connections
         self._sockets = frozenset(sockets)
 
     def __repr__(self) -> str:
-        return f"<AccessMiddleware {self.others} of {self._connections} requests>"
+        return f"<AccessMiddleware {self.slots!r}>"
 
     def middleware(self) -> "web.middleware":  # type: ignore[valid-type]  # aiohttp's decorator names no type
         """Return the middleware."""
@@ -96,20 +103,20 @@ class AccessMiddleware:
             self._check_token(request)
             return await handler(request)
         address = self._gate.request(request)
-        self._check_token(request)
-        if self.others >= self._connections:
-            raise Overloaded(f"limit connections: {self._connections} requests are under way")
-        self.others += 1
+        grant = self._check_token(request)
+        owner = request[OWNER] = grant.owner(request[ADDRESS])
+        self.slots.check(owner)
+        self.slots.take(owner, 1)
         self._gate.enter(address)
         try:
             return await handler(request)
         finally:
-            self.others -= 1
+            self.slots.give_back(owner, 1)
             self._gate.leave(address)
 
-    def _check_token(self, request: web.Request) -> None:
+    def _check_token(self, request: web.Request) -> Grant:
         if _is_open(request.path):
-            return
+            return NOTHING
         try:
             grant = request[GRANT] = self._credentials.check(_bearer(request))
         except Unauthorized:
@@ -118,6 +125,7 @@ class AccessMiddleware:
         if request.path == "/metrics":
             # The same figures as those of the topic, for clients that may read that.
             grant.check_read("_stats")
+        return grant
 
 
 def _is_open(path: str) -> bool:

@@ -92,12 +92,14 @@ class Tokens:
         issuer: str | None = None,
         leeway: float = 0.0,
         most: ClientLimits | None = None,
+        shares_fetches: bool = True,
     ) -> None:
         self._keys = keys
         self._audience = audience
         self._issuer = issuer
         self._leeway = leeway
         self._most = most or ClientLimits()
+        self._shares_fetches = shares_fetches
         self._known: OrderedDict[bytes, Grant] = OrderedDict()
         self._header = msgspec.json.Decoder(_Header)
         self._accepted = 0
@@ -171,7 +173,7 @@ class Tokens:
                 continue
             except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
                 raise Unauthorized(_refusal(error)) from None
-            return read_claims(claims, self._most, self._leeway)
+            return read_claims(claims, self._most, self._leeway, shares_fetches=self._shares_fetches)
         raise Unauthorized(_NOT_VALID)
 
 

@@ -6,15 +6,8 @@ import msgspec
 
 from service.core import errors, events
 from service.core.errors import SluiceError
-from service.core.fetching.batch import (
-    HEADER_NAME,
-    HEADER_VALUE,
-    MOST_HEADERS,
-    OUR_HEADERS,
-    OUR_PREFIXES,
-    BatchLimits,
-    BatchRequest,
-)
+from service.core.fetching.batch import BatchLimits, BatchRequest
+from service.core.fetching.headers import HEADER_NAME, HEADER_VALUE, MOST_HEADERS, OUR_HEADERS, OUR_PREFIXES
 
 __all__ = ["ERRORS", "components", "ref"]
 

@@ -13,8 +13,7 @@ from service.core.sessions.messages import convert
 from service.core.topics.hub import Hub
 from service.core.topics.reader import OnLag
 from service.core.topics.wire import Encoding
-from service.edge.access.admission import CALLER
-from service.edge.access.credentials import GRANT
+from service.edge.access.credentials import GRANT, OWNER
 from service.edge.http.correlation import correlation_of
 from service.edge.http.negotiation import NDJSON, answers_event_stream
 from service.edge.http.queries import STREAM, check_query
@@ -59,7 +58,7 @@ class BatchRoutes:
         asked = convert(value, BatchRequest)
         batch = self._batches.start(
             asked,
-            owner=_owner(request),
+            owner=request[OWNER],
             keep=keep,
             key=_key(request, value),
             grant=grant,
@@ -161,28 +160,21 @@ class _Document:
         self._results[index] = orjson.Fragment(line)
 
 
-def _owner(request: web.Request) -> str:
-    """Return who asks, for fairness between clients: an address that counts, else one connection."""
-    address: str | None = request.get(CALLER)
-    if address is not None:
-        return address
-    peer = request.transport.get_extra_info("peername") if request.transport else None
-    return f"http-{peer[0]}-{peer[1]}" if isinstance(peer, tuple) else "http"
-
-
 def _key(request: web.Request, value: Any) -> IdempotencyKey | None:
-    """Return what the client's ``Idempotency-Key`` stands for: apart for each credentials.
+    """Return what the client's ``Idempotency-Key`` stands for: apart for each owner.
 
-    A client with a name keeps its keys when it has a new token, unless that lets it fetch from other hosts.
+    One with a name keeps its keys when it has a new token, unless that lets it fetch from other hosts.
     """
     key = requested_key(request)
     if key is None:
         return None
     digest = sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).digest()
     grant = request[GRANT]
-    # Not the token itself: it would lie in memory, and in every text that shows the key, as long as the batch.
-    shown = sha256(request.headers.get("Authorization", "").encode("utf-8", "replace")).digest()
-    return IdempotencyKey((grant.subject or shown, grant.fetch), key, digest)
+    # Where no token is needed, a proxy may have checked what is shown. Not the text itself: it would lie in memory,
+    # and in every text that shows the key, as long as the batch.
+    shown = "" if grant.bearer else request.headers.get("Authorization", "")
+    scope = (grant.fetch, sha256(shown.encode("utf-8", "replace")).digest())
+    return IdempotencyKey(request[OWNER], scope, key, digest)
 
 
 def _cache_status(caches: Counter[str]) -> str:

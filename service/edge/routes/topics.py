@@ -8,13 +8,13 @@ from aiohttp import web
 
 from service.core.access.grants import Grant
 from service.core.errors import Forbidden, TooLarge
+from service.core.owner import Owner
 from service.core.sessions.messages import Broadcast, convert
 from service.core.topics.hub import Hub
 from service.core.topics.names import check_name, check_writable
 from service.core.topics.reader import default_on_lag
 from service.core.topics.topic import Topic
-from service.edge.access.admission import ADDRESS
-from service.edge.access.credentials import GRANT
+from service.edge.access.credentials import GRANT, OWNER
 from service.edge.http.queries import STREAM, check_query
 from service.edge.http.request_body import read_json, requested_key
 from service.edge.routes.streams import requested_lag, requested_since, stream_topic
@@ -50,7 +50,7 @@ class TopicRoutes:
         request[GRANT].publish.check(name)
         key = requested_key(request)
         data = _compact(await read_json(request, self._body_size, self._body_time))
-        position = await self._append(name, data, _holder(request), key)
+        position = await self._append(name, data, request[OWNER], key)
         return _json({**position, "readers": len(self._hub.topics[name].readers)})
 
     async def broadcast(self, request: web.Request) -> web.Response:
@@ -59,16 +59,16 @@ class TopicRoutes:
         for name in params.topics:
             check_writable(name)
             request[GRANT].publish.check(name)
-        data, holder = _compact(params.data), _holder(request)
-        self._hub.check_room(params.topics, len(data), holder)
+        data, owner = _compact(params.data), request[OWNER]
+        self._hub.check_room(params.topics, len(data), owner)
         positions = {}
         for number, name in enumerate(params.topics, start=1):
-            positions[name] = await self._append(name, data, holder)
+            positions[name] = await self._append(name, data, owner)
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
         return _json({"topics": positions})
 
-    async def _append(self, name: str, data: bytes, owner: str, key: str | None = None) -> dict[str, Any]:
+    async def _append(self, name: str, data: bytes, owner: Owner, key: str | None = None) -> dict[str, Any]:
         while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
             await asyncio.sleep(0)
         position = self._hub.publish(name, data, self._hub.clock(), key=key, owner=owner)
@@ -93,7 +93,7 @@ class TopicRoutes:
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Stream a topic as NDJSON or SSE."""
         check_query(request, STREAM)
-        topic = self._readable(request.match_info["name"], request[GRANT], request[ADDRESS])
+        topic = self._readable(request.match_info["name"], request[GRANT], request[OWNER])
         return await stream_topic(
             request,
             self._hub,
@@ -103,16 +103,12 @@ class TopicRoutes:
             batch=False,
         )
 
-    def _readable(self, name: str, grant: Grant, address: str) -> Topic:
+    def _readable(self, name: str, grant: Grant, owner: Owner) -> Topic:
         check_name(name)
         if name.startswith("batch:"):
             raise Forbidden("topic: a batch is read at /batches/ID/events")
         grant.check_read(name)
-        return self._hub.readable(name, grant.holder(address))
-
-
-def _holder(request: web.Request) -> str:
-    return request[GRANT].holder(request[ADDRESS])
+        return self._hub.readable(name, owner)
 
 
 def _compact(value: Any) -> bytes:

@@ -10,8 +10,7 @@ from service.core.ports import Backend
 from service.core.sessions.messages import Watch, convert
 from service.core.topics.hub import Hub
 from service.core.topics.reader import default_on_lag
-from service.edge.access.admission import ADDRESS
-from service.edge.access.credentials import GRANT
+from service.edge.access.credentials import GRANT, OWNER
 from service.edge.http.negotiation import wants_ndjson
 from service.edge.http.queries import STREAM, check_query
 from service.edge.routes.streams import STREAMS, requested_since, stream_topic
@@ -36,12 +35,12 @@ class WatchRoutes:
     async def watch(self, request: web.Request) -> web.StreamResponse:
         """Stream what becomes of a URL, as SSE, or as NDJSON where the client asks for that."""
         params = _params(request)
-        hosts, owner = request[GRANT].watch, request[GRANT].holder(request[ADDRESS])
+        hosts = request[GRANT].watch
         hosts.check_any()
         sse = not wants_ndjson(request)
         # Before its URL is asked for; which epoch it has to come back to is known afterwards.
         request.app[STREAMS].check_newcomer(requested_since(request, "newest"), sse=sse)
-        watching = self._services.watch(params.url, params.every, params.select, hosts, owner)
+        watching = self._services.watch(params.url, params.every, params.select, hosts, request[OWNER])
         try:
             return await stream_topic(
                 request,

@@ -12,7 +12,9 @@ import os
 import socket
 from typing import Final
 
-from service.core.access.grants import NOTHING
+from service.core.access.grants import NOTHING, Grant
+from service.core.owner import Owner
+from service.core.pool import Pool
 from service.core.sessions.closing import DRAINED, EXPIRED, TOO_SLOW, UNAUTHORIZED, Closing
 from service.core.sessions.session import Session
 from service.core.topics.reader import OnLag, Reader
@@ -102,12 +104,14 @@ class Connection:
     """One WebSocket: its transport, its session, and the task that reads from it."""
 
     __slots__ = (
+        "_pool",
         "_seen",
         "_stalled",
         "address",
         "alive",
         "closing",
         "descriptor",
+        "name",
         "owner",
         "patient",
         "session",
@@ -117,14 +121,19 @@ class Connection:
 
     def __init__(
         self,
-        owner: str,
+        name: str,
         transport: asyncio.Transport,
         task: "asyncio.Task[object]",
         stalled: Stalled,
-        address: str = "",
+        address: str,
+        pool: Pool,
+        owner: Owner,
     ) -> None:
-        self.owner = owner
+        self.name = name
+        """What the log calls it."""
         self.address = address
+        self.owner = owner
+        self._pool = pool
         self.transport = transport
         self.task = task
         self.closing: Closing | None = None
@@ -154,9 +163,19 @@ class Connection:
             )
         return PushReader(topic, on_lag, self)
 
+    def belong_to(self, grant: Grant) -> None:
+        """Count for another owner from now on; raise LimitReached for a subject that has its share."""
+        owner = grant.owner(self.address)
+        if owner != self.owner:
+            if grant.subject is not None:
+                self._pool.check(owner)
+            self._pool.give_back(self.owner, 1)
+            self._pool.take(owner, 1)
+        self.owner = owner
+
     def on_bug(self, error: BaseException) -> None:
         """Log what no request should cause; the client's error says so too."""
-        _log.error("unhandled exception in a request", exc_info=error, extra={"client": self.owner})
+        _log.error("unhandled exception in a request", exc_info=error, extra={"client": self.name})
 
     def full(self) -> bool:
         """Whether the transport holds so much that more is better left in the topic."""
@@ -234,7 +253,7 @@ def _evicted(connection: Connection, reason: str, topic: str | None) -> None:
     waiting = connection.transport.get_write_buffer_size()
     _log.info(
         "client evicted",
-        extra={"client": connection.owner, "reason": reason, "topic": topic, "waiting_bytes": waiting},
+        extra={"client": connection.name, "reason": reason, "topic": topic, "waiting_bytes": waiting},
     )
 
 

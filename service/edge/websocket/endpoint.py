@@ -4,14 +4,16 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiohttp import WSMessage, WSMsgType, web
 
 from service.core.access.grants import EVERYTHING, NOTHING, Grant
 from service.core.errors import Draining, Overloaded, SluiceError, Unauthorized
+from service.core.owner import Owner
+from service.core.pool import Pool
 from service.core.ports import Backend
-from service.core.sessions.closing import BINARY, FLOODING, UNAUTHORIZED
+from service.core.sessions.closing import BINARY, FLOODING, UNAUTHORIZED, Closing
 from service.core.sessions.session import Session, SessionLimits
 from service.core.topics.hub import Hub
 from service.core.topics.wire import closing_frame
@@ -54,6 +56,15 @@ class WebSocketLimits:
     session: SessionLimits = field(default_factory=SessionLimits)
 
 
+class _Shown(NamedTuple):
+    """What a client is by the credentials that it shows, and when or why its connection ends for them."""
+
+    grant: Grant
+    owner: Owner
+    until: float | None
+    closing: Closing | None
+
+
 class WebSockets:
     """All WebSocket connections: admission, heartbeats, stalled writers, and the drain."""
 
@@ -67,6 +78,8 @@ class WebSockets:
     ) -> None:
         self.limits = limits
         self.connections: set[Connection] = set()
+        self.pool = Pool("websockets", limits.connections, strict=True, advice="close some")
+        """Whose they are. Shares are for subjects: ten thousand clients may have one address, or one token."""
         self._hub = hub
         self._services = services
         self._gate = gate
@@ -97,13 +110,15 @@ class WebSockets:
         try:
             self._admit(request)
             address = self._gate.handshake(request)
+            shown = self._shown(request)
             socket = ClientSocket(PROTOCOL, self.limits.message_size, self.limits.close_timeout)
             await socket.prepare(with_one_protocol_line(request))
         except (SluiceError, web.HTTPException) as error:
             self._services.refusals["handshake", reason_of(error)] += 1
             return refusal(error, request)
-        connection = self._connect(request, address)
+        connection = self._connect(request, address, shown)
         release_handshake_state(request, socket)
+        del shown
         try:
             await self._converse(socket, connection)
         except asyncio.CancelledError:
@@ -118,6 +133,7 @@ class WebSockets:
             self.connections.discard(connection)
             self.heartbeat.discard(connection)
             self._expiries.discard(connection)
+            self.pool.give_back(connection.owner, 1)
             self._gate.leave(address, flooding=connection.closing is FLOODING)
         await self._close(socket, connection)
         return socket
@@ -129,37 +145,41 @@ class WebSockets:
             raise Overloaded(f"limit websockets: all {self.limits.connections} are in use")
         check_handshake(request)
 
-    def _connect(self, request: web.Request, address: str | None) -> Connection:
+    def _connect(self, request: web.Request, address: str | None, shown: _Shown) -> Connection:
         transport, task = request.transport, asyncio.current_task()
         assert task is not None
         if transport is None:
             raise ConnectionResetError("the client left during its handshake")
         self.traffic.made += 1
         self._gate.enter(address)
-        # Who has an address that counts takes turns with other addresses, however many connections it makes.
-        owner = f"ws-{self.traffic.made}" if address is None else address
-        connection = Connection(owner, transport, task, self.stalled, request[ADDRESS])
-        self._identify(connection, request)
+        name = f"ws-{self.traffic.made}" if address is None else address
+        connection = Connection(name, transport, task, self.stalled, request[ADDRESS], self.pool, shown.owner)
+        self.pool.take(shown.owner, 1)
+        connection.closing = shown.closing
+        connection.session = Session(self._hub, self._services, self.limits.session, connection, shown.grant)
+        self._expiries.set(connection, shown.until)
         self.connections.add(connection)
         self.heartbeat.add(connection)
         return connection
 
-    def _identify(self, connection: Connection, request: web.Request) -> None:
-        """Give a connection what its credentials grant; browsers cannot see a 401, so it is closed later."""
-        grant, until = NOTHING, None
+    def _shown(self, request: web.Request) -> _Shown:
+        """Return what the credentials grant; browsers cannot see a 401, so wrong ones end the connection later.
+
+        Raises LimitReached for a subject that has its share of the connections.
+        """
+        nobody = NOTHING.owner(request[ADDRESS])
         try:
-            shown = self._authorise(request)
+            grant = self._authorise(request)
         except Unauthorized:
-            connection.closing = UNAUTHORIZED
-        else:
-            if shown is not None:
-                grant, until = shown, shown.until
-            elif self.limits.patience:
-                until = time.time() + self.limits.patience
-            else:
-                connection.closing = UNAUTHORIZED
-        connection.session = Session(self._hub, self._services, self.limits.session, connection, grant)
-        self._expiries.set(connection, until)
+            return _Shown(NOTHING, nobody, None, UNAUTHORIZED)
+        if grant is not None:
+            owner = grant.owner(request[ADDRESS])
+            if grant.subject is not None:
+                self.pool.check(owner)
+            return _Shown(grant, owner, grant.until, None)
+        if self.limits.patience:
+            return _Shown(NOTHING, nobody, time.time() + self.limits.patience, None)
+        return _Shown(NOTHING, nobody, None, UNAUTHORIZED)
 
     async def _converse(self, socket: web.WebSocketResponse, connection: Connection) -> None:
         """Answer requests until one side ends it."""

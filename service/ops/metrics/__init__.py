@@ -5,5 +5,13 @@ from service.ops.metrics.fetching import FetchingCollector
 from service.ops.metrics.load import LoadCollector
 from service.ops.metrics.process import ProcessCollector
 from service.ops.metrics.routes import MetricsRoutes
+from service.ops.metrics.shares import ShareCollector
 
-__all__ = ["FanoutCollector", "FetchingCollector", "LoadCollector", "MetricsRoutes", "ProcessCollector"]
+__all__ = [
+    "FanoutCollector",
+    "FetchingCollector",
+    "LoadCollector",
+    "MetricsRoutes",
+    "ProcessCollector",
+    "ShareCollector",
+]

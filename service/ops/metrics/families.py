@@ -9,7 +9,7 @@ from prometheus_client.core import HistogramMetricFamily
 
 from service.core.histogram import Histogram
 
-__all__ = ["Counter", "Gauge", "counter_by", "histogram", "histogram_by"]
+__all__ = ["Counter", "Gauge", "counter_by", "gauge_by", "histogram", "histogram_by"]
 
 
 def counter_by(
@@ -22,6 +22,14 @@ def counter_by(
     family = Counter(name, text, labels=[label])
     for value in sorted({*counts, *always}):
         family.add_metric([value], counts.get(value, 0))
+    return family
+
+
+def gauge_by(name: str, text: str, label: str, values: Mapping[str, float]) -> Gauge:
+    """Return a gauge with a label."""
+    family = Gauge(name, text, labels=[label])
+    for value, figure in values.items():
+        family.add_metric([value], figure)
     return family
 
 

@@ -48,7 +48,7 @@ class FanoutCollector(Collector):
             {str(code): count for code, count in traffic.closed.items()},
         )  # fmt: skip
         yield Gauge("sluice_streams", "SSE and NDJSON responses under way.", len(self._streams.readers))
-        yield Gauge("sluice_requests", "HTTP requests under way, streams among them.", self._door.others)
+        yield Gauge("sluice_requests", "HTTP requests under way, streams among them.", self._door.slots.used)
         refusals = Counter(
             "sluice_refusals", "Refusals, by where (handshake, http, request) and reason.", labels=["at", "reason"]
         )

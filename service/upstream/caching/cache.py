@@ -19,7 +19,7 @@ from hishel import (
     Response,
 )
 
-from service.core.fetching.batch import HEADER_VALUE
+from service.core.fetching.headers import HEADER_VALUE
 from service.upstream.caching.cache_control import cache_control, lifetime_of
 from service.upstream.caching.rfc9111 import Key, Stored, entries_of, key_of, replaces, request_of, storable
 
@@ -136,9 +136,9 @@ class Cache:
     def __repr__(self) -> str:
         return f"<Cache {len(self._entries)} entries, {self.size} of {self.limit} B>"
 
-    def find(self, method: str, url: str, headers: Mapping[str, str]) -> Stored | None:
-        """Return what answers this request without asking anybody."""
-        key = key_of(method, url, headers)
+    def find(self, method: str, url: str, headers: Mapping[str, str], apart: str = "") -> Stored | None:
+        """Return what answers this request without asking anybody; ``apart`` names an owner that shares nothing."""
+        key = key_of(method, url, headers, apart)
         variants = self._entries.get(key) if key is not None else None
         if not variants or key is None:
             return None
@@ -159,9 +159,11 @@ class Cache:
         self.hits += 1
         return stored
 
-    def ask(self, method: str, url: str, headers: Mapping[str, str], *, anew: bool) -> Revalidation | None:
+    def ask(
+        self, method: str, url: str, headers: Mapping[str, str], apart: str = "", *, anew: bool
+    ) -> Revalidation | None:
         """Return how to ask, or None for a request that has nothing to do with a cache; ``anew`` asks for all."""
-        key = key_of(method, url, headers)
+        key = key_of(method, url, headers, apart)
         if key is None or self.limit == 0:
             return None
         # Of another variant a 304 would say nothing about this one.

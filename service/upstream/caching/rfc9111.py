@@ -50,7 +50,8 @@ _HOP: Final = frozenset(
      "proxy-authentication-info", "proxy-authorization")
 )  # fmt: skip
 
-Key = tuple[str, str, tuple[tuple[str, str], ...]]
+Key = tuple[str, str, tuple[tuple[str, str], ...], str]
+"""Method, URL, headers of the client, and who shares nothing with others."""
 
 
 class Stored(msgspec.Struct, eq=False):
@@ -92,14 +93,14 @@ class Stored(msgspec.Struct, eq=False):
         return headers
 
 
-def key_of(method: str, url: str, headers: Mapping[str, str]) -> Key | None:
+def key_of(method: str, url: str, headers: Mapping[str, str], apart: str = "") -> Key | None:
     """Return under which name the answers to a request are kept, or None where none may be."""
     if method not in {"GET", "HEAD"}:
         return None
     if not headers:
-        return (method, url, ())
-    apart = sorted((name.lower(), value) for name, value in headers.items())
-    return (method, url, tuple(apart)) if not any(name in _OWN_WAY for name, _ in apart) else None
+        return (method, url, (), apart)
+    own = sorted((name.lower(), value) for name, value in headers.items())
+    return (method, url, tuple(own), apart) if not any(name in _OWN_WAY for name, _ in own) else None
 
 
 def request_of(key: Key, headers: Mapping[str, str]) -> Request:

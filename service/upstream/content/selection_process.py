@@ -8,6 +8,8 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
 from typing import Final
 
+from service.core.owner import SERVICE, Owner
+from service.core.pool import Pool
 from service.core.seldom import Seldom
 from service.upstream.content.media_types import LONGEST
 from service.upstream.content.select_failed import SelectFailed
@@ -18,6 +20,8 @@ __all__ = ["SelectTimeout", "Selector"]
 
 _log = logging.getLogger("sluice.watches")
 
+_EAGER: Final = 4
+"""One owner alone gets four fifths of what may wait."""
 _TIME: Final = 2.0
 """Seconds for one selection; a megabyte of ordinary HTML takes 20 ms."""
 _MODULE: Final = "service.upstream.content.selection"
@@ -35,16 +39,34 @@ class SelectTimeout(SelectFailed):
 class Selector:
     """One selection at a time, owners in turns; hostile pages and selectors cost their own watchers a time-out."""
 
-    def __init__(self) -> None:
+    def __init__(self, bodies: int = 64 << 20) -> None:
+        self.pool = Pool("selections", bodies, eager=_EAGER, advice="fewer watches, or smaller pages")
+        """Bytes of bodies that wait for their turn, or have it."""
         self._process: Process | None = None
         self._turns = Turns()
         self._idle: asyncio.TimerHandle | None = None
         self._failures = Seldom(time.monotonic)
 
     async def select(
-        self, body: bytes, select: str, content_type: str | None = None, *, cut: bool = False, owner: str = ""
+        self,
+        body: bytes,
+        select: str,
+        content_type: str | None = None,
+        *,
+        cut: bool = False,
+        owner: Owner = SERVICE,
     ) -> bytes:
         """Return what the selection finds, when it is its owner's turn; raises SelectFailed."""
+        size = len(body)
+        if self.pool.room(owner) < size:
+            raise SelectFailed(self.pool.refusal(owner).detail, "unavailable")
+        self.pool.take(owner, size)
+        try:
+            return await self._in_turn(body, select, content_type, cut, owner)
+        finally:
+            self.pool.give_back(owner, size)
+
+    async def _in_turn(self, body: bytes, select: str, content_type: str | None, cut: bool, owner: Owner) -> bytes:
         request = (select.encode(), (content_type or "")[:LONGEST].encode("utf-8", "replace"), body, cut)
         async with self._turns.turn(owner):
             if self._process is None:

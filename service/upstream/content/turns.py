@@ -5,6 +5,8 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from service.core.owner import Owner
+
 __all__ = ["Turns"]
 
 
@@ -13,13 +15,13 @@ class Turns:
 
     def __init__(self) -> None:
         self.taken = False
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._waiting: OrderedDict[Owner, deque[asyncio.Future[None]]] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<Turns {'taken' if self.taken else 'free'}, {len(self._waiting)} owners wait>"
 
     @asynccontextmanager
-    async def turn(self, owner: str) -> AsyncIterator[None]:
+    async def turn(self, owner: Owner) -> AsyncIterator[None]:
         """Wait for this owner's turn, and have it."""
         await self._wait(owner)
         try:
@@ -27,7 +29,7 @@ class Turns:
         finally:
             self._next()
 
-    async def _wait(self, owner: str) -> None:
+    async def _wait(self, owner: Owner) -> None:
         if not self.taken:
             self.taken = True
             return

@@ -1,0 +1,36 @@
+"""Who something belongs to: one name for a client, whatever holds something for it, and however it is connected.
+
+An owner is the subject of a signed token, else the token itself, else the address behind trusted proxies.
+``Grant.owner`` makes it where a client comes in; topics, batches, watches, requests and flights carry it on.
+"""
+
+from typing import Final
+
+__all__ = ["SERVICE", "Owner"]
+
+
+class Owner(str):
+    """A name, with what its credentials say of its shares; two are equal that have the same name."""
+
+    __slots__ = ("shares_fetches", "weight")
+
+    weight: float
+    """How many times the usual share of each pool it has."""
+    shares_fetches: bool
+    """Whether answers that were fetched for it may be given to others, and those of others to it."""
+
+    def __new__(cls, name: str, weight: float = 1.0, *, shares_fetches: bool = True) -> "Owner":
+        """Make one; strings have no ``__init__``."""
+        owner = super().__new__(cls, name)
+        owner.weight = weight
+        owner.shares_fetches = shares_fetches
+        return owner
+
+    @property
+    def apart(self) -> str:
+        """What keeps its fetches apart from those of others: its name, or nothing where they are shared."""
+        return "" if self.shares_fetches else str(self)
+
+
+SERVICE: Final = Owner("service")
+"""What belongs to no client."""

@@ -1,0 +1,112 @@
+"""The memory of all rings: whose messages it holds, and what gives way.
+
+Messages count for the client whose publish began the ring. A client that has used up its share of the memory keeps
+of its own topics, the longest unpublished first, the newest messages alone; when it has nothing else, its publish
+is refused. Others notice nothing of it, unless all rings together outgrow their bound: then the topics of the
+client that holds most give way likewise.
+"""
+
+from collections import OrderedDict
+from typing import Final
+
+from service.core.errors import Overloaded
+from service.core.owner import Owner
+from service.core.pool import Pool
+from service.core.topics.topic import Topic
+
+__all__ = ["Rings"]
+
+_EAGER: Final = 4
+"""One owner alone gets four fifths."""
+
+
+class Rings:
+    """How many bytes the rings of each owner have, and which of them can be shrunk."""
+
+    def __init__(self, bound: int) -> None:
+        self.pool = Pool(
+            "rings_size", bound, eager=_EAGER, error=Overloaded, advice="its newest messages alone fill that"
+        )
+        self.shrunk = 0
+        # As long as less is used, nobody can have more than a share.
+        self._calm = bound * _EAGER // (_EAGER + 1)
+        # Rings with more than their newest message, the longest unpublished first.
+        self._shrinkable: dict[Owner, OrderedDict[Topic, None]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Rings {self.pool!r}>"
+
+    def make_room(self, topic: Topic | None, owner: Owner, size: int) -> None:
+        """Have so much more that an owner publishes fit into a share; raise Overloaded where it cannot.
+
+        A ring counts for its publisher from the moment on at which whoever began it has no room for more.
+        """
+        pool = self.pool
+        if pool.used + size <= self._calm and owner.weight >= 1:
+            return
+        if topic is not None and topic.size and topic.payer != owner and pool.room(topic.payer) < size:
+            self._move(topic, owner)
+        while pool.room(owner) < size:
+            if not self._shrink(owner):
+                raise pool.refusal(owner)
+            pool.refused += 1
+        while pool.used + size > pool.bound and (largest := self._largest()) is not None:
+            self._shrink(largest)
+
+    def grown(self, topic: Topic, size: int) -> None:
+        """Take note of a message that was appended: the ring has so many bytes more, or fewer."""
+        owner = topic.payer
+        if size:
+            self._count(owner, size)
+        if topic.head > topic.first:
+            own = self._shrinkable.get(owner)
+            if own is None:
+                own = self._shrinkable[owner] = OrderedDict()
+            own[topic] = None
+            own.move_to_end(topic)
+
+    def freed(self, topic: Topic, size: int) -> None:
+        """Take note of messages that are gone."""
+        self.pool.give_back(topic.payer, size)
+        if topic.head <= topic.first:
+            self._whole(topic)
+
+    def dropped(self, topic: Topic) -> None:
+        """Take note of a ring that is gone."""
+        self.pool.give_back(topic.payer, topic.size)
+        self._whole(topic)
+
+    def _move(self, topic: Topic, owner: Owner) -> None:
+        """Have a ring count for another owner."""
+        self.dropped(topic)
+        topic.payer = owner
+        self.grown(topic, topic.size)
+
+    def _count(self, owner: Owner, size: int) -> None:
+        if size > 0:
+            self.pool.take(owner, size)
+        else:
+            self.pool.give_back(owner, -size)
+
+    def _whole(self, topic: Topic) -> None:
+        """Take out a ring that has nothing to give up."""
+        own = self._shrinkable.get(topic.payer)
+        if own is not None and topic in own:
+            del own[topic]
+            if not own:
+                del self._shrinkable[topic.payer]
+
+    def _shrink(self, owner: Owner) -> bool:
+        """Have an owner's ring that was longest without a publish keep its newest alone, if there is one."""
+        own = self._shrinkable.get(owner)
+        if not own:
+            return False
+        topic = next(iter(own))
+        self._whole(topic)
+        self.pool.give_back(owner, topic.shrink())
+        self.shrunk += 1
+        return True
+
+    def _largest(self) -> Owner | None:
+        """Return the owner that holds most, of those that have something to give up."""
+        return max(self._shrinkable, key=self.pool.held, default=None)

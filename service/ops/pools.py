@@ -1,0 +1,57 @@
+"""Every pool that clients share, in one place: for figures, and for the table in docs/operations.md."""
+
+from collections.abc import Callable, Mapping
+
+from service.core.pool import Pool, PoolStatistics
+from service.core.topics.hub import Hub
+from service.edge.access.middleware import AccessMiddleware
+from service.edge.websocket.endpoint import WebSockets
+from service.sources.batches import Batches
+from service.sources.watches import Watches
+from service.upstream.content.selection_process import Selector
+from service.upstream.runner import Runner
+
+__all__ = ["Pools", "pools_of"]
+
+
+class Pools:
+    """All pools by name; of what is no :class:`Pool`, a function that returns its statistics."""
+
+    def __init__(self, *pools: Pool, **others: Callable[[], PoolStatistics]) -> None:
+        self._statistics = {pool.name: pool.statistics for pool in pools} | others
+
+    def __repr__(self) -> str:
+        return f"<Pools {', '.join(self._statistics)}>"
+
+    def statistics(self) -> Mapping[str, PoolStatistics]:
+        """Return a snapshot of each."""
+        return {name: statistics() for name, statistics in self._statistics.items()}
+
+
+def pools_of(
+    hub: Hub,
+    door: AccessMiddleware,
+    sockets: WebSockets,
+    batches: Batches,
+    watches: Watches,
+    fetches: Runner,
+    selector: Selector,
+) -> Pools:
+    """Return every pool of the service."""
+    return Pools(
+        sockets.pool,
+        door.slots,
+        hub.owners,
+        hub.rings.pool,
+        hub.retired.pool,
+        hub.keys.pool,
+        batches.admission.batches,
+        batches.admission.queued,
+        batches.retention.pool,
+        batches.retention.finished,
+        batches.reading,
+        fetches.plan.shares.pool,
+        watches.owners,
+        selector.pool,
+        upstream_host=fetches.hosts.statistics,
+    )
