@@ -1,4 +1,4 @@
-"""Who something belongs to: one name for a client, whatever holds something for it, and however it is connected.
+"""Who something belongs to: one name for a client, in all that is held for it, and over all of its connections.
 
 An owner is the subject of a signed token, else the token itself, else the address behind trusted proxies.
 ``Grant.owner`` makes it where a client comes in; topics, batches, watches, requests and flights carry it on.

@@ -15,7 +15,7 @@ __all__ = ["Pools", "pools_of"]
 
 
 class Pools:
-    """All pools by name; of what is no :class:`Pool`, a function that returns its statistics."""
+    """All pools by name; ``others`` return the statistics of those that are not a :class:`Pool`."""
 
     def __init__(self, *pools: Pool, **others: Callable[[], PoolStatistics]) -> None:
         self._statistics = {pool.name: pool.statistics for pool in pools} | others

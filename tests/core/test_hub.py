@@ -220,10 +220,10 @@ def test_who_makes_many_topics_is_refused_and_others_are_not() -> None:
 
 def test_room_for_many_topics_is_checked_before_the_first() -> None:
     hub = make_hub(Turns(), HubLimits(topics=20))
-    hub.publish("known", b"1", 0.0, owner="a")
-    hub.check_room(["known", *(f"t{number}" for number in range(9))] * 2, 10, "a")
-    with pytest.raises(LimitReached, match="limit topics: 1 of this client"):
-        hub.check_room([f"t{number}" for number in range(20)], 10, "a")
+    hub.publish("known", b"1", 0.0, owner=Owner("a"))
+    hub.check_room(["known", *(f"t{number}" for number in range(9))] * 2, 10, Owner("a"))
+    with pytest.raises(LimitReached, match="limit topics: this client has 1,"):
+        hub.check_room([f"t{number}" for number in range(20)], 10, Owner("a"))
     assert list(hub.topics) == ["known"]
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, FetchRequest, Keep, Options
 from service.core.fetching.dial_policy import Policy
+from service.core.owner import Owner
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.reader import OnLag
 from service.sources.batches import Batches
@@ -99,7 +100,7 @@ class Engine:
         return self.read(self.begin(BatchRequest(urls=urls, options=Options(**options)), owner))
 
     def begin(self, request: BatchRequest, owner: str) -> BatchState:
-        return self.batches.start(request, owner=owner, keep=Keep.DETACHED)
+        return self.batches.start(request, owner=Owner(owner), keep=Keep.DETACHED)
 
     def read(self, batch: BatchState) -> FakeReader:
         reader = FakeReader(batch.topic, OnLag.DISCONNECT)

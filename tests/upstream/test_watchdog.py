@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from service.core.fetching.batch import BatchRequest, Failure, Keep, Options
+from service.core.owner import SERVICE
 from service.upstream.attempt import Attempt, Fetched
 from service.upstream.watchdog import waits_for
 from tests.upstream.test_batches import Bench, at_once, events
@@ -69,7 +70,9 @@ async def test_a_wait_that_nothing_ends_fails_its_url_and_is_named(
     bench = Bench()
     broken(bench)
     urls = [f"{HOST}{number}" if number else f"{HOST}0" for number in range(3)]
-    batch = bench.batches.start(BatchRequest(urls=urls, options=Options(retries=0)), owner="o", keep=Keep.DETACHED)
+    batch = bench.batches.start(
+        BatchRequest(urls=urls, options=Options(retries=0)), owner=SERVICE, keep=Keep.DETACHED
+    )
     reader = bench.read(batch)
     await asyncio.sleep(LATE)
     told = {event.get("index", "done"): event for event in events(reader)}
@@ -88,7 +91,7 @@ async def test_a_wait_that_nothing_ends_fails_its_url_and_is_named(
 async def test_a_request_that_ends_after_it_was_given_up_frees_nothing_twice() -> None:
     bench = Bench(stuck)
     batch = bench.batches.start(
-        BatchRequest(urls=[f"{HOST}0"], options=Options(retries=0)), owner="o", keep=Keep.DETACHED
+        BatchRequest(urls=[f"{HOST}0"], options=Options(retries=0)), owner=SERVICE, keep=Keep.DETACHED
     )
     reader = bench.read(batch)
     await asyncio.sleep(LATE)

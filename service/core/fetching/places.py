@@ -9,7 +9,7 @@ from service.core.pool import Pool
 __all__ = ["Places"]
 
 _EAGER: Final = 9
-"""One owner alone gets nine tenths of the places, and whoever comes next finds some."""
+"""One owner alone gets nine tenths of the places, and the next one finds some."""
 
 
 class Places:

@@ -116,8 +116,7 @@ class FetchPlan:
     def finished(self, work: FetchTask) -> None:
         """Free the place of a URL in its batch."""
         work.batch.active -= 1
-        queue = self._queues.get(work.batch.id)
-        if queue is not None and not queue.in_turn:
+        if (queue := self._queues.get(work.batch.id)) is not None and not queue.in_turn:
             self._enter(queue)
 
     def drop(self, work: FetchTask) -> None:
@@ -226,8 +225,7 @@ class FetchPlan:
                 self._reject(work, unavailable(opens, now))
             return
         while self._hosts.room(origin, now):
-            first = self.parking.turn(origin, now, self._may_have)
-            if first is None:
+            if (first := self.parking.turn(origin, now, self._may_have)) is None:
                 return
             self._reserve(self._owners[first.batch.owner], first)
             self._offer(first)
@@ -262,8 +260,7 @@ class FetchPlan:
 
     def _go_on(self, owner: OwnerState) -> None:
         """Have an owner look again at what it may start."""
-        if owner.blocked:
-            self._unblock(owner)
+        self._unblock(owner)
         if not owner.in_turn and (owner.queues or owner.offers):
             self._enter_owner(owner)
 

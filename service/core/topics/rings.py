@@ -39,7 +39,7 @@ class Rings:
     def make_room(self, topic: Topic | None, owner: Owner, size: int) -> None:
         """Have so much more that an owner publishes fit into a share; raise Overloaded where it cannot.
 
-        A ring counts for its publisher from the moment on at which whoever began it has no room for more.
+        A ring counts for its publisher from the moment on at which the client that began it has no room for more.
         """
         pool = self.pool
         if pool.used + size <= self._calm and owner.weight >= 1:

@@ -51,7 +51,7 @@ class AccessMiddleware:
             "connections", connections + spare, eager=connections // spare, strict=True, error=Overloaded,
             advice="requests that are under way",
         )  # fmt: skip
-        """Requests under way that are no WebSockets; one owner alone has as many as the bound says."""
+        """Requests under way that are not WebSockets; one owner alone has as many as the bound says."""
         self.refusals = refusals
         self._credentials = credentials
         self._gate = gate
