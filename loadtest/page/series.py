@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from loadtest.measures import LOAD, latency_figure
 from loadtest.page.columns import Columns
@@ -14,6 +15,8 @@ __all__ = ["Bound", "Plot", "Plots", "Series", "plots_of"]
 
 _MOMENTS = 3
 """Seconds that have to have a figure for it to be drawn as a line; what was there more shortly is in the tables."""
+_MOST_PLOTS = 60
+"""Plots over time, and of latencies: a scenario of one's own may count thousands of things."""
 _FEW = 20
 """Latencies below which a distribution has no shape."""
 _MOST_BOUNDS = 5
@@ -80,14 +83,18 @@ class Plots:
     errors: list[float]
     """How many errors there were at each point."""
     plots: list[Plot]
+    cut: bool = False
+    """Whether there are more than a page can show."""
 
 
 def plots_of(report: Report, columns: Columns, judgements: Sequence[Judgement]) -> Plots:
     """Return everything that can be drawn of a report, its time line from ``columns`` that have taken it."""
     bounds = _bounds(judgements)
-    plots = (*_over_time(report, columns, bounds), *_distributions(report, bounds))
+    timed = list(islice(_over_time(report, columns, bounds), _MOST_PLOTS + 1))
+    others = list(islice(_distributions(report, bounds), _MOST_PLOTS + 1))
     errors = [value or 0 for value in columns.column("errors")]
-    return Plots(columns.times, columns.stride, errors, [_masked(plot, report) for plot in plots])
+    shown = [_masked(plot, report) for plot in (*timed[:_MOST_PLOTS], *others[:_MOST_PLOTS])]
+    return Plots(columns.times, columns.stride, errors, shown, cut=max(len(timed), len(others)) > _MOST_PLOTS)
 
 
 def _masked(plot: Plot, report: Report) -> Plot:

@@ -267,6 +267,19 @@ def test_many_thresholds_and_notes_are_bounded() -> None:
     assert len(page) < 1_000_000
 
 
+def test_a_scenario_that_counts_thousands_of_things_has_a_page_that_can_be_opened() -> None:
+    names = [f"counter_{number}" for number in range(3_000)]
+    told = report(5, **{name: [1.0] * 5 for name in names})
+    told.counters |= dict.fromkeys(names, 5.0)
+    for name in names[:100]:
+        told.latency(name).record(1.0, 100)
+    plots = drawn(told)
+    assert plots.cut
+    assert len(plots.plots) == 120
+    assert not drawn(report()).cut
+    assert len(render(told)) < 1_000_000
+
+
 def test_it_is_in_the_colours_of_the_service() -> None:
     palette = re.compile(r":root \{.*?\}", re.DOTALL)
     service = (ROOT / "service" / "edge" / "static" / "page.css").read_text()

@@ -49,6 +49,20 @@ function exact(value) {
   return value == null ? "–" : value.toLocaleString("en", { maximumFractionDigits: value < 100 ? 2 : 0 });
 }
 
+/** Where one or two values stand alone, a line between them is too short to be seen. */
+function alone(values) {
+  const found = [];
+  let run = [];
+  values.forEach((value, index) => {
+    if (value !== null) run.push(index);
+    if (value === null || index === values.length - 1) {
+      if (run.length < 3) found.push(...run);
+      run = [];
+    }
+  });
+  return found.length ? found : null;
+}
+
 /** Where a threshold is near enough to what was measured, it is inside of the plot. */
 function top(spec, most) {
   const near = spec.bounds.map((bound) => bound.value).filter((value) => value <= most * 3);
@@ -176,7 +190,10 @@ class Plot {
     const series = this.#spec.series.map((_, number) => ({
       stroke: () => colours().series[number],
       width: 1.5,
-      points: { fill: () => colours().series[number] },
+      points: {
+        fill: () => colours().series[number],
+        filter: (u, index, shown) => (shown ? null : alone(u.data[index])),
+      },
       ...(bars ? { fill: () => colours().series[number], paths: uPlot.paths.bars({ size: [0.9] }), points: { show: false } } : {}),
     }));
     return {
@@ -354,8 +371,9 @@ function arrange(specs) {
 
 function remark(text) {
   const each = data.stride > 1 ? `Two points stand for ${2 * data.stride} s: the least and the largest value. ` : "";
-  const none = data.plots.length ? "" : "Too little was measured for plots. ";
-  byId("said").textContent = each + none + text;
+  const none = timed().length ? "" : "The run is too short for plots over time. ";
+  const cut = data.cut ? "There are more figures than plots: the others are in the tables and in the JSON report. " : "";
+  byId("said").textContent = each + none + cut + text;
 }
 
 /** Put new HTML where it differs and nobody is reading: what is focused or selected stays. */
