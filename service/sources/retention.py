@@ -131,10 +131,10 @@ class Retention:
 
     def admit(self, batch: BatchState) -> bool | Failure:
         """Return whether one more fetch of a batch may start, or why its remaining URLs fail."""
-        if not self._has_room(batch):
+        if self.pool.room(batch.owner) <= _expected(batch):
             for other in tuple(self._charged[batch.owner].values()):
                 self._give_up_taken(other)
-            if not self._has_room(batch):
+            if self.pool.room(batch.owner) <= _expected(batch):
                 return self._keep_waiting(batch)
         if self._short:
             self._short.pop(batch.id, None)
@@ -161,9 +161,6 @@ class Retention:
         if batch.topic.readers or batch.keep is not Keep.DETACHED or pool.used + size <= pool.bound:
             return None
         return self._too_large(batch) if pool.held(owner) + size > pool.share(owner) else None
-
-    def _has_room(self, batch: BatchState) -> bool:
-        return self.pool.room(batch.owner) > _expected(batch)
 
     def _refusal(self, batch: BatchState, waited: float) -> Failure | None:
         """Say why a batch that has no room fails, or return None for one that waits."""

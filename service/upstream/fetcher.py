@@ -97,7 +97,10 @@ class Fetcher:
             outcome = failure_of(error)
         finally:
             self._deadlines.end(task)
-        return outcome if order.question is None else self._unless_stale(order, order.question, outcome)
+        question = order.question
+        return (
+            outcome if question is None or question.known is None else self._unless_stale(order, question, outcome)
+        )
 
     def _overdue(self, order: Attempt) -> Failure:
         """Return why an attempt had no answer in its time."""

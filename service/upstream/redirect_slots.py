@@ -23,11 +23,11 @@ class RedirectSlots:
         self._hosts = hosts
         self._freed = freed
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[str, deque[tuple[asyncio.Future[None], Owner]]] = {}
+        self.waiting: dict[str, deque[tuple[asyncio.Future[None], Owner]]] = {}
         """For each host who waits there, and for which owner."""
 
     def __repr__(self) -> str:
-        return f"<RedirectSlots {sum(map(len, self._waiting.values()))} waiting>"
+        return f"<RedirectSlots {sum(map(len, self.waiting.values()))} waiting>"
 
     async def move(self, work: FetchTask, origin: str) -> Failure | None:
         """Exchange a place for one at ``origin``; return why that is in vain where it is."""
@@ -38,7 +38,7 @@ class RedirectSlots:
         self._hosts.end(work.place, owner)
         work.place = ""
         self._freed()
-        if origin in self._waiting or not self._hosts.room(origin, now):
+        if origin in self.waiting or not self._hosts.room(origin, now):
             await self._turn(origin, owner)
         else:
             self._hosts.begin(origin, owner)
@@ -47,7 +47,7 @@ class RedirectSlots:
 
     async def _turn(self, origin: str, owner: Owner) -> None:
         turn: asyncio.Future[None] = self._loop.create_future()
-        queue = self._waiting.setdefault(origin, deque())
+        queue = self.waiting.setdefault(origin, deque())
         queue.append((turn, owner))
         try:
             await turn
@@ -57,16 +57,16 @@ class RedirectSlots:
                 self._freed()
             elif (turn, owner) in queue:
                 queue.remove((turn, owner))
-                if not queue and self._waiting.get(origin) is queue:
-                    del self._waiting[origin]
+                if not queue and self.waiting.get(origin) is queue:
+                    del self.waiting[origin]
             raise
 
     def look(self) -> None:
         """Let in those that there is a place for now."""
-        if not self._waiting:
+        if not self.waiting:
             return
         now = self._loop.time()
-        for origin, queue in tuple(self._waiting.items()):
+        for origin, queue in tuple(self.waiting.items()):
             try:
                 self._let_in(origin, queue, now)
             except Exception as error:
@@ -76,7 +76,7 @@ class RedirectSlots:
                         turn.set_exception(error)
                 queue.clear()
             if not queue:
-                del self._waiting[origin]
+                del self.waiting[origin]
 
     def _let_in(self, origin: str, queue: deque[tuple[asyncio.Future[None], Owner]], now: float) -> None:
         while queue and self._hosts.room(origin, now):

@@ -241,7 +241,8 @@ class Runner:
     def _end(self, flight: Flight) -> None:
         self._flights.end(flight)
         self.plan.free(flight.holder)
-        self._moves.look()
+        if self._moves.waiting:
+            self._moves.look()
 
     async def _run(self, ready: tuple[FetchTask, Attempt] | None) -> None:
         """Fetch one URL after another, as the plan gives them."""

@@ -159,7 +159,8 @@ class Hub:
             self.rings.grown(topic, topic.size - before)
             if topic.visited and topic.head - topic.visited_at > topic.limits.messages // 4:
                 self._visits.pressed.add(topic)
-        self._visits.wake(topic)
+        if not topic.due:
+            self._visits.wake(topic)
         return offset
 
     @property

@@ -158,7 +158,8 @@ class Topic:
         self._frames.append(frame)
         self.times.append(now)
         self.size += len(frame)
-        self.forget()
+        if self._memo or self.fresh_after >= 0:
+            self.forget()
         if self.limits is not None:
             self._trim(self.limits, now)
         return self.head

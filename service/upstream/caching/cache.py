@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from types import MappingProxyType
@@ -44,42 +44,40 @@ class CacheStatistics:
 class Revalidation:
     """One request that the cache could not answer alone: how to put it, and what the answer means."""
 
+    # Most are not about anything that is stored; these are then the same for all.
     conditions: Mapping[str, str] = MappingProxyType({})
     """Headers that ask whether what is stored is still right."""
+    variants: Sequence[Stored] = ()
+    known: NeedRevalidation | None = None
+    """What hishel says of what is stored, if that can be validated."""
 
-    def __init__(
-        self,
-        cache: "Cache",
-        key: Key,
-        asked: Mapping[str, str],
-        known: NeedRevalidation | None,
-        variants: list[Stored],
-    ) -> None:
+    def __init__(self, cache: "Cache", key: Key, asked: Mapping[str, str]) -> None:
         self._cache = cache
         self._key = key
         self._asked = asked
-        self._known = known
-        self._variants = variants
-        if known is not None:
-            added = dict(known.request.headers)
-            # Of a validator that no header can carry, or only one that servers refuse, nothing is asked.
-            self.conditions = {
-                name: value
-                for name in ("If-None-Match", "If-Modified-Since")
-                if HEADER_VALUE.fullmatch(value := added.get(name.lower(), "")) and value.strip() not in ("", "*")
-            }
+
+    def validate(self, known: NeedRevalidation) -> None:
+        """Ask whether what is stored is still right."""
+        self.known = known
+        added = dict(known.request.headers)
+        # Of a validator that no header can carry, or only one that servers refuse, nothing is asked.
+        self.conditions = {
+            name: value
+            for name in ("If-None-Match", "If-Modified-Since")
+            if HEADER_VALUE.fullmatch(value := added.get(name.lower(), "")) and value.strip() not in ("", "*")
+        }
 
     def confirmed(self, headers: Mapping[str, str], now: float) -> Stored | None:
         """Take a 304; return what is right still, or None where it does not say of which."""
-        assert self._known is not None
+        assert self.known is not None
         dated = {"date": formatdate(self._cache.wall(), usegmt=True), **headers}
-        state: AnyState = self._known.next(Response(304, Headers(dated)))
+        state: AnyState = self.known.next(Response(304, Headers(dated)))
         if isinstance(state, InvalidateEntries):
             state = state.next_state
         if not isinstance(state, NeedToBeUpdated):
             return None
         entry = state.updating_entries[-1]
-        before = self._variants[entry.id.int]
+        before = self.variants[entry.id.int]
         updated = dict(entry.response.headers)
         self._cache.validated += 1
         kept = storable(self._key, before.asked, before.status, updated) is not None
@@ -91,16 +89,16 @@ class Revalidation:
         """Take a new answer: keep it if it may be kept."""
         cleaned = storable(self._key, self._asked, status, headers)
         if cleaned is not None:
-            replaced = [old for old in self._variants if replaces(old, self._asked, headers)]
-            self._cache.keep(
-                self._key, self._asked, status, cleaned, body, now, instead=replaced[0] if replaced else None
-            )
+            replaced = None
+            if self.variants:
+                replaced = next((old for old in self.variants if replaces(old, self._asked, headers)), None)
+            self._cache.keep(self._key, self._asked, status, cleaned, body, now, instead=replaced)
 
     def stale(self, now: float) -> Stored | None:
         """Return what may stand in for an upstream that fails (``stale-if-error``, RFC 5861, section 4)."""
-        if self._known is None:
+        if self.known is None:
             return None
-        stored = self._variants[self._known.revalidating_entries[0].id.int]
+        stored = self.variants[self.known.revalidating_entries[0].id.int]
         said = cache_control(stored.headers)
         if {"must-revalidate", "proxy-revalidate", "no-cache"} & said.flags:
             return None
@@ -131,7 +129,7 @@ class Cache:
         self.validated = 0
         self._stored = 0
         self._evicted = 0
-        self._entries: OrderedDict[Key, list[Stored]] = OrderedDict()
+        self._entries: OrderedDict[Key, tuple[Stored, ...]] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<Cache {len(self._entries)} entries, {self.size} of {self.limit} B>"
@@ -166,15 +164,16 @@ class Cache:
         key = key_of(method, url, headers, apart)
         if key is None or self.limit == 0:
             return None
-        # Of another variant a 304 would say nothing about this one.
-        found = self._entries.get(key)
-        variants = [old for old in found if replaces(old, headers, old.headers)] if found else []
-        known = None
-        if variants and not anew:
-            state = IdleClient({"shared": True}).next(request_of(key, {**headers, "cache-control": "no-cache"}),
-                                                      entries_of(key, variants, self.clock()))  # fmt: skip
-            known = state if isinstance(state, NeedRevalidation) else None
-        return Revalidation(self, key, headers, known, variants)
+        question = Revalidation(self, key, headers)
+        if (found := self._entries.get(key)) is not None:
+            # Of another variant a 304 would say nothing about this one.
+            question.variants = variants = [old for old in found if replaces(old, headers, old.headers)]
+            if variants and not anew:
+                asked = request_of(key, {**headers, "cache-control": "no-cache"})
+                state = IdleClient({"shared": True}).next(asked, entries_of(key, variants, self.clock()))
+                if isinstance(state, NeedRevalidation):
+                    question.validate(state)
+        return question
 
     def keep(
         self,
@@ -194,16 +193,15 @@ class Cache:
         """
         size = _OVERHEAD + len(body) + len("".join(headers)) + len("".join(headers.values()))
         stored = Stored(status, headers, body, asked, now, self.wall(), size)
-        variants = self._entries.setdefault(key, [])
-        if instead in variants:
-            variants.remove(instead)
+        others = self._entries.pop(key, ())
+        if instead in others:
+            others = tuple(old for old in others if old is not instead)
             self.size -= instead.size
         if not kept or size > self.limit // 8:
-            if not variants:
-                del self._entries[key]
+            if others:
+                self._entries[key] = others
             return stored
-        variants.insert(0, stored)
-        self._entries.move_to_end(key)
+        self._entries[key] = (stored, *others)
         self.size += size
         self._stored += 1
         while self.size > self.limit:

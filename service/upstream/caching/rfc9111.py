@@ -8,7 +8,7 @@ since an upstream may show any of them, errors that such headers may have caused
 set cookies.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.utils import formatdate
 from time import time
 from typing import Final
@@ -54,7 +54,7 @@ Key = tuple[str, str, tuple[tuple[str, str], ...], str]
 """Method, URL, headers of the client, and who shares nothing with others."""
 
 
-class Stored(msgspec.Struct, eq=False):
+class Stored(msgspec.Struct, eq=False, gc=False):
     """An answer that may be used again."""
 
     status: int
@@ -108,7 +108,7 @@ def request_of(key: Key, headers: Mapping[str, str]) -> Request:
     return Request(key[0], key[1], Headers(headers))
 
 
-def entries_of(key: Key, variants: list[Stored], now: float, *, dated_only: bool = False) -> list[Entry]:
+def entries_of(key: Key, variants: Sequence[Stored], now: float, *, dated_only: bool = False) -> list[Entry]:
     """Put what is stored as hishel wants it, numbered in its id; ``dated_only`` what can be fresh."""
     entries = []
     for number, stored in enumerate(variants):
