@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from service.core.access.grants import EVERY_HOST, HostPatterns
+from service.core.correlation import Trace
 from service.core.fetching.batch import FetchRequest, Options
 from service.core.fetching.task import FetchListener
 from service.core.owner import SERVICE, Owner
@@ -164,5 +165,5 @@ class Poll:
     total: int = 1
     active: int = 0
     landed: int = 0
-    trace: None = None
+    trace: Trace | None = None
     """A poll is made for all who watch, long after any of them asked for it."""

@@ -115,7 +115,7 @@ def order_of(work: FetchTask) -> Attempt:
     """Return what an attempt at this URL is to fetch."""
     request, options = work.request, work.batch.options
     return Attempt(
-        target=work.target.without_fragment(),
+        target=work.target if not work.target.fragment else work.target.without_fragment(),
         method=request.method or options.method,
         headers={**options.headers, **(request.headers or {})} if request.headers else options.headers,
         body=request.body.encode() if request.body is not None else None,

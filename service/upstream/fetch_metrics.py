@@ -51,8 +51,9 @@ class Measures:
             self.outcomes["stale"] += 1
         else:
             self.outcomes["3xx" if outcome.cache == "revalidated" else _CLASSES[outcome.status // 100]] += 1
-            for phase, ms in outcome.timing.items():
-                if ms and phase in _PHASES:
+            timing = outcome.timing
+            for phase in _PHASES:
+                if ms := timing.get(phase):
                     self.phases[phase].observe(ms / 1000)
 
     def abandoned(self) -> None:

@@ -168,7 +168,7 @@ class Fetcher:
     ) -> tuple[Mapping[str, str], bool]:
         """Return the headers to send, and whether they ask only for what is not stored already."""
         order.question = None
-        asked = traced(order, headers)
+        asked = traced(order, headers) if order.trace is not None else headers
         if order.cache == "no-store" or body is not None or not order.want_body:
             return asked, False
         anew = order.cache == "reload"

@@ -63,12 +63,14 @@ class Flights:
         key = work.key
         if key is None:
             return None
-        return self._open.get(key if hash(key) not in self._apart else (work.batch.owner, key))
+        if self._apart and hash(key) in self._apart:
+            key = (work.batch.owner, key)
+        return self._open.get(key)
 
     def begin(self, task: "asyncio.Task[None]", work: FetchTask) -> Flight:
         """Enter a flight that others can join, if what it fetches can be shared."""
         key, apart = work.key, None
-        if key is not None and (number := hash(key)) in self._apart:
+        if self._apart and key is not None and (number := hash(key)) in self._apart:
             key, apart = (work.batch.owner, key), number
         flight = Flight(task, work, key, [work], work.deadline, apart=apart)
         if key is not None:

@@ -20,6 +20,7 @@ from service.commands.fetch.inputs import UrlList
 from service.commands.fetch.output import Output
 from service.commands.fetch.tally import Tally
 from service.core.access.grants import EVERY_HOST, HostPatterns
+from service.core.correlation import Trace
 from service.core.fetching.batch import BatchLimits, Failure, FetchRequest, Options, failed_event, flavour_of
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.task import FetchListener, FetchTask
@@ -60,7 +61,7 @@ class _Group:
     share: int | None = None
     active: int = 0
     landed: int = 0
-    trace: None = None
+    trace: Trace | None = None
 
     def __post_init__(self) -> None:
         self.flavour = flavour_of(self.options, self.hosts, self.owner)

@@ -181,16 +181,15 @@ class BatchState:
     flavour: str = field(init=False)
     """What its requests have in common, as far as it decides whether another batch's request is the same."""
 
+    trace: Trace | None = field(init=False)
+    """What its requests to upstreams are part of."""
+
     def __post_init__(self) -> None:
+        self.trace = self.correlation.trace if self.correlation is not None else None
         self.flavour = flavour_of(self.options, self.hosts, self.owner)
         self.total = len(self.items)
         self.finished = bytearray(self.total)
         self.weight = sum(map(_weight, self.items))
-
-    @property
-    def trace(self) -> Trace | None:
-        """What its requests to upstreams are part of."""
-        return self.correlation.trace if self.correlation is not None else None
 
     @property
     def complete(self) -> bool:

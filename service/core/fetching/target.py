@@ -78,7 +78,7 @@ class Target(Struct, frozen=True, gc=False):
 
     def without_fragment(self) -> "Target":
         """Return it as it is sent: one request serves all fragments."""
-        return structs.replace(self, fragment="") if self.fragment else self
+        return structs.replace(self, fragment="")
 
 
 class _Parts(NamedTuple):

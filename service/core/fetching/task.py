@@ -53,15 +53,12 @@ class FetchGroup(Protocol):
     share: int | None
     """How many fetches its owner may have at once, where that is not what everybody may."""
     total: int
+    trace: Trace | None
+    """What its requests are part of."""
     active: int
     """How many of its URLs are on the clock: they wait for a place, for a retry, or for an answer."""
     landed: int
     """Bytes of answers that have come and are about to be delivered."""
-
-    @property
-    def trace(self) -> Trace | None:
-        """What its requests are part of."""
-        ...
 
     @property
     def items(self) -> list[FetchRequest] | list[str]:

@@ -6,6 +6,7 @@ Everything else that is sent of a message is cut out of this frame.
 """
 
 from enum import IntEnum
+from struct import Struct
 
 import orjson
 
@@ -25,6 +26,7 @@ _CLOSE = 0x88
 _DATA = b',"data":'
 _END = b"}}"
 _SIZES = {126: 4, 127: 10}
+_MEDIUM = Struct(">BBH").pack
 
 
 class Encoding(IntEnum):
@@ -91,7 +93,7 @@ def _header(first: int, size: int) -> bytes:
     if size < 126:
         return bytes((first, size))
     if size < 1 << 16:
-        return bytes((first, 126)) + size.to_bytes(2, "big")
+        return _MEDIUM(first, 126, size)
     return bytes((first, 127)) + size.to_bytes(8, "big")
 
 

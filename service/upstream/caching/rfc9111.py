@@ -159,10 +159,12 @@ def shareable(asked: Mapping[str, str], headers: Mapping[str, str]) -> bool:
     """Return whether an answer may be given to others who ask for the same while it comes (sections 3 and 4)."""
     if "set-cookie" in headers or ("vary" in headers and "*" in _names(headers["vary"])):
         return False
+    if not asked and "cache-control" not in headers:
+        return True
     said = cache_control(headers)
     if said.flags & _OWN:
         return False
-    if not asked or not any(name.lower() == "authorization" for name in asked):
+    if not any(name.lower() == "authorization" for name in asked):
         return True
     return said.s_maxage is not None or bool(said.flags & _SHARED)
 

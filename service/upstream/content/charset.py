@@ -65,7 +65,9 @@ def read_text(body: bytes, content_type: str | None, *, syntax: Syntax | None = 
     marked = body[:1] in _FIRST or (syntax == "json" and 0 in body[:4])
     encoding, skip = _marked(body, syntax) if marked else (None, 0)
     if encoding is None and syntax != "json":
-        encoding = plan.named or _DECLARED[syntax](body[:_PRESCAN])
+        encoding = plan.named
+        if encoding is None and syntax != "text":
+            encoding = _DECLARED[syntax](body[:_PRESCAN])
     if encoding == "replacement":
         return Text(encoding, "\ufffd", False, True)
     if encoding is not None:
@@ -172,8 +174,4 @@ def _by_label(label: bytes) -> str | None:
     return {"utf-16le": "utf-8", "utf-16be": "utf-8", "x-user-defined": "windows-1252"}.get(named or "", named)
 
 
-def _none(head: bytes) -> None:
-    return None
-
-
-_DECLARED: Final = {"html": _html, "xml": _xml, "text": _none}
+_DECLARED: Final = {"html": _html, "xml": _xml}

@@ -7,6 +7,8 @@ import re
 from http import HTTPStatus
 from typing import Final
 
+import msgspec
+
 from service.upstream.http1.errors import ProtocolError
 
 __all__ = ["LONGEST_HEAD", "LONGEST_LINE", "MOST_FIELDS", "Head", "end_of_head", "parse_head"]
@@ -55,21 +57,15 @@ _NAMES: Final = _Names({
 })  # fmt: skip
 
 
-class Head:
+class Head(msgspec.Struct, gc=False):
     """A status, and the fields by lower-case names; the values of a repeated field are joined by commas."""
 
-    __slots__ = ("headers", "minor", "repeated", "status")
-
-    def __init__(self, status: int, minor: int, headers: dict[str, str], repeated: dict[str, list[str]]) -> None:
-        self.status = status
-        self.minor = minor
-        """Of the version: 0 for HTTP/1.0."""
-        self.headers = headers
-        self.repeated = repeated
-        """The values of the fields that came more than once."""
-
-    def __repr__(self) -> str:
-        return f"<Head {self.status} with {len(self.headers)} fields>"
+    status: int
+    minor: int
+    """Of the version: 0 for HTTP/1.0."""
+    headers: dict[str, str]
+    repeated: dict[str, list[str]]
+    """The values of the fields that came more than once."""
 
 
 def end_of_head(data: bytes | bytearray, begin: int = 0) -> tuple[int, int] | None:
