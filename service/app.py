@@ -42,6 +42,7 @@ from service.edge.http.acceptor import Acceptor
 from service.edge.http.correlation import tell_request_id
 from service.edge.http.idle_connections import close_unused
 from service.edge.http.idle_cuts import IdleCuts
+from service.edge.http.large_json import LARGE_JSON, LargeJson
 from service.edge.http.listening import listen
 from service.edge.http.problems import complete_refusal
 from service.edge.http.request_body import ROOM
@@ -278,6 +279,7 @@ def _application(service: Service) -> web.Application:
     app = web.Application(middlewares=[service.door.middleware()], client_max_size=settings.batch_size)
     app[STREAMS] = service.streams
     app[ROOM] = service.room
+    app[LARGE_JSON] = LargeJson()
     app.on_response_prepare.extend((complete_refusal, add_cors, isolate, tell_request_id))
     app.router.add_get("/ws", service.sockets.handle, allow_head=False)
     if settings.echo_route:

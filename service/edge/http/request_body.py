@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 from service.core.errors import InvalidParams, Overloaded, TooLarge
 from service.core.exact import parse
 from service.core.room import ENDLESS, Room
+from service.edge.http.large_json import LARGE, LARGE_JSON
 from service.upstream.http1.codings import ACCEPTED, Decoding, codings_of
 from service.upstream.http1.errors import ProtocolError
 
@@ -26,7 +27,11 @@ async def read_json(request: web.Request, size: int, time: float) -> Any:
     """
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="Content-Type: a body is application/json")
-    return parse(await read_body(request, size, time))
+    text = await read_body(request, size, time)
+    large = request.app.get(LARGE_JSON) if len(text) > LARGE else None
+    if large is None:
+        return parse(text)
+    return await large.parse(text, request.headers.get(hdrs.AUTHORIZATION) or request.remote or "")
 
 
 async def read_body(request: web.Request, size: int, time: float) -> bytes:
