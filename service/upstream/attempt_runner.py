@@ -69,4 +69,4 @@ class AttemptRunner:
         if said is not None and not (isinstance(outcome, Fetched) and outcome.cache == "hit"):
             # Of the host that was asked last: a redirect to a dead host says nothing of who sent it.
             wish = None if said == "fine" else outcome.retry_after
-            self._hosts.heard(order.target.origin, said, begun, now, wish, order.target.url)
+            self._hosts.heard(order.target.origin, said, begun, now, wish, order.target.url, order.owner)

@@ -4,7 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.fetching.host_limiter import HostLimiter
+from service.core.owner import Owner
 
+CAREFUL, GREEDY, OTHER = Owner("careful"), Owner("greedy"), Owner("other")
 HOST = "http://h.example:80"
 
 
@@ -209,3 +211,49 @@ def test_only_hosts_that_are_waited_for_are_told_of() -> None:
         some.end(HOST)
         assert [*some.opened(0.0)] == told
         assert [*some.opened(0.0)] == []
+
+
+def shared() -> HostLimiter:
+    """Return hosts at which one owner has been answered, just now."""
+    some = HostLimiter(16, chance=lambda: 1.0, shared=True)
+    some.heard(HOST, "fine", 0.0, 0.0, owner=CAREFUL)
+    return some
+
+
+def test_what_one_owner_brings_about_holds_back_that_owner_alone() -> None:
+    some = shared()
+    for number in range(50):
+        some.heard(HOST, "slow", 1.0, 1.0, 120.0, f"{HOST}/{number}", GREEDY)
+        some.heard(HOST, "busy", 1.0, 1.0, None, f"{HOST}/{number}", GREEDY)
+        some.heard(HOST, "down", 1.0, 1.0, None, f"{HOST}/{number}", GREEDY)
+    assert capacity(some, 1.0) == 16
+    assert some.room(HOST, 1.0, CAREFUL)
+    assert not some.room(HOST, 1.0, GREEDY)
+    assert some.opens_for(HOST, GREEDY, 1.0) == some.wake_at() == 121.0
+    assert some.opens_for(HOST, CAREFUL, 1.0) == 0.0
+    some.waited_for = {HOST}
+    assert HOST in some.opened(121.0)
+    assert some.room(HOST, 121.0, GREEDY)
+
+
+def test_what_two_owners_hear_is_the_host_s_wish() -> None:
+    some = shared()
+    some.heard(HOST, "fine", 0.0, 0.0, owner=GREEDY)
+    some.heard(HOST, "slow", 1.0, 1.0, 120.0, f"{HOST}/1", GREEDY)
+    assert capacity(some, 1.0) == 16
+    some.heard(HOST, "slow", 1.0, 1.0, 120.0, f"{HOST}/2", CAREFUL)
+    assert capacity(some, 1.0) == 0
+
+
+def test_a_host_that_goes_down_for_all_is_shut_though_it_has_just_answered() -> None:
+    some = shared()
+    some.heard(HOST, "fine", 0.0, 0.0, owner=OTHER)
+    for number in range(60):
+        some.heard(HOST, "down", 1.0 + number / 100, 1.0 + number / 100, owner=(CAREFUL, OTHER)[number % 2])
+    assert capacity(some, 1.6) == 0
+
+
+def test_an_answer_of_long_ago_says_nothing() -> None:
+    some = shared()
+    some.heard(HOST, "slow", 61.0, 61.0, 120.0, f"{HOST}/1", GREEDY)
+    assert capacity(some, 61.0) == 0

@@ -8,14 +8,19 @@ import orjson
 import pytest
 
 from service.core.errors import ParseError
+from service.core.owner import Owner
 from service.edge.http import large_json
 from service.edge.http.large_json import LARGE, LargeJson
 from tests.edge.running import client_of
 
-DOCUMENT = orjson.dumps({"urls": [f"ftp://x.example/{number}" for number in range(9000)], "options": {"body": "none"}})
+DOCUMENT = orjson.dumps(
+    {"urls": [f"ftp://x.example/{number}" for number in range(9000)], "options": {"body": "none"}}
+)
 
 
-async def test_a_large_document_is_parsed_in_a_thread_and_a_small_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_large_document_is_parsed_in_a_thread_and_a_small_one_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     threads = []
 
     def parse(text: bytes) -> Any:
@@ -49,8 +54,8 @@ async def test_clients_take_turns_and_one_document_is_parsed_at_a_time(monkeypat
 
     monkeypatch.setattr(large_json, "parse", parse)
     large = LargeJson()
-    asked = [large.parse(b"greedy %d" % number, "greedy") for number in range(5)]
-    asked += [large.parse(b"careful %d" % number, "careful") for number in range(2)]
+    asked = [large.parse(b"greedy %d" % number, Owner("greedy")) for number in range(5)]
+    asked += [large.parse(b"careful %d" % number, Owner("careful")) for number in range(2)]
     await asyncio.gather(*asked)
     assert order[:5] == [b"greedy 0", b"greedy 1", b"careful 0", b"greedy 2", b"careful 1"]
 
@@ -58,5 +63,5 @@ async def test_clients_take_turns_and_one_document_is_parsed_at_a_time(monkeypat
 async def test_what_is_wrong_with_it_is_said_and_the_next_goes_on() -> None:
     large = LargeJson()
     with pytest.raises(ParseError):
-        await large.parse(b"[1,", "a")
-    assert await large.parse(b"[1]", "a") == [1]
+        await large.parse(b"[1,", Owner("a"))
+    assert await large.parse(b"[1]", Owner("a")) == [1]

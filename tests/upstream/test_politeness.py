@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from service.core.fetching.batch import BatchRequest, Failure, Keep, Options
+from service.core.fetching.batch import BatchLimits, BatchRequest, Failure, Keep, Options
 from service.core.fetching.dial_policy import Policy
 from service.core.owner import Owner
 from service.upstream.attempt import Attempt, Fetched
@@ -180,3 +180,29 @@ async def test_a_page_that_asks_for_two_minutes_leaves_its_host_to_others() -> N
         )
         await asyncio.sleep(5)
         assert events(reader)[-1]["ok"] == 20
+
+
+async def test_pages_of_one_client_that_ask_for_less_hold_back_nobody_else() -> None:
+    async def answer(order: Attempt) -> Fetched | Failure:
+        await asyncio.sleep(0.01)
+        if "good" in order.target.url:
+            return Fetched(200, order.target, {}, b"", truncated=False)
+        if "gone" in order.target.url:
+            return Failure("connect", "nobody")
+        return Fetched(429, order.target, {"retry-after": "120"}, b"", truncated=False)
+
+    bench = Bench(answer, BatchLimits(hosts_shared=True))
+    for number in range(20):
+        for kind in ("gone", "slow"):
+            urls = [f"http://h.example/{kind}/{number}-{one}" for one in range(20)]
+            bench.batches.start(
+                BatchRequest(urls=urls, options=Options(retries=3)), owner=Owner("greedy"), keep=Keep.DETACHED
+            )
+        good = [f"http://h.example/good/{number}-{one}" for one in range(10)]
+        reader = bench.read(
+            bench.batches.start(BatchRequest(urls=good), owner=Owner("careful"), keep=Keep.DETACHED)
+        )
+        # The first answers may come after the first wish, which is the host's as far as is known.
+        await asyncio.sleep(0.5 if number else 3.0)
+        assert events(reader)[-1]["ok"] == 10, number
+    await bench.close()

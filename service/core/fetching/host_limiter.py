@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 from math import inf
 from typing import Literal
 
+from service.core.fetching.owner_pauses import OwnerPauses
 from service.core.owner import SERVICE, Owner
 from service.core.pool import PoolStatistics
 
@@ -80,6 +81,7 @@ class HostLimiter:
         self._opened: dict[str, None] = {}
         self._troubles: dict[str, _Trouble] = {}
         self._pauses: list[tuple[float, str]] = []
+        self._owners = OwnerPauses()
 
     def __repr__(self) -> str:
         return f"<HostLimiter {len(self._active)} active, {len(self._troubles)} in trouble>"
@@ -98,6 +100,8 @@ class HostLimiter:
             return False
         if not self._shared or owner is None:
             return True
+        if self._owners.until(origin, owner, now):
+            return False
         owners = self._active_of.get(origin)
         if owners is None or owners.get(owner, 0) < limit - min(limit // 4, _RESERVED):
             return True
@@ -108,6 +112,10 @@ class HostLimiter:
         """Return when a host that is left alone is asked again; 0 for one that is not."""
         trouble = self._troubles.get(origin)
         return trouble.not_before if trouble is not None else 0.0
+
+    def opens_for(self, origin: str, owner: Owner, now: float) -> float:
+        """Return when a host is asked again for this owner; 0 where it need not wait."""
+        return max(self.opens_at(origin), self._owners.until(origin, owner, now))
 
     def begin(self, origin: str, owner: Owner = SERVICE) -> None:
         """Take a place."""
@@ -163,8 +171,11 @@ class HostLimiter:
         now: float,
         wish: float | None = None,
         url: str | None = None,
+        owner: Owner | None = None,
     ) -> None:
         """Take note of what an attempt at ``url`` that began at ``begun`` says; ``wish`` is its Retry-After."""
+        if self._shared and owner is not None and self._is_its_own(origin, verdict, now, wish, owner):
+            return
         if verdict == "fine":
             trouble = self._troubles.get(origin)
             if trouble is not None:
@@ -173,6 +184,19 @@ class HostLimiter:
             self._down(origin, self._trouble(origin), begun, now)
         elif verdict == "slow" or wish is not None or self._heated(origin):
             self._slow(origin, self._trouble(origin), begun, now, wish, url)
+
+    def _is_its_own(self, origin: str, verdict: Verdict, now: float, wish: float | None, owner: Owner) -> bool:
+        """Return whether trouble is one owner's own, because the host answers others; that owner alone waits."""
+        if verdict == "fine":
+            self._owners.answered(origin, owner, now)
+            return False
+        if not self._owners.alone(origin, owner, now):
+            return False
+        if wish is not None:
+            until = now + min(wish, _LONGEST_WISH)
+            self._owners.pause(origin, owner, until)
+            heappush(self._pauses, (until, origin))
+        return True
 
     def may_retry(self, origin: str) -> bool:
         """Take a retry out of the host's budget, if there is one left."""

@@ -211,7 +211,8 @@ class FetchPlan:
     def _park(self, queue: Queue, work: FetchTask, now: float, *, offered: bool) -> None:
         queue.waiting[work] = None
         behind = self.parking.add(work)
-        if (failure := too_late(work, self._hosts.opens_at(work.target.origin), now)) is not None:
+        opens = self._hosts.opens_for(work.target.origin, work.batch.owner, now)
+        if (failure := too_late(work, opens, now)) is not None:
             self._reject(work, failure)
         elif not behind and offered:
             # Those who wait already may be at their share, and this one not; or it is to be offered it later.

@@ -1,7 +1,7 @@
 """Large documents: parsed beside the loop, one at a time, clients in turns, and only for a part of the time.
 
-A text of 16 MiB takes 20 ms to parse, and one that is malformed or has long numbers up to two seconds. In a thread the
-loop goes on meanwhile, but both share one interpreter, so that a client that sends one after another would slow
+A text of 16 MiB takes 20 ms to parse, and one that is malformed or has long numbers up to two seconds. In a thread
+the loop goes on meanwhile, but both share one interpreter, so that a client that sends one after another would slow
 everyone down.
 """
 
@@ -12,6 +12,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from service.core.exact import parse
+from service.core.owner import Owner
 from service.upstream.content.turns import Turns
 
 __all__ = ["LARGE", "LARGE_JSON", "LargeJson"]
@@ -32,7 +33,7 @@ class LargeJson:
     def __repr__(self) -> str:
         return f"<LargeJson {self._turns!r}>"
 
-    async def parse(self, text: bytes, client: str) -> Any:
+    async def parse(self, text: bytes, client: Owner) -> Any:
         """Return the JSON value; raise what ``exact.parse`` does."""
         async with self._turns.turn(client):
             begun = monotonic()

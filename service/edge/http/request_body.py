@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 
 from service.core.errors import InvalidParams, Overloaded, TooLarge
 from service.core.exact import parse
+from service.core.owner import Owner
 from service.core.room import ENDLESS, Room
 from service.edge.http.large_json import LARGE, LARGE_JSON
 from service.upstream.http1.codings import ACCEPTED, Decoding, codings_of
@@ -31,7 +32,7 @@ async def read_json(request: web.Request, size: int, time: float) -> Any:
     large = request.app.get(LARGE_JSON) if len(text) > LARGE else None
     if large is None:
         return parse(text)
-    return await large.parse(text, request.headers.get(hdrs.AUTHORIZATION) or request.remote or "")
+    return await large.parse(text, Owner(request.headers.get(hdrs.AUTHORIZATION) or request.remote or ""))
 
 
 async def read_body(request: web.Request, size: int, time: float) -> bytes:
