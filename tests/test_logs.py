@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from service.__main__ import _on_loop_error
 from service.ops.logs import Logs, Redaction, line_of, style_of
 from service.ops.logs.throttle import Throttle
+from service.serving import _on_loop_error
 
 
 def written(what: Callable[[logging.Logger], object], **options: Any) -> list[str]:

@@ -47,7 +47,7 @@ class Engine:
             assert isinstance(url, str)
             target = check_url(url, POLICY)
             assert isinstance(target, Target)
-            Engine.tell(asker, index, FetchTask(asker, index, FetchRequest(url), target, attempts=1))
+            Engine.tell(asker, index, FetchTask(asker, index, FetchRequest(url), target, None, attempts=1))
 
     def cancel(self, asker: FetchGroup) -> None:
         pass

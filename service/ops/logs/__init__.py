@@ -4,7 +4,8 @@ The message of an event is a constant text; its particulars go by name into ``ex
 ``_log.info("client evicted", extra={"client": owner, "reason": "lag"})``. The text is the event's kind.
 """
 
+from service.ops.logs.complaints import complain
 from service.ops.logs.lines import Redaction, line_of, style_of
 from service.ops.logs.writer import Logs
 
-__all__ = ["Logs", "Redaction", "line_of", "style_of"]
+__all__ = ["Logs", "Redaction", "complain", "line_of", "style_of"]

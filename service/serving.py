@@ -1,0 +1,123 @@
+"""The process that serves: logs and signals, from the start to the end of the drain."""
+
+import asyncio
+import errno
+import gc
+import logging
+import os
+import resource
+import signal
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import uvloop
+
+from service import __version__
+from service.app import Service, running
+from service.config.configuration import SettingsError
+from service.config.settings import Settings
+from service.ops.logs import Logs, complain, style_of
+from service.ops.process import save_address_space
+from service.ops.sd_notify import Notifier
+from service.ops.standard_streams import greet
+
+__all__ = ["serve"]
+
+_log = logging.getLogger("sluice")
+
+
+def serve(settings: Settings, read_again: Callable[[], Settings]) -> int:
+    """Serve until a signal ends it, and return the exit code."""
+    save_address_space()
+    logs = Logs(style=style_of(settings.log_format), secrets=[settings.token, settings.jwt_secret])
+    logs.start()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_until_stopped(settings, read_again))
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        if error.errno == errno.EADDRINUSE:
+            why = f"{where} is in use: stop what listens there, or choose another --port"
+        else:
+            why = f"cannot start on {where}: {error}"
+        complain(settings.log_format, why)
+        return 1
+    finally:
+        logs.stop()
+
+
+async def _until_stopped(settings: Settings, read_again: Callable[[], Settings]) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_on_loop_error)
+
+    def on_signal() -> None:
+        if stop.is_set():
+            # The second time somebody means it.
+            os._exit(1)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    # A terminal that is closed, or an operator who does not know yet what it does here: no reason to end.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    async with running(settings) as service:
+        _settle_memory()
+        loop.add_signal_handler(signal.SIGHUP, _reload, service, read_again)
+        scheme = "https" if settings.tls_cert else "http"
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        url = f"{scheme}://{host}:{service.port}"
+        greet(f"sluice listening on {url}")
+        _log.info("listening", extra={"url": url, "version": __version__, "pid": os.getpid()})
+        _tell_limits(settings)
+        notifier = Notifier()
+        notifier.tell("READY=1")
+        service.supervisor.start("notify", partial(notifier.run, service.status))
+        try:
+            await stop.wait()
+            notifier.tell("STOPPING=1")
+            await service.drain()
+        finally:
+            notifier.close()
+    return 0
+
+
+def _tell_limits(settings: Settings) -> None:
+    """Log which bounds the machine has made lower, and which may be too large for it."""
+    if settings.fitted:
+        _log.info("bounds fit the machine", extra={name: getattr(settings, name) for name in settings.fitted})
+    for warning in settings.warnings:
+        _log.warning("a bound is larger than its share of the memory", extra={"why": warning})
+
+
+def _reload(service: Service, read_again: Callable[[], Settings]) -> None:
+    """Read the settings again and take what can be taken while the service runs (SIGHUP)."""
+    try:
+        service.reload(read_again())
+    except (SettingsError, OSError) as error:
+        _log.error("reload failed, the old settings hold", extra={"why": str(error)})
+    else:
+        _log.info("reloaded the certificate and the tokens")
+
+
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody caught: a callback's exception, or a task's that nobody awaited."""
+    what = context.get("handle") or context.get("task") or context.get("future")
+    _log.error(
+        "unhandled exception in the event loop",
+        exc_info=context.get("exception"),
+        extra={"what": context.get("message"), "where": what},
+    )
+
+
+def _settle_memory() -> None:
+    """Keep the collector from walking over everything that lives as long as the process.
+
+    With Python's defaults, 10,000 connects spend 40 % of their time in collections that free nothing. The middle
+    generation is small: 100,000 topics of one client would hold up the loop for 60 ms at once.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 2, 2000)
