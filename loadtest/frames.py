@@ -5,9 +5,16 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["accept_of", "frames", "handshake", "masked", "new_key"]
+__all__ = ["MOST", "BadFrame", "accept_of", "frames", "handshake", "masked", "new_key"]
+
+MOST = 64 << 20
+"""Bytes of one message, and of one frame."""
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+class BadFrame(Exception):
+    """Bytes that are not a server's frames; the text says why."""
 
 
 def new_key() -> str:
@@ -57,14 +64,19 @@ def frames(data: bytes) -> Iterator[tuple[int, bytes, int]]:
     """Yield (kind, payload, end) of each whole frame; what follows the last ``end`` is incomplete.
 
     ``kind`` is the first byte with the final bit turned round: the opcode alone for a frame that is a message.
+    Raises BadFrame.
     """
     at, size = 0, len(data)
     while size - at >= 2:
-        length, start = data[at + 1] & 0x7F, at + 2
+        length, start = data[at + 1], at + 2
+        if length > 127:
+            raise BadFrame("a masked frame, or what is none")
         if length == 126:
             length, start = int.from_bytes(data[at + 2 : at + 4], "big"), at + 4
         elif length == 127:
             length, start = int.from_bytes(data[at + 2 : at + 10], "big"), at + 10
+            if length > MOST and start <= size:
+                raise BadFrame(f"a frame of {length:,} bytes, or what is none")
         if start > size or start + length > size:
             return
         yield data[at] ^ 0x80, data[start : start + length], start + length

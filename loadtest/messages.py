@@ -3,14 +3,14 @@
 import zlib
 from typing import Any
 
+from loadtest.frames import MOST
+
 __all__ = ["CONTINUED", "MOST", "Assembly", "BadMessage"]
 
 CONTINUED = 0x80
 """In what :func:`loadtest.frames.frames` yields: more frames of the message follow."""
 _COMPRESSED = 0x40
 _RESERVED = 0x30
-MOST = 64 << 20
-"""Bytes of one message."""
 
 
 class BadMessage(Exception):

@@ -79,6 +79,10 @@ class Payloads:
         """Learn which sequence the messages of a topic are, where the server numbers them."""
         self._topics[orjson.dumps(topic)[1:-1]] = first_of(sequence)
 
+    def begin(self) -> None:
+        """Learn that messages are published from now on."""
+        self.begun = True
+
     def number(self, payload: bytes) -> int | None:
         """Return the number of a message, FOREIGN for one of another run, None for a payload that is no message."""
         if not payload.startswith(self._opening):

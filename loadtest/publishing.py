@@ -131,7 +131,7 @@ class Publishing:
         """Publish to all topics by the schedule, this process its share, whatever the answers do."""
         context, options = self.context, self.context.options
         schedule, topics = context.schedule(), self._plan.topics
-        context.intake.payloads.begun = True
+        asyncio.get_running_loop().call_later(max(0.0, begin - monotonic()), context.intake.payloads.begin)
         async with asyncio.TaskGroup() as group:
             for place, topic in enumerate(topics):
                 # Spread, or all topics would publish in the same moments.

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from loadtest.dialling import dialled, reason
 from loadtest.endpoint import Endpoint
-from loadtest.frames import frames, handshake, masked, new_key
+from loadtest.frames import BadFrame, frames, handshake, masked, new_key
 from loadtest.headers import Headers
 from loadtest.messages import Assembly, BadMessage
 from loadtest.payloads import FOREIGN
@@ -180,6 +180,13 @@ class Socket(asyncio.Protocol):
 
     def data_received(self, data: bytes, now: float = 0.0) -> None:
         """Take a read: a run of messages at once where it is one, frame by frame where not."""
+        try:
+            self._walk(data, now)
+        except BadFrame as error:
+            self.why = f"the server sent {error}"
+            self._fail(self.why)
+
+    def _walk(self, data: bytes, now: float) -> None:
         if self.on_run is not None and not self.rest:
             run = self._reads.run(data)
             if run is not None:

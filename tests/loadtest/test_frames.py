@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
-from loadtest.frames import accept_of, frames, handshake, masked
+from loadtest.frames import BadFrame, accept_of, frames, handshake, masked
 
 
 def frame(payload: bytes, opcode: int = 1) -> bytes:
@@ -44,3 +44,20 @@ def test_whole_frames_are_found_and_the_rest_is_left(payloads: list[bytes], cut:
     whole = sum(end <= cut for end in ends[1:])
     assert [payload for _, payload, _ in found] == payloads[:whole]
     assert [end for _, _, end in found] == ends[1 : whole + 1]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (masked(1, b"hello"), "a masked frame"),
+        (b"\xff\xff\xff\xff garbage", "a masked frame"),
+        (b"\x81\x7f" + (1 << 62).to_bytes(8, "big"), "a frame of 4,611,686,018,427,387,904 bytes"),
+    ],
+)
+def test_what_no_server_may_send_is_said(data: bytes, said: str) -> None:
+    with pytest.raises(BadFrame, match=said):
+        list(frames(frame(b"x") + data))
+
+
+def test_the_length_of_a_frame_is_not_judged_before_it_is_there() -> None:
+    assert [payload for _, payload, _ in frames(frame(b"x") + b"\x81\x7f\x40")] == [b"x"]

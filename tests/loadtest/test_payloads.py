@@ -180,3 +180,14 @@ def test_nobody_waits_for_what_was_not_published() -> None:
     some[0].took(3, 1, 1.0)
     audience.close()
     assert tally.checks == {"lost": 2}
+
+
+def test_a_number_of_the_servers_own_is_no_message() -> None:
+    payloads = Payloads(MARKER, run=RUN)
+    presence = b'{"type":"presence","n":3}'
+    payloads.begun = False
+    assert payloads.number(presence) is None
+    payloads.begin()
+    assert payloads.number(presence) == 3
+    assert payloads.number(payload(RUN, 1, 200.0, 50)) == 1
+    assert payloads.number(presence) is None

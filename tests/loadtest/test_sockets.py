@@ -110,3 +110,16 @@ async def test_a_head_without_an_end_is_refused() -> None:
         await connected(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     await asyncio.wait_for(done.wait(), 5)
     server.close()
+
+
+async def test_bytes_that_are_no_frames_end_the_connection_with_the_reason() -> None:
+    def garbage(peer: Peer, payload: bytes) -> None:
+        peer.writer.write(b"\xff\xff\xff\xff garbage")
+
+    ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    async with peers(garbage) as server:
+        client = await connected(server.url)
+        client.on_close = lambda one: ended.set_result(one.why)
+        client.send(b"go")
+        async with asyncio.timeout(5):
+            assert await ended == "the server sent a masked frame, or what is none"
