@@ -6,7 +6,6 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from types import ModuleType
-from typing import Any
 
 import uvloop
 
@@ -14,7 +13,6 @@ from loadtest import capacity, compare, custom, demo, merge, mixed
 from loadtest.listening import CannotListen
 from loadtest.live import Display
 from loadtest.masking import Secrets, public_options
-from loadtest.once import Once
 from loadtest.options import add_common, add_files, wrong_outputs, wrong_with
 from loadtest.origin import command as origin
 from loadtest.page.server import watched
@@ -148,23 +146,17 @@ def _parser(scenarios: Mapping[str, ModuleType]) -> ArgumentParser:
     )
     names = parser.add_subparsers(dest="scenario", required=True, metavar="SCENARIO")
     for name, scenario in scenarios.items():
-        one = _added(names, name, scenario)
+        one = names.add_parser(name, help=scenario.HELP, description=scenario.HELP)
         add_common(one)
         scenario.add_options(one.add_argument_group(f"of {name}"))
         # What a scenario has as its own defaults comes last.
         one.set_defaults(**getattr(scenario, "DEFAULTS", {}))
     for name, module in _MORE.items():
-        one = _added(names, name, module)
+        one = names.add_parser(name, help=module.HELP, description=module.HELP)
         module.add_options(one)
         if module is merge:
             add_files(one)
             one.set_defaults(quiet=False)
-    return parser
-
-
-def _added(names: Any, name: str, module: ModuleType) -> ArgumentParser:
-    parser: ArgumentParser = names.add_parser(name, help=module.HELP, description=module.HELP)
-    parser.register("action", None, Once)
     return parser
 
 

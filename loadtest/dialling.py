@@ -19,6 +19,8 @@ def reason(error: OSError) -> str:
     """Return what a person knows it by: event loops put texts of their own where the system's would be."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"TLS: {error.verify_message}: --ca FILE names who signed it, --insecure takes any certificate"
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return "what answers there does not speak TLS; is it an http or ws URL?"
     if isinstance(error, ssl.SSLError) or not error.errno:
         return error.strerror or str(error)
     return os.strerror(error.errno)

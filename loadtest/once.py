@@ -7,7 +7,7 @@ __all__ = ["Once"]
 
 
 class Once(_StoreAction):
-    """An option that has one value: a second one would be passed over in silence."""
+    """An option of which a second value would be passed over in silence, and with it a server that was meant."""
 
     _given = False
 
@@ -16,6 +16,6 @@ class Once(_StoreAction):
     ) -> None:
         """Take the value; raises ArgumentError for a second one."""
         if self._given and self.option_strings:
-            raise ArgumentError(self, "is given twice, and has one value")
+            raise ArgumentError(self, "is given twice; a run has one server")
         self._given = True
         super().__call__(parser, namespace, values, option_string)

@@ -18,6 +18,7 @@ from loadtest.exports import EXPORTS
 from loadtest.files import read_users
 from loadtest.headers import TOKEN_VARIABLE, settle_token
 from loadtest.measures import Measures
+from loadtest.once import Once
 from loadtest.recognition import finder
 from loadtest.schedule import parse_rate, parse_stages
 from loadtest.targets import TARGETS, unable
@@ -34,7 +35,9 @@ _STAGED = frozenset({"broadcast", "echo", "churn", "resume", "slow-readers"})
 def add_common(parser: ArgumentParser, **defaults: object) -> None:
     """Declare what every scenario takes."""
     where = parser.add_argument_group("where")
-    where.add_argument("--url", default="http://127.0.0.1:8080", help="the server (default http://127.0.0.1:8080)")
+    where.add_argument(
+        "--url", action=Once, default="http://127.0.0.1:8080", help="the server (default http://127.0.0.1:8080)"
+    )
     kinds = "; ".join(f"{name}: {target.HELP}" for name, target in TARGETS.items())
     where.add_argument(
         "--target", default="sluice", help=f"{kinds}; or an adapter of your own: ./mine.py or module:Class"

@@ -41,7 +41,6 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (("broadcast", "--processes", "9", "--clients", "3"), "--processes: more than clients"),
         (("resume", "--target", "sse", "--publishers", "2"), "--publishers: one"),
         (("connect", "--url", "http://a", "--url", "http://b"), "argument --url: is given twice"),
-        (("capacity", "echo", "--from", "4", "--from", "5"), "argument --from: is given twice"),
         (("connect", "--csv", "x", "--html", "./x"), "--csv: x is the file of --html, too"),
         (("connect", "--start-at", "2026-01-01T00:00:00Z"), "s ago by the clock of this machine"),
         (("resume", "--target", "stomp"), "stomp can take part in"),
