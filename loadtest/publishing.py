@@ -97,6 +97,11 @@ class Publishing:
         tally = self.context.tally
         return {one.index: Audience(one, tally, latency) for some in self._sequences.values() for one in some}
 
+    @property
+    def topics(self) -> list[str]:
+        """All topics, whoever reads them."""
+        return self._plan.topics
+
     def topic_of(self, number: int) -> str:
         """Return the topic of a client; of several, the first."""
         return self._plan.topics_of(number)[0]

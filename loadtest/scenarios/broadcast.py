@@ -24,7 +24,7 @@ async def run(context: Context) -> None:
     senders = await publishing.senders(clients)
     try:
         begin = await context.begin()
-        context.phase(f"publishing {options.rate} messages a second to {options.topics:,} topics")
+        context.phase(f"publishing {options.rate} messages a second to {len(publishing.topics):,} topics")
         await publishing.publish(begin, senders)
         await publishing.settle()
         tally.count("held", sum(not client.socket.closed for client in clients))
