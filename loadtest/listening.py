@@ -22,7 +22,7 @@ class CannotListen(Exception):
 async def listening(app: web.Application, name: str, options: Namespace) -> AsyncIterator[str]:
     """Serve an application at ``--NAME-port`` while the block runs; yields its address, or raises CannotListen.
 
-    At the end, nobody is waited for longer than two seconds.
+    At the end, open requests get two seconds to finish.
     """
     host, port = getattr(options, f"{name}_host"), getattr(options, f"{name}_port")
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_FAREWELL)

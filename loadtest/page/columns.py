@@ -59,7 +59,7 @@ class Columns:
             self.stride *= 2
 
     def _had(self, name: str) -> list[float | None]:
-        # What is counted and not named has not grown; what is measured and not named was not seen.
+        # A counter that a moment lacks did not grow; a gauge that it lacks was not measured.
         return self._settled.get(name) or [self._missing(name)] * len(self._settled[_AT])
 
     def _missing(self, name: str) -> float | None:

@@ -1,4 +1,4 @@
-"""The page as one file that needs nothing else: styles, scripts and data are inside, and nothing else may run."""
+"""The page as one self-contained file: styles, scripts and data are inline, and no other script may run."""
 
 import base64
 import hashlib
@@ -34,13 +34,13 @@ _TOOLS = (
 
 
 def render(report: Report, *, running: str = "", judgements: Sequence[Judgement] | None = None) -> str:
-    """Return the page of a report; one that is ``running`` goes on with frames of the server that it came from."""
+    """Return the page of a report; the page of a ``running`` one follows the server that it came from."""
     sections, plots = _made(report, Columns(_POINTS), running, judgements)
     _, small = _made(report, Columns(_PICTURE_POINTS), running, judgements)
     html = {name: f'<section id="{name}">{text}</section>' for name, text in sections.all().items()}
     body = (
         f"{html.pop('head')}<main>{html.pop('tiles')}{html.pop('found')}{html.pop('judged')}"
-        f'<section id="plots" aria-label="Plots">{_TOOLS}<p id="said" role="status"></p>'
+        f'<section id="plots" aria-label="Plots">{_TOOLS}<p id="remark" role="status"></p>'
         f"<noscript>{pictures(small)}</noscript></section>{''.join(html.values())}</main>"
         f'<script type="application/json" id="data">{_json({"state": sections.state, "plots": plots})}</script>'
     )
@@ -48,14 +48,19 @@ def render(report: Report, *, running: str = "", judgements: Sequence[Judgement]
 
 
 def frame(
-    report: Report, columns: Columns, *, running: str, judgements: Sequence[Judgement] | None = None, said: str = ""
+    report: Report,
+    columns: Columns,
+    *,
+    running: str,
+    judgements: Sequence[Judgement] | None = None,
+    remark: str = "",
 ) -> dict[str, Any]:
-    """Return everything that a page shows, for one that is open: its sections and its plots."""
+    """Return everything that an open page shows: its sections and its plots."""
     sections, plots = _made(report, columns, running, judgements)
     return {
         "title": sections.title,
         "state": sections.state,
-        "said": report.secrets.masked(said),
+        "remark": report.secrets.masked(remark),
         "sections": sections.all(),
         "plots": plots,
     }

@@ -1,4 +1,4 @@
-"""The words and tables of a page, as HTML: made of nothing but text that is escaped and masked here."""
+"""The texts and tables of a page as HTML; every dynamic text is masked and escaped here."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -96,7 +96,7 @@ class Sections:
         items += [f"<li>{self._text(note)}</li>" for note in report.notes[:_MOST_ROWS]]
         if report.kept_account() and not report.findings and not self._running:
             items.insert(0, "<li>nothing lost, late, stalled, repeated or out of order</li>")
-        return f"<h2>Found</h2><ul>{''.join(items)}</ul>" if items else ""
+        return f'<h2>Found</h2><ul class="scroll" tabindex="0">{"".join(items)}</ul>' if items else ""
 
     def _table(
         self, title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], bad: Sequence[bool] = ()
@@ -119,7 +119,7 @@ class Sections:
     def _thresholds(self) -> str:
         judgements, failed = self._judgements, "does not hold yet" if self._running else "FAILED"
         rows = [
-            [one.threshold, "not measured" if one.value is None else f"{one.value:,.10g}",
+            [one.threshold, "not measured" if one.value is None else f"{one.value:,.6g}",
              "holds" if one.passed else failed, "every run" if one.implied else "", one.note]
             for one in judgements
         ]  # fmt: skip

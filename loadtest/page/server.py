@@ -1,4 +1,4 @@
-"""The page while the run goes on: served by the supervisor, which measures nothing, and made for those who look."""
+"""The live page: served during the run by the supervisor, which takes no part in measuring."""
 
 import asyncio
 import ipaddress
@@ -44,48 +44,48 @@ async def watched(options: Namespace, report: Report, display: Display) -> Async
     page = LivePage(report, options.live_host, options.threshold)
     async with listening(page.app, "live", options) as address:
         announce("live page", f"{address}/")
-        display.follow(page.tell)
+        display.follow(page.update)
         try:
             yield
         finally:
             where = f"The report is {options.html}." if options.html else "--html FILE keeps this page."
-            page.end(report, f"The run has ended. {where}")
+            page.finish(report, f"The run has ended. {where}")
 
 
 class LivePage:
-    """Shows the report that it was told of last, to at most twenty viewers.
+    """Serves the page of the latest report to at most twenty viewers.
 
-    A frame has everything, is made at most once for each :meth:`tell`, and only when somebody is there to take it.
-    A viewer that is slow has the newest when it is ready, and none of those that it missed.
+    A frame is complete; it is made at most once per :meth:`update`, and only if a viewer is connected. A slow
+    viewer gets the newest frame when it is ready, and skips those in between.
     """
 
     def __init__(self, report: Report, host: str, thresholds: Sequence[str] = ()) -> None:
-        # Read anew for each frame: a scenario may add some of its own when it begins.
+        # The list itself is kept: the demo adds its own thresholds when it starts.
         self._thresholds = thresholds
         self._report = report
         self._columns = Columns(_POINTS)
         self._running = "starting"
-        self._said = ""
+        self._remark = ""
         self._frame: bytes | None = None
         self._page: str | None = None
-        self._told = asyncio.Event()
+        self._updated = asyncio.Event()
         self._viewers = 0
         self._host = host.lower()
         self.app = web.Application()
         self.app.router.add_get("/", self._document)
         self.app.router.add_get("/events", self._events)
 
-    def tell(self, report: Report, title: str) -> None:
-        """Show how a report is now; ``title`` says which of several it is."""
+    def update(self, report: Report, title: str) -> None:
+        """Show the current state of a report; ``title`` distinguishes rounds and loads."""
         self._take(report)
         self._running = ", ".join(filter(None, (title, report.phase)))
-        self._turn()
+        self._invalidate()
 
-    def end(self, report: Report, said: str) -> None:
-        """Show the whole with its verdict, which open pages keep: their streams end with it."""
+    def finish(self, report: Report, remark: str) -> None:
+        """Show the whole report with its verdict; it is the last frame of every stream."""
         self._take(report)
-        self._running, self._said = "", said
-        self._turn()
+        self._running, self._remark = "", remark
+        self._invalidate()
 
     def _take(self, report: Report) -> None:
         if report is not self._report:
@@ -98,15 +98,19 @@ class LivePage:
             return None
         return [self._report.judgement(parse_threshold(text)) for text in self._thresholds[:_MOST_THRESHOLDS]]
 
-    def _turn(self) -> None:
+    def _invalidate(self) -> None:
         self._frame = self._page = None
-        told, self._told = self._told, asyncio.Event()
-        told.set()
+        updated, self._updated = self._updated, asyncio.Event()
+        updated.set()
 
     def _newest(self) -> bytes:
         if self._frame is None:
             made = frame(
-                self._report, self._columns, running=self._running, judgements=self._judgements(), said=self._said
+                self._report,
+                self._columns,
+                running=self._running,
+                judgements=self._judgements(),
+                remark=self._remark,
             )
             self._frame = b"data: " + orjson.dumps(made) + b"\n\n"
         return self._frame
@@ -127,7 +131,7 @@ class LivePage:
             await response.prepare(request)
             await self._stream(response)
         except (TimeoutError, ConnectionError):
-            # It is gone, or does not read: the others do not wait for it.
+            # The viewer has gone, or does not read.
             if request.transport is not None:
                 request.transport.abort()
         finally:
@@ -136,24 +140,22 @@ class LivePage:
 
     async def _stream(self, response: web.StreamResponse) -> None:
         while True:
-            told, last = self._told, not self._running
+            updated, last = self._updated, not self._running
             async with timeout(_PATIENCE):
                 await response.write(self._newest())
             if last:
                 return
-            await told.wait()
+            await updated.wait()
 
     def _admit(self, request: web.Request) -> None:
-        """Refuse what a foreign site sends here under a name of its own; raises HTTPMisdirectedRequest."""
-        name = urlsplit(f"//{request.host}").hostname or ""
-        if name in ("localhost", self._host) or _is_address(name):
-            return
-        raise web.HTTPMisdirectedRequest(text=f"{name!r} is not a name of this page; use its address\n")
+        """Refuse a foreign name that was made to point here (DNS rebinding); raises HTTPMisdirectedRequest."""
+        if not _is_ours(request.host, self._host):
+            raise web.HTTPMisdirectedRequest(text=f"{request.host!r} is not a name of this page; use its address\n")
 
 
-def _is_address(name: str) -> bool:
+def _is_ours(authority: str, host: str) -> bool:
     try:
-        ipaddress.ip_address(name)
+        name = urlsplit(f"//{authority}").hostname or ""
+        return name in ("localhost", host) or bool(ipaddress.ip_address(name))
     except ValueError:
         return False
-    return True

@@ -105,7 +105,7 @@ async def test_a_run_without_samples_says_that_there_is_nothing_to_draw(tmp_path
     told = report(0)
     told.latencies.clear()
     async with opened(tmp_path, render(told)) as page:
-        assert "too short for plots over time" in await page.text("#said")
+        assert "too short for plots over time" in await page.text("#remark")
         assert await page.evaluate("document.getElementById('tools').hidden")
 
 
@@ -142,7 +142,7 @@ async def test_the_live_page_moves_ends_with_the_verdict_and_keeps_nobody_waitin
                 await page.until(TIMED + ".length > 2")
                 await page.until("document.title === 'loadtest broadcast: passed'")
                 assert await child.ended(30) == 0
-                assert str(file) in await page.text("#said")
+                assert str(file) in await page.text("#remark")
                 assert "passed" in await page.text("h1")
                 assert page.complaints == []
         finally:

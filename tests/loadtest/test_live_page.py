@@ -22,7 +22,7 @@ async def serving() -> AsyncIterator[tuple[LivePage, str]]:
     page = LivePage(report(), "127.0.0.1", ["delivery_p99_ms<250", "delivered>1000"])
     async with listening(page.app, "live", at("127.0.0.1", 0)) as address:
         yield page, f"{address}/"
-        page.end(report(), "")
+        page.finish(report(), "")
 
 
 def at(host: str, port: int) -> Namespace:
@@ -43,7 +43,7 @@ async def test_a_viewer_has_the_state_at_once_and_then_what_is_told() -> None:
             assert answer.content_type == "text/event-stream"
             assert (await event(answer))["state"] == "running"
             told = report(7)
-            page.tell(told, "round 1 of 2")
+            page.update(told, "round 1 of 2")
             found = await event(answer)
             assert len(found["plots"]["at"]) == 7  # type: ignore[index]
             assert "round 1 of 2, starting" in found["sections"]["head"]  # type: ignore[index]
@@ -54,13 +54,13 @@ async def test_a_viewer_has_the_state_at_once_and_then_what_is_told() -> None:
             assert "FAILED" not in judged
             assert told.judgements == []
             told.verdict = Verdict(FAILED, ("lost==0: 5",))
-            page.end(told, "the report is r.html")
+            page.finish(told, "the report is r.html")
             await last(answer)
 
 
 async def last(answer: aiohttp.ClientResponse) -> None:
     found = await event(answer)
-    assert (found["state"], found["said"]) == ("failed", "the report is r.html")
+    assert (found["state"], found["remark"]) == ("failed", "the report is r.html")
     assert "lost==0: 5" in found["sections"]["head"]  # type: ignore[index]
     assert await answer.content.read() == b""
 
@@ -71,7 +71,7 @@ async def test_a_frame_is_made_once_for_all_and_for_nobody_not_at_all(monkeypatc
     monkeypatch.setattr(server, "frame", lambda *about, **more: made.append(1) or real(*about, **more))
     async with serving() as (page, url), aiohttp.ClientSession() as session:
         for _ in range(5):
-            page.tell(report(), "")
+            page.update(report(), "")
         assert made == []
         async with session.get(f"{url}events") as one, session.get(f"{url}events") as two:
             await asyncio.gather(event(one), event(two))
@@ -93,31 +93,41 @@ async def test_there_are_at_most_twenty_viewers(monkeypatch: pytest.MonkeyPatch)
             assert four.status == 200
 
 
-async def test_a_viewer_that_does_not_read_hurts_nobody_and_the_end_does_not_wait() -> None:
+async def test_a_viewer_that_does_not_read_holds_up_neither_the_others_nor_the_end() -> None:
     clock, long = asyncio.get_running_loop().time, report(100)
     async with serving() as (page, url):
         host, port = url.removeprefix("http://").rstrip("/").split(":")
-        # What has no reader is never taken out of its buffer.
         _, writer = await asyncio.open_connection(host, int(port), limit=1)
         writer.write(f"GET /events HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         async with aiohttp.ClientSession() as session, session.get(f"{url}events", read_bufsize=1 << 20) as other:
             for number in range(20):
                 long.notes = [f"number {number}", "x" * 200_000]
-                page.tell(long, "")
-                while f"number {number}" not in (await event(other))["sections"]["found"]:  # type: ignore[index]
+                page.update(long, "")
+                while f"number {number}<" not in (await event(other))["sections"]["found"]:  # type: ignore[index]
                     pass
         began = clock()
     assert clock() - began < 5
     writer.close()
 
 
+async def test_a_viewer_that_takes_nothing_is_given_up() -> None:
+    class Stalled:
+        async def write(self, data: bytes) -> None:
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await LivePage(report(), "127.0.0.1")._stream(Stalled())  # type: ignore[arg-type]
+
+
 async def test_a_foreign_name_is_refused() -> None:
     async with serving() as (_, url), aiohttp.ClientSession() as session:
         for path in ("", "events"):
-            async with session.get(url + path, headers={"Host": "rebound.example"}) as answer:
-                assert answer.status == 421
-            async with session.get(url + path, headers={"Host": "localhost:1"}) as answer:
-                assert answer.status == 200
+            for host in ("rebound.example", "127.0.0.1.example", "[x"):
+                async with session.get(url + path, headers={"Host": host}) as answer:
+                    assert answer.status in (400, 421)
+            for host in ("localhost:1", "[::1]:1"):
+                async with session.get(url + path, headers={"Host": host}) as answer:
+                    assert answer.status == 200
 
 
 async def test_a_port_in_use_names_the_way_out() -> None:

@@ -248,8 +248,8 @@ def test_secrets_are_masked_in_words_and_data_and_leave_the_code_alone() -> None
 
 
 def test_a_page_of_a_run_that_goes_on_says_so() -> None:
-    made = frame(report(), Columns(600), running="round 1 of 2, load", said="a remark")
-    assert (made["state"], made["title"], made["said"]) == ("running", "loadtest broadcast: running", "a remark")
+    made = frame(report(), Columns(600), running="round 1 of 2, load", remark="a remark")
+    assert (made["state"], made["title"], made["remark"]) == ("running", "loadtest broadcast: running", "a remark")
     assert "round 1 of 2, load" in made["sections"]["head"]
     assert frame(report(), Columns(600), running="")["state"] == "passed"
     # Whatever is replaced while it runs has to be in the page from the beginning.

@@ -1,10 +1,10 @@
 /**
- * The plots of a report, and of a run that goes on: `show` is given everything that a page shows, once by the
- * page itself and, while a run goes on, once a second by the server that the page came from.
+ * The plots of a report and of a live page. `show` takes a frame, which has everything that the page shows: once from
+ * the page itself and, during a run, every second from its server.
  */
 const HEIGHT = 176;
-const NEAREST = 2; // seconds that fill a plot at the closest
-const GIVE_UP = 10; // attempts to reach a run that does not answer any more
+const NEAREST = 2; // seconds: the closest zoom
+const GIVE_UP = 10; // failed attempts to reconnect
 const MARKS = [0, 50, 90, 99, 99.9, 99.99, 99.999];
 const STEPS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 3600, 7200, 14400, 43200, 86400];
 const FONT = "11px system-ui, sans-serif";
@@ -16,7 +16,7 @@ const shown = new Map();
 const scheme = matchMedia("(prefers-color-scheme: dark)");
 let data = { at: [], stride: 1, errors: [], plots: [] };
 let zoom = null; // [from, to] in seconds, or null for the whole run
-let moment = null; // index of the time line that is looked at, or null
+let moment = null; // index of the selected moment, or null
 
 const nines = (percent) => -Math.log10(Math.max(1 - percent / 100, 1e-5));
 const percentage = (nine) => +(100 * (1 - 10 ** -nine)).toPrecision(6);
@@ -28,7 +28,7 @@ function element(name, className = "", text = "") {
   return Object.assign(document.createElement(name), { className, textContent: text });
 }
 
-/** Few characters for the axes. */
+/** For the axes: few characters. */
 function short(value) {
   for (const [size, letter] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) {
     if (Math.abs(value) >= size) return +(value / size).toPrecision(4) + letter;
@@ -44,12 +44,12 @@ function clock(seconds) {
   return parts.map((part, number) => (number ? String(part).padStart(2, "0") : part)).join(":");
 }
 
-/** As exact as it was measured. */
+/** For captions: two decimals for small values. */
 function exact(value) {
   return value == null ? "–" : value.toLocaleString("en", { maximumFractionDigits: value < 100 ? 2 : 0 });
 }
 
-/** Where one or two values stand alone, a line between them is too short to be seen. */
+/** The indices of values with gaps around them: a line through one or two points is too short to be seen. */
 function alone(values) {
   const found = [];
   let run = [];
@@ -63,7 +63,7 @@ function alone(values) {
   return found.length ? found : null;
 }
 
-/** Where a threshold is near enough to what was measured, it is inside of the plot. */
+/** The top of the value axis: thresholds are in view unless they are far above the values. */
 function top(spec, most) {
   const near = spec.bounds.map((bound) => bound.value).filter((value) => value <= most * 3);
   return Math.max(most ?? 0, ...near) * 1.08 || 1;
@@ -133,7 +133,7 @@ class Plot {
     this.read(this.timed ? moment : null);
   }
 
-  /** Show the values at an index, or the last ones. */
+  /** Show the values at an index; without one, the latest. */
   read(index) {
     const { kind, x, series } = this.#spec;
     series.forEach(({ values }, number) => {
@@ -145,14 +145,14 @@ class Plot {
     });
   }
 
-  /** Move the cursor without telling anybody. */
+  /** Move the cursor of this plot alone. */
   point(index) {
     const left = index === null ? -10 : this.u.valToPos(this.u.data[0][index], "x");
     this.u.setCursor({ left, top: 0 }, false);
     this.read(index);
   }
 
-  /** Colours are those of the elements around, so that the style sheet alone has them. */
+  /** Take the colours from the surrounding elements: they are defined in the style sheet only. */
   colour() {
     const of = (node) => getComputedStyle(node).color;
     const line = getComputedStyle(this.figure).borderTopColor;
@@ -170,7 +170,7 @@ class Plot {
     if (width > 0 && width !== this.u.width) this.u.setSize({ width, height: HEIGHT });
   }
 
-  /** Let the arrow keys move through a plot that does not belong to the time line. */
+  /** Let the arrow keys move the cursor of a plot that is not on the time line. */
   #reachable() {
     this.#canvas.tabIndex = 0;
     this.#canvas.addEventListener("keydown", (event) => {
@@ -240,7 +240,7 @@ class Plot {
     return { splits: () => MARKS.map(nines), values: () => MARKS, filter: (_, marks) => marks };
   }
 
-  /** The library moves its cursor by itself, too, whenever a scale has changed: that is nobody's wish. */
+  /** Mark moves of the pointer: uPlot also moves its cursor when a scale changes. */
   #byHand(handle) {
     return (event) => {
       this.#moved = true;
@@ -262,7 +262,7 @@ class Plot {
     u.setSelect({ left: 0, width: 0 }, false);
   }
 
-  /** Draw what lies over the lines: thresholds, and errors where they were. */
+  /** Draw thresholds and error marks over the lines. */
   #over(u) {
     const { ctx, bbox } = u;
     const ratio = devicePixelRatio;
@@ -295,7 +295,7 @@ class Plot {
 
 const timed = () => [...plots.values()].filter((plot) => plot.timed);
 
-/** Look at one moment, in all plots at once; the cursor of `pointed` is there already. */
+/** Select a moment in all plots; the cursor of `pointed` is already there. */
 function look(index, pointed = null) {
   moment = index;
   for (const plot of timed()) {
@@ -313,7 +313,7 @@ function look(index, pointed = null) {
   slider.setAttribute("aria-valuetext", byId("now").textContent);
 }
 
-/** Show a part of the run in all plots, or, with null, all of it. */
+/** Show a part of the run in all plots; with null, the whole run. */
 function zoomTo(wanted) {
   zoom = null;
   if (wanted) {
@@ -326,11 +326,11 @@ function zoomTo(wanted) {
   byId("wider").disabled = byId("whole").disabled = zoom === null;
   byId("closer").disabled = max - min <= NEAREST;
   const there = moment !== null && data.at[moment] >= min && data.at[moment] <= max;
-  // The library draws in a microtask of its own, and only then knows where a moment is.
+  // uPlot applies the new scale in a microtask; positions are right only after it.
   queueMicrotask(() => look(there ? moment : null));
 }
 
-/** Make the span so many times as wide, around what is looked at. */
+/** Scale the visible span by a factor, around the selected moment. */
 function widen(factor) {
   const [from, to] = span();
   const middle = moment === null ? (from + to) / 2 : data.at[moment];
@@ -354,7 +354,7 @@ function grid(group) {
   return grids.get(group);
 }
 
-/** Update the plots that are there, make those that are new, and put all of them in their order. */
+/** Update existing plots, create new ones, remove old ones, and put all of them in order. */
 function arrange(specs) {
   const fresh = specs.filter((spec) => !plots.has(spec.key));
   const gone = [...plots.keys()].filter((key) => !specs.some((spec) => spec.key === key));
@@ -373,10 +373,10 @@ function remark(text) {
   const each = data.stride > 1 ? `Two points stand for ${2 * data.stride} s: the least and the largest value. ` : "";
   const none = timed().length ? "" : "The run is too short for plots over time. ";
   const cut = data.cut ? "There are more figures than plots: the others are in the tables and in the JSON report. " : "";
-  byId("said").textContent = each + none + cut + text;
+  byId("remark").textContent = each + none + cut + text;
 }
 
-/** Put new HTML where it differs and nobody is reading: what is focused or selected stays. */
+/** Replace the HTML of a section if it differs, unless the reader has focus or a selection in it. */
 function put(id, html) {
   const place = byId(id);
   const selected = getSelection();
@@ -401,12 +401,12 @@ function show(next) {
   if (moment !== null && moment >= data.at.length) moment = null;
   arrange(data.plots);
   byId("tools").hidden = !timed().length;
-  remark(next.said ?? "");
+  remark(next.remark ?? "");
   icon(next.state);
   zoomTo(zoom);
 }
 
-/** Take what the run tells, until it has ended. */
+/** Follow the run until its last frame. */
 function follow() {
   const source = new EventSource("events");
   let failed = 0;
@@ -420,7 +420,7 @@ function follow() {
     failed += 1;
     const gone = source.readyState === EventSource.CLOSED || failed >= GIVE_UP;
     if (gone) source.close();
-    remark(gone ? "The load generator does not answer any more; this is the last that it said." : "Connecting again.");
+    remark(gone ? "The load generator does not answer any more; this is the last state it sent." : "Reconnecting.");
   };
 }
 
@@ -436,7 +436,7 @@ byId("plots").addEventListener("keydown", (event) => {
   if (event.key === "Escape") zoomTo(null);
 });
 scheme.addEventListener("change", recolour);
-// The style sheet prints light colours; the canvases have to be drawn again with them.
+// Printing uses light colours, so the canvases have to be redrawn.
 matchMedia("print").addEventListener("change", recolour);
 
 show(JSON.parse(byId("data").textContent));
