@@ -95,9 +95,13 @@ class Pool:
         most = max(free * self.eager, self.bound // (shares * shares))
         return max(int(most * owner.weight), 1) - (held or 0)
 
+    def fits(self, owner: Owner, amount: int) -> bool:
+        """Return whether an owner may take so much at once; one that holds nothing may take any one thing."""
+        return not self._held.get(owner) or self.room(owner) >= amount * (1 + self.eager * owner.weight)
+
     def check(self, owner: Owner, amount: int = 1, *, retry_after: float | None = None) -> None:
-        """Raise the pool's error for an owner that has no room for so much more."""
-        if self.room(owner) < amount:
+        """Raise the pool's error for an owner that has no room for so many more."""
+        if self.room(owner) < 1 + (amount - 1) * (1 + self.eager * owner.weight):
             raise self.refusal(owner, retry_after)
 
     def refusal(self, owner: Owner, retry_after: float | None = None) -> SluiceError:

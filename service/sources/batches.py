@@ -140,6 +140,8 @@ class Batches:
         items = check_request(request, self._limits)
         self.admission.check(owner)
         batch_id = self._new_id()
+        if self._hub.owners.room(owner) < 1:
+            self.retention.drop_oldest(owner)
         topic = self._hub.log(f"batch:{batch_id}", owner)
         batch = BatchState(
             batch_id, topic, owner, keep, items, request.options, self._hub.clock(), self, key,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from service.core.errors import Overloaded
 from service.core.fetching.batch import Failure, FetchRequest, Options, flavour_of
 from service.core.fetching.task import FetchTask
 from service.sources.conditional import conditions_for, meaning_of
@@ -133,8 +134,11 @@ class Polls:
                 status = f" (status {fetched.status})" if fetched.status != 200 else ""
                 view.failed(failed.kind, f"select: {failed}{status}", unread=True)
                 return
-        if view.show(fetched, body, content_type):
-            self.changes += 1
+        try:
+            self.changes += view.show(fetched, body, content_type)
+        except Overloaded as full:
+            watch.conditions = {}  # the same body may find room another time
+            view.failed("too_large", full.detail, unread=True)
 
     def _trouble(self, watch: Watch, failure: Failure) -> None:
         """Take note of a poll that failed."""

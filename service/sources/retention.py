@@ -129,6 +129,12 @@ class Retention:
             self._uncharge(batch)
         self._hub.drop(topic)
 
+    def drop_oldest(self, owner: Owner) -> None:
+        """Forget the owner's oldest finished batch that nobody reads, if it has one."""
+        batches = self._unread.get(owner)
+        if batches:
+            self._drop(next(iter(batches.values())))
+
     def admit(self, batch: BatchState) -> bool | Failure:
         """Return whether one more fetch of a batch may start, or why its remaining URLs fail."""
         if self.pool.room(batch.owner) <= _expected(batch):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from math import inf
+from typing import Final
 
 from service.core.access.grants import EVERY_HOST, HostPatterns
 from service.core.errors import Forbidden, InvalidParams, SluiceError
@@ -27,6 +28,9 @@ from service.upstream.content.selection_process import Selector
 from service.upstream.runner import Runner
 
 __all__ = ["WatchLimits", "Watches", "WatchesStatistics"]
+
+_SMALL: Final = 1024
+"""Bytes of an event that is appended whether or not there is room: errors are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,8 @@ class Watches:
         # A topic that nobody reads and that has nothing yet may have been swept away while its poll ran.
         if self._hub.topics.get(topic.name) is not topic:
             return 0
+        if len(event) > _SMALL:
+            self._hub.rings.make_room(topic, topic.owner, len(event))
         return self._hub.append(topic, event, self._hub.clock())
 
     async def close(self) -> None:

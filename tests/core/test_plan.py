@@ -387,3 +387,30 @@ def test_a_bug_in_one_url_or_host_or_source_rejects_what_it_happened_to_alone() 
     assert sorted((index, failure.kind) for index, failure in planned.rejected) == [
         (0, "protocol"), (1, "protocol"), (4, "protocol"),
     ]  # fmt: skip
+
+
+def test_one_owner_has_most_places_and_leaves_some_to_the_next_ones() -> None:
+    planned = Planned(replace(LIMITS, active=100, active_per_client=100))
+    planned.add(batch_of(hosts(300, 300), name="a", owner="a", concurrency=300))
+    greedy = planned.start()
+    assert len(greedy) == 90
+    planned.add(batch_of(hosts(300, 300), name="b", owner="b", concurrency=300))
+    second = planned.start()
+    assert len(second) == 9
+    planned.add(batch_of(hosts(3, 3), name="c", owner="c"))
+    assert [work.batch.owner for work in planned.start()] == ["c"]
+    assert planned.plan.shares.pool.statistics().owners == 3
+    # As places come free, who was held back has its turn, though nothing of its own has ended.
+    for work in greedy:
+        planned.plan.free(work)
+        planned.plan.finished(work)
+    planned.plan.remove(greedy[0].batch)
+    assert Counter(work.batch.owner for work in planned.start())["b"] > 70
+
+
+def test_an_owner_with_a_small_weight_has_few_places() -> None:
+    planned = Planned(replace(LIMITS, active=100, active_per_client=100))
+    batch = batch_of(hosts(300, 300), name="a", owner="a", concurrency=300)
+    batch.owner = Owner("a", 0.01)
+    planned.add(batch)
+    assert 1 <= len(planned.start()) <= 10

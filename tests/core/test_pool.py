@@ -94,7 +94,7 @@ def test_what_is_given_back_was_taken() -> None:
 
 def test_a_refusal_names_the_pool_and_the_share_and_is_counted() -> None:
     pool = Pool("things", 10, advice="take fewer")
-    pool.check(A, 10)
+    pool.check(A, 5)
     pool.take(A, 5)
     with pytest.raises(LimitReached) as refused:
         pool.check(A)
@@ -106,6 +106,15 @@ def test_a_refusal_names_the_pool_and_the_share_and_is_counted() -> None:
     with pytest.raises(Overloaded, match="^limit places: all 1 are in use$"):
         full.check(B)
     assert (pool.refused, full.refused) == (1, 1)
+
+
+def test_what_is_taken_at_once_fits_into_the_share_too() -> None:
+    for eager, most in ((1, 600), (4, 960)):
+        pool = Pool("p", 1200, eager=eager)
+        assert pool.fits(A, 5000), "it holds nothing"
+        pool.take(A, 1)
+        assert pool.fits(A, most - 1)
+        assert not pool.fits(A, most)
 
 
 def test_statistics_are_a_snapshot() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from service.core.errors import NotFound
+from service.core.owner import Owner
 from service.core.topics.hub import HubLimits
 from service.core.topics.retired import RetiredTopics
 from service.core.topics.topic import Position, RingLimits, Topic
@@ -61,3 +62,25 @@ def test_one_that_is_behind_is_told_of_the_gap() -> None:
     hub.sweep(turns.now)
     start = hub.attach(FakeReader(hub.ring("t")), first)
     assert (start.position, start.recovered) == (first, False)
+
+
+def test_who_leaves_many_topics_forgets_its_own_alone() -> None:
+    retired = RetiredTopics(100, 60.0)
+    greedy, careful = Owner("greedy"), Owner("careful")
+    for number in range(5):
+        retired.keep(topic_of(f"careful/{number}", careful), 0.0)
+    for number in range(1000):
+        retired.keep(topic_of(f"greedy/{number}", greedy), 1.0)
+    assert all(f"careful/{number}" in retired for number in range(5))
+    assert "greedy/999" in retired
+    assert "greedy/0" not in retired
+    assert retired.pool.held(greedy) <= 76
+    assert retired.pool.refused > 900
+    retired.expire(100.0)
+    assert (len(retired), retired.pool.used, retired._names) == (0, 0, {})
+
+
+def topic_of(name: str, owner: Owner) -> Topic:
+    topic = Topic(name, "e", None)
+    topic.owner = owner
+    return topic

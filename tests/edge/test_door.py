@@ -1,5 +1,7 @@
 """Who may come in, on every route and by every way."""
 
+import asyncio
+import contextlib
 from typing import Any
 
 import aiohttp
@@ -221,3 +223,20 @@ async def test_aiohttps_own_errors_are_problem_documents_too(method: str, path: 
     assert response.content_type == "application/problem+json"
     if status == 405:
         assert "POST" in response.headers["Allow"]
+
+
+@pytest.mark.parametrize("connections", [1, 5, 40])
+async def test_one_client_has_all_requests_that_the_setting_says_and_others_find_a_place(connections: int) -> None:
+    proxy = ("127.0.0.1/32",)
+    async with client_of(connections=connections, trust_proxy=proxy) as client:
+        one, other = {"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "192.0.2.2"}
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(connections):
+                stream = client.session.get(client.url("/topics/t/events"), headers=one)
+                assert (await stack.enter_async_context(stream)).status == 200
+            status, problem, _ = await client.ask("GET", "/topics/t", headers=one)
+            assert (status, problem["pool"]) == (503, "connections")
+            assert (await client.ask("GET", "/topics/t", headers=other))[0] == 200
+        while client.service.door.slots.used:
+            await asyncio.sleep(0.01)
+        assert (await client.ask("GET", "/topics/t", headers=one))[0] == 200

@@ -9,6 +9,7 @@ import pytest
 
 from service.core.errors import NotFound
 from service.core.fetching.batch import BatchState, Failure, Keep
+from service.core.owner import Owner
 from service.core.topics.reader import OnLag
 from service.sources.retention import PATIENCE
 from service.upstream.attempt import Attempt, Fetched
@@ -277,3 +278,15 @@ async def test_a_failure_that_takes_no_memory_is_told_though_there_is_none() -> 
     reader = bench.read(batch)
     await asyncio.sleep(PATIENCE + 5)
     assert orjson.loads(reader.lines[-1])["failed"] == 50
+
+
+async def test_finished_batches_give_their_topics_back_to_a_client_that_begins_another() -> None:
+    bench = Bench()
+    bench.hub.owners.bound = 20
+    for number in range(30):
+        batch = bench.start(1, owner="busy")
+        while not batch.done:
+            await asyncio.sleep(0.1)
+        assert bench.batches.find(batch.id) is batch, number
+    assert bench.hub.owners.held(Owner("busy")) == 10
+    await bench.close()

@@ -387,3 +387,24 @@ async def test_watches_that_hang_do_not_hold_up_the_polls_of_others() -> None:
         assert len(polled) >= 14
         assert polled[0] < 0.1
         watching.release()
+
+
+async def test_a_state_that_has_no_room_is_an_error_of_its_watch_and_comes_when_there_is() -> None:
+    async with watched() as bench:
+        owner, other = Owner("a"), Owner("b")
+        bench.hub.rings.pool.bound, bench.hub.rings._calm = 50_000, 0
+        bench.hub.publish("own", b"1", 0.0, owner=owner)
+        bench.page.body = b"x" * 45_000
+        watching = bench.watches.watch(URL, 10.0, None, owner=owner)
+        reader = FakeReader(watching.topic)
+        bench.hub.attach(reader, "oldest")
+        await asyncio.sleep(1)
+        [error] = told(reader)
+        assert (error["event"], error["error"]) == ("error", "too_large")
+        assert "limit rings_size" in error["detail"]
+        small = bench.watches.watch("http://h.example/other", 10.0, None, owner=other)
+        bench.page.body = b"small"
+        await asyncio.sleep(30)
+        assert [event["event"] for event in told(reader)] == ["error", "recovered", "state"]
+        watching.release()
+        small.release()

@@ -16,7 +16,7 @@ class Places:
     """A pool of places; who had to leave some to others is remembered until places come free."""
 
     def __init__(self, bound: int) -> None:
-        self.pool = Pool("upstream", bound, eager=_EAGER)
+        self.pool = Pool("upstream", bound, eager=_EAGER, strict=True)
         self._held_back: dict[Owner, None] = {}
 
     def __repr__(self) -> str:

@@ -2,11 +2,12 @@
 
 Messages count for the client whose publish began the ring. A client that has used up its share of the memory keeps
 of its own topics, the longest unpublished first, the newest messages alone; when it has nothing else, its publish
-is refused. Others notice nothing of it, unless all rings together outgrow their bound: then the topics of the
-client that holds most give way likewise.
+is refused. Others notice nothing of it. A client that has less than an equal share finds room in any case: the
+topics of those that hold most give way likewise.
 """
 
 from collections import OrderedDict
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 from service.core.errors import Overloaded
@@ -18,6 +19,8 @@ __all__ = ["Rings"]
 
 _EAGER: Final = 4
 """One owner alone gets four fifths."""
+_SLACK: Final = 64
+"""What the largest give up at once, this part of the bound: to find them costs as much as there are owners."""
 
 
 class Rings:
@@ -44,14 +47,21 @@ class Rings:
         pool = self.pool
         if pool.used + size <= self._calm and owner.weight >= 1:
             return
-        if topic is not None and topic.size and topic.payer != owner and pool.room(topic.payer) < size:
+        if topic is not None and topic.size and topic.payer != owner and not pool.fits(topic.payer, size):
             self._move(topic, owner)
-        while pool.room(owner) < size:
-            if not self._shrink(owner):
+        while not pool.fits(owner, size):
+            if pool.held(owner) + size <= pool.share(owner):
+                self._shrink_largest(size)
+                return
+            if self._shrink(owner):
+                pool.refused += 1
+                continue
+            if topic is None or not topic.size or topic.payer != owner:
                 raise pool.refusal(owner)
-            pool.refused += 1
-        while pool.used + size > pool.bound and (largest := self._largest()) is not None:
-            self._shrink(largest)
+            # The message that it replaces goes with the next publish.
+            break
+        if pool.used + size > pool.bound:
+            self._shrink_largest(size)
 
     def grown(self, topic: Topic, size: int) -> None:
         """Take note of a message that was appended: the ring has so many bytes more, or fewer."""
@@ -107,6 +117,16 @@ class Rings:
         self.shrunk += 1
         return True
 
-    def _largest(self) -> Owner | None:
-        """Return the owner that holds most, of those that have something to give up."""
-        return max(self._shrinkable, key=self.pool.held, default=None)
+    def _shrink_largest(self, size: int) -> None:
+        """Free so much and some more, of the owners that hold most; none below an equal share gives way."""
+        pool = self.pool
+        until = pool.used - size - pool.bound // _SLACK
+        holders = [(-pool.held(owner), number, owner) for number, owner in enumerate(self._shrinkable)]
+        heapify(holders)
+        while holders and pool.used > until:
+            _, number, owner = heappop(holders)
+            if pool.held(owner) <= pool.share(owner):
+                return
+            pool.refused += 1
+            if self._shrink(owner):
+                heappush(holders, (-pool.held(owner), number, owner))

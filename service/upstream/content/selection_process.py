@@ -58,7 +58,7 @@ class Selector:
     ) -> bytes:
         """Return what the selection finds, when it is its owner's turn; raises SelectFailed."""
         size = len(body)
-        if self.pool.room(owner) < size:
+        if not self.pool.fits(owner, size):
             raise SelectFailed(self.pool.refusal(owner).detail, "unavailable")
         self.pool.take(owner, size)
         try:

@@ -16,6 +16,8 @@ __all__ = ["Client"]
 
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _MOST_IDLE: Final = 1000
+_OF_CONNECTIONS: Final = ("negotiate", "ntlm")
+"""Schemes of ``Authorization`` that authenticate a connection, and not a request."""
 
 
 class Client:
@@ -44,7 +46,8 @@ class Client:
         (RFC 9112, section 9.3.1).
         """
         request = self._requests.write(method, target, headers, body)
-        kept = self._pool.take(target.origin)
+        personal = bool(headers) and _authenticates_connections(headers)
+        kept = self._pool.take(target.origin) if not personal else None
         if kept is not None:
             timing.reused = True
             reader = Reader(bodiless=method == "HEAD")
@@ -61,6 +64,15 @@ class Client:
                 kept.close()
             timing.reused = False
         connection = await self._dialer.dial(target, timing)
+        connection.personal = personal
         reader = Reader(bodiless=method == "HEAD")
         connection.send(request, reader)
         return Answer(connection, reader, await connection.head(), self._pool)
+
+
+def _authenticates_connections(headers: Mapping[str, str]) -> bool:
+    """Return whether a server may take all that comes on the same connection for its sender's (RFC 4559)."""
+    return any(
+        name.lower() == "authorization" and value.lstrip().lower().startswith(_OF_CONNECTIONS)
+        for name, value in headers.items()
+    )

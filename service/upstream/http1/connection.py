@@ -29,7 +29,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_behind", "_error", "_loop", "_paused", "_reader", "_tls", "_transport", "_waiter",
-        "descriptor", "idle_until", "lost", "on_lost", "origin",
+        "descriptor", "idle_until", "lost", "on_lost", "origin", "personal",
     )  # fmt: skip
 
     def __init__(self, origin: str, sock: socket.socket) -> None:
@@ -37,6 +37,8 @@ class Connection(asyncio.Protocol):
         self.idle_until = 0.0
         self.lost = False
         """Closed, or about to be."""
+        self.personal = False
+        """Whether a request on it has authenticated the connection itself, so that no other may use it."""
         self.on_lost: Callable[[Connection], object] | None = None
         """Called when it is lost while it rests."""
         self.descriptor = sock.fileno()
@@ -116,7 +118,7 @@ class Connection(asyncio.Protocol):
         if self.lost or reader is None or transport is None:
             return 0.0
         keep = reader.keep
-        if keep <= 0 or self._paused or transport.get_write_buffer_size():
+        if keep <= 0 or self.personal or self._paused or transport.get_write_buffer_size():
             self.close()
             return 0.0
         return keep

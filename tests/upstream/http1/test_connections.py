@@ -712,3 +712,22 @@ async def test_an_answer_that_was_released_no_longer_has_its_connection() -> Non
         assert len(client._pool) == 0
         next_one.release()
         assert (server.connections, len(client._pool)) == (1, 1)
+
+
+@pytest.mark.parametrize("scheme", ["Negotiate YII", "NTLM TlRM", "ntlm TlRM", " negotiate x"])
+async def test_a_connection_that_a_client_authenticated_is_used_for_nobody_else(scheme: str) -> None:
+    async def serve(
+        server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> None:
+        while True:
+            await server.read(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % number)
+
+    async with serving(serve) as server:
+        first = await server.body("/a")
+        assert await server.body("/b") == first
+        own = await server.body("/c", headers={"Authorization": scheme})
+        assert own != first
+        assert await server.body("/d") == first
+        assert await server.body("/e", headers={"Authorization": scheme}) not in (first, own)
+        assert await server.body("/f", headers={"Authorization": "Bearer x"}) == first

@@ -1,0 +1,80 @@
+"""The memory of all rings: who has used up its share gives up its own, and nobody else's."""
+
+import contextlib
+
+import pytest
+
+from service.core.errors import Overloaded
+from service.core.owner import Owner
+from service.core.topics.hub import Hub, HubLimits
+from tests.core.readers import Turns, make_hub
+
+A, B, C = Owner("a"), Owner("b"), Owner("c")
+BIG = b'"%b"' % (b"x" * 900)
+
+
+def fill(hub: Hub, owner: Owner) -> int:
+    """Publish to one topic after another until that is refused; return to how many."""
+    with contextlib.suppress(Overloaded):
+        for made in range(100):
+            hub.publish(f"a{made}", BIG, 0.0, owner=owner)
+    return made
+
+
+def test_who_fills_the_memory_keeps_its_newest_and_others_keep_all() -> None:
+    hub = make_hub(Turns(), HubLimits(ring_bytes=50_000))
+    for _ in range(5):
+        hub.publish("b", BIG, 0.0, owner=B)
+    for number in range(200):
+        hub.publish(f"a{number % 10}", BIG, 0.0, owner=A)
+    assert hub.topics["b"].first == 1
+    assert hub.rings.pool.held(A) <= 40_000
+    assert hub.rings.pool.refused > 0
+    for _ in range(5):
+        hub.publish("b", BIG, 0.0, owner=B)
+    assert (hub.topics["b"].first, hub.topics["b"].head) == (1, 10)
+    assert hub.rings.pool.used == sum(topic.size for topic in hub.topics.values())
+
+
+def test_newest_messages_alone_can_use_up_a_share_and_only_their_owner_is_refused() -> None:
+    hub = make_hub(Turns(), HubLimits(ring_bytes=50_000))
+    made = fill(hub, A)
+    with pytest.raises(Overloaded, match="limit rings_size: this client has .* its share of 50000") as refused:
+        hub.publish(f"a{made}", BIG, 0.0, owner=A)
+    assert refused.value.data()["pool"] == "rings_size"
+    assert 30 < made < 50
+    assert f"a{made}" not in hub.topics
+    hub.publish("b", BIG, 0.0, owner=B)
+
+
+def test_all_rings_together_stay_within_their_bound_and_the_largest_holder_gives_way() -> None:
+    hub = make_hub(Turns(), HubLimits(ring_bytes=50_000))
+    for number in range(200):
+        hub.publish(f"a{number % 4}", BIG, 0.0, owner=A)
+    for number in range(400):
+        owner = Owner(f"o{number % 40}")
+        hub.publish(f"t{number % 40}", BIG, 0.0, owner=owner)
+    assert hub.rings.pool.used <= 50_000 + 40 * 2000
+    assert max(hub.rings.pool.held(Owner(f"o{number}")) for number in range(40)) < 4000
+
+
+def test_a_ring_counts_for_who_began_it_until_that_one_has_no_room_for_another_who_fills_it() -> None:
+    hub = make_hub(Turns(), HubLimits(ring_bytes=20_000))
+    hub.readable("shared", C)
+    hub.publish("shared", BIG, 0.0, owner=B)
+    assert (hub.topics["shared"].owner, hub.topics["shared"].payer) == (C, B)
+    for number in range(14):
+        hub.publish(f"b{number}", BIG, 0.0, owner=B)
+    for _ in range(4):
+        hub.publish("shared", BIG, 0.0, owner=A)
+    assert hub.topics["shared"].payer == A
+    assert hub.rings.pool.held(A) == hub.topics["shared"].size
+    hub.sweep(1000.0)
+    assert (hub.rings.pool.used, hub.rings.pool.statistics().owners) == (0, 0)
+
+
+def test_a_light_owner_has_less() -> None:
+    hub = make_hub(Turns(), HubLimits(ring_bytes=50_000))
+    light = Owner("light", 0.1)
+    fill(hub, light)
+    assert 5_000 < hub.rings.pool.held(light) < 20_000
