@@ -26,7 +26,9 @@ class Places:
         """Return whether an owner has all places that it may have now: of its own limit, and beside others."""
         if owner.active >= owner.share:
             return True
-        if not owner.active or self.pool.room(owner.name) > 0:
+        free = self.pool.bound - self.pool.used
+        # The first is a rough answer, since nearly always much is free.
+        if owner.active < free * owner.name.weight or not owner.active or self.pool.room(owner.name) > 0:
             return False
         if owner.name not in self._held_back:
             self.pool.refused += 1
