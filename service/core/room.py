@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["ENDLESS", "NoRoom", "Room"]
+__all__ = ["COPIES", "ENDLESS", "NoRoom", "Room"]
 
+COPIES: Final = 3
+"""How often a body is in memory at once at the most: its bytes, its event, and that on its way to a reader."""
 _MOST: Final = 0.9
 """The share of the limit that may be taken: what overload refuses new clients at."""
 _FRESH: Final = 0.05
@@ -30,16 +32,20 @@ class Room:
 
     def take(self, size: int) -> bool:
         """Count so many bytes in, if there is room for them; return whether there is."""
+        if not self.has(size):
+            return False
+        self._left -= size
+        return True
+
+    def has(self, size: int) -> bool:
+        """Return whether there is room for so many bytes."""
         if not self._limit:
             return True
         now = self._clock()
         if now >= self._until:
             self._left = int(_MOST * self._limit) - self._used()
             self._until = now + _FRESH
-        if size > self._left:
-            return False
-        self._left -= size
-        return True
+        return size <= self._left
 
 
 ENDLESS: Final = Room(0, int, float)

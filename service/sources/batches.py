@@ -95,8 +95,7 @@ class Batches:
     @property
     def shortage(self) -> str:
         """Say how many batches wait for memory; empty where none does."""
-        waiting = self.retention.waiting
-        return f"limit batches_size: {waiting} batches wait for memory" if waiting else ""
+        return self.retention.shortage
 
     def under_way(self) -> Iterator[BatchState]:
         """Return the batches that are not done, the newest first."""

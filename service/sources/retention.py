@@ -16,15 +16,15 @@ ends with that wait.
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 
 from service.core.fetching.batch import BatchState, Failure, Keep, failed_event
-from service.core.fetching.task import INTERNAL
+from service.core.fetching.task import INTERNAL, NO_MEMORY
 from service.core.owner import Owner
 from service.core.pool import Pool
-from service.core.room import ENDLESS, Room
+from service.core.room import COPIES, ENDLESS, Room
 from service.core.topics.hub import Hub
 from service.core.topics.reader import OnLag, Reader
 from service.upstream.isolation import report
@@ -37,11 +37,10 @@ PATIENCE: Final = 30.0
 """Seconds that a batch over its share waits for a reader that takes nothing, or to come back."""
 _LOOK: Final = 1.0
 """Seconds between two looks at the readers that a batch waits for."""
+_UNKNOWN: Final = 64 << 10
+"""Bytes that a batch's first events are taken to have."""
 _SLACK: Final = 64
 """What is given up at once: enough for the next events, this part of the bound."""
-
-_COPIES: Final = 3
-"""How often a body is in memory at once at the most: its bytes, its event, and that on its way to a reader."""
 
 
 class Retention:
@@ -62,6 +61,8 @@ class Retention:
         self._charged: dict[Owner, dict[str, BatchState]] = {}
         self._unread: dict[Owner, dict[str, BatchState]] = {}
         self._short: dict[str, _Short] = {}
+        self._starved: dict[str, float] = {}
+        """Batches for which the machine has no memory, and since when."""
 
     def __repr__(self) -> str:
         return f"<Retention {self.pool!r}, {len(self._short)} batches wait>"
@@ -69,7 +70,14 @@ class Retention:
     @property
     def waiting(self) -> int:
         """How many batches wait for memory."""
-        return len(self._short)
+        return len(self._short) + len(self._starved)
+
+    @property
+    def shortage(self) -> str:
+        """Say how many batches wait for which memory; empty where none does."""
+        if self._starved:
+            return f"limit memory: {len(self._starved)} batches wait for it"
+        return f"limit batches_size: {len(self._short)} batches wait for memory" if self._short else ""
 
     def add(self, batch: BatchState) -> None:
         """Take in a batch that begins."""
@@ -111,6 +119,7 @@ class Retention:
     def finish(self, batch: BatchState) -> None:
         """Take note that a batch is done: from its last reader on it is kept only while there is room."""
         self._short.pop(batch.id, None)
+        self._starved.pop(batch.id, None)
         if batch.topic.readers:
             batch.topic.on_idle = lambda: self._keep(batch)
         else:
@@ -137,10 +146,15 @@ class Retention:
 
     def admit(self, batch: BatchState) -> bool | Failure:
         """Return whether one more fetch of a batch may start, or why its remaining URLs fail."""
-        if self.pool.room(batch.owner) <= _expected(batch):
+        expected = _expected(batch)
+        if not self._room.has(COPIES * (expected // 2 + (_usual(batch) or _UNKNOWN))):
+            return self._starving(batch)
+        if self._starved:
+            self._starved.pop(batch.id, None)
+        if self.pool.room(batch.owner) <= expected:
             for other in tuple(self._charged[batch.owner].values()):
                 self._give_up_taken(other)
-            if self.pool.room(batch.owner) <= _expected(batch):
+            if self.pool.room(batch.owner) <= expected:
                 return self._keep_waiting(batch)
         if self._short:
             self._short.pop(batch.id, None)
@@ -161,12 +175,22 @@ class Retention:
 
     def refuses(self, batch: BatchState, size: int) -> Failure | None:
         """Say why a result of so many bytes is not kept: memory is short, or nobody reads it and all is used."""
-        if not self._room.take(_COPIES * size):
-            return Failure("unavailable", "the service is short of memory")
+        if not self._room.take(COPIES * size):
+            return NO_MEMORY
         pool, owner = self.pool, batch.owner
         if batch.topic.readers or batch.keep is not Keep.DETACHED or pool.used + size <= pool.bound:
             return None
         return self._too_large(batch) if pool.held(owner) + size > pool.share(owner) else None
+
+    def _starving(self, batch: BatchState) -> Literal[False] | Failure:
+        """Have a batch wait until others have left it memory, as long as each of its URLs may take."""
+        if batch.under_way:
+            return False  # each of those ends by its deadline, and then this is asked again
+        now = self._hub.clock()
+        since = self._starved.setdefault(batch.id, now)
+        if since == now:
+            _log.info("a batch waits for memory", extra=self._told(batch))
+        return NO_MEMORY if now - since > batch.options.timeout else False
 
     def _refusal(self, batch: BatchState, waited: float) -> Failure | None:
         """Say why a batch that has no room fails, or return None for one that waits."""
@@ -255,9 +279,13 @@ class Retention:
 
 def _expected(batch: BatchState) -> int:
     """Return how much room what is under way will take: each byte is held, and is no longer free."""
+    return 2 * (batch.landed + batch.under_way * _usual(batch))
+
+
+def _usual(batch: BatchState) -> int:
+    """Return the size of an event of a batch, on the average of those that have come."""
     sums = batch.sums
-    usual = sums[-1] // len(sums) if sums else batch.landed
-    return 2 * (batch.landed + batch.active * usual)
+    return sums[-1] // len(sums) if sums else batch.landed
 
 
 class _Short:

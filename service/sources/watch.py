@@ -164,6 +164,7 @@ class Poll:
     share: int | None = None
     total: int = 1
     active: int = 0
+    under_way: int = 0
     landed: int = 0
     trace: Trace | None = None
     """A poll is made for all who watch, long after any of them asked for it."""

@@ -6,8 +6,9 @@ from functools import partial
 
 from service.core.fetching.batch import Failure
 from service.core.fetching.host_limiter import HostLimiter
-from service.core.fetching.retry import RETRIED_STATUSES, retry_delay, verdict
-from service.core.fetching.task import FetchTask
+from service.core.fetching.retry import RETRIED_STATUSES, memory_delay, retry_delay, verdict
+from service.core.fetching.task import NO_MEMORY, FetchTask
+from service.core.room import COPIES, Room
 from service.upstream.attempt import Attempt, Fetched
 from service.upstream.fetch_metrics import Measures
 from service.upstream.isolation import report
@@ -19,10 +20,13 @@ __all__ = ["AttemptRunner"]
 class AttemptRunner:
     """Counts attempts, and learns from them."""
 
-    def __init__(self, hosts: HostLimiter, moves: RedirectSlots, *, chance: Callable[[], float]) -> None:
+    def __init__(
+        self, hosts: HostLimiter, moves: RedirectSlots, room: Room, *, chance: Callable[[], float]
+    ) -> None:
         self.made = 0
         self.measures = Measures()
         self._hosts = hosts
+        self._room = room
         self._moves = moves
         self._chance = chance
         self._loop = asyncio.get_running_loop()
@@ -47,19 +51,34 @@ class AttemptRunner:
 
     def again(self, work: FetchTask, outcome: Fetched | Failure) -> float | None:
         """Return when an attempt is made again that had this outcome, or None where it is final."""
+        if outcome is NO_MEMORY or (isinstance(outcome, Fetched) and not self.has_room(outcome)):
+            return self.postponed(work)
         if isinstance(outcome, Fetched) and outcome.status not in RETRIED_STATUSES:
             return None
         now, options = self._loop.time(), work.batch.options
         delay = retry_delay(
             work.request.method or options.method,
             outcome.status if isinstance(outcome, Fetched) else outcome,
-            attempts=work.attempts,
+            attempts=work.attempts - work.short,
             retries=options.retries,
             retry_after=outcome.retry_after,
             chance=self._chance(),
         )
         if delay is None or now + delay >= work.deadline or not self._hosts.may_retry(work.target.origin):
             return None
+        return now + delay
+
+    def has_room(self, fetched: Fetched) -> bool:
+        """Return whether there is memory to tell of an answer."""
+        return self._room.has(COPIES * len(fetched.body))
+
+    def postponed(self, work: FetchTask) -> float | None:
+        """Return when a URL is tried again for which there is no memory now; None where it has no time left."""
+        now = self._loop.time()
+        delay = memory_delay(work.request.method or work.batch.options.method, work.short, self._chance())
+        if delay is None or now + delay >= work.deadline:
+            return None
+        work.short += 1
         return now + delay
 
     def _learn(self, order: Attempt, outcome: Fetched | Failure, begun: float) -> None:

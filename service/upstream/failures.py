@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from service.core.fetching.batch import Failure, Kind
+from service.core.fetching.task import NO_MEMORY
 from service.core.room import NoRoom
 from service.upstream.guard import AddressRefused, LookupFailed, NameNotFound
 from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
@@ -13,7 +14,6 @@ __all__ = ["failure_of"]
 
 _KINDS: Final[tuple[tuple[type[BaseException], Kind, str], ...]] = (
     (AddressRefused, "blocked", "the address is not public"),
-    (NoRoom, "unavailable", ""),
     (LookupFailed, "dns", ""),
     (NameNotFound, "dns", "the name has no address"),
     (ssl.SSLError, "tls", "no trusted TLS connection"),
@@ -30,10 +30,12 @@ answer stays coarse: it must not tell who scans which port is open. Without a te
 def failure_of(error: BaseException) -> Failure:
     """Return what an exception of a fetch means."""
     chain = tuple(_chain(error))
-    for cls, kind, detail in _KINDS[:4]:
+    if any(isinstance(link, NoRoom) for link in chain):
+        return NO_MEMORY
+    for cls, kind, detail in _KINDS[:3]:
         for link in chain:
             if isinstance(link, cls):
-                return Failure(kind, detail or str(link), temporary=isinstance(link, LookupFailed | NoRoom))
+                return Failure(kind, detail or str(link), temporary=isinstance(link, LookupFailed))
     for cls, kind, detail in _KINDS:
         if isinstance(error, cls):
             return Failure(kind, detail or str(error))

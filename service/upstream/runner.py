@@ -42,7 +42,7 @@ class Runner:
         self.hosts = HostLimiter(limits.active_per_host, chance=chance, shared=limits.hosts_shared)
         self.plan = FetchPlan(limits, fetcher.policy, self.hosts)
         self._moves = RedirectSlots(self.hosts, self._pump_soon)
-        self._attempts = AttemptRunner(self.hosts, self._moves, chance=chance)
+        self._attempts = AttemptRunner(self.hosts, self._moves, fetcher.room, chance=chance)
         self.measures = self._attempts.measures
         self._tasks: dict[asyncio.Task[None], Flight] = {}
         self._flights = Flights()
@@ -174,7 +174,9 @@ class Runner:
             return order
         self.plan.free(work)
         self.plan.finished(work)
-        if known is not None:
+        if known is not None and not self._attempts.has_room(known) and (at := self._attempts.postponed(work)):
+            self.plan.later(work, at)
+        elif known is not None:
             self._delivery.succeeded(work, known, 0.0, shared=False)
         else:
             missing = Failure("unavailable", "only-if-cached: nothing fresh is stored of it")

@@ -14,6 +14,7 @@ from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, F
 from service.core.fetching.dial_policy import Policy
 from service.core.owner import Owner
 from service.core.pool import Pool
+from service.core.room import ENDLESS, Room
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.reader import OnLag
 from service.core.topics.topic import Topic
@@ -31,6 +32,7 @@ class FakeFetcher:
     def __init__(self, answer: Callable[[Attempt], Awaitable[Fetched | Failure]], limits: BatchLimits) -> None:
         self.policy = Policy()
         self.reading = Pool("reading_bytes", limits.reading_bytes)
+        self.room = ENDLESS
         self.orders: list[Attempt] = []
         self.prolonged: list[float] = []
         self.answer = answer
@@ -57,14 +59,20 @@ async def never(order: Attempt) -> Fetched:
 
 
 class Bench:
-    def __init__(self, answer: Callable[[Attempt], Awaitable[Any]] = at_once, limits: BatchLimits = LIMITS) -> None:
+    def __init__(
+        self,
+        answer: Callable[[Attempt], Awaitable[Any]] = at_once,
+        limits: BatchLimits = LIMITS,
+        room: Room = ENDLESS,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.hub = Hub(HubLimits(), new_epoch=lambda: "e", call_soon=loop.call_soon, clock=loop.time)
         self.fetcher = FakeFetcher(answer, limits)
+        self.fetcher.room = room
         ids = iter(range(1000))
         self.runner = Runner(self.fetcher, limits, chance=lambda: 1.0)  # type: ignore[arg-type]
         self.batches = Batches(
-            self.hub, self.fetcher, self.runner, limits, new_id=lambda: f"b{next(ids)}"  # type: ignore[arg-type]
+            self.hub, self.fetcher, self.runner, limits, new_id=lambda: f"b{next(ids)}", room=room  # type: ignore[arg-type]
         )  # fmt: skip
 
     async def close(self) -> None:

@@ -16,6 +16,7 @@ import pytest
 from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, Failure, Keep, Options
 from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
+from service.core.room import Room
 from service.core.topics.reader import OnLag
 from service.upstream.attempt import Attempt, Fetched
 from tests.core.readers import FakeReader
@@ -72,7 +73,11 @@ class Model:
             retention=20.0,
             linger=10.0,
         )
-        self.bench = upstream.bench = Bench(upstream, limits)
+        self.used = 0
+        self.swings = chance.random() < 0.5
+        """Whether the machine is short of memory now and then."""
+        room = Room(100 << 20, lambda: self.used, asyncio.get_running_loop().time)
+        self.bench = upstream.bench = Bench(upstream, limits, room)
         self.batches: list[BatchState] = []
         self.readers: dict[FakeReader, float] = {}
         """Each reader, and since when it is stuck."""
@@ -100,6 +105,8 @@ class Model:
         plan._admit, retention.append = admitted, appended  # type: ignore[method-assign]
 
     def step(self) -> None:
+        if self.swings and self.chance.random() < 0.05:
+            self.used = (100 << 20) - self.used
         choices = (self.start, self.start, self.join, self.join, self.stall, self.leave, self.cancel)
         self.chance.choice(choices)()
 

@@ -60,6 +60,7 @@ class _Group:
     hosts: HostPatterns = EVERY_HOST
     share: int | None = None
     active: int = 0
+    under_way: int = 0
     landed: int = 0
     trace: Trace | None = None
 

@@ -168,6 +168,7 @@ class BatchState:
     outgrown: bool = False
     """Whether URLs failed because its events had no room."""
     active: int = 0
+    under_way: int = 0
     landed: int = 0
     # After each event the bytes of all so far, so that what a reader has not taken is one subtraction; what was
     # given up is among them.

@@ -16,6 +16,7 @@ __all__ = ["Parking"]
 
 _STALE = 1000
 """Entries of the heap whose URL waits no more, beyond as many as do wait; then the heap is made anew."""
+_LATE = 64
 
 
 class _Host:
@@ -93,10 +94,10 @@ class Parking:
         return None
 
     def late(self, now: float) -> list[FetchTask]:
-        """Return those that wait and whose deadline has come."""
+        """Return those that wait and whose deadline has come, some at a time."""
         # A dict: one that waited, started and waits again for a retry has two entries.
         late: dict[FetchTask, None] = {}
-        while self._deadlines and self._deadlines[0][0] <= now:
+        while self._deadlines and self._deadlines[0][0] <= now and len(late) < _LATE:
             work = heappop(self._deadlines)[2]
             if work.waiting:
                 late[work] = None

@@ -11,10 +11,10 @@ A URL goes through these states; its clock starts when it is admitted:
                                   ▼            │ its owner's turn                     │
                                 parked ──► offered: has a place at its host ◄─────────┘
 
-A batch admits at most ``concurrency`` URLs at once, and asks its source before each. A URL whose host is full
-is parked; a place that comes free is offered to the owners that wait there in turns. Deadlines of what
-waits are part of :meth:`FetchPlan.wake_at`. A URL whose host is left alone for longer than the URL has time
-is rejected at once, as ``unavailable``.
+A batch admits at most ``concurrency`` URLs at once, and asks its source before each, and again before one starts
+that has waited: where memory is short by then, it waits on. A URL whose host is full is parked; a place that comes
+free is offered to the owners that wait there in turns. Deadlines of what waits are part of
+:meth:`FetchPlan.wake_at`. A URL whose host is left alone for longer than it has time is ``unavailable`` at once.
 """
 
 from collections import deque
@@ -27,7 +27,7 @@ from service.core.fetching.dial_policy import Policy
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.parking import Parking
 from service.core.fetching.places import Places
-from service.core.fetching.queues import AHEAD, OwnerState, Queue, look_ahead, refuse, too_late, unavailable
+from service.core.fetching.queues import AGAIN, OwnerState, Queue, ask, look_ahead, may_go_on, too_late, unavailable
 from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection
 from service.core.owner import Owner
 
@@ -61,8 +61,7 @@ class FetchPlan:
 
     def wake_at(self) -> float:
         """Return when something changes by itself: a retry is due, a deadline or the end of a pause comes."""
-        retry = self._later[0][0] if self._later else inf
-        return min(self._hosts.wake_at(), self.parking.next_deadline(), retry)
+        return min(self._hosts.wake_at(), self.parking.next_deadline(), self._later[0][0] if self._later else inf)
 
     def add(self, batch: FetchGroup) -> None:
         """Take in a batch."""
@@ -92,7 +91,8 @@ class FetchPlan:
 
     def next(self, now: float) -> FetchTask | Rejection | None:
         """Return what starts now or never will; for what starts, call :meth:`free` and :meth:`finished` later."""
-        self._look(now)
+        if not self._rejected:
+            self._look(now)
         while not self._rejected:
             if self.active >= self.places or not self._turns:
                 return None
@@ -105,6 +105,7 @@ class FetchPlan:
             self._turns.rotate(-1)
             if work is not None:
                 self.active += 1
+                work.start()
                 return work
         return self._rejected.popleft()
 
@@ -116,6 +117,7 @@ class FetchPlan:
     def finished(self, work: FetchTask) -> None:
         """Free the place of a URL in its batch."""
         work.batch.active -= 1
+        work.stop()
         if (queue := self._queues.get(work.batch.id)) is not None and not queue.in_turn:
             self._enter(queue)
 
@@ -152,7 +154,10 @@ class FetchPlan:
         while True:
             while owner.offers:
                 work = owner.offers.popleft()
-                if work.waiting:
+                if work.waiting and not may_go_on(work):
+                    self.drop(work)
+                    self.later(work, min(now + AGAIN, work.deadline))
+                elif work.waiting:
                     self.parking.leave(work)
                     del self._queues[work.batch.id].waiting[work]
                     return work
@@ -170,14 +175,9 @@ class FetchPlan:
         """Admit URLs until one of them starts."""
         batch, options = queue.batch, queue.batch.options
         while batch.active < options.concurrency and (queue.ready or queue.next < batch.total):
-            try:
-                verdict = batch.source.may_start(batch)
-            except Exception as error:
-                self._rejected += refuse(queue, INTERNAL, 1, error)
-                return None
+            verdict = ask(queue)
             if verdict is not True:
-                if verdict:
-                    self._rejected += refuse(queue, verdict, AHEAD)
+                self._rejected += verdict
                 return None
             if not queue.ready:
                 self._rejected += look_ahead(queue, self._limits, self._policy)

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Literal
 
 from service.core.fetching.batch import BatchLimits, Failure, FetchRequest, item_of
 from service.core.fetching.dial_policy import Policy
@@ -9,8 +10,21 @@ from service.core.fetching.target import Refusal, check_url
 from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection, key_of
 from service.core.owner import Owner
 
-__all__ = ["AHEAD", "OwnerState", "Queue", "look_ahead", "refuse", "too_late", "unavailable"]
+__all__ = [
+    "AGAIN",
+    "AHEAD",
+    "OwnerState",
+    "Queue",
+    "ask",
+    "look_ahead",
+    "may_go_on",
+    "refuse",
+    "too_late",
+    "unavailable",
+]
 
+AGAIN = 0.25
+"""Seconds after which a URL asks again that has given up its place because its batch may not go on."""
 AHEAD = 32
 """URLs that are checked at once, at 3 to 7 us each."""
 
@@ -95,6 +109,25 @@ def too_late(work: FetchTask, opens: float, now: float) -> Failure | None:
     if work.deadline <= now:
         return Failure("timeout", "its time was over before its turn")
     return unavailable(opens, now) if opens > work.deadline else None
+
+
+def ask(queue: Queue) -> Literal[True] | list[Rejection]:
+    """Ask the source of a batch whether it may go on; return what is rejected where it may not."""
+    try:
+        verdict = queue.batch.source.may_start(queue.batch)
+    except Exception as error:
+        return refuse(queue, INTERNAL, 1, error)
+    if verdict is True:
+        return True
+    return refuse(queue, verdict, AHEAD) if verdict else []
+
+
+def may_go_on(work: FetchTask) -> bool:
+    """Return whether a URL starts that has a place at last: its batch may have no memory by now."""
+    try:
+        return work.attempts > 0 or work.batch.source.may_start(work.batch) is True
+    except Exception:
+        return True  # the batch is asked again before its next URL, which then fails of it
 
 
 def unavailable(opens: float, now: float) -> Failure:

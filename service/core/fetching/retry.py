@@ -3,7 +3,7 @@
 from service.core.fetching.batch import Failure, Kind
 from service.core.fetching.host_limiter import Verdict
 
-__all__ = ["RETRIED_STATUSES", "retry_delay", "verdict"]
+__all__ = ["RETRIED_STATUSES", "memory_delay", "retry_delay", "verdict"]
 
 RETRIED_STATUSES = frozenset({408, 429, 502, 503, 504})
 _RETRIED_KINDS: frozenset[Kind] = frozenset({"connect", "timeout"})
@@ -40,6 +40,16 @@ def retry_delay(
     if retry_after is not None:
         return retry_after
     return chance * min(_CAP, _BASE * 2.0**attempts)
+
+
+def memory_delay(method: str, short: int, chance: float) -> float | None:
+    """Return after how many seconds to try again what memory was short for, ``short`` times; None to give up.
+
+    Such attempts do not count as retries: neither the client nor the host has caused them.
+    """
+    if method not in _IDEMPOTENT:
+        return None
+    return (0.5 + chance / 2) * min(_CAP, _BASE * 2.0**short)
 
 
 def _temporary(outcome: int | Failure) -> bool:

@@ -10,7 +10,7 @@ from service.core.fetching.batch import Failure, FetchRequest, Options
 from service.core.fetching.target import Target
 from service.core.owner import Owner
 
-__all__ = ["INTERNAL", "FetchGroup", "FetchListener", "FetchTask", "Key", "Rejection", "key_of"]
+__all__ = ["INTERNAL", "NO_MEMORY", "FetchGroup", "FetchListener", "FetchTask", "Key", "Rejection", "key_of"]
 
 Key = tuple[object, ...]
 
@@ -18,6 +18,9 @@ _SHARED: Final = frozenset({"GET", "HEAD"})
 
 INTERNAL: Final = Failure("protocol", "internal error (logged)")
 """The message for a URL that a bug of ours ended; the log has the rest."""
+
+NO_MEMORY: Final = Failure("unavailable", "the service was short of memory for all of its time", temporary=True)
+"""The outcome of a URL for which there was no memory until its deadline."""
 
 
 class FetchListener(Protocol):
@@ -57,6 +60,8 @@ class FetchGroup(Protocol):
     """What its requests are part of."""
     active: int
     """How many of its URLs are on the clock: they wait for a place, for a retry, or for an answer."""
+    under_way: int
+    """How many have started and have no outcome yet."""
     landed: int
     """Bytes of answers that have come and are about to be delivered."""
 
@@ -78,12 +83,26 @@ class FetchTask(msgspec.Struct, eq=False):
     admitted: float = 0.0
     deadline: float = 0.0
     attempts: int = 0
+    short: int = 0
+    """How many attempts were given up because the service was short of memory."""
     begun: float = 0.0
     """When the last attempt began."""
     place: str = ""
     """The origin at which it has a place now."""
+    under_way: bool = False
+    """Whether it has started and has no outcome yet."""
     waiting: bool = False
     """Whether it waits for its start, with a place or without."""
+
+    def start(self) -> None:
+        """Take note that it starts."""
+        self.under_way = True
+        self.batch.under_way += 1
+
+    def stop(self) -> None:
+        """Take note of its outcome, or that it waits for another try."""
+        self.batch.under_way -= self.under_way
+        self.under_way = False
 
 
 class Rejection(msgspec.Struct, frozen=True, eq=False):
