@@ -86,8 +86,6 @@ def parse_head(block: bytes | bytearray) -> Head:
         raise ProtocolError("the head of the answer has a NUL byte")
     lines = _lines(text)
     status, minor = _USUAL.get(lines[0]) or _status(lines[0])
-    if len(lines) > MOST_FIELDS + 1:
-        raise ProtocolError(f"the answer has more than {MOST_FIELDS:,} header fields")
     return Head(status, minor, *_fields(lines))
 
 
@@ -107,6 +105,8 @@ def _lines(text: str) -> list[str]:
     if "\n " in text or "\n\t" in text:
         # obs-fold (RFC 9112, section 5.2); before the first field it belongs to nothing, and goes.
         text = _FOLD.sub(" ", text)
+    if text.count("\n") > MOST_FIELDS:
+        raise ProtocolError(f"the answer has more than {MOST_FIELDS:,} header fields")
     lines = text.removesuffix("\r").split("\r\n")
     ends = len(lines) - 1
     if text.count("\n") != ends or text.count("\r") != ends + text.endswith("\r"):
