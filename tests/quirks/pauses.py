@@ -153,7 +153,29 @@ def _memory() -> dict[str, Any]:
         "pymalloc": _pymalloc(),
         "types": types.most_common(40),
         "smaps": _smaps(),
+        "large": _large(),
     }
+
+
+def _large() -> dict[str, list[int]]:
+    """Return how many bytes and texts of over 16 KiB are held by which type, and their bytes."""
+    found: dict[str, list[int]] = {}
+    seen: set[int] = set()
+    for holder in gc.get_objects():
+        for one in gc.get_referents(holder):
+            if (
+                isinstance(one, bytes | bytearray | str | memoryview)
+                and id(one) not in seen
+                and len(one) > 16 << 10
+            ):
+                seen.add(id(one))
+                name = type(holder).__name__ + (
+                    f" {holder.f_code.co_qualname}" if isinstance(holder, FrameType) else ""
+                )
+                total = found.setdefault(f"{type(one).__name__} of {name}", [0, 0])
+                total[0] += 1
+                total[1] += sys.getsizeof(one)
+    return found
 
 
 def _smaps() -> dict[str, int]:
