@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 import uvloop
+from hypothesis import HealthCheck, settings
 
 from tests.virtual import VirtualClockLoop
+
+# How long an example takes says more about what else the machine does than about us.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 END_TO_END = Path(__file__).parent / "end_to_end"
 

@@ -134,8 +134,8 @@ async def test_one_poll_serves_all_who_watch(tmp_path: Path) -> None:
 async def test_readers_that_are_cut_again_and_again_miss_nothing(tmp_path: Path) -> None:
     # Cut while they are written to: the service must neither lose anything of theirs nor anything of the others'.
     async with service() as server:
-        told = await load(tmp_path, server, "resume", "--clients", "100", "--roaming", "0.5", "--cuts", "100",
-                          "--away", "0.2", "--rate", "100", "--size", "2000", "--duration", "4",
+        told = await load(tmp_path, server, "resume", "--clients", "100", "--roaming", "0.5", "--cuts", "50",
+                          "--away", "0.2", "--rate", "50", "--size", "2000", "--duration", "4",
                           "--warm-up", "0")  # fmt: skip
     counters = told["counters"]
     assert (told["checks"], told["errors"]) == (NONE, {})

@@ -216,6 +216,7 @@ async def test_it_fits_each_screen_and_keeps_still_where_that_is_asked_for(tmp_p
         moving = "document.querySelector('.plot g').getAnimations().length"
         await page.until(moving)
         await page.look(motion="reduce")
+        await page.until(moving + " === 0")  # what had begun
         number = await page.evaluate("document.querySelector('.plot .line').getAttribute('d')")
         await page.until(f"document.querySelector('.plot .line').getAttribute('d') !== {number!r}")
         assert await page.evaluate(moving) == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.upstream.content import selection as selecting
+from service.upstream.content import selection_process
 from service.upstream.content.select_failed import SelectFailed
 from service.upstream.content.selection import check_select, select_from
 from service.upstream.content.selection_process import Selector, SelectTimeout
@@ -420,6 +421,39 @@ def test_a_process_that_cannot_start_is_an_error_of_ours_and_logged_once(
     on_a_real_clock(run())
     (record,) = caplog.records
     assert record.getMessage() == "the selection process failed"
+
+
+def starting(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have Python started by a script."""
+    path = folder / "python"
+    path.write_text(f'#!/bin/sh\n{script.format(python=sys.executable)} "$@"\n')
+    path.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(path))
+
+
+def test_a_slow_start_of_the_process_is_not_the_time_of_a_selection(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        selector = Selector()
+        assert await selector.select(b"[1]", "/0") == b"1"
+        await selector.close()
+
+    monkeypatch.setattr(selection_process, "_TIME", 1.0)
+    starting(tmp_path, "sleep 1.5; exec {python}", monkeypatch)
+    on_a_real_clock(run())
+
+
+def test_a_process_that_ends_at_its_start_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def run() -> None:
+        selector = Selector()
+        with pytest.raises(SelectFailed, match=r"cannot be started \(it ended at once\)"):
+            await selector.select(b"[1]", "/0")
+        assert selector._process is None
+        await selector.close()
+
+    starting(tmp_path, "exit 0 #", monkeypatch)
+    on_a_real_clock(run())
 
 
 def test_cancelling_a_selection_leaves_no_process() -> None:

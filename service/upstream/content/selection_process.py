@@ -25,7 +25,8 @@ _EAGER: Final = 4
 _TIME: Final = 2.0
 """Seconds for one selection; a megabyte of ordinary HTML takes 20 ms."""
 _MODULE: Final = "service.upstream.content.selection"
-_START: Final = 10.0
+_START: Final = 30.0
+"""Seconds until a new process has answered."""
 _ROOT: Final = Path(__file__).parents[3]
 """Where the process finds the package."""
 _IDLE: Final = 60.0
@@ -70,7 +71,7 @@ class Selector:
         request = (select.encode(), (content_type or "")[:LONGEST].encode("utf-8", "replace"), body, cut)
         async with self._turns.turn(owner):
             if self._process is None:
-                self._process = await self._start()
+                self._process = await self._started()
             try:
                 async with asyncio.timeout(_TIME):
                     found, text = await self._ask(self._process, *request)
@@ -89,12 +90,21 @@ class Selector:
             raise SelectFailed(text.decode(), kind)
         return text
 
-    async def _start(self) -> Process:
+    async def _started(self) -> Process:
+        """Start the process and wait until it answers; under load that takes longer than a selection may."""
         try:
             async with asyncio.timeout(_START):
-                return await asyncio.create_subprocess_exec(
+                process = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", _MODULE, cwd=_ROOT, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
                 )
+                try:
+                    await self._ask(process, b"/", b"application/json", b"{}", cut=False)
+                except BaseException:
+                    await _killed(process)
+                    raise
+                return process
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise self._unavailable("the process for it cannot be started (it ended at once)") from error
         except OSError as error:  # a time-out is one, too
             why = error.strerror or f"it took longer than {_START:g} s"
             raise self._unavailable(f"the process for it cannot be started ({why})") from error
@@ -133,10 +143,14 @@ class Selector:
             self._idle.cancel()
         process, self._process = self._process, None
         if process is not None:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
+            await _killed(process)
 
     async def close(self) -> None:
         """End the process."""
         await self._end()
+
+
+async def _killed(process: Process) -> None:
+    if process.returncode is None:
+        process.kill()
+    await process.wait()
