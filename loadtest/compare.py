@@ -12,12 +12,10 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-import orjson
-
+from loadtest.documents import read_report
 from loadtest.significance import fewest_rounds, holm, likely, ranked
 
 __all__ = ["HELP", "Comparison", "add_options", "compared", "different_options", "run"]
@@ -73,7 +71,7 @@ def add_options(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Print the comparison; return 0, 2 when a file is no report, or 99 when something got worse."""
     try:
-        before, after = (_read(path) for path in (options.before, options.after))
+        before, after = (read_report(path) for path in (options.before, options.after))
         rows = compared(before, after, options.tolerance, options.figure)
     except ValueError as error:
         print(error, file=sys.stderr)  # noqa: T201
@@ -208,13 +206,3 @@ def different_options(before: dict[str, Any], after: dict[str, Any]) -> Iterator
 def _values(report: dict[str, Any], name: str, part: str) -> list[float]:
     rounds = [one["latency_ms"][name][part] for one in report.get("rounds", ()) if name in one["latency_ms"]]
     return rounds or [report["latency_ms"][name][part]]
-
-
-def _read(path: str) -> dict[str, Any]:
-    try:
-        report: dict[str, Any] = orjson.loads(Path(path).read_bytes())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from None
-    if not isinstance(report, dict) or "latency_ms" not in report or "checks" not in report:
-        raise ValueError(f"{path}: not a report of loadtest (--json FILE writes one)")
-    return report

@@ -2,12 +2,10 @@
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import orjson
-
 from loadtest.compare import different_options
+from loadtest.documents import read_report
 from loadtest.findings import Finding
 from loadtest.histogram import Histogram
 from loadtest.judging import judged, load_not_made
@@ -99,10 +97,7 @@ def _asked(reports: list[dict[str, Any]]) -> list[str]:
 
 
 def _read(path: str) -> dict[str, Any]:
-    try:
-        report: dict[str, Any] = orjson.loads(Path(path).read_bytes())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from None
-    if not isinstance(report, dict) or report.get("schema") != SCHEMA or _FIELDS - {"load", *report}:
+    report = read_report(path)
+    if report.get("schema") != SCHEMA or _FIELDS - {"load", *report}:
         raise ValueError(f"{path}: not a report of this loadtest (--json FILE writes one)")
     return report

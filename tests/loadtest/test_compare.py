@@ -180,3 +180,25 @@ def test_of_a_thousand_comparisons_of_equal_runs_at_most_five_of_a_hundred_call_
         worse += any(row.verdict.startswith("worse") for row in compared(*pair, 0.05))
     print(f"{worse} of 1,000 comparisons of equal runs called something worse")
     assert 0 < worse <= 50
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ({"latency_ms": {"delivery": {}}}, "missing required field `p50`"),
+        ({"latency_ms": {"delivery": {"p50": None}}}, "Expected `float`, got `null`"),
+        ({"checks": [1]}, "Expected `object`, got `array`"),
+        ({"rounds": [{"latency_ms": {"delivery": {}}}]}, "rounds"),
+        ({"errors": {"x": "y"}}, "Expected `int`, got `str`"),
+        ({"options": 3}, "Expected `object`, got `int`"),
+    ],
+)
+def test_a_report_that_is_damaged_is_refused_with_the_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], broken: dict[str, Any], said: str
+) -> None:
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    good.write_bytes(orjson.dumps(full()))
+    bad.write_bytes(orjson.dumps({**full(), **broken}))
+    for arguments in (("compare", good, bad), ("compare", bad, good), ("merge", bad, good)):
+        assert main(list(map(str, arguments))) == 2
+        assert said in capsys.readouterr().err
