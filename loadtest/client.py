@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from loadtest.audience import Audience, Member
+from loadtest.payloads import MARKER
+from loadtest.position import Position
 from loadtest.sequences import sequence_of
 from loadtest.sockets import Socket
-from loadtest.targets import Position
 
 if TYPE_CHECKING:
     from loadtest.context import Context
@@ -53,8 +54,8 @@ class Client:
         since = self.socket.since
         self.position = await self._context.target.subscribe(self.socket, member.audience.topic, since)
         self.members = gone.members
-        if self.position.epoch != gone.position.epoch:
-            # Numbers of another epoch have nothing to do with those before.
+        if self.position.epoch != gone.position.epoch and self._context.target.MARKER != MARKER:
+            # A server's numbers of another epoch have nothing to do with those before; ours go on.
             member.expected = member.audience.before + self.position.offset + 1
         self._turn_to_members()
         return self.position

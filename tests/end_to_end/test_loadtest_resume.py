@@ -47,8 +47,11 @@ async def test_socket_io_recovers_its_state(tmp_path: Path) -> None:
     assert "who are you?" in said
 
 
-def centrifugo(forgets: int) -> Talk:
-    """Return a server with channels that can be recovered; it has forgotten one publication of what was missed."""
+def centrifugo(forgets: int, *, restarts: bool = False) -> Talk:
+    """Return a server with channels that can be recovered; it has forgotten one publication of what was missed.
+
+    One that ``restarts`` has another epoch for all who come back, and no history.
+    """
     joined: dict[str, list[Peer]] = {}
     history: list[Any] = []
     left = [forgets]
@@ -64,7 +67,9 @@ def centrifugo(forgets: int) -> Talk:
             asked = command["subscribe"]
             joined.setdefault(asked["channel"], []).append(peer)
             reply["subscribe"] = {"recoverable": forgets >= 0, "epoch": "e", "offset": len(history)}
-            if asked.get("recover"):
+            if asked.get("recover") and restarts:
+                reply["subscribe"] |= {"recovered": False, "epoch": "f"}
+            elif asked.get("recover"):
                 missed = history[asked["offset"] :]
                 forgotten = missed[:1] if left[0] > 0 and missed else []
                 left[0] -= len(forgotten)
@@ -92,6 +97,16 @@ async def test_centrifugo_recovers_publications_and_what_it_forgets_is_found(tmp
     async with peers(centrifugo(-1)) as server:
         got, said, _ = await resume(tmp_path, server.url, "centrifugo")
     assert (got, "is not recoverable" in said) == (1, True)
+
+
+async def test_only_what_was_missed_is_lost_in_a_restart(tmp_path: Path) -> None:
+    async with peers(centrifugo(0, restarts=True)) as server:
+        code, said, report = await resume(tmp_path, server.url, "centrifugo")
+    assert code == 99, said
+    counters, checks = report["counters"], report["checks"]
+    assert counters["epochs_changed"] > 0
+    assert counters["delivered"] + counters["delivered_recovery"] + checks["lost"] == counters["published"] * 10
+    assert (checks["repeated"], checks["reordered"]) == (0, 0)
 
 
 async def test_a_target_that_cannot_resume_is_refused() -> None:
