@@ -371,7 +371,7 @@ function arrange(specs) {
 
 function remark(text) {
   const each = data.stride > 1 ? `Two points stand for ${2 * data.stride} s: the least and the largest value. ` : "";
-  const none = timed().length ? "" : "The run is too short for plots over time. ";
+  const none = timed().length ? "" : "There is not enough data for plots over time. ";
   const cut = data.cut ? "There are more figures than plots: the others are in the tables and in the JSON report. " : "";
   byId("remark").textContent = each + none + cut + text;
 }
