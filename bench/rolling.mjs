@@ -36,12 +36,24 @@ class Account {
   }
 }
 
+/** The next stream that begins, when one of so many that begin at the same time has. */
+let beginning = Array.from({ length: 20 }, () => Promise.resolve());
+function begun() {
+  const [first, ...others] = beginning;
+  const opened = first.then(async () => {
+    const client = new Sluice(url, { WebSocket });
+    const stream = client.subscribe("t", { since: "oldest" });
+    return { client, stream, start: await stream.started };
+  });
+  beginning = [...others, opened];
+  return opened;
+}
+
 async function read() {
   const account = new Account();
   const epochs = new Set();
-  const client = new Sluice(url, { WebSocket });
-  const stream = client.subscribe("t", { since: "oldest" });
-  account.begin(await stream.started);
+  const { client, stream, start } = await begun();
+  account.begin(start);
   for await (const item of stream) {
     account.take(item);
     if (item.epoch && !epochs.has(item.epoch)) {

@@ -19,7 +19,8 @@ from service.client import Client, Position
 ROOT = Path(__file__).parent.parent
 MODULE = ROOT / "service" / "edge" / "static" / "sluice.js"
 NODE_READER = Path(__file__).parent / "rolling.mjs"
-PATIENCE = 120.0
+ERRORS = Path("bench-out") / "errors.log"
+PATIENCE = 240.0
 """Seconds for all clients to have come as far as they should."""
 
 __all__ = ["add_options", "run", "wrong"]
@@ -31,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--processes", type=int, default=2, metavar="N", help="of each kind, which share the clients"
     )
-    parser.add_argument("--rate", type=float, default=20.0, help="messages a second")
+    parser.add_argument("--rate", type=float, default=4.0, help="messages a second")
     parser.add_argument("--drain", type=float, default=10.0)
 
 
@@ -180,9 +181,10 @@ async def _start(stack: AsyncExitStack, kind: str, url: str, options: argparse.N
         "python": (sys.executable, "-m", "bench.rolling_reader"),
         "javascript": ("node", str(NODE_READER), str(MODULE)),
     }
+    ERRORS.parent.mkdir(exist_ok=True)
     process = await asyncio.create_subprocess_exec(
         *commands[kind], url, str(options.clients // options.processes), stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL, limit=1 << 25, cwd=ROOT,
+        stderr=stack.enter_context(ERRORS.open("a")), limit=1 << 25, cwd=ROOT,
         env={**os.environ, "NODE_PATH": "/usr/share/nodejs"},
     )  # fmt: skip
     stack.push_async_callback(_ended, process)

@@ -6,6 +6,7 @@ It tells how far all have come, then gives an account of what each has had. benc
 import asyncio
 import sys
 from collections import Counter
+from contextlib import AsyncExitStack
 from typing import Any
 
 import orjson
@@ -53,6 +54,10 @@ class Account:
             self.runs.append([self._epoch, what, first, last])
 
 
+AT_ONCE = 20
+"""Clients of one process that begin at the same time: a burst is for ``./x bench storms``."""
+
+
 class Crowd:
     """The clients of this process; tells when all of them have met so many epochs."""
 
@@ -60,6 +65,7 @@ class Crowd:
         self._url = url
         self._count = count
         self._met: Counter[int] = Counter()
+        self._beginning = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> list[Account]:
         """Read with all clients to the message "last"."""
@@ -67,7 +73,10 @@ class Crowd:
 
     async def _read(self) -> Account:
         account, epochs = Account(), set()
-        async with Client(self._url) as client, client.subscribe("t", since="oldest") as stream:
+        async with AsyncExitStack() as stack:
+            async with self._beginning:
+                client = await stack.enter_async_context(Client(self._url))
+                stream = await stack.enter_async_context(client.subscribe("t", since="oldest"))
             assert stream.position
             account.begin(stream.position.epoch, stream.position.offset)
             async for value in stream:

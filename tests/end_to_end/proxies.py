@@ -57,7 +57,7 @@ async def nginx(first: int, second: int, *, tls: bool = True, connections: int =
             "worker_rlimit_nofile 65536": f"worker_rlimit_nofile {2 * connections}",
             "worker_connections 32768": f"worker_connections {connections}",
             "/run/nginx.pid": f"{name}/pid",
-            "/var/log/nginx/error.log": "stderr",
+            "/var/log/nginx/error.log": f"{name}/error.log",  # a pipe that nobody reads would stop it when full
             "http {": f"http {{ {temp}",
             "listen 443 " if tls else "listen 443 ssl ": f"listen 127.0.0.1:{port} ",
             "/etc/ssl/sluice.pem": f"{name}/cert.pem",
