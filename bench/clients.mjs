@@ -26,4 +26,4 @@ function bare() {
 const begun = process.cpuUsage();
 await (module === "bare" ? bare() : client());
 const { user, system } = process.cpuUsage(begun);
-console.log(`cpu ${(user + system) / 1e6}`);
+console.log(`cpu ${(user + system) / 1e6} ${process.memoryUsage.rss() / 2 ** 20}`);

@@ -11,6 +11,7 @@ from service.client.connection import Connection
 from service.core.access.grants import EVERYTHING, Grant
 from service.core.errors import Draining, NotFound
 from service.core.fetching.batch import BatchRequest
+from service.core.owner import Owner
 from service.core.sessions.closing import Closing
 from service.core.sessions.session import Session, SessionLimits
 from service.core.topics.hub import Hub, HubLimits
@@ -68,7 +69,7 @@ class FakeSocket:
         self.left: int | None = None
         """Texts that still come before the network is cut; None for all."""
         self.mute = False
-        self.owner = "fake"
+        self.owner = Owner("fake")
         self.address = "::1"
         self.session = Session(service.hub, service, SessionLimits(rate=1e9), self, EVERYTHING)
         service.sockets.append(self)
