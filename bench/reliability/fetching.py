@@ -14,7 +14,7 @@ from bench.reliability.upstreams import HOSTILE, hostile, origin
 __all__ = ["TRIALS"]
 
 _TIMEOUT = 2.0
-_ALL_AT_ONCE = [f"--upstream{which}=500" for which in ("", "-client", "-host")]
+_ALL_AT_ONCE = [f"--upstream{which}=560" for which in ("", "-client", "-host")]
 """Limits with which nobody waits for a place: the harm is done at the same time."""
 
 

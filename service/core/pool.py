@@ -91,9 +91,14 @@ class Pool:
         free = self.bound - self.used
         if self.strict:
             return min(max(int(free * self.eager * owner.weight), 1) - (held or 0), free)
+        # Written out: every URL of a batch asks for it.
         shares = len(self._held) + 1 + (held is None)
-        most = max(free * self.eager, self.bound // (shares * shares))
-        return max(int(most * owner.weight), 1) - (held or 0)
+        most, floor = free * self.eager, self.bound // (shares * shares)
+        if most < floor:
+            most = floor
+        if owner.weight != 1:
+            most = int(most * owner.weight)
+        return (max(1, most)) - (held or 0)
 
     def fits(self, owner: Owner, amount: int) -> bool:
         """Return whether an owner may take so much at once; one that holds nothing may take any one thing."""

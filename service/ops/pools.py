@@ -50,8 +50,8 @@ def pools_of(
         batches.retention.pool,
         batches.retention.finished,
         batches.reading,
-        fetches.plan.shares.pool,
         watches.owners,
         selector.pool,
+        upstream=fetches.plan.shares.statistics,
         upstream_host=fetches.hosts.statistics,
     )

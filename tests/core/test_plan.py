@@ -399,7 +399,7 @@ def test_one_owner_has_most_places_and_leaves_some_to_the_next_ones() -> None:
     assert len(second) == 9
     planned.add(batch_of(hosts(3, 3), name="c", owner="c"))
     assert [work.batch.owner for work in planned.start()] == ["c"]
-    assert planned.plan.shares.pool.statistics().owners == 3
+    assert planned.plan.shares.statistics().owners == 3
     # As places come free, who was held back has its turn, though nothing of its own has ended.
     for work in greedy:
         planned.plan.free(work)

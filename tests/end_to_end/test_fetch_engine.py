@@ -112,8 +112,10 @@ async def test_five_hundred_watchers_by_both_ways_are_one_conditional_poll_a_sec
 
 
 async def test_a_caller_that_leaves_takes_its_requests_along() -> None:
-    async with both("--batch-linger", "0", "--upstream-client", "500", "--upstream-host", "700") as ends:
-        # More than 500, because one client leaves some of a host's places to others.
+    async with both(
+        "--batch-linger", "0", "--upstream", "600", "--upstream-client", "500", "--upstream-host", "700"
+    ) as ends:
+        # More than 500, because one client leaves some of all places, and of a host's, to others.
         urls = [f"{ends.upstream.url}/slow/100000?{number}" for number in range(500)]
         socket = await ends.session.ws_connect(f"{ends.server.url}/ws")
         for number in range(100):

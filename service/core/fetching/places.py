@@ -1,10 +1,11 @@
 """Places upstream: how many fetches each owner has at once, and who leaves some to others."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from service.core.fetching.queues import OwnerState
 from service.core.owner import Owner
-from service.core.pool import Pool
+from service.core.pool import PoolStatistics
 
 __all__ = ["Places"]
 
@@ -13,39 +14,52 @@ _EAGER: Final = 9
 
 
 class Places:
-    """A pool of places; who had to leave some to others is remembered until places come free."""
+    """A strict pool (``core/pool.py``) whose owners are known already, since each URL takes a place of it.
 
-    def __init__(self, bound: int) -> None:
-        self.pool = Pool("upstream", bound, eager=_EAGER, strict=True)
+    Who had to leave some to others is remembered until places come free.
+    """
+
+    def __init__(self, bound: int, owners: Mapping[Owner, OwnerState]) -> None:
+        self.used = 0
+        self._bound = bound
+        self._owners = owners
+        self._refused = 0
+        # As long as fewer are taken, nobody can have more than a share.
+        self._calm = bound * _EAGER // (_EAGER + 1)
         self._held_back: dict[Owner, None] = {}
 
     def __repr__(self) -> str:
-        return f"<Places {self.pool!r}, {len(self._held_back)} held back>"
+        return f"<Places {self.used} of {self._bound}, {len(self._held_back)} held back>"
 
     def used_up(self, owner: OwnerState) -> bool:
         """Return whether an owner has all places that it may have now: of its own limit, and beside others."""
         if owner.active >= owner.share:
             return True
-        free = self.pool.bound - self.pool.used
-        # The first is a rough answer, since nearly always much is free.
-        if owner.active < free * owner.name.weight or not owner.active or self.pool.room(owner.name) > 0:
+        if self.used < self._calm and owner.name.weight >= 1:
+            return False
+        if not owner.active or owner.active < int((self._bound - self.used) * _EAGER * owner.name.weight):
             return False
         if owner.name not in self._held_back:
-            self.pool.refused += 1
+            self._refused += 1
             self._held_back[owner.name] = None
         return True
 
     def take(self, owner: OwnerState) -> None:
         """Take a place."""
         owner.active += 1
-        self.pool.take(owner.name, 1)
+        self.used += 1
 
     def give_back(self, owner: OwnerState) -> Owner | None:
         """Give a place back; return who may have another look for that, if somebody was held back."""
         owner.active -= 1
-        self.pool.give_back(owner.name, 1)
+        self.used -= 1
         if not self._held_back:
             return None
         name = next(iter(self._held_back))
         del self._held_back[name]
         return name
+
+    def statistics(self) -> PoolStatistics:
+        """Return an immutable snapshot."""
+        active = [owner.active for owner in self._owners.values() if owner.active]
+        return PoolStatistics(self._bound, self.used, len(active), max(active, default=0), self._refused)

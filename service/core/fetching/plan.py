@@ -41,12 +41,12 @@ class FetchPlan:
         self.active = 0
         self.places = limits.active
         """How many may be active; fewer while the service is overloaded."""
-        self.shares = Places(limits.active)
+        self._owners: dict[Owner, OwnerState] = {}
+        self.shares = Places(limits.active, self._owners)
         """Who has how many of them, or is offered one."""
         self._limits = limits
         self._policy = policy
         self._hosts = hosts
-        self._owners: dict[Owner, OwnerState] = {}
         self._turns: deque[OwnerState] = deque()
         self._queues: dict[str, Queue] = {}
         self.parking = Parking()
