@@ -7,6 +7,7 @@ below it, though not for that name itself.
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
@@ -95,6 +96,12 @@ class ClientLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
+@lru_cache(maxsize=4096)
+def _owner(name: str, weight: float, shares_fetches: bool) -> Owner:
+    """Return one object for all connections of an owner: thousands may have one address."""
+    return Owner(name, weight, shares_fetches=shares_fetches)
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What a client may do, and for how long; times are in seconds of the Unix epoch."""
@@ -142,7 +149,7 @@ class Grant:
             name = f"sub {self.subject}"
         elif self.bearer:
             name = f"token {self.bearer}"
-        return Owner(name, self.limits.weight or 1.0, shares_fetches=self.shares_fetches)
+        return _owner(name, self.limits.weight or 1.0, self.shares_fetches)
 
 
 _NO_LIMITS: Final = ClientLimits()
