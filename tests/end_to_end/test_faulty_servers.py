@@ -43,9 +43,9 @@ async def test_a_stall_of_a_second(tmp_path: Path) -> None:
     told = await report(tmp_path, "stall")
     (found,) = told["findings"]
     assert (found["kind"], told["checks"]) == ("stalled", NONE)
-    # On a machine that does other things everything may be later, and nothing can be sooner.
-    assert 950 < found["size"] < 1500
-    assert 990 < told["latency_ms"]["delivery"]["max"] < 1700
+    # On a machine that does other things everything may be later by far, and nothing can be sooner.
+    assert 950 < found["size"] < 5000
+    assert 990 < told["latency_ms"]["delivery"]["max"] < 10_000
     # A third of three seconds: a sixth of all messages waited for more than half of it.
     assert told["latency_ms"]["delivery"]["p90"] > 500
 
