@@ -70,6 +70,7 @@ for await (const event of client.fetch(["http://a.example/"], { timeout: 3 })) {
     case "result": console.log(event.status + 1, event.final_url.toUpperCase()); break;
     case "failed": console.log(event.error, event.detail); break;
     case "done": { const all: number = event.ok + event.failed; console.log(all); break; }
+    case undefined: console.log(event.gap?.from ?? event.restart?.epoch); break;
     default: { const never: never = event; console.log(never); }
   }
 }

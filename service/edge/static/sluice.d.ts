@@ -163,7 +163,8 @@ export interface Stream<Item> extends AsyncIterableIterator<Item> {
   return(): Promise<IteratorResult<Item, undefined>>;
 }
 
-export interface Batch extends Stream<BatchEvent> {
+/** A gap comes where the batch outgrew its memory while the client was away. */
+export interface Batch extends Stream<BatchEvent | Gap | Restart> {
   readonly batch?: string;
   /** Cancel it and read on: what had not finished fails as `cancelled`, and `done` comes. */
   cancel(): Promise<{ cancelled: number }>;
