@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from service.upstream.http1.errors import Disconnected, ProtocolError
-from service.upstream.http1.head import LONGEST_HEAD, LONGEST_LINE, MOST_FIELDS
+from service.upstream.http1.head import _NAMES, LONGEST_HEAD, LONGEST_LINE, MOST_FIELDS, parse_head
 from service.upstream.http1.reader import Reader
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -393,3 +393,18 @@ def test_chunks_of_http_1_0_are_read_and_end_the_connection() -> None:
     head = b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n"
     found = read(head + b"5\r\nhello\r\n0\r\n\r\n")
     assert (found.body, found.done, found.keep) == (b"hello", True, 0.0)
+
+
+def test_names_that_only_one_server_has_are_kept_to_a_bound_and_usual_ones_always() -> None:
+    """As faraday 1698 has it: who sends new names for ever must not fill the memory."""
+    for number in range(0, 6000, 100):
+        fields = "".join(f"X-{one}: {one}\r\n" for one in range(number, number + 100))
+        head = parse_head(f"HTTP/1.1 200 OK\r\n{fields}{'X' * 100}: long\r\nETag: e\r\n".encode())
+        assert (head.headers[f"x-{number}"], head.headers["x" * 100], head.headers["etag"]) == (
+            str(number),
+            "long",
+            "e",
+        )
+    assert len(_NAMES) <= 2000
+    assert "X" * 100 not in _NAMES
+    assert _NAMES["ETag"] == "etag"
