@@ -1,6 +1,8 @@
 """The cache, rule by rule of RFC 9111, on a clock that the test moves."""
 
+import gc
 import time
+import tracemalloc
 from email.utils import formatdate
 from typing import Any
 
@@ -347,3 +349,26 @@ def test_the_shortcut_finds_what_hishel_finds(status: int, headers: dict[str, st
     kept = storable(key, {}, status, headers)
     assert (kept is None) == (expected is None)
     assert kept is None or {**kept, "connection": ""} == {**(expected or {}), "connection": ""}
+
+
+def fill(cache: Cache, count: int, fields: int, body: int) -> None:
+    for number in range(count):
+        headers = {f"x-{field}-{number}": f"the value of {field}" for field in range(fields)}
+        question = cache.ask("GET", f"http://example.com/some/path/{number}", {}, anew=False)
+        assert question is not None
+        question.answered(200, {"cache-control": f"max-age={number}", **headers}, bytes(body), 1.0)
+
+
+@pytest.mark.parametrize(("fields", "body"), [(3, 0), (3, 20_000), (15, 1000), (50, 0), (1000, 1000)])
+def test_an_entry_counts_what_it_takes(fields: int, body: int) -> None:
+    fill(Cache(1 << 30, clock=lambda: 1.0), 200, fields, body)  # what the first use leaves is not of the entries
+    cache = Cache(1 << 30, clock=lambda: 1.0)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        fill(cache, 200, fields, body)
+        gc.collect()
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert cache.size == pytest.approx(taken, rel=0.15)
