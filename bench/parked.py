@@ -1,0 +1,188 @@
+"""Parked: what a step of the plan costs while 100,000 URLs wait for a host, and how late the loop is."""
+
+import http.client
+import json
+import re
+import sys
+from argparse import ArgumentParser, Namespace
+from statistics import median
+from time import perf_counter
+from typing import Any, Final
+
+from bench.processes import Child, settle
+from service.core.fetching.batch import BatchLimits, BatchState, Keep, Options
+from service.core.fetching.dial_policy import Policy
+from service.core.fetching.host_limiter import HostLimiter
+from service.core.fetching.plan import FetchPlan
+from service.core.fetching.task import FetchTask
+from service.core.owner import Owner
+from service.core.topics.topic import Topic
+
+__all__ = ["add_options", "run"]
+
+_FEW: Final = 10
+_A_BATCH: Final = 500
+"""URLs of one batch that may wait at once."""
+_PLACES: Final = 20
+"""Requests that a host gets at once: what waits is beyond those."""
+_PORT: Final = 18500
+_BUCKET: Final = re.compile(r'sluice_loop_delay_seconds_bucket\{le="([^"]+)"\} (\S+)')
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--parked", type=int, default=100_000)
+    parser.add_argument("--steps", type=int, default=20_000, help="of the plan alone, in each round")
+    parser.add_argument("--batches", type=int, default=60, help="of 50 URLs that are fetched, in each round")
+    parser.add_argument("--rounds", type=int, default=7)
+
+
+def run(options: Namespace) -> dict[str, Any]:
+    """Measure, print the table, and return the figures."""
+    plans = {count: _Planned(count) for count in (_FEW, options.parked)}
+    steps = [{count: one.step(options.steps) for count, one in plans.items()} for _ in range(options.rounds)]
+    served = _served(options)
+    rows = []
+    print(f"{'parked':>8}{'us a step':>11}{'CPU us a URL':>14}{'loop late, ms: p50':>20}{'p99':>7}{'max':>7}")
+    for count in plans:
+        step = median(one[count] for one in steps) * 1e6
+        row = {"parked": count, "step_us": step, **served[count]}
+        rows.append(row)
+        print(
+            f"{count:8}{step:11.2f}{row['cpu_us']:14.0f}{row['lag_p50_ms']:20.1f}{row['lag_p99_ms']:7.1f}"
+            f"{row['lag_max_ms']:7.1f}"
+        )
+    ratio = median(one[options.parked] / one[_FEW] for one in steps)
+    print(f"a step with {options.parked:,} parked costs {ratio:.2f} times that with {_FEW}")
+    return {"table": rows, "ratio": ratio}
+
+
+class _Planned:
+    """The plan alone: so many URLs wait at ten hosts that never answer, and one is asked for elsewhere."""
+
+    def __init__(self, parked: int) -> None:
+        limits = BatchLimits(active=10_000, active_per_client=_A_BATCH, active_per_host=1, hosts_shared=True)
+        self._plan = FetchPlan(limits, Policy(), HostLimiter(1, chance=lambda: 1.0, shared=True))
+        for number in range(-(-parked // _A_BATCH)):
+            count = min(_A_BATCH, parked)
+            urls = [f"http://h{one % 10}.example/{number}-{one}" for one in range(count)]
+            self._plan.add(self._batch(f"p{number}", urls))
+        while self._plan.next(0.0) is not None:
+            pass
+        self.waiting = self._plan.parking.waiting
+
+    def may_start(self, asker: BatchState) -> bool:
+        return True
+
+    def _batch(self, name: str, urls: list[str]) -> BatchState:
+        options = Options(concurrency=_A_BATCH, timeout=300.0)
+        topic = Topic(f"batch:{name}", "e", None)
+        return BatchState(name, topic, Owner(name), Keep.DETACHED, urls, options, 0.0, self)
+
+    def step(self, count: int) -> float:
+        """Return the seconds of one URL's start and end, of a batch with so many."""
+        batch = self._batch("free", ["http://free.example/"] * count)
+        self._plan.add(batch)
+        begin = perf_counter()
+        for _ in range(count):
+            work = self._plan.next(0.0)
+            assert isinstance(work, FetchTask)
+            self._plan.free(work)
+            self._plan.finished(work)
+        took = perf_counter() - begin
+        self._plan.remove(batch)
+        return took / count
+
+
+def _served(options: Namespace) -> dict[int, dict[str, float]]:
+    """Ask two services for batches by turns, beside few and many URLs that wait."""
+    origins = [
+        Child([sys.executable, "-m", "loadtest", "origin", "--port", str(_PORT + number)], core=1)
+        for number in (0, 1)
+    ]
+    services: dict[int, _Service] = {}
+    try:
+        for child in origins:
+            child.line()
+        for number, count in enumerate((_FEW, options.parked)):
+            services[count] = _Service(_PORT + 2 + number)
+            services[count].park(count)
+        for _ in range(options.rounds):
+            for one in services.values():
+                one.round(options.batches)
+        return {count: one.figures() for count, one in services.items()}
+    finally:
+        for child in [*origins, *(one.child for one in services.values())]:
+            child.stop()
+
+
+class _Service:
+    def __init__(self, port: int) -> None:
+        self.child = Child(
+            [sys.executable, "-m", "service", "serve", "--port", str(port), "--allow-net", "127.0.0.0/8",
+             "--allow-port", str(_PORT), "--allow-port", str(_PORT + 1), "--upstream", "2000"],
+            core=0,
+        )  # fmt: skip
+        self.child.line()
+        self._port = port
+        self._used: list[float] = []
+        self._late: dict[float, float] = {}
+
+    def park(self, count: int) -> None:
+        """Begin batches of which so many URLs wait for a host that never answers."""
+        left = count + _PLACES
+        while left > 0:
+            urls = [f"http://127.0.0.1:{_PORT}/hostile/never-answers?{left}-{one}" for one in range(_A_BATCH)]
+            answer = self._post(urls[:left], {"Prefer": "respond-async"}, timeout=300, concurrency=_A_BATCH)
+            if answer.status != 202:
+                raise RuntimeError(f"{answer.status}: {answer.read()[:300]!r}")
+            left -= _A_BATCH
+
+    def round(self, batches: int) -> None:
+        """Fetch some batches from a host that answers."""
+        settle(self.child)
+        before, late = self.child.cpu(), self._delays()
+        for number in range(batches):
+            urls = [f"http://127.0.0.1:{_PORT + 1}/bytes/1000?{number}-{one}" for one in range(50)]
+            document = json.load(self._post(urls, {}, timeout=10, concurrency=100))
+            if document["ok"] != 50:
+                raise RuntimeError(f"{document}"[:500])
+        self._used.append((self.child.cpu() - before) / (batches * 50) * 1e6)
+        for bound, looks in self._delays().items():
+            self._late[bound] = self._late.get(bound, 0.0) + looks - late[bound]
+
+    def figures(self) -> dict[str, float]:
+        """Return the CPU of a URL, and how late the loop was."""
+        bounds = sorted(self._late)
+        total = self._late[bounds[-1]]
+
+        def percentile(share: float) -> float:
+            below, lower = 0.0, 0.0
+            for bound in bounds:
+                if self._late[bound] >= share * total:
+                    return 1000 * (lower + (bound - lower) * (share * total - below) / (self._late[bound] - below))
+                below, lower = self._late[bound], bound
+            raise AssertionError
+
+        most = next(bound for bound in bounds if self._late[bound] == total)
+        return {
+            "cpu_us": median(self._used), "lag_p50_ms": percentile(0.5), "lag_p99_ms": percentile(0.99),
+            "lag_max_ms": most * 1000,
+        }  # fmt: skip
+
+    def _delays(self) -> dict[float, float]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        return {float(bound): float(looks) for bound, looks in _BUCKET.findall(text)}
+
+    def _post(
+        self, urls: list[str], headers: dict[str, str], *, timeout: float, concurrency: int
+    ) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        body = json.dumps(
+            {"urls": urls, "options": {"timeout": timeout, "concurrency": concurrency, "cache": "no-store"}}
+        )
+        connection.request("POST", "/fetch-batch", body, {"Content-Type": "application/json", **headers})
+        return connection.getresponse()
