@@ -155,7 +155,7 @@ async def test_the_live_page_moves_ends_with_the_verdict_and_keeps_nobody_waitin
 
 async def address(stream: asyncio.StreamReader | None) -> str:
     assert stream is not None
-    while b"live page at " not in (line := await asyncio.wait_for(stream.readline(), 30)):
+    while b"live page at " not in (line := await asyncio.wait_for(stream.readline(), 60)):
         assert line, "it ended"
     return line.decode().split("live page at ")[1].strip()
 
@@ -165,7 +165,7 @@ async def test_a_port_in_use_is_said_before_anything_is_connected() -> None:
         child = await start(
             *loadtest("idle", "--url", server.url, "--clients", "1", "--live-port", str(server.port))
         )
-        _, err = await asyncio.wait_for(child.process.communicate(), 30)
+        _, err = await asyncio.wait_for(child.process.communicate(), 60)
         assert child.process.returncode == 2
         assert err.decode().startswith(
             f"--live-port: cannot listen on 127.0.0.1:{server.port}: Address already in use"

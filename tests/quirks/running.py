@@ -23,8 +23,8 @@ from tests.quirks.server import Server
 
 __all__ = ["Surroundings", "Told", "run_all", "surroundings"]
 
-_OPTIONS = {"timeout": 5, "retries": 0, "concurrency": 500}
-_POLLS, _QUIET, _LONGEST = 4, 0.5, 20.0
+_OPTIONS = {"timeout": 10, "retries": 0, "concurrency": 500}
+_POLLS, _QUIET, _LONGEST = 4, 0.8, 60.0
 """A watch is looked at until it has polled so often and then was quiet for so long, in seconds; nothing takes longer."""
 _CLEAN = 3
 BATCH, SOCKET, COMMAND, CURL, AIOHTTP, BROWSER = range(1, 7)
@@ -281,7 +281,7 @@ async def _by_command(around: Surroundings, quirks: list[Quirk], told: dict[str,
             "service",
             "fetch",
             *around.options,
-            "--timeout=5",
+            "--timeout=10",
             "--retries=0",
             "--concurrency=500",
             "-i",
