@@ -197,7 +197,8 @@ async def test_tables_have_shares(kind: str, tmp_path: Any) -> None:
         for number in range(40):
             status, answer = await both.ask(both.some_a, "POST", f"/topics/a-{number % 12}", "x" * 40_000)
             assert status == 200 or answer["pool"] == "rings_size", answer
-        assert (status, (await both.ask(both.b, "GET", "/topics/b"))[1]["oldest"]) == (503, 1)
+        assert (await both.ask(both.b, "GET", "/topics/b"))[1]["oldest"] == 1
+        assert (await both.ask(both.a[0], "GET", "/topics/a-0"))[1]["oldest"] > 1
         # Streams: each is a request under way.
         begun = []
         while len(begun) < 30 and (stream := await both.stream(both.some_a, "/topics/a-0/events")).status == 200:
