@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from service.core.owner import Owner
 from service.upstream.content import selection as selecting
 from service.upstream.content import selection_process
 from service.upstream.content.select_failed import SelectFailed
@@ -392,8 +393,8 @@ def test_a_process_that_ends_is_no_fault_of_the_page() -> None:
         selector = Selector()
         try:
             assert await selector.select(b"[1]", "/0") == b"1"
-            assert selector._process is not None
-            selector._process.kill()
+            assert selector._usual._process is not None
+            selector._usual._process.kill()
             with pytest.raises(SelectFailed, match="ended unexpectedly") as failed:
                 await selector.select(b"[1]", "/0")
             assert failed.value.kind == "unavailable"
@@ -449,7 +450,7 @@ def test_a_process_that_ends_at_its_start_says_so(monkeypatch: pytest.MonkeyPatc
         selector = Selector()
         with pytest.raises(SelectFailed, match=r"cannot be started \(it ended at once\)"):
             await selector.select(b"[1]", "/0")
-        assert selector._process is None
+        assert selector._usual._process is None
         await selector.close()
 
     starting(tmp_path, "exit 0 #", monkeypatch)
@@ -460,9 +461,9 @@ def test_cancelling_a_selection_leaves_no_process() -> None:
     async def run() -> None:
         selector = Selector()
         task = asyncio.create_task(selector.select(b"<p>a</p>" * 120_000, "p ~ p ~ p"))
-        while selector._process is None:
+        while selector._usual._process is None:
             await asyncio.sleep(0.01)
-        process = selector._process
+        process = selector._usual._process
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert process.returncode is not None
@@ -475,11 +476,37 @@ def test_a_process_that_has_nothing_to_do_ends() -> None:
     async def run() -> None:
         selector = Selector()
         assert await selector.select(b"[1]", "/0") == b"1"
-        process = selector._process
+        process = selector._usual._process
         assert process is not None
-        selector._dismiss()
+        selector._usual._dismiss()
         assert await asyncio.wait_for(process.wait(), 10) == 0
         assert await selector.select(b"[2]", "/0") == b"2"
         await selector.close()
 
     on_a_real_clock(run())
+
+
+def test_an_owner_whose_selections_take_too_long_holds_up_the_others_once() -> None:
+    greedy, careful = Owner("greedy"), Owner("careful")
+    ended: list[str] = []
+
+    async def hostile(selector: Selector) -> None:
+        with pytest.raises(SelectTimeout):
+            await selector.select(b"<p>a</p>" * 120_000, "p ~ p ~ p", owner=greedy)
+        ended.append("greedy")
+
+    async def ordinary(selector: Selector) -> None:
+        assert await selector.select(b"<h1>on</h1>", "h1", owner=careful) == b"on"
+        ended.append("careful")
+
+    async def run() -> None:
+        selector = Selector()
+        try:
+            await asyncio.gather(*(hostile(selector) for _ in range(3)), *(ordinary(selector) for _ in range(6)))
+        finally:
+            await selector.close()
+
+    asyncio.run(run())
+    # The first shows that it is slow; while one more of them takes its time, all others have theirs.
+    assert ended.index("careful") == 1
+    assert ended[:8].count("careful") == 6

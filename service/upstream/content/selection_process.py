@@ -33,20 +33,30 @@ _IDLE: Final = 60.0
 """Seconds after which a process that has nothing to do is ended: it has 30 MiB."""
 
 
+_SLOW: Final = 60.0
+"""Seconds for which an owner whose selection took too long is kept apart."""
+_Request = tuple[bytes, bytes, bytes, bool]
+
+
 class SelectTimeout(SelectFailed):
     """It took too long."""
 
 
 class Selector:
-    """One selection at a time, owners in turns; hostile pages and selectors cost their own watchers a time-out."""
+    """Selections in a process of their own, owners in turns; hostile pages and selectors cost their own watchers.
+
+    An owner whose selection took too long has its next ones, for a minute, in a second process: else each of them
+    would hold up everyone else's by as long as it may take.
+    """
 
     def __init__(self, bodies: int = 64 << 20) -> None:
         self.pool = Pool("selections", bodies, eager=_EAGER, advice="fewer watches, or smaller pages")
         """Bytes of bodies that wait for their turn, or have it."""
-        self._process: Process | None = None
-        self._turns = Turns()
-        self._idle: asyncio.TimerHandle | None = None
-        self._failures = Seldom(time.monotonic)
+        self._usual, self._slow = _SelectionProcess(), _SelectionProcess()
+        self._slow_until: dict[Owner, float] = {}
+
+    def __repr__(self) -> str:
+        return f"<Selector {self._usual.turns!r}, {len(self._slow_until)} owners are slow>"
 
     async def select(
         self,
@@ -63,29 +73,64 @@ class Selector:
             raise SelectFailed(self.pool.refusal(owner).detail, "unavailable")
         self.pool.take(owner, size)
         try:
-            return await self._in_turn(body, select, content_type, cut, owner)
+            request = (select.encode(), (content_type or "")[:LONGEST].encode("utf-8", "replace"), body, cut)
+            return await self._in_turn(request, owner)
+        except SelectTimeout:
+            self._keep_apart(owner)
+            raise
         finally:
             self.pool.give_back(owner, size)
 
-    async def _in_turn(self, body: bytes, select: str, content_type: str | None, cut: bool, owner: Owner) -> bytes:
-        request = (select.encode(), (content_type or "")[:LONGEST].encode("utf-8", "replace"), body, cut)
-        async with self._turns.turn(owner):
-            if self._process is None:
-                self._process = await self._started()
-            try:
-                async with asyncio.timeout(_TIME):
-                    found, text = await self._ask(self._process, *request)
-            except TimeoutError:
-                await self._end()
-                raise SelectTimeout(f"took longer than {_TIME:g} s") from None
-            except (asyncio.IncompleteReadError, ConnectionError):
-                await self._end()
-                raise self._unavailable("the process for it ended unexpectedly") from None
-            except BaseException:
-                await self._end()
-                raise
-            finally:
-                self._rest()
+    async def _in_turn(self, request: _Request, owner: Owner) -> bytes:
+        async with self._usual.turns.turn(owner):
+            # It may have turned out to be slow while it waited.
+            if not self._is_slow(owner):
+                return await self._usual.select(request)
+        async with self._slow.turns.turn(owner):
+            return await self._slow.select(request)
+
+    def _is_slow(self, owner: Owner) -> bool:
+        return self._slow_until.get(owner, 0.0) > time.monotonic()
+
+    def _keep_apart(self, owner: Owner) -> None:
+        now = time.monotonic()
+        self._slow_until.pop(owner, None)
+        self._slow_until[owner] = now + _SLOW
+        while self._slow_until and next(iter(self._slow_until.values())) <= now:
+            del self._slow_until[next(iter(self._slow_until))]
+
+    async def close(self) -> None:
+        """End the processes."""
+        await self._usual.close()
+        await self._slow.close()
+
+
+class _SelectionProcess:
+    """One process, begun when it is needed; the caller has the turn."""
+
+    def __init__(self) -> None:
+        self.turns = Turns()
+        self._process: Process | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._failures = Seldom(time.monotonic)
+
+    async def select(self, request: _Request) -> bytes:
+        """Return what is found; raises SelectFailed."""
+        try:
+            process = self._process = self._process or await self._started()
+            async with asyncio.timeout(_TIME):
+                found, text = await self._ask(process, *request)
+        except TimeoutError:
+            await self._end()
+            raise SelectTimeout(f"took longer than {_TIME:g} s") from None
+        except (asyncio.IncompleteReadError, ConnectionError):
+            await self._end()
+            raise self._unavailable("the process for it ended unexpectedly") from None
+        except BaseException:
+            await self._end()
+            raise
+        finally:
+            self._rest()
         if (kind := KINDS[found]) is not None:
             raise SelectFailed(text.decode(), kind)
         return text
@@ -133,7 +178,7 @@ class Selector:
 
     def _dismiss(self) -> None:
         """Let an idle process end: it does when its input has."""
-        if self._process is not None and not self._turns.taken:
+        if self._process is not None and not self.turns.taken:
             assert self._process.stdin is not None
             self._process.stdin.close()
             self._process = None
