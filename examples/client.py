@@ -1,4 +1,4 @@
-"""Fetch URLs through sluice and print each event of the batch, whatever happens to the connection meanwhile.
+"""Fetch URLs through sluice and print each event of the batch, through cuts of the connection.
 
 PYTHONPATH=. .venv/bin/python examples/client.py http://127.0.0.1:8080 https://example.com/
 """

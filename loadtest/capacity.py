@@ -21,7 +21,7 @@ _MOST_RUNS = 40
 
 @dataclass(slots=True)
 class Search:
-    """The search by itself: yields loads to try, and is told which held.
+    """The search by itself: yields loads to try, and learns which held.
 
     Doubles from ``low``; between the largest that held and the smallest that broke it halves the distance (on a
     scale of ratios) until they are within ``precision`` of each other. ``best`` is 0 when not even ``low`` held.

@@ -69,7 +69,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Print the comparison; return 0, 2 when a file is no report, or 99 when something got worse."""
+    """Print the comparison; return 0, 2 when a file is not a report, or 99 when something got worse."""
     try:
         before, after = (read_report(path) for path in (options.before, options.after))
         rows = compared(before, after, options.tolerance, options.figure)
@@ -162,7 +162,7 @@ def _load(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Comparison]
 
 
 def _capacity(was: float | None, now: float | None) -> Iterator[Comparison]:
-    """Yield what a search has found: it is no better known than its own precision."""
+    """Yield what a search has found: it is known only to its own precision."""
     if was is not None and now is not None:
         worse = "worse" if now < was * _CAPACITY else "better" if was < now * _CAPACITY else "same"
         yield Comparison("capacity", was, now, None, worse)
@@ -188,7 +188,7 @@ def _trouble(was: float, now: float) -> str:
 def _checks(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Comparison]:
     for name, count in before["checks"].items():
         now = after["checks"].get(name, 0)
-        # A lost message is no noise.
+        # A lost message is never noise.
         verdict = "same" if now == count else "worse" if now > count else "better"
         yield Comparison(name, count, now, None, verdict)
 

@@ -248,7 +248,7 @@ class Context:
         if self.crew.index == 0:
             self.crew.say("began", begin)
         self.tally.measured_from = begin + self.options.warm_up
-        # Told now: a short run might be over before the next second.
+        # Reported now: a short run might be over before the next second.
         self.tally.gauges["clients"] = self.alive
         self.crew.say("tick", self.tally.take())
         return begin

@@ -24,13 +24,13 @@ async def read_line(reader: asyncio.StreamReader) -> dict[str, Any] | None:
 class Crew:
     """One of ``count`` workers that share a plan: ``index`` says which. Parts of a plan talk over the same line.
 
-    Messages up: ``tick tell meet outcome phase note cannot``; down: ``told met stop``.
+    Messages up: ``tick tell meet outcome phase note cannot``; down: ``facts met stop``.
     """
 
     def __init__(self, index: int, count: int, write: Callable[[bytes], None], name: str = "") -> None:
         self.index = index
         self.count = count
-        self.on_told: Callable[[Any], None] = lambda facts: None
+        self.on_facts: Callable[[Any], None] = lambda facts: None
         self.on_stop: Callable[[], None] = lambda: None
         """Called when the supervisor wants an end, or is gone."""
         self._name = name
@@ -67,9 +67,9 @@ class Crew:
     async def listen(self, reader: asyncio.StreamReader) -> None:
         """Take what the supervisor sends, until it is gone."""
         while (message := await read_line(reader)) is not None:
-            if "told" in message:
-                name, facts = message["told"]
-                self._parts[name].on_told(facts)
+            if "facts" in message:
+                name, facts = message["facts"]
+                self._parts[name].on_facts(facts)
             elif "met" in message:
                 name, facts = message["met"]
                 meeting = self._meetings.get(name)

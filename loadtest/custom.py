@@ -45,7 +45,7 @@ def load(path: str) -> ModuleType:
 
 
 def named(name: str) -> ModuleType:
-    """Return a scenario as a worker is told of it: by its module's name, or by its file."""
+    """Return a scenario as a worker gets it: by its module's name, or by its file."""
     return load(name) if is_file(name) else import_module(name)
 
 

@@ -74,7 +74,7 @@ def late_clients(delays: Sequence[tuple[int, float]]) -> list[Finding]:
     """Return the clients whose mean delay (seconds) is far outside of what the others have.
 
     Far outside is Tukey's outer fence: beyond the upper quartile by three times the distance of the quartiles,
-    and 20 ms beyond the median. A fan-out that reaches one client after another is no finding: its
+    and 20 ms beyond the median. A fan-out that reaches one client after another is not a finding: its
     delays are spread evenly. Nor is it one when more than a tenth are late: then that is the distribution.
     """
     if len(delays) < 10:

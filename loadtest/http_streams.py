@@ -18,7 +18,7 @@ _PARTIAL = b"\x00"
 
 
 class Stream(Socket):
-    """One reader of a stream; it sends nothing after its request. ``on_text`` gets items that are no messages."""
+    """One reader of a stream; it sends nothing after its request. ``on_text`` gets items that are not messages."""
 
     __slots__ = ("_body", "_text")
 

@@ -40,14 +40,14 @@ class Ledger:
     grows by what arrives and never by how far apart two offsets are.
     """
 
-    __slots__ = ("book", "expected", "missing", "number", "start", "told")
+    __slots__ = ("book", "expected", "gaps", "missing", "number", "start")
 
     def __init__(self, book: Book, start: int, number: int = 0) -> None:
         self.book = book
         self.number = number
         self.start = self.expected = start
         self.missing: list[tuple[int, int]] | None = None
-        self.told = 0
+        self.gaps = 0
         """Gaps that were announced."""
 
     def run(self, first: int, count: int) -> None:
@@ -81,7 +81,7 @@ class Ledger:
 
     def gap(self, first: int, last: int) -> None:
         """Take the announcement that the offsets from ``first`` to ``last`` never come."""
-        self.told += 1
+        self.gaps += 1
         for a, b in self._take(first, last):
             self.book.note("gapped", a, b, self.number)
         self.book.note("gapped", max(first, self.expected), last, self.number)

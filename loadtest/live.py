@@ -73,7 +73,7 @@ class Display:
         return self._report
 
     def follow(self, follower: Callable[[Report, str], None]) -> None:
-        """Have ``follower`` called with the report and its title whenever the run is told."""
+        """Have ``follower`` called with the report and its title at each report of the run."""
         self._follower = follower
 
     def tell(self) -> None:

@@ -87,7 +87,7 @@ def latency_figure(figure: str) -> tuple[str, str] | None:
 
 
 def percent_of(part: str) -> float | None:
-    """Return the percentage of ``p95``, ``p99.9`` or ``p999`` (99.9), and None for what is no percentile."""
+    """Return the percentage of ``p95``, ``p99.9`` or ``p999`` (99.9), and None for other texts."""
     digits = part[1:]
     if not part.startswith("p") or not _PERCENT.fullmatch(digits):
         return None

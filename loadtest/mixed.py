@@ -33,7 +33,7 @@ def validate(options: Namespace) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         return [f"--plan: {options.plan} cannot be read: {error}"]
     except tomllib.TOMLDecodeError as error:
-        return [f"--plan: {options.plan} is no TOML: {error}"]
+        return [f"--plan: {options.plan} is not TOML: {error}"]
     parts = document.get("part")
     if not isinstance(parts, list) or not parts or set(document) != {"part"}:
         return ["--plan: has [[part]] and nothing else"]

@@ -20,7 +20,7 @@ async def until(moment: float) -> None:
 async def until_all(conditions: Callable[[], bool], seconds: float) -> bool:
     """Look again and again whether something holds, for so many seconds; return whether it does.
 
-    Looked at rather than told: what is waited for is decided by ten thousand accounts, at each message.
+    Polled, not notified: what is waited for is decided by ten thousand accounts, at each message.
     """
     deadline = monotonic() + seconds
     while not conditions() and monotonic() < deadline:  # noqa: ASYNC110
@@ -35,7 +35,7 @@ async def open_model(
     dropped: Callable[[], None],
     at_most: int = _IN_FLIGHT,
 ) -> None:
-    """Start ``one(number, due)`` at each time, whatever became of those before, and wait until all have ended.
+    """Start ``one(number, due)`` at each time, also while others are under way; wait until all have ended.
 
     ``due`` is the intended moment on the monotonic clock: latency counts from there. Where ``at_most`` are
     under way already, the iteration is left out and counted by ``dropped()``: the service is so far behind

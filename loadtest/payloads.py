@@ -1,4 +1,4 @@
-"""What a run publishes, and how it is known again in whatever a server makes of it."""
+"""What a run publishes, and how it is known again in what a server makes of it."""
 
 import base64
 import re
@@ -84,7 +84,7 @@ class Payloads:
         self.begun = True
 
     def number(self, payload: bytes) -> int | None:
-        """Return the number of a message, FOREIGN for one of another run, None for a payload that is no message."""
+        """Return the number of a message, FOREIGN for one of another run, None for no message."""
         if not payload.startswith(self._opening):
             return None
         if self._found is not None:

@@ -85,12 +85,12 @@ class Publishing:
             context.intake.payloads.learn(topic, one.index)
         self.audiences = self._new_audiences("delivery")
         self.others: list[Audience] = []
-        """Those that are told apart."""
+        """Those with latencies of their own."""
         self._untold: list[Fact] = []
         self._apart: list[Client] = []
         self._bodies = read_messages(options.messages) if options.messages else []
         self._settled = False
-        context.crew.on_told = self._learn
+        context.crew.on_facts = self._learn
         context.chores.append(self._chore)
 
     def _new_audiences(self, latency: str) -> dict[int, Audience]:
@@ -99,7 +99,7 @@ class Publishing:
 
     @property
     def topics(self) -> list[str]:
-        """All topics, whoever reads them."""
+        """All topics, with any readers."""
         return self._plan.topics
 
     def topic_of(self, number: int) -> str:
@@ -115,7 +115,7 @@ class Publishing:
         return [audiences[one.index] for topic in topics for one in self._sequences[topic]]
 
     def divided(self, first: int, latency: str) -> Callable[[Client], Awaitable[None]]:
-        """Return how clients subscribe of whom those from number ``first`` on are told apart as ``latency``."""
+        """Return how clients subscribe of whom those from number ``first`` on have the latency ``latency``."""
         apart = self._new_audiences(latency)
         self.others += apart.values()
 
@@ -133,7 +133,7 @@ class Publishing:
         return self._apart or clients
 
     async def publish(self, begin: float, clients: list[Client]) -> None:
-        """Publish to all topics by the schedule, this process its share, whatever the answers do."""
+        """Publish to all topics by the schedule, this process its share, without waiting for answers."""
         context, options = self.context, self.context.options
         schedule, topics = context.schedule(), self._plan.topics
         asyncio.get_running_loop().call_later(max(0.0, begin - monotonic()), context.intake.payloads.begin)
@@ -198,7 +198,7 @@ class Publishing:
             audience.close(self._settled)
         if not self._settled:
             self.context.crew.say("note", "what was under way at the end is not counted as lost")
-        # Where all is well, what an adapter does not know is no matter.
+        # Where all is well, what an adapter does not know does not matter.
         if self.context.intake.unrecognised.text and self.context.tally.checks["lost"]:
             self.context.crew.say("note", self.context.intake.unrecognised.text)
         self.context.crew.say("outcome", {

@@ -7,7 +7,7 @@ at an error, the descriptor goes back to its transport, which finds out for itse
 Writing stays with the transport, and so does everything about TLS.
 
 Messages that come one by one to thousands of clients wake a process once for each: half of what receiving them
-costs. So when reads have gone on without a pause for 12 ms (a mass is being told, and what comes now is at
+costs. So when reads have gone on without a pause for 12 ms (a mass of messages comes, and what comes now is at
 least so late), each turn waits for half a millisecond before it looks. That is 2 % at most of what is measured.
 docs/performance.md, "The load generator", has the figures.
 """

@@ -4,7 +4,7 @@ Theory of operation. All subscribers of a topic are sent the same bytes, so what
 is mostly, byte for byte, what others read too. The first time, a read is walked frame by frame; if it is
 nothing but consecutive messages, it is kept under its length and its first bytes. A later read that is equal to it
 (a comparison at the speed of memory, no hash over it, no parsing) is the same run. What is not equal, or
-is no plain run, is walked: nothing is guessed, so two messages that change places inside one read are seen.
+is not a plain run, is walked: nothing is guessed, so two messages that change places inside one read are seen.
 """
 
 import re

@@ -4,7 +4,7 @@ An open model starts by the clock and not by the reply: what waits because the s
 part of the measured latency, instead of being left out (coordinated omission).
 
 A schedule is a rate over time. The nth thing happens when the area under the rate reaches n; for random
-arrivals the areas between two things are exponential, which is a Poisson process whatever the rate does.
+arrivals the areas between two things are exponential, which is a Poisson process under every rate.
 """
 
 import math

@@ -31,7 +31,7 @@ _OWN_HISTOGRAM = "sluice_delivery_seconds"
 
 
 class Server:
-    """Looks once a second. Whatever cannot be seen is left out of the report, and said once."""
+    """Looks once a second. What cannot be seen is left out of the report, and said once."""
 
     def __init__(self, endpoint: Endpoint, *, pid: int = 0, origin: str = "", credentials: bool = False) -> None:
         self._endpoint = endpoint
@@ -83,7 +83,7 @@ class Server:
         self._marks[name] = (monotonic(), _cpu(self._processes))
 
     async def finish(self, report: Report) -> None:
-        """Put the figures of the whole run into the report, and let go of everything."""
+        """Put the figures of the whole run into the report, and close everything."""
         await self.sample()
         gauges = report.gauges
         clients = max((moment.get("clients", 0.0) for moment in report.timeline), default=0.0)

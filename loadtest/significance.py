@@ -35,7 +35,7 @@ def likely(before: Sequence[float], after: Sequence[float]) -> float:
 def holm(chances: Sequence[float], families: Sequence[object]) -> list[float]:
     """Return the p-values corrected for their number (Holm, 1979); those of one family are one question.
 
-    Figures whose rounds are in the same order have the same answer whatever is compared, so they count once.
+    Figures whose rounds are in the same order have the same answer in every comparison, so they count once.
     """
     least: dict[object, float] = {}
     for chance, family in zip(chances, families, strict=True):

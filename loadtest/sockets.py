@@ -138,7 +138,7 @@ class Socket(asyncio.Protocol):
                 self._waiting = self._waiting or None
 
     def answer(self, key: Hashable, value: Any) -> bool:
-        """Hand an answer to whoever asked under ``key``; return whether somebody did."""
+        """Hand an answer to the caller that asked under ``key``; return whether somebody did."""
         waiting = self._waiting.get(key) if self._waiting else None
         if waiting is None or waiting.done():
             return False
@@ -279,7 +279,7 @@ class Socket(asyncio.Protocol):
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever waits that nothing more comes."""
+        """Tell all that wait that nothing more comes."""
         self.closed = True
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(ConnectFailed(f"{self.why} during the upgrade"))

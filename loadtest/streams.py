@@ -1,8 +1,8 @@
 """Standard streams that are closed, full or broken: the program runs all the same.
 
 A closed one is opened on /dev/null, or the first file or socket would get its number, and with it what is written
-there. What cannot be written to standard error is lost, since nobody can be told; for standard output there is one
-line on standard error, and an exit code.
+there. What cannot be written to standard error is lost, since nothing can report it; for standard output there is
+one line on standard error, and an exit code.
 """
 
 import os

@@ -20,7 +20,7 @@ _SECOND = 1.0
 _STEP = 0.1
 """Seconds by which a clock may be corrected in passing."""
 _PATIENCE = 10.0
-"""Seconds that a worker has to end after it was told to stop."""
+"""Seconds that a worker has to end after the word to stop."""
 _SILENCE = 60.0
 """Seconds without a word from a worker, which speaks every second, after which it is given up."""
 
@@ -78,7 +78,7 @@ class Supervisor:
     def _tell_when(self) -> None:
         report, ended = self._report, max(self._ended or monotonic(), self._began)
         report.gauges["load_s"] = round(ended - self._began, 3)
-        # By the clock as it was set at the begin: what was done to it since is told apart.
+        # By the clock as it was set at the begin: a later change of it is reported apart.
         began = self._began + self._wall
         report.load = {
             "began": moment_text(began),
@@ -125,7 +125,7 @@ class Supervisor:
         self._heard.pop(index, None)
         self._gauges[index] = {}
         if code:
-            self._give_up(f"worker {index} ended with {code}: what it had not told yet is missing")
+            self._give_up(f"worker {index} ended with {code}: its last figures are missing")
 
     def _take(self, index: int, worker: asyncio.subprocess.Process, kind: str, value: Any) -> None:
         if kind == "tick":
@@ -136,7 +136,7 @@ class Supervisor:
         elif kind == "tell":
             for other in self._workers:
                 if other is not worker:
-                    self._send(other, {"told": value})
+                    self._send(other, {"facts": value})
         else:
             self._tell[kind](value)
 

@@ -16,7 +16,7 @@ OTHER = "other"
 class Tally:
     """Counters, errors, latencies and gauges of one process.
 
-    :meth:`take` empties it: what crosses is what is new, and a process that dies has told all but its last second.
+    :meth:`take` empties it: what crosses is new, and a process that dies has reported all but its last second.
     """
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ _STATUS = re.compile(rb"HTTP/1\.[0-9] ([0-9]{3})(?: (.*))?")
 
 
 class Refused(Exception):
-    """An answer that is no upgrade; the text says why."""
+    """An answer that is not an upgrade; the text says why."""
 
 
 def accepted(head: bytes, key: str) -> str:

@@ -1,4 +1,4 @@
-"""A worker process: its share of one round, told to the supervisor as it goes."""
+"""A worker process: its share of one round, reported to the supervisor as it goes."""
 
 import asyncio
 import gc
@@ -117,7 +117,7 @@ def _first(error: BaseException) -> BaseException:
 async def _until_over(
     job: asyncio.Future[None], helpers: list[asyncio.Task[None]], context: Context, stop: asyncio.Event
 ) -> None:
-    """Wait for the scenario, the end of all connections, or the word to stop; whichever is first.
+    """Wait for the scenario, the end of all connections, or the word to stop; the first of them.
 
     A helper that has ended has failed: its error ends the round.
     """
@@ -139,7 +139,7 @@ async def _until_over(
         stopping.cancel()
         job.cancel()
         if context.over.done():
-            # Already told, or the word to stop came first.
+            # Already reported, or the word to stop came first.
             context.over.exception()
 
 

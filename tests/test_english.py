@@ -22,6 +22,9 @@ DOCUMENTS = [
     *(ROOT / "docs").rglob("*.md"),
     *(ROOT / "service" / "edge" / "static").glob("*"),
     *(ROOT / "service").rglob("*.py"),
+    *(ROOT / "loadtest").rglob("*.py"),
+    *(ROOT / "examples").glob("*"),
+    ROOT / "x",
 ]
 EXEMPT = {"CHANGELOG.md", "conformance.md", "reliability.md", "tenants.md", "performance.md", "licences.md"}
 """Made by commands, or history."""

@@ -32,7 +32,7 @@ def validate(options: Namespace) -> list[str]:
 
 
 async def run(context: Context) -> None:
-    """Stall the slow ones once all are in; read on at the end, and see what they are told."""
+    """Stall the slow ones once all are in; read on at the end, and see which gaps they get."""
     options, tally = context.options, context.tally
     publishing = Publishing(context)
     first_slow = round(options.clients * (1 - options.slow))
@@ -61,7 +61,7 @@ async def run(context: Context) -> None:
 
 
 async def _wake(context: Context, slow: list[Client]) -> None:
-    """Read on, and count what has become of each: cut, told of a gap, complete, or short of messages in silence."""
+    """Read on, and count each: cut, notified of a gap, complete, or short of messages in silence."""
     context.phase("reading on")
     for client in slow:
         if not client.socket.closed:
@@ -73,7 +73,7 @@ async def _wake(context: Context, slow: list[Client]) -> None:
         elif not client.has_all:
             context.tally.count("slow_lost")
         else:
-            context.tally.count("slow_told" if any(member.told for member in client.members) else "slow_complete")
+            context.tally.count("slow_told" if any(member.gaps for member in client.members) else "slow_complete")
 
 
 def _done(client: Client) -> bool:

@@ -76,7 +76,7 @@ class Target:
         return ()
 
     def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
-        """Take what is no message; return (from, to) where it announces that these numbers never come.
+        """Take what is not a message; return (from, to) where it announces that these numbers never come.
 
         A third part names the topic, where a client may have several.
         True says that a payload is understood; None that it is not, unless it was an answer.

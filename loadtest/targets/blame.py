@@ -1,4 +1,4 @@
-"""Whose error it is: an adapter's is told with its file and line, so that its author finds it."""
+"""Whose error it is: an adapter's is reported with its file and line, so that its author finds it."""
 
 import linecache
 import sys

@@ -1,4 +1,4 @@
-"""Servers to which messages are POSTed, whatever brings them to their readers."""
+"""Servers to which messages are POSTed, with any way to their readers."""
 
 from typing import ClassVar
 

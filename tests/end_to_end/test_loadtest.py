@@ -309,7 +309,7 @@ async def test_a_worker_that_is_killed_ends_the_run(tmp_path: Path) -> None:
         os.kill(int(children[0]), signal.SIGKILL)
         _, err = await child.process.communicate()
     assert child.process.returncode == 1
-    assert b"ended with -9: what it had not told yet is missing" in err
+    assert b"ended with -9: its last figures are missing" in err
 
 
 async def test_a_small_demo(tmp_path: Path) -> None:

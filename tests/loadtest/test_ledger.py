@@ -53,7 +53,7 @@ def test_a_gap_is_announced_and_not_lost() -> None:
     assert ledger.has(4)
     ledger.run(5, 1)
     ledger.close(5)
-    assert (book.counts, ledger.told) == ({"gapped": 3}, 1)
+    assert (book.counts, ledger.gaps) == ({"gapped": 3}, 1)
 
 
 def test_a_leap_costs_nothing() -> None:

@@ -131,7 +131,7 @@ def test_a_part_that_the_target_cannot_take_part_in_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("[[part", "is no TOML"), ("x = 1", "has [[part]]"), ("", "has [[part]]")]
+    ("text", "said"), [("[[part", "is not TOML"), ("x = 1", "has [[part]]"), ("", "has [[part]]")]
 )
 def test_a_bad_plan_is_said(tmp_path: Path, text: str, said: str) -> None:
     plan = tmp_path / "plan.toml"
