@@ -53,6 +53,7 @@ def test_whole_frames_are_found_and_the_rest_is_left(payloads: list[bytes], cut:
         (b"\xff\xff\xff\xff garbage", "a masked frame"),
         (b"\x81\x7f" + (1 << 62).to_bytes(8, "big"), "a frame of 4,611,686,018,427,387,904 bytes"),
     ],
+    ids=["masked", "garbage", "endless"],  # a mask is random, and every worker has to collect the same tests
 )
 def test_what_no_server_may_send_is_said(data: bytes, said: str) -> None:
     with pytest.raises(BadFrame, match=said):
