@@ -1,6 +1,7 @@
 """What one connection sends: frames in order, from callers that do not wait."""
 
 import asyncio
+import logging
 from collections import deque
 from contextlib import suppress
 from typing import Final
@@ -8,6 +9,8 @@ from typing import Final
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
 __all__ = ["Outgoing"]
+
+_log = logging.getLogger("sluice.client")
 
 _GOODBYE: Final = 1.0
 """Seconds for what was decided at the last moment."""
@@ -34,12 +37,20 @@ class Outgoing:
         self._more.set()
 
     async def run(self) -> None:
-        """Send what there is until cancelled; that a connection is broken is for its reader to notice."""
-        with suppress(ConnectionError):
+        """Send what there is until cancelled; that a connection is broken is for its reader to notice.
+
+        After any other error the connection is closed, so that its reader notices that as well.
+        """
+        try:
             while True:
                 await self._send()
                 self._more.clear()
                 await self._more.wait()
+        except ConnectionError:
+            return
+        except Exception:
+            _log.exception("the connection is closed: it cannot be written to")
+            await self._socket.close()
 
     async def close(self) -> None:
         """Send what is left, a batch's cancellation for one, as far as a moment is enough for it."""
