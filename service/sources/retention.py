@@ -26,17 +26,13 @@ from service.core.owner import Owner
 from service.core.pool import Pool
 from service.core.room import COPIES, ENDLESS, Room
 from service.core.topics.hub import Hub
-from service.core.topics.reader import OnLag, Reader
+from service.sources.charged_batches import PATIENCE, ChargedBatches
 from service.upstream.isolation import report
 
-__all__ = ["PATIENCE", "Retention"]
+__all__ = ["Retention"]
 
 _log = logging.getLogger("sluice.batches")
 
-PATIENCE: Final = 30.0
-"""Seconds that a batch over its share waits for a reader that takes nothing, or to come back."""
-_LOOK: Final = 1.0
-"""Seconds between two looks at the readers that a batch waits for."""
 _UNKNOWN: Final = 64 << 10
 """Bytes that a batch's first events are taken to have."""
 _SLACK: Final = 64
@@ -58,9 +54,10 @@ class Retention:
         self._drop = drop
         self.finished = Pool("finished_batches", bound)
         """What finished batches hold that nobody reads."""
-        self._charged: dict[Owner, dict[str, BatchState]] = {}
+        self._charged: dict[Owner, ChargedBatches] = {}
         self._unread: dict[Owner, dict[str, BatchState]] = {}
-        self._short: dict[str, _Short] = {}
+        self._short: dict[str, float] = {}
+        """Batches that wait for their owner's share of memory, and since when."""
         self._starved: dict[str, float] = {}
         """Batches for which the machine has no memory, and since when."""
 
@@ -81,7 +78,7 @@ class Retention:
 
     def add(self, batch: BatchState) -> None:
         """Take in a batch that begins."""
-        self._charged.setdefault(batch.owner, {})[batch.id] = batch
+        self._charged.setdefault(batch.owner, ChargedBatches()).batches[batch.id] = batch
 
     def append(self, batch: BatchState, event: Mapping[str, Any], now: float) -> None:
         """Append an event to a batch, whether or not there is room; finished batches make room for it."""
@@ -118,7 +115,7 @@ class Retention:
 
     def finish(self, batch: BatchState) -> None:
         """Take note that a batch is done: from its last reader on it is kept only while there is room."""
-        self._short.pop(batch.id, None)
+        self._end_wait(batch)
         self._starved.pop(batch.id, None)
         if batch.topic.readers:
             batch.topic.on_idle = lambda: self._keep(batch)
@@ -152,26 +149,27 @@ class Retention:
         if self._starved:
             self._starved.pop(batch.id, None)
         if self.pool.room(batch.owner) <= expected:
-            for other in tuple(self._charged[batch.owner].values()):
-                self._give_up_taken(other)
+            self._make_room_for(batch)
             if self.pool.room(batch.owner) <= expected:
                 return self._keep_waiting(batch)
         if self._short:
-            self._short.pop(batch.id, None)
+            self._end_wait(batch)
         return True
 
     def _keep_waiting(self, batch: BatchState) -> bool | Failure:
         """Have a batch without room wait on, or say why it fails."""
         now = self._hub.clock()
-        short = self._short.get(batch.id)
-        if short is None:
-            short = self._short[batch.id] = _Short(now)
+        charged, since = self._charged[batch.owner], self._short.get(batch.id)
+        if since is None:
+            since = self._short[batch.id] = now
+            charged.begin_wait()
             _log.info("a batch waits for memory", extra=self._told(batch))
-        if now - short.looked >= _LOOK:
-            short.looked = now
-            for other in tuple(self._charged[batch.owner].values()):
-                self._look_at_readers(other, short, now)
-        return self._refusal(batch, now - short.since) or False
+        charged.look_at_readers(now)
+        return self._refusal(batch, now - since) or False
+
+    def _end_wait(self, batch: BatchState) -> None:
+        if self._short.pop(batch.id, None) is not None:
+            self._charged[batch.owner].end_wait()
 
     def refuses(self, batch: BatchState, size: int) -> Failure | None:
         """Say why a result of so many bytes is not kept: memory is short, or nobody reads it and all is used."""
@@ -223,38 +221,37 @@ class Retention:
             "share_bytes": self.pool.share(batch.owner),
         }
 
-    def _give_up_taken(self, batch: BatchState) -> None:
+    def _make_room_for(self, batch: BatchState) -> None:
+        """Give up what readers have taken: first those of the batch itself, then those of its owner's others."""
+        self._give_up_taken(batch, self._wanted(batch))
+        charged, now = self._charged[batch.owner], self._hub.clock()
+        if self.pool.room(batch.owner) > _expected(batch) or not charged.may_sweep(now):
+            return
+        wanted = self._wanted(batch)
+        for other in charged.batches.values():
+            self._give_up_taken(other, wanted)
+            if (wanted := self._wanted(batch)) <= 0:
+                return
+        charged.swept(now)
+
+    def _wanted(self, batch: BatchState) -> int:
+        """Return how much has to be given up for a batch to go on, and not to ask again at once."""
+        return self.pool.bound // _SLACK + 1 + _expected(batch) - self.pool.room(batch.owner)
+
+    def _give_up_taken(self, batch: BatchState, wanted: int) -> None:
         """Give up the oldest events that every present reader has taken, as many as are in the way."""
         topic = batch.topic
-        wanted = self.pool.bound // _SLACK + 1 + _expected(batch) - self.pool.room(batch.owner)
-        if not topic.readers or wanted <= 0:
+        if not topic.readers:
             return
         through = min((reader.offset for reader in topic.readers if not reader.stalled), default=topic.head)
         first = topic.first
         self.pool.give_back(batch.owner, self._hub.give_up(topic, through, wanted))
         self.given_up += topic.first - first
 
-    def _look_at_readers(self, batch: BatchState, short: "_Short", now: float) -> None:
-        """Have readers that have taken nothing for too long meet their policy."""
-        seen = short.seen.get(batch.id, {})
-        short.seen[batch.id] = still = {}
-        for reader in tuple(batch.topic.readers):
-            if not reader.behind:
-                continue
-            progress = reader.progress
-            before = seen.get(reader)
-            since = before[1] if before is not None and before[0] == progress else now
-            still[reader] = (progress, since)
-            if now - since < PATIENCE:
-                continue
-            reader.stalled_at = progress
-            if reader.on_lag is OnLag.DISCONNECT:
-                reader.end_lagging()
-
     def _uncharge(self, batch: BatchState) -> None:
-        charged = self._charged[batch.owner]
-        del charged[batch.id]
-        if not charged:
+        batches = self._charged[batch.owner].batches
+        del batches[batch.id]
+        if not batches:
             del self._charged[batch.owner]
         self.pool.give_back(batch.owner, batch.topic.size)
 
@@ -286,14 +283,3 @@ def _usual(batch: BatchState) -> int:
     """Return the size of an event of a batch, on the average of those that have come."""
     sums = batch.sums
     return sums[-1] // len(sums) if sums else batch.landed
-
-
-class _Short:
-    """A batch that waits for memory: since when, and what its owner's readers had taken at the last look."""
-
-    __slots__ = ("looked", "seen", "since")
-
-    def __init__(self, now: float) -> None:
-        self.since = now
-        self.looked = float("-inf")
-        self.seen: dict[str, dict[Reader, tuple[object, float]]] = {}

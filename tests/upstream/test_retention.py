@@ -11,7 +11,7 @@ from service.core.errors import NotFound
 from service.core.fetching.batch import BatchState, Failure, Keep
 from service.core.owner import Owner
 from service.core.topics.reader import OnLag
-from service.sources.retention import PATIENCE
+from service.sources.charged_batches import PATIENCE, ChargedBatches
 from service.upstream.attempt import Attempt, Fetched
 from tests.core.readers import FakeReader
 from tests.upstream.test_batches import LIMITS, Bench, at_once, events, never
@@ -289,4 +289,77 @@ async def test_finished_batches_give_their_topics_back_to_a_client_that_begins_a
             await asyncio.sleep(0.1)
         assert bench.batches.find(batch.id) is batch, number
     assert bench.hub.owners.held(Owner("busy")) == 10
+    await bench.close()
+
+
+class Counted(Slow):
+    """Counts how often it was looked at."""
+
+    looked = 0
+
+    @property
+    def progress(self) -> object:
+        self.looked += 1
+        return super().progress
+
+
+async def test_batches_that_wait_in_their_hundreds_are_looked_at_together() -> None:
+    bench = Bench(large, SMALL)
+    # All are under way before the first has come, so that they take more than their share.
+    stuck = read(bench, bench.start(100, keep=Keep.ATTACHED), Counted)
+    await asyncio.sleep(1)
+    for _ in range(300):
+        bench.read(bench.start(1, keep=Keep.ATTACHED))
+    await asyncio.sleep(1)
+    assert bench.batches.statistics().waiting == 300
+    retention = bench.batches.retention
+    looked, real = 0, retention._give_up_taken
+
+    def give_up_taken(batch: BatchState, wanted: int) -> None:
+        nonlocal looked
+        looked += 1
+        real(batch, wanted)
+
+    retention._give_up_taken = give_up_taken  # type: ignore[method-assign]
+    stuck.looked = 0
+    await asyncio.sleep(2)
+    # Each looks at itself five times a second, and one of them at all ten times at the most.
+    assert 0 < looked <= 2 * 301 * (5 + 10) * 1.2
+    assert 0 < stuck.looked <= 3
+    await bench.close()
+
+
+async def test_the_patience_with_a_reader_begins_anew_when_no_batch_has_waited_in_between() -> None:
+    bench = Bench(large)
+    batch = bench.start(3)
+    stuck = read(bench, batch, Slow)
+    await asyncio.sleep(1)
+    charged = ChargedBatches()
+    charged.batches[batch.id] = batch
+    charged.begin_wait()
+    charged.begin_wait()
+    charged.look_at_readers(0.0)
+    charged.end_wait()
+    charged.look_at_readers(PATIENCE - 1)
+    assert not stuck.evicted
+    charged.end_wait()
+    charged.begin_wait()
+    charged.look_at_readers(PATIENCE)
+    assert not stuck.evicted
+    charged.look_at_readers(2 * PATIENCE)
+    assert stuck.evicted
+    await bench.close()
+
+
+async def test_a_batch_that_nobody_reads_has_what_the_readers_of_another_have_taken() -> None:
+    async def last_hangs(order: Attempt) -> Fetched:
+        return await (never if order.target.url.endswith("/44") else large)(order)
+
+    bench = Bench(last_hangs, SMALL)
+    bench.read(bench.start(45))
+    await asyncio.sleep(1)
+    assert bench.batches.retention.pool.held(Owner("o")) > 400_000
+    unread = bench.start(40, concurrency=2)
+    await asyncio.sleep(1)
+    assert (unread.ok, unread.failed) == (40, 0)
     await bench.close()
