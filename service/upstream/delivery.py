@@ -1,27 +1,51 @@
 """Delivers the outcomes of URLs: an error costs that URL alone its result.
 
 Outcomes of one turn of the loop are delivered together at its end: fetching and delivering by turns would have
-each find the other's memory in the caches, 15 % of a small fetch.
+each find the other's memory in the caches, 15 % of a small fetch. What would take too long is delivered in the
+turns after it, in the same order; it counts as landed until then, so that memory and credit hold.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import msgspec
 
 from service.core.fetching.batch import BatchState, Failure
 from service.core.fetching.clocked import Clocked
 from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection
 from service.upstream.attempt import Fetched
 from service.upstream.flights import Flight
+from service.upstream.isolation import contain
+from service.upstream.turn_budget import TurnBudget
 
-__all__ = ["Delivery"]
+__all__ = ["STEP", "Delivery"]
 
 _log = logging.getLogger("sluice.batches")
 
 _EVENT = 300
 """Bytes of an event without its body, about."""
-_SLICE = 200
-"""Groups that get an outcome in one turn of the loop, 15 us each."""
+_TURN = 3000
+"""What is delivered in one turn of the loop, in microseconds, about: 200 events, or 1.5 MB of text. Once for what
+has landed, and once for what needs no request."""
+_EVENT_TIME, _REJECTED = 15, 30
+"""Microseconds that an event takes without its body, and that of a URL that never starts."""
+STEP = 10
+"""Microseconds that each step of the plan takes, as where a URL joins a flight."""
+_BEHIND = 16 << 20
+"""Bytes that wait to be delivered, beyond which nothing new begins: what comes in faster would fill the memory."""
+
+
+class _Landed(msgspec.Struct, eq=False):
+    """A flight that has landed, and who has not been served yet."""
+
+    flight: Flight
+    outcome: Fetched | Failure
+    size: int
+    aboard: Iterator[FetchTask]
+    others: bool
+    """Whether somebody beside its holder gets the outcome."""
 
 
 class Delivery:
@@ -39,7 +63,21 @@ class Delivery:
         self._again = again
         self._others = others
         self._loop = asyncio.get_running_loop()
-        self._landed: list[tuple[Flight, Fetched | Failure, int]] = []
+        self._landed: deque[_Landed] = deque()
+        self._bytes = 0
+        self.turn = TurnBudget(_TURN)
+        """For what needs no request: it is rejected, answered from the cache, or joins a flight."""
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether nothing more is to begin or to be rejected in this turn."""
+        return not self.turn.left or self._bytes > _BEHIND
+
+    async def close(self) -> None:
+        """Return when all that has landed is delivered."""
+        await self._idle.wait()
 
     def land(self, flight: Flight, outcome: Fetched | Failure) -> None:
         """Take in a flight that has ended."""
@@ -48,9 +86,12 @@ class Delivery:
             # Whether its batch may go on is asked before it gets the outcome.
             work.batch.landed += size
         if not self._landed:
+            self._idle.clear()
             self._loop.call_soon(self._settle)
+        self._bytes += size
         flight.landed = True
-        self._landed.append((flight, outcome, size))
+        others = flight.aboard != [flight.holder]
+        self._landed.append(_Landed(flight, outcome, size, iter(flight.aboard), others))
 
     def succeeded(self, work: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
         """Tell of an answer."""
@@ -59,6 +100,11 @@ class Delivery:
             work.batch.source.succeeded(work, fetched, queued, shared=shared)
         except Exception as error:
             self.broken(work.batch, work.index, work.attempts, error)
+
+    def known(self, work: FetchTask, fetched: Fetched) -> None:
+        """Tell of an answer from the cache."""
+        self.turn.spend(_time(len(fetched.body)))
+        self.succeeded(work, fetched, 0.0, shared=False)
 
     def failed(
         self, batch: FetchGroup, index: int, failure: Failure, attempts: int, timing: dict[str, float]
@@ -72,6 +118,7 @@ class Delivery:
 
     def rejected(self, one: Rejection) -> None:
         """Tell of a URL that never starts, or not again."""
+        self.turn.spend(_REJECTED)
         if one.error is None:
             self.failed(one.batch, one.index, one.failure, one.attempts, {})
         else:
@@ -88,30 +135,43 @@ class Delivery:
             _log.exception("a failure could not be delivered", extra={"asker": batch.id, **told})
 
     def _settle(self) -> None:
-        landed, self._landed = self._landed, []
-        for flight, outcome, size in landed:
-            self._deliver(flight, outcome, size, flight.aboard)
-
-    def _deliver(self, flight: Flight, outcome: Fetched | Failure, size: int, aboard: list[FetchTask]) -> None:
-        """Tell everyone aboard, a slice a turn."""
-        now = self._loop.time()
-        for work in aboard[:_SLICE]:
-            work.batch.landed -= size
-            try:
-                if self._again(work, outcome):
-                    continue
-            except Exception as error:
-                self.broken(work.batch, work.index, work.attempts, error)
+        """Deliver what has landed: as much as a turn has time for, and one event at least."""
+        room = _TURN
+        while self._landed and room > 0:
+            first = self._landed[0]
+            work = next(first.aboard, None)
+            if work is not None:
+                room -= _time(first.size)
+                contain("an outcome could not be delivered", self._deliver, first, work)
                 continue
-            if isinstance(outcome, Failure):
-                timing = {
-                    "queued": round((work.begun - work.admitted) * 1000, 2),
-                    "total": round((now - work.admitted) * 1000, 2),
-                }
-                self.failed(work.batch, work.index, outcome, work.attempts, timing)
-            else:
-                self.succeeded(work, outcome, work.begun - work.admitted, shared=work is not flight.holder)
-        if len(aboard) > _SLICE:
-            self._loop.call_soon(self._deliver, flight, outcome, size, aboard[_SLICE:])
-        elif aboard != [flight.holder]:
-            self._others()
+            self._landed.popleft()
+            self._bytes -= first.size
+            if first.others:
+                self._others()
+        if self._landed:
+            self._loop.call_soon(self._settle)
+        else:
+            self._idle.set()
+
+    def _deliver(self, landed: _Landed, work: FetchTask) -> None:
+        outcome = landed.outcome
+        work.batch.landed -= landed.size
+        try:
+            if self._again(work, outcome):
+                return
+        except Exception as error:
+            self.broken(work.batch, work.index, work.attempts, error)
+            return
+        if isinstance(outcome, Failure):
+            timing = {
+                "queued": round((work.begun - work.admitted) * 1000, 2),
+                "total": round((self._loop.time() - work.admitted) * 1000, 2),
+            }
+            self.failed(work.batch, work.index, outcome, work.attempts, timing)
+        else:
+            self.succeeded(work, outcome, work.begun - work.admitted, shared=work is not landed.flight.holder)
+
+
+def _time(size: int) -> int:
+    """Return how long it takes to deliver so many bytes, about: they are decoded, escaped as JSON, and copied."""
+    return _EVENT_TIME + (size >> 9)

@@ -14,7 +14,7 @@ from service.core.fetching.plan import FetchPlan
 from service.core.fetching.task import FetchGroup, FetchTask, Rejection
 from service.upstream.attempt import Attempt, Fetched, order_of
 from service.upstream.attempt_runner import AttemptRunner
-from service.upstream.delivery import Delivery
+from service.upstream.delivery import STEP, Delivery
 from service.upstream.fetch_metrics import RunnerStatistics
 from service.upstream.fetcher import Fetcher
 from service.upstream.flights import Flight, Flights
@@ -25,8 +25,6 @@ from service.upstream.watchdog import Watchdog, waits_for
 
 __all__ = ["Runner"]
 
-_AT_ONCE = 300
-"""URLs that join a flight, are rejected or answered from the cache in one turn of the loop: 5 to 40 us each."""
 _ANOTHER_TRY = 1.0
 _BEGUN = 16
 """Requests that begin in one turn of the loop, 0.2 ms each where they connect: 500 would hold up everyone else."""
@@ -109,6 +107,7 @@ class Runner:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._delivery.close()
 
     def _pump_soon(self) -> None:
         if not self._pumping:
@@ -136,7 +135,8 @@ class Runner:
 
     def _next(self) -> tuple[FetchTask, Attempt] | None:
         """Return what has to be fetched now, and how; what can join a flight does, without a task."""
-        for _ in range(_AT_ONCE):
+        while not self._delivery.busy:
+            self._delivery.turn.spend(STEP)
             try:
                 given = self.plan.next(self._wake_up.now())
             except Exception as error:
@@ -177,10 +177,10 @@ class Runner:
         if known is not None and not self._attempts.has_room(known) and (at := self._attempts.postponed(work)):
             self.plan.later(work, at)
         elif known is not None:
-            self._delivery.succeeded(work, known, 0.0, shared=False)
+            self._delivery.known(work, known)
         else:
             missing = Failure("unavailable", "only-if-cached: nothing fresh is stored of it")
-            self._delivery.failed(work.batch, work.index, missing, 0, {})
+            self._delivery.rejected(Rejection(work.batch, work.index, missing, 0))
         return None
 
     def _join(self, flight: Flight, work: FetchTask) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from service.core.fetching.batch import BatchRequest, Failure, Keep, Options
+from service.core.fetching.task import FetchTask
 from service.core.owner import SERVICE
 from service.upstream.attempt import Attempt, Fetched
 from service.upstream.watchdog import waits_for
@@ -48,9 +49,9 @@ def answers_that_are_lost(bench: Bench) -> None:
     delivery = bench.runner._delivery
     deliver = delivery._deliver
 
-    def lossy(flight: Any, *arguments: Any) -> None:
-        if flight.holder.index != 0:
-            deliver(flight, *arguments)
+    def lossy(landed: Any, work: FetchTask) -> None:
+        if work.index != 0:
+            deliver(landed, work)
 
     delivery._deliver = lossy  # type: ignore[method-assign]
 
