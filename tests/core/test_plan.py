@@ -240,6 +240,35 @@ def test_whoever_waits_already_when_the_pause_grows_is_told_too() -> None:
     ]
 
 
+def test_a_thousand_that_wait_in_vain_are_rejected_some_at_a_time_and_others_start_in_between() -> None:
+    planned = Planned(replace(LIMITS, active_per_host=1))
+    planned.add(batch_of(hosts(1001), concurrency=1001))
+    planned.add(batch_of(["http://fine.example/"] * 5, name="c", concurrency=1))
+    first, fine = planned.start()
+    insist(planned.hosts, 1.0, 60.0)
+    planned.plan.free(first)
+    now, rounds = 1.0, 0
+    while len(planned.rejected) < 1000:
+        before = len(planned.rejected)
+        if rounds < 4:
+            planned.plan.free(fine)
+            planned.plan.finished(fine)
+            [fine] = planned.start(now)
+            assert fine.target.host == "fine.example"
+        else:
+            assert planned.start(now) == []
+        assert 1 <= len(planned.rejected) - before <= 100
+        assert planned.start(now) == []
+        rounds += 1
+        now, before_that = planned.plan.wake_at(), now
+        assert now > before_that
+    assert rounds >= 10
+    assert planned.plan.parking.next_deadline() == inf
+    assert sorted(index for index, _ in planned.rejected) == list(range(1, 1001))
+    assert {failure.kind for _, failure in planned.rejected} == {"unavailable"}
+    assert planned.plan.parking.waiting == 0
+
+
 def test_one_client_leaves_places_to_the_others() -> None:
     planned = Planned(replace(LIMITS, active=10, active_per_client=6))
     planned.add(batch_of(hosts(50, 50), name="a1", owner="a"))

@@ -5,7 +5,7 @@ A URL waits from the moment it is parked until it starts, also while a place is 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from heapq import heapify, heappop, heappush
 from math import inf
 
@@ -17,17 +17,23 @@ __all__ = ["Parking"]
 _STALE = 1000
 """Entries of the heap whose URL waits no more, beyond as many as do wait; then the heap is made anew."""
 _LATE = 64
+_LOOKS, _REJECTED = 1000, 10
+"""URLs that are looked through at once for those that wait in vain; one that does counts ten more."""
+_PAUSE = 0.001
+"""Seconds before the next are looked through: others start in between."""
 
 
 class _Host:
-    __slots__ = ("owners", "shut_until")
+    __slots__ = ("owners", "shut_until", "unseen")
 
     def __init__(self) -> None:
         self.owners: OrderedDict[Owner, OrderedDict[FetchTask, None]] = OrderedDict()
         """The works of each owner; who comes first has the next turn. Plain dicts look for their first key in vain
         where many before it were deleted."""
         self.shut_until = 0.0
-        """For which pause of the host its works were looked through last."""
+        """For which pause of the host its works are looked through, or were."""
+        self.unseen: list[FetchTask] = []
+        """Those that are not looked through yet, the first at the end."""
 
 
 class Parking:
@@ -40,6 +46,10 @@ class Parking:
         """Where somebody waits without a place, by origin."""
         self._deadlines: list[tuple[float, int, FetchTask]] = []
         self._count = 0
+        self._unfinished: dict[str, None] = {}
+        """Hosts of which some are not looked through yet for a pause."""
+        self._looks = _LOOKS
+        self._looks_again = 0.0
 
     def __repr__(self) -> str:
         return f"<Parking {self.waiting} wait at {len(self.hosts)} hosts>"
@@ -103,13 +113,37 @@ class Parking:
                 late[work] = None
         return [*late]
 
-    def hopeless(self, origin: str, until: float) -> list[FetchTask]:
-        """Return whose deadline comes before the end of a pause of their host, once for each pause."""
+    def hopeless(self, origin: str, until: float, now: float) -> list[FetchTask]:
+        """Return whose deadline comes before the end of a pause of their host, once for each pause.
+
+        Some at a time: :meth:`unfinished` names the host again while there may be more.
+        """
         host = self.hosts.get(origin)
-        if host is None or host.shut_until >= until:
+        if host is None:
             return []
-        host.shut_until = until
-        return [work for works in host.owners.values() for work in works if work.deadline < until]
+        if host.shut_until < until:
+            host.shut_until = until
+            host.unseen = [work for works in host.owners.values() for work in works]
+            host.unseen.reverse()
+        if now >= self._looks_again:
+            self._looks, self._looks_again = _LOOKS, now + _PAUSE
+        hopeless = []
+        while host.unseen and self._looks > 0:
+            work = host.unseen.pop()
+            self._looks -= 1
+            if work.waiting and not work.place and work.deadline < until:
+                self._looks -= _REJECTED
+                hopeless.append(work)
+        if host.unseen:
+            self._unfinished[origin] = None
+        return hopeless
+
+    def unfinished(self, now: float) -> Collection[str]:
+        """Return the hosts whose URLs are to be looked through further now."""
+        if not self._unfinished or now < self._looks_again:
+            return ()
+        unfinished, self._unfinished = self._unfinished, {}
+        return unfinished
 
     def at(self, origin: str) -> list[FetchTask]:
         """Return all that wait at a host without a place."""
@@ -117,7 +151,9 @@ class Parking:
         return [work for works in host.owners.values() for work in works] if host is not None else []
 
     def next_deadline(self) -> float:
-        """Return the first deadline of a URL that waits; infinity where none does."""
+        """Return the first deadline of a URL that waits, or when more are looked through; else infinity."""
+        if self._unfinished:
+            return self._looks_again
         while self._deadlines and not self._deadlines[0][2].waiting:
             heappop(self._deadlines)
         return self._deadlines[0][0] if self._deadlines else inf

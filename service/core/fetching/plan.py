@@ -143,7 +143,7 @@ class FetchPlan:
                 self._offer(work)
         for work in self.parking.late(now) if self.parking.waiting else ():
             self._reject(work, Failure("timeout", "its time was over before its turn"))
-        for origin in self._hosts.opened(now):
+        for origin in (*self._hosts.opened(now), *self.parking.unfinished(now)):
             try:
                 self._fill(origin, now)
             except Exception as error:
@@ -222,7 +222,7 @@ class FetchPlan:
         """Offer the places that a host has to those who wait there."""
         opens = self._hosts.opens_at(origin)
         if opens > now:
-            for work in self.parking.hopeless(origin, opens):
+            for work in self.parking.hopeless(origin, opens, now):
                 self._reject(work, unavailable(opens, now))
             return
         while self._hosts.room(origin, now):
