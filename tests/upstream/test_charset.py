@@ -1,11 +1,13 @@
 """Which encoding a body is in: its mark, HTTP, the document, and what is made of the rest. Byte by byte."""
 
 import codecs
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.upstream.content import encodings
 from service.upstream.content.charset import read_text
 from service.upstream.content.encodings import decode, encoding_of
 from service.upstream.content.labels import LABELS
@@ -209,3 +211,32 @@ def test_whatever_bytes_are_a_text(body: bytes, encoding: str, cut: bool) -> Non
 
 def test_the_standards_own_example_of_two_marks() -> None:
     assert read_text(codecs.BOM_UTF8 * 2 + b"a", None).text == "\ufeffa"
+
+
+@pytest.mark.parametrize("encoding", ["big5", "euc-jp", "euc-kr", "gb18030", "shift_jis"])
+def test_a_body_with_thousands_of_bad_places_is_not_mended_in_each_of_them(encoding: str) -> None:
+    repair = encodings._REPAIRS[encoding]
+    few, many = b"\x81\n" * 1_500, b"\x81\n" * 100_000
+    assert encodings.decode(few, encoding) == ("\ufffd\n" * 1_500, False)
+    assert repair.calls == 1_500
+    assert encodings.decode(many, encoding) == ("\ufffd\n" * 100_000, False)
+    assert repair.calls <= 2_001
+    assert repair.bad <= 2_000
+
+
+def test_iso_2022_jp_with_thousands_of_escapes_and_a_bad_byte_is_read_in_one_piece(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pieces = Counter[str]()
+    read = encodings._decode_pairs
+
+    def counted(body: bytes, encoding: str, cut: bool) -> tuple[str, bool]:
+        pieces[encoding] += 1
+        return read(body, encoding, cut)
+
+    monkeypatch.setattr(encodings, "_decode_pairs", counted)
+    kana = b"\x1b$B$\x22\x1b(B"
+    assert encodings.decode(kana * 900 + b"\xff", "iso-2022-jp") == ("\u3042" * 900 + "\ufffd", False)
+    assert pieces.total() == 900
+    assert encodings.decode(kana * 5000 + b"\xff", "iso-2022-jp") == ("\u3042" * 5000 + "\ufffd", False)
+    assert pieces.total() == 900

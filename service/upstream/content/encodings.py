@@ -47,8 +47,10 @@ _ELSEWHERE: Final = {
 }  # fmt: skip
 """Characters that Python reads where the standard has others: it has no code for these, so they can be replaced."""
 
-_MOST_REPAIRS: Final = 10_000
-"""Bad places that are mended as the standard has it, at about 1 us each; beyond, Python's own replacement does."""
+_MOST_REPAIRS: Final = 2_000
+"""Bad places, or escapes, that are read as the standard has it: 1 to 2 us each, 3 ms together for which the loop
+waits. Beyond, Python's own replacement does for the whole body: a bad pair may take its second byte with it or not,
+and the characters of NEC and IBM in EUC-JP count as bad."""
 _ESCAPE: Final = re.compile(rb"(\x1b(?:\([BJI]|\$[@B]))")
 _UNFINISHED: Final = re.compile(rb"\x1b[($]?\Z")
 _TO_EUC: Final = bytes(range(0x21)) + bytes(range(0xA1, 0xFF)) + b"\x7f" + b"\xff" * 0x80
