@@ -25,9 +25,9 @@ from service.edge.websocket.connection import Connection
 from service.edge.websocket.counters import WebSocketCounters
 from service.edge.websocket.frames import ClientSocket
 from service.edge.websocket.heartbeat import Heartbeat
-from service.edge.websocket.per_turn import PerTurnLimiter
 from service.edge.websocket.stalled import Stalled
 from service.edge.websocket.upgrade import release_handshake_state
+from service.upstream.per_turn import PerTurnLimiter
 
 __all__ = ["PROTOCOL", "Connection", "WebSocketLimits", "WebSockets"]
 

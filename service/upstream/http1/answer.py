@@ -1,17 +1,13 @@
 """An answer whose head has come."""
 
-import asyncio
-
 from service.upstream.http1.codings import Decoding, codings_of, transfer_codings
 from service.upstream.http1.connection import Connection
 from service.upstream.http1.head import Head
 from service.upstream.http1.pool import Pool
 from service.upstream.http1.reader import Reader
+from service.upstream.per_turn import PerTurnLimiter
 
 __all__ = ["Answer"]
-
-_STEPS = 16
-"""Of decoding, 64 KiB each, in one turn of the loop."""
 
 
 class Answer:
@@ -20,15 +16,18 @@ class Answer:
     _held = True
     """Whether the connection is this answer's still."""
     _decoding: Decoding | None = None
-    _steps = 0
 
-    def __init__(self, connection: Connection, reader: Reader, head: Head, pool: Pool) -> None:
+    def __init__(
+        self, connection: Connection, reader: Reader, head: Head, pool: Pool, steps: PerTurnLimiter
+    ) -> None:
+        """Take what came; ``steps`` bounds the steps of decoding of all answers in one turn of the loop."""
         self.status = head.status
         self.headers = head.headers
         self._head = head
         self._connection = connection
         self._reader = reader
         self._pool = pool
+        self._steps = steps
 
     def at_once(self) -> bytes | None:
         """Return the body where all of it has come and none is coded: most bodies."""
@@ -55,11 +54,8 @@ class Answer:
                     decoding.finish()
                     return b""
                 decoding.give(data)
-            made = decoding.step()
-            self._steps += 1
-            if self._steps % _STEPS == 0:
-                await asyncio.sleep(0)
-            if made:
+            await self._steps.wait()
+            if made := decoding.step():
                 return made
 
     async def _raw(self) -> bytes:

@@ -1,4 +1,4 @@
-"""A few at a time: handshakes that come together are spread over turns of the loop.
+"""A few at a time: handshakes, or steps of decoding, that come together are spread over turns of the loop.
 
 A hundred that are carried out in one turn take 10 ms, and a message of that turn waits for all
 of them, twice: once until its publish is read, and once until readers are visited.

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from service.edge.websocket.per_turn import PerTurnLimiter
+from service.upstream.per_turn import PerTurnLimiter
 
 
 async def turns(count: int) -> None:

@@ -1,0 +1,57 @@
+"""Bodies that many answers decode at the same time: all of them together hold the loop no longer than one."""
+
+import asyncio
+import gzip
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+from service.upstream.http1.answer import Answer
+from service.upstream.http1.codings import Decoding
+from service.upstream.per_turn import PerTurnLimiter
+
+STEPS = 4
+
+
+class Bomb:
+    """A reader whose whole body has come: 1 MiB that is coded as 1 KiB."""
+
+    def __init__(self) -> None:
+        self.pieces = [gzip.compress(bytes(1 << 20))]
+        self.codings = ()
+        self.done = True
+
+    def take(self) -> bytes:
+        return self.pieces.pop()
+
+
+async def size_of(answer: Answer) -> int:
+    size = 0
+    while piece := await answer.piece():
+        size += len(piece)
+    return size
+
+
+async def test_many_bombs_together_take_no_more_steps_in_a_turn_than_one(monkeypatch: Any) -> None:
+    now, steps = 0, Counter[int]()
+    step = Decoding.step
+
+    def counted(decoding: Decoding) -> bytes:
+        steps[now] += 1
+        return step(decoding)
+
+    monkeypatch.setattr(Decoding, "step", counted)
+    head: Any = SimpleNamespace(status=200, headers={"content-encoding": "gzip"}, repeated={})
+    limiter = PerTurnLimiter(STEPS)
+    parts: Any = None
+    bombs: list[Any] = [Bomb() for _ in range(20)]
+    tasks = [asyncio.create_task(size_of(Answer(parts, bomb, head, parts, limiter))) for bomb in bombs]
+    tasks[3].cancel()
+    while not all(task.done() for task in tasks):
+        await asyncio.sleep(0)
+        now += 1
+    assert tasks[3].cancelled()
+    assert [task.result() for task in tasks if not task.cancelled()] == [1 << 20] * 19
+    # Of those who wait some pass at the end of a turn, and some who come new at its beginning.
+    assert max(steps.values()) <= 2 * STEPS
+    assert steps.total() >= 19 * 16
