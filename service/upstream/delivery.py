@@ -27,7 +27,7 @@ _log = logging.getLogger("sluice.batches")
 _EVENT = 300
 """Bytes of an event without its body, about."""
 _TURN = 3000
-"""What is delivered in one turn of the loop, in microseconds, about: 200 events, or 1.5 MB of text. Once for what
+"""What is delivered in one turn of the loop, in microseconds, about: 200 events, or 750 KB of text. Once for what
 has landed, and once for what needs no request."""
 _EVENT_TIME, _REJECTED = 15, 30
 """Microseconds that an event takes without its body, and that of a URL that never starts."""
@@ -174,4 +174,4 @@ class Delivery:
 
 def _time(size: int) -> int:
     """Return how long it takes to deliver so many bytes, about: they are decoded, escaped as JSON, and copied."""
-    return _EVENT_TIME + (size >> 9)
+    return _EVENT_TIME + (size >> 8)
