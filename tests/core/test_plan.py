@@ -1,6 +1,7 @@
 """Who may start now: fair, bounded, and every URL exactly once."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 
@@ -33,7 +34,7 @@ class Planned:
         self.rejected: list[tuple[int, Failure]] = []
         self.hosts = HostLimiter(limits.active_per_host, chance=lambda: 1.0)
         self.plan = FetchPlan(limits, Policy(), self.hosts)
-        self.may_start = lambda batch: True
+        self.may_start: Callable[[BatchState], bool | Failure] = lambda batch: True
 
     def add(self, batch: BatchState) -> None:
         batch.source = self
@@ -113,6 +114,18 @@ def test_a_url_that_waited_too_long_for_its_host_fails_as_timeout() -> None:
     planned.plan.finished(first[0])
     assert planned.start(now=11.0) == []
     assert [(index, failure.kind) for index, failure in planned.rejected] == [(20, "timeout")]
+
+
+def test_a_url_that_waited_for_its_host_fails_at_once_where_its_batch_fails_meanwhile() -> None:
+    planned = Planned()
+    batch = batch_of(hosts(22), timeout=10.0)
+    planned.add(batch)
+    first = planned.start()
+    planned.may_start = lambda batch: Failure("too_large", "all is used")
+    planned.plan.free(first[0])
+    planned.plan.finished(first[0])
+    assert planned.start(now=1.0) == []
+    assert (planned.rejected[0][0], planned.rejected[0][1].kind) == (20, "too_large")
 
 
 def test_a_retry_comes_back_at_its_time() -> None:

@@ -12,7 +12,7 @@ A URL goes through these states; its clock starts when it is admitted:
                                 parked ──► offered: has a place at its host ◄─────────┘
 
 A batch admits at most ``concurrency`` URLs at once, and asks its source before each, and again before one starts
-that has waited: where memory is short by then, it waits on. A URL whose host is full is parked; a place that comes
+that has waited: then it waits on, or fails, with its batch. A URL whose host is full is parked; a place that comes
 free is offered to the owners that wait there in turns. Deadlines of what waits are part of
 :meth:`FetchPlan.wake_at`. A URL whose host is left alone for longer than it has time is ``unavailable`` at once.
 """
@@ -154,13 +154,16 @@ class FetchPlan:
         while True:
             while owner.offers:
                 work = owner.offers.popleft()
-                if work.waiting and not may_go_on(work):
-                    self.drop(work)
-                    self.later(work, min(now + AGAIN, work.deadline))
-                elif work.waiting:
+                verdict = may_go_on(work) if work.waiting else None
+                if verdict is True:
                     self.parking.leave(work)
                     del self._queues[work.batch.id].waiting[work]
                     return work
+                if verdict:
+                    self._reject(work, verdict)
+                elif verdict is False:
+                    self.drop(work)
+                    self.later(work, min(now + AGAIN, work.deadline))
             if not owner.queues or self.shares.used_up(owner):
                 return None
             queue = owner.queues[0]
@@ -192,10 +195,7 @@ class FetchPlan:
         return None
 
     def _admit(self, queue: Queue, work: FetchTask, now: float) -> bool:
-        """Give a URL a place at its host, or have it wait for one, or reject it; return whether it has one.
-
-        One at a host whose state is odd fails alone.
-        """
+        """Give a URL a place at its host, or have it wait for one, or reject it; return whether it has one."""
         try:
             origin, owner = work.target.origin, self._owners[work.batch.owner]
             crowded, full = origin in self.parking.hosts, self.shares.used_up(owner)
@@ -203,7 +203,7 @@ class FetchPlan:
                 self._reserve(owner, work)
                 return True
             self._park(queue, work, now, offered=crowded or full)
-        except Exception as error:
+        except Exception as error:  # the state of its host is odd: it fails alone
             queue.waiting[work] = None
             self._reject(work, INTERNAL, error)
         return False
@@ -286,9 +286,8 @@ class FetchPlan:
     def _enter(self, queue: Queue) -> None:
         if not queue.in_turn and (queue.ready or queue.next < queue.batch.total):
             queue.in_turn = True
-            owner = self._owners[queue.batch.owner]
-            owner.queues.append(queue)
-            self._enter_owner(owner)
+            self._owners[queue.batch.owner].queues.append(queue)
+            self._enter_owner(self._owners[queue.batch.owner])
 
     def _enter_owner(self, owner: OwnerState) -> None:
         if not owner.in_turn:

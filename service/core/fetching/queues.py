@@ -122,10 +122,10 @@ def ask(queue: Queue) -> Literal[True] | list[Rejection]:
     return refuse(queue, verdict, AHEAD) if verdict else []
 
 
-def may_go_on(work: FetchTask) -> bool:
-    """Return whether a URL starts that has a place at last: its batch may have no memory by now."""
+def may_go_on(work: FetchTask) -> bool | Failure:
+    """Return whether a URL starts that has a place at last, or why not: its batch may have no memory by now."""
     try:
-        return work.attempts > 0 or work.batch.source.may_start(work.batch) is True
+        return work.attempts > 0 or work.batch.source.may_start(work.batch)
     except Exception:
         return True  # the batch is asked again before its next URL, which then fails of it
 
