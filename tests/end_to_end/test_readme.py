@@ -29,7 +29,7 @@ EXPECTED = {
     "fetch-batch": '"event":"done","total":2',
     "./x fetch": '"event":"done"',
     "topics/lobby -H": '"offset":1',
-    "readme.py": "'event': 'done'",
+    "readme.py": "Done(event='done'",
     "readme.mjs": "1 { hello: 'world' }",
     "./x loadtest": "passed",
 }
