@@ -135,12 +135,16 @@ class Client:
     def _run(self) -> None:
         """Run the loop until it is stopped; what came at the last moment is cancelled."""
         self._loop.run_forever()
-        left = asyncio.all_tasks(self._loop)
-        for task in left:
-            task.cancel()
-        if left:
-            self._loop.run_until_complete(asyncio.wait(left))
+        self._loop.run_until_complete(_cancel_others())
         self._loop.close()
+
+
+async def _cancel_others() -> None:
+    """Cancel all other tasks; a thread may wait still for one that has ended, so the loop turns in any case."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(asyncio.sleep(0), *others, return_exceptions=True)
 
 
 async def _next(values: AsyncIterator[_T]) -> _T:
