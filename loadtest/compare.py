@@ -17,6 +17,7 @@ from typing import Any
 
 from loadtest.documents import read_report
 from loadtest.significance import fewest_rounds, holm, likely, ranked
+from loadtest.verdict import Status
 
 __all__ = ["HELP", "Comparison", "add_options", "compared", "different_options", "run"]
 
@@ -26,7 +27,7 @@ _PARTS = ("p50", "p90", "p99", "max")
 _FEWEST = 4
 _LOAD = 0.99
 _CAPACITY = 0.85
-_STATUSES = ("passed", "failed", "interrupted", "could not run")
+_STATUSES = tuple(Status)
 _TROUBLES = (
     "unanswered",
     "dropped",

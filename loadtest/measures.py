@@ -8,7 +8,17 @@ from difflib import get_close_matches
 
 from loadtest.ledger import KINDS
 
-__all__ = ["COMMON", "LOAD", "Measures", "latency_figure", "merged", "needed_samples", "percent_of"]
+__all__ = [
+    "COMMON",
+    "LOAD",
+    "Measures",
+    "connecting_last",
+    "latency_figure",
+    "merged",
+    "needed_samples",
+    "percent_of",
+    "words",
+]
 
 LOAD = ("intended", "started", "made", "unanswered")
 """What the plan has, what was begun of it, what came to its end, what had no answer in time."""
@@ -75,6 +85,16 @@ class Measures:
             f"It measures {names}; COUNTER_per_s of each counter; LATENCY_p99_ms (any percentile, mean, min, max) "
             f"and LATENCY_count of {latencies}"
         )
+
+
+def connecting_last(latencies: Iterable[str]) -> list[str]:
+    """Return the names of latencies as reports have them: the parts of connecting last."""
+    return sorted(latencies, key=lambda name: name in _CONNECTING)
+
+
+def words(name: str) -> str:
+    """Return the name of a figure as people read it."""
+    return name.replace("_", " ")
 
 
 def latency_figure(figure: str) -> tuple[str, str] | None:

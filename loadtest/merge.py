@@ -20,7 +20,7 @@ __all__ = ["HELP", "add_options", "merged", "run"]
 
 HELP = "put the JSON reports of several machines together, and judge the whole"
 _FIELDS = frozenset(Report("", "").document())
-_ORDER = ("passed", "failed", "interrupted", "could not run")
+_ORDER = tuple(Status)
 
 
 def add_options(parser: ArgumentParser) -> None:

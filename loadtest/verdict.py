@@ -7,7 +7,7 @@ __all__ = ["COULD_NOT_RUN", "FAILED", "INTERRUPTED", "NOT_ENDED", "PASSED", "Sta
 
 
 class Status(StrEnum):
-    """The four ways for a run to end."""
+    """The four ways for a run to end, from the best to the worst."""
 
     PASSED = "passed"
     FAILED = "failed"

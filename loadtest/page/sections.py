@@ -4,14 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from statistics import median
 
-from loadtest.measures import COMMON
+from loadtest.measures import COMMON, connecting_last, words
 from loadtest.report import Judgement, Report
 
 __all__ = ["Sections"]
 
 _PARTS = ("p50", "p90", "p99", "p999", "max")
 _HEADS = ("p50", "p90", "p99", "p99.9", "max")
-_CONNECTING = frozenset({"tcp", "tls", "upgrade", "connect"})
 _TILES = 3
 _MOST_ROWS = 200
 """Rows of a table: a page has to stay readable, and the JSON report has the rest."""
@@ -77,10 +76,10 @@ class Sections:
         report = self._report
         # What is the scenario's own says more than what every run has.
         names = sorted((name for name, value in report.counters.items() if value), key=lambda name: name in COMMON)
-        counters = [(f"{report.counters[name]:,.0f}", _words(name)) for name in names]
+        counters = [(f"{report.counters[name]:,.0f}", words(name)) for name in names]
         latencies = [
-            (f"{report.latencies[name].percentile(99.0):,.3g} ms", f"{_words(name)}, p99")
-            for name in self._order()[:_TILES]
+            (f"{report.latencies[name].percentile(99.0):,.3g} ms", f"{words(name)}, p99")
+            for name in connecting_last(self._report.latencies)[:_TILES]
         ]
         tiles = [*counters[:_TILES], *latencies]
         if report.kept_account():
@@ -134,21 +133,17 @@ class Sections:
 
     def _latencies(self) -> str:
         rows, few = [], self._report.few_samples()
-        for name in self._order():
+        for name in connecting_last(self._report.latencies):
             summary = self._report.latencies[name].summary()
             cells = (f"{summary[part]:,.2f}{'?' if part in few.get(name, ()) else ''}" for part in _PARTS)
             rows.append([name, *cells, f"{summary['count']:,.0f}"])
         marked = '<p class="dim">?: too few samples for this percentile</p>' if few else ""
         return self._table("Latency in ms", ["of", *_HEADS, "count"], rows) + marked
 
-    def _order(self) -> list[str]:
-        """Return the names of the latencies, the parts of connecting last."""
-        return sorted(self._report.latencies, key=lambda name: name in _CONNECTING)
-
     def _rounds(self) -> str:
         """Return p50 and p99 of each round, and how far they are apart."""
         rows, rounds = [], self._report.rounds
-        for name in self._order():
+        for name in connecting_last(self._report.latencies):
             for part in ("p50", "p99"):
                 values = [one.latency_ms[name][part] for one in rounds if name in one.latency_ms]
                 if values:
@@ -183,10 +178,6 @@ class Sections:
 
 def _class_of(state: str) -> str:
     return {"passed": "ok", "running": "dim"}.get(state, "bad")
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _counted(figures: Mapping[str, float] | Mapping[str, int]) -> list[list[str]]:

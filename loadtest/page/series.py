@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from loadtest.measures import LOAD, latency_figure
+from loadtest.measures import LOAD, connecting_last, latency_figure, words
 from loadtest.page.columns import Columns
 from loadtest.plots import nines
 from loadtest.report import Judgement, Report
@@ -23,7 +23,6 @@ _MOST_BOUNDS = 5
 """Thresholds of one plot; the table has all."""
 _CLIENTS, _SERVER, _OWN, _PLAN = "The clients", "The server", "The load generator", "The plan"
 _DISTRIBUTION = "Latencies"
-_CONNECTING = ("tcp", "tls", "upgrade", "connect")
 _GAUGES = {
     "clients": (_CLIENTS, "clients connected"),
     "server_cpu_percent": (_SERVER, "CPU of the server, % of a core"),
@@ -129,15 +128,17 @@ def _shown_by(figure: str) -> str:
 
 
 def _distributions(report: Report, bounds: dict[str, list[Bound]]) -> Iterator[Plot]:
-    few = (name for name, histogram in report.latencies.items() if histogram.count >= _FEW)
-    for name in sorted(few, key=lambda name: name in _CONNECTING):
-        histogram, words = report.latencies[name], name.replace("_", " ")
+    enough = (name for name, histogram in report.latencies.items() if histogram.count >= _FEW)
+    for name in connecting_last(enough):
+        histogram = report.latencies[name]
         buckets, curve = histogram.buckets(), [point for point in histogram.curve() if point[0] < 100]
         edges = [round(low, 4) for low, *_ in buckets] + [round(buckets[-1][1], 4)]
         counts = Series("count", [count for *_, count in buckets])
-        yield Plot(f"bars {name}", _DISTRIBUTION, f"{words}: how many took how many ms", "bars", [counts], edges)
         yield Plot(
-            f"curve {name}", _DISTRIBUTION, f"{words}: ms at each percentile", "curve",
+            f"bars {name}", _DISTRIBUTION, f"{words(name)}: how many took how many ms", "bars", [counts], edges
+        )
+        yield Plot(
+            f"curve {name}", _DISTRIBUTION, f"{words(name)}: ms at each percentile", "curve",
             [Series("ms", [ms for _, ms in curve])], [nines(percent) for percent, _ in curve], bounds.get(name, []),
         )  # fmt: skip
 
@@ -152,17 +153,16 @@ def _over_time(report: Report, columns: Columns, bounds: dict[str, list[Bound]])
         ]
         return Plot(key, group, title, "time", series, bounds=bounds.get(key, []))
 
-    for name in sorted(report.latencies, key=lambda name: name in _CONNECTING):
+    for name in connecting_last(report.latencies):
         if seen[f"{name}_p99_ms"] >= _MOMENTS:
-            words = name.replace("_", " ")
             lines = {f"{name}_p50_ms": "p50", f"{name}_p99_ms": "p99"}
-            yield plot(name, _CLIENTS, f"{words}, ms, of each second", lines)
+            yield plot(name, _CLIENTS, f"{words(name)}, ms, of each second", lines)
     if seen["errors"]:
         yield plot("errors", _CLIENTS, "errors a second", {"errors": "errors"})
     counters = [name for name in report.counters if seen[name] >= _MOMENTS and name != "errors"]
     for name in sorted(counters, key=_is_of_plan):
         group = _PLAN if _is_of_plan(name) else _CLIENTS
-        yield plot(name, group, f"{name.replace('_', ' ')} a second", {name: name.replace("_", " ")})
+        yield plot(name, group, f"{words(name)} a second", {name: words(name)})
     for name, (group, title) in _GAUGES.items():
         if seen[name] >= _MOMENTS:
             yield plot(name, group, title, {name: title.partition(",")[0]})
