@@ -12,11 +12,15 @@ sum of all floors converges (0.645 of the pool), so that they never hold more th
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from service.core.errors import LimitReached, SluiceError
 from service.core.owner import Owner
 
-__all__ = ["Pool", "PoolStatistics"]
+__all__ = ["FOUR_FIFTHS", "Pool", "PoolStatistics", "alone"]
+
+FOUR_FIFTHS: Final = 4
+"""``eager`` of a pool of which one owner alone gets so much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,11 @@ class PoolStatistics:
     largest: int
     refused: int
     """How often an owner met its share since the start: it was refused, had to wait, or gave something up."""
+
+
+def alone(bound: int, eager: int) -> int:
+    """Return what one owner alone gets; as long as less is used in all, nobody can have more than a share."""
+    return bound * eager // (eager + 1)
 
 
 class Pool:

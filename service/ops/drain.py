@@ -28,8 +28,8 @@ async def drain(
     ``cancelled``, its readers get that and ``done``, and then they go too.
     """
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
     began = loop.time()
+    deadline = began + seconds
     _log.info("draining", extra={"seconds": seconds, **load()})
     streams.drain()
     # The streams of topics stay until the listener closes: see Streams.end.

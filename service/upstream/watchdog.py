@@ -1,6 +1,6 @@
 """A watchdog for waits that nothing ends: a URL that has no event long after its deadline fails, and is logged.
 
-Every wait of a fetch has an end of its own (docs/fetch.md lists them); what is found here is a bug.
+Every wait of a fetch has an end of its own (ARCHITECTURE.md lists them); what is found here is a bug.
 """
 
 import asyncio

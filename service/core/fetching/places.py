@@ -5,7 +5,7 @@ from typing import Final
 
 from service.core.fetching.queues import OwnerState
 from service.core.owner import Owner
-from service.core.pool import PoolStatistics
+from service.core.pool import PoolStatistics, alone
 
 __all__ = ["Places"]
 
@@ -24,8 +24,7 @@ class Places:
         self._bound = bound
         self._owners = owners
         self._refused = 0
-        # As long as fewer are taken, nobody can have more than a share.
-        self._calm = bound * _EAGER // (_EAGER + 1)
+        self._calm = alone(bound, _EAGER)
         self._held_back: dict[Owner, None] = {}
 
     def __repr__(self) -> str:

@@ -5,16 +5,13 @@ comes back learns that all it knew is void.
 """
 
 from collections import OrderedDict
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from service.core.owner import Owner
-from service.core.pool import Pool
+from service.core.pool import FOUR_FIFTHS, Pool
 from service.core.topics.topic import Position, Topic
 
 __all__ = ["RetiredTopics"]
-
-_EAGER: Final = 4
-"""One owner alone gets four fifths."""
 
 
 class _Kept(NamedTuple):
@@ -30,7 +27,7 @@ class RetiredTopics:
     """
 
     def __init__(self, most: int, age: float) -> None:
-        self.pool = Pool("retired_topics", most, eager=_EAGER)
+        self.pool = Pool("retired_topics", most, eager=FOUR_FIFTHS)
         self._age = age
         # In order of time, because all are kept for the same time; the same order holds for each owner.
         self._known: OrderedDict[str, _Kept] = OrderedDict()

@@ -12,13 +12,11 @@ from typing import Final
 
 from service.core.errors import Overloaded
 from service.core.owner import Owner
-from service.core.pool import Pool
+from service.core.pool import FOUR_FIFTHS, Pool, alone
 from service.core.topics.topic import Topic
 
 __all__ = ["Rings"]
 
-_EAGER: Final = 4
-"""One owner alone gets four fifths."""
 _SLACK: Final = 64
 """What the largest give up at once, this part of the bound: to find them costs as much as there are owners."""
 
@@ -28,11 +26,10 @@ class Rings:
 
     def __init__(self, bound: int) -> None:
         self.pool = Pool(
-            "rings_size", bound, eager=_EAGER, error=Overloaded, advice="its newest messages alone fill that"
+            "rings_size", bound, eager=FOUR_FIFTHS, error=Overloaded, advice="its newest messages alone fill that"
         )
         self.shrunk = 0
-        # As long as less is used, nobody can have more than a share.
-        self._calm = bound * _EAGER // (_EAGER + 1)
+        self._calm = alone(bound, FOUR_FIFTHS)
         # Rings with more than their newest message, the longest unpublished first.
         self._shrinkable: dict[Owner, OrderedDict[Topic, None]] = {}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from service.core.owner import SERVICE, Owner
-from service.core.pool import Pool
+from service.core.pool import FOUR_FIFTHS, Pool
 from service.core.seldom import Seldom
 from service.upstream.content.media_types import LONGEST
 from service.upstream.content.select_failed import SelectFailed
@@ -20,8 +20,6 @@ __all__ = ["SelectTimeout", "Selector"]
 
 _log = logging.getLogger("sluice.watches")
 
-_EAGER: Final = 4
-"""One owner alone gets four fifths of what may wait."""
 _TIME: Final = 2.0
 """Seconds for one selection; a megabyte of ordinary HTML takes 20 ms."""
 _MODULE: Final = "service.upstream.content.selection"
@@ -31,8 +29,6 @@ _ROOT: Final = Path(__file__).parents[3]
 """Where the process finds the package."""
 _IDLE: Final = 60.0
 """Seconds after which a process that has nothing to do is ended: it has 30 MiB."""
-
-
 _SLOW: Final = 60.0
 """Seconds for which an owner whose selection took too long is kept apart."""
 _Request = tuple[bytes, bytes, bytes, bool]
@@ -50,7 +46,7 @@ class Selector:
     """
 
     def __init__(self, bodies: int = 64 << 20) -> None:
-        self.pool = Pool("selections", bodies, eager=_EAGER, advice="fewer watches, or smaller pages")
+        self.pool = Pool("selections", bodies, eager=FOUR_FIFTHS, advice="fewer watches, or smaller pages")
         """Bytes of bodies that wait for their turn, or have it."""
         self._usual, self._slow = _SelectionProcess(), _SelectionProcess()
         self._slow_until: dict[Owner, float] = {}
@@ -101,8 +97,8 @@ class Selector:
 
     async def close(self) -> None:
         """End the processes."""
-        await self._usual.close()
-        await self._slow.close()
+        await self._usual.end()
+        await self._slow.end()
 
 
 class _SelectionProcess:
@@ -121,13 +117,13 @@ class _SelectionProcess:
             async with asyncio.timeout(_TIME):
                 found, text = await self._ask(process, *request)
         except TimeoutError:
-            await self._end()
+            await self.end()
             raise SelectTimeout(f"took longer than {_TIME:g} s") from None
         except (asyncio.IncompleteReadError, ConnectionError):
-            await self._end()
+            await self.end()
             raise self._unavailable("the process for it ended unexpectedly") from None
         except BaseException:
-            await self._end()
+            await self.end()
             raise
         finally:
             self._rest()
@@ -183,16 +179,13 @@ class _SelectionProcess:
             self._process.stdin.close()
             self._process = None
 
-    async def _end(self) -> None:
+    async def end(self) -> None:
+        """End the process; the next selection begins another one."""
         if self._idle is not None:
             self._idle.cancel()
         process, self._process = self._process, None
         if process is not None:
             await _killed(process)
-
-    async def close(self) -> None:
-        """End the process."""
-        await self._end()
 
 
 async def _killed(process: Process) -> None:
