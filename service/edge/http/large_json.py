@@ -33,9 +33,9 @@ class LargeJson:
     def __repr__(self) -> str:
         return f"<LargeJson {self._turns!r}>"
 
-    async def parse(self, text: bytes, client: Owner) -> Any:
+    async def parse(self, text: bytes, owner: Owner) -> Any:
         """Return the JSON value; raise what ``exact.parse`` does."""
-        async with self._turns.turn(client):
+        async with self._turns.turn(owner):
             begun = monotonic()
             try:
                 return await asyncio.to_thread(parse, text)

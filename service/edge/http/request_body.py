@@ -21,8 +21,8 @@ _STEPS: Final = 8
 """Steps of decoding, of 64 KiB each, in one turn of the loop: 1 ms."""
 
 
-async def read_json(request: web.Request, size: int, time: float) -> Any:
-    """Return the body's JSON value.
+async def read_json(request: web.Request, owner: Owner, size: int, time: float) -> Any:
+    """Return the body's JSON value; owners take turns with large ones.
 
     Raises HTTPUnsupportedMediaType, ParseError, and what ``read_body`` does.
     """
@@ -32,7 +32,7 @@ async def read_json(request: web.Request, size: int, time: float) -> Any:
     large = request.app.get(LARGE_JSON) if len(text) > LARGE else None
     if large is None:
         return parse(text)
-    return await large.parse(text, Owner(request.headers.get(hdrs.AUTHORIZATION) or request.remote or ""))
+    return await large.parse(text, owner)
 
 
 async def read_body(request: web.Request, size: int, time: float) -> bytes:

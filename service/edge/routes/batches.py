@@ -52,7 +52,7 @@ class BatchRoutes:
         """Begin a batch and answer with its results in the form that the client accepts."""
         grant = request[GRANT]
         grant.fetch.check_any()
-        value = await read_json(request, self._body_size, self._body_time)
+        value = await read_json(request, request[OWNER], self._body_size, self._body_time)
         detached = "respond-async" in request.headers.get("Prefer", "").lower()
         keep = Keep.DETACHED if detached else Keep.ATTACHED
         asked = convert(value, BatchRequest)

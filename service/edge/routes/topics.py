@@ -49,13 +49,13 @@ class TopicRoutes:
         check_writable(name)
         request[GRANT].publish.check(name)
         key = requested_key(request)
-        data = _compact(await read_json(request, self._body_size, self._body_time))
+        data = _compact(await read_json(request, request[OWNER], self._body_size, self._body_time))
         position = await self._append(name, data, request[OWNER], key)
         return _json({**position, "readers": len(self._hub.topics[name].readers)})
 
     async def broadcast(self, request: web.Request) -> web.Response:
         """Append one body to many topics, or to none: all is checked before the first gets it."""
-        params = convert(await read_json(request, self._body_size, self._body_time), Broadcast)
+        params = convert(await read_json(request, request[OWNER], self._body_size, self._body_time), Broadcast)
         for name in params.topics:
             check_writable(name)
             request[GRANT].publish.check(name)
