@@ -1,4 +1,4 @@
-"""Python clients that read one topic through whatever happens: ``python -m bench.rolling_reader URL COUNT``.
+"""Python clients that read one topic through restarts and cuts: ``python -m bench.rolling_reader URL COUNT``.
 
 It tells how far all have come, then gives an account of what each has had. bench/rolling.mjs does the same.
 """

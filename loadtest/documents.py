@@ -31,7 +31,7 @@ class _Report(msgspec.Struct):
 
 
 def read_report(path: str) -> dict[str, Any]:
-    """Return the report of a file; raises ValueError for what is not one, with the place that is wrong."""
+    """Return the report of a file; raises ValueError for other files, with the place that is wrong."""
     try:
         report: dict[str, Any] = orjson.loads(Path(path).read_bytes())
         msgspec.convert(report, _Report)

@@ -27,7 +27,7 @@ class Intake:
         self._told = 0
 
     def collect(self) -> None:
-        """Count what is noted where there is no tally."""
+        """Count what was noted without a tally."""
         reads, count = self.reads, self._tally.count
         if reads.foreign:
             count("of_others", reads.foreign)

@@ -115,7 +115,7 @@ class Publishing:
         return [audiences[one.index] for topic in topics for one in self._sequences[topic]]
 
     def divided(self, first: int, latency: str) -> Callable[[Client], Awaitable[None]]:
-        """Return how clients subscribe of whom those from number ``first`` on have the latency ``latency``."""
+        """Return how clients subscribe; those from number ``first`` on have the latency ``latency``."""
         apart = self._new_audiences(latency)
         self.others += apart.values()
 
@@ -148,7 +148,7 @@ class Publishing:
                         group.create_task(self._topic(topic, publisher, client, times, begin + phase))
 
     def _publisher(self, topic: str, publisher: int, clients: list[Client]) -> Client:
-        """Return the client that publishes: one that reads the topic, where there is one."""
+        """Return the client that publishes: if possible, one that reads the topic."""
         if self._apart:
             return self._apart[publisher // self.context.crew.count % len(self._apart)]
         wanted = self._plan.reader_of(topic, publisher)

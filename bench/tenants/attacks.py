@@ -232,7 +232,7 @@ async def _documents(a: Attacker) -> None:
 
 
 async def _odd(a: Attacker) -> None:
-    """What is no HTTP, or nearly."""
+    """Requests that are not HTTP, or hardly."""
     heads = [
         b"POST /topics/t HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: evil@127.0.0.1\r\n\r\n",

@@ -42,7 +42,7 @@ ROWS: Final = (
     Row("D10", "same-keys", "publishes with the keys that the careful client is about to use"),
     Row("D11", "names", "other names of the same host"),
     Row("D12", "wishes", "pages of the same hosts that answer 429 and 503 with Retry-After: 120, or not at all"),
-    Row("D13", "odd", "what is no HTTP, or nearly"),
+    Row("D13", "odd", "requests that are not HTTP, or hardly"),
     Row("-", "requests", "as many requests as fit, over 50 connections"),
     Row("-", "documents", "batches of 9,900 URLs, 15 MB each, of which nothing can be fetched", moment=True),
     Row("all", "mix", "three of these at a time, each for 3 s", moment=True),

@@ -105,7 +105,7 @@ def _seconds(value: Any) -> float | None:
 
 
 def _expiry(token: str) -> float | None:
-    """Read ``exp`` of a signed token (RFC 7519, section 4.1.4); other texts have none that is known."""
+    """Read ``exp`` of a signed token (RFC 7519, section 4.1.4); for other texts the end is not known."""
     parts = token.split(".")
     if len(parts) != 3:
         return None

@@ -6,7 +6,7 @@
     ├── Disconnected   coming back does not help: a close code or a status that says so
     └── ClientClosed   the client's block was left
 
-A cut connection is none of these: it is made again, and calls that waited are served by the next one.
+A cut connection is not one of these: it is made again, and calls that waited are served by the next one.
 """
 
 from typing import Any, Literal, get_args

@@ -8,7 +8,7 @@ room. Nothing is reserved, so a pool costs one number for each owner that holds 
 What owners hold may shrink late, and what was allowed before it was measured (a body of unknown size) may
 overshoot. So an owner also has a floor: the pool divided by the square of the number of owners and one. The
 sum of all floors converges (0.645 of the pool), so that they never hold more than 1.65 pools by right. A
-``strict`` pool has no floor and never overflows: it is for what there is no more of, such as connections.
+``strict`` pool has no floor and never overflows: it is for things whose number is fixed, such as connections.
 """
 
 from dataclasses import dataclass

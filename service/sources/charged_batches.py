@@ -30,7 +30,7 @@ class ChargedBatches:
         self._waiting = 0
         self._swept = self._looked = float("-inf")
         self._seen: dict[Reader, tuple[object, float]] = {}
-        """What the readers that are behind had taken at the last look, and since when they have taken no more."""
+        """What the readers that are behind had taken at the last look, and since when they have taken nothing."""
 
     def __repr__(self) -> str:
         return f"<ChargedBatches {len(self.batches)}, {self._waiting} wait>"
@@ -40,7 +40,7 @@ class ChargedBatches:
         self._waiting += 1
 
     def end_wait(self) -> None:
-        """Take note that one of them waits no more; the patience with readers begins anew when none does."""
+        """Take note that one of them has stopped waiting; the patience with readers begins anew when none does."""
         self._waiting -= 1
         if not self._waiting:
             self._seen.clear()

@@ -73,7 +73,7 @@ class AttemptRunner:
         return self._room.has(COPIES * len(fetched.body))
 
     def postponed(self, work: FetchTask) -> float | None:
-        """Return when a URL is tried again for which there is no memory now; None where it has no time left."""
+        """Return when to try a URL again that did not fit into memory; None if it has no time left."""
         now = self._loop.time()
         delay = memory_delay(work.request.method or work.batch.options.method, work.short, self._chance())
         if delay is None or now + delay >= work.deadline:

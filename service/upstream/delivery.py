@@ -38,7 +38,7 @@ _BEHIND = 16 << 20
 
 
 class _Landed(msgspec.Struct, eq=False):
-    """A flight that has landed, and who has not been served yet."""
+    """A flight that has landed, and the tasks that have not got its outcome yet."""
 
     flight: Flight
     outcome: Fetched | Failure

@@ -18,7 +18,7 @@ WHOLE = "document.getElementById('whole').disabled"
 
 @asynccontextmanager
 async def opened(tmp_path: Path, html: str) -> AsyncIterator[Page]:
-    """Open a report from a file; whatever it does, it asks for nothing else."""
+    """Open a report from a file; it never makes another request."""
     file = tmp_path / "report.html"
     file.write_text(html, encoding="utf-8")
     async with chromium(file.as_uri()) as page:

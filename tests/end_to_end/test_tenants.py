@@ -1,6 +1,6 @@
 """One client against another, with the real process: A takes all that it can get, and B notices nothing.
 
-A client is told from another by its subject, its token, or its address behind a proxy; A comes with two of whatever
+A client is recognised by its subject, its token, or its address behind a proxy; A comes with two of what
 it can change at will (tokens of one subject, addresses of one IPv6 network), which are one client all the same.
 """
 
@@ -151,7 +151,7 @@ class Tenants:
         return (await self.fetch(who, url, **options))["results"][0]  # type: ignore[no-any-return]
 
     async def detached(self, who: Headers, *urls: str, **options: Any) -> str:
-        """Begin a batch that runs to its end whoever reads it; return its path."""
+        """Begin a batch that runs to its end without readers; return its path."""
         body = {"urls": urls, "options": options}
         status, begun = await self.ask(who, "POST", "/fetch-batch", body, Prefer="respond-async")
         assert status == 202, begun
@@ -265,7 +265,7 @@ async def test_memory_for_batches_has_shares(kind: str, tmp_path: Any) -> None:
 
 @clients()
 async def test_keys_and_private_answers_are_apart(kind: str, tmp_path: Any) -> None:
-    """D7 and D10: what is for one client reaches no other, and what is one client's is so by whatever token."""
+    """D7 and D10: what is for one client reaches no other, and what is one client's is so under each of its tokens."""
     async with tenants(kind, tmp_path) as both:
         offsets = []
         for who in (*both.a, both.b, *both.a, both.b):

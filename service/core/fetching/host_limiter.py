@@ -144,7 +144,7 @@ class HostLimiter:
                 del owners[owner]
 
     def statistics(self) -> PoolStatistics:
-        """Return a snapshot of the host at which most is under way: its places, and who has them."""
+        """Return a snapshot of the busiest host: its places, and their owners."""
         origin = max(self._active, key=self._active.__getitem__, default="")
         owners = self._active_of.get(origin, {})
         largest = max(owners.values(), default=0)
@@ -207,7 +207,7 @@ class HostLimiter:
         return True
 
     def wake_at(self) -> float:
-        """Return when the next pause ends that :meth:`opened` has not returned; infinity where there is none."""
+        """Return when the next pause ends that :meth:`opened` has not returned; infinity without one."""
         return self._pauses[0][0] if self._pauses else inf
 
     def _trouble(self, origin: str) -> _Trouble:

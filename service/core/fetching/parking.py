@@ -18,7 +18,7 @@ _STALE = 1000
 """Entries of the heap whose URL waits no more, beyond as many as do wait; then the heap is made anew."""
 _LATE = 64
 _LOOKS, _REJECTED = 1000, 10
-"""URLs that are looked through at once for those that wait in vain; one that does counts ten more."""
+"""URLs that are checked at once for those whose time will not suffice; each of these counts ten more."""
 _PAUSE = 0.001
 """Seconds before the next are looked through: others start in between."""
 

@@ -105,7 +105,7 @@ def refuse(queue: Queue, failure: Failure, most: int, error: Exception | None = 
 
 
 def too_late(work: FetchTask, opens: float, now: float) -> Failure | None:
-    """Say why a URL waits in vain for its host, which may be asked from ``opens`` on."""
+    """Say why a URL cannot get its host in time, which may be asked from ``opens`` on."""
     if work.deadline <= now:
         return Failure("timeout", "its time was over before its turn")
     return unavailable(opens, now) if opens > work.deadline else None

@@ -88,7 +88,7 @@ class Visits:
                 topic.forget()
 
     def _visit(self, readers: Iterator[Reader], room: int) -> tuple[int, bool]:
-        """Visit readers that are behind until there is no room in this slice; return the room that is left.
+        """Visit readers that are behind until this slice is full; return the room that is left.
 
         A reader whose visit fails is evicted: what it has had of its stream may not be whole.
         """

@@ -45,7 +45,7 @@ class AccessMiddleware:
         refusals: Refusals,
         sockets: Iterable[str] = ("/ws",),
     ) -> None:
-        # Beyond the bound there are a few places more, for those whom one owner would lock out.
+        # A few places beyond the bound are for clients that one owner would lock out.
         spare = min(_SPARE, max(1, connections // 10))
         self.slots = Pool(
             "connections", connections + spare, eager=connections // spare, strict=True, error=Overloaded,

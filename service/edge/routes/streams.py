@@ -179,7 +179,7 @@ def requested_since(request: web.Request, default: Since) -> Since:
 
     The last event id wins over ``since``, because an EventSource comes back with the URL that it began with: the
     header, which browsers send, then the query parameters of polyfills, the last of them where there are several.
-    One that is blank is none.
+    A blank one does not count.
     """
     last = request.headers.get("Last-Event-ID", "").strip()
     for name in LAST_EVENT_IDS:

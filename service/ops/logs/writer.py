@@ -1,7 +1,7 @@
 """The way of a line to its stream: a bounded queue, and a thread that writes.
 
 The reader of standard error may be slow, or gone with the pipe full. Then lines are counted instead of kept,
-the count is written as soon as there is room, and stopping waits one second and no more.
+the count is written as soon as there is room, and stopping waits for one second at most.
 """
 
 import logging
