@@ -224,7 +224,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         LoadCollector(pressure),
         FanoutCollector(hub, service.sockets, service.streams, service.door, broken),
         FetchingCollector(fetches, batches, watches, fetcher.cache),
-        ShareCollector(pools_of(hub, service.door, service.sockets, batches, watches, fetches, selector)),
+        ShareCollector(pools_of(hub, service.door, service.sockets, batches, watches, fetches, selector, fetcher)),
     )
     application = _application(service)
     metrics.add_to(application)

@@ -35,7 +35,7 @@ async def test_every_pool_is_in_the_table_and_among_the_figures() -> None:
     async with client_of() as client:
         found = {family.name: family for family in await families(client)}
     names = {sample.labels["pool"] for sample in found["sluice_pool_bound"].samples}
-    assert named_in_code() | {"upstream", "upstream_host"} == names == table().keys()
+    assert named_in_code() | {"upstream", "upstream_host", "backlogs_size"} == names == table().keys()
     for figure in ("sluice_pool_used", "sluice_pool_owners", "sluice_pool_refusals"):
         samples = [sample for sample in found[figure].samples if not sample.name.endswith("_created")]
         assert {sample.labels["pool"] for sample in samples} == names, figure

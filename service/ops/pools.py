@@ -9,6 +9,7 @@ from service.edge.websocket.endpoint import WebSockets
 from service.sources.batches import Batches
 from service.sources.watches import Watches
 from service.upstream.content.selection_process import Selector
+from service.upstream.fetcher import Fetcher
 from service.upstream.runner import Runner
 
 __all__ = ["Pools", "pools_of"]
@@ -36,6 +37,7 @@ def pools_of(
     watches: Watches,
     fetches: Runner,
     selector: Selector,
+    fetcher: Fetcher,
 ) -> Pools:
     """Return every pool of the service."""
     return Pools(
@@ -49,9 +51,11 @@ def pools_of(
         batches.admission.queued,
         batches.retention.pool,
         batches.retention.finished,
-        batches.reading,
+        fetcher.reading,
         watches.owners,
         selector.pool,
+        fetcher.cache.pool,
+        backlogs_size=sockets.stalled.statistics,
         upstream=fetches.plan.shares.statistics,
         upstream_host=fetches.hosts.statistics,
     )

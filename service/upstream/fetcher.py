@@ -172,7 +172,7 @@ class Fetcher:
         if order.cache == "no-store" or body is not None or not order.want_body:
             return asked, False
         anew = order.cache == "reload"
-        question = self.cache.ask(method, order.target.url, headers, order.owner.apart, anew=anew)
+        question = self.cache.ask(method, order.target.url, headers, order.owner, anew=anew)
         order.question = question
         if question is None or not question.conditions:
             return asked, False

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from service.core.owner import Owner
 from service.edge.access.expiries import Expiries
 from service.edge.routes.streams import Streams
 from service.edge.websocket.heartbeat import Heartbeat
@@ -17,6 +18,7 @@ class Bad:
 
     full = False
     size = 1000
+    owner = Owner("a")
 
     def __init__(self, *, armed: bool) -> None:
         self.armed = armed

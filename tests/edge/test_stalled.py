@@ -3,14 +3,17 @@
 import asyncio
 from typing import Any
 
+from service.core.owner import Owner
+from service.core.pool import PoolStatistics
 from service.edge.websocket.stalled import Stalled
 
 
 class FakeConnection:
     """Holds so many bytes that its peer does not take."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, owner: str = "a") -> None:
         self.size = size
+        self.owner = Owner(owner)
         self.visits = 0
         self.was_cut = False
         self.transport: Any = self
@@ -61,6 +64,29 @@ async def test_beyond_the_bound_the_longest_stuck_is_cut() -> None:
     assert [connection.was_cut for connection in connections] == [True, True, False, False]
     assert (stalled.cut, stalled.held) == (2, 2000)
     stalled.close()
+
+
+async def test_beyond_the_bound_the_client_that_holds_most_gives_way() -> None:
+    stalled = Stalled(most=4000)
+    careful = [FakeConnection(700, "careful") for _ in range(2)]
+    greedy = [FakeConnection(1000, "greedy") for _ in range(4)]
+    for connection in (*careful, *greedy):
+        stalled.add(connection)  # type: ignore[arg-type]
+    await asyncio.sleep(1)
+    assert not any(connection.was_cut for connection in careful)
+    assert [connection.was_cut for connection in greedy] == [True, True, False, False]
+    assert stalled.statistics() == PoolStatistics(bound=4000, used=3400, owners=2, largest=2000, refused=2)
+    stalled.close()
+
+
+async def test_a_client_that_takes_again_holds_nothing() -> None:
+    stalled, one = Stalled(), FakeConnection(1000)
+    stalled.add(one)  # type: ignore[arg-type]
+    await asyncio.sleep(1)
+    assert stalled.statistics().used == 1000
+    one.size = 0
+    await asyncio.sleep(1)
+    assert (stalled.statistics().used, stalled.statistics().owners) == (0, 0)
 
 
 async def test_nothing_ticks_when_nobody_is_stuck() -> None:

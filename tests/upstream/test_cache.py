@@ -11,6 +11,7 @@ from hishel import CacheMiss, Headers, Response, StoreAndUse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.core.owner import SERVICE, Owner
 from service.upstream.caching.cache import Cache
 from service.upstream.caching.rfc9111 import key_of, request_of, storable
 
@@ -38,8 +39,9 @@ class Kept:
         url: str = PAGE,
         method: str = "GET",
         anew: bool = False,
+        owner: Owner = SERVICE,
     ) -> None:
-        question = self.cache.ask(method, url, asked or {}, anew=anew)
+        question = self.cache.ask(method, url, asked or {}, owner, anew=anew)
         if question is not None:
             headers = {"date": formatdate(self.now - ago, usegmt=True), **headers}
             question.answered(status, headers, body, self.now)
@@ -230,7 +232,7 @@ def test_a_304_that_is_for_one_client_alone_ends_what_was_kept_for_all(headers: 
     assert question is not None
     stored = question.confirmed({"etag": '"1"', **headers}, kept.now)
     assert stored is not None
-    assert (stored.body, kept.cache.statistics().entries, kept.cache.size) == (b"body", 0, 0)
+    assert (stored.body, kept.cache.statistics().entries, kept.cache.pool.used) == (b"body", 0, 0)
 
 
 def test_what_was_kept_is_given_out_with_the_words_of_its_upstream() -> None:
@@ -305,9 +307,80 @@ def test_it_is_bounded_and_the_longest_unused_goes_first() -> None:
     for number in range(100):
         kept.answer({"cache-control": "max-age=60"}, body=bytes(5000), url=f"http://h.example/{number}")
         assert kept.find(url="http://h.example/0") is not None
-        assert kept.cache.size <= 100_000
+        assert kept.cache.pool.used <= 100_000
     assert kept.find(url="http://h.example/50") is None
     assert kept.cache.statistics().evicted > 80
+
+
+A, B = Owner("a"), Owner("b")
+FRESH = {"cache-control": "max-age=60"}
+
+
+def pages(kept: Kept, owner: Owner, count: int) -> int:
+    """Return how many of an owner's first pages are kept."""
+    return sum(kept.find(url=f"http://{owner}.example/{number}") is not None for number in range(count))
+
+
+def test_a_client_that_floods_it_pushes_out_what_it_brought_itself() -> None:
+    kept = Kept(100_000)
+    for number in range(5):
+        kept.answer(FRESH, body=bytes(5000), url=f"http://b.example/{number}", owner=B)
+    for number in range(100):
+        kept.answer(FRESH, body=bytes(5000), url=f"http://a.example/{number}", owner=A)
+    assert pages(kept, B, 5) == 5
+    assert kept.cache.pool.used > 90_000
+    assert kept.cache.pool.refused == kept.cache.statistics().evicted > 80
+
+
+def test_one_client_alone_has_all_of_it_and_the_next_finds_room() -> None:
+    kept = Kept(100_000)
+    for number in range(100):
+        kept.answer(FRESH, body=bytes(5000), url=f"http://a.example/{number}", owner=A)
+    assert kept.cache.pool.held(A) > 90_000
+    for number in range(100):
+        kept.answer(FRESH, body=bytes(5000), url=f"http://b.example/{number}", owner=B)
+    # Who holds most is known within a factor of two.
+    assert kept.cache.pool.held(A) > 25_000
+    assert kept.cache.pool.held(B) > 25_000
+
+
+def test_an_answer_that_is_confirmed_stays_with_who_brought_it() -> None:
+    kept = Kept()
+    kept.answer({**FRESH, "etag": '"1"'}, ago=70, owner=A)
+    question = kept.cache.ask("GET", PAGE, {}, B, anew=False)
+    assert question is not None
+    assert question.confirmed({"etag": '"1"', **FRESH}, kept.now) is not None
+    assert kept.cache.pool.held(A) == kept.cache.pool.used > 0
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([A, B, SERVICE]),
+            st.integers(0, 3),
+            st.sampled_from(["accept", "cookie", ""]),
+            st.integers(0, 9000),
+            st.sampled_from(["max-age=60", "no-store"]),
+        ),
+        max_size=60,
+    )
+)
+def test_what_is_kept_is_what_is_counted(
+    steps: list[tuple[Owner, int, str, int, str]],
+) -> None:
+    kept = Kept(20_000)
+    for owner, page, vary, size, said in steps:
+        url = f"http://h.example/{page}"
+        kept.answer(
+            {"cache-control": said, "vary": vary}, body=bytes(size), url=url, owner=owner, asked={vary or "x": "y"}
+        )
+        stored = [one for variants in kept.cache._entries.values() for one in variants]
+        pool = kept.cache.pool
+        assert pool.used == sum(one.size for one in stored) <= 20_000
+        for each in (A, B, SERVICE):
+            mine = {one for one in stored if one.owner == each}
+            assert pool.held(each) == sum(one.size for one in mine)
+            assert set(kept.cache._brought.get(each, ())) == mine
 
 
 def test_nothing_large_drives_all_else_out() -> None:
@@ -319,9 +392,9 @@ def test_nothing_large_drives_all_else_out() -> None:
 def test_an_answer_replaces_the_one_before_whatever_it_says_it_varies_in() -> None:
     kept = Kept()
     kept.answer({"cache-control": "max-age=60", "vary": "accept"}, asked={"accept": "x"})
-    size = kept.cache.size
+    size = kept.cache.pool.used
     kept.answer({"cache-control": "max-age=60", "vary": "cookie"}, asked={"Accept": "x"})
-    assert kept.cache.size == size
+    assert kept.cache.pool.used == size
 
 
 def test_a_size_of_nothing_keeps_nothing() -> None:
@@ -371,4 +444,4 @@ def test_an_entry_counts_what_it_takes(fields: int, body: int) -> None:
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert cache.size == pytest.approx(taken, rel=0.15)
+    assert cache.pool.used == pytest.approx(taken, rel=0.15)

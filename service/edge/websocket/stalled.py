@@ -4,6 +4,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from service.core.overload import heaviest
+from service.core.owner import Owner
+from service.core.pool import PoolStatistics
 from service.core.sessions.closing import OVERLOADED
 from service.upstream.isolation import contain
 
@@ -20,12 +22,12 @@ class Stalled:
     """Looks again and again at the connections that had no room, as long as there are any.
 
     asyncio tells only a transport's own protocol that it has drained, and that is aiohttp's. What all of
-    them hold together is bounded by ``most`` bytes: beyond it, the connection that has been stuck longest is cut.
+    them hold together is bounded by ``most`` bytes: beyond it, the client that holds most loses the connection
+    that has been stuck longest.
     """
 
     def __init__(self, most: int = 256 << 20) -> None:
-        self.held = 0
-        """Bytes that all of them held at the last look."""
+        self._held: dict[Owner, int] = {}
         self.cut = 0
         """How many were cut because that was too much."""
         self._most = most
@@ -39,6 +41,16 @@ class Stalled:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def held(self) -> int:
+        """Bytes that all of them held at the last look."""
+        return sum(self._held.values())
+
+    def statistics(self) -> PoolStatistics:
+        """Return what each client's connections held at the last look, as of any pool."""
+        largest = max(self._held.values(), default=0)
+        return PoolStatistics(self._most, self.held, len(self._held), largest, self.cut)
+
     def add(self, connection: "Connection") -> bool:
         """Wait for room; return whether the connection was not waiting already."""
         if connection in self._waiting:
@@ -50,24 +62,35 @@ class Stalled:
 
     def _look(self) -> None:
         self._timer = None
-        held = 0
+        held: dict[Owner, int] = {}
         for connection in tuple(self._waiting):
             if not connection.session.readers or not connection.full():
                 self._waiting.pop(connection, None)
                 if not contain("a stalled connection failed inside", connection.revisit):
                     contain("a stalled connection failed inside", connection.cut)
             else:
-                held += connection.transport.get_write_buffer_size()
-        for connection in tuple(self._waiting):
-            if held <= self._most:
-                break
-            held -= connection.transport.get_write_buffer_size()
-            del self._waiting[connection]
-            self.cut += 1
-            contain("a stalled connection failed inside", connection.cut_slow, "backlogs")
-        self.held = held
+                size = connection.transport.get_write_buffer_size()
+                held[connection.owner] = held.get(connection.owner, 0) + size
+        self._held = held
+        if self.held > self._most:
+            self._make_room(held)
         if self._waiting and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
+
+    def _make_room(self, held: dict[Owner, int]) -> None:
+        """Cut connections of the client that holds most, the longest stuck first, until all fit."""
+        stuck: dict[Owner, list[Connection]] = {}
+        for connection in reversed(self._waiting):
+            stuck.setdefault(connection.owner, []).append(connection)
+        while self.held > self._most:
+            owner = max(held, key=held.__getitem__)
+            connection = stuck[owner].pop()
+            del self._waiting[connection]
+            held[owner] -= connection.transport.get_write_buffer_size()
+            if not stuck[owner]:
+                del held[owner]
+            self.cut += 1
+            contain("a stalled connection failed inside", connection.cut_slow, "backlogs")
 
     def shed(self) -> int:
         """Cut the tenth that holds most; return how many."""

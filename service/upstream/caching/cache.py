@@ -1,4 +1,8 @@
-"""What upstreams have allowed to be kept: a shared HTTP cache (RFC 9111) in memory, bounded in bytes."""
+"""What upstreams have allowed to be kept: a shared HTTP cache (RFC 9111) in memory, bounded in bytes.
+
+An answer counts for the owner whose request brought it. When there is no room, the owner that holds most gives up
+its longest unused: so a client that floods the cache pushes out what it brought itself.
+"""
 
 import time
 from collections import OrderedDict
@@ -20,6 +24,9 @@ from hishel import (
 )
 
 from service.core.fetching.headers import HEADER_VALUE
+from service.core.owner import SERVICE, Owner
+from service.core.pool import Pool
+from service.core.ranking import Ranking
 from service.upstream.caching.cache_control import cache_control, lifetime_of
 from service.upstream.caching.rfc9111 import Key, Stored, entries_of, key_of, replaces, request_of, storable
 
@@ -53,10 +60,11 @@ class Revalidation:
     known: NeedRevalidation | None = None
     """What hishel says of what is stored, if that can be validated."""
 
-    def __init__(self, cache: "Cache", key: Key, asked: Mapping[str, str]) -> None:
+    def __init__(self, cache: "Cache", key: Key, asked: Mapping[str, str], owner: Owner) -> None:
         self._cache = cache
         self._key = key
         self._asked = asked
+        self._owner = owner
 
     def validate(self, known: NeedRevalidation) -> None:
         """Ask whether what is stored is still right."""
@@ -84,8 +92,9 @@ class Revalidation:
         self._cache.validated += 1
         kept = storable(self._key, before.asked, before.status, updated) is not None
         return self._cache.keep(
-            self._key, before.asked, before.status, updated, before.body, now, instead=before, kept=kept
-        )
+            self._key, before.asked, before.status, updated, before.body, now,
+            before.owner, instead=before, kept=kept,
+        )  # fmt: skip
 
     def answered(self, status: int, headers: dict[str, str], body: bytes, now: float) -> None:
         """Take a new answer: keep it if it may be kept."""
@@ -94,7 +103,7 @@ class Revalidation:
             replaced = None
             if self.variants:
                 replaced = next((old for old in self.variants if replaces(old, self._asked, headers)), None)
-            self._cache.keep(self._key, self._asked, status, cleaned, body, now, instead=replaced)
+            self._cache.keep(self._key, self._asked, status, cleaned, body, now, self._owner, instead=replaced)
 
     def stale(self, now: float) -> Stored | None:
         """Return what may stand in for an upstream that fails (``stale-if-error``, RFC 5861, section 4)."""
@@ -115,7 +124,7 @@ def boot_time() -> float:
 
 
 class Cache:
-    """All that is kept, the longest unused going first.
+    """All that is kept, the longest unused of the largest owner going first.
 
     Ages are counted on ``clock``, which nobody sets; ``wall`` gives seconds of the Unix epoch.
     """
@@ -123,18 +132,20 @@ class Cache:
     def __init__(
         self, size: int, *, clock: Callable[[], float] = boot_time, wall: Callable[[], float] = time.time
     ) -> None:
-        self.limit = size
+        self.pool = Pool("cache_size", size)
         self.clock = clock
         self.wall = wall
-        self.size = 0
         self.hits = 0
         self.validated = 0
         self._stored = 0
         self._evicted = 0
-        self._entries: OrderedDict[Key, tuple[Stored, ...]] = OrderedDict()
+        self._entries: dict[Key, tuple[Stored, ...]] = {}
+        # What each owner has brought, the longest unused first.
+        self._brought: dict[Owner, OrderedDict[Stored, Key]] = {}
+        self._ranking = Ranking()
 
     def __repr__(self) -> str:
-        return f"<Cache {len(self._entries)} entries, {self.size} of {self.limit} B>"
+        return f"<Cache {len(self._entries)} entries, {self.pool.used} of {self.pool.bound} B>"
 
     def find(self, method: str, url: str, headers: Mapping[str, str], apart: str = "") -> Stored | None:
         """Return what answers this request without asking anybody; ``apart`` names an owner that shares nothing."""
@@ -145,9 +156,7 @@ class Cache:
         now = self.clock()
         for stored in variants:
             if stored.fresh_in == int(now) and stored.fresh_for == headers:
-                self._entries.move_to_end(key)
-                self.hits += 1
-                return stored
+                return self._used(stored)
         found = IdleClient({"shared": True}).next(
             request_of(key, headers), entries_of(key, variants, now, dated_only=True)
         )
@@ -155,18 +164,21 @@ class Cache:
             return None
         stored = variants[found.entry.id.int]
         stored.fresh_in, stored.fresh_for = int(now), headers
-        self._entries.move_to_end(key)
+        return self._used(stored)
+
+    def _used(self, stored: Stored) -> Stored:
+        self._brought[stored.owner].move_to_end(stored)
         self.hits += 1
         return stored
 
     def ask(
-        self, method: str, url: str, headers: Mapping[str, str], apart: str = "", *, anew: bool
+        self, method: str, url: str, headers: Mapping[str, str], owner: Owner = SERVICE, *, anew: bool
     ) -> Revalidation | None:
         """Return how to ask, or None for a request that has nothing to do with a cache; ``anew`` asks for all."""
-        key = key_of(method, url, headers, apart)
-        if key is None or self.limit == 0:
+        key = key_of(method, url, headers, owner.apart)
+        if key is None or self.pool.bound == 0:
             return None
-        question = Revalidation(self, key, headers)
+        question = Revalidation(self, key, headers, owner)
         if (found := self._entries.get(key)) is not None:
             # Of another variant a 304 would say nothing about this one.
             question.variants = variants = [old for old in found if replaces(old, headers, old.headers)]
@@ -185,6 +197,7 @@ class Cache:
         headers: dict[str, str],
         body: bytes,
         now: float,
+        owner: Owner,
         *,
         instead: Stored | None,
         kept: bool = True,
@@ -194,28 +207,46 @@ class Cache:
         One that is too large, or is not to be ``kept``, is returned all the same, and what it replaces is dropped.
         """
         size = _size_of(key, headers, body)
-        stored = Stored(status, headers, body, asked, now, self.wall(), size)
-        others = self._entries.pop(key, ())
-        if instead in others:
-            others = tuple(old for old in others if old is not instead)
-            self.size -= instead.size
-        if not kept or size > self.limit // 8:
-            if others:
-                self._entries[key] = others
+        stored = Stored(status, headers, body, asked, owner, now, self.wall(), size)
+        if instead is not None and instead in self._brought.get(instead.owner, ()):
+            self._drop(instead)
+        if not kept or size > self.pool.bound // 8:
             return stored
-        self._entries[key] = (stored, *others)
-        self.size += size
+        self._entries[key] = (stored, *self._entries.get(key, ()))
+        self._brought.setdefault(owner, OrderedDict())[stored] = key
+        self._count(owner, size)
         self._stored += 1
-        while self.size > self.limit:
-            _, dropped = self._entries.popitem(last=False)
-            self.size -= sum(old.size for old in dropped)
-            self._evicted += len(dropped)
+        while self.pool.used > self.pool.bound:
+            self._drop(next(iter(self._brought[self._ranking.top()])))
+            self._evicted += 1
+            self.pool.refused += 1
         return stored
+
+    def _drop(self, stored: Stored) -> None:
+        owner = stored.owner
+        brought = self._brought[owner]
+        key = brought.pop(stored)
+        if not brought:
+            del self._brought[owner]
+        left = tuple(one for one in self._entries[key] if one is not stored)
+        if left:
+            self._entries[key] = left
+        else:
+            del self._entries[key]
+        self._count(owner, -stored.size)
+
+    def _count(self, owner: Owner, size: int) -> None:
+        before = self.pool.held(owner)
+        if size > 0:
+            self.pool.take(owner, size)
+        else:
+            self.pool.give_back(owner, -size)
+        self._ranking.move(owner, before, before + size)
 
     def statistics(self) -> CacheStatistics:
         """Return an immutable snapshot."""
         return CacheStatistics(
-            len(self._entries), self.size, self.hits, self.validated, self._stored, self._evicted
+            len(self._entries), self.pool.used, self.hits, self.validated, self._stored, self._evicted
         )
 
 

@@ -17,6 +17,7 @@ from uuid import UUID
 import msgspec
 from hishel import CacheMiss, Entry, Headers, Request, Response, StoreAndUse
 
+from service.core.owner import Owner
 from service.upstream.caching.cache_control import cache_control, lifetime_of
 from service.upstream.caching.dates import delay_of, seconds_of
 
@@ -62,6 +63,8 @@ class Stored(msgspec.Struct, eq=False, gc=False):
     body: bytes
     asked: Mapping[str, str]
     """The headers of the request that brought it."""
+    owner: Owner
+    """Whose request that was."""
     received: float
     """On the cache's clock."""
     came: float
