@@ -2,19 +2,21 @@
 
 Outcomes of one turn of the loop are delivered together at its end: fetching and delivering by turns would have
 each find the other's memory in the caches, 15 % of a small fetch. What would take too long is delivered in the
-turns after it, in the same order; it counts as landed until then, so that memory and credit hold.
+turns after it: owners take turns, and the outcomes of each keep their order. It counts as landed until then, so
+that memory and credit hold.
 """
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator
 
 import msgspec
 
+from service.core.fair_queue import FairQueue
 from service.core.fetching.batch import BatchState, Failure
 from service.core.fetching.clocked import Clocked
 from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection
+from service.core.owner import Owner
 from service.upstream.attempt import Fetched
 from service.upstream.flights import Flight
 from service.upstream.isolation import contain
@@ -31,6 +33,8 @@ _TURN = 3000
 has landed, and once for what needs no request."""
 _EVENT_TIME, _REJECTED = 15, 30
 """Microseconds that an event takes without its body, and that of a URL that never starts."""
+_OWNER = 500
+"""What one owner has delivered before it is another's turn, where several wait: as :data:`_TURN`."""
 STEP = 10
 """Microseconds that each step of the plan takes, as where a URL joins a flight."""
 _BEHIND = 16 << 20
@@ -38,7 +42,7 @@ _BEHIND = 16 << 20
 
 
 class _Landed(msgspec.Struct, eq=False):
-    """A flight that has landed, and the tasks that have not got its outcome yet."""
+    """A flight that has landed, and the tasks of one owner that have not got its outcome yet."""
 
     flight: Flight
     outcome: Fetched | Failure
@@ -63,7 +67,7 @@ class Delivery:
         self._again = again
         self._others = others
         self._loop = asyncio.get_running_loop()
-        self._landed: deque[_Landed] = deque()
+        self._landed: FairQueue[_Landed] = FairQueue(_OWNER)
         self._bytes = 0
         self.turn = TurnBudget(_TURN)
         """For what needs no request: it is rejected, answered from the cache, or joins a flight."""
@@ -82,16 +86,23 @@ class Delivery:
     def land(self, flight: Flight, outcome: Fetched | Failure) -> None:
         """Take in a flight that has ended."""
         size = _EVENT + (len(outcome.body) if isinstance(outcome, Fetched) else 0)
-        for work in flight.aboard:
+        flight.landed = True
+        aboard = flight.aboard
+        others = aboard != [flight.holder]
+        by_owner: dict[Owner, list[FetchTask]] = {}
+        for work in aboard:
             # Whether its batch may go on is asked before it gets the outcome.
             work.batch.landed += size
-        if not self._landed:
+            if others:
+                by_owner.setdefault(work.batch.owner, []).append(work)
+        if not others:
+            by_owner[flight.holder.batch.owner] = aboard
+        if by_owner and not self._landed:
             self._idle.clear()
             self._loop.call_soon(self._settle)
-        self._bytes += size
-        flight.landed = True
-        others = flight.aboard != [flight.holder]
-        self._landed.append(_Landed(flight, outcome, size, iter(flight.aboard), others))
+        for owner, works in by_owner.items():
+            self._bytes += size
+            self._landed.put(owner, _Landed(flight, outcome, size, iter(works), others))
 
     def succeeded(self, work: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
         """Tell of an answer."""
@@ -138,13 +149,15 @@ class Delivery:
         """Deliver what has landed: as much as a turn has time for, and one event at least."""
         room = _TURN
         while self._landed and room > 0:
-            first = self._landed[0]
+            first = self._landed.first
             work = next(first.aboard, None)
             if work is not None:
-                room -= _time(first.size)
+                cost = _time(first.size)
+                room -= cost
+                self._landed.spend(cost)
                 contain("an outcome could not be delivered", self._deliver, first, work)
                 continue
-            self._landed.popleft()
+            self._landed.pop()
             self._bytes -= first.size
             if first.others:
                 self._others()

@@ -233,7 +233,7 @@ class Fetcher:
         pieces = []
         held = self._reading.begin(order.owner)
         try:
-            while held.size <= order.max_bytes and (piece := await response.piece()):
+            while held.size <= order.max_bytes and (piece := await response.piece(order.owner)):
                 self._make_room(len(piece), response)
                 pieces.append(piece)
                 await held.take(len(piece))

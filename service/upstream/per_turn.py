@@ -5,24 +5,26 @@ of them, twice: once until its publish is read, and once until readers are visit
 """
 
 import asyncio
-from collections import deque
+
+from service.core.fair_queue import FairQueue
+from service.core.owner import Owner
 
 __all__ = ["PerTurnLimiter"]
 
 
 class PerTurnLimiter:
-    """Lets ``each`` pass in a turn of the loop, the others in the turns after it, in their order."""
+    """Lets ``each`` pass in a turn of the loop, the others in the turns after it: owners take turns."""
 
     def __init__(self, each: int) -> None:
         self._each = each
         self._left = each
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: FairQueue[asyncio.Future[None]] = FairQueue(1)
         self._turning = False
 
     def __repr__(self) -> str:
         return f"<PerTurnLimiter {len(self._waiting)} waiting>"
 
-    async def wait(self) -> None:
+    async def wait(self, owner: Owner) -> None:
         """Return when it is the caller's turn."""
         if self._left:
             self._left -= 1
@@ -31,7 +33,7 @@ class PerTurnLimiter:
                 asyncio.get_running_loop().call_soon(self._turn)
             return
         place = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        self._waiting.put(owner, place)
         await place
 
     def _turn(self) -> None:
@@ -39,10 +41,11 @@ class PerTurnLimiter:
         idle = self._left == self._each
         self._left = self._each
         while self._left and self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(None)
-                self._left -= 1
+            if self._waiting.first.done():
+                self._waiting.pop()
+                continue
+            self._waiting.pop(1).set_result(None)
+            self._left -= 1
         self._turning = not idle
         if self._turning:
             asyncio.get_running_loop().call_soon(self._turn)

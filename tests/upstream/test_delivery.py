@@ -86,6 +86,41 @@ async def test_small_bodies_go_many_at_a_time_and_the_copies_of_one_count_each()
     await bench.close()
 
 
+async def test_what_lands_for_another_owner_does_not_wait_for_all_that_landed_before() -> None:
+    bench = Bench(large(512 << 10))
+    turns = Turns(bench)
+    many = bench.start(100, owner="many", concurrency=100)
+    while many.landed < 15 * (512 << 10):
+        await turns.run(1)
+    before = many.ok
+    urls = BatchRequest(urls=[f"http://other.example/{number}" for number in range(4)])
+    one = bench.batches.start(urls, owner=Owner("one"), keep=Keep.DETACHED)
+    while not one.done:
+        await turns.run(1)
+    # One each by turns, while it is fetched and then delivered: in the order in which they landed it would be all 15.
+    assert many.ok - before <= 12
+    await turns.run(200)
+    assert many.ok == 100
+    turns.close()
+    await bench.close()
+
+
+async def test_who_joined_a_flight_of_another_owner_gets_its_outcome_in_a_turn_of_its_own() -> None:
+    bench = Bench(large(1 << 20))
+    turns = Turns(bench)
+    urls = BatchRequest(urls=["http://h.example/"] * 100, options=Options(concurrency=100))
+    many = bench.batches.start(urls, owner=Owner("many"), keep=Keep.DETACHED)
+    one = bench.batches.start(BatchRequest(urls=["http://h.example/"]), owner=Owner("one"), keep=Keep.DETACHED)
+    while not one.done:
+        await turns.run(1)
+    assert len(bench.fetcher.orders) == 1
+    assert many.ok < 10
+    await turns.run(200)
+    turns.close()
+    assert many.ok == 100
+    await bench.close()
+
+
 async def test_a_bug_in_one_body_of_several_turns_fails_that_one_alone() -> None:
     bench = Bench(large(1 << 20))
     turns = Turns(bench)

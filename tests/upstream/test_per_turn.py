@@ -2,7 +2,10 @@
 
 import asyncio
 
+from service.core.owner import Owner
 from service.upstream.per_turn import PerTurnLimiter
+
+A, B = Owner("a"), Owner("b")
 
 
 async def turns(count: int) -> None:
@@ -14,7 +17,7 @@ async def crowd(turnstile: PerTurnLimiter, count: int) -> tuple[list[int], list[
     passed: list[int] = []
 
     async def come(number: int) -> None:
-        await turnstile.wait()
+        await turnstile.wait(A)
         passed.append(number)
 
     tasks = [asyncio.create_task(come(number)) for number in range(count)]
@@ -26,7 +29,7 @@ async def test_whoever_comes_alone_does_not_wait() -> None:
     turnstile = PerTurnLimiter(2)
     for _ in range(10):
         before = asyncio.get_running_loop().time()
-        await asyncio.wait_for(turnstile.wait(), 1)
+        await asyncio.wait_for(turnstile.wait(A), 1)
         assert asyncio.get_running_loop().time() == before
         await turns(3)
 
@@ -47,7 +50,7 @@ async def test_a_crowd_passes_in_its_order_a_few_each_turn() -> None:
 async def test_a_latecomer_does_not_pass_those_who_wait() -> None:
     turnstile = PerTurnLimiter(1)
     passed, tasks = await crowd(turnstile, 5)
-    late = asyncio.create_task(turnstile.wait())
+    late = asyncio.create_task(turnstile.wait(A))
     while not late.done():
         await turns(1)
     assert passed == [0, 1, 2, 3, 4]
@@ -71,3 +74,14 @@ async def test_it_rests_when_nobody_comes() -> None:
     await asyncio.gather(*tasks)
     await turns(3)
     assert not turnstile._turning
+
+
+async def test_another_owner_waits_for_one_turn_and_not_for_the_crowd() -> None:
+    turnstile = PerTurnLimiter(2)
+    passed, tasks = await crowd(turnstile, 50)
+    other = asyncio.create_task(turnstile.wait(B))
+    await turns(3)
+    assert other.done()
+    assert len(passed) < 10
+    await asyncio.gather(*tasks)
+    assert passed == list(range(50))

@@ -13,6 +13,7 @@ from service.core.access.callers import caller, caller_key
 from service.core.errors import Overloaded
 from service.core.fetching.dial_policy import Address, Network, unwrapped
 from service.core.overload import Level, Overload
+from service.core.owner import Owner
 from service.core.room import ENDLESS, Room
 
 __all__ = ["ADDRESS", "AdmissionControl"]
@@ -53,6 +54,10 @@ class AdmissionControl:
 
     def __repr__(self) -> str:
         return f"<AdmissionControl {self.addresses!r}>"
+
+    def caller(self, request: web.Request) -> Owner:
+        """Return whose turn a request takes before its credentials are looked at: that of its address."""
+        return Owner(self._caller(request)[0])
 
     def handshake(self, request: web.Request) -> str | None:
         """Let a WebSocket handshake pass; return the address that it counts for.

@@ -106,7 +106,7 @@ class WebSockets:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one client until it leaves, or refuse it before the upgrade."""
-        await self._turnstile.wait()
+        await self._turnstile.wait(self._gate.caller(request))
         try:
             self._admit(request)
             address = self._gate.handshake(request)

@@ -1,5 +1,6 @@
 """An answer whose head has come."""
 
+from service.core.owner import Owner
 from service.upstream.http1.codings import Decoding, codings_of, transfer_codings
 from service.upstream.http1.connection import Connection
 from service.upstream.http1.head import Head
@@ -41,8 +42,11 @@ class Answer:
         values = self._head.repeated.get("location") or [self.headers.get("location", "")]
         return {value for value in values if value}
 
-    async def piece(self) -> bytes:
-        """Return the next piece of the body, decoded; nothing at its end. Raise ProtocolError if it breaks off."""
+    async def piece(self, owner: Owner) -> bytes:
+        """Return the next piece of the body, decoded; nothing at its end. Raise ProtocolError if it breaks off.
+
+        Owners take turns where many decode.
+        """
         codings = codings_of(self.headers.get("content-encoding")) + transfer_codings(self._reader.codings)
         if not codings:
             return await self._raw()
@@ -54,7 +58,7 @@ class Answer:
                     decoding.finish()
                     return b""
                 decoding.give(data)
-            await self._steps.wait()
+            await self._steps.wait(owner)
             if made := decoding.step():
                 return made
 

@@ -6,6 +6,7 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
+from service.core.owner import SERVICE, Owner
 from service.upstream.http1.answer import Answer
 from service.upstream.http1.codings import Decoding
 from service.upstream.per_turn import PerTurnLimiter
@@ -25,9 +26,9 @@ class Bomb:
         return self.pieces.pop()
 
 
-async def size_of(answer: Answer) -> int:
+async def size_of(answer: Answer, owner: Owner = SERVICE) -> int:
     size = 0
-    while piece := await answer.piece():
+    while piece := await answer.piece(owner):
         size += len(piece)
     return size
 
@@ -55,3 +56,26 @@ async def test_many_bombs_together_take_no_more_steps_in_a_turn_than_one(monkeyp
     # Of those who wait some pass at the end of a turn, and some who come new at its beginning.
     assert max(steps.values()) <= 2 * STEPS
     assert steps.total() >= 19 * 16
+
+
+async def test_a_body_is_decoded_in_its_owners_turn_however_many_another_owner_has() -> None:
+    head: Any = SimpleNamespace(status=200, headers={"content-encoding": "gzip"}, repeated={})
+    limiter = PerTurnLimiter(STEPS)
+    parts: Any = None
+
+    def begin(owner: str) -> "asyncio.Task[int]":
+        bomb: Any = Bomb()
+        return asyncio.create_task(size_of(Answer(parts, bomb, head, parts, limiter), Owner(owner)))
+
+    bombs = [begin("many") for _ in range(200)]
+    await asyncio.sleep(0)
+    other, turns = begin("other"), 0
+    while not other.done():
+        await asyncio.sleep(0)
+        turns += 1
+    # 17 steps, and what lies between two of them: 200 bodies would have a turn of 4 steps fifty times as often.
+    assert turns < 100
+    assert not any(task.done() for task in bombs)
+    for task in bombs:
+        task.cancel()
+    await asyncio.gather(*bombs, return_exceptions=True)

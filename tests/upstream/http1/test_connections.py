@@ -16,6 +16,7 @@ import trustme
 
 from service.core.fetching.batch import Failure
 from service.core.fetching.task import NO_MEMORY
+from service.core.owner import SERVICE
 from service.core.room import Room
 from service.upstream.attempt import Attempt, Fetched
 from service.upstream.caching.cache import Cache
@@ -542,7 +543,7 @@ async def test_a_server_that_sends_faster_than_is_read_is_held_back(chunked: boo
         assert answer._reader.size < 1 << 20
         assert sent < 64 << 20
         size = 0
-        while piece := await answer.piece():
+        while piece := await answer.piece(SERVICE):
             size += len(piece)
         assert size == 64 << 20
         answer.close()
@@ -710,12 +711,12 @@ async def test_an_answer_that_was_released_no_longer_has_its_connection() -> Non
         client = server.fetcher._client
         target = target_of(f"http://127.0.0.1:{server.port}/a", server.fetcher.policy)
         answer = await client.ask("GET", target, {}, None, Timing())
-        assert await answer.piece() == b"/a"
+        assert await answer.piece(SERVICE) == b"/a"
         answer.release()
         next_one = await client.ask("GET", target, {}, None, Timing())
         answer.close()
         answer.release()
-        assert await next_one.piece() == b"/a"
+        assert await next_one.piece(SERVICE) == b"/a"
         assert len(client._pool) == 0
         next_one.release()
         assert (server.connections, len(client._pool)) == (1, 1)
