@@ -8,7 +8,10 @@ import sys
 import pytest
 
 from service.ops import housekeeping
+from service.ops.allocator import in_use
 from tests.edge.running import client_of
+
+GLIBC = platform.libc_ver()[0] == "glibc"
 
 PROGRAM = """
 import random
@@ -27,7 +30,7 @@ print(before, resident())
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc has no malloc_trim")
+@pytest.mark.skipif(not GLIBC, reason="another C library than glibc has no malloc_trim")
 def test_what_was_freed_amid_the_heap_goes_back() -> None:
     out = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=60
@@ -41,8 +44,40 @@ async def test_the_service_looks_whenever_it_has_grown(monkeypatch: pytest.Monke
     trims: list[int] = []
     monkeypatch.setattr(housekeeping, "resident", lambda: sizes.pop(0) if len(sizes) > 1 else sizes[0])
     monkeypatch.setattr(housekeeping, "trim", lambda: trims.append(sizes[0] >> 20))
+    monkeypatch.setattr(housekeeping, "in_use", lambda: 0)
     async with client_of():
         while len(sizes) > 1:
             await asyncio.sleep(1)
         await asyncio.sleep(60)
     assert trims == [90, 95], "grown twice by more than 16 MiB"
+
+
+async def test_what_is_freed_after_a_trim_goes_back_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trim at the peak finds nothing, and the process does not grow any more."""
+    service = {"resident": 100 << 20, "used": 60 << 20}
+    trims: list[int] = []
+
+    def trim() -> None:
+        trims.append(service["used"] >> 20)
+        service["resident"] = service["used"] + (40 << 20)
+
+    monkeypatch.setattr(housekeeping, "resident", lambda: service["resident"])
+    monkeypatch.setattr(housekeeping, "in_use", lambda: service["used"])
+    monkeypatch.setattr(housekeeping, "trim", trim)
+    async with client_of():
+        await asyncio.sleep(20)
+        service |= {"resident": 500 << 20, "used": 460 << 20}
+        await asyncio.sleep(40)
+        assert trims == [460]
+        service["used"] = 60 << 20
+        await asyncio.sleep(40)
+    assert trims == [460, 60]
+
+
+@pytest.mark.skipif(not GLIBC, reason="another C library than glibc has no mallinfo2")
+def test_it_is_known_what_is_in_use() -> None:
+    before = in_use()
+    kept = bytes(64 << 20)
+    assert in_use() > before + (60 << 20)
+    del kept
+    assert in_use() < before + (4 << 20)

@@ -5,7 +5,7 @@ from typing import Final
 
 from service.core.topics.hub import Hub
 from service.edge.access.admission import AdmissionControl
-from service.ops.allocator import trim
+from service.ops.allocator import in_use, trim
 from service.ops.loop_lag import LoopLag
 from service.ops.overload_controller import OverloadController
 from service.ops.process import resident
@@ -15,7 +15,7 @@ __all__ = ["Housekeeping"]
 _EVERY: Final = 1.0
 _TRIM_EVERY: Final = 15.0
 _GROWN: Final = 16 << 20
-"""Bytes of growth that are worth a look for what was freed."""
+"""Bytes that are worth a look: of growth, or of what was freed."""
 _TOPICS: Final = 1000
 """Topics that one sweep looks at, and a fifth of all: a round takes five seconds at most."""
 _SLICE: Final = 1000
@@ -38,13 +38,20 @@ class Housekeeping:
             self._pressure.look(self._lag.worst, self._hub.clock())
 
     async def return_memory(self) -> None:
-        """Give back what was freed, whenever the process has grown since the last time."""
-        before = resident()
+        """Give back what was freed, whenever the process has grown or freed much since the last time."""
+        least = before = resident()
+        most = 0
         while True:
             await asyncio.sleep(_TRIM_EVERY)
-            if resident() > before + _GROWN:
+            now = resident()
+            least = min(least, now)
+            if now <= least + _GROWN:
+                continue
+            used = await asyncio.to_thread(in_use)
+            most = max(most, used)
+            if now > before + _GROWN or used < most - _GROWN:
                 await asyncio.to_thread(trim)
-                before = resident()
+                before, most = resident(), used
 
     async def sweep(self) -> None:
         """Forget what has aged: messages, topics, keys, and addresses that no longer count."""

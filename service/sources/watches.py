@@ -14,7 +14,7 @@ from math import inf
 from typing import Final
 
 from service.core.access.grants import EVERY_HOST, HostPatterns
-from service.core.errors import Forbidden, InvalidParams, SluiceError
+from service.core.errors import Forbidden, InvalidParams
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.target import Refusal, check_url
 from service.core.owner import SERVICE, Owner
@@ -124,7 +124,7 @@ class Watches:
             self.owners.take(watch.owner, 1)
         try:
             view = self._view(watch, select, owner)
-        except SluiceError:
+        except BaseException:
             self._idle(watch)
             raise
         watch.intervals[every] += 1

@@ -3,7 +3,7 @@
 import pytest
 
 from service.core.errors import LimitReached, NotFound, Overloaded
-from service.core.owner import Owner
+from service.core.owner import SERVICE, Owner
 from service.core.topics.hub import HubLimits
 from service.core.topics.reader import OnLag
 from service.core.topics.topic import Position, RingLimits
@@ -229,7 +229,7 @@ def test_room_for_many_topics_is_checked_before_the_first() -> None:
 
 def test_an_unknown_topic_is_not_found() -> None:
     with pytest.raises(NotFound, match="nothing"):
-        make_hub(Turns()).find("nothing")
+        make_hub(Turns()).find("nothing", SERVICE)
 
 
 def test_readers_of_an_ended_topic_get_all_of_it_and_are_finished() -> None:

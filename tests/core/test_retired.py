@@ -2,12 +2,14 @@
 
 import pytest
 
-from service.core.errors import NotFound
+from service.core.errors import LimitReached, NotFound
 from service.core.owner import Owner
 from service.core.topics.hub import HubLimits
 from service.core.topics.retired import RetiredTopics
 from service.core.topics.topic import Position, RingLimits, Topic
 from tests.core.readers import FakeReader, Turns, make_hub
+
+A, B = Owner("a"), Owner("b")
 
 
 def test_the_longest_idle_goes_first_and_each_after_its_time() -> None:
@@ -44,13 +46,31 @@ def test_where_it_stood_can_be_asked_and_is_forgotten_in_time() -> None:
     before = hub.publish("t", b"1", 0.0)
     turns.now = 3.0
     hub.sweep(turns.now)
-    topic = hub.find("t")
+    topic = hub.find("t", B)
     assert (topic.epoch, topic.head, topic.first) == (before.epoch, 1, 2)
     for turns.now in (4.0, 65.0):
         hub.sweep(turns.now)
     with pytest.raises(NotFound):
-        hub.find("t")
+        hub.find("t", B)
     assert hub.publish("t", b"1", turns.now).epoch != before.epoch
+
+
+def test_one_that_is_asked_for_counts_for_who_asks() -> None:
+    """Else a client makes topics, lets them retire, asks for them, and has its whole share once more."""
+    turns = Turns()
+    hub = make_hub(turns, HubLimits(ring=RingLimits(age=1.0), topics=8))
+    for name in "abcd":
+        hub.publish(name, b"1", 0.0, owner=A)
+    turns.now = 3.0
+    hub.sweep(turns.now)
+    assert hub.owners.held(A) == 0
+    for name in "abcd":
+        hub.find(name, B)
+    assert (hub.owners.held(B), hub.owners.used) == (4, 4)
+    hub.publish("e", b"1", turns.now, owner=A)
+    hub.publish("f", b"1", turns.now, owner=A)
+    with pytest.raises(LimitReached, match="limit topics"):
+        hub.publish("g", b"1", turns.now, owner=A)
 
 
 def test_one_that_is_behind_is_told_of_the_gap() -> None:

@@ -92,11 +92,11 @@ class Hub:
     def __repr__(self) -> str:
         return f"<Hub {len(self.topics)} topics, {self.rings.pool.used} B in rings, {self.log_bytes} B in logs>"
 
-    def find(self, name: str) -> Topic:
-        """Return the topic, or raise NotFound."""
+    def find(self, name: str, owner: Owner) -> Topic:
+        """Return the topic, or raise NotFound; one that nobody needed counts for this owner from now on."""
         topic = self.topics.get(name)
         if topic is None and name in self.retired:
-            topic = self.ring(name)
+            topic = self.ring(name, owner=owner)
         if topic is None:
             raise NotFound(f"topic {name!r} does not exist or has expired")
         return topic
@@ -107,7 +107,7 @@ class Hub:
 
     def readable(self, name: str, owner: Owner) -> Topic:
         """Return the topic for a reader, made for this owner when it is missing and clients can publish to it."""
-        return self.find(name) if is_reserved(name) else self.ring(name, owner=owner)
+        return self.find(name, owner) if is_reserved(name) else self.ring(name, owner=owner)
 
     def log(self, name: str, owner: Owner = SERVICE) -> Topic:
         """Make a topic that keeps everything until it is given up or dropped."""

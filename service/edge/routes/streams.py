@@ -230,9 +230,9 @@ async def stream_topic(
     reader = PullReader(topic, encoding, on_lag, request.transport)
     # Attached before the first await: the stream begins where the topic stands now.
     start = hub.attach(reader, since)
-    streams.readers.add(reader)
-    streams.expiries.set(reader, request[GRANT].until)
     try:
+        streams.readers.add(reader)
+        streams.expiries.set(reader, request[GRANT].until)
         if request.version >= HttpVersion11:
             response.enable_chunked_encoding()
         await response.prepare(request)

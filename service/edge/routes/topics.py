@@ -78,7 +78,7 @@ class TopicRoutes:
         """Tell where a topic stands."""
         name = request.match_info["name"]
         request[GRANT].check_read(name)
-        topic = self._hub.find(name)
+        topic = self._hub.find(name, request[OWNER])
         return _json(
             {
                 "topic": topic.name,

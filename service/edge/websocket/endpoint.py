@@ -151,12 +151,13 @@ class WebSockets:
         if transport is None:
             raise ConnectionResetError("the client left during its handshake")
         self.traffic.made += 1
-        self._gate.enter(address)
         name = f"ws-{self.traffic.made}" if address is None else address
         connection = Connection(name, transport, task, self.stalled, request[ADDRESS], self.pool, shown.owner)
-        self.pool.take(shown.owner, 1)
         connection.closing = shown.closing
         connection.session = Session(self._hub, self._services, self.limits.session, connection, shown.grant)
+        # Counted when nothing can fail any more: the kernel may have cut the connection already.
+        self._gate.enter(address)
+        self.pool.take(shown.owner, 1)
         self._expiries.set(connection, shown.until)
         self.connections.add(connection)
         self.heartbeat.add(connection)
