@@ -36,15 +36,15 @@ def main() -> int:
 
 def _ask(service: str) -> list[dict[str, Any]]:
     """Return pip-audit's answer for each package, or nothing when the database cannot be reached."""
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, "-m", "pip_audit", "-r", str(_LOCK), "--require-hashes", "--disable-pip", "-s", service,
          "-f", "json", "--progress-spinner", "off", "--timeout", "10"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     try:
-        answers: list[dict[str, Any]] = json.loads(told.stdout)["dependencies"]
+        answers: list[dict[str, Any]] = json.loads(reported.stdout)["dependencies"]
     except (json.JSONDecodeError, KeyError):
-        print((told.stderr.strip() or "no answer").splitlines()[-1], file=sys.stderr)
+        print((reported.stderr.strip() or "no answer").splitlines()[-1], file=sys.stderr)
         return []
     return answers
 

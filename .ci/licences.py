@@ -56,8 +56,8 @@ def licence(found: Distribution) -> str:
         line.rpartition(" :: ")[2] for line in metadata.get_all("Classifier") or () if line[:7] == "License"
     ]
     words = _field(metadata, "License").split("\n")[0].split("  ")[0].strip()
-    told = _field(metadata, "License-Expression") or words or " AND ".join(classifiers) or _heading(found)
-    return _SPDX.get(told, told)
+    reported = _field(metadata, "License-Expression") or words or " AND ".join(classifiers) or _heading(found)
+    return _SPDX.get(reported, reported)
 
 
 def _field(metadata: PackageMetadata, name: str) -> str:

@@ -31,7 +31,7 @@ def _frame(opcode: int, payload: bytes) -> bytes:
 
 
 class Peer(asyncio.Protocol):
-    """One WebSocket: makes its request when it is up, and notes what it is told."""
+    """One WebSocket: makes its request when it is up, and notes what it receives."""
 
     def __init__(self, crowd: "Crowd", method: str, params: dict[str, Any]) -> None:
         self.crowd = crowd
@@ -40,7 +40,7 @@ class Peer(asyncio.Protocol):
         self.rest = b""
         self.served: asyncio.Future[None] = crowd.loop.create_future()
         self.over: asyncio.Future[None] = crowd.loop.create_future()
-        self.told = 0
+        self.reported = 0
         self.code = 0
         self.offset = 0
         self.holes = 0
@@ -90,8 +90,8 @@ class Peer(asyncio.Protocol):
         if value.get("method") == "message":
             self.message(value["params"])
         elif value.get("method") == "closing":
-            self.told += 1
-            self.crowd.first_told()
+            self.reported += 1
+            self.crowd.first_notified()
         elif "id" in value:
             self.answer(value)
 
@@ -174,8 +174,8 @@ class Crowd:
             await peer.served
         return peer
 
-    def first_told(self) -> None:
-        """Look whether readiness was withdrawn before anyone was told."""
+    def first_notified(self) -> None:
+        """Look whether readiness was withdrawn before anyone was notified."""
         if self.readyz is None:
             self.readyz = self.loop.create_task(self._readyz())
 
@@ -206,8 +206,8 @@ async def _main(url: str, origin: str, numbers: list[str]) -> None:
     listeners, all_batches = peers[:readers], [peer for peer in peers if isinstance(peer, Batch)]
     report = {
         "peers": len(peers),
-        "readyz_when_told": await crowd.readyz if crowd.readyz else None,
-        "told_once": sum(peer.told == 1 for peer in peers),
+        "readyz_when_notified": await crowd.readyz if crowd.readyz else None,
+        "notified_once": sum(peer.reported == 1 for peer in peers),
         "closed_1001": sum(peer.code == 1001 for peer in peers),
         "still_open": len(left),
         "seconds": round(time.monotonic() - begun, 2),

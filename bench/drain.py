@@ -61,6 +61,8 @@ def drained(options: Namespace) -> tuple[dict[str, Any], list[str]]:
 def wrong(report: dict[str, Any], *, readers: int, batches: int, watches: int) -> list[str]:
     """Name what a drain owes to a crowd and did not do."""
     peers = readers + batches + watches
-    owed = {"peers": peers, "readyz_when_told": 503, "told_once": peers, "closed_1001": peers, "still_open": 0,
-            "holes": 0, "missing_what_was_accepted_before": 0, "batches_whole": batches}  # fmt: skip
+    owed = {
+        "peers": peers, "readyz_when_notified": 503, "notified_once": peers, "closed_1001": peers, "still_open": 0,
+        "holes": 0, "missing_what_was_accepted_before": 0, "batches_whole": batches,
+    }  # fmt: skip
     return [f"{name}: {report[name]} instead of {value}" for name, value in owed.items() if report[name] != value]

@@ -106,7 +106,7 @@ def _one(kind: str, count: int, settings: tuple[str, ...], options: Namespace) -
         others.append(offender)
         newcomers.say("")
         during = _phase(server, crowd, numbers, options)
-        told = json.loads(offender.line())
+        reported = json.loads(offender.line())
         newcomers.say("")
         came = json.loads(newcomers.line())
         settle(server.child)
@@ -124,7 +124,7 @@ def _one(kind: str, count: int, settings: tuple[str, ...], options: Namespace) -
         "more_resident_mib": (during["resident"] - resident) / (1 << 20),
         "more_resident_after_mib": (left[0] - resident) / (1 << 20),
         "more_descriptors_after": left[1] - opened,
-        "offender": told,
+        "offender": reported,
     }  # fmt: skip
     _show(kind, count, row)
     return row

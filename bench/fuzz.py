@@ -30,23 +30,23 @@ def _one(target: str, options: Namespace) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     seconds = max(1, round(options.minutes * 60))
     given = ("--seconds", str(seconds), "--seed", str(options.seed), "--keep", str(folder))
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", target, *given],
         capture_output=True, text=True, errors="replace", check=False,
     )  # fmt: skip
-    inputs = re.search(r"Done (\d+) runs", told.stderr)
-    branches = re.findall(r"cov: (\d+)", told.stderr)
+    inputs = re.search(r"Done (\d+) runs", reported.stderr)
+    branches = re.findall(r"cov: (\d+)", reported.stderr)
     row = {
         "target": target,
         "inputs": int(inputs[1]) if inputs else 0,
         "branches": int(branches[-1]) if branches else 0,
         "kept": len(list((folder / "found").iterdir())),
-        "passed": told.returncode == 0,
+        "passed": reported.returncode == 0,
     }
     print(
         f"{target:12}{row['inputs']:14,}{row['branches']:10}{row['kept']:8}  {'nothing' if row['passed'] else '!'}"
     )
     if not row["passed"]:
-        lines = [line for line in told.stderr.splitlines() if not line.startswith("#")]
-        print(told.stdout[-3000:], "\n".join(lines)[-5000:], sep="\n")
+        lines = [line for line in reported.stderr.splitlines() if not line.startswith("#")]
+        print(reported.stdout[-3000:], "\n".join(lines)[-5000:], sep="\n")
     return row

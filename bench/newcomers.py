@@ -20,7 +20,7 @@ _EVERY = 0.5
 
 def main(port: str, token: str = "") -> None:
     """Time newcomers while someone misbehaves."""
-    # Whoever measures on the same core goes first.
+    # The process that measures on the same core goes first.
     os.nice(19)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     over = threading.Event()
@@ -49,9 +49,9 @@ def main(port: str, token: str = "") -> None:
             failed += 1
         else:
             seconds.append(time.monotonic() - begin)
-    told = {"new_upgrades": len(seconds), "new_upgrades_failed": failed,
+    reported = {"new_upgrades": len(seconds), "new_upgrades_failed": failed,
             "slowest_upgrade_ms": max(seconds, default=0.0) * 1000}  # fmt: skip
-    print(json.dumps(told), flush=True)
+    print(json.dumps(reported), flush=True)
 
 
 if __name__ == "__main__":

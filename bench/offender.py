@@ -1,4 +1,4 @@
-"""One client that misbehaves: ``python -m bench.offender KIND PORT COUNT SECONDS``; prints what it was told.
+"""One client that misbehaves: ``python -m bench.offender KIND PORT COUNT SECONDS``; prints what it was answered.
 
 ``requests``, ``pings``, ``churn``: COUNT messages a second over one connection, made again whenever it is
 closed. ``handshakes``, ``strangers``: COUNT connections that say nothing, half a header or a byte each half
@@ -27,14 +27,14 @@ _AT_ONCE = 100
 class _Link:
     """One connection, and the answers that it got."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, told: Counter[str]) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reported: Counter[str]) -> None:
         self.reader = reader
         self.writer = writer
-        self._told = told
+        self._reported = reported
 
     @classmethod
-    async def open(cls, port: int, told: Counter[str]) -> "_Link":
-        return cls(*await asyncio.open_connection("127.0.0.1", port), told)
+    async def open(cls, port: int, reported: Counter[str]) -> "_Link":
+        return cls(*await asyncio.open_connection("127.0.0.1", port), reported)
 
     async def upgrade(self, *headers: bytes, address: bytes = b"198.51.100.1") -> bool:
         """Return whether it was let in; where not, its status is counted."""
@@ -42,11 +42,11 @@ class _Link:
             self.writer.write(_HEAD % address + b"".join(header + b"\r\n" for header in headers) + b"\r\n")
             head = await self.reader.readuntil(b"\r\n\r\n")
         except (OSError, asyncio.IncompleteReadError):
-            self._told["cut"] += 1
+            self._reported["cut"] += 1
             return False
         status = head.split(b" ", 2)[1].decode()
         if status != "101":
-            self._told[status] += 1
+            self._reported[status] += 1
         return status == "101"
 
     async def listen(self) -> None:
@@ -58,12 +58,12 @@ class _Link:
                     size = int.from_bytes(await self.reader.readexactly(2), "big")
                 payload = await self.reader.readexactly(size)
                 if first & 0x0F == _CLOSE:
-                    self._told[str(int.from_bytes(payload[:2], "big"))] += 1
+                    self._reported[str(int.from_bytes(payload[:2], "big"))] += 1
                     return
                 if b'"error"' in payload:
-                    self._told[str(json.loads(payload)["error"]["code"])] += 1
+                    self._reported[str(json.loads(payload)["error"]["code"])] += 1
         except (OSError, asyncio.IncompleteReadError):
-            self._told["cut"] += 1
+            self._reported["cut"] += 1
 
     def close(self) -> None:
         self.writer.transport.abort()
@@ -91,21 +91,21 @@ def _flood(kind: str) -> Callable[[int, int, float, Counter[str]], Awaitable[Non
     address = b"198.51.100.%d" % (list(_MESSAGES).index(kind) + 1)
     each = 2 if kind == "churn" else 1
 
-    async def run(port: int, rate: int, seconds: float, told: Counter[str]) -> None:
+    async def run(port: int, rate: int, seconds: float, reported: Counter[str]) -> None:
         begin, sent = time.monotonic(), 0
         while (now := time.monotonic()) < begin + seconds:
-            link = await _Link.open(port, told)
+            link = await _Link.open(port, reported)
             if not await link.upgrade(address=address):
                 link.close()
                 await asyncio.sleep(0.1)
                 continue
             sent = int((now - begin) * rate)
-            told["connections"] += 1
+            reported["connections"] += 1
             listening = asyncio.create_task(link.listen())
             while not listening.done() and (now := time.monotonic()) < begin + seconds:
                 due = int((now - begin) * rate) - sent
                 sent += due
-                told["sent"] += due
+                reported["sent"] += due
                 link.writer.write(message * (due // each))
                 try:
                     await link.writer.drain()
@@ -119,10 +119,10 @@ def _flood(kind: str) -> Callable[[int, int, float, Counter[str]], Awaitable[Non
     return run
 
 
-async def _handshakes(port: int, count: int, seconds: float, told: Counter[str]) -> None:
+async def _handshakes(port: int, count: int, seconds: float, reported: Counter[str]) -> None:
     links = []
     for _ in range(count):
-        links.append(await _Link.open(port, told))
+        links.append(await _Link.open(port, reported))
         await asyncio.sleep(0.001)
     begin = time.monotonic()
     ended: list[float] = []
@@ -131,7 +131,7 @@ async def _handshakes(port: int, count: int, seconds: float, told: Counter[str])
         try:
             await link.reader.read()
         except OSError:
-            told["reset"] += 1
+            reported["reset"] += 1
         ended.append(time.monotonic() - begin)
 
     ends = asyncio.gather(*map(end, links))
@@ -149,18 +149,18 @@ async def _handshakes(port: int, count: int, seconds: float, told: Counter[str])
         await asyncio.sleep(0.5)
     ends.cancel()
     await asyncio.gather(ends, return_exceptions=True)
-    told["closed"] = len(ended)
-    told["last closed after, ms"] = round(max(ended, default=0.0) * 1000)
+    reported["closed"] = len(ended)
+    reported["last closed after, ms"] = round(max(ended, default=0.0) * 1000)
 
 
-async def _strangers(port: int, count: int, seconds: float, told: Counter[str]) -> None:
-    links = [await _Link.open(port, told) for _ in range(count)]
+async def _strangers(port: int, count: int, seconds: float, reported: Counter[str]) -> None:
+    links = [await _Link.open(port, reported) for _ in range(count)]
     for number, link in enumerate(links):
         # From many addresses: one alone would be stopped by its number of connections.
         await link.upgrade(address=b"198.51.%d.%d" % divmod(number % 5000, 250))
     listening = [asyncio.create_task(link.listen()) for link in links]
     _, left = await asyncio.wait(listening, timeout=seconds)
-    told["still open"] = len(left)
+    reported["still open"] = len(left)
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
@@ -168,15 +168,15 @@ async def _strangers(port: int, count: int, seconds: float, told: Counter[str]) 
         link.close()
 
 
-async def _tokens(port: int, count: int, seconds: float, told: Counter[str]) -> None:
+async def _tokens(port: int, count: int, seconds: float, reported: Counter[str]) -> None:
     end, left = time.monotonic() + seconds, iter(range(count))
 
     async def guess() -> None:
         for number in left:
             if time.monotonic() > end:
                 return
-            told["sent"] += 1
-            link = await _Link.open(port, told)
+            reported["sent"] += 1
+            link = await _Link.open(port, reported)
             if await link.upgrade(b"Authorization: Bearer %d" % number):
                 await link.listen()
             link.close()
@@ -196,9 +196,9 @@ def _main() -> None:
     kind, port, count, seconds = sys.argv[1:]
     # It stands for another machine: who measures on the same core goes first.
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    told: Counter[str] = Counter()
-    uvloop.run(_KINDS[kind](int(port), int(count), float(seconds), told))  # type: ignore[arg-type]
-    print(json.dumps(told), flush=True)
+    reported: Counter[str] = Counter()
+    uvloop.run(_KINDS[kind](int(port), int(count), float(seconds), reported))  # type: ignore[arg-type]
+    print(json.dumps(reported), flush=True)
 
 
 if __name__ == "__main__":

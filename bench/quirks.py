@@ -37,19 +37,19 @@ def run(options: Namespace) -> dict[str, Any]:
     arguments = [text for name, value in given.items() for text in (name, str(value))]
     arguments += ["--pauses"] * options.pauses
     subprocess.run([sys.executable, "-m", "tests.quirks", "soak", "--json", str(_OUT), *arguments], check=True)
-    told: dict[str, Any] = json.loads(_OUT.read_text())
-    for name, value in told["figures"].items():
+    reported: dict[str, Any] = json.loads(_OUT.read_text())
+    for name, value in reported["figures"].items():
         print(f"{name:38}{value:>14,}" if isinstance(value, int | float) else f"{name:38}{value!s:>14}")
     print()
-    for rule, holds in told["rules"].items():
+    for rule, holds in reported["rules"].items():
         print(f"{'yes' if holds else 'NO':6}{rule}")
-    for name, (count, example) in told["wrong"].items():
+    for name, (count, example) in reported["wrong"].items():
         print(f"{count:6} {name}: {example}")
-    for text in told["failures"]:
+    for text in reported["failures"]:
         print(f"clean client: {text}")
-    if told["pauses"] is not None:
-        _show(told["pauses"])
-    return told
+    if reported["pauses"] is not None:
+        _show(reported["pauses"])
+    return reported
 
 
 def _show(pauses: dict[str, Any]) -> None:

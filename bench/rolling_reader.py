@@ -99,8 +99,8 @@ def main() -> None:
     """Run the clients, and print what each kind of account is, and of how many clients."""
     accounts = asyncio.run(Crowd(sys.argv[1], int(sys.argv[2])).run())
     kinds = Counter(orjson.dumps({"runs": account.runs, "wrong": account.wrong}) for account in accounts)
-    told = [{"clients": count, **orjson.loads(kind)} for kind, count in kinds.items()]
-    print(orjson.dumps(told).decode(), flush=True)
+    reported = [{"clients": count, **orjson.loads(kind)} for kind, count in kinds.items()]
+    print(orjson.dumps(reported).decode(), flush=True)
 
 
 if __name__ == "__main__":

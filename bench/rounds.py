@@ -47,7 +47,7 @@ def compared(
         for number, kind in enumerate(kinds):
             entrants.append(enter(kind, 18100 + number, options.clients))
         for number in range(options.rounds):
-            # Whoever comes first may find a slower machine than whoever comes last: take turns.
+            # The first may find a slower machine than the last: take turns.
             turn = number % len(entrants)
             for entrant in entrants[turn:] + entrants[:turn]:
                 _round(entrant, options)

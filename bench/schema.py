@@ -56,13 +56,13 @@ def run(options: Namespace) -> dict[str, Any]:
     service = Child([sys.executable, "-m", "service", "serve", *serve], core=0, env={"SLUICE_TOKEN": _TOKEN})
     try:
         origin.line(), service.line()
-        told = subprocess.run(
+        reported = subprocess.run(
             command("http://127.0.0.1:18400", options.seconds, options.seed),
             env=environment("http://127.0.0.1:18401"), capture_output=True, text=True, check=False,
         )  # fmt: skip
     finally:
         service.stop()
         origin.stop()
-    print(told.stdout)
-    cases = re.search(r"(\d+) generated", told.stdout)
-    return {"seconds": options.seconds, "cases": int(cases[1]) if cases else 0, "passed": told.returncode == 0}
+    print(reported.stdout)
+    cases = re.search(r"(\d+) generated", reported.stdout)
+    return {"seconds": options.seconds, "cases": int(cases[1]) if cases else 0, "passed": reported.returncode == 0}

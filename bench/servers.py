@@ -1,4 +1,4 @@
-"""The servers that the fan-out is measured against, each told what to broadcast in the way it has."""
+"""The servers that the fan-out is measured against, each given what to broadcast in its own way."""
 
 import http.client
 import shutil

@@ -21,7 +21,7 @@ from bench.processes import Child
 __all__ = ["add_options", "run"]
 
 _PLAN = Path(__file__).parent / "peers" / "tsung.xml"
-_TOLD = re.compile(r"^stats: (\w+) (.*)$", re.MULTILINE)
+_REPORTED = re.compile(r"^stats: (\w+) (.*)$", re.MULTILINE)
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -88,7 +88,7 @@ def _tsung(port: str, folder: Path, options: Namespace) -> tuple[resource.struct
     )
     log = next(folder.glob("*/tsung.log")).read_text()
     # The last line of each figure is the one of the whole run.
-    return usage, "\n".join(f"{name} {rest}" for name, rest in dict(_TOLD.findall(log)).items())
+    return usage, "\n".join(f"{name} {rest}" for name, rest in dict(_REPORTED.findall(log)).items())
 
 
 def _used(argv: Sequence[str], output: Path) -> resource.struct_rusage:

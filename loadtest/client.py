@@ -132,14 +132,14 @@ class Client:
     def _received(self, socket: Socket, payload: bytes) -> None:
         socket.handled = False
         try:
-            told = self._context.target.received(socket, payload)
+            outcome = self._context.target.received(socket, payload)
         except Exception as error:
             # In a callback of the loop: nobody above would learn of it.
             self._context.nonsense(error)
             return
-        if isinstance(told, tuple):
-            self._gap(*told)
-        elif not told and not socket.handled and self.members:
+        if isinstance(outcome, tuple):
+            self._gap(*outcome)
+        elif not outcome and not socket.handled and self.members:
             self._context.intake.unrecognised.add(payload)
 
     def _gap(self, first: int, last: int, topic: str = "") -> None:

@@ -24,7 +24,7 @@ class Intake:
         self.pump = Pump(self.reads)
         self.unrecognised = Unrecognised()
         self._tally = tally
-        self._told = 0
+        self._reported = 0
 
     def collect(self) -> None:
         """Count what was noted without a tally."""
@@ -34,6 +34,6 @@ class Intake:
         if reads.altered:
             count("altered", reads.altered)
         reads.foreign = reads.altered = 0
-        if self.unrecognised.count > self._told:
-            count("unrecognised", self.unrecognised.count - self._told)
-            self._told = self.unrecognised.count
+        if self.unrecognised.count > self._reported:
+            count("unrecognised", self.unrecognised.count - self._reported)
+            self._reported = self.unrecognised.count

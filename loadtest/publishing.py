@@ -86,7 +86,7 @@ class Publishing:
         self.audiences = self._new_audiences("delivery")
         self.others: list[Audience] = []
         """Those with latencies of their own."""
-        self._untold: list[Fact] = []
+        self._pending: list[Fact] = []
         self._apart: list[Client] = []
         self._bodies = read_messages(options.messages) if options.messages else []
         self._settled = False
@@ -212,7 +212,7 @@ class Publishing:
 
     def _note(self, fact: Fact) -> None:
         self._learn([fact])
-        self._untold.append(fact)
+        self._pending.append(fact)
 
     def _learn(self, facts: list[Fact]) -> None:
         for sequence, number, due in facts:
@@ -223,9 +223,9 @@ class Publishing:
                     audience.published(number, due)
 
     def _tell(self) -> None:
-        if self._untold:
-            self.context.crew.tell(self._untold)
-            self._untold = []
+        if self._pending:
+            self.context.crew.tell(self._pending)
+            self._pending = []
 
     def _chore(self) -> bool:
         self._tell()

@@ -75,7 +75,7 @@ class Module:
             elif isinstance(node, ast.ImportFrom):
                 source = ".".join([*self._package(node.level), *filter(None, [node.module])])
                 yield source
-                # What is imported may be a module itself; names that are none are no modules of ours.
+                # The imported name may be a module itself; other names are not modules of ours.
                 yield from (f"{source}.{alias.name}" for alias in node.names)
 
     def _package(self, level: int) -> list[str]:

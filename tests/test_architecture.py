@@ -61,7 +61,7 @@ def test_each_rule_can_fail(
     assert any(named in wrong for wrong in rule(tree(tmp_path, **sources)))
 
 
-def test_what_type_checkers_alone_see_is_no_cycle(tmp_path: Path) -> None:
+def test_imports_for_type_checkers_only_make_no_cycle(tmp_path: Path) -> None:
     guarded = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import p.b"
     assert cycles(tree(tmp_path, p__a=guarded, p__b="import p.a")) == []
 

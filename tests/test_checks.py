@@ -76,7 +76,7 @@ def test_an_address_that_can_be_listened_on() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        # Whoever checks the settings of the service that runs finds its port in use.
+        # A check of the settings of the service that runs finds its port in use.
         assert checks.listening("127.0.0.1", other.getsockname()[1]) == []
 
 

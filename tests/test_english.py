@@ -24,14 +24,21 @@ DOCUMENTS = [
     *(ROOT / "service").rglob("*.py"),
     *(ROOT / "loadtest").rglob("*.py"),
     *(ROOT / "examples").glob("*"),
+    *(ROOT / "tests").rglob("*.py"),
+    *(ROOT / "tests").rglob("*.*js"),
+    *(ROOT / "bench").rglob("*.py"),
+    *(ROOT / ".ci").glob("*"),
     ROOT / "x",
 ]
-EXEMPT = {"conformance.md", "reliability.md", "tenants.md", "performance.md", "licences.md"}
-"""Made by commands."""
+EXEMPT = {"licences.md", "test_english.py"}
+"""Names of other people's licences, and this list."""
 
 
 def prose(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a file that people read: of Python its comments and strings; nothing that is quoted as code."""
+    """Yield the lines of a file that people read, without what is quoted as code.
+
+    Of Python these are comments, strings, and names, whose words are separated.
+    """
     text = path.read_text()
     if path.suffix != ".py":
         yield from enumerate(re.sub(r"`[^`\n]*`", "``", text).splitlines(), 1)
@@ -40,6 +47,8 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
         if token.type in (tokenize.COMMENT, tokenize.STRING):
             lines = re.sub(r"``[^`]*``", "````", token.string).splitlines()
             yield from enumerate(lines, token.start[0])
+        elif token.type == tokenize.NAME:
+            yield token.start[0], token.string.replace("_", " ")
 
 
 def findings(path: Path) -> list[str]:
@@ -69,7 +78,13 @@ def test_it_is_plain() -> None:
     ],
 )
 def test_each_construction_is_found(tmp_path: Path, line: str) -> None:
-    for name, text in (("a.md", line), ("a.py", f'"""{line}"""'), ("b.py", f"x = 1  # {line}")):
+    sources = {
+        "a.md": line,
+        "a.py": f'"""{line}"""',
+        "b.py": f"x = 1  # {line}",
+        "c.py": f"def test_{line.replace(' ', '_')}(): ...",
+    }
+    for name, text in sources.items():
         (tmp_path / name).write_text(text)
         assert findings(tmp_path / name)
 

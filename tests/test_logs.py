@@ -144,7 +144,7 @@ def test_a_kind_has_so_many_lines_a_second_and_then_its_count() -> None:
     assert throttle.admit("a")
 
 
-def test_a_flood_that_goes_on_is_told_each_second() -> None:
+def test_a_flood_that_goes_on_is_logged_each_second() -> None:
     now = 100.0
     throttle = Throttle(1, lambda: now)
     for _ in range(3):
@@ -163,7 +163,7 @@ def test_kinds_without_end_share_one() -> None:
     assert throttle.left_out(end=True) == {"other kinds": 3999}
 
 
-def test_a_flood_of_one_kind_is_told_as_a_number() -> None:
+def test_a_flood_of_one_kind_is_logged_as_a_number() -> None:
     def flood(log: logging.Logger) -> None:
         for number in range(500):
             log.warning("no %d", number)
@@ -198,10 +198,10 @@ def test_a_full_pipe_stops_nobody() -> None:
         assert not writer.is_alive()
     stream.close()
     reader.join(10)
-    told = sum(int(found[1]) for line in lines if (found := re.search(r"were dropped: .*count=(\d+)", line)))
+    reported = sum(int(found[1]) for line in lines if (found := re.search(r"were dropped: .*count=(\d+)", line)))
     kept = sum("xxx" in line for line in lines)
     assert 1 <= kept < 150  # a pipe takes 32 of them, the queue 50
-    assert kept + told + logs.handler.dropped == 500
+    assert kept + reported + logs.handler.dropped == 500
 
 
 def test_the_lines_lost_are_counted_in_the_log() -> None:

@@ -63,7 +63,7 @@ def test_a_watchdog_that_is_meant_for_another_or_says_nothing_is_none(environ: d
     assert Notifier(environ, pid=7).watchdog is None
 
 
-async def test_without_a_manager_nothing_is_told_and_nothing_runs() -> None:
+async def test_without_a_manager_nothing_is_sent_and_nothing_runs() -> None:
     for name in ("", "vsock:2:1234"):
         notifier = Notifier({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "1000"})
         notifier.tell("READY=1")
@@ -96,7 +96,7 @@ async def test_a_loop_that_is_stuck_gives_none(manager: Manager) -> None:
     notifier.close()
 
 
-async def test_without_a_watchdog_the_status_alone_is_told(manager: Manager) -> None:
+async def test_without_a_watchdog_only_the_status_is_sent(manager: Manager) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": manager.name})
     task = asyncio.create_task(notifier.run(lambda: "x"))
     await asyncio.sleep(25)

@@ -61,10 +61,13 @@ def test_entering_and_leaving_is_one_line_each(caplog: pytest.LogCaptureFixture)
         parts.look(0.0, seconds=3)
         parts.look(2.5, seconds=10)
         parts.look(0.0, seconds=30)
-    told = [(record.getMessage(), vars(record)) for record in caplog.records]
-    assert [text for text, _ in told] == ["overload: entered", "overload: left", "overload: left"]
-    assert (told[0][1]["overload"], told[0][1]["why"]) == ("refuse", "lag 2.5 of 2")
-    assert [(more["before"], more["overload"]) for _, more in told[1:]] == [("refuse", "slow"), ("slow", "normal")]
+    reported = [(record.getMessage(), vars(record)) for record in caplog.records]
+    assert [text for text, _ in reported] == ["overload: entered", "overload: left", "overload: left"]
+    assert (reported[0][1]["overload"], reported[0][1]["why"]) == ("refuse", "lag 2.5 of 2")
+    assert [(more["before"], more["overload"]) for _, more in reported[1:]] == [
+        ("refuse", "slow"),
+        ("slow", "normal"),
+    ]
 
 
 def test_memory_and_descriptors_are_measured() -> None:

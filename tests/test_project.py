@@ -163,10 +163,10 @@ def test_the_protocol_lists_every_option_of_a_batch_with_its_default() -> None:
         name: row[1] for row in rows(PROTOCOL, "| option | default | |") for name in row[0].strip("`").split("`, `")
     }
     assert listed.keys() == {field.name for field in msgspec.structs.fields(Options)}
-    for name, told in listed.items():
+    for name, reported in listed.items():
         default = getattr(Options(), name)
         shown = {1 << 20: "1 MiB", 10.0: "10 s"}.get(default, default) if not isinstance(default, dict) else ""
-        assert told.strip("`") in ("", str(shown)), name
+        assert reported.strip("`") in ("", str(shown)), name
 
 
 def test_the_protocol_shows_every_field_of_an_event() -> None:
@@ -222,7 +222,7 @@ def test_the_operations_page_has_the_thresholds_of_overload() -> None:
 
 @pytest.mark.parametrize("name", [field.name for field in fields(SessionLimits)])
 def test_limits_of_a_client_that_have_a_setting_have_its_default(name: str) -> None:
-    """Whoever makes a session without settings, as tests do, gets what the service has."""
+    """A session that is made without settings, as tests do, has the limits of the service."""
     assert getattr(client_limits(Settings()), name) == getattr(SessionLimits(), name)
 
 
@@ -310,12 +310,12 @@ def test_what_the_programs_need_may_be_handed_on() -> None:
 )  # fmt: skip
 def test_an_audit_that_could_not_ask_does_not_pass(tmp_path: Path, answer: str, code: int, said: str) -> None:
     (tmp_path / "pip_audit.py").write_text(f"print({answer!r})")
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, ROOT / ".ci" / "audit.py"],
         capture_output=True, text=True, timeout=60, check=False, env={"PYTHONPATH": str(tmp_path)},
     )  # fmt: skip
-    assert told.returncode == code
-    assert said in told.stdout + told.stderr
+    assert reported.returncode == code
+    assert said in reported.stdout + reported.stderr
 
 
 def x(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:

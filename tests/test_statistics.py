@@ -47,7 +47,7 @@ async def test_the_figures_are_what_happened_and_the_protocol_lists_them() -> No
     assert second["watched"] == [{"url": f"{client.origin}/etag/a?…", "every": 60.0, "watchers": 1}]
 
 
-async def test_no_id_of_a_batch_and_no_query_is_told() -> None:
+async def test_no_batch_id_and_no_query_is_published() -> None:
     async with client_of() as client, client.socket() as socket, client.socket() as other:
         await call(socket, "subscribe", topic="_stats")
         await figures(socket)

@@ -22,6 +22,6 @@ time.time = _jumping
 signal.signal(signal.SIGUSR1, _jump)
 signal.signal(signal.SIGUSR2, _jump)
 
-from service.__main__ import main  # noqa: E402 - whoever imports the clock must get this one
+from service.__main__ import main  # noqa: E402 - code that imports the clock must get this one
 
 sys.exit(main())

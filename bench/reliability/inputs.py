@@ -123,7 +123,7 @@ def _oversize(scene: Scene) -> Outcome:
     with Stage(scene) as stage:
         wrong: list[str] = []
         for name, (pieces, code) in kinds.items():
-            codes = [_told(stage.port, pieces) for _ in range(each)]
+            codes = [_reported(stage.port, pieces) for _ in range(each)]
             wrong += [f"{name}: {one}" for one in codes if one != code]
         taken = sum(_byte_by_byte(stage.port) for _ in range(scene.many(5)))
         memory = stage.peak.resident - stage.calm.resident
@@ -138,7 +138,7 @@ def _oversize(scene: Scene) -> Outcome:
         )
 
 
-def _told(port: int, pieces: list[bytes]) -> int | None:
+def _reported(port: int, pieces: list[bytes]) -> int | None:
     one = upgrade(port)
     try:
         for piece in pieces:
@@ -171,7 +171,7 @@ def _bombs(scene: Scene) -> Outcome:
     empty = b"\x03\x00" * 25_000
     with Stage(scene) as stage:
         codes = Counter(
-            _told(stage.port, [frame(data, first=0xC1)]) for _ in range(count) for data in (zeros, empty)
+            _reported(stage.port, [frame(data, first=0xC1)]) for _ in range(count) for data in (zeros, empty)
         )
         memory = stage.peak.resident - stage.calm.resident
         return stage.outcome(

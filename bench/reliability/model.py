@@ -35,20 +35,20 @@ class _Ledger:
         """Return where to begin."""
         return f"{self.epoch}:{self.offset}" if self.epoch else "oldest"
 
-    def hear(self, told: dict[str, Any]) -> None:
+    def hear(self, reported: dict[str, Any]) -> None:
         """Take an answer or a notification."""
-        if "result" in told:
-            started = told["result"]
+        if "result" in reported:
+            started = reported["result"]
             if self.epoch and not started["recovered"]:
                 self.wrong.append(f"not recovered at {self.offset}")
             self.epoch = started["epoch"]
-        elif told["method"] == "gap":
-            self.gapped += told["params"]["to"] - told["params"]["from"] + 1
-            self._follow(told["params"]["from"], told["params"]["to"])
-        elif told["method"] == "message":
-            self._follow(told["params"]["offset"], told["params"]["offset"])
+        elif reported["method"] == "gap":
+            self.gapped += reported["params"]["to"] - reported["params"]["from"] + 1
+            self._follow(reported["params"]["from"], reported["params"]["to"])
+        elif reported["method"] == "message":
+            self._follow(reported["params"]["offset"], reported["params"]["offset"])
             self.had += 1
-            publisher, number = told["params"]["data"]
+            publisher, number = reported["params"]["data"]
             if number <= self.last.get(publisher, 0):
                 self.wrong.append(f"publisher {publisher}: {number} after {self.last[publisher]}")
             self.last[publisher] = number

@@ -16,7 +16,7 @@ _HANDSHAKE_TIME = _AUTH_TIME = 5.0
 _BEHIND_PROXY = ("--trust-proxy", "127.0.0.1/32")
 """The offender names an address of its own: those of this machine have no limits."""
 _CLEAR = ("4429", "429", "-32006")
-"""What one that is too fast is told: a close code, a status, an error's code."""
+"""What one that is too fast gets: a close code, a status, an error's code."""
 _ENDING = 4.0
 """Seconds in which 5,000 end, 2,000 a second."""
 
@@ -31,10 +31,10 @@ def _child(module: str, *arguments: object) -> Iterator[Child]:
 
 
 def _offend(kind: str, port: int, count: int, seconds: float) -> dict[str, int]:
-    """Let one misbehave to its end, and return what it was told how often."""
+    """Let one misbehave to its end, and return what it was answered how often."""
     with _child("bench.offender", kind, port, count, seconds) as offender:
-        told: dict[str, int] = json.loads(offender.line())
-        return told
+        reported: dict[str, int] = json.loads(offender.line())
+        return reported
 
 
 def _handshakes(scene: Scene) -> Outcome:
@@ -44,15 +44,15 @@ def _handshakes(scene: Scene) -> Outcome:
         _child("bench.newcomers", stage.port) as newcomers,
     ):
         newcomers.say("")
-        told = _offend("handshakes", stage.port, count, _HANDSHAKE_TIME + 5)
+        reported = _offend("handshakes", stage.port, count, _HANDSHAKE_TIME + 5)
         stage.attacked()
         newcomers.say("")
         came: dict[str, Any] = json.loads(newcomers.line())
-        last = told["last closed after, ms"] / 1000
+        last = reported["last closed after, ms"] / 1000
         return stage.outcome(
             f"{count} sockets that say nothing, half a header, or a byte each half second",
             {
-                "all closed": told["closed"] == count,
+                "all closed": reported["closed"] == count,
                 "within handshake time + 1 s": last <= _HANDSHAKE_TIME + 1,
                 "new clients come in": came["new_upgrades"] > 0 and came["new_upgrades_failed"] == 0,
                 "the slowest of them within 100 ms": came["slowest_upgrade_ms"] < 100,
@@ -68,37 +68,37 @@ def _strangers(scene: Scene) -> Outcome:
     options = ("--auth-time", str(_AUTH_TIME), *_BEHIND_PROXY, "--websockets", str(count + 300))
     with Stage(scene, *options, token="right") as stage:
         # It counts from its last upgrade, and gives up those that are open when the time is over.
-        told = _offend("strangers", stage.port, count, _AUTH_TIME + _ENDING)
+        reported = _offend("strangers", stage.port, count, _AUTH_TIME + _ENDING)
         free = stage.sampler.until(lambda: descriptors(stage.child) <= stage.calm.descriptors + 2, within=5)
         stage.attacked()
         return stage.outcome(
             f"{count} that upgrade and show no credentials; auth time {_AUTH_TIME:g} s",
             {
-                "all closed with 4401": told.get("4401") == count,
-                f"within auth time + {_ENDING:g} s": told["still open"] == 0,
+                "all closed with 4401": reported.get("4401") == count,
+                f"within auth time + {_ENDING:g} s": reported["still open"] == 0,
                 "no descriptors left": free is not None,
             },
             # Their time is over in one moment, and 5,000 ends of 55 us each are a quarter of a second of the core.
             factor=None,
             kept=count * CONNECTION,
-            told=words(told),
+            reported=words(reported),
         )
 
 
 def _floods(scene: Scene) -> Outcome:
     seconds = scene.seconds(20)
     with Stage(scene, *_BEHIND_PROXY) as stage:
-        told = {}
+        reported = {}
         for kind in ("requests", "pings", "churn"):
-            told[kind] = _offend(kind, stage.port, 50_000, seconds)
+            reported[kind] = _offend(kind, stage.port, 50_000, seconds)
         stage.attacked()
-        clear = {kind: {code: one.get(code, 0) for code in _CLEAR} for kind, one in told.items()}
+        clear = {kind: {code: one.get(code, 0) for code in _CLEAR} for kind, one in reported.items()}
         figures: dict[str, Any] = {kind: words(codes) for kind, codes in clear.items()}
         return stage.outcome(
-            f"one client that sends 50,000 messages/s, {seconds:g} s each of {', '.join(told)}",
+            f"one client that sends 50,000 messages/s, {seconds:g} s each of {', '.join(reported)}",
             {
-                f"{kind}: came in, and told so": one.get("connections", 0) > 0 and any(clear[kind].values())
-                for kind, one in told.items()
+                f"{kind}: came in, and refused": one.get("connections", 0) > 0 and any(clear[kind].values())
+                for kind, one in reported.items()
             },
             factor=1.5,
             **figures,
@@ -108,5 +108,5 @@ def _floods(scene: Scene) -> Outcome:
 TRIALS = [
     Trial(3, "handshakes", "closed in handshake time + 1 s; new clients come in at once", _handshakes),
     Trial(5, "strangers", "closed with 4401 when their time is over, descriptors free", _strangers),
-    Trial(9, "floods", "told to go slower, then closed; nobody else notices", _floods),
+    Trial(9, "floods", "asked to go slower, then closed; nobody else notices", _floods),
 ]

@@ -34,12 +34,12 @@ def _drain(scene: Scene) -> Outcome:
     figures, broken = drain.drained(
         Namespace(readers=readers, batches=others, watches=others, rate=2.0, drain=_DRAIN)
     )
-    went_on, code, forced = _told_twice(scene.port)
+    went_on, code, forced = _notified_twice(scene.port)
     theirs = _stopped_stock(scene.port + 1)
     return Outcome(
         load=f"SIGTERM with {readers} readers, {others} batches, {others} watches, and two while 5 batches run",
         checks={
-            "everyone told, nothing lost, batches whole": not broken,
+            "everyone notified, nothing lost, batches whole": not broken,
             "exit 0": figures["exit"] == 0,
             "within drain + 1 s": figures["exit_seconds"] <= _DRAIN + 1,
             "the second SIGTERM ends it in 1 s": went_on and code is not None and forced <= 1,
@@ -55,7 +55,7 @@ def _drain(scene: Scene) -> Outcome:
     )
 
 
-def _told_twice(port: int) -> tuple[bool, int | None, float]:
+def _notified_twice(port: int) -> tuple[bool, int | None, float]:
     """Return whether batches kept a drain going, and after a second SIGTERM the exit code and its seconds."""
     with origin() as upstream:
         options = ["--allow-net", "127.0.0.0/8", "--allow-port", str(upstream), "--drain", "30"]
@@ -79,7 +79,7 @@ def _told_twice(port: int) -> tuple[bool, int | None, float]:
 
 
 def _stopped_stock(port: int, count: int = 20) -> str:
-    """Say what clients of the plain server hear when that is told to stop, and how long it takes."""
+    """Say what clients of the plain server hear when it is stopped, and how long it takes."""
     with stock(port) as peer:
         uri = f"ws://127.0.0.1:{port}/ws"
         clients = [connect(uri, compression=None, ping_interval=None) for _ in range(count)]
@@ -88,7 +88,7 @@ def _stopped_stock(port: int, count: int = 20) -> str:
         codes = Counter(map(_ended_with, clients))
         code = peer.child.process.wait(60)
         seconds = time.monotonic() - begin
-    return f"{codes[_GOING_AWAY]} of {count} told; exit {code} after {seconds:.1f} s"
+    return f"{codes[_GOING_AWAY]} of {count} notified; exit {code} after {seconds:.1f} s"
 
 
 def _ended_with(client: ClientConnection) -> int | None:
@@ -123,7 +123,9 @@ def _killed(scene: Scene) -> Outcome:
             child = Child(argv, core=0, apart=True)
             child.line()
             up = time.monotonic() - begin
-            told = sum(_is_told(port, f"kept/{number}", position) for number, position in enumerate(positions))
+            reported = sum(
+                _is_notified(port, f"kept/{number}", position) for number, position in enumerate(positions)
+            )
             forgotten = http_request(port, "GET", f"/batches/{batch}")[0]
         finally:
             child.stop()
@@ -132,10 +134,10 @@ def _killed(scene: Scene) -> Outcome:
         checks={
             "serves again in 5 s": up < 5,
             "no broken stream looks complete": complete == 0,
-            "every old position is told recovered: false": told == count,
+            "every old position is answered recovered: false": reported == count,
             "a batch of before is 404": forgotten == 404,
         },
-        figures={"up_after_s": up, "told": told},
+        figures={"up_after_s": up, "notified": reported},
         recovered=up,
     )
 
@@ -155,7 +157,7 @@ def _streaming(port: int, urls: list[str]) -> socket.socket:
 
 
 def _rest(one: socket.socket) -> bytes:
-    """Return what came until the end, of whatever kind."""
+    """Return what came until the end of any kind."""
     data = b""
     try:
         while piece := one.recv(1 << 16):
@@ -167,8 +169,8 @@ def _rest(one: socket.socket) -> bytes:
     return data
 
 
-def _is_told(port: int, topic: str, position: dict[str, Any]) -> bool:
-    """Return whether a reader with a position of before is told that it is gone."""
+def _is_notified(port: int, topic: str, position: dict[str, Any]) -> bool:
+    """Return whether a reader with a position of before is notified that it is gone."""
     with socket.create_connection(("127.0.0.1", port)) as one:
         one.settimeout(10)
         since = f"{position['epoch']}:{position['offset']}"
@@ -195,7 +197,7 @@ def _clock(scene: Scene) -> Outcome:
             for number in (None, signal.SIGUSR1, signal.SIGUSR2, signal.SIGUSR1):
                 if number is not None:
                     stage.child.process.send_signal(number)
-                    # Longer than a heartbeat and a half: whoever is timed out by it is gone by then.
+                    # Longer than a heartbeat and a half: clients that it times out are gone by then.
                     time.sleep(4.0)
                 status, body = post(stage.port, "/fetch-batch", {"urls": [url]})
                 fetched.append(status == 200 and json.loads(body)["ok"] == 1)
@@ -255,8 +257,8 @@ def _bad_requests(port: int, count: int) -> float:
 
 
 TRIALS = [
-    Trial(17, "drain", "everyone is told and gets what was accepted; exit 0 in time", _drain),
-    Trial(18, "killed", "up again, and every client is told that the past is gone", _killed),
+    Trial(17, "drain", "everyone is notified and gets what was accepted; exit 0 in time", _drain),
+    Trial(18, "killed", "up again, and every client is notified that the past is gone", _killed),
     Trial(20, "clock", "nobody times out", _clock),
     Trial(22, "log-unread", "logging never holds up the loop", _log_unread),
 ]

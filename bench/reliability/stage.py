@@ -86,10 +86,12 @@ class Stage:
     def window(self) -> Window:
         """Return what the control group received since the last look."""
         self._receivers.say("")
-        told = json.loads(self._receivers.line())
-        self._received += told["received"]
-        self._repeated += told["repeated"]
-        return Window(told["received"], told["repeated"], told["p50_ms"], told["p99_ms"], told["max_ms"])
+        reported = json.loads(self._receivers.line())
+        self._received += reported["received"]
+        self._repeated += reported["repeated"]
+        return Window(
+            reported["received"], reported["repeated"], reported["p50_ms"], reported["p99_ms"], reported["max_ms"]
+        )
 
     @property
     def peak(self) -> Sample:

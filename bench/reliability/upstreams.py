@@ -109,7 +109,7 @@ class Hostile:
             head = await reader.readuntil(b"\r\n\r\n")
             kind = head.split(b"/", 2)[1].split(b" ")[0].split(b"?")[0].decode()
             serving = asyncio.create_task(_swallowing(HOSTILE[kind](writer)))
-            # What the other side does is heard at once, whatever is being done to it.
+            # What the other side does is noticed at once, in every state.
             leaving = asyncio.create_task(_swallowing(reader.read()))
             await asyncio.wait([serving, leaving], return_when=asyncio.FIRST_COMPLETED)
             serving.cancel()

@@ -1,1 +1,1 @@
-"""What schemathesis is told."""
+"""The hooks for schemathesis."""

@@ -1,6 +1,6 @@
 """The other client: ``python -m bench.tenants.attacker NAME PORT NEAR FAR SECONDS``, its token in TOKEN.
 
-It does one thing for so many seconds, as much of it as it can, and prints what it was told how often. ``NEAR`` and
+It does one thing for so many seconds, as much of it as it can, and prints the answers by number. ``NEAR`` and
 ``FAR`` are the ports of the upstreams that both ask, and of its own.
 """
 
@@ -27,15 +27,15 @@ _ADDRESS = "198.51.100.7"
 _PAUSE = 0.2
 """Seconds before something that was cut is begun anew."""
 _LONGEST = 90
-"""Characters of what it was told."""
+"""Characters of what it was answered."""
 
 
 class Attacker:
-    """One client with one token and one address, and what it was told."""
+    """One client with one token and one address, and what it was answered."""
 
     def __init__(self, port: int, near: int, far: int, session: aiohttp.ClientSession) -> None:
         self.port = port
-        self.told: Counter[str] = Counter()
+        self.reported: Counter[str] = Counter()
         self.serials: set[str] = set()
         self.chance = random.Random(7)
         self._ports = {HOSTS: near, FAR: far}
@@ -61,7 +61,7 @@ class Attacker:
             try:
                 await step(number)
             except (aiohttp.ClientError, OSError) as error:
-                self.told[f"cut: {type(error).__name__}"] += 1
+                self.reported[f"cut: {type(error).__name__}"] += 1
                 await asyncio.sleep(_PAUSE)
             number += 1
             await asyncio.sleep(pause)
@@ -95,7 +95,7 @@ class Attacker:
         if answer.status >= 400:
             problem = orjson.loads(await answer.read())
             text += f" {self._why(str(problem.get('detail')))}"
-        self.told[text] += 1
+        self.reported[text] += 1
 
     @asynccontextmanager
     async def socket(self) -> Any:
@@ -115,19 +115,19 @@ class Attacker:
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         async for message in socket:
-            told = orjson.loads(message.data)
-            for one in told if isinstance(told, list) else [told]:
+            reported = orjson.loads(message.data)
+            for one in reported if isinstance(reported, list) else [reported]:
                 if (error := one.get("error")) is not None:
-                    self.told[f"{error['code']} {self._why(error['message'])}"] += 1
+                    self.reported[f"{error['code']} {self._why(error['message'])}"] += 1
                 elif "result" in one:
-                    self.told["answered"] += 1
-        self.told[f"closed {socket.close_code}"] += 1
+                    self.reported["answered"] += 1
+        self.reported[f"closed {socket.close_code}"] += 1
 
     def _event(self, event: dict[str, Any]) -> None:
         if event["event"] == "failed":
-            self.told[f"{event['error']}: {self._why(event['detail'])}"] += 1
+            self.reported[f"{event['error']}: {self._why(event['detail'])}"] += 1
         elif event["event"] == "result":
-            self.told["results"] += 1
+            self.reported["results"] += 1
             if isinstance(event["body"], str) and event["body"].startswith("serial-"):
                 self.serials.add(event["body"])
 
@@ -153,7 +153,7 @@ async def _main(name: str, port: int, near: int, far: int, seconds: float) -> No
         await asyncio.wait([attacking], timeout=seconds)
         attacking.cancel()
         await asyncio.gather(attacking, return_exceptions=True)
-    print(json.dumps({"told": attacker.told, "serials": sorted(attacker.serials)}), flush=True)
+    print(json.dumps({"answered": attacker.reported, "serials": sorted(attacker.serials)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -216,7 +216,7 @@ async def _requests(a: Attacker) -> None:
     async def step(number: int) -> None:
         async with a.get(("/topics/t", "/healthz", "/batches/none", "/readyz")[number % 4]) as answer:
             await answer.read()
-            a.told[str(answer.status)] += 1
+            a.reported[str(answer.status)] += 1
 
     await asyncio.gather(*(a.steadily(step) for _ in range(50)))
 
@@ -248,9 +248,9 @@ async def _odd(a: Attacker) -> None:
         try:
             writer.write(heads[number % len(heads)])
             async with asyncio.timeout(1):
-                a.told[(await reader.readline())[9:12].decode() or "cut"] += 1
+                a.reported[(await reader.readline())[9:12].decode() or "cut"] += 1
         except (OSError, TimeoutError) as error:
-            a.told[type(error).__name__] += 1
+            a.reported[type(error).__name__] += 1
         finally:
             writer.transport.abort()
 

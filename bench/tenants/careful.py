@@ -54,7 +54,7 @@ class Careful:
         self._begin(self._publish())
         self._begin(self._watch())
 
-    def told(self) -> dict[str, Any]:
+    def reported(self) -> dict[str, Any]:
         """Return what came since the last time, and forget it."""
         now = time.monotonic()
         for name, due in tuple(self._missing.items()):
@@ -149,17 +149,17 @@ class Careful:
             await socket.send_str(_request(-1, "subscribe", topic=_TOPIC))
             self._begin(self._steadily(one, _EVERY))
             async for message in socket:
-                told = orjson.loads(message.data)
-                if told.get("id", -1) >= 0:
-                    key, due = sent.pop(told["id"])
+                reported = orjson.loads(message.data)
+                if reported.get("id", -1) >= 0:
+                    key, due = sent.pop(reported["id"])
                     self._timed("publish", due)
-                    if "error" in told:
-                        self._wrong[f"publish: {told['error']}"[:200]] += 1
-                    elif offsets.setdefault(key, told["result"]["offset"]) != told["result"]["offset"]:
+                    if "error" in reported:
+                        self._wrong[f"publish: {reported['error']}"[:200]] += 1
+                    elif offsets.setdefault(key, reported["result"]["offset"]) != reported["result"]["offset"]:
                         self._wrong["published twice"] += 1
-                elif told.get("method") == "message":
-                    self._heard(told["params"]["data"])
-                elif told.get("method") == "gap":
+                elif reported.get("method") == "message":
+                    self._heard(reported["params"]["data"])
+                elif reported.get("method") == "gap":
                     self._wrong["gap"] += 1
         self._wrong[f"publisher closed: {socket.close_code}"] += 1
 
@@ -168,27 +168,27 @@ class Careful:
             self._missing.pop(data["key"], None)
 
     async def _watch(self) -> None:
-        """Watch pages that change at each poll; what counts is how long after one change the next is told."""
+        """Watch pages that change at each poll; what counts is how long after one change the next is sent."""
         async with self._session.ws_connect(f"{self._url}/ws") as socket:
             for number in range(_WATCHES):
                 url = at(self._upstream, number, f"watched/{number}")
                 more = {"select": "#x"} if number < _SELECTS else {}
                 await socket.send_str(_request(number, "watch", url=url, every=1, **more))
             async for message in socket:
-                told = orjson.loads(message.data)
-                if "error" in told:
-                    self._wrong[f"watch: {told['error']}"[:200]] += 1
-                elif told.get("method") == "message":
-                    self._changed(told["params"])
+                reported = orjson.loads(message.data)
+                if "error" in reported:
+                    self._wrong[f"watch: {reported['error']}"[:200]] += 1
+                elif reported.get("method") == "message":
+                    self._changed(reported["params"])
         self._wrong[f"watcher closed: {socket.close_code}"] += 1
 
-    def _changed(self, told: dict[str, Any]) -> None:
-        if told["data"]["event"] == "error":
-            self._wrong[f"watch: {told['data']['error']}: {told['data']['detail']}"[:200]] += 1
-        count, last = self._polled.get(told["topic"], (0, 0.0))
+    def _changed(self, reported: dict[str, Any]) -> None:
+        if reported["data"]["event"] == "error":
+            self._wrong[f"watch: {reported['data']['error']}: {reported['data']['detail']}"[:200]] += 1
+        count, last = self._polled.get(reported["topic"], (0, 0.0))
         if count > 2:  # the second poll comes at a random phase
             self._timed("watch", last)
-        self._polled[told["topic"]] = (count + 1, time.monotonic())
+        self._polled[reported["topic"]] = (count + 1, time.monotonic())
 
 
 def _request(number: int, method: str, **params: Any) -> str:
@@ -212,7 +212,7 @@ async def _main(port: int, upstream: int) -> None:
         careful.start()
         print("ready", flush=True)
         while await asked.get():
-            print(json.dumps(careful.told()), flush=True)
+            print(json.dumps(careful.reported()), flush=True)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ _OPTIONS: Final = (
 TABLE: Final = Table(
     "./x bench tenants --write docs/tenants.md",
     ("attack", "rules", "errors", "fetch, ms: p50, p99", "publish", "delivery p99", "watch", "connect",
-     "loop lag, ms", "more memory, MiB", "back, s", "what the attacker was told", "run"),
+     "loop lag, ms", "more memory, MiB", "back, s", "what the attacker was answered", "run"),
     lambda name: list(BY_NAME).index(name.split()[1]),
 )  # fmt: skip
 
@@ -104,8 +104,8 @@ def _one(row: Row, options: Namespace) -> tuple[Outcome, dict[str, Any]]:
             "nothing of another": not set(answer["serials"]) & (during.serials | before.serials),
             **_in_time(row, before, during),
         }
-        if row.told:
-            checks[f"told {row.told}"] = any(row.told in text for text in answer["told"])
+        if row.reported:
+            checks[f"answered {row.reported}"] = any(row.reported in text for text in answer["answered"])
         back = _back(careful, before)
         checks["as before in time"] = back is not None
         outcome = stage.outcome(
@@ -113,7 +113,7 @@ def _one(row: Row, options: Namespace) -> tuple[Outcome, dict[str, Any]]:
         )
     figures = {
         "before": before.summary(), "during": during.summary(), "wrong": dict(during.wrong),
-        "wrong_before": dict(before.wrong), "told": answer["told"], "back_s": back,
+        "wrong_before": dict(before.wrong), "answered": answer["answered"], "back_s": back,
         "delivery_p99_ms": [round(window.p99, 1) for window in outcome.control or ()],
         "lag_ms": outcome.lag_ms, "more_mib": outcome.more_resident_mib, "recovered_s": outcome.recovered,
     }  # fmt: skip
@@ -182,7 +182,7 @@ def _show(outcome: Outcome, figures: dict[str, Any]) -> None:
           f"{figures['lag_ms']:.0f} ms; memory +{figures['more_mib']:.0f} MiB; back after {figures['back_s']} s, "
           f"all after {figures['recovered_s']} s")  # fmt: skip
     print(f"     wrong: {figures['wrong']}; before: {figures['wrong_before']}")
-    print(f"     told: {figures['told']}", flush=True)
+    print(f"     answered: {figures['answered']}", flush=True)
 
 
 def _cells(row: Row, outcome: Outcome, figures: dict[str, Any], mark: str) -> list[str]:
@@ -192,7 +192,7 @@ def _cells(row: Row, outcome: Outcome, figures: dict[str, Any], mark: str) -> li
 
     held = sum(outcome.checks.values())
     broken = "".join(f"; **not: {name}**" for name, holds in outcome.checks.items() if not holds)
-    most = sorted(figures["told"].items(), key=lambda pair: -pair[1])[:_TOLD]
+    most = sorted(figures["answered"].items(), key=lambda pair: -pair[1])[:_REPORTED]
     return [
         f"{row.kind} {row.name}", f"{held} of {len(outcome.checks)}{broken}",
         str(sum(figures["wrong"].values())), times("fetch"), times("publish"),
@@ -204,5 +204,5 @@ def _cells(row: Row, outcome: Outcome, figures: dict[str, Any], mark: str) -> li
     ]  # fmt: skip
 
 
-_TOLD: Final = 4
+_REPORTED: Final = 4
 """Answers that the table has of an attacker: the most frequent."""

@@ -14,8 +14,8 @@ class Row:
     """The kind of fault, as the issue numbers them."""
     name: str
     what: str
-    told: str = ""
-    """What the attacker has to be told at least once."""
+    reported: str = ""
+    """What the attacker has to be answered at least once."""
     moment: bool = False
     """Whether each blow takes the loop for a moment, which has an absolute bound."""
     kept: int = 0
@@ -24,16 +24,16 @@ class Row:
 
 ROWS: Final = (
     Row("D1", "surplus", "answers that nobody asked for, behind answers on kept connections of the same hosts"),
-    Row("D2", "large", "batches of 400 bodies of 1 MB that nobody reads", told="limit batches_size"),
+    Row("D2", "large", "batches of 400 bodies of 1 MB that nobody reads", reported="limit batches_size"),
     Row("D3", "stalls", "bodies that stall before, in and after their head, in a chunk and in gzip; timeout 300 s"),
-    Row("D4", "topics", "as many topics as it may have", told="limit topics"),
-    Row("D4", "keys", "as many keys of publishes as it may have", told="limit"),
+    Row("D4", "topics", "as many topics as it may have", reported="limit topics"),
+    Row("D4", "keys", "as many keys of publishes as it may have", reported="limit"),
     Row("D4", "rings", "more messages than all rings may keep"),
-    Row("D4", "batches", "as many waiting batches as it may have", told="limit batches"),
-    Row("D4", "queued", "batches of 8,000 long URLs that wait", told="limit queued_bytes"),
-    Row("D4", "streams", "700 streams that never end", told="limit"),
-    Row("D4", "sockets", "1,200 WebSockets that read nothing of a busy topic", told="limit"),
-    Row("D4", "watches", "12,000 watches of pages that never answer", told="limit watches"),
+    Row("D4", "batches", "as many waiting batches as it may have", reported="limit batches"),
+    Row("D4", "queued", "batches of 8,000 long URLs that wait", reported="limit queued_bytes"),
+    Row("D4", "streams", "700 streams that never end", reported="limit"),
+    Row("D4", "sockets", "1,200 WebSockets that read nothing of a busy topic", reported="limit"),
+    Row("D4", "watches", "12,000 watches of pages that never answer", reported="limit watches"),
     Row("D5", "parked", "batches of one URL each, all at one host that hangs"),
     Row("D6", "hosts", "8,000 URLs that hang, at the same hosts"),
     Row("D7", "private", "answers with Set-Cookie asked for in the same moment"),

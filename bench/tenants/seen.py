@@ -19,10 +19,10 @@ class Seen:
     serials: frozenset[str]
 
     @classmethod
-    def of(cls, told: dict[str, Any]) -> Self:
+    def of(cls, reported: dict[str, Any]) -> Self:
         """Return what the client printed."""
-        took = {name: sorted(values) for name, values in told["took"].items()}
-        return cls(took, told["wrong"], frozenset(told["serials"]))
+        took = {name: sorted(values) for name, values in reported["took"].items()}
+        return cls(took, reported["wrong"], frozenset(reported["serials"]))
 
     def within(self, before: Self, factor: float, more: float = _NOISE_MS) -> bool:
         """Return whether each p99 is at most so many times what it was, and so much more; and none is missing."""

@@ -44,10 +44,10 @@ class Correlation:
     request_id: str
     trace: Trace | None = None
 
-    def told(self) -> dict[str, str]:
+    def log_fields(self) -> dict[str, str]:
         """Return it by the names that it has in the log."""
-        told = {"request_id": self.request_id}
-        return {**told, "trace_id": self.trace.id} if self.trace is not None else told
+        fields = {"request_id": self.request_id}
+        return {**fields, "trace_id": self.trace.id} if self.trace is not None else fields
 
 
 def parse_request_id(text: str | None) -> str | None:

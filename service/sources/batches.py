@@ -236,7 +236,7 @@ class Batches:
         self.retention.append(batch, event, self._hub.clock())
         self.total_ok += 1
         batch.succeed(work.index, fetched.status)
-        self._told(batch)
+        self._after_event(batch)
 
     def failed(
         self, batch: BatchState, index: int, failure: Failure, attempts: int, timing: dict[str, float]
@@ -247,9 +247,9 @@ class Batches:
         self.retention.append_failure(batch, index, failure, attempts, timing, self._hub.clock())
         self._failures[failure.kind] += 1
         batch.fail(index)
-        self._told(batch)
+        self._after_event(batch)
 
-    def _told(self, batch: BatchState) -> None:
+    def _after_event(self, batch: BatchState) -> None:
         """Go on after an event was appended: end the batch if it was the last."""
         if batch.id in self._holding.held:
             self._holding.wake(batch)

@@ -163,7 +163,7 @@ class Retention:
         if since is None:
             since = self._short[batch.id] = now
             charged.begin_wait()
-            _log.info("a batch waits for memory", extra=self._told(batch))
+            _log.info("a batch waits for memory", extra=self._log_fields(batch))
         charged.look_at_readers(now)
         return self._refusal(batch, now - since) or False
 
@@ -187,7 +187,7 @@ class Retention:
         now = self._hub.clock()
         since = self._starved.setdefault(batch.id, now)
         if since == now:
-            _log.info("a batch waits for memory", extra=self._told(batch))
+            _log.info("a batch waits for memory", extra=self._log_fields(batch))
         return NO_MEMORY if now - since > batch.options.timeout else False
 
     def _refusal(self, batch: BatchState, waited: float) -> Failure | None:
@@ -204,7 +204,7 @@ class Retention:
         if not batch.outgrown:
             batch.outgrown = True
             self.outgrown += 1
-            _log.warning("a batch outgrew its share of memory", extra=self._told(batch))
+            _log.warning("a batch outgrew its share of memory", extra=self._log_fields(batch))
         share, bound = self.pool.share(batch.owner), self.pool.bound
         return Failure(
             "too_large",
@@ -212,7 +212,7 @@ class Retention:
             "bytes; read the batch while it runs, lower max_bytes, or split the batch",
         )
 
-    def _told(self, batch: BatchState) -> dict[str, object]:
+    def _log_fields(self, batch: BatchState) -> dict[str, object]:
         # The whole id would let those who read logs read and cancel the batch.
         return {
             "batch": f"{batch.id[:6]}…",

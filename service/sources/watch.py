@@ -36,7 +36,7 @@ class View:
     tell: Callable[[bytes], int]
     digest: str = ""
     """Of the last state; empty when it has to be sent again."""
-    told: int = 0
+    reported: int = 0
     """The offset of the last state."""
     failing: str | None = None
     """The kind of the error that is not over."""
@@ -53,9 +53,9 @@ class View:
             return False
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         encoding, text = encode_body(body, "auto", content_type, cut=fetched.truncated)
-        self.told = self._tell(
+        self.reported = self._tell(
             {
-                "event": "changed" if self.told else "state",
+                "event": "changed" if self.reported else "state",
                 "url": self.url,
                 "status": fetched.status,
                 "etag": fetched.headers.get("etag"),

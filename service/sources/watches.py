@@ -155,9 +155,9 @@ class Watches:
 
     def _since(self, watch: Watch, view: View) -> Since:
         """Return where a watcher starts: at the last state; where memory was short, it is fetched again."""
-        if view.told >= view.topic.first:
-            return Position(view.topic.epoch, view.told - 1)
-        if view.told and view.digest:
+        if view.reported >= view.topic.first:
+            return Position(view.topic.epoch, view.reported - 1)
+        if view.reported and view.digest:
             view.digest = ""
             self._ask_anew(watch)
         return "oldest"

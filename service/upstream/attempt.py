@@ -107,8 +107,8 @@ def reflects(trace: Trace, status: int, headers: Mapping[str, str], body: bytes)
         return True
     values = (member.partition("=")[2] for member in trace.state.split(","))
     sent = [trace.id, *(value for value in values if len(value) >= _SHORTEST)]
-    told = "\n".join(headers.values())
-    return any(text in told or text.encode() in body for text in sent)
+    received = "\n".join(headers.values())
+    return any(text in received or text.encode() in body for text in sent)
 
 
 def order_of(work: FetchTask) -> Attempt:

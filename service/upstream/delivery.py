@@ -138,12 +138,12 @@ class Delivery:
     def broken(self, batch: FetchGroup, index: int, attempts: int, error: BaseException) -> None:
         """Log a bug, and fail the URL that it happened to."""
         self._clocked.end(batch, index)
-        told = batch.correlation.told() if isinstance(batch, BatchState) and batch.correlation else {}
-        _log.error("unhandled exception in a fetch", exc_info=error, extra={"asker": batch.id, **told})
+        fields = batch.correlation.log_fields() if isinstance(batch, BatchState) and batch.correlation else {}
+        _log.error("unhandled exception in a fetch", exc_info=error, extra={"asker": batch.id, **fields})
         try:
             batch.source.failed(batch, index, INTERNAL, attempts, {})
         except Exception:
-            _log.exception("a failure could not be delivered", extra={"asker": batch.id, **told})
+            _log.exception("a failure could not be delivered", extra={"asker": batch.id, **fields})
 
     def _settle(self) -> None:
         """Deliver what has landed: as much as a turn has time for, and one event at least."""

@@ -77,9 +77,9 @@ class Watchdog:
         self._clocked.end(work.batch, work.index)
         where, what = self._drop(work)
         self.ended[where] += 1
-        told = {"asker": work.batch.id[:6], "host": work.target.host, "where": where, "what": what}
+        fields = {"asker": work.batch.id[:6], "host": work.target.host, "where": where, "what": what}
         late = round(self._loop.time() - work.deadline, 1)
-        _log.error("a URL waited beyond its deadline", extra={**told, "late_s": late})
+        _log.error("a URL waited beyond its deadline", extra={**fields, "late_s": late})
         self._fail(work, Failure("timeout", f"internal error: it waited beyond its deadline ({where}; logged)"))
 
 

@@ -1,4 +1,4 @@
-"""Random schedules for the Python client: what happens to it, and what has to hold whatever it is.
+"""Random schedules for the Python client: what happens to it, and what has to hold in every case.
 
 A schedule is made from a seed. Streams come and go, consumers take their time, connections are cut and stall, the
 service restarts, drains, refuses and ends tokens. No message comes twice, none is missing that no Gap or Restart
@@ -42,7 +42,7 @@ class Reader:
                     await asyncio.sleep(self.pace)
 
     def check(self) -> None:
-        """Hold it to the promise: from where it began every offset comes once and in order, or something is told."""
+        """Hold it to the promise: from where it began every offset comes once and in order, or a loss is reported."""
         if self.start is None:
             assert not self.values
             return

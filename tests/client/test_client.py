@@ -110,7 +110,7 @@ async def test_a_stream_goes_on_after_a_cut_as_if_there_had_been_none(closing: A
 
 
 @pytest.mark.parametrize("closing", [c for c in CLOSINGS if c.reconnect in HOPELESS])
-async def test_where_coming_back_does_not_help_everyone_is_told(closing: Any) -> None:
+async def test_where_coming_back_does_not_help_everyone_is_notified(closing: Any) -> None:
     service = FakeService()
     async with client_of(service) as client:
         async with client.subscribe("t") as topic:
@@ -166,7 +166,7 @@ async def test_it_waits_while_nobody_is_there_and_says_so(caplog: pytest.LogCapt
     assert "503 Draining; again in 5.5 s" in caplog.text
 
 
-async def test_another_epoch_is_told_and_read_from_its_oldest() -> None:
+async def test_another_epoch_is_reported_and_read_from_its_oldest() -> None:
     service = FakeService()
     async with client_of(service) as client:
         service.publish("t", 3)
@@ -319,7 +319,7 @@ async def test_a_batch_is_kept_alive_while_its_consumer_takes_its_time() -> None
         assert len([event async for event in batch]) == MESSAGES + 1
 
 
-async def test_a_batch_whose_service_began_anew_is_told() -> None:
+async def test_a_batch_whose_service_began_anew_is_reported() -> None:
     service = FakeService()
     async with client_of(service) as client:
         events = aiter(client.fetch(["http://a.example/"]))

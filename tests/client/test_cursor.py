@@ -1,4 +1,4 @@
-"""Where a stream is, against real topics: whatever happens in between, each offset once and in order, or told."""
+"""Where a stream is, against real topics: each offset comes once and in order, or its loss is reported."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +8,7 @@ from service.client.values import Gap, Position, Restart
 from service.core.topics import topic as core
 
 
-def test_the_first_start_is_no_news_and_later_ones_from_the_same_place_are_not_either() -> None:
+def test_starts_from_the_same_place_are_not_reported() -> None:
     cursor = Cursor("newest")
     assert cursor.since == "newest"
     assert cursor.start("e", 7) is None
@@ -16,7 +16,7 @@ def test_the_first_start_is_no_news_and_later_ones_from_the_same_place_are_not_e
     assert cursor.start("e", 7) is None
 
 
-def test_another_epoch_is_told_and_so_is_an_offset_that_never_was() -> None:
+def test_another_epoch_and_an_offset_that_never_was_are_reported() -> None:
     assert Cursor(Position("old", 3)).start("e", 0) == Restart("e", 0)
     assert Cursor(Position("e", 9)).start("e", 2) == Restart("e", 2)
     assert Cursor(None).start("e", 2) is None
@@ -49,7 +49,7 @@ def test_any_history_gives_each_offset_once_and_in_order_or_a_gap(history: list[
     def anew() -> core.Topic:
         return core.Topic("t", f"e{next(epochs)}", core.RingLimits(messages=5))
 
-    topic, cursor, told = anew(), Cursor("oldest"), list[tuple[str, int, int] | Restart]()
+    topic, cursor, reported = anew(), Cursor("oldest"), list[tuple[str, int, int] | Restart]()
     began: list[Restart] = []
     reading: int | None = None
 
@@ -58,14 +58,14 @@ def test_any_history_gives_each_offset_once_and_in_order_or_a_gap(history: list[
         start = topic.start(core.Position(since.epoch, since.offset) if isinstance(since, Position) else "oldest")
         restart = cursor.start(start.position.epoch, start.position.offset)
         if restart:
-            told.append(restart)
+            reported.append(restart)
         elif not began:
             began.append(Restart(start.position.epoch, start.position.offset))
         return start.position.offset
 
     def tell(gap: Gap | None) -> None:
         if gap:
-            told.append((topic.epoch, gap.first, gap.last))
+            reported.append((topic.epoch, gap.first, gap.last))
 
     for what, count in history:
         if what == "publish":
@@ -84,10 +84,10 @@ def test_any_history_gives_each_offset_once_and_in_order_or_a_gap(history: list[
                 new, gap = cursor.message(offset)
                 tell(gap)
                 assert new
-                told.append((topic.epoch, offset, offset))
+                reported.append((topic.epoch, offset, offset))
                 reading = offset
     position = began[0] if began else None
-    for entry in told:
+    for entry in reported:
         assert position is not None
         if isinstance(entry, Restart):
             assert entry.epoch != position.epoch, "a restart that was none"

@@ -35,12 +35,12 @@ def test_a_result_has_all_that_was_sent() -> None:
 
 
 def test_what_may_be_missing_has_a_value() -> None:
-    told = {"event": "failed", "index": 0, "url": "x", "error": "dns", "detail": "", "attempts": 0}
-    event = read(told)
+    reported = {"event": "failed", "index": 0, "url": "x", "error": "dns", "detail": "", "attempts": 0}
+    event = read(reported)
     assert isinstance(event, Failed)
     assert (event.retry_after, event.timing) == (None, Timing())
-    assert read({**told, "retry_after": 2.5}).retry_after == 2.5
-    assert read({**told, "timing": {"total": 3.0, "later": 1}}).timing == Timing(total=3.0)
+    assert read({**reported, "retry_after": 2.5}).retry_after == 2.5
+    assert read({**reported, "timing": {"total": 3.0, "later": 1}}).timing == Timing(total=3.0)
 
 
 def test_a_field_that_a_later_service_adds_is_in_raw() -> None:
@@ -52,7 +52,7 @@ def test_a_field_that_a_later_service_adds_is_in_raw() -> None:
 
 
 @pytest.mark.parametrize("name", ["state", "changed"])
-def test_both_kinds_of_a_watchs_state_are_told_apart(name: str) -> None:
+def test_both_kinds_of_a_watchs_state_are_distinguished(name: str) -> None:
     event = read({**STATE, "event": name})
     assert isinstance(event, WatchState)
     assert event.event == name

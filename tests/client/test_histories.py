@@ -30,7 +30,7 @@ def on_virtual_time(test: Callable[[], Awaitable[None]]) -> None:
 
 
 def check(values: list[Value], last: Message) -> None:
-    """Each epoch from its beginning or a told place, each offset once and in order or in a gap, up to the last."""
+    """Each epoch from its beginning or a reported place, each offset once and in order or in a gap, up to the last."""
     epoch, offset = "e1", 0
     for value in values:
         if isinstance(value, Restart):

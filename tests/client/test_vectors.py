@@ -55,11 +55,11 @@ def made(value: Any) -> Any:
     return [made(item) for item in value] if isinstance(value, list) else value
 
 
-def token_of(told: Any) -> Any:
+def token_of(reported: Any) -> Any:
     """Return a token; one that expires is signed by nobody."""
-    if not isinstance(told, dict):
-        return told
-    claims = orjson.dumps({"exp": round(time.time()) + told["expires"], "name": told["name"]})
+    if not isinstance(reported, dict):
+        return reported
+    claims = orjson.dumps({"exp": round(time.time()) + reported["expires"], "name": reported["name"]})
     return f"e30.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.x"
 
 
@@ -74,15 +74,15 @@ def shown(token: str | None) -> Any:
 class Function:
     """A function of tokens, as the case lists them."""
 
-    def __init__(self, told: list[Any]) -> None:
-        self.left = told
+    def __init__(self, reported: list[Any]) -> None:
+        self.left = reported
 
     def __call__(self) -> Any:
-        told = self.left[0]
+        reported = self.left[0]
         self.left = self.left[1:] or self.left
-        if isinstance(told, dict) and "raises" in told:
+        if isinstance(reported, dict) and "raises" in reported:
             raise RuntimeError("no token")
-        return token_of(told)
+        return token_of(reported)
 
 
 class Run:
@@ -264,7 +264,7 @@ class Run:
 
     async def do_state(self, state: str, code: int | None = None, after: list[float] | None = None) -> None:
         async with asyncio.timeout(100):
-            while not (found := [told for told in self.unread if told.state == state]):
+            while not (found := [reported for reported in self.unread if reported.state == state]):
                 await asyncio.sleep(0.01)
         del self.unread[: self.unread.index(found[0]) + 1]
         assert code in (None, found[0].code), found[0]
@@ -273,7 +273,7 @@ class Run:
             assert after[0] <= found[0].after <= after[1], found[0]
 
     async def do_states(self, states: list[str]) -> None:
-        assert [told.state for told in self.states] == states
+        assert [reported.state for reported in self.states] == states
 
 
 @pytest.mark.parametrize("case", cases())

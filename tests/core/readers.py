@@ -1,4 +1,4 @@
-"""Fakes at the hub's seams: a loop that turns when told, and a reader over a connection that stalls on demand."""
+"""Fakes at the hub's seams: a loop that turns on request, and a reader over a connection that stalls on demand."""
 
 from collections import deque
 from collections.abc import Callable

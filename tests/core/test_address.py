@@ -47,7 +47,7 @@ def test_the_hosts_own_addresses_are_refused_although_they_are_public() -> None:
     assert Policy(own=own, nets=(ip_network("9.9.9.9/32"),)).allows_text("9.9.9.9")
 
 
-def test_text_that_is_no_address_is_refused() -> None:
+def test_text_that_is_not_an_address_is_refused() -> None:
     assert not Policy().allows_text("example.com")
 
 

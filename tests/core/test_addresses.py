@@ -36,7 +36,7 @@ def test_handshakes_and_requests_are_two_rates() -> None:
     addresses.handshake("a", 1.0)
 
 
-def test_whoever_floods_again_and_again_waits_for_the_next_connection() -> None:
+def test_a_client_that_floods_again_and_again_waits_for_the_next_connection() -> None:
     addresses, now, floods = (
         AddressLimiter(AddressLimits(handshakes=10.0, handshakes_burst=100, flood=50.0)),
         0.0,
@@ -54,7 +54,7 @@ def test_whoever_floods_again_and_again_waits_for_the_next_connection() -> None:
     addresses.handshake("b", now)
 
 
-def test_what_is_as_good_as_none_is_forgotten() -> None:
+def test_an_idle_limit_is_forgotten() -> None:
     addresses = AddressLimiter(AddressLimits(handshakes=1.0, handshakes_burst=10))
     for number in range(100):
         addresses.handshake(f"a{number}", number * 0.1)
@@ -77,7 +77,7 @@ def test_more_addresses_than_are_remembered_forget_the_oldest() -> None:
 
 
 @given(steps=st.lists(st.tuples(st.booleans(), st.sampled_from("abc")), max_size=100))
-def test_whoever_leaves_gives_back_what_it_took(steps: list[tuple[bool, str]]) -> None:
+def test_a_client_that_leaves_gives_back_what_it_took(steps: list[tuple[bool, str]]) -> None:
     addresses, held = AddressLimiter(AddressLimits(connections=3)), Counter[str]()
     for enters, address in steps:
         if not enters and held[address]:

@@ -98,7 +98,7 @@ def state(total: int) -> BatchState:
     return BatchState("b", Topic("batch:b", "e", None), SERVICE, Keep.LINGER, urls, Options(), 1.0)
 
 
-def test_done_counts_what_was_told() -> None:
+def test_done_counts_the_events_that_were_sent() -> None:
     batch = state(3)
     batch.succeed(0, 200)
     batch.succeed(1, 404)

@@ -49,12 +49,14 @@ def test_a_hop_is_an_address_with_or_without_a_port(text: str, address: str | No
         ([["192.0.2.1"], ["unknown"]], None),
     ],
 )
-def test_the_right_most_address_that_is_no_trusted_proxy_calls(hops: list[list[str]], found: str | None) -> None:
+def test_the_right_most_address_that_is_not_a_trusted_proxy_is_the_caller(
+    hops: list[list[str]], found: str | None
+) -> None:
     assert caller(PROXY, hops, TRUSTED) == (ip_address(found) if found else None)
 
 
 @given(hops=st.lists(st.lists(st.text(max_size=20), max_size=5), max_size=2))
-def test_whoever_is_not_a_trusted_proxy_calls_for_itself(hops: list[list[str]]) -> None:
+def test_a_peer_that_is_not_a_trusted_proxy_is_the_caller(hops: list[list[str]]) -> None:
     peer = ip_address("192.0.2.7")
     assert caller(peer, hops, TRUSTED) == peer
 

@@ -18,8 +18,8 @@ def test_a_child_has_the_trace_and_a_span_of_its_own() -> None:
     trace = parse_trace([GOOD], ["a=1,b=2"])
     assert trace == Trace(ID, PARENT, 1, "a=1,b=2")
     assert trace.child(SPAN) == {"traceparent": f"00-{ID}-{SPAN}-01", "tracestate": "a=1,b=2"}
-    assert Correlation("r", trace).told() == {"request_id": "r", "trace_id": ID}
-    assert Correlation("r").told() == {"request_id": "r"}
+    assert Correlation("r", trace).log_fields() == {"request_id": "r", "trace_id": ID}
+    assert Correlation("r").log_fields() == {"request_id": "r"}
 
 
 def test_without_state_none_is_sent() -> None:

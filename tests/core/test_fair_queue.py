@@ -70,7 +70,7 @@ def test_what_is_charged_without_being_taken_out_stays_the_first_of_its_owner() 
     assert queue.first == "a"
 
 
-def test_three_owners_share_alike_whatever_the_order_in_which_they_come() -> None:
+def test_three_owners_share_alike_in_any_order_of_coming() -> None:
     queue: FairQueue[str] = FairQueue(3)
     for owner, item in ((A, "a"), (B, "b"), (C, "c")):
         for _ in range(100):

@@ -40,7 +40,7 @@ def test_a_host_is_covered_by_its_name_or_by_one_above_it(host: str, names: list
 
 
 @given(st.lists(st.text(max_size=12), max_size=5))
-def test_whatever_a_pattern_is_it_is_read_or_refused_by_its_claim(patterns: list[str]) -> None:
+def test_any_pattern_is_read_or_refused_by_its_claim(patterns: list[str]) -> None:
     for claim in ("subscribe", "publish", "fetch", "watch"):
         try:
             granted(**{claim: patterns})
@@ -151,7 +151,7 @@ def test_a_star_alone_and_true_cover_everything() -> None:
 
 
 def test_a_watch_is_read_by_its_name_with_the_whole_claim_alone() -> None:
-    """Its name is a hash: it does not tell the host, and whoever has the same claim shares it."""
+    """Its name is a hash: it does not tell the host, and tokens with the same claim share it."""
     grant = granted(subscribe=["*", "watch:*"], watch=["example.org"])
     with pytest.raises(Forbidden, match="claim watch"):
         grant.check_read("watch:0123")

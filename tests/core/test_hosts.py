@@ -180,7 +180,7 @@ def test_it_remembers_ten_thousand_at_the_most() -> None:
         st.tuples(st.sampled_from(["fine", "busy", "slow", "down"]), st.floats(0, 5), st.floats(0, 3)), max_size=200
     )
 )
-def test_whatever_happens_it_is_asked_again_within_two_minutes(events: list[tuple[str, float, float]]) -> None:
+def test_after_any_history_it_is_asked_again_within_two_minutes(events: list[tuple[str, float, float]]) -> None:
     some, now = hosts(4), 0.0
     for said, lasted, passed in events:
         now += passed
@@ -203,13 +203,13 @@ def test_where_hosts_are_shared_one_owner_leaves_a_quarter_to_others() -> None:
         assert some.room(HOST, 0.0, "a")
 
 
-def test_only_hosts_that_are_waited_for_are_told_of() -> None:
+def test_only_hosts_with_waiting_urls_are_reported() -> None:
     some = hosts(1)
-    for waited_for, told in (((), []), ((HOST,), [HOST])):
+    for waited_for, reported in (((), []), ((HOST,), [HOST])):
         some.waited_for = waited_for
         some.begin(HOST)
         some.end(HOST)
-        assert [*some.opened(0.0)] == told
+        assert [*some.opened(0.0)] == reported
         assert [*some.opened(0.0)] == []
 
 

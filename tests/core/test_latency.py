@@ -72,7 +72,7 @@ def test_a_round_in_slices_counts_each_message_once_for_each_reader(encoding: En
     assert counted(hub.latency.delivery) == 18
 
 
-def test_history_is_no_delivery_in_time() -> None:
+def test_history_does_not_count_as_delivery_in_time() -> None:
     hub, turns, _ = crowd(1)
     for _ in range(10):
         hub.publish("t", b"1", 0.0)

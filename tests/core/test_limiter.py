@@ -1,4 +1,4 @@
-"""A bucket lets a burst through, then keeps its rate, whatever the arrivals."""
+"""A bucket lets a burst through, then keeps its rate, for any arrivals."""
 
 from hypothesis import given
 from hypothesis import strategies as st

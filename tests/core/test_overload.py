@@ -74,7 +74,7 @@ def test_every_figure_has_its_thresholds_and_the_worst_counts(figures: LoadSampl
     assert bool(overload.why) == (level > NORMAL)
 
 
-def test_a_storm_of_a_few_seconds_is_no_overload() -> None:
+def test_a_storm_of_a_few_seconds_is_not_overload() -> None:
     overload = Overload(rules(**LIMITS))
     assert [overload.look(LoadSample(lag=5.0), float(second)) for second in range(10)] == [NORMAL] * 10
     assert overload.look(LoadSample(), 10.0) is NORMAL

@@ -24,7 +24,7 @@ def test_limits_may_be_replaced_while_the_client_is_there() -> None:
     assert [pace.control(0, 0.01) for _ in range(9)] == [True] * 9
 
 
-def test_whoever_was_told_often_enough_and_goes_on_floods_until_it_pauses() -> None:
+def test_a_client_that_goes_on_after_many_refusals_floods_until_it_pauses() -> None:
     pace = ClientRateLimiter(SessionLimits(rate=1.0, burst=1, refusals=1.0, refusals_burst=2))
     seen = []
     for _ in range(5):

@@ -231,7 +231,7 @@ def test_a_host_that_asks_for_a_pause_gets_it_and_the_others_go_on() -> None:
     assert [work.index for work in planned.start(5.0)] == [0]  # at half of what it had: one
 
 
-def test_whoever_has_no_time_for_the_pause_is_told_when_to_come_back() -> None:
+def test_a_fetch_without_time_for_the_pause_fails_with_a_time_to_come_back() -> None:
     planned = Planned()
     insist(planned.hosts, 0.0, 60.0)
     planned.add(batch_of([*hosts(90), "http://other.example/"]))
@@ -240,7 +240,7 @@ def test_whoever_has_no_time_for_the_pause_is_told_when_to_come_back() -> None:
     assert {(failure.kind, failure.retry_after) for _, failure in planned.rejected} == {("unavailable", 60.0)}
 
 
-def test_whoever_waits_already_when_the_pause_grows_is_told_too() -> None:
+def test_a_fetch_that_waits_when_the_pause_grows_fails_too() -> None:
     planned = Planned(replace(LIMITS, active_per_host=1))
     planned.add(batch_of(hosts(3)))
     [first] = planned.start()
@@ -374,7 +374,7 @@ def test_a_place_goes_past_a_client_that_has_all_of_its_share_and_back_to_it_lat
     assert [work.target.host for work in planned.start()] == ["g2.example"]
 
 
-def test_a_step_costs_the_same_whatever_waits() -> None:
+def test_a_step_costs_the_same_however_many_wait() -> None:
     def looks(parked: int) -> int:
         planned = Planned()
         for number in range(20 + parked):

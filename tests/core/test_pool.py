@@ -1,4 +1,4 @@
-"""Shares of a pool: what each owner may take, whoever else is there."""
+"""Shares of a pool: what each owner may take beside the others."""
 
 import pytest
 from hypothesis import given

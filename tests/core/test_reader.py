@@ -26,7 +26,7 @@ def publish(hub: Hub, turns: Turns, count: int) -> None:
         (OnLag.LATEST, ['{"event":"gap","from":1,"to":7}', "8"]),
     ],
 )
-def test_a_lagging_reader_that_stays_is_told_what_it_missed(on_lag: OnLag, lines: list[str]) -> None:
+def test_a_lagging_reader_that_stays_gets_a_gap(on_lag: OnLag, lines: list[str]) -> None:
     hub, turns = small_hub()
     reader = FakeReader(hub.ring("t"), on_lag)
     hub.attach(reader, "newest")

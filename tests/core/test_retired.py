@@ -73,7 +73,7 @@ def test_one_that_is_asked_for_counts_for_who_asks() -> None:
         hub.publish("g", b"1", turns.now, owner=A)
 
 
-def test_one_that_is_behind_is_told_of_the_gap() -> None:
+def test_one_that_is_behind_gets_the_gap() -> None:
     turns = Turns()
     hub = make_hub(turns, HubLimits(ring=RingLimits(age=1.0)))
     first = hub.publish("t", b"1", 0.0)

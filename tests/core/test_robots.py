@@ -141,5 +141,5 @@ def test_the_longest_of_all_that_match_counts(rules: list[tuple[str, bool]], pat
 
 
 @given(st.text(max_size=500))
-def test_whatever_it_says_it_can_be_read(text: str) -> None:
+def test_any_robots_file_can_be_read(text: str) -> None:
     parse_robots(text, "sluice").allows("/")

@@ -187,7 +187,9 @@ def test_a_key_belongs_to_the_subject_or_else_the_token_or_else_the_address() ->
         ({"jsonrpc": "2.0", "method": "authenticate", "id": 1, "params": {"token": "w"}}, -32003, "token"),
     ],
 )
-def test_a_wrong_request_is_told_what_is_wrong_and_the_session_lives_on(value: Any, code: int, named: str) -> None:
+def test_a_wrong_request_is_answered_with_what_is_wrong_and_the_session_lives_on(
+    value: Any, code: int, named: str
+) -> None:
     bench = Bench()
     answer = bench.send(value)
     assert answer["error"]["code"] == code
@@ -265,7 +267,7 @@ def test_too_fast_is_refused_with_the_time_to_wait_and_a_flood_closes() -> None:
     assert b"-32006" in answer.text
 
 
-def test_whoever_waits_as_told_is_taken_again() -> None:
+def test_a_client_that_waits_as_asked_is_accepted_again() -> None:
     bench = Bench(SessionLimits(rate=10.0, burst=1))
     assert bench.call("ping") == {}
     wait = bench.call("ping")["data"]["retry_after"]
@@ -398,7 +400,7 @@ def test_close_leaves_every_topic() -> None:
 
 
 @pytest.mark.parametrize("text", [b"{}", b"1", b"[]", b"[1]", b'{"jsonrpc":"2.0","method":"nope"}'])
-def test_what_is_no_request_counts_as_one_and_a_flood_of_it_closes(text: bytes) -> None:
+def test_malformed_requests_count_and_a_flood_of_them_closes(text: bytes) -> None:
     bench = Bench(SessionLimits(rate=10.0, burst=5, refusals=10.0, refusals_burst=3))
     closings = [bench.session.receive(text, 0.0).closing for _ in range(9)]
     assert closings == [None] * 8 + [FLOODING]

@@ -82,14 +82,14 @@ def test_what_the_claims_cover_is_done() -> None:
     assert bench.call("fetch", urls=["http://a.example/"])["topic"] == "batch:b1"
 
 
-def test_a_batch_is_read_by_whoever_knows_its_id() -> None:
+def test_a_batch_is_read_by_any_client_that_knows_its_id() -> None:
     bench = Guarded()
     bench.hub.log("batch:b9")
     assert bench.call("subscribe", topic="batch:b9", since="oldest")["topic"] == "batch:b9"
     assert bench.call("cancel", batch="b1") == {"cancelled": 3}
 
 
-def test_whether_a_topic_exists_is_not_told_to_whoever_may_not_read_it() -> None:
+def test_a_client_that_may_not_read_a_topic_cannot_find_out_whether_it_exists() -> None:
     bench = Guarded(subscribe=["news.*"])
     bench.hub.publish("there", b"1", 0.0)
     refusals = [bench.call("subscribe", topic=topic)["message"] for topic in ("there", "away!")]
@@ -111,7 +111,7 @@ def test_limits_of_the_token_hold_in_place_of_the_services() -> None:
     assert bench.call("ping", now=1.01) == {}
 
 
-def test_a_new_token_is_no_new_burst() -> None:
+def test_a_new_token_does_not_give_a_new_burst() -> None:
     bench = Guarded(SessionLimits(rate=10.0, burst=10), subscribe=["*"])
     bench.token("faster", limits={"rate": 20})
     for _ in range(8):

@@ -1,4 +1,4 @@
-"""A URL is refused, or leads only where the policy allows: whatever the text."""
+"""A URL is refused, or leads only where the policy allows, for any text."""
 
 import unicodedata
 from ipaddress import ip_network

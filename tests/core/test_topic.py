@@ -1,4 +1,4 @@
-"""A topic keeps consecutive offsets, and lets go by count, bytes and age in order."""
+"""A topic keeps consecutive offsets, and drops by count, bytes and age in order."""
 
 import orjson
 import pytest
@@ -35,7 +35,7 @@ def test_a_ring_keeps_within_its_bytes_but_always_its_newest_message() -> None:
     assert (topic.first, topic.head) == (6, 6)
 
 
-def test_an_append_lets_go_of_messages_that_are_too_old() -> None:
+def test_an_append_drops_messages_that_are_too_old() -> None:
     topic = Topic("t", "e1", RingLimits(age=10))
     topic.append(b"1", now=0.0)
     topic.append(b"2", now=5.0)
@@ -50,7 +50,7 @@ def test_the_newest_message_goes_when_it_is_too_old() -> None:
     assert (topic.first, topic.head, topic.size) == (4, 3, 0)
 
 
-def test_a_log_keeps_everything_whatever_its_age() -> None:
+def test_a_log_keeps_messages_of_any_age() -> None:
     topic = Topic("batch:1", "e1", None)
     for number in range(5000):
         topic.append(b"1", now=float(number))

@@ -50,7 +50,7 @@ def test_data_is_cut_out_of_its_frame_unchanged(topic: str, offset: int, size: i
     assert message_data(message_frame(prefix, offset, data), prefix, offset) == data
 
 
-def test_a_gap_is_told_in_the_readers_own_encoding() -> None:
+def test_a_gap_is_sent_in_the_readers_own_encoding() -> None:
     frame = gap_chunk(Encoding.FRAMES, "t", "e1", 3, 9)
     assert orjson.loads(frame[2:])["params"] == {"topic": "t", "from": 3, "to": 9}
     assert gap_chunk(Encoding.LINES, "t", "e1", 3, 9) == b'{"event":"gap","from":3,"to":9}\n'
@@ -65,7 +65,7 @@ def test_closing_tells_why_and_when_to_come_back() -> None:
     }
 
 
-def test_a_close_frame_fits_a_control_frame_whatever_the_reason() -> None:
+def test_a_close_frame_fits_a_control_frame_with_any_reason() -> None:
     frame = close_frame(4408, "r" * 500)
     assert frame[:4] == b"\x88\x7d\x11\x38"
     assert len(frame) == 2 + 125

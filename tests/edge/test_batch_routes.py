@@ -186,7 +186,7 @@ async def test_a_document_says_where_its_results_came_from() -> None:
         )
 
 
-async def test_a_batch_larger_than_its_memory_ends_and_late_readers_are_told_what_is_gone() -> None:
+async def test_a_batch_larger_than_its_memory_ends_and_late_readers_get_a_gap() -> None:
     async with client_of(batches_size=1 << 20) as client:
         urls = [f"{client.origin}/bytes/20000?{number}" for number in range(200)]
         key = {"Idempotency-Key": "large"}
@@ -218,8 +218,8 @@ async def test_a_batch_larger_than_its_memory_ends_and_late_readers_are_told_wha
             topic = f"batch:{response.headers['Sluice-Batch']}"
             answer = await call(socket, "subscribe", topic=topic, since="oldest")
             assert (answer["offset"], answer["recovered"]) == (0, False)
-            told = await socket.receive_json()
-            assert (told["method"], told["params"]) == ("gap", {"topic": topic, "from": 1, "to": gap["to"]})
+            reported = await socket.receive_json()
+            assert (reported["method"], reported["params"]) == ("gap", {"topic": topic, "from": 1, "to": gap["to"]})
             assert (await socket.receive_json())["params"]["offset"] == gap["to"] + 1
 
         _, body, _ = await client.batch({"urls": urls}, **key)
@@ -230,7 +230,7 @@ async def test_a_batch_larger_than_its_memory_ends_and_late_readers_are_told_wha
         assert [result["index"] for result in document["results"]] == list(range(200))
 
 
-async def test_whoever_waits_for_memory_is_seen_by_operators() -> None:
+async def test_operators_see_the_batches_that_wait_for_memory() -> None:
     async with client_of(batches_size=1 << 20) as client:
         urls = [f"{client.origin}/bytes/20000?{number}" for number in range(200)]
         _, _, response = await client.batch({"urls": urls}, Prefer="respond-async")

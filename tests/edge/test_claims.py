@@ -130,7 +130,7 @@ async def test_urls_at_other_hosts_fail_one_by_one() -> None:
     assert "claim fetch: the token's does not cover the host '127.0.0.2'" in two["detail"]
 
 
-async def test_what_another_client_has_in_the_cache_is_no_way_around_the_claim() -> None:
+async def test_the_cache_entry_of_another_client_does_not_bypass_the_claim() -> None:
     async with client_of(jwt_secret=SECRET) as client:
         url = client.origin + "/etag/x?period=0"
         for expected in ("miss", "revalidated"):

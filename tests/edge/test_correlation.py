@@ -32,10 +32,10 @@ async def test_every_answer_has_the_id_of_its_request(method: str, path: str, st
         for given in ("from-the-client:1", None, "not an id"):
             headers = {"X-Request-Id": given} if given else {}
             got, body, response = await client.ask(method, path, headers=headers)
-            told = response.headers["X-Request-Id"]
+            reported = response.headers["X-Request-Id"]
             assert got == status
-            assert told == given if given and " " not in given else re.fullmatch(r"[0-9a-f]{16}", told)
-            assert status < 400 or body["request_id"] == told
+            assert reported == given if given and " " not in given else re.fullmatch(r"[0-9a-f]{16}", reported)
+            assert status < 400 or body["request_id"] == reported
 
 
 async def test_a_stream_and_a_refused_handshake_have_it_and_a_websocket_has_none() -> None:
@@ -106,7 +106,7 @@ async def test_what_a_batch_says_itself_wins() -> None:
         assert sent(upstream.requests[0]) == {"traceparent": own}
 
 
-async def test_a_trace_is_no_reason_to_ask_twice() -> None:
+async def test_a_trace_does_not_cause_a_second_request() -> None:
     async with Raw(ANSWER).running() as upstream, client_of(allow_port=(upstream.port,)) as client:
         service: Service = client.service
         await batch_of(client, {"urls": [upstream.url] * 5}, **TRACED)

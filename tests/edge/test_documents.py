@@ -163,10 +163,10 @@ async def test_what_goes_over_a_websocket_is_of_the_types_that_are_named() -> No
 async def answer_of(described: Any, socket: aiohttp.ClientWebSocketResponse, request: Any) -> Any:
     """Return the answer to a request; the notifications before it are looked at on the way."""
     while True:
-        told = await socket.receive_json()
-        if told.get("id") == request:
-            return told
-        message_schema(described, told["method"]).validate(told)
+        reported = await socket.receive_json()
+        if reported.get("id") == request:
+            return reported
+        message_schema(described, reported["method"]).validate(reported)
 
 
 async def test_a_query_that_no_schema_allows_is_refused_also_where_another_parameter_wins() -> None:
@@ -219,7 +219,7 @@ async def test_head_of_a_stream_is_its_headers_and_the_connection_goes_on(path: 
         b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
     ],
 )
-async def test_what_is_no_http_is_refused_with_a_problem_document(request_: bytes, caplog: Any) -> None:
+async def test_malformed_http_is_refused_with_a_problem_document(request_: bytes, caplog: Any) -> None:
     async with client_of() as client:
         reader, writer = await asyncio.open_connection("127.0.0.1", client.service.port)
         writer.write(request_)

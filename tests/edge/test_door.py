@@ -54,7 +54,7 @@ async def test_the_token_opens_every_route() -> None:
         assert status == 404
 
 
-async def test_a_socket_without_the_token_is_told_so_after_the_upgrade() -> None:
+async def test_a_socket_without_the_token_is_closed_after_the_upgrade() -> None:
     async with client_of(token="right") as client, client.socket() as socket:
         message = await socket.receive()
         assert message.type is aiohttp.WSMsgType.CLOSE
@@ -197,7 +197,7 @@ async def test_every_answer_keeps_to_its_own_pages() -> None:
             assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_one_too_many_is_told_when_to_come_back() -> None:
+async def test_one_too_many_is_refused_with_a_time_to_come_back() -> None:
     async with client_of(connections=1, websockets=1) as client:
         stream = await client.session.get(client.url("/topics/t/events"))
         status, problem, response = await client.ask("GET", "/topics/t")

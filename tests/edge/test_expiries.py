@@ -61,7 +61,7 @@ async def test_what_is_over_already_ends_at_the_next_look() -> None:
     assert first.ended is None
 
 
-async def test_whoever_has_left_is_forgotten() -> None:
+async def test_a_connection_that_has_left_is_forgotten() -> None:
     expiries, holder = Expiries(wall()), FakeHolder()
     expiries.set(holder, 1_000_001.0)
     expiries.discard(holder)

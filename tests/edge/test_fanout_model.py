@@ -279,7 +279,7 @@ class FanOut(RuleBasedStateMachine):
         client.transport.abort()
 
     @invariant()
-    def whoever_was_evicted_had_fallen_behind_and_had_agreed_to_it(self) -> None:
+    def evicted_readers_had_fallen_behind_and_had_agreed_to_it(self) -> None:
         for client in [client for client in self.clients if not client.alive]:
             assert OnLag.DISCONNECT in client.on_lag.values()
             assert not client.connection.session.readers

@@ -49,14 +49,14 @@ async def test_other_subprotocols_alone_are_refused(lines: list[str]) -> None:
 
 
 @pytest.mark.parametrize("kept", [(), ("Connection: keep-alive",), ("Connection: close", UPGRADE[3])])
-async def test_a_handshake_that_a_proxy_has_stripped_is_told_apart(kept: tuple[str, ...]) -> None:
+async def test_a_handshake_that_a_proxy_has_stripped_is_recognised(kept: tuple[str, ...]) -> None:
     async with client_of() as client:
         status, headers, problem = await answer(client, *kept)
         assert (status, headers["upgrade"]) == (426, "websocket")
         assert b"proxy" in problem
 
 
-async def test_head_is_no_handshake() -> None:
+async def test_head_is_not_a_handshake() -> None:
     async with client_of() as client:
         status, _, _ = await answer(client, *UPGRADE, request="HEAD /ws")
         assert status == 405

@@ -47,7 +47,7 @@ def test_cuts_after_one_silence_are_warned_of(silences: list[float], caplog: pyt
     ],
     ids=["few", "different", "short", "longer than the heartbeat", "the heartbeat"],
 )
-def test_other_ends_are_no_reason_for_a_warning(silences: list[float], caplog: pytest.LogCaptureFixture) -> None:
+def test_other_ends_are_not_warned_about(silences: list[float], caplog: pytest.LogCaptureFixture) -> None:
     noted(silences)
     assert not warnings(caplog)
 

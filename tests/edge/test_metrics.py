@@ -56,7 +56,7 @@ async def test_the_figures_are_what_happened() -> None:
     assert found["process_open_fds"] > 3
 
 
-async def test_whoever_is_refused_or_closed_is_counted_by_where_and_why() -> None:
+async def test_refused_and_closed_clients_are_counted_by_where_and_why() -> None:
     async with client_of(token="right", websockets=1) as client:
         await client.ask("GET", "/topics/t")
         headers = {"Authorization": "Bearer right"}
@@ -117,11 +117,11 @@ async def test_it_needs_the_token_and_does_not_tell_it() -> None:
 async def test_every_figure_is_in_the_documents_and_no_other() -> None:
     async with client_of() as client:
         found = await families(client)
-    told = [
+    reported = [
         (family.name + ("_total" if family.type == "counter" else ""), family.type, family.documentation)
         for family in found
     ]
-    assert re.findall(r"^\| `(\w+)` \| (gauge|counter|histogram) \| (.*) \|$", OPERATIONS, re.MULTILINE) == told
+    assert re.findall(r"^\| `(\w+)` \| (gauge|counter|histogram) \| (.*) \|$", OPERATIONS, re.MULTILINE) == reported
 
 
 async def test_connections_that_break_are_counted_by_reason() -> None:

@@ -1,4 +1,4 @@
-"""One bad connection hurts itself alone: timers that look after many of them go on, whatever one of them raises."""
+"""One bad connection hurts itself alone: timers that serve many of them go on when one of them raises."""
 
 import asyncio
 from typing import Any
@@ -14,7 +14,7 @@ from service.upstream.deadlines import Deadlines
 
 
 class Bad:
-    """Raises whatever it is asked to do, once it has been armed."""
+    """Raises at every call, once it has been armed."""
 
     full = False
     size = 1000

@@ -98,7 +98,7 @@ async def test_the_heaviest_that_lag_are_shed_and_the_others_stay() -> None:
         stream.close()
 
 
-async def test_one_that_still_takes_something_is_told_1013() -> None:
+async def test_one_that_still_takes_something_is_closed_with_1013() -> None:
     async with client_of() as client, client.socket() as socket:
         await call(socket, "subscribe", topic="t")
         (connection,) = client.service.sockets.connections

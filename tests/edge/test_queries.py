@@ -75,8 +75,8 @@ async def offsets(client: Any, query: str, **headers: str) -> list[int]:
 async def test_the_last_event_id_of_polyfills_wins_over_since_and_the_header_over_all() -> None:
     async with client_of() as client:
         for number in range(3):
-            _, told, _ = await client.ask("POST", "/topics/t", json=number)
-        epoch = told["epoch"]
+            _, reported, _ = await client.ask("POST", "/topics/t", json=number)
+        epoch = reported["epoch"]
         for name in ("lastEventId", "last_event_id"):
             assert await offsets(client, f"?since=oldest&{name}={epoch}:1") == [1, 2, 3]
             assert await offsets(client, f"?{name}={epoch}:1&{name}={epoch}:2") == [2, 3], "the newest is the last"

@@ -34,7 +34,7 @@ class FakeConnection:
         self.was_cut = True
 
 
-async def test_whoever_has_drained_is_visited_once() -> None:
+async def test_a_connection_that_has_drained_is_visited_once() -> None:
     stalled, one, two = Stalled(), FakeConnection(1000), FakeConnection(1000)
     assert stalled.add(one)  # type: ignore[arg-type]
     assert not stalled.add(one)  # type: ignore[arg-type]
@@ -47,7 +47,7 @@ async def test_whoever_has_drained_is_visited_once() -> None:
     stalled.close()
 
 
-async def test_a_connection_without_readers_is_let_go() -> None:
+async def test_a_connection_without_readers_is_released() -> None:
     stalled, one = Stalled(), FakeConnection(1000)
     stalled.add(one)  # type: ignore[arg-type]
     one.readers = {}

@@ -1,4 +1,4 @@
-"""Signed tokens: whatever text comes is verified or refused, and the cheap reasons come first."""
+"""Signed tokens: any text is verified or refused, and the cheap reasons come first."""
 
 import time
 from base64 import urlsafe_b64encode
@@ -127,7 +127,7 @@ def test_a_header_that_no_key_has_costs_no_signature(header: Any) -> None:
         segment(b'{"alg":"HS256","crit":' + b"[" * 700) + ".e30.e30",
     ],
 )
-def test_what_is_no_token_costs_no_signature(text: str) -> None:
+def test_a_malformed_token_costs_no_signature(text: str) -> None:
     tokens = Tokens(PUBLIC)
     with pytest.raises(Unauthorized):
         tokens.verify(text)
@@ -159,12 +159,12 @@ NAMES = st.sampled_from(["exp", "nbf", "iat", "aud", "iss", "sub", "jti", "subsc
 
 @given(st.dictionaries(NAMES, JSON, max_size=6))
 def test_any_claims_under_a_right_signature_are_read_or_refused(body: dict[str, Any]) -> None:
-    """Whoever signs may be wrong too; the library's errors stop here, whatever they are."""
+    """The signer may be wrong too; all of the library's errors stop here."""
     tokens = Tokens(PUBLIC)
     try:
         grant = tokens.verify(jwt.encode(body, SECRET, "HS256"))
     except (Unauthorized, TypeError) as error:
-        # A TypeError is the signing side's: it refuses an issuer that is no text.
+        # A TypeError is the signing side's: it refuses an issuer that is not text.
         outcome = error if isinstance(error, Unauthorized) or "iss" in str(error) else None
     else:
         outcome = grant if grant.expires is not None else None

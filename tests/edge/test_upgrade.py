@@ -1,4 +1,4 @@
-"""What an upgrade leaves behind is let go; the names that aiohttp keeps in private are still there."""
+"""An upgrade releases what the handshake needed; the names that aiohttp keeps in private are still there."""
 
 import gc
 from typing import Any

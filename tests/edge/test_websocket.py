@@ -175,7 +175,7 @@ async def test_what_one_client_has_sent_together_is_not_carried_out_together() -
     assert max(after - before for before, after in pairwise(steps)) <= 64
 
 
-async def test_a_client_that_goes_while_it_is_answered_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_client_that_leaves_while_it_is_answered_is_not_an_error(caplog: pytest.LogCaptureFixture) -> None:
     async with client_of() as client:
         _, writer = await asyncio.open_connection("127.0.0.1", client.service.port)
         ping = b'{"jsonrpc":"2.0","method":"ping","id":1}'
@@ -255,7 +255,7 @@ async def test_a_batch_over_a_socket() -> None:
         assert (await call(socket, "subscribe", topic=started["topic"], since="oldest"))["offset"] == 0
 
 
-async def test_a_batch_is_resumed_by_whoever_comes_back() -> None:
+async def test_a_batch_is_resumed_by_the_client_that_comes_back() -> None:
     async with client_of() as client:
         async with client.socket() as socket:
             started = await call(socket, "fetch", urls=[f"{client.origin}/slow/{ms}" for ms in (10, 5000, 9000)])
@@ -288,7 +288,7 @@ async def test_the_drain_lets_batches_end_and_everyone_go() -> None:
         await drain
 
 
-async def test_at_the_deadline_what_runs_fails_and_is_told() -> None:
+async def test_at_the_deadline_running_fetches_fail_and_are_reported() -> None:
     async with client_of(drain=3.0) as client, client.socket() as busy:
         await call(busy, "fetch", urls=[f"{client.origin}/slow/60000"])
         drain = asyncio.create_task(client.service.drain())
@@ -320,7 +320,7 @@ async def test_echo_is_there_when_asked_for() -> None:
         assert (await client.ask("GET", "/echo"))[0] == 404
 
 
-async def test_echo_sends_back_every_message_and_refuses_what_is_no_text() -> None:
+async def test_echo_sends_back_every_message_and_refuses_invalid_text() -> None:
     async with (
         client_of(echo_route=True) as client,
         client.session.ws_connect(client.url("/echo"), max_msg_size=0, autoping=False) as socket,
@@ -338,7 +338,7 @@ async def test_echo_sends_back_every_message_and_refuses_what_is_no_text() -> No
 
 
 @pytest.mark.parametrize("version", ["8", "7", "0", "14", "x", ""])
-async def test_other_versions_of_the_protocol_are_refused_and_told_which_is_spoken(version: str) -> None:
+async def test_other_versions_are_refused_with_the_one_that_is_supported(version: str) -> None:
     headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
                "Sec-WebSocket-Version": version}  # fmt: skip
     async with client_of() as client:

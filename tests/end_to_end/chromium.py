@@ -34,13 +34,16 @@ class Page:
             self._note(answer)
         return answer.get("result")
 
-    def _note(self, told: dict[str, Any]) -> None:
-        if told["method"] == "Runtime.exceptionThrown":
-            self.complaints.append(str(told["params"]["exceptionDetails"].get("exception", told["params"])))
-        elif told["method"] == "Log.entryAdded" and told["params"]["entry"]["level"] in ("error", "warning"):
-            self.complaints.append(told["params"]["entry"]["text"])
-        elif told["method"] == "Network.requestWillBeSent":
-            self.requests.append(told["params"]["request"]["url"])
+    def _note(self, reported: dict[str, Any]) -> None:
+        if reported["method"] == "Runtime.exceptionThrown":
+            self.complaints.append(str(reported["params"]["exceptionDetails"].get("exception", reported["params"])))
+        elif reported["method"] == "Log.entryAdded" and reported["params"]["entry"]["level"] in (
+            "error",
+            "warning",
+        ):
+            self.complaints.append(reported["params"]["entry"]["text"])
+        elif reported["method"] == "Network.requestWillBeSent":
+            self.requests.append(reported["params"]["request"]["url"])
 
     async def evaluate(self, expression: str) -> Any:
         """Return the value of an expression, awaited."""

@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts its connections when it is told to, and sends them elsewhere."""
+"""A TCP proxy that cuts its connections on request, and sends them elsewhere."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ AnyCutter = TypeVar("AnyCutter", bound="Cutter")
 
 
 class Cutter:
-    """Passes bytes on to a port of this machine; ``down`` refuses whoever comes."""
+    """Passes bytes on to a port of this machine; ``down`` refuses every client."""
 
     def __init__(self, target: int) -> None:
         self.target = target
@@ -21,7 +21,7 @@ class Cutter:
         self._writers: set[asyncio.StreamWriter] = set()
 
     def cut(self) -> None:
-        """Abort every connection, whatever is on its way."""
+        """Abort every connection, and lose what is on its way."""
         for writer in self._writers:
             writer.transport.abort()
 

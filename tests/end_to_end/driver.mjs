@@ -1,4 +1,4 @@
-// Does with the module sluice.js what it is told on standard input, a JSON object a line, and tells what comes of it.
+// Runs commands from standard input, a JSON object a line, with the module sluice.js, and prints what comes of them.
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 

@@ -1,4 +1,4 @@
-"""Clients of the JavaScript module in a Node process, which does what it is told and tells what comes of it."""
+"""Clients of the JavaScript module in a Node process, which runs commands and prints what comes of them."""
 
 import asyncio
 import itertools
@@ -27,11 +27,11 @@ def node() -> str:
 
 
 class Driver:
-    """A Node process with clients by number; whatever it tells is kept by the name that it was given."""
+    """A Node process with clients by number; each event that it prints is kept by the name that it was given."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
-        self.told: list[dict[str, Any]] = []
+        self.reported: list[dict[str, Any]] = []
         self._news = asyncio.Condition()
         self._followed: dict[str, asyncio.Queue[dict[str, Any]]] = {}
 
@@ -39,11 +39,11 @@ class Driver:
         """Take what it tells, until it ends."""
         assert self.process.stdout is not None
         while line := await self.process.stdout.readline():
-            told = orjson.loads(line)
-            if (queue := self._followed.get(told.get("name"))) is not None:
-                queue.put_nowait(told)
+            reported = orjson.loads(line)
+            if (queue := self._followed.get(reported.get("name"))) is not None:
+                queue.put_nowait(reported)
                 continue
-            self.told.append(told)
+            self.reported.append(reported)
             async with self._news:
                 self._news.notify_all()
         for queue in self._followed.values():
@@ -67,31 +67,33 @@ class Driver:
     async def call(self, method: str, *args: Any, name: str = "call") -> Any:
         """Do something that is answered, and return the answer."""
         await self.do(method, *args, name=name)
-        return (await self.until(lambda told: told.get("name") == name and "answer" in told))["answer"]
+        return (await self.until(lambda reported: reported.get("name") == name and "answer" in reported))["answer"]
 
     async def until(self, fits: Callable[[dict[str, Any]], bool], within: float = 60) -> dict[str, Any]:
-        """Wait for something that it has told or tells, forget it, and return it."""
+        """Wait for something that it has printed or prints, forget it, and return it."""
         async with asyncio.timeout(within), self._news:
-            while not (found := next((told for told in self.told if fits(told)), None)):
+            while not (found := next((reported for reported in self.reported if fits(reported)), None)):
                 await self._news.wait()
-        self.told.remove(found)
+        self.reported.remove(found)
         return found
 
     async def state(self, state: str) -> dict[str, Any]:
         """Wait until the connection is that far."""
-        return await self.until(lambda told: told.get("state") == state)
+        return await self.until(lambda reported: reported.get("state") == state)
 
     async def items(self, count: int, name: str = "a") -> list[Any]:
         """Wait for so many items of a stream, and take them."""
         return [
-            (await self.until(lambda told: told.get("name") == name and "item" in told))["item"]
+            (await self.until(lambda reported: reported.get("name") == name and "item" in reported))["item"]
             for _ in range(count)
         ]
 
     async def rest(self, name: str = "a") -> list[Any]:
         """Wait for the end of a stream, and return all that was not taken."""
-        await self.until(lambda told: told.get("name") == name and "end" in told)
-        return [told["item"] for told in self.told if told.get("name") == name and "item" in told]
+        await self.until(lambda reported: reported.get("name") == name and "end" in reported)
+        return [
+            reported["item"] for reported in self.reported if reported.get("name") == name and "item" in reported
+        ]
 
 
 class JavaScriptClient:
@@ -115,24 +117,24 @@ class JavaScriptClient:
             yield _said_of_itself(item) or read_event(Message("", "", 0, item))
 
     async def publish(self, topic: str, data: Any) -> Position:
-        with self._following() as (do, told):
+        with self._following() as (do, reported):
             await do("publish", topic, data)
-            return Position(**(await told.get())["answer"])
+            return Position(**(await reported.get())["answer"])
 
     async def _items(self, method: str, *args: Any) -> AsyncIterator[dict[str, Any]]:
-        with self._following() as (do, told):
+        with self._following() as (do, reported):
             await do(method, *args)
-            while "end" not in (value := await told.get()):
+            while "end" not in (value := await reported.get()):
                 assert "error" not in value, value
                 if "item" in value:
                     yield value["item"]
 
     @contextmanager
     def _following(self) -> Iterator[tuple[Callable[..., Awaitable[None]], asyncio.Queue[dict[str, Any]]]]:
-        """Return how to begin something, and what is told of it."""
+        """Return how to begin something, and what is printed of it."""
         name = next(self._names)
-        with self._driver.following(name) as told:
-            yield partial(self._driver.do, name=name, client=self._number), told
+        with self._driver.following(name) as reported:
+            yield partial(self._driver.do, name=name, client=self._number), reported
 
 
 def _said_of_itself(item: dict[str, Any]) -> Gap | Restart | None:

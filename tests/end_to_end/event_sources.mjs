@@ -15,7 +15,7 @@ for (const url of urls) {
   const kinds = Object.entries(KINDS).map(([name, find]) => [name, find(require(name))]);
   if (globalThis.EventSource) kinds.push(["Node", globalThis.EventSource]);
   for (const [name, EventSource] of kinds) {
-    const say = (told) => console.log(JSON.stringify({ name, url, ...told }));
+    const say = (fields) => console.log(JSON.stringify({ name, url, ...fields }));
     const reader = new EventSource(url);
     for (const type of ["start", "message", "gap"])
       reader.addEventListener(type, ({ data, lastEventId }) => say({ type, id: lastEventId, data: JSON.parse(data) }));

@@ -113,7 +113,7 @@ class Reader {
     }
   }
 
-  /** From where it began every offset comes once and in order, or something is told. */
+  /** From where it began every offset comes once and in order, or a loss is reported. */
   check(kept) {
     if (!this.start) return assert.deepEqual(this.items, []);
     let { epoch, offset } = this.start;

@@ -5,10 +5,10 @@ import { createRequire } from "node:module";
 const [module, url, packages] = process.argv.slice(2);
 const { Sluice } = await import(module);
 const options = packages ? { WebSocket: createRequire(`${packages}/`)("ws") } : {};
-const say = (told) => console.log(JSON.stringify(told));
+const say = (fields) => console.log(JSON.stringify(fields));
 const settle = (name, call) => call.then(() => say({ name }), ({ reason, message }) => say({ name, failed: reason || message }));
 
-const client = new Sluice(url, { ...options, backoff: { first: 0.05, most: 0.1 }, onState: (told) => say(told) });
+const client = new Sluice(url, { ...options, backoff: { first: 0.05, most: 0.1 }, onState: (fields) => say(fields) });
 settle("early", client.publish(`of-${process.pid}`, 1));
 const stream = client.subscribe("t", { since: "oldest" });
 for await (const item of stream) {

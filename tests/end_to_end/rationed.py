@@ -8,7 +8,7 @@ from tests.end_to_end.cutting import Cutter, serving
 
 
 class Rationed(Cutter):
-    """Ends each connection when its ration of the service's bytes is used up, in the middle of whatever that is."""
+    """Ends each connection when its ration of the service's bytes is used up, even in the middle of a message."""
 
     def __init__(self, target: int, ration: Callable[[], int]) -> None:
         super().__init__(target)

@@ -154,7 +154,7 @@ test("a batch that nobody reads has its place kept", async () => {
   assert.deepEqual(now().sent.at(-1).params, { topic: "batch:b", since: { epoch: "e", offset: 1 } });
 });
 
-test("a limit is told at once, and waited for where something was begun", async () => {
+test("a limit is reported at once, and waited for where something was begun", async () => {
   now().open();
   const first = client.subscribe("t");
   now().refuse({ reason: "limit", temporary: true });

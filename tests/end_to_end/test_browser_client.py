@@ -15,7 +15,7 @@ import('/static/sluice.js').then(({ Sluice }) => {
     Object.assign(window, { after, changed: performance.now() });
   } });
   addEventListener('online', () => (window.online = performance.now()));
-  (async () => { for await (const item of client.subscribe('t', { since: 'oldest' })) offsets.push(item.offset ?? 'told'); })();
+  (async () => { for await (const item of client.subscribe('t', { since: 'oldest' })) offsets.push(item.offset ?? 'reported'); })();
 })
 """
 

@@ -14,7 +14,7 @@ from tests.end_to_end.processes import origin, service, start
 READERS, BATCHES, WATCHES = 300, 10, 10
 
 
-async def test_readiness_goes_first_everyone_is_told_and_nothing_that_was_accepted_is_lost() -> None:
+async def test_readiness_goes_first_everyone_is_notified_and_nothing_that_was_accepted_is_lost() -> None:
     async with (
         origin() as upstream,
         service("--drain", "3", "--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port)) as server,

@@ -10,10 +10,10 @@ from tests.end_to_end.cutting import Cutter, serving
 from tests.end_to_end.processes import origin, service
 
 READ = """
-window.told = [];
+window.received = [];
 window.lost = [];
 window.reader = new EventSource(%r);
-const note = ({type, lastEventId, data}) => told.push({type, id: lastEventId, data: JSON.parse(data)});
+const note = ({type, lastEventId, data}) => received.push({type, id: lastEventId, data: JSON.parse(data)});
 for (const type of ["start", "message", "gap"]) reader.addEventListener(type, note);
 reader.onerror = () => lost.push({state: reader.readyState, at: performance.now()});
 reader.onopen = () => lost.length && (lost.at(-1).back = performance.now());
@@ -40,12 +40,12 @@ async def publish(url: str, *values: Any) -> None:
 
 async def take(page: Page, count: int) -> list[dict[str, Any]]:
     """Wait until the reader has so many events, and take them."""
-    told: list[dict[str, Any]] = await page.until(f"told.length >= {count} && told.splice(0)")
-    return told
+    reported: list[dict[str, Any]] = await page.until(f"received.length >= {count} && received.splice(0)")
+    return reported
 
 
-def data_of(told: list[dict[str, Any]]) -> list[Any]:
-    return [event["data"] for event in told]
+def data_of(reported: list[dict[str, Any]]) -> list[Any]:
+    return [event["data"] for event in reported]
 
 
 async def test_it_comes_back_by_itself_from_a_cut_a_gap_and_a_restart() -> None:
@@ -101,7 +101,7 @@ async def test_a_batch_ends_it() -> None:
             place = answer.headers["Location"]
         await page.evaluate(READ % f"{place}/events")
         await page.until("reader.readyState === EventSource.CLOSED")
-        told = await take(page, 3)
-        assert [event["data"]["event"] for event in told] == ["result", "result", "done"]
-        assert [event["id"].rpartition(":")[2] for event in told] == ["1", "2", "3"]
+        reported = await take(page, 3)
+        assert [event["data"]["event"] for event in reported] == ["result", "result", "done"]
+        assert [event["id"].rpartition(":")[2] for event in reported] == ["1", "2", "3"]
         assert await page.evaluate("lost.map(({state}) => state)") == [0, 2], "the end, and 204"

@@ -25,9 +25,9 @@ class Readers:
     async def until_all(self, data: Any) -> None:
         """Wait until every reader has a message, which is the last one for now."""
         while not all(had and had[-1]["data"] == data for had in self.had.values()):
-            told = json.loads(await self._process.line())
-            assert told["type"] != "gave up", told
-            self.had[told["name"], told["url"]].append(told)
+            reported = json.loads(await self._process.line())
+            assert reported["type"] != "gave up", reported
+            self.had[reported["name"], reported["url"]].append(reported)
 
 
 async def publish(server: Process, *values: Any) -> None:

@@ -33,55 +33,55 @@ async def report(tmp_path: Path, fault: str, *options: str) -> Any:
 
 @pytest.mark.parametrize("processes", ["1", "2"])
 async def test_a_correct_server_has_no_findings(tmp_path: Path, processes: str) -> None:
-    told = await report(tmp_path, "none", "--processes", processes)
-    assert (told["checks"], told["findings"], told["errors"]) == (NONE, [], {})
-    assert told["counters"]["delivered"] == told["latency_ms"]["delivery"]["count"] == CLIENTS * MESSAGES
-    assert told["latency_ms"]["last_delivery"]["count"] == MESSAGES
+    reported = await report(tmp_path, "none", "--processes", processes)
+    assert (reported["checks"], reported["findings"], reported["errors"]) == (NONE, [], {})
+    assert reported["counters"]["delivered"] == reported["latency_ms"]["delivery"]["count"] == CLIENTS * MESSAGES
+    assert reported["latency_ms"]["last_delivery"]["count"] == MESSAGES
 
 
 async def test_a_stall_of_a_second(tmp_path: Path) -> None:
-    told = await report(tmp_path, "stall")
-    (found,) = told["findings"]
-    assert (found["kind"], told["checks"]) == ("stalled", NONE)
+    reported = await report(tmp_path, "stall")
+    (found,) = reported["findings"]
+    assert (found["kind"], reported["checks"]) == ("stalled", NONE)
     # On a machine that does other things everything may be later by far, and nothing can be sooner.
     assert 950 < found["size"] < 5000
-    assert 990 < told["latency_ms"]["delivery"]["max"] < 10_000
+    assert 990 < reported["latency_ms"]["delivery"]["max"] < 10_000
     # A third of three seconds: a sixth of all messages waited for more than half of it.
-    assert told["latency_ms"]["delivery"]["p90"] > 500
+    assert reported["latency_ms"]["delivery"]["p90"] > 500
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
 async def test_every_thousandth_message_is_dropped(tmp_path: Path, processes: str) -> None:
-    told = await report(tmp_path, "drop", "--clients", "999", "--processes", processes)
+    reported = await report(tmp_path, "drop", "--clients", "999", "--processes", processes)
     lost = 999 * MESSAGES // 1000
-    assert told["checks"] == {**NONE, "lost": lost}
-    assert told["counters"]["delivered"] == 999 * MESSAGES - lost
-    places = [found for found in told["findings"] if found["clients"]]
+    assert reported["checks"] == {**NONE, "lost": lost}
+    assert reported["counters"]["delivered"] == 999 * MESSAGES - lost
+    places = [found for found in reported["findings"] if found["clients"]]
     assert {(found["kind"], found["size"], found["clients"]) for found in places} == {("lost", 1, 1)}
-    assert told["findings"][-1]["text"] == f"lost at {lost - 20} more places"
+    assert reported["findings"][-1]["text"] == f"lost at {lost - 20} more places"
 
 
 async def test_one_reader_who_gets_nothing_is_one_place(tmp_path: Path) -> None:
     # Every 1,000th delivery to 1,000 readers is always the same reader's.
-    told = await report(tmp_path, "drop")
-    (found,) = told["findings"]
+    reported = await report(tmp_path, "drop")
+    (found,) = reported["findings"]
     assert (found["kind"], found["size"], found["clients"]) == ("lost", MESSAGES, 1)
-    assert [(one["check"], one["messages"]) for one in told["clients"]] == [("lost", MESSAGES)]
+    assert [(one["check"], one["messages"]) for one in reported["clients"]] == [("lost", MESSAGES)]
 
 
 @pytest.mark.parametrize(("fault", "kind"), [("repeat", "repeated"), ("swap", "reordered")])
 async def test_one_message_of_one_reader(tmp_path: Path, fault: str, kind: str) -> None:
-    told = await report(tmp_path, fault)
-    assert told["checks"] == {**NONE, kind: 1}
-    (found,) = told["findings"]
+    reported = await report(tmp_path, fault)
+    assert reported["checks"] == {**NONE, kind: 1}
+    (found,) = reported["findings"]
     assert (found["kind"], found["size"], found["clients"]) == (kind, 1, 1)
     assert "message 50 of" in found["text"]
 
 
 async def test_the_last_hundredth_of_the_clients_is_late(tmp_path: Path) -> None:
-    told = await report(tmp_path, "late")
-    (found,) = told["findings"]
-    assert (found["kind"], found["clients"], told["checks"]) == ("late", CLIENTS // 100, NONE)
+    reported = await report(tmp_path, "late")
+    (found,) = reported["findings"]
+    assert (found["kind"], found["clients"], reported["checks"]) == ("late", CLIENTS // 100, NONE)
     assert 240 <= found["size"] < 3000, "300 ms, and what a loaded machine adds"
 
 
@@ -112,10 +112,10 @@ async def test_a_target_that_dies_leaves_a_partial_report(tmp_path: Path) -> Non
             "broadcast", "--url", server.url, "--clients", "100", "--rate", "40", "--duration", "30",
             "--json", str(path), "--html", str(page),
         ), within=60)  # fmt: skip
-    told = orjson.loads(path.read_bytes())
+    reported = orjson.loads(path.read_bytes())
     assert code == 1
     assert "the target is gone, every connection was lost" in err
     assert "Traceback" not in err
-    assert 0 < told["counters"]["delivered"] <= 100 * 50
-    assert told["checks"]["lost"] == 0
+    assert 0 < reported["counters"]["delivered"] <= 100 * 50
+    assert reported["checks"]["lost"] == 0
     assert "the target is gone" in page.read_text()

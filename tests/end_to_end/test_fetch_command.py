@@ -264,7 +264,7 @@ async def test_an_interrupt_ends_a_run_whose_reader_takes_nothing(tmp_path: Path
         assert b"Traceback" not in await child.stderr.read()
 
 
-async def test_what_is_too_large_to_save_is_no_file(tmp_path: Path) -> None:
+async def test_what_is_too_large_to_save_makes_no_file(tmp_path: Path) -> None:
     async with origin() as upstream:
         url = f"{upstream.url}/bytes/1000"
         code, out, _ = await run(*command(upstream, "-o", str(tmp_path), "--max-bytes", "999", url))
@@ -332,8 +332,8 @@ async def test_standard_streams_that_are_closed_full_or_left(
 ) -> None:
     async with serving(lambda target: answer(b"x" * 1000)) as server:
         (tmp_path / "urls").write_text("\n".join(f"{server.url}/{number}" for number in range(200)))
-        told = await run(*shell(server, line, "-i", str(tmp_path / "urls")))
-        assert (told[0], told[1].count("\n"), told[2]) == (code, out_lines, err)
+        reported = await run(*shell(server, line, "-i", str(tmp_path / "urls")))
+        assert (reported[0], reported[1].count("\n"), reported[2]) == (code, out_lines, err)
 
 
 async def test_closed_standard_input_without_urls_is_an_empty_list() -> None:

@@ -1,4 +1,4 @@
-"""The fetch engine in the real process: what reaches the upstream, whoever asks, and what is left when they go."""
+"""The fetch engine in the real process: what reaches the upstream from any client, and what is left when they go."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -97,7 +97,7 @@ async def test_five_hundred_watchers_by_both_ways_are_one_conditional_poll_a_sec
             return [message["params"]["data"] for message in messages[1:]]
 
         seen = await asyncio.gather(*map(three, sockets))
-        # Those who came after a change were told of the newest state.
+        # Those who came after a change got the newest state.
         assert all(events[1]["event"] == events[2]["event"] == "changed" for events in seen)
         assert len({orjson.dumps(events[-1]["body"]) for events in seen}) <= 2
         assert b"start" in await stream.content.readuntil(b"\n\n") + await stream.content.readuntil(b"\n\n")

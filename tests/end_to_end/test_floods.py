@@ -1,4 +1,4 @@
-"""Clients that come too fast, too slowly, too often or too many: what they are told, and what others notice.
+"""Clients that come too fast, too slowly, too often or too many: what they get, and what others notice.
 
 The same at full size, with figures: ``./x bench floods``.
 """
@@ -50,7 +50,7 @@ async def raw(server: Process, count: int = 1) -> AsyncIterator[list[Streams]]:
 
 
 async def rest(reader: asyncio.StreamReader, reason: bytes = b"\0") -> bytes:
-    """Read to the end, whichever way it ends, or to a close frame with this reason."""
+    """Read to the end of any kind, or to a close frame with this reason."""
     seen = bytearray()
     with contextlib.suppress(ConnectionError):
         while not seen.endswith(reason) and (piece := await reader.read(1 << 16)):
@@ -117,11 +117,11 @@ async def test_a_flood_of_one_client_ends_with_4429_and_the_others_are_served(me
         with contextlib.suppress(ConnectionError):
             writer.write(flood)
             await writer.drain()
-        told = await asyncio.wait_for(ended, 60)
-        assert (4429).to_bytes(2, "big") + b"flooding" in told[-12:]
+        reported = await asyncio.wait_for(ended, 60)
+        assert (4429).to_bytes(2, "big") + b"flooding" in reported[-12:]
         if messages[0][0] == 0x81:
-            assert b'"code":-32006' in told
-            assert b'"retry_after":' in told
+            assert b'"code":-32006' in reported
+            assert b'"retry_after":' in reported
         while others["answers"] < before + 20:
             await asyncio.sleep(0.01)
         assert others["longest"] < 10
@@ -152,9 +152,9 @@ async def test_slow_handshakes_are_closed_at_their_deadline_and_others_come_in_m
         for _ in range(5):
             async with websockets.connect(f"ws://{server.authority}/ws") as client:
                 assert (await call(client, "ping"))["result"] == {}
-        told = await asyncio.wait_for(asyncio.gather(*ends), 60)
+        reported = await asyncio.wait_for(asyncio.gather(*ends), 60)
         assert time.monotonic() - begin >= 3
-        assert set(told) == {b""}
+        assert set(reported) == {b""}
         dripping.cancel()
         await asyncio.gather(dripping, return_exceptions=True)
 
@@ -184,10 +184,10 @@ async def test_those_that_never_authenticate_are_closed() -> None:
             await reader.readuntil(b"\r\n\r\n")
         async with websockets.connect(f"ws://{server.authority}/ws") as client:
             assert (await call(client, "authenticate", token="right"))["result"] == {"expires": None}
-            for told in await asyncio.wait_for(
+            for reported in await asyncio.wait_for(
                 asyncio.gather(*(rest(reader, b"authorised") for reader, _ in strangers)), 60
             ):
-                assert told.endswith((4401).to_bytes(2, "big") + b"not authorised")
+                assert reported.endswith((4401).to_bytes(2, "big") + b"not authorised")
             assert (await call(client, "ping"))["result"] == {}
 
 

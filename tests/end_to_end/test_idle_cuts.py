@@ -35,8 +35,8 @@ async def test_a_proxy_that_cuts_what_is_idle_is_warned_of(request_: bytes) -> N
         await asyncio.gather(*cuts)
         server.process.terminate()
         _, err = await server.process.communicate()
-    told = [orjson.loads(line) for line in err.splitlines() if b"same silence" in line]
-    assert len(told) == 1
-    assert 1.0 <= told[0]["silence_s"] < 2
-    assert told[0]["heartbeat_s"] == 10
-    assert "--heartbeat below" in told[0]["advice"]
+    reported = [orjson.loads(line) for line in err.splitlines() if b"same silence" in line]
+    assert len(reported) == 1
+    assert 1.0 <= reported[0]["silence_s"] < 2
+    assert reported[0]["heartbeat_s"] == 10
+    assert "--heartbeat below" in reported[0]["advice"]

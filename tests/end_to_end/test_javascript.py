@@ -46,7 +46,7 @@ async def test_a_topic_through_twenty_cuts(tmp_path: Path) -> None:
         assert cutter.accepted >= 20
 
 
-async def test_a_gap_is_told(tmp_path: Path) -> None:
+async def test_a_gap_is_reported(tmp_path: Path) -> None:
     async with (
         service("--ring-messages", "10") as server,
         cutting(server.port) as cutter,
@@ -64,7 +64,7 @@ async def test_a_gap_is_told(tmp_path: Path) -> None:
     assert [item["data"] for item in rest] == list(range(21, 31))
 
 
-async def test_a_restart_is_told(tmp_path: Path) -> None:
+async def test_a_restart_is_reported(tmp_path: Path) -> None:
     async with service() as first, cutting(first.port) as cutter, driver(tmp_path, first, cutter.port) as client:
         await client.do("subscribe", "t", {"since": "oldest"})
         await publish(first, 1, 2)
@@ -73,8 +73,8 @@ async def test_a_restart_is_told(tmp_path: Path) -> None:
             epoch = (await publish(second, 3))["epoch"]
             cutter.target = second.port
             cutter.cut()
-            told, message = await client.items(2)
-            assert told == {"restart": {"epoch": epoch, "offset": 0}}
+            reported, message = await client.items(2)
+            assert reported == {"restart": {"epoch": epoch, "offset": 0}}
             assert (message["epoch"], message["offset"], message["data"]) == (epoch, 1, 3)
 
 
@@ -93,10 +93,10 @@ async def test_a_drain_leads_to_the_next_instance(tmp_path: Path) -> None:
         assert (await client.state("closing"))["reason"] == "draining"
         waiting = await client.state("waiting")
         await publish(second, 2)
-        told, message = await client.items(2)
+        reported, message = await client.items(2)
     assert waiting["code"] == 1001
     assert 1 <= waiting["after"] <= 1.5
-    assert "restart" in told
+    assert "restart" in reported
     assert message["data"] == 2
 
 
@@ -106,7 +106,7 @@ async def test_publishing_through_cuts_happens_once(tmp_path: Path) -> None:
             await client.state("open")
             for number in range(first, first + 20):
                 await client.do("publish", "t", number, name=f"p{number}")
-            await client.until(lambda told, name=f"p{first}": told.get("name") == name)
+            await client.until(lambda reported, name=f"p{first}": reported.get("name") == name)
             cutter.deaf = True  # what follows is carried out, and its answers are lost
             for number in range(first + 20, first + 40):
                 await client.do("publish", "t", number, name=f"p{number}")
@@ -116,8 +116,10 @@ async def test_publishing_through_cuts_happens_once(tmp_path: Path) -> None:
             cutter.cut()
             cutter.deaf = False
         assert (await client.state("waiting"))["code"] == 1006
-        answers = [told async for told in _answers(client, 195)]
-        assert sorted(told["answer"]["offset"] for told in answers) == [n for n in range(1, 201) if n % 40 != 1]
+        answers = [reported async for reported in _answers(client, 195)]
+        assert sorted(reported["answer"]["offset"] for reported in answers) == [
+            n for n in range(1, 201) if n % 40 != 1
+        ]
         await client.do("subscribe", "t", {"since": "oldest"}, name="all")
         items = await client.items(200, "all")
         assert [item["data"] for item in items] == list(range(200))
@@ -126,7 +128,7 @@ async def test_publishing_through_cuts_happens_once(tmp_path: Path) -> None:
 
 async def _answers(client: Driver, count: int) -> AsyncIterator[dict[str, Any]]:
     for _ in range(count):
-        yield await client.until(lambda told: "answer" in told or "error" in told)
+        yield await client.until(lambda reported: "answer" in reported or "error" in reported)
 
 
 async def test_a_batch_through_cuts_has_each_event_once(tmp_path: Path) -> None:
@@ -192,7 +194,7 @@ async def test_a_stream_that_is_left_reads_no_more(tmp_path: Path) -> None:
             await client.rest()
         assert await client.call("call", "presence", {"topic": "t"}) == {"readers": 0}
         await client.do("subscribe", "t", name="b")
-        await client.until(lambda told: told.get("name") == "b" and "started" in told)
+        await client.until(lambda reported: reported.get("name") == "b" and "started" in reported)
         await client.do("subscribe", "t", {"since": "oldest"}, name="c", most=3)
         await client.rest("c")  # another stream of the topic, with a place of its own
         await publish(server, 2)
@@ -256,10 +258,10 @@ async def test_a_wrong_token_ends_it(tmp_path: Path) -> None:
     ):
         await client.do("subscribe", "t")
         assert (await client.state("closed"))["code"] == 4401
-        error = (await client.until(lambda told: "error" in told))["error"]
+        error = (await client.until(lambda reported: "error" in reported))["error"]
         assert (error["code"], error["message"]) == (4401, "not authorised")
         await client.do("publish", "t", 1, name="p")
-        assert (await client.until(lambda told: told.get("name") == "p"))["error"]["code"] == 4401
+        assert (await client.until(lambda reported: reported.get("name") == "p"))["error"]["code"] == 4401
         assert cutter.accepted == 1
 
 
@@ -275,16 +277,18 @@ async def test_a_right_token_lets_in(tmp_path: Path) -> None:
 async def test_what_is_too_large_or_wrong_is_refused_and_costs_nobody_else(tmp_path: Path) -> None:
     async with service() as server, driver(tmp_path, server, server.port) as client:
         await client.do("subscribe", "t")
-        await client.until(lambda told: "started" in told)
+        await client.until(lambda reported: "started" in reported)
         for name, args, reason in (
             ("large", ("t", "ü" * 40_000), "too_large"),
             ("name", ("_stats", 1), "forbidden"),
         ):
             await client.do("publish", *args, name=name)
-            told = await client.until(lambda told, name=name: told.get("name") == name)
-            assert told["error"]["reason"] == reason
+            reported = await client.until(lambda reported, name=name: reported.get("name") == name)
+            assert reported["error"]["reason"] == reason
         await client.do("subscribe", "batch:gone", name="gone")
-        assert (await client.until(lambda told: told.get("name") == "gone"))["error"]["reason"] == "not_found"
+        assert (await client.until(lambda reported: reported.get("name") == "gone"))["error"][
+            "reason"
+        ] == "not_found"
         await client.call("publish", "t", 1)
         assert (await client.items(1))[0]["data"] == 1
 
@@ -292,9 +296,9 @@ async def test_what_is_too_large_or_wrong_is_refused_and_costs_nobody_else(tmp_p
 async def test_closing_ends_the_loops_and_the_process(tmp_path: Path) -> None:
     async with service() as server, driver(tmp_path, server, server.port) as client:
         await client.do("subscribe", "t")
-        await client.until(lambda told: "started" in told)
+        await client.until(lambda reported: "started" in reported)
         await client.do("close", name="c")
-        await client.until(lambda told: "end" in told)
+        await client.until(lambda reported: "end" in reported)
         assert client.process.stdin is not None
         client.process.stdin.close()
         assert await asyncio.wait_for(client.process.wait(), 60) == 0

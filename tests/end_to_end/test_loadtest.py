@@ -59,21 +59,23 @@ async def test_a_broadcast_finds_nothing_wrong_with_the_service(tmp_path: Path) 
 
 async def test_workers_share_a_plan_exactly(tmp_path: Path) -> None:
     async with service() as server:
-        told = await load(tmp_path, server, "broadcast", "--clients", "31", "--topics", "3", "--publishers", "5",
+        reported = await load(tmp_path, server, "broadcast", "--clients", "31", "--topics", "3", "--publishers", "5",
                           "--processes", "3", "--rate", "10..40", "--duration", "2", "--arrivals", "poisson",
                           "--warm-up", "0")  # fmt: skip
-    counters = told["counters"]
+    counters = reported["counters"]
     # Topic 0 has 11 readers, topics 1 and 2 have 10: as many publishes each, because the schedule is the same.
-    assert told["checks"] == NONE
+    assert reported["checks"] == NONE
     assert counters["connected"] == counters["held"] == 31
-    assert counters["delivered"] == counters["published"] // 3 * 31 == told["latency_ms"]["delivery"]["count"]
+    assert counters["delivered"] == counters["published"] // 3 * 31 == reported["latency_ms"]["delivery"]["count"]
     assert counters["published"] % 3 == 0
 
 
-async def test_rounds_are_told_apart_and_compared_with_themselves(tmp_path: Path) -> None:
+async def test_rounds_are_kept_apart_and_compared_with_themselves(tmp_path: Path) -> None:
     async with service() as server:
-        told = await load(tmp_path, server, "broadcast", "--clients", "20", "--duration", "0.5", "--rounds", "4")
-    assert [one["latency_ms"]["delivery"]["count"] for one in told["rounds"]] == [100] * 4
+        reported = await load(
+            tmp_path, server, "broadcast", "--clients", "20", "--duration", "0.5", "--rounds", "4"
+        )
+    assert [one["latency_ms"]["delivery"]["count"] for one in reported["rounds"]] == [100] * 4
     path = str(tmp_path / "report.json")
     code, out, _ = await run(*loadtest("compare", path, path))
     assert code == 0
@@ -83,25 +85,27 @@ async def test_rounds_are_told_apart_and_compared_with_themselves(tmp_path: Path
 @pytest.mark.parametrize("options", [(), ("--rate", "200", "--arrivals", "poisson"), ("--topic", "t")])
 async def test_connect(tmp_path: Path, options: tuple[str, ...]) -> None:
     async with service() as server:
-        told = await load(tmp_path, server, "connect", "--clients", "100", "--duration", "0.5", *options)
-    counted = told["counters"]["connected"]
+        reported = await load(tmp_path, server, "connect", "--clients", "100", "--duration", "0.5", *options)
+    counted = reported["counters"]["connected"]
     assert counted == 100 if "poisson" not in options else 60 < counted < 140
-    assert told["counters"]["held"] == counted
+    assert reported["counters"]["held"] == counted
     for phase in ("tcp", "upgrade", "connect"):
-        assert told["latency_ms"][phase]["count"] == counted
+        assert reported["latency_ms"][phase]["count"] == counted
 
 
 async def test_idle_and_echo_and_churn(tmp_path: Path) -> None:
     async with service("--echo-route") as server:
-        told = await load(tmp_path, server, "idle", "--clients", "100", "--duration", "1")
-        assert told["counters"]["held"] == 100
-        assert told["gauges"]["server_rss_per_connection_kib"] < 200
+        reported = await load(tmp_path, server, "idle", "--clients", "100", "--duration", "1")
+        assert reported["counters"]["held"] == 100
+        assert reported["gauges"]["server_rss_per_connection_kib"] < 200
         for target in ("sluice", "echo"):
-            told = await load(tmp_path, server, "echo", "--target", target, "--clients", "10", "--rate", "200",
+            reported = await load(tmp_path, server, "echo", "--target", target, "--clients", "10", "--rate", "200",
                               "--duration", "1")  # fmt: skip
-            assert told["counters"]["round_trips"] == told["latency_ms"]["round_trip"]["count"] == 200
-        told = await load(tmp_path, server, "churn", "--clients", "20", "--rate", "50", "--duration", "1", "--rude")
-        assert (told["counters"]["exchanged"], told["counters"]["held"], told["errors"]) == (50, 20, {})
+            assert reported["counters"]["round_trips"] == reported["latency_ms"]["round_trip"]["count"] == 200
+        reported = await load(
+            tmp_path, server, "churn", "--clients", "20", "--rate", "50", "--duration", "1", "--rude"
+        )
+        assert (reported["counters"]["exchanged"], reported["counters"]["held"], reported["errors"]) == (50, 20, {})
 
 
 async def test_fetch_over_http_and_websocket(tmp_path: Path) -> None:
@@ -109,13 +113,17 @@ async def test_fetch_over_http_and_websocket(tmp_path: Path) -> None:
         origin() as upstream,
         service("--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port)) as server,
     ):
-        told = await load(tmp_path, server, "fetch", "--origin", upstream.url, "--urls", "500", "--batch-size", "100",
+        reported = await load(tmp_path, server, "fetch", "--origin", upstream.url, "--urls", "500", "--batch-size", "100",
                           "--via", "both", "--clients", "2", "--threshold", "origin_requests==500")  # fmt: skip
-        assert (told["counters"]["fetched"], told["counters"]["missing"], told["errors"]) == (500, 0, {})
-        told = await load(tmp_path, server, "fetch", "--origin", upstream.url, "--rate", "5", "--duration", "1",
+        assert (reported["counters"]["fetched"], reported["counters"]["missing"], reported["errors"]) == (
+            500,
+            0,
+            {},
+        )
+        reported = await load(tmp_path, server, "fetch", "--origin", upstream.url, "--rate", "5", "--duration", "1",
                           "--batch-size", "20", "--same", "--fetch-path", "/page/a?latency=5..20")  # fmt: skip
-        assert told["counters"]["fetched"] == 100
-        assert told["latency_ms"]["batch"]["count"] == 5
+        assert reported["counters"]["fetched"] == 100
+        assert reported["latency_ms"]["batch"]["count"] == 5
 
 
 async def test_one_poll_serves_all_who_watch(tmp_path: Path) -> None:
@@ -123,33 +131,33 @@ async def test_one_poll_serves_all_who_watch(tmp_path: Path) -> None:
         origin() as upstream,
         service("--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port)) as server,
     ):
-        told = await load(tmp_path, server, "watch", "--origin", upstream.url, "--clients", "100", "--duration", "5",
+        reported = await load(tmp_path, server, "watch", "--origin", upstream.url, "--clients", "100", "--duration", "5",
                           "--period", "2", "--threshold", "origin_requests<=8", "--threshold", "lost==0")  # fmt: skip
-    assert told["counters"]["changes"] >= 2
-    assert told["counters"]["changes_missed"] == 0
-    assert told["counters"]["delivered_freshness"] >= 100 * told["counters"]["changes"]
-    assert told["latency_ms"]["freshness"]["max"] < 4000
+    assert reported["counters"]["changes"] >= 2
+    assert reported["counters"]["changes_missed"] == 0
+    assert reported["counters"]["delivered_freshness"] >= 100 * reported["counters"]["changes"]
+    assert reported["latency_ms"]["freshness"]["max"] < 4000
 
 
 async def test_readers_that_are_cut_again_and_again_miss_nothing(tmp_path: Path) -> None:
     # Cut while they are written to: the service must neither lose anything of theirs nor anything of the others'.
     async with service() as server:
-        told = await load(tmp_path, server, "resume", "--clients", "100", "--roaming", "0.5", "--cuts", "50",
+        reported = await load(tmp_path, server, "resume", "--clients", "100", "--roaming", "0.5", "--cuts", "50",
                           "--away", "0.2", "--rate", "50", "--size", "2000", "--duration", "4",
                           "--warm-up", "0")  # fmt: skip
-    counters = told["counters"]
-    assert (told["checks"], told["errors"]) == (NONE, {})
+    counters = reported["counters"]
+    assert (reported["checks"], reported["errors"]) == (NONE, {})
     assert counters["recovered"] == counters["cuts"] > 100
     assert counters["delivered"] == 50 * counters["published"]
     assert counters["delivered_recovery"] == 50 * counters["published"]
 
 
-async def test_slow_readers_are_told_apart(tmp_path: Path) -> None:
+async def test_slow_readers_are_counted_apart(tmp_path: Path) -> None:
     async with service("--ring-messages", "50") as server:
-        told = await load(tmp_path, server, "slow-readers", "--clients", "40", "--slow", "0.25", "--rate", "50",
+        reported = await load(tmp_path, server, "slow-readers", "--clients", "40", "--slow", "0.25", "--rate", "50",
                           "--size", "30000", "--duration", "4", "--settle", "5")  # fmt: skip
-    counters = told["counters"]
-    assert (told["checks"]["lost"], counters["held"], counters["slow"]) == (0, 30, 10)
+    counters = reported["counters"]
+    assert (reported["checks"]["lost"], counters["held"], counters["slow"]) == (0, 30, 10)
     assert counters["delivered"] == 30 * 200
     assert counters["slow_cut"] == 10
     assert counters["slow_lost"] == 0
@@ -179,20 +187,20 @@ async def test_a_mixed_plan(tmp_path: Path) -> None:
         service("--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port)) as server,
     ):
         plan.write_text(PLAN + f'origin = "{upstream.url}"\n')
-        told = await load(tmp_path, server, "mixed", "--plan", str(plan), "--clients", "40", "--duration", "2",
+        reported = await load(tmp_path, server, "mixed", "--plan", str(plan), "--clients", "40", "--duration", "2",
                           "--processes", "2")  # fmt: skip
-    counters = told["counters"]
-    assert (told["checks"], told["errors"]) == (NONE, {})
+    counters = reported["counters"]
+    assert (reported["checks"], reported["errors"]) == (NONE, {})
     assert (counters["connected"], counters["delivered"]) == (40, 30 * 40)
     assert (counters["round_trips"], counters["fetched"]) == (100, 50)
 
 
 async def test_the_largest_load_that_holds(tmp_path: Path) -> None:
     async with service("--websockets", "25") as server:
-        told = await load(tmp_path, server, "capacity", "connect", "--vary", "clients", "--from", "10", "--to", "100",
+        reported = await load(tmp_path, server, "capacity", "connect", "--vary", "clients", "--from", "10", "--to", "100",
                           "--duration", "0.2", "--threshold", "errors==0")  # fmt: skip
-    assert 23 <= told["counters"]["capacity"] <= 25
-    assert {(load["load"] <= 25, load["holds"]) for load in told["loads"]} == {(True, 1.0), (False, 0.0)}
+    assert 23 <= reported["counters"]["capacity"] <= 25
+    assert {(load["load"] <= 25, load["holds"]) for load in reported["loads"]} == {(True, 1.0), (False, 0.0)}
 
 
 async def test_nchan_is_driven_by_the_same_scenario(tmp_path: Path) -> None:
@@ -224,11 +232,11 @@ async def test_a_threshold_that_fails_is_exit_99() -> None:
 
 async def test_a_broken_bound_can_end_the_run(tmp_path: Path) -> None:
     async with service() as server:
-        told = await load(tmp_path, server, "broadcast", "--clients", "10", "--duration", "60", "--warm-up", "0",
+        reported = await load(tmp_path, server, "broadcast", "--clients", "10", "--duration", "60", "--warm-up", "0",
                           "--threshold", "published<5", "--threshold", "held>0", "--abort-on-fail", code=99)  # fmt: skip
-    assert told["elapsed_s"] < 20
-    assert any("aborted after" in note and "published<5" in note for note in told["notes"])
-    assert told["checks"]["lost"] == 0
+    assert reported["elapsed_s"] < 20
+    assert any("aborted after" in note and "published<5" in note for note in reported["notes"])
+    assert reported["checks"]["lost"] == 0
 
 
 async def test_a_token_is_shown() -> None:
@@ -287,9 +295,9 @@ async def test_ctrl_c_leaves_a_report_of_what_was_done(tmp_path: Path, processes
         child.process.send_signal(signal.SIGINT)
         out, err = await child.process.communicate()
     assert child.process.returncode == 1
-    told = orjson.loads(path.read_bytes())
-    assert told["counters"]["delivered"] >= 20
-    assert told["checks"]["lost"] == 0
+    reported = orjson.loads(path.read_bytes())
+    assert reported["counters"]["delivered"] >= 20
+    assert reported["checks"]["lost"] == 0
     assert b"interrupted: the report covers what was done until then" in err
     assert b"Traceback" not in err
     assert b"delivery" in out

@@ -63,8 +63,8 @@ async def slide(page: Page, second: int) -> None:
 
 
 async def test_all_plots_follow_the_pointer_and_the_zoom(tmp_path: Path) -> None:
-    told = report(60, delivered=[float(second) for second in range(60)], errors=[0.0] * 39 + [2.0] + [0.0] * 20)
-    async with opened(tmp_path, render(told)) as page:
+    reported = report(60, delivered=[float(second) for second in range(60)], errors=[0.0] * 39 + [2.0] + [0.0] * 20)
+    async with opened(tmp_path, render(reported)) as page:
         assert await page.evaluate(TIMED + ".length") == 5
         place = await box(page, "delivery")
         await mouse(page, "mouseMoved", place, 0.5)
@@ -103,9 +103,9 @@ async def test_hostile_names_do_nothing_and_fit(tmp_path: Path) -> None:
 
 
 async def test_a_run_without_samples_says_that_there_is_nothing_to_draw(tmp_path: Path) -> None:
-    told = report(0)
-    told.latencies.clear()
-    async with opened(tmp_path, render(told)) as page:
+    reported = report(0)
+    reported.latencies.clear()
+    async with opened(tmp_path, render(reported)) as page:
         assert "not enough data for plots over time" in await page.text("#remark")
         assert await page.evaluate("document.getElementById('tools').hidden")
 

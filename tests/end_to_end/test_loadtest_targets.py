@@ -1,4 +1,4 @@
-"""Servers of other people: what they send is recognised, what they replay is told apart, and adapters fail with their line."""
+"""Servers of other people: what they send is recognised, what they replay is counted apart, and adapters fail with their line."""
 
 import json
 import re
@@ -121,7 +121,7 @@ class Mine(Target):
         ('    HELP = "mine"', "    {}['missing']"),
     ],
 )  # fmt: skip
-async def test_an_adapter_that_raises_is_told_with_its_line(
+async def test_an_adapter_that_raises_is_reported_with_its_line(
     tmp_path: Path, before: str, after: str, processes: str
 ) -> None:
     broken = ADAPTER.replace(before, after, 1)
@@ -142,7 +142,7 @@ async def test_an_adapter_that_raises_is_told_with_its_line(
     ("text", "said"),
     [("x = (", "SyntaxError"), ("x = 1", "it has none"), ("from loadtest.targets import Target\nclass A(Target): ...\nclass B(A): ...", "A, B")],
 )  # fmt: skip
-async def test_a_file_that_is_no_adapter_is_refused(tmp_path: Path, text: str, said: str) -> None:
+async def test_a_file_that_is_not_an_adapter_is_refused(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "mine.py"
     path.write_text(text)
     code, _, err = await run(*loadtest("connect", "--target", str(path)))

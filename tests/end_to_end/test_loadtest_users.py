@@ -71,7 +71,7 @@ async def test_a_scenario_from_a_file_has_its_own_figures(tmp_path: Path) -> Non
     assert "Traceback" not in err
 
 
-async def test_a_file_that_is_no_scenario_is_refused(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_scenario_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.py").write_text("x = 1\n")
     (tmp_path / "wrong.py").write_text("x = (\n")
     for name, said in (

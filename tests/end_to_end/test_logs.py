@@ -29,11 +29,11 @@ async def test_a_life_is_a_few_lines_of_json_without_secrets() -> None:
         async with session.ws_connect(f"{server.url}/ws", protocols=("sluice.v1",)):
             server.process.send_signal(signal.SIGTERM)
             assert await server.ended() == 0
-        told = await events(server)
-    assert [event["message"] for event in told] == ["listening", "draining", "drained"]
-    assert told[0]["url"] == server.url
-    assert told[1]["connections"] == 1
-    assert TOKEN not in str(told)
+        reported = await events(server)
+    assert [event["message"] for event in reported] == ["listening", "draining", "drained"]
+    assert reported[0]["url"] == server.url
+    assert reported[1]["connections"] == 1
+    assert TOKEN not in str(reported)
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
@@ -54,7 +54,7 @@ async def test_settings_that_are_refused_are_lines_of_the_log_too() -> None:
     assert err.startswith("sluice: --port: ")
 
 
-async def test_a_reader_that_takes_nothing_is_evicted_and_told_of() -> None:
+async def test_a_reader_that_takes_nothing_is_evicted_and_logged() -> None:
     async with service("--ring-messages", "50", "--drain", "0.5") as server, aiohttp.ClientSession() as session:
         _reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1)
         writer.write(

@@ -57,23 +57,23 @@ class Client:
     def __init__(self, name: str, process: Process) -> None:
         self.name = name
         self.process = process
-        self.told: list[dict[str, Any]] = []
+        self.reported: list[dict[str, Any]] = []
 
     async def until(self, **parts: Any) -> None:
         """Wait until it tells something with these parts."""
         try:
             async with asyncio.timeout(60):
-                while not self.told or not parts.items() <= self.told[-1].items():
+                while not self.reported or not parts.items() <= self.reported[-1].items():
                     line = await self.process.line()
                     assert line, f"Node {self.name} has ended"
-                    self.told.append(json.loads(line))
+                    self.reported.append(json.loads(line))
         except TimeoutError:
-            pytest.fail(f"Node {self.name} never tells {parts}, but {self.told}")
+            pytest.fail(f"Node {self.name} never tells {parts}, but {self.reported}")
 
     async def ended(self) -> None:
         """Wait until it has ended by itself."""
         rest, _ = await asyncio.wait_for(self.process.process.communicate(), 60)
-        self.told += map(json.loads, rest.splitlines())
+        self.reported += map(json.loads, rest.splitlines())
         assert self.process.process.returncode == 0, self.name
 
 
@@ -106,16 +106,16 @@ async def publish(server: Process, data: Any) -> None:
         assert answer.status == 200
 
 
-async def test_whatever_is_in_the_way_it_connects_at_last_settles_every_call_and_ends() -> None:
+async def test_behind_any_fault_it_connects_at_last_settles_every_call_and_ends() -> None:
     async with service("--drain", "1") as first, AsyncExitStack() as running:
         await publish(first, "first")
         clients = [await running.enter_async_context(client(name, first.port)) for name in RUNTIMES]
         for one in clients:
             await one.until(state="open")
         for one in clients:
-            tries = [told for told in one.told if told.get("state") == "waiting"]
-            assert {told["code"] for told in tries} == {1006}, one.name
-            timed_out = [told["reason"] == "no answer in time" for told in tries[-len(ANSWERS) :]]
+            tries = [reported for reported in one.reported if reported.get("state") == "waiting"]
+            assert {reported["code"] for reported in tries} == {1006}, one.name
+            timed_out = [reported["reason"] == "no answer in time" for reported in tries[-len(ANSWERS) :]]
             assert timed_out == [status == 0 for status in ANSWERS], f"{one.name}: what is answered ends at once"
             await one.until(name="early")
         first.process.send_signal(signal.SIGTERM)
@@ -128,7 +128,7 @@ async def test_whatever_is_in_the_way_it_connects_at_last_settles_every_call_and
                 await one.until(name="loop")
                 await one.ended()
     for one in clients:
-        items = [told["item"] for told in one.told if "item" in told]
+        items = [reported["item"] for reported in one.reported if "item" in reported]
         assert [item.get("data", "restart") for item in items] == ["first", "restart", "last"], one.name
-        settled = {told["name"]: told.get("failed") for told in one.told if "name" in told}
+        settled = {reported["name"]: reported.get("failed") for reported in one.reported if "name" in reported}
         assert settled == {"early": None, "late": None, "unanswered": "closed", "loop": None}, one.name

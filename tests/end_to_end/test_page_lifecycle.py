@@ -37,7 +37,7 @@ class Reading:
                 assert (await answer.json())["offset"] == self._published
 
     async def check(self) -> int:
-        """Wait for the last message: each came once, or in a gap that was told; return how many are in gaps."""
+        """Wait for the last message: each came once, or in a gap that was reported; return how many are in gaps."""
         items = await self.page.until(f"items.at(-1)?.offset === {self._published} && items")
         had = missing = 0
         for item in items:

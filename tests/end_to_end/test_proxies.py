@@ -87,10 +87,10 @@ async def test_a_topic_as_server_sent_events(front: Front) -> None:
             # Over a connection of its own each: all of them meet the reader at the one instance that has the topic.
             async with session.post("/topics/t", json=number, headers={"Connection": "close"}) as answer:
                 assert (await answer.json())["readers"] == 1
-            told = b": heartbeat\n\n"
-            while told.startswith(b":"):
-                told = await asyncio.wait_for(stream.content.readuntil(b"\n\n"), 60)
-            assert b"data: %d\n" % number in told
+            reported = b": heartbeat\n\n"
+            while reported.startswith(b":"):
+                reported = await asyncio.wait_for(stream.content.readuntil(b"\n\n"), 60)
+            assert b"data: %d\n" % number in reported
 
 
 @pytest.mark.parametrize("front", FRONTS)
@@ -125,8 +125,8 @@ async def test_while_one_instance_drains_the_other_takes_all_that_is_new(front: 
                         await call(socket, "subscribe", topic="t")
                     async with session.get("/readyz") as answer:
                         assert answer.status == 200
-                told = [orjson.loads(text)["event"] async for text in running.content]
-            assert [event for event in told if event != "heartbeat"] == ["result", "done"]
+                reported = [orjson.loads(text)["event"] async for text in running.content]
+            assert [event for event in reported if event != "heartbeat"] == ["result", "done"]
             assert await one.ended() == 0
             async with session.get(f"{two.url}/metrics") as answer:
                 assert "sluice_upgrades_total 10.0" in await answer.text()

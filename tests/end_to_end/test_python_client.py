@@ -134,7 +134,7 @@ async def test_a_watch_through_a_cut() -> None:
     assert len({event.sha256 for event in states}) == 4
 
 
-async def test_a_kill_is_told_as_a_restart_and_what_comes_after_it_is_whole() -> None:
+async def test_a_kill_is_reported_as_a_restart_and_what_comes_after_it_is_whole() -> None:
     async with (
         service() as server,
         Client(server.url, backoff=quick()) as client,
@@ -169,10 +169,10 @@ async def test_a_drain_gives_everything_that_was_accepted_and_the_next_service_g
         async with again(server):
             accepted = await publishing
             await client.publish("t", "after")
-            told = await collecting
-    assert data(told[:20]) == list(range(20))
-    assert sum(isinstance(value, Restart) for value in told) == 1
-    positions = [value.position for value in told if isinstance(value, Message)]
+            reported = await collecting
+    assert data(reported[:20]) == list(range(20))
+    assert sum(isinstance(value, Restart) for value in reported) == 1
+    positions = [value.position for value in reported if isinstance(value, Message)]
     assert [position for position in positions if position in accepted] == accepted
 
 
@@ -180,7 +180,7 @@ async def publish_all(client: Client, numbers: Any) -> list[Position]:
     return [await client.publish("t", number) for number in numbers]
 
 
-async def test_a_batch_in_a_drain_ends_and_one_after_a_kill_is_told() -> None:
+async def test_a_batch_in_a_drain_ends_and_one_after_a_kill_is_reported() -> None:
     async with origin() as upstream:
         options = ("--drain", "3", "--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port))
         async with service(*options) as server, Client(server.url, backoff=quick()) as client:
@@ -199,7 +199,7 @@ async def test_a_batch_in_a_drain_ends_and_one_after_a_kill_is_told() -> None:
                         await anext(events)
 
 
-async def test_a_consumer_that_is_too_slow_meets_its_policy_and_is_told() -> None:
+async def test_a_consumer_that_is_too_slow_meets_its_policy_and_is_notified() -> None:
     async with (
         service("--ring-messages", "100", "--client-rate", "1000000") as server,
         Client(server.url, backoff=quick()) as client,
@@ -234,7 +234,7 @@ async def test_tokens() -> None:
             assert raised.value.code == 4401
 
 
-async def test_what_is_no_service_is_no_reason_to_come_back() -> None:
+async def test_a_server_that_is_not_the_service_is_not_tried_again() -> None:
     async with origin() as upstream, Client(upstream.url) as client:
         with pytest.raises(Disconnected) as raised:
             await client.presence("t")

@@ -55,5 +55,5 @@ async def test_it_publishes_reads_and_comes_back(version: str) -> None:
         out, err = await process.process.communicate()
     assert out.decode() == "last\n"
     # A busy machine makes a step of a task slow, which the development mode reports.
-    told = [line for line in err.decode().splitlines() if not line.startswith("Executing ")]
-    assert (process.process.returncode, told) == (0, [])
+    reported = [line for line in err.decode().splitlines() if not line.startswith("Executing ")]
+    assert (process.process.returncode, reported) == (0, [])

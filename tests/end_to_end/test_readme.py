@@ -102,12 +102,12 @@ async def test_every_command_and_program_runs_as_it_stands(tmp_path: Path) -> No
         for command in others:
             if command in NOT_HERE:
                 continue
-            told = changed(command, port)
+            reported = changed(command, port)
             if command.endswith("&"):
                 # The reader of the topic stays until the next command has published to it.
-                told = f"timeout 1 {told.removesuffix('&').strip()} || true"
-            told = told.replace("node ", "node --experimental-websocket --no-warnings ")
-            code, out = await shell(told, folder, port)
+                reported = f"timeout 1 {reported.removesuffix('&').strip()} || true"
+            reported = reported.replace("node ", "node --experimental-websocket --no-warnings ")
+            code, out = await shell(reported, folder, port)
             assert code == (1 if command.startswith(FAILING) else 0), f"{command}: {out}"
             for part, expected in EXPECTED.items():
                 if part in command:

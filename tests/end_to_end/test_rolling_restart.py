@@ -1,4 +1,4 @@
-"""Two instances behind nginx, restarted one after the other: what clients get, and what they are told of."""
+"""Two instances behind nginx, restarted one after the other: what clients get, and what is reported to them."""
 
 import asyncio
 import signal
@@ -120,8 +120,8 @@ class Watcher(Guest):
 
 
 def account(values: list[Value]) -> tuple[set[Position], set[Position]]:
-    """Return what was had and what was told to be gone: each offset of each epoch once and in order, and another
-    epoch only where that is told."""
+    """Return what was received and what was reported as gone: each offset of each epoch once and in order, and another
+    epoch only where that is reported."""
     had, gone = set(), set()
     epoch, offset = None, 0
     for value in values:
@@ -154,7 +154,7 @@ async def all_moved(guests: list[Guest], count: int) -> None:
 
 
 @pytest.mark.parametrize("helper", [python, javascript])
-async def test_nobody_loses_what_a_position_can_recover_and_all_else_is_told(
+async def test_nobody_loses_what_a_position_can_recover_and_all_else_is_reported(
     helper: Helper, tmp_path: Path
 ) -> None:
     async with asyncio.timeout(110), AsyncExitStack() as stack:
@@ -192,7 +192,7 @@ async def test_nobody_loses_what_a_position_can_recover_and_all_else_is_told(
             failed, done = [event async for event in lasting]
             assert isinstance(failed, Failed)
             assert isinstance(done, Done)
-            assert failed.error == "cancelled", "one that takes too long is told"
+            assert failed.error == "cancelled", "one that takes too long is notified"
             await all_moved(guests, 3)
 
         await enter(again(two))
@@ -214,7 +214,7 @@ async def test_nobody_loses_what_a_position_can_recover_and_all_else_is_told(
         assert {position for position in accepted if position.epoch == last.epoch} <= had | gone
         assert reader.met == epochs
         assert [value.epoch for value in reader.values if isinstance(value, Restart)] == epochs[1:], (
-            "the rest is told"
+            "the rest is reported"
         )
     for watcher in watchers:
         assert [type(event) for event in watcher.events] == [WatchState, Restart, WatchState, Restart, WatchState]

@@ -31,14 +31,14 @@ async def run(runtime: tuple[list[str], str], service: Scripted, until: str) -> 
     return child.process
 
 
-async def told(process: asyncio.subprocess.Process) -> list[str]:
-    """Return what it has told when it has ended, which it does by itself."""
+async def reported(process: asyncio.subprocess.Process) -> list[str]:
+    """Return what it has printed when it has ended, which it does by itself."""
     out, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 0
     return [orjson.loads(line) for line in out.splitlines()]
 
 
-async def test_what_is_no_upgrade_is_tried_again_and_a_refused_token_ends_it(
+async def test_an_answer_without_an_upgrade_is_tried_again_and_a_refused_token_ends_it(
     runtime: tuple[list[str], str],
 ) -> None:
     async with scripted() as service:
@@ -51,7 +51,7 @@ async def test_what_is_no_upgrade_is_tried_again_and_a_refused_token_ends_it(
         request = await peer.receive()
         assert request["params"]["data"] == 1
         peer.close(4401, "not authorised")
-        states = await told(process)
+        states = await reported(process)
     tries = ["connecting", "waiting 1006"] * 4
     assert [state for state in states if state not in ("invalid_params", 4401)] == [
         *tries,
@@ -75,4 +75,4 @@ async def test_it_ends_with_its_client(runtime: tuple[list[str], str], until: st
                 await peer.receive()
             if runtime[1] != "ws":  # which ends by itself where the other end is mute; the native ones wait for it
                 peer.cut()
-        assert "closed" in await told(process)
+        assert "closed" in await reported(process)

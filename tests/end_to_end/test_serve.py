@@ -156,7 +156,7 @@ async def test_the_configuration_is_checked_without_serving() -> None:
     command = (sys.executable, "-m", "service", "serve", "--check-config")
     assert await run(*command) == (0, "", "")
     async with service() as running:
-        assert await run(*command, "--port", str(running.port)) == (0, "", ""), "its own port is no mistake"
+        assert await run(*command, "--port", str(running.port)) == (0, "", ""), "its own port is not a mistake"
 
 
 async def test_all_that_is_wrong_is_said_at_once_a_line_each() -> None:

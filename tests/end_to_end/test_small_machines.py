@@ -116,5 +116,5 @@ async def test_address_space_is_a_limit_of_memory() -> None:
     async with limited("ulimit -v 180000") as server:
         answers, health = await asyncio.wait_for(burst(server, 2500), 60)
         assert server.process.returncode is None
-    assert set(answers) == {b"101", b"503"}, "some get in, and the others are told"
+    assert set(answers) == {b"101", b"503"}, "some get in, and the others are refused"
     assert set(health) <= {b"200", b"503"}

@@ -35,7 +35,7 @@ async def answers(port: int) -> bytes:
 
 @pytest.mark.parametrize("program", [SERVICE, ORIGIN], ids=["service", "origin"])
 @pytest.mark.parametrize("redirections", BROKEN)
-async def test_a_program_serves_whatever_its_streams_are(program: tuple[str, str], redirections: str) -> None:
+async def test_a_program_serves_with_any_standard_streams(program: tuple[str, str], redirections: str) -> None:
     port = free_port()
     child = await shell(redirections, *program, "--port", str(port))
     try:
@@ -61,7 +61,7 @@ async def test_a_program_serves_though_its_reader_has_gone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "redirections", "code", "told"),
+    ("command", "redirections", "code", "reported"),
     [
         ("service serve --print-config", ">/dev/full", 1, "sluice: cannot write to standard output: No space left on device\n"),
         ("service serve --print-config", ">/dev/full 2>/dev/full", 1, ""),
@@ -73,11 +73,11 @@ async def test_a_program_serves_though_its_reader_has_gone() -> None:
     ],
 )  # fmt: skip
 async def test_output_that_cannot_be_written_ends_with_one_line(
-    command: str, redirections: str, code: int, told: str
+    command: str, redirections: str, code: int, reported: str
 ) -> None:
     child = await shell(redirections, *command.split())
     _, err = await asyncio.wait_for(child.process.communicate(), 60)
-    assert (child.process.returncode, err.decode()) == (code, told)
+    assert (child.process.returncode, err.decode()) == (code, reported)
 
 
 async def test_a_reader_that_leaves_ends_it_in_silence() -> None:

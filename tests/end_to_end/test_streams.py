@@ -102,9 +102,9 @@ class Restless:
         async with self.session.get(f"{self.url}/topics/t/events?since={self.epoch}:{self.position}") as stream:
             assert orjson.loads(await stream.content.readline())["recovered"] is True
             while self.position < until:
-                told = orjson.loads(await stream.content.readline())
-                if told.get("event") != "heartbeat":
-                    self.seen.append(told["offset"])
+                reported = orjson.loads(await stream.content.readline())
+                if reported.get("event") != "heartbeat":
+                    self.seen.append(reported["offset"])
 
     async def sse(self, until: int) -> None:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": f"{self.epoch}:{self.position}"}

@@ -58,7 +58,7 @@ async def test_closing_from_another_thread_ends_an_iteration() -> None:
         await asyncio.wait_for(asyncio.to_thread(loop), 60)
 
 
-async def test_what_is_no_service_is_told() -> None:
+async def test_a_server_that_is_not_the_service_is_reported() -> None:
     async with origin() as upstream:
 
         def ask() -> None:

@@ -254,8 +254,8 @@ async def test_memory_for_batches_has_shares(kind: str, tmp_path: Any) -> None:
             await asyncio.sleep(0.1)
         assert 0 < state["ok"] < 40
         async with await both.stream(both.a[0], f"{large}/events") as answer:
-            told = [orjson.loads(line) for line in (await answer.read()).splitlines()]
-        failed = [event for event in told if event["event"] == "failed"]
+            reported = [orjson.loads(line) for line in (await answer.read()).splitlines()]
+        failed = [event for event in reported if event["event"] == "failed"]
         assert {event["error"] for event in failed} == {"too_large"}
         assert all("limit batches_size" in event["detail"] and "share" in event["detail"] for event in failed)
         event = await both.one(both.b, both.upstream.url("/large"), timeout=20)
@@ -299,10 +299,10 @@ async def test_what_is_fetched_is_shared_or_not(kind: str, share: str, tmp_path:
     """D7, D8: with `--share none` two owners have no flight, cache entry or poll in common; one still does."""
     async with tenants(kind, tmp_path, "--share", share) as both:
         public = share == "public"
-        told = [
+        reported = [
             (await both.one(who, both.upstream.url("/cached")))["cache"] for who in (*both.a, both.b, both.a[0])
         ]
-        assert told == ["miss", *["hit"] * (len(both.a) - 1), "hit" if public else "miss", "hit"]
+        assert reported == ["miss", *["hit"] * (len(both.a) - 1), "hit" if public else "miss", "hit"]
         asking = [
             asyncio.create_task(both.one(who, both.upstream.url("/held"), timeout=60))
             for who in (*both.a * 2, both.b)
@@ -328,8 +328,8 @@ async def test_a_token_says_whether_its_client_shares(tmp_path: Any) -> None:
     async with tenants("subjects", tmp_path) as both:
         apart, back = token(sub="eve", share="none"), token(sub="fay", share="public")
         whose = (both.a[0], apart, apart, back)
-        told = [(await both.one(who, both.upstream.url("/cached")))["cache"] for who in whose]
-        assert told == ["miss", "miss", "hit", "hit"]
+        reported = [(await both.one(who, both.upstream.url("/cached")))["cache"] for who in whose]
+        assert reported == ["miss", "miss", "hit", "hit"]
 
 
 async def test_a_token_has_a_smaller_share_and_no_larger_one_than_the_operator_allows(tmp_path: Any) -> None:

@@ -7,7 +7,7 @@ import { Socket, install, pass, time, timersLeft, turn, until } from "./clock.mj
 const [module, folder] = process.argv.slice(2);
 const { Sluice } = await import(`data:text/javascript;base64,${readFileSync(module).toString("base64")}`);
 install();
-console.error = () => {}; // a listener that raises is told of there
+console.error = () => {}; // errors of listeners are printed there
 
 function strange({ $: kind, seconds }) {
   const circular = [];
@@ -25,9 +25,9 @@ function made(value) {
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, made(item)]));
 }
 
-function tokenOf(told) {
-  if (typeof told !== "object") return told;
-  const claims = btoa(JSON.stringify({ exp: Math.round(time() / 1000) + told.expires, name: told.name }));
+function tokenOf(entry) {
+  if (typeof entry !== "object") return entry;
+  const claims = btoa(JSON.stringify({ exp: Math.round(time() / 1000) + entry.expires, name: entry.name }));
   return `e30.${claims.replace(/=/g, "").replace(/\+/g, "-").replace(/\//g, "_")}.x`;
 }
 
@@ -41,9 +41,9 @@ function tokens(token) {
   if (typeof token !== "object") return token;
   const left = [...token.function];
   return async () => {
-    const told = left.length > 1 ? left.shift() : left[0];
-    if (told.raises) throw new Error("no token");
-    return tokenOf(told);
+    const entry = left.length > 1 ? left.shift() : left[0];
+    if (entry.raises) throw new Error("no token");
+    return tokenOf(entry);
   };
 }
 
@@ -204,7 +204,7 @@ class Run {
   }
 
   async state({ state, code, after }) {
-    const found = await until(() => this.unread.find((told) => told.state === state));
+    const found = await until(() => this.unread.find((entry) => entry.state === state));
     this.unread.splice(0, this.unread.indexOf(found) + 1);
     if (code !== undefined) assert.equal(found.code, code);
     if (after) assert.ok(after[0] <= found.after && found.after <= after[1], JSON.stringify(found));

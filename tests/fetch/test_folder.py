@@ -180,7 +180,7 @@ def test_a_folder_of_the_earlier_naming_is_refused(tmp_path: Path) -> None:
         Folder(tmp_path)
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
+def test_a_file_is_not_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SavingFailed):
         Folder(tmp_path / "file")

@@ -64,7 +64,7 @@ def test_one_line(line: bytes, url: str | None) -> None:
     assert listed(line) == ([(url, 1)] if url else [])
 
 
-def test_what_is_no_text_makes_its_own_url_invalid() -> None:
+def test_a_line_that_is_not_text_is_an_invalid_url_itself() -> None:
     data = "http://h/a".encode("utf-16") + b"\x00\xd8" + "b\nhttp://h/c".encode("utf-16-le") + b"\x00"
     (broken, _), (next_one, line) = listed(data)
     assert isinstance(check_url(broken, Policy()), Refusal)
@@ -78,7 +78,7 @@ def test_a_line_without_an_end_is_cut_and_its_neighbours_are_whole() -> None:
 
 
 @given(st.binary(max_size=300), st.integers(1, 20))
-def test_whatever_the_bytes_and_their_pieces_every_url_can_be_written(data: bytes, size: int) -> None:
+def test_urls_of_any_bytes_in_any_pieces_can_be_written(data: bytes, size: int) -> None:
     whole = listed(data)
     assert whole == listed(*(data[n : n + size] for n in range(0, len(data), size)))
     for url, _ in whole:

@@ -44,7 +44,7 @@ def test_many_pieces_need_not_be_in_memory_at_once() -> None:
     os.close(write)
 
 
-def test_a_reader_that_left_and_a_full_device_are_told_apart() -> None:
+def test_a_reader_that_left_and_a_full_device_are_distinguished() -> None:
     read, write = os.pipe()
     os.close(read)
     output = Output(write)

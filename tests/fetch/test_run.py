@@ -1,4 +1,4 @@
-"""One run: every URL ends in one event, whatever goes wrong while another is told."""
+"""One run: every URL ends in one event, even when another one fails to be written."""
 
 import errno
 import os
@@ -57,7 +57,7 @@ class Engine:
 
 
 class Saver:
-    """A folder that saves what it is not told to fail with."""
+    """A folder that fails for chosen URLs and saves the others."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
@@ -95,10 +95,12 @@ async def running(
 A, B, C = "http://h.example/a", "http://h.example/b", "http://h.example/c"
 
 
-async def test_copies_are_told_and_counted(engine: type[Engine]) -> None:
+async def test_copies_are_reported_and_counted(engine: type[Engine]) -> None:
     async with running(A, B, A + "#x", C, A, whole={3: "h/c"}) as (_, lines, tally):
-        told = sorted((event["index"], event["event"], event["url"], event.get("cache")) for event in lines.events)
-        assert told == [
+        reported = sorted(
+            (event["index"], event["event"], event["url"], event.get("cache")) for event in lines.events
+        )
+        assert reported == [
             (0, "result", A, "miss"),
             (1, "result", B, "miss"),
             (2, "result", A + "#x", "shared"),
@@ -124,7 +126,7 @@ async def test_an_event_that_cannot_be_written_fails_its_url_alone(
         assert f"internal error with '{B}'" in caplog.text
 
 
-async def test_a_failure_that_cannot_be_written_is_told_in_other_words(engine: type[Engine]) -> None:
+async def test_a_failure_that_cannot_be_written_is_reported_in_other_words(engine: type[Engine]) -> None:
     failure = Failure("protocol", "said r\udce9n")
     engine.tell = lambda asker, index, work: asker.source.failed(asker, index, failure, 1, {})
     async with running(A, B) as (_, lines, tally):
@@ -143,7 +145,7 @@ async def test_nothing_that_can_be_written_counts_all_the_same(
         assert (lines.events, tally.failed) == ([], 2)
 
 
-async def test_a_url_that_is_told_twice_counts_once(engine: type[Engine]) -> None:
+async def test_a_url_that_is_reported_twice_counts_once(engine: type[Engine]) -> None:
     def tell(asker: FetchGroup, index: int, work: FetchTask) -> None:
         asker.source.failed(asker, index, Failure("timeout", "late"), 1, {})
         asker.source.succeeded(work, fetched(work), 0.0, shared=False)

@@ -1,6 +1,6 @@
 """The reader of upstreams' answers, fed with anything in pieces of any size.
 
-Whatever comes is an answer or a declared failure, the same for every way to cut it. What is well-formed is what
+Any input is an answer or a declared failure, the same for every way to cut it. What is well-formed is what
 it was made from, and what ``http.client`` reads in it.
 """
 

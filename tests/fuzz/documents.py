@@ -1,4 +1,4 @@
-"""Bodies of other people: whatever bytes they are, they have a text, and a selection finds something or says why not."""
+"""Bodies of other people: any bytes have a text, and a selection finds something or says why not."""
 
 import base64
 import contextlib

@@ -1,4 +1,4 @@
-"""What is fuzzed: five readers of hostile input, each with what has to be so whatever it is given.
+"""What is fuzzed: five readers of hostile input, each with what has to be so for any input.
 
 A target takes bytes and returns; an exception that is none of ours, or a broken promise, is a finding.
 """
@@ -86,8 +86,8 @@ def messages(data: bytes) -> None:
     for text in (data, b'{"jsonrpc":"2.0","id":1,"method":"ping"}'):
         answer = session.receive(text, 0.0)
         if answer.text:
-            told = orjson.loads(answer.text)
-            for one in told if isinstance(told, list) else [told]:
+            reported = orjson.loads(answer.text)
+            for one in reported if isinstance(reported, list) else [reported]:
                 assert one["jsonrpc"] == "2.0"
                 assert ("result" in one) != ("error" in one)
     assert answer.text, "the session goes on"

@@ -43,7 +43,7 @@ def test_moments(text: str, seconds: float) -> None:
         ("1795771800000", "seconds since 1970"),
     ],
 )
-def test_what_is_no_moment(text: str, said: str) -> None:
+def test_invalid_moments_are_refused(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         parse_moment(text)
 
@@ -109,7 +109,7 @@ def test_dates_in_whole_seconds_close_in_on_the_difference(ahead: float, moments
     assert found[1] - found[0] <= 1.03
 
 
-def test_what_is_no_date_says_nothing() -> None:
+def test_an_invalid_date_says_nothing() -> None:
     clock = ServerClock()
     for text in (None, "", "yesterday"):
         clock.heard(text, 0.0)
@@ -136,7 +136,7 @@ def test_reports_that_ran_together_are_parts_of_one() -> None:
         ([of_machine(0), of_machine(1, ahead_of_server_s=[-3601, -3600])], "a had ended"),
     ],
 )
-def test_what_are_no_parts_of_one_run_is_refused(reports: list[dict[str, Any]], said: str) -> None:
+def test_parts_of_different_runs_are_refused(reports: list[dict[str, Any]], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         apart("ab", reports)
 

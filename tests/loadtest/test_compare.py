@@ -1,4 +1,4 @@
-"""Two reports side by side: noise is no difference, and a difference is said."""
+"""Two reports side by side: noise does not count as a difference, and a difference is shown."""
 
 import random
 from pathlib import Path

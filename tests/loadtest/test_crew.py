@@ -28,19 +28,19 @@ async def test_parts_of_a_plan_meet_and_tell_apart() -> None:
     said: list[bytes] = []
     crew = Crew(0, 2, said.append)
     one, two = crew.part("one"), crew.part("two")
-    told: dict[str, object] = {}
-    one.on_facts = lambda facts: told.update(one=facts)
-    two.on_facts = lambda facts: told.update(two=facts)
+    reported: dict[str, object] = {}
+    one.on_facts = lambda facts: reported.update(one=facts)
+    two.on_facts = lambda facts: reported.update(two=facts)
     one.tell([1])
     assert orjson.loads(said[0]) == {"tell": ["one", [1]]}
     meetings = [asyncio.ensure_future(part.meet("begin")) for part in (one, two)]
     await asyncio.sleep(0)
     await crew.listen(reader_of({"facts": ["two", [2]]}, {"met": ["two begin", [2]]}, {"met": ["one begin", [1]]}))
-    assert told == {"two": [2]}
+    assert reported == {"two": [2]}
     assert [await meeting for meeting in meetings] == [[1], [2]]
 
 
-async def test_a_worker_stops_when_told_and_when_its_supervisor_is_gone() -> None:
+async def test_a_worker_stops_when_asked_and_when_its_supervisor_is_gone() -> None:
     stops: list[int] = []
     crew = Crew(0, 1, lambda line: None)
     crew.on_stop = lambda: stops.append(1)

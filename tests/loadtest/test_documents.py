@@ -91,6 +91,6 @@ async def test_the_adapter_joins_and_says(rooms: type[Target]) -> None:
         ("os:", "has to have one subclass"),
     ],
 )
-def test_what_is_no_adapter_is_said(text: str, said: str) -> None:
+def test_invalid_adapters_are_refused_with_a_reason(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         target_of(text)

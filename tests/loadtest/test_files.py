@@ -1,4 +1,4 @@
-"""Users and messages from files, and stages of rates; what is wrong is told with its line."""
+"""Users and messages from files, and stages of rates; mistakes are reported with their line."""
 
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def test_users_have_topics_and_messages_of_their_own(tmp_path: Path, text: str) 
         ("header.A B\nx\n", "line 2: --header: 'A B'"),
     ],
 )
-def test_wrong_users_are_told_with_their_line(tmp_path: Path, text: str, said: str) -> None:
+def test_wrong_users_are_reported_with_their_line(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         read_users(written(tmp_path, text))
 
@@ -89,6 +89,6 @@ def test_stages_follow_each_other_from_nothing() -> None:
 
 
 @pytest.mark.parametrize("texts", [["x"], ["10s"], ["10s:-1"], ["10h:5"], ["5s:0"], ["0s:5"], []])
-def test_wrong_stages_are_told(texts: list[str]) -> None:
+def test_wrong_stages_are_reported(texts: list[str]) -> None:
     with pytest.raises(ValueError, match="--stage"):
         parse_stages(texts)

@@ -26,7 +26,7 @@ def test_a_stall_has_its_length_and_its_time() -> None:
     assert "from second 5.0 on" in found.text
 
 
-def test_a_pause_in_the_schedule_is_no_stall() -> None:
+def test_a_pause_in_the_schedule_is_not_a_stall() -> None:
     arrivals, beats = broadcast(10, 1, 0.0, 0.0)
     assert stalls(arrivals, beats, 0.0) == []
 

@@ -63,7 +63,7 @@ def test_chunks_are_taken_off_wherever_reads_end(parts: list[bytes], step: int) 
 
 
 @pytest.mark.parametrize("data", [b"x\r\n", b"1" * 2000, b"-5\r\nabc"])
-def test_what_is_no_chunk_is_said(data: bytes) -> None:
+def test_invalid_chunks_are_refused_with_a_reason(data: bytes) -> None:
     with pytest.raises(BadBody):
         Body(chunked=True).feed(data)
 

@@ -1,4 +1,4 @@
-"""The account of what came: told against a plain recount of every delivery."""
+"""The account of what came, compared with a plain recount of every delivery."""
 
 from collections import Counter
 
@@ -73,28 +73,28 @@ def test_any_sequence_of_arrivals_is_counted_like_a_recount(
     book = Book("t")
     ledger = Ledger(book, 1)
     seen: set[int] = set()
-    told: set[int] = set()
+    reported: set[int] = set()
     highest = repeated = reordered = 0
     for place, offset in enumerate([*arrivals, 0]):
         if gap and place == min(when, len(arrivals)):
             first, last = gap[0], gap[0] + gap[1]
             ledger.gap(first, last)
-            told |= set(range(first, last + 1)) - seen
+            reported |= set(range(first, last + 1)) - seen
             highest = max(highest, last)
         if not offset:
             break
         ledger.run(offset, 1)
-        if offset in seen or offset in told:
+        if offset in seen or offset in reported:
             repeated += 1
         elif offset < highest:
             reordered += 1
         seen.add(offset)
         highest = max(highest, offset)
     ledger.close(newest)
-    missing = set(range(1, max(newest, highest) + 1)) - seen - told
+    missing = set(range(1, max(newest, highest) + 1)) - seen - reported
     # What lies beyond the newest was never published: nothing is said of it.
     missing -= set(range(newest + 1, highest + 1))
     assert book.counts == Counter(
         {kind: count for kind, count in
-         {"repeated": repeated, "reordered": reordered, "lost": len(missing), "gapped": len(told)}.items() if count}
+         {"repeated": repeated, "reordered": reordered, "lost": len(missing), "gapped": len(reported)}.items() if count}
     )  # fmt: skip

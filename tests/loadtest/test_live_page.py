@@ -34,7 +34,7 @@ async def event(answer: aiohttp.ClientResponse) -> dict[str, object]:
     return data
 
 
-async def test_a_viewer_has_the_state_at_once_and_then_what_is_told() -> None:
+async def test_a_viewer_has_the_state_at_once_and_then_the_events() -> None:
     async with serving() as (page, url), aiohttp.ClientSession() as session:
         async with session.get(url) as document:
             assert document.headers["Cache-Control"] == "no-store"
@@ -42,8 +42,8 @@ async def test_a_viewer_has_the_state_at_once_and_then_what_is_told() -> None:
         async with session.get(f"{url}events") as answer:
             assert answer.content_type == "text/event-stream"
             assert (await event(answer))["state"] == "running"
-            told = report(7)
-            page.update(told, "round 1 of 2")
+            reported = report(7)
+            page.update(reported, "round 1 of 2")
             found = await event(answer)
             assert len(found["plots"]["at"]) == 7  # type: ignore[index]
             assert "round 1 of 2, starting" in found["sections"]["head"]  # type: ignore[index]
@@ -52,9 +52,9 @@ async def test_a_viewer_has_the_state_at_once_and_then_what_is_told() -> None:
             assert "<td>holds</td>" in judged
             assert "<td>does not hold yet</td>" in judged
             assert "FAILED" not in judged
-            assert told.judgements == []
-            told.verdict = Verdict(FAILED, ("lost==0: 5",))
-            page.finish(told, "the report is r.html")
+            assert reported.judgements == []
+            reported.verdict = Verdict(FAILED, ("lost==0: 5",))
+            page.finish(reported, "the report is r.html")
             await last(answer)
 
 

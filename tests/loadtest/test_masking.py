@@ -32,7 +32,7 @@ def test_the_command_line_shows_no_credentials(arguments: list[str]) -> None:
     assert shown.endswith("--clients 5")
 
 
-def test_what_is_no_secret_is_shown() -> None:
+def test_what_is_not_secret_is_shown() -> None:
     assert (
         secrets().command(["connect", "--header", "Origin: x", "--topic", "t"])
         == "connect --header 'Origin: x' --topic t"

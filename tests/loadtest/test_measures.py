@@ -58,7 +58,7 @@ def test_percentiles_and_the_samples_that_carry_them(part: str, percent: float, 
 @pytest.mark.parametrize(
     "part", ["p0", "p00", "p099", "p1000", "p101", "p", "p.5", "p1.2.3", "q9", "p\uff19\uff19"]
 )
-def test_what_is_no_percentile(part: str) -> None:
+def test_invalid_percentiles_are_refused(part: str) -> None:
     assert percent_of(part) is None
 
 

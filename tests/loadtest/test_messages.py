@@ -1,4 +1,4 @@
-"""Fragments and compressed messages, as other servers send them; and what is no message."""
+"""Fragments and compressed messages, as other servers send them; and invalid messages."""
 
 import zlib
 
@@ -41,7 +41,7 @@ def test_compressed_messages_are_read(takeover: bool) -> None:
     ("first", "said"),
     [(0, "without a beginning"), (0x41, "--compress"), (0x11, "reserved"), (3, "opcode 3")],
 )
-def test_what_is_no_message_is_said(first: int, said: str) -> None:
+def test_invalid_messages_are_refused_with_a_reason(first: int, said: str) -> None:
     with pytest.raises(BadMessage, match=said):
         Assembly().add(first, b"x")
 

@@ -1,4 +1,4 @@
-"""What a run may be told: everything that is wrong is said at once, before anything is started."""
+"""The options of a run: everything that is wrong is said at once, before anything is started."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -9,7 +9,7 @@ from loadtest import mixed
 from loadtest.__main__ import SCENARIOS, main
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def reported(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     try:
         code = main(arguments)
     except SystemExit as ended:
@@ -64,11 +64,11 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     ],
 )
 def test_what_is_wrong_is_said(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str) -> None:
-    assert said in told(capsys, *arguments)
+    assert said in reported(capsys, *arguments)
 
 
 def test_all_of_it_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
-    said = told(capsys, "broadcast", "--clients", "0", "--duration", "-1", "--threshold", "x", "--topics", "0")
+    said = reported(capsys, "broadcast", "--clients", "0", "--duration", "-1", "--threshold", "x", "--topics", "0")
     assert [line.split(":")[0] for line in said.splitlines()] == [
         "--clients", "--duration", "--threshold", "--topics",
     ]  # fmt: skip

@@ -62,8 +62,8 @@ async def test_answers(path: str, status: int, size: int | None) -> None:
 
 def test_every_path_is_in_the_help() -> None:
     assert package.__doc__ is not None
-    told = set(re.findall(r"^``/(\w+)", package.__doc__, re.MULTILINE))
-    assert told == set(protocol._ANSWERS)
+    reported = set(re.findall(r"^``/(\w+)", package.__doc__, re.MULTILINE))
+    assert reported == set(protocol._ANSWERS)
 
 
 async def test_a_reset() -> None:

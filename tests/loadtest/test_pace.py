@@ -64,7 +64,7 @@ async def test_what_would_be_too_much_at_once_is_left_out_and_counted() -> None:
     assert len(dropped) == 10
 
 
-async def test_each_starts_at_its_time_whatever_became_of_those_before() -> None:
+async def test_each_starts_at_its_time_even_if_those_before_fail() -> None:
     begun: list[float] = []
 
     async def one(number: int, due: float) -> None:

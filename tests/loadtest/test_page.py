@@ -66,35 +66,37 @@ def test_the_plots_have_every_second_and_the_distributions() -> None:
 
 @pytest.mark.parametrize("seconds", [0, 1, 2])
 def test_a_run_of_a_moment_has_a_page_without_lines(seconds: int) -> None:
-    told = report(seconds)
-    assert not [plot for plot in drawn(told).plots if plot.kind == "time"]
-    assert "loadtest broadcast: <span" in render(told)
-    told.latencies.clear()
-    assert drawn(told).plots == []
+    reported = report(seconds)
+    assert not [plot for plot in drawn(reported).plots if plot.kind == "time"]
+    assert "loadtest broadcast: <span" in render(reported)
+    reported.latencies.clear()
+    assert drawn(reported).plots == []
 
 
 def test_errors_are_shown_where_they_were_however_few() -> None:
-    told = report(errors=[0, 0, 3, 0, 0])
-    assert drawn(told).errors == [0, 0, 3, 0, 0]
-    assert by_key(told)["errors"].series[0].values == [0, 0, 3, 0, 0]
+    reported = report(errors=[0, 0, 3, 0, 0])
+    assert drawn(reported).errors == [0, 0, 3, 0, 0]
+    assert by_key(reported)["errors"].series[0].values == [0, 0, 3, 0, 0]
     assert "errors" not in by_key(report())
 
 
 def test_errors_are_in_the_time_line() -> None:
-    told = Report("echo", "")
-    told.add({"counters": {}, "errors": {"refused": 2, "reset": 1}, "checks": {}, "places": [], "latencies": {}})
-    told.moment({})
-    told.moment({})
-    assert [moment.get("errors", 0) for moment in told.timeline] == [3, 0]
+    reported = Report("echo", "")
+    reported.add(
+        {"counters": {}, "errors": {"refused": 2, "reset": 1}, "checks": {}, "places": [], "latencies": {}}
+    )
+    reported.moment({})
+    reported.moment({})
+    assert [moment.get("errors", 0) for moment in reported.timeline] == [3, 0]
 
 
 def test_half_an_hour_is_thinned_and_keeps_its_peak_and_its_stall() -> None:
-    told = report(1_800)
-    told.timeline[777]["delivery_p99_ms"] = 5_000.0
-    told.timeline[1234]["delivered"] = 0.0
-    told.timeline[5]["errors"] = 1
-    plots = drawn(told)
-    found = by_key(told)
+    reported = report(1_800)
+    reported.timeline[777]["delivery_p99_ms"] = 5_000.0
+    reported.timeline[1234]["delivered"] = 0.0
+    reported.timeline[5]["errors"] = 1
+    plots = drawn(reported)
+    found = by_key(reported)
     assert plots.stride == 2
     assert len(plots.at) == 900
     assert plots.at == sorted(plots.at)
@@ -103,16 +105,16 @@ def test_half_an_hour_is_thinned_and_keeps_its_peak_and_its_stall() -> None:
     assert max(value or 0 for value in found["delivery"].series[1].values) == 5_000
     assert min(value or 0 for value in found["delivered"].series[0].values) == 0
     assert sum(map(bool, plots.errors)) >= 1
-    assert len(render(told)) < 500_000
+    assert len(render(reported)) < 500_000
 
 
 @pytest.mark.parametrize("seconds", [11, 12, 13, 23, 24, 25, 26, 27, 47, 48, 1_000, 1_001])
 def test_every_length_is_bounded_and_keeps_what_stands_out(seconds: int) -> None:
-    told = Report("idle", "")
+    reported = Report("idle", "")
     columns = Columns(12)
     for second in range(seconds):
-        told.timeline.append({"at_s": float(second), "clients": 1e6 if second == 7 else 100.0 + second})
-        columns.take(told)
+        reported.timeline.append({"at_s": float(second), "clients": 1e6 if second == 7 else 100.0 + second})
+        columns.take(reported)
         assert len(columns.times) <= 13
     times, values = columns.times, [value or 0 for value in columns.column("clients")]
     assert len(values) == len(times)
@@ -122,21 +124,21 @@ def test_every_length_is_bounded_and_keeps_what_stands_out(seconds: int) -> None
 
 
 def test_what_is_counted_and_not_named_has_not_grown_and_what_is_measured_was_not_seen() -> None:
-    told, columns = report(3), Columns(4)
-    told.timeline[1] = {"at_s": 2.0, "server_fds": 5.0}
-    columns.take(told)
+    reported, columns = report(3), Columns(4)
+    reported.timeline[1] = {"at_s": 2.0, "server_fds": 5.0}
+    columns.take(reported)
     assert columns.column("delivered") == [100.0, 0.0, 100.0]
     assert columns.column("server_lag_ms") == [2.0, None, 2.0]
     assert columns.column("server_fds") == [None, 5.0, None]
     assert columns.column("errors") == [0.0] * 3
-    told.timeline += [{"at_s": float(at)} for at in range(4, 20)]
-    columns.take(told)
+    reported.timeline += [{"at_s": float(at)} for at in range(4, 20)]
+    columns.take(reported)
     assert sorted(value or 0 for value in columns.column("delivered")[:2]) == [0.0, 100.0]
 
 
 def test_thresholds_are_lines_in_the_plots_that_show_their_figure() -> None:
-    told = report()
-    told.judgements = [
+    reported = report()
+    reported.judgements = [
         Judgement("delivery_p99_ms<250", 9.0, passed=True),
         Judgement("published_per_s>=20", 10.0, passed=False),
         Judgement("delivered>=500", 500.0, passed=True),
@@ -144,7 +146,7 @@ def test_thresholds_are_lines_in_the_plots_that_show_their_figure() -> None:
         Judgement("errors/published<0.1%", 0.0, passed=True),
         Judgement("delivery_count>5", 100.0, passed=True),
     ]
-    bounds = {key: [(one.value, one.passed) for one in plot.bounds] for key, plot in by_key(told).items()}
+    bounds = {key: [(one.value, one.passed) for one in plot.bounds] for key, plot in by_key(reported).items()}
     assert bounds["delivery"] == bounds["curve delivery"] == [(250.0, True)]
     assert bounds["published"] == [(20.0, False)]
     # The sum of a run is not a rate, and neither is a number of samples a latency.
@@ -156,20 +158,20 @@ HOSTILE = "</script><img src=x onerror=alert(1)>&\"'`{}<!--\u2028é"
 
 
 def hostile() -> Report:
-    told = report(errors=[1, 0, 0, 0, 0], **{HOSTILE: [1.0] * 5})
-    told.scenario, told.command = HOSTILE, f"python -m loadtest {HOSTILE}"
-    told.counters[HOSTILE] = 3
-    told.gauges[HOSTILE] = 3
-    told.checks[HOSTILE] = 1
-    told.options = {"path": HOSTILE}
-    told.latency(HOSTILE).record(5.0, 100)
-    told.errors[HOSTILE] = 1
-    told.findings.append(Finding("lost", HOSTILE, 1, 2))
-    told.notes.append(HOSTILE)
-    told.judgements = [Judgement("delivery_p99_ms<1", 9.0, passed=False, note=HOSTILE)]
-    told.loads = [{"load": 1.0, HOSTILE: 1.0}]
-    told.verdict = Verdict(FAILED, (HOSTILE,))
-    return told
+    reported = report(errors=[1, 0, 0, 0, 0], **{HOSTILE: [1.0] * 5})
+    reported.scenario, reported.command = HOSTILE, f"python -m loadtest {HOSTILE}"
+    reported.counters[HOSTILE] = 3
+    reported.gauges[HOSTILE] = 3
+    reported.checks[HOSTILE] = 1
+    reported.options = {"path": HOSTILE}
+    reported.latency(HOSTILE).record(5.0, 100)
+    reported.errors[HOSTILE] = 1
+    reported.findings.append(Finding("lost", HOSTILE, 1, 2))
+    reported.notes.append(HOSTILE)
+    reported.judgements = [Judgement("delivery_p99_ms<1", 9.0, passed=False, note=HOSTILE)]
+    reported.loads = [{"load": 1.0, HOSTILE: 1.0}]
+    reported.verdict = Verdict(FAILED, (HOSTILE,))
+    return reported
 
 
 class Reader(HTMLParser):
@@ -237,11 +239,11 @@ def test_secrets_are_masked_in_words_and_data_and_leave_the_code_alone() -> None
 
     from loadtest.masking import Secrets
 
-    told = report()
-    told.secrets = Secrets(Options())  # type: ignore[arg-type]
-    told.notes.append("a function of the service")
-    told.counters["function"] = 5
-    page = render(told)
+    reported = report()
+    reported.secrets = Secrets(Options())  # type: ignore[arg-type]
+    reported.notes.append("a function of the service")
+    reported.counters["function"] = 5
+    page = render(reported)
     assert "a *** of the service" in page
     assert (STATIC / "page.js").read_text() in page
     assert "function" not in str(embedded(page))
@@ -252,32 +254,32 @@ def test_a_page_of_a_run_that_goes_on_says_so() -> None:
     assert (made["state"], made["title"], made["remark"]) == ("running", "loadtest broadcast: running", "a remark")
     assert "round 1 of 2, load" in made["sections"]["head"]
     assert frame(report(), Columns(600), running="")["state"] == "passed"
-    # Whatever is replaced while it runs has to be in the page from the beginning.
+    # All that is replaced while it runs has to be in the page from the beginning.
     ids = set(re.findall(r' id="(\w+)"', render(report(), running="load")))
     assert set(made["sections"]) <= ids
 
 
 def test_many_thresholds_and_notes_are_bounded() -> None:
-    told = report()
-    told.judgements = [Judgement("delivery_p99_ms<250", 9.0, passed=True)] * 5_000
-    told.notes += ["a note"] * 5_000
-    told.findings += [Finding("lost", "lost: a message", 1, 1)] * 5_000
-    page = render(told)
+    reported = report()
+    reported.judgements = [Judgement("delivery_p99_ms<250", 9.0, passed=True)] * 5_000
+    reported.notes += ["a note"] * 5_000
+    reported.findings += [Finding("lost", "lost: a message", 1, 1)] * 5_000
+    page = render(reported)
     assert "4,800 more rows are in the JSON report" in page
     assert len(page) < 1_000_000
 
 
 def test_a_scenario_that_counts_thousands_of_things_has_a_page_that_can_be_opened() -> None:
     names = [f"counter_{number}" for number in range(3_000)]
-    told = report(5, **{name: [1.0] * 5 for name in names})
-    told.counters |= dict.fromkeys(names, 5.0)
+    reported = report(5, **{name: [1.0] * 5 for name in names})
+    reported.counters |= dict.fromkeys(names, 5.0)
     for name in names[:100]:
-        told.latency(name).record(1.0, 100)
-    plots = drawn(told)
+        reported.latency(name).record(1.0, 100)
+    plots = drawn(reported)
     assert plots.cut
     assert len(plots.plots) == 120
     assert not drawn(report()).cut
-    assert len(render(told)) < 1_000_000
+    assert len(render(reported)) < 1_000_000
 
 
 def test_it_is_in_the_colours_of_the_service() -> None:

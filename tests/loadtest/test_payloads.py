@@ -1,4 +1,4 @@
-"""Messages are known again whatever a server's JSON looks like; those of other runs are told apart."""
+"""Messages are recognised in any JSON that a server makes of them; those of other runs are kept apart."""
 
 import base64
 import html
@@ -133,7 +133,7 @@ def test_a_message_is_known_at_the_place_that_is_named(place: str, data: bytes, 
     assert Payloads(MARKER, run=RUN, found=finder(place)).number(data) == number
 
 
-def test_what_is_no_message_has_no_number() -> None:
+def test_invalid_messages_have_no_number() -> None:
     payloads = Payloads(MARKER, run=RUN)
     assert payloads.number(b'{"type":"ping"}') is None
     assert payloads.number(b'{"n":"x"}') is None
@@ -182,7 +182,7 @@ def test_nobody_waits_for_what_was_not_published() -> None:
     assert tally.checks == {"lost": 2}
 
 
-def test_a_number_of_the_servers_own_is_no_message() -> None:
+def test_a_number_of_the_servers_own_is_not_a_message() -> None:
     payloads = Payloads(MARKER, run=RUN)
     presence = b'{"type":"presence","n":3}'
     payloads.begun = False

@@ -57,7 +57,7 @@ def test_histograms_merge_and_travel_without_loss() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "HISTFAAAAA=="])
-def test_what_is_no_histogram_is_said(text: str) -> None:
+def test_invalid_histograms_are_refused_with_a_reason(text: str) -> None:
     with pytest.raises(ValueError, match="no HDR histogram"):
         Histogram.decode(text)
 
@@ -155,12 +155,12 @@ def test_a_line_ends_at_its_axes() -> None:
 
 
 def test_the_live_panel_stays_inside_80_columns() -> None:
-    told = report()
-    told.errors["an error with a text that is much longer than anybody would like to read in a panel"] = 3
-    told.counters["origin_requests_of_a_very_long_name"] = 1e9
+    reported = report()
+    reported.errors["an error with a text that is much longer than anybody would like to read in a panel"] = 3
+    reported.counters["origin_requests_of_a_very_long_name"] = 1e9
     out = StringIO()
     console = Console(file=out, width=80, force_terminal=False)
-    console.print(Display(told, console).panel())
+    console.print(Display(reported, console).panel())
     text = out.getvalue()
     assert all(len(line) <= 80 for line in text.splitlines())
     assert "▄███" in text
@@ -173,9 +173,9 @@ def test_a_sparkline_is_as_high_as_its_share_of_the_highest() -> None:
 
 
 def test_the_summary_names_what_failed() -> None:
-    told = report()
-    told.judge([parse_threshold("lost==0"), parse_threshold("delivered>10")])
-    text = summary(told)
+    reported = report()
+    reported.judge([parse_threshold("lost==0"), parse_threshold("delivered>10")])
+    text = summary(reported)
     assert "FAILED lost==0: 2" in text
     assert "ok     delivered>10: 12" in text
     assert "lost: message 7 of <t>, for 2 clients" in text
@@ -192,12 +192,14 @@ def test_marks_are_round_numbers(low: float, high: float, marks: list[str] | int
 
 
 @pytest.mark.parametrize("height", [12, 24, 50])
-def test_the_panel_fits_the_terminal_whatever_it_has_to_show(height: int) -> None:
-    told = Report("broadcast", "")
-    told.counters.update({f"counter_{number}": 1 for number in range(60)}, part0_made=5, clients_intended=9, idle=0)
+def test_the_panel_fits_the_terminal_with_anything_to_show(height: int) -> None:
+    reported = Report("broadcast", "")
+    reported.counters.update(
+        {f"counter_{number}": 1 for number in range(60)}, part0_made=5, clients_intended=9, idle=0
+    )
     out = StringIO()
     console = Console(file=out, width=80, height=height, force_terminal=True, color_system=None)
-    console.print(Display(told, console).panel())
+    console.print(Display(reported, console).panel())
     text = out.getvalue()
     assert len(text.splitlines()) <= height - 2
     assert max(map(len, text.splitlines())) <= 80
@@ -208,13 +210,13 @@ def test_the_panel_fits_the_terminal_whatever_it_has_to_show(height: int) -> Non
 def test_the_bar_goes_from_connecting_to_the_end_of_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("loadtest.live.monotonic", lambda: now[0])
-    told = Report("broadcast", "")
-    told.options = {"duration": 10.0}
-    display = Display(told)
+    reported = Report("broadcast", "")
+    reported.options = {"duration": 10.0}
+    display = Display(reported)
     seen = [display._progress()]
-    told.counters.update(clients_intended=10, connected=5)
+    reported.counters.update(clients_intended=10, connected=5)
     seen.append(display._progress())
-    told.counters.update(connected=10, published=1)
+    reported.counters.update(connected=10, published=1)
     seen.append(display._progress())
     for now[0] in (105.0, 110.0, 130.0):
         seen.append(display._progress())

@@ -13,7 +13,7 @@ def test_ties_share_the_mean_of_their_ranks() -> None:
     assert ranked([10, 30, 10, 20]) == (1.5, 4.0, 1.5, 3.0)
 
 
-def test_many_equal_rounds_are_no_difference() -> None:
+def test_many_equal_rounds_do_not_differ() -> None:
     assert likely([1.0] * 40, [1.0] * 40) == 1.0
     # Ties make the spread of the rank sum smaller than it would be without them.
     assert likely([1.0] * 20 + [2.0] * 10, [1.0] * 10 + [2.0] * 20) == pytest.approx(0.01071, rel=0.01)

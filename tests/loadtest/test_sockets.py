@@ -112,7 +112,7 @@ async def test_a_head_without_an_end_is_refused() -> None:
     server.close()
 
 
-async def test_bytes_that_are_no_frames_end_the_connection_with_the_reason() -> None:
+async def test_bytes_that_are_not_frames_end_the_connection_with_the_reason() -> None:
     def garbage(peer: Peer, payload: bytes) -> None:
         peer.writer.write(b"\xff\xff\xff\xff garbage")
 

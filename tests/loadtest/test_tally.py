@@ -1,4 +1,4 @@
-"""What a process has counted, told in increments."""
+"""What a process has counted, reported in increments."""
 
 import pytest
 from hypothesis import given

@@ -22,11 +22,11 @@ async def ask(names: list[str]) -> int:
     """Ask for the quirks of these kinds, or with these words in their names; return how many are not right."""
     chosen = [q for q in QUIRKS if not names or any(name == q.kind or name in q.name for name in names)]
     begun = monotonic()
-    told = await run_all(chosen)
-    wrong = [quirk for quirk in chosen if told[quirk.name].wrong]
+    reported = await run_all(chosen)
+    wrong = [quirk for quirk in chosen if reported[quirk.name].wrong]
     for quirk in wrong:
         print(f"{quirk.kind} {quirk.name}: {quirk.others}")
-        for line in told[quirk.name].wrong:
+        for line in reported[quirk.name].wrong:
             print(f"    {line}")
     print(f"{len(wrong)} of {len(chosen)} are not right ({monotonic() - begun:.1f} s)")
     return len(wrong)
@@ -36,8 +36,8 @@ async def _soak(options: argparse.Namespace) -> int:
     plan = Plan(
         options.fetches, options.minutes, options.alone, options.control, options.seed, pauses=options.pauses
     )
-    told = await soak(plan)
-    Path(options.json).write_text(json.dumps(told, indent=1))
+    reported = await soak(plan)
+    Path(options.json).write_text(json.dumps(reported, indent=1))
     return 0
 
 

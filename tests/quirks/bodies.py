@@ -290,7 +290,7 @@ _CODED = [
     _q("gzip-and-zeros", "A11", lambda r: [answer(_GZ(r.body) + bytes(100), "Content-Encoding: gzip")], "Padding: gzip's own tools pass over it."),
     _q("gzip-and-garbage", "A11", lambda r: [answer(_GZ(r.body) + b"garbage", "Content-Encoding: gzip")], "Browsers pass over it; curl: 23.", either(OWN, broken("gzip"))),
     _q("gzip-and-a-line", "A11", lambda r: [answer(_GZ(r.body) + b"\r\n", "Content-Encoding: gzip")], "Browsers pass over it.", either(OWN, broken("gzip"))),
-    _q("gzip-404", "A11", lambda r: [answer(_GZ(r.body), "Content-Encoding: gzip", status=b"404 Not Found")], "Whatever the status.", result(404)),
+    _q("gzip-404", "A11", lambda r: [answer(_GZ(r.body), "Content-Encoding: gzip", status=b"404 Not Found")], "With any status.", result(404)),
     _q("gzip-tar", "A11", lambda r: [answer(_GZ(r.body), "Content-Encoding: gzip", "Content-Type: application/gzip")], "Unpacked once, as browsers do."),
     _q("gzip-type-without-a-coding", "A11", lambda r: [answer(_GZ(r.body), "Content-Type: application/gzip")], "The body as it is.", result(anybody=True)),
     _q("gzip-chunked-in-pieces", "A11", lambda r: [_OK + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n", *(b"1\r\n%c\r\n" % byte for byte in _GZ(r.body)), b"0\r\n\r\n"], "However it is cut."),

@@ -16,7 +16,7 @@ import aiohttp
 from tests.end_to_end.chromium import Page, chromium
 from tests.end_to_end.processes import ROOT, start
 from tests.quirks.model import Ask, Quirk, text_of
-from tests.quirks.running import AIOHTTP, BROWSER, CURL, Surroundings, Told, run_all, surroundings
+from tests.quirks.running import AIOHTTP, BROWSER, CURL, Reported, Surroundings, run_all, surroundings
 from tests.quirks.table import QUIRKS
 
 __all__ = ["DOCUMENT", "cell", "ours", "write"]
@@ -100,20 +100,21 @@ def _got(quirk: Quirk, host: str, status: int | None, text: str = "", why: str =
     return _Got(f"fails{why}" if status is None else f"{status}{_shown(text, host, quirk)}", right)
 
 
-def cell(quirk: Quirk, told: Told, host: str) -> str:
+def cell(quirk: Quirk, reported: Reported, host: str) -> str:
     """Return what became of a quirk here."""
     if quirk.watching:
-        return ", ".join(_told(event) for event in told.events)
+        return ", ".join(_reported(event) for event in reported.events)
     if quirk.asks[-1].times > 1:
         found = {
-            f"`{event['error']}`" if event["event"] == "failed" else str(event["status"]) for event in told.events
+            f"`{event['error']}`" if event["event"] == "failed" else str(event["status"])
+            for event in reported.events
         }
         return " or ".join(sorted(found))
-    last = told.events[-1:]
+    last = reported.events[-1:]
     return " or ".join(dict.fromkeys(_event(quirk, event, host) for event in last))
 
 
-def _told(event: dict[str, Any]) -> str:
+def _reported(event: dict[str, Any]) -> str:
     body = event.get("body")
     return event["event"] + (f" {_code(body)}" if body is not None else "")
 
@@ -170,7 +171,7 @@ _FETCH = """(async () => {
 async def _fetched(page: Page, url: str, clean: str) -> tuple[int, str]:
     """Return the status and text of a page's ``fetch``; 0 is a failure.
 
-    For some seconds now and then everything fails, whatever the server does: what fails then is asked again.
+    For some seconds now and then everything fails, through no fault of the server: what fails then is asked again.
     """
     for _ in range(5):
         status, text = await page.evaluate(_FETCH % (json.dumps(url), _TIMEOUT * 1000))
@@ -185,15 +186,15 @@ async def _in_browser(around: Surroundings, quirks: list[Quirk]) -> dict[str, _G
     """Ask a page's ``fetch``, for which the origin of what is asked does not matter."""
     if shutil.which("chromium") is None:
         return {}
-    told = {}
+    reported = {}
     page_url = f"http://127.{BROWSER}.255.1:{around.server.ports[0]}/clean/page"
     async with chromium(
         page_url, "--no-proxy-server", "--disable-web-security", "--ignore-certificate-errors"
     ) as page:
         for quirk in quirks:
             status, text = await _fetched(page, around.url(quirk, quirk.asks[0], BROWSER), page_url)
-            told[quirk.name] = _got(quirk, around.host(quirk, BROWSER), status or None, text)
-    return told
+            reported[quirk.name] = _got(quirk, around.host(quirk, BROWSER), status or None, text)
+    return reported
 
 
 async def _each(quirks: list[Quirk], asking: Callable[[Quirk], Awaitable[_Got]]) -> dict[str, _Got]:
@@ -224,20 +225,20 @@ async def _peers() -> list[dict[str, _Got]]:
             ]
 
 
-def ours(quirks: Iterable[Quirk], told: dict[str, Told]) -> dict[str, str]:
+def ours(quirks: Iterable[Quirk], reported: dict[str, Reported]) -> dict[str, str]:
     """Return what became of each quirk here."""
     hosts = Surroundings(list(quirks))
-    return {quirk.name: cell(quirk, told[quirk.name], hosts.host(quirk)) for quirk in hosts.quirks}
+    return {quirk.name: cell(quirk, reported[quirk.name], hosts.host(quirk)) for quirk in hosts.quirks}
 
 
-def _summary(told: dict[str, Told], peers: list[dict[str, _Got]]) -> str:
+def _summary(reported: dict[str, Reported], peers: list[dict[str, _Got]]) -> str:
     """Count what is right, of what any client can be asked."""
     asked = [quirk.name for quirk in QUIRKS if quirk.name in peers[0]]
     right = [
-        sum(not told[name].wrong for name in asked),
+        sum(not reported[name].wrong for name in asked),
         *(sum(got.right for got in column.values()) for column in peers),
     ]
-    every = sum(not one.wrong for one in told.values())
+    every = sum(not one.wrong for one in reported.values())
     return (
         f"Of {len(asked)} that any client can be asked, right are\n\n| sluice | curl | aiohttp | Chromium |\n|---|---|---|---|\n"
         f"| {' | '.join(str(count) if count else '' for count in right)} |\n\n"
@@ -248,11 +249,11 @@ def _summary(told: dict[str, Told], peers: list[dict[str, _Got]]) -> str:
 
 async def write() -> None:
     """Ask everyone, and write the page."""
-    told, peers = await run_all(QUIRKS), await _peers()
+    reported, peers = await run_all(QUIRKS), await _peers()
     curl = await start("curl", "--version")
     version = (await curl.process.communicate())[0].split()[1].decode()
-    lines = [_HEAD.format(curl=version, aiohttp=aiohttp.__version__, timeout=_TIMEOUT), _summary(told, peers)]
-    columns = [ours(QUIRKS, told), *({name: got.cell for name, got in column.items()} for column in peers)]
+    lines = [_HEAD.format(curl=version, aiohttp=aiohttp.__version__, timeout=_TIMEOUT), _summary(reported, peers)]
+    columns = [ours(QUIRKS, reported), *({name: got.cell for name, got in column.items()} for column in peers)]
     by_kind = sorted(QUIRKS, key=lambda quirk: list(_KINDS).index(quirk.kind))
     for kind, quirks in groupby(by_kind, key=lambda quirk: quirk.kind):
         lines.append(

@@ -25,7 +25,7 @@ __all__ = ["QUIRKS"]
 _OK = b"HTTP/1.1 200 OK\r\n"
 _CUT = "What is cut by the caller's own bound is whole as far as it goes; the connection is not used again."
 _UNREAD = "Who wants no body does not learn that it is bad, and the connection is not used again."
-_JOINED = "Whoever joined a request has what it has."
+_JOINED = "Callers that joined a request get its answer."
 
 
 def _long(request: Request) -> bytes:

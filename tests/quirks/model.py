@@ -84,7 +84,7 @@ def body_of(host: str, target: str) -> str:
 
 
 def answer(body: bytes = b"", *lines: str | bytes, status: bytes = b"200 OK", length: bool = True) -> bytes:
-    """Return an answer of HTTP/1.1 with these header lines and, unless told otherwise, the right length."""
+    """Return an answer of HTTP/1.1 with these header lines and, by default, the right length."""
     given = [line.encode("latin-1") if isinstance(line, str) else line for line in lines]
     if length:
         given.append(b"Content-Length: %d" % len(body))
@@ -154,7 +154,7 @@ class Right:
         return "; ".join(wrong for wrong, holds in checks.items() if not holds) or None
 
     def holds(self, status: int | None, text: str, host: str, target: str) -> bool:
-        """Return whether this is what another client got; None is a failure, of whatever kind."""
+        """Return whether this is what another client got; None is a failure of any kind."""
         if status is None or self.event == "failed":
             return status is None and self.event == "failed"
         expected = self.expected(host, target)
@@ -194,7 +194,7 @@ def broken(*says: str) -> Rights:
 
 
 def explained(*says: str) -> Rights:
-    """Return that it fails for a reason that is told: "the answer is not HTTP" alone helps nobody."""
+    """Return that it fails for a reason that is reported: "the answer is not HTTP" alone helps nobody."""
     return fails("protocol", "too_large", says=says)
 
 
@@ -221,12 +221,12 @@ class Ask:
 
 @dataclass(frozen=True)
 class Watching:
-    """A watch of the quirk's own path, and all that has to be told within the time that three polls take.
+    """A watch of the quirk's own path, and all that has to be sent within the time that three polls take.
 
     Each is an event and, for states, its body; the first of the sequences that fits.
     """
 
-    told: tuple[tuple[tuple[str, str | None], ...], ...]
+    reported: tuple[tuple[tuple[str, str | None], ...], ...]
     select: str | None = None
 
 

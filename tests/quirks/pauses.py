@@ -102,7 +102,7 @@ class _Watch:
             if frame is not None and time.clock_gettime(self.cpu) - self.ran > _LOOK:
                 self.seen.append((_callback(frame), _place(frame), time.clock_gettime(self.cpu)))
 
-    def told(self) -> dict[str, Any]:
+    def reported(self) -> dict[str, Any]:
         places = sorted(self.places.items(), key=lambda one: -one[1].total)
         return {
             "places": {name: [one.times, round(one.total, 4), round(one.longest, 4)] for name, one in places},
@@ -218,7 +218,7 @@ def _watched(out: Path) -> Any:
             loop.call_later(_TICK, tick)
 
         def write() -> None:
-            out.write_text(json.dumps({**watch.told(), "memory": _memory()}, indent=1))
+            out.write_text(json.dumps({**watch.reported(), "memory": _memory()}, indent=1))
 
         sys.setswitchinterval(_LOOK / 2)
         watch.tick = time.monotonic()

@@ -57,7 +57,7 @@ _BYTES = [
     _q("location-with-a-tab", b"/a\tb", None, "Browsers drop it.", either(result(at="/ab"), result(at="/a%09b"), fails("invalid_url"))),
     _q("location-with-a-control-byte", b"/a\x01b", None, _ENCODED, either(result(at="/a%01b"), fails("invalid_url"), explained("header", "value"))),
     _q("location-with-delete", b"/a\x7fb", None, _ENCODED, either(result(at="/a%7Fb"), fails("invalid_url"), explained("header", "value"))),
-    _q("location-with-spaces-around", b"  /there \t", "/there", "They are no part of the value."),
+    _q("location-with-spaces-around", b"  /there \t", "/there", "They do not belong to the value."),
     _q("location-with-a-bad-percent", b"/a%zz", "/a%zz", "Left as it is.", either(result(at="/a%zz"), result(at="/a%25zz"))),
     _q("location-with-a-lone-percent", b"/100%", "/100%", "Left as it is.", either(result(at="/100%"), result(at="/100%25"))),
     _q("location-encoded", b"/a%2Fb?sig=%40%3D%2B&u=x%26y", "/a%2Fb?sig=%40%3D%2B&u=x%26y", "Left as it is: signatures depend on it (aiohttp #4307)."),

@@ -21,7 +21,7 @@ from tests.end_to_end.processes import ROOT, Process, service
 from tests.quirks.model import Ask, Quirk, body_of, text_of
 from tests.quirks.server import Server
 
-__all__ = ["Surroundings", "Told", "run_all", "surroundings"]
+__all__ = ["Reported", "Surroundings", "run_all", "surroundings"]
 
 _OPTIONS = {"timeout": 10, "retries": 0, "concurrency": 500}
 _POLLS, _QUIET, _LONGEST = 4, 0.8, 60.0
@@ -32,7 +32,7 @@ BATCH, SOCKET, COMMAND, CURL, AIOHTTP, BROWSER = range(1, 7)
 
 
 @dataclass
-class Told:
+class Reported:
     """What came of a quirk over each way of asking, and what is wrong with it."""
 
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -95,9 +95,9 @@ async def surroundings(quirks: list[Quirk]) -> AsyncIterator[Surroundings]:
             yield around
 
 
-async def run_all(quirks: list[Quirk]) -> dict[str, Told]:
+async def run_all(quirks: list[Quirk]) -> dict[str, Reported]:
     """Ask for all of them, over every way, and return what came of each by its name."""
-    told = {quirk.name: Told() for quirk in quirks}
+    reported = {quirk.name: Reported() for quirk in quirks}
     async with AsyncExitStack() as stack:
         around = await stack.enter_async_context(surroundings(quirks))
         env = {"SSL_CERT_FILE": around.ca, "TZ": "Asia/Tokyo"}
@@ -108,25 +108,25 @@ async def run_all(quirks: list[Quirk]) -> dict[str, Told]:
         asked = [quirk for quirk in quirks if not quirk.robots and not quirk.watching]
         simple = [quirk for quirk in asked if quirk.simple]
         await asyncio.gather(
-            _Batches(around, plain, client, told).run(asked),
-            _Batches(around, careful, client, told).run([quirk for quirk in quirks if quirk.robots]),
-            _over_socket(around, plain, simple, told),
-            _by_command(around, simple, told),
-            *(_watched(around, plain, client, quirk, told) for quirk in quirks if quirk.watching),
+            _Batches(around, plain, client, reported).run(asked),
+            _Batches(around, careful, client, reported).run([quirk for quirk in quirks if quirk.robots]),
+            _over_socket(around, plain, simple, reported),
+            _by_command(around, simple, reported),
+            *(_watched(around, plain, client, quirk, reported) for quirk in quirks if quirk.watching),
         )
-    return told
+    return reported
 
 
 class _Batches:
     """The quirks over ``/fetch-batch``, round by round, with clean URLs of the same origins beside and after them."""
 
     def __init__(
-        self, around: Surroundings, process: Process, client: aiohttp.ClientSession, told: dict[str, Told]
+        self, around: Surroundings, process: Process, client: aiohttp.ClientSession, reported: dict[str, Reported]
     ) -> None:
         self._around = around
         self._process = process
         self._client = client
-        self._told = told
+        self._reported = reported
 
     async def run(self, quirks: list[Quirk]) -> None:
         rounds = max((1 if quirk.at_once else len(quirk.asks) for quirk in quirks), default=0)
@@ -150,7 +150,7 @@ class _Batches:
         requests = [self._request(quirk, ask, target) for quirk, ask, target in meant]
         events = await _batch(self._client, self._process, requests, options)
         for number, (quirk, ask, target) in enumerate(meant):
-            _judge(self._told[quirk.name], quirk, ask, self._around.host(quirk), events.get(number, []), target)
+            _judge(self._reported[quirk.name], quirk, ask, self._around.host(quirk), events.get(number, []), target)
 
     def _request(self, quirk: Quirk, ask: Ask, target: str) -> dict[str, Any]:
         request: dict[str, Any] = {"url": self._around.origin(quirk) + target}
@@ -175,7 +175,7 @@ class _Batches:
             for event in events.get(number, [{"event": "nothing"}]):
                 found = text_of(event) if event["event"] == "result" else f"{event}"
                 if found != expected:
-                    self._told[quirk.name].wrong.append(f"the clean {path} beside it is {found[:200]!r}")
+                    self._reported[quirk.name].wrong.append(f"the clean {path} beside it is {found[:200]!r}")
 
 
 def _of_round(quirk: Quirk, number: int) -> list[Ask]:
@@ -206,7 +206,7 @@ async def _batch(
     last: dict[str, Any] = {}
     async with client.post(f"{process.url}/fetch-batch", data=body, headers=headers) as answer:
         assert answer.status == 200, await answer.text()
-        # A batch that hangs has told some of its events: whose is missing is the one to look at.
+        # A batch that hangs has sent some of its events: whose is missing is the one to look at.
         with suppress(TimeoutError):
             async with asyncio.timeout(_LONGEST):
                 async for line in answer.content:
@@ -219,21 +219,23 @@ async def _batch(
 
 
 def _judge(
-    told: Told, quirk: Quirk, ask: Ask, host: str, events: list[dict[str, Any]], target: str, way: str = ""
+    reported: Reported, quirk: Quirk, ask: Ask, host: str, events: list[dict[str, Any]], target: str, way: str = ""
 ) -> None:
     """Look at the events of one request."""
     if not way:
-        told.events += events
+        reported.events += events
     if len(events) != 1:
-        told.wrong.append(f"{way}{len(events)} events for {target}")
+        reported.wrong.append(f"{way}{len(events)} events for {target}")
         return
     seen = ask.own or target.partition("#")[0]
     wrong = [right.wrong(events[0], host, seen) for right in ask.right]
     if all(wrong):
-        told.wrong.append(f"{way}{target[:60]}: " + " | ".join(dict.fromkeys(str(one) for one in wrong)))
+        reported.wrong.append(f"{way}{target[:60]}: " + " | ".join(dict.fromkeys(str(one) for one in wrong)))
 
 
-async def _over_socket(around: Surroundings, process: Process, quirks: list[Quirk], told: dict[str, Told]) -> None:
+async def _over_socket(
+    around: Surroundings, process: Process, quirks: list[Quirk], reported: dict[str, Reported]
+) -> None:
     """Ask for some of them over a WebSocket, as many as fit one message."""
     some = quirks[::3]
     urls, size = [], 0
@@ -260,7 +262,7 @@ async def _over_socket(around: Surroundings, process: Process, quirks: list[Quir
     for number, quirk in enumerate(some[: len(urls)]):
         ask = quirk.asks[0]
         _judge(
-            told[quirk.name],
+            reported[quirk.name],
             quirk,
             ask,
             around.host(quirk, SOCKET),
@@ -270,7 +272,7 @@ async def _over_socket(around: Surroundings, process: Process, quirks: list[Quir
         )
 
 
-async def _by_command(around: Surroundings, quirks: list[Quirk], told: dict[str, Told]) -> None:
+async def _by_command(around: Surroundings, quirks: list[Quirk], reported: dict[str, Reported]) -> None:
     """Ask for some of them by ``sluice fetch``."""
     some = quirks[1::3]
     with tempfile.TemporaryDirectory() as folder:
@@ -297,7 +299,7 @@ async def _by_command(around: Surroundings, quirks: list[Quirk], told: dict[str,
     for number, quirk in enumerate(some):
         ask = quirk.asks[0]
         _judge(
-            told[quirk.name],
+            reported[quirk.name],
             quirk,
             ask,
             around.host(quirk, COMMAND),
@@ -321,7 +323,11 @@ async def _ran(folder: str, *argv: str) -> tuple[str, str]:
 
 
 async def _watched(
-    around: Surroundings, process: Process, client: aiohttp.ClientSession, quirk: Quirk, told: dict[str, Told]
+    around: Surroundings,
+    process: Process,
+    client: aiohttp.ClientSession,
+    quirk: Quirk,
+    reported: dict[str, Reported],
 ) -> None:
     """Watch a quirk for as long as three polls take."""
     watching = quirk.watching
@@ -329,12 +335,12 @@ async def _watched(
     params = {"url": around.origin(quirk) + quirk.path, "every": "1"}
     if watching.select:
         params["select"] = watching.select
-    events, ends = told[quirk.name].events, monotonic() + _LONGEST
+    events, ends = reported[quirk.name].events, monotonic() + _LONGEST
     async with client.get(
         f"{process.url}/watch", params=params, headers={"Accept": "application/x-ndjson"}
     ) as answer:
         if answer.status != 200:
-            told[quirk.name].wrong.append(await answer.text())
+            reported[quirk.name].wrong.append(await answer.text())
             return
         reading = asyncio.ensure_future(_listen(answer, events))
         had = -1
@@ -348,9 +354,9 @@ async def _watched(
         reading.cancel()
         await asyncio.wait([reading])
     found = [(event["event"], event.get("body")) for event in events]
-    if not any(_fits(expected, found) for expected in watching.told):
+    if not any(_fits(expected, found) for expected in watching.reported):
         details = [event.get("detail") for event in events if event["event"] == "error"]
-        told[quirk.name].wrong.append(f"told {str(found)[:300]} {details}")
+        reported[quirk.name].wrong.append(f"got {str(found)[:300]} {details}")
 
 
 async def _listen(answer: aiohttp.ClientResponse, events: list[dict[str, Any]]) -> None:
@@ -364,5 +370,6 @@ async def _listen(answer: aiohttp.ClientResponse, events: list[dict[str, Any]]) 
 def _fits(expected: Iterable[tuple[str, str | None]], found: list[tuple[str, str | None]]) -> bool:
     wanted = list(expected)
     return len(wanted) == len(found) and all(
-        event == told and body in (None, said) for (event, body), (told, said) in zip(wanted, found, strict=True)
+        event == reported and body in (None, said)
+        for (event, body), (reported, said) in zip(wanted, found, strict=True)
     )

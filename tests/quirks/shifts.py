@@ -145,7 +145,7 @@ _ENDINGS = [
 _NAMES = [
     Quirk("localhost-and-its-dot", "D11", lambda r: [answer(r.body)], "A trailing dot names the same host; Host is sent as given or without it.",
           (Ask(right=result(anybody=True)), Ask(right=result(anybody=True))), host="localhost.", sent_as="localhost"),
-    Quirk("localhost-after-its-dot", "D11", lambda r: [answer(r.body)], "Each name reaches its host, whichever was asked for first.",
+    Quirk("localhost-after-its-dot", "D11", lambda r: [answer(r.body)], "Each name reaches its host, in any order of requests.",
           (Ask(right=result(anybody=True)), Ask(right=result(anybody=True))), host="localhost"),
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""A soak in quirks: whatever upstreams do at random, no answer is lost, shifted or mixed, and nobody else notices.
+"""A soak in quirks: when upstreams misbehave at random, no answer is lost, shifted or mixed, and nobody else notices.
 
 ``./x bench quirks`` runs it. Half of what is asked are quirks, half are URLs of the same origins that are as they
 should be; connections are kept wherever a quirk allows that, and each body tells which URL it belongs to. Beside it
@@ -34,7 +34,7 @@ __all__ = ["Plan", "clean", "serve", "soak"]
 
 _SECRET = "quirks" * 8
 _USUAL = ("chrt", "--other", "0")
-"""Takes back that whoever asks, and answers, gives way: not for the service and its other client."""
+"""Takes back that clients and upstreams give way: not for the service and its other client."""
 _HOSTS = 64
 _TIMEOUT = 5.0
 _CLEAN = "(clean)"
@@ -117,8 +117,8 @@ class Account:
             self.right += 1
 
     def _is_mixed(self, asked: Asked, event: dict[str, Any]) -> bool:
-        told = set(_IDENTITY.findall(text_of(event)))
-        return bool(asked.own is not None and told - asked.own)
+        reported = set(_IDENTITY.findall(text_of(event)))
+        return bool(asked.own is not None and reported - asked.own)
 
     def _note(self, asked: Asked, wrong: str) -> None:
         self.wrong[asked.name] += 1
@@ -379,8 +379,8 @@ async def _pauses(process: Process, watched: Path) -> dict[str, Any]:
     process.process.send_signal(signal.SIGUSR2)
     while not watched.exists() or not watched.read_text().endswith("}"):
         await asyncio.sleep(0.1)
-    told: dict[str, Any] = json.loads(watched.read_text())
-    return told
+    reported: dict[str, Any] = json.loads(watched.read_text())
+    return reported
 
 
 async def _recover(client: aiohttp.ClientSession, process: Process, before: _State) -> tuple[_State, float | None]:

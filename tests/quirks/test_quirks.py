@@ -31,9 +31,9 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> dict[s
 
 def _found() -> dict[str, dict[str, Any]]:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        told = runner.run(run_all(QUIRKS))
-    said = ours(QUIRKS, told)
-    return {name: {"wrong": one.wrong, "said": said[name]} for name, one in told.items()}
+        reported = runner.run(run_all(QUIRKS))
+    said = ours(QUIRKS, reported)
+    return {name: {"wrong": one.wrong, "said": said[name]} for name, one in reported.items()}
 
 
 @pytest.mark.parametrize("name", [quirk.name for quirk in QUIRKS])

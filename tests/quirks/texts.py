@@ -65,7 +65,7 @@ QUIRKS = [
     _q("charset-with-a-semicolon", "A10", "text/plain; charset=windows-1251;", "да".encode("cp1251"), "да", "Passed over."),
     _q("unknown-charset", "A10", _P + "nonsense", "é".encode(), "é", "As none."),
     _q("utf-7", "A10", _P + "utf-7", b"+ADw-script+AD4-", "+ADw-script+AD4-", "Nobody decodes it any more."),
-    _q("codec-of-python", "A10", _P + "punycode", b"bcher-kva", "bcher-kva", "Python's other codecs are no charsets."),
+    _q("codec-of-python", "A10", _P + "punycode", b"bcher-kva", "bcher-kva", "Python's other codecs are not charsets."),
     _q("codec-that-is-none", "A10", _P + "zlib", b"plain", "plain", "As none."),
     _q("bom-over-latin-1", "A10", _P + "iso-8859-1", b"\xef\xbb\xbfGr\xc3\xb6\xc3\x9fe", "Größe", _BOM, exact=False),
     _q("bom-over-windows-1251", "A10", _P + "windows-1251", b"\xef\xbb\xbf\xd0\xb4", "д", _BOM, exact=False),

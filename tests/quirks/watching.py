@@ -6,7 +6,7 @@ from tests.quirks.model import End, Quirk, Request, Script, Step, Watching, answ
 
 __all__ = ["QUIRKS"]
 
-Told = tuple[tuple[str, str | None], ...]
+Reported = tuple[tuple[str, str | None], ...]
 
 
 def _says(body: bytes | str, *lines: str | bytes, status: bytes = b"200 OK") -> Script:
@@ -18,11 +18,11 @@ def _does(*steps: Step) -> Script:
     return lambda request: list(steps)
 
 
-def _q(name: str, kind: str, others: str, script: Script, *told: Told, select: str | None = None) -> Quirk:
-    return Quirk(name, kind, script, others, (), watching=Watching(told, select))
+def _q(name: str, kind: str, others: str, script: Script, *reported: Reported, select: str | None = None) -> Quirk:
+    return Quirk(name, kind, script, others, (), watching=Watching(reported, select))
 
 
-_ONE_TWO: Told = (("state", "one"), ("changed", "two"))
+_ONE_TWO: Reported = (("state", "one"), ("changed", "two"))
 _POLLS_GO_ON = "A validator that cannot be sent back is left out."
 
 
@@ -75,19 +75,19 @@ _VALIDATORS = [
 _MOVES = [
     Quirk("watch-redirect", "A3", lambda r: [answer(b"", b"Location: /caf\xe9", status=b"302 Found")], "Followed at each poll.", (),
           paths={"/caf%E9": visits(_says("one"), _says("two"))}, watching=Watching((_ONE_TWO,))),
-    Quirk("watch-redirect-loop", "redirects", lambda r: [answer(b"", b"Location: /q/watch-redirect-loop", status=b"302 Found")], "An error, told once.", (),
+    Quirk("watch-redirect-loop", "redirects", lambda r: [answer(b"", b"Location: /q/watch-redirect-loop", status=b"302 Found")], "An error, sent once.", (),
           watching=Watching(((("error", None),),))),
     _q("watch-gzip", "A11", "Unpacked, and then selected from.", visits(_says(gzip.compress(b"<p>one</p>"), "Content-Encoding: x-gzip", "Content-Type: text/html"),
        _says(gzip.compress(b"<p>two</p>"), "Content-Encoding: gzip", "Content-Type: text/html")), _ONE_TWO, select="p"),
     _q("watch-chunks-without-the-last", "A4", "Never a change.", visits(_says("one"), _does(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntwo\r\n", End.FIN), _says("one")),
        (("state", "one"), ("error", None), ("recovered", None))),
-    _q("watch-503", "A7", "Tried again, or an error that is told once.", visits(_says("one"), _says("no", status=b"503 No"), _says("one")),
+    _q("watch-503", "A7", "Tried again, or an error that is sent once.", visits(_says("one"), _says("no", status=b"503 No"), _says("one")),
        (("state", "one"), ("error", None), ("recovered", None)), (("state", "one"),)),
-    _q("watch-empty-location", "A3", "Whatever it is, it is told once.", lambda r: [answer(b"", b"Location: ", status=b"302 Found")],
+    _q("watch-empty-location", "A3", "Any change is sent once.", lambda r: [answer(b"", b"Location: ", status=b"302 Found")],
        (("state", ""),), (("error", None),)),
 ]  # fmt: skip
 
-_ERROR: Told = (("error", None), ("recovered", None))
+_ERROR: Reported = (("error", None), ("recovered", None))
 _PACKED = gzip.compress(b"one " * 300)
 _HALVES = [
     _q("watch-gzip-cut", "A5", "Never a change.",
@@ -108,10 +108,17 @@ _HALVES = [
 
 
 def _selected(
-    name: str, kind: str, content: str, data: bytes | str, select: str, text: str | None, others: str, *more: Told
+    name: str,
+    kind: str,
+    content: str,
+    data: bytes | str,
+    select: str,
+    text: str | None,
+    others: str,
+    *more: Reported,
 ) -> Quirk:
-    told: Told = (("state", text),) if text is not None else (("error", None),)
-    return _q(name, kind, others, _says(data, f"Content-Type: {content}"), told, *more, select=select)
+    reported: Reported = (("state", text),) if text is not None else (("error", None),)
+    return _q(name, kind, others, _says(data, f"Content-Type: {content}"), reported, *more, select=select)
 
 
 def _changing(
@@ -122,14 +129,14 @@ def _changing(
     second: bytes | str,
     select: str,
     others: str,
-    *told: Told,
+    *reported: Reported,
 ) -> Quirk:
     return _q(
         name,
         kind,
         others,
         visits(_says(first, f"Content-Type: {content}"), _says(second, f"Content-Type: {content}")),
-        *told,
+        *reported,
         select=select,
     )
 
@@ -165,7 +172,7 @@ _SELECTIONS = [
     _changing("select-comment", "A17", _HTML, "<p>x<!--1--></p>", "<p>x<!--2--></p>", "p", _SEEN, (("state", "x"),)),
     _changing("select-white-space", "A17", _HTML, "<p>a  b</p>", "<p>a\n b</p>", "p", "Runs of white space are one space.", (("state", None),)),
     _changing("select-inline-markup", "A17", _HTML, "<p>un<b>like</b></p>", "<p>un<i>like</i></p>", "p", "Inline markup separates nothing.", (("state", "unlike"),)),
-    _selected("select-nothing", "A17", _HTML, "<p>x</p>", "h7", None, "An error, told once."),
+    _selected("select-nothing", "A17", _HTML, "<p>x</p>", "h7", None, "An error, sent once."),
     _selected("select-entities", "A17", _HTML, "<p>a&amp;b&lt;&nbsp;&eacute;</p>", "p", None, "References are resolved.", (("state", "a&b<\xa0é"),), (("state", "a&b< é"),)),
     _changing("pointer-integer-of-23-digits", "A18", _JSON, '{"a":12345678901234567890124}', '{"a":12345678901234567890125}', "/a", "Values are compared exactly.",
               (("state", "12345678901234567890124"), ("changed", "12345678901234567890125"))),
@@ -180,11 +187,11 @@ _SELECTIONS = [
     _selected("pointer-with-escapes", "A18", _JSON, '{"a/b":{"c~d":1}}', "/a~1b/c~0d", "1", "RFC 6901, 3."),
     _selected("pointer-to-an-empty-key", "A18", _JSON, '{"":1}', "/", "1", "RFC 6901, 5."),
     _selected("pointer-into-a-list", "A18", _JSON, "[[1,2],[3,4]]", "/1/0", "3", "RFC 6901, 4."),
-    _selected("pointer-to-a-missing-key", "A18", _JSON, '{"a":1}', "/b", None, "An error, told once."),
-    _selected("pointer-in-a-deep-document", "A18", _JSON, "[" * 20_000 + "]" * 20_000, "/0", None, "A bound, told."),
+    _selected("pointer-to-a-missing-key", "A18", _JSON, '{"a":1}', "/b", None, "An error, sent once."),
+    _selected("pointer-in-a-deep-document", "A18", _JSON, "[" * 20_000 + "]" * 20_000, "/0", None, "A bound, reported."),
     _selected("pointer-over-duplicate-keys", "A18", _JSON, '{"a":1,"a":2}', "/a", "2", "The last, as browsers read it.", (("state", "1"),), (("error", None),)),
-    _selected("pointer-in-what-is-not-json", "A18", _JSON, "<p>sorry</p>", "/a", None, "An error, told once."),
-    _selected("pointer-in-half-a-document", "A18", _JSON, '{"a":1,', "/a", None, "An error, told once."),
+    _selected("pointer-in-what-is-not-json", "A18", _JSON, "<p>sorry</p>", "/a", None, "An error, sent once."),
+    _selected("pointer-in-half-a-document", "A18", _JSON, '{"a":1,', "/a", None, "An error, sent once."),
     _selected("pointer-in-two-mib", "A18", _JSON, '{"a":1,"b":"' + "x" * (2 << 20) + '"}', "/a", None, "Beyond 1 MiB: a size limit is called that.", (("state", "1"),)),
 ]  # fmt: skip
 

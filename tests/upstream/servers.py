@@ -13,7 +13,7 @@ LOOPBACK = (ip_network("127.0.0.0/8"),)
 
 
 class Raw:
-    """Sends ``answer`` for each request head, piece by piece; closes afterwards when told so."""
+    """Sends ``answer`` for each request head, piece by piece; closes afterwards when asked to."""
 
     def __init__(self, *answer: bytes, close: bool = False) -> None:
         self.answer = answer

@@ -27,7 +27,7 @@ LIMITS = BatchLimits()
 
 
 class FakeFetcher:
-    """Answers as it is told to, and keeps every order."""
+    """Gives prepared answers, and keeps every order."""
 
     def __init__(self, answer: Callable[[Attempt], Awaitable[Fetched | Failure]], limits: BatchLimits) -> None:
         self.policy = Policy()
@@ -100,10 +100,10 @@ async def test_every_url_has_one_event_and_done_is_last() -> None:
     batch = bench.start(250)
     reader = bench.read(batch)
     await asyncio.sleep(1)
-    told = events(reader)
-    assert sorted(event["index"] for event in told[:-1]) == list(range(250))
-    assert told[-1] == {"event": "done", "total": 250, "ok": 250, "failed": 0, "by_status": {"200": 250},
-                        "elapsed_ms": told[-1]["elapsed_ms"]}  # fmt: skip
+    reported = events(reader)
+    assert sorted(event["index"] for event in reported[:-1]) == list(range(250))
+    assert reported[-1] == {"event": "done", "total": 250, "ok": 250, "failed": 0, "by_status": {"200": 250},
+                        "elapsed_ms": reported[-1]["elapsed_ms"]}  # fmt: skip
     assert reader.complete
     assert bench.batches.statistics().active == 0
 
@@ -139,11 +139,11 @@ async def test_bad_urls_fail_alone() -> None:
     )
     reader = bench.read(batch)
     await asyncio.sleep(1)
-    told = {event.get("index"): event for event in events(reader)}
-    assert told[0]["error"] == "invalid_url"
-    assert told[1]["status"] == 200
-    assert told[2]["error"] == "blocked"
-    assert told[None]["ok"] + told[None]["failed"] == told[None]["total"] == 3
+    reported = {event.get("index"): event for event in events(reader)}
+    assert reported[0]["error"] == "invalid_url"
+    assert reported[1]["status"] == 200
+    assert reported[2]["error"] == "blocked"
+    assert reported[None]["ok"] + reported[None]["failed"] == reported[None]["total"] == 3
 
 
 async def test_an_attempt_that_failed_in_passing_is_made_again() -> None:
@@ -180,10 +180,10 @@ async def test_cancel_fails_what_is_left_and_ends_with_done() -> None:
     assert bench.batches.cancel(batch.id) == 1499
     assert bench.batches.cancel(batch.id) == 0
     await asyncio.sleep(1)
-    told = events(reader)
-    assert told[-1]["event"] == "done"
-    assert (told[-1]["ok"], told[-1]["failed"]) == (1, 1499)
-    assert {event["error"] for event in told if event["event"] == "failed"} == {"cancelled"}
+    reported = events(reader)
+    assert reported[-1]["event"] == "done"
+    assert (reported[-1]["ok"], reported[-1]["failed"]) == (1, 1499)
+    assert {event["error"] for event in reported if event["event"] == "failed"} == {"cancelled"}
     assert bench.batches.statistics().active == 0
 
 
@@ -214,8 +214,8 @@ async def test_a_bug_in_a_fetch_fails_its_url_alone(caplog: pytest.LogCaptureFix
     bench = Bench(answer)
     reader = bench.read(bench.start(3))
     await asyncio.sleep(1)
-    told = events(reader)
-    assert (told[-1]["ok"], told[-1]["failed"]) == (2, 1)
+    reported = events(reader)
+    assert (reported[-1]["ok"], reported[-1]["failed"]) == (2, 1)
     assert b"secret" not in b"".join(reader.sent)
     assert "secret" in caplog.text
 

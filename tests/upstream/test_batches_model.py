@@ -1,4 +1,4 @@
-"""A model of batches, plan, memory and readers: whatever happens, every URL ends once and in time, and ``done`` is last.
+"""A model of batches, plan, memory and readers: every URL ends once and in time, and ``done`` is last.
 
 Random batches of random owners fetch from hosts that answer, fail, hang and ask for pauses; readers join, stall,
 leave and come back; batches are cancelled; the bounds are small, or nothing at all.
@@ -57,7 +57,7 @@ class Upstream:
 
 
 class Model:
-    """The engine, what it was asked, and what it told."""
+    """The engine, what it was asked, and what it sent."""
 
     def __init__(self, seed: int) -> None:
         self.chance = chance = Random(seed)
@@ -81,7 +81,7 @@ class Model:
         self.batches: list[BatchState] = []
         self.readers: dict[FakeReader, float] = {}
         """Each reader, and since when it is stuck."""
-        self.told: dict[str, list[dict[str, Any]]] = {}
+        self.reported: dict[str, list[dict[str, Any]]] = {}
         self.late: list[tuple[str, int, float]] = []
         self.deadlines: dict[tuple[str, int], float] = {}
         self._listen()
@@ -95,11 +95,11 @@ class Model:
             return admit(queue, work, now)
 
         def appended(batch: BatchState, event: Mapping[str, Any], now: float) -> None:
-            told = orjson.loads(orjson.dumps(event))
-            self.told.setdefault(batch.id, []).append(told)
-            deadline = self.deadlines.get((batch.id, told.get("index", -1)), now)
+            reported = orjson.loads(orjson.dumps(event))
+            self.reported.setdefault(batch.id, []).append(reported)
+            deadline = self.deadlines.get((batch.id, reported.get("index", -1)), now)
             if now > deadline + 1.0:
-                self.late.append((batch.id, told["index"], now - deadline))
+                self.late.append((batch.id, reported["index"], now - deadline))
             append(batch, event, now)
 
         plan._admit, retention.append = admitted, appended  # type: ignore[method-assign]
@@ -168,7 +168,7 @@ class Model:
     def check(self) -> None:
         assert self.late == []
         for batch in self.batches:
-            *events, done = self.told[batch.id]
+            *events, done = self.reported[batch.id]
             assert done["event"] == "done", batch
             assert Counter(event["index"] for event in events) == Counter(range(batch.total))
             outcomes = Counter(event["event"] for event in events)

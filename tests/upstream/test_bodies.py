@@ -30,7 +30,7 @@ GZIP = bytes.fromhex("1f8b0800a0b1c2d302034b4c4a0600c2412435")
         (b"caf\xe9", "text/plain", "windows-1252", "café"),
     ],
 )
-def test_text_is_told_as_text(body: bytes, content_type: str | None, encoding: str, text: str) -> None:
+def test_text_is_sent_as_text(body: bytes, content_type: str | None, encoding: str, text: str) -> None:
     assert encode_body(body, "auto", content_type) == (encoding, text)
 
 
@@ -52,7 +52,7 @@ def test_text_is_told_as_text(body: bytes, content_type: str | None, encoding: s
         (b"~{<:Ky2;~}", "text/plain; charset=hz-gb-2312"),
     ],
 )
-def test_what_is_no_text_is_base64(body: bytes, content_type: str | None) -> None:
+def test_bytes_that_are_not_text_are_sent_as_base64(body: bytes, content_type: str | None) -> None:
     assert encode_body(body, "auto", content_type) == ("base64", base64.b64encode(body).decode())
 
 
@@ -67,10 +67,10 @@ def test_where_a_body_is_cut_makes_no_other_kind_of_it(charset: str) -> None:
 
 def test_a_result_that_is_cut_in_a_character_is_a_text() -> None:
     target = target_of("http://127.0.0.1:8080/", policy_for(8080))
-    for truncated, told in ((True, ("utf-8", "a")), (False, ("base64", "YcM="))):
+    for truncated, reported in ((True, ("utf-8", "a")), (False, ("base64", "YcM="))):
         fetched = Fetched(200, target, {}, b"a\xc3", truncated=truncated)
         event = result_event(0, "http://127.0.0.1:8080/", fetched, "auto", 1, "miss", 0.0)
-        assert (event["encoding"], event["body"]) == told
+        assert (event["encoding"], event["body"]) == reported
 
 
 def test_the_asker_decides() -> None:
@@ -95,7 +95,7 @@ def test_a_header_cannot_choose_just_any_codec(charset: str) -> None:
     charset=st.sampled_from(["", "utf-8", "utf-16", "latin-1", "gb18030", "iso-2022-jp", "euc-jp", "cp9999", "x"]),
     cut=st.booleans(),
 )
-def test_whatever_comes_can_be_written(body, mode, kind, charset, cut) -> None:  # type: ignore[no-untyped-def]
+def test_any_result_can_be_written(body, mode, kind, charset, cut) -> None:  # type: ignore[no-untyped-def]
     encoding, text = encode_body(body, mode, f"{kind};charset={charset}", cut=cut)
     assert text is not None
     orjson.dumps(text)

@@ -19,7 +19,7 @@ PAGE = "http://h.example/page"
 
 
 class Kept:
-    """A cache, a clock, and an upstream that answers as it is told."""
+    """A cache, a clock, and an upstream with prepared answers."""
 
     def __init__(self, size: int = 1 << 20) -> None:
         # hishel asks the real clock: the wall's time stays near it, and the past is in the answers' dates.
@@ -107,7 +107,7 @@ def test_statuses(status: int, kept_: bool) -> None:
 
 
 @pytest.mark.parametrize("wrong", [0.0, -3600.0, 3600.0])
-def test_an_age_is_the_time_since_it_came_whatever_the_wall_clock_is_set_to(wrong: float) -> None:
+def test_the_age_does_not_depend_on_the_wall_clock(wrong: float) -> None:
     for headers in ({"cache-control": "max-age=5"}, {"cache-control": "max-age=5", "date": ""}):
         kept = Kept()
         kept.answer(headers)
@@ -139,7 +139,7 @@ def test_the_age_of_an_asctime_date_is_counted_in_gmt(monkeypatch: pytest.Monkey
         time.tzset()
 
 
-def test_the_age_is_told() -> None:
+def test_the_age_is_sent() -> None:
     kept = Kept()
     kept.answer({"cache-control": "max-age=60", "age": "20"}, ago=5)
     stored = kept.cache.find("GET", PAGE, {})
@@ -173,7 +173,7 @@ def test_errors_that_headers_may_have_caused_are_not_kept(status: int, alone: bo
         assert (kept.find(asked) is not None) is expected
 
 
-def test_credentials_are_kept_apart_whatever_header_carries_them() -> None:
+def test_credentials_in_any_header_are_kept_apart() -> None:
     kept = Kept()
     for name in ("Cookie", "X-Api-Key"):
         kept.answer({"cache-control": "max-age=60"}, body=b"mine", asked={name: "a"})
@@ -200,7 +200,7 @@ def test_who_speaks_with_the_upstream_directly_does(name: str) -> None:
     assert kept.cache.ask("GET", PAGE, {name: "x"}, anew=False) is None
 
 
-def test_methods_are_told_apart_and_others_pass_by() -> None:
+def test_get_and_head_are_distinguished_and_other_methods_bypass_the_cache() -> None:
     kept = Kept()
     kept.answer({"cache-control": "max-age=60"}, method="HEAD")
     assert kept.find() is None
@@ -389,7 +389,7 @@ def test_nothing_large_drives_all_else_out() -> None:
     assert kept.find() is None
 
 
-def test_an_answer_replaces_the_one_before_whatever_it_says_it_varies_in() -> None:
+def test_an_answer_replaces_the_one_before_even_if_its_vary_differs() -> None:
     kept = Kept()
     kept.answer({"cache-control": "max-age=60", "vary": "accept"}, asked={"accept": "x"})
     size = kept.cache.pool.used

@@ -18,7 +18,7 @@ HTML, XML, PLAIN = "text/html", "application/xml", "text/plain"
 @pytest.mark.parametrize(
     ("body", "content_type", "encoding", "text"),
     [
-        # A byte order mark wins over everything, and is no part of the text.
+        # A byte order mark wins over everything, and does not belong to the text.
         (b"\xef\xbb\xbf\xc3\xa9", "text/html; charset=iso-8859-1", "utf-8", "é"),
         (b"\xff\xfea\0\xe9\0", "text/html; charset=utf-8", "utf-16le", "aé"),
         (b"\xfe\xff\0a\0\xe9", None, "utf-16be", "aé"),
@@ -45,7 +45,7 @@ HTML, XML, PLAIN = "text/html", "application/xml", "text/plain"
         (b"+AOk-", "text/plain; charset=utf-7", "utf-8", "+AOk-"),
         # Then the document.
         (b"<meta charset=iso-8859-5>\xe0", HTML, "iso-8859-5", "<meta charset=iso-8859-5>\u0440"),
-        # JSON is UTF-8, 16 or 32, whatever is said of it.
+        # JSON is UTF-8, 16 or 32, even if its headers say otherwise.
         (b'"\xc3\xa9"', "application/json; charset=latin1", "utf-8", '"é"'),
         (b'"\xe9"', "application/json; charset=latin1", "windows-1252", '"é"'),
         (b'"\0\xe9\0"\0', "application/json", "utf-16le", '"é"'),
@@ -203,7 +203,7 @@ def test_many_bad_places_cost_no_more_than_the_codec_takes() -> None:
     encoding=st.sampled_from(sorted(set(LABELS.values()) - {"replacement"})),
     cut=st.booleans(),
 )
-def test_whatever_bytes_are_a_text(body: bytes, encoding: str, cut: bool) -> None:
+def test_any_bytes_decode_to_a_text(body: bytes, encoding: str, cut: bool) -> None:
     text, exact = decode(body, encoding, cut=cut)
     assert exact == ("\ufffd" not in text) or (encoding.startswith(("utf", "gb")) and exact)
     text.encode()  # without lone surrogates

@@ -1,4 +1,4 @@
-"""Dates mean GMT in all three forms, whatever the time zone of this machine."""
+"""Dates mean GMT in all three forms, in any time zone of this machine."""
 
 import os
 import time
@@ -53,7 +53,7 @@ def test_a_moment_in_every_form(text: str) -> None:
         "Sun, \u0660\u0666 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 0000 08:49:37 GMT", "1994-11-06T08:49:37Z",
     ],
 )  # fmt: skip
-def test_what_is_no_date(text: str | None) -> None:
+def test_invalid_dates_are_refused(text: str | None) -> None:
     assert seconds_of(text) is None
 
 

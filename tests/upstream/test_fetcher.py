@@ -70,7 +70,7 @@ async def test_a_page() -> None:
 
 
 @pytest.mark.parametrize("status", [404, 500, 503])
-async def test_whatever_status_is_an_answer(status: int) -> None:
+async def test_any_status_is_an_answer(status: int) -> None:
     async with origin() as at:
         assert (await fetched(f"{at}/status/{status}")).status == status
 

@@ -46,8 +46,8 @@ async def test_ten_thousand_askers_are_one_request() -> None:
     readers = [bench.read(ask(bench, 50)) for _ in range(100)] + [bench.read(ask(bench, 100)) for _ in range(50)]
     await asyncio.sleep(6)
     assert len(bench.fetcher.orders) == 1
-    told = [event for reader in readers for event in events(reader)]
-    results = [event for event in told if event["event"] == "result"]
+    reported = [event for reader in readers for event in events(reader)]
+    results = [event for event in reported if event["event"] == "result"]
     assert len(results) == 10_000
     assert sum(event["cache"] == "miss" for event in results) == 1
     assert sum(event["cache"] == "shared" for event in results) == 9_999
@@ -257,8 +257,8 @@ async def test_others_do_not_wait_for_the_end_of_an_answer_that_is_not_for_them(
     await asyncio.sleep(0.1)
     assert len(bench.fetcher.orders) == 3
     await asyncio.sleep(120)
-    told = [events(reader)[0] for reader in (first, second, late)]
-    assert [(event["cache"], event["attempts"]) for event in told] == [("miss", 1)] * 3
+    reported = [events(reader)[0] for reader in (first, second, late)]
+    assert [(event["cache"], event["attempts"]) for event in reported] == [("miss", 1)] * 3
 
 
 async def test_what_was_for_one_alone_is_shared_when_it_is_for_all_again() -> None:

@@ -112,7 +112,7 @@ async def test_a_name_is_resolved_once_for_a_connection_and_the_checked_address_
     assert await dial("http://rebind.test/", "93.184.215.14|127.0.0.1") == (["93.184.215.14"], 1)
 
 
-async def test_the_policy_lets_loopback_through_only_when_told() -> None:
+async def test_the_policy_allows_loopback_only_when_configured() -> None:
     from ipaddress import ip_network
 
     policy = Policy(nets=(ip_network("127.0.0.0/8"),), ports=frozenset({9000}))
@@ -162,7 +162,7 @@ async def test_a_look_up_that_hangs_has_failed(stuck: Callable[[], GuardedResolv
 
 
 @pytest.mark.parametrize(
-    ("code", "kind", "told"),
+    ("code", "kind", "reported"),
     [
         (None, LookupFailed, "Timeout while contacting DNS servers"),
         (2, LookupFailed, "DNS server returned general failure"),
@@ -172,7 +172,7 @@ async def test_a_look_up_that_hangs_has_failed(stuck: Callable[[], GuardedResolv
     ],
 )
 async def test_the_resolvers_reason_says_whether_the_name_or_its_servers_are_at_fault(
-    code: int | None, kind: type[Exception], told: str
+    code: int | None, kind: type[Exception], reported: str
 ) -> None:
     import asyncio
 
@@ -192,7 +192,7 @@ async def test_the_resolvers_reason_says_whether_the_name_or_its_servers_are_at_
     with pytest.raises(NameNotFound) as failed:
         await lookup("name.example")
     assert type(failed.value) is kind
-    assert told in str(failed.value)
+    assert reported in str(failed.value)
     await lookup.close()
     transport.close()
 

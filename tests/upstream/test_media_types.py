@@ -29,7 +29,7 @@ from service.upstream.content.media_types import media_type
         ("text/plain; charset=latin1, text/html", "text/html", None),
         ("text/html; charset=utf-8, */*", "text/html", "utf-8"),
         ('text/html; x=","; charset=utf-8', "text/html", "utf-8"),
-        # What is no type still says its charset.
+        # A malformed type still says its charset.
         ("charset=utf-8", "", None),
         ("; charset=utf-8", "", "utf-8"),
         ("html; charset=utf-8", "", "utf-8"),

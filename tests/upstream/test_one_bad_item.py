@@ -137,10 +137,10 @@ async def test_a_bug_fails_one_url_and_everything_else_ends(
     readers = [bench.read(batch) for batch in batches]
     await asyncio.sleep(5)
     for batch, reader in zip(batches, readers, strict=True):
-        told = events(reader)
-        assert told[-1]["event"] == "done", batch
-        assert sorted(event["index"] for event in told[:-1]) == list(range(6))
-        bad = [event["index"] for event in told[:-1] if event["event"] == "failed"]
+        reported = events(reader)
+        assert reported[-1]["event"] == "done", batch
+        assert sorted(event["index"] for event in reported[:-1]) == list(range(6))
+        bad = [event["index"] for event in reported[:-1] if event["event"] == "failed"]
         assert bad == ([BAD] if batch.id == "b1" else [])
     [failure] = [event for event in events(readers[1]) if event["event"] == "failed"]
     assert (failure["error"], failure["detail"]) == (INTERNAL.kind, INTERNAL.detail)
@@ -154,9 +154,9 @@ async def test_a_url_that_cannot_be_encoded_fails_and_its_batch_ends() -> None:
     request = BatchRequest(urls=["http://h.example/1", "no URL \ud83d", "http://h.example/2"])
     reader = bench.read(bench.batches.start(request, owner=Owner("o"), keep=Keep.DETACHED))
     await asyncio.sleep(1)
-    told = {event.get("index"): event for event in events(reader)}
-    assert told[None] == {**told[None], "ok": 2, "failed": 1}
-    assert (told[1]["error"], told[1]["url"]) == ("protocol", "no URL ?")
+    reported = {event.get("index"): event for event in events(reader)}
+    assert reported[None] == {**reported[None], "ok": 2, "failed": 1}
+    assert (reported[1]["error"], reported[1]["url"]) == ("protocol", "no URL ?")
 
 
 async def test_one_of_many_in_a_flight_fails_alone() -> None:
@@ -203,10 +203,12 @@ async def test_members_of_a_flight_that_end_late_do_so_each_for_itself() -> None
     ]
     await asyncio.sleep(5)
     assert events(readers[0])[-1]["failed"] == events(readers[2])[-1]["failed"] == 4
-    assert sorted(event["index"] for event in events(readers[1])) == [0, 1, 3], "its own failure could not be told"
+    assert sorted(event["index"] for event in events(readers[1])) == [0, 1, 3], (
+        "its own failure could not be reported"
+    )
 
 
-async def test_a_cancel_tells_of_every_url_though_one_cannot_be_told() -> None:
+async def test_a_cancel_reports_every_url_though_one_cannot_be_sent() -> None:
     async def never(order: Attempt) -> Fetched:
         await asyncio.Event().wait()
         raise AssertionError

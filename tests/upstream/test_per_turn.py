@@ -25,7 +25,7 @@ async def crowd(turnstile: PerTurnLimiter, count: int) -> tuple[list[int], list[
     return passed, tasks
 
 
-async def test_whoever_comes_alone_does_not_wait() -> None:
+async def test_a_caller_that_comes_alone_does_not_wait() -> None:
     turnstile = PerTurnLimiter(2)
     for _ in range(10):
         before = asyncio.get_running_loop().time()
@@ -57,7 +57,7 @@ async def test_a_latecomer_does_not_pass_those_who_wait() -> None:
     await asyncio.gather(*tasks, late)
 
 
-async def test_whoever_has_gone_takes_nobodys_place() -> None:
+async def test_a_caller_that_has_gone_takes_no_place() -> None:
     turnstile = PerTurnLimiter(1)
     passed, tasks = await crowd(turnstile, 100)
     for task in tasks[1:99]:

@@ -49,15 +49,15 @@ async def outcome(bench: Bench, count: int, seconds: float, **options: Any) -> l
 
 async def test_a_thousand_starts_at_once_keep_the_host_s_limit() -> None:
     host = Host(lambda count, now: (200, {}))
-    told = await outcome(Bench(host), 1000, 30, concurrency=500)
-    assert (host.peak, len(told)) == (20, 1001)
+    reported = await outcome(Bench(host), 1000, 30, concurrency=500)
+    assert (host.peak, len(reported)) == (20, 1001)
 
 
 async def test_a_retry_after_holds_everything_to_that_host_and_nothing_is_lost() -> None:
     host = Host(lambda count, now: (429, {"retry-after": "3"}) if count <= 20 else (200, {}))
     began = asyncio.get_running_loop().time()
-    told = await outcome(Bench(host), 100, 60)
-    assert [event["status"] for event in told[:-1]] == [200] * 100
+    reported = await outcome(Bench(host), 100, 60)
+    assert [event["status"] for event in reported[:-1]] == [200] * 100
     assert host.at[19] - began < 0.1
     assert host.at[20] - began >= 3.0
 
@@ -65,18 +65,18 @@ async def test_a_retry_after_holds_everything_to_that_host_and_nothing_is_lost()
 async def test_a_dead_host_is_left_alone_and_found_again() -> None:
     back = asyncio.get_running_loop().time() + 4
     host = Host(lambda count, now: (200, {}) if now > back else Failure("connect", "nobody"))
-    told = await outcome(Bench(host), 60, 60)
+    reported = await outcome(Bench(host), 60, 60)
     asked_in_vain = sum(at < back for at in host.at)
     assert asked_in_vain < 50  # 20 at once, those that took their places, a few probes
-    assert sum(event.get("status") == 200 for event in told[:-1]) >= 40
+    assert sum(event.get("status") == 200 for event in reported[:-1]) >= 40
 
 
 async def test_a_host_that_stays_dead_is_unavailable_with_a_time() -> None:
     host = Host(lambda count, now: Failure("connect", "nobody"))
-    told = await outcome(Bench(host), 1000, 600)
-    assert told[-1] == {**told[-1], "event": "done", "failed": 1000}
+    reported = await outcome(Bench(host), 1000, 600)
+    assert reported[-1] == {**reported[-1], "event": "done", "failed": 1000}
     assert len(host.at) < 100
-    unavailable = [event for event in told[:-1] if event["error"] == "unavailable"]
+    unavailable = [event for event in reported[:-1] if event["error"] == "unavailable"]
     assert len(unavailable) > 900
     assert all(0 < event["retry_after"] <= 60 for event in unavailable)
 
@@ -86,8 +86,8 @@ async def test_a_redirect_to_a_dead_host_says_nothing_of_who_sent_it() -> None:
         order.target = target_of("http://dead.example/", Policy())
         return Failure("connect", "nobody")
 
-    told = await outcome(Bench(redirected), 100, 60, retries=0)
-    assert {event["error"] for event in told[:-1]} == {"connect"}
+    reported = await outcome(Bench(redirected), 100, 60, retries=0)
+    assert {event["error"] for event in reported[:-1]} == {"connect"}
 
 
 class Redirecting:

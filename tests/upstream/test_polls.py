@@ -15,7 +15,7 @@ from service.upstream.content.select_failed import SelectFailed
 from service.upstream.fetcher import Fetcher
 from service.upstream.runner import Runner
 from tests.upstream.servers import Raw, policy_for
-from tests.upstream.test_watches import InProcess, Page, names, told, watched
+from tests.upstream.test_watches import InProcess, Page, names, reported, watched
 
 
 class Server(Page):
@@ -80,7 +80,7 @@ async def test_a_page_that_is_400_is_a_state_and_is_asked_once_an_interval() -> 
     async with watched(server) as bench:
         reader, _ = bench.watch()
         await asyncio.sleep(4.8)
-        assert [event["status"] for event in told(reader)] == [200, 400]
+        assert [event["status"] for event in reported(reader)] == [200, 400]
         assert len(server.orders) == 6
 
 
@@ -91,7 +91,7 @@ async def test_a_304_that_confirms_something_else_is_asked_again() -> None:
     async with watched(server) as bench:
         reader, _ = bench.watch()
         await asyncio.sleep(2.8)
-        assert [event["body"] for event in told(reader)] == ["0", "1"]
+        assert [event["body"] for event in reported(reader)] == ["0", "1"]
         assert [bool(sent) for sent in server.conditions] == [False, True, False, True, False]
 
 
@@ -104,13 +104,13 @@ async def test_a_304_to_a_first_poll_is_an_error_until_there_is_an_answer() -> N
         await asyncio.sleep(5.8)
         assert names(reader) == ["error", "recovered", "state"]
         assert (
-            told(reader)[0] | {"error": "protocol", "detail": "status 304 to a request without conditions"}
-            == told(reader)[0]
+            reported(reader)[0] | {"error": "protocol", "detail": "status 304 to a request without conditions"}
+            == reported(reader)[0]
         )
         assert not any(server.conditions[:4])
 
 
-async def test_an_etag_that_changes_alone_and_a_charset_that_does_are_no_change() -> None:
+async def test_a_new_etag_or_charset_for_the_same_body_is_not_a_change() -> None:
     server = Server(
         lambda number, sent: (
             200,
@@ -133,7 +133,7 @@ async def test_a_part_of_the_document_is_never_compared() -> None:
         assert names(reader) == ["state", "error", "recovered"]
 
 
-async def test_a_body_that_fails_in_the_middle_is_no_change() -> None:
+async def test_a_body_that_fails_in_the_middle_is_not_a_change() -> None:
     cut = Failure("protocol", "the body ended too early")
     server = Server(lambda number, sent: cut if number in (2, 3) else (200, {}, b"whole"))
     async with watched(server) as bench:
@@ -142,17 +142,17 @@ async def test_a_body_that_fails_in_the_middle_is_no_change() -> None:
         assert names(reader) == ["state", "error", "recovered"]
 
 
-async def test_a_body_beyond_the_limit_is_told_as_cut_and_compared_as_far_as_it_was_read() -> None:
+async def test_a_body_beyond_the_limit_is_marked_as_cut_and_compared_as_far_as_it_was_read() -> None:
     server = Server(lambda number, sent: (200, {}, b"a" if number < 3 else b"b", True))
     async with watched(server) as bench:
         reader, _ = bench.watch()
         pointed, _ = bench.watch(select="/a")
         await asyncio.sleep(4.8)
-        assert [(event["event"], event["truncated"]) for event in told(reader)] == [
+        assert [(event["event"], event["truncated"]) for event in reported(reader)] == [
             ("state", True),
             ("changed", True),
         ]
-        [error] = told(pointed)
+        [error] = reported(pointed)
         assert (error["error"], error["detail"]) == (
             "too_large",
             "select: the body is larger than 1 bytes and was cut",
@@ -164,7 +164,7 @@ async def test_a_character_that_is_cut_in_two_makes_no_base64_of_a_text() -> Non
     async with watched(server) as bench:
         reader, _ = bench.watch()
         await asyncio.sleep(1)
-        assert [(event["encoding"], event["body"]) for event in told(reader)] == [("utf-8", "a")]
+        assert [(event["encoding"], event["body"]) for event in reported(reader)] == [("utf-8", "a")]
 
 
 async def test_no_content_is_a_state_and_a_selection_says_with_which_status_it_fails() -> None:
@@ -176,10 +176,10 @@ async def test_no_content_is_a_state_and_a_selection_says_with_which_status_it_f
         whole, _ = bench.watch()
         part, _ = bench.watch(select="h1")
         await asyncio.sleep(1.8)
-        assert [(event["event"], event["status"], event["body"]) for event in told(whole)] == [
+        assert [(event["event"], event["status"], event["body"]) for event in reported(whole)] == [
             ("state", 200, page.decode()), ("changed", 204, ""),
         ]  # fmt: skip
-        assert told(part)[-1]["detail"] == "select: the body is empty (status 204)"
+        assert reported(part)[-1]["detail"] == "select: the body is empty (status 204)"
         await asyncio.sleep(1)
         assert names(part) == ["state", "error"]
 
@@ -190,7 +190,7 @@ async def test_a_selection_by_the_charset_of_http_and_xml_by_its_type() -> None:
     async with watched(server) as bench:
         reader, _ = bench.watch(select="item > title")
         await asyncio.sleep(1)
-        assert [(event["body"], event["encoding"]) for event in told(reader)] == [("да", "utf-8")]
+        assert [(event["body"], event["encoding"]) for event in reported(reader)] == [("да", "utf-8")]
 
 
 async def test_a_selection_that_found_nothing_is_not_recovered_by_an_upstream_that_is() -> None:
@@ -202,7 +202,7 @@ async def test_a_selection_that_found_nothing_is_not_recovered_by_an_upstream_th
     async with watched(Server(answer)) as bench:
         reader, _ = bench.watch(select="h1")
         await asyncio.sleep(4.8)
-        assert [event.get("error") for event in told(reader)] == ["protocol", "connect", "protocol"]
+        assert [event.get("error") for event in reported(reader)] == ["protocol", "connect", "protocol"]
 
 
 async def test_a_selection_that_fails_by_our_fault_is_tried_again_though_nothing_changed() -> None:
@@ -212,7 +212,7 @@ async def test_a_selection_that_fails_by_our_fault_is_tried_again_though_nothing
         reader, _ = bench.watch(select="p")
         await asyncio.sleep(3.8)
         assert names(reader) == ["error", "recovered", "state"]
-        assert told(reader)[0]["error"] == "unavailable"
+        assert reported(reader)[0]["error"] == "unavailable"
 
 
 class Flaky(InProcess):
@@ -243,14 +243,14 @@ async def test_a_bug_in_one_view_stops_neither_the_others_nor_the_next_poll(capl
         whole, _ = bench.watch()
         with caplog.at_level(logging.ERROR, "sluice.watches"):
             await asyncio.sleep(3.8)
-        assert [event["body"] for event in told(good)] == ["1", "2", "3", "4"]
-        assert len(told(whole)) == 4
-        assert told(bug)[-1]["error"] == "protocol"
+        assert [event["body"] for event in reported(good)] == ["1", "2", "3", "4"]
+        assert len(reported(whole)) == 4
+        assert reported(bug)[-1]["error"] == "protocol"
         assert [record.getMessage() for record in caplog.records] == ["unhandled exception in a watch"]
 
 
 @pytest.mark.parametrize("broken", ["show", "unchanged", "failed"])
-async def test_a_view_that_cannot_be_told_stops_neither_the_others_nor_the_next_poll(
+async def test_a_view_that_cannot_be_sent_stops_neither_the_others_nor_the_next_poll(
     broken: str, caplog: Any
 ) -> None:
     second = {"show": (200, {}, b'{"a":2}'), "unchanged": (304, {}, b""), "failed": (500, {}, b"")}[broken]
@@ -292,7 +292,7 @@ async def test_a_runner_that_takes_no_poll_is_asked_again(monkeypatch: pytest.Mo
         b"ETag: *\r\n",
     ],
 )
-async def test_a_watch_goes_on_whatever_bytes_its_validators_are(headers: bytes) -> None:
+async def test_a_watch_goes_on_with_any_bytes_as_validators(headers: bytes) -> None:
     async with Raw().running() as server, watched() as bench:
         policy = policy_for(server.port)
         fetcher = Fetcher(policy, Cache(1 << 20, clock=lambda: 0.0))
@@ -310,12 +310,12 @@ async def test_a_watch_goes_on_whatever_bytes_its_validators_are(headers: bytes)
             reader, _ = bench.watch(server.url)
             for number in range(3):
                 server.answer = (b"HTTP/1.1 200 OK\r\n%sContent-Length: 1\r\n\r\n%d" % (headers, number),)
-                while len(told(reader)) <= number:
+                while len(reported(reader)) <= number:
                     await asyncio.sleep(0.1)
         finally:
             await watches.close()
             await runner.close()
             await fetcher.close()
-        assert [(event["event"], event["body"]) for event in told(reader)] == [
+        assert [(event["event"], event["body"]) for event in reported(reader)] == [
             ("state", "0"), ("changed", "1"), ("changed", "2"),
         ]  # fmt: skip

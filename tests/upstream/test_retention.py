@@ -69,9 +69,9 @@ async def test_a_batch_of_many_times_the_memory_goes_on_while_it_is_read(keep: K
     assert most <= BOUND
     late = bench.read(batch)
     await asyncio.sleep(1)
-    told = events(late)
-    assert told[0] == {"event": "gap", "from": 1, "to": 501 - len(told) + 1}
-    assert told[-1]["event"] == "done"
+    reported = events(late)
+    assert reported[0] == {"event": "gap", "from": 1, "to": 501 - len(reported) + 1}
+    assert reported[-1]["event"] == "done"
     assert offsets(late)[-1] == 501
 
 
@@ -96,15 +96,15 @@ async def test_a_batch_that_nobody_reads_fails_the_rest_and_says_what_to_do() ->
     assert batch.done
     reader = bench.read(batch)
     await asyncio.sleep(1)
-    told = events(reader)
-    failures = [event for event in told if event["event"] == "failed"]
-    assert (told[-1]["ok"] + len(failures), told[-1]["failed"]) == (2000, len(failures))
+    reported = events(reader)
+    failures = [event for event in reported if event["event"] == "failed"]
+    assert (reported[-1]["ok"] + len(failures), reported[-1]["failed"]) == (2000, len(failures))
     # Half of the memory is one client's share; up to 100 were under way when it was used up.
-    assert 50 <= told[-1]["ok"] <= 50 + 100
+    assert 50 <= reported[-1]["ok"] <= 50 + 100
     assert {event["error"] for event in failures} == {"too_large"}
     assert "batches_size" in failures[0]["detail"]
     assert "read the batch while it runs" in failures[0]["detail"]
-    assert sorted(event["index"] for event in told[:-1]) == list(range(2000))
+    assert sorted(event["index"] for event in reported[:-1]) == list(range(2000))
 
 
 async def test_what_was_asked_for_already_is_kept_only_as_far_as_there_is_memory_at_all() -> None:
@@ -258,9 +258,9 @@ async def test_the_log_names_the_batch_that_waits_and_the_one_that_fails(caplog:
     await asyncio.sleep(2)
     assert bench.batches.shortage == "limit batches_size: 1 batches wait for memory"
     assert fails.done
-    told = {record.message: record.__dict__["batch"] for record in caplog.records}
-    assert told["a batch outgrew its share of memory"] == f"{fails.id}…"
-    assert "a batch waits for memory" in told
+    reported = {record.message: record.__dict__["batch"] for record in caplog.records}
+    assert reported["a batch outgrew its share of memory"] == f"{fails.id}…"
+    assert "a batch waits for memory" in reported
     statistics = bench.batches.statistics()
     assert (statistics.waiting, statistics.outgrown) == (1, 1)
     while not waits.done:
@@ -269,7 +269,7 @@ async def test_the_log_names_the_batch_that_waits_and_the_one_that_fails(caplog:
     assert bench.batches.shortage == ""
 
 
-async def test_a_failure_that_takes_no_memory_is_told_though_there_is_none() -> None:
+async def test_a_failure_that_takes_no_memory_is_sent_though_memory_is_full() -> None:
     async def fails(order: Attempt) -> Failure:
         return Failure("dns", "no such name")
 

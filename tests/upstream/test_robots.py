@@ -95,7 +95,7 @@ async def test_rules_grow_old() -> None:
         assert await fetch("/a") == "200"
 
 
-async def test_whoever_gives_up_does_not_stop_the_others() -> None:
+async def test_a_caller_that_gives_up_does_not_stop_the_others() -> None:
     async with site(robots=text("")) as (_, fetch):
         first = asyncio.create_task(fetch("/a"))
         others = [asyncio.create_task(fetch(f"/{number}")) for number in range(5)]

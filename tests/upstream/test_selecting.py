@@ -37,7 +37,7 @@ def test_nothing_there(pointer: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"<p>", b"", b"[" * 5000, b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"])
-def test_bodies_that_are_no_json_or_too_deep(body: bytes) -> None:
+def test_bodies_that_are_not_json_or_too_deep(body: bytes) -> None:
     with pytest.raises(SelectFailed):
         select_from(body, "/a")
 
@@ -175,7 +175,7 @@ def test_a_charset_that_nobody_should_read() -> None:
         ("<dl><dt>a</dt><dd>b</dd></dl>", "dl", "a b"),
         ("<select><option>a<option>b</select>", "select", "a b"),
         ("<p>a\n \t b\u00a0c</p>", "p", "a b c"),
-        # What is not seen is no text.
+        # Hidden elements do not count as text.
         ("<div>a<script nonce=1>x</script><style>y</style>b</div>", "div", "ab"),
         ("<div>a<!-- x -->b<template><p>x</p></template><noscript>x</noscript>c</div>", "div", "abc"),
         ("<html><head><title>t</title></head><body>b</body></html>", "html", "b"),
@@ -206,7 +206,7 @@ def test_the_text_that_a_reader_sees(page: str, select: str, text: str) -> None:
     assert select_from(page.encode(), select, "text/html; charset=utf-8").decode() == text
 
 
-def test_a_nonce_is_no_change_and_another_cell_is() -> None:
+def test_a_nonce_is_not_a_change_but_another_cell_is() -> None:
     page = "<main><script nonce='{0}'>const x = '{0}'</script><td>{1}</td><td>{2}</td></main>"
     one, two, three = (
         select_from(page.format(*parts).encode(), "main", "text/html")
@@ -337,7 +337,7 @@ def test_what_is_too_deep_or_too_much_is_said() -> None:
 
 
 @pytest.mark.parametrize("select", ["div[", "!!", ":nope(", "~", "/a~2", "a " * 400 + "["])
-def test_what_is_no_selection(select: str) -> None:
+def test_invalid_selections_are_refused(select: str) -> None:
     assert check_select(select)
 
 
@@ -388,7 +388,7 @@ def test_the_process_survives_a_bug_and_says_so(
     assert answers.getvalue() == answer * 2
 
 
-def test_a_process_that_ends_is_no_fault_of_the_page() -> None:
+def test_a_process_that_ends_is_not_blamed_on_the_page() -> None:
     async def run() -> None:
         selector = Selector()
         try:

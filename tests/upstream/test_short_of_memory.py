@@ -22,8 +22,8 @@ class Memory:
         self.room = Room(LIMIT, lambda: self.used, asyncio.get_running_loop().time)
 
 
-def outcomes(told: list[dict[str, Any]]) -> list[str]:
-    return [event.get("error", event["event"]) for event in told]
+def outcomes(reported: list[dict[str, Any]]) -> list[str]:
+    return [event.get("error", event["event"]) for event in reported]
 
 
 async def test_a_batch_waits_for_memory_and_then_goes_on() -> None:
@@ -46,9 +46,9 @@ async def test_its_urls_fail_when_they_have_waited_for_all_of_their_time() -> No
     await asyncio.sleep(9)
     assert events(reader) == []
     await asyncio.sleep(3)
-    told = events(reader)
-    assert outcomes(told) == ["unavailable"] * 100 + ["done"]
-    assert {event["detail"] for event in told[:-1]} == {NO_MEMORY.detail}
+    reported = events(reader)
+    assert outcomes(reported) == ["unavailable"] * 100 + ["done"]
+    assert {event["detail"] for event in reported[:-1]} == {NO_MEMORY.detail}
     assert bench.batches.shortage == ""
     memory.used = 0
     reader = bench.read(bench.start(1))

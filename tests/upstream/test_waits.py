@@ -50,7 +50,7 @@ STALLS = {
 
 
 class Server:
-    """Answers each request as it is told to, and goes on to the next if it sent a whole answer."""
+    """Gives each request a prepared answer, and goes on to the next if it sent a whole answer."""
 
     def __init__(self, answer: Callable[[bytes], bytes]) -> None:
         self.answer = answer
@@ -116,9 +116,9 @@ class Engine:
             assert events(beside)[-1]["ok"] == 20
             await asyncio.sleep(TIMEOUT + 1.0 - 0.7)
         for reader in readers:
-            told = events(reader)
-            assert told[-1]["event"] == "done", [event["event"] for event in told]
-            assert {event["error"] for event in told[:-1]} <= kinds
+            reported = events(reader)
+            assert reported[-1]["event"] == "done", [event["event"] for event in reported]
+            assert {event["error"] for event in reported[:-1]} <= kinds
         assert self.runner.statistics().overdue == {"place": 0, "request": 0, "telling": 0}
         assert self.runner.active == self.runner.plan.active == 0
         assert not self.runner.plan.clocked

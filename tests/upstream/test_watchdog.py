@@ -76,10 +76,10 @@ async def test_a_wait_that_nothing_ends_fails_its_url_and_is_named(
     )
     reader = bench.read(batch)
     await asyncio.sleep(LATE)
-    told = {event.get("index", "done"): event for event in events(reader)}
-    assert told["done"]["ok"] == (2 if where != "place" else told["done"]["ok"])
-    assert told[0]["error"] == "timeout"
-    assert where in told[0]["detail"]
+    reported = {event.get("index", "done"): event for event in events(reader)}
+    assert reported["done"]["ok"] == (2 if where != "place" else reported["done"]["ok"])
+    assert reported[0]["error"] == "timeout"
+    assert where in reported[0]["detail"]
     assert bench.runner.statistics().overdue[where] >= 1
     logged = [record for record in caplog.records if "beyond its deadline" in record.message]
     assert logged[0].levelno == logging.ERROR

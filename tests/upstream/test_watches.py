@@ -1,4 +1,4 @@
-"""Watches on a virtual clock: one poll for all, what is told, when it is asked again, and when it ends."""
+"""Watches on a virtual clock: one poll for all, the events that are sent, when it is asked again, and when it ends."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -84,12 +84,12 @@ class Watched(Bench):
         return reader, watching
 
 
-def told(reader: FakeReader) -> list[dict[str, Any]]:
+def reported(reader: FakeReader) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in reader.lines]
 
 
 def names(reader: FakeReader) -> list[str]:
-    return [event["event"] for event in told(reader)]
+    return [event["event"] for event in reported(reader)]
 
 
 @asynccontextmanager
@@ -106,13 +106,16 @@ async def test_a_state_at_once_then_what_changes_and_nothing_else() -> None:
     async with watched() as bench:
         reader, _ = bench.watch()
         await asyncio.sleep(10)
-        [state] = told(reader)
+        [state] = reported(reader)
         assert (state["event"], state["url"], state["status"], state["body"]) == ("state", URL, 200, "one")
         assert state["etag"] == '"one"'
         assert len(state["sha256"]) == 64
         bench.page.body = b"two"
         await asyncio.sleep(1.5)
-        assert [(event["event"], event["body"]) for event in told(reader)] == [("state", "one"), ("changed", "two")]
+        assert [(event["event"], event["body"]) for event in reported(reader)] == [
+            ("state", "one"),
+            ("changed", "two"),
+        ]
 
 
 async def test_ten_thousand_watchers_are_one_poll_a_second_all_but_the_first_conditional() -> None:
@@ -124,7 +127,7 @@ async def test_ten_thousand_watchers_are_one_poll_a_second_all_but_the_first_con
         assert all(names(reader) == ["state"] for reader in readers)
 
 
-async def test_whoever_comes_late_has_the_last_state_at_once_however_old() -> None:
+async def test_a_late_watcher_has_the_last_state_at_once_however_old() -> None:
     async with watched() as bench:
         bench.watch(every=100)
         await asyncio.sleep(1050)
@@ -146,7 +149,7 @@ async def test_where_memory_was_short_the_state_is_fetched_again() -> None:
         bench.page.failure = None
         reader, _ = bench.watch()
         await asyncio.sleep(2)
-        assert told(reader)[-1]["body"] == "one"
+        assert reported(reader)[-1]["body"] == "one"
 
 
 async def test_the_shortest_interval_wins_while_it_is_wanted() -> None:
@@ -187,7 +190,7 @@ async def test_the_last_one_stops_it_after_a_moment_in_which_one_may_come_back()
         assert not bench.hub.topics
 
 
-async def test_whoever_reads_the_topic_alone_keeps_it_alive_too() -> None:
+async def test_a_reader_of_the_topic_keeps_the_watch_alive_too() -> None:
     async with watched() as bench:
         reader, watching = bench.watch()
         watching.release()
@@ -200,7 +203,7 @@ async def test_whoever_reads_the_topic_alone_keeps_it_alive_too() -> None:
         assert bench.watches.statistics().urls == 0
 
 
-async def test_errors_are_told_once_and_that_they_are_over() -> None:
+async def test_errors_and_recoveries_are_sent_once() -> None:
     async with watched() as bench:
         reader, _ = bench.watch(every=5)
         await asyncio.sleep(1)
@@ -211,7 +214,7 @@ async def test_errors_are_told_once_and_that_they_are_over() -> None:
         bench.page.status = 200
         await asyncio.sleep(60)
         assert names(reader) == ["state", "error", "error", "recovered"]
-        assert [event.get("error") for event in told(reader)[1:3]] == ["connect", "unavailable"]
+        assert [event.get("error") for event in reported(reader)[1:3]] == ["connect", "unavailable"]
 
 
 async def test_an_answer_of_404_is_a_state() -> None:
@@ -220,7 +223,10 @@ async def test_an_answer_of_404_is_a_state() -> None:
         await asyncio.sleep(1)
         bench.page.status = 404
         await asyncio.sleep(2)
-        assert [(event["event"], event["status"]) for event in told(reader)] == [("state", 200), ("changed", 404)]
+        assert [(event["event"], event["status"]) for event in reported(reader)] == [
+            ("state", 200),
+            ("changed", 404),
+        ]
 
 
 async def test_a_retry_after_wins_over_every_interval() -> None:
@@ -257,14 +263,14 @@ async def test_a_selection_has_a_topic_of_its_own_and_the_poll_is_shared() -> No
         part, _ = bench.watch(select="/a/b")
         await asyncio.sleep(2)
         page.body = b'{"a": {"b": 1}, "time": 2}'
-        await _until(lambda: len(told(whole)) == 2)
+        await _until(lambda: len(reported(whole)) == 2)
         page.body = b'{"a": {"b": 2}, "time": 3}'
-        await _until(lambda: len(told(whole)) == 3)
-        await _until(lambda: len(told(part)) == 2)
-        assert [event["body"] for event in told(part)] == ["1", "2"]
+        await _until(lambda: len(reported(whole)) == 3)
+        await _until(lambda: len(reported(part)) == 2)
+        assert [event["body"] for event in reported(part)] == ["1", "2"]
         page.body = b"[]"
         await _until(lambda: names(part)[-1] == "error")
-        assert told(part)[-1]["detail"] == "select: there is nothing at this place"
+        assert reported(part)[-1]["detail"] == "select: there is nothing at this place"
         assert whole.topic.name != part.topic.name
 
 
@@ -399,12 +405,12 @@ async def test_a_state_that_has_no_room_is_an_error_of_its_watch_and_comes_when_
         reader = FakeReader(watching.topic)
         bench.hub.attach(reader, "oldest")
         await asyncio.sleep(1)
-        [error] = told(reader)
+        [error] = reported(reader)
         assert (error["event"], error["error"]) == ("error", "too_large")
         assert "limit rings_size" in error["detail"]
         small = bench.watches.watch("http://h.example/other", 10.0, None, owner=other)
         bench.page.body = b"small"
         await asyncio.sleep(30)
-        assert [event["event"] for event in told(reader)] == ["error", "recovered", "state"]
+        assert [event["event"] for event in reported(reader)] == ["error", "recovered", "state"]
         watching.release()
         small.release()

@@ -200,8 +200,8 @@ def result_answer(request_id: Id, result: Any) -> dict[str, Any]:
 
 def error_answer(request_id: Id, error: SluiceError) -> dict[str, Any]:
     """Return the answer to a request that failed."""
-    told = {"code": error.code, "message": error.detail, "data": error.data()}
-    return {"jsonrpc": "2.0", "id": request_id, "error": told}
+    body = {"code": error.code, "message": error.detail, "data": error.data()}
+    return {"jsonrpc": "2.0", "id": request_id, "error": body}
 
 
 def id_of(value: Any) -> Id:

@@ -141,7 +141,7 @@ def _topics() -> dict[str, Any]:
 
 
 def _watches() -> dict[str, Any]:
-    told = (events.WatchState, events.WatchChanged, events.WatchError, events.WatchRecovered)
+    changes = (events.WatchState, events.WatchChanged, events.WatchError, events.WatchRecovered)
     watch = msgspec.json.schema(Watch)["$defs"]["Watch"]["properties"]
     parameters = [
         query("url", "what to watch", watch["url"], required=True),
@@ -149,8 +149,8 @@ def _watches() -> dict[str, Any]:
         query("select", "a JSON Pointer or a CSS selector", watch["select"]["anyOf"][0]),
         *_STREAM,
     ]
-    data = [*map(ref, told), untagged(events.Started), untagged(events.Gap)]
-    streamed = stream((events.Started, events.Gap, *told, events.Heartbeat), {"anyOf": data})
+    data = [*map(ref, changes), untagged(events.Started), untagged(events.Gap)]
+    streamed = stream((events.Started, events.Gap, *changes, events.Heartbeat), {"anyOf": data})
     return {
         "/watch": {
             "get": operation(

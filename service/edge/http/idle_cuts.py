@@ -72,7 +72,7 @@ class IdleCuts:
 def silence_of(sock: socket.socket) -> float | None:
     """Return for how many seconds nothing was sent or received; None where the kernel does not say."""
     try:
-        told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)
     except OSError:
         return None
-    return min(_TIMES.unpack_from(told)) / 1000 if len(told) >= _TIMES.size else None
+    return min(_TIMES.unpack_from(info)) / 1000 if len(info) >= _TIMES.size else None

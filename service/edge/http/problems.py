@@ -100,7 +100,7 @@ async def problems(
         # The client has gone in the middle of its answer: there is nobody to answer, and it is not our error.
         return web.Response(status=HTTPStatus.BAD_REQUEST)
     except Exception:
-        what = {"method": request.method, "path": request.path, **correlation_of(request).told()}
+        what = {"method": request.method, "path": request.path, **correlation_of(request).log_fields()}
         _log.exception("unhandled exception in a request", extra=what)
         refusals["http", InternalError.reason] += 1
         return refusal(InternalError("a bug of ours; it was logged"), request)

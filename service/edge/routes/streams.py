@@ -265,10 +265,10 @@ def _retry() -> bytes:
 
 def _start(start: Start, *, sse: bool) -> bytes:
     position = start.position
-    told = {"epoch": position.epoch, "offset": position.offset, "recovered": start.recovered}
+    fields = {"epoch": position.epoch, "offset": position.offset, "recovered": start.recovered}
     if sse:
-        return b"id: %b\nevent: start\ndata: %b\n\n" % (str(position).encode(), orjson.dumps(told))
-    return orjson.dumps({"event": "start", **told}) + b"\n"
+        return b"id: %b\nevent: start\ndata: %b\n\n" % (str(position).encode(), orjson.dumps(fields))
+    return orjson.dumps({"event": "start", **fields}) + b"\n"
 
 
 async def _pump(response: web.StreamResponse, reader: PullReader, heartbeat: float) -> None:

@@ -60,26 +60,26 @@ def line_of(record: logging.LogRecord, style: Style, redact: Redaction) -> str:
     except Exception:
         # Arguments that do not fit their text are a bug, and no reason to lose the event.
         message = f"{record.msg} {record.args}"
-    told = {
+    fields = {
         f"{name}_" if name in _RESERVED else name: value
         for name, value in vars(record).items()
         if name not in _STANDARD and value is not None
     }
     error = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
     line = _json if style == "json" else _text
-    return redact(line(record, _cut(message), told, error[-_LONGEST_TRACEBACK:])) + "\n"
+    return redact(line(record, _cut(message), fields, error[-_LONGEST_TRACEBACK:])) + "\n"
 
 
-def _json(record: logging.LogRecord, message: str, told: dict[str, Any], error: str) -> str:
+def _json(record: logging.LogRecord, message: str, fields: dict[str, Any], error: str) -> str:
     line = {"time": _time(record), "level": record.levelname.lower(), "logger": record.name, "message": message}
-    line |= {name: _cut(value) if isinstance(value, str) else value for name, value in told.items()}
+    line |= {name: _cut(value) if isinstance(value, str) else value for name, value in fields.items()}
     if error:
         line["exception"] = error
     return json.dumps(line, default=lambda value: _cut(str(value)))
 
 
-def _text(record: logging.LogRecord, message: str, told: dict[str, Any], error: str) -> str:
-    shown = "".join(f" {name}={_word(value)}" for name, value in told.items())
+def _text(record: logging.LogRecord, message: str, fields: dict[str, Any], error: str) -> str:
+    shown = "".join(f" {name}={_word(value)}" for name, value in fields.items())
     line = f"{_time(record)} {record.levelname} {record.name}: {_printable(message)}{shown}"
     return f"{line}\n{error.rstrip()}" if error else line
 

@@ -39,8 +39,8 @@ class Throttle:
         self._turn()
         if end:
             self._over += self._left
-        told, self._over = self._over, Counter()
-        return told
+        suppressed, self._over = self._over, Counter()
+        return suppressed
 
     def _turn(self) -> None:
         """Begin a new second, if it is one."""

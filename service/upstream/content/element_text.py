@@ -62,7 +62,7 @@ def xml_text(element: Any, room: int = LONGEST) -> str:
         )
     pieces = _Pieces(room)
     apart: dict[Any, bool] = {}
-    for node, begins in _walk(element, _is_no_element):
+    for node, begins in _walk(element, _is_not_element):
         parent = node.getparent() if node is not element else None
         gap = parent is not None and apart[parent]
         pieces.gap(gap)
@@ -127,7 +127,7 @@ class _Tail:
         return self._element.getparent()
 
 
-def _is_no_element(node: Any) -> bool:
+def _is_not_element(node: Any) -> bool:
     return not isinstance(node.tag, str)
 
 

@@ -74,11 +74,11 @@ def test_more_codings_than_five_are_refused() -> None:
 @pytest.mark.parametrize(
     "value", ["utf-8", "none", "gzip, foo", "foo, gzip", "compress", "aws-chunked", "gzip;q=1"]
 )
-def test_what_is_no_coding_of_ours_leaves_the_body_as_it_is(value: str) -> None:
+def test_an_unknown_coding_leaves_the_body_as_it_is(value: str) -> None:
     assert codings_of(value) == ()
 
 
-def test_nothing_and_identity_are_no_coding() -> None:
+def test_nothing_and_identity_are_not_codings() -> None:
     assert codings_of(None) == codings_of("") == codings_of("identity") == codings_of(" , ") == ()
 
 

@@ -46,14 +46,14 @@ def read_in(pieces: list[bytes], *, end: bool, head: bool) -> Read:
 
 
 def read(data: bytes, *, end: bool = False, head: bool = False) -> Read:
-    """Return what is read, whatever the pieces."""
+    """Return what is read, the same for all pieces."""
     first, *others = [read_in(pieces, end=end, head=head) for pieces in cuts(data)]
     assert all(other == first for other in others)
     return first
 
 
 def refused(data: bytes, *, end: bool = False) -> str:
-    """Return why it is refused, whatever the pieces."""
+    """Return why it is refused, the same for all pieces."""
     texts = set()
     for pieces in cuts(data):
         with pytest.raises(ProtocolError) as caught:
@@ -335,7 +335,7 @@ def test_a_last_chunk_is_the_end_even_where_the_connection_ends_too() -> None:
 
 
 def test_a_size_alone_adds_no_piece() -> None:
-    """Whoever reads takes an empty piece for the end of the body."""
+    """A reader takes an empty piece for the end of the body."""
     reader = Reader()
     for data in (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"5\r\n", b""):
         reader.feed(data)
