@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 
+from service.core.histogram import Histogram
 from service.ops.supervisor import Supervisor
 from tests.edge.running import client_of
 
@@ -64,10 +66,9 @@ async def test_each_task_of_the_service_goes_on_after_an_error(
 ) -> None:
     async with client_of() as client, client.socket() as socket:
         service = client.service
+        target: Any
         if method is None:
-            from service.ops import loop_lag as lag
-
-            target, method = lag.Histogram, "observe"
+            target, method = Histogram, "observe"
         else:
             target = getattr(service, owner)
         right, calls = getattr(target, method), 0

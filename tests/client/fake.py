@@ -71,7 +71,7 @@ class FakeSocket:
         self.mute = False
         self.owner = Owner("fake")
         self.address = "::1"
-        self.session = Session(service.hub, service, SessionLimits(rate=1e9), self, EVERYTHING)
+        self.session = Session(service.hub, service, SessionLimits(rate=1e9), self, EVERYTHING)  # type: ignore[arg-type]
         service.sockets.append(self)
 
     def new_reader(self, topic: Topic, on_lag: OnLag) -> FakeReader:

@@ -43,7 +43,7 @@ async def test_a_topic_from_here_on() -> None:
     service = FakeService()
     async with client_of(service) as client, client.subscribe("t") as topic:
         service.publish("t", 3)
-        async with aclosing(aiter(topic)) as values:
+        async with aclosing(aiter(topic)) as values:  # type: ignore[type-var]
             assert await take(values, 2) == [Message("t", "e1", 1, 1), Message("t", "e1", 2, 2)]
         assert topic.position == Position("e1", 2)
         assert topic.topic == "t"
@@ -87,7 +87,7 @@ async def test_leaving_before_the_answer_has_come_unsubscribes_too() -> None:
     async with client_of(service) as client:
         await client.presence("t")
         stream = aiter(client.subscribe("t"))
-        task = asyncio.create_task(anext(stream))
+        task = asyncio.ensure_future(anext(stream))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -263,7 +263,7 @@ async def test_a_batch_goes_on_where_it_was_and_ends() -> None:
     async with client_of(service) as client:
         batch = client.fetch(["http://a.example/", "http://b.example/"], timeout=3)
         events = aiter(batch)
-        task = asyncio.create_task(anext(events))
+        task = asyncio.ensure_future(anext(events))
         await asyncio.sleep(1)
         assert orjson.loads(service.socket.asked[0])["params"]["options"] == {"timeout": 3}
         service.hub.append(service.batch, b'{"event":"result","index":0}', 0.0)
@@ -323,7 +323,7 @@ async def test_a_batch_whose_service_began_anew_is_reported() -> None:
     service = FakeService()
     async with client_of(service) as client:
         events = aiter(client.fetch(["http://a.example/"]))
-        task = asyncio.create_task(anext(events))
+        task = asyncio.ensure_future(anext(events))
         await asyncio.sleep(1)
         service.restart()
         with pytest.raises(Refused, match="not_found"):
@@ -334,7 +334,7 @@ async def test_a_large_batch_is_posted() -> None:
     service = FakeService()
     async with client_of(service) as client:
         batch = client.fetch([f"http://a.example/{number}" for number in range(10_000)])
-        task = asyncio.create_task(anext(aiter(batch)))
+        task = asyncio.ensure_future(anext(aiter(batch)))
         await asyncio.sleep(1)
         service.hub.append(service.hub.topics["batch:posted"], b'{"event":"done"}', 0.0)
         assert (await task).event == "done"
@@ -376,7 +376,7 @@ async def test_a_consumer_that_calls_while_it_is_behind_is_answered_and_loses_no
         service.publish("t", 3 * MESSAGES)
         await asyncio.sleep(1)
         seen = []
-        async with aclosing(aiter(topic)) as values:
+        async with aclosing(aiter(topic)) as values:  # type: ignore[type-var]
             async for value in values:
                 seen.append(value)
                 if len(seen) % 50 == 1:
@@ -420,7 +420,12 @@ async def test_a_peer_that_vanished_is_noticed_within_45_s_of_its_last_word(
 ) -> None:
     service, ended = FakeService(), asyncio.Queue[State]()
     loop = asyncio.get_running_loop()
-    async with client_of(service, on_state=lambda state: state.after and ended.put_nowait(state)) as client:
+
+    def note(state: State) -> None:
+        if state.after:
+            ended.put_nowait(state)
+
+    async with client_of(service, on_state=note) as client:
         await asyncio.sleep(last)
         await client.presence("t")
         service.socket.mute = True
@@ -449,7 +454,7 @@ async def test_closing_tells_everyone_and_leaves_no_task() -> None:
         await client.presence("t")
     async with client:
         values = aiter(client.subscribe("t"))
-        task = asyncio.create_task(anext(values))
+        task = asyncio.ensure_future(anext(values))
         await asyncio.sleep(1)
     with pytest.raises(ClientClosed):
         await task

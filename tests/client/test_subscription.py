@@ -39,7 +39,7 @@ async def test_a_step_that_is_cancelled_as_a_message_comes_loses_nothing() -> No
         values = aiter(topic)
         had = []
         for turns in range(12):
-            task = asyncio.create_task(anext(values))
+            task = asyncio.ensure_future(anext(values))
             await asyncio.sleep(0)
             service.publish("t", 1)
             for _ in range(turns):
@@ -56,7 +56,7 @@ async def test_a_block_may_have_one_loop_after_another_and_one_at_a_time() -> No
     async with client_of(service) as client, client.subscribe("t") as topic:
         service.publish("t", 4)
         async for value in topic:
-            assert value.offset == 1  # type: ignore[union-attr]
+            assert value.offset == 1
             with pytest.raises(RuntimeError, match="has a loop"):
                 aiter(topic)
             break
@@ -95,7 +95,7 @@ async def test_a_loop_that_is_left_and_one_that_begins_at_once() -> None:
         service.publish("t", 2)
         for _ in range(3):
             async for value in client.subscribe("t", since="oldest"):
-                assert value.offset == 1  # type: ignore[union-attr]
+                assert value.offset == 1
                 break
         assert await client.presence("t") == 0
 
@@ -104,7 +104,7 @@ async def test_an_iterator_in_a_cycle_is_left_when_it_is_collected() -> None:
     service = FakeService()
     async with client_of(service) as client:
         values = aiter(client.subscribe("t"))
-        asyncio.create_task(anext(values)).cancel()
+        asyncio.ensure_future(anext(values)).cancel()
         await asyncio.sleep(1)
         cycle: list[Any] = [values]
         cycle.append(cycle)

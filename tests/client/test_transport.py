@@ -21,7 +21,7 @@ async def test_addresses_keep_their_path_and_query_and_large_batches_go_there_to
         assert (peer.target, peer.token) == (socket, "T")
         peer.accept()
         batch = client.fetch([f"http://a.example/{'x' * 20}{number}" for number in range(3000)])
-        looping = asyncio.create_task(anext(aiter(batch)))
+        looping = asyncio.ensure_future(anext(aiter(batch)))
         peer = await service.waiting.get()
         assert (peer.target, peer.token) == (post, "T")
         looping.cancel()
@@ -38,6 +38,6 @@ async def test_a_function_that_gives_such_a_token_is_asked_again() -> None:
     tokens = iter(["two lines", 5, "T"])
     async with (
         scripted() as service,
-        Client(service.url, token=lambda: next(tokens), backoff=Backoff(0.1)),  # type: ignore[arg-type,return-value]
+        Client(service.url, token=lambda: next(tokens), backoff=Backoff(0.1)),  # type: ignore[arg-type]
     ):
         assert (await service.waiting.get()).token == "T"

@@ -53,7 +53,7 @@ async def test_what_is_not_a_websocket_costs_its_connection_and_no_more(wrong: s
         scripted() as service,
         Client(service.url, backoff=Backoff(0.1, 1.0), on_state=states.append) as client,
     ):
-        taking = asyncio.create_task(anext(aiter(client.subscribe("t", since="oldest"))))
+        taking = asyncio.ensure_future(anext(aiter(client.subscribe("t", since="oldest"))))
         peer = await accepted(service.waiting)
         await begun(peer)
         peer.writer.write(WRONG[wrong])
@@ -68,7 +68,7 @@ async def test_what_is_not_a_websocket_costs_its_connection_and_no_more(wrong: s
 
 async def test_a_message_that_is_larger_than_the_client_takes_ends_it() -> None:
     async with scripted() as service, Client(service.url) as client:
-        taking = asyncio.create_task(anext(aiter(client.subscribe("t", since="oldest"))))
+        taking = asyncio.ensure_future(anext(aiter(client.subscribe("t", since="oldest"))))
         peer = await accepted(service.waiting)
         await begun(peer)
         peer.writer.write(bytes((0x81, 127)) + b"\x7f" + b"\xff" * 7)
@@ -78,7 +78,7 @@ async def test_a_message_that_is_larger_than_the_client_takes_ends_it() -> None:
 
 async def test_a_message_may_come_in_pieces_with_pings_in_between() -> None:
     async with scripted() as service, Client(service.url) as client:
-        taking = asyncio.create_task(anext(aiter(client.subscribe("t", since="oldest"))))
+        taking = asyncio.ensure_future(anext(aiter(client.subscribe("t", since="oldest"))))
         peer = await accepted(service.waiting)
         await begun(peer)
         peer.writer.write(frame(0x01, MESSAGE[:20]) + frame(0x89, b"p") + frame(0x00, MESSAGE[20:40]))

@@ -1,6 +1,6 @@
 """The address rule, at the edges of each list."""
 
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 from hypothesis import given
@@ -52,7 +52,7 @@ def test_text_that_is_not_an_address_is_refused() -> None:
 
 
 @given(address=st.ip_addresses(v=4))
-def test_an_ipv4_address_and_its_mapped_form_are_judged_alike(address: object) -> None:
+def test_an_ipv4_address_and_its_mapped_form_are_judged_alike(address: IPv4Address) -> None:
     mapped = IPv6Address(f"::ffff:{address}")
     assert unwrapped(mapped) == address
     assert is_public(mapped) == is_public(address)

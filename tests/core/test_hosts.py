@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.owner import Owner
 
+A = Owner("a")
+
 CAREFUL, GREEDY, OTHER = Owner("careful"), Owner("greedy"), Owner("other")
 HOST = "http://h.example:80"
 
@@ -193,14 +195,14 @@ def test_where_hosts_are_shared_one_owner_leaves_a_quarter_to_others() -> None:
     for limit, share in ((20, 15), (8, 6), (5, 4), (3, 3), (1, 1)):
         some = HostLimiter(limit, chance=lambda: 1.0, shared=True)
         count = 0
-        while some.room(HOST, 0.0, "a"):
-            some.begin(HOST, "a")
+        while some.room(HOST, 0.0, A):
+            some.begin(HOST, A)
             count += 1
         assert count == share
-        assert some.room(HOST, 0.0, "b") == (share < limit)
+        assert some.room(HOST, 0.0, Owner("b")) == (share < limit)
         assert some.room(HOST, 0.0) == (share < limit), "a redirect waits for the host alone"
-        some.end(HOST, "a")
-        assert some.room(HOST, 0.0, "a")
+        some.end(HOST, A)
+        assert some.room(HOST, 0.0, A)
 
 
 def test_only_hosts_with_waiting_urls_are_reported() -> None:

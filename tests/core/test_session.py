@@ -42,7 +42,7 @@ class Bench:
         self.readers: list[FakeReader] = []
         self.owner = grant.owner("me")
         self.grants = {"right": EVERYTHING}
-        self.session = Session(self.hub, self, limits or SessionLimits(), self, grant)
+        self.session = Session(self.hub, self, limits or SessionLimits(), self, grant)  # type: ignore[arg-type]
 
     def on_bug(self, error: BaseException) -> None:
         self.bugs.append(error)
@@ -279,7 +279,7 @@ def test_fetch_subscribes_its_caller_from_the_first_event() -> None:
     answer = bench.call("fetch", urls=["http://a/", "http://b/"])
     assert answer == {"batch": "b1", "topic": "batch:b1", "epoch": "e1", "total": 2}
     assert bench.owners == ["me"]
-    topic = bench.hub.find("batch:b1")
+    topic = bench.hub.find("batch:b1", bench.owner)
     bench.hub.append(topic, b'{"event":"done"}', 0.0)
     bench.hub.finish(topic)
     bench.turns.settle()

@@ -30,7 +30,7 @@ class Guarded(Bench):
         self.watched: list[FakeWatching] = []
         grant = self.token("first", **claims)
         self.belong_to(grant)
-        self.session = Session(self.hub, self, of_all or SessionLimits(), self, grant)
+        self.session = Session(self.hub, self, of_all or SessionLimits(), self, grant)  # type: ignore[arg-type]
 
     def token(self, name: str, **claims: Any) -> Any:
         most = ClientLimits(topics=100, rate=100.0)

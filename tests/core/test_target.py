@@ -1,7 +1,8 @@
 """A URL is refused, or leads only where the policy allows, for any text."""
 
 import unicodedata
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -225,13 +226,13 @@ def test_any_text_is_judged_without_an_exception(text: str) -> None:
 
 
 @given(host=st.ip_addresses())
-def test_a_literal_is_a_target_only_if_its_address_is_allowed(host: object) -> None:
+def test_a_literal_is_a_target_only_if_its_address_is_allowed(host: IPv4Address | IPv6Address) -> None:
     text = f"http://[{host}]/" if ":" in str(host) else f"http://{host}/"
     assert isinstance(check_url(text, PUBLIC), Target) == PUBLIC.allows(host)
 
 
 @given(host=st.sampled_from(HOSTS), upper=st.booleans(), dot=st.sampled_from(["", "."]), form=st.sampled_from(["NFC", "NFKC", "NFKD"]))  # fmt: skip
-def test_another_spelling_never_lets_a_refused_host_through(host: str, upper: bool, dot: str, form: str) -> None:
+def test_another_spelling_never_lets_a_refused_host_through(host: str, upper: bool, dot: str, form: Any) -> None:
     spelled = unicodedata.normalize(form, host.upper() if upper else host) + dot
     wide = "".join(chr(ord(c) + 0xFEE0) if c.isdigit() else c for c in spelled)
     for text in (spelled, wide, wide.replace(".", "\u3002")):

@@ -26,7 +26,7 @@ def token(lives: float = 100, **claims: Any) -> str:
     return sign({"exp": int(time.time() + lives), **claims}, KEY)
 
 
-REFUSED = [
+REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     ("POST", "/topics/mine", {"json": 1}, "claim publish: the token's does not cover the topic 'mine'"),
     ("POST", "/publish", {"json": {"topics": ["news.eu", "mine"], "data": 1}}, "claim publish: .* 'mine'"),
     ("GET", "/topics/mine", {}, "claim subscribe: the token's does not cover the topic 'mine'"),
@@ -169,7 +169,7 @@ async def test_a_socket_has_the_claims_of_its_token_by_either_way() -> None:
                 assert (await call(socket, "subscribe", topic="mine"))["code"] == -32002
 
 
-async def closed_after(socket: aiohttp.ClientWebSocketResponse) -> tuple[float, int | None, str]:
+async def closed_after(socket: aiohttp.ClientWebSocketResponse) -> tuple[float, int | None, str | None]:
     """Return when the socket was closed, the code and the reason."""
     while (message := await socket.receive()).type is not aiohttp.WSMsgType.CLOSE:
         assert message.type is aiohttp.WSMsgType.TEXT, message

@@ -11,6 +11,7 @@ import msgspec
 import openapi_spec_validator
 import orjson
 import pytest
+from yarl import URL
 
 from service.core import events
 from service.core.fetching.batch import BatchLimits
@@ -189,7 +190,7 @@ async def test_the_name_of_a_topic_may_end_in_events_where_its_slash_is_encoded(
     async with client_of() as client:
         status, _, response = await client.ask("POST", "/topics/a/events", json=1)
         assert (status, response.headers["Allow"]) == (405, "GET,HEAD")
-        path = aiohttp.client.URL(client.url("/topics/a%2Fevents"), encoded=True)
+        path = URL(client.url("/topics/a%2Fevents"), encoded=True)
         async with client.session.post(path, json=1) as response:
             assert response.status == 200
         async with client.session.get(path) as response:

@@ -110,11 +110,12 @@ class Client:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 << 10)
         self.transport = Transport(ours, tls=tls)
         self.task = Task()
-        self.connection = Connection(
-            "c", self.transport, self.task, machine.waiting, "::1", Pool("websockets", 1), SERVICE
-        )  # type: ignore[arg-type]
+        fakes: tuple[Any, Any, Any] = (self.transport, self.task, machine.waiting)
+        transport, task, waiting = fakes
+        self.connection = Connection("c", transport, task, waiting, "::1", Pool("websockets", 1), SERVICE)
+        backend: Any = machine
         self.connection.session = Session(
-            machine.hub, machine, SessionLimits(rate=1e9), self.connection, EVERYTHING
+            machine.hub, backend, SessionLimits(rate=1e9), self.connection, EVERYTHING
         )
         self.machine = machine
         self.rest = b""

@@ -126,7 +126,7 @@ async def test_every_figure_is_in_the_documents_and_no_other() -> None:
 
 async def test_connections_that_break_are_counted_by_reason() -> None:
     async with client_of() as client, client.socket():
-        server = client.service.acceptor._server  # type: ignore[union-attr]
+        server = client.service.acceptor._server
         for code in (errno.ETIMEDOUT, errno.ECONNRESET, errno.EPIPE, errno.EIO):
             protocol = server()
             protocol._manager = None

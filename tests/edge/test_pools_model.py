@@ -81,7 +81,7 @@ class Model:
         self.done: Counter[str] = Counter()
         self.batches: list[str] = []
         everything = {"subscribe": ["*"], "publish": ["*"], "fetch": True, "watch": True}
-        named = [{"sub": name} for name in "abc"]
+        named: list[dict[str, Any]] = [{"sub": name} for name in "abc"]
         named[0] |= {"limits": {"weight": 0.3, "fetches": 1}}
         self.tokens = [token(lives=1e6, **everything, **more) for more in (*named, {})]
 
@@ -114,12 +114,13 @@ class Model:
 
     async def ask(self) -> None:
         name = f"t{self.chance.randrange(30)}"
-        for method, path, more in self.chance.sample([
+        asked: list[tuple[str, str, dict[str, Any]]] = [
             ("POST", f"/topics/{name}", {"json": "x" * self.chance.choice((1, 5000))}),
             ("POST", "/publish", {"json": {"topics": [name, "u"], "data": 1}}),
             ("POST", f"/topics/{name}", {"data": b"{", "headers": {"Content-Type": "application/json"}}),
             ("GET", f"/topics/{name}", {}), ("GET", "/batches/none", {}), ("POST", "/nowhere", {"json": 1}),
-        ], 2):  # fmt: skip
+        ]  # fmt: skip
+        for method, path, more in self.chance.sample(asked, 2):
             headers = {**self.headers, **more.pop("headers", {})}
             if self.chance.random() < 0.3:
                 headers["Idempotency-Key"] = f"k{self.chance.randrange(20)}"

@@ -161,6 +161,7 @@ NAMES = st.sampled_from(["exp", "nbf", "iat", "aud", "iss", "sub", "jti", "subsc
 def test_any_claims_under_a_right_signature_are_read_or_refused(body: dict[str, Any]) -> None:
     """The signer may be wrong too; all of the library's errors stop here."""
     tokens = Tokens(PUBLIC)
+    outcome: object
     try:
         grant = tokens.verify(jwt.encode(body, SECRET, "HS256"))
     except (Unauthorized, TypeError) as error:

@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -141,12 +141,12 @@ async def listening(*argv: str, env: Mapping[str, str] | None = None, **more: An
         await child.close()
 
 
-def service(*options: str, env: dict[str, str] | None = None):  # type: ignore[no-untyped-def]
+def service(*options: str, env: dict[str, str] | None = None) -> AbstractAsyncContextManager[Process]:
     """Run the service with these options."""
     return listening(sys.executable, "-m", "service", "serve", "--port", "0", *options, env=env)
 
 
-def origin():  # type: ignore[no-untyped-def]
+def origin() -> AbstractAsyncContextManager[Process]:
     """Run the simulated upstream."""
     return listening(sys.executable, "-m", "loadtest", "origin", "--port", "0")
 

@@ -83,7 +83,7 @@ async def test_ten_thousand_askers_of_one_slow_url_are_one_request() -> None:
 async def test_five_hundred_watchers_by_both_ways_are_one_conditional_poll_a_second() -> None:
     async with both() as ends, AsyncExitStack() as stack:
         url = f"{ends.upstream.url}/etag/a?period=2"
-        params = {"url": url, "every": 1}
+        params: dict[str, Any] = {"url": url, "every": 1}
         sockets = []
         begun = asyncio.get_running_loop().time()
         for _ in range(500):

@@ -202,7 +202,7 @@ async def test_many_wrong_tokens_of_one_address_are_refused_and_others_come_in()
                     await socket.receive()
                     codes[socket.close_code] += 1
             except aiohttp.WSServerHandshakeError as error:
-                codes[error.status] += int((error.headers or {})["Retry-After"]) >= 1
+                codes[error.status] += int(dict(error.headers or {})["Retry-After"]) >= 1
         assert set(codes) == {4401, 429}
         assert 100 <= codes[4401] <= 125
         assert codes.total() == 150

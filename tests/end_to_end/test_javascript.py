@@ -31,6 +31,11 @@ def fetching(upstream: Process) -> tuple[str, ...]:
     return ("--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port))
 
 
+def named(name: str) -> Callable[[dict[str, Any]], bool]:
+    """Return whether a report is of the call with this name."""
+    return lambda reported: reported.get("name") == name
+
+
 async def test_a_topic_through_twenty_cuts(tmp_path: Path) -> None:
     async with service() as server, cutting(server.port) as cutter, driver(tmp_path, server, cutter.port) as client:
         await client.do("subscribe", "t", {"since": "oldest"})
@@ -106,7 +111,7 @@ async def test_publishing_through_cuts_happens_once(tmp_path: Path) -> None:
             await client.state("open")
             for number in range(first, first + 20):
                 await client.do("publish", "t", number, name=f"p{number}")
-            await client.until(lambda reported, name=f"p{first}": reported.get("name") == name)
+            await client.until(named(f"p{first}"))
             cutter.deaf = True  # what follows is carried out, and its answers are lost
             for number in range(first + 20, first + 40):
                 await client.do("publish", "t", number, name=f"p{number}")
@@ -261,7 +266,7 @@ async def test_a_wrong_token_ends_it(tmp_path: Path) -> None:
         error = (await client.until(lambda reported: "error" in reported))["error"]
         assert (error["code"], error["message"]) == (4401, "not authorised")
         await client.do("publish", "t", 1, name="p")
-        assert (await client.until(lambda reported: reported.get("name") == "p"))["error"]["code"] == 4401
+        assert (await client.until(named("p")))["error"]["code"] == 4401
         assert cutter.accepted == 1
 
 
@@ -283,12 +288,10 @@ async def test_what_is_too_large_or_wrong_is_refused_and_costs_nobody_else(tmp_p
             ("name", ("_stats", 1), "forbidden"),
         ):
             await client.do("publish", *args, name=name)
-            reported = await client.until(lambda reported, name=name: reported.get("name") == name)
+            reported = await client.until(named(name))
             assert reported["error"]["reason"] == reason
         await client.do("subscribe", "batch:gone", name="gone")
-        assert (await client.until(lambda reported: reported.get("name") == "gone"))["error"][
-            "reason"
-        ] == "not_found"
+        assert (await client.until(named("gone")))["error"]["reason"] == "not_found"
         await client.call("publish", "t", 1)
         assert (await client.items(1))[0]["data"] == 1
 

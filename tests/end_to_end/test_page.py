@@ -1,6 +1,7 @@
 """The page in real Chromium: what its user sees and does."""
 
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from tests.end_to_end.chromium import Page, chromium
 from tests.end_to_end.processes import Process, origin, service
 
-ENTER = {"key": "Enter", "code": 13, "text": "\r"}
+ENTER: dict[str, Any] = {"key": "Enter", "code": 13, "text": "\r"}
 
 
 async def connected(page: Page) -> None:
@@ -29,7 +30,7 @@ async def test_figures_appear_and_move() -> None:
         await page.until(f"document.querySelector('.plot .line').getAttribute('d') !== {first!r}")
         async with session.ws_connect(f"{server.url}/ws") as socket:
             for topic in ("t", "<b>bold</b>"):
-                params = {"topic": topic}
+                params: dict[str, Any] = {"topic": topic}
                 await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": params})
             await page.until("document.getElementById('connections').textContent === '2'")
             for _ in range(20):

@@ -28,7 +28,7 @@ async def behind(front: Front, *options: str) -> AsyncIterator[tuple[Proxy, list
         service("--heartbeat", "1", "--drain", "10", "--trust-proxy", "127.0.0.1/32", *options) as one,
         service("--heartbeat", "1", "--drain", "10", "--trust-proxy", "127.0.0.1/32", *options) as two,
         front(one.port, two.port) as proxy,
-        aiohttp.ClientSession(proxy.url, connector=aiohttp.TCPConnector(ssl=proxy.tls)) as session,
+        aiohttp.ClientSession(proxy.url, connector=aiohttp.TCPConnector(ssl=proxy.tls or True)) as session,
     ):
         yield proxy, [one, two], session
 

@@ -210,7 +210,7 @@ async def test_a_consumer_that_is_too_slow_meets_its_policy_and_is_notified() ->
             await publisher.publish("t", [number, "x" * 2000])
         values = aiter(topic)
         taken: list[Value] = []
-        while not isinstance(taken[-1] if taken else None, Message) or taken[-1].offset < 3000:  # type: ignore[union-attr]
+        while not isinstance(taken[-1] if taken else None, Message) or taken[-1].offset < 3000:
             taken.append(await asyncio.wait_for(anext(values), 60))
     assert any(isinstance(value, Gap) for value in taken)
     at = 0

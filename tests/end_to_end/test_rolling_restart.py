@@ -57,6 +57,10 @@ class Guest:
         self.met: list[str] = []
         self._moved = asyncio.Event()
 
+    async def run(self) -> None:
+        """Do what its kind of user does, until the client is closed."""
+        raise NotImplementedError
+
     def at(self, epoch: str) -> None:
         if epoch not in self.met:
             self.met.append(epoch)
@@ -173,7 +177,7 @@ async def test_nobody_loses_what_a_position_can_recover_and_all_else_is_reported
         readers = [Reader(clients.pop()) for _ in range(READERS)]
         publishers = [Publisher(clients.pop()) for _ in range(PUBLISHERS)]
         watchers = [Watcher(client, f"{upstream.url}/bytes/5") for client in clients]
-        guests: list[Guest] = [*readers, *publishers, *watchers]
+        guests = [*readers, *publishers, *watchers]
         tasks = {guest: group.create_task(guest.run()) for guest in guests}
 
         await all_moved(guests, 1)

@@ -31,7 +31,7 @@ async def run(runtime: tuple[list[str], str], service: Scripted, until: str) -> 
     return child.process
 
 
-async def reported(process: asyncio.subprocess.Process) -> list[str]:
+async def reported(process: asyncio.subprocess.Process) -> list[str | int]:
     """Return what it has printed when it has ended, which it does by itself."""
     out, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 0

@@ -1,7 +1,6 @@
 """Bodies of other people: any bytes have a text, and a selection finds something or says why not."""
 
 import base64
-import contextlib
 import json
 from typing import Any
 
@@ -48,7 +47,7 @@ def _look_at_text(body: bytes, content_type: str | None, *, cut: bool) -> None:
     read.text.encode()
     assert len(read.text) <= len(body) + 1
     for mode in ("auto", "text"):
-        encoding, text = encode_body(body, mode, content_type, cut=cut)  # type: ignore[arg-type]
+        encoding, text = encode_body(body, mode, content_type, cut=cut)
         assert text is not None
         assert orjson.loads(orjson.dumps(text)) == text
         if encoding == "base64":
@@ -61,7 +60,6 @@ def _look_at_value(body: bytes, content_type: str | None, pointer: str, found: b
     numbers: dict[str, Any] = {"parse_int": str, "parse_float": str}
     value = json.loads(read_text(body, content_type, syntax="json").text, **numbers)
     for part in pointer.split("/")[1:]:
-        with contextlib.suppress(ValueError):
-            part = int(part) if isinstance(value, list) else part
-        value = value[part.replace("~1", "/") if isinstance(part, str) else part]
+        is_index = isinstance(value, list) and part.isdecimal()
+        value = value[int(part) if is_index else part.replace("~1", "/")]
     assert json.loads(found, **numbers) == value

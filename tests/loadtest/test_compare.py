@@ -176,8 +176,8 @@ def test_of_a_thousand_comparisons_of_equal_runs_at_most_five_of_a_hundred_call_
     chance = random.Random(18)
     worse = 0
     for number in range(1_000):
-        pair = (equal_rounds(chance, 4 + number % 3) for _ in range(2))
-        worse += any(row.verdict.startswith("worse") for row in compared(*pair, 0.05))
+        one, other = (equal_rounds(chance, 4 + number % 3) for _ in range(2))
+        worse += any(row.verdict.startswith("worse") for row in compared(one, other, 0.05))
     print(f"{worse} of 1,000 comparisons of equal runs called something worse")
     assert 0 < worse <= 50
 

@@ -4,6 +4,7 @@ import asyncio
 from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import orjson
@@ -12,6 +13,7 @@ from aiohttp import web
 
 from loadtest.listening import CannotListen, listening
 from loadtest.page import server
+from loadtest.page.document import frame
 from loadtest.page.server import LivePage
 from loadtest.verdict import FAILED, Verdict
 from tests.loadtest.test_page import report
@@ -67,8 +69,12 @@ async def last(answer: aiohttp.ClientResponse) -> None:
 
 async def test_a_frame_is_made_once_for_all_and_for_nobody_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
-    real = server.frame
-    monkeypatch.setattr(server, "frame", lambda *about, **more: made.append(1) or real(*about, **more))
+
+    def counted(*about: Any, **more: Any) -> dict[str, Any]:
+        made.append(1)
+        return frame(*about, **more)
+
+    monkeypatch.setattr(server, "frame", counted)
     async with serving() as (page, url), aiohttp.ClientSession() as session:
         for _ in range(5):
             page.update(report(), "")

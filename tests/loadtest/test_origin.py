@@ -1,6 +1,7 @@
 """The simulated upstream answers as its table says, and its ledger has every request."""
 
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
@@ -74,7 +75,7 @@ async def test_a_reset() -> None:
 
 async def test_an_etag_is_answered_with_304_until_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([9.0, 9.9, 10.0, 10.0])
-    monkeypatch.setattr(protocol.time, "time", lambda: next(times, 10.0))
+    monkeypatch.setattr(time, "time", lambda: next(times, 10.0))
     async with origin() as session:
         async with session.get("/etag/a?period=5") as first:
             tag = first.headers["ETag"]
@@ -89,7 +90,7 @@ async def test_an_etag_is_answered_with_304_until_it_changes(monkeypatch: pytest
 
 async def test_a_limit_of_so_many_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [5.0]
-    monkeypatch.setattr(protocol.time, "time", lambda: now[0])
+    monkeypatch.setattr(time, "time", lambda: now[0])
     async with origin() as session:
         statuses = []
         for at in (5.0, 5.5, 5.9, 6.0):

@@ -158,7 +158,7 @@ HOSTILE = "</script><img src=x onerror=alert(1)>&\"'`{}<!--\u2028é"
 
 
 def hostile() -> Report:
-    reported = report(errors=[1, 0, 0, 0, 0], **{HOSTILE: [1.0] * 5})
+    reported = report(errors=[1, 0, 0, 0, 0], **{HOSTILE: [1.0] * 5})  # type: ignore[arg-type]
     reported.scenario, reported.command = HOSTILE, f"python -m loadtest {HOSTILE}"
     reported.counters[HOSTILE] = 3
     reported.gauges[HOSTILE] = 3

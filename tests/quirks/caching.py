@@ -6,6 +6,7 @@ time zone far from UTC.
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 from tests.quirks.model import Ask, Quirk, Request, Right, Script, Step, answer, plain
 
@@ -16,12 +17,12 @@ _PAD = [f"X-Pad-{number}: {'v' * 1000}" for number in range(17)]
 
 
 def _twice(
-    name: str, kind: str, script: Script, others: str, cache: tuple[str, ...], status: int = 200, **more: object
+    name: str, kind: str, script: Script, others: str, cache: tuple[str, ...], status: int = 200, **more: Any
 ) -> Quirk:
     first, second = Right(status=status), Right(status=status, cache=cache)
     headers = more.pop("second_headers", None)
-    asks = (Ask(right=(first,), headers=more.pop("headers", None)), Ask(right=(second,), headers=headers))  # type: ignore[arg-type]
-    return Quirk(name, kind, script, others, asks, by_command=False, **more)  # type: ignore[arg-type]
+    asks = (Ask(right=(first,), headers=more.pop("headers", None)), Ask(right=(second,), headers=headers))
+    return Quirk(name, kind, script, others, asks, by_command=False, **more)
 
 
 def _never(
@@ -30,7 +31,7 @@ def _never(
     others: str = "Not for a shared cache (RFC 9111, 3).",
     kind: str = "A8",
     status: bytes = b"200 OK",
-    **more: object,
+    **more: Any,
 ) -> Quirk:
     return _twice(name, kind, plain(*lines, status=status), others, ("miss",), int(status[:3]), **more)
 
@@ -39,7 +40,7 @@ def _asked(name: str, *lines: str, others: str, kind: str = "A22") -> Quirk:
     return _twice(name, kind, plain(*lines), others, _ASKED)
 
 
-def _kept(name: str, *lines: str, others: str, kind: str = "A22", **more: object) -> Quirk:
+def _kept(name: str, *lines: str, others: str, kind: str = "A22", **more: Any) -> Quirk:
     return _twice(name, kind, plain(*lines), others, ("hit",), **more)
 
 

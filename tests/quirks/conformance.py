@@ -116,7 +116,7 @@ def cell(quirk: Quirk, reported: Reported, host: str) -> str:
 
 def _reported(event: dict[str, Any]) -> str:
     body = event.get("body")
-    return event["event"] + (f" {_code(body)}" if body is not None else "")
+    return f"{event['event']} {_code(body)}" if body is not None else str(event["event"])
 
 
 def _event(quirk: Quirk, event: dict[str, Any], host: str) -> str:

@@ -178,7 +178,7 @@ def text_of(event: Mapping[str, Any]) -> str:
 Rights = tuple[Right, ...]
 
 
-def result(status: int = 200, **more: Any) -> Rights:
+def result(status: int | None = 200, **more: Any) -> Rights:
     """Return that it is a result."""
     return (Right(status=status, **more),)
 

@@ -149,7 +149,7 @@ def _memory() -> dict[str, Any]:
     types = Counter(type(one).__name__ for one in gc.get_objects())
     return {
         "rss": int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
-        "malloc": {name: getattr(info, name) for name, _ in _MallInfo._fields_},
+        "malloc": {name: getattr(info, name) for name, *_ in _MallInfo._fields_},
         "pymalloc": _pymalloc(),
         "types": types.most_common(40),
         "smaps": _smaps(),

@@ -1,5 +1,7 @@
 """Redirects: A3 (what a Location may look like), A20 (long ones), A22 (fragments), and where they lead."""
 
+from typing import Any
+
 from tests.quirks.model import Ask, Quirk, Request, Right, Rights, Script, answer, either, explained, fails, result
 
 __all__ = ["QUIRKS"]
@@ -26,15 +28,15 @@ def _q(
     others: str = _ENCODED,
     right: Rights | None = None,
     kind: str = "A3",
-    **more: object,
+    **more: Any,
 ) -> Quirk:
     status = more.pop("status", b"302 Found")
     ask = Ask(
         target=more.pop("target", None),
         right=right if right is not None else result(at=at),
         method=more.pop("method", None),
-    )  # type: ignore[arg-type]
-    return Quirk(name, kind, _to(location, status=status), others, (ask,), **more)  # type: ignore[arg-type]
+    )
+    return Quirk(name, kind, _to(location, status=status), others, (ask,), **more)
 
 
 _BYTES = [

@@ -3,6 +3,7 @@
 import gc
 import time
 import tracemalloc
+from collections.abc import Mapping
 from email.utils import formatdate
 from typing import Any
 
@@ -50,7 +51,7 @@ class Kept:
         stored = self.cache.find(method, url, asked or {})
         return stored.body if stored is not None else None
 
-    def conditions(self, asked: dict[str, str] | None = None) -> dict[str, str]:
+    def conditions(self, asked: dict[str, str] | None = None) -> Mapping[str, str]:
         question = self.cache.ask("GET", PAGE, asked or {}, anew=False)
         assert question is not None
         return question.conditions

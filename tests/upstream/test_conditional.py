@@ -57,7 +57,9 @@ def test_of_two_validators_the_one_that_can_be_sent_is() -> None:
         (431, {}, {"If-None-Match": '"1"'}, "repeat"), (416, {}, None, "state"),
     ],
 )  # fmt: skip
-def test_what_a_status_means(status: int, headers: dict, conditions: dict | None, meaning: str) -> None:
+def test_what_a_status_means(
+    status: int, headers: dict[str, str], conditions: dict[str, str] | None, meaning: str
+) -> None:
     assert meaning_of(Fetched(status, TARGET, headers, b"", truncated=False), conditions) == meaning
 
 
@@ -69,7 +71,7 @@ def test_what_a_status_means(status: int, headers: dict, conditions: dict | None
         (408, None, "unavailable"), (599, None, "unavailable"),
     ],
 )  # fmt: skip
-def test_what_says_nothing_of_the_resource(status: int, conditions: dict | None, kind: str) -> None:
+def test_what_says_nothing_of_the_resource(status: int, conditions: dict[str, str] | None, kind: str) -> None:
     failure = meaning_of(Fetched(status, TARGET, {}, b"", truncated=False), conditions)
     assert isinstance(failure, Failure)
     assert failure.kind == kind

@@ -85,6 +85,7 @@ def encoding(bench: Bench) -> None:
     async def odd(order: Attempt) -> Any:
         outcome = await real(order)
         if str(order.target.url) == URLS[BAD]:
+            assert isinstance(outcome, Fetched)
             outcome.headers["x-odd"] = "\ud83d"
         return outcome
 

@@ -302,8 +302,8 @@ async def test_a_watch_goes_on_with_any_bytes_as_validators(headers: bytes) -> N
             runner,
             WatchLimits(),
             policy=policy,
-            selector=InProcess(),
-            chance=lambda: 0.5,  # type: ignore[arg-type]
+            selector=InProcess(),  # type: ignore[arg-type]
+            chance=lambda: 0.5,
         )
         bench.watches = watches
         try:

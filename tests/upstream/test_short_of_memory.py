@@ -116,7 +116,7 @@ async def test_what_the_cache_has_waits_for_memory_too() -> None:
     def recall(order: Attempt) -> Fetched:
         return Fetched(200, order.target, {}, body, truncated=False, cache="hit")
 
-    bench.fetcher.recall = recall  # type: ignore[method-assign, assignment]
+    bench.fetcher.recall = recall  # type: ignore[method-assign]
     memory.used = LIMIT // 2
     reader = bench.read(bench.start(1, timeout=10.0))
     await asyncio.sleep(3)

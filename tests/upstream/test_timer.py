@@ -16,7 +16,7 @@ def test_it_knows_its_time_and_rings_once(new_loop: Callable[[], asyncio.Abstrac
         rung: list[str] = []
         done = asyncio.Event()
         at = asyncio.get_running_loop().time() + delay
-        timer = Timer(at, lambda word: (rung.append(word), done.set()), "now")  # type: ignore[func-returns-value]
+        timer = Timer(at, lambda word: (rung.append(word), done.set()), "now")  # type: ignore[func-returns-value, arg-type]
         assert timer.at == at
         assert "Timer at" in repr(timer)
         await asyncio.wait_for(done.wait(), 5)

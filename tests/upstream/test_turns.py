@@ -28,7 +28,7 @@ async def test_a_turn_that_is_cancelled_goes_to_the_next() -> None:
     turns, order = Turns(), []
 
     async def one(name: str) -> None:
-        async with turns.turn("a"):
+        async with turns.turn(Owner("a")):
             order.append(name)
             await asyncio.sleep(1)
 

@@ -73,9 +73,10 @@ class Watched(Bench):
     def __init__(self, page: Page, limits: WatchLimits) -> None:
         super().__init__(page)
         self.page = page
+        selector: Any = InProcess()
         self.watches = Watches(
-            self.hub, self.runner, limits, policy=self.fetcher.policy, selector=InProcess(), chance=lambda: 0.5
-        )  # type: ignore[arg-type]
+            self.hub, self.runner, limits, policy=self.fetcher.policy, selector=selector, chance=lambda: 0.5
+        )
 
     def watch(self, url: str = URL, every: float = 1.0, select: str | None = None) -> tuple[FakeReader, Watching]:
         watching = self.watches.watch(url, every, select)
@@ -375,7 +376,7 @@ async def test_who_watches_many_urls_is_refused_and_others_are_not() -> None:
 
 async def test_watches_that_hang_do_not_hold_up_the_polls_of_others() -> None:
     class Hanging(Page):
-        async def __call__(self, order: Attempt) -> Fetched:
+        async def __call__(self, order: Attempt) -> Fetched | Failure:
             if order.target.host.startswith("hang"):
                 await asyncio.sleep(9.9)
             return await super().__call__(order)

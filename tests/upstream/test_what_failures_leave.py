@@ -43,7 +43,7 @@ async def kinds(url: str, port: int, timeout: float = 10.0) -> set[str]:
     """Fetch something three times, and return what came of it."""
     policy = policy_for(port)
     fetcher = Fetcher(policy, Cache(1 << 20))
-    found = set()
+    found: set[str] = set()
     try:
         for _ in range(3):
             order = Attempt(target_of(url, policy), "GET", {}, None, timeout, 1 << 20, 5)

@@ -145,7 +145,7 @@ def test_more_members_than_a_thousand_are_refused(coding: str) -> None:
 
 def test_a_window_that_is_too_large_for_the_web_is_refused() -> None:
     options = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.enable_long_distance_matching: 1}
-    packer = zstd.ZstdCompressor(options=options)
+    packer = zstd.ZstdCompressor(options=options)  # type: ignore[arg-type]
     with pytest.raises(ProtocolError, match="zstd"):
         decode("zstd", packer.compress(TEXT) + packer.flush())
 
