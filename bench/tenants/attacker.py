@@ -37,6 +37,7 @@ class Attacker:
         self.port = port
         self.reported: Counter[str] = Counter()
         self.serials: set[str] = set()
+        self._last = ""
         self.chance = random.Random(7)
         self._ports = {HOSTS: near, FAR: far}
         self._session = session
@@ -74,10 +75,26 @@ class Attacker:
         body = {"urls": urls, "options": {**options, "headers": headers or {}}}
         async with self._session.post(f"{self._url}/fetch-batch", json=body, headers=more) as answer:
             await self.note(answer)
+            self._last = answer.headers.get("Location", self._last)
             if answer.status == 200:
                 async for line in answer.content:
                     self._event(orjson.loads(line))
             return answer.status
+
+    async def look(self) -> None:
+        """Read the last events of the last batch that nobody reads, once it is done: they say why URLs failed."""
+        path = self._last
+        while path:
+            async with self.get(path) as answer:
+                state = orjson.loads(await answer.read())
+            if state.get("state") != "running":
+                break
+            await asyncio.sleep(_PAUSE)
+        if path and "epoch" in state:
+            since = f"{state['epoch']}:{state['total'] - 3}"
+            async with self.get(f"{path}/events?since={since}", Accept="application/x-ndjson") as answer:
+                async for line in answer.content:
+                    self._event(orjson.loads(line))
 
     async def post(self, path: str, body: Any, **headers: str) -> int:
         """Post a document, and return the status."""

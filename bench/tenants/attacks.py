@@ -29,7 +29,7 @@ async def _large(a: Attacker) -> None:
         urls = [a.far(one, f"bytes/1000000/{number}-{one}") for one in range(400)]
         await a.batch(urls, detached=True, cache="no-store")
 
-    await a.steadily(step, _PAUSE)
+    await asyncio.gather(a.steadily(step, _PAUSE), a.steadily(lambda _: a.look(), 1.0))
 
 
 async def _stalls(a: Attacker) -> None:

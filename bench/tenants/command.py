@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import secrets
+import signal
 import sys
 import time
 from argparse import ArgumentParser, Namespace
@@ -26,9 +27,11 @@ from bench.tenants.values import BOUND, FAR
 __all__ = ["TABLE", "add_options", "run"]
 
 _PORT: Final = 18900
-_CALM: Final = 1 / 3
+_CALM: Final = 1 / 6
 """Seconds of the careful client alone, for each second beside the attacker."""
 _LEAST: Final = 10.0
+_ROUND: Final = 13.0
+"""Seconds that a row takes beside those two, where all is back at once; up to a minute more where it is not."""
 _WARM: Final = 4.0
 """Seconds until every watch is polled in step."""
 _READERS: Final = 100
@@ -60,19 +63,29 @@ def run(options: Namespace) -> dict[str, Any]:
     """Have each attacker beside the careful client, print what that noticed, and return the figures."""
     where = f"{machine()}, load {os.getloadavg()[0]:.1f} before"
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    # A run that is ended ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # The server has core 0.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     mark = f"{datetime.now(UTC):%Y-%m-%d}, {options.seconds:g} s"
-    attacks = {}
-    for row in ROWS:
-        if options.only is None or row.name in options.only:
-            print(f"{row.kind} {row.name}: {row.what}", flush=True)
+    rows = [row for row in ROWS if options.only is None or row.name in options.only]
+    each = max(_LEAST, options.seconds * _CALM) + options.seconds + _ROUND
+    print(f"{len(rows)} attacks, {each * len(rows) / 60:.0f} minutes at least", flush=True)
+    attacks: dict[str, Any] = {}
+    for number, row in enumerate(rows, start=1):
+        print(f"[{number}/{len(rows)}] {row.kind} {row.name}: {row.what}", flush=True)
+        try:
             outcome, figures = _one(row, options)
-            _show(outcome, figures)
-            attacks[row.name] = {**figures, "checks": outcome.checks}
-            if options.write is not None:
-                cells = _cells(row, outcome, figures, mark)
-                options.write.write_text(TABLE.written(options.write.read_text(), [cells], where))
+        except (OSError, RuntimeError, ValueError) as error:
+            # One row that cannot be measured says nothing of the others.
+            print(f"     NOT measured: {type(error).__name__}: {error}", flush=True)
+            attacks[row.name] = {"checks": {"measured": False}, "why": str(error)}
+            continue
+        _show(outcome, figures)
+        attacks[row.name] = {**figures, "checks": outcome.checks}
+        if options.write is not None:
+            cells = _cells(row, outcome, figures, mark)
+            options.write.write_text(TABLE.written(options.write.read_text(), [cells], where))
     passed = sum(all(one["checks"].values()) for one in attacks.values())
     print(f"{passed} of {len(attacks)} passed ({where})")
     return {"machine": where, "seconds": options.seconds, "attacks": attacks}
@@ -91,10 +104,13 @@ def _one(row: Row, options: Namespace) -> tuple[Outcome, dict[str, Any]]:
         _client("careful", tokens["careful"], stage.port, near) as careful,
         _client("attacker", tokens["attacker"], row.name, stage.port, near, far, options.seconds, idle=True) as bad,
     ):
+        calm = max(_LEAST, options.seconds * _CALM)
+        print(f"     {calm:g} s alone", end="", flush=True)
         time.sleep(_WARM)
         _seen(careful)
-        stage.calm_down(max(_LEAST, options.seconds * _CALM))
+        stage.calm_down(calm)
         before = _seen(careful)
+        print(f", {options.seconds:g} s beside the attacker", end="", flush=True)
         bad.say("")
         answer = json.loads(bad.line())
         stage.attacked()
@@ -106,6 +122,7 @@ def _one(row: Row, options: Namespace) -> tuple[Outcome, dict[str, Any]]:
         }
         if row.reported:
             checks[f"answered {row.reported}"] = any(row.reported in text for text in answer["answered"])
+        print(", and until all is back", flush=True)
         back = _back(careful, before)
         checks["as before in time"] = back is not None
         outcome = stage.outcome(

@@ -53,6 +53,8 @@ class Attempt(msgspec.Struct, eq=False):
     """Called before another origin is asked than the one before: it waits for a place there."""
     heard: Callable[[Mapping[str, str]], None] = _unheard
     """Called with the headers of each answer, those of redirects too, before its body is read."""
+    slow: bool = False
+    """Whether it was ended for a body that came too slowly."""
     question: Revalidation | None = None
     """What the cache has to do with what was asked last."""
 

@@ -44,13 +44,17 @@ class Deadlines:
         self._cut.discard(task)
         return task.uncancel() == 0
 
+    def cut(self, task: "asyncio.Task[Any]") -> None:
+        """Cancel a task now, as if its time were over."""
+        if self._due.pop(task, None) is not None:
+            self._cut.add(task)
+            contain("a fetch could not be cancelled", task.cancel)
+
     def _look(self) -> None:
         self._timer = None
         now = self._loop.time()
         for task in [task for task, at in self._due.items() if at <= now]:
-            del self._due[task]
-            self._cut.add(task)
-            contain("a fetch could not be cancelled", task.cancel)
+            self.cut(task)
         if self._due:
             self._timer = self._loop.call_later(_EVERY, self._look)
 

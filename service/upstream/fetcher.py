@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Collection, Mapping
+from functools import partial
 from time import monotonic
 from typing import Any, Final, Literal
 
@@ -21,7 +22,7 @@ from service.upstream.http1.answer import Answer
 from service.upstream.http1.client import Client
 from service.upstream.http1.dialer import Dialer, Timing
 from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
-from service.upstream.reading import Reading
+from service.upstream.reading import LEAST, PATIENCE, Reading
 from service.upstream.robots import Robots
 
 __all__ = ["Fetcher"]
@@ -67,6 +68,7 @@ class Fetcher:
         if self._robots is not None:
             await self._robots.close()
         self._deadlines.close()
+        self._reading.close()
         self._client.close()
         await self._resolver.close()
 
@@ -102,8 +104,15 @@ class Fetcher:
             outcome if question is None or question.known is None else self._unless_stale(order, question, outcome)
         )
 
+    def _cut_slow(self, order: Attempt, task: "asyncio.Task[Any]") -> None:
+        """End an attempt whose body hardly comes."""
+        order.slow = True
+        self._deadlines.cut(task)
+
     def _overdue(self, order: Attempt) -> Failure:
         """Return why an attempt had no answer in its time."""
+        if order.slow:
+            return Failure("timeout", f"the body brought less than {LEAST} bytes in {PATIENCE:g} s")
         if self._resolver.asking(order.target.host):
             return Failure("dns", f"the name's look-up took longer than {order.timeout:g} s", temporary=True)
         return Failure("timeout", f"took longer than {order.timeout:g} s")
@@ -231,7 +240,9 @@ class Fetcher:
     async def _body(self, order: Attempt, response: Answer) -> bytes:
         """Read decoded bytes to the bound, and some beyond it where there are more."""
         pieces = []
-        held = self._reading.begin(order.owner)
+        task = asyncio.current_task()
+        assert task is not None
+        held = self._reading.begin(order.owner, partial(self._cut_slow, order, task))
         try:
             while held.size <= order.max_bytes and (piece := await response.piece(order.owner)):
                 self._make_room(len(piece), response)

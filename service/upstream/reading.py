@@ -2,16 +2,25 @@
 
 How large a body is becomes known as it comes. Where those of an owner have used up its share, the first of them
 goes on and the others wait, their upstreams held back by their own connections; each ends at its deadline at the
-latest. So an owner holds its share and one body.
+latest. So an owner holds its share and one body. A body that comes too slowly, or not at all, is ended before.
 """
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
 
 from service.core.owner import Owner
 from service.core.pool import Pool
+from service.upstream.isolation import contain
 
-__all__ = ["Body", "Reading"]
+__all__ = ["LEAST", "PATIENCE", "Body", "Reading"]
+
+LEAST: Final = 1024
+PATIENCE: Final = 30.0
+"""A body has to bring so many bytes in so many seconds, but for those in which it waits for its turn."""
+_EVERY: Final = 2.0
+"""Seconds between two looks at all bodies."""
 
 
 class Reading:
@@ -21,15 +30,23 @@ class Reading:
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._bodies: dict[Owner, OrderedDict[Body, None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         return f"<Reading {self._pool!r}>"
 
-    def begin(self, owner: Owner) -> "Body":
-        """Take in a body; :meth:`Body.end` has to follow."""
-        body = Body(self, owner)
+    def begin(self, owner: Owner, cut: Callable[[], object]) -> "Body":
+        """Take in a body; :meth:`Body.end` has to follow. ``cut`` ends one that comes too slowly."""
+        body = Body(self, owner, cut, self._loop.time())
         self._bodies.setdefault(owner, OrderedDict())[body] = None
+        if self._timer is None:
+            self._timer = self._loop.call_later(_EVERY, self._look)
         return body
+
+    def close(self) -> None:
+        """Stop looking."""
+        if self._timer is not None:
+            self._timer.cancel()
 
     async def take(self, body: "Body", size: int) -> None:
         """Count a piece in, and wait until the body may go on."""
@@ -57,6 +74,18 @@ class Reading:
             if other.turn is not None and not other.turn.done():
                 other.turn.set_result(None)
 
+    def _look(self) -> None:
+        """End what has brought too little for too long."""
+        self._timer = None
+        now = self._loop.time()
+        for body in [body for bodies in self._bodies.values() for body in bodies]:
+            if body.turn is not None or body.size >= body.seen + LEAST:
+                body.seen, body.since = body.size, now
+            elif now - body.since >= PATIENCE:
+                contain("a slow body could not be ended", body.cut)
+        if self._bodies:
+            self._timer = self._loop.call_later(_EVERY, self._look)
+
     def _may_go_on(self, body: "Body") -> bool:
         return self._pool.room(body.owner) > 0 or body is next(iter(self._bodies[body.owner]))
 
@@ -64,11 +93,14 @@ class Reading:
 class Body:
     """What is held of one body."""
 
-    __slots__ = ("_reading", "owner", "size", "turn")
+    __slots__ = ("_reading", "cut", "owner", "seen", "since", "size", "turn")
 
-    def __init__(self, reading: Reading, owner: Owner) -> None:
+    def __init__(self, reading: Reading, owner: Owner, cut: Callable[[], object], now: float) -> None:
         self.owner = owner
+        self.cut = cut
         self.size = 0
+        self.seen, self.since = 0, now
+        """How much had come when it had last brought enough, and when that was."""
         self.turn: asyncio.Future[None] | None = None
         """Set where it waits."""
         self._reading = reading

@@ -161,7 +161,6 @@ class Model:
                     ("publish", {"topic": f"t{self.chance.randrange(30)}", "data": 1, "key": f"k{number}"}),
                     ("fetch", {"urls": self.urls}),
                     ("watch", {"url": f"{self.client.origin}/etag/{self.chance.randrange(20)}", "every": 1}),
-                    ("watch", {"url": f"{self.client.origin}/bytes/9000", "every": 1, "select": "p"}),
                     ("authenticate", {"token": self.chance.choice((*self.tokens, "wrong"))}),
                 ))  # fmt: skip
                 await socket.send_json({"jsonrpc": "2.0", "id": number, "method": method, "params": params})

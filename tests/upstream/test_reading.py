@@ -2,15 +2,17 @@
 
 import asyncio
 
+import pytest
+
 from service.core.owner import Owner
 from service.core.pool import Pool
-from service.upstream.reading import Reading
+from service.upstream.reading import LEAST, Reading
 
 A, B = Owner("a"), Owner("b")
 
 
 async def read(reading: Reading, owner: Owner, pieces: int, ends: list[str], name: str) -> None:
-    body = reading.begin(owner)
+    body = reading.begin(owner, lambda: None)
     try:
         for _ in range(pieces):
             await asyncio.sleep(0.1)
@@ -50,3 +52,48 @@ async def test_a_body_that_waits_and_is_given_up_leaves_nothing_behind() -> None
     assert ends == ["3"]
     assert (pool.used, reading._bodies) == (0, {})
     assert pool.refused >= 2
+
+
+async def trickle(reading: Reading, piece: int, every: float, most: float) -> float | None:
+    """Return after how many seconds a body was ended that brings so many bytes every so many seconds, if it was."""
+    loop = asyncio.get_running_loop()
+    begun, ended = loop.time(), loop.create_future()
+    body = reading.begin(A, lambda: ended.done() or ended.set_result(loop.time() - begun))
+    try:
+        async with asyncio.timeout(most):
+            while not ended.done():
+                await asyncio.wait([ended], timeout=every)
+                await body.take(piece)
+    except TimeoutError:
+        return None
+    finally:
+        body.end()
+    return float(ended.result())
+
+
+@pytest.mark.parametrize(
+    ("piece", "every", "cut"),
+    [(0, 1000.0, True), (1, 5.0, True), (LEAST // 4, 10.0, True), (LEAST // 2, 10.0, False), (LEAST, 25.0, False)],
+)
+async def test_a_body_that_comes_too_slowly_is_ended(piece: int, every: float, cut: bool) -> None:
+    reading = Reading(Pool("reading_bytes", 1 << 20))
+    ended = await trickle(reading, piece, every, 300.0)
+    assert ended is not None and 30.0 <= ended <= 35.0 if cut else ended is None
+    reading.close()
+
+
+async def test_a_body_that_waits_for_its_turn_is_not_too_slow() -> None:
+    reading, ends = Reading(Pool("reading_bytes", 400)), list[str]()
+    first = reading.begin(A, lambda: ends.append("first"))
+    await first.take(1000)
+    second = reading.begin(A, lambda: ends.append("second"))
+    waiting = asyncio.create_task(second.take(10))
+    for _ in range(10):
+        await asyncio.sleep(25)
+        await first.take(LEAST)
+    first.end()
+    await waiting
+    second.end()
+    assert ends == []
+    await asyncio.sleep(10)
+    assert reading._timer is None

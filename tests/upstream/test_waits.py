@@ -168,6 +168,20 @@ async def test_an_answer_that_drips() -> None:
         await one.ends(one.start(server.urls(8), "slow", timeout=TIMEOUT, retries=0), kinds={"timeout"})
 
 
+@pytest.mark.parametrize("stall", ["in the body", "in a chunk", "in gzip", "without a length"])
+async def test_a_body_that_hardly_comes_ends_long_before_its_deadline(stall: str) -> None:
+    async with Server(lambda head: STALLS[stall]).running() as server, engine(server) as one:
+        begun = asyncio.get_running_loop().time()
+        batch = one.start(server.urls(3), "slow", timeout=300, retries=0, max_bytes=64 << 20)
+        await asyncio.sleep(28)
+        assert events(batch) == []
+        await asyncio.sleep(8)
+        *failed, done = events(batch)
+        assert {event["detail"] for event in failed} == {"the body brought less than 1024 bytes in 30 s"}
+        assert (done["failed"], one.fetcher.reading.used) == (3, 0)
+        assert asyncio.get_running_loop().time() - begun < 40
+
+
 async def test_all_stalls_together_with_a_long_time_and_little_memory() -> None:
     """Five bodies of 62 MiB that stalled once held up everyone's fetches for as long as their time-out."""
     parts = list(STALLS.values())
