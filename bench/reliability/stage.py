@@ -153,14 +153,20 @@ class Stage:
         while True:
             time.sleep(1.0)
             window, now = self.window(), self.sampler.now()
-            back = (
-                now.descriptors <= self.calm.descriptors + 2
-                and now.resident <= self.calm.resident * 1.1 + _NOISE_MEMORY + kept
-                and window.p99 <= before.p99 * 1.2 + _NOISE_MS
-            )
+            bounds = {
+                "descriptors": (now.descriptors, self.calm.descriptors + 2),
+                "resident": (now.resident, self.calm.resident * 1.1 + _NOISE_MEMORY + kept),
+                "control p99, ms": (window.p99, before.p99 * 1.2 + _NOISE_MS),
+            }
+            above = [
+                f"{name} {value:,.0f} of {most:,.0f}" for name, (value, most) in bounds.items() if value > most
+            ]
             seconds = time.monotonic() - begin
-            if back or seconds > within:
-                return (seconds if back else None), window
+            if not above:
+                return seconds, window
+            if seconds > within:
+                print(f"     not as before: {', '.join(above)}")
+                return None, window
 
     def _lost(self) -> int:
         """Stop the publisher and return how many messages the control group is missing or had twice."""

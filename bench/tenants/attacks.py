@@ -231,6 +231,25 @@ async def _documents(a: Attacker) -> None:
     await a.steadily(step)
 
 
+async def _downloads(a: Attacker) -> None:
+    """Results as fast as they can be read."""
+
+    async def step(number: int) -> None:
+        await a.drain([a.far(one, f"kept/1000000/{one}") for one in range(20)])
+
+    await asyncio.gather(*(a.steadily(step) for _ in range(8)))
+
+
+async def _uploads(a: Attacker) -> None:
+    """Documents as fast as they can be sent, each of which is refused when it has come."""
+    text = b'{"urls": []' + b" " * 15_000_000 + b"}"
+
+    async def step(number: int) -> None:
+        await a.send("/fetch-batch", text)
+
+    await asyncio.gather(*(a.steadily(step) for _ in range(8)))
+
+
 async def _odd(a: Attacker) -> None:
     """Requests that are not HTTP, or hardly."""
     heads = [
@@ -277,6 +296,6 @@ ATTACKS: dict[str, Attack] = {
     "batches": _batches, "queued": _queued, "streams": _streams, "sockets": _sockets, "watches": _watches,
     "parked": _parked, "hosts": _hosts, "private": _private, "poison": _poison, "selections": _selections,
     "same-keys": _same_keys, "names": _names, "wishes": _wishes, "odd": _odd, "requests": _requests,
-    "documents": _documents, "mix": _mix,
+    "documents": _documents, "downloads": _downloads, "uploads": _uploads, "mix": _mix,
 }  # fmt: skip
 """By name."""

@@ -217,7 +217,7 @@ def _cells(row: Row, outcome: Outcome, figures: dict[str, Any], mark: str) -> li
         f"{figures['lag_ms']:.0f}", f"{figures['more_mib']:.0f}",
         "no" if figures["back_s"] is None or outcome.recovered is None
         else f"{max(figures['back_s'], outcome.recovered):.0f}",
-        "; ".join(f"{text}: {count:,}" for text, count in most), mark,
+        "; ".join(f"{text}: {count:,.0f}" for text, count in most), mark,
     ]  # fmt: skip
 
 

@@ -45,6 +45,8 @@ ROWS: Final = (
     Row("D13", "odd", "requests that are not HTTP, or hardly"),
     Row("-", "requests", "as many requests as fit, over 50 connections"),
     Row("-", "documents", "batches of 9,900 URLs, 15 MB each, of which nothing can be fetched", moment=True),
+    Row("-", "downloads", "20 results of 1 MB from the cache again and again, over 8 connections, at full speed"),
+    Row("-", "uploads", "documents of 15 MB over 8 connections, at full speed, which are refused", moment=True),
     Row("all", "mix", "three of these at a time, each for 3 s", moment=True),
 )
 BY_NAME: Final = {row.name: row for row in ROWS}

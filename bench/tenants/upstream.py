@@ -112,6 +112,10 @@ def _bytes(one: _Connection, rest: str, headers: Headers) -> None:
     one.send(_body(int(rest.partition("/")[0])), "Content-Type: text/plain")
 
 
+def _kept(one: _Connection, rest: str, headers: Headers) -> None:
+    one.send(_body(int(rest.partition("/")[0])), "Content-Type: text/plain", "Cache-Control: max-age=600")
+
+
 def _paragraphs(one: _Connection, rest: str, headers: Headers) -> None:
     one.send(_page() + b"<p>%d</p>" % one.next_serial(), "Content-Type: text/html")
 
@@ -159,7 +163,7 @@ def _page() -> bytes:
 _ANSWERS: dict[str, Callable[[_Connection, str, Headers], None]] = {
     "echo": _echo, "shared": _shared, "private": _private, "watched": _watched, "surplus": _surplus,
     "longer": _longer, "hang": _hang, "reset": _reset, "limit": _limit, "busy": _busy, "bytes": _bytes,
-    "paragraphs": _paragraphs, "stall": _stall,
+    "kept": _kept, "paragraphs": _paragraphs, "stall": _stall,
 }  # fmt: skip
 
 
