@@ -71,3 +71,20 @@ def test_an_ipv6_site_is_one_caller() -> None:
     assert caller_key(ip_address("2001:db8:1:2::1")) == caller_key(ip_address("2001:db8:1:2:ffff::9"))
     assert caller_key(ip_address("2001:db8:1:2::1")) != caller_key(ip_address("2001:db8:1:3::1"))
     assert caller_key(ip_address("::ffff:192.0.2.1")) == caller_key(ip_address("192.0.2.1")) == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1%eth0", "2001:db8:1:2::/64"),
+        ("2002:c000:201:77::1", "192.0.2.1"),
+        ("2001:0:4136:e378:8000:63bf:3fff:fdfe", "192.0.2.1"),
+        ("64:ff9b::192.0.2.1", "192.0.2.1"),
+        ("64:ff9c::192.0.2.1", "64:ff9c::/64"),
+    ],
+)
+def test_one_caller_is_counted_under_one_name(text: str, key: str) -> None:
+    assert caller_key(ip_address(text)) == key

@@ -5,7 +5,8 @@ there itself stands left of what the first trusted proxy adds, so the list is re
 """
 
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Final
 
 from service.core.fetching.dial_policy import Address, Network, unwrapped
 
@@ -13,6 +14,9 @@ __all__ = ["caller", "caller_key", "parse_hop"]
 
 _SITE = 64
 """Bits of an IPv6 address that one site has in common (RFC 6177): the rest is its own to choose."""
+
+
+_NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
 def parse_hop(text: str) -> Address | None:
@@ -45,9 +49,20 @@ def caller(peer: Address, hops: Iterable[Sequence[str]], trusted: Sequence[Netwo
 def caller_key(address: Address) -> str:
     """Return what one caller is counted under: an IPv4 address, or the /64 of an IPv6 address."""
     address = unwrapped(address)
+    if isinstance(address, IPv6Address):
+        address = _inside(address) or address
     if isinstance(address, IPv4Address):
         return str(address)
     return str(IPv6Network((address, _SITE), strict=False))
+
+
+def _inside(address: IPv6Address) -> IPv4Address | None:
+    """Return the IPv4 address of who comes by 6to4, Teredo or NAT64: a /64 would be its choice, or of thousands."""
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if address.teredo is not None:
+        return address.teredo[1]
+    return IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None
 
 
 def _right_most(header: Sequence[str], trusted: Sequence[Network]) -> Address | None:
