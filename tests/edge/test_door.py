@@ -7,6 +7,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from service.core.owner import Owner
+from service.upstream.per_turn import PerTurnLimiter
 from tests.edge.running import call, client_of
 
 ROUTES = [
@@ -240,3 +242,18 @@ async def test_one_client_has_all_requests_that_the_setting_says_and_others_find
         while client.service.door.slots.used:
             await asyncio.sleep(0.01)
         assert (await client.ask("GET", "/topics/t", headers=one))[0] == 200
+
+
+async def test_requests_begin_in_turns_of_their_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+
+    async def wait(self: PerTurnLimiter, owner: Owner) -> None:
+        begun.append(owner)
+
+    async with client_of(token="right") as client:
+        monkeypatch.setattr(PerTurnLimiter, "wait", wait)
+        for path in ("/topics/t", "/nowhere", "/healthz", "/readyz"):
+            await client.ask("GET", path, headers={"Authorization": "Bearer right"})
+        await client.ask("GET", "/topics/t", headers={"Authorization": "Bearer wrong"})
+    # Those that look after the service wait for nobody, and who is not let in is answered at once.
+    assert begun == ["token static"] * 2

@@ -22,6 +22,8 @@ _log = logging.getLogger("sluice.watches")
 
 _TIME: Final = 2.0
 """Seconds for one selection; a megabyte of ordinary HTML takes 20 ms."""
+_QUICK: Final = 0.5
+"""Seconds that one may hold up those of others: after that it begins again in the process for slow ones."""
 _MODULE: Final = "service.upstream.content.selection"
 _START: Final = 30.0
 """Seconds until a new process has answered."""
@@ -41,8 +43,8 @@ class SelectTimeout(SelectFailed):
 class Selector:
     """Selections in a process of their own, owners in turns; hostile pages and selectors cost their own watchers.
 
-    An owner whose selection took too long has its next ones, for a minute, in a second process: else each of them
-    would hold up everyone else's by as long as it may take.
+    A selection that does not end soon begins again in a second process, where its owner has its next ones too for a
+    minute: else each of them would hold up everyone else's by as long as it may take.
     """
 
     def __init__(self, bodies: int = 64 << 20) -> None:
@@ -71,9 +73,6 @@ class Selector:
         try:
             request = (select.encode(), (content_type or "")[:LONGEST].encode("utf-8", "replace"), body, cut)
             return await self._in_turn(request, owner)
-        except SelectTimeout:
-            self._keep_apart(owner)
-            raise
         finally:
             self.pool.give_back(owner, size)
 
@@ -81,9 +80,16 @@ class Selector:
         async with self._usual.turns.turn(owner):
             # It may have turned out to be slow while it waited.
             if not self._is_slow(owner):
-                return await self._usual.select(request)
+                try:
+                    return await self._usual.select(request, _QUICK)
+                except SelectTimeout:
+                    self._keep_apart(owner)
         async with self._slow.turns.turn(owner):
-            return await self._slow.select(request)
+            try:
+                return await self._slow.select(request, _TIME)
+            except SelectTimeout:
+                self._keep_apart(owner)
+                raise
 
     def _is_slow(self, owner: Owner) -> bool:
         return self._slow_until.get(owner, 0.0) > time.monotonic()
@@ -110,15 +116,15 @@ class _SelectionProcess:
         self._idle: asyncio.TimerHandle | None = None
         self._failures = Seldom(time.monotonic)
 
-    async def select(self, request: _Request) -> bytes:
-        """Return what is found; raises SelectFailed."""
+    async def select(self, request: _Request, most: float) -> bytes:
+        """Return what is found in so many seconds; raises SelectFailed."""
         try:
             process = self._process = self._process or await self._started()
-            async with asyncio.timeout(_TIME):
+            async with asyncio.timeout(most):
                 found, text = await self._ask(process, *request)
         except TimeoutError:
             await self.end()
-            raise SelectTimeout(f"took longer than {_TIME:g} s") from None
+            raise SelectTimeout(f"took longer than {most:g} s") from None
         except (asyncio.IncompleteReadError, ConnectionError):
             await self.end()
             raise self._unavailable("the process for it ended unexpectedly") from None
@@ -139,7 +145,8 @@ class _SelectionProcess:
                     sys.executable, "-m", _MODULE, cwd=_ROOT, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
                 )
                 try:
-                    await self._ask(process, b"/", b"application/json", b"{}", cut=False)
+                    # It imports what parses HTML: that is not the time of a selection.
+                    await self._ask(process, b"p", b"text/html", b"<p>", cut=False)
                 except BaseException:
                     await _killed(process)
                     raise
