@@ -2,10 +2,18 @@
 
 import ast
 import re
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
 
 from service.config.settings import Settings
-from tests.edge.running import client_of
+from service.core.owner import Owner
+from tests.edge.running import Client, call, client_of
+from tests.edge.test_claims import SECRET, bearer
 from tests.edge.test_metrics import families
 
 ROOT = Path(__file__).parent.parent
@@ -58,3 +66,128 @@ async def test_bounds_are_those_of_the_settings() -> None:
     bounds = {sample.labels["pool"]: sample.value for sample in found["sluice_pool_bound"].samples}
     given = {"topics": 1234, "watches": 99, "websockets": 77, "upstream": 55, "upstream_host": 6, "connections": 44}
     assert given.items() <= bounds.items()
+
+
+GIVES_WAY = {
+    "retired_topics": "tests/core/test_retired.py::test_who_leaves_many_topics_forgets_its_own_alone",
+    "batches_size": "tests/upstream/test_retention.py::test_a_batch_whose_reader_does_not_come_back_ends",
+    "finished_batches": "tests/upstream/test_retention.py::test_the_largest_keeper_of_finished_batches_loses_its_oldest_first",
+    "reading_bytes": "tests/upstream/test_reading.py::"
+    "test_an_owner_over_its_share_reads_one_after_another_and_another_reads_at_once",
+    "upstream": "tests/core/test_plan.py::test_one_owner_has_most_places_and_leaves_some_to_the_next_ones",
+    "upstream_host": "tests/core/test_hosts.py::test_where_hosts_are_shared_one_owner_leaves_a_quarter_to_others",
+    "backlogs_size": "tests/edge/test_stalled.py::test_beyond_the_bound_the_client_that_holds_most_gives_way",
+    "cache_size": "tests/upstream/test_cache.py::test_a_client_that_floods_it_pushes_out_what_it_brought_itself",
+}
+"""Pools whose owners are not refused, but wait or give up something of their own: the test of what then."""
+
+
+async def http(client: Client, method: str, path: str, count: int, **more: Any) -> tuple[int, Any]:
+    """Make requests until one is refused; return its status and pool."""
+    for number in range(count):
+        filled = {name: fill(number) if callable(fill) else fill for name, fill in more.items()}
+        status, answer, _ = await client.ask(method, path.format(number), **filled)
+        if status >= 300:
+            return status, answer.get("pool")
+    return 0, None
+
+
+async def try_topics(client: Client) -> tuple[int, Any]:
+    client.service.hub.owners.bound = 10
+    return await http(client, "POST", "/topics/t{}", 10, json=1)
+
+
+async def try_rings(client: Client) -> tuple[int, Any]:
+    return await http(client, "POST", "/topics/t{}", 40, json="x" * 3000)
+
+
+async def try_keys(client: Client) -> tuple[int, Any]:
+    client.service.hub.keys.pool.bound = 10
+    return await http(client, "POST", "/topics/t", 10, json=1, headers=lambda one: {"Idempotency-Key": f"k{one}"})
+
+
+async def try_batches(client: Client) -> tuple[int, Any]:
+    client.service.batches.admission.batches.bound = 4
+    body = {"urls": [f"{client.origin}/slow/60000"]}
+    return await http(client, "POST", "/fetch-batch", 4, json=body, headers={"Prefer": "respond-async"})
+
+
+async def try_queued(client: Client) -> tuple[int, Any]:
+    client.service.batches.admission.queued.bound = 20_000
+    body = {"urls": [f"{client.origin}/slow/60000?{'x' * 5000}"]}
+    return await http(client, "POST", "/fetch-batch", 6, json=body, headers={"Prefer": "respond-async"})
+
+
+async def try_connections(client: Client) -> tuple[int, Any]:
+    async with AsyncExitStack() as streams:
+        for number in range(8):
+            path = client.url(f"/topics/t{number}/events")
+            stream = await streams.enter_async_context(client.session.get(path))
+            if stream.status != 200:
+                return stream.status, (await stream.json(content_type=None)).get("pool")
+    return 0, None
+
+
+async def try_watches(client: Client) -> tuple[int, Any]:
+    async with client.socket() as socket:
+        for number in range(8):
+            answer = await call(socket, "watch", url=f"{client.origin}/slow/60000?{number}", every=1)
+            if "code" in answer:
+                return answer["code"], answer["data"]["pool"]
+    return 0, None
+
+
+async def try_websockets(client: Client) -> tuple[int, Any]:
+    headers = bearer(sub="a", subscribe=["*"])
+    async with AsyncExitStack() as sockets:
+        for _ in range(8):
+            try:
+                await sockets.enter_async_context(client.socket(headers=headers))
+            except aiohttp.WSServerHandshakeError as refused:
+                _, answer, _ = await client.ask("GET", "/ws", headers={**headers, **UPGRADE})
+                return refused.status, answer.get("pool")
+    return 0, None
+
+
+async def try_selections(client: Client) -> tuple[int, Any]:
+    # As if the pages of this client filled it already.
+    client.service.watches._polls._selector.pool.take(Owner("127.0.0.1"), 64 << 20)
+    async with client.socket() as socket:
+        await call(socket, "watch", url=f"{client.origin}/bytes/9000", every=1, select="p")
+        told = (await socket.receive_json())["params"]["data"]
+    assert told["error"] == "unavailable"
+    return 0, re.findall(r"limit (\w+): this client has \d+, its share", told["detail"])[0]
+
+
+UPGRADE = {
+    "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}  # fmt: skip
+REFUSES: dict[str, tuple[Callable[[Client], Awaitable[tuple[int, Any]]], int, dict[str, Any]]] = {
+    "websockets": (try_websockets, 429, {"websockets": 6, "jwt_secret": SECRET}),
+    "connections": (try_connections, 503, {"connections": 4}),
+    "topics": (try_topics, 429, {}),
+    "rings_size": (try_rings, 503, {"rings_size": 40_000, "ring_size": 40_000}),
+    "keys": (try_keys, 429, {}),
+    "batches": (try_batches, 429, {}),
+    "queued_bytes": (try_queued, 503, {}),
+    "watches": (try_watches, -32005, {"watches": 6}),
+    "selections": (try_selections, 0, {}),
+}
+"""Pools whose owners are told that their share is used up: how to use it up, and the status or code."""
+
+
+@pytest.mark.parametrize("name", REFUSES)
+async def test_who_has_used_up_a_share_is_told_which(name: str) -> None:
+    use_up, code, settings = REFUSES[name]
+    async with client_of(**settings) as client:
+        assert await use_up(client) == (code, name)
+        if code:
+            assert str(code) in table()[name][2]
+
+
+def test_every_pool_of_the_table_is_tried() -> None:
+    assert REFUSES.keys() | GIVES_WAY.keys() == table().keys()
+    for node in GIVES_WAY.values():
+        path, _, test = node.partition("::")
+        assert f"def {test}(" in (ROOT / path).read_text(), node

@@ -35,7 +35,7 @@ class Attacker:
 
     def __init__(self, port: int, near: int, far: int, session: aiohttp.ClientSession) -> None:
         self.port = port
-        self.answered: defaultdict[str, float] = defaultdict(float)
+        self.reported: defaultdict[str, float] = defaultdict(float)
         self.serials: set[str] = set()
         self._last = ""
         self.chance = random.Random(7)
@@ -108,14 +108,14 @@ class Attacker:
         async with self._session.post(f"{self._url}/fetch-batch", json={"urls": urls}, headers=headers) as answer:
             await self.note(answer)
             async for piece in answer.content.iter_any():
-                self.answered["MB read"] += len(piece) / 1e6
+                self.reported["MB read"] += len(piece) / 1e6
 
     async def send(self, path: str, body: bytes) -> None:
         """Send a document as it is."""
         headers = {"Content-Type": "application/json"}
         async with self._session.post(f"{self._url}{path}", data=body, headers=headers) as answer:
             await self.note(answer)
-            self.answered["MB sent"] += len(body) / 1e6
+            self.reported["MB sent"] += len(body) / 1e6
 
     def get(self, path: str, **headers: str) -> Any:
         """Begin a request whose answer may be a stream."""

@@ -17,7 +17,8 @@ class Row:
     reported: str = ""
     """What the attacker has to be answered at least once."""
     moment: bool = False
-    """Whether each blow takes the loop for a moment, which has an absolute bound: to parse 12 MB takes 20 ms."""
+    """Whether each blow takes the loop for a moment, which has an absolute bound: 12 MB to parse, thousands of
+    watches to begin."""
     kept: int = 0
     """MiB that may stay: what is kept for later, within its own bound."""
 
@@ -30,10 +31,14 @@ ROWS: Final = (
     Row("D4", "keys", "as many keys of publishes as it may have", reported="limit"),
     Row("D4", "rings", "more messages than all rings may keep"),
     Row("D4", "batches", "as many waiting batches as it may have", reported="limit batches"),
-    Row("D4", "queued", "batches of 8,000 long URLs that wait", reported="limit queued_bytes", moment=True, kept=160),
+    Row(
+        "D4", "queued", "batches of 8,000 long URLs that wait", reported="limit queued_bytes", moment=True, kept=160
+    ),
     Row("D4", "streams", "700 streams that never end", reported="limit"),
     Row("D4", "sockets", "1,200 WebSockets that read nothing of a busy topic", reported="limit"),
-    Row("D4", "watches", "12,000 watches of pages that never answer", reported="limit watches"),
+    Row(
+        "D4", "watches", "12,000 watches of pages that never answer", reported="limit watches", moment=True, kept=48
+    ),
     Row("D5", "parked", "batches of one URL each, all at one host that hangs"),
     Row("D6", "hosts", "8,000 URLs that hang, at the same hosts"),
     Row("D7", "private", "answers with Set-Cookie asked for in the same moment"),
