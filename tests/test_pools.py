@@ -154,9 +154,9 @@ async def try_selections(client: Client) -> tuple[int, Any]:
     client.service.watches._polls._selector.pool.take(Owner("127.0.0.1"), 64 << 20)
     async with client.socket() as socket:
         await call(socket, "watch", url=f"{client.origin}/bytes/9000", every=1, select="p")
-        told = (await socket.receive_json())["params"]["data"]
-    assert told["error"] == "unavailable"
-    return 0, re.findall(r"limit (\w+): this client has \d+, its share", told["detail"])[0]
+        event = (await socket.receive_json())["params"]["data"]
+    assert event["error"] == "unavailable"
+    return 0, re.findall(r"limit (\w+): this client has \d+, its share", event["detail"])[0]
 
 
 UPGRADE = {
@@ -174,11 +174,11 @@ REFUSES: dict[str, tuple[Callable[[Client], Awaitable[tuple[int, Any]]], int, di
     "watches": (try_watches, -32005, {"watches": 6}),
     "selections": (try_selections, 0, {}),
 }
-"""Pools whose owners are told that their share is used up: how to use it up, and the status or code."""
+"""Pools whose owners get an error when their share is used up: how to use it up, and the status or code."""
 
 
 @pytest.mark.parametrize("name", REFUSES)
-async def test_who_has_used_up_a_share_is_told_which(name: str) -> None:
+async def test_an_error_names_the_share_that_is_used_up(name: str) -> None:
     use_up, code, settings = REFUSES[name]
     async with client_of(**settings) as client:
         assert await use_up(client) == (code, name)
