@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from random import getrandbits
 from time import time
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -69,6 +69,8 @@ class Fetched(msgspec.Struct):
     truncated: bool
     timing: dict[str, float] = {}
     cache: Literal["miss", "hit", "revalidated"] = "miss"
+    encoded: dict[str, tuple[str | None, Any]] | None = None
+    """``encoding`` and ``body`` of events by ``options.body``: of a large body, made before it is delivered."""
 
     @property
     def content_type(self) -> str | None:

@@ -9,17 +9,20 @@ that memory and credit hold.
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from time import monotonic
 
 import msgspec
 
 from service.core.fair_queue import FairQueue
 from service.core.fetching.batch import BatchState, Failure
-from service.core.fetching.clocked import Clocked
+from service.core.fetching.places import USUAL
+from service.core.fetching.plan import FetchPlan
 from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection
 from service.core.owner import Owner
 from service.upstream.attempt import Fetched
+from service.upstream.content.result_events import encode_in_steps, is_large
 from service.upstream.flights import Flight
-from service.upstream.isolation import contain
+from service.upstream.isolation import contain, report
 from service.upstream.turn_budget import TurnBudget
 
 __all__ = ["STEP", "Delivery"]
@@ -28,11 +31,15 @@ _log = logging.getLogger("sluice.batches")
 
 _EVENT = 300
 """Bytes of an event without its body, about."""
-_TURN = 3000
+_TURN, _TURN_SHARED = 3000, 1000
 """What is delivered in one turn of the loop, in microseconds, about: 200 events, or 750 KB of text. Once for what
-has landed, and once for what needs no request."""
+has landed, and once for what needs no request. Less where several clients fetch: an answer takes several turns, and
+each of them is as long as what the others do in it."""
 _EVENT_TIME, _REJECTED = 15, 30
 """Microseconds that an event takes without its body, and that of a URL that never starts."""
+_BEGINS, _CONNECTS = 300, 1000
+"""Twice the microseconds that a request takes until it is answered, over a connection that was kept and over a new
+one. Where several clients fetch, what begins counts before it is answered, and takes several turns."""
 _OWNER = 500
 """What one owner has delivered before it is another's turn, where several wait: as :data:`_TURN`."""
 STEP = 10
@@ -42,14 +49,18 @@ _BEHIND = 16 << 20
 
 
 class _Landed(msgspec.Struct, eq=False):
-    """A flight that has landed, and the tasks of one owner that have not got its outcome yet."""
+    """What has come, and the tasks of one owner that have not got it yet."""
 
-    flight: Flight
+    holder: FetchTask
+    """Who asked for it."""
     outcome: Fetched | Failure
     size: int
     aboard: Iterator[FetchTask]
     others: bool
     """Whether somebody beside its holder gets the outcome."""
+    work: FetchTask | None = None
+    """Who gets it next, where it is large: its body is encoded first, in steps."""
+    steps: Iterator[None] = iter(())
 
 
 class Delivery:
@@ -57,13 +68,14 @@ class Delivery:
 
     ``again(work, outcome)`` is asked first: it says whether the attempt is made again. ``others`` is called where
     somebody beside the holder got the outcome: they have left a turn of their batch. What is delivered is ended in
-    ``clocked``.
+    the plan's ``clocked``.
     """
 
     def __init__(
-        self, clocked: Clocked, again: Callable[[FetchTask, Fetched | Failure], bool], others: Callable[[], object]
+        self, plan: FetchPlan, again: Callable[[FetchTask, Fetched | Failure], bool], others: Callable[[], object]
     ) -> None:
-        self._clocked = clocked
+        self._shares = plan.shares
+        self._clocked = plan.clocked
         self._again = again
         self._others = others
         self._loop = asyncio.get_running_loop()
@@ -87,22 +99,28 @@ class Delivery:
         """Take in a flight that has ended."""
         size = _EVENT + (len(outcome.body) if isinstance(outcome, Fetched) else 0)
         flight.landed = True
-        aboard = flight.aboard
-        others = aboard != [flight.holder]
+        aboard, holder = flight.aboard, flight.holder
+        if aboard == [holder]:
+            self._put(holder, aboard, outcome, size, others=False)
+            return
         by_owner: dict[Owner, list[FetchTask]] = {}
         for work in aboard:
+            by_owner.setdefault(work.batch.owner, []).append(work)
+        for works in by_owner.values():
+            self._put(holder, works, outcome, size, others=True)
+
+    def _put(
+        self, holder: FetchTask, works: list[FetchTask], outcome: Fetched | Failure, size: int, *, others: bool
+    ) -> None:
+        """Take in an outcome for some of one owner."""
+        for work in works:
             # Whether its batch may go on is asked before it gets the outcome.
             work.batch.landed += size
-            if others:
-                by_owner.setdefault(work.batch.owner, []).append(work)
-        if not others:
-            by_owner[flight.holder.batch.owner] = aboard
-        if by_owner and not self._landed:
+        if not self._landed:
             self._idle.clear()
             self._loop.call_soon(self._settle)
-        for owner, works in by_owner.items():
-            self._bytes += size
-            self._landed.put(owner, _Landed(flight, outcome, size, iter(works), others))
+        self._bytes += size
+        self._landed.put(works[0].batch.owner, _Landed(holder, outcome, size, iter(works), others))
 
     def succeeded(self, work: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
         """Tell of an answer."""
@@ -112,8 +130,20 @@ class Delivery:
         except Exception as error:
             self.broken(work.batch, work.index, work.attempts, error)
 
+    def begins(self, work: FetchTask, *, connects: bool) -> None:
+        """Count a request that begins, where several clients fetch."""
+        if not self._shares.contended:
+            return
+        self.turn.spend(_CONNECTS if connects else _BEGINS)
+        if connects:
+            self._shares.charge(work.batch.owner, USUAL)
+
     def known(self, work: FetchTask, fetched: Fetched) -> None:
         """Tell of an answer from the cache."""
+        if is_large(fetched.body):
+            work.begun = work.admitted
+            self._put(work, [work], fetched, _EVENT + len(fetched.body), others=False)
+            return
         self.turn.spend(_time(len(fetched.body)))
         self.succeeded(work, fetched, 0.0, shared=False)
 
@@ -147,15 +177,13 @@ class Delivery:
 
     def _settle(self) -> None:
         """Deliver what has landed: as much as a turn has time for, and one event at least."""
-        room = _TURN
+        room = _TURN_SHARED if self._shares.contended else _TURN
         while self._landed and room > 0:
             first = self._landed.first
-            work = next(first.aboard, None)
-            if work is not None:
-                cost = _time(first.size)
+            if (work := first.work or next(first.aboard, None)) is not None:
+                cost = self._take(first, work)
                 room -= cost
                 self._landed.spend(cost)
-                contain("an outcome could not be delivered", self._deliver, first, work)
                 continue
             self._landed.pop()
             self._bytes -= first.size
@@ -165,6 +193,31 @@ class Delivery:
             self._loop.call_soon(self._settle)
         else:
             self._idle.set()
+
+    def _take(self, first: _Landed, work: FetchTask) -> int:
+        """Deliver an outcome, or take a step on the way to that; return how many microseconds it took, about."""
+        outcome, begun = first.outcome, monotonic()
+        large = isinstance(outcome, Fetched) and isinstance(work.batch, BatchState) and is_large(outcome.body)
+        if large and self._encode(first, work):
+            return max(1, int((monotonic() - begun) * 1e6))
+        first.work = None
+        contain("an outcome could not be delivered", self._deliver, first, work)
+        return _EVENT_TIME + (first.size >> 11) if large else _time(first.size)
+
+    def _encode(self, first: _Landed, work: FetchTask) -> bool:
+        """Encode some more of a large body; return False once all of it is."""
+        assert isinstance(first.outcome, Fetched)
+        if first.work is None:
+            first.work, first.steps = work, encode_in_steps(first.outcome, work.batch.options.body)
+        try:
+            next(first.steps)
+        except StopIteration:
+            return False
+        except Exception as error:
+            # It is encoded at once when it is delivered, or fails there alone.
+            report("a body could not be encoded in steps", error)
+            return False
+        return True
 
     def _deliver(self, landed: _Landed, work: FetchTask) -> None:
         outcome = landed.outcome
@@ -182,7 +235,7 @@ class Delivery:
             }
             self.failed(work.batch, work.index, outcome, work.attempts, timing)
         else:
-            self.succeeded(work, outcome, work.begun - work.admitted, shared=work is not landed.flight.holder)
+            self.succeeded(work, outcome, work.begun - work.admitted, shared=work is not landed.holder)
 
 
 def _time(size: int) -> int:

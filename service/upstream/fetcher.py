@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from service.core.fetching.batch import Failure, Kind
 from service.core.fetching.dial_policy import Policy
-from service.core.fetching.target import Refusal, check_redirect
+from service.core.fetching.target import Refusal, Target, check_redirect
 from service.core.pool import Pool
 from service.core.room import ENDLESS, NoRoom, Room
 from service.upstream.attempt import Attempt, Fetched, milliseconds, reflects, traced
@@ -80,6 +80,10 @@ class Fetcher:
     def prolong(self, task: "asyncio.Task[Any]", timeout: float) -> None:
         """Give the fetch that runs in this task so many seconds from now on."""
         self._deadlines.begin(task, timeout)
+
+    def keeps(self, target: Target) -> bool:
+        """Whether a request needs no new connection, as far as anyone can say before it is made."""
+        return self._client.keeps(target.origin)
 
     def recall(self, order: Attempt) -> Fetched | None:
         """Answer from the cache alone, at once."""

@@ -25,8 +25,7 @@ from service.upstream.watchdog import Watchdog, waits_for
 
 __all__ = ["Runner"]
 
-_ANOTHER_TRY = 1.0
-_BEGUN = 16
+_ANOTHER_TRY, _BEGUN = 1.0, 16
 """Requests that begin in one turn of the loop, 0.2 ms each where they connect: 500 would hold up everyone else."""
 
 
@@ -44,7 +43,7 @@ class Runner:
         self.measures = self._attempts.measures
         self._tasks: dict[asyncio.Task[None], Flight] = {}
         self._flights = Flights()
-        self._delivery = Delivery(self.plan.clocked, self._again, self._pump_soon)
+        self._delivery = Delivery(self.plan, self._again, self._pump_soon)
         self._watchdog = Watchdog(self.plan.clocked, self._drop, self._give_up)
         self._wake_up = WakeUp(self._pump)
         self._pumping = False
@@ -157,6 +156,7 @@ class Runner:
                 self._delivery.broken(given.batch, given.index, given.attempts, error)
                 continue
             if order is not None:
+                self._delivery.begins(given, connects=not self._fetcher.keeps(given.target))
                 if self.plan.parking.waiting:
                     self._rearm()
                 return given, order

@@ -37,9 +37,9 @@ async def differences(page, encoding, a, z, first, last, before=b"", after=b""):
     script = READ % (a, z, first, last, list(before), list(after), encoding)
     theirs = (await page.evaluate(script))[:-1]
     pairs = [before + bytes((one, two)) + after for one in range(a, z + 1) for two in range(first, last + 1)]
-    # In parts: beyond 2,000 bad places, or escapes, it makes less of an effort.
-    parts = (b"\n".join(pairs[at : at + 900]) for at in range(0, len(pairs), 900))
-    lines = [line for part in parts for line in decode(part, encoding)[0].split("\n")]
+    # In parts: beyond 1,500 bad places, or escapes, it makes less of an effort.
+    parts = (b"\n".join([*pairs[at : at + 600], b""]) for at in range(0, len(pairs), 600))
+    lines = [line for part in parts for line in decode(part, encoding)[0].split("\n")[:-1]]
     ours = [" ".join(f"{ord(character):x}" for character in line) for line in lines]
     assert len(theirs) == len(ours) == len(pairs)
     return [pair for pair, here, there in zip(pairs, ours, theirs, strict=True) if here != there]

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from service.upstream.content.charset import read_text
+from service.upstream.content.charset import Text, read_in_steps, read_text
 from service.upstream.content.labels import ENCODINGS
 from service.upstream.content.result_events import encode_body
 from service.upstream.content.select_failed import SelectFailed
@@ -46,6 +46,8 @@ def _look_at_text(body: bytes, content_type: str | None, *, cut: bool) -> None:
     assert read.encoding in _NAMES
     read.text.encode()
     assert len(read.text) <= len(body) + 1
+    if len(body) <= 800:  # of more bad places than that it makes less of an effort
+        assert _in_steps(body, content_type, cut=cut) == read
     for mode in ("auto", "text"):
         encoding, text = encode_body(body, mode, content_type, cut=cut)
         assert text is not None
@@ -53,6 +55,19 @@ def _look_at_text(body: bytes, content_type: str | None, *, cut: bool) -> None:
         if encoding == "base64":
             assert mode == "auto"
             assert base64.b64decode(text) == body
+
+
+def _in_steps(body: bytes, content_type: str | None, *, cut: bool) -> Text:
+    pieces: list[str] = []
+    steps = read_in_steps(
+        body, content_type, lambda text: pieces.append(text) if text else pieces.clear(), step=16, cut=cut
+    )
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            read: Text = end.value
+            return read._replace(text="".join(pieces))
 
 
 def _look_at_value(body: bytes, content_type: str | None, pointer: str, found: bytes) -> None:

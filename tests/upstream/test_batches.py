@@ -12,6 +12,7 @@ import pytest
 from service.core.errors import Draining, LimitReached, NotFound, Overloaded, TooLarge
 from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, Failure, Keep, Options
 from service.core.fetching.dial_policy import Policy
+from service.core.fetching.target import Target
 from service.core.owner import Owner
 from service.core.pool import Pool
 from service.core.room import ENDLESS, Room
@@ -36,6 +37,9 @@ class FakeFetcher:
         self.orders: list[Attempt] = []
         self.prolonged: list[float] = []
         self.answer = answer
+
+    def keeps(self, target: Target) -> bool:
+        return not target.host.startswith("far")
 
     def recall(self, order: Attempt) -> Fetched | None:
         return None
@@ -329,6 +333,7 @@ async def test_who_has_much_waiting_is_refused_and_others_are_not() -> None:
     with pytest.raises(Overloaded, match=r"limit queued_bytes: this client has \d+, its share of"):
         bench.start(1, owner="greedy")
     bench.start(100, owner="careful")
+    await bench.close()
 
 
 async def test_requests_that_wait_are_bounded_in_bytes() -> None:
@@ -339,6 +344,7 @@ async def test_requests_that_wait_are_bounded_in_bytes() -> None:
     bench.batches.cancel(batch.id)
     await asyncio.sleep(1)
     bench.start(1)
+    await bench.close()
 
 
 async def test_draining_takes_no_new_batch_and_close_ends_every_task() -> None:

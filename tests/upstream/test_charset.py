@@ -228,15 +228,23 @@ def test_iso_2022_jp_with_thousands_of_escapes_and_a_bad_byte_is_read_in_one_pie
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pieces = Counter[str]()
-    read = encodings._decode_pairs
+    read = encodings._PairDecoder.decode
 
-    def counted(body: bytes, encoding: str, cut: bool) -> tuple[str, bool]:
-        pieces[encoding] += 1
-        return read(body, encoding, cut)
+    def counted(decoder: encodings._PairDecoder, piece: bytes, *, final: bool) -> tuple[str, bool]:
+        pieces[decoder._encoding] += 1
+        return read(decoder, piece, final=final)
 
-    monkeypatch.setattr(encodings, "_decode_pairs", counted)
+    monkeypatch.setattr(encodings._PairDecoder, "decode", counted)
     kana = b"\x1b$B$\x22\x1b(B"
-    assert encodings.decode(kana * 900 + b"\xff", "iso-2022-jp") == ("\u3042" * 900 + "\ufffd", False)
-    assert pieces.total() == 900
+    assert encodings.decode(kana * 700 + b"\xff", "iso-2022-jp") == ("\u3042" * 700 + "\ufffd", False)
+    assert pieces.total() == 700
     assert encodings.decode(kana * 5000 + b"\xff", "iso-2022-jp") == ("\u3042" * 5000 + "\ufffd", False)
-    assert pieces.total() == 900
+    assert pieces.total() == 700
+
+
+@pytest.mark.parametrize("encoding", ["big5", "euc-jp", "euc-kr", "gb18030", "gbk", "shift_jis"])
+@pytest.mark.parametrize("count", [1_498, 1_499, 1_500, 1_501, 1_502])
+def test_as_many_bad_places_as_are_mended_and_half_a_character_at_the_end(encoding: str, count: int) -> None:
+    text, exact = encodings.decode(b"\xff " * count + b"\x8f", encoding)
+    assert not exact
+    assert text.count("\ufffd") == count + 1

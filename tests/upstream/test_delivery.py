@@ -7,6 +7,7 @@ from typing import Any
 
 from service.core.fetching.batch import BatchRequest, Keep, Options
 from service.core.owner import Owner
+from service.upstream import delivery
 from service.upstream.attempt import Attempt, Fetched
 from tests.upstream.test_batches import Bench, events
 
@@ -118,6 +119,113 @@ async def test_who_joined_a_flight_of_another_owner_gets_its_outcome_in_a_turn_o
     await turns.run(200)
     turns.close()
     assert many.ok == 100
+    await bench.close()
+
+
+async def test_fewer_requests_begin_in_a_turn_where_several_clients_fetch() -> None:
+    bench = Bench(large(10))
+    turns = Turns(bench)
+    counts: dict[bool, int] = {}
+    for owners in (["one"], ["one", "two"]):
+        # From many hosts: of each they have 20 at once.
+        batches = [
+            bench.batches.start(
+                BatchRequest(urls=[f"http://far{number}.example/{owner}-{len(owners)}" for number in range(100)]),
+                owner=Owner(owner),
+                keep=Keep.DETACHED,
+            )
+            for owner in owners
+        ]
+        began, most = len(bench.fetcher.orders), 0
+        while not all(batch.done for batch in batches):
+            await turns.run(1)
+            most, began = max(most, len(bench.fetcher.orders) - began), len(bench.fetcher.orders)
+        counts[len(owners) > 1] = most
+    turns.close()
+    assert counts[False] > 10
+    assert 2 <= counts[True] <= 4
+    await bench.close()
+
+
+async def test_a_client_whose_requests_connect_begins_fewer_than_another() -> None:
+    bench = Bench(large(10))
+    many, one = [
+        bench.batches.start(
+            BatchRequest(urls=[f"http://{place}{number}.example/" for number in range(200)]),
+            owner=Owner(place),
+            keep=Keep.DETACHED,
+        )
+        for place in ("far", "near")
+    ]
+    while not one.done:
+        await asyncio.sleep(0)
+    assert 80 <= many.ok <= 120
+    while not many.done:
+        await asyncio.sleep(0)
+    await bench.close()
+
+
+async def test_a_large_body_is_encoded_in_steps_and_others_go_on_between_them() -> None:
+    text = "gr\u00fc\u00df dich, " * 200_000
+
+    async def answer(order: Attempt) -> Fetched:
+        await asyncio.sleep(0)
+        body = text.encode() if order.target.url.endswith("large") else b"small"
+        return Fetched(200, order.target, {"content-type": "text/plain"}, body, truncated=False)
+
+    bench = Bench(answer)
+    turns = Turns(bench)
+    urls = BatchRequest(
+        urls=[f"http://h{number}.example/large" for number in range(3)], options=Options(max_bytes=64 << 20)
+    )
+    many = bench.batches.start(urls, owner=Owner("many"), keep=Keep.DETACHED)
+    reader = bench.read(many)
+    while not many.landed:
+        await turns.run(1)
+    one = bench.batches.start(BatchRequest(urls=["http://small.example/"]), owner=Owner("one"), keep=Keep.DETACHED)
+    while not one.done:
+        await turns.run(1)
+    assert many.ok == 0
+    while not many.done:
+        await turns.run(1)
+    await turns.run(5)
+    turns.close()
+    assert [event["body"] == text for event in events(reader)[:-1]] == [True] * 3
+    await bench.close()
+
+
+async def test_a_large_body_from_the_cache_is_encoded_in_steps_too() -> None:
+    bench = Bench(large(10))
+    body = b"x" * (4 << 20)
+    bench.fetcher.recall = lambda order: Fetched(200, order.target, {}, body, truncated=False, cache="hit")  # type: ignore[method-assign]
+    reader = bench.read(batch := bench.start(3, max_bytes=64 << 20))
+    turns = 0
+    while not batch.done:
+        await asyncio.sleep(0)
+        turns += 1
+    await asyncio.sleep(1)
+    assert turns > 3
+    assert [(event["cache"], event["bytes"], event["attempts"]) for event in events(reader)[:-1]] == [
+        ("hit", 4 << 20, 0)
+    ] * 3
+    assert batch.landed == 0
+    await bench.close()
+
+
+async def test_a_body_that_cannot_be_encoded_in_steps_is_encoded_when_it_is_delivered(monkeypatch: Any) -> None:
+    def raising(*_: Any) -> Any:
+        raise RuntimeError("a bug")
+        yield
+
+    monkeypatch.setattr(delivery, "encode_in_steps", raising)
+    errors: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context["exception"]))
+    bench = Bench(large(1 << 20))
+    batch = bench.start(2)
+    while not batch.done:
+        await asyncio.sleep(0)
+    assert batch.ok == 2
+    assert len(errors) == 2
     await bench.close()
 
 

@@ -1,8 +1,8 @@
 """Who may start now: fair between clients, bounded over all, for each batch and for each host.
 
-Theory of operation. Owners (clients) that may have something to start stand in a ring and take turns, one
-start each, and none has more than its share at once; an owner's batches take turns likewise. An owner
-with nothing to start leaves the ring until something changes, so that a step costs the same however much waits.
+Theory of operation. Owners (clients) that may have something to start stand in a ring and take turns, one start
+each, fewer where theirs cost more, and none has more than its share at once; an owner's batches take turns, too.
+An owner with nothing to start leaves the ring until something changes: a step costs the same however much waits.
 
 A URL goes through these states; its clock starts when it is admitted:
 
@@ -26,10 +26,11 @@ from service.core.fetching.clocked import Clocked
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.parking import Parking
-from service.core.fetching.places import Places
+from service.core.fetching.places import USUAL, Places
 from service.core.fetching.queues import AGAIN, OwnerState, Queue, ask, look_ahead, may_go_on, too_late, unavailable
 from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection
 from service.core.owner import Owner
+from service.core.rotation import Rotation
 
 __all__ = ["FetchPlan"]
 
@@ -47,7 +48,7 @@ class FetchPlan:
         self._limits = limits
         self._policy = policy
         self._hosts = hosts
-        self._turns: deque[OwnerState] = deque()
+        self._turns: Rotation[OwnerState] = Rotation(USUAL)
         self._queues: dict[str, Queue] = {}
         self.parking = Parking()
         self.clocked = Clocked()
@@ -96,13 +97,13 @@ class FetchPlan:
         while not self._rejected:
             if self.active >= self.places or not self._turns:
                 return None
-            owner = self._turns[0]
+            owner = self._turns.first
             work = self._of_owner(owner, now)
             if work is None and not self._rejected:
-                self._turns.popleft()
+                self._turns.leave()
                 owner.in_turn = False
                 continue
-            self._turns.rotate(-1)
+            self._turns.spend(USUAL)
             if work is not None:
                 self.active += 1
                 work.start()
@@ -292,7 +293,7 @@ class FetchPlan:
     def _enter_owner(self, owner: OwnerState) -> None:
         if not owner.in_turn:
             owner.in_turn = True
-            self._turns.append(owner)
+            self._turns.enter(owner)
 
     def _forget_unused(self, owner: OwnerState) -> None:
         if not owner.batches and not owner.active and self._owners.get(owner.name) is owner:

@@ -44,6 +44,8 @@ class OwnerState:
     blocked: dict[str, None] = field(default_factory=dict)
     """Hosts that had a place for it while it had all of its share."""
     in_turn: bool = False
+    credit: int = 0
+    """What is left of its turn."""
 
 
 @dataclass(slots=True, eq=False)

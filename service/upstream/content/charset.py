@@ -7,13 +7,14 @@ is UTF-8, or windows-1252 where more of it is not UTF-8 than is.
 
 import json
 import re
+from collections.abc import Callable, Generator
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
-from service.upstream.content.encodings import decode, encoding_of
+from service.upstream.content.encodings import decode, decode_in_steps, encoding_of
 from service.upstream.content.media_types import LONGEST, media_type
 
-__all__ = ["Syntax", "Text", "read_text"]
+__all__ = ["Syntax", "Text", "read_in_steps", "read_text"]
 
 Syntax = Literal["html", "xml", "json", "text"]
 """How a body says which encoding it is in."""
@@ -62,25 +63,68 @@ def read_text(body: bytes, content_type: str | None, *, syntax: Syntax | None = 
     """Return the text of a body; ``cut`` says that it is the beginning of a longer one."""
     plan = _plan(content_type and content_type[:LONGEST])
     syntax = syntax or plan.syntax
+    encoding, skip = _declaration(body, plan, syntax)
+    if encoding == "replacement":
+        return Text(encoding, "\ufffd", False, True)
+    if encoding is not None:
+        return Text(encoding, *decode(body[skip:] if skip else body, encoding, cut=cut), True)
+    text, exact = decode(body, "utf-8", cut=cut)
+    other = _other(plan, syntax, lambda: _is_mostly_bad(*_doubts(text))) if not exact else None
+    if other is not None:
+        return Text(other, *decode(body, other, cut=cut), syntax == "json")
+    return Text("utf-8", text, exact, syntax == "json")
+
+
+def read_in_steps(
+    body: bytes, content_type: str | None, take: Callable[[str], object], *, step: int, cut: bool = False
+) -> Generator[None, None, Text]:
+    """Do as :func:`read_text`, so many bytes at a time: ``take`` gets the text, and what is returned has none.
+
+    An empty piece says that all of it comes again, in another encoding.
+    """
+    plan = _plan(content_type and content_type[:LONGEST])
+    encoding, skip = _declaration(body, plan, plan.syntax)
+    if encoding == "replacement":
+        take("\ufffd")
+        return Text(encoding, "", False, True)
+    exact, characters, bad = True, 0, 0
+    for text, right in decode_in_steps(body, encoding or "utf-8", start=skip, step=step, cut=cut):
+        exact = exact and right
+        if encoding is None:
+            characters, bad = map(sum, zip((characters, bad), _doubts(text), strict=True))
+        if text:
+            take(text)
+        yield
+    other = _other(plan, plan.syntax, lambda: _is_mostly_bad(characters, bad)) if not (exact or encoding) else None
+    if other is not None:
+        take("")
+        exact = True
+        for text, right in decode_in_steps(body, other, start=0, step=step, cut=cut):
+            exact = exact and right
+            if text:
+                take(text)
+            yield
+    declared = encoding is not None or plan.syntax == "json"
+    return Text(encoding or other or "utf-8", "", exact, declared)
+
+
+def _declaration(body: bytes, plan: _Plan, syntax: Syntax) -> tuple[str | None, int]:
+    """Return which encoding is declared, and how many bytes of a mark come first."""
     marked = body[:1] in _FIRST or (syntax == "json" and 0 in body[:4])
     encoding, skip = _marked(body, syntax) if marked else (None, 0)
     if encoding is None and syntax != "json":
         encoding = plan.named
         if encoding is None and syntax != "text":
             encoding = _DECLARED[syntax](body[:_PRESCAN])
-    if encoding == "replacement":
-        return Text(encoding, "\ufffd", False, True)
-    if encoding is not None:
-        return Text(encoding, *decode(body[skip:] if skip else body, encoding, cut=cut), True)
-    text, exact = decode(body, "utf-8", cut=cut)
-    if not exact and syntax == "json":
+    return encoding, skip
+
+
+def _other(plan: _Plan, syntax: Syntax, mostly_bad: Callable[[], bool]) -> str | None:
+    """Return which encoding a body is in that is not UTF-8, though nothing declares one."""
+    if syntax == "json":
         # It should be UTF-8 (RFC 8259, section 8.1); what HTTP says counts where it is not.
-        encoding = plan.named if plan.named != "replacement" else None
-    elif not exact and (plan.text or syntax != "text") and _is_mostly_bad(text):
-        return Text("windows-1252", *decode(body, "windows-1252"), False)
-    if encoding is not None and encoding != "utf-8":
-        return Text(encoding, *decode(body, encoding, cut=cut), True)
-    return Text("utf-8", text, exact, syntax == "json")
+        return plan.named if plan.named not in ("replacement", "utf-8") else None
+    return "windows-1252" if (plan.text or syntax != "text") and mostly_bad() else None
 
 
 def _marked(body: bytes, syntax: Syntax) -> tuple[str | None, int]:
@@ -93,9 +137,14 @@ def _marked(body: bytes, syntax: Syntax) -> tuple[str | None, int]:
     return None, 0
 
 
-def _is_mostly_bad(text: str) -> bool:
+def _doubts(text: str) -> tuple[int, int]:
+    """Return how many characters are beyond ASCII, and how many of them stand for what is bad."""
+    return (0, 0) if text.isascii() else (len(text) - len(text.encode("ascii", "ignore")), text.count("\ufffd"))
+
+
+def _is_mostly_bad(characters: int, bad: int) -> bool:
     """Say whether fewer characters beyond ASCII are UTF-8 than are not: one bad byte makes no other encoding."""
-    return len(text) - len(text.encode("ascii", "ignore")) < 2 * text.count("\ufffd")
+    return characters < 2 * bad
 
 
 _SPACE: Final = rb"\t\n\f\r "

@@ -7,13 +7,13 @@ punycode). tests/upstream/test_encodings.py compares every byte and pair of byte
 import codecs
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Final
 
 from service.upstream.content.labels import LABELS
 
-__all__ = ["decode", "encoding_of"]
+__all__ = ["decode", "decode_in_steps", "encoding_of"]
 
 _BAD: Final = "\ufffd"
 
@@ -47,12 +47,14 @@ _ELSEWHERE: Final = {
 }  # fmt: skip
 """Characters that Python reads where the standard has others: it has no code for these, so they can be replaced."""
 
-_MOST_REPAIRS: Final = 2_000
-"""Bad places, or escapes, that are read as the standard has it: 1 to 2 us each, 3 ms together for which the loop
-waits. Beyond, Python's own replacement does for the whole body: a bad pair may take its second byte with it or not,
-and the characters of NEC and IBM in EUC-JP count as bad."""
+_MOST_REPAIRS: Final = 1_500
+"""Bad places of one piece, or escapes, that are read as the standard has it: 1 to 3 us each, 4 ms together for
+which the loop waits. Beyond, Python's own replacement does for all of it: a bad pair may take its second byte with
+it or not, and the characters of NEC and IBM in EUC-JP count as bad."""
+_MOST_IN_A_STEP: Final = 800
 _ESCAPE: Final = re.compile(rb"(\x1b(?:\([BJI]|\$[@B]))")
 _UNFINISHED: Final = re.compile(rb"\x1b[($]?\Z")
+_TO_KANA: Final = bytes(range(0x21)) + bytes(range(0xA1, 0xE0)) + b"\xff" * 0xA0
 _TO_EUC: Final = bytes(range(0x21)) + bytes(range(0xA1, 0xFF)) + b"\x7f" + b"\xff" * 0x80
 
 
@@ -69,16 +71,17 @@ class _Repair(threading.local):
         self._known = known
         self._leads = leads
         self._longer = re.compile(longer, re.DOTALL)
-        self.calls = 0
-        self.bad = 0
-
-    def begin(self) -> None:
         self.calls = self.bad = 0
+        self._most = _MOST_REPAIRS
+
+    def begin(self, most: int) -> None:
+        self.calls = self.bad = 0
+        self._most = most
 
     def __call__(self, error: UnicodeError) -> tuple[str, int]:
         assert isinstance(error, UnicodeDecodeError)
         self.calls += 1
-        if self.calls > _MOST_REPAIRS:
+        if self.calls > self._most:
             raise error
         place = error.object[error.start : error.start + 4]
         found = self._known(place) if self._known else None
@@ -116,7 +119,7 @@ _REPAIRS: Final = {
     "big5": _Repair(_span((0x81, 0xFE))),
     "euc-jp": _Repair(_span((0x8E, 0x8F), (0xA1, 0xFE)), _windows_31j, rb"\x8f[\xa1-\xfe][\x80-\xff]"),
     "euc-kr": _Repair(_span((0x81, 0xFE))),
-    "gb18030": _Repair(_span((0x81, 0xFE)), _euro, rb"[\x81-\xfe][0-9][\x81-\xfe][0-9]"),
+    "gb18030": _Repair(_span((0x81, 0xFE)), _euro, rb"[\x81-\xfe][0-9](?:[\x81-\xfe](?:[0-9]|\Z)|\Z)"),
     "shift_jis": _Repair(_span((0x81, 0x9F), (0xE0, 0xFC))),
 }
 _REPAIRS["gbk"] = _REPAIRS["gb18030"]
@@ -135,15 +138,34 @@ def decode(body: bytes, encoding: str, *, cut: bool = False) -> tuple[str, bool]
     A character that is cut in two at the end of a body that was ``cut`` is left out.
     """
     if (read := _UNICODE.get(encoding)) is not None:
-        try:
-            return read(body, "strict", not cut)[0], True
-        except UnicodeDecodeError:
-            return read(body, "replace", not cut)[0], False
+        return _decode_unicode(body, read, final=not cut)[:2]
+    if encoding == "iso-2022-jp":
+        read_all = [*_decode_escapes(body, 0, len(body) or 1, cut)]
+        return "".join(text for text, _ in read_all), all(exact for _, exact in read_all)
     if encoding in _MULTI:
-        return _decode_multi(body, encoding, cut)
+        return _PairDecoder(encoding).decode(body, final=not cut)
     assert encoding != "replacement", "its text is refused"
-    text = codecs.charmap_decode(body, "replace", _table(encoding))[0]
-    return text, _BAD not in text
+    return _decode_single(body, encoding)
+
+
+def decode_in_steps(body: bytes, encoding: str, *, start: int, step: int, cut: bool) -> Iterator[tuple[str, bool]]:
+    """Yield what :func:`decode` returns of a body from ``start`` on, in pieces of so many bytes.
+
+    Bad places are counted for each piece: of more than 800 it makes less of an effort.
+    """
+    if (read := _UNICODE.get(encoding)) is not None:
+        while start < len(body):
+            final = start + step >= len(body)
+            text, exact, used = _decode_unicode(body[start : start + step], read, final=final and not cut)
+            start = len(body) if final else start + used
+            yield text, exact
+    elif encoding == "iso-2022-jp":
+        yield from _decode_escapes(body, start, step, cut)
+    else:
+        pairs = _PairDecoder(encoding, _MOST_IN_A_STEP) if encoding in _MULTI else None
+        for begin in range(start, len(body), step):
+            piece, final = body[begin : begin + step], begin + step >= len(body)
+            yield pairs.decode(piece, final=final and not cut) if pairs else _decode_single(piece, encoding)
 
 
 _UNICODE: Final[dict[str, Callable[[bytes, str, bool], tuple[str, int]]]] = {
@@ -154,6 +176,22 @@ _UNICODE: Final[dict[str, Callable[[bytes, str, bool], tuple[str, int]]]] = {
     "utf-32le": codecs.utf_32_le_decode,
     "utf-32be": codecs.utf_32_be_decode,
 }
+
+
+def _decode_unicode(
+    body: bytes, read: Callable[[bytes, str, bool], tuple[str, int]], *, final: bool
+) -> tuple[str, bool, int]:
+    try:
+        text, used = read(body, "strict", final)
+    except UnicodeDecodeError:
+        text, used = read(body, "replace", final)
+        return text, False, used
+    return text, True, used
+
+
+def _decode_single(body: bytes, encoding: str) -> tuple[str, bool]:
+    text = codecs.charmap_decode(body, "replace", _table(encoding))[0]
+    return text, _BAD not in text
 
 
 @lru_cache(maxsize=64)
@@ -168,8 +206,40 @@ def _table(encoding: str) -> str:
     return "".join(table)
 
 
-def _decode_multi(body: bytes, encoding: str, cut: bool) -> tuple[str, bool]:
-    text, exact = _decode_pairs(body, encoding, cut) if encoding != "iso-2022-jp" else _decode_escapes(body, cut)
+class _PairDecoder:
+    """Reads an encoding of several bytes a character, in one piece or in several."""
+
+    def __init__(self, encoding: str, most: int = _MOST_REPAIRS) -> None:
+        self._encoding = encoding
+        self._most = most
+        self._codec = _MULTI[encoding]
+        self._repair = _REPAIRS[encoding]
+        make = codecs.getincrementaldecoder(self._codec)
+        self._repairing = make(f"sluice-{encoding}")
+        self._replacing = make("replace")
+
+    def decode(self, piece: bytes, *, final: bool) -> tuple[str, bool]:
+        """Return the text of the next piece, and whether nothing in it was bad.
+
+        What is not whole at its end is kept for the next piece; behind the ``final`` one it is bad.
+        """
+        before = self._repairing.getstate()
+        self._repair.begin(self._most)
+        try:
+            text, too_many = self._repairing.decode(piece), False
+        except UnicodeDecodeError:
+            self._replacing.setstate(before)
+            text, too_many = self._replacing.decode(piece), True
+            self._repairing.setstate(self._replacing.getstate())
+        if final and (rest := self._repairing.getstate()[0]):
+            # Python's own way to end would pass over what follows the first bad byte of the rest.
+            self._repair.calls = 0
+            text += rest.decode(self._codec, "replace" if too_many else f"sluice-{self._encoding}")
+            self._repairing.reset()
+        return _moved(text, not (too_many or self._repair.bad), self._encoding)
+
+
+def _moved(text: str, exact: bool, encoding: str) -> tuple[str, bool]:
     for there, here in zip(*_ELSEWHERE.get(encoding, ("", "")), strict=True):
         if there in text:
             text = text.replace(there, here)
@@ -177,40 +247,53 @@ def _decode_multi(body: bytes, encoding: str, cut: bool) -> tuple[str, bool]:
     return text, exact
 
 
-def _decode_pairs(body: bytes, encoding: str, cut: bool) -> tuple[str, bool]:
-    repair = _REPAIRS[encoding]
-    repair.begin()
+class _EscapeDecoder:
+    """Reads ISO-2022-JP from one escape sequence to the next, as browsers do, in one piece or in several."""
+
+    def __init__(self) -> None:
+        self._escape = b"\x1b(B"
+        self._pairs, self._kana = _PairDecoder("euc-jp"), _PairDecoder("shift_jis")
+        self._rest = b""
+
+    def decode(self, piece: bytes, *, final: bool) -> tuple[str, bool]:
+        """Return the text of the next piece, and whether nothing in it was bad."""
+        data, self._rest = self._rest + piece, b""
+        if not final and (unfinished := _UNFINISHED.search(data)):
+            data, self._rest = data[: unfinished.start()], unfinished[0]
+        parts = _ESCAPE.split(data)
+        texts, exact = [], True
+        for number in range(0, len(parts), 2):
+            self._escape = parts[number - 1] if number else self._escape
+            text, right = self._read(parts[number], final=final or number < len(parts) - 1)
+            texts.append(text)
+            exact = exact and right
+        return _moved("".join(texts), exact, "iso-2022-jp")
+
+    def _read(self, part: bytes, *, final: bool) -> tuple[str, bool]:
+        if self._escape in (b"\x1b$@", b"\x1b$B"):
+            return self._pairs.decode(part.translate(_TO_EUC), final=final)
+        if self._escape == b"\x1b(I":
+            return self._kana.decode(part.translate(_TO_KANA), final=True)
+        text = part.decode("ascii", "replace")
+        exact = _BAD not in text
+        return text.translate({0x5C: "\u00a5", 0x7E: "\u203e"}) if self._escape == b"\x1b(J" else text, exact
+
+
+def _decode_escapes(body: bytes, start: int, step: int, cut: bool) -> Iterator[tuple[str, bool]]:
+    """Read ISO-2022-JP as Python does; where that fails, once more as browsers do."""
+    pieces = [(body[at : at + step], at + step >= len(body) and not cut) for at in range(start, len(body), step)]
+    make = codecs.getincrementaldecoder("iso2022_jp_ext")
+    strict, texts = make(), []
     try:
-        text = _read(body, _MULTI[encoding], f"sluice-{encoding}", cut)
-    except UnicodeDecodeError:
-        return _read(body, _MULTI[encoding], "replace", cut), False
-    return text, not repair.bad
-
-
-def _read(body: bytes, codec: str, errors: str, cut: bool) -> str:
-    # The incremental decoder passes over what follows an unfinished character at the very end.
-    return codecs.getincrementaldecoder(codec)(errors).decode(body, False) if cut else body.decode(codec, errors)
-
-
-def _decode_escapes(body: bytes, cut: bool) -> tuple[str, bool]:
-    """Read ISO-2022-JP: all of it at once, or, where that fails, from one escape sequence to the next."""
-    for missing in range(1 + cut * 3):
-        try:
-            return body[: len(body) - missing].decode("iso2022_jp_ext"), True
-        except UnicodeDecodeError:
-            continue
-    if body.count(b"\x1b") > _MOST_REPAIRS:
-        return body.decode("iso2022_jp_ext", "replace"), False
-    pieces, exact = _ESCAPE.split(_UNFINISHED.sub(b"", body) if cut else body), True
-    texts = []
-    for escape, piece in zip([b"\x1b(B", *pieces[1::2]], pieces[::2], strict=True):
-        if escape in (b"\x1b$@", b"\x1b$B"):
-            text, right = _decode_pairs(piece.translate(_TO_EUC), "euc-jp", cut and piece is pieces[-1])
-        elif escape == b"\x1b(I":
-            text, right = _decode_pairs(piece.translate(_TO_EUC), "shift_jis", False)
+        for piece, final in pieces:
+            texts.append(strict.decode(piece, final))
+            yield "", True
+    except UnicodeError:  # also where what is not finished outgrows the decoder's buffer
+        if body.count(b"\x1b") > _MOST_REPAIRS:
+            replacing = make("replace")
+            yield from (_moved(replacing.decode(piece), False, "iso-2022-jp") for piece, _ in pieces)
         else:
-            text = piece.decode("ascii", "replace")
-            right = _BAD not in text
-        texts.append(text.translate({0x5C: "\u00a5", 0x7E: "\u203e"}) if escape == b"\x1b(J" else text)
-        exact = exact and right
-    return "".join(texts), exact
+            escapes = _EscapeDecoder()
+            yield from (escapes.decode(piece, final=final) for piece, final in pieces)
+    else:
+        yield from (_moved(text, True, "iso-2022-jp") for text in texts)

@@ -2,25 +2,35 @@
 
 import base64
 import re
+from collections.abc import Callable, Generator
 from typing import Any, Final, Literal
+
+import orjson
 
 from service.core.fetching.target import final_url
 from service.upstream.attempt import Fetched, milliseconds
-from service.upstream.content.charset import Text, read_text
+from service.upstream.content.charset import Text, read_in_steps, read_text
+from service.upstream.content.encodings import decode_in_steps
 from service.upstream.content.media_types import media_type
 
-__all__ = ["encode_body", "result_event"]
+Mode = Literal["auto", "text", "base64", "none"]
+
+__all__ = ["encode_body", "encode_in_steps", "is_large", "result_event"]
 
 # Not in any text: what the MIME Sniffing standard calls binary data bytes.
 _BINARY: Final = re.compile(rb"[\0-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 
+_LARGE: Final = 64 << 10
+"""Bytes of a body that is encoded in steps: what is smaller takes 5 ms at the most, 0.2 ms where nothing is bad."""
+_STEP: Final = 24 << 10
+"""Bytes of a step; they are a multiple of three, for base64."""
 _HEADERS_SIZE: Final = 16 << 10
 """Characters of names and values in an event."""
 
 
 def encode_body(
     body: bytes,
-    mode: Literal["auto", "text", "base64", "none"],
+    mode: Mode,
     content_type: str | None,
     *,
     cut: bool = False,
@@ -35,12 +45,62 @@ def encode_body(
         read = read_text(body, content_type, cut=cut)
         if mode == "text" and read.encoding == "replacement":
             return "utf-8", body.decode("utf-8", "replace")
-        if mode == "text" or _is_text(body, read, content_type):
+        if mode == "text" or _is_text(read, content_type, lambda: _BINARY.search(body) is not None):
             return read.encoding, read.text
     return "base64", base64.b64encode(body).decode()
 
 
-def _is_text(body: bytes, read: Text, content_type: str | None) -> bool:
+def is_large(body: bytes) -> bool:
+    """Return whether a body is encoded in steps."""
+    return len(body) > _LARGE
+
+
+def encode_in_steps(fetched: Fetched, mode: Mode) -> Generator[None, None, None]:
+    """Do as :func:`encode_body`, a few ms at a time; what comes of it is in ``fetched.encoded``."""
+    if fetched.encoded and mode in fetched.encoded:
+        return
+    pieces: list[bytes] = []
+    encoding = (yield from _text_in_steps(fetched, mode, pieces)) if mode in ("auto", "text") else None
+    if encoding is None and mode != "none":
+        encoding = "base64"
+        pieces.clear()
+        for at in range(0, len(fetched.body), _STEP):
+            pieces.append(base64.b64encode(fetched.body[at : at + _STEP]))
+            yield
+    encoded = orjson.Fragment(b"".join([b'"', *pieces, b'"'])) if encoding else None
+    fetched.encoded = {**(fetched.encoded or {}), mode: (encoding, encoded)}
+
+
+def _text_in_steps(fetched: Fetched, mode: Mode, pieces: list[bytes]) -> Generator[None, None, str | None]:
+    """Put a body into pieces of JSON, and return its encoding; None where it is not a text."""
+    body, content_type = fetched.body, fetched.content_type
+    nuls: list[bool] = []
+
+    def take(text: str) -> None:
+        if text:
+            pieces.append(orjson.dumps(text)[1:-1])
+            nuls.append("\0" in text)
+        else:
+            pieces.clear()
+            nuls.clear()
+
+    read = yield from read_in_steps(body, content_type, take, step=_STEP, cut=fetched.truncated)
+    if mode == "text" and read.encoding == "replacement":
+        pieces.clear()
+        for text, _ in decode_in_steps(body, "utf-8", start=0, step=_STEP, cut=False):
+            take(text)
+            yield
+        return "utf-8"
+    if mode == "text":
+        return read.encoding
+    binary = False
+    for at in range(0, len(body), _LARGE):
+        binary = binary or _BINARY.search(body, at, at + _LARGE) is not None
+        yield
+    return read.encoding if not any(nuls) and _is_text(read, content_type, lambda: binary) else None
+
+
+def _is_text(read: Text, content_type: str | None, binary: Callable[[], bool]) -> bool:
     """Decide as a browser would that shows a text, or offers a file."""
     if "\0" in read.text or read.encoding == "replacement":
         return False
@@ -49,20 +109,23 @@ def _is_text(body: bytes, read: Text, content_type: str | None) -> bool:
     kind = media_type(content_type)
     if read.declared and kind.text:
         return True
-    return (kind.text or (read.exact and read.declared)) and not _BINARY.search(body)
+    return (kind.text or (read.exact and read.declared)) and not binary()
 
 
 def result_event(
     index: int,
     url: str,
     fetched: Fetched,
-    mode: Literal["auto", "text", "base64", "none"],
+    mode: Mode,
     attempts: int,
     cache: str,
     queued: float,
 ) -> dict[str, Any]:
     """Return the event of a URL that was answered; ``queued`` is in seconds."""
-    encoding, body = encode_body(fetched.body, mode, fetched.content_type, cut=fetched.truncated)
+    if fetched.encoded and mode in fetched.encoded:
+        encoding, body = fetched.encoded[mode]
+    else:
+        encoding, body = encode_body(fetched.body, mode, fetched.content_type, cut=fetched.truncated)
     headers = _shown(fetched.headers)
     event = {
         "event": "result",

@@ -40,6 +40,10 @@ class Client:
         """Close the connections that rest."""
         self._pool.close()
 
+    def keeps(self, origin: str) -> bool:
+        """Whether a connection to an origin rests."""
+        return self._pool.has(origin)
+
     async def ask(
         self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None, timing: Timing
     ) -> Answer:

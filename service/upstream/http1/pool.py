@@ -29,6 +29,10 @@ class Pool:
     def __repr__(self) -> str:
         return f"<Pool {len(self._idle)} resting>"
 
+    def has(self, origin: str) -> bool:
+        """Return whether a connection to an origin rests."""
+        return origin in self._origins
+
     def take(self, origin: str) -> Connection | None:
         """Return the connection to an origin that was used last, if one rests and its time is not over."""
         while resting := self._origins.get(origin):
