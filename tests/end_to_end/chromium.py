@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import shutil
 import tempfile
 import time
@@ -30,7 +31,7 @@ class Page:
         """Carry out a command of the protocol; return its result, or None where the page was still being loaded."""
         self.number += 1
         await self.socket.send(orjson.dumps({"id": self.number, "method": method, "params": params}).decode())
-        while (answer := orjson.loads(await asyncio.wait_for(self.socket.recv(), 60))).get("id") != self.number:
+        while (answer := json.loads(await asyncio.wait_for(self.socket.recv(), 60))).get("id") != self.number:
             self._note(answer)
         return answer.get("result")
 

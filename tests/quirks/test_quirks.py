@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from tests.quirks.conformance import ours, written
-from tests.quirks.running import run_all
+from tests.quirks.running import run_all, without_timeouts
 from tests.quirks.table import QUIRKS
 
 
@@ -45,3 +45,16 @@ def test_the_page_says_what_becomes_of_each(outcomes: dict[str, dict[str, Any]])
     """``python -m tests.quirks write`` makes it anew."""
     page = written()
     assert {name: page.get(name) for name in outcomes} == {name: one["said"] for name, one in outcomes.items()}
+
+
+def test_a_poll_that_timed_out_says_nothing_of_a_watch() -> None:
+    timeout, other = ({"event": "error", "error": error} for error in ("timeout", "protocol"))
+    state, recovered = {"event": "state", "body": "one"}, {"event": "recovered"}
+    expected = [("state", "one")]
+    assert without_timeouts([timeout, recovered, state]) == expected
+    assert without_timeouts([state, timeout, recovered]) == expected
+    assert without_timeouts([state, timeout]) == expected
+    assert without_timeouts([state, timeout, other, recovered]) == [*expected, ("error", None), ("recovered", None)]
+    errors = [("error", None), ("recovered", None)]
+    assert without_timeouts([state, other, timeout, recovered, state]) == [*expected, *errors, *expected]
+    assert without_timeouts([other, timeout, other, recovered]) == errors
