@@ -58,7 +58,12 @@ async def trickle(reading: Reading, piece: int, every: float, most: float) -> fl
     """Return after how many seconds a body was ended that brings so many bytes every so many seconds, if it was."""
     loop = asyncio.get_running_loop()
     begun, ended = loop.time(), loop.create_future()
-    body = reading.begin(A, lambda: ended.done() or ended.set_result(loop.time() - begun))
+
+    def end() -> None:
+        if not ended.done():
+            ended.set_result(loop.time() - begun)
+
+    body = reading.begin(A, end)
     try:
         async with asyncio.timeout(most):
             while not ended.done():
