@@ -27,6 +27,10 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ASCII_LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 _MOST_NAMES: Final = 2000
 _LONGEST_NAME: Final = 64
+_FEW: Final = 100
+"""Lines of a head up to which it is read as one that is well-formed, first; most have some twenty."""
+_MOST_LINES: Final = 1000
+_LONGEST_KNOWN: Final = 200
 
 
 class _Names(dict[str, str]):
@@ -57,6 +61,25 @@ _NAMES: Final = _Names({
 })  # fmt: skip
 
 
+class _Lines(dict[str, tuple[str, str]]):
+    """Fields by their lines: a server sends most lines again with each answer, and one string serves all of them.
+
+    The name is empty where a line is not plainly a name, a colon, a space and a value.
+    """
+
+    def __missing__(self, line: str) -> tuple[str, str]:
+        name, colon, value = line.partition(": ")
+        field = (_NAMES[name] if colon and line.isprintable() else "", value.strip(" "))
+        if len(line) <= _LONGEST_KNOWN:
+            if len(self) >= _MOST_LINES:
+                self.clear()
+            self[line] = field
+        return field
+
+
+_LINES: Final = _Lines()
+
+
 class Head(msgspec.Struct, gc=False):
     """A status, and the fields by lower-case names; the values of a repeated field are joined by commas."""
 
@@ -82,10 +105,21 @@ def parse_head(block: bytes | bytearray) -> Head:
     if len(block) > LONGEST_HEAD:
         raise ProtocolError(f"the head of the answer is longer than {LONGEST_HEAD >> 10} KiB")
     text = block.decode("latin-1")
+    lines = text.removesuffix("\r").split("\r\n")
+    usual = _USUAL.get(lines[0])
+    if usual is not None and len(lines) <= _FEW and len(text) <= LONGEST_LINE:
+        fields = dict(map(_LINES.__getitem__, lines[1:]))
+        if len(fields) == len(lines) - 1 and "" not in fields:
+            return Head(*usual, fields, {})
+    return _odd_head(text)
+
+
+def _odd_head(text: str) -> Head:
+    """Read a head that has many fields, the same one twice, or lines that are not plainly fields."""
     if "\0" in text:
         raise ProtocolError("the head of the answer has a NUL byte")
     lines = _lines(text)
-    status, minor = _USUAL.get(lines[0]) or _status(lines[0])
+    status, minor = _status(lines.pop(0))
     return Head(status, minor, *_fields(lines))
 
 
@@ -118,21 +152,12 @@ def _lines(text: str) -> list[str]:
 
 
 def _fields(lines: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
-    del lines[0]
-    split = [line.partition(": ") for line in lines]
-    fields = {_NAMES[name] if colon else "": value.strip(" \t") for name, colon, value in split}
-    if len(fields) == len(lines) and "" not in fields:
-        return fields, {}
-    return _odd_fields(lines)
-
-
-def _odd_fields(lines: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Read fields of which some come more than once, or are not a name, a colon, a space and a value."""
+    """Return the fields, the values of one that comes more than once joined, and those values."""
     fields: dict[str, str] = {}
     repeated: dict[str, list[str]] = {}
     for line in lines:
         name, colon, value = line.partition(":")
-        lower = (colon and _NAMES.get(name)) or _name(name, line)
+        lower = (colon and _NAMES[name]) or _name(name, line)
         if lower in fields:
             repeated.setdefault(lower, [fields[lower]]).append(value.strip(" \t"))
         elif lower:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from service.upstream.http1.errors import Disconnected, ProtocolError
-from service.upstream.http1.head import _NAMES, LONGEST_HEAD, LONGEST_LINE, MOST_FIELDS, parse_head
+from service.upstream.http1.head import _LINES, _NAMES, LONGEST_HEAD, LONGEST_LINE, MOST_FIELDS, parse_head
 from service.upstream.http1.reader import Reader
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -408,3 +408,25 @@ def test_names_that_only_one_server_has_are_kept_to_a_bound_and_usual_ones_alway
     assert len(_NAMES) <= 2000
     assert "X" * 100 not in _NAMES
     assert _NAMES["ETag"] == "etag"
+
+
+def test_lines_that_come_again_are_read_once_and_remembered_to_a_bound() -> None:
+    head = b"HTTP/1.1 200 OK\r\nX-Same:  a \r\nX-Other: %d\r\nX-Long: %b"
+    first, second = (parse_head(head % (number, b"v" * 300)).headers for number in range(2))
+    assert first == {"x-same": "a", "x-other": "0", "x-long": "v" * 300}
+    assert second == first | {"x-other": "1"}
+    assert second["x-same"] is first["x-same"]
+    for number in range(0, 3000, 50):
+        lines = "".join(f"X: {number}\r\n" if not one else f"X-{one}: {number}\r\n" for one in range(50))
+        assert len(parse_head(f"HTTP/1.1 200 OK\r\n{lines}Y: z".encode()).headers) == 51
+    assert len(_LINES) <= 1000
+    assert not any(len(line) > 200 for line in _LINES)
+
+
+@pytest.mark.parametrize("odd", ["X", ": v", " X: folded", "X : v", "X:v", "X: a\rb", "X: a\nY: b", "X: \x85"])
+def test_a_line_that_is_not_plainly_a_field_is_read_as_it_was_the_first_time(odd: str) -> None:
+    texts = [f"HTTP/1.1 200 OK\r\nA: b\r\n{odd}".encode("latin-1")] * 2
+    first, second = map(parse_head, texts)
+    assert first.headers == second.headers
+    assert first.headers["a"].startswith("b")
+    assert "" not in first.headers
