@@ -51,13 +51,18 @@ async def _topics(a: Attacker) -> None:
 
 
 async def _keys(a: Attacker) -> None:
-    async with a.socket() as socket:
+    """More keys than it may have, over four connections: each of them may publish 1,000 times a second."""
 
-        async def step(number: int) -> None:
-            several = [{"topic": "mine", "data": 1, "key": f"{number}-{one}"} for one in range(90)]
-            await a.say(socket, "publish", *several)
+    async def one(name: int) -> None:
+        async with a.socket() as socket:
 
-        await a.steadily(step, 0.1)
+            async def step(number: int) -> None:
+                several = [{"topic": "mine", "data": 1, "key": f"{name}-{number}-{key}"} for key in range(90)]
+                await a.say(socket, "publish", *several)
+
+            await a.steadily(step, 0.1)
+
+    await asyncio.gather(*map(one, range(4)))
 
 
 async def _rings(a: Attacker) -> None:

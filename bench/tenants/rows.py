@@ -28,7 +28,7 @@ ROWS: Final = (
     Row("D2", "large", "batches of 400 bodies of 1 MB that nobody reads", reported="limit batches_size"),
     Row("D3", "stalls", "bodies that stall before, in and after their head, in a chunk and in gzip; timeout 300 s"),
     Row("D4", "topics", "as many topics as it may have", reported="limit topics"),
-    Row("D4", "keys", "as many keys of publishes as it may have", reported="limit"),
+    Row("D4", "keys", "as many keys of publishes as it may have, over 4 WebSockets", reported="limit"),
     Row("D4", "rings", "more messages than all rings may keep"),
     Row("D4", "batches", "as many waiting batches as it may have", reported="limit batches"),
     Row(

@@ -64,8 +64,10 @@ def _failed(error: Exception) -> SelectFailed:
     return SelectFailed(f"internal error: {type(error).__name__}: {error}"[:200], "unavailable")
 
 
-def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    while head := requests.read(REQUEST.size):
+def _serve(requests: BinaryIO, answers: BinaryIO, most: int = sys.maxsize) -> None:
+    """Answer requests, so many of them at the most."""
+    while most and (head := requests.read(REQUEST.size)):
+        most -= 1
         select_size, type_size, body_size, cut = REQUEST.unpack(head)
         select, content_type = requests.read(select_size).decode(), requests.read(type_size).decode()
         body = requests.read(body_size)
@@ -80,6 +82,7 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
 
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    # Where there is one core, the loop has it first.
+    _serve(sys.stdin.buffer, sys.stdout.buffer, most=1)
+    # Where there is one core, the loop has it first; but what waits for a new process waits for its imports.
     os.nice(10)
     _serve(sys.stdin.buffer, sys.stdout.buffer)
