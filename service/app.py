@@ -40,7 +40,6 @@ from service.edge.access.middleware import AccessMiddleware, add_cors
 from service.edge.access.origins import isolate
 from service.edge.http.acceptor import Acceptor
 from service.edge.http.correlation import tell_request_id
-from service.edge.http.idle_connections import close_unused
 from service.edge.http.idle_cuts import IdleCuts
 from service.edge.http.large_json import LARGE_JSON, LargeJson
 from service.edge.http.listening import listen
@@ -54,7 +53,7 @@ from service.edge.routes.page import PageRoutes
 from service.edge.routes.streams import STREAMS, Streams
 from service.edge.routes.topics import TopicRoutes
 from service.edge.routes.watches import WatchRoutes
-from service.edge.websocket.echo import LARGEST, EchoBodies, EchoSockets
+from service.edge.websocket.echo import LARGEST, Echo, EchoBodies
 from service.edge.websocket.endpoint import WebSockets
 from service.ops.drain import drain
 from service.ops.housekeeping import Housekeeping
@@ -71,7 +70,7 @@ from service.ops.overload_controller import OverloadController
 from service.ops.pools import pools_of
 from service.ops.process import Meter, memory_limit
 from service.ops.stats_topic import StatsTopic
-from service.ops.supervisor import Supervisor
+from service.runtime.supervisor import Supervisor
 from service.sources.batches import Batches
 from service.sources.watches import Watches, WatchLimits
 from service.upstream.caching.cache import Cache
@@ -89,8 +88,9 @@ class Service:
     """What the parts share: it answers the sessions' calls, and knows how to stop."""
 
     def __init__(
-        self, settings: Settings, hub: Hub, batches: Batches, watches: Watches, credentials: Credentials, room: Room
-    ) -> None:
+        self, settings: Settings, hub: Hub, batches: Batches, watches: Watches, credentials: Credentials,
+        room: Room, supervisor: Supervisor,
+    ) -> None:  # fmt: skip
         self.settings = settings
         self.room = room
         self.hub = hub
@@ -117,16 +117,17 @@ class Service:
             sockets=("/ws", "/echo") if settings.echo_route else ("/ws",),
         )
         self.draining = False
-        self.supervisor = Supervisor()
+        self.supervisor = supervisor
         self.port = settings.port
         self.acceptor: Acceptor | None = None
         self.tls = tls_context(settings)
         self.streams = Streams(settings.heartbeat)
         limits, authorise = socket_limits(settings), self.door.authorise
         self.sockets = WebSockets(hub, self, limits, self.gate, authorise)
-        self.echo = EchoSockets(
-            hub, self, replace(limits, message_size=LARGEST, patience=0.0), self.gate, authorise
-        )
+        self.endpoints = {"/ws": self.sockets}
+        if settings.echo_route:
+            limits = replace(limits, message_size=LARGEST, patience=0.0)
+            self.endpoints["/echo"] = WebSockets(hub, self, limits, self.gate, authorise, Echo())
 
     def fetch(self, request: BatchRequest, owner: Owner, grant: Grant) -> BatchState:
         """Begin a batch for a WebSocket client."""
@@ -182,9 +183,13 @@ class Service:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Service]:
-    """Run the service; leaving the block ends everything. Raises OSError when it cannot listen."""
-    loop = asyncio.get_running_loop()
+async def running(settings: Settings, failures: Counter[str] | None = None) -> AsyncIterator[Service]:
+    """Run the service; leaving the block ends everything. Raises OSError when it cannot listen.
+
+    ``failures`` counts what fails in the background, also outside the loop.
+    """
+    loop, supervisor = asyncio.get_running_loop(), Supervisor(failures)
+    loop.set_exception_handler(supervisor.on_loop_error)
     listeners = listen(settings.host, settings.port)
     # uvloop's own time has milliseconds, and stands still for a turn.
     clock = time.monotonic if isinstance(loop, uvloop.Loop) else loop.time
@@ -206,13 +211,13 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     watches = Watches(
         hub, fetches, WatchLimits(urls=settings.watches), policy=policy, selector=selector, chance=random.random
     )
-    service = Service(settings, hub, batches, watches, credentials_of(settings), room)
+    service = Service(settings, hub, batches, watches, credentials_of(settings), room, supervisor)
     service.port = listeners[0].getsockname()[1]
     pressure = OverloadController(
         service.overload,
         fetches,
-        (service.sockets, service.echo, service.streams),
-        lambda: _close_unused(runner),
+        (*service.endpoints.values(), service.streams),
+        lambda: runner.close_unused(),
         most,
     )
     lag = LoopLag(clock)
@@ -236,14 +241,11 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         access_log=None,
         shutdown_timeout=2.0,
     )
-    for name, run in (
-        ("loop lag", lag.run),
-        ("overload", housekeeping.watch_overload),
-        ("sweep", housekeeping.sweep),
-        ("memory", housekeeping.return_memory),
-        ("statistics", statistics.run),
-    ):
-        service.supervisor.start(name, run)
+    supervisor.start("loop lag", lag.run)
+    supervisor.start("overload", housekeeping.watch_overload)
+    supervisor.start("sweep", housekeeping.sweep)
+    supervisor.start("memory", housekeeping.return_memory)
+    supervisor.start("statistics", statistics.run)
     try:
         runner.broken, runner.idle_cuts = broken, IdleCuts(settings.heartbeat, clock)
         await runner.setup()
@@ -260,10 +262,10 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         service.acceptor.start()
         yield service
     finally:
-        await service.supervisor.close()
+        await supervisor.close()
         service.streams.expiries.close()
-        await service.sockets.close()
-        await service.echo.close()
+        for endpoint in service.endpoints.values():
+            await endpoint.close()
         batches.close()
         await watches.close()
         await selector.close()
@@ -272,6 +274,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
             service.acceptor.close()
         await runner.cleanup()
         await fetcher.close()
+        loop.set_exception_handler(None)
 
 
 def _application(service: Service) -> web.Application:
@@ -283,7 +286,7 @@ def _application(service: Service) -> web.Application:
     app.on_response_prepare.extend((complete_refusal, add_cors, isolate, tell_request_id))
     app.router.add_get("/ws", service.sockets.handle, allow_head=False)
     if settings.echo_route:
-        app.router.add_get("/echo", service.echo.handle, allow_head=False)
+        app.router.add_get("/echo", service.endpoints["/echo"].handle, allow_head=False)
         app.router.add_post("/", EchoBodies(settings.message_size, settings.body_time).handle)
     HealthRoutes(lambda: service.draining, service.overload, lambda: service.batches.shortage).add_to(app)
     BatchRoutes(service.hub, service.batches, body_size=settings.batch_size, body_time=settings.body_time).add_to(
@@ -294,7 +297,3 @@ def _application(service: Service) -> web.Application:
     DocumentRoutes(batch_limits(settings), token=service.credentials.needed).add_to(app)
     PageRoutes().add_to(app)
     return app
-
-
-def _close_unused(runner: web.AppRunner) -> int:
-    return close_unused(runner.server) if runner.server is not None else 0

@@ -7,9 +7,9 @@ import logging
 import os
 import resource
 import signal
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import uvloop
 
@@ -30,12 +30,15 @@ _log = logging.getLogger("sluice")
 def serve(settings: Settings, read_again: Callable[[], Settings]) -> int:
     """Serve until a signal ends it, and return the exit code."""
     save_address_space()
-    logs = Logs(style=style_of(settings.log_format), secrets=[settings.token, settings.jwt_secret])
+    failures: Counter[str] = Counter()
+    logs = Logs(
+        style=style_of(settings.log_format), secrets=[settings.token, settings.jwt_secret], failures=failures
+    )
     logs.start()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_until_stopped(settings, read_again))
+            return runner.run(_until_stopped(settings, read_again, failures))
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         if error.errno == errno.EADDRINUSE:
@@ -48,10 +51,9 @@ def serve(settings: Settings, read_again: Callable[[], Settings]) -> int:
         logs.stop()
 
 
-async def _until_stopped(settings: Settings, read_again: Callable[[], Settings]) -> int:
+async def _until_stopped(settings: Settings, read_again: Callable[[], Settings], failures: Counter[str]) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_on_loop_error)
 
     def on_signal() -> None:
         if stop.is_set():
@@ -63,7 +65,7 @@ async def _until_stopped(settings: Settings, read_again: Callable[[], Settings])
         loop.add_signal_handler(number, on_signal)
     # A terminal that is closed, or an operator who does not know yet what it does here: no reason to end.
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
-    async with running(settings) as service:
+    async with running(settings, failures) as service:
         _settle_memory()
         loop.add_signal_handler(signal.SIGHUP, _reload, service, read_again)
         scheme = "https" if settings.tls_cert else "http"
@@ -74,6 +76,7 @@ async def _until_stopped(settings: Settings, read_again: Callable[[], Settings])
         _tell_limits(settings)
         notifier = Notifier()
         notifier.tell("READY=1")
+        service.supervisor.on_failed = stop.set
         service.supervisor.start("notify", partial(notifier.run, service.status))
         try:
             await stop.wait()
@@ -81,7 +84,7 @@ async def _until_stopped(settings: Settings, read_again: Callable[[], Settings])
             await service.drain()
         finally:
             notifier.close()
-    return 0
+    return 1 if service.supervisor.failed else 0
 
 
 def _tell_limits(settings: Settings) -> None:
@@ -100,16 +103,6 @@ def _reload(service: Service, read_again: Callable[[], Settings]) -> None:
         _log.error("reload failed, the old settings hold", extra={"why": str(error)})
     else:
         _log.info("reloaded the certificate and the tokens")
-
-
-def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what nobody caught: a callback's exception, or a task's that nobody awaited."""
-    what = context.get("handle") or context.get("task") or context.get("future")
-    _log.error(
-        "unhandled exception in the event loop",
-        exc_info=context.get("exception"),
-        extra={"what": context.get("message"), "where": what},
-    )
 
 
 def _settle_memory() -> None:

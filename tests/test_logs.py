@@ -14,7 +14,7 @@ import pytest
 
 from service.ops.logs import Logs, Redaction, line_of, style_of
 from service.ops.logs.throttle import Throttle
-from service.serving import _on_loop_error
+from service.runtime.supervisor import Supervisor
 
 
 def written(what: Callable[[logging.Logger], object], **options: Any) -> list[str]:
@@ -121,7 +121,7 @@ def test_text_is_for_terminals_unless_something_else_is_wanted() -> None:
 
 async def test_what_nobody_caught_is_an_event_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_on_loop_error)
+    loop.set_exception_handler(Supervisor().on_loop_error)
     loop.call_soon(lambda: 1 // 0)
     await asyncio.sleep(0)
     await asyncio.sleep(0)

@@ -150,7 +150,15 @@ class Link:
             self._connection.roomy(stream)
 
     async def _post(self, stream: Stream, body: bytes) -> None:
-        """Begin a batch that does not fit a message; the key makes its repetition harmless."""
+        """Begin a batch that does not fit a message; an error ends its stream."""
+        try:
+            await self._begin_batch(stream, body)
+        except Exception as error:
+            _log.exception("a batch could not be begun")
+            stream.end(Disconnected(1006, f"a bug of the client: {error!r}"))
+
+    async def _begin_batch(self, stream: Stream, body: bytes) -> None:
+        """Post a batch until it is taken; the key makes its repetition harmless."""
         key, backoff = secrets.token_urlsafe(12), Backoff()
         while stream.topic is None and not stream.left:
             try:

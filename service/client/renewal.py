@@ -55,8 +55,16 @@ class Renewal:
                 async with asyncio.timeout(self._credentials.renew_in(time.time())):
                     await self.changed.wait()
             except TimeoutError:
-                if not await self._once(connection):
+                if not await self._try(connection):
                     await asyncio.sleep(backoff.delay(Advice.LATER))
+
+    async def _try(self, connection: Connection) -> bool:
+        """Renew once; an error costs this attempt alone, and a cut is for the connection's owner to see."""
+        try:
+            return await self._once(connection)
+        except Exception:
+            _log.exception("the renewal of a token failed inside")
+            return False
 
     async def _once(self, connection: Connection) -> bool:
         """Show the function's token; return whether it need not be renewed at once again.

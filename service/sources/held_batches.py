@@ -1,11 +1,12 @@
 """Batches that are held back: by credit or memory, until something changes."""
 
-import asyncio
 from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
 from service.core.fetching.batch import BatchState
+from service.runtime.containment import contain
+from service.runtime.timer import Periodic
 
 __all__ = ["HeldBatches"]
 
@@ -23,10 +24,9 @@ class HeldBatches:
 
     def __init__(self, woken: Callable[[BatchState], None]) -> None:
         self._woken = woken
-        self._loop = asyncio.get_running_loop()
         self.held: dict[str, BatchState] = {}
         """By id, the longest held first."""
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = Periodic("held batches", _LOOK, self._look)
 
     def __repr__(self) -> str:
         return f"<HeldBatches {len(self.held)}>"
@@ -35,8 +35,7 @@ class HeldBatches:
         """Hold a batch back until there is a reason to ask again."""
         batch.topic.on_taken = lambda: self.wake(batch)
         self.held[batch.id] = batch
-        if self._timer is None:
-            self._timer = self._loop.call_later(_LOOK, self._look)
+        self._timer.start()
 
     def wake(self, batch: BatchState) -> None:
         """Have it asked again whether the batch may go on, if it is held back."""
@@ -46,13 +45,9 @@ class HeldBatches:
 
     def close(self) -> None:
         """Stop looking."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.stop()
 
-    def _look(self) -> None:
-        self._timer = None
+    def _look(self) -> float | None:
         for batch in tuple(islice(self.held.values(), _AT_ONCE)):
-            self.wake(batch)
-        if self.held:
-            self._timer = self._loop.call_later(_LOOK, self._look)
+            contain("a batch that was held back could not go on", self.wake, batch)
+        return _LOOK if self.held else None

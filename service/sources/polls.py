@@ -116,6 +116,8 @@ class Polls:
                 except Exception as error:
                     self._broken(watch, error)
                     self._each(watch, lambda one: one.failed("protocol", _BUG, unread=True), view)
+        except Exception as error:
+            self._broken(watch, error)
         finally:
             self._again(watch)
 

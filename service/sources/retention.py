@@ -26,8 +26,8 @@ from service.core.owner import Owner
 from service.core.pool import Pool
 from service.core.room import COPIES, ENDLESS, Room
 from service.core.topics.hub import Hub
+from service.runtime.containment import report
 from service.sources.charged_batches import PATIENCE, ChargedBatches
-from service.upstream.isolation import report
 
 __all__ = ["Retention"]
 

@@ -9,9 +9,9 @@ from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.retry import RETRIED_STATUSES, memory_delay, retry_delay, verdict
 from service.core.fetching.task import NO_MEMORY, FetchTask
 from service.core.room import COPIES, Room
+from service.runtime.containment import report
 from service.upstream.attempt import Attempt, Fetched
 from service.upstream.fetch_metrics import Measures
-from service.upstream.isolation import report
 from service.upstream.redirect_slots import RedirectSlots
 
 __all__ = ["AttemptRunner"]

@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any, Final
 
-from service.upstream.isolation import contain
+from service.runtime.containment import contain
+from service.runtime.timer import Periodic
 
 __all__ = ["Deadlines"]
 
@@ -18,7 +19,7 @@ class Deadlines:
         self._loop = asyncio.get_running_loop()
         self._due: dict[asyncio.Task[Any], float] = {}
         self._cut: set[asyncio.Task[Any]] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = Periodic("deadlines", _EVERY, self._look)
 
     def __repr__(self) -> str:
         return f"<Deadlines {len(self._due)}>"
@@ -26,8 +27,7 @@ class Deadlines:
     def begin(self, task: "asyncio.Task[Any]", after: float) -> None:
         """Cancel a task after so many seconds, unless :meth:`end` is called by then; again, to change the time."""
         self._due[task] = self._loop.time() + after
-        if self._timer is None:
-            self._timer = self._loop.call_later(_EVERY, self._look)
+        self._timer.start()
 
     def end(self, task: "asyncio.Task[Any]") -> None:
         """Leave the task alone from now on."""
@@ -50,16 +50,12 @@ class Deadlines:
             self._cut.add(task)
             contain("a fetch could not be cancelled", task.cancel)
 
-    def _look(self) -> None:
-        self._timer = None
+    def _look(self) -> float | None:
         now = self._loop.time()
         for task in [task for task, at in self._due.items() if at <= now]:
             self.cut(task)
-        if self._due:
-            self._timer = self._loop.call_later(_EVERY, self._look)
+        return _EVERY if self._due else None
 
     def close(self) -> None:
         """Stop looking."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.stop()

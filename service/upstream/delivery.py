@@ -19,10 +19,10 @@ from service.core.fetching.places import USUAL
 from service.core.fetching.plan import FetchPlan
 from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection
 from service.core.owner import Owner
+from service.runtime.containment import contain, report
 from service.upstream.attempt import Fetched
 from service.upstream.content.result_events import encode_in_steps, is_large
 from service.upstream.flights import Flight
-from service.upstream.isolation import contain, report
 from service.upstream.turn_budget import TurnBudget
 
 __all__ = ["STEP", "Delivery"]

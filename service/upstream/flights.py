@@ -17,8 +17,8 @@ from typing import Final
 import msgspec
 
 from service.core.fetching.task import FetchTask, Key
+from service.runtime.timer import Timer
 from service.upstream.caching.rfc9111 import shareable
-from service.upstream.timer import Timer
 
 __all__ = ["Flight", "Flights"]
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from service.core.owner import Owner
 from service.core.pool import Pool
-from service.upstream.isolation import contain
+from service.runtime.containment import contain
 
 __all__ = ["LEAST", "PATIENCE", "Body", "Reading"]
 

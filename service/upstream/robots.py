@@ -46,7 +46,9 @@ class Robots:
         if known is None or known[0] < self._loop.time():
             asking = self._asking.get(target.origin)
             if asking is None:
-                asking = self._asking[target.origin] = self._loop.create_task(self._ask(target))
+                asking = self._asking[target.origin] = self._loop.create_task(
+                    self._ask(target), name=f"robots {target.origin}"
+                )
                 asking.add_done_callback(lambda _: self._asking.pop(target.origin, None))
             # One that waits may give up; the others wait on.
             rules = await asyncio.shield(asking)

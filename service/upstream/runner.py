@@ -12,15 +12,15 @@ from service.core.fetching.batch import BatchLimits, Failure
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.plan import FetchPlan
 from service.core.fetching.task import FetchGroup, FetchTask, Rejection
+from service.runtime.containment import report
+from service.runtime.timer import Timer, WakeUp
 from service.upstream.attempt import Attempt, Fetched, order_of
 from service.upstream.attempt_runner import AttemptRunner
 from service.upstream.delivery import STEP, Delivery
 from service.upstream.fetch_metrics import RunnerStatistics
 from service.upstream.fetcher import Fetcher
 from service.upstream.flights import Flight, Flights
-from service.upstream.isolation import report
 from service.upstream.redirect_slots import RedirectSlots
-from service.upstream.timer import Timer, WakeUp
 from service.upstream.watchdog import Watchdog, waits_for
 
 __all__ = ["Runner"]

@@ -12,7 +12,8 @@ from typing import Any, Final
 from service.core.fetching.batch import Failure
 from service.core.fetching.clocked import Clocked
 from service.core.fetching.task import FetchTask
-from service.upstream.isolation import contain
+from service.runtime.containment import contain
+from service.runtime.timer import Periodic
 
 __all__ = ["WAITS", "Watchdog", "waits_for"]
 
@@ -47,31 +48,26 @@ class Watchdog:
         self._fail = fail
         self._loop = asyncio.get_running_loop()
         self._suspects: frozenset[FetchTask] = frozenset()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = Periodic("watchdog", _EVERY, self._look)
 
     def __repr__(self) -> str:
         return f"<Watchdog of {self._clocked!r}, {self.ended.total()} ended>"
 
     def wake(self) -> None:
         """Look from now on: something is on the clock."""
-        if self._timer is None:
-            self._timer = self._loop.call_later(_EVERY, self._look)
+        self._timer.start()
 
     def close(self) -> None:
         """Stop looking."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.stop()
 
-    def _look(self) -> None:
-        self._timer = None
+    def _look(self) -> float | None:
         late = self._clocked.overdue(self._loop.time() - _GRACE)
         for work in late:
             if work in self._suspects:
                 contain("a URL that is overdue could not be ended", self._end, work)
         self._suspects = frozenset(late)
-        if self._clocked:
-            self.wake()
+        return _EVERY if self._clocked else None
 
     def _end(self, work: FetchTask) -> None:
         self._clocked.end(work.batch, work.index)

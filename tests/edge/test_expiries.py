@@ -106,10 +106,10 @@ async def test_a_clock_that_is_put_forward_ends_nobody() -> None:
 
 async def test_the_timer_rests_while_there_is_nobody_and_ends_with_close() -> None:
     expiries, holder = Expiries(wall()), FakeHolder()
-    assert expiries._timer is None
+    assert not expiries._timer.running
     expiries.set(holder, 1_000_001.0)
     await asyncio.sleep(4)
-    assert expiries._timer is None
+    assert not expiries._timer.running
     other = FakeHolder()
     expiries.set(other, 1_000_006.0)
     expiries.close()

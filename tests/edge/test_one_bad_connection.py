@@ -106,7 +106,7 @@ async def test_heartbeats(some: list[Any]) -> None:
         heartbeat.add(one)
     await asyncio.sleep(10)
     assert done(some, "ping") == done(some, "cut silent") == [True] * 4
-    await heartbeat.close()
+    heartbeat.close()
 
 
 async def test_ends_of_tokens(some: list[Any]) -> None:

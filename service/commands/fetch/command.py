@@ -84,7 +84,7 @@ class _Command:
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self._interrupt)
-        showing = asyncio.create_task(self._progress.run())
+        showing = self._progress.start()
         limits = BatchLimits(
             active=self._concurrency,
             active_per_client=self._concurrency,
@@ -93,10 +93,9 @@ class _Command:
         try:
             await self._run.run(self._policy, limits)
         finally:
-            showing.cancel()
+            showing.stop()
             for number in _SIGNALS:
                 loop.remove_signal_handler(number)
-            await asyncio.gather(showing, return_exceptions=True)
 
     def _interrupt(self) -> None:
         if self._run.stopped:

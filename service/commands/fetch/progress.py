@@ -1,12 +1,12 @@
 """How far a run is, on standard error: a bar on a terminal, a line now and then elsewhere, a summary at the end."""
 
-import asyncio
 import os
 import time
 from collections import deque
 
 from service.commands.fetch.output import Output
 from service.commands.fetch.tally import Tally
+from service.runtime.timer import Periodic
 
 __all__ = ["Progress"]
 
@@ -31,14 +31,19 @@ class Progress:
         self._began = time.monotonic()
         self._samples: deque[tuple[float, int]] = deque([(self._began, 0)], maxlen=_WINDOW)
 
-    async def run(self) -> None:
-        """Show it until cancelled."""
-        while self._output is not None:
-            await asyncio.sleep(_EVERY if self._bar else _PLAIN)
-            # One that is not taken yet is enough: a terminal that was stopped gets no backlog.
-            if not self._output.waiting:
-                line = self.line(_width() - 1 if self._bar else 200)
-                self._show(f"\r{line}\x1b[K" if self._bar else line + "\n")
+    def start(self) -> Periodic:
+        """Show it now and then until the timer that is returned is stopped."""
+        timer = Periodic("progress", _EVERY if self._bar else _PLAIN, self._update)
+        if self._output is not None:
+            timer.start()
+        return timer
+
+    def _update(self) -> float:
+        # One that is not taken yet is enough: a terminal that was stopped gets no backlog.
+        if self._output is not None and not self._output.waiting:
+            line = self.line(_width() - 1 if self._bar else 200)
+            self._show(f"\r{line}\x1b[K" if self._bar else line + "\n")
+        return _EVERY if self._bar else _PLAIN
 
     def line(self, width: int) -> str:
         """Return the figures of now."""

@@ -25,6 +25,7 @@ from service.core.fetching.batch import BatchLimits, Failure, FetchRequest, Opti
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.task import FetchListener, FetchTask
 from service.core.owner import SERVICE, Owner
+from service.runtime.timer import Periodic
 from service.upstream.attempt import Fetched
 from service.upstream.caching.cache import Cache
 from service.upstream.content.result_events import result_event
@@ -110,18 +111,19 @@ class Run:
         runner = self._runner = Runner(fetcher, limits, chance=random)
         self._skip()
         self._moved = self._loop.time()
-        watching = asyncio.create_task(self._watch())
+        checking = Periodic("stall check", _LOOK, self._check)
+        checking.start()
         try:
             if self._left:
                 runner.add(self._group)
                 await self._over.wait()
         finally:
-            watching.cancel()
+            checking.stop()
             runner.cancel(self._group)
             await runner.close()
             await fetcher.close()
             # What was fetched is saved, also when the run was stopped.
-            await asyncio.gather(watching, *self._saving, return_exceptions=True)
+            await asyncio.gather(*self._saving, return_exceptions=True)
             self._savers.shutdown()
 
     def stop(self, why: str) -> None:
@@ -276,17 +278,15 @@ class Run:
             self._tally.failure("protocol", ascii(self._urls.urls[first]), failure.detail)
             self._end(index)
 
-    async def _watch(self) -> None:
+    def _check(self) -> float:
         """End the run when its lines cannot be written, and when nothing has ended for longer than it may take."""
-        limit = self._options.timeout + _GRACE
-        while True:
-            await asyncio.sleep(_LOOK)
-            if self._lines is not None and self._lines.error is not None:
-                self.stop("output")
-            elif self._saving or (self._lines is not None and self._lines.waiting):
-                self._moved = self._loop.time()
-            elif self._loop.time() - self._moved > limit:
-                self._give_up()
+        if self._lines is not None and self._lines.error is not None:
+            self.stop("output")
+        elif self._saving or (self._lines is not None and self._lines.waiting):
+            self._moved = self._loop.time()
+        elif self._loop.time() - self._moved > self._options.timeout + _GRACE:
+            self._give_up()
+        return _LOOK
 
     def _give_up(self) -> None:
         failure = Failure("unavailable", "internal error: the fetch engine lost this URL")

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from math import ceil
 from typing import Final, Protocol
 
-from service.upstream.isolation import contain
+from service.runtime.containment import contain
+from service.runtime.timer import Periodic
 
 __all__ = ["Expiries", "Holder"]
 
+_EVERY: Final = 1.0
 _SLICE: Final = 100
 _PAUSE: Final = 0.05
 """Seconds after a slice: 2,000 a second, which come back no faster."""
@@ -37,7 +39,7 @@ class Expiries:
         self._second_of: dict[Holder, int] = {}
         self._next = 0
         """The first second of the loop's time that has not been looked at to its end."""
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = Periodic("expiries", _EVERY, self._look)
 
     def __repr__(self) -> str:
         return f"<Expiries {len(self._second_of)}>"
@@ -50,9 +52,9 @@ class Expiries:
         self.discard(holder)
         if until is None:
             return
-        if self._timer is None:
+        if not self._second_of:
             self._next = int(self._loop.time())
-            self._timer = self._loop.call_later(1.0, self._look)
+            self._timer.start()
         second = max(self._next, ceil(self._loop.time() + until - self._clock()))
         self._second_of[holder] = second
         self._due.setdefault(second, set()).add(holder)
@@ -66,7 +68,7 @@ class Expiries:
             if not holders:
                 del self._due[second]
 
-    def _look(self) -> None:
+    def _look(self) -> float | None:
         now, room = int(self._loop.time()), _SLICE
         while self._next <= now and room:
             holder = next(iter(self._due.get(self._next, ())), None)
@@ -76,11 +78,10 @@ class Expiries:
             room -= 1
             self.discard(holder)
             contain("a token's end failed", holder.expire)
-        pause = 1.0 if self._next > now else _PAUSE
-        self._timer = self._loop.call_later(pause, self._look) if self._second_of else None
+        if not self._second_of:
+            return None
+        return _EVERY if self._next > now else _PAUSE
 
     def close(self) -> None:
         """End nobody any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.stop()

@@ -11,12 +11,13 @@ import select
 import socket
 import ssl
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Final
 
 from service.core.seldom import Seldom
 from service.edge.http.idle_connections import close_unused
 from service.edge.http.server import HttpServer
+from service.runtime.containment import report
+from service.runtime.timer import Periodic
 
 __all__ = ["Acceptor"]
 
@@ -49,7 +50,8 @@ class Acceptor:
         self._tls_time = tls_time if tls is not None else None
         self._loop = asyncio.get_running_loop()
         self._beginning: set[asyncio.Task[None]] = set()
-        self._paused: asyncio.TimerHandle | None = None
+        self._paused = False
+        self._patience = Periodic("accept", _PATIENCE, self._make_room)
         self._waiting_since: float | None = None
         self._full = Seldom(clock)
 
@@ -72,9 +74,8 @@ class Acceptor:
     def close(self) -> None:
         """Accept nothing more; calling it again is harmless."""
         self._server.on_lost = None
-        if self._paused is not None:
-            self._paused.cancel()
-            self._paused = None
+        self._paused = False
+        self._patience.stop()
         for listener in self._listeners:
             self._loop.remove_reader(listener.fileno())
             listener.close()
@@ -97,22 +98,28 @@ class Acceptor:
                 self._pause()
                 return
             connection.setblocking(False)
-            task = self._loop.create_task(self._begin(connection))
+            task = self._loop.create_task(self._begin(connection), name="handshake")
             self._beginning.add(task)
             task.add_done_callback(self._begun)
         if self._waiting_since is not None and not self._some_wait():
             self._waiting_since = None
 
     async def _begin(self, connection: socket.socket) -> None:
-        # A peer that goes, or that does not speak TLS, is not our error.
-        with suppress(OSError):
+        try:
             await self._loop.connect_accepted_socket(
                 self._server, connection, ssl=self._tls, ssl_handshake_timeout=self._tls_time
             )
+        except OSError:
+            return  # A peer that goes, or that does not speak TLS, is not our error.
+        except Exception:
+            connection.close()
+            raise
 
     def _begun(self, task: asyncio.Task[None]) -> None:
         # Until now it counted twice, or its TLS handshake failed: in both cases there is a place more.
         self._beginning.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            report("a connection could not be begun", error)
         self._resume()
 
     def _some_wait(self) -> bool:
@@ -122,27 +129,28 @@ class Acceptor:
         return bool(queues.poll(0))
 
     def _pause(self) -> None:
-        if self._paused is not None:
+        if self._paused:
             return
+        self._paused = True
         for listener in self._listeners:
             self._loop.remove_reader(listener.fileno())
         # Patience counts from when the queue was last empty: a place that becomes free does not prolong it.
         if self._waiting_since is None:
             self._waiting_since = self._loop.time()
-        self._paused = self._loop.call_at(self._waiting_since + _PATIENCE, self._make_room)
+        self._patience.start(after=self._waiting_since + _PATIENCE - self._loop.time())
 
-    def _make_room(self) -> None:
+    def _make_room(self) -> float | None:
         closed = close_unused(self._server)
         if count := self._full.happened():
             _log.warning("connections wait: descriptors are short", extra={"closed": closed, "count": count})
         self._waiting_since = self._loop.time()
-        self._paused = self._loop.call_at(self._waiting_since + _PATIENCE, self._make_room)
         self._resume()
+        return _PATIENCE if self._paused else None
 
     def _resume(self) -> None:
-        if self._paused is None or self.open >= self._most:
+        if not self._paused or self.open >= self._most:
             return
-        self._paused.cancel()
-        self._paused = None
+        self._paused = False
+        self._patience.stop()
         for listener in self._listeners:
             self._loop.add_reader(listener.fileno(), self._accept, listener)

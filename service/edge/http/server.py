@@ -13,6 +13,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from service.edge.http.idle_connections import close_unused
 from service.edge.http.idle_cuts import IdleCuts, silence_of
 from service.edge.http.problems import unreadable
 
@@ -96,6 +97,10 @@ class HttpRunner(web.AppRunner):
     """Where broken connections are counted, by reason."""
     idle_cuts: IdleCuts
     """Where it is noted after which silence they are cut."""
+
+    def close_unused(self) -> int:
+        """Close connections on which no request is under way; return how many."""
+        return close_unused(self.server) if self.server is not None else 0
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()

@@ -23,7 +23,7 @@ from service.edge.access.credentials import GRANT
 from service.edge.access.expiries import Expiries
 from service.edge.http.negotiation import NDJSON, SSE, wants_sse
 from service.edge.http.queries import LAST_EVENT_IDS
-from service.upstream.isolation import contain
+from service.runtime.containment import contain
 
 __all__ = [
     "STREAMS",

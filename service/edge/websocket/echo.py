@@ -10,17 +10,17 @@ from aiohttp import WSMsgType, web
 from service.core.sessions.closing import NOT_TEXT
 from service.edge.http.request_body import read_body
 from service.edge.websocket.connection import Connection
-from service.edge.websocket.endpoint import WebSockets
 
-__all__ = ["LARGEST", "EchoBodies", "EchoSockets"]
+__all__ = ["LARGEST", "Echo", "EchoBodies"]
 
 LARGEST: Final = 16 << 20
 
 
-class EchoSockets(WebSockets):
-    """The WebSocket endpoint with another conversation: there are no topics, and no requests."""
+class Echo:
+    """A conversation without topics and requests: each message is sent back."""
 
-    async def _text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
+    async def text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
+        """Send it back, if it is UTF-8."""
         # Where a request is read, JSON's decoder finds out; here nothing else would.
         try:
             data.decode()
@@ -29,7 +29,8 @@ class EchoSockets(WebSockets):
         else:
             await socket.send_frame(data, WSMsgType.TEXT)
 
-    async def _binary(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
+    async def binary(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
+        """Send it back."""
         await socket.send_frame(data, WSMsgType.BINARY)
 
 

@@ -13,7 +13,7 @@ from service.core.errors import Draining, Overloaded, SluiceError, Unauthorized
 from service.core.owner import Owner
 from service.core.pool import Pool
 from service.core.ports import Backend
-from service.core.sessions.closing import BINARY, FLOODING, UNAUTHORIZED, Closing
+from service.core.sessions.closing import FLOODING, UNAUTHORIZED, Closing
 from service.core.sessions.session import Session, SessionLimits
 from service.core.topics.hub import Hub
 from service.core.topics.wire import closing_frame
@@ -22,6 +22,7 @@ from service.edge.access.expiries import Expiries
 from service.edge.http.handshake import PROTOCOL, check_handshake, with_one_protocol_line
 from service.edge.http.problems import reason_of, refusal
 from service.edge.websocket.connection import Connection
+from service.edge.websocket.conversation import Conversation, Requests
 from service.edge.websocket.counters import WebSocketCounters
 from service.edge.websocket.frames import ClientSocket
 from service.edge.websocket.heartbeat import Heartbeat
@@ -75,6 +76,7 @@ class WebSockets:
         limits: WebSocketLimits,
         gate: AdmissionControl,
         authorise: Callable[[web.Request], Grant | None] = lambda request: EVERYTHING,
+        conversation: Conversation | None = None,
     ) -> None:
         self.limits = limits
         self.connections: set[Connection] = set()
@@ -90,6 +92,7 @@ class WebSockets:
         """Who has a client that is behind."""
         self.heartbeat = Heartbeat(limits.heartbeat)
         self._expiries = Expiries()
+        self._conversation = conversation or Requests(hub, self.traffic, self._expiries, hub.clock)
         self._turnstile = PerTurnLimiter(_HANDSHAKES)
 
     def __repr__(self) -> str:
@@ -191,9 +194,9 @@ class WebSockets:
             if message.type in _MESSAGES:
                 carried_out += _LEAST + len(message.data)
             if message.type is WSMsgType.TEXT:
-                await self._text(socket, connection, message.data)
+                await self._conversation.text(socket, connection, message.data)
             elif message.type is WSMsgType.BINARY:
-                await self._binary(socket, connection, message.data)
+                await self._conversation.binary(socket, connection, message.data)
             elif message.type in _MESSAGES:
                 await self._control(socket, connection, message)
             else:
@@ -205,21 +208,6 @@ class WebSockets:
                 carried_out = 0
                 await asyncio.sleep(0)
 
-    async def _text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
-        """Carry out a request."""
-        self.traffic.received += 1
-        session = connection.session
-        before = session.grant
-        answer = session.receive(data, self._now())
-        if session.grant is not before:
-            self._expiries.set(connection, session.grant.until)
-        if answer.text:
-            self.traffic.answered += 1
-            await socket.send_frame(answer.text, WSMsgType.TEXT)
-        connection.closing = connection.closing or answer.closing
-        while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
-            await asyncio.sleep(0)
-
     async def _control(self, socket: web.WebSocketResponse, connection: Connection, message: WSMessage) -> None:
         """Answer a ping of a client that is not too fast."""
         answered = connection.session.control(len(message.data), self._now())
@@ -227,10 +215,6 @@ class WebSockets:
             await socket.pong(message.data)
         if connection.session.flooding:
             connection.closing = connection.closing or FLOODING
-
-    async def _binary(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
-        """Refuse what no request is."""
-        connection.closing = BINARY
 
     async def _close(self, socket: web.WebSocketResponse, connection: Connection) -> None:
         """Close with the code that was decided; a peer that does not take it is cut."""
@@ -289,11 +273,12 @@ class WebSockets:
     async def close(self) -> None:
         """End what is still connected; returns when every handler has."""
         self._expiries.close()
-        await self.heartbeat.close()
+        self.heartbeat.close()
         for connection in tuple(self.connections):
             connection.release()
         tasks = [connection.task for connection in self.connections]
         self.stalled.close()
         if tasks:
             _, stuck = await asyncio.wait(tasks, timeout=self.limits.close_timeout)
-            assert not stuck or all(task.cancel() for task in stuck)
+            for task in stuck:
+                task.cancel()

@@ -5,10 +5,10 @@ pinged, and the slot that was pinged half a heartbeat ago is searched for connec
 has come since: so a dead peer is found within one and a half heartbeats.
 """
 
-import asyncio
 from typing import TYPE_CHECKING
 
-from service.upstream.isolation import contain
+from service.runtime.containment import contain
+from service.runtime.timer import Periodic
 
 if TYPE_CHECKING:
     from service.edge.websocket.connection import Connection
@@ -28,7 +28,7 @@ class Heartbeat:
         self._slot_of: dict[Connection, int] = {}
         self._next = 0
         self._dealt = 0
-        self._task: asyncio.Task[None] | None = None
+        self._timer = Periodic("heartbeat", self._pause, self._beat)
 
     def __repr__(self) -> str:
         return f"<Heartbeat of {len(self._slot_of)} every {self._pause * len(self._slots):g} s>"
@@ -38,8 +38,7 @@ class Heartbeat:
         slot = self._slot_of[connection] = self._dealt % len(self._slots)
         self._dealt += 1
         self._slots[slot].add(connection)
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="heartbeat")
+        self._timer.start()
 
     def discard(self, connection: "Connection") -> None:
         """Leave this connection alone."""
@@ -47,24 +46,20 @@ class Heartbeat:
         if slot is not None:
             self._slots[slot].discard(connection)
 
-    async def _run(self) -> None:
+    def _beat(self) -> float | None:
         count = len(self._slots)
-        while True:
-            await asyncio.sleep(self._pause)
-            for connection in tuple(self._slots[(self._next - count // 2) % count]):
-                contain("a connection's heartbeat failed", self._end_silent, connection)
-            for connection in tuple(self._slots[self._next]):
-                contain("a connection's heartbeat failed", connection.ping)
-            self._next = (self._next + 1) % count
+        for connection in tuple(self._slots[(self._next - count // 2) % count]):
+            contain("a connection's heartbeat failed", self._end_silent, connection)
+        for connection in tuple(self._slots[self._next]):
+            contain("a connection's heartbeat failed", connection.ping)
+        self._next = (self._next + 1) % count
+        return self._pause if self._slot_of else None
 
     def _end_silent(self, connection: "Connection") -> None:
         if connection.silent:
             self.cut += 1
             connection.cut_silent()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Stop pinging."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        self._timer.stop()

@@ -1,13 +1,13 @@
 """Connections whose transport was full when there was something to write."""
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 from service.core.overload import heaviest
 from service.core.owner import Owner
 from service.core.pool import PoolStatistics
 from service.core.sessions.closing import OVERLOADED
-from service.upstream.isolation import contain
+from service.runtime.containment import contain
+from service.runtime.timer import Periodic
 
 if TYPE_CHECKING:
     from service.edge.websocket.connection import Connection
@@ -33,7 +33,7 @@ class Stalled:
         self._most = most
         # In the order in which they got stuck.
         self._waiting: dict[Connection, None] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = Periodic("stalled connections", _EVERY, self._look)
 
     def __repr__(self) -> str:
         return f"<Stalled {len(self._waiting)}>"
@@ -56,12 +56,10 @@ class Stalled:
         if connection in self._waiting:
             return False
         self._waiting[connection] = None
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
+        self._timer.start()
         return True
 
-    def _look(self) -> None:
-        self._timer = None
+    def _look(self) -> float | None:
         held: dict[Owner, int] = {}
         for connection in tuple(self._waiting):
             if not connection.session.readers or not connection.full():
@@ -74,8 +72,7 @@ class Stalled:
         self._held = held
         if self.held > self._most:
             self._make_room(held)
-        if self._waiting and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_EVERY, self._look)
+        return _EVERY if self._waiting else None
 
     def _make_room(self, held: dict[Owner, int]) -> None:
         """Cut connections of the client that holds most, the longest stuck first, until all fit."""
@@ -103,6 +100,4 @@ class Stalled:
     def close(self) -> None:
         """Stop looking."""
         self._waiting.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.stop()

@@ -9,6 +9,7 @@ import queue
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from io import FileIO, TextIOWrapper
@@ -87,7 +88,9 @@ class Logs:
         room: int = _ROOM,
         lines: int = _LINES,
         clock: Callable[[], float] = time.monotonic,
+        failures: Counter[str] | None = None,
     ) -> None:
+        self._failures: Counter[str] = Counter() if failures is None else failures
         self._stream = stream or _standard_error()
         self._lines: queue.Queue[str] = queue.Queue(room)
         redact = Redaction(secrets)
@@ -116,8 +119,17 @@ class Logs:
                 line = self._lines.get(timeout=_LOOK)
             except queue.Empty:
                 line = ""
-            self._write([*self.handler.notices(), line])
-        self._write([*self.handler.notices(end=True)])
+            self._turn(line)
+        self._turn("", end=True)
+
+    def _turn(self, line: str, *, end: bool = False) -> None:
+        """Write a line, and what is to be said of others; an error costs this line alone."""
+        try:
+            self._write([*self.handler.notices(end=end), line])
+        except Exception:
+            # Logged where it ends: a line about it would come back here.
+            self._failures["log writer"] += 1
+            self.handler.dropped += bool(line)
 
     def _write(self, lines: list[str]) -> None:
         text = "".join(lines)

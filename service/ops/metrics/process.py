@@ -13,7 +13,7 @@ from service import __version__
 from service.ops.loop_lag import LoopLag
 from service.ops.metrics.families import Gauge, counter_by, histogram
 from service.ops.process import sockets
-from service.ops.supervisor import Supervisor
+from service.runtime.supervisor import Supervisor
 
 __all__ = ["ProcessCollector"]
 
@@ -38,7 +38,7 @@ class ProcessCollector(Collector):
         yield Gauge(
             "sluice_tasks", "Tasks of the loop: one for each connection, and a few more.", len(asyncio.all_tasks())
         )
-        text = "Background tasks that failed and were started again, by their name."
+        text = "Failures of background work, by its name (other: of one item)."
         yield counter_by("sluice_task_failures", text, "task", self._supervisor.failures)
         yield Gauge(
             "sluice_loop_lag_seconds", "How late the loop was at the most in the last second.", self._lag.worst

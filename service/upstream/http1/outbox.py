@@ -10,9 +10,9 @@ import asyncio
 import select
 from typing import Final
 
+from service.runtime.containment import contain
 from service.upstream.http1.connection import Connection
 from service.upstream.http1.reader import Reader
-from service.upstream.isolation import contain
 
 __all__ = ["Outbox"]
 

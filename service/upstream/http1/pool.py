@@ -3,6 +3,8 @@
 import asyncio
 from typing import Final
 
+from service.runtime.containment import contain
+from service.runtime.timer import Periodic
 from service.upstream.http1.connection import Connection
 
 __all__ = ["Pool"]
@@ -20,7 +22,7 @@ class Pool:
         self._idle: dict[Connection, None] = {}
         """The longest resting first."""
         self._origins: dict[str, list[Connection]] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = Periodic("connection pool", _EVERY, self._look)
         self._closed = False
 
     def __len__(self) -> int:
@@ -57,15 +59,12 @@ class Pool:
         self._origins.setdefault(connection.origin, []).append(connection)
         if len(self._idle) > self._most:
             self._drop(next(iter(self._idle)))
-        if self._timer is None:
-            self._timer = self._loop.call_later(_EVERY, self._look)
+        self._timer.start()
 
     def close(self) -> None:
         """Close what rests, and keep nothing any more."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.stop()
         for connection in tuple(self._idle):
             self._drop(connection)
 
@@ -86,10 +85,8 @@ class Pool:
         if not resting:
             del self._origins[connection.origin]
 
-    def _look(self) -> None:
-        self._timer = None
+    def _look(self) -> float | None:
         now = self._loop.time()
         for connection in [connection for connection in self._idle if connection.idle_until <= now]:
-            self._drop(connection)
-        if self._idle:
-            self._timer = self._loop.call_later(_EVERY, self._look)
+            contain("a connection that rested could not be closed", self._drop, connection)
+        return _EVERY if self._idle else None

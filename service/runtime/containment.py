@@ -11,9 +11,16 @@ from typing import Any
 __all__ = ["contain", "report"]
 
 
-def report(what: str, error: BaseException) -> None:
-    """Have the loop's handler log an error with its traceback; ``what`` says which kind of item failed."""
-    asyncio.get_running_loop().call_exception_handler({"message": what, "exception": error})
+def report(what: str, error: BaseException, *, task: str | None = None) -> None:
+    """Have the loop's handler log an error with its traceback, and count it.
+
+    ``what`` says which kind of item failed; ``task`` is a name of ``BACKGROUND``, where the error ended a turn of
+    that work rather than one item.
+    """
+    context: dict[str, Any] = {"message": what, "exception": error}
+    if task is not None:
+        context["background"] = task
+    asyncio.get_running_loop().call_exception_handler(context)
 
 
 def contain(what: str, action: Callable[..., object], *arguments: Any) -> bool:

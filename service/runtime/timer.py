@@ -4,7 +4,10 @@ import asyncio
 from collections.abc import Callable
 from math import inf
 
-__all__ = ["Timer", "WakeUp"]
+from service.runtime.background import BACKGROUND
+from service.runtime.containment import report
+
+__all__ = ["Periodic", "Timer", "WakeUp"]
 
 
 class Timer:
@@ -64,3 +67,49 @@ class WakeUp:
         self._timer = None
         self._rung = at
         self._callback()
+
+
+class Periodic:
+    """Calls again and again while there is something to do: one timer for any number of items.
+
+    ``run`` returns the seconds until its next call, or None when nothing is left; then :meth:`start` begins anew.
+    Where it raises, the error is reported under ``name``, one of ``BACKGROUND``, and the next call comes ``every``
+    seconds later all the same.
+    """
+
+    def __init__(self, name: str, every: float, run: Callable[[], float | None]) -> None:
+        if name not in BACKGROUND:
+            raise ValueError(f"{name!r} is not in the table of background work")
+        self._name = name
+        self._every = every
+        self._run = run
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<Periodic {self._name}, {'running' if self.running else 'at rest'}>"
+
+    @property
+    def running(self) -> bool:
+        """Whether a call is due."""
+        return self._timer is not None
+
+    def start(self, *, after: float | None = None) -> None:
+        """Call ``run`` in ``after`` seconds, or in ``every``; nothing changes where a call is due already."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._every if after is None else after, self._call)
+
+    def stop(self) -> None:
+        """Call nothing until :meth:`start`."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _call(self) -> None:
+        timer = self._timer
+        try:
+            pause = self._run()
+        except Exception as error:
+            report("a turn of background work failed", error, task=self._name)
+            pause = self._every
+        if self._timer is timer:  # else it was stopped from inside
+            self._timer = None if pause is None else asyncio.get_running_loop().call_later(pause, self._call)

@@ -1,0 +1,1 @@
+"""What runs on the loop for the whole service: supervised tasks, timers, and errors contained to one item."""
