@@ -39,13 +39,14 @@ from service.edge.access.credentials import Credentials
 from service.edge.access.middleware import AccessMiddleware, add_cors
 from service.edge.access.origins import isolate
 from service.edge.http.acceptor import Acceptor
+from service.edge.http.aiohttp_internals import check as check_internals
 from service.edge.http.correlation import tell_request_id
 from service.edge.http.idle_cuts import IdleCuts
 from service.edge.http.large_json import LARGE_JSON, LargeJson
 from service.edge.http.listening import listen
 from service.edge.http.problems import complete_refusal
 from service.edge.http.request_body import ROOM
-from service.edge.http.server import HttpRunner, HttpServer
+from service.edge.http.server import HttpRunner
 from service.edge.routes.batches import BatchRoutes
 from service.edge.routes.documents import DocumentRoutes
 from service.edge.routes.health import HealthRoutes
@@ -235,11 +236,10 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
     metrics.add_to(application)
     runner = HttpRunner(
         application,
-        handler_cancellation=True,
+        broken,
+        IdleCuts(settings.heartbeat, clock),
         auto_decompress=False,  # edge/http/request_body.py does it: aiohttp takes a body that is cut off for whole
         keepalive_timeout=settings.handshake_time,
-        access_log=None,
-        shutdown_timeout=2.0,
     )
     supervisor.start("loop lag", lag.run)
     supervisor.start("overload", housekeeping.watch_overload)
@@ -247,12 +247,10 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
     supervisor.start("memory", housekeeping.return_memory)
     supervisor.start("statistics", statistics.run)
     try:
-        runner.broken, runner.idle_cuts = broken, IdleCuts(settings.heartbeat, clock)
-        await runner.setup()
-        assert isinstance(runner.server, HttpServer)
+        check_internals()
         # No site of aiohttp's: those accept without a bound, and give a TLS handshake 60 s.
         service.acceptor = Acceptor(
-            runner.server,
+            await runner.start(),
             listeners,
             most=settings.websockets + settings.connections + REFUSED,
             tls=service.tls,
@@ -272,7 +270,7 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
         await fetches.close()
         if service.acceptor is not None:
             service.acceptor.close()
-        await runner.cleanup()
+        await runner.close()
         await fetcher.close()
         loop.set_exception_handler(None)
 

@@ -41,8 +41,8 @@ async def test_a_task_that_fails_is_logged_counted_and_restarted(
 async def test_a_task_that_keeps_failing_stops_the_service_or_stays_off(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    supervisor, told = Supervisor(), asyncio.Event()
-    supervisor.on_failed = told.set
+    supervisor, notified = Supervisor(), asyncio.Event()
+    supervisor.on_failed = notified.set
 
     async def broken() -> None:
         await asyncio.sleep(1)
@@ -51,7 +51,7 @@ async def test_a_task_that_keeps_failing_stops_the_service_or_stays_off(
     supervisor.start(name, broken)
     await asyncio.sleep(3600)
     assert supervisor.failures[name] == 9
-    assert supervisor.failed == told.is_set() == (BACKGROUND[name] is OnFailure.STOP)
+    assert supervisor.failed == notified.is_set() == (BACKGROUND[name] is OnFailure.STOP)
     last = caplog.records[-1]
     assert "keeps failing" in last.message
     assert last.levelno == (logging.CRITICAL if supervisor.failed else logging.ERROR)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from service.core.seldom import Seldom
-from service.edge.http.idle_connections import close_unused
 from service.edge.http.server import HttpServer
 from service.runtime.containment import report
 from service.runtime.timer import Periodic
@@ -140,7 +139,7 @@ class Acceptor:
         self._patience.start(after=self._waiting_since + _PATIENCE - self._loop.time())
 
     def _make_room(self) -> float | None:
-        closed = close_unused(self._server)
+        closed = self._server.close_unused()
         if count := self._full.happened():
             _log.warning("connections wait: descriptors are short", extra={"closed": closed, "count": count})
         self._waiting_since = self._loop.time()

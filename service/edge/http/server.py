@@ -1,23 +1,26 @@
-"""aiohttp's runner, with one difference: malformed HTTP is answered with a problem document too.
+"""The HTTP server: aiohttp's, with two differences.
 
-Such a request never becomes one: aiohttp's protocol answers it in plain text, before any middleware, and
-logs a traceback for each. The protocol's ``handle_error`` is public, the way to it is not; aiohttp's version
-is capped, and a test says when the way has changed.
+Malformed HTTP is answered with a problem document too: such a request never becomes one, aiohttp's protocol answers
+it in plain text, before any middleware, and logs a traceback for each. And connections that break are counted.
 """
 
+import asyncio
 import errno
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from service.edge.http.idle_connections import close_unused
+from service.edge.http.aiohttp_internals import is_serving, is_waiting, task_of
 from service.edge.http.idle_cuts import IdleCuts, silence_of
 from service.edge.http.problems import unreadable
 
 __all__ = ["HttpRunner", "HttpServer"]
+
+_SHUTDOWN: Final = 2.0
+"""Seconds that requests have at the end."""
 
 
 class _Protocol(RequestHandler):
@@ -49,68 +52,102 @@ _REASONS: Final = {
 
 
 class HttpServer(web.Server):
-    """Makes the protocols of connections, and counts those that are open."""
+    """Makes the protocols of connections, and counts those that are open.
 
-    broken: Counter[str]
-    """Connections that the network or their peer broke, by reason."""
-    idle_cuts: IdleCuts
-    on_lost: Callable[[], None] | None = None
-    """Called whenever one has ended."""
+    ``broken`` counts connections that the network or their peer broke, by reason; ``idle_cuts`` is given the
+    silence before the end of WebSockets and streams; ``options`` are those of aiohttp's protocol.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Any],
+        *,
+        request_factory: Callable[..., web.BaseRequest] | None = None,
+        broken: Counter[str] | None = None,
+        idle_cuts: IdleCuts | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(handler, request_factory=request_factory, handler_cancellation=True)
+        self.on_lost: Callable[[], None] | None = None
+        """Called whenever a connection has ended."""
+        self._broken = Counter() if broken is None else broken
+        self._idle_cuts = idle_cuts
+        self._options = options
 
     def __call__(self) -> RequestHandler:
         """Return the protocol of a new connection."""
-        return _Protocol(self, loop=self._loop, **self._kwargs)
+        return _Protocol(self, loop=asyncio.get_running_loop(), **self._options)
 
     @property
     def open(self) -> int:
         """How many connections are open."""
-        return len(self._connections)
+        return len(self.connections)
+
+    def close_unused(self) -> int:
+        """Close connections on which no request is under way, and return how many they were.
+
+        They were kept alive, or have never asked for anything. aiohttp closes them in time by itself; where
+        descriptors or memory are short they go at once.
+        """
+        unused = [handler for handler in self.connections if is_waiting(handler)]
+        for handler in unused:
+            handler.force_close()
+        return len(unused)
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """Forget a connection, when the task that handles it has ended."""
         self._note_silence(handler)
         super().connection_lost(handler, exc)
         if isinstance(exc, OSError):
-            self.broken[_REASONS.get(exc.errno or 0, "other")] += 1
-        if handler._task_handler is not None:
-            handler._task_handler.add_done_callback(lambda _: self._lost())
+            self._broken[_REASONS.get(exc.errno or 0, "other")] += 1
+        task = task_of(handler)
+        if task is not None:
+            task.add_done_callback(lambda _: self._lost())
         else:
             self._lost()
 
     def _note_silence(self, handler: RequestHandler) -> None:
         """Note the silence before the end of a WebSocket or a stream; others end as their clients like."""
-        if handler.transport is None or handler._current_request is None:
+        if self._idle_cuts is None or handler.transport is None or not is_serving(handler):
             return
         silence = silence_of(handler.transport.get_extra_info("socket"))
         if silence is not None:
-            self.idle_cuts.note(silence)
+            self._idle_cuts.note(silence)
 
     def _lost(self) -> None:
         if self.on_lost is not None:
             self.on_lost()
 
 
-class HttpRunner(web.AppRunner):
-    """Runs an application, every error of which is a problem document (RFC 9457)."""
+class HttpRunner:
+    """Runs an application on an :class:`HttpServer`, from :meth:`start` to :meth:`close`.
 
-    broken: Counter[str]
-    """Where broken connections are counted, by reason."""
-    idle_cuts: IdleCuts
-    """Where it is noted after which silence they are cut."""
+    Every error is a problem document (RFC 9457). The arguments are those of the server.
+    """
+
+    def __init__(
+        self, application: web.Application, broken: Counter[str], idle_cuts: IdleCuts, **options: Any
+    ) -> None:
+        self._runner = web.AppRunner(application, access_log=None)
+        self._options = {"broken": broken, "idle_cuts": idle_cuts, "access_log": None, **options}
+        self._server: HttpServer | None = None
+
+    async def start(self) -> HttpServer:
+        """Start the application and return its server, to which connections have to be given."""
+        await self._runner.setup()
+        made = self._runner.server
+        if made is None:
+            raise RuntimeError("aiohttp made no server")
+        self._server = HttpServer(made.request_handler, request_factory=made.request_factory, **self._options)
+        return self._server
 
     def close_unused(self) -> int:
         """Close connections on which no request is under way; return how many."""
-        return close_unused(self.server) if self.server is not None else 0
+        return self._server.close_unused() if self._server is not None else 0
 
-    async def _make_server(self) -> web.Server:
-        made = await super()._make_server()
-        server = HttpServer(
-            made.request_handler,
-            request_factory=made.request_factory,
-            handler_cancellation=made.handler_cancellation,
-            loop=made._loop,
-            **made._kwargs,
-        )
-        server.broken = self.broken
-        server.idle_cuts = self.idle_cuts
-        return server
+    async def close(self) -> None:
+        """End what is still connected, and the application."""
+        if self._server is not None:
+            self._server.pre_shutdown()
+            await self._server.shutdown(_SHUTDOWN)
+        await self._runner.cleanup()

@@ -19,6 +19,7 @@ from service.core.topics.hub import Hub
 from service.core.topics.wire import closing_frame
 from service.edge.access.admission import ADDRESS, AdmissionControl
 from service.edge.access.expiries import Expiries
+from service.edge.http.aiohttp_internals import release_handshake_state
 from service.edge.http.handshake import PROTOCOL, check_handshake, with_one_protocol_line
 from service.edge.http.problems import reason_of, refusal
 from service.edge.websocket.connection import Connection
@@ -27,7 +28,6 @@ from service.edge.websocket.counters import WebSocketCounters
 from service.edge.websocket.frames import ClientSocket
 from service.edge.websocket.heartbeat import Heartbeat
 from service.edge.websocket.stalled import Stalled
-from service.edge.websocket.upgrade import release_handshake_state
 from service.upstream.per_turn import PerTurnLimiter
 
 __all__ = ["PROTOCOL", "Connection", "WebSocketLimits", "WebSockets"]

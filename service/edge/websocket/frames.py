@@ -7,7 +7,7 @@ section 5.1 has the server end the connection. docs/decisions/11-client-frames.m
 
 from typing import Any, Final
 
-from aiohttp import web
+from service.edge.http.aiohttp_internals import HookedWebSocket
 
 __all__ = ["ClientFrames", "ClientSocket"]
 
@@ -107,7 +107,7 @@ def _may_be_sent(high: int, low: int) -> bool:
     return 3000 <= code < 5000 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
 
 
-class ClientSocket(web.WebSocketResponse):
+class ClientSocket(HookedWebSocket):
     """aiohttp's WebSocket with a reader that takes what RFC 6455 allows, and nothing else.
 
     ``size`` bounds a message in bytes, ``close_timeout`` the wait for the peer's close frame in seconds.
@@ -125,11 +125,6 @@ class ClientSocket(web.WebSocketResponse):
             decode_text=False,
         )
 
-    def _post_start(self, request: Any, protocol: Any, writer: Any) -> None:
-        # aiohttp makes the reader here and gives it what came right behind the upgrade: that is looked at, too.
-        connection = request.protocol
-        early, connection._message_tail = connection._message_tail, b""
-        super()._post_start(request, protocol, writer)
-        connection._payload_parser = ClientFrames(connection._payload_parser)
-        if early:
-            connection.data_received(early)
+    def reader(self, reader: Any) -> ClientFrames:
+        """Have each frame looked at before aiohttp's reader gets it."""
+        return ClientFrames(reader)
