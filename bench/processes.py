@@ -9,9 +9,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
+
+from service.ops.process import sockets
+
 __all__ = ["Child", "build", "descriptors", "kernel", "reachable", "settle", "unread_pipe"]
 
-_TICK = os.sysconf("SC_CLK_TCK")
 _FOLDER = Path(__file__).parent
 _ERRORS = Path("bench-out") / "errors.log"
 """What children write to standard error: between the figures nobody could read either."""
@@ -89,20 +92,21 @@ class Child:
 
     def cpu(self) -> float:
         """Return the seconds of CPU that it and its children (nginx has a worker) have used."""
-        return sum(_cpu(pid) for pid in self._family())
+        return float(sum(times.user + times.system for times in (one.cpu_times() for one in self._family())))
 
     def resident(self) -> int:
         """Return the resident bytes of it and its children."""
-        return sum(_resident(pid) for pid in self._family())
+        return int(sum(one.memory_info().rss for one in self._family()))
 
     def peak(self) -> int:
         """Return the most resident bytes that it ever had, without its children."""
+        # psutil has it for Windows alone.
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
-    def _family(self) -> list[int]:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [self.process.pid, *map(int, children)]
+    def _family(self) -> list[psutil.Process]:
+        process = psutil.Process(self.process.pid)
+        return [process, *process.children()]
 
     def stop(self, within: float = 5) -> None:
         """End it, and wait for it as long as it may take; then it is killed."""
@@ -118,27 +122,14 @@ class Child:
                 pipe.close()
 
 
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / _TICK
-
-
-def _resident(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def descriptors(child: Child) -> int:
     """Return how many descriptors a process has open."""
-    return len(os.listdir(f"/proc/{child.pid}/fd"))
+    return int(psutil.Process(child.pid).num_fds())
 
 
 def kernel() -> int:
     """Return the bytes that all TCP sockets of this machine hold."""
-    for line in Path("/proc/net/sockstat").read_text().splitlines():
-        if line.startswith("TCP:"):
-            fields = line.split()
-            return int(fields[fields.index("mem") + 1]) * os.sysconf("SC_PAGE_SIZE")
-    raise RuntimeError("no TCP line in /proc/net/sockstat")
+    return sockets()
 
 
 def settle(child: Child, quiet: float = 0.3, most: float = 10.0) -> None:

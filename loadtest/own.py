@@ -1,12 +1,11 @@
 """The generator watches itself: a figure that it spoilt by being late must not be blamed on the service."""
 
 import resource
-from pathlib import Path
 from time import monotonic, process_time
 
-__all__ = ["Own", "descriptors", "resident_mib"]
+import psutil
 
-_PAGE = resource.getpagesize()
+__all__ = ["Own", "descriptors", "resident_mib"]
 
 
 class Own:
@@ -35,7 +34,7 @@ class Own:
 
 def resident_mib() -> float:
     """Return the resident memory of this process in MiB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE / (1 << 20)
+    return float(psutil.Process().memory_info().rss) / (1 << 20)
 
 
 def descriptors(needed: int) -> str | None:

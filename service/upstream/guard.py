@@ -9,7 +9,6 @@ import asyncio
 import logging
 import socket
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import pairwise
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import aiodns
+from cachetools import TTLCache
 
 from service.core.fetching.dial_policy import Address, Policy
 from service.core.seldom import Seldom
@@ -53,6 +53,8 @@ class Lookup(Protocol):
         ...
 
 
+_NAMES: Final = 1000
+"""Names whose addresses are kept."""
 _UNKNOWN: Final = frozenset({aiodns.error.ARES_ENODATA, aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_EBADNAME})
 """What c-ares says of a name that has no address; everything else is trouble with the name servers."""
 
@@ -94,14 +96,13 @@ class GuardedResolver:
         self._lookup = lookup
         self._slots = asyncio.Semaphore(lookups)
         self._timeout = timeout
-        self._ttl = ttl
-        self._known: OrderedDict[str, tuple[float, list[str]]] = OrderedDict()
+        self._known: TTLCache[str, list[str]] = TTLCache(_NAMES, ttl, timer=time.monotonic)
         self._asking: dict[str, asyncio.Task[list[str]]] = {}
         self._failures = Seldom(time.monotonic)
 
     async def resolve(self, host: str) -> list[str]:
         """Return checked addresses; raise AddressRefused, NameNotFound or LookupFailed."""
-        addresses = self._cached(host)
+        addresses = self._known.get(host)
         if addresses is None:
             task = self._asking.get(host)
             if task is None:
@@ -112,10 +113,6 @@ class GuardedResolver:
         if not all(map(self._policy.allows_text, addresses)):
             raise AddressRefused(f"{host} has an address that is not public")
         return addresses
-
-    def _cached(self, host: str) -> list[str] | None:
-        known = self._known.get(host)
-        return known[1] if known and time.monotonic() - known[0] < self._ttl else None
 
     async def _ask(self, host: str) -> list[str]:
         try:
@@ -129,10 +126,7 @@ class GuardedResolver:
             raise self._trouble(host, error) from None
         if not addresses:
             raise NameNotFound(f"{host} has no address")
-        self._known[host] = (time.monotonic(), addresses)
-        self._known.move_to_end(host)
-        while len(self._known) > 1000:
-            self._known.popitem(last=False)
+        self._known[host] = addresses
         return addresses
 
     def _trouble(self, host: str, error: LookupFailed) -> LookupFailed:

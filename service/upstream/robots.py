@@ -1,9 +1,10 @@
 """Who asks hosts for their robots.txt, and remembers it: an option of the service (RFC 9309)."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
+
+from cachetools import TLRUCache
 
 from service.core.fetching.batch import Failure
 from service.core.fetching.robots import ALL, NONE, Rules, parse_robots
@@ -33,8 +34,13 @@ class Robots:
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
         self._loop = asyncio.get_running_loop()
-        self._known: OrderedDict[str, tuple[float, Rules]] = OrderedDict()
-        self._size = 0
+        self._known: TLRUCache[str, tuple[float, Rules]] = TLRUCache(
+            _MEMORY,
+            ttu=lambda _, known, now: now + known[0],
+            timer=self._loop.time,
+            getsizeof=lambda known: max(known[1].size, _MEMORY // _ORIGINS),
+        )
+        """How long the rules of an origin hold, in seconds, and the rules."""
         self._asking: dict[str, asyncio.Task[Rules]] = {}
 
     def __repr__(self) -> str:
@@ -43,7 +49,7 @@ class Robots:
     async def allows(self, target: Target) -> bool:
         """Return whether a target may be fetched; where that is not known yet, its host is asked first."""
         known = self._known.get(target.origin)
-        if known is None or known[0] < self._loop.time():
+        if known is None:
             asking = self._asking.get(target.origin)
             if asking is None:
                 asking = self._asking[target.origin] = self._loop.create_task(
@@ -74,18 +80,8 @@ class Robots:
             rules = ALL
         else:
             rules = await asyncio.to_thread(_read, outcome.body, outcome.truncated)
-        self._keep(target.origin, age, rules)
+        self._known[target.origin] = (age, rules)
         return rules
-
-    def _keep(self, origin: str, age: float, rules: Rules) -> None:
-        before = self._known.pop(origin, None)
-        if before is not None:
-            self._size -= before[1].size
-        self._known[origin] = (self._loop.time() + age, rules)
-        self._size += rules.size
-        while len(self._known) > _ORIGINS or self._size > _MEMORY:
-            _, (_, dropped) = self._known.popitem(last=False)
-            self._size -= dropped.size
 
     async def close(self) -> None:
         """End what is being asked."""

@@ -15,7 +15,6 @@ This module alone imports PyJWT and cryptography: 10 MiB, which a service withou
 import re
 import time
 from base64 import urlsafe_b64decode
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -24,6 +23,7 @@ from typing import Any, Final
 
 import jwt
 import msgspec
+from cachetools import LRUCache
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
@@ -100,7 +100,7 @@ class Tokens:
         self._leeway = leeway
         self._most = most or ClientLimits()
         self._shares_fetches = shares_fetches
-        self._known: OrderedDict[bytes, Grant] = OrderedDict()
+        self._known: LRUCache[bytes, Grant] = LRUCache(_REMEMBERED)
         self._header = msgspec.json.Decoder(_Header)
         self._accepted = 0
         self._refused = 0
@@ -134,12 +134,9 @@ class Tokens:
         if grant is None:
             grant = replace(self._read(token, self._candidates(form[1])), bearer=digest.hex())
             self._known[digest] = grant
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
         elif grant.until is not None and grant.until <= time.time():
             del self._known[digest]
             raise Unauthorized("token: expired")
-        self._known.move_to_end(digest)
         return grant
 
     def _candidates(self, segment: str) -> list[Key]:
