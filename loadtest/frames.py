@@ -70,13 +70,13 @@ def frames(data: bytes) -> Iterator[tuple[int, bytes, int]]:
     while size - at >= 2:
         length, start = data[at + 1], at + 2
         if length > 127:
-            raise BadFrame("a masked frame, or what is none")
+            raise BadFrame("a masked frame, or bytes that are not a WebSocket frame")
         if length == 126:
             length, start = int.from_bytes(data[at + 2 : at + 4], "big"), at + 4
         elif length == 127:
             length, start = int.from_bytes(data[at + 2 : at + 10], "big"), at + 10
             if length > MOST and start <= size:
-                raise BadFrame(f"a frame of {length:,} bytes, or what is none")
+                raise BadFrame(f"a frame of {length:,} bytes, or bytes that are not a WebSocket frame")
         if start > size or start + length > size:
             return
         yield data[at] ^ 0x80, data[start : start + length], start + length

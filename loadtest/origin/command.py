@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 
 from loadtest import origin
 from loadtest.origin.protocol import serve_origin
-from loadtest.streams import greet
+from service.ops.standard_streams import greet
 
 __all__ = ["HELP", "add_options", "run"]
 

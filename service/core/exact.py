@@ -7,6 +7,7 @@ once more by the standard library, which keeps everything.
 
 import json
 import re
+from decimal import Decimal
 from typing import Any, Final, NoReturn
 
 import orjson
@@ -17,9 +18,15 @@ __all__ = ["check_exact", "id_in", "parse", "parse_requests"]
 
 # 2**63 has 19 digits. An expression for that many digits takes twenty times as long as these two steps.
 _LONG_NUMBER: Final = b"0" * 19
-_TO_ZEROS: Final = bytes.maketrans(b"123456789", b"0" * 9)
+_TO_ZEROS: Final = bytes.maketrans(b"E123456789", b"e" + b"0" * 9)
 _MOST_DIGITS: Final = 20
 """Digits and sign of the longest integers of 64 bits, -9223372036854775808 and 18446744073709551615."""
+_TINY: Final = b"0e-000"
+"""Perhaps a number below the smallest double: orjson reads it as 0."""
+_DOUBLE_DIGITS: Final = 17
+"""Significant digits that tell every double from all others: programs write them, and mean the double."""
+_SMALLEST: Final = 2.2250738585072014e-308
+"""The smallest double of full precision."""
 _TOO_DEEP: Final = "nested too deeply"
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 _ID: Final = re.compile(rb'\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*)')
@@ -41,7 +48,8 @@ def parse(text: bytes) -> Any:
         check_exact(_parse_loosely(text))
         # It is JSON, and nothing in it is inexact: how deep each of the two goes is all that is left.
         raise TooLarge(_TOO_DEEP) from None
-    if _LONG_NUMBER in text.translate(_TO_ZEROS):
+    zeros = text.translate(_TO_ZEROS)
+    if _LONG_NUMBER in zeros or _TINY in zeros:
         check_exact(_parse_loosely(text))
     return value
 
@@ -79,7 +87,7 @@ def check_exact(value: Any) -> None:
         if "Recursion" in str(error):
             return
         raise InvalidParams(
-            "data: has an integer beyond 64 bits, a number beyond doubles, or half of a surrogate pair, "
+            "data: has an integer beyond 64 bits, a number that a double cannot hold, or half of a surrogate pair, "
             "which readers could not be given unchanged; send it as a string"
         ) from None
 
@@ -124,7 +132,12 @@ def _integer(digits: str) -> Any:
 
 def _number(text: str) -> Any:
     value = float(text)
-    return value if abs(value) != float("inf") else _Inexact()
+    if abs(value) == float("inf"):
+        return _Inexact()
+    mantissa = text.lower().partition("e")[0].strip("-").replace(".", "").strip("0")
+    if len(mantissa) <= _DOUBLE_DIGITS and abs(value) >= _SMALLEST:
+        return value
+    return value if not mantissa or Decimal(text) in (Decimal(repr(value)), Decimal(value)) else _Inexact()
 
 
 def _not_a_number(name: str) -> NoReturn:

@@ -175,7 +175,7 @@ async def test_a_blocking_adapter_is_not_waited_for(tmp_path: Path) -> None:
 
     blocking = ADAPTER.replace("        pass", "        import time; time.sleep(3600)")
     (tmp_path / "mine.py").write_text(blocking)
-    code = "import loadtest.supervisor as s, sys; s._SILENCE, s._PATIENCE = 2.0, 1.0; from loadtest.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    code = "import loadtest.supervisor as s, sys; s._SILENCE, s._PATIENCE = 2.0, 1.0; from loadtest.command import main; sys.exit(main(sys.argv[1:]))"
     async with peers(rooms(json.dumps)) as server:
         found, _, err = await run(
             sys.executable, "-c", code, "broadcast", "--target", str(tmp_path / "mine.py"), "--url", server.url, "--clients", "2",

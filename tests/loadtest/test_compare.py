@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from loadtest.__main__ import main
+from loadtest.command import main
 from loadtest.compare import compared, different_options
 from loadtest.significance import likely
 

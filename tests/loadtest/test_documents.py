@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from loadtest import mixed
-from loadtest.__main__ import _MORE, SCENARIOS
+from loadtest.command import _MORE, SCENARIOS
 from loadtest.ledger import KINDS
 from loadtest.report import Report
 from loadtest.targets import Target, target_of

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as classic_families
 
-from loadtest.__main__ import main
+from loadtest.command import main
 from loadtest.exports import csv_text, junit, openmetrics
 from loadtest.findings import Finding
 from loadtest.judging import judged

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.__main__ import SCENARIOS
+from loadtest.command import SCENARIOS
 from loadtest.histogram import Histogram
 from loadtest.judging import broken_bound, judged, load_not_made
 from loadtest.measures import Measures, needed_samples, percent_of

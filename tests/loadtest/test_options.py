@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from loadtest import mixed
-from loadtest.__main__ import SCENARIOS, main
+from loadtest.command import SCENARIOS, main
 
 
 def reported(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -122,4 +122,4 @@ async def test_bytes_that_are_not_frames_end_the_connection_with_the_reason() ->
         client.on_close = lambda one: ended.set_result(one.why)
         client.send(b"go")
         async with asyncio.timeout(5):
-            assert await ended == "the server sent a masked frame, or what is none"
+            assert await ended == "the server sent a masked frame, or bytes that are not a WebSocket frame"

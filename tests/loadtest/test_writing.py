@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from loadtest.__main__ import _finish
+from loadtest.command import _finish
 from loadtest.report import Report
 from loadtest.verdict import PASSED, Verdict
 from loadtest.writing import written
