@@ -8,9 +8,10 @@ __all__ = ["Containment"]
 
 
 class Containment:
-    """Contains an error to the item that it happened in.
+    """Contains an error to the item that it happened in: the core's form of ``runtime/containment.py``.
 
-    The error is raised in a later turn of the loop, on its own: the loop's handler logs it with its traceback.
+    The core has no loop to report to, only ``call_soon``. The error is raised in a later turn of the loop, on its
+    own, and so reaches the same handler, which logs it with its traceback and counts it.
     """
 
     __slots__ = ("_call_soon",)

@@ -9,6 +9,7 @@ from service.ops.allocator import in_use, trim
 from service.ops.loop_lag import LoopLag
 from service.ops.overload_controller import OverloadController
 from service.ops.process import resident
+from service.runtime.containment import contain
 
 __all__ = ["Housekeeping"]
 
@@ -57,7 +58,7 @@ class Housekeeping:
         """Forget what has aged: messages, topics, keys, and addresses that no longer count."""
         while True:
             await asyncio.sleep(_EVERY)
-            self._gate.addresses.sweep(self._hub.clock())
+            contain("idle addresses could not be forgotten", self._gate.addresses.sweep, self._hub.clock())
             for _ in range(0, _TOPICS + len(self._hub.topics) // 5, _SLICE):
-                self._hub.sweep(self._hub.clock(), _SLICE)
+                contain("topics could not be swept", self._hub.sweep, self._hub.clock(), _SLICE)
                 await asyncio.sleep(0)

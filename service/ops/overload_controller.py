@@ -6,6 +6,7 @@ from typing import Protocol
 
 from service.core.overload import SLOWED, Level, LoadSample, Overload
 from service.ops.process import descriptors, memory, sockets
+from service.runtime.containment import contain
 from service.upstream.runner import Runner
 
 __all__ = ["OverloadController", "Sheddable"]
@@ -53,9 +54,13 @@ class OverloadController:
         if level is not self.level:
             self._change(level)
         if level >= Level.REFUSE:
-            self._close_unused()
+            contain("unused connections could not be closed", self._close_unused)
         if level >= Level.SHED:
-            self.shed += sum(crowd.shed() for crowd in self._crowds)
+            for crowd in self._crowds:
+                contain("readers could not be shed", self._shed, crowd)
+
+    def _shed(self, crowd: Sheddable) -> None:
+        self.shed += crowd.shed()
 
     def _change(self, level: Level) -> None:
         if level > self.level:

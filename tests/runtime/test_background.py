@@ -211,7 +211,7 @@ TIMERS: dict[str, Callable[[Client], Awaitable[None]]] = {
     "watchdog": a_slow_fetch,
 }
 SUPERVISED: dict[str, tuple[str, str]] = {
-    "sweep": ("hub", "sweep"),
+    "sweep": ("", ""),
     "overload": ("overload", "look"),
     "statistics": ("batches", "statistics"),
     "loop lag": ("", ""),
@@ -254,6 +254,8 @@ async def test_a_task_of_the_service_that_raises_once_goes_on(name: str, monkeyp
             from service.core.histogram import Histogram
 
             monkeypatch.setattr(Histogram, "observe", failing_once(Histogram.observe, calls))
+        elif name == "sweep":
+            monkeypatch.setattr(housekeeping, "contain", failing_once(housekeeping.contain, calls))
         elif name == "memory":
             monkeypatch.setattr(housekeeping, "resident", failing_once(housekeeping.resident, calls))
         else:
