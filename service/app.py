@@ -40,7 +40,7 @@ from service.edge.access.middleware import AccessMiddleware, add_cors
 from service.edge.access.origins import isolate
 from service.edge.http.acceptor import Acceptor
 from service.edge.http.aiohttp_internals import check as check_internals
-from service.edge.http.correlation import tell_request_id
+from service.edge.http.correlation import add_request_id
 from service.edge.http.idle_cuts import IdleCuts
 from service.edge.http.large_json import LARGE_JSON, LargeJson
 from service.edge.http.listening import listen
@@ -99,7 +99,7 @@ class Service:
         self.watches = watches
         self.credentials = credentials
         self.overload = Overload(overload_rules(settings))
-        self.gate = AdmissionControl(
+        self.admission = AdmissionControl(
             address_limits(settings),
             self.overload,
             exempt=networks(settings.exempt_net),
@@ -108,9 +108,9 @@ class Service:
             room=room,
         )
         self.refusals: Refusals = Counter()
-        self.door = AccessMiddleware(
+        self.access = AccessMiddleware(
             credentials,
-            self.gate,
+            self.admission,
             hosts=settings.allow_host,
             origins=settings.allow_origin,
             connections=settings.connections,
@@ -123,12 +123,12 @@ class Service:
         self.acceptor: Acceptor | None = None
         self.tls = tls_context(settings)
         self.streams = Streams(settings.heartbeat)
-        limits, authorise = socket_limits(settings), self.door.authorise
-        self.sockets = WebSockets(hub, self, limits, self.gate, authorise)
+        limits, authorise = socket_limits(settings), self.access.authorise
+        self.sockets = WebSockets(hub, self, limits, self.admission, authorise)
         self.endpoints = {"/ws": self.sockets}
         if settings.echo_route:
             limits = replace(limits, message_size=LARGEST, patience=0.0)
-            self.endpoints["/echo"] = WebSockets(hub, self, limits, self.gate, authorise, Echo())
+            self.endpoints["/echo"] = WebSockets(hub, self, limits, self.admission, authorise, Echo())
 
     def fetch(self, request: BatchRequest, owner: Owner, grant: Grant) -> BatchState:
         """Begin a batch for a WebSocket client."""
@@ -214,7 +214,7 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
     )
     service = Service(settings, hub, batches, watches, credentials_of(settings), room, supervisor)
     service.port = listeners[0].getsockname()[1]
-    pressure = OverloadController(
+    controller = OverloadController(
         service.overload,
         fetches,
         (*service.endpoints.values(), service.streams),
@@ -222,15 +222,17 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
         most,
     )
     lag = LoopLag(clock)
-    statistics = StatsTopic(hub, service.sockets, batches, watches, pressure, lag)
-    housekeeping = Housekeeping(hub, service.gate, pressure, lag)
+    statistics = StatsTopic(hub, service.sockets, batches, watches, controller, lag)
+    housekeeping = Housekeeping(hub, service.admission, controller, lag)
     broken: Counter[str] = Counter()
     metrics = MetricsRoutes(
         ProcessCollector(lag, service.supervisor, lambda: service.draining),
-        LoadCollector(pressure),
-        FanoutCollector(hub, service.sockets, service.streams, service.door, broken),
+        LoadCollector(controller),
+        FanoutCollector(hub, service.sockets, service.streams, service.access, broken),
         FetchingCollector(fetches, batches, watches, fetcher.cache),
-        ShareCollector(pools_of(hub, service.door, service.sockets, batches, watches, fetches, selector, fetcher)),
+        ShareCollector(
+            pools_of(hub, service.access, service.sockets, batches, watches, fetches, selector, fetcher)
+        ),
     )
     application = _application(service)
     metrics.add_to(application)
@@ -277,11 +279,11 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
 
 def _application(service: Service) -> web.Application:
     settings = service.settings
-    app = web.Application(middlewares=[service.door.middleware()], client_max_size=settings.batch_size)
+    app = web.Application(middlewares=[service.access.middleware()], client_max_size=settings.batch_size)
     app[STREAMS] = service.streams
     app[ROOM] = service.room
     app[LARGE_JSON] = LargeJson()
-    app.on_response_prepare.extend((complete_refusal, add_cors, isolate, tell_request_id))
+    app.on_response_prepare.extend((complete_refusal, add_cors, isolate, add_request_id))
     app.router.add_get("/ws", service.sockets.handle, allow_head=False)
     if settings.echo_route:
         app.router.add_get("/echo", service.endpoints["/echo"].handle, allow_head=False)

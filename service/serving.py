@@ -73,21 +73,21 @@ async def _until_stopped(settings: Settings, read_again: Callable[[], Settings],
         url = f"{scheme}://{host}:{service.port}"
         greet(f"sluice listening on {url}")
         _log.info("listening", extra={"url": url, "version": __version__, "pid": os.getpid()})
-        _tell_limits(settings)
+        _log_limits(settings)
         notifier = Notifier()
-        notifier.tell("READY=1")
+        notifier.notify("READY=1")
         service.supervisor.on_failed = stop.set
         service.supervisor.start("notify", partial(notifier.run, service.status))
         try:
             await stop.wait()
-            notifier.tell("STOPPING=1")
+            notifier.notify("STOPPING=1")
             await service.drain()
         finally:
             notifier.close()
     return 1 if service.supervisor.failed else 0
 
 
-def _tell_limits(settings: Settings) -> None:
+def _log_limits(settings: Settings) -> None:
     """Log which bounds the machine has made lower, and which may be too large for it."""
     if settings.fitted:
         _log.info("bounds fit the machine", extra={name: getattr(settings, name) for name in settings.fitted})

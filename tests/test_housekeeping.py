@@ -22,7 +22,7 @@ def broken(*_: object) -> int:
 
 async def test_topics_age_though_addresses_cannot_be_swept(monkeypatch: pytest.MonkeyPatch) -> None:
     async with client_of(ring_age=5.0) as client:
-        monkeypatch.setattr(client.service.gate.addresses, "sweep", broken)
+        monkeypatch.setattr(client.service.admission.addresses, "sweep", broken)
         client.service.hub.publish("t", b"1", client.service.hub.clock())
         await asyncio.sleep(90)
         assert client.service.hub.topics.get("t") is None
@@ -47,9 +47,9 @@ async def test_one_topic_that_cannot_age_leaves_the_others_to_it(monkeypatch: py
 
 
 async def test_readers_are_shed_though_one_crowd_fails() -> None:
-    overload = SimpleNamespace(look=lambda *_: Level.SHED, why="memory")
+    overload = SimpleNamespace(update=lambda *_: Level.SHED, why="memory")
     crowds = [SimpleNamespace(shed=broken), SimpleNamespace(shed=lambda: 3)]
     runner = SimpleNamespace(slow=lambda _: None)
     controller: Any = OverloadController(overload, runner, crowds, broken, 0)  # type: ignore[arg-type]
-    controller.look(0.0, 0.0)
+    controller.sample(0.0, 0.0)
     assert controller.shed == 3

@@ -43,7 +43,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]
 def test_it_takes_its_variables_so_that_no_child_has_them(manager: Manager) -> None:
     environ = {"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "7", "HOME": "/"}
     notifier = Notifier(environ, pid=7)
-    notifier.tell("READY=1", "STATUS=it serves")
+    notifier.notify("READY=1", "STATUS=it serves")
     notifier.close()
     assert environ == {"HOME": "/"}
     assert notifier.watchdog == 30.0
@@ -66,7 +66,7 @@ def test_a_watchdog_that_is_meant_for_another_or_says_nothing_is_none(environ: d
 async def test_without_a_manager_nothing_is_sent_and_nothing_runs() -> None:
     for name in ("", "vsock:2:1234"):
         notifier = Notifier({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "1000"})
-        notifier.tell("READY=1")
+        notifier.notify("READY=1")
         await asyncio.wait_for(notifier.run(lambda: "x"), 1)
 
 
@@ -110,11 +110,11 @@ def test_a_manager_that_has_gone_or_takes_nothing_stops_nobody(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(Notifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")})) as notifier:
-        notifier.tell("READY=1")
+        notifier.notify("READY=1")
     manager = Manager(str(tmp_path / "full"))
     with closing(manager.socket), closing(Notifier({"NOTIFY_SOCKET": manager.name})) as notifier:
         for _ in range(1000):
-            notifier.tell("WATCHDOG=1")
+            notifier.notify("WATCHDOG=1")
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
     whys = {re.sub(r"\[Errno \d+\] ", "", vars(record)["why"]) for record in caplog.records}
     assert whys == {"No such file or directory", "Resource temporarily unavailable"}

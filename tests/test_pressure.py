@@ -19,7 +19,7 @@ class Parts:
         self.closed = 0
         rule = Rule("lag", (1.0, 2.0, 3.0), (0.5, 1.5, 2.5))
         crowd: Any = self
-        self.pressure = OverloadController(Overload([rule]), crowd, [crowd, crowd], self.close_unused)
+        self.controller = OverloadController(Overload([rule]), crowd, [crowd, crowd], self.close_unused)
         self.now = 0.0
 
     def slow(self, share: float) -> None:
@@ -35,9 +35,9 @@ class Parts:
 
     def look(self, lag: float, seconds: int = 1) -> tuple[Level, float, int, int]:
         for _ in range(seconds):
-            self.pressure.look(lag, self.now)
+            self.controller.sample(lag, self.now)
             self.now += 1.0
-        return self.pressure.level, self.share, self.closed, self.shedding
+        return self.controller.level, self.share, self.closed, self.shedding
 
 
 def test_every_step_is_taken_and_undone() -> None:
@@ -46,7 +46,7 @@ def test_every_step_is_taken_and_undone() -> None:
     assert parts.look(1.0) == (Level.SLOW, 0.1, 0, 0)
     assert parts.look(2.0) == (Level.REFUSE, 0.1, 1, 0)
     assert parts.look(3.0) == (Level.SHED, 0.1, 2, 2)
-    assert parts.pressure.shed == 10
+    assert parts.controller.shed == 10
     level, _, _, shedding = parts.look(0.0, seconds=6)
     assert (level, shedding) == (Level.REFUSE, 12)
     assert parts.look(0.0, seconds=6)[:2] == (Level.SLOW, 0.1)
@@ -74,6 +74,6 @@ def test_memory_and_descriptors_are_measured() -> None:
     for figure in ("memory", "descriptors"):
         overload = Overload([Rule(figure, (3.0, inf, inf), (1.0, inf, inf))])
         parts: Any = Parts()
-        OverloadController(overload, parts, [], parts.close_unused).look(0.0, 0.0)
+        OverloadController(overload, parts, [], parts.close_unused).sample(0.0, 0.0)
         assert overload.level is Level.SLOW
         assert overload.why.startswith(figure)

@@ -61,7 +61,7 @@ async def test_many_topics_are_looked_at_a_slice_a_turn() -> None:
     hub = Hub(HubLimits(), new_epoch=lambda: "e", call_soon=lambda then: None, clock=lambda: 0.0)
     for number in range(activity._SLICE * 3):
         hub.publish(f"t{number}", b"1", 0.0)
-    looking = asyncio.ensure_future(Activity(hub, None, None).look())  # type: ignore[arg-type]
+    looking = asyncio.ensure_future(Activity(hub, None, None).sample())  # type: ignore[arg-type]
     turns = 0
     while not looking.done():
         turns += 1

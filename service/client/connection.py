@@ -123,7 +123,7 @@ class Connection:
         if feed is not None:
             feed.remove(stream)
         elif stream.fetching and stream.topic is not None:
-            self.tell("cancel", batch=stream.topic.removeprefix("batch:"))
+            self.notify("cancel", batch=stream.topic.removeprefix("batch:"))
 
     def roomy(self, stream: Stream) -> None:
         """Read on for a stream that has room again."""
@@ -155,7 +155,7 @@ class Connection:
         except Refused as error:
             then(error)
 
-    def tell(self, method: str, **params: Any) -> None:
+    def notify(self, method: str, **params: Any) -> None:
         """Make a request whose answer nobody needs."""
         self._outgoing.text(request(method, orjson.dumps(params)))
 
@@ -243,8 +243,8 @@ class Connection:
         """Have no batch cancelled for want of a reader while its consumer takes its time."""
         for feed in self._feeds.values():
             if feed.parked and not feed.live and any(stream.fetching for stream in feed.parked):
-                self.tell("subscribe", topic=feed.topic)
-                self.tell("unsubscribe", topic=feed.topic)
+                self.notify("subscribe", topic=feed.topic)
+                self.notify("unsubscribe", topic=feed.topic)
         self._timers.after(_REMINDER, self._remind)
 
     def _ping(self) -> None:
@@ -264,14 +264,14 @@ class Connection:
                 if feed is not None:
                     feed.message(params["offset"], params["data"], len(text))
             else:
-                self._take(value)
+                self._handle(value)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             _log.warning("a frame that is not of the protocol (%r): %.100r", error, text)
             self.close_reason = "a frame that is not of the protocol"
             return False
         return True
 
-    def _take(self, value: dict[str, Any]) -> None:
+    def _handle(self, value: dict[str, Any]) -> None:
         match value.get("method"):
             case "gap":
                 params = value["params"]

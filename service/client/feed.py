@@ -36,7 +36,7 @@ class Wire(Protocol):
     def ask(self, method: str, params: dict[str, Any], then: Any) -> None:
         """Make a request; ``then`` is called with the reply."""
 
-    def tell(self, method: str, **params: Any) -> None:
+    def notify(self, method: str, **params: Any) -> None:
         """Make a request whose answer nobody needs."""
 
     def route(self, topic: str, feed: "Feed") -> None:
@@ -92,7 +92,7 @@ class Feed:
             group.pop(stream, None)
         self._settle()
         if stream.fetching and stream.topic is not None:
-            self._wire.tell("cancel", batch=stream.topic.removeprefix("batch:"))
+            self._wire.notify("cancel", batch=stream.topic.removeprefix("batch:"))
 
     def message(self, offset: int, data: Any, size: int) -> None:
         """Pass on a message; a stream without room is parked, and learns of it later."""
@@ -102,9 +102,9 @@ class Feed:
             if stream.full:
                 self.park(stream)
             elif stream.message(offset, data, size):
-                self._look(stream)
+                self._check(stream)
 
-    def _look(self, stream: Stream) -> None:
+    def _check(self, stream: Stream) -> None:
         """See to a stream that a message has ended or filled."""
         if stream.over:
             del self.live[stream]
@@ -144,7 +144,7 @@ class Feed:
     def _unsubscribe(self) -> None:
         if self._subscribed and self.topic is not None:
             self._subscribed = False
-            self._wire.tell("unwatch" if self.watching else "unsubscribe", topic=self.topic)
+            self._wire.notify("unwatch" if self.watching else "unsubscribe", topic=self.topic)
 
     def go_on(self) -> None:
         """Ask for the next subscription, if one is needed and may be asked for now."""

@@ -192,7 +192,7 @@ class Link:
 
     async def _once(self) -> float:
         """Make a connection, serve everything over it to its end, and return when to make the next."""
-        self._tell(State("connecting"))
+        self._report(State("connecting"))
         try:
             token = await self._renewal.token()
             self._credentials.show(token)
@@ -205,7 +205,7 @@ class Link:
             return self._hopeless(error)
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        connection.on_closing = lambda reason: self._tell(State("closing", reason=reason))
+        connection.on_closing = lambda reason: self._report(State("closing", reason=reason))
         await self._serve(connection)
         code, reason, lasted = connection.close_code, connection.close_reason, loop.time() - begun
         advice = CLOSE_CODES.get(code, Advice.NOW)
@@ -216,7 +216,7 @@ class Link:
     async def _serve(self, connection: Connection) -> None:
         self._connection = connection
         self._changed.set()
-        self._tell(State("open"))
+        self._report(State("open"))
         renewing = asyncio.create_task(self._renewal.run(connection), name="sluice client: renewal")
         try:
             connection.open(*(stream for stream in self._streams if stream not in self._posting))
@@ -245,10 +245,10 @@ class Link:
         delay = self._backoff.delay(advice, lasted=lasted, retry_after=retry_after)
         if advice is Advice.LATER:
             _log.warning("%r: %s; again in %.1f s", self._transport, reason or code, delay)
-        self._tell(State("waiting", code, reason, delay))
+        self._report(State("waiting", code, reason, delay))
         return delay
 
-    def _tell(self, state: State) -> None:
+    def _report(self, state: State) -> None:
         if self._on_state is None:
             return
         try:
@@ -261,7 +261,7 @@ class Link:
         if self._error is None:
             self._error = error
             code = error.code if isinstance(error, Disconnected) else None
-            self._tell(State("closed", code, str(getattr(error, "reason", error))))
+            self._report(State("closed", code, str(getattr(error, "reason", error))))
         for stream in tuple(self._streams):
             stream.end(self._error)
         self._changed.set()

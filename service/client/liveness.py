@@ -30,12 +30,12 @@ class Liveness:
         self._ask = ask
         self._lost = lost
         self._silent = 0
-        timers.after(_LOOK, self._look)
+        timers.after(_LOOK, self._check)
 
     def __repr__(self) -> str:
         return f"<Liveness silent for {self._silent} looks>"
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._silent = 0 if self.heard or self.paused else self._silent + 1
         self.heard = False
         if self._silent == _SILENCE + _SIGN:
@@ -44,4 +44,4 @@ class Liveness:
             return
         if self._silent == _SILENCE:
             self._ask()
-        self._timers.after(_LOOK, self._look)
+        self._timers.after(_LOOK, self._check)

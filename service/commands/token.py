@@ -12,7 +12,7 @@ from service.core.access.grants import ClientLimits, read_claims
 from service.core.errors import Unauthorized
 
 if TYPE_CHECKING:
-    from service.edge.access.tokens import Key
+    from service.edge.access.tokens import SigningKey
 
 __all__ = ["add_options", "token"]
 
@@ -68,7 +68,7 @@ def _wrong(text: str) -> int:
     return 2
 
 
-def _key(options: argparse.Namespace, environ: Mapping[str, str]) -> "Key":
+def _key(options: argparse.Namespace, environ: Mapping[str, str]) -> "SigningKey":
     """Return what to sign with; raise UnusableKey that names where it came from."""
     from service.edge.access import tokens
 

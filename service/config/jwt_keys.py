@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 from service.config.settings import Settings
 
 if TYPE_CHECKING:
-    from service.edge.access.tokens import Key
+    from service.edge.access.tokens import SigningKey
 
 __all__ = ["jwt_keys"]
 
 
-def jwt_keys(settings: Settings) -> tuple[list["Key"], list[str]]:
+def jwt_keys(settings: Settings) -> tuple[list["SigningKey"], list[str]]:
     """Return the keys that signed tokens are verified with, and a line for each that cannot be used."""
     if not settings.signed:
         return [], []
     from service.edge.access import tokens
 
-    keys: list[Key] = []
+    keys: list[SigningKey] = []
     wrong: list[str] = []
-    given: list[tuple[str, Callable[[], list[Key]]]] = []
+    given: list[tuple[str, Callable[[], list[SigningKey]]]] = []
     if settings.jwt_secret is not None:
         given.append(("SLUICE_JWT_SECRET", partial(tokens.secrets, settings.jwt_secret)))
     if settings.jwt_secret_file is not None:

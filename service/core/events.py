@@ -12,7 +12,7 @@ from service.core.fetching.batch import Kind
 __all__ = [
     "Authenticated",
     "BatchDocument",
-    "BatchState",
+    "BatchStatus",
     "Begun",
     "Cancelled",
     "Closing",
@@ -164,7 +164,7 @@ class BatchDocument(_Said):
     results: list[Result | Failed]
 
 
-class BatchState(_Said):
+class BatchStatus(_Said):
     """How far a batch is."""
 
     batch: str

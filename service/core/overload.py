@@ -103,10 +103,10 @@ class Overload:
     def __repr__(self) -> str:
         return f"<Overload {self.level.name.lower()} {self.why}>"
 
-    def look(self, figures: LoadSample, now: float) -> Level:
+    def update(self, figures: LoadSample, now: float) -> Level:
         """Take the figures of now and return the level."""
         for watch in self._watches:
-            watch.look(getattr(figures, watch.rule.figure), now)
+            watch.update(getattr(figures, watch.rule.figure), now)
         self.level = max((watch.level for watch in self._watches), default=Level.NORMAL)
         self.why = ", ".join(watch.why for watch in self._watches if watch.level is self.level is not Level.NORMAL)
         return self.level
@@ -126,7 +126,7 @@ class _Watch:
     def why(self) -> str:
         return f"{self.rule.figure} {_shown(self._last)} of {_shown(self.rule.enter[self.level - 1])}"
 
-    def look(self, figure: float, now: float) -> None:
+    def update(self, figure: float, now: float) -> None:
         self._last = figure
         reached = self._reached(figure, now)
         if reached >= self.level:

@@ -38,7 +38,7 @@ class Activity:
         self._before = None
         self._busiest = []
 
-    async def look(self) -> None:
+    async def sample(self) -> None:
         """Count what each topic has published and delivered since the look before."""
         # A topic that goes meanwhile is counted here, one that has gone there.
         readers, deliveries = 0, self._hub.settled

@@ -33,7 +33,7 @@ async def drain(
     _log.info("draining", extra={"seconds": seconds, **load()})
     streams.drain()
     # The streams of topics stay until the listener closes: see Streams.end.
-    await sockets.tell_draining(retry_after=1.0)
+    await sockets.announce_draining(retry_after=1.0)
     await sockets.release_idle(loop.time() + seconds / 2)
     while loop.time() < deadline and (sockets.connections or batches.running):
         await asyncio.sleep(0.05)  # many things end a batch; a look now and then is simple and enough

@@ -26,17 +26,17 @@ _SLICE: Final = 1000
 class Housekeeping:
     """Endless tasks; an error in one of them does not stop the others."""
 
-    def __init__(self, hub: Hub, gate: AdmissionControl, pressure: OverloadController, lag: LoopLag) -> None:
+    def __init__(self, hub: Hub, admission: AdmissionControl, controller: OverloadController, lag: LoopLag) -> None:
         self._hub = hub
-        self._gate = gate
-        self._pressure = pressure
+        self._admission = admission
+        self._controller = controller
         self._lag = lag
 
     async def watch_overload(self) -> None:
         """Measure once a second, and do what the level of overload asks for."""
         while True:
             await asyncio.sleep(_EVERY)
-            self._pressure.look(self._lag.worst, self._hub.clock())
+            self._controller.sample(self._lag.worst, self._hub.clock())
 
     async def return_memory(self) -> None:
         """Give back what was freed, whenever the process has grown or freed much since the last time."""
@@ -58,7 +58,7 @@ class Housekeeping:
         """Forget what has aged: messages, topics, keys, and addresses that no longer count."""
         while True:
             await asyncio.sleep(_EVERY)
-            contain("idle addresses could not be forgotten", self._gate.addresses.sweep, self._hub.clock())
+            contain("idle addresses could not be forgotten", self._admission.addresses.sweep, self._hub.clock())
             for _ in range(0, _TOPICS + len(self._hub.topics) // 5, _SLICE):
                 contain("topics could not be swept", self._hub.sweep, self._hub.clock(), _SLICE)
                 await asyncio.sleep(0)

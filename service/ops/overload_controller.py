@@ -23,7 +23,7 @@ class Sheddable(Protocol):
 
 
 class OverloadController:
-    """The steps of overload: fetches are slowed here and readers shed; the gate refuses by itself."""
+    """The steps of overload: fetches are slowed here and readers shed; admission refuses by itself."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class OverloadController:
     def __repr__(self) -> str:
         return f"<OverloadController {self._overload!r}>"
 
-    def look(self, lag: float, now: float) -> None:
+    def sample(self, lag: float, now: float) -> None:
         """Measure and act; ``lag`` is how late the loop was."""
         kernel = sockets()
         figures = LoadSample(lag, memory=memory(self._memory), sockets=kernel, descriptors=descriptors())
-        level = self._overload.look(figures, now)
+        level = self._overload.update(figures, now)
         if level is not self.level:
             self._change(level)
         if level >= Level.REFUSE:

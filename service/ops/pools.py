@@ -31,7 +31,7 @@ class Pools:
 
 def pools_of(
     hub: Hub,
-    door: AccessMiddleware,
+    access: AccessMiddleware,
     sockets: WebSockets,
     batches: Batches,
     watches: Watches,
@@ -42,7 +42,7 @@ def pools_of(
     """Return every pool of the service."""
     return Pools(
         sockets.pool,
-        door.slots,
+        access.slots,
         hub.owners,
         hub.rings.pool,
         hub.retired.pool,

@@ -38,7 +38,7 @@ class Notifier:
     def __repr__(self) -> str:
         return f"<Notifier {'on' if self._socket else 'off'}, watchdog {self.watchdog}>"
 
-    def tell(self, *states: str) -> None:
+    def notify(self, *states: str) -> None:
         """Send assignments such as ``READY=1``; a manager that takes nothing holds up nobody."""
         if self._socket is None:
             return
@@ -56,7 +56,7 @@ class Notifier:
             return
         alive = ["WATCHDOG=1"] if self.watchdog else []
         while True:
-            self.tell(*alive, f"STATUS={status()}")
+            self.notify(*alive, f"STATUS={status()}")
             await asyncio.sleep(self.watchdog / 2 if self.watchdog else _STATUS_EVERY)
 
     def close(self) -> None:

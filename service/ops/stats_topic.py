@@ -26,11 +26,11 @@ class StatsTopic:
         sockets: WebSockets,
         batches: Batches,
         watches: Watches,
-        pressure: OverloadController,
+        controller: OverloadController,
         lag: LoopLag,
     ) -> None:
         self._hub = hub
-        self._pressure = pressure
+        self._controller = controller
         self._lag = lag
         self._sockets = sockets
         self._batches = batches
@@ -46,7 +46,7 @@ class StatsTopic:
             # The topic is the service's own: where it was swept away because nobody reads it, it is made again.
             self._topic = self._hub.ring("_stats")
             if self._topic.readers:
-                await self._activity.look()
+                await self._activity.sample()
                 now = self._hub.clock()
                 self._hub.append(self._topic, orjson.dumps(self.snapshot(now)), now)
             else:
@@ -70,7 +70,7 @@ class StatsTopic:
             "polls": watches.polls,
             "changes": watches.changes,
             "loop_lag_ms": round(self._lag.worst * 1000, 1),
-            "overload": int(self._pressure.level),
+            "overload": int(self._controller.level),
             "rss_mib": round(resident() / (1 << 20), 1),
             **self._activity.document(),
         }

@@ -53,7 +53,7 @@ class ChargedBatches:
         """Take note that all events that all readers have taken are given up."""
         self._swept = now
 
-    def look_at_readers(self, now: float) -> None:
+    def check_readers(self, now: float) -> None:
         """Have readers that have taken nothing for too long meet their policy; it looks once a second."""
         if now - self._looked < _LOOK:
             return
@@ -62,9 +62,9 @@ class ChargedBatches:
         for batch in tuple(self.batches.values()):
             for reader in tuple(batch.topic.readers):
                 if reader.behind:
-                    self._look_at(reader, before.get(reader), now)
+                    self._check_reader(reader, before.get(reader), now)
 
-    def _look_at(self, reader: Reader, before: tuple[object, float] | None, now: float) -> None:
+    def _check_reader(self, reader: Reader, before: tuple[object, float] | None, now: float) -> None:
         progress = reader.progress
         since = before[1] if before is not None and before[0] == progress else now
         self._seen[reader] = (progress, since)

@@ -26,7 +26,7 @@ class HeldBatches:
         self._woken = woken
         self.held: dict[str, BatchState] = {}
         """By id, the longest held first."""
-        self._timer = Periodic("held batches", _LOOK, self._look)
+        self._timer = Periodic("held batches", _LOOK, self._check)
 
     def __repr__(self) -> str:
         return f"<HeldBatches {len(self.held)}>"
@@ -47,7 +47,7 @@ class HeldBatches:
         """Stop looking."""
         self._timer.stop()
 
-    def _look(self) -> float | None:
+    def _check(self) -> float | None:
         for batch in tuple(islice(self.held.values(), _AT_ONCE)):
             contain("a batch that was held back could not go on", self.wake, batch)
         return _LOOK if self.held else None

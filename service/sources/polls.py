@@ -94,19 +94,19 @@ class Polls:
             self._runner.forget(poll)
             meaning = meaning_of(outcome, poll.items[0].headers)
             if meaning == "state" and isinstance(outcome, Fetched):
-                task = self._loop.create_task(self._take(watch, outcome), name=f"watch {watch.url}")
+                task = self._loop.create_task(self._read(watch, outcome), name=f"watch {watch.url}")
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
                 return
             if meaning == "repeat":
                 watch.repeat(outcome.status if isinstance(outcome, Fetched) else 0, self._loop.time())
             elif isinstance(meaning, Failure):
-                self._trouble(watch, meaning)
+                self._note_failure(watch, meaning)
             else:
                 self._each(watch, View.unchanged)
             self._again(watch)
 
-    async def _take(self, watch: Watch, fetched: Fetched) -> None:
+    async def _read(self, watch: Watch, fetched: Fetched) -> None:
         """Find out what changed, and tell it."""
         try:
             watch.read(fetched.status, conditions_for(fetched.headers))
@@ -142,7 +142,7 @@ class Polls:
             watch.conditions = {}  # the same body may find room another time
             view.failed("too_large", full.detail, unread=True)
 
-    def _trouble(self, watch: Watch, failure: Failure) -> None:
+    def _note_failure(self, watch: Watch, failure: Failure) -> None:
         """Take note of a poll that failed."""
         if failure.retry_after is not None:
             watch.not_before = self._loop.time() + min(failure.retry_after, 86_400.0)
@@ -150,11 +150,11 @@ class Polls:
             watch.anew = True
         self._each(watch, lambda view: view.failed(failure.kind, failure.detail))
 
-    def _each(self, watch: Watch, tell: Callable[[View], None], only: View | None = None) -> None:
+    def _each(self, watch: Watch, action: Callable[[View], None], only: View | None = None) -> None:
         """Tell every view of a watch, or one; where one fails, the others still get it."""
         for view in tuple(watch.views.values()) if only is None else (only,):
             try:
-                tell(view)
+                action(view)
             except Exception as error:
                 self._broken(watch, error)
 

@@ -164,7 +164,7 @@ class Retention:
             since = self._short[batch.id] = now
             charged.begin_wait()
             _log.info("a batch waits for memory", extra=self._log_fields(batch))
-        charged.look_at_readers(now)
+        charged.check_readers(now)
         return self._refusal(batch, now - since) or False
 
     def _end_wait(self, batch: BatchState) -> None:

@@ -33,7 +33,7 @@ class View:
     url: str
     select: str | None
     topic: Topic
-    tell: Callable[[bytes], int]
+    publish: Callable[[bytes], int]
     digest: str = ""
     """Of the last state; empty when it has to be sent again."""
     reported: int = 0
@@ -53,7 +53,7 @@ class View:
             return False
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         encoding, text = encode_body(body, "auto", content_type, cut=fetched.truncated)
-        self.reported = self._tell(
+        self.reported = self._publish(
             {
                 "event": "changed" if self.reported else "state",
                 "url": self.url,
@@ -79,17 +79,17 @@ class View:
         """Take an error; it is sent once for as long as its kind stays the same."""
         self.unread = self.unread or unread
         if self.failing != error:
-            self._tell({"event": "error", "url": self.url, "error": error, "detail": detail})
+            self._publish({"event": "error", "url": self.url, "error": error, "detail": detail})
         self.failing = error
 
     def recovered(self) -> None:
         """Tell that an error is over, if there was one."""
         if self.failing is not None:
-            self._tell({"event": "recovered", "url": self.url})
+            self._publish({"event": "recovered", "url": self.url})
             self.failing = None
 
-    def _tell(self, event: dict[str, Any]) -> int:
-        return self.tell(orjson.dumps(event))
+    def _publish(self, event: dict[str, Any]) -> int:
+        return self.publish(orjson.dumps(event))
 
 
 @dataclass(slots=True, eq=False)

@@ -19,7 +19,7 @@ class Deadlines:
         self._loop = asyncio.get_running_loop()
         self._due: dict[asyncio.Task[Any], float] = {}
         self._cut: set[asyncio.Task[Any]] = set()
-        self._timer = Periodic("deadlines", _EVERY, self._look)
+        self._timer = Periodic("deadlines", _EVERY, self._check)
 
     def __repr__(self) -> str:
         return f"<Deadlines {len(self._due)}>"
@@ -50,7 +50,7 @@ class Deadlines:
             self._cut.add(task)
             contain("a fetch could not be cancelled", task.cancel)
 
-    def _look(self) -> float | None:
+    def _check(self) -> float | None:
         now = self._loop.time()
         for task in [task for task, at in self._due.items() if at <= now]:
             self.cut(task)

@@ -48,7 +48,7 @@ class Watchdog:
         self._fail = fail
         self._loop = asyncio.get_running_loop()
         self._suspects: frozenset[FetchTask] = frozenset()
-        self._timer = Periodic("watchdog", _EVERY, self._look)
+        self._timer = Periodic("watchdog", _EVERY, self._check)
 
     def __repr__(self) -> str:
         return f"<Watchdog of {self._clocked!r}, {self.ended.total()} ended>"
@@ -61,7 +61,7 @@ class Watchdog:
         """Stop looking."""
         self._timer.stop()
 
-    def _look(self) -> float | None:
+    def _check(self) -> float | None:
         late = self._clocked.overdue(self._loop.time() - _GRACE)
         for work in late:
             if work in self._suspects:

@@ -12,7 +12,7 @@ from service.core.access.grants import EVERYTHING, Grant
 from service.core.errors import Draining, NotFound
 from service.core.fetching.batch import BatchRequest
 from service.core.owner import Owner
-from service.core.sessions.closing import Closing
+from service.core.sessions.closing import CloseReason
 from service.core.sessions.session import Session, SessionLimits
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.reader import OnLag, Reader
@@ -203,7 +203,7 @@ class FakeService:
         for text in payload(closing_frame("draining", 3.0)):
             self.socket.put(WSMsgType.TEXT, text)
 
-    def end(self, closing: Closing) -> None:
+    def end(self, closing: CloseReason) -> None:
         self.socket.end(closing.code, closing.reason)
 
     def publish(self, topic: str, count: int = 1) -> None:

@@ -16,7 +16,7 @@ LIMITS = {"lag": 2.0, "memory": 1000 << 20, "sockets": 100 << 20, "descriptors":
 
 def run(overload: Overload, values: list[float], begin: float = 0.0) -> list[Level]:
     """Look once a second, and return each level."""
-    return [overload.look(LoadSample(memory=value), begin + second) for second, value in enumerate(values)]
+    return [overload.update(LoadSample(memory=value), begin + second) for second, value in enumerate(values)]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_what_has_to_last_is_not_entered_before() -> None:
 def test_every_figure_has_its_thresholds_and_the_worst_counts(figures: LoadSample, level: Level, why: str) -> None:
     overload = Overload(rules(**LIMITS))
     for second in range(11):
-        overload.look(figures, float(second))
+        overload.update(figures, float(second))
     assert overload.level is level
     assert overload.why.startswith(why)
     assert bool(overload.why) == (level > NORMAL)
@@ -76,19 +76,19 @@ def test_every_figure_has_its_thresholds_and_the_worst_counts(figures: LoadSampl
 
 def test_a_storm_of_a_few_seconds_is_not_overload() -> None:
     overload = Overload(rules(**LIMITS))
-    assert [overload.look(LoadSample(lag=5.0), float(second)) for second in range(10)] == [NORMAL] * 10
-    assert overload.look(LoadSample(), 10.0) is NORMAL
+    assert [overload.update(LoadSample(lag=5.0), float(second)) for second in range(10)] == [NORMAL] * 10
+    assert overload.update(LoadSample(), 10.0) is NORMAL
 
 
 @pytest.mark.parametrize("figure", ["lag", "memory", "sockets", "descriptors"])
 def test_a_limit_of_0_is_none(figure: str) -> None:
     overload = Overload(rules(**{**LIMITS, figure: 0}))
     for second in range(20):
-        assert overload.look(LoadSample(**{figure: 1e15}), float(second)) is NORMAL
+        assert overload.update(LoadSample(**{figure: 1e15}), float(second)) is NORMAL
 
 
 def test_without_rules_there_is_no_overload() -> None:
-    assert Overload([]).look(LoadSample(lag=inf), 0.0) is NORMAL
+    assert Overload([]).update(LoadSample(lag=inf), 0.0) is NORMAL
 
 
 @given(before=st.lists(st.floats(0, 120), max_size=20), then=st.floats(0, 120))
@@ -107,7 +107,7 @@ def test_no_level_is_left_before_its_calm_nor_kept_after_it(values: list[float])
     overload, low = Overload([RULE]), 0
     level = NORMAL
     for second, value in enumerate(values):
-        before, level = level, overload.look(LoadSample(memory=value), float(second))
+        before, level = level, overload.update(LoadSample(memory=value), float(second))
         due = Level(sum(value >= threshold for threshold in RULE.enter))
         assert level >= due
         if level < before:

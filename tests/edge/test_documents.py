@@ -243,7 +243,7 @@ async def test_answers_are_of_the_types_that_are_named() -> None:
         for line in body.splitlines():
             are(orjson.loads(line), events.Result | events.Failed | events.Done)
         path = f"/batches/{response.headers['Sluice-Batch']}"
-        are((await client.ask("GET", path))[1], events.BatchState)
+        are((await client.ask("GET", path))[1], events.BatchStatus)
         are((await client.ask("DELETE", path))[1], events.Cancelled)
         are((await client.ask("POST", "/topics/t", json=1))[1], events.Published)
         are((await client.ask("GET", "/topics/t"))[1], events.TopicInfo)

@@ -239,7 +239,7 @@ async def test_one_client_has_all_requests_that_the_setting_says_and_others_find
             status, problem, _ = await client.ask("GET", "/topics/t", headers=one)
             assert (status, problem["pool"]) == (503, "connections")
             assert (await client.ask("GET", "/topics/t", headers=other))[0] == 200
-        while client.service.door.slots.used:
+        while client.service.access.slots.used:
             await asyncio.sleep(0.01)
         assert (await client.ask("GET", "/topics/t", headers=one))[0] == 200
 

@@ -32,12 +32,12 @@ async def test_connections_of_one_address_are_bounded_sockets_and_requests_toget
             assert int(response.headers["Retry-After"]) >= 1
             async with client.socket(headers=OTHER) as socket:
                 assert await call(socket, "ping") == {}
-        while client.service.sockets.count or client.service.door.slots.used:
+        while client.service.sockets.count or client.service.access.slots.used:
             await asyncio.sleep(0.01)
         async with client.socket(headers=ONE):
             pass
         assert client.service.refusals == {("handshake", "limit"): 1, ("http", "limit"): 1}
-    assert "0 connected" in repr(client.service.gate)
+    assert "0 connected" in repr(client.service.admission)
 
 
 async def test_handshakes_of_one_address_have_a_rate() -> None:

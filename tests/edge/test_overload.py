@@ -15,7 +15,7 @@ from tests.edge.test_websocket import Mute, closed_with
 
 def overload(client: Client, **measured: float) -> None:
     """Have the service find these figures; at its next own look it finds its own."""
-    client.service.overload.look(LoadSample(**measured), asyncio.get_running_loop().time())
+    client.service.overload.update(LoadSample(**measured), asyncio.get_running_loop().time())
 
 
 async def until(client: Client, level: Level) -> None:

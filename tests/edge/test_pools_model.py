@@ -199,7 +199,7 @@ async def test_in_the_end_nobody_holds_anything(
         await asyncio.sleep(60)
         left = {pool.name: pool._held for pool in pools if pool.name not in KEPT and {*pool._held} - {SERVICE}}
         assert left == {}
-        assert service.gate.addresses._connections == {}
+        assert service.admission.addresses._connections == {}
         assert service.sockets.stalled.statistics().used == 0
         plan, hosts = service.batches._runner.plan, service.batches._runner.hosts
         assert (plan.shares.statistics().used, hosts.statistics().used) == (0, 0)

@@ -24,7 +24,7 @@ from service.core.access.grants import ClientLimits
 from service.core.errors import Unauthorized
 from service.edge.access.tokens import (
     LONGEST,
-    Key,
+    SigningKey,
     Tokens,
     UnusableKey,
     private_key,
@@ -38,8 +38,8 @@ SECRET = "0123456789abcdef0123456789abcdef"
 RSA = rsa.generate_private_key(65537, 2048)
 EC = ec.generate_private_key(ec.SECP256R1())
 OTHER_EC = ec.generate_private_key(ec.SECP256R1())
-HMAC_KEY, RSA_KEY, EC_KEY = secrets(SECRET)[0], Key("RS256", RSA), Key("ES256", EC)
-PUBLIC = [HMAC_KEY, Key("RS256", RSA.public_key(), "rsa"), Key("ES256", EC.public_key(), "ec")]
+HMAC_KEY, RSA_KEY, EC_KEY = secrets(SECRET)[0], SigningKey("RS256", RSA), SigningKey("ES256", EC)
+PUBLIC = [HMAC_KEY, SigningKey("RS256", RSA.public_key(), "rsa"), SigningKey("ES256", EC.public_key(), "ec")]
 
 
 def claims(**more: Any) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def refused(tokens: Tokens, token: str) -> str:
 
 
 @pytest.mark.parametrize("key", [HMAC_KEY, RSA_KEY, EC_KEY], ids=lambda key: key.algorithm)
-def test_each_kind_of_key_verifies_what_its_owner_signed(key: Key) -> None:
+def test_each_kind_of_key_verifies_what_its_owner_signed(key: SigningKey) -> None:
     tokens = Tokens(PUBLIC)
     grant = tokens.verify(sign(claims(), key))
     assert grant.subject == "ann"
@@ -67,8 +67,10 @@ def test_each_kind_of_key_verifies_what_its_owner_signed(key: Key) -> None:
     assert tokens.statistics().signatures == 1
 
 
-@pytest.mark.parametrize("key", [Key("HS256", b"x" * 32), Key("ES256", OTHER_EC)], ids=lambda key: key.algorithm)
-def test_another_key_opens_nothing(key: Key) -> None:
+@pytest.mark.parametrize(
+    "key", [SigningKey("HS256", b"x" * 32), SigningKey("ES256", OTHER_EC)], ids=lambda key: key.algorithm
+)
+def test_another_key_opens_nothing(key: SigningKey) -> None:
     assert refused(Tokens(PUBLIC), sign(claims(), key)) == "token: not valid"
 
 
@@ -216,7 +218,9 @@ def test_clocks_may_differ_by_the_leeway() -> None:
 
 
 def test_a_key_is_found_by_its_name_and_otherwise_among_all_of_its_kind() -> None:
-    tokens = Tokens([Key("ES256", OTHER_EC.public_key(), "old"), Key("ES256", EC.public_key(), "new")])
+    tokens = Tokens(
+        [SigningKey("ES256", OTHER_EC.public_key(), "old"), SigningKey("ES256", EC.public_key(), "new")]
+    )
     for kid, signatures in (("new", 1), (None, 2), ("unknown", 2)):
         before = tokens.statistics().signatures
         tokens.verify(sign(claims(n=kid), EC_KEY, kid))
@@ -255,7 +259,7 @@ def test_a_bounded_number_is_remembered() -> None:
 def test_wrong_tokens_are_not_remembered() -> None:
     tokens = Tokens(PUBLIC)
     for _ in range(2):
-        refused(tokens, sign(claims(), Key("ES256", OTHER_EC)))
+        refused(tokens, sign(claims(), SigningKey("ES256", OTHER_EC)))
     assert tokens.statistics().remembered == 0
     assert tokens.statistics().refused == 2
 
@@ -304,7 +308,7 @@ def test_files_have_the_keys_and_their_names(tmp_path: Path, key: Any, algorithm
     ],
 )
 def test_a_file_that_cannot_be_used_says_why_and_not_what(
-    tmp_path: Path, content: bytes, read: Callable[[str], list[Key]], named: str
+    tmp_path: Path, content: bytes, read: Callable[[str], list[SigningKey]], named: str
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)

@@ -212,7 +212,7 @@ TIMERS: dict[str, Callable[[Client], Awaitable[None]]] = {
 }
 SUPERVISED: dict[str, tuple[str, str]] = {
     "sweep": ("", ""),
-    "overload": ("overload", "look"),
+    "overload": ("overload", "update"),
     "statistics": ("batches", "statistics"),
     "loop lag": ("", ""),
     "memory": ("", ""),

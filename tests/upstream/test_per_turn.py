@@ -13,11 +13,11 @@ async def turns(count: int) -> None:
         await asyncio.sleep(0)
 
 
-async def crowd(turnstile: PerTurnLimiter, count: int) -> tuple[list[int], list[asyncio.Task[None]]]:
+async def crowd(limiter: PerTurnLimiter, count: int) -> tuple[list[int], list[asyncio.Task[None]]]:
     passed: list[int] = []
 
     async def come(number: int) -> None:
-        await turnstile.wait(A)
+        await limiter.wait(A)
         passed.append(number)
 
     tasks = [asyncio.create_task(come(number)) for number in range(count)]
@@ -26,17 +26,17 @@ async def crowd(turnstile: PerTurnLimiter, count: int) -> tuple[list[int], list[
 
 
 async def test_a_caller_that_comes_alone_does_not_wait() -> None:
-    turnstile = PerTurnLimiter(2)
+    limiter = PerTurnLimiter(2)
     for _ in range(10):
         before = asyncio.get_running_loop().time()
-        await asyncio.wait_for(turnstile.wait(A), 1)
+        await asyncio.wait_for(limiter.wait(A), 1)
         assert asyncio.get_running_loop().time() == before
         await turns(3)
 
 
 async def test_a_crowd_passes_in_its_order_a_few_each_turn() -> None:
-    turnstile = PerTurnLimiter(2)
-    passed, tasks = await crowd(turnstile, 20)
+    limiter = PerTurnLimiter(2)
+    passed, tasks = await crowd(limiter, 20)
     assert passed == [0, 1]
     most, before = 0, 2
     while len(passed) < 20:
@@ -48,9 +48,9 @@ async def test_a_crowd_passes_in_its_order_a_few_each_turn() -> None:
 
 
 async def test_a_latecomer_does_not_pass_those_who_wait() -> None:
-    turnstile = PerTurnLimiter(1)
-    passed, tasks = await crowd(turnstile, 5)
-    late = asyncio.create_task(turnstile.wait(A))
+    limiter = PerTurnLimiter(1)
+    passed, tasks = await crowd(limiter, 5)
+    late = asyncio.create_task(limiter.wait(A))
     while not late.done():
         await turns(1)
     assert passed == [0, 1, 2, 3, 4]
@@ -58,28 +58,28 @@ async def test_a_latecomer_does_not_pass_those_who_wait() -> None:
 
 
 async def test_a_caller_that_has_gone_takes_no_place() -> None:
-    turnstile = PerTurnLimiter(1)
-    passed, tasks = await crowd(turnstile, 100)
+    limiter = PerTurnLimiter(1)
+    passed, tasks = await crowd(limiter, 100)
     for task in tasks[1:99]:
         task.cancel()
     await turns(6)
     assert passed == [0, 99]
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert repr(turnstile) == "<PerTurnLimiter 0 waiting>"
+    assert repr(limiter) == "<PerTurnLimiter 0 waiting>"
 
 
 async def test_it_rests_when_nobody_comes() -> None:
-    turnstile = PerTurnLimiter(2)
-    _, tasks = await crowd(turnstile, 10)
+    limiter = PerTurnLimiter(2)
+    _, tasks = await crowd(limiter, 10)
     await asyncio.gather(*tasks)
     await turns(3)
-    assert not turnstile._turning
+    assert not limiter._turning
 
 
 async def test_another_owner_waits_for_one_turn_and_not_for_the_crowd() -> None:
-    turnstile = PerTurnLimiter(2)
-    passed, tasks = await crowd(turnstile, 50)
-    other = asyncio.create_task(turnstile.wait(B))
+    limiter = PerTurnLimiter(2)
+    passed, tasks = await crowd(limiter, 50)
+    other = asyncio.create_task(limiter.wait(B))
     await turns(3)
     assert other.done()
     assert len(passed) < 10

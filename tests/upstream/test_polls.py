@@ -260,7 +260,7 @@ async def test_a_view_that_cannot_be_sent_stops_neither_the_others_nor_the_next_
         reader, _ = bench.watch(select="/x" if broken == "unchanged" else "/a")
         await asyncio.sleep(0.5)
         bug, *_ = next(iter(bench.watches.watched())).views.values()
-        bug.tell = lambda event: 1 // 0
+        bug.publish = lambda event: 1 // 0
         bug.failing = "connect" if broken == "unchanged" else None
         await asyncio.sleep(3.3)
         assert len(server.orders) == 4

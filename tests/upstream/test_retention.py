@@ -338,15 +338,15 @@ async def test_the_patience_with_a_reader_begins_anew_when_no_batch_has_waited_i
     charged.batches[batch.id] = batch
     charged.begin_wait()
     charged.begin_wait()
-    charged.look_at_readers(0.0)
+    charged.check_readers(0.0)
     charged.end_wait()
-    charged.look_at_readers(PATIENCE - 1)
+    charged.check_readers(PATIENCE - 1)
     assert not stuck.evicted
     charged.end_wait()
     charged.begin_wait()
-    charged.look_at_readers(PATIENCE)
+    charged.check_readers(PATIENCE)
     assert not stuck.evicted
-    charged.look_at_readers(2 * PATIENCE)
+    charged.check_readers(2 * PATIENCE)
     assert stuck.evicted
     await bench.close()
 

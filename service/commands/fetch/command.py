@@ -70,7 +70,7 @@ class _Command:
     def run(self) -> int:
         """Fetch all of them, and return the exit code."""
         if self._concurrency < self._options.concurrency:
-            self._progress.say(
+            self._progress.print_line(
                 f"sluice: the open file limit (ulimit -n) allows only {self._concurrency} requests at once"
             )
         with _logging_to(self._errors), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -102,7 +102,7 @@ class _Command:
             # A second Ctrl-C must not wait for a disk or a reader.
             os._exit(_INTERRUPTED)
         self._run.stop("interrupted")
-        self._progress.say("Interrupted: saving what was fetched. Press Ctrl-C again to stop now.")
+        self._progress.print_line("Interrupted: saving what was fetched. Press Ctrl-C again to stop now.")
 
     def _end(self) -> int:
         if not self._run.stopped:

@@ -75,7 +75,7 @@ class Progress:
         if self._bar:
             self._show(_CLEAR)
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Show a line that stays."""
         self._show(f"{_CLEAR if self._bar else ''}{text}\n")
 

@@ -180,7 +180,7 @@ class Run:
             self._indices[work.index], work.request.url, fetched, mode, work.attempts, cache, queued
         )
         if self._folder is None or fetched.status >= 400:
-            self._tell(work.index, event)
+            self._succeed(work.index, event)
         elif fetched.truncated:
             failure = Failure("too_large", f"the body is larger than --max-bytes ({self._options.max_bytes})")
             self._fail(work.index, failure, work.attempts, fetched.timing)
@@ -201,7 +201,7 @@ class Run:
             error = done.exception()
             if error is None:
                 self._disk_failures = 0
-                self._tell(work.index, {**event, "file": done.result()})
+                self._succeed(work.index, {**event, "file": done.result()})
             elif isinstance(error, OSError):
                 self._not_saved(work, error, event["timing"])
             else:
@@ -228,7 +228,7 @@ class Run:
             self._tally.failure(failure.kind, url, failure.detail)
         self._end(index)
 
-    def _tell(self, index: int, event: dict[str, Any]) -> None:
+    def _succeed(self, index: int, event: dict[str, Any]) -> None:
         if self._ended[index]:
             return
         first = self._indices[index]

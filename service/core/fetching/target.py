@@ -44,14 +44,14 @@ _LONGEST_NAME: Final = 253
 _LONGEST_AUTHORITY: Final = _LONGEST_NAME + len(".:65535")
 _NUMERIC_LABEL: Final = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)")
 
-Kind = Literal["invalid_url", "blocked"]
+RefusalKind = Literal["invalid_url", "blocked"]
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a URL is not fetched; the detail is for its sender."""
 
-    kind: Kind
+    kind: RefusalKind
     detail: str
 
 

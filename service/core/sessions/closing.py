@@ -15,7 +15,7 @@ __all__ = [
     "TOO_BIG",
     "TOO_SLOW",
     "UNAUTHORIZED",
-    "Closing",
+    "CloseReason",
     "Reconnect",
 ]  # fmt: skip
 
@@ -30,7 +30,7 @@ class Reconnect(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Closing:
+class CloseReason:
     """A close code (RFC 6455, section 7.4; 4000-4999 are ours), its reason on the wire, and the advice."""
 
     code: int
@@ -38,16 +38,16 @@ class Closing:
     reconnect: Reconnect
 
 
-DRAINED = Closing(1001, "drained", Reconnect.NOW)
-PROTOCOL_ERROR = Closing(1002, "protocol error", Reconnect.FIXED)
-BINARY = Closing(1003, "text frames only", Reconnect.FIXED)
-NOT_TEXT = Closing(1007, "not JSON", Reconnect.FIXED)
-TOO_BIG = Closing(1009, "message too big", Reconnect.FIXED)
-OVERLOADED = Closing(1013, "overloaded", Reconnect.LATER)
-UNAUTHORIZED = Closing(4401, "not authorised", Reconnect.RENEWED)
-EXPIRED = Closing(4401, "token expired", Reconnect.RENEWED)
-TOO_SLOW = Closing(4408, "too slow", Reconnect.NOW)
-FLOODING = Closing(4429, "flooding", Reconnect.LATER)
+DRAINED = CloseReason(1001, "drained", Reconnect.NOW)
+PROTOCOL_ERROR = CloseReason(1002, "protocol error", Reconnect.FIXED)
+BINARY = CloseReason(1003, "text frames only", Reconnect.FIXED)
+NOT_TEXT = CloseReason(1007, "not JSON", Reconnect.FIXED)
+TOO_BIG = CloseReason(1009, "message too big", Reconnect.FIXED)
+OVERLOADED = CloseReason(1013, "overloaded", Reconnect.LATER)
+UNAUTHORIZED = CloseReason(4401, "not authorised", Reconnect.RENEWED)
+EXPIRED = CloseReason(4401, "token expired", Reconnect.RENEWED)
+TOO_SLOW = CloseReason(4408, "too slow", Reconnect.NOW)
+FLOODING = CloseReason(4429, "flooding", Reconnect.LATER)
 
 CLOSINGS = (
     DRAINED,

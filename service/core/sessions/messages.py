@@ -24,7 +24,7 @@ __all__ = [
     "Subscribe",
     "Unsubscribe",
     "Unwatch",
-    "Watch",
+    "WatchRequest",
     "convert",
     "error_answer",
     "id_of",
@@ -93,7 +93,7 @@ class Presence(_Base, frozen=True):
     topic: _Name
 
 
-class Watch(_Base, frozen=True):
+class WatchRequest(_Base, frozen=True):
     """Poll a URL for everyone who watches it, at least every so many seconds, and tell what changes."""
 
     url: Annotated[

@@ -28,7 +28,7 @@ from service.core.errors import (
 from service.core.exact import check_exact, id_in, parse_requests
 from service.core.fetching.batch import BatchRequest
 from service.core.ports import Backend, Client, Watching
-from service.core.sessions.closing import FLOODING, NOT_TEXT, UNAUTHORIZED, Closing
+from service.core.sessions.closing import FLOODING, NOT_TEXT, UNAUTHORIZED, CloseReason
 from service.core.sessions.messages import (
     Authenticate,
     Cancel,
@@ -39,7 +39,7 @@ from service.core.sessions.messages import (
     Subscribe,
     Unsubscribe,
     Unwatch,
-    Watch,
+    WatchRequest,
     convert,
     error_answer,
     id_of,
@@ -54,15 +54,15 @@ from service.core.topics.names import check_name, check_writable
 from service.core.topics.reader import OnLag, Reader, default_on_lag
 from service.core.topics.topic import Since, Start, Topic
 
-__all__ = ["METHODS", "Answer", "Session", "SessionLimits"]
+__all__ = ["METHODS", "Reply", "Session", "SessionLimits"]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """What the shell does next: send ``text`` unless it is empty, then close if there is a ``closing``."""
 
     text: bytes = b""
-    closing: Closing | None = None
+    closing: CloseReason | None = None
 
 
 class Session:
@@ -86,7 +86,7 @@ class Session:
     def __repr__(self) -> str:
         return f"<Session {len(self.readers)} topics>"
 
-    def receive(self, text: bytes, now: float) -> Answer:
+    def receive(self, text: bytes, now: float) -> Reply:
         """Carry out one text message: a request, or an array of them."""
         self._pace.message(len(text), now)
         try:
@@ -136,13 +136,13 @@ class Session:
         """Drop the subscription of a reader that has had all of an ended topic."""
         self.readers.pop(name, None)
 
-    def _not_json(self, text: bytes, error: ParseError) -> Answer:
+    def _not_json(self, text: bytes, error: ParseError) -> Reply:
         closing = NOT_TEXT if self._bad or not is_utf8(text) else None
         self._bad = True
-        return Answer(_dump(error_answer(None, error)), closing)
+        return Reply(_dump(error_answer(None, error)), closing)
 
-    def _answer(self, text: bytes) -> Answer:
-        return Answer(text, FLOODING if self._pace.flooding else UNAUTHORIZED if self._rejected else None)
+    def _answer(self, text: bytes) -> Reply:
+        return Reply(text, FLOODING if self._pace.flooding else UNAUTHORIZED if self._rejected else None)
 
     def _one(self, value: Any, now: float, *, exact: bool) -> dict[str, Any] | None:
         """Carry out one request, checked first unless it is ``exact``; return its answer, if it wants one."""
@@ -206,7 +206,7 @@ class Session:
         if self._watching and (watching := self._watching.pop(name, None)):
             watching.release()
 
-    def _watch(self, params: Watch, now: float) -> dict[str, Any]:
+    def _watch(self, params: WatchRequest, now: float) -> dict[str, Any]:
         self.grant.watch.check_any()
         self._may_add(None)
         since = parse_since(params.since) if params.since is not None else None
@@ -275,7 +275,7 @@ _METHODS: dict[str, tuple[type[Any], Callable[[Session, Any, float], dict[str, A
     "publish": (Publish, Session._publish),
     "presence": (Presence, Session._presence),
     "fetch": (BatchRequest, Session._fetch),
-    "watch": (Watch, Session._watch),
+    "watch": (WatchRequest, Session._watch),
     "unwatch": (Unwatch, Session._unsubscribe),
     "cancel": (Cancel, Session._cancel),
     "authenticate": (Authenticate, Session._authenticate),

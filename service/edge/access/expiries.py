@@ -39,7 +39,7 @@ class Expiries:
         self._second_of: dict[Holder, int] = {}
         self._next = 0
         """The first second of the loop's time that has not been looked at to its end."""
-        self._timer = Periodic("expiries", _EVERY, self._look)
+        self._timer = Periodic("expiries", _EVERY, self._check)
 
     def __repr__(self) -> str:
         return f"<Expiries {len(self._second_of)}>"
@@ -68,7 +68,7 @@ class Expiries:
             if not holders:
                 del self._due[second]
 
-    def _look(self) -> float | None:
+    def _check(self) -> float | None:
         now, room = int(self._loop.time()), _SLICE
         while self._next <= now and room:
             holder = next(iter(self._due.get(self._next, ())), None)

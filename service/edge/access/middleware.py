@@ -40,7 +40,7 @@ class AccessMiddleware:
     def __init__(
         self,
         credentials: Credentials,
-        gate: AdmissionControl,
+        admission: AdmissionControl,
         *,
         hosts: Iterable[str],
         origins: Iterable[str],
@@ -58,8 +58,10 @@ class AccessMiddleware:
         self._turnstile = PerTurnLimiter(_REQUESTS)
         self.refusals = refusals
         self._credentials = credentials
-        self._gate = gate
-        self._pages = AllowedOrigins(hosts=hosts, origins=origins, guarded=lambda: credentials.needed, gate=gate)
+        self._admission = admission
+        self._pages = AllowedOrigins(
+            hosts=hosts, origins=origins, guarded=lambda: credentials.needed, admission=admission
+        )
         self._sockets = frozenset(sockets)
 
     def __repr__(self) -> str:
@@ -70,7 +72,7 @@ class AccessMiddleware:
 
         # No coroutine: its frame would stay for as long as the WebSocket behind it.
         @web.middleware
-        def door(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+        def access(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
             if request.path in self._sockets and request.method == hdrs.METH_GET:
                 try:
                     self._pages.check_host(request)
@@ -81,7 +83,7 @@ class AccessMiddleware:
                 return handler(request)
             return problems(request, self._enter(request, handler), self.refusals)
 
-        return door
+        return access
 
     def authorise(self, request: web.Request) -> Grant | None:
         """Return what a WebSocket's credentials grant, or None where it shows none though it has to.
@@ -107,18 +109,18 @@ class AccessMiddleware:
             await self._turnstile.wait(self._gate.caller(request))
             self._check_token(request)
             return await handler(request)
-        address = self._gate.request(request)
+        address = self._admission.request(request)
         grant = self._check_token(request)
         owner = request[OWNER] = grant.owner(request[ADDRESS])
         await self._turnstile.wait(owner)
         self.slots.check(owner)
         self.slots.take(owner, 1)
-        self._gate.enter(address)
+        self._admission.enter(address)
         try:
             return await handler(request)
         finally:
             self.slots.give_back(owner, 1)
-            self._gate.leave(address)
+            self._admission.leave(address)
 
     def _check_token(self, request: web.Request) -> Grant:
         if _is_open(request.path):
@@ -126,7 +128,7 @@ class AccessMiddleware:
         try:
             grant = request[GRANT] = self._credentials.check(_bearer(request))
         except Unauthorized:
-            self._gate.wrong(request)
+            self._admission.wrong(request)
             raise
         if request.path == "/metrics":
             # The same figures as those of the topic, for clients that may read that.

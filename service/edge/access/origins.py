@@ -32,12 +32,17 @@ class AllowedOrigins:
     """The checks of ``Host``, ``Origin`` and ``Sec-Fetch-Site``."""
 
     def __init__(
-        self, *, hosts: Iterable[str], origins: Iterable[str], guarded: Callable[[], bool], gate: AdmissionControl
+        self,
+        *,
+        hosts: Iterable[str],
+        origins: Iterable[str],
+        guarded: Callable[[], bool],
+        admission: AdmissionControl,
     ) -> None:
         self._hosts = frozenset(host.lower() for host in hosts)
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self._guarded = guarded
-        self._gate = gate
+        self._admission = admission
 
     def check_host(self, request: web.Request) -> None:
         """Refuse names that are not ours: a page elsewhere may have made its own name point here."""
@@ -58,7 +63,7 @@ class AllowedOrigins:
         if len(origins) == 1 and origin.lower() in self._origins:
             return {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin, hdrs.VARY: hdrs.ORIGIN,
                     hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: _EXPOSED}  # fmt: skip
-        scheme = self._gate.scheme(request)
+        scheme = self._admission.scheme(request)
         found = _ORIGIN.fullmatch(origin)
         own = _place(scheme, request.host)
         if len(origins) > 1 or found is None or _place(found[1].lower(), found[2]) != own:

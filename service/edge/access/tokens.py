@@ -32,8 +32,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from service.core.access.grants import ClientLimits, Grant, read_claims
 from service.core.errors import Unauthorized
 
-__all__ = ["LONGEST", "MOST_KEYS", "Key", "Tokens", "TokensStatistics", "UnusableKey", "private_key", "public_key",
-           "secrets", "secrets_file", "sign"]  # fmt: skip
+__all__ = ["LONGEST", "MOST_KEYS", "SigningKey", "Tokens", "TokensStatistics", "UnusableKey", "private_key",
+           "public_key", "secrets", "secrets_file", "sign"]  # fmt: skip
 
 LONGEST: Final = 8192
 """Characters of a token; aiohttp takes no longer headers."""
@@ -54,7 +54,7 @@ class UnusableKey(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class SigningKey:
     """A key and its one algorithm; ``name`` is what a token may call it by (``kid``)."""
 
     algorithm: str
@@ -86,7 +86,7 @@ class Tokens:
 
     def __init__(
         self,
-        keys: Sequence[Key],
+        keys: Sequence[SigningKey],
         *,
         audience: str | None = None,
         issuer: str | None = None,
@@ -139,7 +139,7 @@ class Tokens:
             raise Unauthorized("token: expired")
         return grant
 
-    def _candidates(self, segment: str) -> list[Key]:
+    def _candidates(self, segment: str) -> list[SigningKey]:
         """Return the keys that may have signed a token with this header."""
         if len(segment) > _LONGEST_HEADER:
             raise Unauthorized(_NOT_VALID)
@@ -153,7 +153,7 @@ class Tokens:
         fitting = [key for key in self._keys if key.algorithm == header.alg]
         return [key for key in fitting if key.name == header.kid and header.kid is not None] or fitting
 
-    def _read(self, token: str, keys: list[Key]) -> Grant:
+    def _read(self, token: str, keys: list[SigningKey]) -> Grant:
         for key in keys:
             self._signatures += 1
             try:
@@ -189,25 +189,25 @@ def _refusal(error: Exception) -> str:
     return next((text for kind, text in _REFUSALS if isinstance(error, kind)), _NOT_VALID)
 
 
-def sign(claims: dict[str, Any], key: Key, name: str | None = None) -> str:
+def sign(claims: dict[str, Any], key: SigningKey, name: str | None = None) -> str:
     """Return a token with these claims; ``name`` is its ``kid``."""
     return jwt.encode(claims, key.material, key.algorithm, headers={"kid": name} if name else None)
 
 
-def secrets(text: str) -> list[Key]:
+def secrets(text: str) -> list[SigningKey]:
     """Return the keys for HS256 of a text with one secret a line; raise UnusableKey."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise UnusableKey("is empty")
     if any("-----BEGIN" in line for line in lines):
         raise UnusableKey("is a PEM file, and no secret")
-    keys = [Key("HS256", line.encode()) for line in lines]
+    keys = [SigningKey("HS256", line.encode()) for line in lines]
     if any(len(key.material) < _SHORTEST_SECRET for key in keys):
         raise UnusableKey(f"shorter than {_SHORTEST_SECRET} bytes: make one with `openssl rand -hex 32`")
     return keys
 
 
-def secrets_file(path: str) -> list[Key]:
+def secrets_file(path: str) -> list[SigningKey]:
     """Return the keys for HS256 of a file; raise UnusableKey."""
     try:
         return secrets(_contents(path).decode())
@@ -215,7 +215,7 @@ def secrets_file(path: str) -> list[Key]:
         raise UnusableKey("is not text") from None
 
 
-def public_key(path: str) -> list[Key]:
+def public_key(path: str) -> list[SigningKey]:
     """Return the key in a PEM file, named like the file without its ending; raise UnusableKey."""
     pem = _contents(path)
     if b"PRIVATE KEY-----" in pem:
@@ -224,10 +224,10 @@ def public_key(path: str) -> list[Key]:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
         raise UnusableKey("is not a public key in PEM") from None
-    return [Key(_algorithm(key), key, Path(path).stem)]
+    return [SigningKey(_algorithm(key), key, Path(path).stem)]
 
 
-def private_key(path: str) -> list[Key]:
+def private_key(path: str) -> list[SigningKey]:
     """Return the key in a PEM file, to sign with; raise UnusableKey."""
     try:
         key = load_pem_private_key(_contents(path), password=None)
@@ -235,7 +235,7 @@ def private_key(path: str) -> list[Key]:
         raise UnusableKey("is protected by a passphrase: `openssl pkey` takes it off") from None
     except (ValueError, UnsupportedAlgorithm):
         raise UnusableKey("is not a private key in PEM") from None
-    return [Key(_algorithm(key), key)]
+    return [SigningKey(_algorithm(key), key)]
 
 
 def _contents(path: str) -> bytes:

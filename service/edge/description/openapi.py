@@ -7,7 +7,7 @@ import msgspec
 from service import __version__
 from service.core import events
 from service.core.fetching.batch import BatchLimits, BatchRequest
-from service.core.sessions.messages import SINCE, Broadcast, Watch
+from service.core.sessions.messages import SINCE, Broadcast, WatchRequest
 from service.core.topics.names import NAME
 from service.core.topics.reader import OnLag
 from service.edge.description.operations import (
@@ -71,7 +71,7 @@ def _batches(limits: BatchLimits) -> dict[str, Any]:
     document = answer("every result", {"application/json": ref(events.BatchDocument), **streamed}, _BATCH_HEADERS)
     accepted = answer(
         "the batch has begun (respond-async)",
-        {"application/json": ref(events.BatchState)},
+        {"application/json": ref(events.BatchStatus)},
         {
             **_BATCH_HEADERS,
             "Location": {"type": "string", "pattern": "^/batches/[^/]+$"},
@@ -92,7 +92,7 @@ def _batches(limits: BatchLimits) -> dict[str, Any]:
         ],
         body=ref(BatchRequest),
     )
-    state = {"200": json_answer("state and counts", events.BatchState)}
+    state = {"200": json_answer("state and counts", events.BatchStatus)}
     cancelled = {"200": json_answer("what was left", events.Cancelled)}
     ended = {
         "200": answer("its events", streamed, _BATCH_HEADERS),
@@ -142,7 +142,7 @@ def _topics() -> dict[str, Any]:
 
 def _watches() -> dict[str, Any]:
     changes = (events.WatchState, events.WatchChanged, events.WatchError, events.WatchRecovered)
-    watch = msgspec.json.schema(Watch)["$defs"]["Watch"]["properties"]
+    watch = msgspec.json.schema(WatchRequest)["$defs"]["WatchRequest"]["properties"]
     parameters = [
         query("url", "what to watch", watch["url"], required=True),
         query("every", "seconds", watch["every"], required=True),

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from service.core.correlation import Correlation, parse_request_id, parse_trace
 
-__all__ = ["REQUEST_ID", "correlation_of", "tell_request_id"]
+__all__ = ["REQUEST_ID", "add_request_id", "correlation_of"]
 
 REQUEST_ID: Final = "X-Request-Id"
 _KEY: Final = web.RequestKey("correlation", Correlation)
@@ -25,7 +25,7 @@ def correlation_of(request: web.Request) -> Correlation:
     return known
 
 
-async def tell_request_id(request: web.Request, response: web.StreamResponse) -> None:
+async def add_request_id(request: web.Request, response: web.StreamResponse) -> None:
     """Signal ``on_response_prepare``: every answer carries the id, but a WebSocket, whose lines say ``client``."""
     if response.status != 101:
         response.headers[REQUEST_ID] = correlation_of(request).request_id

@@ -7,7 +7,7 @@ from aiohttp import web
 from service.core.errors import InvalidParams, ParseError
 from service.core.exact import parse
 from service.core.ports import Backend
-from service.core.sessions.messages import Watch, convert
+from service.core.sessions.messages import WatchRequest, convert
 from service.core.topics.hub import Hub
 from service.core.topics.reader import default_on_lag
 from service.edge.access.credentials import GRANT, OWNER
@@ -54,12 +54,12 @@ class WatchRoutes:
             watching.release()
 
 
-def _params(request: web.Request) -> Watch:
+def _params(request: web.Request) -> WatchRequest:
     check_query(request, _PARAMETERS)
     given = {name: value for name, value in request.query.items() if name in _WATCH}
     if "every" in given:
         try:
-            return convert({**given, "every": parse(given["every"].encode())}, Watch)
+            return convert({**given, "every": parse(given["every"].encode())}, WatchRequest)
         except ParseError:
             raise InvalidParams("every: a number of seconds from 1 to 86400") from None
-    return convert(given, Watch)
+    return convert(given, WatchRequest)

@@ -15,7 +15,7 @@ from typing import Final
 from service.core.access.grants import NOTHING, Grant
 from service.core.owner import Owner
 from service.core.pool import Pool
-from service.core.sessions.closing import DRAINED, EXPIRED, TOO_SLOW, UNAUTHORIZED, Closing
+from service.core.sessions.closing import DRAINED, EXPIRED, TOO_SLOW, UNAUTHORIZED, CloseReason
 from service.core.sessions.session import Session
 from service.core.topics.reader import OnLag, Reader
 from service.core.topics.topic import Topic
@@ -136,7 +136,7 @@ class Connection:
         self._pool = pool
         self.transport = transport
         self.task = task
-        self.closing: Closing | None = None
+        self.closing: CloseReason | None = None
         self.alive = True
         self.patient = False
         self.session: Session
@@ -214,7 +214,7 @@ class Connection:
         """Whether nothing was heard since the last ping, no message was taken, and nobody agreed to that."""
         return not self.alive and self._progress() == self._seen and not (self.patient and self.full())
 
-    def end(self, closing: Closing) -> None:
+    def end(self, closing: CloseReason) -> None:
         """Have the connection's own task close it, with a close frame; the first reason stays."""
         if self.closing is None:
             self.closing = closing
@@ -230,7 +230,7 @@ class Connection:
         self.revisit()
         self.end(DRAINED)
 
-    def cut_slow(self, reason: str, topic: str | None = None, closing: Closing = TOO_SLOW) -> None:
+    def cut_slow(self, reason: str, topic: str | None = None, closing: CloseReason = TOO_SLOW) -> None:
         """End a connection that fell behind; one that takes nothing gets no close frame."""
         _evicted(self, reason, topic)
         if self._progress() != self._seen:

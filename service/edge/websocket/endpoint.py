@@ -13,7 +13,7 @@ from service.core.errors import Draining, Overloaded, SluiceError, Unauthorized
 from service.core.owner import Owner
 from service.core.pool import Pool
 from service.core.ports import Backend
-from service.core.sessions.closing import FLOODING, UNAUTHORIZED, Closing
+from service.core.sessions.closing import FLOODING, UNAUTHORIZED, CloseReason
 from service.core.sessions.session import Session, SessionLimits
 from service.core.topics.hub import Hub
 from service.core.topics.wire import closing_frame
@@ -63,7 +63,7 @@ class _Shown(NamedTuple):
     grant: Grant
     owner: Owner
     until: float | None
-    closing: Closing | None
+    closing: CloseReason | None
 
 
 class WebSockets:
@@ -74,7 +74,7 @@ class WebSockets:
         hub: Hub,
         services: Backend,
         limits: WebSocketLimits,
-        gate: AdmissionControl,
+        admission: AdmissionControl,
         authorise: Callable[[web.Request], Grant | None] = lambda request: EVERYTHING,
         conversation: Conversation | None = None,
     ) -> None:
@@ -84,7 +84,7 @@ class WebSockets:
         """Whose they are. Shares are for subjects: ten thousand clients may have one address, or one token."""
         self._hub = hub
         self._services = services
-        self._gate = gate
+        self._admission = admission
         self._authorise = authorise
         self._now = hub.clock
         self.traffic = WebSocketCounters()
@@ -93,7 +93,7 @@ class WebSockets:
         self.heartbeat = Heartbeat(limits.heartbeat)
         self._expiries = Expiries()
         self._conversation = conversation or Requests(hub, self.traffic, self._expiries, hub.clock)
-        self._turnstile = PerTurnLimiter(_HANDSHAKES)
+        self._handshakes = PerTurnLimiter(_HANDSHAKES)
 
     def __repr__(self) -> str:
         return f"<WebSockets {self.count} of {self.limits.connections}>"
@@ -109,10 +109,10 @@ class WebSockets:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one client until it leaves, or refuse it before the upgrade."""
-        await self._turnstile.wait(self._gate.caller(request))
+        await self._handshakes.wait(self._admission.caller(request))
         try:
             self._admit(request)
-            address = self._gate.handshake(request)
+            address = self._admission.handshake(request)
             shown = self._shown(request)
             socket = ClientSocket(PROTOCOL, self.limits.message_size, self.limits.close_timeout)
             await socket.prepare(with_one_protocol_line(request))
@@ -137,7 +137,7 @@ class WebSockets:
             self.heartbeat.discard(connection)
             self._expiries.discard(connection)
             self.pool.give_back(connection.owner, 1)
-            self._gate.leave(address, flooding=connection.closing is FLOODING)
+            self._admission.leave(address, flooding=connection.closing is FLOODING)
         await self._close(socket, connection)
         return socket
 
@@ -159,7 +159,7 @@ class WebSockets:
         connection.closing = shown.closing
         connection.session = Session(self._hub, self._services, self.limits.session, connection, shown.grant)
         # Counted when nothing can fail any more: the kernel may have cut the connection already.
-        self._gate.enter(address)
+        self._admission.enter(address)
         self.pool.take(shown.owner, 1)
         self._expiries.set(connection, shown.until)
         self.connections.add(connection)
@@ -228,7 +228,7 @@ class WebSockets:
         except TimeoutError:
             connection.transport.abort()
 
-    async def tell_draining(self, retry_after: float) -> None:
+    async def announce_draining(self, retry_after: float) -> None:
         """Announce the end to everyone."""
         frame = closing_frame("draining", retry_after)
         for number, connection in enumerate(tuple(self.connections), start=1):

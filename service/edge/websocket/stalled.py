@@ -33,7 +33,7 @@ class Stalled:
         self._most = most
         # In the order in which they got stuck.
         self._waiting: dict[Connection, None] = {}
-        self._timer = Periodic("stalled connections", _EVERY, self._look)
+        self._timer = Periodic("stalled connections", _EVERY, self._check)
 
     def __repr__(self) -> str:
         return f"<Stalled {len(self._waiting)}>"
@@ -59,7 +59,7 @@ class Stalled:
         self._timer.start()
         return True
 
-    def _look(self) -> float | None:
+    def _check(self) -> float | None:
         held: dict[Owner, int] = {}
         for connection in tuple(self._waiting):
             if not connection.session.readers or not connection.full():

@@ -25,13 +25,13 @@ class FanoutCollector(Collector):
     """Who is here, what they say, what they get, and what becomes of those that fall behind."""
 
     def __init__(
-        self, hub: Hub, sockets: WebSockets, streams: Streams, door: AccessMiddleware, broken: Mapping[str, int]
+        self, hub: Hub, sockets: WebSockets, streams: Streams, access: AccessMiddleware, broken: Mapping[str, int]
     ) -> None:
         self._broken = broken
         self._hub = hub
         self._sockets = sockets
         self._streams = streams
-        self._door = door
+        self._access = access
 
     def collect(self) -> Iterable[Metric]:
         """Return the figures of now."""
@@ -48,11 +48,11 @@ class FanoutCollector(Collector):
             {str(code): count for code, count in traffic.closed.items()},
         )  # fmt: skip
         yield Gauge("sluice_streams", "SSE and NDJSON responses under way.", len(self._streams.readers))
-        yield Gauge("sluice_requests", "HTTP requests under way, streams among them.", self._door.slots.used)
+        yield Gauge("sluice_requests", "HTTP requests under way, streams among them.", self._access.slots.used)
         refusals = Counter(
             "sluice_refusals", "Refusals, by where (handshake, http, request) and reason.", labels=["at", "reason"]
         )
-        counts = self._door.refusals
+        counts = self._access.refusals
         for where, reason in sorted({*counts, *_ALWAYS}):
             refusals.add_metric([where, reason], counts[where, reason])
         yield refusals
