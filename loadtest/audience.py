@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import Any
 
-from loadtest.ledger import Book, Ledger
+from loadtest.ledger import FaultCounts, Ledger
 from loadtest.sequences import Sequence, first_of, sequence_of
 from loadtest.tally import Tally, rounded
 
@@ -35,7 +35,7 @@ class Member(Ledger):
     __slots__ = ("_reads", "_total", "audience", "had")
 
     def __init__(self, audience: "Audience", number: int, start: int) -> None:
-        super().__init__(audience.book, start, number)
+        super().__init__(audience.faults, start, number)
         self.audience = audience
         self.had = 0
         self._total = 0.0
@@ -71,7 +71,7 @@ class Audience:
         """The number that stands before the first message."""
         self._delivered = "delivered" if latency == "delivery" else f"delivered_{latency}"
         self.tally = tally
-        self.book = Book(self.topic)
+        self.faults = FaultCounts(self.topic)
         self.members: list[Member] = []
         self.due: dict[int, float] = {}
         self.head = self.before
@@ -121,8 +121,8 @@ class Audience:
         waiting, self._waiting = self._waiting, []
         for offset, at, times in waiting:
             self._account((offset,), at, times)
-        self.tally.checks.update(self.book.counts)
-        self.book.counts.clear()
+        self.tally.checks.update(self.faults.counts)
+        self.faults.counts.clear()
         return bool(self.reads)
 
     def _drained(self) -> Iterator[tuple[int, int, float, int]]:
@@ -172,16 +172,16 @@ class Audience:
             for offset in self._void:
                 member.pass_over(offset)
             member.close(self.head)
-        self.tally.checks.update(self.book.counts)
-        self.book.counts.clear()
+        self.tally.checks.update(self.faults.counts)
+        self.faults.counts.clear()
         self.tally.places += [
             (kind, self.sequence.name, first - self.before, last - self.before, readers)
-            for (kind, first, last), readers in self.book.places.items()
+            for (kind, first, last), readers in self.faults.places.items()
         ]
 
     def troubles(self) -> Iterable[tuple[str, int, int]]:
         """Return (check, client, messages) of every client that something was wrong with."""
-        return [(*who, messages) for who, messages in self.book.clients.items()]
+        return [(*who, messages) for who, messages in self.faults.clients.items()]
 
     def arrivals(self) -> Iterable[Arrival]:
         """Return when each message came to the first and to the last member."""

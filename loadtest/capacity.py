@@ -46,7 +46,7 @@ class Search:
             between = float(round(between))
         return between if self.best < between < self.broken else None
 
-    def tell(self, load: float, held: bool) -> None:
+    def record(self, load: float, held: bool) -> None:
         """Say how a load came out."""
         if held:
             self.best = max(self.best, load)
@@ -95,7 +95,7 @@ async def run(options: Namespace, scenario: ModuleType, report: Report, display:
         if interrupted:
             report.note("interrupted: the search is not at its end")
             break
-        search.tell(load, held)
+        search.record(load, held)
         report.loads.append({"load": load, "holds": float(held), **_shown(one)})
         report.note(f"{options.vary} {load:g}: {'holds' if held else _why(one)}")
         if held:

@@ -76,7 +76,7 @@ class ServerClock:
         self.now = now
         self._low, self._high = -math.inf, math.inf
 
-    def heard(self, date: str | None, asked: float) -> None:
+    def observe(self, date: str | None, asked: float) -> None:
         """Take the date of an answer that was asked for at ``asked`` and has come now."""
         try:
             at = parsedate_to_datetime(date or "").timestamp()

@@ -11,7 +11,6 @@ from typing import TypeVar
 from loadtest.account import LoadAccount
 from loadtest.client import Client
 from loadtest.clock import beginning
-from loadtest.crew import Crew
 from loadtest.dialling import source_addresses
 from loadtest.endpoint import NoAddress, endpoint_of
 from loadtest.intake import Intake
@@ -23,6 +22,7 @@ from loadtest.sockets import ConnectFailed, Unanswered
 from loadtest.tally import Tally, reasons
 from loadtest.targets import target_of
 from loadtest.targets.blame import blame, is_ours
+from loadtest.worker_link import WorkerLink
 
 __all__ = ["CannotRun", "Context"]
 
@@ -39,9 +39,9 @@ class CannotRun(Exception):
 class Context:
     """One process' part in one round of a scenario."""
 
-    def __init__(self, options: Namespace, crew: Crew) -> None:
+    def __init__(self, options: Namespace, link: WorkerLink) -> None:
         self.options = options
-        self.crew = crew
+        self.link = link
         self.tally = Tally()
         self.account = LoadAccount(self.tally)
         self.endpoint = endpoint_of(options)
@@ -62,7 +62,7 @@ class Context:
         """Return the context of one part of a mixed plan: it has its own options and shares everything else."""
         part = copy(self)
         part.options = options
-        part.crew = self.crew.part(name)
+        part.link = self.link.part(name)
         part.account = LoadAccount(self.tally, name.replace(" ", ""))
         part.together = together
         return part
@@ -74,11 +74,11 @@ class Context:
 
     def phase(self, text: str) -> None:
         """Say what is going on."""
-        self.crew.say("phase", text)
+        self.link.send("phase", text)
 
     def mine(self, total: int) -> range:
         """Return the numbers of this process' share of ``total``: all shares together are all, once."""
-        return range(self.crew.index, total, self.crew.count)
+        return range(self.link.index, total, self.link.count)
 
     async def resolve(self) -> None:
         """Look up the target's addresses once; raises CannotRun."""
@@ -132,7 +132,7 @@ class Context:
         if self.target.HEARTBEAT:
             asyncio.get_running_loop().call_later(self.target.HEARTBEAT, client.beat)
         if self.endpoint.tls is None:
-            self.intake.pump.take(socket)
+            self.intake.epoll.take(socket)
         return client
 
     def dismiss(self, clients: Iterable[Client]) -> None:
@@ -183,7 +183,7 @@ class Context:
         numbers = list(numbers)
         self.tally.count("clients_intended", len(numbers))
         waiting, up, failed = iter(numbers), list[Client](), list[str]()
-        at_once = max(1, at_once // self.crew.count)
+        at_once = max(1, at_once // self.link.count)
 
         async def worker() -> None:
             for number in waiting:
@@ -238,19 +238,19 @@ class Context:
         """Meet all workers and return the moment (monotonic clock) at which the load begins."""
         if self.together is not None:
             await self.together.wait()
-        moments = await self.crew.meet("begin", monotonic())
+        moments = await self.link.meet("begin", monotonic())
         soonest = float(max(moments)) + _LEAD
         begin = beginning(self.options.start_at, soonest)
         if begin < soonest:
             raise CannotRun(
                 f"--start-at: the clients were ready {soonest - begin:.1f} s too late; give a later time"
             )
-        if self.crew.index == 0:
-            self.crew.say("began", begin)
+        if self.link.index == 0:
+            self.link.send("began", begin)
         self.tally.measured_from = begin + self.options.warm_up
         # Reported now: a short run might be over before the next second.
         self.tally.gauges["clients"] = self.alive
-        self.crew.say("tick", self.tally.take())
+        self.link.send("tick", self.tally.take())
         return begin
 
     async def start(self) -> None:
@@ -261,7 +261,7 @@ class Context:
 
     async def end(self) -> None:
         """Meet all workers when the load is over."""
-        await self.crew.meet("end")
+        await self.link.meet("end")
 
     async def load(self, begin: float, one: Callable[[int, float], Awaitable[None]]) -> None:
         """Do ``one(number, due)`` by the schedule of the options, this process its share; or in a closed loop."""
@@ -269,7 +269,7 @@ class Context:
         if options.model == "closed":
             await self._closed(begin, one)
             return
-        await self.by_clock(dealt(self.times(self.schedule()), self.crew.index, self.crew.count), begin, one)
+        await self.by_clock(dealt(self.times(self.schedule()), self.link.index, self.link.count), begin, one)
 
     async def by_clock(
         self,

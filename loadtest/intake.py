@@ -3,9 +3,9 @@
 from argparse import Namespace
 from time import monotonic
 
+from loadtest.epoll_reader import EpollReader
 from loadtest.payloads import Payloads, Unrecognised
-from loadtest.pump import Pump
-from loadtest.reads import Reads
+from loadtest.read_cache import ReadCache
 from loadtest.recognition import finder
 from loadtest.tally import Tally
 from loadtest.targets import Target
@@ -20,8 +20,8 @@ class Intake:
         self.payloads = Payloads(
             target.MARKER, target.OPENING, options.run, monotonic(), target.TOPIC, finder(options.recognise)
         )
-        self.reads = Reads(self.payloads, target.SEPARATOR, target.POSITION if options.resumes else None)
-        self.pump = Pump(self.reads)
+        self.reads = ReadCache(self.payloads, target.SEPARATOR, target.POSITION if options.resumes else None)
+        self.epoll = EpollReader(self.reads)
         self.unrecognised = Unrecognised()
         self._tally = tally
         self._reported = 0

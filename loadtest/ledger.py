@@ -3,14 +3,14 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-__all__ = ["KINDS", "Book", "Ledger"]
+__all__ = ["KINDS", "FaultCounts", "Ledger"]
 
 KINDS = ("lost", "gapped", "repeated", "reordered")
 _MOST_PLACES = 10_000
 
 
 @dataclass(slots=True)
-class Book:
+class FaultCounts:
     """The troubles of all readers of a topic: how many, and where.
 
     ``lost``: never arrived by the end of the settling time and not announced by a gap. ``gapped``: announced.
@@ -40,10 +40,10 @@ class Ledger:
     grows by what arrives and never by how far apart two offsets are.
     """
 
-    __slots__ = ("book", "expected", "gaps", "missing", "number", "start")
+    __slots__ = ("expected", "faults", "gaps", "missing", "number", "start")
 
-    def __init__(self, book: Book, start: int, number: int = 0) -> None:
-        self.book = book
+    def __init__(self, faults: FaultCounts, start: int, number: int = 0) -> None:
+        self.faults = faults
         self.number = number
         self.start = self.expected = start
         self.missing: list[tuple[int, int]] | None = None
@@ -75,16 +75,16 @@ class Ledger:
                 self.missing = [*(self.missing or ()), (self.expected, offset - 1)]
             self.expected = offset + 1
         elif self._take(offset, offset):
-            self.book.note("reordered", offset, offset, self.number)
+            self.faults.note("reordered", offset, offset, self.number)
         else:
-            self.book.note("repeated", offset, offset, self.number)
+            self.faults.note("repeated", offset, offset, self.number)
 
     def gap(self, first: int, last: int) -> None:
         """Take the announcement that the offsets from ``first`` to ``last`` never come."""
         self.gaps += 1
         for a, b in self._take(first, last):
-            self.book.note("gapped", a, b, self.number)
-        self.book.note("gapped", max(first, self.expected), last, self.number)
+            self.faults.note("gapped", a, b, self.number)
+        self.faults.note("gapped", max(first, self.expected), last, self.number)
         if first > self.expected:
             self.missing = [*(self.missing or ()), (self.expected, first - 1)]
         self.expected = max(self.expected, last + 1)
@@ -92,7 +92,7 @@ class Ledger:
     def close(self, newest: int) -> None:
         """Count as lost what has not come of everything up to ``newest``."""
         for first, last in [*(self.missing or ()), (self.expected, newest)]:
-            self.book.note("lost", first, min(last, newest), self.number)
+            self.faults.note("lost", first, min(last, newest), self.number)
 
     def has(self, newest: int) -> bool:
         """Return whether everything up to ``newest`` has come or was announced."""

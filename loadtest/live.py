@@ -76,7 +76,7 @@ class Display:
         """Have ``follower`` called with the report and its title at each report of the run."""
         self._follower = follower
 
-    def tell(self) -> None:
+    def update(self) -> None:
         """Say where the run is."""
         if self._follower is not None:
             self._follower(self._report, self._title)

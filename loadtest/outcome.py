@@ -38,7 +38,7 @@ def settle(report: Report, outcomes: list[dict[str, Any]], began: float) -> list
             delays.setdefault(number, []).append(delay)
     of_clients = [(number, fmean(some)) for number, some in delays.items()]
     _add_troubles(report, outcomes)
-    return [*stalls(arrivals.values(), beats, began), *late_clients(of_clients), *places(report.take_places())]
+    return [*stalls(arrivals.values(), beats, began), *late_clients(of_clients), *places(report.pop_places())]
 
 
 def _add_troubles(report: Report, outcomes: list[dict[str, Any]]) -> None:

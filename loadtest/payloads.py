@@ -75,7 +75,7 @@ class Payloads:
         self.begun = True
         """Whether anything may have been published."""
 
-    def learn(self, topic: str, sequence: int) -> None:
+    def expect(self, topic: str, sequence: int) -> None:
         """Learn which sequence the messages of a topic are, where the server numbers them."""
         self._topics[orjson.dumps(topic)[1:-1]] = first_of(sequence)
 

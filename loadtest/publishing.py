@@ -82,7 +82,7 @@ class Publishing:
         self._sequences = dict(zip(self._plan.topics, found, strict=True))
         context.intake.payloads.begun = False
         for topic, (one, *_) in self._sequences.items():
-            context.intake.payloads.learn(topic, one.index)
+            context.intake.payloads.expect(topic, one.index)
         self.audiences = self._new_audiences("delivery")
         self.others: list[Audience] = []
         """Those with latencies of their own."""
@@ -90,7 +90,7 @@ class Publishing:
         self._apart: list[Client] = []
         self._bodies = read_messages(options.messages) if options.messages else []
         self._settled = False
-        context.crew.on_facts = self._learn
+        context.link.on_facts = self._receive
         context.chores.append(self._chore)
 
     def _new_audiences(self, latency: str) -> dict[int, Audience]:
@@ -142,7 +142,7 @@ class Publishing:
                 # Spread, or all topics would publish in the same moments.
                 phase = place / len(topics) * schedule.duration / schedule.count
                 for publisher in range(options.publishers):
-                    if self._plan.worker_of(topic, publisher, context.crew.count) == context.crew.index:
+                    if self._plan.worker_of(topic, publisher, context.link.count) == context.link.index:
                         times = dealt(context.times(schedule), publisher, options.publishers)
                         client = self._publisher(topic, publisher, clients)
                         group.create_task(self._topic(topic, publisher, client, times, begin + phase))
@@ -150,7 +150,7 @@ class Publishing:
     def _publisher(self, topic: str, publisher: int, clients: list[Client]) -> Client:
         """Return the client that publishes: if possible, one that reads the topic."""
         if self._apart:
-            return self._apart[publisher // self.context.crew.count % len(self._apart)]
+            return self._apart[publisher // self.context.link.count % len(self._apart)]
         wanted = self._plan.reader_of(topic, publisher)
         readers = [client for client in clients if topic in self._plan.topics_of(client.number)] or clients
         return next((client for client in readers if client.number == wanted), readers[publisher % len(readers)])
@@ -181,8 +181,8 @@ class Publishing:
     async def settle(self) -> None:
         """Wait until all workers have published and every reader has everything, or the time is over."""
         context = self.context
-        self._tell()
-        await context.crew.meet("published")
+        self._share()
+        await context.link.meet("published")
         await context.end()
         context.phase("waiting for the last")
         audiences = self.audiences.values()
@@ -197,11 +197,11 @@ class Publishing:
         for audience in audiences:
             audience.close(self._settled)
         if not self._settled:
-            self.context.crew.say("note", "what was under way at the end is not counted as lost")
+            self.context.link.send("note", "what was under way at the end is not counted as lost")
         # Where all is well, what an adapter does not know does not matter.
         if self.context.intake.unrecognised.text and self.context.tally.checks["lost"]:
-            self.context.crew.say("note", self.context.intake.unrecognised.text)
-        self.context.crew.say("outcome", {
+            self.context.link.send("note", self.context.intake.unrecognised.text)
+        self.context.link.send("outcome", {
             "arrivals": {audience.sequence.name: audience.arrivals() for audience in audiences},
             "readers": {audience.sequence.name: len(audience.members) for audience in audiences},
             "beats": sorted(set().union(*(audience.beats for audience in audiences))),
@@ -211,10 +211,10 @@ class Publishing:
         })  # fmt: skip
 
     def _note(self, fact: Fact) -> None:
-        self._learn([fact])
+        self._receive([fact])
         self._pending.append(fact)
 
-    def _learn(self, facts: list[Fact]) -> None:
+    def _receive(self, facts: list[Fact]) -> None:
         for sequence, number, due in facts:
             for audience in (self.audiences[sequence], *self.others):
                 if audience.sequence.index == sequence and due is None:
@@ -222,12 +222,12 @@ class Publishing:
                 elif audience.sequence.index == sequence and due is not None:
                     audience.published(number, due)
 
-    def _tell(self) -> None:
+    def _share(self) -> None:
         if self._pending:
-            self.context.crew.tell(self._pending)
+            self.context.link.share(self._pending)
             self._pending = []
 
     def _chore(self) -> bool:
-        self._tell()
+        self._share()
         left = [audience.flush() for audience in (*self.audiences.values(), *self.others)]
         return any(left)

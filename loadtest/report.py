@@ -121,7 +121,7 @@ class Report:
             self.latency(name).add(histogram)
             self._recent.setdefault(name, Histogram()).add(histogram)
 
-    def take_places(self) -> Counter[tuple[str, str, int, int]]:
+    def pop_places(self) -> Counter[tuple[str, str, int, int]]:
         """Return where the troubles were, and forget it."""
         places, self._places = self._places, Counter()
         return places

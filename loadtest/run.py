@@ -98,7 +98,7 @@ class Run:
                 self._abort(broken)
 
     def _second(self) -> None:
-        self._display.tell()
+        self._display.update()
         if not self._options.abort_on_fail or self._supervisor is None or self._aborted is not None:
             return
         broken = broken_bound(self._round, self._thresholds)

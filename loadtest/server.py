@@ -69,7 +69,7 @@ class Server:
 
     async def sample(self) -> dict[str, float]:
         """Return the gauges of now."""
-        gauges = await asyncio.to_thread(self._look)
+        gauges = await asyncio.to_thread(self._sample)
         for family in await self._metrics():
             if family.name in _METRICS and family.samples:
                 name, factor = _METRICS[family.name]
@@ -105,7 +105,7 @@ class Server:
         if self._session is not None:
             await self._session.close()
 
-    def _look(self) -> dict[str, float]:
+    def _sample(self) -> dict[str, float]:
         gauges = {"kernel_tcp_mib": _kernel_mib()}
         try:
             rss = sum(process.memory_info().rss for process in self._processes) / _MIB
@@ -132,7 +132,7 @@ class Server:
                 server_hostname=self._endpoint.http_server_name,
                 allow_redirects=False,
             ) as answer:
-                self.clock.heard(answer.headers.get("Date"), asked)
+                self.clock.observe(answer.headers.get("Date"), asked)
                 text = await answer.text()
                 self._has_metrics = self._answered = answer.status == 200
                 if answer.status in (401, 403) and self._headers is None:

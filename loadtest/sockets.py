@@ -13,7 +13,7 @@ from loadtest.headers import Headers
 from loadtest.messages import Assembly, BadMessage
 from loadtest.payloads import FOREIGN
 from loadtest.position import Position
-from loadtest.reads import Reads
+from loadtest.read_cache import ReadCache
 from loadtest.upgrade import LONGEST, Refused, accepted
 
 __all__ = ["ConnectFailed", "Phases", "Socket", "Unanswered"]
@@ -68,7 +68,7 @@ class Socket(asyncio.Protocol):
         "why",
     )  # fmt: skip
 
-    def __init__(self, endpoint: Endpoint, path: str, headers: Headers, reads: Reads) -> None:
+    def __init__(self, endpoint: Endpoint, path: str, headers: Headers, reads: ReadCache) -> None:
         self._endpoint = endpoint
         self._request: tuple[str, Headers] | None = (path, headers)
         self._reads = reads

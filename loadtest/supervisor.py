@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 
 from loadtest.clock import moment_text, wall_minus_monotonic
-from loadtest.crew import LINE, read_line
 from loadtest.outcome import settle
 from loadtest.report import Report
 from loadtest.server import Server
+from loadtest.worker_link import LINE, read_line
 
 __all__ = ["Supervisor"]
 
@@ -72,10 +72,10 @@ class Supervisor:
                     await worker.wait()
         await self._second()
         if self._began:
-            self._tell_when()
+            self._report_times()
         self._report.findings += settle(self._report, self._outcomes, self._began)
 
-    def _tell_when(self) -> None:
+    def _report_times(self) -> None:
         report, ended = self._report, max(self._ended or monotonic(), self._began)
         report.gauges["load_s"] = round(ended - self._began, 3)
         # By the clock as it was set at the begin: a later change of it is reported apart.
@@ -133,7 +133,7 @@ class Supervisor:
             self._report.add(value)
         elif kind == "meet":
             self._meet(index, *value)
-        elif kind == "tell":
+        elif kind == "share":
             for other in self._workers:
                 if other is not worker:
                     self._send(other, {"facts": value})

@@ -12,10 +12,10 @@ from typing import Any
 import uvloop
 
 from loadtest.context import CannotRun, Context
-from loadtest.crew import Crew, read_line, standard_pipes
 from loadtest.custom import is_file, named
-from loadtest.own import Own, descriptors
+from loadtest.self_monitor import SelfMonitor, descriptors
 from loadtest.targets.blame import blame, is_ours
+from loadtest.worker_link import WorkerLink, read_line, standard_pipes
 
 __all__ = ["main"]
 
@@ -44,27 +44,27 @@ async def _work() -> None:
         if not out.is_closing():
             out.write(line)
 
-    crew = Crew(plan["index"], plan["count"], write)
+    link = WorkerLink(plan["index"], plan["count"], write)
     stop = asyncio.Event()
-    crew.on_stop = stop.set
-    listening = asyncio.create_task(crew.listen(reader))
+    link.on_stop = stop.set
+    listening = asyncio.create_task(link.listen(reader))
     try:
-        await _round(crew, Namespace(**plan["options"]), stop)
+        await _round(link, Namespace(**plan["options"]), stop)
     finally:
         listening.cancel()
         out.close()
 
 
-async def _round(crew: Crew, options: Namespace, stop: asyncio.Event) -> None:
+async def _round(link: WorkerLink, options: Namespace, stop: asyncio.Event) -> None:
     scenario = named(options.module)
-    too_few = descriptors(-(-options.sockets // crew.count))
+    too_few = descriptors(-(-options.sockets // link.count))
     try:
-        context = Context(options, crew)
+        context = Context(options, link)
     except Exception as error:
-        crew.say("cannot", blame(error, options.target, None))
+        link.send("cannot", blame(error, options.target, None))
         return
-    own = Own()
-    helpers = [asyncio.create_task(job) for job in (_ticks(context, own), _pulse(context, own))]
+    monitor = SelfMonitor()
+    helpers = [asyncio.create_task(job) for job in (_ticks(context, monitor), _pulse(context, monitor))]
     # Ten thousand sockets are long-lived: looking through them again and again would be lag of ours.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
@@ -74,15 +74,15 @@ async def _round(crew: Crew, options: Namespace, stop: asyncio.Event) -> None:
         await context.resolve()
         await _until_over(asyncio.ensure_future(scenario.run(context)), helpers, context, stop)
     except* CannotRun as errors:
-        crew.say("cannot", str(_first(errors)))
+        link.send("cannot", str(_first(errors)))
     except* Exception as errors:
-        crew.say("cannot", _bug(_first(errors), context))
+        link.send("cannot", _bug(_first(errors), context))
     finally:
         for helper in helpers:
             helper.cancel()
         await _closed(context)
         context.intake.collect()
-        crew.say("tick", {**context.tally.take(), "gauges": {}})
+        link.send("tick", {**context.tally.take(), "gauges": {}})
 
 
 def _bug(error: BaseException, context: Context) -> str:
@@ -105,7 +105,7 @@ async def _closed(context: Context) -> None:
         async with asyncio.timeout(_CLOSING):
             await context.target.close()
     except Exception as error:
-        context.crew.say("note", f"closing: {blame(error, context.options.target, context.target)}")
+        context.link.send("note", f"closing: {blame(error, context.options.target, context.target)}")
 
 
 def _first(error: BaseException) -> BaseException:
@@ -143,24 +143,24 @@ async def _until_over(
             context.over.exception()
 
 
-async def _ticks(context: Context, own: Own) -> None:
+async def _ticks(context: Context, monitor: SelfMonitor) -> None:
     while True:
         await asyncio.sleep(_TICK)
         context.intake.collect()
-        context.tally.gauges = {"clients": context.alive, **own.gauges()}
-        context.crew.say("tick", context.tally.take())
+        context.tally.gauges = {"clients": context.alive, **monitor.gauges()}
+        context.link.send("tick", context.tally.take())
 
 
 def _done(chore: Callable[[], bool]) -> bool:
     return chore()
 
 
-async def _pulse(context: Context, own: Own) -> None:
+async def _pulse(context: Context, monitor: SelfMonitor) -> None:
     """Note how late the loop is, and let those who have postponed something do a little of it at a time."""
     while True:
         due = monotonic() + _PULSE
         await asyncio.sleep(_PULSE)
-        own.late(monotonic() - due)
+        monitor.note_lag(monotonic() - due)
         more = True
         while more:
             more = any(list(map(_done, context.chores)))

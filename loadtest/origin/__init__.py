@@ -19,7 +19,7 @@ A distribution is ``20`` (always), ``10..50`` (uniform), ``exp:20`` (mean) or ``
 of the logarithm); milliseconds or bytes. ``origin --latency D --size D`` sets those of ``/page``.
 """
 
-from loadtest.origin.book import Book
 from loadtest.origin.protocol import OriginProtocol, serve_origin
+from loadtest.origin.request_counts import RequestCounts
 
-__all__ = ["Book", "OriginProtocol", "serve_origin"]
+__all__ = ["OriginProtocol", "RequestCounts", "serve_origin"]

@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from loadtest.origin.book import Book
 from loadtest.origin.distributions import Distribution, parse_distribution
 from loadtest.origin.hostile import HOSTILE, Answer
+from loadtest.origin.request_counts import RequestCounts
 
 __all__ = ["OriginProtocol", "serve_origin"]
 
@@ -27,7 +27,7 @@ _REASONS = {200: b"OK", 302: b"Found", 304: b"Not Modified", 400: b"Bad Request"
 class _Shared:
     """What all connections of one origin share."""
 
-    book: Book
+    requests: RequestCounts
     latency: Distribution
     size: Distribution
     bodies: dict[int, bytes] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class OriginProtocol(asyncio.Protocol):
 
     def __init__(self, shared: _Shared) -> None:
         self._shared = shared
-        self._book = shared.book
+        self._requests = shared.requests
         self._rest = b""
         self._transport: asyncio.Transport | None = None
         self._slow: asyncio.TimerHandle | None = None
@@ -73,7 +73,7 @@ class OriginProtocol(asyncio.Protocol):
             self._slow.cancel()
         if self._hostile is not None:
             self._hostile.cancel()
-        self._book.active -= self._active
+        self._requests.active -= self._active
 
     def pause_writing(self) -> None:
         """Let an endless answer wait."""
@@ -99,10 +99,10 @@ class OriginProtocol(asyncio.Protocol):
         method, target, _ = (head.split(b"\r\n", 1)[0] + b"  ").split(b" ", 2)
         parts = target.decode("latin-1").split("?", 1)[0].strip("/").split("/")
         kind, argument = parts[0], parts[1] if len(parts) > 1 else ""
-        book = self._book
+        requests = self._requests
         if kind != "ledger":
-            book.kinds[kind if kind in _ANSWERS else "other"] += 1
-            book.most_active = max(book.most_active, book.active + 1)
+            requests.kinds[kind if kind in _ANSWERS else "other"] += 1
+            requests.most_active = max(requests.most_active, requests.active + 1)
         answer = _ANSWERS.get(kind)
         if answer is None or (kind in _NUMBERED and not argument.isdigit()):
             self._send(404, b"no such path; python -m loadtest origin --help lists them")
@@ -153,9 +153,9 @@ class OriginProtocol(asyncio.Protocol):
             self._transport.abort()
 
     def _ledger(self, asked: _Asked) -> None:
-        document = self._book.document()
+        document = self._requests.document()
         if asked.argument == "reset":
-            self._book.reset()
+            self._requests.reset()
         self._send(200, document, kind=b"application/json")
 
     def _tagged(self, asked: _Asked) -> None:
@@ -166,10 +166,10 @@ class OriginProtocol(asyncio.Protocol):
         version = int(time.time() / period) if period > 0 else 0
         tag = f'"{key}-{version}"'.encode()
         given = b"if-none-match: " in head.lower()
-        self._book.conditional += given
+        self._requests.conditional += given
         more = b"ETag: " + tag + b"\r\nCache-Control: no-cache\r\n"
         if given and tag in head:
-            self._book.not_modified += 1
+            self._requests.not_modified += 1
             self._send(304, b"", more)
         else:
             document = {"key": key, "version": version, "at": version * period}
@@ -185,12 +185,12 @@ class OriginProtocol(asyncio.Protocol):
             send()
             return
         self._active = 1
-        self._book.active += 1
+        self._requests.active += 1
 
         def now() -> None:
             self._slow = None
             self._active = 0
-            self._book.active -= 1
+            self._requests.active -= 1
             send()
             self._next()
 
@@ -202,7 +202,7 @@ class OriginProtocol(asyncio.Protocol):
             self._send(404 if asked.argument else 200, "\n".join(HOSTILE).encode())
             return
         self._active = 1
-        self._book.active += 1
+        self._requests.active += 1
         self._hostile = asyncio.get_running_loop().create_task(self._pour(answer))
 
     async def _pour(self, answer: Answer) -> None:
@@ -250,6 +250,6 @@ _ANSWERS: dict[str, Callable[[OriginProtocol, _Asked], None]] = {
 
 async def serve_origin(host: str, port: int, latency: str = "0", size: str = "1024") -> asyncio.Server:
     """Listen, and return the server; its first socket tells the port. Raises OSError, and ValueError."""
-    shared = _Shared(Book(), parse_distribution(latency), parse_distribution(size))
+    shared = _Shared(RequestCounts(), parse_distribution(latency), parse_distribution(size))
     loop = asyncio.get_running_loop()
     return await loop.create_server(lambda: OriginProtocol(shared), host, port, backlog=4096)

@@ -83,7 +83,7 @@ async def _by_schedule(context: Context, begin: float) -> list[Client]:
     mean = parse_rate(options.rate, 1.0)
     seconds = options.clients / sum(stage.area for stage in mean.stages)
     times = context.times(parse_rate(options.rate, seconds))
-    share = dealt(times, context.crew.index, context.crew.count)
+    share = dealt(times, context.link.index, context.link.count)
     await context.by_clock(share, begin, one)
     if not clients and failed:
         raise CannotRun(f"no client could connect to {options.url}: {reasons(failed)}")

@@ -40,7 +40,7 @@ async def run(context: Context) -> None:
 
     async def one(number: int, due: float) -> None:
         client = (
-            clients[number // context.crew.count % len(clients)]
+            clients[number // context.link.count % len(clients)]
             if options.model == "open"
             else clients[number % len(clients)]
         )

@@ -95,7 +95,7 @@ class Sending:
             schedule = _schedule(options)
             context.phase(f"sending {schedule.count:,} batches of {self._size(0):,} URLs")
             times = context.times(schedule) if options.rate else schedule.even()
-            share = dealt(times, context.crew.index, context.crew.count)
+            share = dealt(times, context.link.index, context.link.count)
             await context.by_clock(share, begin, one, size_of=self._size)
         if self._sent and len(self._unreached) == self._sent:
             raise CannotRun(f"no batch got to {options.url}: {reasons(self._unreached)}")

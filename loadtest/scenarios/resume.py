@@ -87,12 +87,12 @@ class Roaming:
             begin = max(begin, monotonic())
         # The last of them are back before the end.
         schedule = constant(options.cuts, max(0.1, options.duration - options.away - 1.0))
-        times = dealt(context.times(schedule), context.crew.index, context.crew.count)
+        times = dealt(context.times(schedule), context.link.index, context.link.count)
         await context.by_clock(times, begin, self._one, len(self.clients))
 
     async def _one(self, number: int, due: float) -> None:
         context, tally = self._context, self._context.tally
-        place = self._next_present(number // context.crew.count)
+        place = self._next_present(number // context.link.count)
         if place is None:
             tally.error("resume: no client was there to be cut; more --clients or --roaming")
             return

@@ -47,7 +47,7 @@ async def run(context: Context) -> None:
         for client in slow:
             # Being cut is what may happen to them: it is counted below, and no error.
             client.socket.on_close = client.gone
-            context.intake.pump.release(client.socket)
+            context.intake.epoll.release(client.socket)
         tally.count("slow", len(slow))
         context.phase(f"publishing {options.rate} messages a second; {len(slow):,} clients read nothing")
         await publishing.publish(begin, senders)
@@ -65,7 +65,7 @@ async def _wake(context: Context, slow: list[Client]) -> None:
     context.phase("reading on")
     for client in slow:
         if not client.socket.closed:
-            context.intake.pump.take(client.socket)
+            context.intake.epoll.take(client.socket)
     await until_all(lambda: all(_done(client) for client in slow), context.options.settle)
     for client in slow:
         if client.socket.closed:

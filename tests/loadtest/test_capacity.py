@@ -11,7 +11,7 @@ def found(search: Search, limit: float) -> list[float]:
     tried = []
     while (load := search.next()) is not None:
         tried.append(load)
-        search.tell(load, load <= limit)
+        search.record(load, load <= limit)
         assert len(tried) < 60
     return tried
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from loadtest.clock import ServerClock, beginning, moment_text, parse_moment, settle_start
 from loadtest.context import CannotRun, Context
-from loadtest.crew import Crew
 from loadtest.tally import Tally
 from loadtest.together import apart, timeline
+from loadtest.worker_link import WorkerLink
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_start_that_is_over_or_would_drift_is_refused() -> None:
 
 
 class Lonely:
-    """A crew of one."""
+    """A link of a worker that is alone."""
 
     index, count = 0, 1
 
@@ -71,14 +71,14 @@ class Lonely:
     async def meet(self, name: str, facts: Any) -> list[Any]:
         return [facts]
 
-    def say(self, kind: str, value: Any) -> None:
+    def send(self, kind: str, value: Any) -> None:
         self.said.append((kind, value))
 
 
 def context(start_at: float) -> Context:
     made = object.__new__(Context)
     made.options = Namespace(start_at=start_at, warm_up=0.0)
-    made.crew = cast("Crew", Lonely())
+    made.link = cast("WorkerLink", Lonely())
     made.together, made.tally, made._alive = None, Tally(), [0]
     return made
 
@@ -88,7 +88,7 @@ async def test_a_load_begins_when_it_was_meant_to() -> None:
     one = context(at)
     begin = await one.begin()
     assert begin == pytest.approx(monotonic() + at - time(), abs=0.5)
-    assert cast("Lonely", one.crew).said[0] == ("began", begin)
+    assert cast("Lonely", one.link).said[0] == ("began", begin)
     with pytest.raises(CannotRun, match="the clients were ready 10.* s too late"):
         await context(time() - 10).begin()
 
@@ -102,7 +102,7 @@ def test_dates_in_whole_seconds_close_in_on_the_difference(ahead: float, moments
         asked = at[0]
         at[0] += 0.01
         date = format_datetime(datetime.fromtimestamp(int(at[0] - ahead), UTC), usegmt=True)
-        clock.heard(date, asked)
+        clock.observe(date, asked)
     found = clock.ahead
     assert found is not None
     assert found[0] - 0.02 <= ahead <= found[1] + 0.02
@@ -112,7 +112,7 @@ def test_dates_in_whole_seconds_close_in_on_the_difference(ahead: float, moments
 def test_an_invalid_date_says_nothing() -> None:
     clock = ServerClock()
     for text in (None, "", "yesterday"):
-        clock.heard(text, 0.0)
+        clock.observe(text, 0.0)
     assert clock.ahead is None
 
 

@@ -12,7 +12,7 @@ from loadtest.body import BadBody, Body
 from loadtest.endpoint import endpoint_of
 from loadtest.http_streams import EventStream, LineStream, Stream
 from loadtest.payloads import MARKER, Payloads, payload
-from loadtest.reads import Reads
+from loadtest.read_cache import ReadCache
 
 RUN = "0123abcd"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -33,7 +33,7 @@ class Transport:
         self.aborted = True
 
 
-def opened(kind: type[Stream], reads: Reads) -> tuple[Stream, list[int], list[bytes]]:
+def opened(kind: type[Stream], reads: ReadCache) -> tuple[Stream, list[int], list[bytes]]:
     plain = Namespace(
         url="http://h:81", header=[], token="", ca="", cert="", key="", insecure=False, sni="", compress=False
     )
@@ -70,7 +70,7 @@ def test_invalid_chunks_are_refused_with_a_reason(data: bytes) -> None:
 
 @given(step=st.integers(1, 400), end=st.sampled_from([b"\n", b"\r\n"]))
 def test_events_are_found_wherever_reads_end(step: int, end: bytes) -> None:
-    reads = Reads(Payloads(MARKER, run=RUN))
+    reads = ReadCache(Payloads(MARKER, run=RUN))
     for _ in range(2):
         stream, numbers, texts = opened(EventStream, reads)
         data = HEAD % b"text/event-stream; charset=utf-8" + chunk(b": hello" + end * 2)
@@ -82,7 +82,7 @@ def test_events_are_found_wherever_reads_end(step: int, end: bytes) -> None:
 
 
 def test_a_known_read_is_not_taken_inside_another() -> None:
-    reads = Reads(Payloads(MARKER, run=RUN))
+    reads = ReadCache(Payloads(MARKER, run=RUN))
     first, numbers, _ = opened(EventStream, reads)
     first.data_received(HEAD % b"text/event-stream")
     first.data_received(chunk(event(1)))
@@ -95,7 +95,7 @@ def test_a_known_read_is_not_taken_inside_another() -> None:
 
 
 def test_lines_are_messages() -> None:
-    stream, numbers, texts = opened(LineStream, Reads(Payloads(MARKER, run=RUN)))
+    stream, numbers, texts = opened(LineStream, ReadCache(Payloads(MARKER, run=RUN)))
     body = payload(RUN, 1, 5.0, 80) + b"\n" + payload(RUN, 2, 5.0, 80) + b"\r\n" + b'{"event":"ping"}\n'
     stream.data_received(HEAD % b"application/x-ndjson" + chunk(body))
     assert (numbers, texts) == ([1, 2], [b'{"event":"ping"}'])
@@ -110,13 +110,13 @@ def test_lines_are_messages() -> None:
     ],
 )
 async def test_other_answers_are_refusals(answer: bytes, said: str) -> None:
-    stream, _, _ = opened(EventStream, Reads(Payloads(MARKER)))
+    stream, _, _ = opened(EventStream, ReadCache(Payloads(MARKER)))
     stream._ready = asyncio.get_running_loop().create_future()
     stream.data_received(answer)
     assert said in str(stream._ready.exception())
 
 
 def test_the_request_has_its_headers() -> None:
-    stream, _, _ = opened(EventStream, Reads(Payloads(MARKER)))
+    stream, _, _ = opened(EventStream, ReadCache(Payloads(MARKER)))
     written = cast("Transport", stream.transport).written
     assert written.startswith(b"GET /events?x=1 HTTP/1.1\r\nHost: h:81\r\nAccept: text/event-stream\r\n")

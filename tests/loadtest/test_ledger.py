@@ -5,16 +5,16 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.ledger import Book, Ledger
+from loadtest.ledger import FaultCounts, Ledger
 
 
-def account(events: list[tuple[int, int]], newest: int) -> Book:
-    book = Book("t")
-    ledger = Ledger(book, 1)
+def account(events: list[tuple[int, int]], newest: int) -> FaultCounts:
+    faults = FaultCounts("t")
+    ledger = Ledger(faults, 1)
     for first, count in events:
         ledger.run(first, count)
     ledger.close(newest)
-    return book
+    return faults
 
 
 def test_all_well() -> None:
@@ -30,38 +30,38 @@ def test_each_trouble_has_its_count_and_its_place() -> None:
 
 
 def test_each_reader_has_its_share_of_the_trouble() -> None:
-    book = Book("t")
+    faults = FaultCounts("t")
     for number in (3, 4):
-        ledger = Ledger(book, 1, number)
+        ledger = Ledger(faults, 1, number)
         ledger.run(1, number)
         ledger.close(5)
-    assert book.clients == {("lost", 3): 2, ("lost", 4): 1}
+    assert faults.clients == {("lost", 3): 2, ("lost", 4): 1}
 
 
 def test_readers_with_the_same_trouble_share_its_place() -> None:
-    book = Book("t")
+    faults = FaultCounts("t")
     for _ in range(3):
-        Ledger(book, 1).close(2)
-    assert (book.places, book.counts) == ({("lost", 1, 2): 3}, {"lost": 6})
+        Ledger(faults, 1).close(2)
+    assert (faults.places, faults.counts) == ({("lost", 1, 2): 3}, {"lost": 6})
 
 
 def test_a_gap_is_announced_and_not_lost() -> None:
-    book = Book("t")
-    ledger = Ledger(book, 1)
+    faults = FaultCounts("t")
+    ledger = Ledger(faults, 1)
     ledger.run(1, 1)
     ledger.gap(2, 4)
     assert ledger.has(4)
     ledger.run(5, 1)
     ledger.close(5)
-    assert (book.counts, ledger.gaps) == ({"gapped": 3}, 1)
+    assert (faults.counts, ledger.gaps) == ({"gapped": 3}, 1)
 
 
 def test_a_leap_costs_nothing() -> None:
-    book = Book("t")
-    ledger = Ledger(book, 1)
+    faults = FaultCounts("t")
+    ledger = Ledger(faults, 1)
     ledger.run(10**15, 1)
     ledger.close(10**15)
-    assert book.counts == {"lost": 10**15 - 1}
+    assert faults.counts == {"lost": 10**15 - 1}
     assert not ledger.has(10**15)
 
 
@@ -70,8 +70,8 @@ def test_a_leap_costs_nothing() -> None:
 def test_any_sequence_of_arrivals_is_counted_like_a_recount(
     arrivals: list[int], newest: int, gap: tuple[int, int] | None, when: int
 ) -> None:
-    book = Book("t")
-    ledger = Ledger(book, 1)
+    faults = FaultCounts("t")
+    ledger = Ledger(faults, 1)
     seen: set[int] = set()
     reported: set[int] = set()
     highest = repeated = reordered = 0
@@ -94,7 +94,7 @@ def test_any_sequence_of_arrivals_is_counted_like_a_recount(
     missing = set(range(1, max(newest, highest) + 1)) - seen - reported
     # What lies beyond the newest was never published: nothing is said of it.
     missing -= set(range(newest + 1, highest + 1))
-    assert book.counts == Counter(
+    assert faults.counts == Counter(
         {kind: count for kind, count in
          {"repeated": repeated, "reordered": reordered, "lost": len(missing), "gapped": len(reported)}.items() if count}
     )  # fmt: skip

@@ -78,7 +78,7 @@ def test_a_number_has_its_sequence() -> None:
 
 def test_the_topic_says_the_sequence_where_the_server_numbers() -> None:
     payloads = Payloads(b'"offset":', run=RUN, topic=b'"topic":')
-    payloads.learn('a"b', 2)
+    payloads.expect('a"b', 2)
     assert payloads.number(b'{"topic" : "a\\"b","offset":5}') == first_of(2) + 5
     assert payloads.number(b'{"topic":"other","offset":5}') == 5
 

@@ -9,7 +9,7 @@ import pytest
 
 from loadtest.endpoint import Endpoint, endpoint_of
 from loadtest.payloads import Payloads
-from loadtest.reads import Reads
+from loadtest.read_cache import ReadCache
 from loadtest.sockets import ConnectFailed, Socket
 from tests.end_to_end.peers import Peer, echo, peers
 
@@ -27,7 +27,7 @@ async def connected(url: str, *more: tuple[str, int], timeout: float = 5.0) -> S
     ours = (socket.AF_INET, ("127.0.0.1", where.port))
     others = [(socket.AF_INET6 if ":" in host else socket.AF_INET, (host, port)) for host, port in more]
     where.addresses._all = [*others, ours]
-    client = Socket(where, "/", (), Reads(Payloads(b'"n":')))
+    client = Socket(where, "/", (), ReadCache(Payloads(b'"n":')))
     await client.connect(0, None, timeout)
     return client
 
@@ -54,7 +54,7 @@ async def test_when_all_refuse_each_is_named() -> None:
     where = endpoint("http://h:1")
     where.addresses._all = [(socket.AF_INET, ("127.0.0.1", 1)), (socket.AF_INET, ("127.0.0.2", 1))]
     with pytest.raises(ConnectFailed, match=r"127\.0\.0\.1: Connection refused; 127\.0\.0\.2: Connection refused"):
-        await Socket(where, "/", (), Reads(Payloads(b'"n":'))).connect()
+        await Socket(where, "/", (), ReadCache(Payloads(b'"n":'))).connect()
 
 
 async def test_an_address_that_says_nothing_leaves_time_for_the_next() -> None:

@@ -22,7 +22,7 @@ def test_increments_add_up_to_the_whole() -> None:
     assert report.counters["delivered"] == 30
     assert report.errors == {"refused": 3}
     assert report.checks["lost"] == 6
-    assert report.take_places() == {("lost", "t", 5, 6): 3}
+    assert report.pop_places() == {("lost", "t", 5, 6): 3}
     assert report.latency("delivery").count == 30
 
 

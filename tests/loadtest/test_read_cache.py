@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.payloads import Payloads, payload
-from loadtest.reads import SMALL, Reads
+from loadtest.read_cache import SMALL, ReadCache
 from loadtest.targets import Target
 from tests.loadtest.test_frames import frame
 
@@ -24,7 +24,7 @@ def run_of(first: int, count: int, size: int = 8) -> bytes:
 
 @pytest.mark.parametrize("size", [8, SMALL, 40_000])
 def test_consecutive_messages_are_one_run_at_first_sight_and_later(size: int) -> None:
-    reads = Reads(Payloads(MARKER, OPENING))
+    reads = ReadCache(Payloads(MARKER, OPENING))
     for _ in range(2):
         assert reads.run(run_of(998, 3, size)) == (998, 3)
 
@@ -44,11 +44,11 @@ def test_consecutive_messages_are_one_run_at_first_sight_and_later(size: int) ->
     ],
 )
 def test_anything_else_is_for_the_walk(data: bytes) -> None:
-    assert Reads(Payloads(MARKER, OPENING)).run(data) is None
+    assert ReadCache(Payloads(MARKER, OPENING)).run(data) is None
 
 
 def test_what_changes_places_inside_a_read_of_known_length_and_ends_is_seen() -> None:
-    reads = Reads(Payloads(MARKER, OPENING))
+    reads = ReadCache(Payloads(MARKER, OPENING))
     assert reads.run(run_of(1, 9, 200)) == (1, 9)
     swapped = message(1, 200) + message(3, 200) + message(2, 200) + run_of(4, 6, 200)
     assert len(swapped) == len(run_of(1, 9, 200))
@@ -58,7 +58,7 @@ def test_what_changes_places_inside_a_read_of_known_length_and_ends_is_seen() ->
 @given(pieces=st.lists(st.tuples(st.integers(1, 30), st.integers(1, 12)), min_size=1, max_size=20))
 def test_the_short_cut_agrees_with_the_walk(pieces: list[tuple[int, int]]) -> None:
     # One object for all of them: what is kept of earlier reads must never answer for another.
-    reads = Reads(Payloads(MARKER, OPENING))
+    reads = ReadCache(Payloads(MARKER, OPENING))
     for first, count in pieces:
         size = 8 if count % 2 else 300
         assert reads.run(run_of(first, count, size)) == (first, count)
@@ -67,14 +67,14 @@ def test_the_short_cut_agrees_with_the_walk(pieces: list[tuple[int, int]]) -> No
 
 
 def test_what_is_kept_is_bounded() -> None:
-    reads = Reads(Payloads(MARKER, OPENING))
+    reads = ReadCache(Payloads(MARKER, OPENING))
     for first in range(1, 400):
         assert reads.run(message(first, 60_000)) == (first, 1)
     assert reads._held <= (8 << 20) + 62_000
 
 
 def test_what_is_altered_or_batched_is_for_the_walk() -> None:
-    reads = Reads(Payloads(Target.MARKER, run="0123abcd"))
+    reads = ReadCache(Payloads(Target.MARKER, run="0123abcd"))
     sound = payload("0123abcd", 1, 1.0, 90)
     assert reads.run(frame(sound)) == (1, 1)
     assert reads.run(frame(sound.replace(b"xx", b"x", 1))) is None
@@ -82,5 +82,5 @@ def test_what_is_altered_or_batched_is_for_the_walk() -> None:
 
 
 def test_a_server_that_numbers_nothing_has_ours() -> None:
-    reads = Reads(Payloads(Target.MARKER))
+    reads = ReadCache(Payloads(Target.MARKER))
     assert reads.run(frame(b'{"n":9,"t":1,"pad":"x"}') + frame(b'{"n":10,"t":1,"pad":"x"}')) == (9, 2)

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import orjson
 
-__all__ = ["Book"]
+__all__ = ["RequestCounts"]
 
 
 @dataclass(slots=True)
-class Book:
+class RequestCounts:
     """Counts since the last reset; ``active`` are the requests whose answer is still to come."""
 
     kinds: Counter[str] = field(default_factory=Counter)

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-__all__ = ["LINE", "Crew", "read_line", "standard_pipes"]
+__all__ = ["LINE", "WorkerLink", "read_line", "standard_pipes"]
 
 LINE = 256 << 20
 """The longest line: what ten thousand clients add up to at the end of a long run."""
@@ -21,10 +21,10 @@ async def read_line(reader: asyncio.StreamReader) -> dict[str, Any] | None:
     return message
 
 
-class Crew:
+class WorkerLink:
     """One of ``count`` workers that share a plan: ``index`` says which. Parts of a plan talk over the same line.
 
-    Messages up: ``tick tell meet outcome phase note cannot``; down: ``facts met stop``.
+    Messages up: ``tick share meet outcome phase note cannot``; down: ``facts met stop``.
     """
 
     def __init__(self, index: int, count: int, write: Callable[[bytes], None], name: str = "") -> None:
@@ -36,28 +36,28 @@ class Crew:
         self._name = name
         self._write = write
         self._meetings: dict[str, asyncio.Future[list[Any]]] = {}
-        self._parts: dict[str, Crew] = {name: self}
+        self._parts: dict[str, WorkerLink] = {name: self}
 
-    def part(self, name: str) -> "Crew":
-        """Return the crew of one part of the plan."""
-        part = self._parts[name] = Crew(self.index, self.count, self._write, name)
+    def part(self, name: str) -> "WorkerLink":
+        """Return the link of one part of the plan."""
+        part = self._parts[name] = WorkerLink(self.index, self.count, self._write, name)
         part._meetings = self._meetings
         return part
 
-    def say(self, kind: str, value: Any) -> None:
+    def send(self, kind: str, value: Any) -> None:
         """Send a message of one kind."""
         self._write(orjson.dumps({kind: value}) + b"\n")
 
-    def tell(self, facts: Any) -> None:
-        """Tell all other workers."""
+    def share(self, facts: Any) -> None:
+        """Send facts to all other workers."""
         if self.count > 1:
-            self.say("tell", [self._name, facts])
+            self.send("share", [self._name, facts])
 
     async def meet(self, name: str, facts: Any = None) -> list[Any]:
         """Wait until all workers are at ``name``; return what each of them brought, in their order."""
         name = f"{self._name} {name}".strip()
         meeting = self._meetings[name] = asyncio.get_running_loop().create_future()
-        self.say("meet", [name, facts])
+        self.send("meet", [name, facts])
         try:
             met: list[Any] = await meeting
             return met

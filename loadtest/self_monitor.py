@@ -5,10 +5,10 @@ from time import monotonic, process_time
 
 import psutil
 
-__all__ = ["Own", "descriptors", "resident_mib"]
+__all__ = ["SelfMonitor", "descriptors", "resident_mib"]
 
 
-class Own:
+class SelfMonitor:
     """How late this process' loop is, and what it uses: asked once a second."""
 
     def __init__(self) -> None:
@@ -16,8 +16,8 @@ class Own:
         self._cpu = process_time()
         self._at = monotonic()
 
-    def late(self, seconds: float) -> None:
-        """Learn by how much too late the loop did something that was meant for a moment."""
+    def note_lag(self, seconds: float) -> None:
+        """Note by how much too late the loop did something that was meant for a moment."""
         self._worst = max(self._worst, seconds)
 
     def gauges(self) -> dict[str, float]:

@@ -19,9 +19,9 @@ from collections.abc import Callable
 from time import monotonic, sleep
 from typing import Final, Protocol
 
-from loadtest.reads import SMALL, Reads
+from loadtest.read_cache import SMALL, ReadCache
 
-__all__ = ["Pump"]
+__all__ = ["EpollReader"]
 
 _LARGEST: Final = 1 << 16
 _MASS: Final = 0.0125
@@ -43,10 +43,10 @@ class Reading(Protocol):
         ...
 
 
-class Pump:
+class EpollReader:
     """The descriptors that are read from here."""
 
-    def __init__(self, reads: Reads) -> None:
+    def __init__(self, reads: ReadCache) -> None:
         self._known = reads.small.get
         self._epoll = select.epoll()
         self._reading: dict[int, Reading] = {}

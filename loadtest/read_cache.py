@@ -14,7 +14,7 @@ from typing import Final
 from loadtest.frames import frames
 from loadtest.payloads import FOREIGN, Payloads
 
-__all__ = ["SMALL", "Reads"]
+__all__ = ["SMALL", "ReadCache"]
 
 _TEXT: Final = 1
 _BEGINNING: Final = 512
@@ -24,7 +24,7 @@ SMALL: Final = 1024
 _ENOUGH: Final = 8 << 20
 
 
-class Reads:
+class ReadCache:
     """Recognises runs of messages; one for all sockets of a process.
 
     :attr:`number` says which message a payload is. ``position`` is where a message has what a client comes back
