@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.end_to_end.centrifugo import Centrifugo
 from tests.end_to_end.npm import packages
 from tests.end_to_end.peers import Peer, peers
 from tests.end_to_end.processes import listening, loadtest, nginx, run, service
@@ -72,37 +73,6 @@ def phoenix(drop: int) -> Callable[[Peer, bytes], None]:
     return talk
 
 
-def centrifugo(drop: int) -> Callable[[Peer, bytes], None]:
-    """Return a server with Centrifugo's replies and pushes, several in a frame, and its pings."""
-    joined: dict[str, list[Peer]] = {}
-    left = [drop]
-
-    def talk(peer: Peer, payload: bytes) -> None:
-        command = orjson.loads(payload)
-        if not command:
-            return
-        reply: dict[str, Any] = {"id": command["id"]}
-        if "connect" in command:
-            reply["connect"] = {"client": "c", "ping": 25}
-        elif "subscribe" in command:
-            joined.setdefault(command["subscribe"]["channel"], []).append(peer)
-            reply["subscribe"] = {}
-        else:
-            reply["publish"] = {}
-            channel, data = command["publish"]["channel"], command["publish"]["data"]
-            push = orjson.dumps({"push": {"channel": channel, "pub": {"data": data}}})
-            for one in joined[channel]:
-                if data["n"] == left[0] and one is not peer:
-                    left[0] = 0
-                else:
-                    one.send(push + b"\n" + orjson.dumps(reply) if one is peer else b"{}\n" + push)
-            if peer in joined[channel]:
-                return
-        peer.send(orjson.dumps(reply))
-
-    return talk
-
-
 def chat(drop: int) -> Callable[[Peer, bytes], None]:
     """Return a server that speaks lines of text: JOIN room, SAY room text."""
     joined: dict[str, list[Peer]] = {}
@@ -130,7 +100,7 @@ CHAT = ("--join", "JOIN {topic}", "--joined", "^welcome", "--say", "SAY {topic} 
     ("server", "target", "more"),
     [
         (phoenix, "phoenix", ("--prefix", "room:x")),
-        (centrifugo, "centrifugo", ("--token", "t0ken")),
+        (lambda drop: Centrifugo(drop=drop), "centrifugo", ("--token", "t0ken")),
         (chat, "chat", CHAT),
     ],
 )

@@ -6,8 +6,9 @@ from typing import Any
 
 import orjson
 
+from tests.end_to_end.centrifugo import Centrifugo
 from tests.end_to_end.npm import packages
-from tests.end_to_end.peers import Peer, Talk, peers
+from tests.end_to_end.peers import peers
 from tests.end_to_end.processes import listening, loadtest, run, service
 
 SERVERS = Path(__file__).parent / "servers.cjs"
@@ -47,60 +48,19 @@ async def test_socket_io_recovers_its_state(tmp_path: Path) -> None:
     assert "who are you?" in said
 
 
-def centrifugo(forgets: int, *, restarts: bool = False) -> Talk:
-    """Return a server with channels that can be recovered; it has forgotten one publication of what was missed.
-
-    One that ``restarts`` has another epoch for all who come back, and no history.
-    """
-    joined: dict[str, list[Peer]] = {}
-    history: list[Any] = []
-    left = [forgets]
-
-    def talk(peer: Peer, payload: bytes) -> None:
-        command = orjson.loads(payload)
-        if not command:
-            return
-        reply: dict[str, Any] = {"id": command["id"]}
-        if "connect" in command:
-            reply["connect"] = {"client": "c", "ping": 25}
-        elif "subscribe" in command:
-            asked = command["subscribe"]
-            joined.setdefault(asked["channel"], []).append(peer)
-            reply["subscribe"] = {"recoverable": forgets >= 0, "epoch": "e", "offset": len(history)}
-            if asked.get("recover") and restarts:
-                reply["subscribe"] |= {"recovered": False, "epoch": "f"}
-            elif asked.get("recover"):
-                missed = history[asked["offset"] :]
-                forgotten = missed[:1] if left[0] > 0 and missed else []
-                left[0] -= len(forgotten)
-                reply["subscribe"] |= {"recovered": True, "publications": missed[len(forgotten) :]}
-        else:
-            reply["publish"] = {}
-            push = {"data": command["publish"]["data"], "offset": len(history) + 1}
-            history.append(push)
-            joined[command["publish"]["channel"]] = [
-                one for one in joined[command["publish"]["channel"]] if not one.writer.is_closing()
-            ]
-            for one in joined[command["publish"]["channel"]]:
-                one.send(orjson.dumps({"push": {"channel": "c", "pub": push}}))
-        peer.send(orjson.dumps(reply))
-
-    return talk
-
-
 async def test_centrifugo_recovers_publications_and_what_it_forgets_is_found(tmp_path: Path) -> None:
     for forgets, code, lost in ((0, 0, 0), (1, 99, 1)):
-        async with peers(centrifugo(forgets)) as server:
+        async with peers(Centrifugo(forgets=forgets)) as server:
             got, said, report = await resume(tmp_path, server.url, "centrifugo")
         assert (got, report["checks"]) == (code, {**NONE, "lost": lost}), said
         assert report["counters"]["recovered"] == report["counters"]["returned"] > 0
-    async with peers(centrifugo(-1)) as server:
+    async with peers(Centrifugo()) as server:
         got, said, _ = await resume(tmp_path, server.url, "centrifugo")
     assert (got, "is not recoverable" in said) == (1, True)
 
 
 async def test_only_what_was_missed_is_lost_in_a_restart(tmp_path: Path) -> None:
-    async with peers(centrifugo(0, restarts=True)) as server:
+    async with peers(Centrifugo(forgets=0, restarts=True)) as server:
         code, said, report = await resume(tmp_path, server.url, "centrifugo")
     assert code == 99, said
     counters, checks = report["counters"], report["checks"]
