@@ -7,7 +7,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import uvloop
@@ -262,19 +262,20 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
         service.acceptor.start()
         yield service
     finally:
-        await supervisor.close()
-        service.streams.expiries.close()
-        for endpoint in service.endpoints.values():
-            await endpoint.close()
-        batches.close()
-        await watches.close()
-        await selector.close()
-        await fetches.close()
-        if service.acceptor is not None:
-            service.acceptor.close()
-        await runner.close()
-        await fetcher.close()
-        loop.set_exception_handler(None)
+        async with AsyncExitStack() as stack:  # the last is closed first; one that fails leaves no other open
+            stack.callback(loop.set_exception_handler, None)
+            stack.push_async_callback(fetcher.close)
+            stack.push_async_callback(runner.close)
+            if service.acceptor is not None:
+                stack.callback(service.acceptor.close)
+            stack.push_async_callback(fetches.close)
+            stack.push_async_callback(selector.close)
+            stack.push_async_callback(watches.close)
+            stack.callback(batches.close)
+            for endpoint in reversed(service.endpoints.values()):
+                stack.push_async_callback(endpoint.close)
+            stack.callback(service.streams.expiries.close)
+            stack.push_async_callback(supervisor.close)
 
 
 def _application(service: Service) -> web.Application:

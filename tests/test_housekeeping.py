@@ -9,6 +9,8 @@ import pytest
 from service.core.overload import Level
 from service.core.topics.hub import Hub
 from service.ops.overload_controller import OverloadController
+from service.sources.watches import Watches
+from service.upstream.fetcher import Fetcher
 from tests.edge.running import client_of
 
 
@@ -53,3 +55,23 @@ async def test_readers_are_shed_though_one_crowd_fails() -> None:
     controller: Any = OverloadController(overload, runner, crowds, broken, 0)  # type: ignore[arg-type]
     controller.sample(0.0, 0.0)
     assert controller.shed == 3
+
+
+async def test_one_part_that_cannot_be_closed_leaves_no_other_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+    right = Fetcher.close
+
+    async def close(fetcher: Fetcher) -> None:
+        closed.append("fetcher")
+        await right(fetcher)
+
+    async def fails(watches: Watches) -> None:
+        closed.append("watches")
+        raise Odd
+
+    monkeypatch.setattr(Fetcher, "close", close)
+    monkeypatch.setattr(Watches, "close", fails)
+    with pytest.raises(Odd):
+        async with client_of():
+            closed.append("begun")
+    assert closed == ["begun", "watches", "fetcher"]

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.ops import metrics
 from tests.edge.running import Client, call, client_of
 
 OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
@@ -135,3 +136,21 @@ async def test_connections_that_break_are_counted_by_reason() -> None:
         _, text, _ = await client.ask("GET", "/metrics")
     for reason, count in (("unacknowledged", 1), ("reset", 2), ("unreachable", 0), ("other", 1)):
         assert f'sluice_broken_total{{reason="{reason}"}} {count}.0' in text.decode()
+
+
+@pytest.mark.parametrize("broken", ["FanoutCollector", "ShareCollector", "ProcessCollector"])
+async def test_a_collector_that_fails_costs_its_own_figures_alone(
+    broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with client_of() as client:
+        before = (await client.ask("GET", "/metrics"))[1].count(b"# TYPE")
+
+        def fails(_: object) -> list[object]:
+            raise RuntimeError("odd")
+
+        monkeypatch.setattr(getattr(metrics, broken), "collect", fails)
+        status, body, _ = await client.ask("GET", "/metrics")
+        assert status == 200
+        assert before / 2 < body.count(b"# TYPE") < before
+        assert client.service.supervisor.failures["other"] == 1
+    assert broken in str(vars(caplog.records[-1]).get("what", "")) or broken in caplog.text
