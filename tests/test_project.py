@@ -231,7 +231,7 @@ def test_the_operations_list_every_event_of_the_log() -> None:
     others = {ROOT / "service" / name for name in ("client", "commands")}
     files = [file for file in (ROOT / "service").rglob("*.py") if others.isdisjoint(file.parents)]
     text = "".join(file.read_text() for file in files)
-    logged = set(re.findall(r'_log\.(?:info|warning|error|exception)\(\s*"([^"]+)"', text))
+    logged = set(re.findall(r'_log\.(?:info|warning|error|exception|critical)\(\s*"([^"]+)"', text))
     logged |= set(re.findall(r'_notice\("([^"]+)"', text))
     listed = {
         row[0].strip("`") for row in rows((ROOT / "docs" / "operations.md").read_text(), "| message | level |")
