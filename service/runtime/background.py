@@ -36,6 +36,7 @@ BACKGROUND: Final[dict[str, OnFailure]] = {
     "heartbeat": OnFailure.CONTINUE,
     "held batches": OnFailure.CONTINUE,
     "log writer": OnFailure.CONTINUE,
+    "slow bodies": OnFailure.CONTINUE,
     "stalled connections": OnFailure.CONTINUE,
     "watchdog": OnFailure.CONTINUE,
     # Tasks made for one item, which end with it.

@@ -13,6 +13,7 @@ from typing import Final
 from service.core.owner import Owner
 from service.core.pool import Pool
 from service.runtime.containment import contain
+from service.runtime.timer import Periodic
 
 __all__ = ["LEAST", "PATIENCE", "Body", "Reading"]
 
@@ -30,7 +31,7 @@ class Reading:
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._bodies: dict[Owner, OrderedDict[Body, None]] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = Periodic("slow bodies", _EVERY, self._check)
 
     def __repr__(self) -> str:
         return f"<Reading {self._pool!r}>"
@@ -39,14 +40,12 @@ class Reading:
         """Take in a body; :meth:`Body.end` has to follow. ``cut`` ends one that comes too slowly."""
         body = Body(self, owner, cut, self._loop.time())
         self._bodies.setdefault(owner, OrderedDict())[body] = None
-        if self._timer is None:
-            self._timer = self._loop.call_later(_EVERY, self._look)
+        self._timer.start()
         return body
 
     def close(self) -> None:
         """Stop looking."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.stop()
 
     async def take(self, body: "Body", size: int) -> None:
         """Count a piece in, and wait until the body may go on."""
@@ -74,17 +73,15 @@ class Reading:
             if other.turn is not None and not other.turn.done():
                 other.turn.set_result(None)
 
-    def _look(self) -> None:
+    def _check(self) -> float | None:
         """End what has brought too little for too long."""
-        self._timer = None
         now = self._loop.time()
         for body in [body for bodies in self._bodies.values() for body in bodies]:
             if body.turn is not None or body.size >= body.seen + LEAST:
                 body.seen, body.since = body.size, now
             elif now - body.since >= PATIENCE:
                 contain("a slow body could not be ended", body.cut)
-        if self._bodies:
-            self._timer = self._loop.call_later(_EVERY, self._look)
+        return _EVERY if self._bodies else None
 
     def _may_go_on(self, body: "Body") -> bool:
         return self._pool.room(body.owner) > 0 or body is next(iter(self._bodies[body.owner]))

@@ -156,7 +156,7 @@ THEIRS = {
     name
     for owner in CLASSES
     for part in owner.__mro__
-    for name in (*dir(part), *getattr(getattr(part.__init__, "__code__", None), "co_names", ()))
+    for name in (*dir(part), *getattr(getattr(part.__dict__.get("__init__"), "__code__", None), "co_names", ()))
     if name.startswith("_") and not name.startswith("__")
 }
 """Private names of the classes that we use."""

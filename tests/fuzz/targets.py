@@ -30,7 +30,7 @@ from service.core.fetching.batch import (
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.target import LONGEST_URL, Target, check_redirect, check_url
 from service.core.owner import SERVICE, Owner
-from service.core.sessions.messages import Broadcast, Watch, convert
+from service.core.sessions.messages import Broadcast, WatchRequest, convert
 from service.core.sessions.session import Session, SessionLimits
 from service.upstream.guard import guarded_socket
 from tests.core.readers import FakeReader, Turns, make_hub
@@ -188,7 +188,7 @@ def _is_public(address: Any) -> bool:
 
 def batches(data: bytes) -> None:
     """Any body is a bounded list of requests, each of them to be made or failed, or it is refused."""
-    for kind in (BatchRequest, Broadcast, Watch):
+    for kind in (BatchRequest, Broadcast, WatchRequest):
         try:
             value = convert(parse(data), kind)
         except SluiceError:

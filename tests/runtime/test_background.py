@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,28 +18,34 @@ from service.commands.fetch.run import Run
 from service.commands.fetch.tally import Tally
 from service.core.fetching.batch import Failure, Options
 from service.core.fetching.dial_policy import Policy
+from service.core.owner import SERVICE
+from service.core.pool import Pool
 from service.edge.http.server import HttpServer
 from service.ops import housekeeping
 from service.ops.logs import Logs
+from service.ops.process import resident
 from service.runtime.background import BACKGROUND, OTHER, OnFailure
+from service.runtime.containment import contain
 from service.runtime.supervisor import Supervisor
 from service.runtime.timer import Periodic
 from service.sources.watch import Watch
 from service.upstream.fetcher import Fetcher
 from service.upstream.guard import GuardedResolver
+from service.upstream.reading import Reading
 from service.upstream.robots import Robots
 from tests.edge.running import Client, client_of
 from tests.upstream.servers import policy_for, target_of
 
-SERVICE = Path(__file__).parent.parent.parent / "service"
+ROOT = Path(__file__).parent.parent.parent / "service"
 CLIENT = {"sluice client", "sluice client: renewal", "sluice client: writer", "sluice client: batch"}
 """The tasks of the client, which is a distribution of its own: test_client_tasks.py has each of them raise."""
 
 
-class Item(SimpleNamespace):
+class Item:
     """An item that a timer looks after."""
 
-    __hash__ = object.__hash__
+    def __init__(self, **attributes: object) -> None:
+        vars(self).update(attributes)
 
 
 class Odd(RuntimeError):
@@ -63,8 +69,8 @@ def failing_once(right: Callable[..., Any], calls: list[int]) -> Callable[..., A
 
 @cache
 def trees() -> list[tuple[str, ast.Module]]:
-    paths = sorted(SERVICE.rglob("*.py"))
-    return [(str(path.relative_to(SERVICE)), ast.parse(path.read_text())) for path in paths]
+    paths = sorted(ROOT.rglob("*.py"))
+    return [(str(path.relative_to(ROOT)), ast.parse(path.read_text())) for path in paths]
 
 
 def called(call: ast.Call) -> str:
@@ -130,7 +136,7 @@ def test_the_rules_of_this_file_find_what_they_are_for() -> None:
 
 
 def test_the_table_has_no_work_that_nobody_does() -> None:
-    text = "".join(path.read_text() for path in SERVICE.rglob("*.py") if path.name != "background.py")
+    text = "".join(path.read_text() for path in ROOT.rglob("*.py") if path.name != "background.py")
     assert [name for name in BACKGROUND if f'"{name}' not in text] == []
 
 
@@ -169,7 +175,8 @@ async def a_slow_fetch(client: Client) -> None:
 
 
 async def a_token_that_ends(client: Client) -> None:
-    holder, ended = Item(expire=lambda: ended.set()), asyncio.Event()
+    ended = asyncio.Event()
+    holder: Any = Item(expire=ended.set)
     expiries = client.service.streams.expiries
     expiries.set(holder, expiries._clock() + 3)
     await asyncio.wait_for(ended.wait(), 60)
@@ -255,9 +262,9 @@ async def test_a_task_of_the_service_that_raises_once_goes_on(name: str, monkeyp
 
             monkeypatch.setattr(Histogram, "observe", failing_once(Histogram.observe, calls))
         elif name == "sweep":
-            monkeypatch.setattr(housekeeping, "contain", failing_once(housekeeping.contain, calls))
+            monkeypatch.setattr(housekeeping, "contain", failing_once(contain, calls))
         elif name == "memory":
-            monkeypatch.setattr(housekeeping, "resident", failing_once(housekeeping.resident, calls))
+            monkeypatch.setattr(housekeeping, "resident", failing_once(resident, calls))
         else:
 
             async def tell() -> None:
@@ -297,7 +304,7 @@ async def a_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
         return ["192.0.2.1"]
 
     answer = failing_once(lambda: None, [])
-    resolver = GuardedResolver(Policy(nets=(), ports=frozenset({80}), own=frozenset()), lookup)
+    resolver = GuardedResolver(Policy(nets=(), ports=frozenset({80}), own=frozenset()), cast("Any", lookup))
     with pytest.raises(Odd):
         await resolver.resolve("h.example")
     assert not resolver.asking("h.example")
@@ -357,6 +364,18 @@ async def the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     await on_a_loop_of_its_own("progress", Progress(Tally(3), output, bar=False).start, calls)
 
 
+async def slow_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(Reading, "_check", failing_once(Reading._check, calls))
+    reading = Reading(Pool("reading_bytes", 100))
+
+    def start() -> Periodic:
+        body = reading.begin(SERVICE, lambda: body.end())
+        return reading._timer
+
+    await on_a_loop_of_its_own("slow bodies", start, calls)
+
+
 async def the_stall_check(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     monkeypatch.setattr(Run, "_check", failing_once(Run._check, calls))
@@ -381,6 +400,7 @@ OTHERS: dict[str, Callable[[pytest.MonkeyPatch], Awaitable[None]]] = {
     "watch": a_poll,
     "log writer": the_log,
     "progress": the_bar,
+    "slow bodies": slow_bodies,
     "stall check": the_stall_check,
 }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 
 import pytest
 
@@ -110,5 +111,5 @@ async def test_the_service_ends_with_exit_code_1_when_it_cannot_go_on(
     monkeypatch.setattr(LoopLag, "run", broken)
     monkeypatch.setattr(serving, "_settle_memory", lambda: None)
     monkeypatch.setattr(serving, "greet", lambda text: None)
-    stopping = serving._until_stopped(Settings(port=0, drain=0.1), read_again, serving.Counter())
+    stopping = serving._until_stopped(Settings(port=0, drain=0.1), read_again, Counter())
     assert await asyncio.wait_for(stopping, 3600) == 1

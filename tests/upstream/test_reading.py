@@ -101,4 +101,4 @@ async def test_a_body_that_waits_for_its_turn_is_not_too_slow() -> None:
     second.end()
     assert ends == []
     await asyncio.sleep(10)
-    assert reading._timer is None
+    assert not reading._timer.running

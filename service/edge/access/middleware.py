@@ -106,7 +106,7 @@ class AccessMiddleware:
         elif not _is_open(request.path):
             self._pages.check_site(request)
         if request.path in _ALWAYS:
-            await self._turnstile.wait(self._gate.caller(request))
+            await self._turnstile.wait(self._admission.caller(request))
             self._check_token(request)
             return await handler(request)
         address = self._admission.request(request)
