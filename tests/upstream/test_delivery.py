@@ -5,7 +5,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
-from service.core.fetching.batch import BatchRequest, Keep, Options
+from service.core.fetching.batch import BatchRequest, BatchState, Keep, Options
 from service.core.owner import Owner
 from service.upstream import delivery
 from service.upstream.attempt import Attempt, Fetched
@@ -41,6 +41,12 @@ class Turns:
         for _ in range(turns):
             await asyncio.sleep(0)
 
+    async def finish(self, *batches: BatchState) -> None:
+        """Return when they are done, and their readers have been visited."""
+        while not all(batch.done for batch in batches):
+            await self.run(1)
+        await self.run(5)
+
     def close(self) -> None:
         self._task.cancel()
 
@@ -57,7 +63,7 @@ async def test_large_bodies_that_land_together_are_delivered_in_several_turns_an
     bench = Bench(large(1 << 20))
     turns = Turns(bench)
     batch = bench.start(16, concurrency=16)
-    await turns.run(100)
+    await turns.finish(batch)
     turns.close()
     assert batch.done
     assert batch.ok == 16
@@ -73,13 +79,13 @@ async def test_small_bodies_go_many_at_a_time_and_the_copies_of_one_count_each()
     bench = Bench(large(10_000))
     turns = Turns(bench)
     batch = bench.start(16)
-    await turns.run(20)
+    await turns.finish(batch)
     assert batch.done
     assert turns.events.most_common(1)[0][1] == 16
     urls = BatchRequest(urls=["http://h.example/"] * 500, options=Options(concurrency=500))
     turns.events.clear()
     copies = bench.batches.start(urls, owner=Owner("o"), keep=Keep.DETACHED)
-    await turns.run(100)
+    await turns.finish(copies)
     turns.close()
     assert copies.done
     assert len(bench.fetcher.orders) == 17
@@ -100,7 +106,7 @@ async def test_what_lands_for_another_owner_does_not_wait_for_all_that_landed_be
         await turns.run(1)
     # One each by turns, while it is fetched and then delivered: in the order in which they landed it would be all 15.
     assert many.ok - before <= 12
-    await turns.run(200)
+    await turns.finish(many)
     assert many.ok == 100
     turns.close()
     await bench.close()
@@ -116,7 +122,7 @@ async def test_who_joined_a_flight_of_another_owner_gets_its_outcome_in_a_turn_o
         await turns.run(1)
     assert len(bench.fetcher.orders) == 1
     assert many.ok < 10
-    await turns.run(200)
+    await turns.finish(many)
     turns.close()
     assert many.ok == 100
     await bench.close()
@@ -241,7 +247,7 @@ async def test_a_bug_in_one_body_of_several_turns_fails_that_one_alone() -> None
 
     bench.batches.retention.append = raising  # type: ignore[method-assign]
     reader = bench.read(batch := bench.start(16))
-    await turns.run(100)
+    await turns.finish(batch)
     turns.close()
     assert (batch.ok, batch.failed, batch.landed) == (15, 1, 0)
     assert [event["index"] for event in events(reader) if event["event"] == "failed"] == [5]
@@ -273,7 +279,7 @@ async def test_rejections_and_answers_of_the_cache_are_spread_over_turns() -> No
     assert max(after - before for before, after in pairwise(counts)) <= 100
     bench.fetcher.recall = lambda order: Fetched(200, order.target, {}, b"x" * (1 << 20), truncated=False)  # type: ignore[method-assign]
     batch = bench.start(16)
-    await turns.run(100)
+    await turns.finish(batch)
     turns.close()
     assert batch.done
     assert max(turns.bytes.values()) <= 2 << 20
