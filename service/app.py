@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import random
-import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from secrets import token_hex
 
 import uvloop
 from aiohttp import web
@@ -34,6 +34,7 @@ from service.core.owner import Owner
 from service.core.ports import Refusals, Watching
 from service.core.room import Room
 from service.core.topics.hub import Hub
+from service.core.topics.memory_store import MemoryStore
 from service.edge.access.admission import AdmissionControl
 from service.edge.access.credentials import Credentials
 from service.edge.access.middleware import AccessMiddleware, add_cors
@@ -185,16 +186,16 @@ class Service:
 
 @asynccontextmanager
 async def running(settings: Settings, failures: Counter[str] | None = None) -> AsyncIterator[Service]:
-    """Run the service; leaving the block ends everything. Raises OSError when it cannot listen.
+    """Run the service until the block is left; ``failures`` counts what fails in the background, also outside.
 
-    ``failures`` counts what fails in the background, also outside the loop.
+    Raises OSError when it cannot listen.
     """
     loop, supervisor = asyncio.get_running_loop(), Supervisor(failures)
     loop.set_exception_handler(supervisor.on_loop_error)
     listeners = listen(settings.host, settings.port)
     # uvloop's own time has milliseconds, and stands still for a turn.
     clock = time.monotonic if isinstance(loop, uvloop.Loop) else loop.time
-    hub = Hub(hub_limits(settings), new_epoch=lambda: secrets.token_hex(8), call_soon=loop.call_soon, clock=clock)
+    hub = Hub(hub_limits(settings), MemoryStore(lambda: token_hex(8)), call_soon=loop.call_soon, clock=clock)
     policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
     limits = batch_limits(settings)
     most = memory_limit(settings.memory_limit)
@@ -207,7 +208,7 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
         room=room,
     )
     fetches = Runner(fetcher, limits, chance=random.random)  # jitter, not secrets
-    batches = Batches(hub, fetcher, fetches, limits, new_id=lambda: secrets.token_hex(16), room=room)
+    batches = Batches(hub, fetcher, fetches, limits, new_id=lambda: token_hex(16), room=room)
     selector = Selector(selection_bytes(most))
     watches = Watches(
         hub, fetches, WatchLimits(urls=settings.watches), policy=policy, selector=selector, chance=random.random
@@ -290,10 +291,9 @@ def _application(service: Service) -> web.Application:
         app.router.add_get("/echo", service.endpoints["/echo"].handle, allow_head=False)
         app.router.add_post("/", EchoBodies(settings.message_size, settings.body_time).handle)
     HealthRoutes(lambda: service.draining, service.overload, lambda: service.batches.shortage).add_to(app)
-    BatchRoutes(service.hub, service.batches, body_size=settings.batch_size, body_time=settings.body_time).add_to(
-        app
-    )
-    TopicRoutes(service.hub, body_size=settings.message_size, body_time=settings.body_time).add_to(app)
+    hub, body_time = service.hub, settings.body_time
+    BatchRoutes(hub, service.batches, body_size=settings.batch_size, body_time=body_time).add_to(app)
+    TopicRoutes(hub, body_size=settings.message_size, body_time=body_time).add_to(app)
     WatchRoutes(service.hub, service).add_to(app)
     DocumentRoutes(batch_limits(settings), token=service.credentials.needed).add_to(app)
     PageRoutes().add_to(app)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from service.core.topics.hub import Hub, HubLimits
+from service.core.topics.memory_store import MemoryStore
 from service.ops import activity
 from service.ops.activity import Activity
 from tests.edge.running import call, client_of
@@ -58,7 +59,7 @@ async def test_no_batch_id_and_no_query_is_published() -> None:
 
 
 async def test_many_topics_are_looked_at_a_slice_a_turn() -> None:
-    hub = Hub(HubLimits(), new_epoch=lambda: "e", call_soon=lambda then: None, clock=lambda: 0.0)
+    hub = Hub(HubLimits(), MemoryStore(lambda: "e"), call_soon=lambda then: None, clock=lambda: 0.0)
     for number in range(activity._SLICE * 3):
         hub.publish(f"t{number}", b"1", 0.0)
     looking = asyncio.ensure_future(Activity(hub, None, None).sample())  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ elif name == "writes":
 
     def through_transport(self: connection.Connection, *arguments: object) -> None:
         made(self, *arguments)  # type: ignore[arg-type]
-        self.descriptor = None
+        self._direct = None
 
     connection.Connection.__init__ = through_transport  # type: ignore[method-assign, assignment]
 sys.exit(main())

@@ -18,7 +18,7 @@ __all__ = [
 
 Reason = Literal[
     "parse_error", "invalid_request", "method_not_found", "invalid_params", "internal", "not_found", "forbidden",
-    "unauthorized", "already_subscribed", "limit", "rate", "overloaded", "draining", "too_large",
+    "unauthorized", "already_subscribed", "limit", "rate", "overloaded", "draining", "too_large", "storage",
 ]  # fmt: skip
 REASONS: frozenset[str] = frozenset(get_args(Reason))
 

@@ -14,7 +14,8 @@
     ├── RateExceeded          -32006  429  too many in too short a time
     ├── Overloaded            -32007  503  the service has no room now
     ├── Draining              -32008  503  the service is going away; another may take you
-    └── TooLarge              -32009  413  one thing is bigger than what is taken
+    ├── TooLarge              -32009  413  one thing is bigger than what is taken
+    └── StorageFailed         -32010  503  it could not be stored, and nothing of it was
 
 The codes from -32768 to -32600 are JSON-RPC 2.0's (section 5.1), those from -32001 on are ours.
 """
@@ -35,6 +36,7 @@ __all__ = [
     "ParseError",
     "RateExceeded",
     "SluiceError",
+    "StorageFailed",
     "TooLarge",
     "Unauthorized",
 ]
@@ -152,3 +154,10 @@ class TooLarge(SluiceError):
     """One thing is larger than what is taken; the detail names the limit."""
 
     code, reason, status = -32009, "too_large", 413
+
+
+class StorageFailed(SluiceError):
+    """The store could not keep it: the disk is full, or an I/O error. Nothing of it was stored."""
+
+    code, reason, status, temporary = -32010, "storage", 503, True
+    retry_after_default = 5.0

@@ -1,19 +1,130 @@
-"""What a session asks of the rest of the service, and of the connection that it belongs to."""
+"""What the core needs from outside: a store of topics, the rest of the service, and a client's connection."""
 
 from collections import Counter
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from service.core.access.grants import Grant, HostPatterns
 from service.core.fetching.batch import BatchRequest
 from service.core.owner import Owner
+from service.core.pending import Pending
+from service.core.pool import Pool
 from service.core.topics.reader import OnLag, Reader
-from service.core.topics.topic import Since, Topic
+from service.core.topics.topic import Position, Since, Topic
 
-__all__ = ["Backend", "Client", "Refusals", "StartedBatch", "Watching"]
+__all__ = [
+    "Backend",
+    "Client",
+    "KeptKey",
+    "KeptMessage",
+    "KeptTopic",
+    "PublishKey",
+    "Refusals",
+    "StartedBatch",
+    "TopicStore",
+    "Watching",
+]
 
 
 Refusals = Counter[tuple[str, str]]
 """How many were refused, by where (``handshake``, ``http``, ``request``) and the error's reason."""
+
+
+class PublishKey(NamedTuple):
+    """What makes the repetition of a publish harmless: a key, which belongs to an owner."""
+
+    owner: Owner
+    key: str
+
+
+class KeptMessage(NamedTuple):
+    """A message as it was appended: compact JSON, and the hub's time of the append.
+
+    Data is None where the record is damaged: its readers get a gap.
+    """
+
+    data: bytes | None
+    at: float
+
+
+class KeptKey(NamedTuple):
+    """A key that is not forgotten yet, the offset of its message, and the hub's time of the append."""
+
+    key: PublishKey
+    offset: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTopic:
+    """What a store has of a topic. ``position`` is that of the newest message, which is the last of ``messages``.
+
+    Messages and keys come in the order in which they were appended, and no offset is left out.
+    """
+
+    position: Position
+    messages: Sequence[KeptMessage] = ()
+    keys: Sequence[KeptKey] = ()
+
+
+class TopicStore(Protocol):
+    """Where topics are kept, and who gives out positions.
+
+    The hub asks and never waits. An answer is a value where it is known at once, else a ``Pending`` that the store
+    settles later, once, on the loop's thread and from outside of any call of the hub. Answers about one topic come
+    in the order of the calls; those of different topics may overtake each other. A store reads the topics that it
+    is given (``name``, ``epoch``, ``limits``, ``first``, ``head``) and changes none of them: the hub puts a message
+    into the ring when its append is answered, and only then do readers and publisher hear of it.
+
+    What is refused is settled with a SluiceError, ``StorageFailed`` or ``Overloaded``, and is certainly not stored.
+    Appends to a log (``topic.limits is None``) are not refused for want of room or for an error that may pass: they
+    stay pending until they are stored, or until the topic is dropped. A log never changes its epoch. Times are the
+    hub's clock. Retention is the ring's: what is below ``topic.first`` is to be forgotten, some time later.
+    """
+
+    pools: Sequence[Pool]
+    """What owners share of it, for figures."""
+
+    def knows(self, name: str) -> bool:
+        """Return whether something is kept of a topic, its position at least."""
+        ...
+
+    def history(self, name: str, owner: Owner) -> KeptTopic | Pending[KeptTopic]:
+        """Begin a topic, or go on with it: return its epoch, made for a new one, and all that is kept of it.
+
+        The hub calls this before the first append, and again only after it has retired or dropped the topic. For a
+        name that the service alone writes the answer must be there at once.
+        """
+        ...
+
+    def append(self, topic: Topic, data: bytes, now: float, key: PublishKey | None) -> Position | Pending[Position]:
+        """Keep one message of compact JSON, with its key where it has one; return its position.
+
+        An answer that is there at once is the next position of the topic. A pending one is that as a rule. Another
+        epoch says that the topic has begun anew: its readers are sent away to start over. An offset that the topic
+        has had says that the message is there already; one further ahead, that those between are lost to this
+        service: readers get a gap.
+        """
+        ...
+
+    def append_all(
+        self, topics: Sequence[Topic], data: bytes, now: float
+    ) -> Sequence[Position] | Pending[Sequence[Position]]:
+        """Keep one message in each of these topics or in none; return its positions in that order."""
+        ...
+
+    def retire(self, topic: Topic, now: float) -> None:
+        """Take note that the hub forgets a topic without readers or messages; it may ask for its history again."""
+        ...
+
+    def drop(self, topic: Topic) -> None:
+        """Forget all of a topic; what is pending of it is settled all the same, in any way."""
+        ...
+
+    def expire(self, now: float) -> None:
+        """Forget what has been kept long enough; called once a second, and quick."""
+        ...
 
 
 class StartedBatch(Protocol):
@@ -75,6 +186,18 @@ class Client(Protocol):
 
     def new_reader(self, topic: Topic, on_lag: OnLag) -> Reader:
         """Return a reader that writes to this connection."""
+        ...
+
+    def answer(self, text: bytes) -> None:
+        """Send an answer that came late, before this returns and before any message that is written after it."""
+        ...
+
+    def hold(self) -> None:
+        """Write no messages from now on, so that the answer to an array can precede them; readers stay attached."""
+        ...
+
+    def resume(self) -> None:
+        """End a hold: bring every reader what it has not had."""
         ...
 
     def on_bug(self, error: BaseException) -> None:

@@ -36,7 +36,7 @@ class StatsTopic:
         self._batches = batches
         self._watches = watches
         self._activity = Activity(hub, batches, watches)
-        self._topic = hub.ring("_stats")
+        self._topic = hub.own("_stats")
         self._started = hub.clock()
 
     async def run(self) -> None:
@@ -44,7 +44,7 @@ class StatsTopic:
         while True:
             await asyncio.sleep(1.0)
             # The topic is the service's own: where it was swept away because nobody reads it, it is made again.
-            self._topic = self._hub.ring("_stats")
+            self._topic = self._hub.own("_stats")
             if self._topic.readers:
                 await self._activity.sample()
                 now = self._hub.clock()

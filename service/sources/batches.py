@@ -26,6 +26,7 @@ from service.core.fetching.batch import (
 )
 from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
+from service.core.pending import when_known
 from service.core.room import ENDLESS, Room
 from service.core.topics.hub import Hub
 from service.sources.held_batches import HeldBatches
@@ -211,11 +212,11 @@ class Batches:
         self._timers[batch.id] = self._loop.call_later(delay, then, batch)
 
     def may_start(self, batch: BatchState) -> bool | Failure:
-        """Hold a batch back while its reader has much to take, or while its owner has used up its memory."""
+        """Hold a batch back while its reader or the store has much to take, or its owner has used up its memory."""
         verdict: bool | Failure = False
         in_credit = batch.keep is Keep.DETACHED or batch.waiting() < self._credit
-        reading = self.reading
-        if in_credit and (not reading.used or reading.room(batch.owner) > 0):
+        may_read = not self.reading.used or self.reading.room(batch.owner) > 0
+        if in_credit and may_read and self._hub.unstored.has_room(batch.owner):
             verdict = self.retention.admit(batch)
         if verdict is False:
             self._holding.add(batch)
@@ -256,14 +257,16 @@ class Batches:
         if batch.complete:
             self._runner.forget(batch)
             self.admission.leave(batch)
-            self._finished += 1
             now = self._hub.clock()
-            self.retention.append_done(batch, batch.finish(now), now)
-            # Topic and batch would else refer to each other, and wait for the collector of cycles.
-            batch.topic.on_idle = None
-            self._hub.finish(batch.topic)
-            self._time(batch, self._limits.retention, self._drop)
-            self.retention.finish(batch)
+            last = self.retention.append_done(batch, batch.finish(now), now)
+            when_known(last, lambda _: self._ended(batch))
+
+    def _ended(self, batch: BatchState) -> None:
+        """Go on after the last event of a batch was stored: from now on it is retained."""
+        self._finished += 1
+        self._hub.finish(batch.topic)
+        self._time(batch, self._limits.retention, self._drop)
+        self.retention.finish(batch)
 
     def _forget_key(self, batch: BatchState) -> None:
         if batch.key is not None and self._keys.get(batch.key) is batch:
@@ -279,7 +282,7 @@ class Batches:
 
     def document(self, batch: BatchState) -> bytes:
         """Return state and counts as ``GET /batches/ID`` has them."""
-        state = "done" if batch.done else "cancelling" if batch.cancelled else "running"
+        state = "done" if batch.topic.final else "cancelling" if batch.cancelled else "running"
         return orjson.dumps({"batch": batch.id, "topic": batch.topic.name, "epoch": batch.topic.epoch,
                              "state": state, **batch.counts()})  # fmt: skip
 

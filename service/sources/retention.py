@@ -16,6 +16,7 @@ ends with that wait.
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, Literal
 
 import orjson
@@ -23,9 +24,11 @@ import orjson
 from service.core.fetching.batch import BatchState, Failure, Keep, failed_event
 from service.core.fetching.task import INTERNAL, NO_MEMORY
 from service.core.owner import Owner
+from service.core.pending import Pending, when_known
 from service.core.pool import Pool
 from service.core.room import COPIES, ENDLESS, Room
 from service.core.topics.hub import Hub
+from service.core.topics.topic import Position
 from service.runtime.containment import report
 from service.sources.charged_batches import PATIENCE, ChargedBatches
 
@@ -80,12 +83,17 @@ class Retention:
         """Take in a batch that begins."""
         self._charged.setdefault(batch.owner, ChargedBatches()).batches[batch.id] = batch
 
-    def append(self, batch: BatchState, event: Mapping[str, Any], now: float) -> None:
+    def append(self, batch: BatchState, event: Mapping[str, Any], now: float) -> Position | Pending[Position]:
         """Append an event to a batch, whether or not there is room; finished batches make room for it."""
-        topic = batch.topic
-        before = topic.size
-        self._hub.append(topic, orjson.dumps(event), now)
-        size = topic.size - before
+        position = self._hub.append(batch.topic, orjson.dumps(event), now)
+        when_known(position, partial(self._appended, batch))
+        return position
+
+    def _appended(self, batch: BatchState, position: Position | Exception) -> None:
+        """Charge a batch with an event that is stored; one that was dropped before that is charged with nothing."""
+        if isinstance(position, Exception) or self._hub.topics.get(batch.topic.name) is not batch.topic:
+            return
+        size = batch.topic.size_of(position.offset)
         batch.sums.append(size + (batch.sums[-1] if batch.sums else 0))
         self.pool.take(batch.owner, size)
         if self._hub.log_bytes > self.pool.bound:
@@ -103,15 +111,16 @@ class Retention:
             url = url.encode("utf-8", "replace").decode()
             self.append_done(batch, failed_event(index, url, INTERNAL, attempts, {}), now)
 
-    def append_done(self, batch: BatchState, event: Mapping[str, Any], now: float) -> None:
+    def append_done(
+        self, batch: BatchState, event: Mapping[str, Any], now: float
+    ) -> Position | Pending[Position] | None:
         """Append an event that is made of our own words; where that raises it is tried once more."""
         for _ in range(2):
             try:
-                self.append(batch, event, now)
+                return self.append(batch, event, now)
             except Exception as error:
                 report("an event of a batch could not be appended", error)
-            else:
-                return
+        return None
 
     def finish(self, batch: BatchState) -> None:
         """Take note that a batch is done: from its last reader on it is kept only while there is room."""

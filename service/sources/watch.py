@@ -16,7 +16,8 @@ from service.core.correlation import Trace
 from service.core.fetching.batch import FetchRequest, Options
 from service.core.fetching.task import FetchListener
 from service.core.owner import SERVICE, Owner
-from service.core.topics.topic import Topic
+from service.core.pending import Pending, when_known
+from service.core.topics.topic import Position, Topic
 from service.upstream.attempt import Fetched
 from service.upstream.content.result_events import encode_body
 
@@ -33,7 +34,7 @@ class View:
     url: str
     select: str | None
     topic: Topic
-    publish: Callable[[bytes], int]
+    publish: Callable[[bytes], Position | Pending[Position] | None]
     digest: str = ""
     """Of the last state; empty when it has to be sent again."""
     reported: int = 0
@@ -53,7 +54,7 @@ class View:
             return False
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         encoding, text = encode_body(body, "auto", content_type, cut=fetched.truncated)
-        self.reported = self._publish(
+        position = self._publish(
             {
                 "event": "changed" if self.reported else "state",
                 "url": self.url,
@@ -68,7 +69,15 @@ class View:
             }
         )
         self.digest = state
+        when_known(position, self._stored)
         return True
+
+    def _stored(self, position: Position | Exception | None) -> None:
+        """Take the store's answer about a state; one that is not stored is sent again."""
+        if isinstance(position, Exception):
+            self.digest = ""
+        else:
+            self.reported = position.offset if position is not None else 0
 
     def unchanged(self) -> None:
         """Take a 304: the upstream is well again, but a selection that found nothing finds nothing still."""
@@ -88,7 +97,7 @@ class View:
             self._publish({"event": "recovered", "url": self.url})
             self.failing = None
 
-    def _publish(self, event: dict[str, Any]) -> int:
+    def _publish(self, event: dict[str, Any]) -> Position | Pending[Position] | None:
         return self.publish(orjson.dumps(event))
 
 

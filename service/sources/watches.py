@@ -9,6 +9,7 @@ the flights and the hosts' limits like everything else, so that Retry-After and 
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from math import inf
 from typing import Final
@@ -18,6 +19,7 @@ from service.core.errors import Forbidden, InvalidParams
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.target import Refusal, check_url
 from service.core.owner import SERVICE, Owner
+from service.core.pending import Pending, when_known
 from service.core.pool import Pool
 from service.core.topics.hub import Hub
 from service.core.topics.topic import Position, RingLimits, Since, Topic
@@ -143,9 +145,9 @@ class Watches:
         apart = [watch.owner.apart] if watch.owner.apart else []
         name = "watch:" + _digest(watch.url, select, watch.hosts.mark, *apart)[:32]
         # What it was last stays for late joiners, however long ago it changed.
-        topic = self._hub.ring(name, RingLimits(messages=100, size=1 << 20, age=inf), owner=owner)
+        topic = self._hub.own(name, RingLimits(messages=100, size=1 << 20, age=inf), owner=owner)
         topic.on_idle = lambda: self._idle(watch)
-        view = watch.views[select] = View(watch.url, select, topic, lambda event: self._append(topic, event))
+        view = watch.views[select] = View(watch.url, select, topic, lambda event: self._append(watch, topic, event))
         self._ask_anew(watch)
         return view
 
@@ -185,13 +187,19 @@ class Watches:
             view.topic.on_idle = None
             self._hub.retire(view.topic)
 
-    def _append(self, topic: Topic, event: bytes) -> int:
+    def _append(self, watch: Watch, topic: Topic, event: bytes) -> Position | Pending[Position] | None:
         # A topic that nobody reads and that has nothing yet may have been swept away while its poll ran.
         if self._hub.topics.get(topic.name) is not topic:
-            return 0
+            return None
         if len(event) > _SMALL:
             self._hub.rings.make_room(topic, topic.owner, len(event))
-        return self._hub.append(topic, event, self._hub.clock())
+        position = self._hub.append(topic, event, self._hub.clock())
+        when_known(position, partial(self._stored, watch))
+        return position
+
+    def _stored(self, watch: Watch, outcome: Position | Exception) -> None:
+        if isinstance(outcome, Exception):
+            self._ask_anew(watch)
 
     async def close(self) -> None:
         """End every poll and task."""

@@ -15,6 +15,7 @@ from service.core.owner import Owner
 from service.core.sessions.closing import CloseReason
 from service.core.sessions.session import Session, SessionLimits
 from service.core.topics.hub import Hub, HubLimits
+from service.core.topics.memory_store import MemoryStore
 from service.core.topics.reader import OnLag, Reader
 from service.core.topics.topic import RingLimits, Topic
 from service.core.topics.wire import Encoding, closing_frame
@@ -54,7 +55,7 @@ class FakeReader(Reader):
         self.socket.end(4408, "too slow")
 
     def finished(self) -> None:
-        self.socket.session.forget(self.topic.name)
+        self.socket.session.subscriptions.forget(self.topic.name)
 
 
 class FakeSocket:
@@ -152,7 +153,9 @@ class FakeService:
         """Begin anew: nothing is remembered."""
         self.draining = False
         loop = asyncio.get_running_loop()
-        self.hub = Hub(HubLimits(ring=self.ring), new_epoch=self._epoch, call_soon=loop.call_soon, clock=loop.time)
+        self.hub = Hub(
+            HubLimits(ring=self.ring), MemoryStore(self._epoch), call_soon=loop.call_soon, clock=loop.time
+        )
         for socket in self.sockets:
             socket.cut()
 
@@ -208,7 +211,7 @@ class FakeService:
 
     def publish(self, topic: str, count: int = 1) -> None:
         for _ in range(count):
-            self.hub.publish(topic, b"%d" % (self.hub.ring(topic).head + 1), asyncio.get_running_loop().time())
+            self.hub.publish(topic, b"%d" % (self.hub.own(topic).head + 1), asyncio.get_running_loop().time())
 
 
 def client_of(service: FakeService, **more: Any) -> Client:

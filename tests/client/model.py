@@ -75,7 +75,7 @@ class Schedule:
 
     async def run(self) -> None:
         for topic in TOPICS:
-            self.service.hub.ring(topic)
+            self.service.hub.own(topic)
         tokens = (lambda: "T") if self.chance.random() < 0.5 else None
         async with client_of(self.service, backoff=Backoff(0.1, 1.0), token=tokens) as self.client:
             acts = [*[self.begin] * 4, *[self.publish] * 5, *[self.wait] * 2, self.leave, self.cut, self.restart, self.refuse, self.call, self.wait, self.wait,
@@ -159,7 +159,7 @@ class Schedule:
     async def restart(self) -> None:
         self.service.restart()
         for topic in TOPICS:
-            self.service.hub.ring(topic)
+            self.service.hub.own(topic)
 
     async def refuse(self) -> None:
         self.service.turned_away += [Unreachable("not now")] * self.chance.randint(1, 3)

@@ -72,7 +72,7 @@ def test_nothing_is_missing_and_nothing_comes_twice(
 ) -> None:
     async def run() -> None:
         service = FakeService(RingLimits(messages=ring), room=room)
-        service.hub.ring("t")
+        service.hub.own("t")
         values: list[Value] = []
         calls = []
         async with client_of(service, backoff=Backoff(0.1, 1.0)) as client:

@@ -3,7 +3,9 @@
 from collections import deque
 from collections.abc import Callable
 
+from service.core.ports import TopicStore
 from service.core.topics.hub import Hub, HubLimits
+from service.core.topics.memory_store import MemoryStore
 from service.core.topics.reader import OnLag, Reader
 from service.core.topics.topic import Topic
 from service.core.topics.wire import Encoding
@@ -64,12 +66,17 @@ class FakeReader(Reader):
         return b"".join(self.sent).decode().splitlines()
 
 
-def make_hub(turns: Turns, limits: HubLimits | None = None) -> Hub:
-    """Return a hub whose epochs are e1, e2, …"""
+def make_store() -> MemoryStore:
+    """Return a store whose epochs are e1, e2, …"""
     count = iter(range(1, 1_000_000))
+    return MemoryStore(lambda: f"e{next(count)}")
+
+
+def make_hub(turns: Turns, limits: HubLimits | None = None, store: TopicStore | None = None) -> Hub:
+    """Return a hub over a store, or over memory."""
     return Hub(
         limits or HubLimits(),
-        new_epoch=lambda: f"e{next(count)}",
+        store or make_store(),
         call_soon=turns.call_soon,
         clock=lambda: turns.now,
     )

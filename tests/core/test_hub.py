@@ -13,7 +13,7 @@ from tests.core.readers import FakeReader, Turns, make_hub
 def test_what_is_appended_in_one_turn_comes_in_one_write() -> None:
     turns = Turns()
     hub = make_hub(turns)
-    reader = FakeReader(hub.ring("t"))
+    reader = FakeReader(hub.own("t"))
     hub.attach(reader, "newest")
     for number in range(3):
         hub.publish("t", b"%d" % number, 0.0)
@@ -25,8 +25,8 @@ def test_what_is_appended_in_one_turn_comes_in_one_write() -> None:
 def test_a_long_visit_is_cut_into_slices_and_topics_take_turns() -> None:
     turns = Turns()
     hub = make_hub(turns, HubLimits(slice_readers=10))
-    crowd = [FakeReader(hub.ring("large")) for _ in range(25)]
-    alone = FakeReader(hub.ring("small"))
+    crowd = [FakeReader(hub.own("large")) for _ in range(25)]
+    alone = FakeReader(hub.own("small"))
     for reader in [*crowd, alone]:
         hub.attach(reader, "newest")
     hub.publish("large", b"1", 0.0)
@@ -42,7 +42,7 @@ def test_a_long_visit_is_cut_into_slices_and_topics_take_turns() -> None:
 def test_a_message_that_comes_during_a_visit_reaches_those_who_had_their_turn() -> None:
     turns = Turns()
     hub = make_hub(turns, HubLimits(slice_readers=2))
-    readers = [FakeReader(hub.ring("t")) for _ in range(5)]
+    readers = [FakeReader(hub.own("t")) for _ in range(5)]
     for reader in readers:
         hub.attach(reader, "newest")
     hub.publish("t", b"1", 0.0)
@@ -57,10 +57,10 @@ def test_a_reader_that_joins_during_a_visit_is_not_forgotten() -> None:
     turns = Turns()
     hub = make_hub(turns, HubLimits(slice_readers=2))
     for _ in range(5):
-        hub.attach(FakeReader(hub.ring("t")), "newest")
+        hub.attach(FakeReader(hub.own("t")), "newest")
     hub.publish("t", b"1", 0.0)
     turns.turn()
-    late = FakeReader(hub.ring("t"))
+    late = FakeReader(hub.own("t"))
     hub.attach(late, "oldest")
     turns.settle()
     assert late.sent == [b"1\n"]
@@ -69,7 +69,7 @@ def test_a_reader_that_joins_during_a_visit_is_not_forgotten() -> None:
 def test_a_reader_that_leaves_during_a_visit_is_passed_over() -> None:
     turns = Turns()
     hub = make_hub(turns, HubLimits(slice_readers=1))
-    readers = [FakeReader(hub.ring("t")) for _ in range(3)]
+    readers = [FakeReader(hub.own("t")) for _ in range(3)]
     for reader in readers:
         hub.attach(reader, "newest")
     hub.publish("t", b"1", 0.0)
@@ -82,7 +82,7 @@ def test_a_reader_that_leaves_during_a_visit_is_passed_over() -> None:
 def test_a_reader_that_fails_is_evicted_and_costs_nobody_else_a_message() -> None:
     turns = Turns()
     hub = make_hub(turns, HubLimits(slice_readers=2))
-    readers = [FakeReader(hub.ring("t")) for _ in range(5)]
+    readers = [FakeReader(hub.own("t")) for _ in range(5)]
     for reader in readers:
         hub.attach(reader, "newest")
 
@@ -134,7 +134,7 @@ def test_a_topic_that_cannot_be_swept_costs_the_others_nothing() -> None:
 def test_publishers_are_pressed_while_a_ring_fills_faster_than_visits_go_round() -> None:
     turns = Turns()
     hub = make_hub(turns, HubLimits(ring=RingLimits(messages=100)))
-    hub.attach(FakeReader(hub.ring("t")), "newest")
+    hub.attach(FakeReader(hub.own("t")), "newest")
     for _ in range(25):
         hub.publish("t", b"1", 0.0)
     assert not hub.pressed
@@ -158,7 +158,7 @@ def test_a_full_key_store_refuses_rather_than_forget() -> None:
     with pytest.raises(LimitReached, match="limit keys") as refused:
         hub.publish("t", b"1", 20.0, key="b")
     assert refused.value.retry_after == 100.0
-    assert hub.ring("t").head == 1
+    assert hub.own("t").head == 1
 
 
 def test_the_ring_longest_without_a_publish_gives_way_first() -> None:
@@ -167,7 +167,7 @@ def test_the_ring_longest_without_a_publish_gives_way_first() -> None:
         for _ in range(3):
             hub.publish(name, b'"%b"' % (b"x" * 60), 0.0)
     hub.publish("new", b'"%b"' % (b"x" * 200), 0.0)
-    assert (hub.ring("old").first, hub.ring("young").first) == (3, 1)
+    assert (hub.own("old").first, hub.own("young").first) == (3, 1)
     assert hub.rings.pool.used <= 1000 + 400
     assert hub.rings.pool.used == sum(topic.size for topic in hub.topics.values())
 
@@ -182,7 +182,7 @@ def test_a_publish_is_refused_when_only_newest_messages_are_left() -> None:
 
 def test_a_topic_exists_until_it_has_no_reader_and_its_ring_has_aged_out() -> None:
     hub = make_hub(Turns())
-    reader = FakeReader(hub.ring("t"))
+    reader = FakeReader(hub.own("t"))
     hub.attach(reader, "newest")
     hub.publish("t", b"1", 0.0)
     hub.sweep(1000.0)
@@ -195,9 +195,9 @@ def test_a_topic_exists_until_it_has_no_reader_and_its_ring_has_aged_out() -> No
 
 def test_a_topic_too_many_is_refused() -> None:
     hub = make_hub(Turns(), HubLimits(topics=1))
-    hub.ring("a")
+    hub.own("a")
     with pytest.raises(LimitReached, match="limit topics: this client has 1, its share of 1"):
-        hub.ring("b")
+        hub.own("b")
 
 
 def test_who_makes_many_topics_is_refused_and_others_are_not() -> None:
@@ -284,7 +284,7 @@ def test_dropping_a_topic_evicts_its_readers_and_frees_its_bytes() -> None:
 
 def test_statistics_count_what_is_there() -> None:
     hub = make_hub(Turns())
-    hub.attach(FakeReader(hub.ring("t"), OnLag.LATEST), "newest")
+    hub.attach(FakeReader(hub.own("t"), OnLag.LATEST), "newest")
     hub.publish("t", b"1", 0.0)
     statistics = hub.statistics()
     assert (statistics.topics, statistics.readers, statistics.published) == (1, 1, 1)

@@ -8,9 +8,15 @@ from service.core.topics.idempotency import KeyStore
 from service.core.topics.topic import Position
 
 
+def publish(keys: KeyStore, owner: str, key: str, offset: int, now: float) -> None:
+    """Use a key as the hub does."""
+    keys.check(Owner(owner), now)
+    keys.put(Owner(owner), ("t", key), Position("e", offset), now)
+
+
 def test_a_key_is_known_for_its_time() -> None:
     keys = KeyStore(10, 120.0)
-    keys.put(Owner("a"), ("t", "k"), Position("e", 1), 0.0)
+    publish(keys, "a", "k", 1, 0.0)
     assert keys.get(Owner("a"), ("t", "k"), 120.0) == Position("e", 1)
     assert keys.get(Owner("a"), ("u", "k"), 0.0) is None
     assert keys.get(Owner("a"), ("t", "k"), 120.1) is None
@@ -20,9 +26,9 @@ def test_a_key_is_known_for_its_time() -> None:
 
 def test_a_key_belongs_to_its_owner() -> None:
     keys = KeyStore(10, 120.0)
-    keys.put(Owner("a"), ("t", "order-17"), Position("e", 1), 0.0)
+    publish(keys, "a", "order-17", 1, 0.0)
     assert keys.get(Owner("b"), ("t", "order-17"), 1.0) is None
-    keys.put(Owner("b"), ("t", "order-17"), Position("e", 2), 1.0)
+    publish(keys, "b", "order-17", 2, 1.0)
     assert keys.get(Owner("a"), ("t", "order-17"), 1.0) == Position("e", 1)
     keys.expire(120.5)
     assert keys.get(Owner("a"), ("t", "order-17"), 120.5) is None
@@ -31,10 +37,10 @@ def test_a_key_belongs_to_its_owner() -> None:
 
 def test_a_full_store_refuses_rather_than_forgets() -> None:
     keys = KeyStore(4, 120.0)
-    keys.put(Owner("a"), ("t", "a"), Position("e", 1), 0.0)
-    keys.put(Owner("a"), ("t", "b"), Position("e", 2), 10.0)
+    publish(keys, "a", "a", 1, 0.0)
+    publish(keys, "a", "b", 2, 10.0)
     with pytest.raises(LimitReached, match="limit keys: this client has 2") as refused:
-        keys.put(Owner("a"), ("t", "c"), Position("e", 3), 20.0)
+        publish(keys, "a", "c", 3, 20.0)
     assert refused.value.retry_after == 100.0
     assert keys.get(Owner("a"), ("t", "a"), 20.0) == Position("e", 1)
 
@@ -42,12 +48,12 @@ def test_a_full_store_refuses_rather_than_forgets() -> None:
 def test_who_fills_the_store_is_refused_and_others_are_not() -> None:
     keys = KeyStore(1000, 120.0)
     for number in range(500):
-        keys.put(Owner("greedy"), ("t", str(number)), Position("e", number), 0.0)
+        publish(keys, "greedy", str(number), number, 0.0)
     with pytest.raises(LimitReached):
-        keys.put(Owner("greedy"), ("t", "500"), Position("e", 500), 0.0)
+        publish(keys, "greedy", "500", 500, 0.0)
     for number in range(100):
-        keys.put(Owner("careful"), ("t", str(number)), Position("e", number), 60.0)
+        publish(keys, "careful", str(number), number, 60.0)
     assert (len(keys), keys.pool.held(Owner("greedy")), keys.pool.held(Owner("careful"))) == (600, 500, 100)
     assert keys.get(Owner("greedy"), ("t", "0"), 120.1) is None
-    keys.put(Owner("greedy"), ("t", "late"), Position("e", 1), 120.1)
+    publish(keys, "greedy", "late", 1, 120.1)
     assert len(keys) == 101

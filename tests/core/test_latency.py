@@ -13,7 +13,7 @@ class Costly(FakeReader):
     """A write to it takes 10 ms."""
 
     def __init__(self, hub: Hub, turns: Turns, encoding: Encoding = Encoding.FRAMES) -> None:
-        super().__init__(hub.ring("t"), OnLag.DISCONNECT, encoding)
+        super().__init__(hub.own("t"), OnLag.DISCONNECT, encoding)
         self.turns = turns
 
     def visit(self) -> None:

@@ -15,7 +15,7 @@ def small_hub() -> tuple[Hub, Turns]:
 
 def publish(hub: Hub, turns: Turns, count: int) -> None:
     for _ in range(count):
-        hub.publish("t", b"%d" % (hub.ring("t").head + 1), 0.0)
+        hub.publish("t", b"%d" % (hub.own("t").head + 1), 0.0)
         turns.settle()
 
 
@@ -28,7 +28,7 @@ def publish(hub: Hub, turns: Turns, count: int) -> None:
 )
 def test_a_lagging_reader_that_stays_gets_a_gap(on_lag: OnLag, lines: list[str]) -> None:
     hub, turns = small_hub()
-    reader = FakeReader(hub.ring("t"), on_lag)
+    reader = FakeReader(hub.own("t"), on_lag)
     hub.attach(reader, "newest")
     reader.stuck = True
     publish(hub, turns, 8)
@@ -42,7 +42,7 @@ def test_a_lagging_reader_that_stays_gets_a_gap(on_lag: OnLag, lines: list[str])
 
 def test_a_reader_is_evicted_as_soon_as_the_ring_has_moved_past_it() -> None:
     hub, turns = small_hub()
-    reader = FakeReader(hub.ring("t"))
+    reader = FakeReader(hub.own("t"))
     hub.attach(reader, "newest")
     reader.stuck = True
     publish(hub, turns, 5)
@@ -51,12 +51,12 @@ def test_a_reader_is_evicted_as_soon_as_the_ring_has_moved_past_it() -> None:
     assert reader.evicted
     assert hub.lags.evicted == 1
     assert not reader.attached
-    assert hub.ring("t").readers == {}
+    assert hub.own("t").readers == {}
 
 
 def test_a_reader_within_the_ring_never_lags() -> None:
     hub, turns = small_hub()
-    reader = FakeReader(hub.ring("t"))
+    reader = FakeReader(hub.own("t"))
     hub.attach(reader, "newest")
     reader.stuck = True
     publish(hub, turns, 5)
@@ -69,7 +69,7 @@ def test_a_reader_within_the_ring_never_lags() -> None:
 def test_what_was_gone_before_a_reader_came_is_a_gap_under_every_policy(on_lag: OnLag) -> None:
     hub, turns = small_hub()
     publish(hub, turns, 8)
-    reader = FakeReader(hub.ring("t"), on_lag)
+    reader = FakeReader(hub.own("t"), on_lag)
     start = hub.attach(reader, Position("e1", 1))
     turns.settle()
     assert not start.recovered
@@ -80,7 +80,7 @@ def test_what_was_gone_before_a_reader_came_is_a_gap_under_every_policy(on_lag: 
 def test_a_reader_after_a_gap_is_evicted_when_it_lags_again() -> None:
     hub, turns = small_hub()
     publish(hub, turns, 8)
-    reader = FakeReader(hub.ring("t"))
+    reader = FakeReader(hub.own("t"))
     hub.attach(reader, Position("e1", 1))
     turns.settle()
     reader.stuck = True
@@ -91,9 +91,9 @@ def test_a_reader_after_a_gap_is_evicted_when_it_lags_again() -> None:
 def test_everything_gone_by_age_is_one_gap() -> None:
     hub, turns = small_hub()
     publish(hub, turns, 3)
-    hub.attach(FakeReader(hub.ring("t")), "newest")
+    hub.attach(FakeReader(hub.own("t")), "newest")
     hub.sweep(10_000.0)
-    reader = FakeReader(hub.ring("t"), OnLag.LATEST)
+    reader = FakeReader(hub.own("t"), OnLag.LATEST)
     hub.attach(reader, Position("e1", 1))
     turns.settle()
     assert reader.lines == ['{"event":"gap","from":2,"to":3}']

@@ -4,12 +4,18 @@ import pytest
 
 from service.core.errors import LimitReached, NotFound
 from service.core.owner import Owner
-from service.core.topics.hub import HubLimits
+from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.retired import RetiredTopics
 from service.core.topics.topic import Position, RingLimits, Topic
 from tests.core.readers import FakeReader, Turns, make_hub
 
 A, B = Owner("a"), Owner("b")
+
+
+def publish(hub: Hub, data: bytes) -> Position:
+    position = hub.publish("t", data, 0.0)
+    assert isinstance(position, Position)
+    return position
 
 
 def test_the_longest_idle_goes_first_and_each_after_its_time() -> None:
@@ -27,15 +33,15 @@ def test_the_longest_idle_goes_first_and_each_after_its_time() -> None:
 def test_who_comes_back_within_a_minute_goes_on(read: bool) -> None:
     turns = Turns()
     hub = make_hub(turns, HubLimits(ring=RingLimits(age=1.0)))
-    position = hub.publish("t", b"1", 0.0)
+    position = publish(hub, b"1")
     if read:
-        reader = FakeReader(hub.ring("t"))
+        reader = FakeReader(hub.own("t"))
         hub.attach(reader, "newest")
         reader.detach()
     for turns.now in (3.0, 20.0, 50.0):
         hub.sweep(turns.now)
         assert "t" not in hub.topics
-    start = hub.attach(FakeReader(hub.ring("t")), position)
+    start = hub.attach(FakeReader(hub.own("t")), position)
     assert (start.position, start.recovered) == (position, True)
     assert hub.publish("t", b"2", turns.now) == Position(position.epoch, 2)
 
@@ -76,11 +82,11 @@ def test_one_that_is_asked_for_counts_for_who_asks() -> None:
 def test_one_that_is_behind_gets_the_gap() -> None:
     turns = Turns()
     hub = make_hub(turns, HubLimits(ring=RingLimits(age=1.0)))
-    first = hub.publish("t", b"1", 0.0)
+    first = publish(hub, b"1")
     hub.publish("t", b"2", 0.0)
     turns.now = 3.0
     hub.sweep(turns.now)
-    start = hub.attach(FakeReader(hub.ring("t")), first)
+    start = hub.attach(FakeReader(hub.own("t")), first)
     assert (start.position, start.recovered) == (first, False)
 
 

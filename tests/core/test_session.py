@@ -12,7 +12,7 @@ from service.core.access.grants import EVERYTHING, NOTHING, Grant
 from service.core.errors import NotFound, Unauthorized
 from service.core.fetching.batch import BatchRequest
 from service.core.owner import Owner
-from service.core.ports import Refusals
+from service.core.ports import Refusals, TopicStore
 from service.core.sessions.closing import FLOODING, NOT_TEXT, UNAUTHORIZED
 from service.core.sessions.session import Session, SessionLimits
 from service.core.topics.hub import HubLimits
@@ -31,10 +31,16 @@ class Bench:
     """A session over a fake hub loop, and a service that keeps what it is asked for."""
 
     def __init__(
-        self, limits: SessionLimits | None = None, ring: RingLimits | None = None, grant: Grant = EVERYTHING
+        self,
+        limits: SessionLimits | None = None,
+        ring: RingLimits | None = None,
+        grant: Grant = EVERYTHING,
+        store: TopicStore | None = None,
     ) -> None:
         self.turns = Turns()
-        self.hub = make_hub(self.turns, HubLimits(ring=ring or RingLimits()))
+        self.hub = make_hub(self.turns, HubLimits(ring=ring or RingLimits()), store)
+        self.wire: list[Any] = []
+        """Answers that came late, and marks of holds."""
         self.draining = False
         self.refusals: Refusals = Counter()
         self.owners: list[Owner] = []
@@ -50,6 +56,15 @@ class Bench:
     def new_reader(self, topic: Topic, on_lag: Any) -> FakeReader:
         self.readers.append(FakeReader(topic, on_lag))
         return self.readers[-1]
+
+    def answer(self, text: bytes) -> None:
+        self.wire.append(orjson.loads(text))
+
+    def hold(self) -> None:
+        self.wire.append("hold")
+
+    def resume(self) -> None:
+        self.wire.append("resume")
 
     def belong_to(self, grant: Grant) -> None:
         self.owner = grant.owner("me")
@@ -279,7 +294,7 @@ def test_fetch_subscribes_its_caller_from_the_first_event() -> None:
     answer = bench.call("fetch", urls=["http://a/", "http://b/"])
     assert answer == {"batch": "b1", "topic": "batch:b1", "epoch": "e1", "total": 2}
     assert bench.owners == ["me"]
-    topic = bench.hub.find("batch:b1", bench.owner)
+    topic = bench.hub.topics["batch:b1"]
     bench.hub.append(topic, b'{"event":"done"}', 0.0)
     bench.hub.finish(topic)
     bench.turns.settle()

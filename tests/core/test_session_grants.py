@@ -41,7 +41,7 @@ class Guarded(Bench):
         host = url.split("/")[2]
         if not hosts.allows(host):
             raise Forbidden(hosts.refusal(host))
-        self.watched.append(FakeWatching(self.hub.ring(f"watch:{host}{hosts.mark.strip()}")))
+        self.watched.append(FakeWatching(self.hub.own(f"watch:{host}{hosts.mark.strip()}")))
         return self.watched[-1]
 
 

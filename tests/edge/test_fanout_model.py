@@ -22,9 +22,11 @@ from service.core.pool import Pool
 from service.core.ports import Refusals
 from service.core.sessions.session import Session, SessionLimits
 from service.core.topics.hub import Hub, HubLimits
+from service.core.topics.memory_store import MemoryStore
 from service.core.topics.reader import OnLag
 from service.core.topics.topic import RingLimits
 from service.edge.websocket.connection import Connection
+from service.edge.websocket.counters import WebSocketCounters
 from tests.core.readers import Turns
 
 RING = RingLimits(messages=8, size=150_000, age=30.0)
@@ -112,7 +114,8 @@ class Client:
         self.task = Task()
         fakes: tuple[Any, Any, Any] = (self.transport, self.task, machine.waiting)
         transport, task, waiting = fakes
-        self.connection = Connection("c", transport, task, waiting, "::1", Pool("websockets", 1), SERVICE)
+        pool, counters = Pool("websockets", 1), WebSocketCounters()
+        self.connection = Connection("c", transport, task, waiting, "::1", pool, SERVICE, counters)
         backend: Any = machine
         self.connection.session = Session(
             machine.hub, backend, SessionLimits(rate=1e9), self.connection, EVERYTHING
@@ -169,11 +172,13 @@ class FanOut(RuleBasedStateMachine):
         self.refusals: Refusals = Counter()
         self.waiting = Waiting()
         limits = HubLimits(ring=RING, ring_bytes=220_000, slice_readers=2)
-        self.hub = Hub(limits, new_epoch=lambda: "e", call_soon=self.turns.call_soon, clock=lambda: self.turns.now)
+        self.hub = Hub(
+            limits, MemoryStore(lambda: "e"), call_soon=self.turns.call_soon, clock=lambda: self.turns.now
+        )
         self.clients: list[Client] = []
         self.published: dict[str, list[Any]] = {topic: [] for topic in TOPICS}
         # Nothing of these topics may age out whole: their epoch would end, and the model's with it.
-        self.keepers = [self.hub.ring(topic) for topic in TOPICS]
+        self.keepers = [self.hub.own(topic) for topic in TOPICS]
 
     fetch: Callable[..., Any]
     cancel: Callable[..., Any]

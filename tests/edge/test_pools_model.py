@@ -13,6 +13,7 @@ import pytest
 from service.core.owner import SERVICE
 from service.core.pool import Pool
 from service.core.topics.hub import Hub
+from service.core.topics.memory_store import MemoryStore
 from service.edge.websocket.frames import ClientSocket
 from tests.edge.running import Client, client_of
 from tests.edge.test_claims import SECRET, token
@@ -195,7 +196,8 @@ async def test_in_the_end_nobody_holds_anything(
         await asyncio.gather(*model.tasks, return_exceptions=True)
         monkeypatch.undo()
         service = client.service
-        service.hub.keys._age = service.hub.retired._age = 5.0
+        assert isinstance(service.hub.store, MemoryStore)
+        service.hub.keys._age = service.hub.store.retired._age = 5.0
         await asyncio.sleep(60)
         left = {pool.name: pool._held for pool in pools if pool.name not in KEPT and {*pool._held} - {SERVICE}}
         assert left == {}

@@ -58,6 +58,15 @@ class Backend:
     def belong_to(self, grant: Grant) -> None:
         """Take nothing: nobody is counted."""
 
+    def answer(self, text: bytes) -> None:
+        raise AssertionError("every answer is at once")
+
+    def hold(self) -> None:
+        raise AssertionError("every answer is at once")
+
+    def resume(self) -> None:
+        raise AssertionError("every answer is at once")
+
     def on_bug(self, error: BaseException) -> None:
         raise AssertionError("a bug of ours") from error
 

@@ -17,6 +17,7 @@ from service.core.owner import Owner
 from service.core.pool import Pool
 from service.core.room import ENDLESS, Room
 from service.core.topics.hub import Hub, HubLimits
+from service.core.topics.memory_store import MemoryStore
 from service.core.topics.reader import OnLag
 from service.core.topics.topic import Topic
 from service.sources.batches import Batches
@@ -70,7 +71,7 @@ class Bench:
         room: Room = ENDLESS,
     ) -> None:
         loop = asyncio.get_running_loop()
-        self.hub = Hub(HubLimits(), new_epoch=lambda: "e", call_soon=loop.call_soon, clock=loop.time)
+        self.hub = Hub(HubLimits(), MemoryStore(lambda: "e"), call_soon=loop.call_soon, clock=loop.time)
         self.fetcher = FakeFetcher(answer, limits)
         self.fetcher.room = room
         ids = iter(range(1000))

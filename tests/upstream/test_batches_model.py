@@ -94,13 +94,13 @@ class Model:
             self.deadlines[work.batch.id, work.index] = work.deadline
             return admit(queue, work, now)
 
-        def appended(batch: BatchState, event: Mapping[str, Any], now: float) -> None:
+        def appended(batch: BatchState, event: Mapping[str, Any], now: float) -> Any:
             reported = orjson.loads(orjson.dumps(event))
             self.reported.setdefault(batch.id, []).append(reported)
             deadline = self.deadlines.get((batch.id, reported.get("index", -1)), now)
             if now > deadline + 1.0:
                 self.late.append((batch.id, reported["index"], now - deadline))
-            append(batch, event, now)
+            return append(batch, event, now)
 
         plan._admit, retention.append = admitted, appended  # type: ignore[method-assign]
 

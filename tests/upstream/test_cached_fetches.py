@@ -11,6 +11,7 @@ import pytest
 from service.core.fetching.batch import BatchLimits, BatchRequest, Keep, Options
 from service.core.owner import Owner
 from service.core.topics.hub import Hub, HubLimits
+from service.core.topics.memory_store import MemoryStore
 from service.sources.batches import Batches
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
@@ -57,7 +58,7 @@ async def engine(*answer: bytes) -> AsyncIterator[Engine]:
 @asynccontextmanager
 async def engine_at(server: Raw) -> AsyncIterator[Engine]:
     loop = asyncio.get_running_loop()
-    hub = Hub(HubLimits(), new_epoch=lambda: "e", call_soon=loop.call_soon, clock=loop.time)
+    hub = Hub(HubLimits(), MemoryStore(lambda: "e"), call_soon=loop.call_soon, clock=loop.time)
     ids = iter(range(1000))
     fetcher = Fetcher(policy_for(server.port), Cache(1 << 20, clock=time.time))
     runner = Runner(fetcher, BatchLimits(), chance=lambda: 0.0)

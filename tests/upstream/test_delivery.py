@@ -240,10 +240,10 @@ async def test_a_bug_in_one_body_of_several_turns_fails_that_one_alone() -> None
     turns = Turns(bench)
     append = bench.batches.retention.append
 
-    def raising(batch: Any, event: Any, now: float) -> None:
+    def raising(batch: Any, event: Any, now: float) -> Any:
         if event.get("index") == 5 and event["event"] == "result":
             raise RuntimeError("a bug")
-        append(batch, event, now)
+        return append(batch, event, now)
 
     bench.batches.retention.append = raising  # type: ignore[method-assign]
     reader = bench.read(batch := bench.start(16))

@@ -249,6 +249,10 @@ async def test_a_bug_in_one_view_stops_neither_the_others_nor_the_next_poll(capl
         assert [record.getMessage() for record in caplog.records] == ["unhandled exception in a watch"]
 
 
+def failing(event: bytes) -> None:
+    raise ZeroDivisionError
+
+
 @pytest.mark.parametrize("broken", ["show", "unchanged", "failed"])
 async def test_a_view_that_cannot_be_sent_stops_neither_the_others_nor_the_next_poll(
     broken: str, caplog: Any
@@ -260,7 +264,7 @@ async def test_a_view_that_cannot_be_sent_stops_neither_the_others_nor_the_next_
         reader, _ = bench.watch(select="/x" if broken == "unchanged" else "/a")
         await asyncio.sleep(0.5)
         bug, *_ = next(iter(bench.watches.watched())).views.values()
-        bug.publish = lambda event: 1 // 0
+        bug.publish = failing
         bug.failing = "connect" if broken == "unchanged" else None
         await asyncio.sleep(3.3)
         assert len(server.orders) == 4

@@ -18,6 +18,7 @@ from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, F
 from service.core.fetching.dial_policy import Policy
 from service.core.owner import Owner
 from service.core.topics.hub import Hub, HubLimits
+from service.core.topics.memory_store import MemoryStore
 from service.core.topics.reader import OnLag
 from service.sources.batches import Batches
 from service.upstream.caching.cache import Cache
@@ -89,7 +90,7 @@ class Engine:
 
     def __init__(self, *ports: int, limits: BatchLimits = LIMITS, **more: Any) -> None:
         loop = asyncio.get_running_loop()
-        self.hub = Hub(HubLimits(), new_epoch=lambda: "e", call_soon=loop.call_soon, clock=loop.time)
+        self.hub = Hub(HubLimits(), MemoryStore(lambda: "e"), call_soon=loop.call_soon, clock=loop.time)
         policy = Policy(nets=(ip_network("127.0.0.0/8"),), ports=frozenset(ports))
         self.fetcher = Fetcher(policy, Cache(1 << 20, clock=loop.time), **more)
         self.runner = Runner(self.fetcher, limits, chance=lambda: 0.5)

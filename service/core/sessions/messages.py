@@ -9,7 +9,7 @@ from service.core.errors import InvalidParams, InvalidRequest, SluiceError
 from service.core.fetching.target import LONGEST_URL
 from service.core.topics.names import NAME
 from service.core.topics.reader import OnLag
-from service.core.topics.topic import Position, Since
+from service.core.topics.topic import Position, Since, Start, Topic
 
 __all__ = [
     "SINCE",
@@ -30,8 +30,10 @@ __all__ = [
     "id_of",
     "is_utf8",
     "parse_since",
+    "published",
     "read_request",
     "result_answer",
+    "subscribed",
 ]
 
 Id = str | int | float | None
@@ -196,6 +198,17 @@ def parse_since(since: str | PositionParam) -> Since:
 def result_answer(request_id: Id, result: Any) -> dict[str, Any]:
     """Return the answer to a request that succeeded."""
     return {"jsonrpc": "2.0", "id": request_id, "result": result}
+
+
+def published(position: Position) -> dict[str, Any]:
+    """Return the result of a publish."""
+    return {"epoch": position.epoch, "offset": position.offset}
+
+
+def subscribed(topic: Topic, start: Start) -> dict[str, Any]:
+    """Return the result of a subscribe: where the reader starts."""
+    position = start.position
+    return {"topic": topic.name, "epoch": position.epoch, "offset": position.offset, "recovered": start.recovered}
 
 
 def error_answer(request_id: Id, error: SluiceError) -> dict[str, Any]:

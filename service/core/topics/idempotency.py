@@ -3,14 +3,17 @@
 from collections import OrderedDict, deque
 
 from service.core.owner import Owner
+from service.core.pending import Pending
 from service.core.pool import Pool
 from service.core.topics.topic import Position
 
 __all__ = ["KeyStore"]
 
+_Known = tuple[float, Position | Pending[Position]]
+
 
 class KeyStore:
-    """A bounded map from (topic, key) of an owner to the position that its first publish got.
+    """A bounded map from (topic, key) of an owner to the position that its first publish got, or is about to get.
 
     An owner that has used up its share is refused; others are not.
     """
@@ -19,36 +22,57 @@ class KeyStore:
         self.pool = Pool("keys", most, advice="wait, or publish without a key")
         self._age = age
         # In order of time, because every key has the same life; the same order holds for each owner.
-        self._known: dict[Owner, OrderedDict[tuple[str, str], tuple[float, Position]]] = {}
-        self._order: deque[tuple[float, Owner]] = deque()
+        self._known: dict[Owner, OrderedDict[tuple[str, str], _Known]] = {}
+        self._order: deque[tuple[float, Owner, tuple[str, str]]] = deque()
 
     def __len__(self) -> int:
         return self.pool.used
 
-    def get(self, owner: Owner, key: tuple[str, str], now: float) -> Position | None:
-        """Return where an owner published this key, or None when it is new or too old."""
+    def get(self, owner: Owner, key: tuple[str, str], now: float) -> Position | Pending[Position] | None:
+        """Return where an owner published this key, or None when it is new, too old, or its publish failed."""
         self.expire(now)
         own = self._known.get(owner)
         known = own.get(key) if own is not None else None
         return known[1] if known is not None else None
 
-    def put(self, owner: Owner, key: tuple[str, str], position: Position, now: float) -> None:
-        """Remember a new key; raise LimitReached rather than forget another one early."""
+    def check(self, owner: Owner, now: float) -> None:
+        """Raise LimitReached when there is no room for a new key, rather than forget another one early."""
         own = self._known.get(owner)
         oldest = next(iter(own.values()))[0] if own else now
         self.pool.check(owner, retry_after=max(0.0, oldest + self._age - now))
+
+    def put(self, owner: Owner, key: tuple[str, str], position: Position | Pending[Position], now: float) -> None:
+        """Remember a new key; one whose publish fails is forgotten then."""
+        own = self._known.get(owner)
         if own is None:
             own = self._known[owner] = OrderedDict()
-        own[key] = (now, position)
-        self._order.append((now, owner))
+        known = own[key] = (now, position)
+        self._order.append((now, owner, key))
         self.pool.take(owner, 1)
+        if isinstance(position, Pending):
+            position.on_settled(lambda outcome: self._settled(owner, key, known, outcome))
 
     def expire(self, now: float) -> None:
         """Forget the keys whose time is over."""
         while self._order and now - self._order[0][0] > self._age:
-            _, owner = self._order.popleft()
-            own = self._known[owner]
-            own.popitem(last=False)
-            if not own:
-                del self._known[owner]
-            self.pool.give_back(owner, 1)
+            at, owner, key = self._order.popleft()
+            own = self._known.get(owner)
+            known = own.get(key) if own is not None else None
+            if known is not None and known[0] == at:
+                self._forget(owner, key)
+
+    def _settled(self, owner: Owner, key: tuple[str, str], known: _Known, outcome: Position | Exception) -> None:
+        own = self._known.get(owner)
+        if own is None or own.get(key) is not known:
+            return
+        if isinstance(outcome, Exception):
+            self._forget(owner, key)
+        else:
+            own[key] = (known[0], outcome)
+
+    def _forget(self, owner: Owner, key: tuple[str, str]) -> None:
+        own = self._known[owner]
+        del own[key]
+        if not own:
+            del self._known[owner]
+        self.pool.give_back(owner, 1)

@@ -72,6 +72,11 @@ class Rings:
             own[topic] = None
             own.move_to_end(topic)
 
+    def fit(self) -> None:
+        """Have rings give way that were read from the store, where all are larger than their bound."""
+        if self.pool.used > self.pool.bound:
+            self._shrink_largest(self.pool.used - self.pool.bound)
+
     def freed(self, topic: Topic, size: int) -> None:
         """Take note of messages that are gone."""
         self.pool.give_back(topic.payer, size)

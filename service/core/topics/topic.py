@@ -12,11 +12,12 @@ its source gives up the oldest messages.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from service.core.owner import SERVICE
+from service.core.topics.position import Position, Since, Start
 from service.core.topics.reader_losses import ReaderLosses
-from service.core.topics.wire import Encoding, message_data, message_frame, message_prefix
+from service.core.topics.wire import Encoding, gap_chunk, message_data, message_frame, message_prefix
 
 if TYPE_CHECKING:
     from service.core.topics.reader import Reader
@@ -29,31 +30,6 @@ served in steps, so that what it has not taken yet stays shared in the topic."""
 
 _CHUNKS = 16
 """Joined chunks that a topic remembers: readers at more cursors than that are served one by one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where a reader stands: the offset of the last message it had, in one epoch."""
-
-    epoch: str
-    offset: int
-
-    def __str__(self) -> str:
-        return f"{self.epoch}:{self.offset}"
-
-
-Since = Literal["newest", "oldest"] | Position
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What a reader gets first: where it starts, and whether that is just after where it was.
-
-    Where part of what it missed is gone, the stream itself begins with the gap.
-    """
-
-    position: Position
-    recovered: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +46,7 @@ class Topic:
 
     __slots__ = (
         "_frames",
+        "_lost",
         "_memo",
         "_prefix",
         "began",
@@ -134,6 +111,8 @@ class Topic:
         """Called when a reader takes something or leaves, for a source that waits for that."""
         self._prefix = message_prefix(name)
         self._frames: list[bytes] = []
+        self._lost: set[int] = set()
+        """Offsets of messages that were kept and are damaged."""
         self.times: list[float] = []
         """When each message that is kept was appended."""
         self._memo: dict[int, tuple[bytes, int]] = {}
@@ -164,6 +143,33 @@ class Topic:
             self._trim(self.limits, now)
         return self.head
 
+    def restore(self, data: bytes | None, at: float) -> None:
+        """Add a message that was kept elsewhere; None stands for one that is lost, of which readers get a gap."""
+        if data is not None:
+            self.append(data, at)
+            return
+        self.head += 1
+        frame = gap_chunk(Encoding.FRAMES, self.name, self.epoch, self.head, self.head)
+        self._lost.add(self.head)
+        self._frames.append(frame)
+        self.times.append(at)
+        self.size += len(frame)
+        if self.limits is not None:
+            self._trim(self.limits, at)
+
+    def skip(self, head: int) -> int:
+        """Go on after an offset that lies ahead: nothing up to there is kept; return the bytes freed."""
+        freed = self._drop(len(self._frames))
+        self.head, self.first = head, head + 1
+        return freed
+
+    def begin_anew(self, position: Position) -> int:
+        """Go on in another epoch, after a position of that; the topic has no readers. Return the bytes freed."""
+        freed = self.skip(position.offset)
+        self.epoch = position.epoch
+        self.visited_at = self.since = position.offset
+        return freed
+
     def start(self, since: Since) -> Start:
         """Decide where a reader begins; see "Positions" in docs/protocol.md."""
         if since == "newest":
@@ -192,6 +198,10 @@ class Topic:
             if encoding is Encoding.FRAMES and known[1] == self.head and self.limits is not None:
                 self.fresh, self.fresh_after = known[0], after
         return known
+
+    def size_of(self, offset: int) -> int:
+        """Return the bytes of the message at an offset that is kept."""
+        return len(self._frames[offset - self.first])
 
     def forget(self) -> None:
         """Drop joined chunks: there is a newer message, or a visit is over."""
@@ -241,6 +251,8 @@ class Topic:
         self.first += count
         self.size -= freed
         self._memo.clear()
+        if self._lost:
+            self._lost = {offset for offset in self._lost if offset >= self.first}
         return freed
 
     def _end_of_chunk(self, begin: int) -> int:
@@ -255,12 +267,17 @@ class Topic:
         frames = self._frames[begin:end]
         if encoding is Encoding.FRAMES:
             return b"".join(frames) if len(frames) > 1 else frames[0]
-        offset = self.first + begin
-        datas = [message_data(frame, self._prefix, offset + i) for i, frame in enumerate(frames)]
+        numbered = enumerate(frames, start=self.first + begin)
+        if encoding is Encoding.EVENTS and not self._lost:
+            return b"".join([message_data(frame, self._prefix, offset) + b"\n" for offset, frame in numbered])
+        return b"".join([self._render_one(offset, frame, encoding) for offset, frame in numbered])
+
+    def _render_one(self, offset: int, frame: bytes, encoding: Encoding) -> bytes:
+        if offset in self._lost:
+            return gap_chunk(encoding, self.name, self.epoch, offset, offset)
+        data = message_data(frame, self._prefix, offset)
         if encoding is Encoding.EVENTS:
-            datas.append(b"")
-            return b"\n".join(datas)
+            return data + b"\n"
         if encoding is Encoding.LINES:
-            return b"".join(b'{"offset":%d,"data":%b}\n' % (offset + i, data) for i, data in enumerate(datas))
-        epoch = self.epoch.encode()
-        return b"".join(b"id: %b:%d\ndata: %b\n\n" % (epoch, offset + i, data) for i, data in enumerate(datas))
+            return b'{"offset":%d,"data":%b}\n' % (offset, data)
+        return b"id: %b:%d\ndata: %b\n\n" % (self.epoch.encode(), offset, data)

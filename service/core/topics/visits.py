@@ -9,11 +9,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from service.core.containment import Containment
+from service.core.topics.directory import evict
 from service.core.topics.latency import Latency
 from service.core.topics.reader import Reader
 from service.core.topics.topic import Topic
 
-__all__ = ["Visits", "evict"]
+__all__ = ["Visits"]
 
 
 class Visits:
@@ -103,9 +104,3 @@ class Visits:
                 if room <= 0:
                     return 0, False
         return room, True
-
-
-def evict(reader: Reader) -> None:
-    """End a reader's connection, wherever it is."""
-    reader.detach()
-    reader.evict()

@@ -1,6 +1,7 @@
 """Topics over HTTP: publish, look, and stream."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -9,12 +10,13 @@ from aiohttp import web
 from service.core.access.grants import Grant
 from service.core.errors import Forbidden, TooLarge
 from service.core.owner import Owner
-from service.core.sessions.messages import Broadcast, convert
+from service.core.sessions.messages import Broadcast, convert, published
 from service.core.topics.hub import Hub
 from service.core.topics.names import check_name, check_writable
 from service.core.topics.reader import default_on_lag
 from service.core.topics.topic import Topic
 from service.edge.access.credentials import GRANT, OWNER
+from service.edge.http.pending import answer_of
 from service.edge.http.queries import STREAM, check_query
 from service.edge.http.request_body import read_json, requested_key
 from service.edge.routes.streams import requested_lag, requested_since, stream_topic
@@ -22,7 +24,7 @@ from service.edge.routes.streams import requested_lag, requested_since, stream_t
 __all__ = ["TopicRoutes"]
 
 _SLICE: Final = 32
-"""Topics that one body is appended to in one turn of the loop, about 30 us each where they are new."""
+"""Topics that are made in one turn of the loop, about 30 us each."""
 
 
 class TopicRoutes:
@@ -50,8 +52,10 @@ class TopicRoutes:
         request[GRANT].publish.check(name)
         key = requested_key(request)
         data = _compact(await read_json(request, request[OWNER], self._body_size, self._body_time))
-        position = await self._append(name, data, request[OWNER], key)
-        return _json({**position, "readers": len(self._hub.topics[name].readers)})
+        await self._room_for_visits()
+        position = await answer_of(self._hub.publish(name, data, self._hub.clock(), key=key, owner=request[OWNER]))
+        topic = self._hub.topics.get(name)
+        return _json({**published(position), "readers": len(topic.readers) if topic else 0})
 
     async def broadcast(self, request: web.Request) -> web.Response:
         """Append one body to many topics, or to none: all is checked before the first gets it."""
@@ -59,26 +63,29 @@ class TopicRoutes:
         for name in params.topics:
             check_writable(name)
             request[GRANT].publish.check(name)
-        data, owner = _compact(params.data), request[OWNER]
-        self._hub.check_room(params.topics, len(data), owner)
-        positions = {}
-        for number, name in enumerate(params.topics, start=1):
-            positions[name] = await self._append(name, data, owner)
+        data, owner, names = _compact(params.data), request[OWNER], tuple(dict.fromkeys(params.topics))
+        self._hub.check_room(names, len(data), owner)
+        await self._open(names, owner)
+        await self._room_for_visits()
+        positions = await answer_of(self._hub.publish_all(names, data, self._hub.clock(), owner))
+        return _json({"topics": dict(zip(names, map(published, positions), strict=True))})
+
+    async def _open(self, names: Sequence[str], owner: Owner) -> None:
+        """Have topics made, a slice in each turn of the loop."""
+        for number, name in enumerate(names, start=1):
+            await answer_of(self._hub.ring(name, owner=owner))
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
-        return _json({"topics": positions})
 
-    async def _append(self, name: str, data: bytes, owner: Owner, key: str | None = None) -> dict[str, Any]:
+    async def _room_for_visits(self) -> None:
         while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
             await asyncio.sleep(0)
-        position = self._hub.publish(name, data, self._hub.clock(), key=key, owner=owner)
-        return {"epoch": position.epoch, "offset": position.offset}
 
     async def info(self, request: web.Request) -> web.Response:
         """Tell where a topic stands."""
         name = request.match_info["name"]
         request[GRANT].check_read(name)
-        topic = self._hub.find(name, request[OWNER])
+        topic = await answer_of(self._hub.find(name, request[OWNER]))
         return _json(
             {
                 "topic": topic.name,
@@ -93,7 +100,7 @@ class TopicRoutes:
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Stream a topic as NDJSON or SSE."""
         check_query(request, STREAM)
-        topic = self._readable(request.match_info["name"], request[GRANT], request[OWNER])
+        topic = await self._readable(request.match_info["name"], request[GRANT], request[OWNER])
         return await stream_topic(
             request,
             self._hub,
@@ -103,12 +110,12 @@ class TopicRoutes:
             batch=False,
         )
 
-    def _readable(self, name: str, grant: Grant, owner: Owner) -> Topic:
+    async def _readable(self, name: str, grant: Grant, owner: Owner) -> Topic:
         check_name(name)
         if name.startswith("batch:"):
             raise Forbidden("topic: a batch is read at /batches/ID/events")
         grant.check_read(name)
-        return self._hub.readable(name, owner)
+        return await answer_of(self._hub.readable(name, owner))
 
 
 def _compact(value: Any) -> bytes:

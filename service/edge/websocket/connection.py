@@ -1,14 +1,7 @@
-"""One WebSocket: where its visits write, and how it ends.
-
-Frames of messages are written as they are, between aiohttp's own writes (answers, pongs, close). While
-the transport holds nothing they go straight to the descriptor: the kernel has them when the call is over,
-and the transport only gets what the kernel did not take. Everything that follows then queues behind it,
-so that frames are whole and in order (docs/decisions/04-direct-writes.md has the measurement).
-"""
+"""One WebSocket: who it is for, how it is kept alive, and how it ends."""
 
 import asyncio
 import logging
-import os
 import socket
 from typing import Final
 
@@ -17,17 +10,17 @@ from service.core.owner import Owner
 from service.core.pool import Pool
 from service.core.sessions.closing import DRAINED, EXPIRED, TOO_SLOW, UNAUTHORIZED, CloseReason
 from service.core.sessions.session import Session
-from service.core.topics.reader import OnLag, Reader
+from service.core.topics.reader import OnLag
 from service.core.topics.topic import Topic
-from service.core.topics.wire import Encoding
+from service.core.topics.wire import text_frame
+from service.edge.websocket.counters import WebSocketCounters
+from service.edge.websocket.push_reader import BACKLOG, PushReader
 from service.edge.websocket.stalled import Stalled
 
 __all__ = ["BACKLOG", "Connection", "PushReader"]
 
 _log = logging.getLogger("sluice.websocket")
 
-BACKLOG: Final = 16 << 10
-"""Bytes that a transport may hold before its readers stay where they are; what is above is counted and bounded."""
 _PATIENCE: Final = 300_000
 """Milliseconds that a reader with a policy for gaps may take nothing: the age that a ring keeps by default."""
 _ROOM: Final = 64 << 10
@@ -35,82 +28,19 @@ _ROOM: Final = 64 << 10
 _PING: Final = b"\x89\x00"
 
 
-class PushReader(Reader):
-    """A subscription of a WebSocket: a visit writes to its transport."""
-
-    # Ten thousand visits a message find all of this cold: what they need is at hand, not two objects away.
-    __slots__ = ("_connection", "_descriptor", "_transport")
-
-    def __init__(self, topic: Topic, on_lag: OnLag, connection: "Connection") -> None:
-        super().__init__(topic, Encoding.FRAMES, on_lag)
-        self._connection = connection
-        self._transport = connection.transport
-        self._descriptor = connection.descriptor
-
-    @property
-    def progress(self) -> object:
-        """How far it is, and what waits in its transport."""
-        return self.offset, self._transport.get_write_buffer_size()
-
-    def visit(self) -> None:
-        """Write what is new while the transport takes it; what is left waits in the topic."""
-        transport, topic, descriptor = self._transport, self.topic, self._descriptor
-        if (
-            self.offset == topic.fresh_after
-            and descriptor is not None
-            and not transport.get_write_buffer_size()
-            and not transport.is_closing()
-        ):
-            # Nearly every visit of a broadcast: the bytes that the reader before it got. The general way below
-            # costs 0.6 us more, 5 % of a delivery.
-            rest = _write(descriptor, topic.fresh)
-            topic.delivered += topic.head - self.offset
-            self.offset = topic.head
-            if rest:
-                transport.write(rest)
-        else:
-            self._catch_up(transport, topic)
-
-    def _catch_up(self, transport: asyncio.Transport, topic: Topic) -> None:
-        descriptor = self._descriptor
-        if transport.is_closing():
-            # The peer has gone and the connection's task does not know yet: a closed transport refuses to write.
-            return
-        while (waiting := transport.get_write_buffer_size()) <= BACKLOG:
-            chunk = self.take()
-            if chunk:
-                rest: bytes | memoryview = chunk
-                if not waiting and descriptor is not None:
-                    rest = _write(descriptor, chunk)
-                if rest:
-                    transport.write(rest)
-            if self.offset >= topic.head:
-                return
-        if self.overtaken:
-            self.take()
-        self._connection.stall()
-
-    def evict(self) -> None:
-        """Cut the connection: 4408 when it still takes something, without a close frame when it does not."""
-        reason = "dropped" if self.topic.limits is None else "lag"
-        self._connection.cut_slow(reason, self.topic.name)
-
-    def finished(self) -> None:
-        """End the subscription with its topic."""
-        self._connection.session.forget(self.topic.name)
-
-
 class Connection:
     """One WebSocket: its transport, its session, and the task that reads from it."""
 
     __slots__ = (
+        "_counters",
+        "_direct",
         "_pool",
         "_seen",
         "_stalled",
         "address",
         "alive",
         "closing",
-        "descriptor",
+        "held",
         "name",
         "owner",
         "patient",
@@ -128,6 +58,7 @@ class Connection:
         address: str,
         pool: Pool,
         owner: Owner,
+        counters: WebSocketCounters,
     ) -> None:
         self.name = name
         """What the log calls it."""
@@ -143,12 +74,20 @@ class Connection:
         # Frames of a TLS connection have to go through its transport.
         direct = transport.get_extra_info("sslcontext") is None
         sock = transport.get_extra_info("socket")
-        self.descriptor = sock.fileno() if direct else None
+        self._direct = sock.fileno() if direct else None
+        self._counters = counters
+        self.held = False
+        """Whether messages wait for an answer that has to come before them."""
         # The kernel would keep 6 MiB of what a client sends faster than it is read, and hand out thousands of
         # messages at once. A batch that is posted needs more room than that on its way, so not the listener's.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _ROOM)
         self._stalled = stalled
         self._seen = (0, 0)
+
+    @property
+    def descriptor(self) -> int | None:
+        """Where visits may write past the transport."""
+        return None if self.held else self._direct
 
     def new_reader(self, topic: Topic, on_lag: OnLag) -> PushReader:
         """Return a subscription that writes here.
@@ -173,6 +112,27 @@ class Connection:
             self._pool.take(owner, 1)
         self.owner = owner
 
+    def answer(self, text: bytes) -> None:
+        """Send an answer that the store has held up."""
+        if not self.transport.is_closing():
+            self._counters.answered += 1
+            self.transport.write(text_frame(text))
+
+    def hold(self) -> None:
+        """Have visits write nothing until the next answer has been sent."""
+        self._set_held(True)
+
+    def resume(self) -> None:
+        """Write again, and what has come meanwhile."""
+        self._set_held(False)
+        self.revisit()
+
+    def _set_held(self, held: bool) -> None:
+        self.held = held
+        for reader in self.session.readers.values():
+            if isinstance(reader, PushReader):
+                reader.write_to(self.descriptor)
+
     def on_bug(self, error: BaseException) -> None:
         """Log what no request should cause; the client's error says so too."""
         _log.error("unhandled exception in a request", exc_info=error, extra={"client": self.name})
@@ -180,6 +140,10 @@ class Connection:
     def full(self) -> bool:
         """Whether the transport holds so much that more is better left in the topic."""
         return self.transport.get_write_buffer_size() > BACKLOG
+
+    def forget(self, name: str) -> None:
+        """Drop the subscription of a reader that has had all of an ended topic."""
+        self.session.subscriptions.forget(name)
 
     def stall(self) -> None:
         """Have this connection's readers visited again when its transport has drained."""
@@ -228,7 +192,7 @@ class Connection:
     def release(self) -> None:
         """Bring every reader what it has not had, as far as the peer takes it, and end the connection: a drain."""
         self.revisit()
-        self.end(DRAINED)
+        self.session.late.when_answered(lambda: self.end(DRAINED))
 
     def cut_slow(self, reason: str, topic: str | None = None, closing: CloseReason = TOO_SLOW) -> None:
         """End a connection that fell behind; one that takes nothing gets no close frame."""
@@ -255,13 +219,3 @@ def _evicted(connection: Connection, reason: str, topic: str | None) -> None:
         "client evicted",
         extra={"client": connection.name, "reason": reason, "topic": topic, "waiting_bytes": waiting},
     )
-
-
-def _write(descriptor: int, frames: bytes) -> bytes | memoryview:
-    """Give the kernel what it takes at once, and return the rest: a view, so that many can wait for one."""
-    try:
-        sent = os.write(descriptor, frames)
-    except OSError:
-        # No room, or a broken connection: the transport waits for the one and reports the other.
-        return frames
-    return b"" if sent == len(frames) else memoryview(frames)[sent:]

@@ -155,7 +155,9 @@ class WebSockets:
             raise ConnectionResetError("the client left during its handshake")
         self.traffic.made += 1
         name = f"ws-{self.traffic.made}" if address is None else address
-        connection = Connection(name, transport, task, self.stalled, request[ADDRESS], self.pool, shown.owner)
+        connection = Connection(
+            name, transport, task, self.stalled, request[ADDRESS], self.pool, shown.owner, self.traffic
+        )
         connection.closing = shown.closing
         connection.session = Session(self._hub, self._services, self.limits.session, connection, shown.grant)
         # Counted when nothing can fail any more: the kernel may have cut the connection already.
@@ -244,8 +246,7 @@ class WebSockets:
         """
         loop = asyncio.get_running_loop()
         while (idle := self._idle()) and (left := deadline - loop.time()) > 0:
-            steps = max(1, int(left / _STEP))
-            for connection in idle[: -(-len(idle) // steps)]:
+            for connection in idle[: -(-len(idle) // max(1, int(left / _STEP)))]:
                 connection.release()
             await asyncio.sleep(min(_STEP, left))
         self.end_idle()

@@ -1,0 +1,57 @@
+"""Messages that the store has not answered for yet: how many of which topic, and how much memory they hold.
+
+A store that is slower than its publishers answers them later. What waits for it is bounded: beyond that, publishes
+are refused; what the service itself appends is counted in, and its sources stop for as long as there is no room.
+"""
+
+from collections import Counter
+from typing import Final
+
+from service.core.errors import Overloaded
+from service.core.owner import Owner
+from service.core.pool import Pool
+
+__all__ = ["Unstored"]
+
+_EACH: Final = 1024
+"""Bytes that a message holds beside its data while it waits: closures, the request's id, the answer."""
+
+
+class Unstored:
+    """What is on its way to the store."""
+
+    def __init__(self, bound: int) -> None:
+        self.pool = Pool("unstored", bound, error=Overloaded, advice="the store is slower than its publishers")
+        self._counts: Counter[str] = Counter()
+
+    def __repr__(self) -> str:
+        return f"<Unstored {self._counts.total()} messages of {len(self._counts)} topics>"
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._counts
+
+    @property
+    def messages(self) -> int:
+        """How many wait."""
+        return self._counts.total()
+
+    def has_room(self, owner: Owner) -> bool:
+        """Return whether a source that an owner has should go on."""
+        return not self.pool.used or self.pool.room(owner) > 0
+
+    def check(self, owner: Owner, size: int) -> None:
+        """Raise Overloaded when there is no room for one more message of an owner."""
+        if self.pool.used:
+            self.pool.check(owner, size + _EACH)
+
+    def add(self, name: str, owner: Owner, size: int) -> None:
+        """Count a message in, whether or not there is room."""
+        self._counts[name] += 1
+        self.pool.take(owner, size + _EACH)
+
+    def settled(self, name: str, owner: Owner, size: int) -> None:
+        """Count a message out that was counted in before."""
+        self.pool.give_back(owner, size + _EACH)
+        self._counts[name] -= 1
+        if not self._counts[name]:
+            del self._counts[name]
