@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import signal
 import sys
 from pathlib import Path
 
@@ -482,6 +483,20 @@ def test_a_process_that_has_nothing_to_do_ends() -> None:
         assert await asyncio.wait_for(process.wait(), 10) == 0
         assert await selector.select(b"[2]", "/0") == b"2"
         await selector.close()
+
+    on_a_real_clock(run())
+
+
+def test_closing_ends_a_process_that_was_dismissed_too() -> None:
+    async def run() -> None:
+        selector = Selector()
+        assert await selector.select(b"[1]", "/0") == b"1"
+        process = selector._usual._process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)  # it cannot notice that its input has ended
+        selector._usual._dismiss()
+        await asyncio.wait_for(selector.close(), 10)
+        assert process.returncode is not None
 
     on_a_real_clock(run())
 

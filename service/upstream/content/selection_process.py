@@ -113,6 +113,8 @@ class _SelectionProcess:
     def __init__(self) -> None:
         self.turns = Turns()
         self._process: Process | None = None
+        self._dismissed: list[Process] = []
+        """Those whose input was closed, and which may not have ended yet."""
         self._idle: asyncio.TimerHandle | None = None
         self._failures = Seldom(time.monotonic)
 
@@ -184,14 +186,19 @@ class _SelectionProcess:
         if self._process is not None and not self.turns.taken:
             assert self._process.stdin is not None
             self._process.stdin.close()
+            self._dismissed = [one for one in self._dismissed if one.returncode is None]
+            self._dismissed.append(self._process)
             self._process = None
 
     async def end(self) -> None:
-        """End the process; the next selection begins another one."""
+        """End the process, and those that were dismissed; the next selection begins another one."""
         if self._idle is not None:
             self._idle.cancel()
-        process, self._process = self._process, None
-        if process is not None:
+        processes, self._dismissed = self._dismissed, []
+        if self._process is not None:
+            processes.append(self._process)
+            self._process = None
+        for process in processes:
             await _killed(process)
 
 
