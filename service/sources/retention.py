@@ -152,13 +152,17 @@ class Retention:
 
     def admit(self, batch: BatchState) -> bool | Failure:
         """Return whether one more fetch of a batch may start, or why its remaining URLs fail."""
-        expected = _expected(batch)
-        if not self._room.has(COPIES * (expected // 2 + (_usual(batch) or _UNKNOWN))):
+        # What an event takes on the average of those that have come, and what will come of all that is under way.
+        sums = batch.sums
+        usual = sums[-1] // len(sums) if sums else batch.landed
+        coming = batch.landed + batch.under_way * usual
+        if not self._room.has(COPIES * (coming + (usual or _UNKNOWN))):
             return self._starving(batch)
         if self._starved:
             self._starved.pop(batch.id, None)
+        expected = 2 * coming  # each byte is held, and is no longer free
         if self.pool.room(batch.owner) <= expected:
-            self._make_room_for(batch)
+            self._make_room_for(batch, expected)
             if self.pool.room(batch.owner) <= expected:
                 return self._keep_waiting(batch)
         if self._short:
@@ -230,22 +234,22 @@ class Retention:
             "share_bytes": self.pool.share(batch.owner),
         }
 
-    def _make_room_for(self, batch: BatchState) -> None:
+    def _make_room_for(self, batch: BatchState, expected: int) -> None:
         """Give up what readers have taken: first those of the batch itself, then those of its owner's others."""
-        self._give_up_taken(batch, self._wanted(batch))
+        self._give_up_taken(batch, self._wanted(batch, expected))
         charged, now = self._charged[batch.owner], self._hub.clock()
-        if self.pool.room(batch.owner) > _expected(batch) or not charged.may_sweep(now):
+        if self.pool.room(batch.owner) > expected or not charged.may_sweep(now):
             return
-        wanted = self._wanted(batch)
+        wanted = self._wanted(batch, expected)
         for other in charged.batches.values():
             self._give_up_taken(other, wanted)
-            if (wanted := self._wanted(batch)) <= 0:
+            if (wanted := self._wanted(batch, expected)) <= 0:
                 return
         charged.swept(now)
 
-    def _wanted(self, batch: BatchState) -> int:
+    def _wanted(self, batch: BatchState, expected: int) -> int:
         """Return how much has to be given up for a batch to go on, and not to ask again at once."""
-        return self.pool.bound // _SLACK + 1 + _expected(batch) - self.pool.room(batch.owner)
+        return self.pool.bound // _SLACK + 1 + expected - self.pool.room(batch.owner)
 
     def _give_up_taken(self, batch: BatchState, wanted: int) -> None:
         """Give up the oldest events that every present reader has taken, as many as are in the way."""
@@ -281,14 +285,3 @@ class Retention:
                 report("a finished batch could not be dropped", error)
                 if batches.pop(victim.id, None) is not None:
                     self.finished.give_back(owner, victim.topic.size)
-
-
-def _expected(batch: BatchState) -> int:
-    """Return how much room what is under way will take: each byte is held, and is no longer free."""
-    return 2 * (batch.landed + batch.under_way * _usual(batch))
-
-
-def _usual(batch: BatchState) -> int:
-    """Return the size of an event of a batch, on the average of those that have come."""
-    sums = batch.sums
-    return sums[-1] // len(sums) if sums else batch.landed

@@ -243,7 +243,6 @@ class Fetcher:
         """Return the body where it is all here, or None where it has to be read."""
         if not order.want_body:
             return b""
-        self._make_room(0, response)
         return response.at_once()
 
     async def _body(self, order: Attempt, response: Answer) -> bytes:

@@ -174,22 +174,20 @@ class HostLimiter:
         owner: Owner | None = None,
     ) -> None:
         """Take note of what an attempt at ``url`` that began at ``begun`` says; ``wish`` is its Retry-After."""
-        if self._shared and owner is not None and self._is_its_own(origin, verdict, now, wish, owner):
-            return
         if verdict == "fine":
-            trouble = self._troubles.get(origin)
-            if trouble is not None:
+            if self._shared and owner is not None:
+                self._owners.answered(origin, owner, now)
+            if (trouble := self._troubles.get(origin)) is not None:
                 self._fine(origin, trouble, begun)
+        elif self._shared and owner is not None and self._is_its_own(origin, now, wish, owner):
+            return
         elif verdict == "down":
             self._down(origin, self._trouble(origin), begun, now)
         elif verdict == "slow" or wish is not None or self._heated(origin):
             self._slow(origin, self._trouble(origin), begun, now, wish, url)
 
-    def _is_its_own(self, origin: str, verdict: Verdict, now: float, wish: float | None, owner: Owner) -> bool:
+    def _is_its_own(self, origin: str, now: float, wish: float | None, owner: Owner) -> bool:
         """Return whether trouble is one owner's own, because the host answers others; that owner alone waits."""
-        if verdict == "fine":
-            self._owners.answered(origin, owner, now)
-            return False
         if not self._owners.alone(origin, owner, now):
             return False
         if wish is not None:
