@@ -183,6 +183,15 @@ def length(modules: list[Module]) -> list[str]:
     return [f"{module.name} has {module.lines} lines" for module in modules if module.lines > LONGEST]
 
 
+def function_lengths(modules: list[Module]) -> Iterator[int]:
+    """Yield how many lines the body of each function has, without its docstring."""
+    for module in modules:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+                yield (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
 def docstrings(modules: list[Module]) -> list[str]:
     """Name public modules, classes and functions without a docstring."""
     wrong = []

@@ -5,7 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture import ALLOWED, RULES, Module, cycles, docstrings, layering, length, purity, read
+from tests.architecture import (
+    ALLOWED,
+    RULES,
+    Module,
+    cycles,
+    docstrings,
+    function_lengths,
+    layering,
+    length,
+    purity,
+    read,
+)
+from tests.mirror import unmirrored
 
 ROOT = Path(__file__).parent.parent
 OURS = read(ROOT, "service", "loadtest")
@@ -78,3 +90,30 @@ def test_the_documented_layers_are_the_tables() -> None:
         if name not in ("service", "service.edge")
     }
     assert documented == table
+
+
+def test_functions_are_short() -> None:
+    """Lines from the first statement after the docstring to the last, with nested functions; signatures do not count."""
+    lengths = sorted(function_lengths(read(ROOT, "service")))
+    assert len(lengths) > 1_000
+    assert lengths[len(lengths) // 2] <= 5
+    assert lengths[len(lengths) * 9 // 10] <= 15
+
+
+def test_the_length_of_a_function_is_that_of_its_body(tmp_path: Path) -> None:
+    source = 'def a(\n    b,\n):\n    """C.\n\n    D.\n    """\n    e = 1\n\n    return e\ndef f():\n    """G."""\n'
+    assert [*function_lengths(tree(tmp_path, p__a=source))] == [3, 0]
+
+
+def test_each_module_that_decides_something_has_its_tests() -> None:
+    assert unmirrored(ROOT) == []
+
+
+def test_a_module_without_tests_is_found(tmp_path: Path) -> None:
+    for name in ("service/core/new.py", "service/core/old.py", "tests/core/test_old.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    wrong = unmirrored(tmp_path)
+    assert "service/core/new.py" in wrong[0]
+    assert not any("service/core/old.py" in line for line in wrong)
+    assert "app: test_serve.py does not exist" in wrong

@@ -24,6 +24,7 @@ from service.core.sessions.messages import convert
 from service.core.topics.reader import OnLag
 from service.core.topics.topic import Topic
 from tests.core.readers import FakeReader
+from tests.core.test_plan import batch_of
 
 LIMITS = BatchLimits()
 
@@ -144,3 +145,34 @@ def test_options_have_bounds() -> None:
     for field in ("max_bytes", "timeout", "retries", "concurrency", "redirects"):
         with pytest.raises((InvalidParams, msgspec.ValidationError)):
             convert({"urls": ["http://x/"], "options": {field: 1 << 40}}, BatchRequest)
+
+
+def test_one_bad_field_of_one_request_is_named() -> None:
+    wrong = item_of(FetchRequest("http://x/", headers={"Host": "y"}), LIMITS)
+    assert isinstance(wrong, Failure)
+    assert (wrong.kind, wrong.detail[:8]) == ("invalid_request", "headers:")
+    right = FetchRequest("http://x/", headers={"Accept": "*/*"})
+    assert item_of(right, LIMITS) is right
+
+
+def test_a_failure_says_when_to_come_back_where_it_knows() -> None:
+    times = {"queued": 1.0}
+    assert failed_event(0, "u", Failure("unavailable", "d", 2.5), 1, times)["retry_after"] == 2.5
+    assert "retry_after" not in failed_event(0, "u", Failure("dns", "d"), 1, times)
+
+
+def test_what_is_asked_for_is_returned_as_it_came() -> None:
+    urls = ["http://x/", "not a url"]
+    assert check_request(BatchRequest(urls=urls), LIMITS) is urls
+    requests = [FetchRequest("http://x/")]
+    assert check_request(BatchRequest(requests=requests), LIMITS) is requests
+
+
+def test_a_url_is_shown_as_its_sender_wrote_it_and_a_request_weighs_what_it_holds() -> None:
+    items: list[Any] = [
+        FetchRequest("http://x/"),
+        FetchRequest("http://x/", headers={"Accept": "*/*"}, body="x" * 1_000),
+    ]
+    plain, rich = (batch_of([item]) for item in items)
+    assert plain.url(0) == rich.url(0) == batch_of(["http://x/"]).url(0) == "http://x/"
+    assert rich.weight - plain.weight == 1_000 + len("Accept*/*") + 200

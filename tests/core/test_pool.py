@@ -123,3 +123,10 @@ def test_statistics_are_a_snapshot() -> None:
     pool.take(B, 5)
     assert pool.largest() == B
     assert pool.statistics() == PoolStatistics(bound=10, used=8, owners=2, largest=5, refused=0)
+
+
+def test_nothing_taken_makes_nobody_an_owner() -> None:
+    pool = Pool("p", 10)
+    pool.take(A, 0)
+    pool.give_back(A, 0)
+    assert (pool.used, pool.statistics().owners) == (0, 0)

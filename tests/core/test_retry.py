@@ -3,7 +3,7 @@
 import pytest
 
 from service.core.fetching.batch import Failure, Kind
-from service.core.fetching.retry import retry_delay, verdict
+from service.core.fetching.retry import memory_delay, retry_delay, verdict
 
 
 def delay(outcome: int | Failure, *, method: str = "GET", attempts: int = 1, retry_after: float | None = None,
@@ -70,3 +70,9 @@ def test_what_the_host_asks_for_wins() -> None:
 )
 def test_what_an_attempt_says_of_its_host(outcome: int | Failure, lasted: float, said: str | None) -> None:
     assert verdict(outcome, lasted) == said
+
+
+def test_what_memory_was_short_for_is_tried_again_later_and_later_and_only_where_repeating_is_safe() -> None:
+    assert [memory_delay("GET", short, 1.0) for short in (0, 1, 2, 20)] == [0.1, 0.2, 0.4, 5.0]
+    assert memory_delay("GET", 0, 0.0) == 0.05
+    assert memory_delay("POST", 0, 1.0) is None

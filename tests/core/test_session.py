@@ -463,3 +463,8 @@ def test_a_stranger_guesses_once_a_connection(stranger: bool, closing: Any) -> N
     answer = bench.session.receive(text, 0.0)
     assert orjson.loads(answer.text)["error"]["code"] == -32003
     assert answer.closing is closing
+
+
+def test_pings_count_as_requests() -> None:
+    bench = Bench(replace(SessionLimits(), rate=1.0, burst=2))
+    assert [bench.session.control(0, 0.0) for _ in range(3)] == [True, True, False]

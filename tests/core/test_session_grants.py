@@ -161,3 +161,20 @@ def test_a_wrong_token_changes_nothing() -> None:
     assert bench.call("authenticate", token="wrong")["code"] == -32003
     assert bench.session.grant is bench.grants["first"]
     assert list(bench.session.readers) == ["a"]
+
+
+def test_a_url_is_watched_once_for_each_connection_and_released_at_its_end() -> None:
+    bench = Guarded(watch=["a.example"])
+    assert "topic" in bench.call("watch", url="http://a.example/", every=5)
+    assert bench.call("watch", url="http://a.example/", every=5)["data"]["reason"] == "already_subscribed"
+    assert [watching.released for watching in bench.watched] == [0, 1]
+    bench.session.end()
+    assert [watching.released for watching in bench.watched] == [1, 1]
+    assert not bench.session.readers
+
+
+def test_a_watch_that_is_left_is_released() -> None:
+    bench = Guarded(watch=["a.example"])
+    topic = bench.call("watch", url="http://a.example/", every=5)["topic"]
+    assert bench.call("unsubscribe", topic=topic) == {}
+    assert [watching.released for watching in bench.watched] == [1]

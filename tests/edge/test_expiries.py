@@ -25,7 +25,7 @@ def wall(start: float = 1_000_000.0) -> Callable[[], float]:
     return lambda: start + loop.time()
 
 
-@pytest.mark.parametrize("lives", [0.0, 0.5, 1.0, 30.0, 7200.5])
+@pytest.mark.parametrize("lives", [0.0, 0.5, 1.0, 30.0, 600.5])
 async def test_a_holder_ends_within_two_seconds_of_its_time(lives: float) -> None:
     expiries, holder = Expiries(wall()), FakeHolder()
     expiries.set(holder, 1_000_000.0 + lives)

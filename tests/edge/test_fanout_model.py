@@ -328,5 +328,5 @@ class FanOut(RuleBasedStateMachine):
                 assert client.expected[name] == len(self.published[name]) + 1, name
 
 
-FanOut.TestCase.settings = settings(max_examples=350, stateful_step_count=60, deadline=None)
+FanOut.TestCase.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
 TestFanOut = FanOut.TestCase

@@ -32,10 +32,10 @@ def test_some_seconds_of_fuzzing_find_nothing(target: str, tmp_path: Path) -> No
     if importlib.util.find_spec("atheris") is None:
         pytest.skip("atheris is not installed: it has packages for Linux on x86-64, CPython 3.11 to 3.13")
     answer = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz", target, "--seconds", "4", "--keep", str(tmp_path)],
+        [sys.executable, "-m", "tests.fuzz", target, "--seconds", "2", "--keep", str(tmp_path)],
         cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=240, check=False,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stdout[-3000:] + answer.stderr[-5000:]
     runs = re.search(r"Done (\d+) runs", answer.stderr)
     assert runs
-    assert int(runs[1]) > 200
+    assert int(runs[1]) > 100

@@ -31,3 +31,11 @@ def test_a_client_that_goes_on_after_many_refusals_floods_until_it_pauses() -> N
         pace.control(0, 0.0)
         seen.append(pace.flooding)
     assert seen == [False, False, False, True, True]
+
+
+def test_pings_count_as_bytes_too() -> None:
+    pace = ClientRateLimiter(SessionLimits(bytes=1.0, bytes_burst=10, refusals=1.0, refusals_burst=1))
+    assert pace.control(10, 0.0)
+    assert not pace.control(10, 0.0)
+    assert not pace.control(10, 0.0)
+    assert pace.flooding

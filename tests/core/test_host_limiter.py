@@ -259,3 +259,15 @@ def test_an_answer_of_long_ago_says_nothing() -> None:
     some = shared()
     some.heard(HOST, "slow", 61.0, 61.0, 120.0, f"{HOST}/1", GREEDY)
     assert capacity(some, 61.0) == 0
+
+
+def test_an_owner_without_a_place_at_a_host_is_forgotten_while_others_have_one() -> None:
+    some = HostLimiter(4, chance=lambda: 1.0, shared=True)
+    for owner in (A, A, OTHER):
+        some.begin(HOST, owner)
+    assert (some.statistics().owners, some.statistics().largest) == (2, 2)
+    some.end(HOST, OTHER)
+    assert (some.statistics().used, some.statistics().owners) == (2, 1)
+    some.end(HOST, A)
+    some.end(HOST, A)
+    assert (some.statistics().used, some.statistics().owners) == (0, 0)

@@ -1,0 +1,66 @@
+"""Pings of all connections from one timer: each once in a heartbeat, and a silent one is cut within one and a half."""
+
+import asyncio
+from typing import Any
+
+from service.edge.websocket.heartbeat import Heartbeat
+
+
+class Peer:
+    """Notes when it is pinged; cut when it was silent."""
+
+    def __init__(self, *, silent: bool = False) -> None:
+        self.silent = silent
+        self.pings: list[float] = []
+        self.cut_at: float | None = None
+
+    def ping(self) -> None:
+        self.pings.append(asyncio.get_running_loop().time())
+
+    def cut_silent(self) -> None:
+        self.cut_at = asyncio.get_running_loop().time()
+
+
+async def test_each_is_pinged_once_in_a_heartbeat_and_not_all_at_once() -> None:
+    heartbeat, peers = Heartbeat(10.0), [Peer() for _ in range(20)]
+    some: list[Any] = peers
+    began = asyncio.get_running_loop().time()
+    for peer in some:
+        heartbeat.add(peer)
+    assert repr(heartbeat) == "<Heartbeat of 20 every 10 s>"
+    await asyncio.sleep(30.5)
+    heartbeat.close()
+    assert {len(peer.pings) for peer in peers} == {3}
+    assert len({peer.pings[0] for peer in peers}) == 10
+    assert all(began < peer.pings[0] <= began + 10.1 for peer in peers)
+    assert heartbeat.cut == 0
+
+
+async def test_a_silent_one_is_cut_within_one_and_a_half_and_the_others_are_not() -> None:
+    heartbeat, silent, other = Heartbeat(10.0), Peer(silent=True), Peer()
+    some: list[Any] = [silent, other]
+    began = asyncio.get_running_loop().time()
+    for peer in some:
+        heartbeat.add(peer)
+    await asyncio.sleep(15.5)
+    heartbeat.close()
+    assert silent.cut_at is not None
+    assert silent.cut_at <= began + 15
+    assert other.cut_at is None
+    assert heartbeat.cut >= 1
+
+
+async def test_one_that_has_left_is_not_pinged_and_leaving_twice_is_harmless() -> None:
+    heartbeat, peer = Heartbeat(2.0), Peer()
+    some: Any = peer
+    heartbeat.add(some)
+    heartbeat.discard(some)
+    heartbeat.discard(some)
+    await asyncio.sleep(5)
+    heartbeat.close()
+    assert peer.pings == []
+
+
+async def test_without_connections_nothing_runs() -> None:
+    Heartbeat(2.0).close()
+    assert len(asyncio.all_tasks()) == 1

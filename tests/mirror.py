@@ -1,0 +1,135 @@
+"""Which test module holds the decisions of each module of the service.
+
+A module ``service/A/.../NAME.py`` has ``tests/A/.../test_NAME.py``, in any folder below ``tests``. What is tested
+under another name stands in TESTED_IN, and what decides nothing in UNDECIDED, each with its reason.
+"""
+
+from pathlib import Path
+
+__all__ = ["TESTED_IN", "UNDECIDED", "unmirrored"]
+
+TESTED_IN: dict[str, tuple[str, ...]] = {
+    "app": ("test_serve", "test_drain"),
+    "serving": ("test_logs", "test_serve"),
+    "__main__": ("test_settings", "test_command"),
+    "client/connection": ("test_wire", "test_transport"),
+    "client/credentials": ("test_client", "test_vectors"),
+    "client/encoding": ("test_outgoing", "test_wire"),
+    "client/feed": ("test_subscription", "test_model"),
+    "client/link": ("test_client", "test_histories"),
+    "client/renewal": ("test_vectors",),
+    "client/stream": ("test_subscription", "test_client"),
+    "client/values": ("test_cursor",),
+    "commands/fetch/index": ("test_folder",),
+    "commands/fetch/progress": ("test_tally",),
+    "commands/fetch/tree": ("test_folder",),
+    "commands/fetch/types": ("test_names",),
+    "config/configuration": ("test_settings",),
+    "config/jwt_keys": ("test_settings",),
+    "core/fetching/admission": ("test_batches",),
+    "core/fetching/clocked": ("test_plan", "test_watchdog"),
+    "core/fetching/owner_pauses": ("test_politeness", "test_host_limiter"),
+    "core/fetching/parking": ("test_plan",),
+    "core/fetching/places": ("test_plan",),
+    "core/fetching/queues": ("test_plan",),
+    "core/fetching/task": ("test_plan", "test_flights"),
+    "core/sessions/subscriptions": ("test_session", "test_session_grants"),
+    "core/topics/directory": ("test_hub", "test_late_store"),
+    "core/topics/memory_store": ("test_topic_store",),
+    "core/topics/position": ("test_topic",),
+    "core/topics/unstored": ("test_pending", "test_late_store"),
+    "core/topics/visits": ("test_hub",),
+    "edge/access/admission": ("test_gate", "test_door"),
+    "edge/access/credentials": ("test_door", "test_claims"),
+    "edge/access/middleware": ("test_door",),
+    "edge/access/origins": ("test_door",),
+    "edge/description/asyncapi": ("test_documents",),
+    "edge/description/openapi": ("test_documents",),
+    "edge/description/operations": ("test_documents",),
+    "edge/description/schemas": ("test_documents",),
+    "edge/http/idle_connections": ("test_drain", "test_handshake"),
+    "edge/http/listening": ("test_acceptor", "test_serve"),
+    "edge/http/problems": ("test_documents",),
+    "edge/http/request_body": ("test_bodies",),
+    "edge/routes/health": ("test_drain", "test_overload"),
+    "edge/routes/topics": ("test_topic_routes",),
+    "edge/websocket/connection": ("test_websocket", "test_fanout_model"),
+    "edge/websocket/conversation": ("test_websocket",),
+    "edge/websocket/echo": ("test_websocket",),
+    "edge/websocket/push_reader": ("test_websocket", "test_fanout_model"),
+    "ops/activity": ("test_stats_topic",),
+    "ops/housekeeping": ("test_stats_topic", "test_allocator"),
+    "ops/logs/complaints": ("test_logs",),
+    "ops/logs/lines": ("test_logs",),
+    "ops/logs/throttle": ("test_logs",),
+    "ops/logs/writer": ("test_logs",),
+    "ops/metrics/families": ("test_metrics",),
+    "ops/metrics/fanout": ("test_metrics",),
+    "ops/metrics/fetching": ("test_metrics",),
+    "ops/metrics/load": ("test_metrics",),
+    "ops/metrics/routes": ("test_metrics",),
+    "ops/metrics/shares": ("test_metrics",),
+    "sources/charged_batches": ("test_retention",),
+    "sources/held_batches": ("test_retention",),
+    "sources/watch": ("test_watches",),
+    "upstream/attempt": ("test_batches", "test_correlation"),
+    "upstream/attempt_runner": ("test_batches", "test_one_bad_item"),
+    "upstream/caching/rfc9111": ("test_cache",),
+    "upstream/content/element_text": ("test_selecting",),
+    "upstream/content/json_pointer": ("test_selecting",),
+    "upstream/content/labels": ("test_charset",),
+    "upstream/content/markup": ("test_selecting",),
+    "upstream/content/result_events": ("test_bodies",),
+    "upstream/content/selection": ("test_selecting",),
+    "upstream/content/selection_process": ("test_selecting",),
+    "upstream/http1/answer": ("test_answers", "test_connections"),
+    "upstream/http1/chunks": ("test_reader",),
+    "upstream/http1/connection": ("test_connections",),
+    "upstream/http1/dialer": ("test_connections", "test_guard"),
+    "upstream/http1/greetings": ("test_reader",),
+    "upstream/http1/head": ("test_reader",),
+    "upstream/http1/outbox": ("test_connections",),
+    "upstream/http1/request": ("test_request_lines",),
+    "upstream/isolation": ("test_one_bad_connection",),
+    "upstream/redirect_slots": ("test_politeness", "test_one_bad_item"),
+    "upstream/runner": ("test_batches", "test_waits", "test_batches_model"),
+    "upstream/turn_budget": ("test_delivery",),
+}
+"""Modules that are tested through what uses them, and where."""
+UNDECIDED: dict[str, str] = {
+    "client/errors": "exceptions",
+    "client/timers": "a name for the loop's timers",
+    "config/granting": "a record made from settings",
+    "config/limits": "records made from settings",
+    "core/errors": "exceptions; tests/test_project.py compares them with the protocol",
+    "core/owner": "a name with two fields",
+    "core/ports": "protocols",
+    "core/sessions/closing": "a table; tests/test_project.py compares it with the protocol",
+    "core/topics/reader_losses": "counters",
+    "edge/websocket/counters": "counters",
+    "upstream/content/select_failed": "an exception",
+    "upstream/http1/errors": "exceptions",
+}
+"""Modules without a decision of their own, and what they are."""
+
+
+def unmirrored(root: Path) -> list[str]:
+    """Name the modules whose tests cannot be found."""
+    tests = {path.stem for path in (root / "tests").rglob("test_*.py")}
+    modules = {
+        path.relative_to(root / "service").with_suffix("").as_posix()
+        for path in (root / "service").rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    mirrored = {module for module in modules if f"test_{module.rpartition('/')[2]}" in tests}
+    wrong = [
+        f"service/{module}.py decides something and has no test_{module.rpartition('/')[2]}.py; see tests/mirror.py"
+        for module in sorted(modules - mirrored - TESTED_IN.keys() - UNDECIDED.keys())
+    ]
+    wrong += [
+        f"{module}: {test}.py does not exist"
+        for module in TESTED_IN
+        for test in TESTED_IN[module]
+        if test not in tests
+    ]
+    return wrong
