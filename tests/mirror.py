@@ -92,7 +92,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "upstream/http1/request": ("test_request_lines",),
     "upstream/isolation": ("test_one_bad_connection",),
     "upstream/redirect_slots": ("test_politeness", "test_one_bad_item"),
-    "upstream/runner": ("test_batches", "test_waits", "test_batches_model"),
+    "upstream/runner": ("test_batches", "test_waits", "test_model"),
     "upstream/turn_budget": ("test_delivery",),
 }
 """Modules that are tested through what uses them, and where."""

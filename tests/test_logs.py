@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 
 from service.ops.logs import Logs, Redaction, line_of, style_of
@@ -57,7 +58,7 @@ def test_a_traceback_is_one_field() -> None:
 def test_a_traceback_is_lines_of_text() -> None:
     lines = written(fail)
     assert lines[0].endswith("ERROR x: unhandled exception in a request request_id=r1")
-    assert lines[1].startswith("Traceback")
+    assert lines[1].startswith("    Traceback")
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
@@ -269,3 +270,35 @@ def test_an_event_that_cannot_be_written_is_reported_and_harms_nobody(style: Any
     assert "could not be written" in first
     assert "odd" in first
     assert "next" in second
+
+
+def test_a_value_is_a_number_or_a_text() -> None:
+    extra = {"a": float("nan"), "b": float("inf"), "c": [{"nested": "x" * 5000}], "d": None, "e": 1.5, "f": b"\xff"}
+    event = json.loads(
+        line_of(logging.makeLogRecord({"msg": "m", **extra}), "json", Redaction()), parse_constant=str
+    )
+    assert (event["a"], event["b"], event["e"], event["f"]) == ("nan", "inf", 1.5, "b'\\xff'")
+    assert len(event["c"]) < 2100
+    assert "d" not in event
+
+
+def test_a_line_of_json_is_bounded_and_any_parser_takes_it() -> None:
+    try:
+        raise RuntimeError("\U0001f600" * 50_000)
+    except RuntimeError as error:
+        raised = (type(error), error, error.__traceback__)
+    extra = {f"field_{number}": "\U0001f600" * 5000 for number in range(6)}
+    record = logging.makeLogRecord({"msg": "m", "exc_info": raised, "where": "\udc80", **extra})
+    line = line_of(record, "json", Redaction())
+    assert len(line) <= 64 << 10
+    assert orjson.loads(line)["where"] == "\\udc80"
+
+
+def test_a_traceback_for_people_has_no_line_that_looks_like_an_event() -> None:
+    try:
+        raise RuntimeError("x\n2026-01-01T00:00:00Z INFO sluice: forged\x1b[31m")
+    except RuntimeError as error:
+        raised = (type(error), error, error.__traceback__)
+    _, *more = line_of(logging.makeLogRecord({"msg": "m", "exc_info": raised}), "text", Redaction()).splitlines()
+    assert all(line.startswith("    ") and line.isprintable() for line in more)
+    assert any("forged" in line for line in more)

@@ -226,19 +226,6 @@ def test_limits_of_a_client_that_have_a_setting_have_its_default(name: str) -> N
     assert getattr(client_limits(Settings()), name) == getattr(SessionLimits(), name)
 
 
-def test_the_operations_list_every_event_of_the_log() -> None:
-    # What service.client logs is in the log of the program that uses it, and sluice fetch has no log.
-    others = {ROOT / "service" / name for name in ("client", "commands")}
-    files = [file for file in (ROOT / "service").rglob("*.py") if others.isdisjoint(file.parents)]
-    text = "".join(file.read_text() for file in files)
-    logged = set(re.findall(r'_log\.(?:info|warning|error|exception|critical)\(\s*"([^"]+)"', text))
-    logged |= set(re.findall(r'_notice\("([^"]+)"', text))
-    listed = {
-        row[0].strip("`") for row in rows((ROOT / "docs" / "operations.md").read_text(), "| message | level |")
-    }
-    assert logged == listed
-
-
 def test_the_changelog_tells_of_the_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["version"] == __version__

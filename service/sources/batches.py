@@ -153,6 +153,9 @@ class Batches:
         topic.on_idle = lambda: self._left(batch)
         self._batches[batch_id] = batch
         self.retention.add(batch)
+        if keep is not Keep.DETACHED:
+            # Its reader comes at once, or never: the client may have gone meanwhile.
+            self._time(batch, self._limits.linger, self._abandon)
         self._runner.add(batch)
         return batch
 
@@ -164,8 +167,7 @@ class Batches:
 
     def find(self, batch_id: str) -> BatchState:
         """Return the batch, or raise NotFound."""
-        batch = self._batches.get(batch_id)
-        if batch is None:
+        if (batch := self._batches.get(batch_id)) is None:
             raise NotFound("the batch does not exist or has expired")
         return batch
 
@@ -195,19 +197,17 @@ class Batches:
         """Decide how long a batch goes on whose last reader has left."""
         if batch.done or batch.keep is Keep.DETACHED:
             return
-        linger = self._limits.linger if batch.keep is Keep.LINGER else 0.0
-        self._time(batch, linger, self._abandon)
+        self._time(batch, self._limits.linger if batch.keep is Keep.LINGER else 0.0, self._abandon)
 
     def _abandon(self, batch: BatchState) -> None:
-        if not batch.topic.readers and not batch.done:
+        if not (batch.topic.readers or batch.done or batch.keep is Keep.DETACHED):
             # A client that tries again after a cut wants the URLs, and not the events of what was cancelled for it.
             self._forget_key(batch)
             self.cancel(batch.id)
 
     def _time(self, batch: BatchState, delay: float, then: Callable[[BatchState], None]) -> None:
         """Set the batch's one timer: how long it waits for a reader, and how long it stays when it is done."""
-        timer = self._timers.pop(batch.id, None)
-        if timer is not None:
+        if (timer := self._timers.pop(batch.id, None)) is not None:
             timer.cancel()
         self._timers[batch.id] = self._loop.call_later(delay, then, batch)
 

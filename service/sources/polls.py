@@ -94,7 +94,7 @@ class Polls:
             self._runner.forget(poll)
             meaning = meaning_of(outcome, poll.items[0].headers)
             if meaning == "state" and isinstance(outcome, Fetched):
-                task = self._loop.create_task(self._read(watch, outcome), name=f"watch {watch.url}")
+                task = self._loop.create_task(self._read(watch, outcome), name="watch")
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
                 return

@@ -22,7 +22,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from service.core.fetching.batch import BatchState, Failure, Keep, failed_event
-from service.core.fetching.task import INTERNAL, NO_MEMORY
+from service.core.fetching.task import INTERNAL, NO_MEMORY, asker_of
 from service.core.owner import Owner
 from service.core.pending import Pending, when_known
 from service.core.pool import Pool
@@ -226,9 +226,8 @@ class Retention:
         )
 
     def _log_fields(self, batch: BatchState) -> dict[str, object]:
-        # The whole id would let those who read logs read and cancel the batch.
         return {
-            "batch": f"{batch.id[:6]}…",
+            "batch": asker_of(batch),
             "readers": len(batch.topic.readers),
             "held_bytes": self.pool.held(batch.owner),
             "share_bytes": self.pool.share(batch.owner),

@@ -17,7 +17,7 @@ from service.core.fair_queue import FairQueue
 from service.core.fetching.batch import BatchState, Failure
 from service.core.fetching.places import USUAL
 from service.core.fetching.plan import FetchPlan
-from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection
+from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection, asker_of
 from service.core.owner import Owner
 from service.runtime.containment import contain, report
 from service.upstream.attempt import Fetched
@@ -169,11 +169,12 @@ class Delivery:
         """Log a bug, and fail the URL that it happened to."""
         self._clocked.end(batch, index)
         fields = batch.correlation.log_fields() if isinstance(batch, BatchState) and batch.correlation else {}
-        _log.error("unhandled exception in a fetch", exc_info=error, extra={"asker": batch.id, **fields})
+        asker = asker_of(batch)
+        _log.error("unhandled exception in a fetch", exc_info=error, extra={"asker": asker, **fields})
         try:
             batch.source.failed(batch, index, INTERNAL, attempts, {})
         except Exception:
-            _log.exception("a failure could not be delivered", extra={"asker": batch.id, **fields})
+            _log.exception("a failure could not be delivered", extra={"asker": asker, **fields})
 
     def _settle(self) -> None:
         """Deliver what has landed: as much as a turn has time for, and one event at least."""

@@ -11,7 +11,7 @@ from functools import partial
 from service.core.fetching.batch import BatchLimits, Failure
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.plan import FetchPlan
-from service.core.fetching.task import FetchGroup, FetchTask, Rejection
+from service.core.fetching.task import FetchGroup, FetchTask, Rejection, asker_of
 from service.runtime.containment import report
 from service.runtime.timer import Timer, WakeUp
 from service.upstream.attempt import Attempt, Fetched, order_of
@@ -124,7 +124,7 @@ class Runner:
                 self._rearm()
                 return
             work = ready[0]
-            task = self._loop.create_task(self._run(ready), name=f"fetch {work.batch.id}")
+            task = self._loop.create_task(self._run(ready), name=f"fetch for {asker_of(work.batch)}")
             self._tasks[task] = self._flights.begin(task, work)
             task.add_done_callback(self._ended)
         self._pump_soon()

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from service.core.fetching.batch import Failure
 from service.core.fetching.clocked import Clocked
-from service.core.fetching.task import FetchTask
+from service.core.fetching.task import FetchTask, asker_of
 from service.runtime.containment import contain
 from service.runtime.timer import Periodic
 
@@ -73,7 +73,7 @@ class Watchdog:
         self._clocked.end(work.batch, work.index)
         where, what = self._drop(work)
         self.ended[where] += 1
-        fields = {"asker": work.batch.id[:6], "host": work.target.host, "where": where, "what": what}
+        fields = {"asker": asker_of(work.batch), "host": work.target.host, "where": where, "what": what}
         late = round(self._loop.time() - work.deadline, 1)
         _log.error("a URL waited beyond its deadline", extra={**fields, "late_s": late})
         self._fail(work, Failure("timeout", f"internal error: it waited beyond its deadline ({where}; logged)"))

@@ -11,14 +11,15 @@ import pytest
 
 from bench.processes import unread_pipe
 from tests.end_to_end.processes import Process, origin, run, service, start
+from tests.log_schema import event_of
 
 TOKEN = "a-secret-that-no-log-has"
 
 
 async def events(server: Process) -> list[dict[str, Any]]:
-    """Return what the process has logged, after its end."""
+    """Return what the process has logged, after its end, each line as docs/operations.md has it."""
     assert server.process.stderr is not None
-    return [orjson.loads(line) for line in (await server.process.stderr.read()).splitlines()]
+    return [event_of(line) for line in (await server.process.stderr.read()).splitlines()]
 
 
 async def test_a_life_is_a_few_lines_of_json_without_secrets() -> None:

@@ -10,7 +10,15 @@ import orjson
 import pytest
 
 from service.core.errors import Draining, LimitReached, NotFound, Overloaded, TooLarge
-from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, Failure, Keep, Options
+from service.core.fetching.batch import (
+    BatchLimits,
+    BatchRequest,
+    BatchState,
+    Failure,
+    IdempotencyKey,
+    Keep,
+    Options,
+)
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.target import Target
 from service.core.owner import Owner
@@ -249,6 +257,28 @@ async def test_a_batch_lingers_for_a_reader_that_comes_back() -> None:
     assert not batch.done
     await asyncio.sleep(2)
     assert batch.done
+
+
+@pytest.mark.parametrize("keep", [Keep.ATTACHED, Keep.LINGER])
+async def test_a_batch_whose_reader_never_comes_ends(keep: Keep) -> None:
+    """Its client has gone between the request and its answer: nothing is read, and nobody leaves."""
+    bench = Bench(never)
+    batch = bench.start(3, keep=keep, timeout=300)
+    await asyncio.sleep(59)
+    assert not batch.done
+    await asyncio.sleep(2)
+    assert batch.done
+
+
+async def test_a_batch_that_is_asked_for_again_to_run_to_its_end_does() -> None:
+    bench = Bench(never)
+    key = IdempotencyKey(Owner("o"), None, "k", b"digest")
+    request = BatchRequest(urls=["http://h.example/"], options=Options(timeout=300))
+    batch = bench.batches.start(request, owner=Owner("o"), keep=Keep.LINGER, key=key)
+    bench.read(batch).detach()
+    bench.batches.start(request, owner=Owner("o"), keep=Keep.DETACHED, key=key)
+    await asyncio.sleep(200)
+    assert not batch.done
 
 
 async def test_a_detached_batch_needs_nobody() -> None:

@@ -259,7 +259,7 @@ async def test_the_log_names_the_batch_that_waits_and_the_one_that_fails(caplog:
     assert bench.batches.shortage == "limit batches_size: 1 batches wait for memory"
     assert fails.done
     reported = {record.message: record.__dict__["batch"] for record in caplog.records}
-    assert reported["a batch outgrew its share of memory"] == f"{fails.id}…"
+    assert reported["a batch outgrew its share of memory"] == fails.id
     assert "a batch waits for memory" in reported
     statistics = bench.batches.statistics()
     assert (statistics.waiting, statistics.outgrown) == (1, 1)

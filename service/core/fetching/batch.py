@@ -139,7 +139,7 @@ def item_of(item: FetchRequest | str, limits: BatchLimits) -> FetchRequest | Fai
     return item
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class BatchState:
     """How far a batch is."""
 
@@ -191,6 +191,10 @@ class BatchState:
         self.total = len(self.items)
         self.finished = bytearray(self.total)
         self.weight = sum(map(_weight, self.items))
+
+    def __repr__(self) -> str:
+        # Gets into logs: neither the whole id nor URLs.
+        return f"<BatchState {self.id[:6]}… {self.ok} ok, {self.failed} failed of {self.total}>"
 
     @property
     def complete(self) -> bool:

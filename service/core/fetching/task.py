@@ -10,10 +10,22 @@ from service.core.fetching.batch import Failure, FetchRequest, Options
 from service.core.fetching.target import Target
 from service.core.owner import Owner
 
-__all__ = ["INTERNAL", "NO_MEMORY", "FetchGroup", "FetchListener", "FetchTask", "Key", "Rejection", "key_of"]
+__all__ = [
+    "INTERNAL",
+    "NO_MEMORY",
+    "FetchGroup",
+    "FetchListener",
+    "FetchTask",
+    "Key",
+    "Rejection",
+    "asker_of",
+    "key_of",
+]
 
 Key = tuple[object, ...]
 
+_SHOWN: Final = 16
+"""Characters; batches have longer ids, and polls shorter ones."""
 _SHARED: Final = frozenset({"GET", "HEAD"})
 
 INTERNAL: Final = Failure("protocol", "internal error (logged)")
@@ -114,6 +126,11 @@ class Rejection(msgspec.Struct, frozen=True, eq=False):
     attempts: int
     error: Exception | None = None
     """The bug that it failed of, if it was one."""
+
+
+def asker_of(group: FetchGroup) -> str:
+    """Return what the log calls it: who knows the whole id of a batch can read and cancel it."""
+    return f"{group.id[:6]}…" if len(group.id) > _SHOWN else group.id
 
 
 def key_of(asker: FetchGroup, request: FetchRequest, target: Target) -> Key | None:

@@ -4,7 +4,7 @@ import re
 
 from service.core.errors import Forbidden, InvalidParams
 
-__all__ = ["NAME", "RESERVED", "check_name", "check_writable", "is_reserved"]
+__all__ = ["NAME", "RESERVED", "check_name", "check_writable", "is_reserved", "shown"]
 
 RESERVED = ("batch:", "watch:", "job:", "_")
 """Topics with these prefixes are made and written by the service alone."""
@@ -29,3 +29,9 @@ def check_writable(name: str) -> None:
     check_name(name)
     if is_reserved(name):
         raise Forbidden(f"topic: {name.split(':')[0][:20]}… is written by the service alone")
+
+
+def shown(name: str) -> str:
+    """Return what the log calls a topic: who knows the whole id of a batch can read and cancel it."""
+    kind, colon, rest = name.partition(":")
+    return f"batch:{rest[:6]}…" if colon and kind == "batch" else name

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from service.core.topics.names import shown
 from service.core.topics.topic import Position, Since, Start, Topic
 from service.core.topics.wire import Encoding, gap_chunk
 
@@ -44,7 +45,7 @@ class Reader:
         """The progress at which it was found to take nothing for too long; it counts until there is some."""
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.topic.name} at {self.offset} of {self.topic.head}>"
+        return f"<{type(self).__name__} {shown(self.topic.name)} at {self.offset} of {self.topic.head}>"
 
     @property
     def attached(self) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.core.owner import SERVICE
+from service.core.topics.names import shown
 from service.core.topics.position import Position, Since, Start
 from service.core.topics.reader_losses import ReaderLosses
 from service.core.topics.wire import Encoding, gap_chunk, message_data, message_frame, message_prefix
@@ -122,7 +123,7 @@ class Topic:
         -1 when nobody has asked for them yet."""
 
     def __repr__(self) -> str:
-        return f"<Topic {self.name} {self.first}..{self.head} {self.size} B {len(self.readers)} readers>"
+        return f"<Topic {shown(self.name)} {self.first}..{self.head} {self.size} B {len(self.readers)} readers>"
 
     @property
     def position(self) -> Position:

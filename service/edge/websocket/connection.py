@@ -10,6 +10,7 @@ from service.core.owner import Owner
 from service.core.pool import Pool
 from service.core.sessions.closing import DRAINED, EXPIRED, TOO_SLOW, UNAUTHORIZED, CloseReason
 from service.core.sessions.session import Session
+from service.core.topics.names import shown
 from service.core.topics.reader import OnLag
 from service.core.topics.topic import Topic
 from service.core.topics.wire import text_frame
@@ -215,7 +216,5 @@ class Connection:
 
 def _evicted(connection: Connection, reason: str, topic: str | None) -> None:
     waiting = connection.transport.get_write_buffer_size()
-    _log.info(
-        "client evicted",
-        extra={"client": connection.name, "reason": reason, "topic": topic, "waiting_bytes": waiting},
-    )
+    fields = {"client": connection.name, "reason": reason, "topic": shown(topic) if topic is not None else None}
+    _log.info("client evicted", extra={**fields, "waiting_bytes": waiting})

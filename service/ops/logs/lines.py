@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any, Final, Literal, TextIO
 
 __all__ = ["Redaction", "Style", "line_of", "style_of"]
@@ -19,6 +20,8 @@ _RESERVED: Final = frozenset({"time", "level", "logger", "message", "exception"}
 _LONGEST: Final = 2048
 """Characters of one value: what clients and upstreams send gets into logs, and should not fill them."""
 _LONGEST_TRACEBACK: Final = 16 << 10
+_LONGEST_LINE: Final = 64 << 10
+"""Characters of a line of JSON, which has twelve for one of some scripts; a longer one is cut to an eighth."""
 _SHORTEST_SECRET: Final = 8
 """Characters; a shorter secret would blacken every word that it happens to be in."""
 _ALWAYS: Final = (
@@ -67,29 +70,47 @@ def line_of(record: logging.LogRecord, style: Style, redact: Redaction) -> str:
     }
     error = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
     line = _json if style == "json" else _text
-    return redact(line(record, _cut(message), fields, error[-_LONGEST_TRACEBACK:])) + "\n"
+    return redact(line(record, message, fields, error[-_LONGEST_TRACEBACK:])) + "\n"
 
 
 def _json(record: logging.LogRecord, message: str, fields: dict[str, Any], error: str) -> str:
-    line = {"time": _time(record), "level": record.levelname.lower(), "logger": record.name, "message": message}
-    line |= {name: _cut(value) if isinstance(value, str) else value for name, value in fields.items()}
-    if error:
-        line["exception"] = error
-    return json.dumps(line, default=lambda value: _cut(str(value)))
+    begun = {"time": _time(record), "level": record.levelname.lower(), "logger": record.name}
+    for part in (1, 8):
+        line: dict[str, int | float | str] = {**begun, "message": _cut(message, part)}
+        line |= {name: _value(value, part) for name, value in fields.items()}
+        if error:
+            line["exception"] = _clean(error[-_LONGEST_TRACEBACK // part :])
+        if len(text := json.dumps(line)) <= _LONGEST_LINE:
+            break
+    return text
+
+
+def _value(value: object, part: int) -> int | float | str:
+    """Return what JSON has of a value: a number, or a text."""
+    if isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value)):
+        return value
+    return _cut(str(value), part)
 
 
 def _text(record: logging.LogRecord, message: str, fields: dict[str, Any], error: str) -> str:
     shown = "".join(f" {name}={_word(value)}" for name, value in fields.items())
-    line = f"{_time(record)} {record.levelname} {record.name}: {_printable(message)}{shown}"
-    return f"{line}\n{error.rstrip()}" if error else line
+    line = f"{_time(record)} {record.levelname} {record.name}: {_printable(_cut(message))}{shown}"
+    # Indented, so that no text of a client's or an upstream's looks like an event.
+    return "\n    ".join([line, *map(_printable, error.rstrip().split("\n"))]) if error else line
 
 
 def _time(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
+def _cut(text: str, part: int = 1) -> str:
+    most = _LONGEST // part
+    return _clean(text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)")
+
+
+def _clean(text: str) -> str:
+    """Return a text without lone surrogates, which stand for bytes and which no parser of JSON has to take."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _word(value: Any) -> str:

@@ -1,0 +1,122 @@
+"""Clocks that are set while the service runs (Debian's libfaketime), and a process that was suspended."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from tests.end_to_end.processes import Process, listening, origin, service
+
+LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+SERVE = (sys.executable, "-m", "service", "serve", "--port", "0", "--allow-net", "127.0.0.0/8")
+
+
+class WallClock:
+    """The time of day of a process, as far from the real one as is said; its monotonic clocks go on."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "offset"
+        self.set(0)
+
+    def set(self, seconds: int) -> None:
+        new = self._file.with_suffix(".new")
+        new.write_text(f"{seconds:+d}\n")
+        new.rename(self._file)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        if LIBRARY is None:
+            pytest.skip("libfaketime is not installed (Debian: faketime)")
+        return {
+            "LD_PRELOAD": str(LIBRARY),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+
+@asynccontextmanager
+async def with_clock(folder: Path, *options: str) -> AsyncIterator[tuple[WallClock, Process, Process]]:
+    clock = WallClock(folder)
+    async with origin() as upstream:
+        command = (*SERVE, "--allow-port", str(upstream.port), *options)
+        async with listening(*command, env=clock.environment) as server:
+            yield clock, server, upstream
+
+
+async def fetch(session: aiohttp.ClientSession, *urls: str, **options: Any) -> dict[str, Any]:
+    async with session.post("/fetch-batch", json={"urls": urls, "options": options}) as answer:
+        assert answer.status == 200
+        document: dict[str, Any] = await answer.json()
+        return document
+
+
+async def received(socket: aiohttp.ClientWebSocketResponse, count: int) -> list[Any]:
+    """Return the data of the next messages; the client answers pings only while it waits for some."""
+    return [(await socket.receive_json())["params"]["data"] for _ in range(count)]
+
+
+@pytest.mark.parametrize("step", [3600, -3600])
+async def test_a_clock_that_is_set_ends_nothing_and_forgets_nothing(tmp_path: Path, step: int) -> None:
+    async with (
+        with_clock(tmp_path, "--heartbeat", "1") as (clock, server, upstream),
+        aiohttp.ClientSession(server.url) as session,
+        session.ws_connect("/ws") as socket,
+    ):
+        await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": {"topic": "t"}})
+        start = (await socket.receive_json())["result"]
+        messages = asyncio.create_task(received(socket, 2))
+        async with session.post("/topics/t", json="before") as published:
+            assert (await published.json())["offset"] == 1
+        slow = asyncio.create_task(fetch(session, f"{upstream.url}/slow/1500", timeout=10))
+        async with session.get("/healthz") as answer:
+            before = answer.headers["Date"]
+        clock.set(step)
+        async with session.get("/healthz") as answer:
+            assert answer.headers["Date"] != before
+        # Longer than two heartbeats: nobody is cut, and what runs keeps its deadline.
+        assert (await slow)["ok"] == 1
+        assert (await fetch(session, f"{upstream.url}/slow/5000", timeout=0.5))["results"][0]["error"] == "timeout"
+        async with session.get(f"/topics/t/events?since={start['epoch']}:0") as stream:
+            begun = orjson.loads(await stream.content.readline())
+            assert (begun["recovered"], begun["epoch"]) == (True, start["epoch"])
+            assert orjson.loads(await stream.content.readline())["data"] == "before"
+        async with session.post("/topics/t", json="after") as published:
+            assert (await published.json()) == {"epoch": start["epoch"], "offset": 2, "readers": 1}
+        assert await asyncio.wait_for(messages, 30) == ["before", "after"]
+
+
+async def test_a_process_that_was_suspended_goes_on_with_its_clients() -> None:
+    """A laptop's lid, a debugger, a paused container: clients answered all pings, which nobody has read yet."""
+    async with (
+        origin() as upstream,
+        service("--heartbeat", "1", "--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port)) as server,
+        aiohttp.ClientSession(server.url) as session,
+    ):
+        sockets = [await session.ws_connect("/ws") for _ in range(20)]
+        for socket in sockets:
+            await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": {"topic": "t"}})
+            await socket.receive_json()
+        readers = [asyncio.create_task(received(socket, 1)) for socket in sockets]
+        late = asyncio.create_task(fetch(session, f"{upstream.url}/slow/20000", timeout=1, retries=0))
+        patient = asyncio.create_task(fetch(session, f"{upstream.url}/slow/2000", timeout=60))
+        async with asyncio.timeout(30):
+            while (await (await session.get("/metrics")).text()).count("sluice_fetches_active 2.0") == 0:
+                await asyncio.sleep(0.02)  # a figure of another process
+        server.process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(6.0)  # the suspension itself: several heartbeats
+        server.process.send_signal(signal.SIGCONT)
+        async with session.post("/topics/t", json="awake") as published:
+            assert (await published.json())["readers"] == 20
+        assert await asyncio.wait_for(asyncio.gather(*readers), 30) == [["awake"]] * 20
+        assert (await late)["results"][0]["error"] == "timeout"
+        assert (await patient)["ok"] == 1
+        for socket in sockets:
+            await socket.close()

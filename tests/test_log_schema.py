@@ -1,0 +1,126 @@
+"""Every call that logs is in the schema of docs/operations.md, with its level and its fields."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.log_schema import EVENTS, FIELDS, SETTINGS, wrong_with
+
+SERVICE = Path(__file__).parent.parent / "service"
+# What service.client logs is in the log of the program that uses it, and sluice fetch has no log.
+OTHERS = {SERVICE / name for name in ("client", "commands")}
+TREES = [ast.parse(file.read_text()) for file in SERVICE.rglob("*.py") if OTHERS.isdisjoint(file.parents)]
+LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
+
+
+def calls() -> Iterator[tuple[ast.Module, ast.Call]]:
+    for tree in TREES:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                yield tree, node
+
+
+def logged() -> Iterator[tuple[str, str, frozenset[str]]]:
+    """Yield the message, level and fields of each call that logs."""
+    for tree, call in calls():
+        assert isinstance(call.func, ast.Attribute)
+        named = {keyword.arg: keyword.value for keyword in call.keywords}
+        if ast.unparse(call.func.value) == "_log" and call.func.attr in LEVELS:
+            level = "error" if call.func.attr == "exception" else call.func.attr
+            fields = keys(tree, named["extra"]) if "extra" in named else set()
+            if call.func.attr == "exception" or "exc_info" in named:
+                fields.add("exception")
+            yield message_of(call), level, frozenset(fields)
+        elif call.func.attr == "_notice":
+            yield message_of(call), "warning", frozenset(filter(None, named))
+
+
+def message_of(call: ast.Call) -> str:
+    """Return the message, which is a constant: it is the kind of the event."""
+    assert isinstance(call.args[0], ast.Constant), ast.unparse(call)
+    assert len(call.args) == 1, f"particulars belong into extra: {ast.unparse(call)}"
+    assert isinstance(call.args[0].value, str)
+    return call.args[0].value
+
+
+def keys(tree: ast.Module, value: ast.expr) -> set[str]:
+    """Return the keys of a dictionary, also where it is made elsewhere."""
+    match value:
+        case ast.Dict():
+            found: set[str] = set()
+            for key, item in zip(value.keys, value.values, strict=True):
+                found |= keys(tree, item) if key is None else {ast.literal_eval(key)}
+            return found
+        case ast.DictComp():
+            return {SETTINGS}
+        case ast.IfExp():
+            return keys(tree, value.body) | keys(tree, value.orelse)
+        case ast.Name():
+            return made(tree, value.id) or {key for other in TREES for key in made(other, value.id)}
+        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
+            returned = [
+                keys(other, statement.value)
+                for other in TREES
+                for function in ast.walk(other)
+                if isinstance(function, ast.FunctionDef) and function.name == name
+                for statement in ast.walk(function)
+                if isinstance(statement, ast.Return) and isinstance(statement.value, ast.Dict | ast.IfExp)
+            ]
+            assert returned, ast.unparse(value)
+            return set().union(*returned)
+        case _:
+            raise AssertionError(ast.unparse(value))
+
+
+def made(tree: ast.Module, name: str) -> set[str]:
+    """Return the keys of what a name is set to in a module."""
+    return {
+        key
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
+        for key in keys(tree, node.value)
+    }
+
+
+def test_the_operations_list_every_event_of_the_log() -> None:
+    assert {message for message, *_ in logged()} == set(EVENTS)
+
+
+@pytest.mark.parametrize(("message", "level", "fields"), [*logged()], ids=str)
+def test_an_event_has_the_level_and_the_fields_that_are_listed(
+    message: str, level: str, fields: frozenset[str]
+) -> None:
+    listed, known = EVENTS[message]
+    assert level == listed
+    assert fields == {SETTINGS} if known is SETTINGS else fields <= set(known)
+
+
+def test_every_field_that_is_listed_is_in_use_and_has_a_type() -> None:
+    used = {field for *_, fields in logged() for field in fields} - {SETTINGS}
+    assert used == set(FIELDS)
+    assert used == {name for _, fields in EVENTS.values() if fields is not SETTINGS for name in fields}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"message": "another"},
+        {"level": "warning"},
+        {"pid": "1"},
+        {"more": 1},
+        {"time": "yesterday"},
+    ],
+    ids=str,
+)
+def test_a_line_that_is_not_as_listed_is_found_out(wrong: dict[str, object]) -> None:
+    right = {
+        "time": "2026-11-24T11:25:38.929Z",
+        "level": "info",
+        "logger": "sluice",
+        "message": "listening",
+        "pid": 1,
+    }
+    assert not wrong_with(right)
+    assert wrong_with({**right, **wrong})

@@ -1,0 +1,179 @@
+"""The engine of the model, and what may happen to it: every step is one thing that clients, hosts or the machine do.
+
+Batches of several owners (one with hardly a share, one that shares nothing) fetch from hosts that answer, fail, hang and
+redirect; readers join, stall, take again and leave; URLs are watched; batches are cancelled and drained; memory, credit
+and places are small, or nothing at all.
+"""
+
+import asyncio
+from dataclasses import replace
+from random import Random
+from types import SimpleNamespace
+from typing import Any, Final, Literal
+
+from service.core.access.grants import EVERYTHING, ClientLimits
+from service.core.errors import Draining, SluiceError
+from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, IdempotencyKey, Keep, Options
+from service.core.fetching.dial_policy import Policy
+from service.core.owner import Owner
+from service.core.pool import Pool
+from service.core.room import Room
+from service.core.topics.hub import Hub, HubLimits
+from service.core.topics.memory_store import MemoryStore
+from service.core.topics.reader import OnLag
+from service.core.topics.topic import Since
+from service.ops.pools import Pools, pools_of
+from service.sources.batches import Batches
+from service.sources.watches import Watches, WatchLimits
+from service.upstream.caching.cache import Cache
+from service.upstream.content.select_failed import SelectFailed
+from service.upstream.content.selection_process import SelectTimeout
+from service.upstream.fetcher import Fetcher
+from service.upstream.runner import Runner
+from tests.core.readers import FakeReader
+from tests.upstream.model.web import HOSTS, PAGES, Web
+
+__all__ = ["MEMORY", "OWNERS", "BatchReader", "Engine"]
+
+MEMORY = 100 << 20
+CACHE: Final[tuple[Literal["default", "reload", "no-store", "only-if-cached"], ...]] = (
+    *("default",) * 9, "reload", "no-store", "only-if-cached",
+)  # fmt: skip
+OWNERS = (
+    *(Owner(f"o{number}") for number in range(3)),
+    Owner("hardly", weight=0.001),
+    Owner("apart", shares_fetches=False),
+)
+
+
+class Selecting:
+    """Selects, fails or takes too long, as chance has it."""
+
+    def __init__(self, chance: Random) -> None:
+        self.pool = Pool("selections", 1)
+        self._chance = chance
+
+    async def select(self, body: bytes, *given: Any, **named: Any) -> bytes:
+        await asyncio.sleep(self._chance.choice((0.0, 0.1, 2.0)))
+        if (kind := self._chance.random()) < 0.2:
+            raise SelectTimeout("took longer than 2 s") if kind < 0.1 else SelectFailed("not that")
+        return body[:1]
+
+
+class BatchReader(FakeReader):
+    """A reader of a batch."""
+
+    whole = True
+    """Whether it wants all of it."""
+    stuck_at = 0.0
+    """Since when it takes nothing."""
+
+
+class Engine:
+    """Everything between batches, watches and the HTTP client."""
+
+    def __init__(self, seed: int) -> None:
+        chance = Random(seed)
+        limits = BatchLimits(
+            retained_bytes=chance.choice((0, 3000, 30_000, 1 << 20)),
+            reading_bytes=chance.choice((0, 5000, 1 << 20)),
+            credit=chance.choice((0, 500, 10_000)),
+            queued_bytes=chance.choice((0, 1 << 20, 1 << 20)),
+            batches=chance.choice((8, 1000, 1000)),
+            active=chance.choice((1, 5, 50)),
+            active_per_client=chance.choice((1, 4, 25)),
+            active_per_host=chance.choice((1, 3, 20)),
+            hosts_shared=chance.random() < 0.5,
+            retention=20.0,
+            linger=10.0,
+        )
+        loop = asyncio.get_running_loop()
+        self.used = 0
+        self.web = Web(seed)
+        room = Room(MEMORY, lambda: self.used, loop.time)
+        self.hub = Hub(
+            HubLimits(ring_bytes=chance.choice((2000, 1 << 20))),
+            MemoryStore(lambda: "e"),
+            call_soon=loop.call_soon,
+            clock=loop.time,
+        )
+        cache = Cache(chance.choice((0, 5000, 1 << 20)), clock=loop.time, wall=loop.time)
+        self.fetcher = Fetcher(Policy(), cache, reading_bytes=limits.reading_bytes, room=room, lookup=Nobody())
+        self.fetcher._client = self.web  # type: ignore[assignment] # the seam: behind it are sockets alone
+        self.runner = Runner(self.fetcher, limits, chance=chance.random)
+        ids = iter(range(1 << 60))
+        self.batches = Batches(
+            self.hub, self.fetcher, self.runner, limits, new_id=lambda: f"b{next(ids)}", room=room
+        )
+        selecting = Selecting(Random(seed + 1))
+        self.watches = Watches(
+            self.hub, self.runner, WatchLimits(urls=chance.choice((1, 20)), penalty=20.0), policy=Policy(),
+            selector=selecting, chance=chance.random,  # type: ignore[arg-type]
+        )  # fmt: skip
+        edge: Any = SimpleNamespace(
+            slots=Pool("connections", 1), pool=Pool("websockets", 1), stalled=Pool("backlogs_size", 1)
+        )
+        self.pools: Pools = pools_of(
+            self.hub, edge, edge, self.batches, self.watches, self.runner, selecting, self.fetcher  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def start(self, chance: Random) -> BatchState | None:
+        """Begin a batch, unless it is refused."""
+        count = chance.choice((1, 1, 2, 5, 20))
+        urls = [f"http://h{chance.randrange(HOSTS)}.example/{chance.randrange(PAGES)}" for _ in range(count)]
+        if chance.random() < 0.2:
+            urls[0] = chance.choice(("nonsense", "http://127.0.0.1/", "http://h0.example:99/"))
+        options = Options(
+            concurrency=chance.choice((1, 5, 100)),
+            timeout=chance.choice((0.5, 5.0, 15.0)),
+            retries=chance.randrange(3),
+            redirects=chance.choice((0, 5)),
+            cache=chance.choice(CACHE),
+            max_bytes=chance.choice((100, 1 << 20)),
+        )
+        owner = chance.choice(OWNERS)
+        key = IdempotencyKey(owner, None, str(chance.randrange(3)), b"") if chance.random() < 0.1 else None
+        places = chance.choice((None, None, 1))
+        grant = replace(EVERYTHING, limits=ClientLimits(fetches=places))
+        request, keep = BatchRequest(urls=urls, options=options), chance.choice(tuple(Keep))
+        try:
+            return self.batches.start(request, owner=owner, keep=keep, key=key, grant=grant)
+        except SluiceError as error:
+            if isinstance(error, Draining) and not self.batches.draining:
+                raise
+        return None
+
+    def read(self, batch: BatchState, chance: Random) -> "BatchReader":
+        reader = BatchReader(batch.topic, chance.choice(tuple(OnLag)))
+        since: Since = chance.choice(("oldest", "oldest", "newest"))
+        reader.whole = since == "oldest"
+        self.hub.attach(reader, since)
+        return reader
+
+    def watch(self, chance: Random) -> tuple[FakeReader, Any] | None:
+        url = f"http://h{chance.randrange(HOSTS)}.example/{chance.randrange(PAGES)}"
+        try:
+            watching = self.watches.watch(
+                url, chance.choice((1.0, 10.0)), chance.choice((None, "p")), owner=chance.choice(OWNERS)
+            )
+        except SluiceError:
+            return None
+        reader = FakeReader(watching.topic, OnLag.LATEST)
+        self.hub.attach(reader, watching.since)
+        return reader, watching
+
+    async def close(self) -> None:
+        self.batches.close()
+        await self.watches.close()
+        await self.runner.close()
+        await self.fetcher.close()
+
+
+class Nobody:
+    """A name server that is never asked."""
+
+    async def __call__(self, host: str) -> list[str]:
+        raise AssertionError(host)
+
+    async def close(self) -> None:
+        """Nothing is open."""
