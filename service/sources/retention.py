@@ -93,7 +93,7 @@ class Retention:
         """Charge a batch with an event that is stored; one that was dropped before that is charged with nothing."""
         if isinstance(position, Exception) or self._hub.topics.get(batch.topic.name) is not batch.topic:
             return
-        size = batch.topic.size_of(position.offset)
+        size = batch.topic.ring.size_of(position.offset)
         batch.sums.append(size + (batch.sums[-1] if batch.sums else 0))
         self.pool.take(batch.owner, size)
         if self._hub.log_bytes > self.pool.bound:

@@ -70,7 +70,7 @@ def test_any_history_gives_each_offset_once_and_in_order_or_a_gap(history: list[
     for what, count in history:
         if what == "publish":
             for _ in range(count):
-                topic.append(b"1", 0.0)
+                topic.ring.append(b"1", 0.0)
         elif what == "cut":
             reading = None
         elif what == "restart":

@@ -36,6 +36,8 @@ class FakeStore:
     def __init__(self, *, late_history: bool = False) -> None:
         self.late_history = late_history
         self.topics: dict[str, Kept] = {}
+        self.stored: dict[tuple[str, Position], bytes] = {}
+        """All that was ever stored, by topic and position."""
         self.appends: deque[_Append] = deque()
         self.histories: deque[tuple[str, Pending[KeptTopic]]] = deque()
         self.epochs = 0
@@ -102,6 +104,7 @@ class FakeStore:
             if one.key is not None:
                 kept.keys.append(KeptKey(one.key, kept.head, one.now))
             positions.append(Position(kept.epoch, kept.head))
+            self.stored[each, positions[-1]] = one.data
         one.pending.settle(positions[0] if len(one.names) == 1 else positions)  # type: ignore[arg-type]
 
     def fail(self, name: str | None = None) -> None:

@@ -129,7 +129,7 @@ def test_done_counts_the_events_that_were_sent() -> None:
 def test_what_waits_is_counted_from_the_reader_that_is_furthest() -> None:
     batch = state(3)
     for number in range(3):
-        batch.topic.append(b'"%d"' % number, 0.0)
+        batch.topic.ring.append(b'"%d"' % number, 0.0)
         batch.sums.append(batch.topic.size)
     assert batch.waiting() == batch.topic.size
     slow, fast = (FakeReader(batch.topic, OnLag.DISCONNECT) for _ in range(2))

@@ -124,7 +124,7 @@ def test_a_topic_that_cannot_be_swept_costs_the_others_nothing() -> None:
     hub = make_hub(turns)
     for name in ("a", "b"):
         hub.publish(name, b"1", 0.0)
-    hub.topics["a"].times = [None]  # type: ignore[list-item]
+    hub.topics["a"].ring.times = [None]  # type: ignore[list-item]
     hub.sweep(1e6)
     assert [*hub.topics] == ["a"]
     with pytest.raises(TypeError):

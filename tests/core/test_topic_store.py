@@ -40,13 +40,13 @@ class TopicStoreContract:
         position = kept.position
         topic = Topic(name, position.epoch, RingLimits(), ReaderLosses(), head=position.offset - len(kept.messages))
         for message in kept.messages:
-            topic.restore(message.data, message.at)
+            topic.ring.restore(message.data, message.at)
         assert topic.head == position.offset
         return topic
 
     async def append(self, store: TopicStore, topic: Topic, data: bytes, now: float = 0.0) -> Position:
         position = await self.value(store, store.append(topic, data, now, None))
-        topic.append(data, now)
+        topic.ring.append(data, now)
         return position
 
     async def test_a_new_topic_has_an_epoch_of_its_own_and_nothing_else(self) -> None:
@@ -73,7 +73,7 @@ class TopicStoreContract:
                 answer.on_settled(lambda position: offsets.append(position.offset))
             else:
                 offsets.append(answer.offset)
-                topic.append(b"%d" % number, 0.0)
+                topic.ring.append(b"%d" % number, 0.0)
         await self.settle(store)
         assert offsets == list(range(1, 21))
 
@@ -91,7 +91,7 @@ class TopicStoreContract:
         topic = await self.opened(store, "a")
         for number in range(3):
             await self.append(store, topic, b"%d" % number)
-        topic.expire(1e9)
+        topic.ring.expire(1e9)
         store.retire(topic, 1.0)
         store.expire(2.0)
         assert store.knows("a")

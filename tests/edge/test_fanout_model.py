@@ -296,9 +296,9 @@ class FanOut(RuleBasedStateMachine):
         topics = self.hub.topics.values()
         assert self.hub.rings.pool.used == sum(topic.size for topic in topics)
         for topic in topics:
-            assert topic.size == sum(map(len, topic._frames))
-            assert topic.head - topic.first + 1 == len(topic._frames) <= RING.messages
-            assert topic.size <= RING.size or len(topic._frames) == 1
+            assert topic.size == sum(map(len, topic.ring._frames))
+            assert topic.head - topic.first + 1 == len(topic.ring._frames) <= RING.messages
+            assert topic.size <= RING.size or len(topic.ring._frames) == 1
             assert all(reader.attached for reader in topic.readers)
 
     def teardown(self) -> None:

@@ -146,7 +146,7 @@ async def test_where_memory_was_short_the_state_is_fetched_again() -> None:
         await asyncio.sleep(1)
         bench.page.failure = Failure("connect", "nobody")
         await asyncio.sleep(2)
-        bench.hub.topics[next(iter(bench.hub.topics))].shrink()  # all but the newest, which is the error
+        bench.hub.topics[next(iter(bench.hub.topics))].ring.shrink()  # all but the newest, which is the error
         bench.page.failure = None
         reader, _ = bench.watch()
         await asyncio.sleep(2)

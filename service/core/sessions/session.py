@@ -170,7 +170,7 @@ class Session:
             return self._reply(request, id_of(value), error)
         if isinstance(result, Pending):
             return result.always(partial(self._reply_late, request))
-        return self._reply(request, request.id, result)
+        return result_answer(request.id, result) if request.answered else {}
 
     def _reply(self, request: Request | None, request_id: Id, outcome: _Result | Exception) -> Response:
         if isinstance(outcome, SluiceError):

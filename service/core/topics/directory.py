@@ -119,9 +119,9 @@ class TopicDirectory:
         topic.owner = topic.payer = owner
         self.topics[name] = topic
         for message in kept.messages:
-            topic.restore(message.data, message.at)
+            topic.ring.restore(message.data, message.at)
         if kept.messages:
-            topic.expire(self.clock())
+            topic.ring.expire(self.clock())
             self._grown(topic, topic.size)
             self.rings.fit()
         for key, offset, at in kept.keys:
@@ -152,8 +152,8 @@ class TopicDirectory:
             self._contain(evict, reader)
 
     def give_up(self, topic: Topic, through: int, size: int) -> int:
-        """Drop the oldest messages of a log, as :meth:`Topic.give_up` does."""
-        freed = topic.give_up(through, size)
+        """Drop the oldest messages of a log, as :meth:`Ring.give_up` does."""
+        freed = topic.ring.give_up(through, size)
         self._freed(topic, freed)
         return freed
 
@@ -174,7 +174,7 @@ class TopicDirectory:
         self.store.expire(now)
 
     def _age(self, topic: Topic, now: float) -> None:
-        self.rings.freed(topic, topic.expire(now))
+        self.rings.freed(topic, topic.ring.expire(now))
         if topic.first > topic.head and not topic.readers and topic.name not in self.unstored:
             self.retire(topic)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
+from typing import Final
 
 from service.core.containment import Containment
 from service.core.owner import SERVICE, Owner
@@ -17,9 +18,13 @@ from service.core.topics.directory import HubLimits, TopicDirectory
 from service.core.topics.latency import Latency
 from service.core.topics.reader import Reader
 from service.core.topics.topic import Position, Since, Start, Topic
+from service.core.topics.visit import State
 from service.core.topics.visits import Visits
 
 __all__ = ["Hub", "HubLimits", "HubStatistics"]
+
+
+_SCHEDULED: Final = State.SCHEDULED
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,33 +76,44 @@ class Hub(TopicDirectory):
         Raises LimitReached (topics, keys) and Overloaded (memory of all rings, or of what waits for the store).
         What is pending may also end with StorageFailed.
         """
-        if key is not None and (before := self.keys.get(owner, (name, key), now)) is not None:
-            return before
+        if key is None:
+            return self._publish(name, data, now, None, owner)
+        before = self.keys.get(owner, (name, key), now)
+        if before is None:
+            # Checked before the append: a full store of keys refuses the publish, not only its repetition.
+            self.keys.check(owner, now)
+            before = self._publish(name, data, now, PublishKey(owner, key), owner)
+            self.keys.put(owner, (name, key), before, now)
+        return before
+
+    def _publish(
+        self, name: str, data: bytes, now: float, key: PublishKey | None, owner: Owner
+    ) -> Position | Pending[Position]:
         topic = self.topics.get(name)
         self.rings.make_room(topic, owner, len(data))
-        self.unstored.check(owner, len(data))
+        if self.unstored.pool.used:
+            self.unstored.check(owner, len(data))
         if topic is None:
             opened = self.ring(name, owner=owner)
             if isinstance(opened, Pending):
                 return self._publish_opened(opened, name, data, now, key, owner)
             topic = opened
-        if not topic.size:
+        if not topic.ring.size:
             topic.payer = owner
-        if key is not None:
-            # Checked before the append: a full store of keys refuses the publish, not only its repetition.
-            self.keys.check(owner, now)
-        position = self.append(topic, data, now, key=None if key is None else PublishKey(owner, key), owner=owner)
-        if key is not None:
-            self.keys.put(owner, (name, key), position, now)
+        position = self.store.append(topic, data, now, key)
+        if isinstance(position, Pending):
+            self._await(topic, data, now, owner, position)
+        else:
+            self._append(topic, data, now)
         return position
 
     def _publish_opened(
-        self, opened: Pending[Topic], name: str, data: bytes, now: float, key: str | None, owner: Owner
+        self, opened: Pending[Topic], name: str, data: bytes, now: float, key: PublishKey | None, owner: Owner
     ) -> Pending[Position]:
         """Publish to a topic that is about to be there."""
         self.unstored.add(name, owner, len(data))
         opened.on_settled(lambda _: self.unstored.settled(name, owner, len(data)))
-        return opened.then(lambda _: self.publish(name, data, now, key=key, owner=owner))
+        return opened.then(lambda _: self._publish(name, data, now, key, owner))
 
     def publish_all(
         self, names: Sequence[str], data: bytes, now: float, owner: Owner = SERVICE
@@ -111,7 +127,7 @@ class Hub(TopicDirectory):
         topics = [self.own(name, owner=owner) for name in names]
         positions = self.store.append_all(topics, data, now)
         for number, topic in enumerate(topics):
-            if not topic.size:
+            if not topic.ring.size:
                 topic.payer = owner
             if isinstance(positions, Pending):
                 each = positions.then(itemgetter(number))
@@ -120,13 +136,11 @@ class Hub(TopicDirectory):
                 self._append(topic, data, now)
         return positions
 
-    def append(
-        self, topic: Topic, data: bytes, now: float, *, key: PublishKey | None = None, owner: Owner | None = None
-    ) -> Position | Pending[Position]:
+    def append(self, topic: Topic, data: bytes, now: float) -> Position | Pending[Position]:
         """Append for a source, and have every reader visited in the loop turn after that; return the position."""
-        position = self.store.append(topic, data, now, key)
+        position = self.store.append(topic, data, now, None)
         if isinstance(position, Pending):
-            self._await(topic, data, now, owner or topic.owner, position)
+            self._await(topic, data, now, topic.owner, position)
         else:
             self._append(topic, data, now)
         return position
@@ -140,29 +154,34 @@ class Hub(TopicDirectory):
         self.unstored.settled(topic.name, owner, len(data))
         if isinstance(outcome, Exception) or self.topics.get(topic.name) is not topic:
             return
-        if outcome.epoch != topic.epoch:
+        ring = topic.ring
+        if outcome.epoch != ring.epoch:
             self._begin_anew(topic, outcome)
-        if outcome.offset > topic.head + 1:
-            self._freed(topic, topic.skip(outcome.offset - 1))
-        if outcome.offset == topic.head + 1:
+        if outcome.offset > ring.head + 1:
+            self._freed(topic, ring.skip(outcome.offset - 1))
+        if outcome.offset == ring.head + 1:
             self._append(topic, data, now)
 
     def _begin_anew(self, topic: Topic, first: Position) -> None:
         """Go on in another epoch; readers come back and learn of it."""
         self._evict_all(topic)
-        self._freed(topic, topic.begin_anew(Position(first.epoch, first.offset - 1)))
+        before = Position(first.epoch, first.offset - 1)
+        self._freed(topic, topic.ring.begin_anew(before))
+        topic.visit.begin_anew(before.offset)
 
     def _append(self, topic: Topic, data: bytes, now: float) -> None:
-        before = topic.size
-        topic.append(data, now)
+        ring, visit = topic.ring, topic.visit
+        before = ring.size
+        assert not topic.final, f"{topic.name} has ended"
+        ring.append(data, now)
         self.published += 1
-        if topic.limits is None:
-            self.log_bytes += topic.size - before
+        if ring.limits is None:
+            self.log_bytes += ring.size - before
         else:
-            self.rings.grown(topic, topic.size - before)
-            if topic.visited and topic.head - topic.visited_at > topic.limits.messages // 4:
+            self.rings.grown(topic, ring.size - before)
+            if visit.state and ring.head - visit.head > ring.limits.messages // 4:
                 self._visits.pressed.add(topic)
-        if not topic.due:
+        if visit.state < _SCHEDULED:
             self._visits.wake(topic)
 
     @property

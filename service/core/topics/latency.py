@@ -33,21 +33,22 @@ class Latency:
         Who keeps up lacked what came since its last visit. What a reader got beyond that is history, of
         which nobody expects that it is written as soon as it is published.
         """
-        fresh = topic.head - max(topic.since, topic.fresh_after)
+        times = topic.ring.times
+        fresh = topic.ring.head - max(topic.visit.head_before, topic.ring.fresh_after)
         if not taken or fresh <= 0:
             return
         if visited == 1:
             if fresh == 1:
-                self.delivery.observe(end - topic.times[-1])
+                self.delivery.observe(end - times[-1])
             else:
-                self.delivery.observe_since(topic.times[-fresh:], end, min(taken // fresh, 1))
+                self.delivery.observe_since(times[-fresh:], end, min(taken // fresh, 1))
             return
         each = min(taken // fresh, visited)
-        for at in topic.times[-fresh:]:
+        for at in times[-fresh:]:
             self.delivery.observe_between(begin - at, end - at, each)
 
-    def visit(self, topic: Topic, now: float) -> None:
-        """Count a visit that is through with all readers."""
+    def round(self, topic: Topic, now: float) -> None:
+        """Count a round that is through with all readers."""
         if len(topic.readers) > 1:
-            self.spread.observe(now - topic.began)
-        topic.began = 0.0
+            self.spread.observe(now - topic.visit.began)
+        topic.visit.began = 0.0

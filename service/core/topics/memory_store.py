@@ -36,11 +36,12 @@ class MemoryStore:
 
     def append(self, topic: Topic, data: bytes, now: float, key: PublishKey | None) -> Position:
         """Return the next position."""
-        return Position(topic.epoch, topic.head + 1)
+        ring = topic.ring
+        return Position(ring.epoch, ring.head + 1)
 
     def append_all(self, topics: Sequence[Topic], data: bytes, now: float) -> list[Position]:
         """Return the next position of each."""
-        return [Position(topic.epoch, topic.head + 1) for topic in topics]
+        return [Position(topic.ring.epoch, topic.ring.head + 1) for topic in topics]
 
     def retire(self, topic: Topic, now: float) -> None:
         """Remember where the topic stands."""

@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from service.core.topics.names import shown
+from service.core.topics.ring import Ring
 from service.core.topics.topic import Position, Since, Start, Topic
 from service.core.topics.wire import Encoding, gap_chunk
 
@@ -33,10 +34,11 @@ class Reader:
     that has ended. After those two it is detached already.
     """
 
-    __slots__ = ("encoding", "offset", "on_lag", "resuming", "stalled_at", "topic")
+    __slots__ = ("encoding", "offset", "on_lag", "resuming", "ring", "stalled_at", "topic")
 
     def __init__(self, topic: Topic, encoding: Encoding, on_lag: OnLag) -> None:
         self.topic = topic
+        self.ring = topic.ring
         self.encoding = encoding
         self.on_lag = on_lag
         self.offset = _GONE
@@ -55,7 +57,7 @@ class Reader:
     @property
     def behind(self) -> bool:
         """Whether there is something that this reader has not had."""
-        return self.offset < self.topic.head
+        return self.offset < self.ring.head
 
     @property
     def overtaken(self) -> bool:
@@ -63,7 +65,7 @@ class Reader:
 
         A reader whose peer takes nothing is not asked for bytes, but its policy counts from this moment on.
         """
-        return self.offset + 1 < self.topic.first and self.on_lag is OnLag.DISCONNECT and not self.resuming
+        return self.offset + 1 < self.ring.first and self.on_lag is OnLag.DISCONNECT and not self.resuming
 
     @property
     def progress(self) -> object:
@@ -78,7 +80,7 @@ class Reader:
     @property
     def position(self) -> Position:
         """What to resume from."""
-        return Position(self.topic.epoch, self.offset)
+        return Position(self.ring.epoch, self.offset)
 
     def attach(self, since: Since) -> Start:
         """Join the topic; the caller tells the start before the first visit comes."""
@@ -102,7 +104,7 @@ class Reader:
         if topic.on_taken is not None:
             topic.on_taken()
         if not topic.readers:
-            topic.forget()
+            self.ring.forget()
             if topic.on_idle is not None:
                 topic.on_idle()
 
@@ -115,34 +117,40 @@ class Reader:
 
         A lagging reader first gets its gap; under ``disconnect`` it is evicted instead.
         """
-        topic = self.topic
-        if self.offset >= topic.head:
+        ring = self.ring
+        if self.offset >= ring.head:
             return b""
-        if self.offset + 1 < topic.first:
-            return self._lagged(topic)
-        chunk, last = topic.chunk(self.offset, self.encoding)
-        topic.delivered += last - self.offset
-        self.offset = last
+        if self.offset + 1 < ring.first:
+            return self._lagged(ring)
+        chunk, last = ring.chunk(self.offset, self.encoding)
+        self.advance(last)
+        topic = self.topic
         if last > topic.furthest:
             topic.furthest = last
         if topic.on_taken is not None:
             topic.on_taken()
-        if topic.final and self.offset == topic.head:
+        if topic.final and last == ring.head:
             self.detach()
             self.finished()
         return chunk
 
-    def _lagged(self, topic: Topic) -> bytes:
+    def advance(self, offset: int, missed: int = 0) -> None:
+        """Move the cursor: the messages up to an offset are brought to the peer, but for those that it missed."""
+        self.topic.delivered += offset - self.offset - missed
+        self.offset = offset
+
+    def _lagged(self, ring: Ring) -> bytes:
         if self.on_lag is OnLag.DISCONNECT and not self.resuming:
             self.end_lagging()
             return b""
-        missed = self.offset + 1
-        newest = topic.first <= topic.head and self.on_lag is OnLag.LATEST and not self.resuming
+        before = self.offset
+        newest = ring.first <= ring.head and self.on_lag is OnLag.LATEST and not self.resuming
         cause = "resume" if self.resuming else self.on_lag.value
         self.resuming = False
-        self.offset = topic.head - 1 if newest else topic.first - 1
-        topic.lags.gap(cause, self.offset + 1 - missed)
-        return self.gap(missed, self.offset)
+        last = ring.head - 1 if newest else ring.first - 1
+        self.advance(last, missed=last - before)
+        self.topic.lags.gap(cause, last - before)
+        return self.gap(before + 1, last)
 
     def end_lagging(self) -> None:
         """End a reader that falls behind, as its policy has it."""

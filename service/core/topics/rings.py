@@ -44,7 +44,7 @@ class Rings:
         pool = self.pool
         if pool.used + size <= self._calm and owner.weight >= 1:
             return
-        if topic is not None and topic.size and topic.payer != owner and not pool.fits(topic.payer, size):
+        if topic is not None and topic.ring.size and topic.payer != owner and not pool.fits(topic.payer, size):
             self._move(topic, owner)
         while not pool.fits(owner, size):
             if pool.held(owner) + size <= pool.share(owner):
@@ -53,7 +53,7 @@ class Rings:
             if self._shrink(owner):
                 pool.refused += 1
                 continue
-            if topic is None or not topic.size or topic.payer != owner:
+            if topic is None or not topic.ring.size or topic.payer != owner:
                 raise pool.refusal(owner)
             # The message that it replaces goes with the next publish.
             break
@@ -65,7 +65,7 @@ class Rings:
         owner = topic.payer
         if size:
             self._count(owner, size)
-        if topic.head > topic.first:
+        if topic.ring.head > topic.ring.first:
             own = self._shrinkable.get(owner)
             if own is None:
                 own = self._shrinkable[owner] = OrderedDict()
@@ -80,19 +80,19 @@ class Rings:
     def freed(self, topic: Topic, size: int) -> None:
         """Take note of messages that are gone."""
         self.pool.give_back(topic.payer, size)
-        if topic.head <= topic.first:
+        if topic.ring.head <= topic.ring.first:
             self._whole(topic)
 
     def dropped(self, topic: Topic) -> None:
         """Take note of a ring that is gone."""
-        self.pool.give_back(topic.payer, topic.size)
+        self.pool.give_back(topic.payer, topic.ring.size)
         self._whole(topic)
 
     def _move(self, topic: Topic, owner: Owner) -> None:
         """Have a ring count for another owner."""
         self.dropped(topic)
         topic.payer = owner
-        self.grown(topic, topic.size)
+        self.grown(topic, topic.ring.size)
 
     def _count(self, owner: Owner, size: int) -> None:
         if size > 0:
@@ -115,7 +115,7 @@ class Rings:
             return False
         topic = next(iter(own))
         self._whole(topic)
-        self.pool.give_back(owner, topic.shrink())
+        self.pool.give_back(owner, topic.ring.shrink())
         self.shrunk += 1
         return True
 

@@ -6,12 +6,11 @@ the rest of the loop.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from service.core.containment import Containment
 from service.core.topics.directory import evict
 from service.core.topics.latency import Latency
-from service.core.topics.reader import Reader
 from service.core.topics.topic import Topic
 
 __all__ = ["Visits"]
@@ -36,19 +35,16 @@ class Visits:
         self._contain = contain
         self._call_soon = call_soon
         self._clock = clock
-        self._visits: deque[tuple[Topic, Iterator[Reader]]] = deque()
+        self._queue: deque[Topic] = deque()
         self._running = False
 
     def wake(self, topic: Topic) -> None:
         """Have all readers of the topic visited, from the next loop turn on."""
         if not topic.readers:
             # Later readers find history.
-            topic.visited_at = topic.head
-            return
-        topic.due = True
-        if not topic.visited:
-            topic.visited = True
-            self._visits.append((topic, iter(())))
+            topic.visit.head = topic.ring.head
+        elif topic.visit.wake():
+            self._queue.append(topic)
             if not self._running:
                 self._running = True
                 self._call_soon(self._run)
@@ -58,43 +54,40 @@ class Visits:
         try:
             self._slice(self._room)
         finally:
-            self._running = bool(self._visits)
+            self._running = bool(self._queue)
             if self._running:
                 self._call_soon(self._run)
 
     def _slice(self, room: int) -> None:
-        latency, clock = self._latency, self._clock
-        now = clock()
-        while self._visits and room > 0:
-            topic, readers = self._visits.popleft()
-            left, before = room, topic.delivered
-            room, done = self._visit(readers, room)
+        now = self._clock()
+        while self._queue and room > 0:
+            topic = self._queue.popleft()
+            left, before, begin = room, topic.delivered, now
+            room, through = self._visit(topic, room)
             if room < left:
-                topic.began, begin, now = topic.began or now, now, clock()
-                latency.slice(topic, left - room, topic.delivered - before, begin, now)
-            if not done:
-                self._visits.append((topic, readers))
-                continue
-            if topic.began:
-                latency.visit(topic, now)
-            if topic.due:
-                # What is appended from here on sets the mark again: it may come after a reader's turn.
-                topic.due = False
-                topic.since, topic.visited_at = topic.visited_at, topic.head
-                self.pressed.discard(topic)
-                self._visits.append((topic, iter(tuple(topic.readers))))
-            else:
-                topic.visited = False
-                self.pressed.discard(topic)
-                topic.forget()
+                topic.visit.began, now = topic.visit.began or begin, self._clock()
+                self._latency.slice(topic, left - room, topic.delivered - before, begin, now)
+            if not through or self._next_round(topic, now):
+                self._queue.append(topic)
 
-    def _visit(self, readers: Iterator[Reader], room: int) -> tuple[int, bool]:
-        """Visit readers that are behind until this slice is full; return the room that is left.
+    def _next_round(self, topic: Topic, now: float) -> bool:
+        """End a round; return whether another begins."""
+        self.pressed.discard(topic)
+        if topic.visit.began:
+            self._latency.round(topic, now)
+        if topic.visit.next_round(topic.ring.head, topic.readers):
+            return True
+        topic.ring.forget()
+        return False
+
+    def _visit(self, topic: Topic, room: int) -> tuple[int, bool]:
+        """Visit readers that are behind until this slice is full; return the room left, and whether that was all.
 
         A reader whose visit fails is evicted: what it has had of its stream may not be whole.
         """
-        for reader in readers:
-            if reader.offset < reader.topic.head:
+        ring = topic.ring
+        for reader in topic.visit.readers:
+            if reader.offset < ring.head:
                 try:
                     reader.visit()
                 except Exception as error:

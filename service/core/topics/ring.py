@@ -1,0 +1,226 @@
+"""A ring: the newest messages of a topic, each encoded once, and joined once for all who need the same next.
+
+Theory of operation. Offsets start at 1. ``head`` is the newest offset ever given, ``first`` the oldest
+that is still kept, so that ``first == head + 1`` says that nothing is kept. What a reader at one cursor
+needs next is the same for all readers at that cursor, so :meth:`Ring.chunk` joins it once and remembers
+it until the next append.
+
+A ring is bounded in messages, bytes and age; the newest message outlives the first two bounds. With
+``limits=None`` it is a *log*: a batch. A log keeps everything until it is dropped whole, or until its
+source gives up the oldest messages.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from service.core.topics.position import Position
+from service.core.topics.wire import Encoding, gap_chunk, message_data, message_frame, message_prefix
+
+__all__ = ["CHUNK", "Ring", "RingLimits"]
+
+CHUNK: Final = 256 * 1024
+"""Bytes that one write carries at the most, or one message: a late reader of a large batch is
+served in steps, so that what it has not taken yet stays shared in the topic."""
+
+_CHUNKS: Final = 16
+"""Joined chunks that a ring remembers: readers at more cursors than that are served one by one."""
+
+_ENCODINGS: Final = len(Encoding)
+
+
+@dataclass(frozen=True, slots=True)
+class RingLimits:
+    """The bounds of one ring: messages, bytes of frames, seconds."""
+
+    messages: int = 1000
+    size: int = 1 << 20
+    age: float = 300.0
+
+
+class Ring:
+    """The messages of one topic in one epoch."""
+
+    __slots__ = (
+        "_chunks",
+        "_frames",
+        "_lost",
+        "_name",
+        "_prefix",
+        "epoch",
+        "first",
+        "fresh",
+        "fresh_after",
+        "head",
+        "limits",
+        "size",
+        "times",
+    )  # fmt: skip
+
+    def __init__(self, name: str, position: Position, limits: RingLimits | None) -> None:
+        self.epoch = position.epoch
+        self.limits = limits
+        self.head = position.offset
+        self.first = position.offset + 1
+        self.size = 0
+        """Bytes of frames."""
+        self.times: list[float] = []
+        """When each message that is kept was appended."""
+        self.fresh = b""
+        self.fresh_after = -1
+        """Of a ring with bounds: the frames after this offset up to the head, which nearly every visited reader
+        needs next; -1 when nobody has asked for them yet."""
+        self._name = name
+        self._prefix = message_prefix(name)
+        self._frames: list[bytes] = []
+        self._lost: set[int] = set()
+        """Offsets of messages that were kept and are damaged."""
+        self._chunks: dict[int, tuple[bytes, int]] = {}
+        """What was joined, by cursor and encoding, and the last offset in it."""
+
+    def __repr__(self) -> str:
+        return f"<Ring {self._name} {self.first}..{self.head} {self.size} B>"
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def append(self, data: bytes, now: float) -> int:
+        """Add one message of compact JSON and return its offset; drop what it has outgrown."""
+        self.head += 1
+        frame = message_frame(self._prefix, self.head, data)
+        self._frames.append(frame)
+        self.times.append(now)
+        self.size += len(frame)
+        if self._chunks or self.fresh_after >= 0:
+            self.forget()
+        if self.limits is not None:
+            self._trim(self.limits, now)
+        return self.head
+
+    def restore(self, data: bytes | None, at: float) -> None:
+        """Add a message that was kept elsewhere; None stands for one that is damaged: readers get a gap of it."""
+        if data is not None:
+            self.append(data, at)
+            return
+        self.head += 1
+        frame = gap_chunk(Encoding.FRAMES, self._name, self.epoch, self.head, self.head)
+        self._lost.add(self.head)
+        self._frames.append(frame)
+        self.times.append(at)
+        self.size += len(frame)
+        if self.limits is not None:
+            self._trim(self.limits, at)
+
+    def skip(self, head: int) -> int:
+        """Go on after an offset that lies ahead: nothing up to there is kept; return the bytes freed."""
+        freed = self._drop(len(self._frames))
+        self.forget()
+        self.head, self.first = head, head + 1
+        return freed
+
+    def begin_anew(self, position: Position) -> int:
+        """Go on in another epoch, after a position of that; return the bytes freed."""
+        freed = self.skip(position.offset)
+        self.epoch = position.epoch
+        return freed
+
+    def chunk(self, after: int, encoding: Encoding) -> tuple[bytes, int]:
+        """Return the messages that follow offset ``after``, joined, and the last offset among them.
+
+        ``after`` must be at least ``first - 1`` and less than ``head``. At most :data:`CHUNK` bytes of
+        frames, but always one message.
+        """
+        # An int, because the hash of an enum is a call into Python.
+        key = after * _ENCODINGS + encoding
+        known = self._chunks.get(key)
+        if known is None:
+            begin = after + 1 - self.first
+            end = self._end_of_chunk(begin)
+            if len(self._chunks) >= _CHUNKS:
+                del self._chunks[next(iter(self._chunks))]
+            known = self._chunks[key] = (self._render(begin, end, encoding), self.first + end - 1)
+            if encoding is Encoding.FRAMES and known[1] == self.head and self.limits is not None:
+                self.fresh, self.fresh_after = known[0], after
+        return known
+
+    def size_of(self, offset: int) -> int:
+        """Return the bytes of the message at an offset that is kept."""
+        return len(self._frames[offset - self.first])
+
+    def forget(self) -> None:
+        """Drop joined chunks: there is a newer message, or a visit is over."""
+        self._chunks.clear()
+        self.fresh = b""
+        self.fresh_after = -1
+
+    def expire(self, now: float) -> int:
+        """Drop what is older than the age limit, the newest message too; return the bytes freed."""
+        if self.limits is None or not self.times or now - self.times[0] <= self.limits.age:
+            return 0
+        old = next((i for i, at in enumerate(self.times) if now - at <= self.limits.age), len(self.times))
+        return self._drop(old)
+
+    def shrink(self) -> int:
+        """Drop all but the newest message, because memory is short; return the bytes freed."""
+        return self._drop(len(self._frames) - 1)
+
+    def give_up(self, through: int, size: int) -> int:
+        """Drop the oldest messages up to ``through`` until ``size`` bytes are free; return the bytes freed."""
+        most, count, freed = min(through, self.head) + 1 - self.first, 0, 0
+        while count < most and freed < size:
+            freed += len(self._frames[count])
+            count += 1
+        return self._drop(count)
+
+    def _trim(self, limits: RingLimits, now: float) -> None:
+        over = len(self._frames) - limits.messages
+        if over > 0:
+            self._drop(over)
+        if self.size > limits.size:
+            excess, drop = self.size - limits.size, 0
+            while excess > 0 and drop < len(self._frames) - 1:
+                excess -= len(self._frames[drop])
+                drop += 1
+            self._drop(drop)
+        if now - self.times[0] > limits.age:
+            self.expire(now)
+
+    def _drop(self, count: int) -> int:
+        if count <= 0:
+            return 0
+        freed = sum(map(len, self._frames[:count]))
+        # One memmove of at most `messages` pointers: 8 KB for the default ring.
+        del self._frames[:count]
+        del self.times[:count]
+        self.first += count
+        self.size -= freed
+        self._chunks.clear()
+        if self._lost:
+            self._lost = {offset for offset in self._lost if offset >= self.first}
+        return freed
+
+    def _end_of_chunk(self, begin: int) -> int:
+        if self.size <= CHUNK:
+            return len(self._frames)
+        end, room = begin + 1, CHUNK - len(self._frames[begin])
+        while end < len(self._frames) and (room := room - len(self._frames[end])) >= 0:
+            end += 1
+        return end
+
+    def _render(self, begin: int, end: int, encoding: Encoding) -> bytes:
+        frames = self._frames[begin:end]
+        if encoding is Encoding.FRAMES:
+            return b"".join(frames) if len(frames) > 1 else frames[0]
+        numbered = enumerate(frames, start=self.first + begin)
+        if encoding is Encoding.EVENTS and not self._lost:
+            return b"".join([message_data(frame, self._prefix, offset) + b"\n" for offset, frame in numbered])
+        return b"".join([self._render_one(offset, frame, encoding) for offset, frame in numbered])
+
+    def _render_one(self, offset: int, frame: bytes, encoding: Encoding) -> bytes:
+        if offset in self._lost:
+            return gap_chunk(encoding, self._name, self.epoch, offset, offset)
+        data = message_data(frame, self._prefix, offset)
+        if encoding is Encoding.EVENTS:
+            return data + b"\n"
+        if encoding is Encoding.LINES:
+            return b'{"offset":%d,"data":%b}\n' % (offset, data)
+        return b"id: %b:%d\ndata: %b\n\n" % (self.epoch.encode(), offset, data)

@@ -1,0 +1,57 @@
+"""The states of a visit: the table in the module's text is what the code does."""
+
+import re
+
+import pytest
+
+from service.core.topics import visit
+from service.core.topics.reader import Reader
+from service.core.topics.visit import State, Visit
+from tests.core.readers import FakeReader, Turns, make_hub
+
+ROW = re.compile(r"^ {4}([A-Z_]+) +\| ([A-Z_]+) +\|(?: (\w+))?$", re.MULTILINE)
+
+
+def table() -> dict[str, tuple[str, str]]:
+    assert visit.__doc__ is not None
+    return {state: (woken, through) for state, woken, through in ROW.findall(visit.__doc__)}
+
+
+def in_state(state: State) -> Visit:
+    one = Visit(3)
+    one.state = state
+    return one
+
+
+def test_the_table_has_every_state() -> None:
+    assert set(table()) == {state.name for state in State}
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_what_the_table_says_of_news(state: State) -> None:
+    one = in_state(state)
+    assert one.wake() is (state is State.IDLE)
+    assert one.state.name == table()[state.name][0]
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_what_the_table_says_of_the_end_of_a_round(state: State) -> None:
+    one, expected = in_state(state), table()[state.name][1]
+    hub = make_hub(Turns())
+    readers: list[Reader] = [FakeReader(hub.own("t"))]
+    if not expected:
+        with pytest.raises(KeyError):
+            one.next_round(5, readers)
+        return
+    again = one.next_round(5, readers)
+    assert (one.state.name, again, list(one.readers)) == (
+        expected,
+        expected == "UNDER_WAY",
+        readers if again else [],
+    )
+    assert (one.head_before, one.head) == ((3, 5) if again else (3, 3))
+
+
+def test_there_is_news_from_scheduled_on() -> None:
+    assert [state for state in State if state >= State.SCHEDULED] == [State.SCHEDULED, State.AGAIN]
+    assert repr(in_state(State.AGAIN)) == "<Visit AGAIN at 3>"
