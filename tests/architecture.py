@@ -50,13 +50,14 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "service.config",
     ),
     "service.serving": ("service.__version__", "service.app", "service.ops", "service.config"),
-    "service.__main__": (
+    "service.command_line": (
         "service.__version__",
         "service.serving",
         "service.ops",
         "service.config",
         "service.commands",
     ),
+    "service.__main__": ("service.ops", "service.command_line"),
     "service.client": (),
     "service": (),
     "loadtest": ("service.ops.standard_streams",),

@@ -12,6 +12,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "app": ("test_serve", "test_drain"),
     "serving": ("test_logs", "test_serve"),
     "__main__": ("test_settings", "test_command"),
+    "command_line": ("test_settings", "test_command"),
     "client/connection": ("test_wire", "test_transport"),
     "client/credentials": ("test_client", "test_vectors"),
     "client/encoding": ("test_outgoing", "test_wire"),
