@@ -49,10 +49,12 @@ class Rotation(Generic[Member]):
 
     def spend(self, cost: int) -> None:
         """Charge the one whose turn it is; its turn is over once what that is worth is spent."""
-        member = self.first
-        member.credit -= cost
-        if member.credit <= 0:
-            self._ring.rotate(-1)
+        ring = self._ring
+        if ring[0].credit <= 0:
+            self._begin_turn()
+        ring[0].credit -= cost
+        if ring[0].credit <= 0:
+            ring.rotate(-1)
 
     def _begin_turn(self) -> None:
         """Find who has credit in its next turn: those in debt sit theirs out."""

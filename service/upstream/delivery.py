@@ -8,6 +8,7 @@ that memory and credit hold.
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from time import thread_time
 
@@ -55,12 +56,11 @@ class _Landed(msgspec.Struct, eq=False):
     """Who asked for it."""
     outcome: Fetched | Failure
     size: int
-    aboard: Iterator[FetchTask]
+    aboard: deque[FetchTask]
     others: bool
     """Whether somebody beside its holder gets the outcome."""
-    work: FetchTask | None = None
-    """Who gets it next, where it is large: its body is encoded first, in steps."""
-    steps: Iterator[None] = iter(())
+    steps: Iterator[None] | None = None
+    """What is left of encoding it for the first of them, where it is large."""
 
 
 class Delivery:
@@ -120,7 +120,7 @@ class Delivery:
             self._idle.clear()
             self._loop.call_soon(self._settle)
         self._bytes += size
-        self._landed.put(works[0].batch.owner, _Landed(holder, outcome, size, iter(works), others))
+        self._landed.put(works[0].batch.owner, _Landed(holder, outcome, size, deque(works), others))
 
     def succeeded(self, work: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
         """Tell of an answer."""
@@ -179,14 +179,14 @@ class Delivery:
     def _settle(self) -> None:
         """Deliver what has landed: as much as a turn has time for, and one event at least."""
         room = _TURN_SHARED if self._shares.contended else _TURN
-        while self._landed and room > 0:
+        while room > 0 and self._landed:
             first = self._landed.first
-            if (work := first.work or next(first.aboard, None)) is not None:
-                cost = self._take(first, work)
-                room -= cost
+            cost = self._take(first)
+            room -= cost
+            if first.aboard:
                 self._landed.spend(cost)
                 continue
-            self._landed.pop()
+            self._landed.pop(cost)
             self._bytes -= first.size
             if first.others:
                 self._others()
@@ -195,23 +195,24 @@ class Delivery:
         else:
             self._idle.set()
 
-    def _take(self, first: _Landed, work: FetchTask) -> int:
-        """Deliver an outcome, or take a step on the way to that; return how many microseconds it took, about."""
-        outcome = first.outcome
+    def _take(self, first: _Landed) -> int:
+        """Deliver an outcome to one, or take a step towards it; return how many microseconds it took, about."""
+        outcome, work = first.outcome, first.aboard[0]
         large = isinstance(outcome, Fetched) and isinstance(work.batch, BatchState) and is_large(outcome.body)
         begun = thread_time() if large else 0.0
         if large and self._encode(first, work):
             # Three times: such bodies take hundreds of turns, and in each of them everybody waits.
             return max(1, int((thread_time() - begun) * 3e6))
-        first.work = None
+        first.aboard.popleft()
+        first.steps = None
         contain("an outcome could not be delivered", self._deliver, first, work)
         return _EVENT_TIME + (first.size >> 11) if large else _time(first.size)
 
     def _encode(self, first: _Landed, work: FetchTask) -> bool:
         """Encode some more of a large body; return False once all of it is."""
         assert isinstance(first.outcome, Fetched)
-        if first.work is None:
-            first.work, first.steps = work, encode_in_steps(first.outcome, work.batch.options.body)
+        if first.steps is None:
+            first.steps = encode_in_steps(first.outcome, work.batch.options.body)
         try:
             next(first.steps)
         except StopIteration:
