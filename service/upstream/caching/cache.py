@@ -142,7 +142,7 @@ class Cache:
         self._entries: dict[Key, tuple[Stored, ...]] = {}
         # What each owner has brought, the longest unused first.
         self._brought: dict[Owner, OrderedDict[Stored, Key]] = {}
-        self._ranking = Ranking()
+        self._ranking = Ranking(self.pool.held)
 
     def __repr__(self) -> str:
         return f"<Cache {len(self._entries)} entries, {self.pool.used} of {self.pool.bound} B>"
@@ -214,10 +214,12 @@ class Cache:
             return stored
         self._entries[key] = (stored, *self._entries.get(key, ()))
         self._brought.setdefault(owner, OrderedDict())[stored] = key
-        self._count(owner, size)
+        self.pool.take(owner, size)
+        self._ranking.changed[owner] = None
         self._stored += 1
         while self.pool.used > self.pool.bound:
-            self._drop(next(iter(self._brought[self._ranking.top()])))
+            largest = self._ranking.top() if len(self._brought) > 1 else owner
+            self._drop(next(iter(self._brought[largest])))
             self._evicted += 1
             self.pool.refused += 1
         return stored
@@ -226,22 +228,16 @@ class Cache:
         owner = stored.owner
         brought = self._brought[owner]
         key = brought.pop(stored)
+        self.pool.give_back(owner, stored.size)
+        self._ranking.changed[owner] = None
         if not brought:
             del self._brought[owner]
+            self._ranking.forget(owner)
         left = tuple(one for one in self._entries[key] if one is not stored)
         if left:
             self._entries[key] = left
         else:
             del self._entries[key]
-        self._count(owner, -stored.size)
-
-    def _count(self, owner: Owner, size: int) -> None:
-        before = self.pool.held(owner)
-        if size > 0:
-            self.pool.take(owner, size)
-        else:
-            self.pool.give_back(owner, -size)
-        self._ranking.move(owner, before, before + size)
 
     def statistics(self) -> CacheStatistics:
         """Return an immutable snapshot."""
