@@ -118,13 +118,14 @@ async def gone(server: Server) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_a_connection_is_closed_whose_answer_has_no_room_in_memory() -> None:
+async def test_a_connection_is_closed_whose_body_is_read_and_has_no_room_in_memory() -> None:
     closed = asyncio.Event()
 
     async def serve(
         server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
     ) -> None:
-        writer.write(echo(await server.read(reader)))
+        # Not whole: for what is here with its head, room is asked for where it is delivered.
+        writer.write(echo(await server.read(reader))[:-1])
         assert not await reader.read()
         closed.set()
 
