@@ -176,3 +176,9 @@ def test_a_url_is_shown_as_its_sender_wrote_it_and_a_request_weighs_what_it_hold
     plain, rich = (batch_of([item]) for item in items)
     assert plain.url(0) == rich.url(0) == batch_of(["http://x/"]).url(0) == "http://x/"
     assert rich.weight - plain.weight == 1_000 + len("Accept*/*") + 200
+
+
+def test_what_a_log_says_of_a_batch_has_neither_its_whole_id_nor_urls() -> None:
+    batch = batch_of(["http://secret.example/"])
+    batch.id = "0123456789abcdef"
+    assert repr(batch) == "<BatchState 012345… 0 ok, 0 failed of 1>"

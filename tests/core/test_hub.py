@@ -9,6 +9,8 @@ from service.core.topics.reader import OnLag
 from service.core.topics.topic import Position, RingLimits
 from tests.core.readers import FakeReader, Turns, make_hub
 
+A = Owner("a")
+
 
 def test_what_is_appended_in_one_turn_comes_in_one_write() -> None:
     turns = Turns()
@@ -311,3 +313,82 @@ def test_the_same_key_of_another_owner_publishes() -> None:
     first = hub.publish("t", b"1", 0.0, key="order-17", owner=Owner("sub a"))
     assert hub.publish("t", b"2", 1.0, key="order-17", owner=Owner("sub b")).offset == first.offset + 1
     assert hub.publish("t", b"1", 2.0, key="order-17", owner=Owner("sub a")) == first
+
+
+def test_a_log_gives_up_its_oldest_as_far_as_it_may_and_has_to() -> None:
+    hub = make_hub(Turns())
+    log = hub.log("l")
+    for _ in range(4):
+        hub.append(log, b"1", 0.0)
+    before = hub.log_bytes
+    assert before == log.size > 0
+    freed = hub.give_up(log, 3, 1)
+    assert (log.first, hub.log_bytes) == (2, before - freed)
+    hub.give_up(log, 3, before)
+    assert log.first == 4, "not beyond what it may"
+    assert hub.give_up(log, 3, before) == 0
+
+
+def test_room_for_topics_that_exist_is_not_asked_for_again() -> None:
+    hub = make_hub(Turns(), HubLimits(topics=3))
+    for name in "tu":
+        hub.publish(name, b"1", 0.0, owner=A)
+    hub.check_room(["t", "u"], 1, A)
+    with pytest.raises(LimitReached):
+        hub.check_room(["t", "u", "v"], 1, A)
+
+
+def test_one_message_to_many_topics_has_its_place_in_each() -> None:
+    hub = make_hub(Turns())
+    hub.publish("t", b"1", 0.0, owner=A)
+    assert hub.publish_all(["t", "u"], b"2", 0.0, Owner("b")) == [Position("e1", 2), Position("e2", 1)]
+    assert [hub.topics[name].payer for name in "tu"] == [A, Owner("b")]
+
+
+def test_a_sweep_leaves_logs_and_what_was_dropped_meanwhile_alone() -> None:
+    turns = Turns()
+    hub = make_hub(turns, HubLimits(ring=RingLimits(age=1.0)))
+    log = hub.log("l")
+    for name in "tu":
+        hub.publish(name, b"1", 0.0)
+    hub.sweep(0.0, most=1)
+    hub.drop(hub.topics["u"])
+    hub.sweep(5.0)
+    turns.settle()  # raises what was contained
+    assert hub.topics == {"l": log}
+    assert hub.rings.pool.used == 0
+
+
+def test_a_topic_is_dropped_once() -> None:
+    hub = make_hub(Turns())
+    topic = hub.own("t")
+    hub.drop(topic)
+    again = hub.own("t")
+    hub.drop(topic)
+    hub.retire(topic)
+    assert hub.topics == {"t": again}
+    assert hub.owners.used == 1
+
+
+def test_a_topic_without_readers_counts_and_has_delivered_nothing() -> None:
+    hub = make_hub(Turns())
+    hub.publish("t", b"1", 0.0)
+    statistics = hub.statistics()
+    assert (statistics.topics, statistics.readers, statistics.delivered) == (1, 0, 0)
+
+
+def test_a_reader_of_an_ended_topic_is_finished_only_when_it_has_had_all() -> None:
+    turns = Turns()
+    hub = make_hub(turns)
+    log = hub.log("l")
+    slow, quick = FakeReader(log), FakeReader(log)
+    for reader in (slow, quick):
+        hub.attach(reader, "oldest")
+    slow.stuck = True
+    hub.append(log, b"1", 0.0)
+    turns.settle()
+    hub.finish(log)
+    assert (slow.complete, quick.complete) == (False, True)
+    slow.stuck = False
+    slow.visit()
+    assert slow.complete

@@ -2,10 +2,13 @@
 
 import pytest
 
-from service.core.errors import LimitReached
+from service.core.errors import LimitReached, StorageFailed
 from service.core.owner import Owner
+from service.core.pending import Pending
 from service.core.topics.idempotency import KeyStore
 from service.core.topics.topic import Position
+
+A = Owner("a")
 
 
 def publish(keys: KeyStore, owner: str, key: str, offset: int, now: float) -> None:
@@ -57,3 +60,16 @@ def test_who_fills_the_store_is_refused_and_others_are_not() -> None:
     assert keys.get(Owner("greedy"), ("t", "0"), 120.1) is None
     publish(keys, "greedy", "late", 1, 120.1)
     assert len(keys) == 101
+
+
+def test_a_key_whose_publish_failed_is_new_and_its_second_publish_has_a_time_of_its_own() -> None:
+    keys = KeyStore(10, 120.0)
+    pending: Pending[Position] = Pending()
+    keys.put(A, ("t", "k"), pending, 0.0)
+    pending.settle(StorageFailed("the disk is full"))
+    assert keys.get(A, ("t", "k"), 1.0) is None
+    publish(keys, "a", "k", 1, 50.0)
+    publish(keys, "a", "m", 2, 50.0)
+    assert keys.get(A, ("t", "k"), 130.0) == Position("e", 1)
+    assert keys.get(A, ("t", "k"), 170.1) is None
+    assert len(keys) == 0

@@ -5,6 +5,8 @@ from typing import Any
 import orjson
 import pytest
 
+from service.core.pending import Pending
+from service.core.sessions.late_answers import LateAnswers
 from service.core.sessions.session import Reply
 from service.core.topics.topic import Topic
 from tests.core.stores import FakeStore
@@ -172,3 +174,14 @@ def test_a_connection_can_wait_until_all_is_answered() -> None:
     assert ended == ["at once"]
     bench.store.fail()
     assert ended == ["at once", "later"]
+
+
+def test_nothing_is_held_or_sent_for_an_array_that_comes_after_the_end() -> None:
+    bench = Bench()
+    late = LateAnswers(bench)
+    late.end()
+    reply: Pending[dict[str, Any]] = Pending()
+    late.add_array([reply, {"id": 2}])
+    assert late.waiting == 1
+    reply.settle({"id": 1})
+    assert (bench.wire, late.waiting) == ([], 0)

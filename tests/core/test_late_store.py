@@ -288,3 +288,22 @@ def test_a_topic_that_cannot_be_read_is_refused_to_all_who_wait_and_asked_for_ag
 def test_what_the_service_itself_writes_is_there_at_once() -> None:
     bench = Bench(store=FakeStore(late_history=True))
     assert bench.hub.log("batch:b").head == bench.hub.own("watch:w").head == bench.hub.own("_stats").head == 0
+
+
+def test_a_log_that_was_kept_counts_as_a_log_again() -> None:
+    store = FakeStore()
+    store.topics["batch:b"] = Kept("e9", 2, [KeptMessage(b"1", 0.0), KeptMessage(None, 0.0)])
+    bench = Bench(store=store)
+    log = bench.hub.log("batch:b")
+    assert (log.first, log.head, log.epoch) == (1, 2, "e9")
+    assert bench.hub.log_bytes == log.size > 0
+    assert bench.hub.rings.pool.used == 0
+
+
+def test_what_waits_for_the_store_says_how_much_it_is() -> None:
+    bench = Bench()
+    for name in "ttu":
+        bench.publish(name)
+    assert repr(bench.hub.unstored) == "<Unstored 3 messages of 2 topics>"
+    bench.store.settle()
+    assert repr(bench.hub.unstored) == "<Unstored 0 messages of 0 topics>"

@@ -3,8 +3,9 @@
 import pytest
 
 from service.core.topics.hub import Hub, HubLimits
-from service.core.topics.reader import OnLag
-from service.core.topics.topic import Position, RingLimits
+from service.core.topics.reader import OnLag, Reader
+from service.core.topics.topic import Position, RingLimits, Topic
+from service.core.topics.wire import Encoding
 from tests.core.readers import FakeReader, Turns, make_hub
 
 
@@ -98,3 +99,42 @@ def test_everything_gone_by_age_is_one_gap() -> None:
     turns.settle()
     assert reader.lines == ['{"event":"gap","from":2,"to":3}']
     assert reader.position == Position("e1", 3)
+
+
+def test_a_reader_that_takes_something_is_not_stalled_any_more() -> None:
+    turns = Turns()
+    hub = make_hub(turns)
+    log = hub.log("l")
+    taken: list[int] = []
+    log.on_taken = lambda: taken.append(len(log.readers))
+    reader = FakeReader(log)
+    hub.attach(reader, "oldest")
+    assert reader.take() == b""
+    assert not reader.stalled
+    reader.stalled_at = reader.progress
+    assert reader.stalled
+    hub.append(log, b"1", 0.0)
+    turns.settle()
+    assert not reader.stalled
+    assert taken == [1]
+
+
+def test_a_reader_leaves_once_and_its_source_hears_of_it_once() -> None:
+    hub = make_hub(Turns())
+    log = hub.log("l")
+    heard: list[str] = []
+    log.on_taken = lambda: heard.append("taken")
+    log.on_idle = lambda: heard.append("idle")
+    reader = FakeReader(log)
+    hub.attach(reader, "oldest")
+    reader.detach()
+    reader.detach()
+    assert heard == ["taken", "idle"]
+
+
+def test_each_kind_of_reader_has_its_own_way_to_send_and_to_end() -> None:
+    reader = Reader(Topic("t", "e", RingLimits()), Encoding.EVENTS, OnLag.DISCONNECT)
+    for action in (reader.visit, reader.evict):
+        with pytest.raises(NotImplementedError):
+            action()
+    reader.finished()

@@ -2,6 +2,7 @@
 
 import orjson
 
+from service.core.topics import ring as ring_module
 from service.core.topics.position import Position
 from service.core.topics.ring import CHUNK, Ring, RingLimits
 from service.core.topics.wire import Encoding
@@ -135,3 +136,22 @@ def test_no_two_cursors_and_encodings_share_what_is_joined() -> None:
     for after in range(5):
         for encoding in Encoding:
             assert ring.chunk(after, encoding) == filled(5).chunk(after, encoding)
+
+
+def test_only_so_many_joined_chunks_are_kept() -> None:
+    count = ring_module._CHUNKS + 3
+    ring = filled(count, RingLimits())
+    for after in range(count):
+        assert ring.chunk(after, Encoding.EVENTS)[1] == count
+    assert len(ring._chunks) == ring_module._CHUNKS
+
+
+def test_a_damaged_message_of_a_log_is_a_gap_among_the_others() -> None:
+    log = Ring("batch:b", Position("e1", 0), None)
+    for data in (b"1", None, b"3"):
+        log.restore(data, 0.0)
+    assert log.chunk(0, Encoding.LINES) == (
+        b'{"offset":1,"data":1}\n{"event":"gap","from":2,"to":2}\n{"offset":3,"data":3}\n',
+        3,
+    )
+    assert log.size == sum(log.size_of(offset) for offset in (1, 2, 3))

@@ -7,6 +7,7 @@ import pytest
 from service.core.errors import Overloaded
 from service.core.owner import Owner
 from service.core.topics.hub import Hub, HubLimits
+from service.core.topics.topic import RingLimits
 from tests.core.readers import Turns, make_hub
 
 A, B, C = Owner("a"), Owner("b"), Owner("c")
@@ -78,3 +79,60 @@ def test_a_light_owner_has_less() -> None:
     light = Owner("light", 0.1)
     fill(hub, light)
     assert 5_000 < hub.rings.pool.held(light) < 20_000
+
+
+def test_a_ring_that_ages_keeps_what_is_young() -> None:
+    hub = make_hub(Turns(), HubLimits(ring=RingLimits(age=10.0)))
+    for now in (0.0, 5.0, 6.0):
+        hub.publish("t", b"1", now)
+    hub.sweep(11.0)
+    assert (hub.topics["t"].first, hub.topics["t"].head) == (2, 3)
+    assert hub.rings.pool.used == hub.topics["t"].size
+
+
+def test_a_ring_that_shrinks_by_a_publish_is_counted_out() -> None:
+    hub = make_hub(Turns(), HubLimits(ring=RingLimits(messages=1)))
+    hub.publish("t", BIG, 0.0)
+    hub.publish("t", b"1", 0.0)
+    assert hub.rings.pool.used == hub.topics["t"].size < 900
+
+
+def test_an_owner_below_its_share_takes_what_the_largest_has_beyond_its_own() -> None:
+    hub = make_hub(Turns(), HubLimits(ring_bytes=50_000))
+    for number in range(200):
+        hub.publish(f"a{number % 4}", BIG, 0.0, owner=A)
+    before = hub.rings.pool.held(A)
+    for _ in range(20):
+        hub.publish("b", BIG, 0.0, owner=B)
+    assert hub.topics["b"].first == 1
+    assert hub.rings.pool.held(A) < before
+    assert hub.rings.pool.used <= 50_000
+
+
+def test_nobody_below_an_equal_share_gives_way() -> None:
+    hub = make_hub(Turns(), HubLimits(ring_bytes=50_000))
+    for number in range(50):
+        hub.publish(f"t{number}", BIG, 0.0, owner=Owner(f"o{number}"))
+    for _ in range(2):
+        hub.publish("s", b"1", 0.0, owner=Owner("small"))
+    for number in range(50, 60):
+        hub.publish(f"t{number}", BIG, 0.0, owner=Owner(f"o{number}"))
+    assert hub.rings.pool.used > 50_000
+    assert hub.topics["s"].first == 1
+
+
+def test_the_largest_gives_up_all_but_its_newest_and_no_more() -> None:
+    hub = make_hub(Turns(), HubLimits(ring_bytes=50_000))
+    for number in (*range(36), 0):
+        hub.publish(f"a{number}", BIG, 0.0, owner=A)
+    for number in range(25):
+        hub.publish(f"t{number}", BIG, 0.0, owner=Owner(f"o{number}"))
+    assert hub.topics["a0"].first == hub.topics["a0"].head == 2
+    assert all(hub.topics[f"a{number}"].head == 1 for number in range(1, 36))
+
+
+def test_the_newest_message_alone_may_be_replaced_by_who_has_no_room_left() -> None:
+    hub = make_hub(Turns(), HubLimits(ring_bytes=50_000))
+    fill(hub, A)
+    hub.publish("a0", BIG, 0.0, owner=A)
+    assert hub.topics["a0"].head == 2

@@ -468,3 +468,13 @@ def test_a_stranger_guesses_once_a_connection(stranger: bool, closing: Any) -> N
 def test_pings_count_as_requests() -> None:
     bench = Bench(replace(SessionLimits(), rate=1.0, burst=2))
     assert [bench.session.control(0, 0.0) for _ in range(3)] == [True, True, False]
+
+
+def test_a_topic_that_has_ended_makes_room_for_another() -> None:
+    bench = Bench(SessionLimits(topics=1))
+    bench.call("fetch", urls=["http://a.example/"])
+    assert repr(bench.session.subscriptions) == "<Subscriptions 1 topics>"
+    bench.session.subscriptions.forget("batch:b1")
+    assert repr(bench.session.subscriptions) == "<Subscriptions 0 topics>"
+    bench.session.subscriptions.forget("batch:b1")
+    assert "epoch" in bench.call("subscribe", topic="t")

@@ -24,3 +24,7 @@ def test_a_reader_starts_where_the_contract_says(since: Position, start: Start) 
         topic.ring.append(b"%d" % number, now=float(number))
     assert topic.position == Position("e1", 25)
     assert topic.start(since) == start
+
+
+def test_a_position_is_written_as_clients_send_it() -> None:
+    assert str(Position("e1", 7)) == "e1:7"

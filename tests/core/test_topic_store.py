@@ -124,6 +124,15 @@ class TestMemoryStore(TopicStoreContract):
     def make(self) -> TopicStore:
         return make_store()
 
+    async def test_it_remembers_where_a_topic_stood_for_a_while(self) -> None:
+        store = make_store()
+        topic = await self.opened(store, "a")
+        store.retire(topic, 0.0)
+        assert repr(store) == "<MemoryStore 1 retired>"
+        store.expire(61.0)
+        assert not store.knows("a")
+        assert repr(store) == "<MemoryStore 0 retired>"
+
 
 class TestFakeStore(TopicStoreContract):
     def make(self) -> TopicStore:
