@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import mirror
 from tests.architecture import (
     ALLOWED,
     RULES,
@@ -116,4 +117,19 @@ def test_a_module_without_tests_is_found(tmp_path: Path) -> None:
     wrong = unmirrored(tmp_path)
     assert "service/core/new.py" in wrong[0]
     assert not any("service/core/old.py" in line for line in wrong)
-    assert "app: test_serve.py does not exist" in wrong
+
+
+def test_an_entry_that_is_out_of_date_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("service/app.py", "service/both.py", "service/new.py", "tests/test_a.py", "tests/test_new.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    tested_in = {"app": ("test_a", "test_b"), "gone": ("test_a",), "new": ("test_a",), "both": ("test_a",)}
+    monkeypatch.setattr(mirror, "TESTED_IN", tested_in)
+    monkeypatch.setattr(mirror, "UNDECIDED", {"both": "a table", "lost": "a name"})
+    assert unmirrored(tmp_path) == [
+        "gone: service/gone.py does not exist",
+        "lost: service/lost.py does not exist",
+        "new: test_new.py exists",
+        "both: it has two entries",
+        "app: test_b.py does not exist",
+    ]
