@@ -53,6 +53,7 @@ def pools_of(
         batches.retention.pool,
         batches.retention.finished,
         fetcher.reading,
+        fetches.undelivered,
         watches.owners,
         selector.pool,
         fetcher.cache.pool,

@@ -20,6 +20,7 @@ from service.core.fetching.places import USUAL
 from service.core.fetching.plan import FetchPlan
 from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection, asker_of
 from service.core.owner import Owner
+from service.core.pool import FOUR_FIFTHS, Pool
 from service.runtime.containment import contain, report
 from service.upstream.attempt import Fetched
 from service.upstream.content.result_events import encode_in_steps, is_large
@@ -46,12 +47,14 @@ _OWNER = 500
 STEP = 10
 """Microseconds that each step of the plan takes, as where a URL joins a flight."""
 _BEHIND = 16 << 20
-"""Bytes that wait to be delivered, beyond which nothing new begins: what comes in faster would fill the memory."""
+"""Bytes that wait to be delivered: what comes in faster would fill the memory. An owner that has used up its share
+begins nothing new."""
 
 
 class _Landed(msgspec.Struct, eq=False):
     """What has come, and the tasks of one owner that have not got it yet."""
 
+    owner: Owner
     holder: FetchTask
     """Who asked for it."""
     outcome: Fetched | Failure
@@ -66,21 +69,23 @@ class _Landed(msgspec.Struct, eq=False):
 class Delivery:
     """Tells each asker of the flights that have landed.
 
-    ``again(work, outcome)`` is asked first: it says whether the attempt is made again. ``others`` is called where
-    somebody beside the holder got the outcome: they have left a turn of their batch. What is delivered is ended in
-    the plan's ``clocked``.
+    ``again(work, outcome)`` is asked first: it says whether the attempt is made again. ``changed`` is called where
+    more may begin: an owner is no longer behind, or somebody beside the holder got the outcome, which leaves a turn
+    of their batch. What is delivered is ended in the plan's ``clocked``.
     """
 
     def __init__(
-        self, plan: FetchPlan, again: Callable[[FetchTask, Fetched | Failure], bool], others: Callable[[], object]
+        self, plan: FetchPlan, again: Callable[[FetchTask, Fetched | Failure], bool], changed: Callable[[], object]
     ) -> None:
+        self._plan = plan
         self._shares = plan.shares
         self._clocked = plan.clocked
         self._again = again
-        self._others = others
+        self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._landed: FairQueue[_Landed] = FairQueue(_OWNER)
-        self._bytes = 0
+        self.undelivered = Pool("undelivered_bytes", _BEHIND, eager=FOUR_FIFTHS)
+        """What has landed; an owner that has used up its share begins nothing new."""
         self.turn = TurnBudget(_TURN)
         """For what needs no request: it is rejected, answered from the cache, or joins a flight."""
         self._idle = asyncio.Event()
@@ -89,7 +94,7 @@ class Delivery:
     @property
     def busy(self) -> bool:
         """Whether nothing more is to begin or to be rejected in this turn."""
-        return not self.turn.left or self._bytes > _BEHIND
+        return not self.turn.left
 
     async def close(self) -> None:
         """Return when all that has landed is delivered."""
@@ -119,8 +124,22 @@ class Delivery:
         if not self._landed:
             self._idle.clear()
             self._loop.call_soon(self._settle)
-        self._bytes += size
-        self._landed.put(works[0].batch.owner, _Landed(holder, outcome, size, deque(works), others))
+        owner = works[0].batch.owner
+        self.undelivered.take(owner, size)
+        if self.undelivered.room(owner) <= 0:
+            self._plan.shares.pause(owner)
+        self._landed.put(owner, _Landed(owner, holder, outcome, size, deque(works), others))
+
+    def _gone(self, landed: _Landed) -> None:
+        """Count an outcome out that all have got; its owner may go on once it is no longer behind."""
+        owner = landed.owner
+        self.undelivered.give_back(owner, landed.size)
+        if self._plan.shares.is_paused(owner) and self.undelivered.room(owner) > 0:
+            self._plan.shares.resume(owner)
+            self._plan.go_on(owner)
+            self._changed()
+        elif landed.others:
+            self._changed()
 
     def succeeded(self, work: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
         """Tell of an answer."""
@@ -187,9 +206,7 @@ class Delivery:
                 self._landed.spend(cost)
                 continue
             self._landed.pop(cost)
-            self._bytes -= first.size
-            if first.others:
-                self._others()
+            self._gone(first)
         if self._landed:
             self._loop.call_soon(self._settle)
         else:

@@ -44,6 +44,7 @@ class Runner:
         self._tasks: dict[asyncio.Task[None], Flight] = {}
         self._flights = Flights()
         self._delivery = Delivery(self.plan, self._again, self._pump_soon)
+        self.undelivered = self._delivery.undelivered
         self._watchdog = Watchdog(self.plan.clocked, self._drop, self._give_up)
         self._wake_up = WakeUp(self._pump)
         self._pumping = False

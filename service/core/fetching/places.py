@@ -29,6 +29,7 @@ class Places:
         self._refused = 0
         self._calm = alone(bound, _EAGER)
         self._held_back: dict[Owner, None] = {}
+        self._paused: set[Owner] = set()
 
     def __repr__(self) -> str:
         return f"<Places {self.used} of {self._bound}, {len(self._held_back)} held back>"
@@ -39,8 +40,8 @@ class Places:
         return len(self._owners) > 1
 
     def used_up(self, owner: OwnerState) -> bool:
-        """Return whether an owner has all places that it may have now: of its own limit, and beside others."""
-        if owner.active >= owner.share:
+        """Return whether an owner may have no more places now: by its own limit, a pause, or beside others."""
+        if owner.active >= owner.share or owner.name in self._paused:
             return True
         if self.used < self._calm and owner.name.weight >= 1:
             return False
@@ -55,6 +56,18 @@ class Places:
         """Have the next turns of an owner come later, one of whose requests took more than is usual."""
         if (owner := self._owners.get(name)) is not None:
             owner.credit -= cost
+
+    def pause(self, name: Owner) -> None:
+        """Give an owner no more places until :meth:`resume`."""
+        self._paused.add(name)
+
+    def is_paused(self, name: Owner) -> bool:
+        """Return whether an owner is paused."""
+        return name in self._paused
+
+    def resume(self, name: Owner) -> None:
+        """End the pause of an owner; it looks again for what it may start with ``FetchPlan.go_on``."""
+        self._paused.remove(name)
 
     def take(self, owner: OwnerState) -> None:
         """Take a place."""

@@ -90,6 +90,13 @@ class FetchPlan:
         if (queue := self._queues.get(batch.id)) is not None:
             self._enter(queue)
 
+    def go_on(self, name: Owner) -> None:
+        """Have an owner look again at what it may start."""
+        if (owner := self._owners.get(name)) is not None:
+            self._unblock(owner)
+            if owner.queues or owner.offers:
+                self._enter_owner(owner)
+
     def next(self, now: float) -> FetchTask | Rejection | None:
         """Return what starts now or never will; for what starts, call :meth:`free` and :meth:`finished` later."""
         if not self._rejected:
@@ -226,9 +233,7 @@ class FetchPlan:
             for work in self.parking.hopeless(origin, opens, now):
                 self._reject(work, unavailable(opens, now))
             return
-        while self._hosts.room(origin, now):
-            if (first := self.parking.turn(origin, now, self._may_have)) is None:
-                return
+        while self._hosts.room(origin, now) and (first := self.parking.turn(origin, now, self._may_have)):
             self._reserve(self._owners[first.batch.owner], first)
             self._offer(first)
 
@@ -255,16 +260,10 @@ class FetchPlan:
         if work.place:
             self._hosts.end(work.place, owner.name)
             work.place = ""
-        self._go_on(owner)
-        if held_back is not None and (other := self._owners.get(held_back)) is not None:
-            self._go_on(other)
+        self.go_on(owner.name)
+        if held_back is not None:
+            self.go_on(held_back)
         self._forget_unused(owner)
-
-    def _go_on(self, owner: OwnerState) -> None:
-        """Have an owner look again at what it may start."""
-        self._unblock(owner)
-        if not owner.in_turn and (owner.queues or owner.offers):
-            self._enter_owner(owner)
 
     def _unblock(self, owner: OwnerState) -> None:
         """Have a place offered to an owner that was passed over while it had its share."""
