@@ -1,4 +1,4 @@
-"""A few at a time: handshakes, or steps of decoding, that come together are spread over turns of the loop.
+"""A few at a time: handshakes, messages or steps of decoding that come together are spread over turns of the loop.
 
 A hundred that are carried out in one turn take 10 ms, and a message of that turn waits for all
 of them, twice: once until its publish is read, and once until readers are visited.
@@ -13,39 +13,45 @@ __all__ = ["PerTurnLimiter"]
 
 
 class PerTurnLimiter:
-    """Lets ``each`` pass in a turn of the loop, the others in the turns after it: owners take turns."""
+    """Lets ``each`` pass in a turn of the loop, the others in the turns after it: owners take turns.
 
-    def __init__(self, each: int) -> None:
+    What passes may have a cost other than 1; the last one of a turn may cost more than is left of it. An owner's
+    turn among those that wait is worth ``quantum``.
+    """
+
+    def __init__(self, each: int, quantum: int = 1) -> None:
         self._each = each
         self._left = each
-        self._waiting: FairQueue[asyncio.Future[None]] = FairQueue(1)
+        self._waiting: FairQueue[tuple[asyncio.Future[None], int]] = FairQueue(quantum)
         self._turning = False
 
     def __repr__(self) -> str:
         return f"<PerTurnLimiter {len(self._waiting)} waiting>"
 
-    async def wait(self, owner: Owner) -> None:
+    async def wait(self, owner: Owner, cost: int = 1) -> None:
         """Return when it is the caller's turn."""
-        if self._left:
-            self._left -= 1
+        if self._left > 0:
+            self._left -= cost
             if not self._turning:
                 self._turning = True
                 asyncio.get_running_loop().call_soon(self._turn)
             return
         place = asyncio.get_running_loop().create_future()
-        self._waiting.put(owner, place)
+        self._waiting.put(owner, (place, cost))
         await place
 
     def _turn(self) -> None:
         """Let the next ones pass; one that has gone in the meantime takes nobody's place."""
         idle = self._left == self._each
         self._left = self._each
-        while self._left and self._waiting:
-            if self._waiting.first.done():
+        while self._left > 0 and self._waiting:
+            place, cost = self._waiting.first
+            if place.done():
                 self._waiting.pop()
                 continue
-            self._waiting.pop(1).set_result(None)
-            self._left -= 1
+            self._waiting.pop(cost)
+            place.set_result(None)
+            self._left -= cost
         self._turning = not idle
         if self._turning:
             asyncio.get_running_loop().call_soon(self._turn)

@@ -175,6 +175,28 @@ async def test_what_one_client_has_sent_together_is_not_carried_out_together() -
     assert max(after - before for before, after in pairwise(steps)) <= 64
 
 
+async def test_what_many_connections_have_sent_together_is_not_carried_out_together() -> None:
+    async with client_of() as client:
+        hub = client.service.hub
+        publish = b'{"jsonrpc":"2.0","method":"publish","params":{"topic":"t","data":1}}'
+        frame = bytes((0x81, 0x80 | len(publish), 0, 0, 0, 0)) + publish
+        writers = [(await asyncio.open_connection("127.0.0.1", client.service.port))[1] for _ in range(20)]
+        for writer in writers:
+            writer.write(UPGRADE)
+        while client.service.sockets.count < 20:
+            await asyncio.sleep(0)
+        for writer in writers:
+            writer.write(frame * 30)
+        offsets = set()
+        while (topic := hub.topics.get("t")) is None or topic.head < 600:
+            offsets.add(topic.head if topic else 0)
+            await asyncio.sleep(0)
+        for writer in writers:
+            writer.transport.abort()
+    steps = sorted(offsets | {600})
+    assert max(after - before for before, after in pairwise(steps)) <= 64
+
+
 async def test_a_client_that_leaves_while_it_is_answered_is_not_an_error(caplog: pytest.LogCaptureFixture) -> None:
     async with client_of() as client:
         _, writer = await asyncio.open_connection("127.0.0.1", client.service.port)

@@ -68,6 +68,26 @@ async def test_a_caller_that_has_gone_takes_no_place() -> None:
     assert repr(limiter) == "<PerTurnLimiter 0 waiting>"
 
 
+async def test_what_costs_more_passes_less_often_and_owners_take_turns_by_cost() -> None:
+    limiter = PerTurnLimiter(100, 50)
+    passed: list[str] = []
+
+    async def come(owner: Owner, cost: int) -> None:
+        await limiter.wait(owner, cost)
+        passed.append(owner)
+
+    many = [asyncio.create_task(come(A, 50)) for _ in range(40)]
+    other = [asyncio.create_task(come(B, 10)) for _ in range(20)]
+    await turns(1)
+    assert passed == ["a", "a"]
+    while not all(task.done() for task in other):
+        before = len(passed)
+        await turns(1)
+        assert len(passed) - before <= 8
+    assert passed.count("a") <= 10
+    await asyncio.gather(*many)
+
+
 async def test_it_rests_when_nobody_comes() -> None:
     limiter = PerTurnLimiter(2)
     _, tasks = await crowd(limiter, 10)

@@ -36,6 +36,9 @@ _MESSAGES: Final = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, 
 _TURN: Final = 4 << 10
 """Bytes of one client's messages, each with ``_LEAST`` more, that are carried out before the others' turn: 1 ms."""
 _LEAST: Final = 64
+_ALL: Final = 8 << 10
+"""Bytes of all clients' messages, counted as those, that are carried out in one turn of the loop: clients take
+turns, however many connections each has."""
 _HANDSHAKES: Final = 2
 """Handshakes of one turn of the loop, 0.2 ms each: newcomers do not hold up those that are in."""
 _STEP: Final = 0.1
@@ -93,6 +96,7 @@ class WebSockets:
         self.heartbeat = Heartbeat(limits.heartbeat)
         self._expiries = Expiries()
         self._conversation = conversation or Requests(hub, self.traffic, self._expiries, hub.clock)
+        self._turns = PerTurnLimiter(_ALL, _TURN)
         self._handshakes = PerTurnLimiter(_HANDSHAKES)
 
     def __repr__(self) -> str:
@@ -194,7 +198,9 @@ class WebSockets:
             message = await socket.receive()
             connection.alive = True
             if message.type in _MESSAGES:
-                carried_out += _LEAST + len(message.data)
+                cost = _LEAST + len(message.data)
+                carried_out += cost
+                await self._turns.wait(connection.owner, cost)
             if message.type is WSMsgType.TEXT:
                 await self._conversation.text(socket, connection, message.data)
             elif message.type is WSMsgType.BINARY:
