@@ -55,7 +55,7 @@ class AccessMiddleware:
             advice="requests that are under way",
         )  # fmt: skip
         """Requests under way that are not WebSockets; one owner alone has as many as the bound says."""
-        self._turnstile = PerTurnLimiter(_REQUESTS)
+        self._requests = PerTurnLimiter(_REQUESTS)
         self.refusals = refusals
         self._credentials = credentials
         self._admission = admission
@@ -106,13 +106,13 @@ class AccessMiddleware:
         elif not _is_open(request.path):
             self._pages.check_site(request)
         if request.path in _ALWAYS:
-            await self._turnstile.wait(self._admission.caller(request))
+            await self._requests.wait(self._admission.caller(request))
             self._check_token(request)
             return await handler(request)
         address = self._admission.request(request)
         grant = self._check_token(request)
         owner = request[OWNER] = grant.owner(request[ADDRESS])
-        await self._turnstile.wait(owner)
+        await self._requests.wait(owner)
         self.slots.check(owner)
         self.slots.take(owner, 1)
         self._admission.enter(address)
