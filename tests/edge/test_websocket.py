@@ -4,7 +4,7 @@ import asyncio
 import gc
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from typing import Any
 
@@ -264,6 +264,37 @@ async def test_a_reader_that_asked_for_gaps_gets_one_and_goes_on() -> None:
             seen = seen[-100:] + await mute.reader.read(1 << 16)
             gapped = gapped or b'"method":"gap"' in seen
         assert gapped
+
+
+async def test_a_peer_that_answers_no_close_frame_is_cut() -> None:
+    async with client_of() as client:
+        loop = asyncio.get_running_loop()
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.service.port)
+        not_json = bytes((0x81, 0x81, 0, 0, 0, 0)) + b"{"
+        writer.write(UPGRADE + not_json * 2)
+        await reader.readuntil((1007).to_bytes(2, "big"))
+        began = loop.time()
+        with suppress(ConnectionResetError):
+            await reader.read()
+        assert 2 <= loop.time() - began <= 4
+        writer.close()
+
+
+async def test_a_drain_ends_though_nobody_answers_its_close_frames() -> None:
+    async with client_of(drain=2.0) as client:
+        loop = asyncio.get_running_loop()
+        writers = [(await asyncio.open_connection("127.0.0.1", client.service.port))[1] for _ in range(3)]
+        for writer in writers:
+            writer.write(UPGRADE)
+        while client.service.sockets.count < 3:
+            await asyncio.sleep(0)
+        began = loop.time()
+        await client.service.drain()
+        # Its time, a second for what is still written, and three for the peers' close frames.
+        assert loop.time() - began <= 2 + 1 + 3 + 0.5
+        assert client.service.sockets.count == 0
+        for writer in writers:
+            writer.close()
 
 
 async def test_a_batch_over_a_socket() -> None:

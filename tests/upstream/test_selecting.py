@@ -458,6 +458,19 @@ def test_a_process_that_ends_at_its_start_says_so(monkeypatch: pytest.MonkeyPatc
     on_a_real_clock(run())
 
 
+def test_a_process_that_never_starts_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def run() -> None:
+        selector = Selector()
+        with pytest.raises(SelectFailed, match=r"cannot be started \(it took longer than 0.2 s\)"):
+            await selector.select(b"[1]", "/0")
+        assert selector._usual._process is None
+        await selector.close()
+
+    monkeypatch.setattr(selection_process, "_START", 0.2)
+    starting(tmp_path, "exec sleep 60 #", monkeypatch)
+    on_a_real_clock(run())
+
+
 def test_cancelling_a_selection_leaves_no_process() -> None:
     async def run() -> None:
         selector = Selector()
