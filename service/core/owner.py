@@ -12,24 +12,22 @@ __all__ = ["SERVICE", "Owner"]
 class Owner(str):
     """A name, with what its credentials say of its shares; two are equal that have the same name."""
 
-    __slots__ = ("shares_fetches", "weight")
+    __slots__ = ("apart", "shares_fetches", "weight")
 
     weight: float
     """How many times the usual share of each pool it has."""
     shares_fetches: bool
     """Whether answers that were fetched for it may be given to others, and those of others to it."""
+    apart: str
+    """What keeps its fetches apart from those of others: its name, or nothing where they are shared."""
 
     def __new__(cls, name: str, weight: float = 1.0, *, shares_fetches: bool = True) -> "Owner":
         """Make one; strings have no ``__init__``."""
         owner = super().__new__(cls, name)
         owner.weight = weight
         owner.shares_fetches = shares_fetches
+        owner.apart = "" if shares_fetches else name
         return owner
-
-    @property
-    def apart(self) -> str:
-        """What keeps its fetches apart from those of others: its name, or nothing where they are shared."""
-        return "" if self.shares_fetches else str(self)
 
 
 SERVICE: Final = Owner("service")

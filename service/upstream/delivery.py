@@ -18,6 +18,7 @@ from service.core.fair_queue import FairQueue
 from service.core.fetching.batch import BatchState, Failure
 from service.core.fetching.places import USUAL
 from service.core.fetching.plan import FetchPlan
+from service.core.fetching.target import Target
 from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection, asker_of
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool
@@ -39,6 +40,8 @@ has landed, and once for what needs no request. Less where several clients fetch
 each of them is as long as what the others do in it."""
 _EVENT_TIME, _REJECTED = 15, 30
 """Microseconds that an event takes without its body, and that of a URL that never starts."""
+_PLAIN, _ENCODED = 8, 11
+"""Bytes in a microsecond, about, as powers of two: decoded, escaped as JSON and copied; and copied alone."""
 _BEGINS, _CONNECTS = 300, 1000
 """Twice the microseconds that a request takes until it is answered, over a connection that was kept and over a new
 one. Where several clients fetch, what begins counts before it is answered, and takes several turns."""
@@ -94,7 +97,7 @@ class Delivery:
     @property
     def busy(self) -> bool:
         """Whether nothing more is to begin or to be rejected in this turn."""
-        return not self.turn.left
+        return self.turn.left <= 0
 
     async def close(self) -> None:
         """Return when all that has landed is delivered."""
@@ -149,10 +152,11 @@ class Delivery:
         except Exception as error:
             self.broken(work.batch, work.index, work.attempts, error)
 
-    def begins(self, work: FetchTask, *, connects: bool) -> None:
-        """Count a request that begins, where several clients fetch."""
+    def begins(self, work: FetchTask, keeps: Callable[[Target], bool]) -> None:
+        """Count a request that begins, where several clients fetch; ``keeps`` says whether it needs to connect."""
         if not self._shares.contended:
             return
+        connects = not keeps(work.target)
         self.turn.spend(_CONNECTS if connects else _BEGINS)
         if connects:
             self._shares.charge(work.batch.owner, USUAL)
@@ -163,7 +167,7 @@ class Delivery:
             work.begun = work.admitted
             self._put(work, [work], fetched, _EVENT + len(fetched.body), others=False)
             return
-        self.turn.spend(_time(len(fetched.body)))
+        self.turn.spend(_EVENT_TIME + (len(fetched.body) >> _PLAIN))
         self.succeeded(work, fetched, 0.0, shared=False)
 
     def failed(
@@ -223,7 +227,7 @@ class Delivery:
         first.aboard.popleft()
         first.steps = None
         contain("an outcome could not be delivered", self._deliver, first, work)
-        return _EVENT_TIME + (first.size >> 11) if large else _time(first.size)
+        return _EVENT_TIME + (first.size >> (_ENCODED if large else _PLAIN))
 
     def _encode(self, first: _Landed, work: FetchTask) -> bool:
         """Encode some more of a large body; return False once all of it is."""
@@ -257,8 +261,3 @@ class Delivery:
             self.failed(work.batch, work.index, outcome, work.attempts, timing)
         else:
             self.succeeded(work, outcome, work.begun - work.admitted, shared=work is not landed.holder)
-
-
-def _time(size: int) -> int:
-    """Return how long it takes to deliver so many bytes, about: they are decoded, escaped as JSON, and copied."""
-    return _EVENT_TIME + (size >> 8)

@@ -157,7 +157,7 @@ class Runner:
                 self._delivery.broken(given.batch, given.index, given.attempts, error)
                 continue
             if order is not None:
-                self._delivery.begins(given, connects=not self._fetcher.keeps(given.target))
+                self._delivery.begins(given, self._fetcher.keeps)
                 if self.plan.parking.waiting:
                     self._rearm()
                 return given, order

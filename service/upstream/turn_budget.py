@@ -10,21 +10,17 @@ class TurnBudget:
 
     def __init__(self, each: int) -> None:
         self._each = each
-        self._left = each
+        self.left = each
+        """What is left of this turn; 0 or less where it is over."""
 
     def __repr__(self) -> str:
-        return f"<TurnBudget {self._left} of {self._each}>"
-
-    @property
-    def left(self) -> bool:
-        """Whether anything is left of this turn."""
-        return self._left > 0
+        return f"<TurnBudget {self.left} of {self._each}>"
 
     def spend(self, amount: int) -> None:
         """Take some; the next turn begins with all of it again."""
-        if self._left == self._each:
+        if self.left == self._each:
             asyncio.get_running_loop().call_soon(self._refill)
-        self._left -= amount
+        self.left -= amount
 
     def _refill(self) -> None:
-        self._left = self._each
+        self.left = self._each

@@ -4,6 +4,7 @@ import base64
 import json
 from typing import Any
 
+import msgspec
 import orjson
 
 from service.upstream.content.charset import Text, read_in_steps, read_text
@@ -67,7 +68,7 @@ def _in_steps(body: bytes, content_type: str | None, *, cut: bool) -> Text:
             next(steps)
         except StopIteration as end:
             read: Text = end.value
-            return read._replace(text="".join(pieces))
+            return msgspec.structs.replace(read, text="".join(pieces))
 
 
 def _look_at_value(body: bytes, content_type: str | None, pointer: str, found: bytes) -> None:

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -36,6 +37,10 @@ _OVERHEAD: Final = 430
 """Bytes of an entry beside its texts."""
 _FIELD: Final = 124
 """Bytes of a header field beside its texts: two objects, and a place in a dict."""
+
+
+boot_time: Final = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+"""Seconds since the machine was started, those in which it was suspended too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +121,6 @@ class Revalidation:
         lifetime = lifetime_of(stored.headers, stored.came) or 0.0
         allowed = said.stale_if_error
         return stored if allowed and now - stored.dated <= lifetime + allowed else None
-
-
-def boot_time() -> float:
-    """Return the seconds since the machine was started, those in which it was suspended too."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Cache:
@@ -248,6 +248,6 @@ class Cache:
 
 def _size_of(key: Key, headers: Mapping[str, str], body: bytes) -> int:
     """Return how much memory an entry takes, within a tenth."""
-    asked = sum(_FIELD + len(name) + len(value) for name, value in key[2])
+    asked = sum(_FIELD + len(name) + len(value) for name, value in key[2]) if key[2] else 0
     texts = len(key[1]) + len("".join(headers)) + len("".join(headers.values()))
     return _OVERHEAD + asked + _FIELD * len(headers) + texts + len(body)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Generator
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
+import msgspec
+
 from service.upstream.content.encodings import decode, decode_in_steps, encoding_of
 from service.upstream.content.media_types import LONGEST, media_type
 
@@ -32,7 +34,7 @@ _MARKS: Final = ((b"\xef\xbb\xbf", "utf-8"), (b"\xfe\xff", "utf-16be"), (b"\xff\
 _PRESCAN: Final = 1024
 
 
-class Text(NamedTuple):
+class Text(msgspec.Struct, frozen=True, gc=False):
     """A body as text, without its byte order mark."""
 
     encoding: str
