@@ -61,10 +61,13 @@ class Client:
             reader = Reader(bodiless=method == "HEAD")
             self._outbox.send(kept, request, reader)
             try:
-                head = await kept.head()
+                head = await kept.progress()
             except Disconnected as gone:
                 if not gone.unsent and not (gone.silent and method in _REPEATABLE):
                     raise
+            except BaseException:
+                kept.close()
+                raise
             else:
                 # A server that gives up waiting says so, and closes: this was not about our request.
                 if head.status != 408 or method not in _REPEATABLE:
@@ -75,7 +78,12 @@ class Client:
         connection.personal = personal
         reader = Reader(bodiless=method == "HEAD")
         connection.send(request, reader)
-        return Answer(connection, reader, await connection.head(), self._pool, self._steps)
+        try:
+            head = await connection.progress()
+        except BaseException:
+            connection.close()
+            raise
+        return Answer(connection, reader, head, self._pool, self._steps)
 
 
 def _authenticates_connections(headers: Mapping[str, str]) -> bool:

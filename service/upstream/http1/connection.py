@@ -45,7 +45,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._reader: Reader | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[Head] | None = None
         self._error: ProtocolError | Disconnected | None = None
         self._paused = False
         self._behind = False
@@ -85,22 +85,24 @@ class Connection(asyncio.Protocol):
     # Called by the caller that asks.
 
     def send(self, request: bytes, reader: Reader) -> None:
-        """Send a request; :meth:`head` tells what came of it."""
+        """Send a request; :meth:`progress` tells what came of it."""
         if self._transport is None or self.lost:
             self._fail(Disconnected(silent=True, unsent=True))
             return
         self._reader = reader
         self._transport.write(request)
 
-    async def head(self) -> Head:
-        """Return the head of the answer to a request that is sent, or is about to be; close where none comes."""
-        try:
-            while (reader := self._reader) is None or reader.head is None:
-                await self._next()
-        except BaseException:
-            self.close()
-            raise
-        return reader.head
+    def progress(self) -> "asyncio.Future[Head]":
+        """Return what is done with the head of the answer as soon as that, or more of the body, has come.
+
+        It raises why nothing comes any more. Who stops waiting for a head closes the connection.
+        """
+        if self._error is not None:
+            # Not the one that is kept: its traceback would have the frames, they have this connection, and only
+            # the collector would ever free such a circle, with all that has come.
+            raise self._error.again()
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     async def more(self) -> None:
         """Wait for more of the body; return where it has ended, too."""
@@ -109,7 +111,7 @@ class Connection(asyncio.Protocol):
         if self._paused and not self._behind and reader.size <= _HIGH:
             self._resume()
         while not reader.pieces and not reader.done:
-            await self._next()
+            await self.progress()
 
     def rest(self) -> float:
         """Forget the answer; return for how many seconds the connection can be kept, or close it and return 0."""
@@ -131,24 +133,21 @@ class Connection(asyncio.Protocol):
         if self._reader is None and self.on_lost is not None:
             self.on_lost(self)
 
-    def _next(self) -> "asyncio.Future[None]":
-        """Return what is done when something has come, or raise why nothing will."""
-        if self._error is not None:
-            # Not the one that is kept: its traceback would have the frames, they have this connection, and only
-            # the collector would ever free such a circle, with all that has come.
-            raise self._error.again()
-        self._waiter = waiter = self._loop.create_future()
-        return waiter
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def _wake(self, reader: Reader) -> None:
+        """Tell of progress: nobody waits for a part of a head."""
+        waiter = self._waiter
+        if waiter is not None and reader.head is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(reader.head)
 
     def _fail(self, error: ProtocolError | Disconnected) -> None:
         if self._error is None:
             self._error = error.with_traceback(None)
         self.close()
-        self._wake()
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(self._error.again())
 
     def _feed(self, reader: Reader, data: bytes) -> None:
         try:
@@ -163,8 +162,7 @@ class Connection(asyncio.Protocol):
             self._pause()
         elif self._paused:
             self._resume()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._wake(reader)
 
     def _go_on(self) -> None:
         """Read what was left for this turn of the loop."""
@@ -172,15 +170,17 @@ class Connection(asyncio.Protocol):
             self._feed(self._reader, b"")
 
     def _end(self, error: Exception | None) -> None:
-        if self._reader is not None and self._error is None:
+        reader = self._reader
+        if reader is not None and self._error is None:
             whole = error is None and self._closed_properly()
             try:
-                self._reader.end(whole=whole, why=_why(error, whole=whole))
+                reader.end(whole=whole, why=_why(error, whole=whole))
             except (ProtocolError, Disconnected) as failure:
                 self._fail(failure)
                 return
         self.close()
-        self._wake()
+        if reader is not None:
+            self._wake(reader)
 
     def _closed_properly(self) -> bool:
         """Return whether TLS was ended by the server, and not by somebody on the way (RFC 9112, 9.8)."""

@@ -20,7 +20,7 @@ _UNASKED: Final = select.POLLIN | select.POLLRDHUP
 
 
 class Outbox:
-    """Sends requests; :meth:`Connection.head` tells what came of one."""
+    """Sends requests; :meth:`Connection.progress` tells what came of one."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()

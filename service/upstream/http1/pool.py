@@ -38,8 +38,12 @@ class Pool:
     def take(self, origin: str) -> Connection | None:
         """Return the connection to an origin that was used last, if one rests and its time is not over."""
         while resting := self._origins.get(origin):
-            connection = resting[-1]
-            self._remove(connection)
+            # Not by _remove, which looks for it: this is done for each request.
+            connection = resting.pop()
+            if not resting:
+                del self._origins[origin]
+            del self._idle[connection]
+            connection.on_lost = None
             if connection.idle_until > self._loop.time() and not connection.lost:
                 return connection
             connection.close()

@@ -116,7 +116,11 @@ class Reader:
             self._passed_over(found[1])
             self._held = None
         self._held = None
-        self._begin_body(head)
+        self._left, self._keep, self.codings = framing_of(head, bodiless=self._bodiless)
+        self.head = head
+        self.done = self._left == 0
+        if self._left == CHUNKED:
+            self._chunks = Chunks()
         return held
 
     def _skip(self, held: bytes | bytearray) -> bytes | bytearray:
@@ -144,14 +148,6 @@ class Reader:
             raise ProtocolError(
                 f"more than {_MOST_INTERIM} answers of 1xx, or {LONGEST_HEAD >> 10} KiB of them, before the answer"
             )
-
-    def _begin_body(self, head: Head) -> None:
-        self._left, self._keep, self.codings = framing_of(head, bodiless=self._bodiless)
-        self.head = head
-        if self._left == 0:
-            self.done = True
-        elif self._left == CHUNKED:
-            self._chunks = Chunks()
 
     def _feed_body(self, data: bytes) -> None:
         left = self._left

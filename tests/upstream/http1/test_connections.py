@@ -8,7 +8,7 @@ import struct
 import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -264,25 +264,30 @@ async def test_an_answer_that_is_not_read_to_its_end_is_never_the_next_ones() ->
         assert server.connections == 3
 
 
-async def test_a_cancelled_request_takes_its_connection_with_it() -> None:
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_cancelled_request_takes_its_connection_with_it(kept: bool) -> None:
+    asked, ended = asyncio.Event(), asyncio.Event()
+
     async def serve(
         server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
     ) -> None:
-        while True:
-            request = await server.read(reader)
-            if b" /slow " in request:
-                asked.set()
-                await asyncio.Event().wait()
+        while b" /slow " not in (request := await server.read(reader)):
             writer.write(echo(request))
+        asked.set()
+        with suppress(ConnectionError):
+            assert not await reader.read()
+        ended.set()
 
-    asked = asyncio.Event()
     async with serving(serve) as server:
-        assert await server.body("/a") == b"/a"
+        if kept:
+            assert await server.body("/a") == b"/a"
         task = asyncio.create_task(server.ask("/slow"))
         await asked.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        async with asyncio.timeout(30):
+            await ended.wait()
         assert await server.body("/b") == b"/b"
         assert server.connections == 2
 
