@@ -1,13 +1,13 @@
 """The composition: everything is made here, in order, and closed in the opposite order."""
 
 import asyncio
-import logging
 import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from secrets import token_hex
 
 import uvloop
@@ -19,6 +19,7 @@ from service.config.granting import credentials_of
 from service.config.limits import (
     address_limits,
     batch_limits,
+    data_options,
     hub_limits,
     networks,
     overload_rules,
@@ -67,6 +68,7 @@ from service.ops.metrics import (
     MetricsRoutes,
     ProcessCollector,
     ShareCollector,
+    StorageCollector,
 )
 from service.ops.overload_controller import OverloadController
 from service.ops.pools import pools_of
@@ -75,6 +77,7 @@ from service.ops.stats_topic import StatsTopic
 from service.runtime.supervisor import Supervisor
 from service.sources.batches import Batches
 from service.sources.watches import Watches, WatchLimits
+from service.storage.opening import Keeping, open_storage
 from service.upstream.caching.cache import Cache
 from service.upstream.content.selection_process import Selector
 from service.upstream.fetcher import Fetcher
@@ -83,15 +86,13 @@ from service.upstream.runner import Runner
 
 __all__ = ["Service", "running"]
 
-_log = logging.getLogger("sluice")
-
 
 class Service:
     """What the parts share: it answers the sessions' calls, and knows how to stop."""
 
     def __init__(
         self, settings: Settings, hub: Hub, batches: Batches, watches: Watches, credentials: Credentials,
-        room: Room, supervisor: Supervisor,
+        room: Room, supervisor: Supervisor, storage: Keeping,
     ) -> None:  # fmt: skip
         self.settings = settings
         self.room = room
@@ -120,6 +121,7 @@ class Service:
         )
         self.draining = False
         self.supervisor = supervisor
+        self.storage = storage
         self.port = settings.port
         self.acceptor: Acceptor | None = None
         self.tls = tls_context(settings)
@@ -193,34 +195,29 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
     loop, supervisor = asyncio.get_running_loop(), Supervisor(failures)
     loop.set_exception_handler(supervisor.on_loop_error)
     listeners = listen(settings.host, settings.port)
+    new_epoch = partial(token_hex, 8)
     # uvloop's own time has milliseconds, and stands still for a turn.
     clock = time.monotonic if isinstance(loop, uvloop.Loop) else loop.time
-    hub = Hub(hub_limits(settings), MemoryStore(lambda: token_hex(8)), call_soon=loop.call_soon, clock=clock)
+    storage = await open_storage(data_options(settings), clock=clock, new_epoch=new_epoch)
+    hub = Hub(hub_limits(settings), storage.store(MemoryStore(new_epoch)), call_soon=loop.call_soon, clock=clock)
+    await storage.open_topics(hub)
     policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
     limits = batch_limits(settings)
     most = memory_limit(settings.memory_limit)
     room = Room(most, Meter(most), clock)
-    fetcher = Fetcher(
-        policy,
-        Cache(settings.cache_size),
-        robots=settings.robots,
-        reading_bytes=limits.reading_bytes,
-        room=room,
-    )
+    cache = Cache(settings.cache_size)
+    fetcher = Fetcher(policy, cache, robots=settings.robots, reading_bytes=limits.reading_bytes, room=room)
     fetches = Runner(fetcher, limits, chance=random.random)  # jitter, not secrets
     batches = Batches(hub, fetcher, fetches, limits, new_id=lambda: token_hex(16), room=room)
     selector = Selector(selection_bytes(most))
     watches = Watches(
         hub, fetches, WatchLimits(urls=settings.watches), policy=policy, selector=selector, chance=random.random
     )
-    service = Service(settings, hub, batches, watches, credentials_of(settings), room, supervisor)
+    service = Service(settings, hub, batches, watches, credentials_of(settings), room, supervisor, storage)
     service.port = listeners[0].getsockname()[1]
+    crowd, overload = service.endpoints.values(), service.overload
     controller = OverloadController(
-        service.overload,
-        fetches,
-        (*service.endpoints.values(), service.streams),
-        lambda: runner.close_unused(),
-        most,
+        overload, fetches, (*crowd, service.streams), lambda: runner.close_unused(), most
     )
     lag = LoopLag(clock)
     statistics = StatsTopic(hub, service.sockets, batches, watches, controller, lag)
@@ -231,6 +228,7 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
         LoadCollector(controller),
         FanoutCollector(hub, service.sockets, service.streams, service.access, broken),
         FetchingCollector(fetches, batches, watches, fetcher.cache),
+        StorageCollector(storage.statistics),
         ShareCollector(
             pools_of(hub, service.access, service.sockets, batches, watches, fetches, selector, fetcher)
         ),
@@ -265,6 +263,7 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
     finally:
         async with AsyncExitStack() as stack:  # the last is closed first; one that fails leaves no other open
             stack.callback(loop.set_exception_handler, None)
+            stack.push_async_callback(storage.close)
             stack.push_async_callback(fetcher.close)
             stack.push_async_callback(runner.close)
             if service.acceptor is not None:
@@ -290,9 +289,10 @@ def _application(service: Service) -> web.Application:
     if settings.echo_route:
         app.router.add_get("/echo", service.endpoints["/echo"].handle, allow_head=False)
         app.router.add_post("/", EchoBodies(settings.message_size, settings.body_time).handle)
-    HealthRoutes(lambda: service.draining, service.overload, lambda: service.batches.shortage).add_to(app)
+    batches, storage = service.batches, service.storage
+    HealthRoutes(lambda: service.draining, service.overload, lambda: batches.shortage, storage).add_to(app)
     hub, body_time = service.hub, settings.body_time
-    BatchRoutes(hub, service.batches, body_size=settings.batch_size, body_time=body_time).add_to(app)
+    BatchRoutes(hub, batches, body_size=settings.batch_size, body_time=body_time).add_to(app)
     TopicRoutes(hub, body_size=settings.message_size, body_time=body_time).add_to(app)
     WatchRoutes(service.hub, service).add_to(app)
     DocumentRoutes(batch_limits(settings), token=service.credentials.needed).add_to(app)

@@ -21,6 +21,7 @@ from service.ops.logs import Logs, complain, style_of
 from service.ops.process import save_address_space
 from service.ops.sd_notify import Notifier
 from service.ops.standard_streams import greet
+from service.storage.errors import StorageUnusable
 
 __all__ = ["serve"]
 
@@ -39,6 +40,9 @@ def serve(settings: Settings, read_again: Callable[[], Settings]) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_until_stopped(settings, read_again, failures))
+    except StorageUnusable as error:
+        complain(settings.log_format, str(error))
+        return 1
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         if error.errno == errno.EADDRINUSE:

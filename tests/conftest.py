@@ -1,4 +1,4 @@
-"""Unit tests run on a virtual clock; end-to-end tests on uvloop, as the service does."""
+"""Unit tests run on a virtual clock; end-to-end tests on uvloop, as the service does; tests of threads in real time."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -14,13 +14,16 @@ from tests.virtual import VirtualClockLoop
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
-END_TO_END = Path(__file__).parent / "end_to_end"
+HERE = Path(__file__).parent
+REAL_TIME = {HERE / "end_to_end": uvloop.new_event_loop, HERE / "storage": asyncio.new_event_loop}
+"""Where time is real: other processes and threads take part."""
 
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Choose the loop by where the test stands."""
-    if END_TO_END in item.path.parents:
-        return {"uvloop": uvloop.new_event_loop}
+    for folder, factory in REAL_TIME.items():
+        if folder in item.path.parents:
+            return {"real": factory}
     return {"virtual": VirtualClockLoop}

@@ -9,7 +9,12 @@ import orjson
 __all__ = ["EVENTS", "FIELDS", "SETTINGS", "event_of", "wrong_with"]
 
 _DOCUMENT: Final = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
-_TYPES: Final[dict[str, type | tuple[type, ...]]] = {"text": str, "integer": int, "number": (int, float)}
+_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
+    "text": str,
+    "integer": int,
+    "number": (int, float),
+    "true or false": bool,
+}
 _ALWAYS: Final = ("time", "level", "logger", "message")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 SETTINGS: Final = "the settings"

@@ -69,13 +69,15 @@ async def test_bounds_are_those_of_the_settings() -> None:
 
 
 GIVES_WAY = {
+    "unstored": "tests/core/test_late_store.py::test_what_waits_for_the_store_is_bounded",
+    "undelivered_bytes": "tests/upstream/test_delivery.py::test_a_client_with_much_to_be_delivered_does_not_keep_others_from_fetching",
     "retired_topics": "tests/core/test_retired.py::test_who_leaves_many_topics_forgets_its_own_alone",
     "batches_size": "tests/upstream/test_retention.py::test_a_batch_whose_reader_does_not_come_back_ends",
     "finished_batches": "tests/upstream/test_retention.py::test_the_largest_keeper_of_finished_batches_loses_its_oldest_first",
     "reading_bytes": "tests/upstream/test_reading.py::"
     "test_an_owner_over_its_share_reads_one_after_another_and_another_reads_at_once",
     "upstream": "tests/core/test_plan.py::test_one_owner_has_most_places_and_leaves_some_to_the_next_ones",
-    "upstream_host": "tests/core/test_hosts.py::test_where_hosts_are_shared_one_owner_leaves_a_quarter_to_others",
+    "upstream_host": "tests/core/test_host_limiter.py::test_where_hosts_are_shared_one_owner_leaves_a_quarter_to_others",
     "backlogs_size": "tests/edge/test_stalled.py::test_beyond_the_bound_the_client_that_holds_most_gives_way",
     "cache_size": "tests/upstream/test_cache.py::test_a_client_that_floods_it_pushes_out_what_it_brought_itself",
 }

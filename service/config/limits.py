@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from ipaddress import ip_network
+from pathlib import Path
 
 from service.config.fitting import CREDIT, QUEUED, READING, SELECTING, share
 from service.config.settings import Settings
@@ -14,9 +15,10 @@ from service.core.topics.hub import HubLimits
 from service.core.topics.topic import RingLimits
 from service.edge.websocket.endpoint import WebSocketLimits
 from service.ops.process import descriptor_limit, memory_limit, socket_limit
+from service.storage.options import DataOptions
 
-__all__ = ["address_limits", "batch_limits", "client_limits", "hub_limits", "networks", "overload_rules",
-           "selection_bytes", "socket_limits"]  # fmt: skip
+__all__ = ["address_limits", "batch_limits", "client_limits", "data_options", "hub_limits", "networks",
+           "overload_rules", "selection_bytes", "socket_limits"]  # fmt: skip
 
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -53,6 +55,12 @@ def hub_limits(settings: Settings) -> HubLimits:
         topics=settings.topics,
         ring_bytes=settings.rings_size,
     )
+
+
+def data_options(settings: Settings) -> DataOptions:
+    """Return what is kept on disk."""
+    path = None if settings.data is None else Path(settings.data)
+    return DataOptions(path, settings.sync, settings.volatile, hub_limits(settings).key_age)
 
 
 def client_limits(settings: Settings) -> SessionLimits:

@@ -84,6 +84,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     batch_linger: Annotated[
         float, _Help(ge=0, description="seconds that a WebSocket's batch waits for a reader")
     ] = 60.0
+    data: Annotated[
+        str | None,
+        _Help(description="directory that keeps topics over a restart or a crash"),
+    ] = None
+    sync: Annotated[
+        Literal["full", "normal"],
+        _Help(description="what a publish waits for: full, the disk; normal, the operating system"),
+    ] = "full"
+    volatile: Annotated[
+        tuple[str, ...],
+        _Help(description="topic that is not kept in --data: a name, or a prefix and *"),
+    ] = ()
     upstream: Annotated[int, _Help(ge=1, description="fetches at once")] = 500
     upstream_client: Annotated[int, _Help(ge=1, description="fetches at once of one client")] = 450
     upstream_host: Annotated[int, _Help(ge=1, description="fetches at once from one host")] = 20

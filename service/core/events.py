@@ -208,6 +208,8 @@ class TopicInfo(_Said):
     oldest: int
     bytes: int
     readers: int
+    durable: bool
+    """Whether a restart keeps it."""
 
 
 class Cancelled(_Said):

@@ -86,6 +86,10 @@ class TopicStore(Protocol):
     pools: Sequence[Pool]
     """What owners share of it, for figures."""
 
+    def durable(self, name: str) -> bool:
+        """Return whether what is appended to a topic of this name outlives the process."""
+        ...
+
     def knows(self, name: str) -> bool:
         """Return whether something is kept of a topic, its position at least."""
         ...

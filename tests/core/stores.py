@@ -47,6 +47,9 @@ class FakeStore:
         self.epochs += 1
         return f"e{self.epochs}"
 
+    def durable(self, name: str) -> bool:
+        return True
+
     def knows(self, name: str) -> bool:
         return name in self.topics
 

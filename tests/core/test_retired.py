@@ -6,7 +6,7 @@ from service.core.errors import LimitReached, NotFound
 from service.core.owner import Owner
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.retired import RetiredTopics
-from service.core.topics.topic import Position, RingLimits, Topic
+from service.core.topics.topic import Position, RingLimits
 from tests.core.readers import FakeReader, Turns, make_hub
 
 A, B = Owner("a"), Owner("b")
@@ -21,7 +21,7 @@ def publish(hub: Hub, data: bytes) -> Position:
 def test_the_longest_idle_goes_first_and_each_after_its_time() -> None:
     retired = RetiredTopics(2, 60.0)
     for at, name in enumerate("abca"):
-        retired.keep(Topic(name, f"e{at}", None, head=at), float(at))
+        retired.keep(name, Position(f"e{at}", at), A, float(at))
     assert ["a" in retired, "b" in retired, "c" in retired] == [True, False, True]
     retired.expire(62.5)
     assert len(retired) == 1
@@ -94,9 +94,9 @@ def test_who_leaves_many_topics_forgets_its_own_alone() -> None:
     retired = RetiredTopics(100, 60.0)
     greedy, careful = Owner("greedy"), Owner("careful")
     for number in range(5):
-        retired.keep(topic_of(f"careful/{number}", careful), 0.0)
+        retired.keep(f"careful/{number}", Position("e", 0), careful, 0.0)
     for number in range(1000):
-        retired.keep(topic_of(f"greedy/{number}", greedy), 1.0)
+        retired.keep(f"greedy/{number}", Position("e", 0), greedy, 1.0)
     assert all(f"careful/{number}" in retired for number in range(5))
     assert "greedy/999" in retired
     assert "greedy/0" not in retired
@@ -104,9 +104,3 @@ def test_who_leaves_many_topics_forgets_its_own_alone() -> None:
     assert retired.pool.refused > 900
     retired.expire(100.0)
     assert (len(retired), retired.pool.used, retired._names) == (0, 0, {})
-
-
-def topic_of(name: str, owner: Owner) -> Topic:
-    topic = Topic(name, "e", None)
-    topic.owner = owner
-    return topic

@@ -159,6 +159,7 @@ async def test_every_legal_name_works_on_every_route(name: str) -> None:
         assert first["offset"] == 1
         assert await ask("GET", path) | {"bytes": 0} == {
             "topic": name, "epoch": first["epoch"], "offset": 1, "oldest": 1, "bytes": 0, "readers": 0,
+            "durable": False,
         }  # fmt: skip
         assert (await ask("GET", f"{path}/events"))["epoch"] == first["epoch"]
 

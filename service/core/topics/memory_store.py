@@ -26,6 +26,10 @@ class MemoryStore:
     def __repr__(self) -> str:
         return f"<MemoryStore {len(self.retired)} retired>"
 
+    def durable(self, name: str) -> bool:
+        """Return False: a restart forgets every topic."""
+        return False
+
     def knows(self, name: str) -> bool:
         """Return whether the topic was retired a short time ago."""
         return name in self.retired
@@ -45,7 +49,7 @@ class MemoryStore:
 
     def retire(self, topic: Topic, now: float) -> None:
         """Remember where the topic stands."""
-        self.retired.keep(topic, now)
+        self.retired.keep(topic.name, topic.position, topic.owner, now)
 
     def drop(self, topic: Topic) -> None:
         """Forget nothing: the ring goes with the topic."""

@@ -5,11 +5,12 @@ comes back learns that all it knew is void.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool
-from service.core.topics.topic import Position, Topic
+from service.core.topics.position import Position
 
 __all__ = ["RetiredTopics"]
 
@@ -24,11 +25,19 @@ class RetiredTopics:
     """The positions of topics that were forgotten less than ``age`` seconds ago; at most ``most`` of them.
 
     An owner that has used up its share of them gives up the one of its own that has been idle longest.
+    ``forgotten`` is called with the name of one that is forgotten so, or for its age.
     """
 
-    def __init__(self, most: int, age: float) -> None:
+    def __init__(
+        self,
+        most: int,
+        age: float,
+        *,
+        forgotten: Callable[[str], object] | None = None,
+    ) -> None:
         self.pool = Pool("retired_topics", most, eager=FOUR_FIFTHS)
         self._age = age
+        self._forgotten = forgotten
         # In order of time, because all are kept for the same time; the same order holds for each owner.
         self._known: OrderedDict[str, _Kept] = OrderedDict()
         self._names: dict[Owner, OrderedDict[str, None]] = {}
@@ -39,17 +48,21 @@ class RetiredTopics:
     def __contains__(self, name: str) -> bool:
         return name in self._known
 
-    def keep(self, topic: Topic, now: float) -> None:
+    def keep(self, name: str, position: Position, owner: Owner, now: float) -> None:
         """Remember where a topic stands that is about to be forgotten."""
-        self.take(topic.name)
-        owner = topic.owner
+        self.take(name)
         names = self._names.get(owner)
         if names and self.pool.room(owner) < 1:
             self.pool.refused += 1
-            self.take(next(iter(names)))
-        self._known[topic.name] = _Kept(now, topic.position, owner)
-        self._names.setdefault(owner, OrderedDict())[topic.name] = None
+            self._forget(next(iter(names)))
+        self._known[name] = _Kept(now, position, owner)
+        self._names.setdefault(owner, OrderedDict())[name] = None
         self.pool.take(owner, 1)
+
+    def _forget(self, name: str) -> None:
+        self.take(name)
+        if self._forgotten is not None:
+            self._forgotten(name)
 
     def take(self, name: str) -> Position | None:
         """Return where a topic stood, and forget it here: it is about to be made again."""
@@ -69,4 +82,4 @@ class RetiredTopics:
             name, kept = next(iter(self._known.items()))
             if now - kept.at <= self._age:
                 return
-            self.take(name)
+            self._forget(name)

@@ -1,7 +1,7 @@
 """Alive, and accepting."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import orjson
 from aiohttp import web
@@ -11,14 +11,30 @@ from service.core.overload import Level, Overload
 __all__ = ["HealthRoutes"]
 
 
+class Storage(Protocol):
+    """What keeps things on disk."""
+
+    @property
+    def failing(self) -> str:
+        """Say what has not worked for a while; empty where all does."""
+        ...
+
+
 class HealthRoutes:
     """``/healthz`` says that the loop turns; ``/readyz`` says 503 while the service takes nobody.
 
     ``shortage`` says what some clients wait for though the service takes others; empty where nobody does.
     """
 
-    def __init__(self, draining: Callable[[], bool], overload: Overload, shortage: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        draining: Callable[[], bool],
+        overload: Overload,
+        shortage: Callable[[], str],
+        storage: Storage,
+    ) -> None:
         self._draining = draining
+        self._storage = storage
         self._overload = overload
         self._shortage = shortage
 
@@ -35,6 +51,8 @@ class HealthRoutes:
         """Say whether new clients are taken, and what is short."""
         if self._draining():
             return _state(503, "draining")
+        if failing := self._storage.failing:
+            return _state(503, failing)
         level = self._overload.level
         reasons = [reason for reason in (self._overload.why, self._shortage()) if reason]
         state = _STATES[max(level, Level.SLOW) if reasons else level]

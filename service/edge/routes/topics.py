@@ -94,6 +94,7 @@ class TopicRoutes:
                 "oldest": topic.first,
                 "bytes": topic.size,
                 "readers": len(topic.readers),
+                "durable": self._hub.store.durable(topic.name),
             }
         )
 

@@ -6,6 +6,7 @@ from service.ops.metrics.load import LoadCollector
 from service.ops.metrics.process import ProcessCollector
 from service.ops.metrics.routes import MetricsRoutes
 from service.ops.metrics.shares import ShareCollector
+from service.ops.metrics.storage import StorageCollector
 
 __all__ = [
     "FanoutCollector",
@@ -14,4 +15,5 @@ __all__ = [
     "MetricsRoutes",
     "ProcessCollector",
     "ShareCollector",
+    "StorageCollector",
 ]

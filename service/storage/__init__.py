@@ -1,0 +1,1 @@
+"""What is kept on disk: one SQLite database in the data directory, written by one thread in groups."""

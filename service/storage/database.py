@@ -1,0 +1,187 @@
+"""The database file: SQLite in WAL mode, four tables of the same shape, one transaction for each group of changes.
+
+A row is an id and a record (``records.py``). There is no other index: messages of all topics are appended to one
+table, since an index on topic and offset made appending three to ten times as slow (docs/decisions/16). The
+code that trims a topic knows the rows of its messages.
+
+Each transaction also counts itself in the table ``state``, and afterwards in the file ``commits`` beside the
+database. A WAL that has lost its end looks to SQLite like one that was never longer: the two counts show
+it, and topics then have to begin new epochs, or positions that were given away get other contents.
+
+Groups are bound as arrays (SQLite's carray), so that a group costs a few calls, large or small, and the
+interpreter's lock is free while SQLite works.
+"""
+
+import logging
+import os
+from array import array
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from struct import Struct
+from struct import error as StructError
+from typing import Final
+
+import apsw
+
+from service.storage.errors import CommitFailed, StorageUnusable
+from service.storage.records import Damaged, read_document, write_document
+from service.storage.tables import APPLICATION, VERSION, Rows, Table, check_format, reason
+
+__all__ = ["Changes", "Database", "Sync"]
+
+_log = logging.getLogger("sluice.storage")
+
+_COUNT: Final = Struct("<QQ")
+"""A number and its complement."""
+_ALL: Final = (1 << 64) - 1
+_WAL_PAGES: Final = 2000
+"""Pages of 4 KiB after which the WAL is copied into the database: 8 MiB."""
+
+
+class Sync(StrEnum):
+    """What a commit waits for."""
+
+    FULL = "full"
+    """The disk: it survives a power failure."""
+    NORMAL = "normal"
+    """The operating system: it survives the death of the process."""
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one transaction does: rows to put, and rows to delete."""
+
+    first: int
+    """The row that the first message gets."""
+    messages: list[bytes] = field(default_factory=list)
+    put: "dict[Table, list[tuple[int, bytes]]]" = field(default_factory=dict)
+    deleted: "dict[Table, array[int]]" = field(default_factory=dict)
+
+    @property
+    def next_row(self) -> int:
+        """The row that the next message gets."""
+        return self.first + len(self.messages)
+
+    def replace(self, table: Table, row: int, record: bytes) -> None:
+        """Put a record, whether or not the row is there."""
+        self.put.setdefault(table, []).append((row, record))
+
+    def delete(self, table: Table, rows: "array[int]") -> None:
+        """Delete rows; those that are not there are passed over."""
+        if rows:
+            self.deleted.setdefault(table, array("q")).extend(rows)
+
+
+class Database:
+    """One connection; used by one thread at a time."""
+
+    def __init__(self, path: Path, sync: Sync = Sync.FULL) -> None:
+        """Open or make it; raise StorageUnusable where it is not a database of ours."""
+        self.path = path
+        self.next_row = 1
+        self.commits = 0
+        self.restored = False
+        """Whether this is a backup that was restored: what came after it is not there."""
+        self.lost_commits = 0
+        """How many of the last commits are missing, because the WAL has lost its end."""
+        try:
+            self._connection = apsw.Connection(os.fspath(path))
+        except apsw.Error as error:
+            raise StorageUnusable(f"--data {path.parent}: {reason(error, path)}") from error
+        self.rows = Rows(self._connection)
+        try:
+            self._prepare(sync)
+            self._count_file = os.open(path.with_name("commits"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except BaseException as error:
+            self._connection.close()
+            if isinstance(error, apsw.Error | OSError):
+                raise StorageUnusable(f"--data {path.parent}: {reason(error, path)}") from error
+            raise
+        self._read_state()
+        self._count()
+
+    def __repr__(self) -> str:
+        return f"<Database {self.path}>"
+
+    def _prepare(self, sync: Sync) -> None:
+        connection = self._connection
+        made = check_format(connection, self.path)
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", sync.value)
+        connection.pragma("wal_autocheckpoint", _WAL_PAGES)
+        connection.pragma("journal_size_limit", _WAL_PAGES * 4096)
+        if not made:
+            with connection:
+                for table in Table:
+                    self._execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, record BLOB NOT NULL)")
+                connection.pragma("application_id", APPLICATION)
+                connection.pragma("user_version", VERSION)
+
+    def _read_state(self) -> None:
+        """Learn where the database stands, and whether that is where it was."""
+        try:
+            state = read_document(*next(iter(self.rows.read(Table.STATE)), (1, write_document(1, {}))))
+            counted = _COUNT.unpack(os.pread(self._count_file, _COUNT.size, 0))
+        except (Damaged, StructError):
+            state, counted = {}, (0, 0)
+        self.commits = state.get("commits", 0)
+        self.restored = state.get("restored", False)
+        self.next_row = max(state.get("next_row", 1), self.rows.last(Table.MESSAGES) + 1)
+        if counted[1] == ~counted[0] & _ALL:
+            self.lost_commits = max(0, counted[0] - self.commits)
+
+    def write(self, changes: Changes) -> None:
+        """Carry out all changes in one transaction, on disk when this returns; raise CommitFailed and do none."""
+        try:
+            self._execute("BEGIN IMMEDIATE")
+            self._change(changes)
+            self._execute("COMMIT")
+        except apsw.Error as error:
+            self._roll_back()
+            raise CommitFailed(reason(error, self.path)) from error
+        self.next_row = changes.next_row
+        self.commits += 1
+        self._count()
+
+    def _roll_back(self) -> None:
+        """End a transaction that failed; SQLite has ended it already where the disk is full."""
+        if self._connection.in_transaction:
+            try:
+                self._execute("ROLLBACK")
+            except apsw.Error as error:
+                raise CommitFailed(f"a transaction could not be rolled back: {error}") from error
+
+    def _count(self) -> None:
+        """Write down that there is one more commit; it is stored whether or not this works."""
+        try:
+            os.pwrite(self._count_file, _COUNT.pack(self.commits, ~self.commits & _ALL), 0)
+        except OSError as error:
+            _log.warning("the number of commits could not be written down", extra={"why": str(error)})
+
+    def _change(self, changes: Changes) -> None:
+        for table, rows in changes.deleted.items():
+            self._execute(f"DELETE FROM {table} WHERE id IN carray(?)", (apsw.carray(rows),))  # noqa: S608
+        for table, records in changes.put.items():
+            insert = f"INSERT OR REPLACE INTO {table} VALUES (?, ?)"  # noqa: S608
+            self._connection.executemany(insert, records)
+        if changes.messages:
+            records_of = apsw.carray(tuple(changes.messages))
+            self._execute(
+                "INSERT INTO messages SELECT ? + rowid, value FROM carray(?)", (changes.first - 1, records_of)
+            )
+        state = {"commits": self.commits + 1, "next_row": changes.next_row}
+        self._execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (write_document(1, state),))
+
+    def size(self) -> int:
+        """Return the bytes on disk, of the database and of its WAL."""
+        files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def close(self) -> None:
+        """Copy the WAL into the database, and close it."""
+        self._connection.close()
+        os.close(self._count_file)
+
+    def _execute(self, statement: str, bindings: tuple[object, ...] = ()) -> None:
+        self._connection.execute(statement, bindings)

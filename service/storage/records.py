@@ -1,0 +1,91 @@
+"""Records: rows that carry their own checksum, because SQLite does not check what it reads.
+
+A flipped bit in a database file is delivered as it is, and ``PRAGMA integrity_check`` calls the file sound. So each
+row is an id and one record, whose first four bytes are the CRC-32 of the id and of all that follows.
+"""
+
+from struct import Struct
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import orjson
+
+__all__ = [
+    "Damaged",
+    "Message",
+    "guess_message",
+    "read_document",
+    "read_message",
+    "write_document",
+    "write_message",
+]
+
+_CHECKSUM = Struct("<I")
+_ID = Struct("<q")
+_MESSAGE = Struct("<QQd")
+
+
+class Damaged(ValueError):
+    """A record is not what was written."""
+
+
+class Message(NamedTuple):
+    """A message of a topic."""
+
+    topic: int
+    """The topic's id in the database."""
+    offset: int
+    at: float
+    """When it was appended, in seconds since 1970."""
+    data: bytes
+    """JSON."""
+
+
+def write_message(row: int, topic: int, offset: int, at: float, data: bytes) -> bytes:
+    """Return the record of a message."""
+    return _seal(row, _MESSAGE.pack(topic, offset, at) + data)
+
+
+def read_message(row: int, record: bytes) -> Message:
+    """Return the message of a record, or raise Damaged."""
+    content = _open(row, record)
+    if len(content) < _MESSAGE.size:
+        raise Damaged(f"row {row} is too short for a message")
+    topic, offset, at = _MESSAGE.unpack_from(content)
+    return Message(topic, offset, at, content[_MESSAGE.size :])
+
+
+def guess_message(record: bytes) -> Message | None:
+    """Return what a damaged record may have been; None where it is too short."""
+    if len(record) < _CHECKSUM.size + _MESSAGE.size:
+        return None
+    topic, offset, at = _MESSAGE.unpack_from(record, _CHECKSUM.size)
+    return Message(topic, offset, at, b"")
+
+
+def write_document(row: int, document: dict[str, Any]) -> bytes:
+    """Return the record of anything that is not a message."""
+    return _seal(row, orjson.dumps(document))
+
+
+def read_document(row: int, record: bytes) -> dict[str, Any]:
+    """Return the document of a record, or raise Damaged."""
+    content = _open(row, record)
+    try:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise Damaged(f"row {row} is not JSON") from error
+    if not isinstance(document, dict):
+        raise Damaged(f"row {row} is not an object")
+    return document
+
+
+def _seal(row: int, content: bytes) -> bytes:
+    return _CHECKSUM.pack(crc32(content, crc32(_ID.pack(row)))) + content
+
+
+def _open(row: int, record: bytes) -> bytes:
+    content = record[_CHECKSUM.size :]
+    if len(record) < _CHECKSUM.size or _CHECKSUM.unpack_from(record)[0] != crc32(content, crc32(_ID.pack(row))):
+        raise Damaged(f"row {row} does not have its checksum")
+    return content

@@ -1,0 +1,131 @@
+"""A data directory in use: opened, read, written, closed; and which topics are kept in it."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from service.core.errors import SluiceError
+from service.core.owner import Owner
+from service.core.ports import TopicStore
+from service.core.topics.hub import Hub
+from service.core.topics.names import is_reserved
+from service.storage.database import Database, Sync
+from service.storage.directory import DataDirectory
+from service.storage.options import DataOptions
+from service.storage.recovery import Recovered, recover
+from service.storage.routed_store import RoutedStore
+from service.storage.statistics import StorageStatistics
+from service.storage.topic_store import DiskStore
+from service.storage.wall_clock import WallClock
+from service.storage.writer import Writer
+
+__all__ = ["Storage"]
+
+_log = logging.getLogger("sluice.storage")
+
+_PATIENCE = 5.0
+"""Seconds for which commits may fail before the service says that it is not ready."""
+_SLICE = 200
+"""Topics that are opened in one turn of the loop, at the start."""
+
+
+class Storage:
+    """What ``--data DIR`` keeps; made by :meth:`open`."""
+
+    def __init__(
+        self,
+        directory: DataDirectory,
+        database: Database,
+        writer: Writer,
+        topics: DiskStore,
+        recovered: Recovered,
+        volatile: Sequence[str],
+    ) -> None:
+        self.topics = topics
+        self.writer = writer
+        self.recovered = recovered
+        self._volatile = volatile
+        self._clock = asyncio.get_running_loop().time
+        self._directory = directory
+        self._database = database
+
+    def __repr__(self) -> str:
+        return f"<Storage {self._directory.path}, {self.topics!r}>"
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        options: DataOptions,
+        *,
+        clock: Callable[[], float],
+        new_epoch: Callable[[], str],
+    ) -> "Storage":
+        """Lock the directory and read all of it; raise StorageUnusable with one line for an operator."""
+        directory = DataDirectory(path)
+        try:
+            database = await asyncio.to_thread(Database, directory.database, Sync(options.sync))
+        except BaseException:
+            directory.close()
+            raise
+        wall = WallClock(clock)
+        topics, keys, recovered = await recover(database, wall, new_epoch)
+        counts = {
+            "topics": recovered.topics,
+            "messages": recovered.messages,
+            "damaged": recovered.damaged,
+            "lost_commits": recovered.lost_commits,
+            "renewed": recovered.renewed,
+            "seconds": recovered.seconds,
+        }
+        if recovered.damaged or recovered.renewed:
+            _log.error("the data directory was damaged", extra=counts)
+        else:
+            _log.info("read the data directory", extra=counts)
+        writer = Writer(database)
+        store = DiskStore(writer, topics, keys, wall, new_epoch=new_epoch, key_age=options.key_age)
+        return cls(directory, database, writer, store, recovered, options.volatile)
+
+    def store(self, memory: TopicStore) -> TopicStore:
+        """Return the store of a hub: on disk, but for volatile topics and what the service itself writes."""
+        return RoutedStore(self.topics, memory, lambda name: not (is_reserved(name) or self._is_volatile(name)))
+
+    def _is_volatile(self, name: str) -> bool:
+        return any(name.startswith(one[:-1]) if one.endswith("*") else name == one for one in self._volatile)
+
+    @property
+    def failing(self) -> str:
+        """Say that nothing has been stored for a while; empty where it has."""
+        since = self.writer.failing_since
+        return "storage" if since is not None and self._clock() - since > _PATIENCE else ""
+
+    async def open_topics(self, hub: Hub) -> None:
+        """Have the hub go on with every topic that has messages."""
+        for number, kept in enumerate(list(self.topics.adopt())):
+            try:
+                hub.ring(kept.name, owner=Owner(kept.owner))
+            except SluiceError as error:
+                # It is opened when somebody asks for it.
+                _log.warning("a topic was not opened", extra={"topic": kept.name, "why": error.detail})
+            if number % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)
+
+    def statistics(self) -> StorageStatistics:
+        """Return an immutable snapshot."""
+        writer, found = self.writer, self.recovered
+        return StorageStatistics(
+            commits=writer.commits,
+            failures=writer.failures,
+            durations=writer.durations,
+            waiting=writer.waiting,
+            size=self._database.size(),
+            topics=len(self.topics),
+            damaged=found.damaged,
+            recovery=found.seconds,
+        )
+
+    async def close(self) -> None:
+        """Commit what waits, and give the directory back."""
+        await self.writer.close()
+        self._directory.close()

@@ -1,0 +1,66 @@
+"""Deleting what is not needed any more, in groups that the writer has time for."""
+
+from array import array
+from typing import Any, Final
+
+from service.core.errors import SluiceError
+from service.storage.database import Changes
+from service.storage.kept_topics import KeptTopicRows
+from service.storage.tables import Table
+
+__all__ = ["Sweep"]
+
+_ROWS: Final = 5_000
+"""Rows that one group deletes: 10 ms."""
+_SIZE: Final = 300
+
+
+class Sweep:
+    """Rows that are to be deleted."""
+
+    __slots__ = ("_cut", "_deleted", "_trimmed", "keys", "size")
+
+    def __init__(self) -> None:
+        self.keys: Any = array("q")
+        self.size = _SIZE
+        self._trimmed: dict[KeptTopicRows, None] = {}
+        self._deleted: list[KeptTopicRows] = []
+        self._cut: list[tuple[KeptTopicRows, int]] = []
+
+    @property
+    def due(self) -> bool:
+        """Whether there is anything to delete."""
+        return bool(self.keys or self._trimmed or self._deleted)
+
+    def trim(self, kept: KeptTopicRows) -> None:
+        """Delete the rows that the topic's ring has given up."""
+        self._trimmed[kept] = None
+
+    def delete(self, kept: KeptTopicRows) -> None:
+        """Delete all rows of a topic, and its own."""
+        self._trimmed.pop(kept, None)
+        self._deleted.append(kept)
+
+    def prepare(self, changes: Changes) -> None:
+        """Delete at most so many rows as a group has time for; the next sweep finds the others."""
+        changes.delete(Table.KEYS, self.keys)
+        for kept in self._deleted:
+            changes.delete(Table.MESSAGES, kept.rows)
+            changes.delete(Table.TOPICS, array("q", [kept.id]))
+        room = _ROWS
+        for kept in self._trimmed:
+            count = min(kept.overhang, room)
+            changes.delete(Table.MESSAGES, kept.rows[:count])
+            if count == len(kept.rows):
+                # No message says any longer where the topic stands.
+                kept.write(changes, emptied=True)
+            self._cut.append((kept, count))
+            room -= count
+
+    def committed(self) -> None:
+        """Forget the rows."""
+        for kept, count in self._cut:
+            del kept.rows[:count]
+
+    def refused(self, error: SluiceError) -> None:
+        """Leave rows to a later sweep; those of topics that are gone are deleted at the next start."""

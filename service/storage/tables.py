@@ -1,0 +1,83 @@
+"""The tables, and reading them. All have the same shape: an id and a record (``records.py``)."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from service.storage.errors import StorageUnusable
+
+__all__ = ["APPLICATION", "VERSION", "Rows", "Table", "check_format", "reason"]
+
+APPLICATION: Final = 0x534C4349
+"""``SLCI``, in the header of the file: what SQLite and ``file`` know the format by."""
+VERSION: Final = 1
+"""Of the format; a newer one is refused, an older one is migrated at the start."""
+_CHUNK: Final = 10_000
+"""Rows that are read at once."""
+
+
+class Table(StrEnum):
+    """What there is to keep."""
+
+    STATE = "state"
+    TOPICS = "topics"
+    MESSAGES = "messages"
+    KEYS = "keys"
+    BATCHES = "batches"
+    WATCHES = "watches"
+
+
+class Rows:
+    """What a connection reads."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def read(self, table: Table, after: int = -1) -> list[tuple[int, bytes]]:
+        """Return the next rows in order of their ids, as many as are read at once; nothing at the end."""
+        query = f"SELECT id, record FROM {table} WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
+        return list(self._connection.execute(query, (after, _CHUNK)))
+
+    def all(self, table: Table) -> Iterator[tuple[int, bytes]]:
+        """Yield every row in order."""
+        after = -1
+        while rows := self.read(table, after):
+            yield from rows
+            after = rows[-1][0]
+
+    def last(self, table: Table) -> int:
+        """Return the highest id of a table, or 0."""
+        found = self._connection.execute(f"SELECT max(id) FROM {table}").get  # noqa: S608
+        return found if isinstance(found, int) else 0
+
+
+def check_format(connection: apsw.Connection, path: Path) -> bool:
+    """Return whether there is anything in the file; raise StorageUnusable where it is not ours."""
+    if not connection.execute("SELECT count(*) FROM sqlite_schema").get:
+        return False
+    if connection.pragma("application_id") != APPLICATION:
+        raise StorageUnusable(f"{path} is not a database of sluice; choose another")
+    version = connection.pragma("user_version")
+    if version > VERSION:
+        raise StorageUnusable(
+            f"{path} has format {version}, and this version of sluice reads formats up to {VERSION}; "
+            "use a newer version"
+        )
+    return True
+
+
+def reason(error: Exception, path: Path) -> str:
+    """Say in an operator's words what SQLite could not do."""
+    known: tuple[tuple[type[Exception], str], ...] = (
+        (apsw.FullError, "the disk is full"),
+        (apsw.NotADBError, f"{path} is not a database of sluice; choose another"),
+        (apsw.CorruptError, f"{path} is damaged; restore it from a backup"),
+        (apsw.ReadOnlyError, f"{path} cannot be written"),
+        (apsw.CantOpenError, f"{path} cannot be opened"),
+        (apsw.BusyError, f"{path} is in use by another process"),
+        (apsw.IOError, f"{path} cannot be read or written: {error}"),
+    )
+    return next((text for kind, text in known if isinstance(error, kind)), f"{path}: {error}")

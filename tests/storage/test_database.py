@@ -1,0 +1,168 @@
+"""The database file: what is written is there, what is damaged is noticed, what is not ours is refused."""
+
+import os
+import shutil
+from array import array
+from pathlib import Path
+
+import apsw
+import pytest
+
+from service.storage.database import Changes, Database
+from service.storage.errors import CommitFailed, StorageUnusable
+from service.storage.records import Damaged, read_document, read_message, write_document, write_message
+from service.storage.tables import Table
+
+
+def changes(database: Database, *datas: bytes) -> Changes:
+    """Return a group that appends messages to topic 1."""
+    group = Changes(database.next_row)
+    for data in datas:
+        group.messages.append(write_message(group.next_row, 1, group.next_row, 1.5, data))
+    return group
+
+
+def datas(database: Database) -> list[bytes]:
+    """Return what the messages say."""
+    return [read_message(row, record).data for row, record in database.rows.all(Table.MESSAGES)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the database is."""
+    return tmp_path / "sluice.db"
+
+
+def test_what_is_written_is_there_after_a_kill(path: Path, tmp_path: Path) -> None:
+    database = Database(path)
+    database.write(changes(database, b"1", b"2"))
+    # A copy of the files as they are: nothing is closed, as after a kill.
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in tmp_path.glob("sluice.db*"):
+        shutil.copy(file, copy)
+    database.close()
+    again = Database(copy / "sluice.db")
+    assert datas(again) == [b"1", b"2"]
+    assert again.next_row == 3
+    again.close()
+
+
+def test_rows_are_put_replaced_and_deleted_with_the_messages_of_one_group(path: Path) -> None:
+    database = Database(path)
+    database.write(changes(database, b"1", b"2", b"3"))
+    group = changes(database, b"4")
+    group.replace(Table.TOPICS, 7, write_document(7, {"name": "a"}))
+    group.replace(Table.TOPICS, 7, write_document(7, {"name": "b"}))
+    group.delete(Table.MESSAGES, array("q", [1, 3, 99]))
+    database.write(group)
+    assert datas(database) == [b"2", b"4"]
+    assert [read_document(*row) for row in database.rows.all(Table.TOPICS)] == [{"name": "b"}]
+    database.close()
+
+
+def test_rows_are_read_in_chunks_without_losing_any(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.storage.tables._CHUNK", 3)
+    database = Database(path)
+    database.write(changes(database, *(b"%d" % n for n in range(10))))
+    assert datas(database) == [b"%d" % n for n in range(10)]
+    database.close()
+
+
+def test_a_row_is_not_used_twice_after_the_newest_was_deleted(path: Path) -> None:
+    database = Database(path)
+    database.write(changes(database, b"1", b"2"))
+    group = Changes(database.next_row)
+    group.delete(Table.MESSAGES, array("q", [2]))
+    database.write(group)
+    database.close()
+    again = Database(path)
+    assert again.next_row == 3
+    again.close()
+
+
+def test_a_group_that_fails_changes_nothing_and_the_next_one_works(path: Path) -> None:
+    database = Database(path)
+    database.write(changes(database, b"1"))
+    wrong = Changes(1)
+    wrong.replace(Table.TOPICS, 7, write_document(7, {}))
+    wrong.messages.append(write_message(1, 1, 1, 1.5, b"in a row that is used"))
+    with pytest.raises(CommitFailed):
+        database.write(wrong)
+    assert list(database.rows.all(Table.TOPICS)) == []
+    database.write(changes(database, b"2"))
+    assert datas(database) == [b"1", b"2"]
+    database.close()
+
+
+@pytest.mark.parametrize("bit", [0, 37, 100, 500])
+def test_a_flipped_bit_of_a_record_is_noticed(bit: int) -> None:
+    record = bytearray(write_message(5, 1, 1, 1.5, b'"' + b"a" * 60 + b'"'))
+    record[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(Damaged):
+        read_message(5, bytes(record))
+
+
+def test_a_record_in_another_row_or_cut_short_is_noticed() -> None:
+    record = write_document(5, {"name": "a"})
+    assert read_document(5, record) == {"name": "a"}
+    for row, content in [(6, record), (5, record[:-1]), (5, b""), (5, b"abc")]:
+        with pytest.raises(Damaged):
+            read_document(row, content)
+
+
+def test_a_wal_that_has_lost_its_end_is_noticed(path: Path, tmp_path: Path) -> None:
+    database = Database(path)
+    for n in range(5):
+        database.write(changes(database, b"%d" % n))
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in tmp_path.iterdir():
+        if file.is_file():
+            shutil.copy(file, copy)
+    database.close()
+    wal = copy / "sluice.db-wal"
+    os.truncate(wal, wal.stat().st_size - 100)
+    again = Database(copy / "sluice.db")
+    assert datas(again) == [b"0", b"1", b"2", b"3"]
+    assert again.lost_commits == 1
+    again.close()
+
+
+def test_nothing_is_missing_after_an_ordinary_end(path: Path) -> None:
+    database = Database(path)
+    database.write(changes(database, b"1"))
+    database.close()
+    again = Database(path)
+    assert again.lost_commits == 0
+    again.close()
+
+
+def test_a_file_that_is_not_a_database_is_refused(path: Path) -> None:
+    path.write_bytes(b"not a database, but long enough to be looked at" * 100)
+    with pytest.raises(StorageUnusable, match="not a database of sluice; choose another"):
+        Database(path)
+
+
+def test_the_database_of_another_program_is_refused_and_left_alone(path: Path) -> None:
+    other = apsw.Connection(str(path))
+    other.execute("CREATE TABLE t (x)")
+    other.close()
+    before = path.read_bytes()
+    with pytest.raises(StorageUnusable, match="not a database of sluice"):
+        Database(path)
+    assert path.read_bytes() == before
+
+
+def test_a_newer_format_is_refused_with_what_to_do(path: Path) -> None:
+    Database(path).close()
+    later = apsw.Connection(str(path))
+    later.execute("PRAGMA user_version = 99")
+    later.close()
+    with pytest.raises(StorageUnusable, match="format 99.*use a newer version"):
+        Database(path)
+
+
+def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StorageUnusable, match="cannot be opened"):
+        Database(tmp_path / "missing" / "sluice.db")

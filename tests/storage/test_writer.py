@@ -1,0 +1,171 @@
+"""The writer: groups in order, one at a time; what fails fails alone or with its group, and all goes on."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from service.core.errors import InternalError, SluiceError, StorageFailed
+from service.storage.database import Changes, Database
+from service.storage.errors import CommitFailed
+from service.storage.records import read_message, write_message
+from service.storage.tables import Table
+from service.storage.writer import Item, Writer
+
+
+class Appended(Item):
+    """A message that notes how it ended."""
+
+    def __init__(self, data: bytes, ended: list[object]) -> None:
+        self.size = len(data)
+        self.data = data
+        self.ended = ended
+
+    def prepare(self, changes: Changes) -> None:
+        changes.messages.append(write_message(changes.next_row, 1, changes.next_row, 1.5, self.data))
+
+    def committed(self) -> None:
+        self.ended.append(self.data)
+
+    def refused(self, error: SluiceError) -> None:
+        self.ended.append(error)
+
+
+class Gated(Database):
+    """A database whose commits wait to be let through, and may fail."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.gate = threading.Event()
+        self.groups: list[int] = []
+        self.error: Exception | None = None
+
+    def write(self, changes: Changes) -> None:
+        assert self.gate.wait(30)
+        self.groups.append(len(changes.messages))
+        if self.error is not None:
+            raise self.error
+        super().write(changes)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Gated:
+    """A database whose gate is closed."""
+    return Gated(tmp_path / "sluice.db")
+
+
+def failing(writer: Writer) -> bool:
+    """Return whether commits fail."""
+    return writer.failing_since is not None
+
+
+async def until(ended: list[object], count: int) -> None:
+    """Wait until so many items have ended."""
+    async with asyncio.timeout(30):
+        while len(ended) < count:
+            await asyncio.sleep(0.001)
+
+
+async def test_what_comes_during_a_commit_is_the_next_group(database: Gated) -> None:
+    writer, ended = Writer(database), list[object]()
+    writer.add(Appended(b"1", ended))
+    async with asyncio.timeout(30):
+        while "committing" not in repr(writer):
+            await asyncio.sleep(0.001)
+    for n in range(2, 6):
+        writer.add(Appended(b"%d" % n, ended))
+    assert ended == []
+    database.gate.set()
+    await until(ended, 5)
+    assert ended == [b"1", b"2", b"3", b"4", b"5"]
+    assert database.groups == [1, 4]
+    await writer.close()
+
+
+async def test_close_commits_what_waits(database: Gated, tmp_path: Path) -> None:
+    writer, ended = Writer(database), list[object]()
+    for n in range(2500):
+        writer.add(Appended(b"%d" % n, ended))
+    database.gate.set()
+    await writer.close()
+    assert ended == [b"%d" % n for n in range(2500)]
+    assert database.groups == [1000, 1000, 500]
+    again = Database(tmp_path / "sluice.db")
+    assert [read_message(*row).data for row in again.rows.all(Table.MESSAGES)] == ended
+    again.close()
+
+
+async def test_an_item_that_cannot_be_prepared_is_refused_alone(database: Gated) -> None:
+    class Odd(Appended):
+        def prepare(self, changes: Changes) -> None:
+            raise RuntimeError("odd")
+
+    errors: list[BaseException] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context["exception"]))
+    database.gate.set()
+    writer, ended = Writer(database), list[object]()
+    for item in (Appended(b"1", ended), Odd(b"2", ended), Appended(b"3", ended)):
+        writer.add(item)
+    await until(ended, 3)
+    assert isinstance(ended[0], InternalError)
+    assert ended[1:] == [b"1", b"3"]
+    assert [str(error) for error in errors] == ["odd"]
+    await writer.close()
+
+
+async def test_an_item_that_raises_at_its_end_costs_no_other_its_end(database: Gated) -> None:
+    class Odd(Appended):
+        def committed(self) -> None:
+            raise RuntimeError("odd")
+
+    errors: list[BaseException] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context["exception"]))
+    database.gate.set()
+    writer, ended = Writer(database), list[object]()
+    for item in (Odd(b"1", ended), Appended(b"2", ended)):
+        writer.add(item)
+    await until(ended, 1)
+    assert ended == [b"2"]
+    await writer.close()
+    assert [str(error) for error in errors] == ["odd"]
+
+
+async def test_a_commit_that_fails_refuses_its_group_and_the_next_one_is_stored(
+    database: Gated, caplog: pytest.LogCaptureFixture
+) -> None:
+    database.gate.set()
+    database.error = CommitFailed("the disk is full")
+    writer, ended = Writer(database), list[object]()
+    writer.add(Appended(b"1", ended))
+    writer.add(Appended(b"2", ended))
+    await until(ended, 2)
+    assert [str(error) for error in ended] == ["storage: the disk is full"] * 2
+    assert all(isinstance(error, StorageFailed) for error in ended)
+    assert failing(writer)
+    database.error = None
+    writer.add(Appended(b"3", ended))
+    await until(ended, 3)
+    assert ended[2] == b"3"
+    assert not failing(writer)
+    assert [record.getMessage() for record in caplog.records] == [
+        "storage fails",
+        "storage works again",
+    ]
+    await writer.close()
+
+
+async def test_that_storage_works_again_is_found_without_an_item(
+    database: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.storage.writer._PROBE", 0.01)
+    database.gate.set()
+    database.error = CommitFailed("the disk is full")
+    writer, ended = Writer(database), list[object]()
+    writer.add(Appended(b"1", ended))
+    await until(ended, 1)
+    database.error = None
+    async with asyncio.timeout(30):
+        while failing(writer):
+            await asyncio.sleep(0.001)
+    await writer.close()
