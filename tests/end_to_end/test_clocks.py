@@ -3,12 +3,16 @@
 import asyncio
 import signal
 import sys
+import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import jwt
 import orjson
 import pytest
 
@@ -91,6 +95,68 @@ async def test_a_clock_that_is_set_ends_nothing_and_forgets_nothing(tmp_path: Pa
         async with session.post("/topics/t", json="after") as published:
             assert (await published.json()) == {"epoch": start["epoch"], "offset": 2, "readers": 1}
         assert await asyncio.wait_for(messages, 30) == ["before", "after"]
+
+
+async def test_a_token_ends_after_its_time_also_when_the_clock_is_set(tmp_path: Path) -> None:
+    secret = "s" * 40
+    (tmp_path / "secret").write_text(secret)
+
+    def bearer(seconds: float) -> dict[str, str]:
+        claims = {"sub": "ann", "subscribe": ["*"], "exp": int(time.time() + seconds)}
+        return {"Authorization": f"Bearer {jwt.encode(claims, secret, algorithm='HS256')}"}
+
+    async with (
+        with_clock(tmp_path, "--jwt-secret-file", str(tmp_path / "secret")) as (clock, server, _),
+        aiohttp.ClientSession(server.url) as session,
+        session.ws_connect("/ws", headers=bearer(5)) as short,
+        session.ws_connect("/ws", headers=bearer(3600)) as long,
+    ):
+        # Forward: who is here stays, and nobody comes in with an old token.
+        clock.set(7200)
+        await long.send_json({"jsonrpc": "2.0", "id": 1, "method": "ping"})
+        assert (await long.receive_json())["result"] == {}
+        async with session.get("/topics/t", headers=bearer(3600)) as answer:
+            assert answer.status == 401
+        # Back: the short one is not an hour longer for it.
+        clock.set(-3600)
+        ended = await asyncio.wait_for(short.receive(), 30)
+        assert (ended.type, ended.data) == (aiohttp.WSMsgType.CLOSE, 4401)
+        await long.send_json({"jsonrpc": "2.0", "id": 2, "method": "ping"})
+        assert (await long.receive_json())["result"] == {}
+
+
+@pytest.mark.parametrize("step", [3600, -3600])
+async def test_answers_and_messages_age_by_the_time_that_has_passed(tmp_path: Path, step: int) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = (await reader.readuntil(b"\r\n\r\n")).split()[1]
+        asked[path] += 1
+        date = formatdate(usegmt=True).encode()
+        head = b"HTTP/1.1 200 OK\r\nDate: " + date + b"\r\nCache-Control: max-age=" + path[1:]
+        writer.write(head + b"\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+        writer.close()
+
+    asked: Counter[bytes] = Counter()
+    upstream = await asyncio.start_server(serve, "127.0.0.1")
+    port = upstream.sockets[0].getsockname()[1]
+    async with (
+        upstream,
+        with_clock(tmp_path, "--allow-port", str(port), "--ring-age", "1") as (clock, server, _),
+        aiohttp.ClientSession(server.url) as session,
+    ):
+        urls = [f"http://127.0.0.1:{port}/{age}" for age in (600, 2)]
+        await fetch(session, *urls)
+        async with session.post("/topics/t", json="old") as published:
+            epoch = (await published.json())["epoch"]
+        clock.set(step)
+        async with asyncio.timeout(30):
+            while asked[b"/2"] == 1:
+                assert (await fetch(session, *urls))["ok"] == 2
+        assert asked[b"/600"] == 1
+        async with asyncio.timeout(30):
+            recovered = True
+            while recovered:
+                async with session.get(f"/topics/t/events?since={epoch}:0") as stream:
+                    recovered = orjson.loads(await stream.content.readline())["recovered"]
 
 
 async def test_a_process_that_was_suspended_goes_on_with_its_clients() -> None:

@@ -1,8 +1,10 @@
 """What the real process writes while it starts, serves, evicts and stops."""
 
 import asyncio
+import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -44,6 +46,44 @@ async def test_it_ends_though_nobody_reads_its_full_pipe(unbuffered: str) -> Non
         child = await start(*command, stderr=into, env={"PYTHONUNBUFFERED": unbuffered})
         assert await child.line()
         assert await child.stop() == 0
+
+
+async def test_it_serves_while_nobody_reads_its_log_and_the_lines_come_later() -> None:
+    out, into = os.pipe()
+    child = await start(sys.executable, "-m", "service", "serve", "--port", "0", stderr=into)
+    try:
+        url = (await child.line()).split("listening on")[1].strip()
+        os.set_blocking(out, False)
+        os.set_blocking(into, False)
+        for piece in (b" " * 4096, b" "):
+            with suppress(BlockingIOError):
+                while os.write(into, piece):
+                    pass
+        os.set_blocking(into, True)  # the service has the same end
+        child.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(30), aiohttp.ClientSession(url) as session:
+            for number in range(1, 21):
+                async with session.post("/topics/t", json=number) as answer:
+                    assert (await answer.json())["offset"] == number
+        logged = b""
+        async with asyncio.timeout(30):
+            while b"reloaded" not in logged:
+                await readable(out)
+                logged += os.read(out, 1 << 20)
+        assert b"dropped" not in logged
+        assert await child.stop() == 0
+    finally:
+        os.close(out)
+        os.close(into)
+
+
+async def readable(descriptor: int) -> None:
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(descriptor)
 
 
 async def test_settings_that_are_refused_are_lines_of_the_log_too() -> None:
