@@ -29,7 +29,7 @@ from service.core.owner import SERVICE, Owner
 from service.core.pool import Pool
 from service.core.ranking import Ranking
 from service.upstream.caching.cache_control import cache_control, lifetime_of
-from service.upstream.caching.rfc9111 import Key, Stored, entries_of, key_of, replaces, request_of, storable
+from service.upstream.caching.rfc9111 import CacheKey, Stored, entries_of, key_of, replaces, request_of, storable
 
 __all__ = ["Cache", "CacheStatistics", "Revalidation", "Stored"]
 
@@ -65,7 +65,7 @@ class Revalidation:
     known: NeedRevalidation | None = None
     """What hishel says of what is stored, if that can be validated."""
 
-    def __init__(self, cache: "Cache", key: Key, asked: Mapping[str, str], owner: Owner) -> None:
+    def __init__(self, cache: "Cache", key: CacheKey, asked: Mapping[str, str], owner: Owner) -> None:
         self._cache = cache
         self._key = key
         self._asked = asked
@@ -139,9 +139,9 @@ class Cache:
         self.validated = 0
         self._stored = 0
         self._evicted = 0
-        self._entries: dict[Key, tuple[Stored, ...]] = {}
+        self._entries: dict[CacheKey, tuple[Stored, ...]] = {}
         # What each owner has brought, the longest unused first.
-        self._brought: dict[Owner, OrderedDict[Stored, Key]] = {}
+        self._brought: dict[Owner, OrderedDict[Stored, CacheKey]] = {}
         self._ranking = Ranking(self.pool.held)
 
     def __repr__(self) -> str:
@@ -191,7 +191,7 @@ class Cache:
 
     def keep(
         self,
-        key: Key,
+        key: CacheKey,
         asked: Mapping[str, str],
         status: int,
         headers: dict[str, str],
@@ -246,7 +246,7 @@ class Cache:
         )
 
 
-def _size_of(key: Key, headers: Mapping[str, str], body: bytes) -> int:
+def _size_of(key: CacheKey, headers: Mapping[str, str], body: bytes) -> int:
     """Return how much memory an entry takes, within a tenth."""
     asked = sum(_FIELD + len(name) + len(value) for name, value in key[2]) if key[2] else 0
     texts = len(key[1]) + len("".join(headers)) + len("".join(headers.values()))

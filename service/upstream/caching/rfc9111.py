@@ -22,7 +22,7 @@ from service.upstream.caching.cache_control import cache_control, lifetime_of
 from service.upstream.caching.dates import delay_of, seconds_of
 
 __all__ = [
-    "Key",
+    "CacheKey",
     "Stored",
     "blamed",
     "entries_of",
@@ -51,7 +51,7 @@ _HOP: Final = frozenset(
      "proxy-authentication-info", "proxy-authorization")
 )  # fmt: skip
 
-Key = tuple[str, str, tuple[tuple[str, str], ...], str]
+CacheKey = tuple[str, str, tuple[tuple[str, str], ...], str]
 """Method, URL, headers of the client, and who shares nothing with others."""
 
 
@@ -96,7 +96,7 @@ class Stored(msgspec.Struct, eq=False, gc=False):
         return headers
 
 
-def key_of(method: str, url: str, headers: Mapping[str, str], apart: str = "") -> Key | None:
+def key_of(method: str, url: str, headers: Mapping[str, str], apart: str = "") -> CacheKey | None:
     """Return under which name the answers to a request are kept, or None where none may be."""
     if method not in {"GET", "HEAD"}:
         return None
@@ -106,12 +106,12 @@ def key_of(method: str, url: str, headers: Mapping[str, str], apart: str = "") -
     return (method, url, tuple(own), apart) if not any(name in _OWN_WAY for name, _ in own) else None
 
 
-def request_of(key: Key, headers: Mapping[str, str]) -> Request:
+def request_of(key: CacheKey, headers: Mapping[str, str]) -> Request:
     """Put a request as hishel wants it."""
     return Request(key[0], key[1], Headers(headers))
 
 
-def entries_of(key: Key, variants: Sequence[Stored], now: float, *, dated_only: bool = False) -> list[Entry]:
+def entries_of(key: CacheKey, variants: Sequence[Stored], now: float, *, dated_only: bool = False) -> list[Entry]:
     """Put what is stored as hishel wants it, numbered in its id; ``dated_only`` what can be fresh."""
     entries = []
     for number, stored in enumerate(variants):
@@ -131,7 +131,9 @@ def entries_of(key: Key, variants: Sequence[Stored], now: float, *, dated_only: 
     return entries
 
 
-def storable(key: Key, asked: Mapping[str, str], status: int, headers: dict[str, str]) -> dict[str, str] | None:
+def storable(
+    key: CacheKey, asked: Mapping[str, str], status: int, headers: dict[str, str]
+) -> dict[str, str] | None:
     """Return the headers to keep, or None where the answer may not be kept, or keeping it is of no use."""
     if "set-cookie" in headers or ("vary" in headers and "*" in _names(headers["vary"])):
         return None
