@@ -98,7 +98,7 @@ function loop(form, button, status, list) {
       $(button).disabled = true;
       self.changed?.(undefined);
     },
-    tell(kind, mark, text) {
+    add(kind, mark, text) {
       const line = document.createElement("li");
       line.className = kind;
       for (const value of [mark, text]) {
@@ -109,9 +109,9 @@ function loop(form, button, status, list) {
     },
   };
   const take = (item) => {
-    if (item.gap) self.tell("notice gap", "gap", `${item.gap.from} to ${item.gap.to} are gone`);
-    else if (item.restart) self.tell("notice", "restart", "the position is lost: another topic begins");
-    else self.tell("", ...self.show(item));
+    if (item.gap) self.add("notice gap", "gap", `${item.gap.from} to ${item.gap.to} are gone`);
+    else if (item.restart) self.add("notice", "restart", "the position is lost: another topic begins");
+    else self.add("", ...self.show(item));
   };
   $(form).onsubmit = async (submit) => {
     submit.preventDefault();
@@ -159,8 +159,8 @@ function publishing(client, token, topics) {
     const { topic, position } = topics.running;
     const count = Number($("meanwhile").value);
     client().reconnect(CUT);
-    topics.back = () => topics.tell("notice", "back", `after ${position.offset}`);
-    topics.tell("notice", "cut", `at ${position.offset}; ${count} are published meanwhile`);
+    topics.back = () => topics.add("notice", "back", `after ${position.offset}`);
+    topics.add("notice", "cut", `at ${position.offset}; ${count} are published meanwhile`);
     $("cut-button").disabled = true;
     try {
       for (let left = count; left > 0; left -= 1000) await beside(topic, Math.min(left, 1000), token());

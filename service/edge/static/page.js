@@ -14,11 +14,11 @@ const plots = {
   rss_mib: new Plot($("plots"), "memory", "Memory", " MiB"),
 };
 
-let telling;
+let showing;
 
 /** What the state of the connection is called; only what lasts is shown. */
 function state({ state, code, reason, after }) {
-  clearTimeout(telling);
+  clearTimeout(showing);
   const text = {
     connecting: "connecting",
     open: "connected",
@@ -28,9 +28,9 @@ function state({ state, code, reason, after }) {
   }[state];
   document.body.dataset.state = state;
   if (state === "open") tries.opened();
-  const tell = () => ($("state").textContent = text);
-  if (state === "connecting" || (state === "waiting" && after < 1)) telling = setTimeout(tell, BEFORE_TRYING);
-  else tell();
+  const show = () => ($("state").textContent = text);
+  if (state === "connecting" || (state === "waiting" && after < 1)) showing = setTimeout(show, BEFORE_TRYING);
+  else show();
   if (code === 4401 || (state === "closed" && !code)) askForToken(reason); // or no header can carry it
 }
 

@@ -251,7 +251,7 @@ class Feed {
   }
 
   #unsubscribe() {
-    if (this.#subscribed) this.wire.tell(this.watching ? "unwatch" : "unsubscribe", { topic: this.topic });
+    if (this.#subscribed) this.wire.notify(this.watching ? "unwatch" : "unsubscribe", { topic: this.topic });
     this.#subscribed = false;
   }
 
@@ -450,14 +450,14 @@ export class Sluice {
   #wire = {
     closing: false,
     ask: (method, params, answered) => this.#ask(method, JSON.stringify(params), answered),
-    tell: (method, params) => this.#tell(method, params),
+    notify: (method, params) => this.#notify(method, params),
     route: (feed) => this.#routes.set(feed.topic, feed),
     drop: (feed) => {
       if (this.#feeds.get(feed.key) === feed) this.#feeds.delete(feed.key);
       if (this.#routes.get(feed.topic) === feed) this.#routes.delete(feed.topic);
     },
     later: (after, then) => this.#after(after * 1000 * (1 + Math.random()), then),
-    cancel: (stream) => this.#tell("cancel", { batch: stream.topic.slice("batch:".length) }),
+    cancel: (stream) => this.#notify("cancel", { batch: stream.topic.slice("batch:".length) }),
     finish: (stream, error) => this.#finish(stream, error),
   };
   #link = {
@@ -658,8 +658,8 @@ export class Sluice {
     this.#socket.send(`{"jsonrpc":"2.0","id":${id},"method":${JSON.stringify(method)}${params ? `,"params":${params}` : ""}}`);
   }
 
-  /** Say what needs no answer, and not on another connection either. */
-  #tell(method, params) {
+  /** Send a request without an id; it is dropped where there is no connection, also later. */
+  #notify(method, params) {
     if (this.#isOpen) this.#socket.send(JSON.stringify({ jsonrpc: "2.0", method, params }));
   }
 
@@ -761,8 +761,8 @@ export class Sluice {
     for (const { forgotten, topic } of this.#feeds.values()) {
       // The batch of a stream that is not read would be cancelled after 60 s without a reader.
       if (!forgotten) continue;
-      this.#tell("subscribe", { topic });
-      this.#tell("unsubscribe", { topic });
+      this.#notify("subscribe", { topic });
+      this.#notify("unsubscribe", { topic });
     }
   }
 
