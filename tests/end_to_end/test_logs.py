@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -75,6 +76,28 @@ async def test_it_serves_while_nobody_reads_its_log_and_the_lines_come_later() -
     finally:
         os.close(out)
         os.close(into)
+
+
+async def test_a_log_file_that_cannot_grow_stops_nobody_and_says_later_what_it_misses(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    serve = f"ulimit -f 1 && exec {sys.executable} -m service serve --port 0 2>>{log}"
+    child = await start("sh", "-c", serve)
+    url = (await child.line()).split("listening on")[1].strip()
+    async with aiohttp.ClientSession(url) as session, asyncio.timeout(30):
+
+        async def hang_up() -> None:
+            child.process.send_signal(signal.SIGHUP)
+            async with session.post("/topics/t", json=1) as answer:
+                assert answer.status == 200
+
+        size = 0
+        while log.stat().st_size > size or size < 512:
+            size = log.stat().st_size
+            await hang_up()
+        os.truncate(log, 0)
+        while b"lines were dropped" not in log.read_bytes():
+            await hang_up()
+    assert await child.stop() == 0
 
 
 async def readable(descriptor: int) -> None:
