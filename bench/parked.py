@@ -10,11 +10,13 @@ from time import perf_counter
 from typing import Any, Final
 
 from bench.processes import Child, settle
-from service.core.fetching.batch import BatchLimits, BatchState, Keep, Options
+from service.core.fetching.batch import BatchLimits, BatchState, Keep
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.host_limiter import HostLimiter
+from service.core.fetching.outcome import Permit
 from service.core.fetching.plan import FetchPlan
-from service.core.fetching.task import FetchTask
+from service.core.fetching.request import Options
+from service.core.fetching.task import Turn
 from service.core.owner import Owner
 from service.core.topics.topic import Topic
 
@@ -57,6 +59,19 @@ def run(options: Namespace) -> dict[str, Any]:
     return {"table": rows, "ratio": ratio}
 
 
+class _Listener:
+    """Nobody asks it: each step uses the turn that the plan gives."""
+
+    def admit(self, group: object) -> Permit:
+        return Permit.START
+
+    def succeeded(self, *outcome: object, shared: bool) -> None:
+        raise NotImplementedError
+
+    def failed(self, *outcome: object) -> None:
+        raise NotImplementedError
+
+
 class _Planned:
     """The plan alone: so many URLs wait at ten hosts that never answer, and one is asked for elsewhere."""
 
@@ -67,17 +82,15 @@ class _Planned:
             count = min(_A_BATCH, parked)
             urls = [f"http://h{one % 10}.example/{number}-{one}" for one in range(count)]
             self._plan.add(self._batch(f"p{number}", urls))
-        while self._plan.next(0.0) is not None:
-            pass
+        while not isinstance(decision := self._plan.next(0.0), float):
+            if isinstance(decision, Turn):
+                self._plan.start(decision, 0.0)
         self.waiting = self._plan.parking.waiting
-
-    def may_start(self, asker: BatchState) -> bool:
-        return True
 
     def _batch(self, name: str, urls: list[str]) -> BatchState:
         options = Options(concurrency=_A_BATCH, timeout=300.0)
         topic = Topic(f"batch:{name}", "e", None)
-        return BatchState(name, topic, Owner(name), Keep.DETACHED, urls, options, 0.0, self)
+        return BatchState(name, topic, Owner(name), Keep.DETACHED, urls, options, 0.0, _Listener())
 
     def step(self, count: int) -> float:
         """Return the seconds of one URL's start and end, of a batch with so many."""
@@ -85,10 +98,12 @@ class _Planned:
         self._plan.add(batch)
         begin = perf_counter()
         for _ in range(count):
-            work = self._plan.next(0.0)
-            assert isinstance(work, FetchTask)
-            self._plan.free(work)
-            self._plan.finished(work)
+            turn = self._plan.next(0.0)
+            assert isinstance(turn, Turn)
+            task = self._plan.start(turn, 0.0)
+            assert task is not None
+            self._plan.free(task)
+            self._plan.landed(task)
         took = perf_counter() - begin
         self._plan.remove(batch)
         return took / count

@@ -24,7 +24,8 @@ from service.config.limits import client_limits
 from service.config.settings import Settings
 from service.core import errors, events
 from service.core.access import grants
-from service.core.fetching.batch import Kind, Options
+from service.core.fetching.outcome import Kind
+from service.core.fetching.request import Options
 from service.core.overload import rules
 from service.core.sessions.closing import CLOSINGS, Reconnect
 from service.core.sessions.session import _METHODS, SessionLimits

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from service.core.fetching.batch import Kind
+from service.core.fetching.outcome import Kind
 
 __all__ = [
     "Authenticated",

@@ -48,8 +48,8 @@ def pools_of(
         hub.unstored.pool,
         *hub.store.pools,
         hub.keys.pool,
-        batches.admission.batches,
-        batches.admission.queued,
+        batches.pool,
+        batches.queued,
         batches.retention.pool,
         batches.retention.finished,
         fetcher.reading,
@@ -58,6 +58,6 @@ def pools_of(
         selector.pool,
         fetcher.cache.pool,
         backlogs_size=sockets.stalled.statistics,
-        upstream=fetches.plan.shares.statistics,
+        upstream=fetches.plan.owners.statistics,
         upstream_host=fetches.hosts.statistics,
     )

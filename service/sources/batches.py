@@ -13,25 +13,17 @@ import orjson
 
 from service.core.access.grants import EVERYTHING, Grant
 from service.core.correlation import Correlation
-from service.core.errors import Draining, InvalidParams, NotFound
-from service.core.fetching.admission import Admission
-from service.core.fetching.batch import (
-    BatchLimits,
-    BatchRequest,
-    BatchState,
-    Failure,
-    IdempotencyKey,
-    Keep,
-    check_request,
-)
+from service.core.errors import Draining, InvalidParams, NotFound, Overloaded
+from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, IdempotencyKey, Keep, check_request
+from service.core.fetching.outcome import Failure, Fetched, Permit
 from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
 from service.core.pending import when_known
+from service.core.pool import Pool
 from service.core.room import ENDLESS, Room
 from service.core.topics.hub import Hub
 from service.sources.held_batches import HeldBatches
 from service.sources.retention import Retention
-from service.upstream.attempt import Fetched
 from service.upstream.content.result_events import result_event
 from service.upstream.fetcher import Fetcher
 from service.upstream.runner import Runner
@@ -81,7 +73,11 @@ class Batches:
         self.retention = Retention(hub, limits.retained_bytes, self._drop, room)
         self._finished = 0
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self.admission = Admission(limits)
+        self.pool = Pool("batches", limits.batches, advice="wait for one to end")
+        self.queued = Pool(
+            "queued_bytes", limits.queued_bytes, error=Overloaded, advice="wait for its batches to be fetched"
+        )
+        """Bytes of the requests of batches that run."""
         self._keys: dict[IdempotencyKey, BatchState] = {}
         self._holding = HeldBatches(runner.wake)
 
@@ -138,7 +134,8 @@ class Batches:
         if self.draining:
             raise Draining("the service is shutting down")
         items = check_request(request, self._limits)
-        self.admission.check(owner)
+        self.pool.check(owner)
+        self.queued.check(owner)
         batch_id = self._new_id()
         if self._hub.owners.room(owner) < 1:
             self.retention.drop_oldest(owner)
@@ -149,7 +146,8 @@ class Batches:
         )  # fmt: skip
         if key is not None:
             self._keys[key] = batch
-        self.admission.enter(batch)
+        self.pool.take(owner, 1)
+        self.queued.take(owner, batch.weight)
         topic.on_idle = lambda: self._left(batch)
         self._batches[batch_id] = batch
         self.retention.add(batch)
@@ -211,52 +209,53 @@ class Batches:
             timer.cancel()
         self._timers[batch.id] = self._loop.call_later(delay, then, batch)
 
-    def may_start(self, batch: BatchState) -> bool | Failure:
+    def admit(self, group: BatchState) -> Permit | Failure:
         """Hold a batch back while its reader or the store has much to take, or its owner has used up its memory."""
-        verdict: bool | Failure = False
-        in_credit = batch.keep is Keep.DETACHED or batch.waiting() < self._credit
-        may_read = not self.reading.used or self.reading.room(batch.owner) > 0
-        if in_credit and may_read and self._hub.unstored.has_room(batch.owner):
-            verdict = self.retention.admit(batch)
-        if verdict is False:
-            self._holding.add(batch)
-        return verdict
+        permit: Permit | Failure = Permit.HOLD
+        in_credit = group.keep is Keep.DETACHED or group.unread < self._credit
+        may_read = not self.reading.used or self.reading.room(group.owner) > 0
+        if in_credit and may_read and self._hub.unstored.has_room(group.owner):
+            permit = self.retention.admit(group)
+        if permit is Permit.HOLD:
+            self._holding.add(group)
+        return permit
 
-    def succeeded(self, work: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
-        """Tell of a result, unless the URL has its event already; ``queued`` is in seconds."""
-        batch = work.batch
-        assert isinstance(batch, BatchState)
-        if batch.finished[work.index]:
+    def succeeded(
+        self, group: BatchState, task: FetchTask, fetched: Fetched, queued: float, *, shared: bool
+    ) -> None:
+        """Append a result, unless the URL has its event already; ``queued`` is in seconds."""
+        if group.finished[task.index]:
             return
-        if (refused := self.retention.refuses(batch, len(fetched.body))) is not None:
-            self.failed(batch, work.index, refused, work.attempts, fetched.timing)
+        if (refused := self.retention.refuses(group, len(fetched.body))) is not None:
+            self.failed(group, task.index, refused, task.attempts, fetched.timing)
             return
         cache = "shared" if shared else fetched.cache
-        url, mode = work.request.url, batch.options.body
-        event = result_event(work.index, url, fetched, mode, work.attempts, cache, queued)
-        self.retention.append(batch, event, self._hub.clock())
+        url, mode = task.request.url, group.options.body
+        event = result_event(task.index, url, fetched, mode, task.attempts, cache, queued)
+        self.retention.append(group, event, self._hub.clock())
         self.total_ok += 1
-        batch.succeed(work.index, fetched.status)
-        self._after_event(batch)
+        group.succeed(task.index, fetched.status)
+        self._after_event(group)
 
     def failed(
-        self, batch: BatchState, index: int, failure: Failure, attempts: int, timing: dict[str, float]
+        self, group: BatchState, index: int, failure: Failure, attempts: int, timing: dict[str, float]
     ) -> None:
-        """Tell of a failure, unless the URL has its event already; the times are in milliseconds."""
-        if batch.finished[index]:
+        """Append a failure, unless the URL has its event already; the times are in milliseconds."""
+        if group.finished[index]:
             return
-        self.retention.append_failure(batch, index, failure, attempts, timing, self._hub.clock())
+        self.retention.append_failure(group, index, failure, attempts, timing, self._hub.clock())
         self._failures[failure.kind] += 1
-        batch.fail(index)
-        self._after_event(batch)
+        group.fail(index)
+        self._after_event(group)
 
     def _after_event(self, batch: BatchState) -> None:
-        """Go on after an event was appended: end the batch if it was the last."""
+        """Wake a batch that is held back, and end it if that was its last event."""
         if batch.id in self._holding.held:
             self._holding.wake(batch)
         if batch.complete:
             self._runner.forget(batch)
-            self.admission.leave(batch)
+            self.pool.give_back(batch.owner, 1)
+            self.queued.give_back(batch.owner, batch.weight)
             now = self._hub.clock()
             last = self.retention.append_done(batch, batch.finish(now), now)
             when_known(last, lambda _: self._ended(batch))

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from service.core.fetching.batch import Failure
 from service.core.fetching.headers import HEADER_VALUE
-from service.upstream.attempt import Fetched
+from service.core.fetching.outcome import Failure, Fetched
+from service.upstream.attempt import retry_after_of
 from service.upstream.caching.dates import seconds_of
 
 __all__ = ["Meaning", "conditions_for", "meaning_of"]
@@ -39,7 +39,7 @@ def meaning_of(outcome: Fetched | Failure, conditions: Mapping[str, str] | None)
         return "repeat" if conditions and outcome.kind == "invalid_request" else outcome
     status = outcome.status
     if status >= 500 or status in _PASSING:
-        return Failure("unavailable", f"status {status}", outcome.retry_after)
+        return Failure("unavailable", f"status {status}", retry_after_of(outcome))
     if status == 304:
         return _not_modified(outcome, conditions)
     if status == 206:

@@ -8,14 +8,15 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from service.core.errors import Overloaded
-from service.core.fetching.batch import Failure, FetchRequest, Options, flavour_of
+from service.core.fetching.batch import flavour_of
+from service.core.fetching.outcome import Failure, Fetched, Permit
+from service.core.fetching.request import FetchRequest, Options
 from service.core.fetching.task import FetchTask
 from service.sources.conditional import conditions_for, meaning_of
 from service.sources.watch import Poll, View, Watch
-from service.upstream.attempt import Fetched
 from service.upstream.content.select_failed import SelectFailed
 from service.upstream.content.selection_process import Selector, SelectTimeout
 from service.upstream.runner import Runner
@@ -76,20 +77,20 @@ class Polls:
                 Poll(f"poll-{self.made}", watch, self, options, [request], flavour, watch.hosts, watch.owner)
             )
 
-    def may_start(self, asker: Any) -> bool:
-        """Say yes: polls wait for nobody's reading, only what changed is kept, once for all."""
-        return True
+    def admit(self, group: Poll) -> Permit:
+        """Let every poll start: polls wait for nobody's reading, only what changed is kept, once for all."""
+        return Permit.START
 
-    def failed(self, asker: Any, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
-        """Take a poll that failed."""
-        self._ended(asker, failure)
+    def failed(self, group: Poll, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
+        """Receive the failure of a poll."""
+        self._ended(group, failure)
 
-    def succeeded(self, work: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
-        """Take the answer to a poll."""
-        self._ended(work.batch, fetched)
+    def succeeded(self, group: Poll, task: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
+        """Receive the answer to a poll."""
+        self._ended(group, fetched)
 
-    def _ended(self, poll: Any, outcome: Fetched | Failure) -> None:
-        watch: Watch = poll.watch
+    def _ended(self, poll: Poll, outcome: Fetched | Failure) -> None:
+        watch = poll.watch
         with self._going_on(watch):
             self._runner.forget(poll)
             meaning = meaning_of(outcome, poll.items[0].headers)

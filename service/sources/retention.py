@@ -17,12 +17,13 @@ ends with that wait.
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import orjson
 
-from service.core.fetching.batch import BatchState, Failure, Keep, failed_event
-from service.core.fetching.task import INTERNAL, NO_MEMORY, asker_of
+from service.core.fetching.batch import BatchState, Keep, failed_event
+from service.core.fetching.outcome import INTERNAL, NO_MEMORY, Failure, Permit
+from service.core.fetching.task import asker_of
 from service.core.owner import Owner
 from service.core.pending import Pending, when_known
 from service.core.pool import Pool
@@ -150,8 +151,8 @@ class Retention:
         if batches:
             self._drop(next(iter(batches.values())))
 
-    def admit(self, batch: BatchState) -> bool | Failure:
-        """Return whether one more fetch of a batch may start, or why its remaining URLs fail."""
+    def admit(self, batch: BatchState) -> Permit | Failure:
+        """Make room for one more fetch of a batch, hold the batch back, or say why its remaining URLs fail."""
         # What an event takes on the average of those that have come, and what will come of all that is under way.
         sums = batch.sums
         usual = sums[-1] // len(sums) if sums else batch.landed
@@ -167,9 +168,9 @@ class Retention:
                 return self._keep_waiting(batch)
         if self._short:
             self._end_wait(batch)
-        return True
+        return Permit.START
 
-    def _keep_waiting(self, batch: BatchState) -> bool | Failure:
+    def _keep_waiting(self, batch: BatchState) -> Permit | Failure:
         """Have a batch without room wait on, or say why it fails."""
         now = self._hub.clock()
         charged, since = self._charged[batch.owner], self._short.get(batch.id)
@@ -178,7 +179,7 @@ class Retention:
             charged.begin_wait()
             _log.info("a batch waits for memory", extra=self._log_fields(batch))
         charged.check_readers(now)
-        return self._refusal(batch, now - since) or False
+        return self._refusal(batch, now - since) or Permit.HOLD
 
     def _end_wait(self, batch: BatchState) -> None:
         if self._short.pop(batch.id, None) is not None:
@@ -193,15 +194,15 @@ class Retention:
             return None
         return self._too_large(batch) if pool.held(owner) + size > pool.share(owner) else None
 
-    def _starving(self, batch: BatchState) -> Literal[False] | Failure:
+    def _starving(self, batch: BatchState) -> Permit | Failure:
         """Have a batch wait until others have left it memory, as long as each of its URLs may take."""
         if batch.under_way:
-            return False  # each of those ends by its deadline, and then this is asked again
+            return Permit.HOLD  # each of those ends by its deadline, and then this is asked again
         now = self._hub.clock()
         since = self._starved.setdefault(batch.id, now)
         if since == now:
             _log.info("a batch waits for memory", extra=self._log_fields(batch))
-        return NO_MEMORY if now - since > batch.options.timeout else False
+        return NO_MEMORY if now - since > batch.options.timeout else Permit.HOLD
 
     def _refusal(self, batch: BatchState, waited: float) -> Failure | None:
         """Say why a batch that has no room fails, or return None for one that waits."""

@@ -13,12 +13,12 @@ import orjson
 
 from service.core.access.grants import EVERY_HOST, HostPatterns
 from service.core.correlation import Trace
-from service.core.fetching.batch import FetchRequest, Options
+from service.core.fetching.outcome import Fetched
+from service.core.fetching.request import FetchRequest, Options
 from service.core.fetching.task import FetchListener
 from service.core.owner import SERVICE, Owner
 from service.core.pending import Pending, when_known
 from service.core.topics.topic import Position, Topic
-from service.upstream.attempt import Fetched
 from service.upstream.content.result_events import encode_body
 
 __all__ = ["Poll", "View", "Watch", "WatchKey"]
@@ -164,7 +164,7 @@ class Poll:
 
     id: str
     watch: Watch
-    source: FetchListener
+    listener: "FetchListener[Poll]"
     options: Options
     items: list[FetchRequest]
     flavour: str

@@ -3,13 +3,13 @@
 from collections.abc import Awaitable, Callable, Mapping
 from random import getrandbits
 from time import time
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
 from service.core.access.grants import EVERY_HOST, HostPatterns
 from service.core.correlation import Trace
-from service.core.fetching.batch import Failure
+from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.target import Target
 from service.core.fetching.task import FetchTask
 from service.core.owner import SERVICE, Owner
@@ -17,7 +17,7 @@ from service.upstream.caching.cache import Revalidation
 from service.upstream.caching.dates import delay_of, seconds_of
 from service.upstream.caching.rfc9111 import blamed
 
-__all__ = ["Attempt", "Fetched", "milliseconds", "order_of", "reflects", "traced"]
+__all__ = ["Attempt", "milliseconds", "order_of", "reflects", "retry_after_of", "traced"]
 
 
 _SHORTEST: Final = 4
@@ -59,38 +59,21 @@ class Attempt(msgspec.Struct, eq=False):
     """What the cache has to do with what was asked last."""
 
 
-class Fetched(msgspec.Struct):
-    """An answer of any status."""
+def retry_after_of(outcome: Fetched | Failure) -> float | None:
+    """Return the seconds of a ``Retry-After``, whether it has them or a date (RFC 9110, section 10.2.3).
 
-    status: int
-    target: Target
-    headers: dict[str, str]
-    body: bytes
-    truncated: bool
-    timing: dict[str, float] = {}
-    cache: Literal["miss", "hit", "revalidated"] = "miss"
-    encoded: dict[str, tuple[str | None, Any]] | None = None
-    """``encoding`` and ``body`` of events by ``options.body``: of a large body, made before it is delivered."""
-
-    @property
-    def content_type(self) -> str | None:
-        """What the answer says its body is; charset.py reads it."""
-        return self.headers.get("content-type")
-
-    @property
-    def retry_after(self) -> float | None:
-        """The seconds of a ``Retry-After``, whether it has them or a date (RFC 9110, section 10.2.3).
-
-        A date is one of the upstream's clock, so it counts from the date of the answer.
-        """
-        text = self.headers.get("retry-after")
-        if text is None:
-            return None
-        delay = delay_of(text)
-        if delay is not None:
-            return delay
-        until, now = seconds_of(text), seconds_of(self.headers.get("date"))
-        return max(0.0, until - (time() if now is None else now)) if until is not None else None
+    A date is one of the upstream's clock, so it counts from the date of the answer.
+    """
+    if isinstance(outcome, Failure):
+        return outcome.retry_after
+    text = outcome.headers.get("retry-after")
+    if text is None:
+        return None
+    delay = delay_of(text)
+    if delay is not None:
+        return delay
+    until, now = seconds_of(text), seconds_of(outcome.headers.get("date"))
+    return max(0.0, until - (time() if now is None else now)) if until is not None else None
 
 
 def milliseconds(seconds: float) -> float:
@@ -117,7 +100,7 @@ def reflects(trace: Trace, status: int, headers: Mapping[str, str], body: bytes)
 
 def order_of(work: FetchTask) -> Attempt:
     """Return what an attempt at this URL is to fetch."""
-    request, options = work.request, work.batch.options
+    request, options = work.request, work.group.options
     return Attempt(
         target=work.target if not work.target.fragment else work.target.without_fragment(),
         method=request.method or options.method,
@@ -128,7 +111,7 @@ def order_of(work: FetchTask) -> Attempt:
         redirects=options.redirects,
         want_body=options.body != "none",
         cache=options.cache,
-        hosts=work.batch.hosts,
-        owner=work.batch.owner,
-        trace=work.batch.trace,
+        hosts=work.group.hosts,
+        owner=work.group.owner,
+        trace=work.group.trace,
     )

@@ -15,15 +15,15 @@ from time import thread_time
 import msgspec
 
 from service.core.fair_queue import FairQueue
-from service.core.fetching.batch import BatchState, Failure
-from service.core.fetching.places import USUAL
+from service.core.fetching.batch import BatchState
+from service.core.fetching.outcome import INTERNAL, Failure, Fetched
+from service.core.fetching.owners import USUAL
 from service.core.fetching.plan import FetchPlan
 from service.core.fetching.target import Target
-from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection, asker_of
+from service.core.fetching.task import ENDED, FetchGroup, FetchTask, Rejection, asker_of
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool
-from service.runtime.containment import contain, report
-from service.upstream.attempt import Fetched
+from service.runtime.containment import report
 from service.upstream.content.result_events import encode_in_steps, is_large
 from service.upstream.flights import Flight
 from service.upstream.turn_budget import TurnBudget
@@ -81,7 +81,7 @@ class Delivery:
         self, plan: FetchPlan, again: Callable[[FetchTask, Fetched | Failure], bool], changed: Callable[[], object]
     ) -> None:
         self._plan = plan
-        self._shares = plan.shares
+        self._owners = plan.owners
         self._clocked = plan.clocked
         self._again = again
         self._changed = changed
@@ -113,7 +113,7 @@ class Delivery:
             return
         by_owner: dict[Owner, list[FetchTask]] = {}
         for work in aboard:
-            by_owner.setdefault(work.batch.owner, []).append(work)
+            by_owner.setdefault(work.group.owner, []).append(work)
         for works in by_owner.values():
             self._put(holder, works, outcome, size, others=True)
 
@@ -123,43 +123,42 @@ class Delivery:
         """Take in an outcome for some of one owner."""
         for work in works:
             # Whether its batch may go on is asked before it gets the outcome.
-            work.batch.landed += size
+            work.group.landed += size
         if not self._landed:
             self._idle.clear()
             self._loop.call_soon(self._settle)
-        owner = works[0].batch.owner
+        owner = works[0].group.owner
         self.undelivered.take(owner, size)
         if self.undelivered.room(owner) <= 0:
-            self._plan.shares.pause(owner)
+            self._owners.pause(owner)
         self._landed.put(owner, _Landed(owner, holder, outcome, size, deque(works), others))
 
     def _gone(self, landed: _Landed) -> None:
         """Count an outcome out that all have got; its owner may go on once it is no longer behind."""
         owner = landed.owner
         self.undelivered.give_back(owner, landed.size)
-        if self._plan.shares.is_paused(owner) and self.undelivered.room(owner) > 0:
-            self._plan.shares.resume(owner)
-            self._plan.go_on(owner)
+        if self._owners.is_paused(owner) and self.undelivered.room(owner) > 0:
+            self._plan.resume(owner)
             self._changed()
         elif landed.others:
             self._changed()
 
     def succeeded(self, work: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
         """Tell of an answer."""
-        self._clocked.end(work.batch, work.index)
+        self._clocked.end(work.group, work.index)
         try:
-            work.batch.source.succeeded(work, fetched, queued, shared=shared)
+            work.group.listener.succeeded(work.group, work, fetched, queued, shared=shared)
         except Exception as error:
-            self.broken(work.batch, work.index, work.attempts, error)
+            self.broken(work.group, work.index, work.attempts, error)
 
     def begins(self, work: FetchTask, keeps: Callable[[Target], bool]) -> None:
         """Count a request that begins, where several clients fetch; ``keeps`` says whether it needs to connect."""
-        if not self._shares.contended:
+        if not self._owners.contended:
             return
         connects = not keeps(work.target)
         self.turn.spend(_CONNECTS if connects else _BEGINS)
         if connects:
-            self._shares.charge(work.batch.owner, USUAL)
+            self._owners.charge(work.group.owner, USUAL)
 
     def known(self, work: FetchTask, fetched: Fetched) -> None:
         """Tell of an answer from the cache."""
@@ -171,37 +170,37 @@ class Delivery:
         self.succeeded(work, fetched, 0.0, shared=False)
 
     def failed(
-        self, batch: FetchGroup, index: int, failure: Failure, attempts: int, timing: dict[str, float]
+        self, group: FetchGroup, index: int, failure: Failure, attempts: int, timing: dict[str, float]
     ) -> None:
         """Tell of a failure."""
-        self._clocked.end(batch, index)
+        self._clocked.end(group, index)
         try:
-            batch.source.failed(batch, index, failure, attempts, timing)
+            group.listener.failed(group, index, failure, attempts, timing)
         except Exception as error:
-            self.broken(batch, index, attempts, error)
+            self.broken(group, index, attempts, error)
 
     def rejected(self, one: Rejection) -> None:
         """Tell of a URL that never starts, or not again."""
         self.turn.spend(_REJECTED)
         if one.error is None:
-            self.failed(one.batch, one.index, one.failure, one.attempts, {})
+            self.failed(one.group, one.index, one.failure, one.attempts, {})
         else:
-            self.broken(one.batch, one.index, one.attempts, one.error)
+            self.broken(one.group, one.index, one.attempts, one.error)
 
-    def broken(self, batch: FetchGroup, index: int, attempts: int, error: BaseException) -> None:
+    def broken(self, group: FetchGroup, index: int, attempts: int, error: BaseException) -> None:
         """Log a bug, and fail the URL that it happened to."""
-        self._clocked.end(batch, index)
-        fields = batch.correlation.log_fields() if isinstance(batch, BatchState) and batch.correlation else {}
-        asker = asker_of(batch)
+        self._clocked.end(group, index)
+        fields = group.correlation.log_fields() if isinstance(group, BatchState) and group.correlation else {}
+        asker = asker_of(group)
         _log.error("unhandled exception in a fetch", exc_info=error, extra={"asker": asker, **fields})
         try:
-            batch.source.failed(batch, index, INTERNAL, attempts, {})
+            group.listener.failed(group, index, INTERNAL, attempts, {})
         except Exception:
             _log.exception("a failure could not be delivered", extra={"asker": asker, **fields})
 
     def _settle(self) -> None:
         """Deliver what has landed: as much as a turn has time for, and one event at least."""
-        room = _TURN_SHARED if self._shares.contended else _TURN
+        room = _TURN_SHARED if self._owners.contended else _TURN
         while room > 0 and self._landed:
             first = self._landed.first
             cost = self._take(first)
@@ -219,21 +218,24 @@ class Delivery:
     def _take(self, first: _Landed) -> int:
         """Deliver an outcome to one, or take a step towards it; return how many microseconds it took, about."""
         outcome, work = first.outcome, first.aboard[0]
-        large = isinstance(outcome, Fetched) and isinstance(work.batch, BatchState) and is_large(outcome.body)
+        large = isinstance(outcome, Fetched) and isinstance(work.group, BatchState) and is_large(outcome.body)
         begun = thread_time() if large else 0.0
         if large and self._encode(first, work):
             # Three times: such bodies take hundreds of turns, and in each of them everybody waits.
             return max(1, int((thread_time() - begun) * 3e6))
         first.aboard.popleft()
         first.steps = None
-        contain("an outcome could not be delivered", self._deliver, first, work)
+        try:
+            self._deliver(first, work)
+        except Exception as error:
+            report("an outcome could not be delivered", error)
         return _EVENT_TIME + (first.size >> (_ENCODED if large else _PLAIN))
 
     def _encode(self, first: _Landed, work: FetchTask) -> bool:
         """Encode some more of a large body; return False once all of it is."""
         assert isinstance(first.outcome, Fetched)
         if first.steps is None:
-            first.steps = encode_in_steps(first.outcome, work.batch.options.body)
+            first.steps = encode_in_steps(first.outcome, work.group.options.body)
         try:
             next(first.steps)
         except StopIteration:
@@ -246,18 +248,20 @@ class Delivery:
 
     def _deliver(self, landed: _Landed, work: FetchTask) -> None:
         outcome = landed.outcome
-        work.batch.landed -= landed.size
+        work.group.landed -= landed.size
+        if work.state is ENDED:
+            return  # its batch was cancelled, or the watchdog has given it up
         try:
             if self._again(work, outcome):
                 return
         except Exception as error:
-            self.broken(work.batch, work.index, work.attempts, error)
+            self.broken(work.group, work.index, work.attempts, error)
             return
         if isinstance(outcome, Failure):
             timing = {
                 "queued": round((work.begun - work.admitted) * 1000, 2),
                 "total": round((self._loop.time() - work.admitted) * 1000, 2),
             }
-            self.failed(work.batch, work.index, outcome, work.attempts, timing)
+            self.failed(work.group, work.index, outcome, work.attempts, timing)
         else:
             self.succeeded(work, outcome, work.begun - work.admitted, shared=work is not landed.holder)

@@ -4,8 +4,7 @@ import ssl
 from collections.abc import Iterator
 from typing import Final
 
-from service.core.fetching.batch import Failure, Kind
-from service.core.fetching.task import NO_MEMORY
+from service.core.fetching.outcome import NO_MEMORY, Failure, Kind
 from service.core.room import NoRoom
 from service.upstream.guard import AddressRefused, LookupFailed, NameNotFound
 from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError

@@ -7,12 +7,12 @@ from functools import partial
 from time import monotonic
 from typing import Any, Final, Literal
 
-from service.core.fetching.batch import Failure, Kind
 from service.core.fetching.dial_policy import Policy
+from service.core.fetching.outcome import Failure, Fetched, Kind
 from service.core.fetching.target import Refusal, Target, check_redirect
 from service.core.pool import Pool
 from service.core.room import ENDLESS, NoRoom, Room
-from service.upstream.attempt import Attempt, Fetched, milliseconds, reflects, traced
+from service.upstream.attempt import Attempt, milliseconds, reflects, traced
 from service.upstream.caching.cache import Cache, Revalidation
 from service.upstream.caching.rfc9111 import Stored
 from service.upstream.deadlines import Deadlines

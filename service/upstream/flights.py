@@ -11,14 +11,13 @@ answer the last time is not waited for by others at all: each owner has a flight
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
 from service.core.fetching.task import FetchTask, Key
 from service.runtime.timer import Timer
-from service.upstream.caching.rfc9111 import shareable
 
 __all__ = ["Flight", "Flights"]
 
@@ -48,9 +47,10 @@ class Flight(msgspec.Struct, eq=False):
 
 
 class Flights:
-    """Every flight by what it fetches."""
+    """Every flight by what it fetches; ``expired`` gets those who have left one because their time was over."""
 
-    def __init__(self) -> None:
+    def __init__(self, expired: Callable[[Flight, list[FetchTask]], None]) -> None:
+        self._expired = expired
         self._open: dict[Key, Flight] = {}
         # By hash: where two have the same, one of them is fetched once for each owner without need.
         self._apart: OrderedDict[int, None] = OrderedDict()
@@ -64,36 +64,61 @@ class Flights:
         if key is None:
             return None
         if self._apart and hash(key) in self._apart:
-            key = (work.batch.owner, key)
+            key = (work.group.owner, key)
         return self._open.get(key)
 
     def begin(self, task: "asyncio.Task[None]", work: FetchTask) -> Flight:
         """Enter a flight that others can join, if what it fetches can be shared."""
         key, apart = work.key, None
         if self._apart and key is not None and (number := hash(key)) in self._apart:
-            key, apart = (work.batch.owner, key), number
+            key, apart = (work.group.owner, key), number
         flight = Flight(task, work, key, [work], work.deadline, apart=apart)
         if key is not None:
             self._open[key] = flight
         return flight
 
-    def heard(self, flight: Flight, asked: Mapping[str, str], headers: Mapping[str, str]) -> list[FetchTask]:
-        """Take in the head of an answer; return those who have to ask for their own, and leave the flight."""
-        if flight.private or flight.key is None or not flight.aboard or shareable(asked, headers):
+    def join(self, flight: Flight, work: FetchTask) -> bool:
+        """Have a URL wait for a flight; return whether the flight has more time now."""
+        flight.aboard.append(work)
+        self._watch(flight, min(work.deadline, flight.timer.at if flight.timer else flight.holder.deadline))
+        if work.deadline <= flight.until:
+            return False
+        flight.until = work.deadline
+        return True
+
+    def _watch(self, flight: Flight, at: float) -> None:
+        """Check the deadlines of those aboard when the first is over; a flight of one has the fetcher's."""
+        if flight.timer is not None:
+            if flight.timer.at == at:
+                return
+            flight.timer.cancel()
+        flight.timer = Timer(at, self._expire, flight, at)
+
+    def _expire(self, flight: Flight, now: float) -> None:
+        flight.timer = None
+        late = [work for work in flight.aboard if work.deadline <= now]
+        flight.aboard = [work for work in flight.aboard if work.deadline > now]
+        if flight.aboard:
+            self._watch(flight, min(work.deadline for work in flight.aboard))
+        self._expired(flight, late)
+
+    def set_apart(self, flight: Flight) -> list[FetchTask]:
+        """Keep an answer to its owner alone; return those who have to ask for their own, and leave the flight."""
+        if flight.private or flight.key is None or not flight.aboard:
             return []
         flight.private = True
         if flight.apart is not None:
             return []
         self._mark(hash(flight.key))
-        owner = flight.aboard[0].batch.owner
+        owner = flight.aboard[0].group.owner
         del self._open[flight.key]
         key: Key = (owner, flight.key)
         flight.key = None if key in self._open else key
         if flight.key is not None:
             self._open[key] = flight
-        leaving = [work for work in flight.aboard if work.batch.owner != owner]
+        leaving = [work for work in flight.aboard if work.group.owner != owner]
         if leaving:
-            flight.aboard = [work for work in flight.aboard if work.batch.owner == owner]
+            flight.aboard = [work for work in flight.aboard if work.group.owner == owner]
         return leaving
 
     def _mark(self, number: int) -> None:

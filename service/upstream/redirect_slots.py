@@ -8,8 +8,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from service.core.fetching.batch import Failure
 from service.core.fetching.host_limiter import HostLimiter
+from service.core.fetching.outcome import Failure
 from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
 
@@ -34,7 +34,7 @@ class RedirectSlots:
         opens, now = self._hosts.opens_at(origin), self._loop.time()
         if opens > work.deadline:
             return Failure("unavailable", "the host of a redirect is left alone for a while", round(opens - now, 3))
-        owner = work.batch.owner
+        owner = work.group.owner
         self._hosts.end(work.place, owner)
         work.place = ""
         self._freed()

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from cachetools import TLRUCache
 
-from service.core.fetching.batch import Failure
+from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.robots import ALL, NONE, Rules, parse_robots
 from service.core.fetching.target import Target
-from service.upstream.attempt import Attempt, Fetched
+from service.upstream.attempt import Attempt
 
 __all__ = ["Robots"]
 

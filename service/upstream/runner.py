@@ -8,16 +8,17 @@ import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from service.core.fetching.batch import BatchLimits, Failure
+from service.core.fetching.batch import BatchLimits
 from service.core.fetching.host_limiter import HostLimiter
+from service.core.fetching.outcome import INTERNAL, Failure, Fetched, Permit
 from service.core.fetching.plan import FetchPlan
-from service.core.fetching.task import FetchGroup, FetchTask, Rejection, asker_of
+from service.core.fetching.task import FetchGroup, FetchTask, Rejection, Turn, asker_of
 from service.runtime.containment import report
-from service.runtime.timer import Timer, WakeUp
-from service.upstream.attempt import Attempt, Fetched, order_of
-from service.upstream.attempt_runner import AttemptRunner
+from service.runtime.timer import WakeUp
+from service.upstream.attempt import Attempt, order_of
+from service.upstream.attempts import Attempts, RunnerStatistics
+from service.upstream.caching.rfc9111 import shareable
 from service.upstream.delivery import STEP, Delivery
-from service.upstream.fetch_metrics import RunnerStatistics
 from service.upstream.fetcher import Fetcher
 from service.upstream.flights import Flight, Flights
 from service.upstream.redirect_slots import RedirectSlots
@@ -25,6 +26,7 @@ from service.upstream.watchdog import Watchdog, waits_for
 
 __all__ = ["Runner"]
 
+_NOT_CACHED = Failure("unavailable", "only-if-cached: nothing fresh is stored of it")
 _ANOTHER_TRY, _BEGUN = 1.0, 16
 """Requests that begin in one turn of the loop, 0.2 ms each where they connect: 500 would hold up everyone else."""
 
@@ -39,10 +41,10 @@ class Runner:
         self.hosts = HostLimiter(limits.active_per_host, chance=chance, shared=limits.hosts_shared)
         self.plan = FetchPlan(limits, fetcher.policy, self.hosts)
         self._moves = RedirectSlots(self.hosts, self._pump_soon)
-        self._attempts = AttemptRunner(self.hosts, self._moves, fetcher.room, chance=chance)
+        self._attempts = Attempts(self.hosts, self._moves, fetcher.room, chance=chance)
         self.measures = self._attempts.measures
         self._tasks: dict[asyncio.Task[None], Flight] = {}
-        self._flights = Flights()
+        self._flights = Flights(self._expired)
         self._delivery = Delivery(self.plan, self._again, self._pump_soon)
         self.undelivered = self._delivery.undelivered
         self._watchdog = Watchdog(self.plan.clocked, self._drop, self._give_up)
@@ -69,28 +71,28 @@ class Runner:
         self.plan.places = max(1, round(self._limits.active * share))
         self._pump_soon()
 
-    def add(self, batch: FetchGroup) -> None:
-        """Take in a batch, or another group; its first fetch starts in the next loop turn.
+    def add(self, group: FetchGroup) -> None:
+        """Begin a group; its first fetch starts in the next loop turn.
 
         Not now: the answer to the request that began it comes first, and its reader is there by then.
         """
-        self.plan.add(batch)
+        self.plan.add(group)
         self._pump_soon()
 
-    def wake(self, batch: FetchGroup) -> None:
-        """Ask a source again that has held this batch back; what it allows starts in the next loop turn."""
-        self.plan.wake(batch)
+    def wake(self, group: FetchGroup) -> None:
+        """Ask the listener of a group again that it has held back; what it admits starts in the next loop turn."""
+        self.plan.wake(group)
         self._pump_soon()
 
-    def forget(self, batch: FetchGroup) -> None:
-        """Start nothing of this batch any more."""
-        self.plan.remove(batch)
+    def forget(self, group: FetchGroup) -> None:
+        """Start nothing of this group any more."""
+        self.plan.remove(group)
 
-    def cancel(self, batch: FetchGroup) -> None:
-        """Start nothing of this batch any more, and cancel what runs of it."""
-        self.plan.remove(batch)
+    def cancel(self, group: FetchGroup) -> None:
+        """Start nothing of this group any more, and cancel what runs of it."""
+        self.plan.remove(group)
         for flight in tuple(self._tasks.values()):
-            self._leave(flight, [work for work in flight.aboard if work.batch is not batch])
+            self._leave(flight, [work for work in flight.aboard if work.group is not group])
 
     def _leave(self, flight: Flight, left: list[FetchTask]) -> None:
         """Have those leave a flight that are not left."""
@@ -122,10 +124,9 @@ class Runner:
         for _ in range(_BEGUN):
             ready = self._next()
             if ready is None:
-                self._rearm()
                 return
             work = ready[0]
-            task = self._loop.create_task(self._run(ready), name=f"fetch for {asker_of(work.batch)}")
+            task = self._loop.create_task(self._run(ready), name=f"fetch for {asker_of(work.group)}")
             self._tasks[task] = self._flights.begin(task, work)
             task.add_done_callback(self._ended)
         self._pump_soon()
@@ -137,32 +138,52 @@ class Runner:
         """Return what has to be fetched now, and how; what can join a flight does, without a task."""
         while not self._delivery.busy:
             self._delivery.turn.spend(STEP)
+            now = self._wake_up.now()
             try:
-                given = self.plan.next(self._wake_up.now())
+                decision = self.plan.next(now)
+                given = self._start(decision, now) if isinstance(decision, Turn) else decision
             except Exception as error:
                 # A bug in what is common to all: they get another try, and not at once.
                 report("the plan failed inside", error)
                 self._loop.call_later(_ANOTHER_TRY, self._pump_soon)
                 return None
-            if given is None:
+            if isinstance(given, float):
+                self._wake_up.set(given)
                 return None
             if isinstance(given, Rejection):
                 self._delivery.rejected(given)
-                continue
-            try:
-                order = self._begin(given)
-            except Exception as error:
-                self.plan.free(given)
-                self.plan.finished(given)
-                self._delivery.broken(given.batch, given.index, given.attempts, error)
-                continue
-            if order is not None:
+            elif given is not None and (order := self._attempt(given)) is not None:
                 self._delivery.begins(given, self._fetcher.keeps)
                 if self.plan.parking.waiting:
                     self._rearm()
                 return given, order
         self._pump_soon()
         return None
+
+    def _start(self, turn: Turn, now: float) -> FetchTask | None:
+        """Ask the listener of the group whose turn it is, and return the URL that it lets start now."""
+        try:
+            permit = turn.group.listener.admit(turn.group)
+        except Exception as error:
+            self.plan.refuse(turn, INTERNAL, error)
+            return None
+        if permit is Permit.START:
+            return self.plan.start(turn, now)
+        if permit is Permit.HOLD:
+            self.plan.hold(turn, now)
+        else:
+            self.plan.refuse(turn, permit)
+        return None
+
+    def _attempt(self, work: FetchTask) -> Attempt | None:
+        """Return what has to be fetched for a URL that starts, if anything has; a bug fails that URL alone."""
+        try:
+            return self._begin(work)
+        except Exception as error:
+            self.plan.free(work)
+            self.plan.landed(work)
+            self._delivery.broken(work.group, work.index, work.attempts, error)
+            return None
 
     def _begin(self, work: FetchTask) -> Attempt | None:
         """Return what has to be fetched, or have the URL join a flight or be answered from the cache."""
@@ -174,14 +195,13 @@ class Runner:
         if known is None and order.cache != "only-if-cached":
             return order
         self.plan.free(work)
-        self.plan.finished(work)
+        self.plan.landed(work)
         if known is not None and not self._attempts.has_room(known) and (at := self._attempts.postponed(work)):
-            self.plan.later(work, at)
+            self.plan.retry(work, at)
         elif known is not None:
             self._delivery.known(work, known)
         else:
-            missing = Failure("unavailable", "only-if-cached: nothing fresh is stored of it")
-            self._delivery.rejected(Rejection(work.batch, work.index, missing, 0))
+            self._delivery.rejected(Rejection(work.group, work.index, _NOT_CACHED, 0))
         return None
 
     def _join(self, flight: Flight, work: FetchTask) -> None:
@@ -190,33 +210,15 @@ class Runner:
         self.plan.free(work)
         work.begun = now
         work.attempts += 1
-        flight.aboard.append(work)
-        if work.deadline > flight.until:
-            flight.until = work.deadline
+        if self._flights.join(flight, work):
             self._fetcher.prolong(flight.task, work.deadline - now)
-        self._watch(flight, min(work.deadline, flight.timer.at if flight.timer else flight.holder.deadline))
 
-    def _watch(self, flight: Flight, at: float) -> None:
-        """Look at the deadlines of those aboard when the first is over; a flight of one has the fetcher's."""
-        if flight.timer is not None:
-            if flight.timer.at == at:
-                return
-            flight.timer.cancel()
-        flight.timer = Timer(at, self._expire, flight, at)
-
-    def _expire(self, flight: Flight, now: float) -> None:
-        flight.timer = None
-        late = [work for work in flight.aboard if work.deadline <= now]
-        flight.aboard = [work for work in flight.aboard if work.deadline > now]
+    def _expired(self, flight: Flight, late: list[FetchTask]) -> None:
         for work in late:
-            self.plan.finished(work)
-            over = Failure("timeout", "its time was over")
-            self._delivery.failed(work.batch, work.index, over, work.attempts, {})
-        self._pump_soon()
+            self.plan.landed(work)
+            self._give_up(work, Failure("timeout", "its time was over"))
         if not flight.aboard:
             self._abandon(flight)
-        else:
-            self._watch(flight, min(work.deadline for work in flight.aboard))
 
     def _abandon(self, flight: Flight) -> None:
         """Cancel a request that nobody waits for."""
@@ -233,12 +235,12 @@ class Runner:
         for task, flight in self._tasks.items():
             if work in flight.aboard and not flight.landed:
                 self._leave(flight, [one for one in flight.aboard if one is not work])
-                self.plan.finished(work)
+                self.plan.landed(work)
                 return "request", waits_for(task)
         return "telling", "an answer that has come, or a retry"
 
     def _give_up(self, work: FetchTask, failure: Failure) -> None:
-        self._delivery.failed(work.batch, work.index, failure, work.attempts, {})
+        self._delivery.failed(work.group, work.index, failure, work.attempts, {})
         self._pump_soon()
 
     def _end(self, flight: Flight) -> None:
@@ -265,17 +267,16 @@ class Runner:
             self._attempts.ended(order, outcome, begun)
             self._end(flight)
             for aboard in flight.aboard:
-                self.plan.finished(aboard)
+                self.plan.landed(aboard)
             self._delivery.land(flight, outcome)
             ready = self._next()
-        self._rearm()
 
     def _heard(self, flight: Flight, asked: Mapping[str, str], headers: Mapping[str, str]) -> None:
         """Have those ask for their own to whom an answer may not be given."""
-        for work in self._flights.heard(flight, asked, headers):
+        for work in () if shareable(asked, headers) else self._flights.set_apart(flight):
             work.attempts -= 1
-            self.plan.finished(work)
-            self.plan.later(work, self._loop.time())
+            self.plan.landed(work)
+            self.plan.retry(work, self._loop.time())
             self._pump_soon()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -286,14 +287,14 @@ class Runner:
             self._end(flight)
         if not task.cancelled() and (error := task.exception()) is not None:
             for work in () if flight.landed else flight.aboard:
-                self.plan.finished(work)
-                self._delivery.broken(work.batch, work.index, work.attempts, error)
+                self.plan.landed(work)
+                self._delivery.broken(work.group, work.index, work.attempts, error)
         self._pump_soon()
 
     def _again(self, work: FetchTask, outcome: Fetched | Failure) -> bool:
         at = self._attempts.again(work, outcome)
         if at is None:
             return False
-        self.plan.later(work, at)
+        self.plan.retry(work, at)
         self._rearm()
         return True

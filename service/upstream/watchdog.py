@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
-from service.core.fetching.batch import Failure
 from service.core.fetching.clocked import Clocked
+from service.core.fetching.outcome import Failure
 from service.core.fetching.task import FetchTask, asker_of
 from service.runtime.containment import contain
 from service.runtime.timer import Periodic
@@ -70,13 +70,15 @@ class Watchdog:
         return _EVERY if self._clocked else None
 
     def _end(self, work: FetchTask) -> None:
-        self._clocked.end(work.batch, work.index)
-        where, what = self._drop(work)
-        self.ended[where] += 1
-        fields = {"asker": asker_of(work.batch), "host": work.target.host, "where": where, "what": what}
-        late = round(self._loop.time() - work.deadline, 1)
-        _log.error("a URL waited beyond its deadline", extra={**fields, "late_s": late})
-        self._fail(work, Failure("timeout", f"internal error: it waited beyond its deadline ({where}; logged)"))
+        try:
+            where, what = self._drop(work)
+            self.ended[where] += 1
+            fields = {"asker": asker_of(work.group), "host": work.target.host, "where": where, "what": what}
+            late = round(self._loop.time() - work.deadline, 1)
+            _log.error("a URL waited beyond its deadline", extra={**fields, "late_s": late})
+            self._fail(work, Failure("timeout", f"internal error: it waited beyond its deadline ({where}; logged)"))
+        finally:
+            self._clocked.end(work.group, work.index)
 
 
 def waits_for(task: "asyncio.Task[Any]") -> str:

@@ -10,19 +10,19 @@ from service.core.fetching.batch import (
     BatchLimits,
     BatchRequest,
     BatchState,
-    Failure,
-    FetchRequest,
     Keep,
-    Options,
     check_request,
     failed_event,
     item_of,
 )
 from service.core.fetching.headers import check_headers
+from service.core.fetching.outcome import Failure
+from service.core.fetching.request import FetchRequest, Options
 from service.core.owner import SERVICE
 from service.core.sessions.messages import convert
 from service.core.topics.reader import OnLag
 from service.core.topics.topic import Topic
+from tests.core.listeners import FakeListener
 from tests.core.readers import FakeReader
 from tests.core.test_plan import batch_of
 
@@ -96,7 +96,7 @@ def test_one_bad_request_among_good_ones_fails_alone() -> None:
 
 def state(total: int) -> BatchState:
     urls = [f"http://x/{number}" for number in range(total)]
-    return BatchState("b", Topic("batch:b", "e", None), SERVICE, Keep.LINGER, urls, Options(), 1.0)
+    return BatchState("b", Topic("batch:b", "e", None), SERVICE, Keep.LINGER, urls, Options(), 1.0, FakeListener())
 
 
 def test_done_counts_the_events_that_were_sent() -> None:
@@ -131,14 +131,14 @@ def test_what_waits_is_counted_from_the_reader_that_is_furthest() -> None:
     for number in range(3):
         batch.topic.ring.append(b'"%d"' % number, 0.0)
         batch.sums.append(batch.topic.size)
-    assert batch.waiting() == batch.topic.size
+    assert batch.unread == batch.topic.size
     slow, fast = (FakeReader(batch.topic, OnLag.DISCONNECT) for _ in range(2))
     slow.attach("oldest")
     fast.attach("oldest")
     fast.take()
-    assert batch.waiting() == 0
+    assert batch.unread == 0
     fast.detach()
-    assert batch.waiting() == 0, "what was taken once is not owed again"
+    assert batch.unread == 0, "what was taken once is not owed again"
 
 
 def test_options_have_bounds() -> None:

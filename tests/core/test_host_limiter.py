@@ -41,7 +41,7 @@ def test_a_host_has_its_limit() -> None:
 def test_twenty_refusals_of_one_moment_are_one_step() -> None:
     some = hosts()
     for _ in range(busy(some)):
-        some.heard(HOST, "slow", 0.0, 1.0)
+        some.record(HOST, "slow", 0.0, 1.0)
         some.end(HOST)
     assert capacity(some, 1.0) == 0  # it pauses
     assert capacity(some, 1.5) == 8  # and goes on at half
@@ -50,14 +50,14 @@ def test_twenty_refusals_of_one_moment_are_one_step() -> None:
 def test_refusals_after_the_step_are_the_next_one() -> None:
     some = hosts()
     for now in (1.0, 3.0, 7.0):
-        some.heard(HOST, "slow", now, now)
+        some.record(HOST, "slow", now, now)
     assert capacity(some, 8.9) == 0  # the third pause is of 2 s
     assert capacity(some, 9.0) == 1
 
 
 def wish(some: HostLimiter, path: str, now: float, seconds: float = 120.0) -> float:
     """Have a page ask for less; return when the host is asked again."""
-    some.heard(HOST, "slow", now, now, seconds, f"{HOST}/{path}")
+    some.record(HOST, "slow", now, now, seconds, f"{HOST}/{path}")
     return some.opens_at(HOST)
 
 
@@ -65,7 +65,7 @@ def test_what_the_host_wishes_wins_and_has_a_bound() -> None:
     some = hosts()
     assert wish(some, "a", 0.0, 0.7) == 0.7
     assert some.wake_at() == 0.7
-    assert [*some.opened(0.7)] == [HOST]
+    assert [*some.pop_opened(0.7)] == [HOST]
     at = [1000.0 * number for number in range(1, 7)]
     assert [wish(some, str(now), now, 86_400.0) - now for now in at] == [4.0, 16.0, 64.0, 120.0, 120.0, 120.0]
 
@@ -84,7 +84,7 @@ def test_good_answers_between_them_make_each_wish_the_first() -> None:
     for number in range(5):
         now = 10.0 * number + 1
         assert wish(some, str(number), now) == now + 1
-        some.heard(HOST, "fine", now + 2, now + 2)
+        some.record(HOST, "fine", now + 2, now + 2)
     assert wish(some, "x", 100.0) == 101.0
     assert wish(some, "y", 200.0) == 204.0
 
@@ -92,64 +92,64 @@ def test_good_answers_between_them_make_each_wish_the_first() -> None:
 def test_success_brings_it_back_and_it_is_forgotten() -> None:
     some = hosts()
     for _ in range(busy(some)):
-        some.heard(HOST, "slow", 0.0, 0.0)
+        some.record(HOST, "slow", 0.0, 0.0)
         some.end(HOST)
     assert some.troubled == 1
     for number in range(8 + 9 + 10):
-        some.heard(HOST, "fine", 1.0 + number, 2.0 + number)
+        some.record(HOST, "fine", 1.0 + number, 2.0 + number)
     assert capacity(some, 100.0) == 11
     for number in range(500):
-        some.heard(HOST, "fine", 100.0 + number, 100.0 + number)
+        some.record(HOST, "fine", 100.0 + number, 100.0 + number)
     assert (capacity(some, 1000.0), some.troubled) == (16, 0)
     assert "0 in trouble" in repr(some)
 
 
 def test_what_began_before_the_step_does_not_take_it_back() -> None:
     some = hosts()
-    some.heard(HOST, "slow", 0.0, 5.0)
+    some.record(HOST, "slow", 0.0, 5.0)
     limit = capacity(some, 10.0)
     for _ in range(100):
-        some.heard(HOST, "fine", 4.0, 6.0)
+        some.record(HOST, "fine", 4.0, 6.0)
     assert capacity(some, 10.0) == limit
 
 
 def test_a_page_that_is_always_503_slows_nobody_down() -> None:
     some = hosts()
     for number in range(1000):
-        some.heard(HOST, "busy" if number % 20 == 0 else "fine", number, number)
+        some.record(HOST, "busy" if number % 20 == 0 else "fine", number, number)
         assert capacity(some, number) == 16
 
 
 def test_a_host_that_is_503_all_over_is_slowed_down() -> None:
     some = hosts()
-    some.heard(HOST, "busy", 0.0, 0.0)
+    some.record(HOST, "busy", 0.0, 0.0)
     assert capacity(some, 0.0) == 16
-    some.heard(HOST, "busy", 0.0, 0.0)
+    some.record(HOST, "busy", 0.0, 0.0)
     assert capacity(some, 0.0) == 0
     other = hosts()
-    other.heard(HOST, "busy", 0.0, 0.0, 3.0)  # it says so itself
+    other.record(HOST, "busy", 0.0, 0.0, 3.0)  # it says so itself
     assert (capacity(other, 0.9), capacity(other, 1.0)) == (0, 8)
 
 
 def test_every_fifth_is_too_many() -> None:
     some = hosts()
     for number in range(20):
-        some.heard(HOST, "busy" if number % 5 == 0 else "fine", number, number)
+        some.record(HOST, "busy" if number % 5 == 0 else "fine", number, number)
     assert some.troubled == 1
 
 
 def test_a_dead_host_is_left_alone_and_probed_by_one() -> None:
     some = hosts()
     for _ in range(19):
-        some.heard(HOST, "down", 0.0, 0.0)
+        some.record(HOST, "down", 0.0, 0.0)
     assert capacity(some, 0.0) == 16
-    some.heard(HOST, "down", 0.0, 0.0)
+    some.record(HOST, "down", 0.0, 0.0)
     assert capacity(some, 0.4) == 0
     assert capacity(some, 0.5) == 1
-    some.heard(HOST, "down", 0.5, 0.6)  # the probe
+    some.record(HOST, "down", 0.5, 0.6)  # the probe
     assert capacity(some, 1.5) == 0
     assert capacity(some, 1.6) == 1
-    some.heard(HOST, "fine", 1.6, 1.7)
+    some.record(HOST, "fine", 1.6, 1.7)
     assert capacity(some, 1.7) == 2
 
 
@@ -157,23 +157,23 @@ def test_an_answer_between_failures_keeps_it_open() -> None:
     some = hosts()
     for _ in range(10):
         for _ in range(19):
-            some.heard(HOST, "down", 0.0, 0.0)
-        some.heard(HOST, "fine", 0.0, 0.0)
+            some.record(HOST, "down", 0.0, 0.0)
+        some.record(HOST, "fine", 0.0, 0.0)
     assert capacity(some, 0.0) == 16
 
 
 def test_retries_have_a_budget_that_success_refills() -> None:
     some = hosts()
-    assert sum(some.may_retry(HOST) for _ in range(1000)) == 50
+    assert sum(some.spend_retry(HOST) for _ in range(1000)) == 50
     for _ in range(6):
-        some.heard(HOST, "fine", 0.0, 0.0)
-    assert sum(some.may_retry(HOST) for _ in range(1000)) == 1
+        some.record(HOST, "fine", 0.0, 0.0)
+    assert sum(some.spend_retry(HOST) for _ in range(1000)) == 1
 
 
 def test_it_remembers_ten_thousand_at_the_most() -> None:
     some = hosts()
     for number in range(10_500):
-        some.heard(f"http://h{number}.example:80", "down", 0.0, 0.0)
+        some.record(f"http://h{number}.example:80", "down", 0.0, 0.0)
     assert "10000 in trouble" in repr(some)
 
 
@@ -186,7 +186,7 @@ def test_after_any_history_it_is_asked_again_within_two_minutes(events: list[tup
     some, now = hosts(4), 0.0
     for said, lasted, passed in events:
         now += passed
-        some.heard(HOST, said, now - lasted, now, None)  # type: ignore[arg-type]
+        some.record(HOST, said, now - lasted, now, None)  # type: ignore[arg-type]
         assert 0 <= capacity(some, now) <= 4
     assert capacity(some, now + 120.0) >= 1
 
@@ -211,53 +211,53 @@ def test_only_hosts_with_waiting_urls_are_reported() -> None:
         some.waited_for = waited_for
         some.begin(HOST)
         some.end(HOST)
-        assert [*some.opened(0.0)] == reported
-        assert [*some.opened(0.0)] == []
+        assert [*some.pop_opened(0.0)] == reported
+        assert [*some.pop_opened(0.0)] == []
 
 
 def shared() -> HostLimiter:
     """Return hosts at which one owner has been answered, just now."""
     some = HostLimiter(16, chance=lambda: 1.0, shared=True)
-    some.heard(HOST, "fine", 0.0, 0.0, owner=CAREFUL)
+    some.record(HOST, "fine", 0.0, 0.0, owner=CAREFUL)
     return some
 
 
 def test_what_one_owner_brings_about_holds_back_that_owner_alone() -> None:
     some = shared()
     for number in range(50):
-        some.heard(HOST, "slow", 1.0, 1.0, 120.0, f"{HOST}/{number}", GREEDY)
-        some.heard(HOST, "busy", 1.0, 1.0, None, f"{HOST}/{number}", GREEDY)
-        some.heard(HOST, "down", 1.0, 1.0, None, f"{HOST}/{number}", GREEDY)
+        some.record(HOST, "slow", 1.0, 1.0, 120.0, f"{HOST}/{number}", GREEDY)
+        some.record(HOST, "busy", 1.0, 1.0, None, f"{HOST}/{number}", GREEDY)
+        some.record(HOST, "down", 1.0, 1.0, None, f"{HOST}/{number}", GREEDY)
     assert capacity(some, 1.0) == 16
     assert some.room(HOST, 1.0, CAREFUL)
     assert not some.room(HOST, 1.0, GREEDY)
     assert some.opens_for(HOST, GREEDY, 1.0) == some.wake_at() == 121.0
     assert some.opens_for(HOST, CAREFUL, 1.0) == 0.0
     some.waited_for = {HOST}
-    assert HOST in some.opened(121.0)
+    assert HOST in some.pop_opened(121.0)
     assert some.room(HOST, 121.0, GREEDY)
 
 
 def test_what_two_owners_hear_is_the_host_s_wish() -> None:
     some = shared()
-    some.heard(HOST, "fine", 0.0, 0.0, owner=GREEDY)
-    some.heard(HOST, "slow", 1.0, 1.0, 120.0, f"{HOST}/1", GREEDY)
+    some.record(HOST, "fine", 0.0, 0.0, owner=GREEDY)
+    some.record(HOST, "slow", 1.0, 1.0, 120.0, f"{HOST}/1", GREEDY)
     assert capacity(some, 1.0) == 16
-    some.heard(HOST, "slow", 1.0, 1.0, 120.0, f"{HOST}/2", CAREFUL)
+    some.record(HOST, "slow", 1.0, 1.0, 120.0, f"{HOST}/2", CAREFUL)
     assert capacity(some, 1.0) == 0
 
 
 def test_a_host_that_goes_down_for_all_is_shut_though_it_has_just_answered() -> None:
     some = shared()
-    some.heard(HOST, "fine", 0.0, 0.0, owner=OTHER)
+    some.record(HOST, "fine", 0.0, 0.0, owner=OTHER)
     for number in range(60):
-        some.heard(HOST, "down", 1.0 + number / 100, 1.0 + number / 100, owner=(CAREFUL, OTHER)[number % 2])
+        some.record(HOST, "down", 1.0 + number / 100, 1.0 + number / 100, owner=(CAREFUL, OTHER)[number % 2])
     assert capacity(some, 1.6) == 0
 
 
 def test_an_answer_of_long_ago_says_nothing() -> None:
     some = shared()
-    some.heard(HOST, "slow", 61.0, 61.0, 120.0, f"{HOST}/1", GREEDY)
+    some.record(HOST, "slow", 61.0, 61.0, 120.0, f"{HOST}/1", GREEDY)
     assert capacity(some, 61.0) == 0
 
 

@@ -9,13 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.core.access.grants import HostPatterns
-from service.core.fetching.batch import BatchLimits, BatchState, Failure, Keep, Options
+from service.core.fetching.batch import BatchLimits, BatchState, Keep
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.host_limiter import HostLimiter
+from service.core.fetching.outcome import INTERNAL, Failure, Permit
 from service.core.fetching.plan import FetchPlan
-from service.core.fetching.task import FetchTask, Rejection
+from service.core.fetching.request import Options
+from service.core.fetching.task import FetchTask, Rejection, Turn
 from service.core.owner import Owner
 from service.core.topics.topic import Topic
+from tests.core.listeners import FakeListener
 
 LIMITS = BatchLimits(active=500, active_per_host=20)
 
@@ -24,7 +27,8 @@ def batch_of(
     urls: list[str], *, name: str = "b", owner: str = "o", concurrency: int = 100, timeout: float = 10.0
 ) -> BatchState:
     options = Options(concurrency=concurrency, timeout=timeout)
-    return BatchState(name, Topic(f"batch:{name}", "e", None), Owner(owner), Keep.LINGER, urls, options, 0.0)
+    topic = Topic(f"batch:{name}", "e", None)
+    return BatchState(name, topic, Owner(owner), Keep.LINGER, urls, options, 0.0, FakeListener())
 
 
 class Planned:
@@ -34,20 +38,34 @@ class Planned:
         self.rejected: list[tuple[int, Failure]] = []
         self.hosts = HostLimiter(limits.active_per_host, chance=lambda: 1.0)
         self.plan = FetchPlan(limits, Policy(), self.hosts)
-        self.may_start: Callable[[BatchState], bool | Failure] = lambda batch: True
+        self.admit: Callable[[BatchState], Permit | Failure] = lambda batch: Permit.START
 
     def add(self, batch: BatchState) -> None:
-        batch.source = self
         self.plan.add(batch)
 
     def start(self, now: float = 0.0, most: int = 10_000) -> list[FetchTask]:
         started: list[FetchTask] = []
-        while len(started) < most and (given := self.plan.next(now)):
-            if isinstance(given, Rejection):
-                self.rejected.append((given.index, given.failure))
-            else:
-                started.append(given)
+        while len(started) < most and not isinstance(decision := self.plan.next(now), float):
+            if isinstance(decision, Rejection):
+                self.rejected.append((decision.index, decision.failure))
+            elif (task := self._use(decision, now) if isinstance(decision, Turn) else decision) is not None:
+                started.append(task)
         return started
+
+    def _use(self, turn: Turn, now: float) -> FetchTask | None:
+        assert isinstance(turn.group, BatchState)
+        try:
+            permit = self.admit(turn.group)
+        except RuntimeError as error:
+            self.plan.refuse(turn, INTERNAL, error)
+            return None
+        if permit is Permit.START:
+            return self.plan.start(turn, now)
+        if permit is Permit.HOLD:
+            self.plan.hold(turn, now)
+        else:
+            self.plan.refuse(turn, permit)
+        return None
 
 
 def hosts(count: int, hosts: int = 1) -> list[str]:
@@ -58,7 +76,7 @@ def insist(hosts_: HostLimiter, now: float, seconds: float) -> None:
     """Have four pages of a host ask for a pause, one after another, the last one now."""
     for number in range(4):
         at = now - 0.01 * (3 - number)
-        hosts_.heard("http://h0.example:80", "slow", at, at, seconds, f"http://h0.example/{number}")
+        hosts_.record("http://h0.example:80", "slow", at, at, seconds, f"http://h0.example/{number}")
 
 
 def test_a_host_gets_its_share_and_no_more() -> None:
@@ -67,7 +85,7 @@ def test_a_host_gets_its_share_and_no_more() -> None:
     first = planned.start()
     assert len(first) == 20
     planned.plan.free(first[0])
-    planned.plan.finished(first[0])
+    planned.plan.landed(first[0])
     assert [work.index for work in planned.start()] == [20]
 
 
@@ -88,7 +106,7 @@ def test_all_together_are_bounded() -> None:
     planned.add(batch_of(hosts(1000, 500), name="a", owner="a"))
     planned.add(batch_of(hosts(1000, 500), name="b", owner="b"))
     started = planned.start()
-    assert Counter(work.batch.id for work in started) == {"a": 5, "b": 5}
+    assert Counter(work.group.id for work in started) == {"a": 5, "b": 5}
 
 
 def test_an_owner_with_many_batches_has_one_turn_like_an_owner_with_one() -> None:
@@ -96,7 +114,7 @@ def test_an_owner_with_many_batches_has_one_turn_like_an_owner_with_one() -> Non
     for number in range(5):
         planned.add(batch_of(hosts(100, 100), name=f"many{number}", owner="many"))
     planned.add(batch_of(hosts(100, 100), name="one", owner="one"))
-    assert Counter(work.batch.owner for work in planned.start()) == {"many": 6, "one": 6}
+    assert Counter(work.group.owner for work in planned.start()) == {"many": 6, "one": 6}
 
 
 def test_what_cannot_be_fetched_is_rejected_and_the_rest_goes_on() -> None:
@@ -111,7 +129,7 @@ def test_a_url_that_waited_too_long_for_its_host_fails_as_timeout() -> None:
     planned.add(batch_of(hosts(21), timeout=10.0))
     first = planned.start()
     planned.plan.free(first[0])
-    planned.plan.finished(first[0])
+    planned.plan.landed(first[0])
     assert planned.start(now=11.0) == []
     assert [(index, failure.kind) for index, failure in planned.rejected] == [(20, "timeout")]
 
@@ -121,9 +139,9 @@ def test_a_url_that_waited_for_its_host_fails_at_once_where_its_batch_fails_mean
     batch = batch_of(hosts(22), timeout=10.0)
     planned.add(batch)
     first = planned.start()
-    planned.may_start = lambda batch: Failure("too_large", "all is used")
+    planned.admit = lambda batch: Failure("too_large", "all is used")
     planned.plan.free(first[0])
-    planned.plan.finished(first[0])
+    planned.plan.landed(first[0])
     assert planned.start(now=1.0) == []
     assert (planned.rejected[0][0], planned.rejected[0][1].kind) == (20, "too_large")
 
@@ -133,8 +151,8 @@ def test_a_retry_comes_back_at_its_time() -> None:
     planned.add(batch_of(hosts(1)))
     (work,) = planned.start()
     planned.plan.free(work)
-    planned.plan.finished(work)
-    planned.plan.later(work, 3.0)
+    planned.plan.landed(work)
+    planned.plan.retry(work, 3.0)
     assert planned.plan.wake_at() == 3.0
     assert planned.start(now=2.9) == []
     assert planned.start(now=3.0) == [work]
@@ -152,8 +170,8 @@ def test_a_removed_batch_starts_nothing_and_its_places_come_free() -> None:
     planned.plan.remove(gone)
     for work in started:
         planned.plan.free(work)
-        planned.plan.finished(work)
-    assert {work.batch.id for work in planned.start()} == {"stays"}
+        planned.plan.landed(work)
+    assert {work.group.id for work in planned.start()} == {"stays"}
 
 
 def test_a_batch_that_may_not_start_is_passed_over_and_looked_at_again() -> None:
@@ -161,12 +179,12 @@ def test_a_batch_that_may_not_start_is_passed_over_and_looked_at_again() -> None
     held = batch_of(hosts(1), name="held", owner="a")
     planned.add(held)
     planned.add(batch_of(hosts(1), name="free", owner="b"))
-    planned.may_start = lambda batch: batch.id == "free"
-    assert [work.batch.id for work in planned.start()] == ["free"]
-    planned.may_start = lambda batch: True
+    planned.admit = lambda batch: Permit.START if batch.id == "free" else Permit.HOLD
+    assert [work.group.id for work in planned.start()] == ["free"]
+    planned.admit = lambda batch: Permit.START
     assert planned.start() == [], "it is asked again when its source says so, and not before"
     planned.plan.wake(held)
-    assert [work.batch.id for work in planned.start()] == ["held"]
+    assert [work.group.id for work in planned.start()] == ["held"]
 
 
 @settings(max_examples=60, deadline=None)
@@ -189,24 +207,27 @@ def test_every_url_starts_once_and_no_bound_is_passed(sizes, order, active, per_
     while True:
         for work in planned.start(now):
             running.append(work)
-            seen[(work.batch.id, work.index)] += 1
+            seen[(work.group.id, work.index)] += 1
         assert len(running) <= active
         assert all(n <= per_host for n in Counter(work.target.origin for work in running).values())
         for number, (_, concurrency, _) in enumerate(sizes):
-            assert sum(work.batch.id == f"b{number}" for work in running) <= concurrency
+            assert sum(work.group.id == f"b{number}" for work in running) <= concurrency
         if not running:
             if planned.plan.wake_at() == inf:
                 break
             now = planned.plan.wake_at()
             continue
         work = running.pop(order.randrange(len(running)))
-        key = (work.batch.id, work.index)
+        key = (work.group.id, work.index)
+        again = False
         if order.random() < 0.2 and key not in retried:
             retried.add(key)
             seen[key] -= 1
-            planned.plan.later(work, now + 0.01)
+            again = True
         planned.plan.free(work)
-        planned.plan.finished(work)
+        planned.plan.landed(work)
+        if again:
+            planned.plan.retry(work, now + 0.01)
     assert planned.plan.active == 0
     assert seen == {(f"b{n}", i): 1 for n, (count, _, _) in enumerate(sizes) for i in range(count)}
     assert planned.rejected == []
@@ -218,7 +239,7 @@ def test_a_url_that_joined_another_request_leaves_its_place_upstream_and_keeps_i
     [first] = planned.start()
     planned.plan.free(first)
     assert len(planned.start()) == 1
-    planned.plan.finished(first)
+    planned.plan.landed(first)
     assert planned.start() == []
 
 
@@ -265,7 +286,7 @@ def test_a_thousand_that_wait_in_vain_are_rejected_some_at_a_time_and_others_sta
         before = len(planned.rejected)
         if rounds < 4:
             planned.plan.free(fine)
-            planned.plan.finished(fine)
+            planned.plan.landed(fine)
             [fine] = planned.start(now)
             assert fine.target.host == "fine.example"
         else:
@@ -289,10 +310,10 @@ def test_one_client_leaves_places_to_the_others() -> None:
     first = planned.start()
     assert len(first) == 6
     planned.add(batch_of(hosts(50, 50), name="b", owner="b"))
-    assert [work.batch.id for work in planned.start()] == ["b"] * 4
+    assert [work.group.id for work in planned.start()] == ["b"] * 4
     for work in first:
         planned.plan.free(work)
-    assert {work.batch.owner for work in planned.start()} == {"a", "b"}
+    assert {work.group.owner for work in planned.start()} == {"a", "b"}
     assert planned.plan.active == 10
 
 
@@ -353,11 +374,11 @@ def test_one_client_leaves_places_at_a_host_to_the_others() -> None:
     held = planned.start()
     assert len(held) == 15
     planned.add(batch_of(hosts(10), name="b", owner="b"))
-    assert [work.batch.id for work in planned.start()] == ["b"] * 5
+    assert [work.group.id for work in planned.start()] == ["b"] * 5
     for work in held[:2]:
         planned.plan.free(work)
-        planned.plan.finished(work)
-    assert {work.batch.id for work in planned.start()} == {"a", "b"}, "places that come free go round"
+        planned.plan.landed(work)
+    assert {work.group.id for work in planned.start()} == {"a", "b"}, "places that come free go round"
 
 
 def test_a_place_goes_past_a_client_that_has_all_of_its_share_and_back_to_it_later() -> None:
@@ -368,7 +389,7 @@ def test_a_place_goes_past_a_client_that_has_all_of_its_share_and_back_to_it_lat
     full = planned.start()
     assert len(full) == 2
     planned.plan.free(first)
-    assert [work.batch.id for work in planned.start()] == ["one"]
+    assert [work.group.id for work in planned.start()] == ["one"]
     assert len(planned.start()) == 0
     planned.plan.free(full[0])
     assert [work.target.host for work in planned.start()] == ["g2.example"]
@@ -393,7 +414,7 @@ def test_a_step_costs_the_same_however_many_wait() -> None:
         planned.add(batch)
         [work] = planned.start()
         planned.plan.free(work)
-        planned.plan.finished(work)
+        planned.plan.landed(work)
         planned.plan.remove(batch)
         assert planned.start() == []
         return count
@@ -415,15 +436,15 @@ def test_a_bug_in_one_url_or_host_or_source_rejects_what_it_happened_to_alone() 
     planned.add(several)
     broken = batch_of(hosts(2, 1), name="broken", owner="b")
     planned.add(broken)
-    calls = iter([RuntimeError("a bug"), True, True])
+    errors = [RuntimeError("a bug")]
 
-    def may_start(batch: BatchState) -> bool:
-        if batch is broken and isinstance(error := next(calls), Exception):
-            raise error
-        return True
+    def admit(batch: BatchState) -> Permit:
+        if batch is broken and errors:
+            raise errors.pop()
+        return Permit.START
 
-    planned.may_start = may_start
-    assert sorted((work.batch.id, work.index) for work in planned.start()) == [
+    planned.admit = admit
+    assert sorted((work.group.id, work.index) for work in planned.start()) == [
         ("broken", 1), ("odd", 0), ("odd", 2), ("odd", 3),
     ]  # fmt: skip
     assert sorted((index, failure.kind) for index, failure in planned.rejected) == [
@@ -440,14 +461,14 @@ def test_one_owner_has_most_places_and_leaves_some_to_the_next_ones() -> None:
     second = planned.start()
     assert len(second) == 9
     planned.add(batch_of(hosts(3, 3), name="c", owner="c"))
-    assert [work.batch.owner for work in planned.start()] == ["c"]
-    assert planned.plan.shares.statistics().owners == 3
+    assert [work.group.owner for work in planned.start()] == ["c"]
+    assert planned.plan.owners.statistics().owners == 3
     # As places come free, who was held back has its turn, though nothing of its own has ended.
     for work in greedy:
         planned.plan.free(work)
-        planned.plan.finished(work)
-    planned.plan.remove(greedy[0].batch)
-    assert Counter(str(work.batch.owner) for work in planned.start())["b"] > 70
+        planned.plan.landed(work)
+    planned.plan.remove(greedy[0].group)
+    assert Counter(str(work.group.owner) for work in planned.start())["b"] > 70
 
 
 def test_an_owner_with_a_small_weight_has_few_places() -> None:

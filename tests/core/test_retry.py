@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.core.fetching.batch import Failure, Kind
+from service.core.fetching.outcome import Failure, Kind
 from service.core.fetching.retry import memory_delay, retry_delay, verdict
 
 

@@ -204,8 +204,8 @@ async def test_in_the_end_nobody_holds_anything(
         assert service.admission.addresses._connections == {}
         assert service.sockets.stalled.statistics().used == 0
         plan, hosts = service.batches._runner.plan, service.batches._runner.hosts
-        assert (plan.shares.statistics().used, hosts.statistics().used) == (0, 0)
-        assert (plan.active, plan._owners, plan._queues, plan.parking.waiting) == (0, {}, {}, 0)
+        assert (plan.owners.statistics().used, hosts.statistics().used) == (0, 0)
+        assert (plan.active, plan.owners.states, plan.owners.backlogs, plan.parking.waiting) == (0, {}, {}, 0)
         assert not service.streams.readers
         assert not seed % 2 or broken, "what was to break did not"
         assert {"fetch", "watch", "authenticate", "batch 200", "detached 202"} <= model.done.keys()

@@ -13,11 +13,12 @@ from service.commands.fetch import run as module
 from service.commands.fetch.inputs import UrlList
 from service.commands.fetch.run import Run
 from service.commands.fetch.tally import Tally
-from service.core.fetching.batch import BatchLimits, Failure, FetchRequest, Options
+from service.core.fetching.batch import BatchLimits
 from service.core.fetching.dial_policy import Policy
+from service.core.fetching.outcome import Failure, Fetched
+from service.core.fetching.request import FetchRequest, Options
 from service.core.fetching.target import Target, check_url
 from service.core.fetching.task import FetchGroup, FetchTask
-from service.upstream.attempt import Fetched
 
 POLICY = Policy()
 
@@ -75,7 +76,7 @@ def fetched(work: FetchTask, status: int = 200, **headers: str) -> Fetched:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> type[Engine]:
     monkeypatch.setattr(module, "Runner", Engine)
-    Engine.tell = lambda asker, index, work: asker.source.succeeded(work, fetched(work), 0.0, shared=False)
+    Engine.tell = lambda asker, index, work: asker.listener.succeeded(asker, work, fetched(work), 0.0, shared=False)
     return Engine
 
 
@@ -114,7 +115,9 @@ async def test_an_event_that_cannot_be_written_fails_its_url_alone(
     engine: type[Engine], caplog: pytest.LogCaptureFixture
 ) -> None:
     def tell(asker: FetchGroup, index: int, work: FetchTask) -> None:
-        asker.source.succeeded(work, fetched(work, name="r\udce9n" if index == 1 else "x"), 0.0, shared=False)
+        asker.listener.succeeded(
+            asker, work, fetched(work, name="r\udce9n" if index == 1 else "x"), 0.0, shared=False
+        )
 
     engine.tell = tell
     async with running(A, B, C, B) as (_, lines, tally):
@@ -128,7 +131,7 @@ async def test_an_event_that_cannot_be_written_fails_its_url_alone(
 
 async def test_a_failure_that_cannot_be_written_is_reported_in_other_words(engine: type[Engine]) -> None:
     failure = Failure("protocol", "said r\udce9n")
-    engine.tell = lambda asker, index, work: asker.source.failed(asker, index, failure, 1, {})
+    engine.tell = lambda asker, index, work: asker.listener.failed(asker, index, failure, 1, {})
     async with running(A, B) as (_, lines, tally):
         assert [event["event"] for event in lines.events] == ["failed"] * 2
         assert tally.failed == 2
@@ -147,9 +150,9 @@ async def test_nothing_that_can_be_written_counts_all_the_same(
 
 async def test_a_url_that_is_reported_twice_counts_once(engine: type[Engine]) -> None:
     def tell(asker: FetchGroup, index: int, work: FetchTask) -> None:
-        asker.source.failed(asker, index, Failure("timeout", "late"), 1, {})
-        asker.source.succeeded(work, fetched(work), 0.0, shared=False)
-        asker.source.failed(asker, index, Failure("timeout", "late"), 1, {})
+        asker.listener.failed(asker, index, Failure("timeout", "late"), 1, {})
+        asker.listener.succeeded(asker, work, fetched(work), 0.0, shared=False)
+        asker.listener.failed(asker, index, Failure("timeout", "late"), 1, {})
 
     engine.tell = tell
     async with running(A, B) as (_, lines, tally):
@@ -167,7 +170,7 @@ async def test_an_engine_that_forgets_urls_is_not_waited_for(engine: type[Engine
 
 async def test_lines_that_cannot_be_written_stop_the_run(engine: type[Engine]) -> None:
     def tell(asker: FetchGroup, index: int, work: FetchTask) -> None:
-        lines = asker.source._lines  # type: ignore[attr-defined]
+        lines = asker.listener._lines  # type: ignore[attr-defined]
         lines.error = BrokenPipeError(errno.EPIPE, "gone")
 
     engine.tell = tell

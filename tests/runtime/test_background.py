@@ -16,8 +16,9 @@ import pytest
 from service.commands.fetch.progress import Progress
 from service.commands.fetch.run import Run
 from service.commands.fetch.tally import Tally
-from service.core.fetching.batch import Failure, Options
 from service.core.fetching.dial_policy import Policy
+from service.core.fetching.outcome import Failure
+from service.core.fetching.request import Options
 from service.core.owner import SERVICE
 from service.core.pool import Pool
 from service.edge.http.server import HttpServer

@@ -10,16 +10,10 @@ import orjson
 import pytest
 
 from service.core.errors import Draining, LimitReached, NotFound, Overloaded, TooLarge
-from service.core.fetching.batch import (
-    BatchLimits,
-    BatchRequest,
-    BatchState,
-    Failure,
-    IdempotencyKey,
-    Keep,
-    Options,
-)
+from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, IdempotencyKey, Keep
 from service.core.fetching.dial_policy import Policy
+from service.core.fetching.outcome import Failure, Fetched
+from service.core.fetching.request import Options
 from service.core.fetching.target import Target
 from service.core.owner import Owner
 from service.core.pool import Pool
@@ -29,7 +23,7 @@ from service.core.topics.memory_store import MemoryStore
 from service.core.topics.reader import OnLag
 from service.core.topics.topic import Topic
 from service.sources.batches import Batches
-from service.upstream.attempt import Attempt, Fetched
+from service.upstream.attempt import Attempt
 from service.upstream.runner import Runner
 from tests.core.readers import FakeReader
 
@@ -354,7 +348,7 @@ async def test_who_runs_many_batches_is_refused_and_others_are_not() -> None:
         bench.start(1, owner="greedy")
     bench.batches.cancel_all()
     await asyncio.sleep(1)
-    assert (bench.batches.admission.batches.used, bench.batches.admission.queued.used) == (0, 0)
+    assert (bench.batches.pool.used, bench.batches.queued.used) == (0, 0)
     bench.start(1, owner="greedy")
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.upstream.attempt import Fetched
+from service.core.fetching.outcome import Fetched
 from service.upstream.content.result_events import encode_body, result_event
 from tests.upstream.servers import policy_for, target_of
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from service.core.fetching.batch import BatchLimits, BatchRequest, Keep, Options
+from service.core.fetching.batch import BatchLimits, BatchRequest, Keep
+from service.core.fetching.request import Options
 from service.core.owner import Owner
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.memory_store import MemoryStore

@@ -2,9 +2,8 @@
 
 import pytest
 
-from service.core.fetching.batch import Failure
+from service.core.fetching.outcome import Failure, Fetched
 from service.sources.conditional import conditions_for, meaning_of
-from service.upstream.attempt import Fetched
 from tests.upstream.servers import policy_for, target_of
 
 DATE = "Sat, 29 Oct 1994 19:43:31 GMT"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from service.core.fetching.dial_policy import Policy
-from service.upstream.attempt import Fetched
+from service.core.fetching.outcome import Fetched
+from service.upstream.attempt import retry_after_of
 from service.upstream.caching.dates import delay_of, seconds_of
 from tests.upstream.servers import target_of
 
@@ -97,4 +98,4 @@ def test_delays(text: str | None, seconds: float | None) -> None:
 )
 def test_a_retry_after_counts_from_the_date_of_its_answer(headers: dict[str, str], seconds: float | None) -> None:
     fetched = Fetched(503, target_of("http://a.example/", Policy()), headers, b"", truncated=False)
-    assert fetched.retry_after == seconds
+    assert retry_after_of(fetched) == seconds

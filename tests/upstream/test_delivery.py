@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
-from service.core.fetching.batch import BatchRequest, BatchState, Keep, Options
+from service.core.fetching.batch import BatchRequest, BatchState, Keep
+from service.core.fetching.outcome import Fetched
+from service.core.fetching.request import Options
+from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
 from service.upstream import delivery
-from service.upstream.attempt import Attempt, Fetched
+from service.upstream.attempt import Attempt
 from tests.upstream.test_batches import Bench, events
 
 
@@ -32,12 +35,12 @@ class Turns:
             self._now += 1
             await asyncio.sleep(0)
 
-    def _count(self, work: Any, fetched: Fetched, queued: float, *, shared: bool) -> None:
+    def _count(self, group: BatchState, task: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
         self.bytes[self._now] += len(fetched.body)
         self.events[self._now] += 1
-        self.order.append(work.index)
-        self.landed.append(work.batch.landed)
-        self._succeeded(work, fetched, queued, shared=shared)
+        self.order.append(task.index)
+        self.landed.append(group.landed)
+        self._succeeded(group, task, fetched, queued, shared=shared)
 
     async def run(self, turns: int) -> None:
         for _ in range(turns):

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from service.core.fetching.batch import Failure
+from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.target import Target
-from service.upstream.attempt import Fetched
-from service.upstream.fetch_metrics import Measures
+from service.upstream.attempts import Measures
 
 TARGET = Target("http://a/", "http", "a", 80, "http://a:80", "/")
 

@@ -12,8 +12,8 @@ import pytest
 
 from loadtest.origin import serve_origin
 from service.core.access.grants import HostPatterns
-from service.core.fetching.batch import Failure
-from service.upstream.attempt import Attempt, Fetched
+from service.core.fetching.outcome import Failure, Fetched
+from service.upstream.attempt import Attempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
 from tests.upstream.servers import Raw, closed_port, policy_for, target_of

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from service.core.access.grants import EVERYTHING, ClientLimits, Grant, read_claims
-from service.core.fetching.batch import BatchRequest, BatchState, Failure, FetchRequest, Keep, Options
+from service.core.fetching.batch import BatchRequest, BatchState, Keep
+from service.core.fetching.outcome import Failure, Fetched
+from service.core.fetching.request import FetchRequest, Options
 from service.core.owner import Owner
-from service.upstream.attempt import Attempt, Fetched
+from service.upstream.attempt import Attempt
 from tests.upstream.test_batches import LIMITS, Bench, events
 
 URL = "http://h.example/same"

@@ -11,10 +11,12 @@ from typing import Any
 import orjson
 import pytest
 
-from service.core.fetching.batch import BatchRequest, BatchState, Keep, Options
-from service.core.fetching.task import INTERNAL, FetchTask
+from service.core.fetching.batch import BatchRequest, BatchState, Keep
+from service.core.fetching.outcome import INTERNAL, Fetched
+from service.core.fetching.request import Options
+from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
-from service.upstream.attempt import Attempt, Fetched
+from service.upstream.attempt import Attempt
 from tests.core.readers import FakeReader
 from tests.upstream.test_batches import Bench, events
 
@@ -28,7 +30,7 @@ class Bug(Exception):
 
 
 def is_bad(work: Any) -> bool:
-    return isinstance(work, FetchTask) and work.index == BAD and work.batch.id == "b1"
+    return isinstance(work, FetchTask) and work.index == BAD and work.group.id == "b1"
 
 
 def raising(real: Callable[..., Any], bad: Callable[..., bool], times: int = 1) -> Callable[..., Any]:
@@ -77,7 +79,7 @@ def retry(bench: Bench) -> None:
 def result(bench: Bench) -> None:
     batches = bench.batches
     batches.succeeded = raising(  # type: ignore[method-assign]
-        batches.succeeded, lambda work, *_: is_bad(work)
+        batches.succeeded, lambda batch, work, *_: is_bad(work)
     )
 
 
@@ -103,8 +105,8 @@ def append_twice(bench: Bench) -> None:
 
 
 def admission(bench: Bench) -> None:
-    bench.batches.may_start = raising(  # type: ignore[method-assign]
-        bench.batches.may_start, lambda batch: batch.id == "b1" and batch.active == BAD
+    bench.batches.admit = raising(  # type: ignore[method-assign]
+        bench.batches.admit, lambda batch: batch.id == "b1" and batch.active == BAD
     )
 
 
@@ -147,7 +149,7 @@ async def test_a_bug_fails_one_url_and_everything_else_ends(
     assert (failure["error"], failure["detail"]) == (INTERNAL.kind, INTERNAL.detail)
     assert "Traceback" in caplog.text
     assert bench.runner.plan.active == 0
-    assert bench.runner.plan._owners == {}
+    assert bench.runner.plan.owners.states == {}
 
 
 async def test_a_url_that_cannot_be_encoded_fails_and_its_batch_ends() -> None:

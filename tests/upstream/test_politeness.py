@@ -3,10 +3,12 @@
 import asyncio
 from typing import Any
 
-from service.core.fetching.batch import BatchLimits, BatchRequest, Failure, Keep, Options
+from service.core.fetching.batch import BatchLimits, BatchRequest, Keep
 from service.core.fetching.dial_policy import Policy
+from service.core.fetching.outcome import Failure, Fetched
+from service.core.fetching.request import Options
 from service.core.owner import Owner
-from service.upstream.attempt import Attempt, Fetched
+from service.upstream.attempt import Attempt
 from tests.upstream.servers import target_of
 from tests.upstream.test_batches import Bench, events
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from service.core.fetching.batch import BatchLimits, Failure
+from service.core.fetching.batch import BatchLimits
+from service.core.fetching.outcome import Failure, Fetched
 from service.sources.watches import Watches, WatchLimits
-from service.upstream.attempt import Attempt, Fetched
+from service.upstream.attempt import Attempt
 from service.upstream.caching.cache import Cache
 from service.upstream.content.select_failed import SelectFailed
 from service.upstream.fetcher import Fetcher

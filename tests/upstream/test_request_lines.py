@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from service.core.fetching.batch import Failure
-from service.upstream.attempt import Attempt, Fetched
+from service.core.fetching.outcome import Failure, Fetched
+from service.upstream.attempt import Attempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
 from tests.upstream.servers import Raw, policy_for, target_of

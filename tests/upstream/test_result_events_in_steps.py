@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.upstream.attempt import Fetched
+from service.core.fetching.outcome import Fetched
 from service.upstream.content import result_events
 from service.upstream.content.encodings import decode, decode_in_steps
 from service.upstream.content.labels import LABELS

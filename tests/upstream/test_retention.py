@@ -8,11 +8,12 @@ import orjson
 import pytest
 
 from service.core.errors import NotFound
-from service.core.fetching.batch import BatchState, Failure, Keep
+from service.core.fetching.batch import BatchState, Keep
+from service.core.fetching.outcome import Failure, Fetched
 from service.core.owner import Owner
 from service.core.topics.reader import OnLag
 from service.sources.charged_batches import PATIENCE, ChargedBatches
-from service.upstream.attempt import Attempt, Fetched
+from service.upstream.attempt import Attempt
 from tests.core.readers import FakeReader
 from tests.upstream.test_batches import LIMITS, Bench, at_once, events, never
 

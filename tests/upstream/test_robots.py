@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.core.fetching.batch import Failure
+from service.core.fetching.outcome import Failure
 from service.upstream.attempt import Attempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher

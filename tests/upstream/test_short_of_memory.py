@@ -4,11 +4,12 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-from service.core.fetching.batch import BatchRequest, Failure, FetchRequest, Keep, Options
-from service.core.fetching.task import NO_MEMORY
+from service.core.fetching.batch import BatchRequest, Keep
+from service.core.fetching.outcome import NO_MEMORY, Failure, Fetched
+from service.core.fetching.request import FetchRequest, Options
 from service.core.owner import Owner
 from service.core.room import Room
-from service.upstream.attempt import Attempt, Fetched
+from service.upstream.attempt import Attempt
 from tests.upstream.test_batches import LIMITS, Bench, at_once, events
 
 LIMIT = 100 << 20

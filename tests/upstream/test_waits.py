@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, FetchRequest, Keep, Options
+from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, Keep
 from service.core.fetching.dial_policy import Policy
+from service.core.fetching.request import FetchRequest, Options
 from service.core.owner import Owner
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.memory_store import MemoryStore

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from service.core.fetching.batch import BatchRequest, Failure, Keep, Options
+from service.core.fetching.batch import BatchRequest, Keep
+from service.core.fetching.outcome import Failure, Fetched
+from service.core.fetching.request import Options
 from service.core.fetching.task import FetchTask
 from service.core.owner import SERVICE
-from service.upstream.attempt import Attempt, Fetched
+from service.upstream.attempt import Attempt
 from service.upstream.watchdog import waits_for
 from tests.upstream.test_batches import Bench, at_once, events
 
@@ -36,7 +38,7 @@ def request_that_heeds_nothing(bench: Bench) -> None:
 def deadlines_that_nobody_looks_at(bench: Bench) -> None:
     """Have the first URL parked for ever: its host is full of requests of another, and time means nothing."""
     plan, hosts = bench.runner.plan, bench.runner.hosts
-    plan.parking.late = lambda now: []  # type: ignore[method-assign]
+    plan.parking.pop_late = lambda now: []  # type: ignore[method-assign]
     plan.parking.next_deadline = lambda: float("inf")  # type: ignore[method-assign]
     room = hosts.room
     taken = iter(range(1000))

@@ -10,11 +10,12 @@ import pytest
 
 from service.core.access.grants import EVERYTHING, HostPatterns
 from service.core.errors import Forbidden, InvalidParams, LimitReached
-from service.core.fetching.batch import BatchRequest, Failure, Keep
+from service.core.fetching.batch import BatchRequest, Keep
+from service.core.fetching.outcome import Failure, Fetched
 from service.core.owner import SERVICE, Owner
 from service.core.ports import Watching
 from service.sources.watches import Watches, WatchLimits, _digest
-from service.upstream.attempt import Attempt, Fetched
+from service.upstream.attempt import Attempt
 from service.upstream.content.selection import select_from
 from service.upstream.content.selection_process import SelectTimeout
 from tests.upstream.test_batches import Bench, FakeReader

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.upstream.attempt import Attempt, Fetched
+from service.core.fetching.outcome import Fetched
+from service.upstream.attempt import Attempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
 from service.upstream.http1.connection import Connection

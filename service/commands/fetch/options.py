@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 
 from service.commands.fetch.tally import DEFAULT_FAIL_ON
-from service.core.fetching.batch import Options
 from service.core.fetching.dial_policy import DEFAULT_PORTS, Policy
 from service.core.fetching.headers import check_headers
+from service.core.fetching.request import Options
 from service.upstream.guard import own_addresses
 
 __all__ = ["add_options", "fitting_concurrency", "options_of", "policy_of"]

@@ -21,12 +21,13 @@ from service.commands.fetch.output import Output
 from service.commands.fetch.tally import Tally
 from service.core.access.grants import EVERY_HOST, HostPatterns
 from service.core.correlation import Trace
-from service.core.fetching.batch import BatchLimits, Failure, FetchRequest, Options, failed_event, flavour_of
+from service.core.fetching.batch import BatchLimits, failed_event, flavour_of
 from service.core.fetching.dial_policy import Policy
+from service.core.fetching.outcome import Failure, Fetched, Permit
+from service.core.fetching.request import FetchRequest, Options
 from service.core.fetching.task import FetchListener, FetchTask
 from service.core.owner import SERVICE, Owner
 from service.runtime.timer import Periodic
-from service.upstream.attempt import Fetched
 from service.upstream.caching.cache import Cache
 from service.upstream.content.result_events import result_event
 from service.upstream.fetcher import Fetcher
@@ -38,10 +39,9 @@ _log = logging.getLogger("sluice.fetch")
 
 _UNWRITTEN = 64 << 20
 """Bytes of bodies that come or wait for the disk, and of lines that wait for their reader; then no fetch starts."""
-_SAVERS = 4
+_SAVERS, _LOOK = 4, 0.05
 _GRACE = 60.0
 """Seconds beyond the time of a URL in which some URL must end."""
-_LOOK = 0.05
 _SAVING_ENDS = 10
 """Files in a row that could not be written because of the disk, not of themselves."""
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOENT})
@@ -49,11 +49,11 @@ _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EST
 
 @dataclass(slots=True)
 class _Group:
-    """What the engine is asked for: an ``FetchGroup``."""
+    """All URLs of a run, as the engine knows them."""
 
     items: list[FetchRequest] | list[str]
     options: Options
-    source: FetchListener
+    listener: "FetchListener[_Group]"
     flavour: str = field(init=False)
     total: int = field(init=False)
     id: str = "fetch"
@@ -137,24 +137,24 @@ class Run:
             line = orjson.dumps(event) + b"\n"
             self._lines.put([line], len(line))
 
-    def may_start(self, asker: Any) -> bool:
-        """Wait for the reader of the lines, and for the disk."""
+    def admit(self, group: _Group) -> Permit:
+        """Hold all back while the reader of the lines, or the disk, has much to take."""
         waiting = self._lines.waiting if self._lines is not None else 0
-        coming = self._group.active * self._usual
-        if waiting < _UNWRITTEN and self._unsaved + coming < _UNWRITTEN and not self._over.is_set():
-            return True
-        self._loop.call_later(_LOOK, self._runner.wake, asker)
-        return False
+        unsaved = self._unsaved + self._group.active * self._usual
+        if max(waiting, unsaved) < _UNWRITTEN and not self._over.is_set():
+            return Permit.START
+        self._loop.call_later(_LOOK, self._runner.wake, group)
+        return Permit.HOLD
 
-    def succeeded(self, work: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
-        """Take an answer."""
+    def succeeded(self, group: _Group, task: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
+        """Write an answer, or have it saved."""
         try:
-            self._answered(work, fetched, queued, shared)
+            self._answered(task, fetched, queued, shared)
         except Exception as error:
-            self._broken(work.index, error)
+            self._broken(task.index, error)
 
-    def failed(self, asker: Any, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
-        """Take a failure."""
+    def failed(self, group: _Group, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
+        """Write a failure."""
         try:
             self._fail(index, failure, attempts, timing)
         except Exception as error:

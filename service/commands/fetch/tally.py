@@ -6,7 +6,7 @@ from collections.abc import Collection
 from http import HTTPStatus
 from typing import Final, get_args
 
-from service.core.fetching.batch import Kind
+from service.core.fetching.outcome import Kind
 
 __all__ = ["DEFAULT_FAIL_ON", "Tally", "fail_conditions", "shown"]
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -16,16 +16,23 @@ from service.core.access.grants import EVERY_HOST, HostPatterns
 from service.core.correlation import Correlation, Trace
 from service.core.errors import InvalidParams, TooLarge
 from service.core.fetching.headers import check_headers
+from service.core.fetching.outcome import Failure
+from service.core.fetching.request import FetchRequest, Options
+from service.core.fetching.task import FetchListener
 from service.core.owner import Owner
 from service.core.topics.topic import Topic
 
-__all__ = ["BatchLimits", "BatchRequest", "BatchState", "Failure", "FetchRequest", "IdempotencyKey", "Keep", "Kind",
-           "Options", "check_request", "failed_event", "flavour_of", "item_of"]  # fmt: skip
-
-Kind = Literal[
-    "invalid_url", "invalid_request", "blocked", "dns", "connect", "tls", "timeout", "protocol", "redirects",
-    "too_large", "cancelled", "unavailable",
-]  # fmt: skip
+__all__ = [
+    "BatchLimits",
+    "BatchRequest",
+    "BatchState",
+    "IdempotencyKey",
+    "Keep",
+    "check_request",
+    "failed_event",
+    "flavour_of",
+    "item_of",
+]
 
 
 class Keep(Enum):
@@ -34,29 +41,6 @@ class Keep(Enum):
     ATTACHED = "its readers: it ends when the last one has left"
     LINGER = "its readers, and a while after the last one has left"
     DETACHED = "nobody: it runs to its end"
-
-
-class FetchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One request of a batch."""
-
-    url: str
-    method: str | None = None
-    headers: dict[str, str] | None = None
-    body: str | None = None
-
-
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What holds for every request of a batch; sizes in bytes, times in seconds."""
-
-    body: Literal["auto", "text", "base64", "none"] = "auto"
-    max_bytes: Annotated[int, msgspec.Meta(ge=0, le=64 << 20)] = 1 << 20
-    timeout: Annotated[float, msgspec.Meta(gt=0, le=300)] = 10.0
-    retries: Annotated[int, msgspec.Meta(ge=0, le=10)] = 2
-    concurrency: Annotated[int, msgspec.Meta(ge=1, le=500)] = 100
-    redirects: Annotated[int, msgspec.Meta(ge=0, le=20)] = 5
-    cache: Literal["default", "reload", "no-store", "only-if-cached"] = "default"
-    headers: dict[str, str] = {}
-    method: str = "GET"
 
 
 class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,17 +84,6 @@ class IdempotencyKey:
     digest: bytes = field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a URL has no result; an expected outcome, so a value."""
-
-    kind: Kind
-    detail: str
-    retry_after: float | None = None
-    temporary: bool = False
-    """Whether another attempt may well succeed, of a kind of which that is not always so."""
-
-
 def check_request(request: BatchRequest, limits: BatchLimits) -> list[FetchRequest] | list[str]:
     """Return what is to be fetched, or raise InvalidParams or TooLarge that names the field."""
     if (request.urls is None) == (request.requests is None):
@@ -123,7 +96,7 @@ def check_request(request: BatchRequest, limits: BatchLimits) -> list[FetchReque
     options = request.options
     if options.method not in limits.methods:
         raise InvalidParams(f"options.method: one of {', '.join(sorted(limits.methods))}")
-    if wrong := check_headers(options.headers):
+    if options.headers and (wrong := check_headers(options.headers)):
         raise InvalidParams(f"options.headers: {wrong}")
     return items
 
@@ -150,8 +123,8 @@ class BatchState:
     items: list[FetchRequest] | list[str]
     options: Options
     started: float
-    source: Any = None
-    """What gets the outcome of each URL."""
+    listener: "FetchListener[BatchState]"
+    """Who admits its URLs, and gets their outcomes."""
     key: "IdempotencyKey | None" = None
     hosts: HostPatterns = EVERY_HOST
     """What its client may ask, redirects included."""
@@ -206,8 +179,9 @@ class BatchState:
         item = self.items[index]
         return item if isinstance(item, str) else item.url
 
-    def waiting(self) -> int:
-        """Return how many bytes of events wait to be taken by the reader that is furthest."""
+    @property
+    def unread(self) -> int:
+        """How many bytes of events wait to be taken by the reader that is furthest."""
         taken = self.topic.furthest
         appended = self.sums[-1] if self.sums else 0
         return self.landed + appended - (self.sums[taken - 1] if taken else 0)

@@ -75,7 +75,7 @@ class HostLimiter:
         self._chance = chance
         self._shared = shared
         self.waited_for: Container[str] = frozenset()
-        """Hosts that :meth:`opened` tells of: where somebody waits for a place."""
+        """Hosts that :meth:`pop_opened` tells of: where somebody waits for a place."""
         self._active: dict[str, int] = {}
         self._active_of: dict[str, dict[Owner, int]] = {}
         self._opened: dict[str, None] = {}
@@ -103,10 +103,11 @@ class HostLimiter:
         if self._owners.until(origin, owner, now):
             return False
         owners = self._active_of.get(origin)
-        if owners is None or owners.get(owner, 0) < limit - min(limit // 4, _RESERVED):
-            return True
-        self.refused += 1
-        return False
+        return owners is None or owners.get(owner, 0) < limit - min(limit // 4, _RESERVED)
+
+    def count_refusal(self, origin: str, now: float) -> None:
+        """Count an owner that :meth:`room` refused a place, if there is one that it leaves to others."""
+        self.refused += self.room(origin, now)
 
     def opens_at(self, origin: str) -> float:
         """Return when a host that is left alone is asked again; 0 for one that is not."""
@@ -151,10 +152,10 @@ class HostLimiter:
         return PoolStatistics(self.limit, self._active.get(origin, 0), len(owners), largest, self.refused)
 
     def reopen(self, origin: str) -> None:
-        """Have :meth:`opened` name a host again."""
+        """Have :meth:`pop_opened` name a host again."""
         self._opened[origin] = None
 
-    def opened(self, now: float) -> Collection[str]:
+    def pop_opened(self, now: float) -> Collection[str]:
         """Return the hosts that are waited for where a place came free, or a pause ended, since the last call."""
         while self._pauses and self._pauses[0][0] <= now:
             self._opened[heappop(self._pauses)[1]] = None
@@ -163,7 +164,7 @@ class HostLimiter:
         opened, self._opened = self._opened, {}
         return opened
 
-    def heard(
+    def record(
         self,
         origin: str,
         verdict: Verdict,
@@ -173,31 +174,31 @@ class HostLimiter:
         url: str | None = None,
         owner: Owner | None = None,
     ) -> None:
-        """Take note of what an attempt at ``url`` that began at ``begun`` says; ``wish`` is its Retry-After."""
+        """Record what an attempt at ``url`` that began at ``begun`` says; ``wish`` is its Retry-After."""
         if verdict == "fine":
             if self._shared and owner is not None:
                 self._owners.answered(origin, owner, now)
             if (trouble := self._troubles.get(origin)) is not None:
                 self._fine(origin, trouble, begun)
-        elif self._shared and owner is not None and self._is_its_own(origin, now, wish, owner):
+        elif self._shared and owner is not None and self._charge_owner(origin, now, wish, owner):
             return
         elif verdict == "down":
             self._down(origin, self._trouble(origin), begun, now)
-        elif verdict == "slow" or wish is not None or self._heated(origin):
+        elif verdict == "slow" or wish is not None or self._heat(origin):
             self._slow(origin, self._trouble(origin), begun, now, wish, url)
 
-    def _is_its_own(self, origin: str, now: float, wish: float | None, owner: Owner) -> bool:
-        """Return whether trouble is one owner's own, because the host answers others; that owner alone waits."""
-        if not self._owners.alone(origin, owner, now):
+    def _charge_owner(self, origin: str, now: float, wish: float | None, owner: Owner) -> bool:
+        """Hold back an owner whose trouble is its own, because the host answers others; return whether it is."""
+        if not self._owners.refused(origin, owner, now):
             return False
         if wish is not None:
             until = now + min(wish, _LONGEST_WISH)
-            self._owners.pause(origin, owner, until)
+            self._owners.pause(origin, owner, until, now)
             heappush(self._pauses, (until, origin))
         return True
 
-    def may_retry(self, origin: str) -> bool:
-        """Take a retry out of the host's budget, if there is one left."""
+    def spend_retry(self, origin: str) -> bool:
+        """Take a retry out of the host's budget; return whether there was one left."""
         trouble = self._trouble(origin)
         if trouble.budget < 1:
             return False
@@ -205,7 +206,7 @@ class HostLimiter:
         return True
 
     def wake_at(self) -> float:
-        """Return when the next pause ends that :meth:`opened` has not returned; infinity without one."""
+        """Return when the next pause ends that :meth:`pop_opened` has not returned; infinity without one."""
         return self._pauses[0][0] if self._pauses else inf
 
     def _trouble(self, origin: str) -> _Trouble:
@@ -216,7 +217,8 @@ class HostLimiter:
             trouble = self._troubles[origin] = _Trouble(self.limit)
         return trouble
 
-    def _heated(self, origin: str) -> bool:
+    def _heat(self, origin: str) -> bool:
+        """Count an answer of 503; return whether there were so many that it counts as a wish for less."""
         trouble = self._trouble(origin)
         trouble.failures = 0
         trouble.heat = min(_HEAT, trouble.heat + 1)

@@ -37,7 +37,7 @@ class OwnerPauses:
         return f"<OwnerPauses {len(self._until)} at {len(self._answered)} hosts>"
 
     def answered(self, origin: str, owner: Owner, now: float) -> None:
-        """Take note of a good answer."""
+        """Record a good answer."""
         known = self._answered.get(origin)
         if known is None:
             self._answered[origin] = _Answered(owner, now)
@@ -49,8 +49,8 @@ class OwnerPauses:
             known.before, known.before_at = known.owner, known.at
             known.owner, known.at = owner, now
 
-    def alone(self, origin: str, owner: Owner, now: float) -> bool:
-        """Take note that an owner got no good answer; return whether the host answers others all the same."""
+    def refused(self, origin: str, owner: Owner, now: float) -> bool:
+        """Record that an owner got no good answer; return whether the host answers others all the same."""
         known = self._answered.get(origin)
         if known is None:
             return False
@@ -61,8 +61,10 @@ class OwnerPauses:
             known.before_at = -inf
         return now - known.at < _RECENT
 
-    def pause(self, origin: str, owner: Owner, until: float) -> None:
-        """Have an owner leave a host alone."""
+    def pause(self, origin: str, owner: Owner, until: float, now: float) -> None:
+        """Have an owner leave a host alone; pauses that are over are forgotten."""
+        while self._until and next(iter(self._until.values())) <= now:
+            self._until.popitem(last=False)
         self._until[origin, owner] = max(until, self._until.get((origin, owner), until))
         if len(self._until) > _MOST:
             self._until.popitem(last=False)
@@ -70,7 +72,4 @@ class OwnerPauses:
     def until(self, origin: str, owner: Owner, now: float) -> float:
         """Return until when an owner leaves a host alone; 0 where it does not."""
         until = self._until.get((origin, owner), 0.0) if self._until else 0.0
-        if until and until <= now:
-            del self._until[origin, owner]
-            return 0.0
-        return until
+        return until if until > now else 0.0

@@ -1,299 +1,294 @@
-"""Who may start now: fair between clients, bounded over all, for each batch and for each host.
+"""Which URL starts next: fair between clients, bounded over all, for each group and for each host.
 
-Theory of operation. Owners (clients) that may have something to start stand in a ring and take turns, one start
-each, fewer where theirs cost more, and none has more than its share at once; an owner's batches take turns, too.
-An owner with nothing to start leaves the ring until something changes: a step costs the same however much waits.
+Theory of operation. The plan decides and calls nobody: :meth:`FetchPlan.next` returns what to do, and its caller
+does it. Owners (clients) take turns, and none has more than its share at once (``owners.py``).
 
-A URL goes through these states; its clock starts when it is admitted:
-
-    not looked at ──► ready ──(admitted)──► started ──► finished, or later (a retry) ─┐
-                                  │            ▲                                      │
-                                  ▼            │ its owner's turn                     │
-                                parked ──► offered: has a place at its host ◄─────────┘
-
-A batch admits at most ``concurrency`` URLs at once, and asks its source before each, and again before one starts
-that has waited: then it waits on, or fails, with its batch. A URL whose host is full is parked; a place that comes
-free is offered to the owners that wait there in turns. Deadlines of what waits are part of
-:meth:`FetchPlan.wake_at`. A URL whose host is left alone for longer than it has time is ``unavailable`` at once.
+A URL goes through the states of ``task.py``. A group has at most ``concurrency`` URLs on the clock. Before one is
+put on it, and before one starts that has waited, the group has a :class:`Turn`: the caller asks its listener, and
+has the plan start one, hold the group back, or refuse. A URL whose host is full is parked; a place that comes free
+is offered to the owners that wait there in turns. Deadlines of what waits are part of :meth:`FetchPlan.wake_at`. A
+URL whose host is left alone for longer than it has time is ``unavailable`` at once.
 """
 
 from collections import deque
 from heapq import heappop, heappush
 from math import inf
+from typing import Final
 
-from service.core.fetching.batch import BatchLimits, Failure
+from service.core.fetching.batch import BatchLimits
 from service.core.fetching.clocked import Clocked
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.host_limiter import HostLimiter
+from service.core.fetching.outcome import INTERNAL, Failure
+from service.core.fetching.owners import Owners, OwnerState
 from service.core.fetching.parking import Parking
-from service.core.fetching.places import USUAL, Places
-from service.core.fetching.queues import AGAIN, OwnerState, Queue, ask, look_ahead, may_go_on, too_late, unavailable
-from service.core.fetching.task import INTERNAL, FetchGroup, FetchTask, Rejection
+from service.core.fetching.task import OFFERED, PARKED, RETRY, RUNNING, FetchGroup, FetchTask, Rejection, Turn
 from service.core.owner import Owner
-from service.core.rotation import Rotation
 
-__all__ = ["FetchPlan"]
+__all__ = ["Decision", "FetchPlan"]
+
+Decision = FetchTask | Turn | Rejection | float
+"""Start this URL; ask the listener of this group whether it may start one; this URL fails; or nothing, until this
+time comes or something changes."""
+
+_AGAIN: Final = 0.25
+"""Seconds after which a URL asks again that has given up its place because its group is held back."""
 
 
 class FetchPlan:
-    """All URLs that wait. Pure: it answers with what starts and what is rejected; the caller does either."""
+    """All URLs that wait; ``now`` must not go back. A bug rejects what it happened to."""
 
     def __init__(self, limits: BatchLimits, policy: Policy, hosts: HostLimiter) -> None:
         self.active = 0
         self.places = limits.active
         """How many may be active; fewer while the service is overloaded."""
-        self._owners: dict[Owner, OwnerState] = {}
-        self.shares = Places(limits.active, self._owners)
-        """Who has how many of them, or is offered one."""
+        self.owners = Owners(limits.active, limits.active_per_client)
+        """Whose turn it is, and who has how many places, or is offered one."""
         self._limits = limits
         self._policy = policy
         self._hosts = hosts
-        self._turns: Rotation[OwnerState] = Rotation(USUAL)
-        self._queues: dict[str, Queue] = {}
         self.parking = Parking()
         self.clocked = Clocked()
         hosts.waited_for = self.parking.hosts
         self._rejected: deque[Rejection] = deque()
-        self._later: list[tuple[float, int, FetchTask]] = []
+        self._retries: list[tuple[float, int, FetchTask]] = []
         self._count = 0
 
     def __repr__(self) -> str:
-        return f"<FetchPlan {self.active} active, {len(self._queues)} batches, {self.parking!r}>"
+        return f"<FetchPlan {self.active} active, {len(self.owners.backlogs)} groups, {self.parking!r}>"
 
     def wake_at(self) -> float:
         """Return when something changes by itself: a retry is due, a deadline or the end of a pause comes."""
-        return min(self._hosts.wake_at(), self.parking.next_deadline(), self._later[0][0] if self._later else inf)
+        retry = self._retries[0][0] if self._retries else inf
+        return min(self._hosts.wake_at(), self.parking.next_deadline(), retry)
 
-    def add(self, batch: FetchGroup) -> None:
-        """Take in a batch."""
-        owner = self._owners.setdefault(batch.owner, OwnerState(batch.owner, 0))
-        owner.batches += 1
-        # What the owner's newest credentials say holds for all that it has.
-        owner.share = batch.share or self._limits.active_per_client
-        self._queues[batch.id] = Queue(batch)
-        self.wake(batch)
+    def add(self, group: FetchGroup) -> None:
+        """Begin a group."""
+        self.owners.add(group)
 
-    def remove(self, batch: FetchGroup) -> None:
-        """Start nothing of this batch any more."""
-        self.clocked.forget(batch)
-        if (queue := self._queues.pop(batch.id, None)) is None:
-            return
-        queue.gone = True
-        for work in tuple(queue.waiting):
-            self._withdraw(queue, work)
-        owner = self._owners[batch.owner]
-        owner.batches -= 1
-        self._forget_unused(owner)
+    def remove(self, group: FetchGroup) -> None:
+        """Start nothing of this group any more: all of its URLs end."""
+        for task in self.clocked.of(group):
+            if task.waiting:
+                self.drop(task)
+        self.owners.remove(group)
+        self.clocked.forget(group)
 
-    def wake(self, batch: FetchGroup) -> None:
-        """Ask the source of a batch again whether it may go on."""
-        if (queue := self._queues.get(batch.id)) is not None:
-            self._enter(queue)
+    def wake(self, group: FetchGroup) -> None:
+        """Give a group a turn again that was held back."""
+        if (backlog := self.owners.backlogs.get(group.id)) is not None:
+            self.owners.enter_backlog(backlog)
 
-    def go_on(self, name: Owner) -> None:
-        """Have an owner look again at what it may start."""
-        if (owner := self._owners.get(name)) is not None:
-            self._unblock(owner)
-            if owner.queues or owner.offers:
-                self._enter_owner(owner)
+    def resume(self, name: Owner) -> None:
+        """End the pause of an owner: it looks again for what it may start."""
+        self.owners.resume(name)
+        if (owner := self.owners.states.get(name)) is not None:
+            self._go_on(owner)
 
-    def next(self, now: float) -> FetchTask | Rejection | None:
-        """Return what starts now or never will; for what starts, call :meth:`free` and :meth:`finished` later."""
+    def next(self, now: float) -> Decision:
+        """Return what to do now.
+
+        A :class:`Turn` is answered by :meth:`start`, :meth:`hold` or :meth:`refuse` before the next call. What
+        starts is followed by :meth:`free` and :meth:`landed`.
+        """
         if not self._rejected:
-            self._look(now)
+            self._advance(now)
         while not self._rejected:
-            if self.active >= self.places or not self._turns:
-                return None
-            owner = self._turns.first
-            work = self._of_owner(owner, now)
-            if work is None and not self._rejected:
-                self._turns.leave()
-                owner.in_turn = False
-                continue
-            self._turns.spend(USUAL)
-            if work is not None:
-                self.active += 1
-                work.start()
-                return work
+            if self.active >= self.places or not self.owners.turns:
+                return self.wake_at()
+            found = self.owners.next_turn()
+            if isinstance(found, FetchTask):
+                return self._begin(found)
+            if found is not None:
+                return found
         return self._rejected.popleft()
 
-    def free(self, work: FetchTask) -> None:
+    def start(self, turn: Turn, now: float) -> FetchTask | None:
+        """Use a turn: return the URL that starts, or None where it is parked or rejected."""
+        backlog, task = self.owners.backlogs.get(turn.group.id), turn.task
+        if backlog is None:
+            return None
+        if task is not None:
+            return self._begin(task) if task.state is OFFERED else None
+        if not backlog.ready:
+            self._rejected += backlog.check_ahead(self._limits, self._policy)
+        owner = self.owners.states[turn.group.owner]
+        if not self._rejected and backlog.ready:
+            task = backlog.ready.popleft()
+            task.admitted, task.deadline = now, now + turn.group.options.timeout
+            self.clocked.begin(task)
+            if self._admit(task, now):
+                owner.backlogs.rotate(-1)
+                return self._begin(task)
+        if self._rejected:
+            self.owners.passed(owner, backlog=True)
+        return None
+
+    def hold(self, turn: Turn, now: float) -> None:
+        """Give a turn back: the group has none until it is woken, or one of its URLs has landed."""
+        if turn.task is None:
+            self.owners.hold(turn.group)
+        elif turn.task.waiting:
+            self.drop(turn.task)
+            self.retry(turn.task, min(now + _AGAIN, turn.task.deadline))
+
+    def refuse(self, turn: Turn, failure: Failure, error: Exception | None = None) -> None:
+        """Reject the URL whose turn it is, or the next ones of its group; the next alone for a bug."""
+        backlog, task = self.owners.backlogs.get(turn.group.id), turn.task
+        if backlog is None:
+            return
+        if task is None:
+            self._rejected += backlog.refuse(failure, error)
+        elif task.waiting:
+            self._reject(task, failure, error)
+        self.owners.passed(self.owners.states[turn.group.owner], backlog=task is None)
+
+    def free(self, task: FetchTask) -> None:
         """Free the place upstream of a URL: its request has ended, or it waits for one that another began."""
         self.active -= 1
-        self._release(work)
+        self._release(task)
 
-    def finished(self, work: FetchTask) -> None:
-        """Free the place of a URL in its batch."""
-        work.batch.active -= 1
-        work.stop()
-        if (queue := self._queues.get(work.batch.id)) is not None and not queue.in_turn:
-            self._enter(queue)
+    def landed(self, task: FetchTask) -> None:
+        """Free the place of a URL in its group: its outcome is here."""
+        self.owners.landed(task)
 
-    def drop(self, work: FetchTask) -> None:
+    def drop(self, task: FetchTask) -> None:
         """Give up a URL that waits to start."""
-        self._withdraw(self._queues[work.batch.id], work)
-        self.finished(work)
+        self.owners.landed(task)
+        self.parking.left(task)
+        if task.place:
+            self._release(task)
 
-    def later(self, work: FetchTask, at: float) -> None:
-        """Have a URL that has no places any more return at ``at``, before its deadline."""
-        if work.batch.id in self._queues:
-            work.batch.active += 1
+    def retry(self, task: FetchTask, at: float) -> None:
+        """Have a URL that has landed return at ``at``, before its deadline; not where its group is gone."""
+        if task.group.id in self.owners.backlogs:
+            task.move(RETRY)
             self._count += 1
-            heappush(self._later, (at, self._count, work))
+            heappush(self._retries, (at, self._count, task))
 
-    def _look(self, now: float) -> None:
-        """Take note of what has changed by itself, and of places that came free."""
-        while self._later and self._later[0][0] <= now:
-            work = heappop(self._later)[2]
-            if (queue := self._queues.get(work.batch.id)) and self._admit(queue, work, now):
-                queue.waiting[work] = None
-                self.parking.watch(work)
-                self._offer(work)
-        for work in self.parking.late(now) if self.parking.waiting else ():
-            self._reject(work, Failure("timeout", "its time was over before its turn"))
-        for origin in (*self._hosts.opened(now), *self.parking.unfinished(now)):
+    def _advance(self, now: float) -> None:
+        """Do what has become due by itself, and offer places that came free."""
+        while self._retries and self._retries[0][0] <= now:
+            task = heappop(self._retries)[2]
+            if task.state is RETRY and self._admit(task, now):
+                self._offer(task)
+                self.parking.watch(task)
+        for task in self.parking.pop_late(now) if self.parking.waiting else ():
+            self._reject(task, Failure("timeout", "its time was over before its turn"))
+        for origin in (*self._hosts.pop_opened(now), *self.parking.pop_unfinished(now)):
             try:
                 self._fill(origin, now)
             except Exception as error:
-                for work in self.parking.at(origin):
-                    self._reject(work, INTERNAL, error)
+                for task in self.parking.at(origin):
+                    self._reject(task, INTERNAL, error)
 
-    def _of_owner(self, owner: OwnerState, now: float) -> FetchTask | None:
-        while True:
-            while owner.offers:
-                work = owner.offers.popleft()
-                verdict = may_go_on(work) if work.waiting else None
-                if verdict is True:
-                    self.parking.leave(work)
-                    del self._queues[work.batch.id].waiting[work]
-                    return work
-                if verdict:
-                    self._reject(work, verdict)
-                elif verdict is False:
-                    self.drop(work)
-                    self.later(work, min(now + AGAIN, work.deadline))
-            if not owner.queues or self.shares.used_up(owner):
-                return None
-            queue = owner.queues[0]
-            starts = None if queue.gone else self._of_batch(queue, now)
-            if starts is not None or self._rejected:
-                owner.queues.rotate(-1)
-                return starts
-            owner.queues.popleft()
-            queue.in_turn = False
+    def _begin(self, task: FetchTask) -> FetchTask:
+        waited = task.state is OFFERED
+        task.move(RUNNING)
+        if waited:
+            self.parking.left(task)
+        self.active += 1
+        self.owners.passed(self.owners.states[task.group.owner])
+        return task
 
-    def _of_batch(self, queue: Queue, now: float) -> FetchTask | None:
-        """Admit URLs until one of them starts."""
-        batch, options = queue.batch, queue.batch.options
-        while batch.active < options.concurrency and (queue.ready or queue.next < batch.total):
-            verdict = ask(queue)
-            if verdict is not True:
-                self._rejected += verdict
-                return None
-            if not queue.ready:
-                self._rejected += look_ahead(queue, self._limits, self._policy)
-                if self._rejected:
-                    return None
-            work = queue.ready.popleft()
-            work.admitted, work.deadline = now, now + options.timeout
-            batch.active += 1
-            self.clocked.begin(work)
-            if self._admit(queue, work, now):
-                return work
-        return None
-
-    def _admit(self, queue: Queue, work: FetchTask, now: float) -> bool:
+    def _admit(self, task: FetchTask, now: float) -> bool:
         """Give a URL a place at its host, or have it wait for one, or reject it; return whether it has one."""
         try:
-            origin, owner = work.target.origin, self._owners[work.batch.owner]
-            crowded, full = origin in self.parking.hosts, self.shares.used_up(owner)
+            origin, owner = task.target.origin, self.owners.states[task.group.owner]
+            crowded, full = origin in self.parking.hosts, self.owners.used_up(owner)
             if not crowded and not full and self._hosts.room(origin, now, owner.name):
-                self._reserve(owner, work)
+                self._reserve(owner, task)
                 return True
-            self._park(queue, work, now, offered=crowded or full)
+            if full:
+                self.owners.hold_back(owner)
+            self._park(task, now, offered=crowded or full)
         except Exception as error:  # the state of its host is odd: it fails alone
-            queue.waiting[work] = None
-            self._reject(work, INTERNAL, error)
+            self._reject(task, INTERNAL, error)
         return False
 
-    def _park(self, queue: Queue, work: FetchTask, now: float, *, offered: bool) -> None:
-        queue.waiting[work] = None
-        behind = self.parking.add(work)
-        opens = self._hosts.opens_for(work.target.origin, work.batch.owner, now)
-        if (failure := too_late(work, opens, now)) is not None:
-            self._reject(work, failure)
+    def _park(self, task: FetchTask, now: float, *, offered: bool) -> None:
+        task.move(PARKED)
+        behind = self.parking.add(task)
+        if not offered:
+            self._hosts.count_refusal(task.target.origin, now)
+        opens = self._hosts.opens_for(task.target.origin, task.group.owner, now)
+        if (failure := _too_late(task, opens, now)) is not None:
+            self._reject(task, failure)
         elif not behind and offered:
             # Those who wait already may be at their share, and this one not; or it is to be offered it later.
-            self._fill(work.target.origin, now)
+            self._fill(task.target.origin, now)
 
     def _fill(self, origin: str, now: float) -> None:
         """Offer the places that a host has to those who wait there."""
         opens = self._hosts.opens_at(origin)
         if opens > now:
-            for work in self.parking.hopeless(origin, opens, now):
-                self._reject(work, unavailable(opens, now))
+            for task in self.parking.pop_hopeless(origin, opens, now):
+                self._reject(task, _unavailable(opens, now))
             return
-        while self._hosts.room(origin, now) and (first := self.parking.turn(origin, now, self._may_have)):
-            self._reserve(self._owners[first.batch.owner], first)
+        while self._hosts.room(origin, now) and (first := self.parking.pop_first(origin, now, self._may_have)):
+            self._reserve(self.owners.states[first.group.owner], first)
             self._offer(first)
 
     def _may_have(self, name: Owner, origin: str, now: float) -> bool:
-        owner = self._owners[name]
-        if self.shares.used_up(owner):
+        owner = self.owners.states[name]
+        if self.owners.used_up(owner):
+            self.owners.hold_back(owner)
             owner.blocked[origin] = None
             return False
-        return self._hosts.room(origin, now, name)
+        if self._hosts.room(origin, now, name):
+            return True
+        self._hosts.count_refusal(origin, now)
+        return False
 
-    def _offer(self, work: FetchTask) -> None:
-        self._owners[work.batch.owner].offers.append(work)
-        self._enter_owner(self._owners[work.batch.owner])
+    def _offer(self, task: FetchTask) -> None:
+        task.move(OFFERED)
+        owner = self.owners.states[task.group.owner]
+        owner.offers.append(task)
+        self.owners.enter(owner)
 
-    def _reserve(self, owner: OwnerState, work: FetchTask) -> None:
-        self.shares.take(owner)
-        work.place = work.target.origin
-        self._hosts.begin(work.place, owner.name)
+    def _reserve(self, owner: OwnerState, task: FetchTask) -> None:
+        self.owners.acquire(owner)
+        task.place = task.target.origin
+        self._hosts.begin(task.place, owner.name)
 
-    def _release(self, work: FetchTask) -> None:
+    def _release(self, task: FetchTask) -> None:
         """Give back a URL's place at its host and in its owner's share."""
-        owner = self._owners[work.batch.owner]
-        held_back = self.shares.give_back(owner)
-        if work.place:
-            self._hosts.end(work.place, owner.name)
-            work.place = ""
-        self.go_on(owner.name)
+        owner = self.owners.states[task.group.owner]
+        held_back = self.owners.release(owner)
+        if task.place:
+            self._hosts.end(task.place, owner.name)
+            task.place = ""
+        self._go_on(owner)
         if held_back is not None:
-            self.go_on(held_back)
-        self._forget_unused(owner)
+            self._go_on(held_back)
+        self.owners.forget_unused(owner)
 
-    def _unblock(self, owner: OwnerState) -> None:
-        """Have a place offered to an owner that was passed over while it had its share."""
-        while owner.blocked and not self.shares.used_up(owner):
+    def _go_on(self, owner: OwnerState) -> None:
+        """Have an owner look again at what it may start, and at a place that came free while it had its share."""
+        while owner.blocked and not self.owners.used_up(owner):
             origin, _ = owner.blocked.popitem()
             if origin in self.parking.hosts:
                 self._hosts.reopen(origin)
-                return
+                break
+        if not owner.in_turn and (owner.backlogs or owner.offers):
+            self.owners.enter(owner)
 
-    def _withdraw(self, queue: Queue, work: FetchTask) -> None:
-        del queue.waiting[work]
-        self.parking.leave(work)
-        if work.place:
-            self._release(work)
+    def _reject(self, task: FetchTask, failure: Failure, error: Exception | None = None) -> None:
+        if task.waiting:
+            self.drop(task)
+        else:
+            self.owners.landed(task)
+            if task.place:
+                self._release(task)
+        self._rejected.append(Rejection(task.group, task.index, failure, task.attempts, error))
 
-    def _reject(self, work: FetchTask, failure: Failure, error: Exception | None = None) -> None:
-        self.drop(work)
-        self._rejected.append(Rejection(work.batch, work.index, failure, work.attempts, error))
 
-    def _enter(self, queue: Queue) -> None:
-        if not queue.in_turn and (queue.ready or queue.next < queue.batch.total):
-            queue.in_turn = True
-            self._owners[queue.batch.owner].queues.append(queue)
-            self._enter_owner(self._owners[queue.batch.owner])
+def _too_late(task: FetchTask, opens: float, now: float) -> Failure | None:
+    """Say why a URL cannot get its host in time, which may be asked from ``opens`` on."""
+    if task.deadline <= now:
+        return Failure("timeout", "its time was over before its turn")
+    return _unavailable(opens, now) if opens > task.deadline else None
 
-    def _enter_owner(self, owner: OwnerState) -> None:
-        if not owner.in_turn:
-            owner.in_turn = True
-            self._turns.enter(owner)
 
-    def _forget_unused(self, owner: OwnerState) -> None:
-        if not owner.batches and not owner.active and self._owners.get(owner.name) is owner:
-            del self._owners[owner.name]
+def _unavailable(opens: float, now: float) -> Failure:
+    return Failure("unavailable", "its host is left alone for a while", round(opens - now, 3))

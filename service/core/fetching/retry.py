@@ -1,7 +1,7 @@
 """What an attempt means: whether it is made again, and when, and what it says of its host."""
 
-from service.core.fetching.batch import Failure, Kind
 from service.core.fetching.host_limiter import Verdict
+from service.core.fetching.outcome import Failure, Kind
 
 __all__ = ["RETRIED_STATUSES", "memory_delay", "retry_delay", "verdict"]
 

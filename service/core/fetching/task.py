@@ -1,26 +1,39 @@
-"""What is to be fetched, for whom, and who gets the outcome."""
+"""The port of the fetch engine: who wants URLs fetched, who gets the outcomes, and one URL on its way.
 
-from typing import Any, Final, Protocol
+A :class:`FetchGroup` (a batch, one poll of a watch, a run of ``sluice fetch``) is added to the engine. Its
+:class:`FetchListener` admits its URLs one by one, and gets exactly one outcome for each of them. A URL that is
+wanted is a :class:`FetchTask`, and goes through these states:
+
+    state     counts in its group   next
+    queued    -                     parked, running, landed
+    parked    active                offered, landed
+    offered   active                running, landed
+    running   active, under way     landed
+    landed    -                     retry, ended
+    retry     active                parked, offered, landed
+    ended     -                     -
+
+From each of them it is ended at once when its group is removed. The clock of a URL starts when it leaves *queued*.
+A *parked* one waits for a place at its host; one that is *offered* has a place there, and waits for its owner's
+turn. A *running* one has a request under way, or waits for the answer to another's. *Landed* means that its outcome
+is here, and not delivered yet: either it ends then, or it is made again.
+"""
+
+from typing import Final, Protocol, Self, TypeVar
 
 import msgspec
 
 from service.core.access.grants import HostPatterns
 from service.core.correlation import Trace
-from service.core.fetching.batch import Failure, FetchRequest, Options
+from service.core.fetching.outcome import Failure, Fetched, Permit
+from service.core.fetching.request import FetchRequest, Options
 from service.core.fetching.target import Target
 from service.core.owner import Owner
 
 __all__ = [
-    "INTERNAL",
-    "NO_MEMORY",
-    "FetchGroup",
-    "FetchListener",
-    "FetchTask",
-    "Key",
-    "Rejection",
-    "asker_of",
-    "key_of",
-]
+    "ENDED", "LANDED", "OFFERED", "PARKED", "QUEUED", "RETRY", "RUNNING", "STATES",
+    "FetchGroup", "FetchListener", "FetchTask", "Key", "Rejection", "State", "Turn", "asker_of", "key_of",
+]  # fmt: skip
 
 Key = tuple[object, ...]
 
@@ -28,39 +41,68 @@ _SHOWN: Final = 16
 """Characters; batches have longer ids, and polls shorter ones."""
 _SHARED: Final = frozenset({"GET", "HEAD"})
 
-INTERNAL: Final = Failure("protocol", "internal error (logged)")
-"""The message for a URL that a bug of ours ended; the log has the rest."""
 
-NO_MEMORY: Final = Failure("unavailable", "the service was short of memory for all of its time", temporary=True)
-"""The outcome of a URL for which there was no memory until its deadline."""
+class State:
+    """A state of a URL, what it counts as in its group, and the states that may follow it."""
+
+    __slots__ = ("active", "following", "name", "under_way")
+
+    def __init__(self, name: str, *, active: int = 0, under_way: int = 0) -> None:
+        self.name = name
+        self.active = active
+        self.under_way = under_way
+        self.following: tuple[State, ...] = ()
+
+    def __repr__(self) -> str:
+        return self.name
 
 
-class FetchListener(Protocol):
-    """Where askers come from: it says whether they may go on, and gets the outcome of each URL."""
+QUEUED: Final = State("queued")
+PARKED: Final = State("parked", active=1)
+OFFERED: Final = State("offered", active=1)
+RUNNING: Final = State("running", active=1, under_way=1)
+LANDED: Final = State("landed")
+RETRY: Final = State("retry", active=1)
+ENDED: Final = State("ended")
+STATES: Final = (QUEUED, PARKED, OFFERED, RUNNING, LANDED, RETRY, ENDED)
 
-    def may_start(self, asker: Any) -> bool | Failure:
-        """Return whether one more of its fetches may start now, or why its URLs that have not started fail.
+QUEUED.following = (RUNNING, PARKED, LANDED, ENDED)
+PARKED.following = (OFFERED, LANDED, ENDED)
+OFFERED.following = (RUNNING, LANDED, ENDED)
+RUNNING.following = (LANDED, ENDED)
+LANDED.following = (ENDED, RETRY)
+RETRY.following = (PARKED, OFFERED, LANDED, ENDED)
 
-        A source that says no calls :meth:`Runner.wake` when that may have changed.
+_G = TypeVar("_G", contravariant=True)
+
+
+class FetchListener(Protocol[_G]):
+    """Who admits the URLs of groups, and gets the outcome of each; an error that it raises costs one URL."""
+
+    def admit(self, group: _G) -> Permit | Failure:
+        """Let one more URL of a group start, hold the group back, or say why its URLs that have not started fail.
+
+        It is asked before each URL, and once more before one starts that has waited for its host. One that holds a
+        group back calls :meth:`Runner.wake` when the answer may be another one.
         """
         ...
 
-    def succeeded(self, work: "FetchTask", fetched: Any, queued: float, *, shared: bool) -> None:
-        """Take an answer; ``queued`` is in seconds, ``shared`` says that another asker's request brought it."""
+    def succeeded(self, group: _G, task: "FetchTask", fetched: Fetched, queued: float, *, shared: bool) -> None:
+        """Receive an answer; ``queued`` is in seconds, ``shared`` says that another's request brought it."""
         ...
 
-    def failed(self, asker: Any, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
-        """Take a failure; the times are in milliseconds."""
+    def failed(self, group: _G, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
+        """Receive a failure; the times are in milliseconds."""
         ...
 
 
 class FetchGroup(Protocol):
-    """What wants URLs fetched: a batch, or one poll of a watch."""
+    """URLs that are wanted together. The engine counts in the last three fields, and writes no other."""
 
     id: str
+    """No two groups in the engine have the same."""
     owner: Owner
     """Owners take turns."""
-    source: FetchListener
     options: Options
     flavour: str
     hosts: HostPatterns
@@ -71,11 +113,16 @@ class FetchGroup(Protocol):
     trace: Trace | None
     """What its requests are part of."""
     active: int
-    """How many of its URLs are on the clock: they wait for a place, for a retry, or for an answer."""
+    """How many of its URLs are on the clock and have no outcome: they wait, or their requests run."""
     under_way: int
-    """How many have started and have no outcome yet."""
+    """How many of those have started."""
     landed: int
-    """Bytes of answers that have come and are about to be delivered."""
+    """Bytes of answers that are here and about to be delivered."""
+
+    @property
+    def listener(self) -> FetchListener[Self]:
+        """Who admits its URLs, and gets their outcomes."""
+        ...
 
     @property
     def items(self) -> list[FetchRequest] | list[str]:
@@ -86,12 +133,13 @@ class FetchGroup(Protocol):
 class FetchTask(msgspec.Struct, eq=False):
     """One URL on its way."""
 
-    batch: FetchGroup
+    group: FetchGroup
     index: int
     request: FetchRequest
     target: Target
     key: Key | None
     """What the same request of others has too, or None where nobody else may have its answer."""
+    state: State = QUEUED
     admitted: float = 0.0
     deadline: float = 0.0
     attempts: int = 0
@@ -101,26 +149,28 @@ class FetchTask(msgspec.Struct, eq=False):
     """When the last attempt began."""
     place: str = ""
     """The origin at which it has a place now."""
-    under_way: bool = False
-    """Whether it has started and has no outcome yet."""
-    waiting: bool = False
-    """Whether it waits for its start, with a place or without."""
 
-    def start(self) -> None:
-        """Take note that it starts."""
-        self.under_way = True
-        self.batch.under_way += 1
+    @property
+    def waiting(self) -> bool:
+        """Whether it waits for its start, with a place or without."""
+        return self.state is PARKED or self.state is OFFERED
 
-    def stop(self) -> None:
-        """Take note of its outcome, or that it waits for another try."""
-        self.batch.under_way -= self.under_way
-        self.under_way = False
+    def move(self, state: State) -> None:
+        """Enter a state; raise ValueError where the table above does not allow it."""
+        before, group = self.state, self.group
+        if state not in before.following:
+            raise ValueError(f"a URL that is {before} cannot become {state}")
+        if state.active != before.active:
+            group.active += state.active - before.active
+        if state.under_way != before.under_way:
+            group.under_way += state.under_way - before.under_way
+        self.state = state
 
 
 class Rejection(msgspec.Struct, frozen=True, eq=False):
-    """A URL that never starts, or not again."""
+    """What the plan decided: this URL never starts, or not again."""
 
-    batch: FetchGroup
+    group: FetchGroup
     index: int
     failure: Failure
     attempts: int
@@ -128,15 +178,23 @@ class Rejection(msgspec.Struct, frozen=True, eq=False):
     """The bug that it failed of, if it was one."""
 
 
+class Turn(msgspec.Struct, frozen=True, eq=False):
+    """What the plan decided: a group may start one URL, if its listener admits it."""
+
+    group: FetchGroup
+    task: FetchTask | None = None
+    """The URL, where it is one that has waited for its host."""
+
+
 def asker_of(group: FetchGroup) -> str:
     """Return what the log calls it: who knows the whole id of a batch can read and cancel it."""
     return f"{group.id[:6]}…" if len(group.id) > _SHOWN else group.id
 
 
-def key_of(asker: FetchGroup, request: FetchRequest, target: Target) -> Key | None:
+def key_of(group: FetchGroup, request: FetchRequest, target: Target) -> Key | None:
     """Return what makes two requests the same: all headers, credentials too, and what is kept of the answer."""
-    method = request.method or asker.options.method
+    method = request.method or group.options.method
     if request.body is not None or method not in _SHARED:
         return None
     headers = tuple(sorted(request.headers.items())) if request.headers else None
-    return (method, target.url, headers, asker.flavour)
+    return (method, target.url, headers, group.flavour)

@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from service.core.fetching.batch import BatchRequest, BatchState, Failure, IdempotencyKey, Keep, failed_event
+from service.core.fetching.batch import BatchRequest, BatchState, IdempotencyKey, Keep, failed_event
+from service.core.fetching.outcome import Failure
 from service.core.sessions.messages import convert
 from service.core.topics.hub import Hub
 from service.core.topics.reader import OnLag

@@ -80,7 +80,7 @@ class Answer:
         """Keep the connection for the next request, if all of the answer has come."""
         if self._held:
             self._held = False
-            if self._reader.done:
-                self._pool.put(self._connection)
-            else:
+            if not self._reader.done:
                 self._connection.close()
+            elif (keep := self._connection.rest()) > 0:
+                self._pool.put(self._connection, keep)

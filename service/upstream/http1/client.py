@@ -1,13 +1,16 @@
 """One request and its answer, over a connection that was kept or is new."""
 
+import asyncio
+import select
 from collections.abc import Mapping
 from typing import Final
 
 from service.core.fetching.target import Target
+from service.runtime.containment import report
 from service.upstream.http1.answer import Answer
+from service.upstream.http1.connection import Connection
 from service.upstream.http1.dialer import Dialer, Timing
 from service.upstream.http1.errors import Disconnected
-from service.upstream.http1.outbox import Outbox
 from service.upstream.http1.pool import Pool
 from service.upstream.http1.reader import Reader
 from service.upstream.http1.request import Requests
@@ -21,6 +24,7 @@ _OF_CONNECTIONS: Final = ("negotiate", "ntlm")
 """Schemes of ``Authorization`` that authenticate a connection, and not a request."""
 _STEPS = 16
 """Steps of decoding in one turn of the loop, of all answers together: 64 KiB and 0.2 ms each."""
+_UNASKED: Final = select.POLLIN | select.POLLRDHUP
 
 
 class Client:
@@ -29,7 +33,7 @@ class Client:
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
         self._pool = Pool(_MOST_IDLE)
-        self._outbox = Outbox()
+        self._outbox = _Outbox()
         self._requests = Requests()
         self._steps = PerTurnLimiter(_STEPS)
 
@@ -92,3 +96,42 @@ def _authenticates_connections(headers: Mapping[str, str]) -> bool:
         name.lower() == "authorization" and value.lstrip().lower().startswith(_OF_CONNECTIONS)
         for name, value in headers.items()
     )
+
+
+class _Outbox:
+    """Requests over kept connections: those of one turn of the loop are sent together, in the next.
+
+    All answers of a turn are read before anybody asks again: by turns, each of the two steps would find the memory
+    of the other in the caches of the processor. And one question to the kernel serves all requests of the turn: a
+    connection to which something has come that nobody asked for, or its end, is closed, though the loop may not
+    have read that yet (RFC 9112, section 9.2). A question for each would take a tenth of a small fetch.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[tuple[Connection, bytes, Reader]] = []
+
+    def __repr__(self) -> str:
+        return f"<Outbox of {len(self._waiting)}>"
+
+    def send(self, connection: Connection, request: bytes, reader: Reader) -> None:
+        """Send a request in the next turn of the loop, if its connection can be used still."""
+        if not self._waiting:
+            self._loop.call_soon(self._send)
+        self._waiting.append((connection, request, reader))
+
+    def _send(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        poll = select.poll()
+        for connection, _, _ in waiting:
+            if not connection.lost:
+                poll.register(connection.descriptor, _UNASKED)
+        unasked = {descriptor for descriptor, _ in poll.poll(0)}
+        for connection, request, reader in waiting:
+            if connection.descriptor in unasked:
+                connection.close()
+            try:
+                connection.send(request, reader)
+            except Exception as error:
+                report("a request could not be sent", error)
+                connection.close()

@@ -49,11 +49,8 @@ class Pool:
             connection.close()
         return None
 
-    def put(self, connection: Connection) -> None:
-        """Take in a connection whose answer was taken, if it can be kept."""
-        keep = connection.rest()
-        if keep <= 0:
-            return
+    def put(self, connection: Connection, keep: float) -> None:
+        """Keep a connection that rests, for so many seconds."""
         if self._closed:
             connection.close()
             return

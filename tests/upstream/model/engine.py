@@ -13,8 +13,9 @@ from typing import Any, Final, Literal
 
 from service.core.access.grants import EVERYTHING, ClientLimits
 from service.core.errors import Draining, SluiceError
-from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, IdempotencyKey, Keep, Options
+from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, IdempotencyKey, Keep
 from service.core.fetching.dial_policy import Policy
+from service.core.fetching.request import Options
 from service.core.owner import Owner
 from service.core.pool import Pool
 from service.core.room import Room

@@ -1,0 +1,63 @@
+"""What comes of a URL, and of the question whether it may start."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Literal
+
+import msgspec
+import orjson
+
+from service.core.fetching.target import Target
+
+__all__ = ["INTERNAL", "NO_MEMORY", "Failure", "Fetched", "Kind", "Permit"]
+
+Kind = Literal[
+    "invalid_url", "invalid_request", "blocked", "dns", "connect", "tls", "timeout", "protocol", "redirects",
+    "too_large", "cancelled", "unavailable",
+]  # fmt: skip
+
+
+class Permit(Enum):
+    """The answer of a listener whose URLs do not fail."""
+
+    START = "one more URL may start"
+    HOLD = "none may start until the engine is asked to wake the group"
+
+
+class Fetched(msgspec.Struct):
+    """An answer of any status."""
+
+    status: int
+    target: Target
+    """What was asked last: where redirects have led."""
+    headers: dict[str, str]
+    body: bytes
+    truncated: bool
+    timing: dict[str, float] = {}
+    """In milliseconds."""
+    cache: Literal["miss", "hit", "revalidated"] = "miss"
+    encoded: dict[str, tuple[str | None, str | orjson.Fragment | None]] | None = None
+    """``encoding`` and ``body`` of events by ``options.body``: of a large body, made before it is delivered."""
+
+    @property
+    def content_type(self) -> str | None:
+        """What the answer says its body is; charset.py reads it."""
+        return self.headers.get("content-type")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a URL has no result; an expected outcome, so a value."""
+
+    kind: Kind
+    detail: str
+    retry_after: float | None = None
+    temporary: bool = False
+    """Whether another attempt may well succeed, of a kind of which that is not always so."""
+
+
+INTERNAL: Final = Failure("protocol", "internal error (logged)")
+"""The message for a URL that a bug of ours ended; the log has the rest."""
+
+NO_MEMORY: Final = Failure("unavailable", "the service was short of memory for all of its time", temporary=True)
+"""The outcome of a URL for which there was no memory until its deadline."""

@@ -1,0 +1,201 @@
+"""Owners of URLs: whose turn it is, and how many places upstream each has.
+
+Owners that may have something to start stand in a ring and take turns, and their groups take turns likewise. An
+owner with nothing to start leaves the ring until something changes: a turn costs the same however many wait.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from service.core.fetching.backlog import Backlog
+from service.core.fetching.task import ENDED, LANDED, OFFERED, FetchGroup, FetchTask, Turn
+from service.core.owner import Owner
+from service.core.pool import PoolStatistics, alone
+from service.core.rotation import Rotation
+
+__all__ = ["USUAL", "OwnerState", "Owners"]
+
+_EAGER: Final = 9
+"""One owner alone gets nine tenths of the places, and the next one finds some."""
+
+USUAL: Final = 2
+"""What the start of a request costs an owner of its turn: about 0.15 ms."""
+
+
+@dataclass(slots=True, eq=False)
+class OwnerState:
+    """What the plan knows of an owner."""
+
+    name: Owner
+    share: int
+    active: int = 0
+    """How many of its URLs have started, or are offered a place."""
+    groups: int = 0
+    backlogs: deque[Backlog] = field(default_factory=deque)
+    """Groups that may admit URLs."""
+    offers: deque[FetchTask] = field(default_factory=deque)
+    blocked: dict[str, None] = field(default_factory=dict)
+    """Hosts that had a place for it while it had all of its share."""
+    in_turn: bool = False
+    credit: int = 0
+    """What is left of its turn."""
+
+
+class Owners:
+    """All owners and their groups; ``bound`` is of places for all of them, ``share`` what one may have at once.
+
+    The places are a strict pool (``core/pool.py``) whose owners are known already, since each URL takes a place of
+    it. Who had to leave some to others is remembered until places come free.
+    """
+
+    def __init__(self, bound: int, share: int) -> None:
+        self.used = 0
+        self.states: dict[Owner, OwnerState] = {}
+        self.backlogs: dict[str, Backlog] = {}
+        """By the id of their group."""
+        self.turns: Rotation[OwnerState] = Rotation(USUAL)
+        """Whose turn it is; fewer for owners whose requests cost more."""
+        self._bound = bound
+        self._share = share
+        self._refused = 0
+        self._calm = alone(bound, _EAGER)
+        self._held_back: dict[Owner, None] = {}
+        self._paused: set[Owner] = set()
+
+    def __repr__(self) -> str:
+        return f"<Owners {self.used} of {self._bound}, {len(self._held_back)} held back>"
+
+    def add(self, group: FetchGroup) -> None:
+        """Begin a group: it takes turns."""
+        owner = self.states.setdefault(group.owner, OwnerState(group.owner, 0))
+        owner.groups += 1
+        # What the owner's newest credentials say holds for all that it has.
+        owner.share = group.share or self._share
+        self.backlogs[group.id] = backlog = Backlog(group)
+        self.enter_backlog(backlog)
+
+    def remove(self, group: FetchGroup) -> None:
+        """Forget a group, and its owner with its last one."""
+        if (backlog := self.backlogs.pop(group.id, None)) is not None:
+            backlog.gone = True
+            owner = self.states[group.owner]
+            owner.groups -= 1
+            self.forget_unused(owner)
+
+    def enter_backlog(self, backlog: Backlog) -> None:
+        """Have a group take turns, if it has URLs that have not begun."""
+        if not backlog.in_turn and backlog.left:
+            backlog.in_turn = True
+            owner = self.states[backlog.group.owner]
+            owner.backlogs.append(backlog)
+            self.enter(owner)
+
+    def landed(self, task: FetchTask) -> None:
+        """Have the outcome of a URL make room for another of its group, if that is not gone."""
+        if task.state is ENDED:
+            return
+        task.move(LANDED)
+        if (backlog := self.backlogs.get(task.group.id)) is not None and not backlog.in_turn:
+            self.enter_backlog(backlog)
+
+    def enter(self, owner: OwnerState) -> None:
+        """Have an owner take turns."""
+        if not owner.in_turn:
+            owner.in_turn = True
+            self.turns.enter(owner)
+
+    def next_turn(self) -> Turn | FetchTask | None:
+        """Return what the next owner may start, or None for one that leaves the ring.
+
+        A URL that is offered a place goes before one that has not begun; one that is tried again has been admitted.
+        """
+        owner = self.turns.first
+        while owner.offers:
+            task = owner.offers.popleft()
+            if task.state is OFFERED:
+                return task if task.attempts else Turn(task.group, task)
+        if owner.backlogs and self.used_up(owner):
+            self.hold_back(owner)
+        else:
+            while owner.backlogs:
+                if owner.backlogs[0].open:
+                    return owner.backlogs[0].turn
+                owner.backlogs.popleft().in_turn = False
+        self.turns.leave()
+        owner.in_turn = False
+        return None
+
+    def passed(self, owner: OwnerState, *, backlog: bool = False) -> None:
+        """Count a turn of an owner, and of its first group where it was that one's: the others come first now."""
+        if backlog:
+            owner.backlogs.rotate(-1)
+        if owner.in_turn and self.turns.first is owner:
+            self.turns.spend(USUAL)
+
+    def hold(self, group: FetchGroup) -> None:
+        """Have the group whose turn it is take none until it is entered again."""
+        owner = self.states.get(group.owner)
+        if owner is not None and owner.backlogs and owner.backlogs[0].group is group:
+            owner.backlogs.popleft().in_turn = False
+
+    @property
+    def contended(self) -> bool:
+        """Whether several owners have something to fetch, so that each waits for what is done for the others."""
+        return len(self.states) > 1
+
+    def charge(self, name: Owner, cost: int) -> None:
+        """Have the next turns of an owner come later, one of whose requests took more than is usual."""
+        if (owner := self.states.get(name)) is not None:
+            owner.credit -= cost
+
+    def used_up(self, owner: OwnerState) -> bool:
+        """Return whether an owner may have no more places now: by its own limit, a pause, or beside others."""
+        if owner.active >= owner.share or owner.name in self._paused:
+            return True
+        if self.used < self._calm and owner.name.weight >= 1:
+            return False
+        return bool(owner.active) and owner.active >= int((self._bound - self.used) * _EAGER * owner.name.weight)
+
+    def hold_back(self, owner: OwnerState) -> None:
+        """Remember an owner whose places are used up, if that is because it leaves some to others."""
+        if owner.active < owner.share and owner.name not in self._paused and owner.name not in self._held_back:
+            self._refused += 1
+            self._held_back[owner.name] = None
+
+    def pause(self, name: Owner) -> None:
+        """Give an owner no more places until :meth:`resume`."""
+        self._paused.add(name)
+
+    def is_paused(self, name: Owner) -> bool:
+        """Return whether an owner is paused."""
+        return name in self._paused
+
+    def resume(self, name: Owner) -> None:
+        """End the pause of an owner; ``FetchPlan.resume`` also has it look for what it may start."""
+        self._paused.remove(name)
+
+    def acquire(self, owner: OwnerState) -> None:
+        """Count a place in."""
+        owner.active += 1
+        self.used += 1
+
+    def release(self, owner: OwnerState) -> OwnerState | None:
+        """Count a place out; return an owner that was held back and may have one now, if there is one."""
+        owner.active -= 1
+        self.used -= 1
+        if not self._held_back:
+            return None
+        name = next(iter(self._held_back))
+        del self._held_back[name]
+        return self.states.get(name)
+
+    def forget_unused(self, owner: OwnerState) -> None:
+        """Forget an owner that has nothing any more."""
+        if not owner.groups and not owner.active and self.states.get(owner.name) is owner:
+            del self.states[owner.name]
+
+    def statistics(self) -> PoolStatistics:
+        """Return an immutable snapshot."""
+        active = [owner.active for owner in self.states.values() if owner.active]
+        return PoolStatistics(self._bound, self.used, len(active), max(active, default=0), self._refused)

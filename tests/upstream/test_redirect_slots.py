@@ -1,0 +1,140 @@
+"""A redirect to another host gives up its place and gets one there, in turn; or it is in vain."""
+
+import asyncio
+
+from service.core.fetching.dial_policy import Policy
+from service.core.fetching.host_limiter import HostLimiter
+from service.core.fetching.outcome import Failure
+from service.core.fetching.request import FetchRequest
+from service.core.fetching.target import Target, check_url
+from service.core.fetching.task import FetchTask
+from service.upstream.redirect_slots import RedirectSlots
+from tests.core.test_plan import batch_of
+
+HERE, THERE = "http://here.example:80", "http://there.example:80"
+
+
+class Slots:
+    """Places at two hosts, two each, and how often one was given up."""
+
+    def __init__(self) -> None:
+        self.hosts = HostLimiter(2, chance=lambda: 1.0)
+        self.freed = 0
+        self.slots = RedirectSlots(self.hosts, self.free)
+
+    def free(self) -> None:
+        self.freed += 1
+
+    def work(self, deadline: float = 10.0) -> FetchTask:
+        """Return a task that has a place here."""
+        target = check_url("http://here.example/", Policy())
+        assert isinstance(target, Target)
+        task = FetchTask(batch_of(["http://here.example/"]), 0, FetchRequest("http://here.example/"), target, None)
+        task.deadline, task.place = deadline, HERE
+        self.hosts.begin(HERE, task.group.owner)
+        return task
+
+    def used(self, origin: str) -> int:
+        """Return how many places are taken there."""
+        count = 0
+        while self.hosts.room(origin, 0.0):
+            self.hosts.begin(origin)
+            count += 1
+        for _ in range(count):
+            self.hosts.end(origin)
+        return 2 - count
+
+
+async def test_a_place_is_exchanged_at_once_where_there_is_room() -> None:
+    some = Slots()
+    work = some.work()
+    assert await some.slots.move(work, THERE) is None
+    assert (work.place, some.used(HERE), some.used(THERE), some.freed) == (THERE, 0, 1, 1)
+
+
+async def test_without_room_they_wait_and_come_in_turn() -> None:
+    some = Slots()
+    works = [some.work() for _ in range(2)]
+    for _ in range(2):
+        some.hosts.begin(THERE)
+    order: list[int] = []
+
+    async def move(number: int) -> None:
+        await some.slots.move(works[number], THERE)
+        order.append(number)
+
+    tasks = [asyncio.create_task(move(number)) for number in range(2)]
+    await asyncio.sleep(0)
+    assert repr(some.slots) == "<RedirectSlots 2 waiting>"
+    assert some.used(HERE) == 0, "who waits has no place anywhere"
+    for expected in ([0], [0, 1]):
+        some.hosts.end(THERE)
+        some.slots.look()
+        await asyncio.sleep(0.01)
+        assert order == expected
+    assert some.used(THERE) == 2
+    assert not some.slots.waiting
+    await asyncio.gather(*tasks)
+
+
+async def test_a_redirect_to_a_host_that_opens_too_late_is_in_vain_and_keeps_its_place() -> None:
+    some = Slots()
+    some.hosts.record(THERE, "slow", 0.0, 0.0, 30.0, None)
+    opens = some.hosts.opens_at(THERE)
+    work = some.work(deadline=opens / 2)
+    failure = await some.slots.move(work, THERE)
+    assert isinstance(failure, Failure)
+    assert (failure.kind, failure.retry_after) == ("unavailable", round(opens, 3))
+    assert (work.place, some.freed) == (HERE, 0)
+
+
+async def test_one_that_is_cancelled_while_it_waits_takes_no_place() -> None:
+    some = Slots()
+    for _ in range(2):
+        some.hosts.begin(THERE)
+    task = asyncio.create_task(some.slots.move(some.work(), THERE))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert not some.slots.waiting
+    some.hosts.end(THERE)
+    some.slots.look()
+    assert some.used(THERE) == 1
+
+
+async def test_one_that_is_cancelled_in_its_turn_gives_its_place_back() -> None:
+    some = Slots()
+    for _ in range(2):
+        some.hosts.begin(THERE)
+    task = asyncio.create_task(some.slots.move(some.work(), THERE))
+    await asyncio.sleep(0)
+    some.hosts.end(THERE)
+    some.slots.look()
+    task.cancel()
+    await asyncio.wait([task])
+    assert some.used(THERE) == 1
+    assert some.freed == 2
+
+
+async def test_an_error_of_one_hosts_state_fails_only_who_waits_there() -> None:
+    some = Slots()
+    for origin in (THERE, "http://third.example:80"):
+        for _ in range(2):
+            some.hosts.begin(origin)
+    bad = asyncio.create_task(some.slots.move(some.work(), THERE))
+    good = asyncio.create_task(some.slots.move(some.work(), "http://third.example:80"))
+    await asyncio.sleep(0)
+    right = some.hosts.room
+
+    def odd(origin: str, now: float, *more: object) -> bool:
+        if origin == THERE:
+            raise ValueError("odd")
+        return right(origin, now)
+
+    some.hosts.room = odd  # type: ignore[method-assign, assignment]
+    some.hosts.end("http://third.example:80")
+    some.slots.look()
+    await asyncio.wait([bad, good])
+    assert isinstance(bad.exception(), ValueError)
+    assert good.result() is None
+    assert not some.slots.waiting
