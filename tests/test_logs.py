@@ -6,8 +6,11 @@ import json
 import logging
 import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -239,6 +242,27 @@ def test_a_full_disk_costs_lines_and_nothing_else() -> None:
 
 
 RESERVED = {"time": 1, "level": "shed", "logger": "mine", "exception": "none"}
+
+
+def test_a_line_that_the_disk_took_in_part_is_finished_or_ends_there(tmp_path: Path) -> None:
+    """RLIMIT_FSIZE lets a write take what still fits, as a disk that fills up does."""
+    path = tmp_path / "log"
+    program = (
+        "import os, resource, signal\n"
+        "from service.ops.logs.writer import UnbufferedFile\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"fd = os.open({str(path)!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)\n"
+        "file = UnbufferedFile(fd)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))\n"
+        "file.write(b'first\\n')\n"
+        "try:\n    file.write(b'second\\n')\n"
+        "except OSError:\n    pass\n"
+        "else:\n    raise SystemExit('it did not raise')\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))\n"
+        "file.write(b'third\\n')\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    assert path.read_bytes() == b"first\nseco\nthird\n"
 
 
 @pytest.mark.parametrize("style", ["json", "text"])

@@ -13,12 +13,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from io import FileIO, TextIOWrapper
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from service.ops.logs.lines import Redaction, Style, line_of
 from service.ops.logs.throttle import Throttle
 
-__all__ = ["Logs"]
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+__all__ = ["Logs", "UnbufferedFile"]
 
 _ROOM: Final = 10_000
 _LINES: Final = 10
@@ -67,12 +70,29 @@ class _Handler(logging.Handler):
         return self._line(record)
 
 
+class UnbufferedFile(FileIO):
+    """A file that takes all of a write, or raises; a line that an error cut off does not spoil the next one."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self._cut = False
+
+    def write(self, data: "Buffer") -> int:
+        """Write all of it: a disk that fills up takes a part first, and raises at the next write."""
+        left = memoryview(b"\n" + bytes(data) if self._cut else bytes(data))
+        while left:
+            self._cut = True
+            left = left[super().write(left) or 0 :]
+        self._cut = False
+        return memoryview(data).nbytes
+
+
 def _standard_error() -> TextIO:
     """Return standard error without a buffer.
 
     A write to a full pipe waits with the buffer's lock, and the interpreter's end waits for that.
     """
-    raw = FileIO(sys.stderr.fileno(), "w", closefd=False)
+    raw = UnbufferedFile(sys.stderr.fileno())
     return TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
 
 
