@@ -145,6 +145,9 @@ class Connection(asyncio.Protocol):
         if self._error is None:
             self._error = error.with_traceback(None)
         self.close()
+        if self._reader is not None:
+            # A head that came before the error is an answer: the error is that of its body.
+            self._wake(self._reader)
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_exception(self._error.again())
