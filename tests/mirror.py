@@ -29,7 +29,6 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "config/jwt_keys": ("test_settings",),
     "core/fetching/backlog": ("test_plan", "test_plan_queries"),
     "core/fetching/outcome": ("test_batches", "test_fetch_port"),
-    "core/fetching/owners": ("test_plan",),
     "core/fetching/request": ("test_batch",),
     "core/sessions/subscriptions": ("test_session", "test_session_grants"),
     "core/topics/directory": ("test_hub", "test_late_store"),

@@ -45,6 +45,7 @@ def test_a_url_that_has_its_event_is_forgotten_and_so_is_a_batch_without_urls() 
 def test_a_whole_batch_is_forgotten_once() -> None:
     clocked, batch = Clocked(), batch_of(URLS)
     clocked.begin(tasks(batch, 5.0)[0])
+    assert repr(clocked) == "<Clocked 1 of 1 groups>"
     clocked.forget(batch)
     clocked.forget(batch)
     assert not clocked

@@ -271,3 +271,10 @@ def test_an_owner_without_a_place_at_a_host_is_forgotten_while_others_have_one()
     some.end(HOST, A)
     some.end(HOST, A)
     assert (some.statistics().used, some.statistics().owners) == (0, 0)
+
+
+def test_a_shorter_wish_does_not_end_a_longer_pause() -> None:
+    some = hosts()
+    ends = [wish(some, f"p{number}", number / 10, 60.0) for number in range(7)]
+    later = wish(some, "z", 2.0, 1.0)
+    assert later >= max(ends)

@@ -29,6 +29,18 @@ def test_the_longest_idle_goes_first_and_each_after_its_time() -> None:
     assert retired.take("a") is None
 
 
+def test_it_says_whom_it_forgets_for_want_of_room_or_for_its_age_and_not_whom_it_gives_back() -> None:
+    forgotten: list[str] = []
+    retired = RetiredTopics(1, 60.0, forgotten=forgotten.append)
+    retired.keep("a", Position("e", 1), A, 0.0)
+    retired.keep("b", Position("e", 1), A, 1.0)
+    assert forgotten == ["a"]
+    retired.take("b")
+    retired.keep("c", Position("e", 1), A, 2.0)
+    retired.expire(63.0)
+    assert forgotten == ["a", "c"]
+
+
 @pytest.mark.parametrize("read", [True, False])
 def test_who_comes_back_within_a_minute_goes_on(read: bool) -> None:
     turns = Turns()

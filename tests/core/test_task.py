@@ -69,3 +69,19 @@ def test_a_url_that_is_tried_again_waits_and_runs_as_before() -> None:
         assert not task.waiting
         task.move(state)
     assert task.waiting
+
+
+def test_a_request_with_a_body_is_like_no_other() -> None:
+    plain, posted = FetchRequest(URL), FetchRequest(URL, body="x")
+    task = one()
+    assert module.key_of(task.group, plain, task.target) is not None
+    assert module.key_of(task.group, posted, task.target) is None
+    assert module.key_of(task.group, FetchRequest(URL, method="POST"), task.target) is None
+
+
+def test_the_log_has_the_beginning_of_an_id_alone() -> None:
+    group = one().group
+    assert module.asker_of(group) == "b"
+    assert isinstance(group, BatchState)
+    group.id = "0123456789abcdef0123456789abcdef"
+    assert module.asker_of(group) == "012345…"

@@ -124,6 +124,9 @@ class TestMemoryStore(TopicStoreContract):
     def make(self) -> TopicStore:
         return make_store()
 
+    def test_nothing_is_durable(self) -> None:
+        assert not self.make().durable("a")
+
     async def test_it_remembers_where_a_topic_stood_for_a_while(self) -> None:
         store = make_store()
         topic = await self.opened(store, "a")
