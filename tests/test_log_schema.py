@@ -88,7 +88,9 @@ def test_the_operations_list_every_event_of_the_log() -> None:
     assert {message for message, *_ in logged()} == set(EVENTS)
 
 
-@pytest.mark.parametrize(("message", "level", "fields"), [*logged()], ids=str)
+@pytest.mark.parametrize(
+    ("message", "level", "fields"), [*logged()], ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_an_event_has_the_level_and_the_fields_that_are_listed(
     message: str, level: str, fields: frozenset[str]
 ) -> None:
