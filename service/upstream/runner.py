@@ -126,7 +126,7 @@ class Runner:
             if ready is None:
                 return
             work = ready[0]
-            task = self._loop.create_task(self._run(ready), name=f"fetch for {asker_of(work.group)}")
+            task = self._loop.create_task(self._run(ready), name=f"fetch {asker_of(work.group)}")
             self._tasks[task] = self._flights.begin(task, work)
             task.add_done_callback(self._ended)
         self._pump_soon()
