@@ -106,9 +106,13 @@ async def test_a_token_ends_after_its_time_also_when_the_clock_is_set(tmp_path: 
         return {"Authorization": f"Bearer {jwt.encode(claims, secret, algorithm='HS256')}"}
 
     async with (
-        with_clock(tmp_path, "--jwt-secret-file", str(tmp_path / "secret")) as (clock, server, _),
+        with_clock(tmp_path, "--jwt-secret-file", str(tmp_path / "secret"), "--jwt-leeway", "0") as (
+            clock,
+            server,
+            _,
+        ),
         aiohttp.ClientSession(server.url) as session,
-        session.ws_connect("/ws", headers=bearer(5)) as short,
+        session.ws_connect("/ws", headers=bearer(12)) as short,
         session.ws_connect("/ws", headers=bearer(3600)) as long,
     ):
         # Forward: who is here stays, and nobody comes in with an old token.
@@ -119,7 +123,7 @@ async def test_a_token_ends_after_its_time_also_when_the_clock_is_set(tmp_path: 
             assert answer.status == 401
         # Back: the short one is not an hour longer for it.
         clock.set(-3600)
-        ended = await asyncio.wait_for(short.receive(), 30)
+        ended = await asyncio.wait_for(short.receive(), 90)
         assert (ended.type, ended.data) == (aiohttp.WSMsgType.CLOSE, 4401)
         await long.send_json({"jsonrpc": "2.0", "id": 2, "method": "ping"})
         assert (await long.receive_json())["result"] == {}
