@@ -63,6 +63,14 @@ class Changes:
         """The row that the next message gets."""
         return self.first + len(self.messages)
 
+    def add(self, other: "Changes") -> None:
+        """Take in what comes after these changes."""
+        self.messages += other.messages
+        for table, rows in other.put.items():
+            self.put.setdefault(table, []).extend(rows)
+        for table, numbers in other.deleted.items():
+            self.delete(table, numbers)
+
     def replace(self, table: Table, row: int, record: bytes) -> None:
         """Put a record, whether or not the row is there."""
         self.put.setdefault(table, []).append((row, record))
@@ -81,8 +89,6 @@ class Database:
         self.path = path
         self.next_row = 1
         self.commits = 0
-        self.restored = False
-        """Whether this is a backup that was restored: what came after it is not there."""
         self.lost_commits = 0
         """How many of the last commits are missing, because the WAL has lost its end."""
         try:
@@ -93,12 +99,12 @@ class Database:
         try:
             self._prepare(sync)
             self._count_file = os.open(path.with_name("commits"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._read_state()
         except BaseException as error:
             self._connection.close()
             if isinstance(error, apsw.Error | OSError):
                 raise StorageUnusable(f"--data {path.parent}: {reason(error, path)}") from error
             raise
-        self._read_state()
         self._count()
 
     def __repr__(self) -> str:
@@ -126,7 +132,6 @@ class Database:
         except (Damaged, StructError):
             state, counted = {}, (0, 0)
         self.commits = state.get("commits", 0)
-        self.restored = state.get("restored", False)
         self.next_row = max(state.get("next_row", 1), self.rows.last(Table.MESSAGES) + 1)
         if counted[1] == ~counted[0] & _ALL:
             self.lost_commits = max(0, counted[0] - self.commits)

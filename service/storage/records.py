@@ -4,11 +4,10 @@ A flipped bit in a database file is delivered as it is, and ``PRAGMA integrity_c
 row is an id and one record, whose first four bytes are the CRC-32 of the id and of all that follows.
 """
 
+import json
 from struct import Struct
 from typing import Any, NamedTuple
 from zlib import crc32
-
-import orjson
 
 __all__ = [
     "Damaged",
@@ -64,16 +63,16 @@ def guess_message(record: bytes) -> Message | None:
 
 
 def write_document(row: int, document: dict[str, Any]) -> bytes:
-    """Return the record of anything that is not a message."""
-    return _seal(row, orjson.dumps(document))
+    """Return the record of anything that is not a message; its texts may be any, half an emoji too."""
+    return _seal(row, json.dumps(document).encode())
 
 
 def read_document(row: int, record: bytes) -> dict[str, Any]:
     """Return the document of a record, or raise Damaged."""
     content = _open(row, record)
     try:
-        document = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
+        document = json.loads(content)
+    except ValueError as error:
         raise Damaged(f"row {row} is not JSON") from error
     if not isinstance(document, dict):
         raise Damaged(f"row {row} is not an object")

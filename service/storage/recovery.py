@@ -138,7 +138,7 @@ async def recover(
     await _read(database, Table.MESSAGES, reading, reading.message, reading.damaged_message)
     await _read(database, Table.KEYS, reading, reading.key, reading.damaged)
     found.lost_commits = database.lost_commits
-    found.renewed = bool(found.lost_commits or reading.newest_damaged > 0 or database.restored)
+    found.renewed = bool(found.lost_commits or reading.newest_damaged > 0)
     changes = Changes(database.next_row)
     for table, rows in reading.discarded.items():
         changes.delete(table, rows)
@@ -146,7 +146,8 @@ async def recover(
         for kept in reading.topics:
             kept.epoch = new_epoch()
             kept.write(changes)
-    await asyncio.to_thread(database.write, changes)
+    if changes.put or changes.deleted:
+        await asyncio.to_thread(database.write, changes)
     found.seconds = round(loop.time() - began, 3)
     return reading.topics, reading.keys, found
 

@@ -57,7 +57,9 @@ class RoutedStore:
         def add_memory(positions: Sequence[Position]) -> Sequence[Position]:
             on_disk = iter(positions)
             # As they are now: others may have published to these topics while the commit was under way.
-            return [next(on_disk) if one in durable else Position(one.epoch, one.head + 1) for one in topics]
+            return [
+                next(on_disk) if self._is_durable(one.name) else Position(one.epoch, one.head + 1) for one in topics
+            ]
 
         return stored.then(add_memory)
 

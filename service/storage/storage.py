@@ -5,6 +5,8 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import apsw
+
 from service.core.errors import SluiceError
 from service.core.owner import Owner
 from service.core.ports import TopicStore
@@ -12,10 +14,12 @@ from service.core.topics.hub import Hub
 from service.core.topics.names import is_reserved
 from service.storage.database import Database, Sync
 from service.storage.directory import DataDirectory
+from service.storage.errors import CommitFailed, StorageUnusable
 from service.storage.options import DataOptions
 from service.storage.recovery import Recovered, recover
 from service.storage.routed_store import RoutedStore
 from service.storage.statistics import StorageStatistics
+from service.storage.tables import reason
 from service.storage.topic_store import DiskStore
 from service.storage.wall_clock import WallClock
 from service.storage.writer import Writer
@@ -70,7 +74,14 @@ class Storage:
             directory.close()
             raise
         wall = WallClock(clock)
-        topics, keys, recovered = await recover(database, wall, new_epoch)
+        try:
+            topics, keys, recovered = await recover(database, wall, new_epoch)
+        except BaseException as error:
+            database.close()
+            directory.close()
+            if isinstance(error, apsw.Error | CommitFailed):
+                raise StorageUnusable(f"--data {path}: {reason(error, directory.database)}") from error
+            raise
         counts = {
             "topics": recovered.topics,
             "messages": recovered.messages,

@@ -1,6 +1,7 @@
 """Deleting what is not needed any more, in groups that the writer has time for."""
 
 from array import array
+from collections.abc import Callable
 from typing import Any, Final
 
 from service.core.errors import SluiceError
@@ -16,11 +17,12 @@ _SIZE: Final = 300
 
 
 class Sweep:
-    """Rows that are to be deleted."""
+    """Rows that are to be deleted; ``again`` gets the sweep back where that failed."""
 
-    __slots__ = ("_cut", "_deleted", "_trimmed", "keys", "size")
+    __slots__ = ("_again", "_cut", "_deleted", "_trimmed", "keys", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, again: "Callable[[Sweep], None]") -> None:
+        self._again = again
         self.keys: Any = array("q")
         self.size = _SIZE
         self._trimmed: dict[KeptTopicRows, None] = {}
@@ -40,6 +42,12 @@ class Sweep:
         """Delete all rows of a topic, and its own."""
         self._trimmed.pop(kept, None)
         self._deleted.append(kept)
+
+    def add(self, other: "Sweep") -> None:
+        """Take in what another could not delete."""
+        self.keys.extend(other.keys)
+        self._trimmed |= other._trimmed
+        self._deleted += other._deleted
 
     def prepare(self, changes: Changes) -> None:
         """Delete at most so many rows as a group has time for; the next sweep finds the others."""
@@ -63,4 +71,5 @@ class Sweep:
             del kept.rows[:count]
 
     def refused(self, error: SluiceError) -> None:
-        """Leave rows to a later sweep; those of topics that are gone are deleted at the next start."""
+        """Leave all of it to a later sweep."""
+        self._again(self)

@@ -1,6 +1,5 @@
 """The tables, and reading them. All have the same shape: an id and a record (``records.py``)."""
 
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -26,8 +25,6 @@ class Table(StrEnum):
     TOPICS = "topics"
     MESSAGES = "messages"
     KEYS = "keys"
-    BATCHES = "batches"
-    WATCHES = "watches"
 
 
 class Rows:
@@ -40,13 +37,6 @@ class Rows:
         """Return the next rows in order of their ids, as many as are read at once; nothing at the end."""
         query = f"SELECT id, record FROM {table} WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
         return list(self._connection.execute(query, (after, _CHUNK)))
-
-    def all(self, table: Table) -> Iterator[tuple[int, bytes]]:
-        """Yield every row in order."""
-        after = -1
-        while rows := self.read(table, after):
-            yield from rows
-            after = rows[-1][0]
 
     def last(self, table: Table) -> int:
         """Return the highest id of a table, or 0."""

@@ -59,7 +59,7 @@ class DiskStore:
         self._new_epoch = new_epoch
         self._key_age = key_age
         self.keys = keys
-        self._sweep = Sweep()
+        self._sweep = Sweep(self._not_swept)
         self._round: Iterator[KeptTopicRows] = iter(())
 
     def __repr__(self) -> str:
@@ -153,15 +153,18 @@ class DiskStore:
     def sweep(self) -> None:
         """Have what is to be deleted deleted."""
         if self._sweep.due:
-            sweep, self._sweep = self._sweep, Sweep()
+            sweep, self._sweep = self._sweep, Sweep(self._not_swept)
             self._writer.add(sweep)
 
-    def _next(self, most: int) -> Iterator[KeptTopicRows]:
+    def _not_swept(self, sweep: Sweep) -> None:
+        self._sweep.add(sweep)
+
+    def _next(self, most: int) -> list[KeptTopicRows]:
         """Go on with the round over all topics."""
         found = list(islice(self._round, most))
         if len(found) < most:
             self._round = iter(list(self._topics))
-        return iter(found)
+        return found
 
     def appended(self, kept: KeptTopicRows) -> None:
         """Take note that a message is in the ring: that may have given up others."""

@@ -117,13 +117,15 @@ class Writer:
         return items
 
     def _prepared(self, item: Item, changes: Changes) -> bool:
-        """Have an item say what it changes; one that raises is refused alone."""
+        """Have an item say what it changes; one that raises is refused alone, and changes nothing."""
+        own = Changes(changes.next_row)
         try:
-            item.prepare(changes)
+            item.prepare(own)
         except Exception as error:
             self._contain.report(error)
             self._contain(item.refused, InternalError("it could not be prepared for storage"))
             return False
+        changes.add(own)
         return True
 
     def _end(self, group: list[Item], commit: asyncio.Future[None]) -> None:

@@ -20,7 +20,7 @@ from service.core.topics.position import Position
 from service.core.topics.topic import RingLimits, Topic
 from service.core.topics.wire import Encoding
 from service.storage.database import Changes
-from service.storage.errors import CommitFailed
+from service.storage.errors import CommitFailed, StorageUnusable
 from service.storage.options import DataOptions
 from service.storage.routed_store import RoutedStore
 from service.storage.storage import Storage
@@ -255,6 +255,52 @@ async def test_what_is_dropped_stays_dropped_and_its_waiting_messages_are_refuse
     await publish(hub, "b", b"1")
     again = await disk.kill()
     assert (again.recovered.topics, again.recovered.messages) == (1, 1)
+
+
+async def test_what_could_not_be_deleted_is_when_there_is_room(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = await disk.open()
+    hub = disk.hub(storage)
+    await publish(hub, "a", b"1", key="k")
+
+    def fail(changes: Changes) -> None:
+        raise CommitFailed("the disk is full")
+
+    monkeypatch.setattr(storage._database, "write", fail)
+    hub.drop(hub.topics["a"])
+    disk.now = 121.0
+    storage.topics.expire(disk.now)
+    with pytest.raises(StorageFailed):
+        await publish(hub, "b", b"1")
+    monkeypatch.undo()
+    storage.topics.expire(disk.now)
+    await publish(hub, "b", b"1")
+    again = await disk.kill()
+    assert (again.recovered.topics, again.recovered.messages, again.recovered.keys) == (1, 1, 0)
+
+
+async def test_a_client_whose_name_is_half_an_emoji_publishes_as_any_other(disk: Disk) -> None:
+    odd = Owner("half an emoji: \ud83d")
+    hub = disk.hub(await disk.open())
+    first = await publish(hub, "a", b"1", key="k", owner=odd)
+    again = await disk.kill()
+    hub = disk.hub(again)
+    await again.open_topics(hub)
+    assert await publish(hub, "a", b"1", key="k", owner=odd) == first
+    assert await publish(hub, "a", b"2", owner=odd) == Position(hub.topics["a"].epoch, 2)
+
+
+async def test_a_file_that_cannot_be_read_is_one_line_for_the_operator(disk: Disk) -> None:
+    storage = await disk.open()
+    hub = disk.hub(storage)
+    await publish(hub, "a", *(b"%d" % n for n in range(500)))
+    await storage.close()
+    disk.storages.clear()
+    file = disk.path / "sluice.db"
+    content = bytearray(file.read_bytes())
+    content[8192:] = b"\xff" * (len(content) - 8192)
+    file.write_bytes(content)
+    with pytest.raises(StorageUnusable, match="is damaged; restore it from a backup"):
+        await disk.open()
 
 
 def damage(path: Path, row: int, position: int) -> None:

@@ -12,6 +12,7 @@ from service.storage.errors import CommitFailed
 from service.storage.records import read_message, write_message
 from service.storage.tables import Table
 from service.storage.writer import Item, Writer
+from tests.storage.test_database import rows
 
 
 class Appended(Item):
@@ -92,13 +93,14 @@ async def test_close_commits_what_waits(database: Gated, tmp_path: Path) -> None
     assert ended == [b"%d" % n for n in range(2500)]
     assert database.groups == [1000, 1000, 500]
     again = Database(tmp_path / "sluice.db")
-    assert [read_message(*row).data for row in again.rows.all(Table.MESSAGES)] == ended
+    assert [read_message(*row).data for row in rows(again, Table.MESSAGES)] == ended
     again.close()
 
 
 async def test_an_item_that_cannot_be_prepared_is_refused_alone(database: Gated) -> None:
     class Odd(Appended):
         def prepare(self, changes: Changes) -> None:
+            super().prepare(changes)
             raise RuntimeError("odd")
 
     errors: list[BaseException] = []
@@ -111,6 +113,7 @@ async def test_an_item_that_cannot_be_prepared_is_refused_alone(database: Gated)
     assert isinstance(ended[0], InternalError)
     assert ended[1:] == [b"1", b"3"]
     assert [str(error) for error in errors] == ["odd"]
+    assert database.groups == [2], "nothing of it is stored"
     await writer.close()
 
 
