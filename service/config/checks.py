@@ -28,7 +28,7 @@ def tls_context(cert: str, key: str) -> ssl.SSLContext:
 
 
 def tls(cert: str | None, key: str | None) -> list[str]:
-    """Look at the two files of a certificate."""
+    """Check the two files of a certificate."""
     if cert is None or key is None:
         return ["--tls-cert, --tls-key: only one of them is given: give both, or none"] if cert or key else []
     wrong = [*_unreadable("--tls-cert", cert), *_unreadable("--tls-key", key)]

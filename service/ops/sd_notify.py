@@ -18,7 +18,7 @@ _STATUS_EVERY: Final = 10.0
 
 
 class Notifier:
-    """Tells the service manager that began this process how it is.
+    """Reports the state of this process to the service manager that began it.
 
     Takes its variables out of ``environ``, so that no child speaks for the service.
     """

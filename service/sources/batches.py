@@ -181,7 +181,7 @@ class Batches:
         return left
 
     def _fail_rest(self, batch: BatchState, index: int) -> None:
-        """Tell of what was cancelled, a slice a turn."""
+        """Fail what was cancelled, a slice a turn."""
         room = _SLICE
         while room and index < batch.total:
             if not batch.finished[index]:

@@ -152,7 +152,7 @@ class Polls:
         self._each(watch, lambda view: view.failed(failure.kind, failure.detail))
 
     def _each(self, watch: Watch, action: Callable[[View], None], only: View | None = None) -> None:
-        """Tell every view of a watch, or one; where one fails, the others still get it."""
+        """Notify every view of a watch, or one; where one fails, the others still get it."""
         for view in tuple(watch.views.values()) if only is None else (only,):
             try:
                 action(view)

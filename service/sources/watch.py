@@ -92,7 +92,7 @@ class View:
         self.failing = error
 
     def recovered(self) -> None:
-        """Tell that an error is over, if there was one."""
+        """Publish that an error is over, if there was one."""
         if self.failing is not None:
             self._publish({"event": "recovered", "url": self.url})
             self.failing = None

@@ -125,7 +125,7 @@ class Database:
                 connection.pragma("user_version", VERSION)
 
     def _read_state(self) -> None:
-        """Learn where the database stands, and whether that is where it was."""
+        """Read where the database stands, and whether that is where it was."""
         try:
             state = read_document(*next(iter(self.rows.read(Table.STATE)), (1, write_document(1, {}))))
             counted = _COUNT.unpack(os.pread(self._count_file, _COUNT.size, 0))

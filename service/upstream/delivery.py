@@ -70,7 +70,7 @@ class _Landed(msgspec.Struct, eq=False):
 
 
 class Delivery:
-    """Tells each asker of the flights that have landed.
+    """Delivers the outcomes of flights that have landed to those who asked.
 
     ``again(work, outcome)`` is asked first: it says whether the attempt is made again. ``changed`` is called where
     more may begin: an owner is no longer behind, or somebody beside the holder got the outcome, which leaves a turn
@@ -144,7 +144,7 @@ class Delivery:
             self._changed()
 
     def succeeded(self, work: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
-        """Tell of an answer."""
+        """Deliver an answer."""
         self._clocked.end(work.group, work.index)
         try:
             work.group.listener.succeeded(work.group, work, fetched, queued, shared=shared)
@@ -161,7 +161,7 @@ class Delivery:
             self._owners.charge(work.group.owner, USUAL)
 
     def known(self, work: FetchTask, fetched: Fetched) -> None:
-        """Tell of an answer from the cache."""
+        """Deliver an answer from the cache."""
         if is_large(fetched.body):
             work.begun = work.admitted
             self._put(work, [work], fetched, _EVENT + len(fetched.body), others=False)
@@ -172,7 +172,7 @@ class Delivery:
     def failed(
         self, group: FetchGroup, index: int, failure: Failure, attempts: int, timing: dict[str, float]
     ) -> None:
-        """Tell of a failure."""
+        """Deliver a failure."""
         self._clocked.end(group, index)
         try:
             group.listener.failed(group, index, failure, attempts, timing)
@@ -180,7 +180,7 @@ class Delivery:
             self.broken(group, index, attempts, error)
 
     def rejected(self, one: Rejection) -> None:
-        """Tell of a URL that never starts, or not again."""
+        """Deliver the failure of a URL that never starts, or not again."""
         self.turn.spend(_REJECTED)
         if one.error is None:
             self.failed(one.group, one.index, one.failure, one.attempts, {})

@@ -93,7 +93,7 @@ class BatchRoutes:
         return web.Response(body=body, content_type="application/json", headers=headers)
 
     async def state(self, request: web.Request) -> web.Response:
-        """Tell how far a batch is."""
+        """Answer with how far a batch is."""
         batch = self._batches.find(request.match_info["id"])
         return web.Response(
             body=self._batches.document(batch),

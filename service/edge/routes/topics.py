@@ -82,7 +82,7 @@ class TopicRoutes:
             await asyncio.sleep(0)
 
     async def info(self, request: web.Request) -> web.Response:
-        """Tell where a topic stands."""
+        """Answer with where a topic stands."""
         name = request.match_info["name"]
         request[GRANT].check_read(name)
         topic = await answer_of(self._hub.find(name, request[OWNER]))

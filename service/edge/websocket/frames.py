@@ -55,7 +55,7 @@ class ClientFrames:
         return self._feed(self._lawful(self._held + data if self._held else data))
 
     def feed_eof(self) -> None:
-        """Tell the reader that the connection has ended."""
+        """Notify the reader that the connection has ended."""
         self._reader.feed_eof()
 
     def _feed(self, data: bytes) -> tuple[bool, bytes]:

@@ -134,7 +134,7 @@ class Connection(asyncio.Protocol):
             self.on_lost(self)
 
     def _wake(self, reader: Reader) -> None:
-        """Tell of progress: nobody waits for a part of a head."""
+        """Report progress: nobody waits for a part of a head."""
         waiter = self._waiter
         if waiter is not None and reader.head is not None:
             self._waiter = None
