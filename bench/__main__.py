@@ -30,6 +30,7 @@ from bench import (
     tsung,
     ways,
 )
+from bench.durability import command as durability
 from bench.reliability import command as reliability
 from bench.tenants import command as tenants
 
@@ -51,8 +52,8 @@ _COMPARED = (
     sse,
     tsung,
 )
-# These have their own documents; reliability takes hours at full size, tenants half of one.
-_BY_NAME = (clients, rolling, conformance, reliability, tenants, fuzz, quirks, schema)
+# These have their own documents, or take long: reliability hours at full size, tenants half of one.
+_BY_NAME = (clients, rolling, conformance, durability, reliability, tenants, fuzz, quirks, schema)
 _BENCHMARKS = {module.__name__.split(".")[1]: module for module in (*_COMPARED, *_BY_NAME)}
 
 

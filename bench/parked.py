@@ -2,13 +2,13 @@
 
 import http.client
 import json
-import re
 import sys
 from argparse import ArgumentParser, Namespace
 from statistics import median
 from time import perf_counter
 from typing import Any, Final
 
+from bench.delays import delays, more, percentile
 from bench.processes import Child, settle
 from service.core.fetching.batch import BatchLimits, BatchState, Keep
 from service.core.fetching.dial_policy import Policy
@@ -28,7 +28,6 @@ _A_BATCH: Final = 500
 _PLACES: Final = 20
 """Requests that a host gets at once: what waits is beyond those."""
 _PORT: Final = 18500
-_BUCKET: Final = re.compile(r'sluice_loop_delay_seconds_bucket\{le="([^"]+)"\} (\S+)')
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -156,41 +155,23 @@ class _Service:
     def round(self, batches: int) -> None:
         """Fetch some batches from a host that answers."""
         settle(self.child)
-        before, late = self.child.cpu(), self._delays()
+        before, late = self.child.cpu(), delays(self._port)
         for number in range(batches):
             urls = [f"http://127.0.0.1:{_PORT + 1}/bytes/1000?{number}-{one}" for one in range(50)]
             document = json.load(self._post(urls, {}, timeout=10, concurrency=100))
             if document["ok"] != 50:
                 raise RuntimeError(f"{document}"[:500])
         self._used.append((self.child.cpu() - before) / (batches * 50) * 1e6)
-        for bound, looks in self._delays().items():
-            self._late[bound] = self._late.get(bound, 0.0) + looks - late[bound]
+        more(self._late, late, delays(self._port))
 
     def figures(self) -> dict[str, float]:
         """Return the CPU of a URL, and how late the loop was."""
-        bounds = sorted(self._late)
-        total = self._late[bounds[-1]]
-
-        def percentile(share: float) -> float:
-            below, lower = 0.0, 0.0
-            for bound in bounds:
-                if self._late[bound] >= share * total:
-                    return 1000 * (lower + (bound - lower) * (share * total - below) / (self._late[bound] - below))
-                below, lower = self._late[bound], bound
-            raise AssertionError
-
-        most = next(bound for bound in bounds if self._late[bound] == total)
+        total = max(self._late.values())
+        most = min(bound for bound, looks in self._late.items() if looks == total)
         return {
-            "cpu_us": median(self._used), "lag_p50_ms": percentile(0.5), "lag_p99_ms": percentile(0.99),
-            "lag_max_ms": most * 1000,
+            "cpu_us": median(self._used), "lag_p50_ms": percentile(self._late, 0.5) * 1000,
+            "lag_p99_ms": percentile(self._late, 0.99) * 1000, "lag_max_ms": most * 1000,
         }  # fmt: skip
-
-    def _delays(self) -> dict[float, float]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-        connection.close()
-        return {float(bound): float(looks) for bound, looks in _BUCKET.findall(text)}
 
     def _post(
         self, urls: list[str], headers: dict[str, str], *, timeout: float, concurrency: int

@@ -1,0 +1,1 @@
+"""What ``--data`` keeps through kills, and what it costs: the section "Kept on disk" of docs/performance.md."""

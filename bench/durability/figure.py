@@ -1,0 +1,87 @@
+"""Lines of the tables, and the services that are compared."""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from bench.processes import Child
+
+__all__ = ["FULL", "MEMORY", "NORMAL", "Figure", "Kind", "data_folder", "sync_ms"]
+
+_ROOT: Final = Path(".bench").absolute()
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What was measured with a data directory and without one."""
+
+    name: str
+    """With its part before a colon; it stays the same when sizes change, so that a run replaces the one before."""
+    load: str
+    found: str
+    control: str = ""
+    """The same of a service without a data directory, in the same run."""
+    bar: str = ""
+    held: bool | None = None
+    """Whether the bar was held; None where there is none."""
+
+    def cells(self, run: str) -> list[str]:
+        """Return its row in the table."""
+        verdict = "" if self.held is None else "held" if self.held else "**missed**"
+        return [self.name, self.load, self.found, self.control, self.bar, verdict, run]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A way to run the service; ``sync`` is None for one that keeps nothing."""
+
+    name: str
+    sync: str | None
+
+    def start(self, port: int, folder: Path, *options: str, module: str = "service") -> Child:
+        """Start it on core 0 and return when it listens; its data is in a folder below that one."""
+        child = self.spawn(port, folder, *options, module=module)
+        child.line()
+        return child
+
+    def spawn(self, port: int, folder: Path, *options: str, module: str = "service") -> Child:
+        """Start it and return at once; ``module`` is one with the options of the service's."""
+        kept = () if self.sync is None else ("--data", str(folder / self.sync), "--sync", self.sync)
+        return Child([sys.executable, "-m", module, "serve", "--port", str(port), *kept, *options], core=0)
+
+
+MEMORY: Final = Kind("memory", None)
+FULL: Final = Kind("--sync full", "full")
+NORMAL: Final = Kind("--sync normal", "normal")
+
+
+@contextmanager
+def data_folder() -> Iterator[Path]:
+    """Yield a folder on the disk that the checkout is on, and delete it with all that is in it."""
+    _ROOT.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="data-", dir=_ROOT))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def sync_ms(folder: Path, count: int = 100) -> float:
+    """Return the milliseconds that the disk takes for 4 KiB that are appended and synchronised (fdatasync)."""
+    times = []
+    with (folder / "probe").open("wb", buffering=0) as file:
+        for _ in range(count):
+            begin = time.perf_counter()
+            file.write(bytes(4096))
+            os.fdatasync(file.fileno())
+            times.append(time.perf_counter() - begin)
+    (folder / "probe").unlink()
+    return median(times) * 1000
