@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from service import __version__
-from service.commands import fetch, token
+from service.commands import data, fetch, token
 from service.config.configuration import SettingsError, add_options, read_settings, shown
 from service.config.settings import Settings
 from service.ops.logs import complain
@@ -46,11 +46,14 @@ def _run(arguments: Sequence[str]) -> int:
         "--subscribe 'news.*' --fetch '*.example.org'",
     )
     token.add_options(trying)
+    data.add_parsers(commands)
     options = parser.parse_args(arguments)
     if options.command == "fetch":
         return fetch.fetch(options)
     if options.command == "token":
         return token.token(options)
+    if options.command in data.COMMANDS:
+        return data.run(options)
     try:
         settings = read_settings(vars(options))
     except SettingsError as error:

@@ -41,7 +41,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "service.edge",
     ),
     "service.config": ("service.core", "service.storage", "service.edge", "service.ops"),
-    "service.commands": ("service.core", "service.runtime", "service.upstream", "service.edge.access"),
+    "service.commands": (
+        "service.core",
+        "service.runtime",
+        "service.storage",
+        "service.upstream",
+        "service.edge.access",
+    ),
     "service.app": (
         "service.core",
         "service.runtime",

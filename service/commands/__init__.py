@@ -1,1 +1,1 @@
-"""The other commands: ``sluice fetch`` and ``sluice token``."""
+"""The commands beside ``serve``: ``fetch``, ``token``, and what is done with a data directory."""

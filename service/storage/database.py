@@ -18,12 +18,11 @@ from array import array
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from struct import Struct
-from struct import error as StructError
 from typing import Final
 
 import apsw
 
+from service.storage.commit_count import COUNT_FILE, COUNT_SIZE, pack_count, unpack_count
 from service.storage.errors import CommitFailed, StorageUnusable
 from service.storage.records import Damaged, read_document, write_document
 from service.storage.tables import APPLICATION, VERSION, Rows, Table, check_format, reason
@@ -32,9 +31,6 @@ __all__ = ["Changes", "Database", "Sync"]
 
 _log = logging.getLogger("sluice.storage")
 
-_COUNT: Final = Struct("<QQ")
-"""A number and its complement."""
-_ALL: Final = (1 << 64) - 1
 _WAL_PAGES: Final = 2000
 """Pages of 4 KiB after which the WAL is copied into the database: 8 MiB."""
 
@@ -98,7 +94,7 @@ class Database:
         self.rows = Rows(self._connection)
         try:
             self._prepare(sync)
-            self._count_file = os.open(path.with_name("commits"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._count_file = os.open(path.with_name(COUNT_FILE), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._read_state()
         except BaseException as error:
             self._connection.close()
@@ -128,13 +124,12 @@ class Database:
         """Read where the database stands, and whether that is where it was."""
         try:
             state = read_document(*next(iter(self.rows.read(Table.STATE)), (1, write_document(1, {}))))
-            counted = _COUNT.unpack(os.pread(self._count_file, _COUNT.size, 0))
-        except (Damaged, StructError):
-            state, counted = {}, (0, 0)
+            counted = unpack_count(os.pread(self._count_file, COUNT_SIZE, 0)) or 0
+        except Damaged:
+            state, counted = {}, 0
         self.commits = state.get("commits", 0)
         self.next_row = max(state.get("next_row", 1), self.rows.last(Table.MESSAGES) + 1)
-        if counted[1] == ~counted[0] & _ALL:
-            self.lost_commits = max(0, counted[0] - self.commits)
+        self.lost_commits = max(0, counted - self.commits)
 
     def write(self, changes: Changes) -> None:
         """Carry out all changes in one transaction, on disk when this returns; raise CommitFailed and do none."""
@@ -160,7 +155,7 @@ class Database:
     def _count(self) -> None:
         """Write down that there is one more commit; it is stored whether or not this works."""
         try:
-            os.pwrite(self._count_file, _COUNT.pack(self.commits, ~self.commits & _ALL), 0)
+            os.pwrite(self._count_file, pack_count(self.commits), 0)
         except OSError as error:
             _log.warning("the number of commits could not be written down", extra={"why": str(error)})
 

@@ -3,10 +3,14 @@
 import fcntl
 import os
 from pathlib import Path
+from typing import Final
 
 from service.storage.errors import StorageUnusable
 
-__all__ = ["DataDirectory"]
+__all__ = ["DATABASE", "LOCK", "DataDirectory"]
+
+DATABASE: Final = "sluice.db"
+LOCK: Final = "lock"
 
 
 class DataDirectory:
@@ -17,7 +21,7 @@ class DataDirectory:
         self.path = path
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StorageUnusable(f"--data {path}: {error.strerror}") from error
         try:
@@ -29,7 +33,7 @@ class DataDirectory:
     @property
     def database(self) -> Path:
         """The database file."""
-        return self.path / "sluice.db"
+        return self.path / DATABASE
 
     def close(self) -> None:
         """Let another service use it."""

@@ -15,6 +15,7 @@ __all__ = [
     "guess_message",
     "read_document",
     "read_message",
+    "unseal",
     "write_document",
     "write_message",
 ]
@@ -47,7 +48,7 @@ def write_message(row: int, topic: int, offset: int, at: float, data: bytes) -> 
 
 def read_message(row: int, record: bytes) -> Message:
     """Return the message of a record, or raise Damaged."""
-    content = _open(row, record)
+    content = unseal(row, record)
     if len(content) < _MESSAGE.size:
         raise Damaged(f"row {row} is too short for a message")
     topic, offset, at = _MESSAGE.unpack_from(content)
@@ -69,7 +70,7 @@ def write_document(row: int, document: dict[str, Any]) -> bytes:
 
 def read_document(row: int, record: bytes) -> dict[str, Any]:
     """Return the document of a record, or raise Damaged."""
-    content = _open(row, record)
+    content = unseal(row, record)
     try:
         document = json.loads(content)
     except ValueError as error:
@@ -83,7 +84,8 @@ def _seal(row: int, content: bytes) -> bytes:
     return _CHECKSUM.pack(crc32(content, crc32(_ID.pack(row)))) + content
 
 
-def _open(row: int, record: bytes) -> bytes:
+def unseal(row: int, record: bytes) -> bytes:
+    """Return what a record holds behind its checksum, or raise Damaged."""
     content = record[_CHECKSUM.size :]
     if len(record) < _CHECKSUM.size or _CHECKSUM.unpack_from(record)[0] != crc32(content, crc32(_ID.pack(row))):
         raise Damaged(f"row {row} does not have its checksum")

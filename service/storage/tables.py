@@ -8,14 +8,17 @@ import apsw
 
 from service.storage.errors import StorageUnusable
 
-__all__ = ["APPLICATION", "VERSION", "Rows", "Table", "check_format", "reason"]
+__all__ = ["APPLICATION", "BACKUP_ROW", "VERSION", "Rows", "Table", "check_format", "reason"]
 
 APPLICATION: Final = 0x534C4349
 """``SLCI``, in the header of the file: what SQLite and ``file`` know the format by."""
 VERSION: Final = 1
 """Of the format; a newer one is refused, an older one is migrated at the start."""
+BACKUP_ROW: Final = 2
+"""The row of the table ``state`` that a backup has beside the first: how many commits were counted."""
 _CHUNK: Final = 10_000
-"""Rows that are read at once."""
+_CHUNK_BYTES: Final = 8 << 20
+"""Rows that are read at once, and about how many bytes."""
 
 
 class Table(StrEnum):
@@ -34,9 +37,36 @@ class Rows:
         self._connection = connection
 
     def read(self, table: Table, after: int = -1) -> list[tuple[int, bytes]]:
-        """Return the next rows in order of their ids, as many as are read at once; nothing at the end."""
+        """Return the next rows in order of their ids, as many as are read at once; nothing at the end.
+
+        Raises CorruptError where the ids are not in order: a reader of the whole table would never end.
+        """
         query = f"SELECT id, record FROM {table} WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
-        return list(self._connection.execute(query, (after, _CHUNK)))
+        rows: list[tuple[int, bytes]] = []
+        room, cursor = _CHUNK_BYTES, self._connection.execute(query, (after, _CHUNK))
+        for number, record in cursor:
+            if number <= after:
+                raise apsw.CorruptError(f"the rows of {table} are not in order")
+            after = number
+            # A flipped bit can turn a blob into anything: this one has no checksum.
+            rows.append((number, record if isinstance(record, bytes) else b""))
+            room -= len(rows[-1][1])
+            if room <= 0:
+                break
+        # Else the read would go on, and the WAL would grow for as long.
+        cursor.close()
+        return rows
+
+    def get(self, table: Table, row: int) -> bytes | None:
+        """Return the record of a row, or None."""
+        found = self._connection.execute(f"SELECT record FROM {table} WHERE id = ?", (row,)).get  # noqa: S608
+        return found if isinstance(found, bytes) else None
+
+    def span(self, table: Table) -> int:
+        """Return how many rows a table has at the most, from its first and last id."""
+        query = f"SELECT max(id) - min(id) + 1 FROM {table}"  # noqa: S608
+        found = self._connection.execute(query).get
+        return found if isinstance(found, int) else 0
 
     def last(self, table: Table) -> int:
         """Return the highest id of a table, or 0."""

@@ -1,11 +1,11 @@
 """Lines to a stream whose reader may be slow, from a thread of their own."""
 
 import errno
-import os
 import queue
-import select
 import threading
 from collections.abc import Iterable
+
+from service.commands.writing import write_all
 
 __all__ = ["Output"]
 
@@ -77,12 +77,8 @@ class Output:
         self._held_size = 0
 
     def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view and self.error is None:
+        if self.error is None:
             try:
-                view = view[os.write(self._descriptor, view) :]
-            except BlockingIOError:
-                # Another program made the pipe or terminal that we share not block.
-                select.select([], [self._descriptor], [])
+                write_all(self._descriptor, data)
             except OSError as error:
                 self.error = error

@@ -6,6 +6,7 @@ from collections import deque
 
 from service.commands.fetch.output import Output
 from service.commands.fetch.tally import Tally
+from service.commands.units import size_text
 from service.runtime.timer import Periodic
 
 __all__ = ["Progress"]
@@ -58,7 +59,7 @@ class Progress:
         refused = f"{tally.refused:,} HTTP errors" if tally.refused else ""
         failed = f"{tally.failed:,} failed" if tally.failed else ""
         done = f"{tally.done:,}/{tally.total:,}"
-        figures = "  ".join(filter(None, (done, f"{rate:,.0f}/s", _size(tally.bytes), left, failed, refused)))
+        figures = "  ".join(filter(None, (done, f"{rate:,.0f}/s", size_text(tally.bytes), left, failed, refused)))
         # It only ever shrinks, so that it does not tremble with the length of the figures.
         self._room = room = min(self._room, max(0, width - len(figures) - 8))
         full = int(part * room)
@@ -88,7 +89,7 @@ class Progress:
         lines = tally.table(_width() if self._bar else None)
         lines.append(
             f"{fine:,} fetched, {tally.refused:,} HTTP errors, {tally.failed:,} failed{skipped}{left}; "
-            f"{_size(tally.bytes)} in {passed:.1f} s"
+            f"{size_text(tally.bytes)} in {passed:.1f} s"
         )
         self._show((_CLEAR if self._bar else "") + "\n".join(lines) + "\n" + (f"{hint}\n" if hint else ""))
 
@@ -103,14 +104,6 @@ def _width() -> int:
         return max(20, os.get_terminal_size(2).columns)
     except OSError:  # not a terminal any more
         return 80
-
-
-def _size(count: int) -> str:
-    size, units = float(count), iter(("B", "KiB", "MiB", "GiB", "TiB"))
-    unit = next(units)
-    while size >= 1000 and unit != "TiB":
-        size, unit = size / 1024, next(units)
-    return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
 
 
 def _clock(seconds: float) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.core.topics.position import Position
-from service.core.topics.wire import Encoding, gap_chunk, message_data, message_frame, message_prefix
+from service.core.topics.wire import Encoding, gap_chunk, message_data, message_frame, message_line, message_prefix
 
 __all__ = ["CHUNK", "Ring", "RingLimits"]
 
@@ -222,5 +222,5 @@ class Ring:
         if encoding is Encoding.EVENTS:
             return data + b"\n"
         if encoding is Encoding.LINES:
-            return b'{"offset":%d,"data":%b}\n' % (offset, data)
+            return message_line(offset, data)
         return b"id: %b:%d\ndata: %b\n\n" % (self.epoch.encode(), offset, data)

@@ -17,6 +17,7 @@ __all__ = [
     "gap_chunk",
     "message_data",
     "message_frame",
+    "message_line",
     "message_prefix",
     "text_frame",
 ]
@@ -68,6 +69,11 @@ def message_data(frame: bytes, prefix: bytes, offset: int) -> bytes:
     """Cut the data out of a frame that :func:`message_frame` made with the same arguments."""
     start = _header_size(frame) + len(prefix) + len(str(offset)) + len(_DATA)
     return frame[start : -len(_END)]
+
+
+def message_line(offset: int, data: bytes) -> bytes:
+    """Return one message as a line of NDJSON; ``data`` is compact JSON."""
+    return b'{"offset":%d,"data":%b}\n' % (offset, data)
 
 
 def gap_chunk(encoding: Encoding, topic: str, epoch: str, first: int, last: int) -> bytes:

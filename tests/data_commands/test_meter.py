@@ -1,0 +1,48 @@
+"""How far a command is: written over on a terminal, a line now and then elsewhere."""
+
+import os
+
+import pytest
+
+from service.commands.data.meter import Meter
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_terminal_has_one_line_that_goes_away(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "isatty", lambda descriptor: descriptor == 2)
+    monkeypatch.setenv("TERM", "xterm")
+    clock = Clock()
+    with Meter("copying", str, clock) as meter:
+        meter.report(1, 4)
+        assert capsys.readouterr().err == "", "a short command shows nothing"
+        clock.now = 0.2
+        meter.report(2, 4)
+        meter.report(3, 4)
+        assert capsys.readouterr().err == "\r\x1b[Kcopying  50 %  2 of 4"
+    assert capsys.readouterr().err == "\r\x1b[K"
+
+
+def test_elsewhere_there_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    with Meter("verifying", str, clock) as meter:
+        clock.now = 9.9
+        meter.report(1, 4)
+        clock.now = 10
+        meter.report(4, 4)
+    assert capsys.readouterr().err == "sluice: verifying 100 %  4 of 4\n"
+
+
+def test_of_nothing_all_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    with Meter("verifying", str, clock) as meter:
+        clock.now = 10
+        meter.report(0, 0)
+    assert capsys.readouterr().err == "sluice: verifying 100 %  0 of 0\n"
