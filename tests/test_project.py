@@ -24,7 +24,7 @@ from service.config.limits import client_limits
 from service.config.settings import Settings
 from service.core import errors, events
 from service.core.access import grants
-from service.core.fetching.outcome import Kind
+from service.core.fetching.outcome import FailureKind
 from service.core.fetching.request import Options
 from service.core.overload import rules
 from service.core.sessions.closing import CLOSINGS, Reconnect
@@ -156,7 +156,7 @@ def test_the_protocol_lists_every_notification_and_its_fields() -> None:
 def test_the_protocol_lists_every_kind_of_failure() -> None:
     listed = re.search(r"`error` is\none of ((?:`\w+`[,.]\s)+)", PROTOCOL)
     assert listed
-    assert re.findall(r"`(\w+)`", listed[1]) == list(get_args(Kind))
+    assert re.findall(r"`(\w+)`", listed[1]) == list(get_args(FailureKind))
 
 
 def test_the_protocol_lists_every_option_of_a_batch_with_its_default() -> None:

@@ -38,7 +38,7 @@ class Sampler:
         self.stats: dict[str, float] = {}
         self.peak = self.now()
         self.lag_ms = 0.0
-        self._threads = [threading.Thread(target=run, daemon=True) for run in (self._look, self._listen)]
+        self._threads = [threading.Thread(target=run, daemon=True) for run in (self._sample, self._listen)]
         for thread in self._threads:
             thread.start()
 
@@ -50,7 +50,7 @@ class Sampler:
         """Forget the peaks."""
         self.peak, self.lag_ms = self.now(), 0.0
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         while not self._ended.wait(_EVERY):
             try:
                 one = self.now()

@@ -125,13 +125,13 @@ class Watching:
         def received(socket: Socket, payload: bytes) -> None:
             message = orjson.loads(payload)
             if message.get("method") == "message":
-                self._learn(message["params"]["offset"], message["params"]["data"])
+                self._record(message["params"]["offset"], message["params"]["data"])
             elif others is not None:
                 others(socket, payload)
 
         return received
 
-    def _learn(self, offset: int, event: dict[str, Any]) -> None:
+    def _record(self, offset: int, event: dict[str, Any]) -> None:
         """Learn from the scout when a message's content came into being."""
         tally = self._context.tally
         if event["event"] == "error":

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from service.core.fetching.outcome import Kind
+from service.core.fetching.outcome import FailureKind
 
 __all__ = [
     "Authenticated",
@@ -82,7 +82,7 @@ class Failed(_Said, tag_field="event", tag="failed"):
 
     index: _Count
     url: str
-    error: Kind
+    error: FailureKind
     detail: str
     attempts: _Count
     timing: Timing
@@ -142,7 +142,7 @@ class WatchError(_Said, tag_field="event", tag="error"):
     """A watched URL cannot be had, or its selection finds nothing."""
 
     url: str
-    error: Kind
+    error: FailureKind
     detail: str
 
 

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from service.core.fetching.headers import HEADER_VALUE
 from service.core.fetching.outcome import Failure, Fetched
-from service.upstream.attempt import retry_after_of
+from service.upstream.attempts import retry_after_of
 from service.upstream.caching.dates import seconds_of
 
 __all__ = ["Meaning", "conditions_for", "meaning_of"]

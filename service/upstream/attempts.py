@@ -1,27 +1,103 @@
-"""All attempts at URLs: what they took, what they say of their hosts, and whether they are made again."""
+"""Attempts at URLs: what each is to fetch, what it took, what that says of its host, and whether it is made again."""
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from random import getrandbits
+from time import time
+from typing import Final, Literal
 
+import msgspec
+
+from service.core.access.grants import EVERY_HOST, HostPatterns
+from service.core.correlation import Trace
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.outcome import NO_MEMORY, Failure, Fetched
 from service.core.fetching.retry import RETRIED_STATUSES, memory_delay, retry_delay, verdict
+from service.core.fetching.target import Target
 from service.core.fetching.task import FetchTask
 from service.core.histogram import Histogram
+from service.core.owner import SERVICE, Owner
 from service.core.room import COPIES, Room
 from service.runtime.containment import report
-from service.upstream.attempt import Attempt, retry_after_of
+from service.upstream.caching.cache import Revalidation
+from service.upstream.caching.dates import delay_of, seconds_of
+from service.upstream.caching.rfc9111 import blamed
 from service.upstream.redirect_slots import RedirectSlots
 
-__all__ = ["Attempts", "Measures", "RunnerStatistics"]
+__all__ = [
+    "Attempt",
+    "Attempts",
+    "Measures",
+    "RunnerStatistics",
+    "attempt_of",
+    "milliseconds",
+    "reflects",
+    "retry_after_of",
+    "traced",
+]
 
 _BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _PHASES: Final = ("dns", "connect", "first_byte")
 _CLASSES: Final = tuple(f"{digit}xx" for digit in range(10))
+_SHORTEST: Final = 4
+"""Characters of a value of ``tracestate`` that is looked for in answers; less is in many by chance."""
+
+
+def _unheard(headers: Mapping[str, str]) -> None:
+    """Take in the head of an answer that one asker waits for."""
+
+
+class Attempt(msgspec.Struct, eq=False):
+    """What to fetch; ``timeout`` in seconds is for everything, ``max_bytes`` for the decoded body."""
+
+    target: Target
+    """What is asked; moved along by redirects."""
+    method: str
+    headers: Mapping[str, str]
+    body: bytes | None
+    timeout: float
+    max_bytes: int
+    redirects: int
+    want_body: bool = True
+    cache: Literal["default", "reload", "no-store", "only-if-cached"] = "no-store"
+    robots: bool = True
+    """Whether a host's robots.txt counts, where the service heeds them."""
+    hosts: HostPatterns = EVERY_HOST
+    """Where redirects may lead."""
+    owner: Owner = SERVICE
+    """For whom: bodies that are being read count for them."""
+    trace: Trace | None = None
+    """What every request that is made for this is a child of."""
+    move: Callable[[str], Awaitable[Failure | None]] | None = None
+    """Called before another origin is asked than the one before: it waits for a place there."""
+    heard: Callable[[Mapping[str, str]], None] = _unheard
+    """Called with the headers of each answer, those of redirects too, before its body is read."""
+    slow: bool = False
+    """Whether it was ended for a body that came too slowly."""
+    question: Revalidation | None = None
+    """What the cache has to do with what was asked last."""
+
+
+def attempt_of(work: FetchTask) -> Attempt:
+    """Return what an attempt at this URL is to fetch."""
+    request, options = work.request, work.group.options
+    return Attempt(
+        target=work.target if not work.target.fragment else work.target.without_fragment(),
+        method=request.method or options.method,
+        headers={**options.headers, **(request.headers or {})} if request.headers else options.headers,
+        body=request.body.encode() if request.body is not None else None,
+        timeout=options.timeout,
+        max_bytes=options.max_bytes,
+        redirects=options.redirects,
+        want_body=options.body != "none",
+        cache=options.cache,
+        hosts=work.group.hosts,
+        owner=work.group.owner,
+        trace=work.group.trace,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,31 +150,31 @@ class Attempts:
     """Begins and ends attempts: measures them, reports them to their hosts, and decides on retries."""
 
     def __init__(
-        self, hosts: HostLimiter, moves: RedirectSlots, room: Room, *, chance: Callable[[], float]
+        self, hosts: HostLimiter, redirects: RedirectSlots, room: Room, *, chance: Callable[[], float]
     ) -> None:
         self.made = 0
         self.measures = Measures()
         self._hosts = hosts
         self._room = room
-        self._moves = moves
+        self._redirects = redirects
         self._chance = chance
         self._loop = asyncio.get_running_loop()
 
-    def begin(self, work: FetchTask, order: Attempt) -> float:
+    def begin(self, work: FetchTask, attempt: Attempt) -> float:
         """Count an attempt that begins; return when."""
         self.made += 1
         work.begun = begun = self._loop.time()
         work.attempts += 1
         if work.attempts == 1:
             self.measures.began(begun - work.admitted)
-        order.timeout = work.deadline - begun
-        order.move = partial(self._moves.move, work)
+        attempt.timeout = work.deadline - begun
+        attempt.move = partial(self._redirects.move, work)
         return begun
 
-    def ended(self, order: Attempt, outcome: Fetched | Failure, begun: float) -> None:
+    def ended(self, attempt: Attempt, outcome: Fetched | Failure, begun: float) -> None:
         """Measure an attempt that has ended, and record what it says of its host."""
         try:
-            self._record(order, outcome, begun)
+            self._record(attempt, outcome, begun)
         except Exception as error:
             report("an outcome could not be recorded", error)
 
@@ -134,11 +210,50 @@ class Attempts:
         work.short += 1
         return now + delay
 
-    def _record(self, order: Attempt, outcome: Fetched | Failure, begun: float) -> None:
+    def _record(self, attempt: Attempt, outcome: Fetched | Failure, begun: float) -> None:
         now = self._loop.time()
         self.measures.ended(outcome, now - begun)
         said = verdict(outcome.status if isinstance(outcome, Fetched) else outcome, now - begun)
         if said is not None and not (isinstance(outcome, Fetched) and outcome.cache == "hit"):
             # Of the host that was asked last: a redirect to a dead host says nothing of who sent it.
             wish = None if said == "fine" else retry_after_of(outcome)
-            self._hosts.record(order.target.origin, said, begun, now, wish, order.target.url, order.owner)
+            self._hosts.record(attempt.target.origin, said, begun, now, wish, attempt.target.url, attempt.owner)
+
+
+def retry_after_of(outcome: Fetched | Failure) -> float | None:
+    """Return the seconds of a ``Retry-After``, whether it has them or a date (RFC 9110, section 10.2.3).
+
+    A date is one of the upstream's clock, so it counts from the date of the answer.
+    """
+    if isinstance(outcome, Failure):
+        return outcome.retry_after
+    text = outcome.headers.get("retry-after")
+    if text is None:
+        return None
+    delay = delay_of(text)
+    if delay is not None:
+        return delay
+    until, now = seconds_of(text), seconds_of(outcome.headers.get("date"))
+    return max(0.0, until - (time() if now is None else now)) if until is not None else None
+
+
+def milliseconds(seconds: float) -> float:
+    """Return a time as events tell it, to a hundredth; ``round`` with digits takes three times as long."""
+    return int(seconds * 100_000 + 0.5) / 100
+
+
+def traced(attempt: Attempt, headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Add to the headers of a request which trace it is part of, unless they say so themselves."""
+    if attempt.trace is None or any(name.lower() in ("traceparent", "tracestate") for name in headers):
+        return headers
+    return {**headers, **attempt.trace.child(f"{getrandbits(64) or 1:016x}")}
+
+
+def reflects(trace: Trace, status: int, headers: Mapping[str, str], body: bytes) -> bool:
+    """Return whether an answer shows the trace that its request was part of, or may be an error because of it."""
+    if blamed(status):
+        return True
+    values = (member.partition("=")[2] for member in trace.state.split(","))
+    sent = [trace.id, *(value for value in values if len(value) >= _SHORTEST)]
+    received = "\n".join(headers.values())
+    return any(text in received or text.encode() in body for text in sent)

@@ -4,14 +4,14 @@ import ssl
 from collections.abc import Iterator
 from typing import Final
 
-from service.core.fetching.outcome import NO_MEMORY, Failure, Kind
+from service.core.fetching.outcome import NO_MEMORY, Failure, FailureKind
 from service.core.room import NoRoom
 from service.upstream.guard import AddressRefused, LookupFailed, NameNotFound
 from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
 
 __all__ = ["failure_of"]
 
-_KINDS: Final[tuple[tuple[type[BaseException], Kind, str], ...]] = (
+_KINDS: Final[tuple[tuple[type[BaseException], FailureKind, str], ...]] = (
     (AddressRefused, "blocked", "the address is not public"),
     (LookupFailed, "dns", ""),
     (NameNotFound, "dns", "the name has no address"),

@@ -8,17 +8,17 @@ from time import monotonic
 from typing import Any, Final, Literal
 
 from service.core.fetching.dial_policy import Policy
-from service.core.fetching.outcome import Failure, Fetched, Kind
+from service.core.fetching.outcome import Failure, Fetched, FailureKind
 from service.core.fetching.target import Refusal, Target, check_redirect
 from service.core.pool import Pool
 from service.core.room import ENDLESS, NoRoom, Room
-from service.upstream.attempt import Attempt, milliseconds, reflects, traced
+from service.upstream.attempts import Attempt, milliseconds, reflects, traced
 from service.upstream.caching.cache import Cache, Revalidation
 from service.upstream.caching.rfc9111 import Stored
 from service.upstream.deadlines import Deadlines
 from service.upstream.failures import failure_of
 from service.upstream.guard import AresLookup, GuardedResolver, Lookup, guarded_socket
-from service.upstream.http1.answer import Answer
+from service.upstream.http1.client import Response
 from service.upstream.http1.client import Client
 from service.upstream.http1.dialer import Dialer, Timing
 from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
@@ -35,7 +35,7 @@ _PRIVATE: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 _UNCONDITIONAL: Final = frozenset({304, 400, 412, 416, 431})
 # What a stored answer may stand in for, if its upstream allows it (RFC 5861, section 4).
 _FAILING: Final = frozenset({500, 502, 503, 504})
-_UNREACHED: Final[frozenset[Kind]] = frozenset({"connect", "dns", "timeout", "protocol", "tls"})
+_UNREACHED: Final[frozenset[FailureKind]] = frozenset({"connect", "dns", "timeout", "protocol", "tls"})
 _PIECES: Final = 8
 """Pieces of bodies, up to 256 KiB each, that are taken in one turn of the loop: the connections of others wait, and
 are not read. Hundreds that come together would take 30 ms."""
@@ -85,178 +85,178 @@ class Fetcher:
         """Whether a request needs no new connection, as far as anyone can say before it is made."""
         return self._client.keeps(target.origin)
 
-    def recall(self, order: Attempt) -> Fetched | None:
+    def recall(self, attempt: Attempt) -> Fetched | None:
         """Answer from the cache alone, at once."""
-        if order.cache == "reload" or order.cache == "no-store" or order.body is not None:
+        if attempt.cache == "reload" or attempt.cache == "no-store" or attempt.body is not None:
             return None
-        stored = self.cache.find(order.method, order.target.url, order.headers, order.owner.apart)
-        return self._stored(order, stored, "hit", _NOT_TIMED) if stored is not None else None
+        stored = self.cache.find(attempt.method, attempt.target.url, attempt.headers, attempt.owner.apart)
+        return self._stored(attempt, stored, "hit", _NOT_TIMED) if stored is not None else None
 
-    async def fetch(self, order: Attempt, task: "asyncio.Task[Any]") -> Fetched | Failure:
+    async def fetch(self, attempt: Attempt, task: "asyncio.Task[Any]") -> Fetched | Failure:
         """Make one attempt, in the current task; expected trouble is a Failure of the contract's kinds."""
         started = monotonic()
-        self._deadlines.begin(task, order.timeout)
+        self._deadlines.begin(task, attempt.timeout)
         try:
-            outcome = await self._follow(order, started)
+            outcome = await self._follow(attempt, started)
         except asyncio.CancelledError:
             if not self._deadlines.overdue(task):
                 raise
-            outcome = self._overdue(order)
+            outcome = self._overdue(attempt)
         except TimeoutError:
             outcome = Failure("timeout", "the connection took too long")
         except (ProtocolError, Disconnected, InvalidRequest, OSError) as error:
             outcome = failure_of(error)
         finally:
             self._deadlines.end(task)
-        question = order.question
+        question = attempt.question
         return (
-            outcome if question is None or question.known is None else self._unless_stale(order, question, outcome)
+            outcome if question is None or question.known is None else self._unless_stale(attempt, question, outcome)
         )
 
-    def _cut_slow(self, order: Attempt, task: "asyncio.Task[Any]") -> None:
+    def _cut_slow(self, attempt: Attempt, task: "asyncio.Task[Any]") -> None:
         """End an attempt whose body hardly comes."""
-        order.slow = True
+        attempt.slow = True
         self._deadlines.cut(task)
 
-    def _overdue(self, order: Attempt) -> Failure:
+    def _overdue(self, attempt: Attempt) -> Failure:
         """Return why an attempt had no answer in its time."""
-        if order.slow:
+        if attempt.slow:
             return Failure("timeout", f"the body brought less than {LEAST} bytes in {PATIENCE:g} s")
-        if self._resolver.asking(order.target.host):
-            return Failure("dns", f"the name's look-up took longer than {order.timeout:g} s", temporary=True)
-        return Failure("timeout", f"took longer than {order.timeout:g} s")
+        if self._resolver.asking(attempt.target.host):
+            return Failure("dns", f"the name's look-up took longer than {attempt.timeout:g} s", temporary=True)
+        return Failure("timeout", f"took longer than {attempt.timeout:g} s")
 
     def _unless_stale(
-        self, order: Attempt, question: Revalidation, outcome: Fetched | Failure
+        self, attempt: Attempt, question: Revalidation, outcome: Fetched | Failure
     ) -> Fetched | Failure:
         """Return what is stored where the upstream fails and has allowed that before, or else the outcome."""
         bad = outcome.status in _FAILING if isinstance(outcome, Fetched) else outcome.kind in _UNREACHED
         stored = question.stale(self.cache.clock()) if bad else None
-        return self._stored(order, stored, "hit", _NOT_TIMED) if stored is not None else outcome
+        return self._stored(attempt, stored, "hit", _NOT_TIMED) if stored is not None else outcome
 
-    async def _follow(self, order: Attempt, started: float) -> Fetched | Failure:
-        method, headers, body = order.method, order.headers, order.body
+    async def _follow(self, attempt: Attempt, started: float) -> Fetched | Failure:
+        method, headers, body = attempt.method, attempt.headers, attempt.body
         timing = Timing()
-        for _ in range(order.redirects + 1):
-            target = order.target
-            if self._robots is not None and order.robots and not await self._robots.allows(target):
+        for _ in range(attempt.redirects + 1):
+            target = attempt.target
+            if self._robots is not None and attempt.robots and not await self._robots.allows(target):
                 return Failure("blocked", "the host's robots.txt forbids it")
-            asked, conditional = self._put(order, method, headers, body)
+            asked, conditional = self._put(attempt, method, headers, body)
             response = await self._client.ask(method, target, asked, body, timing)
-            order.heard(response.headers)
+            attempt.heard(response.headers)
             if conditional and response.status in _UNCONDITIONAL:
                 response.release()
-                if (confirmed := self._confirmed(order, response, timing, started)) is not None:
+                if (confirmed := self._confirmed(attempt, response, timing, started)) is not None:
                     return confirmed
-                response = await self._client.ask(method, target, traced(order, headers), body, timing)
+                response = await self._client.ask(method, target, traced(attempt, headers), body, timing)
             locations = response.locations if response.status in _REDIRECTS else ()
             if not locations:
                 first_byte = monotonic()
-                whole = self._body_at_once(order, response)
-                body = whole if whole is not None else await self._body(order, response)
-                return self._fetched(order, response, body, _times(timing, started, first_byte))
+                whole = self._body_at_once(attempt, response)
+                body = whole if whole is not None else await self._body(attempt, response)
+                return self._fetched(attempt, response, body, _times(timing, started, first_byte))
             response.release()
-            refused = await self._move_on(order, locations)
+            refused = await self._move_on(attempt, locations)
             if refused is not None:
                 return refused
-            if order.target.origin != target.origin:
+            if attempt.target.origin != target.origin:
                 headers = {name: value for name, value in headers.items() if name.lower() not in _PRIVATE}
             method, body = _repeated(method, body, response.status)
-        return Failure("redirects", f"more than {order.redirects} redirects")
+        return Failure("redirects", f"more than {attempt.redirects} redirects")
 
-    async def _move_on(self, order: Attempt, locations: Collection[str]) -> Failure | None:
-        """Have the order ask where a redirect leads, or return why not."""
+    async def _move_on(self, attempt: Attempt, locations: Collection[str]) -> Failure | None:
+        """Ask where a redirect leads in the next step, or return why not."""
         if len(locations) > 1:
             return Failure("protocol", "the redirect has several Location headers that differ")
         [location] = locations
-        hop = check_redirect(order.target, location, self.policy)
+        hop = check_redirect(attempt.target, location, self.policy)
         if isinstance(hop, Refusal):
             return Failure(hop.kind, hop.detail)
-        if not order.hosts.allows(hop.host):
-            return Failure("blocked", order.hosts.refusal(hop.host))
-        if hop.origin != order.target.origin and order.move is not None:
-            refused = await order.move(hop.origin)
+        if not attempt.hosts.allows(hop.host):
+            return Failure("blocked", attempt.hosts.refusal(hop.host))
+        if hop.origin != attempt.target.origin and attempt.move is not None:
+            refused = await attempt.move(hop.origin)
             if refused is not None:
                 return refused
-        order.target = hop
+        attempt.target = hop
         return None
 
     def _put(
-        self, order: Attempt, method: str, headers: Mapping[str, str], body: bytes | None
+        self, attempt: Attempt, method: str, headers: Mapping[str, str], body: bytes | None
     ) -> tuple[Mapping[str, str], bool]:
         """Return the headers to send, and whether they ask only for what is not stored already."""
-        order.question = None
-        asked = traced(order, headers) if order.trace is not None else headers
-        if order.cache == "no-store" or body is not None or not order.want_body:
+        attempt.question = None
+        asked = traced(attempt, headers) if attempt.trace is not None else headers
+        if attempt.cache == "no-store" or body is not None or not attempt.want_body:
             return asked, False
-        anew = order.cache == "reload"
-        question = self.cache.ask(method, order.target.url, headers, order.owner, anew=anew)
-        order.question = question
+        anew = attempt.cache == "reload"
+        question = self.cache.ask(method, attempt.target.url, headers, attempt.owner, anew=anew)
+        attempt.question = question
         if question is None or not question.conditions:
             return asked, False
         return {**asked, **question.conditions}, True
 
-    def _confirmed(self, order: Attempt, response: Answer, timing: Timing, started: float) -> Fetched | None:
+    def _confirmed(self, attempt: Attempt, response: Response, timing: Timing, started: float) -> Fetched | None:
         """Return what a 304 confirms, if it is that and what it confirms is here."""
         if response.status != 304:
             return None
-        assert order.question is not None
-        stored = order.question.confirmed(response.headers, self.cache.clock())
+        assert attempt.question is not None
+        stored = attempt.question.confirmed(response.headers, self.cache.clock())
         if stored is not None:
-            return self._stored(order, stored, "revalidated", _times(timing, started, monotonic()))
-        order.question = None
+            return self._stored(attempt, stored, "revalidated", _times(timing, started, monotonic()))
+        attempt.question = None
         return None
 
     def _stored(
-        self, order: Attempt, stored: Stored, cache: Literal["hit", "revalidated"], timing: dict[str, float]
+        self, attempt: Attempt, stored: Stored, cache: Literal["hit", "revalidated"], timing: dict[str, float]
     ) -> Fetched:
-        most = order.max_bytes if order.want_body else 0
+        most = attempt.max_bytes if attempt.want_body else 0
         return Fetched(
             stored.status,
-            order.target,
+            attempt.target,
             stored.aged(self.cache.clock()),
             stored.body[:most],
-            order.want_body and len(stored.body) > most,
+            attempt.want_body and len(stored.body) > most,
             timing,
             cache,
         )
 
-    def _fetched(self, order: Attempt, response: Answer, body: bytes, times: dict[str, float]) -> Fetched:
+    def _fetched(self, attempt: Attempt, response: Response, body: bytes, times: dict[str, float]) -> Fetched:
         """Return what came, and keep it if it may be kept."""
-        truncated = len(body) > order.max_bytes
+        truncated = len(body) > attempt.max_bytes
         if truncated:
-            body = body[: order.max_bytes]
+            body = body[: attempt.max_bytes]
         response.release()
         headers = response.headers
-        shown = order.trace is not None and reflects(order.trace, response.status, headers, body)
-        if order.question is not None and not truncated and not shown:
-            order.question.answered(response.status, headers, body, self.cache.clock())
-        return Fetched(response.status, order.target, headers, body, truncated, times)
+        shown = attempt.trace is not None and reflects(attempt.trace, response.status, headers, body)
+        if attempt.question is not None and not truncated and not shown:
+            attempt.question.answered(response.status, headers, body, self.cache.clock())
+        return Fetched(response.status, attempt.target, headers, body, truncated, times)
 
-    def _make_room(self, size: int, response: Answer) -> None:
+    def _make_room(self, size: int, response: Response) -> None:
         # Twice: as a body, and as the event that tells of it.
         if not self.room.take(2 * size):
             response.close()
             raise NoRoom("the service is short of memory")
 
-    def _body_at_once(self, order: Attempt, response: Answer) -> bytes | None:
+    def _body_at_once(self, attempt: Attempt, response: Response) -> bytes | None:
         """Return the body where it is all here, or None where it has to be read."""
-        if not order.want_body:
+        if not attempt.want_body:
             return b""
         return response.at_once()
 
-    async def _body(self, order: Attempt, response: Answer) -> bytes:
+    async def _body(self, attempt: Attempt, response: Response) -> bytes:
         """Read decoded bytes to the bound, and some beyond it where there are more."""
         pieces = []
         task = asyncio.current_task()
         assert task is not None
-        held = self._reading.begin(order.owner, partial(self._cut_slow, order, task))
+        held = self._reading.begin(attempt.owner, partial(self._cut_slow, attempt, task))
         try:
-            while held.size <= order.max_bytes and (piece := await response.piece(order.owner)):
+            while held.size <= attempt.max_bytes and (piece := await response.piece(attempt.owner)):
                 self._make_room(len(piece), response)
                 pieces.append(piece)
                 await held.take(len(piece))
-                await self._pieces.wait(order.owner)
+                await self._pieces.wait(attempt.owner)
         except BaseException:
             response.close()
             raise

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from service.core.fetching.task import FetchTask, Key
+from service.core.fetching.task import FetchTask, FlightKey
 from service.runtime.timer import Timer
 
 __all__ = ["Flight", "Flights"]
@@ -31,7 +31,7 @@ class Flight(msgspec.Struct, eq=False):
     task: "asyncio.Task[None]"
     holder: FetchTask
     """Whose place in the plan it takes, even when that asker has left."""
-    key: Key | None
+    key: FlightKey | None
     aboard: list[FetchTask]
     until: float
     """When the last of those aboard gives up, in loop time."""
@@ -51,7 +51,7 @@ class Flights:
 
     def __init__(self, expired: Callable[[Flight, list[FetchTask]], None]) -> None:
         self._expired = expired
-        self._open: dict[Key, Flight] = {}
+        self._open: dict[FlightKey, Flight] = {}
         # By hash: where two have the same, one of them is fetched once for each owner without need.
         self._apart: OrderedDict[int, None] = OrderedDict()
 
@@ -112,7 +112,7 @@ class Flights:
         self._mark(hash(flight.key))
         owner = flight.aboard[0].group.owner
         del self._open[flight.key]
-        key: Key = (owner, flight.key)
+        key: FlightKey = (owner, flight.key)
         flight.key = None if key in self._open else key
         if flight.key is not None:
             self._open[key] = flight

@@ -38,14 +38,14 @@ class RedirectSlots:
         self._hosts.end(work.place, owner)
         work.place = ""
         self._freed()
-        if origin in self.waiting or not self._hosts.room(origin, now):
-            await self._turn(origin, owner)
+        if origin in self.waiting or not self._hosts.has_place(origin, now):
+            await self._wait(origin, owner)
         else:
             self._hosts.begin(origin, owner)
         work.place = origin
         return None
 
-    async def _turn(self, origin: str, owner: Owner) -> None:
+    async def _wait(self, origin: str, owner: Owner) -> None:
         turn: asyncio.Future[None] = self._loop.create_future()
         queue = self.waiting.setdefault(origin, deque())
         queue.append((turn, owner))
@@ -61,14 +61,14 @@ class RedirectSlots:
                     del self.waiting[origin]
             raise
 
-    def look(self) -> None:
+    def admit(self) -> None:
         """Let in those that there is a place for now."""
         if not self.waiting:
             return
         now = self._loop.time()
         for origin, queue in tuple(self.waiting.items()):
             try:
-                self._let_in(origin, queue, now)
+                self._admit(origin, queue, now)
             except Exception as error:
                 # It is the host's state: only URLs that wait there fail of it.
                 for turn, _ in queue:
@@ -78,8 +78,8 @@ class RedirectSlots:
             if not queue:
                 del self.waiting[origin]
 
-    def _let_in(self, origin: str, queue: deque[tuple[asyncio.Future[None], Owner]], now: float) -> None:
-        while queue and self._hosts.room(origin, now):
+    def _admit(self, origin: str, queue: deque[tuple[asyncio.Future[None], Owner]], now: float) -> None:
+        while queue and self._hosts.has_place(origin, now):
             turn, owner = queue[0]
             if not turn.done():
                 self._hosts.begin(origin, owner)

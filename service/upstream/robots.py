@@ -9,7 +9,7 @@ from cachetools import TLRUCache
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.robots import ALL, NONE, Rules, parse_robots
 from service.core.fetching.target import Target
-from service.upstream.attempt import Attempt
+from service.upstream.attempts import Attempt
 
 __all__ = ["Robots"]
 
@@ -67,8 +67,8 @@ class Robots:
     async def _ask(self, target: Target) -> Rules:
         task = asyncio.current_task()
         assert task is not None
-        order = Attempt(target.at("/robots.txt"), "GET", {}, None, 10.0, _SIZE, 5, robots=False)
-        outcome = await self._fetch(order, task)
+        attempt = Attempt(target.at("/robots.txt"), "GET", {}, None, 10.0, _SIZE, 5, robots=False)
+        outcome = await self._fetch(attempt, task)
         age = _AGE
         if isinstance(outcome, Failure):
             # What cannot be read forbids everything for the time being (section 2.3.1.4); what redirects

@@ -15,7 +15,7 @@ from service.core.fetching.plan import FetchPlan
 from service.core.fetching.task import FetchGroup, FetchTask, Rejection, Turn, asker_of
 from service.runtime.containment import report
 from service.runtime.timer import WakeUp
-from service.upstream.attempt import Attempt, order_of
+from service.upstream.attempts import Attempt, order_of
 from service.upstream.attempts import Attempts, RunnerStatistics
 from service.upstream.caching.rfc9111 import shareable
 from service.upstream.delivery import STEP, Delivery
@@ -40,8 +40,8 @@ class Runner:
         self._loop = asyncio.get_running_loop()
         self.hosts = HostLimiter(limits.active_per_host, chance=chance, shared=limits.hosts_shared)
         self.plan = FetchPlan(limits, fetcher.policy, self.hosts)
-        self._moves = RedirectSlots(self.hosts, self._pump_soon)
-        self._attempts = Attempts(self.hosts, self._moves, fetcher.room, chance=chance)
+        self._redirects = RedirectSlots(self.hosts, self._pump_soon)
+        self._attempts = Attempts(self.hosts, self._redirects, fetcher.room, chance=chance)
         self.measures = self._attempts.measures
         self._tasks: dict[asyncio.Task[None], Flight] = {}
         self._flights = Flights(self._expired)
@@ -120,7 +120,7 @@ class Runner:
         """Start what may start now, and come back when something may change without our doing."""
         self._pumping = False
         self._watchdog.wake()
-        self._moves.look()
+        self._redirects.admit()
         for _ in range(_BEGUN):
             ready = self._next()
             if ready is None:
@@ -152,11 +152,11 @@ class Runner:
                 return None
             if isinstance(given, Rejection):
                 self._delivery.rejected(given)
-            elif given is not None and (order := self._attempt(given)) is not None:
+            elif given is not None and (attempt := self._attempt(given)) is not None:
                 self._delivery.begins(given, self._fetcher.keeps)
                 if self.plan.parking.waiting:
                     self._rearm()
-                return given, order
+                return given, attempt
         self._pump_soon()
         return None
 
@@ -190,10 +190,10 @@ class Runner:
         if (flight := self._flights.find(work)) is not None:
             self._join(flight, work)
             return None
-        order = order_of(work)
-        known = self._fetcher.recall(order)
-        if known is None and order.cache != "only-if-cached":
-            return order
+        attempt = attempt_of(work)
+        known = self._fetcher.recall(attempt)
+        if known is None and attempt.cache != "only-if-cached":
+            return attempt
         self.plan.free(work)
         self.plan.landed(work)
         if known is not None and not self._attempts.has_room(known) and (at := self._attempts.postponed(work)):
@@ -237,7 +237,7 @@ class Runner:
                 self._leave(flight, [one for one in flight.aboard if one is not work])
                 self.plan.landed(work)
                 return "request", waits_for(task)
-        return "telling", "an answer that has come, or a retry"
+        return "delivery", "an answer that has come, or a retry"
 
     def _give_up(self, work: FetchTask, failure: Failure) -> None:
         self._delivery.failed(work.group, work.index, failure, work.attempts, {})
@@ -246,25 +246,25 @@ class Runner:
     def _end(self, flight: Flight) -> None:
         self._flights.end(flight)
         self.plan.free(flight.holder)
-        if self._moves.waiting:
-            self._moves.look()
+        if self._redirects.waiting:
+            self._redirects.admit()
 
     async def _run(self, ready: tuple[FetchTask, Attempt] | None) -> None:
         """Fetch one URL after another, as the plan gives them."""
         task = asyncio.current_task()
         assert task is not None
         while ready is not None:
-            work, order = ready
+            work, attempt = ready
             flight = self._tasks[task]
             if not flight.open:
                 flight = self._tasks[task] = self._flights.begin(task, work)
-            order.heard = partial(self._heard, flight, order.headers)
-            begun = self._attempts.begin(work, order)
-            outcome = await self._fetcher.fetch(order, task)
+            attempt.heard = partial(self._heard, flight, attempt.headers)
+            begun = self._attempts.begin(work, attempt)
+            outcome = await self._fetcher.fetch(attempt, task)
             if not flight.open:
                 # The watchdog has given it up, and it did not stop then.
                 break
-            self._attempts.ended(order, outcome, begun)
+            self._attempts.ended(attempt, outcome, begun)
             self._end(flight)
             for aboard in flight.aboard:
                 self.plan.landed(aboard)

@@ -23,7 +23,7 @@ _EVERY: Final = 1.0
 """Seconds between two looks."""
 _GRACE: Final = 3.0
 """Seconds after its deadline from which a URL is overdue."""
-WAITS: Final = ("place", "request", "telling")
+WAITS: Final = ("place", "request", "delivery")
 """Where one can be overdue: waiting for its place or turn, in a request, or on its way to the client that asked."""
 
 

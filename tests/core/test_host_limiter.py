@@ -18,7 +18,7 @@ def hosts(limit: int = 16) -> HostLimiter:
 
 def capacity(all_hosts: HostLimiter, now: float) -> int:
     count = 0
-    while all_hosts.room(HOST, now):
+    while all_hosts.has_place(HOST, now):
         all_hosts.begin(HOST)
         count += 1
     for _ in range(count):
@@ -28,7 +28,7 @@ def capacity(all_hosts: HostLimiter, now: float) -> int:
 
 def busy(all_hosts: HostLimiter, now: float = 0.0) -> int:
     count = 0
-    while all_hosts.room(HOST, now):
+    while all_hosts.has_place(HOST, now):
         all_hosts.begin(HOST)
         count += 1
     return count
@@ -195,14 +195,14 @@ def test_where_hosts_are_shared_one_owner_leaves_a_quarter_to_others() -> None:
     for limit, share in ((20, 15), (8, 6), (5, 4), (3, 3), (1, 1)):
         some = HostLimiter(limit, chance=lambda: 1.0, shared=True)
         count = 0
-        while some.room(HOST, 0.0, A):
+        while some.has_place(HOST, 0.0, A):
             some.begin(HOST, A)
             count += 1
         assert count == share
-        assert some.room(HOST, 0.0, Owner("b")) == (share < limit)
-        assert some.room(HOST, 0.0) == (share < limit), "a redirect waits for the host alone"
+        assert some.has_place(HOST, 0.0, Owner("b")) == (share < limit)
+        assert some.has_place(HOST, 0.0) == (share < limit), "a redirect waits for the host alone"
         some.end(HOST, A)
-        assert some.room(HOST, 0.0, A)
+        assert some.has_place(HOST, 0.0, A)
 
 
 def test_only_hosts_with_waiting_urls_are_reported() -> None:
@@ -229,13 +229,13 @@ def test_what_one_owner_brings_about_holds_back_that_owner_alone() -> None:
         some.record(HOST, "busy", 1.0, 1.0, None, f"{HOST}/{number}", GREEDY)
         some.record(HOST, "down", 1.0, 1.0, None, f"{HOST}/{number}", GREEDY)
     assert capacity(some, 1.0) == 16
-    assert some.room(HOST, 1.0, CAREFUL)
-    assert not some.room(HOST, 1.0, GREEDY)
+    assert some.has_place(HOST, 1.0, CAREFUL)
+    assert not some.has_place(HOST, 1.0, GREEDY)
     assert some.opens_for(HOST, GREEDY, 1.0) == some.wake_at() == 121.0
     assert some.opens_for(HOST, CAREFUL, 1.0) == 0.0
     some.waited_for = {HOST}
     assert HOST in some.pop_opened(121.0)
-    assert some.room(HOST, 121.0, GREEDY)
+    assert some.has_place(HOST, 121.0, GREEDY)
 
 
 def test_what_two_owners_hear_is_the_host_s_wish() -> None:

@@ -360,10 +360,10 @@ def test_what_is_offered_a_place_and_has_no_turn_ends_at_its_deadline_and_gives_
     planned.plan.places = 0
     planned.plan.free(first)
     assert planned.start(1.0) == []
-    assert not planned.hosts.room("http://h0.example:80", 1.0), "it is offered the place"
+    assert not planned.hosts.has_place("http://h0.example:80", 1.0), "it is offered the place"
     assert planned.start(5.0) == []
     assert [index for index, _ in planned.rejected] == [1]
-    assert planned.hosts.room("http://h0.example:80", 5.0)
+    assert planned.hosts.has_place("http://h0.example:80", 5.0)
 
 
 def test_one_client_leaves_places_at_a_host_to_the_others() -> None:

@@ -62,7 +62,7 @@ def test_a_url_whose_group_holds_back_when_its_place_comes_waits_for_a_moment() 
     planned = Planned()
     waiting, turn = offered(planned)
     planned.plan.hold(turn, 0.0)
-    assert planned.hosts.room(HOST, 0.0), "the place is free again"
+    assert planned.hosts.has_place(HOST, 0.0), "the place is free again"
     later = planned.plan.wake_at()
     assert 0.0 < later < waiting.deadline
     assert [task.index for task in planned.start(later)] == [waiting.index]
@@ -178,7 +178,7 @@ def test_one_that_has_given_up_its_place_for_a_redirect_frees_no_other() -> None
     planned.plan.free(running)
     planned.plan.landed(running)
     assert [task.index for task in planned.start()] == [waiting.index]
-    assert not planned.hosts.room(HOST, 0.0)
+    assert not planned.hosts.has_place(HOST, 0.0)
 
 
 def test_a_turn_that_is_refused_out_of_turn_rotates_nobody() -> None:

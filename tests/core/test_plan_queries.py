@@ -62,7 +62,7 @@ def _names(value: Any) -> list[str]:
 QUERIES: dict[str, Callable[[Planned], object]] = {
     "wake_at": lambda planned: planned.plan.wake_at(),
     "room": lambda planned: [
-        planned.hosts.room(origin, now, owner)
+        planned.hosts.has_place(origin, now, owner)
         for origin in (FULL, FREE, SHUT)
         for now in (0.0, 1.0, 9.0)
         for owner in (None, Owner("a"), Owner("b"))

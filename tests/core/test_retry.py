@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.core.fetching.outcome import Failure, Kind
+from service.core.fetching.outcome import Failure, FailureKind
 from service.core.fetching.retry import memory_delay, retry_delay, verdict
 
 
@@ -23,7 +23,7 @@ def test_answers_that_will_not_change_are_not(status: int) -> None:
 
 @pytest.mark.parametrize(("kind", "again"), [("connect", True), ("timeout", True), ("blocked", False), ("dns", False),
                                              ("tls", False), ("protocol", False), ("redirects", False)])  # fmt: skip
-def test_only_failures_of_the_way_there_are(kind: Kind, again: bool) -> None:
+def test_only_failures_of_the_way_there_are(kind: FailureKind, again: bool) -> None:
     assert (delay(Failure(kind, "")) is not None) is again
 
 

@@ -23,7 +23,7 @@ from service.core.topics.memory_store import MemoryStore
 from service.core.topics.reader import OnLag
 from service.core.topics.topic import Topic
 from service.sources.batches import Batches
-from service.upstream.attempt import Attempt
+from service.upstream.attempts import Attempt
 from service.upstream.runner import Runner
 from tests.core.readers import FakeReader
 
@@ -31,7 +31,7 @@ LIMITS = BatchLimits()
 
 
 class FakeFetcher:
-    """Gives prepared answers, and keeps every order."""
+    """Gives prepared answers, and keeps every attempt."""
 
     def __init__(self, answer: Callable[[Attempt], Awaitable[Fetched | Failure]], limits: BatchLimits) -> None:
         self.policy = Policy()
@@ -44,23 +44,23 @@ class FakeFetcher:
     def keeps(self, target: Target) -> bool:
         return not target.host.startswith("far")
 
-    def recall(self, order: Attempt) -> Fetched | None:
+    def recall(self, attempt: Attempt) -> Fetched | None:
         return None
 
     def prolong(self, task: asyncio.Task[Any], timeout: float) -> None:
         self.prolonged.append(timeout)
 
-    async def fetch(self, order: Attempt, task: asyncio.Task[Any]) -> Fetched | Failure:
-        self.orders.append(order)
-        return await self.answer(order)
+    async def fetch(self, attempt: Attempt, task: asyncio.Task[Any]) -> Fetched | Failure:
+        self.orders.append(attempt)
+        return await self.answer(attempt)
 
 
-async def at_once(order: Attempt) -> Fetched:
+async def at_once(attempt: Attempt) -> Fetched:
     await asyncio.sleep(0)  # no network answers in the turn in which it was asked
-    return Fetched(200, order.target, {"content-type": "text/plain"}, b"body", truncated=False)
+    return Fetched(200, attempt.target, {"content-type": "text/plain"}, b"body", truncated=False)
 
 
-async def never(order: Attempt) -> Fetched:
+async def never(attempt: Attempt) -> Fetched:
     await asyncio.Event().wait()
     raise AssertionError
 
@@ -156,8 +156,8 @@ async def test_bad_urls_fail_alone() -> None:
 async def test_an_attempt_that_failed_in_passing_is_made_again() -> None:
     left = [Failure("connect", "no"), Failure("timeout", "slow")]
 
-    async def answer(order: Attempt) -> Fetched | Failure:
-        return left.pop() if left else await at_once(order)
+    async def answer(attempt: Attempt) -> Fetched | Failure:
+        return left.pop() if left else await at_once(attempt)
 
     bench = Bench(answer)
     reader = bench.read(bench.start(1))
@@ -166,8 +166,8 @@ async def test_an_attempt_that_failed_in_passing_is_made_again() -> None:
 
 
 async def test_no_retry_goes_beyond_the_time_of_the_url() -> None:
-    async def answer(order: Attempt) -> Fetched:
-        return Fetched(503, order.target, {"retry-after": "30"}, b"", truncated=False)
+    async def answer(attempt: Attempt) -> Fetched:
+        return Fetched(503, attempt.target, {"retry-after": "30"}, b"", truncated=False)
 
     bench = Bench(answer)
     reader = bench.read(bench.start(1, timeout=10.0))
@@ -177,8 +177,8 @@ async def test_no_retry_goes_beyond_the_time_of_the_url() -> None:
 
 
 async def test_cancel_fails_what_is_left_and_ends_with_done() -> None:
-    async def answer(order: Attempt) -> Fetched:
-        return await (at_once(order) if order.target.url.endswith("/0") else never(order))
+    async def answer(attempt: Attempt) -> Fetched:
+        return await (at_once(attempt) if attempt.target.url.endswith("/0") else never(attempt))
 
     bench = Bench(answer)
     batch = bench.start(1500, concurrency=10)
@@ -213,10 +213,10 @@ async def test_the_task_that_ends_a_batch_goes_on_with_another() -> None:
 
 
 async def test_a_bug_in_a_fetch_fails_its_url_alone(caplog: pytest.LogCaptureFixture) -> None:
-    async def answer(order: Attempt) -> Fetched:
-        if order.target.url.endswith("/1"):
+    async def answer(attempt: Attempt) -> Fetched:
+        if attempt.target.url.endswith("/1"):
             raise RuntimeError("secret")
-        return await at_once(order)
+        return await at_once(attempt)
 
     bench = Bench(answer)
     reader = bench.read(bench.start(3))

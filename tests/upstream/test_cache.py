@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from service.core.owner import SERVICE, Owner
 from service.upstream.caching.cache import Cache
-from service.upstream.caching.rfc9111 import key_of, request_of, storable
+from service.upstream.caching.rfc9111 import cache_key, request_of, storable
 
 PAGE = "http://h.example/page"
 
@@ -417,7 +417,7 @@ def test_a_size_of_nothing_keeps_nothing() -> None:
     ),
 )
 def test_the_shortcut_finds_what_hishel_finds(status: int, headers: dict[str, str]) -> None:
-    key: Any = key_of("GET", PAGE, {})
+    key: Any = cache_key("GET", PAGE, {})
     found = CacheMiss({"shared": True}, request_of(key, {})).next(Response(status, Headers(headers)))
     expected = dict(found.response.headers) if isinstance(found, StoreAndUse) else None
     kept = storable(key, {}, status, headers)

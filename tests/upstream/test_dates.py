@@ -8,7 +8,7 @@ import pytest
 
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.outcome import Fetched
-from service.upstream.attempt import retry_after_of
+from service.upstream.attempts import retry_after_of
 from service.upstream.caching.dates import delay_of, seconds_of
 from tests.upstream.servers import target_of
 

@@ -13,7 +13,7 @@ from service.core.fetching.request import Options
 from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
 from service.upstream import delivery
-from service.upstream.attempt import Attempt
+from service.upstream.attempts import Attempt
 from tests.upstream.test_batches import Bench, events
 
 
@@ -57,9 +57,9 @@ class Turns:
 
 
 def large(size: int) -> Any:
-    async def answer(order: Attempt) -> Fetched:
+    async def answer(attempt: Attempt) -> Fetched:
         await asyncio.sleep(0)
-        return Fetched(200, order.target, {"content-type": "text/plain"}, b"x" * size, truncated=False)
+        return Fetched(200, attempt.target, {"content-type": "text/plain"}, b"x" * size, truncated=False)
 
     return answer
 
@@ -179,10 +179,10 @@ async def test_a_client_whose_requests_connect_begins_fewer_than_another() -> No
 async def test_a_large_body_is_encoded_in_steps_and_others_go_on_between_them() -> None:
     text = "gr\u00fc\u00df dich, " * 200_000
 
-    async def answer(order: Attempt) -> Fetched:
+    async def answer(attempt: Attempt) -> Fetched:
         await asyncio.sleep(0)
-        body = text.encode() if order.target.url.endswith("large") else b"small"
-        return Fetched(200, order.target, {"content-type": "text/plain"}, body, truncated=False)
+        body = text.encode() if attempt.target.url.endswith("large") else b"small"
+        return Fetched(200, attempt.target, {"content-type": "text/plain"}, body, truncated=False)
 
     bench = Bench(answer)
     turns = Turns(bench)
@@ -208,7 +208,7 @@ async def test_a_large_body_is_encoded_in_steps_and_others_go_on_between_them() 
 async def test_a_large_body_from_the_cache_is_encoded_in_steps_too() -> None:
     bench = Bench(large(10))
     body = b"x" * (4 << 20)
-    bench.fetcher.recall = lambda order: Fetched(200, order.target, {}, body, truncated=False, cache="hit")  # type: ignore[method-assign]
+    bench.fetcher.recall = lambda attempt: Fetched(200, attempt.target, {}, body, truncated=False, cache="hit")  # type: ignore[method-assign]
     reader = bench.read(batch := bench.start(3, max_bytes=64 << 20))
     turns = 0
     while not batch.done:
@@ -282,7 +282,7 @@ async def test_rejections_and_answers_of_the_cache_are_spread_over_turns() -> No
         await turns.run(1)
         counts.append(rejected.failed)
     assert max(after - before for before, after in pairwise(counts)) <= 100
-    bench.fetcher.recall = lambda order: Fetched(200, order.target, {}, b"x" * (1 << 20), truncated=False)  # type: ignore[method-assign]
+    bench.fetcher.recall = lambda attempt: Fetched(200, attempt.target, {}, b"x" * (1 << 20), truncated=False)  # type: ignore[method-assign]
     batch = bench.start(16)
     await turns.finish(batch)
     turns.close()
@@ -308,7 +308,7 @@ async def test_a_client_with_much_to_be_delivered_does_not_keep_others_from_fetc
         one = bench.start(3, owner="one", headers={"x": "other"})
         while len(orders) < begun + 3:
             await asyncio.sleep(0)
-        assert {order.owner for order in orders[begun:]} == {"one"}
+        assert {attempt.owner for attempt in orders[begun:]} == {"one"}
     while not (many.done and one.done):
         await asyncio.sleep(0)
     assert (one.ok, many.ok, undelivered.used) == (3, 100, 0)

@@ -24,7 +24,7 @@ from service.core.fetching.task import FetchGroup, FetchListener, FetchTask
 from service.core.owner import Owner
 from service.core.topics.topic import Topic
 from service.sources.watches import Watches, WatchLimits
-from service.upstream.attempt import Attempt
+from service.upstream.attempts import Attempt
 from service.upstream.runner import Runner
 from tests.core.listeners import FakeListener
 from tests.upstream.test_batches import Bench, FakeFetcher, at_once
@@ -32,11 +32,11 @@ from tests.upstream.test_batches import Bench, FakeFetcher, at_once
 WELL, ILL = "http://h.example/well", "http://h.example/ill"
 
 
-async def upstream(order: Attempt) -> Fetched | Failure:
-    if order.target.url == ILL:
+async def upstream(attempt: Attempt) -> Fetched | Failure:
+    if attempt.target.url == ILL:
         await asyncio.sleep(0)
         return Failure("dns", "there is no such name")
-    return await at_once(order)
+    return await at_once(attempt)
 
 
 @dataclass

@@ -13,7 +13,7 @@ import pytest
 from loadtest.origin import serve_origin
 from service.core.access.grants import HostPatterns
 from service.core.fetching.outcome import Failure, Fetched
-from service.upstream.attempt import Attempt
+from service.upstream.attempts import Attempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
 from tests.upstream.servers import Raw, closed_port, policy_for, target_of
@@ -142,8 +142,8 @@ async def test_no_cookie_is_kept() -> None:
         policy = policy_for(sets.port)
         fetcher = Fetcher(policy, Cache(1 << 20, clock=time.time))
         for _ in range(2):
-            order = Attempt(target_of(sets.url, policy), "GET", {}, None, 10.0, 100, 5)
-            assert isinstance(await fetcher.fetch(order, this_task()), Fetched)
+            attempt = Attempt(target_of(sets.url, policy), "GET", {}, None, 10.0, 100, 5)
+            assert isinstance(await fetcher.fetch(attempt, this_task()), Fetched)
         await fetcher.close()
     assert b"ookie" not in sets.requests[1]
 
@@ -213,8 +213,8 @@ async def test_a_kept_connection_that_was_closed_is_replaced() -> None:
         policy = policy_for(server.port)
         fetcher = Fetcher(policy, Cache(1 << 20, clock=time.time))
         for _ in range(3):
-            order = Attempt(target_of(server.url, policy), "GET", {}, None, 10.0, 100, 5)
-            outcome = await fetcher.fetch(order, this_task())
+            attempt = Attempt(target_of(server.url, policy), "GET", {}, None, 10.0, 100, 5)
+            outcome = await fetcher.fetch(attempt, this_task())
             assert isinstance(outcome, Fetched), outcome
         await fetcher.close()
 
@@ -235,8 +235,8 @@ async def test_a_connection_that_was_switched_is_not_used_again() -> None:
         policy = policy_for(server.port)
         fetcher = Fetcher(policy, Cache(1 << 20, clock=time.time))
         for _ in range(2):
-            order = Attempt(target_of(server.url, policy), "GET", {}, None, 2.0, 100, 5)
-            outcome = await fetcher.fetch(order, this_task())
+            attempt = Attempt(target_of(server.url, policy), "GET", {}, None, 2.0, 100, 5)
+            outcome = await fetcher.fetch(attempt, this_task())
             assert isinstance(outcome, Fetched)
             assert outcome.status == 101
         assert len(server.connections) == 2

@@ -12,7 +12,7 @@ from service.core.fetching.batch import BatchRequest, BatchState, Keep
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.request import FetchRequest, Options
 from service.core.owner import Owner
-from service.upstream.attempt import Attempt
+from service.upstream.attempts import Attempt
 from tests.upstream.test_batches import LIMITS, Bench, events
 
 URL = "http://h.example/same"
@@ -26,15 +26,15 @@ class Slow:
         self.outcome = outcome
         self.cancelled = 0
 
-    async def __call__(self, order: Attempt) -> Fetched | Failure:
+    async def __call__(self, attempt: Attempt) -> Fetched | Failure:
         try:
             await asyncio.sleep(self.seconds)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
         if self.outcome:
-            return self.outcome(order)
-        return Fetched(200, order.target, {}, b"body", truncated=False)
+            return self.outcome(attempt)
+        return Fetched(200, attempt.target, {}, b"body", truncated=False)
 
 
 def ask(bench: Bench, count: int = 1, url: str = URL, **options: Any) -> BatchState:
@@ -99,7 +99,7 @@ async def test_each_asker_has_its_own_time() -> None:
 
 
 async def test_a_failure_is_shared_and_each_asker_decides_on_its_retries() -> None:
-    slow = Slow(1.0, lambda order: Failure("connect", "no"))
+    slow = Slow(1.0, lambda attempt: Failure("connect", "no"))
     bench = Bench(slow)
     none, two = bench.read(ask(bench, retries=0)), bench.read(ask(bench, retries=2))
     await asyncio.sleep(10)
@@ -167,7 +167,7 @@ async def test_clients_whose_claims_differ_share_no_request_and_those_whose_agre
     for number, grant in enumerate(grants):
         bench.batches.start(request, owner=Owner(f"o{number}"), keep=Keep.DETACHED, grant=grant)
     await asyncio.sleep(2)
-    assert [order.hosts for order in bench.fetcher.orders] == [grant.fetch for grant in grants[:3]]
+    assert [attempt.hosts for attempt in bench.fetcher.orders] == [grant.fetch for grant in grants[:3]]
 
 
 async def test_nobody_joins_a_request_for_a_host_that_its_claim_does_not_cover() -> None:
@@ -192,14 +192,14 @@ class Heads(Slow):
         self.body = body
         self.made = 0
 
-    async def __call__(self, order: Attempt) -> Fetched | Failure:
+    async def __call__(self, attempt: Attempt) -> Fetched | Failure:
         self.made += 1
         number = self.made
         await asyncio.sleep(self.seconds)
-        assert order.heard is not None
-        order.heard(self.headers)
+        assert attempt.heard is not None
+        attempt.heard(self.headers)
         await asyncio.sleep(self.body)
-        return Fetched(200, order.target, self.headers, b"%d" % number, truncated=False)
+        return Fetched(200, attempt.target, self.headers, b"%d" % number, truncated=False)
 
 
 def of_owner(bench: Bench, owner: str, **options: Any) -> Any:

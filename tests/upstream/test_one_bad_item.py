@@ -16,7 +16,7 @@ from service.core.fetching.outcome import INTERNAL, Fetched
 from service.core.fetching.request import Options
 from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
-from service.upstream.attempt import Attempt
+from service.upstream.attempts import Attempt
 from tests.core.readers import FakeReader
 from tests.upstream.test_batches import Bench, events
 
@@ -58,15 +58,15 @@ def find_flight(bench: Bench) -> None:
 
 def recall(bench: Bench) -> None:
     bench.fetcher.recall = raising(  # type: ignore[method-assign]
-        bench.fetcher.recall, lambda order: str(order.target.url) == URLS[BAD]
+        bench.fetcher.recall, lambda attempt: str(attempt.target.url) == URLS[BAD]
     )
 
 
 def fetch(bench: Bench) -> None:
-    async def fetched(order: Attempt) -> Any:
-        if str(order.target.url) == URLS[BAD]:
+    async def fetched(attempt: Attempt) -> Any:
+        if str(attempt.target.url) == URLS[BAD]:
             raise Bug
-        return await real(order)
+        return await real(attempt)
 
     real, bench.fetcher.answer = bench.fetcher.answer, fetched
 
@@ -84,9 +84,9 @@ def result(bench: Bench) -> None:
 
 
 def encoding(bench: Bench) -> None:
-    async def odd(order: Attempt) -> Any:
-        outcome = await real(order)
-        if str(order.target.url) == URLS[BAD]:
+    async def odd(attempt: Attempt) -> Any:
+        outcome = await real(attempt)
+        if str(attempt.target.url) == URLS[BAD]:
             assert isinstance(outcome, Fetched)
             outcome.headers["x-odd"] = "\ud83d"
         return outcome
@@ -112,7 +112,7 @@ def admission(bench: Bench) -> None:
 
 def host(bench: Bench) -> None:
     hosts = bench.runner.hosts
-    hosts.room = raising(hosts.room, lambda origin, *_: f"h{BAD}." in origin)  # type: ignore[method-assign]
+    hosts.has_place = raising(hosts.has_place, lambda origin, *_: f"h{BAD}." in origin)  # type: ignore[method-assign]
 
 
 def free(bench: Bench) -> None:
@@ -163,9 +163,9 @@ async def test_a_url_that_cannot_be_encoded_fails_and_its_batch_ends() -> None:
 
 
 async def test_one_of_many_in_a_flight_fails_alone() -> None:
-    async def slow(order: Attempt) -> Fetched:
+    async def slow(attempt: Attempt) -> Fetched:
         await asyncio.sleep(1)
-        return Fetched(200, order.target, {}, b"body", truncated=False)
+        return Fetched(200, attempt.target, {}, b"body", truncated=False)
 
     bench = Bench(slow)
     result(bench)
@@ -185,7 +185,7 @@ async def test_one_of_many_in_a_flight_fails_alone() -> None:
 
 
 async def test_members_of_a_flight_that_end_late_do_so_each_for_itself() -> None:
-    async def never(order: Attempt) -> Fetched:
+    async def never(attempt: Attempt) -> Fetched:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -212,7 +212,7 @@ async def test_members_of_a_flight_that_end_late_do_so_each_for_itself() -> None
 
 
 async def test_a_cancel_reports_every_url_though_one_cannot_be_sent() -> None:
-    async def never(order: Attempt) -> Fetched:
+    async def never(attempt: Attempt) -> Fetched:
         await asyncio.Event().wait()
         raise AssertionError
 

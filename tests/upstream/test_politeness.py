@@ -8,7 +8,7 @@ from service.core.fetching.dial_policy import Policy
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.request import Options
 from service.core.owner import Owner
-from service.upstream.attempt import Attempt
+from service.upstream.attempts import Attempt
 from tests.upstream.servers import target_of
 from tests.upstream.test_batches import Bench, events
 
@@ -22,7 +22,7 @@ class Host:
         self.peak = 0
         self.at: list[float] = []
 
-    async def __call__(self, order: Attempt) -> Fetched | Failure:
+    async def __call__(self, attempt: Attempt) -> Fetched | Failure:
         loop = asyncio.get_running_loop()
         self.at.append(loop.time())
         self.now += 1
@@ -33,7 +33,7 @@ class Host:
             if isinstance(answer, Failure):
                 return answer
             status, headers = answer
-            return Fetched(status, order.target, headers, b"", truncated=False)
+            return Fetched(status, attempt.target, headers, b"", truncated=False)
         finally:
             self.now -= 1
 
@@ -84,8 +84,8 @@ async def test_a_host_that_stays_dead_is_unavailable_with_a_time() -> None:
 
 
 async def test_a_redirect_to_a_dead_host_says_nothing_of_who_sent_it() -> None:
-    async def redirected(order: Attempt) -> Failure:
-        order.target = target_of("http://dead.example/", Policy())
+    async def redirected(attempt: Attempt) -> Failure:
+        attempt.target = target_of("http://dead.example/", Policy())
         return Failure("connect", "nobody")
 
     reported = await outcome(Bench(redirected), 100, 60, retries=0)
@@ -93,7 +93,7 @@ async def test_a_redirect_to_a_dead_host_says_nothing_of_who_sent_it() -> None:
 
 
 class Redirecting:
-    """Many hosts that all lead to one, as a fetcher does it: with a word to the order before it moves on."""
+    """Many hosts that all lead to one, as a fetcher does it: which waits for a place before it moves on."""
 
     def __init__(self, takes: float = 1.0) -> None:
         self.takes = takes
@@ -101,19 +101,19 @@ class Redirecting:
         self.peak = 0
         self.asked = 0
 
-    async def __call__(self, order: Attempt) -> Fetched | Failure:
-        if order.target.host != "victim.example":
+    async def __call__(self, attempt: Attempt) -> Fetched | Failure:
+        if attempt.target.host != "victim.example":
             await asyncio.sleep(0.01)
-            assert order.move is not None
-            if refused := await order.move("http://victim.example:80"):
+            assert attempt.move is not None
+            if refused := await attempt.move("http://victim.example:80"):
                 return refused
-            order.target = target_of("http://victim.example/", Policy())
+            attempt.target = target_of("http://victim.example/", Policy())
         self.now += 1
         self.asked += 1
         self.peak = max(self.peak, self.now)
         try:
             await asyncio.sleep(self.takes)
-            return Fetched(200, order.target, {}, b"", truncated=False)
+            return Fetched(200, attempt.target, {}, b"", truncated=False)
         finally:
             self.now -= 1
 
@@ -156,18 +156,18 @@ async def test_who_waits_for_a_place_and_is_cancelled_leaves_none_behind() -> No
 
 def capacity_left(bench: Bench) -> int:
     hosts, origin, count = bench.runner.hosts, "http://victim.example:80", 0
-    while hosts.room(origin, asyncio.get_running_loop().time()):
+    while hosts.has_place(origin, asyncio.get_running_loop().time()):
         hosts.begin(origin)
         count += 1
     return count
 
 
 async def test_a_page_that_asks_for_two_minutes_leaves_its_host_to_others() -> None:
-    async def page(order: Attempt) -> Fetched:
+    async def page(attempt: Attempt) -> Fetched:
         await asyncio.sleep(0.01)
-        if order.target.url.endswith("/limited"):
-            return Fetched(429, order.target, {"retry-after": "120"}, b"", truncated=False)
-        return Fetched(200, order.target, {}, b"", truncated=False)
+        if attempt.target.url.endswith("/limited"):
+            return Fetched(429, attempt.target, {"retry-after": "120"}, b"", truncated=False)
+        return Fetched(200, attempt.target, {}, b"", truncated=False)
 
     bench = Bench(page)
     for _ in range(3):
@@ -185,13 +185,13 @@ async def test_a_page_that_asks_for_two_minutes_leaves_its_host_to_others() -> N
 
 
 async def test_pages_of_one_client_that_ask_for_less_hold_back_nobody_else() -> None:
-    async def answer(order: Attempt) -> Fetched | Failure:
+    async def answer(attempt: Attempt) -> Fetched | Failure:
         await asyncio.sleep(0.01)
-        if "good" in order.target.url:
-            return Fetched(200, order.target, {}, b"", truncated=False)
-        if "gone" in order.target.url:
+        if "good" in attempt.target.url:
+            return Fetched(200, attempt.target, {}, b"", truncated=False)
+        if "gone" in attempt.target.url:
             return Failure("connect", "nobody")
-        return Fetched(429, order.target, {"retry-after": "120"}, b"", truncated=False)
+        return Fetched(429, attempt.target, {"retry-after": "120"}, b"", truncated=False)
 
     bench = Bench(answer, BatchLimits(hosts_shared=True))
     for number in range(20):

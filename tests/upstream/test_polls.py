@@ -10,7 +10,7 @@ import pytest
 from service.core.fetching.batch import BatchLimits
 from service.core.fetching.outcome import Failure, Fetched
 from service.sources.watches import Watches, WatchLimits
-from service.upstream.attempt import Attempt
+from service.upstream.attempts import Attempt
 from service.upstream.caching.cache import Cache
 from service.upstream.content.select_failed import SelectFailed
 from service.upstream.fetcher import Fetcher
@@ -28,16 +28,16 @@ class Server(Page):
 
     @property
     def conditions(self) -> list[dict[str, str]]:
-        return [dict(order.headers) for _, order in self.orders]
+        return [dict(attempt.headers) for _, attempt in self.orders]
 
-    async def __call__(self, order: Attempt) -> Fetched | Failure:
-        self.orders.append((asyncio.get_running_loop().time(), order))
+    async def __call__(self, attempt: Attempt) -> Fetched | Failure:
+        self.orders.append((asyncio.get_running_loop().time(), attempt))
         await asyncio.sleep(0.01)
-        answer = self.answer(len(self.orders), dict(order.headers))
+        answer = self.answer(len(self.orders), dict(attempt.headers))
         if isinstance(answer, Failure):
             return answer
         status, headers, body, *truncated = answer
-        return Fetched(status, order.target, headers, body, truncated=bool(truncated))
+        return Fetched(status, attempt.target, headers, body, truncated=bool(truncated))
 
 
 @pytest.mark.parametrize("etag", ['"\u20ac1"', '"' + "x" * 5000 + '"', '"\x01"', "*"])

@@ -37,7 +37,7 @@ class Slots:
     def used(self, origin: str) -> int:
         """Return how many places are taken there."""
         count = 0
-        while self.hosts.room(origin, 0.0):
+        while self.hosts.has_place(origin, 0.0):
             self.hosts.begin(origin)
             count += 1
         for _ in range(count):
@@ -69,7 +69,7 @@ async def test_without_room_they_wait_and_come_in_turn() -> None:
     assert some.used(HERE) == 0, "who waits has no place anywhere"
     for expected in ([0], [0, 1]):
         some.hosts.end(THERE)
-        some.slots.look()
+        some.slots.admit()
         await asyncio.sleep(0.01)
         assert order == expected
     assert some.used(THERE) == 2
@@ -98,7 +98,7 @@ async def test_one_that_is_cancelled_while_it_waits_takes_no_place() -> None:
     await asyncio.wait([task])
     assert not some.slots.waiting
     some.hosts.end(THERE)
-    some.slots.look()
+    some.slots.admit()
     assert some.used(THERE) == 1
 
 
@@ -109,7 +109,7 @@ async def test_one_that_is_cancelled_in_its_turn_gives_its_place_back() -> None:
     task = asyncio.create_task(some.slots.move(some.work(), THERE))
     await asyncio.sleep(0)
     some.hosts.end(THERE)
-    some.slots.look()
+    some.slots.admit()
     task.cancel()
     await asyncio.wait([task])
     assert some.used(THERE) == 1
@@ -124,16 +124,16 @@ async def test_an_error_of_one_hosts_state_fails_only_who_waits_there() -> None:
     bad = asyncio.create_task(some.slots.move(some.work(), THERE))
     good = asyncio.create_task(some.slots.move(some.work(), "http://third.example:80"))
     await asyncio.sleep(0)
-    right = some.hosts.room
+    right = some.hosts.has_place
 
     def odd(origin: str, now: float, *more: object) -> bool:
         if origin == THERE:
             raise ValueError("odd")
         return right(origin, now)
 
-    some.hosts.room = odd  # type: ignore[method-assign, assignment]
+    some.hosts.has_place = odd  # type: ignore[method-assign, assignment]
     some.hosts.end("http://third.example:80")
-    some.slots.look()
+    some.slots.admit()
     await asyncio.wait([bad, good])
     assert isinstance(bad.exception(), ValueError)
     assert good.result() is None

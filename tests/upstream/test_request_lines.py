@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from service.core.fetching.outcome import Failure, Fetched
-from service.upstream.attempt import Attempt
+from service.upstream.attempts import Attempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
 from tests.upstream.servers import Raw, policy_for, target_of
@@ -100,8 +100,8 @@ async def test_a_final_dot_of_a_host_makes_no_other_origin() -> None:
         fetcher = Fetcher(policy, Cache(1 << 20, clock=time.time), lookup=FakeLookup("127.0.0.1"))
         for host in ("localhost.", "localhost", "LOCALHOST."):
             target = target_of(f"http://{host}:{server.port}/", policy)
-            order = Attempt(target, "GET", {}, None, timeout=10.0, max_bytes=100, redirects=0)
-            assert isinstance(await fetcher.fetch(order, this_task()), Fetched)
+            attempt = Attempt(target, "GET", {}, None, timeout=10.0, max_bytes=100, redirects=0)
+            assert isinstance(await fetcher.fetch(attempt, this_task()), Fetched)
         await fetcher.close()
     assert len(server.connections) == 1
     assert {request.split(b"\r\n")[1] for request in server.requests} == {b"Host: localhost:%d" % server.port}

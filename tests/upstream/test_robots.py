@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.core.fetching.outcome import Failure
-from service.upstream.attempt import Attempt
+from service.upstream.attempts import Attempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
 from tests.upstream.servers import policy_for, target_of
@@ -47,10 +47,10 @@ async def site(**pages: bytes) -> AsyncIterator[tuple[Site, Any]]:
     fetcher = Fetcher(policy, Cache(0, clock=time.time), robots=True)
 
     async def fetch(path: str) -> str:
-        order = Attempt(target_of(f"http://127.0.0.1:{port}{path}", policy), "GET", {}, None, 5.0, 100, 5)
+        attempt = Attempt(target_of(f"http://127.0.0.1:{port}{path}", policy), "GET", {}, None, 5.0, 100, 5)
         task = asyncio.current_task()
         assert task is not None
-        outcome = await fetcher.fetch(order, task)
+        outcome = await fetcher.fetch(attempt, task)
         return outcome.kind if isinstance(outcome, Failure) else str(outcome.status)
 
     try:

@@ -9,7 +9,7 @@ from service.core.fetching.outcome import NO_MEMORY, Failure, Fetched
 from service.core.fetching.request import FetchRequest, Options
 from service.core.owner import Owner
 from service.core.room import Room
-from service.upstream.attempt import Attempt
+from service.upstream.attempts import Attempt
 from tests.upstream.test_batches import LIMITS, Bench, at_once, events
 
 LIMIT = 100 << 20
@@ -76,13 +76,13 @@ async def test_a_short_lack_of_memory_has_no_url_fail() -> None:
 async def test_a_body_that_has_no_room_is_asked_for_again_beside_the_retries() -> None:
     memory = Memory()
 
-    async def large(order: Attempt) -> Fetched | Failure:
+    async def large(attempt: Attempt) -> Fetched | Failure:
         await asyncio.sleep(0.1)
         if len(bench.fetcher.orders) == 1:
             memory.used = LIMIT
             asyncio.get_running_loop().call_later(2.0, lambda: setattr(memory, "used", 0))
             return NO_MEMORY
-        return Fetched(200, order.target, {}, b"x" * (1 << 20), truncated=False)
+        return Fetched(200, attempt.target, {}, b"x" * (1 << 20), truncated=False)
 
     bench = Bench(large, room=memory.room)
     reader = bench.read(bench.start(1, retries=0))
@@ -93,7 +93,7 @@ async def test_a_body_that_has_no_room_is_asked_for_again_beside_the_retries() -
 
 
 async def test_a_request_that_may_not_be_repeated_fails_at_once() -> None:
-    async def short(order: Attempt) -> Failure:
+    async def short(attempt: Attempt) -> Failure:
         await asyncio.sleep(0.1)
         return NO_MEMORY
 
@@ -114,8 +114,8 @@ async def test_what_the_cache_has_waits_for_memory_too() -> None:
     bench = Bench(room=memory.room)
     body = b"x" * (20 << 20)
 
-    def recall(order: Attempt) -> Fetched:
-        return Fetched(200, order.target, {}, body, truncated=False, cache="hit")
+    def recall(attempt: Attempt) -> Fetched:
+        return Fetched(200, attempt.target, {}, body, truncated=False, cache="hit")
 
     bench.fetcher.recall = recall  # type: ignore[method-assign]
     memory.used = LIMIT // 2

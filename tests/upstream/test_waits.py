@@ -121,7 +121,7 @@ class Engine:
             reported = events(reader)
             assert reported[-1]["event"] == "done", [event["event"] for event in reported]
             assert {event["error"] for event in reported[:-1]} <= kinds
-        assert self.runner.statistics().overdue == {"place": 0, "request": 0, "telling": 0}
+        assert self.runner.statistics().overdue == {"place": 0, "request": 0, "delivery": 0}
         assert self.runner.active == self.runner.plan.active == 0
         assert not self.runner.plan.clocked
 

@@ -13,7 +13,7 @@ from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.request import Options
 from service.core.fetching.task import FetchTask
 from service.core.owner import SERVICE
-from service.upstream.attempt import Attempt
+from service.upstream.attempts import Attempt
 from service.upstream.watchdog import waits_for
 from tests.upstream.test_batches import Bench, at_once, events
 
@@ -22,13 +22,13 @@ LATE = 10.0 + 3.0 + 2.0
 """Seconds until the watchdog has looked twice."""
 
 
-async def stuck(order: Attempt) -> Fetched:
+async def stuck(attempt: Attempt) -> Fetched:
     """Answer all but the first URL, which waits for something that never comes, and heeds the second cancellation."""
-    if order.target.url == f"{HOST}0":
+    if attempt.target.url == f"{HOST}0":
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
         await asyncio.Event().wait()
-    return await at_once(order)
+    return await at_once(attempt)
 
 
 def request_that_heeds_nothing(bench: Bench) -> None:
@@ -40,9 +40,9 @@ def deadlines_that_nobody_looks_at(bench: Bench) -> None:
     plan, hosts = bench.runner.plan, bench.runner.hosts
     plan.parking.pop_late = lambda now: []  # type: ignore[method-assign]
     plan.parking.next_deadline = lambda: float("inf")  # type: ignore[method-assign]
-    room = hosts.room
+    room = hosts.has_place
     taken = iter(range(1000))
-    hosts.room = lambda origin, now, owner=None: next(taken) > 0 and room(origin, now, owner)  # type: ignore[method-assign]
+    hosts.has_place = lambda origin, now, owner=None: next(taken) > 0 and room(origin, now, owner)  # type: ignore[method-assign]
     plan._fill = lambda origin, now: None  # type: ignore[method-assign]
 
 
@@ -63,7 +63,7 @@ def answers_that_are_lost(bench: Bench) -> None:
     [
         (request_that_heeds_nothing, "request", "Event.wait:"),
         (deadlines_that_nobody_looks_at, "place", "a place at its host"),
-        (answers_that_are_lost, "telling", "an answer"),
+        (answers_that_are_lost, "delivery", "an answer"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -111,8 +111,8 @@ async def test_a_request_that_ends_after_it_was_given_up_frees_nothing_twice() -
 
 
 async def test_what_is_late_because_the_loop_was_held_up_ends_as_usual(caplog: pytest.LogCaptureFixture) -> None:
-    async def slow(order: Attempt) -> Failure:
-        await asyncio.sleep(order.timeout)
+    async def slow(attempt: Attempt) -> Failure:
+        await asyncio.sleep(attempt.timeout)
         return Failure("timeout", "took too long")
 
     bench = Bench(slow)
@@ -136,7 +136,7 @@ async def test_nothing_is_looked_for_while_nothing_is_on_the_clock() -> None:
 
 
 async def test_what_was_cancelled_is_on_the_clock_no_more() -> None:
-    async def never(order: Attempt) -> Fetched:
+    async def never(attempt: Attempt) -> Fetched:
         await asyncio.Event().wait()
         raise AssertionError
 

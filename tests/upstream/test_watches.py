@@ -15,7 +15,7 @@ from service.core.fetching.outcome import Failure, Fetched
 from service.core.owner import SERVICE, Owner
 from service.core.ports import Watching
 from service.sources.watches import Watches, WatchLimits, _digest
-from service.upstream.attempt import Attempt
+from service.upstream.attempts import Attempt
 from service.upstream.content.selection import select_from
 from service.upstream.content.selection_process import SelectTimeout
 from tests.upstream.test_batches import Bench, FakeReader
@@ -35,22 +35,22 @@ class Page:
 
     @property
     def conditional(self) -> list[bool]:
-        return ["If-None-Match" in order.headers for _, order in self.orders]
+        return ["If-None-Match" in attempt.headers for _, attempt in self.orders]
 
     @property
     def at(self) -> list[float]:
         return [at for at, _ in self.orders]
 
-    async def __call__(self, order: Attempt) -> Fetched | Failure:
-        self.orders.append((asyncio.get_running_loop().time(), order))
+    async def __call__(self, attempt: Attempt) -> Fetched | Failure:
+        self.orders.append((asyncio.get_running_loop().time(), attempt))
         await asyncio.sleep(0.01)
         if self.failure:
             return self.failure
         etag = f'"{self.body.decode()}"'
-        if order.headers.get("If-None-Match") == etag and self.status == 200:
-            return Fetched(304, order.target, {"etag": etag}, b"", truncated=False)
+        if attempt.headers.get("If-None-Match") == etag and self.status == 200:
+            return Fetched(304, attempt.target, {"etag": etag}, b"", truncated=False)
         headers = {"etag": etag, "content-type": "text/plain", **self.headers}
-        return Fetched(self.status, order.target, headers, self.body, truncated=False)
+        return Fetched(self.status, attempt.target, headers, self.body, truncated=False)
 
 
 class InProcess:
@@ -337,7 +337,7 @@ async def test_watchers_with_other_claims_have_a_watch_apart() -> None:
         assert len({watching.topic.name for watching in every}) == 3
         assert every[1].topic is every[3].topic
         await asyncio.sleep(1)
-        assert {order.hosts for _, order in bench.page.orders} == {EVERYTHING.watch, some, more}
+        assert {attempt.hosts for _, attempt in bench.page.orders} == {EVERYTHING.watch, some, more}
         assert len(bench.page.orders) == 3
         every[1].release()
         every[3].release()
@@ -377,10 +377,10 @@ async def test_who_watches_many_urls_is_refused_and_others_are_not() -> None:
 
 async def test_watches_that_hang_do_not_hold_up_the_polls_of_others() -> None:
     class Hanging(Page):
-        async def __call__(self, order: Attempt) -> Fetched | Failure:
-            if order.target.host.startswith("hang"):
+        async def __call__(self, attempt: Attempt) -> Fetched | Failure:
+            if attempt.target.host.startswith("hang"):
                 await asyncio.sleep(9.9)
-            return await super().__call__(order)
+            return await super().__call__(attempt)
 
     async with watched(Hanging()) as bench:
         for number in range(500):
@@ -391,7 +391,7 @@ async def test_watches_that_hang_do_not_hold_up_the_polls_of_others() -> None:
             bench.watches.watch(URL, 1.0, None, owner=Owner("sub careful")),
         )
         await asyncio.sleep(15)
-        polled = [at - began for at, order in bench.page.orders if order.target.url == URL]
+        polled = [at - began for at, attempt in bench.page.orders if attempt.target.url == URL]
         assert len(polled) >= 14
         assert polled[0] < 0.1
         watching.release()

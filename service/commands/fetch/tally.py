@@ -6,13 +6,13 @@ from collections.abc import Collection
 from http import HTTPStatus
 from typing import Final, get_args
 
-from service.core.fetching.outcome import Kind
+from service.core.fetching.outcome import FailureKind
 
 __all__ = ["DEFAULT_FAIL_ON", "Tally", "fail_conditions", "shown"]
 
 DEFAULT_FAIL_ON: Final = "failed,4xx,5xx"
 _CONDITION: Final = re.compile(r"[1-5](?:xx|[0-9]{2})")
-_KINDS: Final = frozenset(get_args(Kind))
+_KINDS: Final = frozenset(get_args(FailureKind))
 _EXAMPLES: Final = 3
 
 
@@ -60,7 +60,7 @@ class Tally:
         if status >= 400:
             self._example(status, url)
 
-    def failure(self, kind: Kind, url: str, detail: str) -> None:
+    def failure(self, kind: FailureKind, url: str, detail: str) -> None:
         """Count a failure."""
         self.failed += 1
         self.failures[kind] += 1

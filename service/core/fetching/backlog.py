@@ -8,7 +8,7 @@ from service.core.fetching.dial_policy import Policy
 from service.core.fetching.outcome import INTERNAL, Failure
 from service.core.fetching.request import FetchRequest
 from service.core.fetching.target import Refusal, check_url
-from service.core.fetching.task import FetchGroup, FetchTask, Rejection, Turn, key_of
+from service.core.fetching.task import FetchGroup, FetchTask, Rejection, Turn, flight_key
 
 __all__ = ["AHEAD", "Backlog"]
 
@@ -87,4 +87,4 @@ def _check(
         return Failure(target.kind, target.detail)
     if not group.hosts.allows(target.host):
         return Failure("blocked", group.hosts.refusal(target.host))
-    return FetchTask(group, index, request, target, key_of(group, request, target))
+    return FetchTask(group, index, request, target, flight_key(group, request, target))

@@ -91,7 +91,7 @@ class HostLimiter:
         """How many hosts have less than their full limit, or are left alone."""
         return sum(trouble.limit < self.limit for trouble in self._troubles.values())
 
-    def room(self, origin: str, now: float, owner: Owner | None = None) -> bool:
+    def has_place(self, origin: str, now: float, owner: Owner | None = None) -> bool:
         """Return whether one more request may begin now, of this owner where one is given."""
         active = self._active.get(origin, 0)
         trouble = self._troubles.get(origin)
@@ -106,8 +106,8 @@ class HostLimiter:
         return owners is None or owners.get(owner, 0) < limit - min(limit // 4, _RESERVED)
 
     def count_refusal(self, origin: str, now: float) -> None:
-        """Count an owner that :meth:`room` refused a place, if there is one that it leaves to others."""
-        self.refused += self.room(origin, now)
+        """Count an owner that :meth:`has_place` refused a place, if there is one that it leaves to others."""
+        self.refused += self.has_place(origin, now)
 
     def opens_at(self, origin: str) -> float:
         """Return when a host that is left alone is asked again; 0 for one that is not."""

@@ -9,9 +9,9 @@ import orjson
 
 from service.core.fetching.target import Target
 
-__all__ = ["INTERNAL", "NO_MEMORY", "Failure", "Fetched", "Kind", "Permit"]
+__all__ = ["INTERNAL", "NO_MEMORY", "Failure", "Fetched", "FailureKind", "Permit"]
 
-Kind = Literal[
+FailureKind = Literal[
     "invalid_url", "invalid_request", "blocked", "dns", "connect", "tls", "timeout", "protocol", "redirects",
     "too_large", "cancelled", "unavailable",
 ]  # fmt: skip
@@ -49,7 +49,7 @@ class Fetched(msgspec.Struct):
 class Failure:
     """Why a URL has no result; an expected outcome, so a value."""
 
-    kind: Kind
+    kind: FailureKind
     detail: str
     retry_after: float | None = None
     temporary: bool = False

@@ -196,7 +196,7 @@ class FetchPlan:
         try:
             origin, owner = task.target.origin, self.owners.states[task.group.owner]
             crowded, full = origin in self.parking.hosts, self.owners.used_up(owner)
-            if not crowded and not full and self._hosts.room(origin, now, owner.name):
+            if not crowded and not full and self._hosts.has_place(origin, now, owner.name):
                 self._reserve(owner, task)
                 return True
             if full:
@@ -225,7 +225,7 @@ class FetchPlan:
             for task in self.parking.pop_hopeless(origin, opens, now):
                 self._reject(task, _unavailable(opens, now))
             return
-        while self._hosts.room(origin, now) and (first := self.parking.pop_first(origin, now, self._may_have)):
+        while self._hosts.has_place(origin, now) and (first := self.parking.pop_first(origin, now, self._may_have)):
             self._reserve(self.owners.states[first.group.owner], first)
             self._offer(first)
 
@@ -235,7 +235,7 @@ class FetchPlan:
             self.owners.hold_back(owner)
             owner.blocked[origin] = None
             return False
-        if self._hosts.room(origin, now, name):
+        if self._hosts.has_place(origin, now, name):
             return True
         self._hosts.count_refusal(origin, now)
         return False

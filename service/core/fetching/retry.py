@@ -1,16 +1,16 @@
 """What an attempt means: whether it is made again, and when, and what it says of its host."""
 
 from service.core.fetching.host_limiter import Verdict
-from service.core.fetching.outcome import Failure, Kind
+from service.core.fetching.outcome import Failure, FailureKind
 
 __all__ = ["RETRIED_STATUSES", "memory_delay", "retry_delay", "verdict"]
 
 RETRIED_STATUSES = frozenset({408, 429, 502, 503, 504})
-_RETRIED_KINDS: frozenset[Kind] = frozenset({"connect", "timeout"})
+_RETRIED_KINDS: frozenset[FailureKind] = frozenset({"connect", "timeout"})
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 _SAID: dict[int, Verdict] = {429: "slow", 503: "busy"}
-_UNREACHABLE: frozenset[Kind] = frozenset({"connect", "dns", "tls"})
+_UNREACHABLE: frozenset[FailureKind] = frozenset({"connect", "dns", "tls"})
 _PATIENCE = 5.0
 """Seconds without an answer that count against a host: less may only be an impatient client."""
 

@@ -32,10 +32,10 @@ from service.core.owner import Owner
 
 __all__ = [
     "ENDED", "LANDED", "OFFERED", "PARKED", "QUEUED", "RETRY", "RUNNING", "STATES",
-    "FetchGroup", "FetchListener", "FetchTask", "Key", "Rejection", "State", "Turn", "asker_of", "key_of",
+    "FetchGroup", "FetchListener", "FetchTask", "FlightKey", "Rejection", "State", "Turn", "asker_of", "flight_key",
 ]  # fmt: skip
 
-Key = tuple[object, ...]
+FlightKey = tuple[object, ...]
 
 _SHOWN: Final = 16
 """Characters; batches have longer ids, and polls shorter ones."""
@@ -137,7 +137,7 @@ class FetchTask(msgspec.Struct, eq=False):
     index: int
     request: FetchRequest
     target: Target
-    key: Key | None
+    key: FlightKey | None
     """What the same request of others has too, or None where nobody else may have its answer."""
     state: State = QUEUED
     admitted: float = 0.0
@@ -191,7 +191,7 @@ def asker_of(group: FetchGroup) -> str:
     return f"{group.id[:6]}…" if len(group.id) > _SHOWN else group.id
 
 
-def key_of(group: FetchGroup, request: FetchRequest, target: Target) -> Key | None:
+def flight_key(group: FetchGroup, request: FetchRequest, target: Target) -> FlightKey | None:
     """Return what makes two requests the same: all headers, credentials too, and what is kept of the answer."""
     method = request.method or group.options.method
     if request.body is not None or method not in _SHARED:

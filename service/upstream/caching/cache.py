@@ -29,7 +29,7 @@ from service.core.owner import SERVICE, Owner
 from service.core.pool import Pool
 from service.core.ranking import Ranking
 from service.upstream.caching.cache_control import cache_control, lifetime_of
-from service.upstream.caching.rfc9111 import CacheKey, Stored, entries_of, key_of, replaces, request_of, storable
+from service.upstream.caching.rfc9111 import CacheKey, Stored, entries_of, cache_key, replaces, request_of, storable
 
 __all__ = ["Cache", "CacheStatistics", "Revalidation", "Stored"]
 
@@ -149,7 +149,7 @@ class Cache:
 
     def find(self, method: str, url: str, headers: Mapping[str, str], apart: str = "") -> Stored | None:
         """Return what answers this request without asking anybody; ``apart`` names an owner that shares nothing."""
-        key = key_of(method, url, headers, apart)
+        key = cache_key(method, url, headers, apart)
         variants = self._entries.get(key) if key is not None else None
         if not variants or key is None:
             return None
@@ -175,7 +175,7 @@ class Cache:
         self, method: str, url: str, headers: Mapping[str, str], owner: Owner = SERVICE, *, anew: bool
     ) -> Revalidation | None:
         """Return how to ask, or None for a request that has nothing to do with a cache; ``anew`` asks for all."""
-        key = key_of(method, url, headers, owner.apart)
+        key = cache_key(method, url, headers, owner.apart)
         if key is None or self.pool.bound == 0:
             return None
         question = Revalidation(self, key, headers, owner)

@@ -26,7 +26,7 @@ __all__ = [
     "Stored",
     "blamed",
     "entries_of",
-    "key_of",
+    "cache_key",
     "replaces",
     "request_of",
     "shareable",
@@ -96,7 +96,7 @@ class Stored(msgspec.Struct, eq=False, gc=False):
         return headers
 
 
-def key_of(method: str, url: str, headers: Mapping[str, str], apart: str = "") -> CacheKey | None:
+def cache_key(method: str, url: str, headers: Mapping[str, str], apart: str = "") -> CacheKey | None:
     """Return under which name the answers to a request are kept, or None where none may be."""
     if method not in {"GET", "HEAD"}:
         return None

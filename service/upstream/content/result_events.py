@@ -9,7 +9,7 @@ import orjson
 
 from service.core.fetching.outcome import Fetched
 from service.core.fetching.target import final_url
-from service.upstream.attempt import milliseconds
+from service.upstream.attempts import milliseconds
 from service.upstream.content.charset import Text, read_in_steps, read_text
 from service.upstream.content.encodings import decode_in_steps
 from service.upstream.content.media_types import media_type

@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from typing import Final
 
 from service.core.fetching.target import Target
+from service.core.owner import Owner
 from service.runtime.containment import report
-from service.upstream.http1.answer import Answer
+from service.upstream.http1.codings import Decoding, codings_of, transfer_codings
 from service.upstream.http1.connection import Connection
 from service.upstream.http1.dialer import Dialer, Timing
 from service.upstream.http1.errors import Disconnected
-from service.upstream.http1.pool import Pool
+from service.upstream.http1.head import Head
+from service.upstream.http1.pool import ConnectionPool
 from service.upstream.http1.reader import Reader
 from service.upstream.http1.request import Requests
 from service.upstream.per_turn import PerTurnLimiter
 
-__all__ = ["Client"]
+__all__ = ["Client", "Response"]
 
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _MOST_IDLE: Final = 1000
@@ -32,7 +34,7 @@ class Client:
 
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
-        self._pool = Pool(_MOST_IDLE)
+        self._pool = ConnectionPool(_MOST_IDLE)
         self._outbox = _Outbox()
         self._requests = Requests()
         self._steps = PerTurnLimiter(_STEPS)
@@ -50,8 +52,8 @@ class Client:
 
     async def ask(
         self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None, timing: Timing
-    ) -> Answer:
-        """Return the answer once its head has come.
+    ) -> Response:
+        """Return the response once its head has come.
 
         Raises ProtocolError, Disconnected, InvalidRequest and OSError. A kept connection that the server ends just
         as the request comes says nothing of the server: the request is made once more, at once, on a new one
@@ -75,7 +77,7 @@ class Client:
             else:
                 # A server that gives up waiting says so, and closes: this was not about our request.
                 if head.status != 408 or method not in _REPEATABLE:
-                    return Answer(kept, reader, head, self._pool, self._steps)
+                    return Response(kept, reader, head, self._pool, self._steps)
                 kept.close()
             timing.reused = False
         connection = await self._dialer.dial(target, timing)
@@ -87,7 +89,7 @@ class Client:
         except BaseException:
             connection.close()
             raise
-        return Answer(connection, reader, head, self._pool, self._steps)
+        return Response(connection, reader, head, self._pool, self._steps)
 
 
 def _authenticates_connections(headers: Mapping[str, str]) -> bool:
@@ -96,6 +98,81 @@ def _authenticates_connections(headers: Mapping[str, str]) -> bool:
         name.lower() == "authorization" and value.lstrip().lower().startswith(_OF_CONNECTIONS)
         for name, value in headers.items()
     )
+
+
+class Response:
+    """An answer whose head has come; its holder always closes or releases it."""
+
+    _held = True
+    """Whether the connection is this response's still."""
+    _decoding: Decoding | None = None
+
+    def __init__(
+        self, connection: Connection, reader: Reader, head: Head, pool: ConnectionPool, steps: PerTurnLimiter
+    ) -> None:
+        """Take what came; ``steps`` bounds the steps of decoding of all responses in one turn of the loop."""
+        self.status = head.status
+        self.headers = head.headers
+        self._head = head
+        self._connection = connection
+        self._reader = reader
+        self._pool = pool
+        self._steps = steps
+
+    def at_once(self) -> bytes | None:
+        """Return the body where all of it has come and none is coded: most bodies."""
+        if self._reader.done and not self._reader.codings and "content-encoding" not in self.headers:
+            return self._reader.take()
+        return None
+
+    @property
+    def locations(self) -> set[str]:
+        """Every ``Location`` that is not empty."""
+        values = self._head.repeated.get("location") or [self.headers.get("location", "")]
+        return {value for value in values if value}
+
+    async def piece(self, owner: Owner) -> bytes:
+        """Return the next piece of the body, decoded; nothing at its end. Raise ProtocolError if it breaks off.
+
+        Owners take turns where many decode.
+        """
+        codings = codings_of(self.headers.get("content-encoding")) + transfer_codings(self._reader.codings)
+        if not codings:
+            return await self._raw()
+        decoding = self._decoding = self._decoding or Decoding(codings)
+        while True:
+            if decoding.hungry:
+                data = await self._raw()
+                if not data:
+                    decoding.finish()
+                    return b""
+                decoding.give(data)
+            await self._steps.wait(owner)
+            if made := decoding.step():
+                return made
+
+    async def _raw(self) -> bytes:
+        reader = self._reader
+        if not reader.pieces:
+            if reader.done:
+                return b""
+            await self._connection.more()
+        return reader.take()
+
+    def close(self) -> None:
+        """Cut the connection, if it is still this response's."""
+        if self._held:
+            self._held = False
+            self._connection.close()
+
+    def release(self) -> None:
+        """Keep the connection for the next request, if all of the answer has come."""
+        if self._held:
+            self._held = False
+            if not self._reader.done:
+                self._connection.close()
+            elif (keep := self._connection.rest()) > 0:
+                self._pool.put(self._connection, keep)
 
 
 class _Outbox:

@@ -7,13 +7,13 @@ from service.runtime.containment import contain
 from service.runtime.timer import Periodic
 from service.upstream.http1.connection import Connection
 
-__all__ = ["Pool"]
+__all__ = ["ConnectionPool"]
 
 _EVERY: Final = 1.0
 """Seconds between two looks for connections that have rested long enough."""
 
 
-class Pool:
+class ConnectionPool:
     """Keeps at most ``most`` connections, each for its own time; the one that takes a connection has it alone."""
 
     def __init__(self, most: int) -> None:
@@ -22,14 +22,14 @@ class Pool:
         self._idle: dict[Connection, None] = {}
         """The longest resting first."""
         self._origins: dict[str, list[Connection]] = {}
-        self._timer = Periodic("connection pool", _EVERY, self._look)
+        self._timer = Periodic("connection pool", _EVERY, self._close_expired)
         self._closed = False
 
     def __len__(self) -> int:
         return len(self._idle)
 
     def __repr__(self) -> str:
-        return f"<Pool {len(self._idle)} resting>"
+        return f"<ConnectionPool {len(self._idle)} resting>"
 
     def has(self, origin: str) -> bool:
         """Return whether a connection to an origin rests."""
@@ -86,7 +86,7 @@ class Pool:
         if not resting:
             del self._origins[connection.origin]
 
-    def _look(self) -> float | None:
+    def _close_expired(self) -> float | None:
         now = self._loop.time()
         for connection in [connection for connection in self._idle if connection.idle_until <= now]:
             contain("a connection that rested could not be closed", self._drop, connection)

@@ -37,11 +37,11 @@ class Requests:
         if headers or body is not None:
             lines = _lines(target, headers, body)
         else:
-            lines = self._plain.get(target.origin) or self._learn(target)
+            lines = self._plain.get(target.origin) or self._remember(target)
         begin = f"{method} {line} HTTP/1.1\r\n".encode("ascii")
         return begin + lines if body is None else begin + lines + body
 
-    def _learn(self, target: Target) -> bytes:
+    def _remember(self, target: Target) -> bytes:
         if len(self._plain) >= _ORIGINS:
             self._plain.clear()
         lines = self._plain[target.origin] = _lines(target, {}, None)

@@ -17,7 +17,7 @@ import trustme
 from service.core.fetching.outcome import NO_MEMORY, Failure, Fetched
 from service.core.owner import SERVICE
 from service.core.room import Room
-from service.upstream.attempt import Attempt
+from service.upstream.attempts import Attempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
 from service.upstream.http1.dialer import Timing

@@ -129,11 +129,11 @@ class Walk:
         until = self.loop.time() + seconds
         while True:
             await asyncio.sleep(min(LOOK, until - self.loop.time()))
-            self._look()
+            self._check()
             if self.loop.time() >= until:
                 return
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now = self.loop.time()
         if late := self.engine.runner.plan.clocked.overdue(now - SLACK):
             raise Broken(f"{late[0].group.id}: {late[0].request.url} has no event {SLACK} s after its deadline")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from service.core.owner import SERVICE, Owner
-from service.upstream.http1.answer import Answer
+from service.upstream.http1.client import Response
 from service.upstream.http1.codings import Decoding
 from service.upstream.per_turn import PerTurnLimiter
 
@@ -26,7 +26,7 @@ class Bomb:
         return self.pieces.pop()
 
 
-async def size_of(answer: Answer, owner: Owner = SERVICE) -> int:
+async def size_of(answer: Response, owner: Owner = SERVICE) -> int:
     size = 0
     while piece := await answer.piece(owner):
         size += len(piece)
@@ -46,7 +46,7 @@ async def test_many_bombs_together_take_no_more_steps_in_a_turn_than_one(monkeyp
     limiter = PerTurnLimiter(STEPS)
     parts: Any = None
     bombs: list[Any] = [Bomb() for _ in range(20)]
-    tasks = [asyncio.create_task(size_of(Answer(parts, bomb, head, parts, limiter))) for bomb in bombs]
+    tasks = [asyncio.create_task(size_of(Response(parts, bomb, head, parts, limiter))) for bomb in bombs]
     tasks[3].cancel()
     while not all(task.done() for task in tasks):
         await asyncio.sleep(0)
@@ -65,7 +65,7 @@ async def test_a_body_is_decoded_in_its_owners_turn_however_many_another_owner_h
 
     def begin(owner: str) -> "asyncio.Task[int]":
         bomb: Any = Bomb()
-        return asyncio.create_task(size_of(Answer(parts, bomb, head, parts, limiter), Owner(owner)))
+        return asyncio.create_task(size_of(Response(parts, bomb, head, parts, limiter), Owner(owner)))
 
     bombs = [begin("many") for _ in range(200)]
     await asyncio.sleep(0)
