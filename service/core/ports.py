@@ -10,8 +10,7 @@ from service.core.fetching.batch import BatchRequest
 from service.core.owner import Owner
 from service.core.pending import Pending
 from service.core.pool import Pool
-from service.core.topics.reader import OnLag, Reader
-from service.core.topics.topic import Position, Since, Topic
+from service.core.topics.topic import OnLag, Position, Reader, Since, Topic
 
 __all__ = [
     "Backend",

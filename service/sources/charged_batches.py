@@ -3,7 +3,7 @@
 from typing import Final
 
 from service.core.fetching.batch import BatchState
-from service.core.topics.reader import OnLag, Reader
+from service.core.topics.topic import OnLag, Reader
 
 __all__ = ["PATIENCE", "ChargedBatches"]
 

@@ -1,4 +1,4 @@
-"""Attempts at URLs: what each is to fetch, what it took, what that says of its host, and whether it is made again."""
+"""Attempts at URLs: what each fetches, what it took, what that says of its host, and whether it is made again."""
 
 import asyncio
 from collections import Counter

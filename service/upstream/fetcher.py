@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any, Final, Literal
 
 from service.core.fetching.dial_policy import Policy
-from service.core.fetching.outcome import Failure, Fetched, FailureKind
+from service.core.fetching.outcome import Failure, FailureKind, Fetched
 from service.core.fetching.target import Refusal, Target, check_redirect
 from service.core.pool import Pool
 from service.core.room import ENDLESS, NoRoom, Room
@@ -18,8 +18,7 @@ from service.upstream.caching.rfc9111 import Stored
 from service.upstream.deadlines import Deadlines
 from service.upstream.failures import failure_of
 from service.upstream.guard import AresLookup, GuardedResolver, Lookup, guarded_socket
-from service.upstream.http1.client import Response
-from service.upstream.http1.client import Client
+from service.upstream.http1.client import Client, Response
 from service.upstream.http1.dialer import Dialer, Timing
 from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
 from service.upstream.per_turn import PerTurnLimiter
@@ -110,7 +109,9 @@ class Fetcher:
             self._deadlines.end(task)
         question = attempt.question
         return (
-            outcome if question is None or question.known is None else self._unless_stale(attempt, question, outcome)
+            outcome
+            if question is None or question.known is None
+            else self._unless_stale(attempt, question, outcome)
         )
 
     def _cut_slow(self, attempt: Attempt, task: "asyncio.Task[Any]") -> None:

@@ -15,8 +15,7 @@ from service.core.fetching.plan import FetchPlan
 from service.core.fetching.task import FetchGroup, FetchTask, Rejection, Turn, asker_of
 from service.runtime.containment import report
 from service.runtime.timer import WakeUp
-from service.upstream.attempts import Attempt, order_of
-from service.upstream.attempts import Attempts, RunnerStatistics
+from service.upstream.attempts import Attempt, Attempts, RunnerStatistics, attempt_of
 from service.upstream.caching.rfc9111 import shareable
 from service.upstream.delivery import STEP, Delivery
 from service.upstream.fetcher import Fetcher

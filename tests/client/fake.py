@@ -16,8 +16,7 @@ from service.core.sessions.closing import CloseReason
 from service.core.sessions.session import Session, SessionLimits
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.memory_store import MemoryStore
-from service.core.topics.reader import OnLag, Reader
-from service.core.topics.topic import RingLimits, Topic
+from service.core.topics.topic import OnLag, Reader, RingLimits, Topic
 from service.core.topics.wire import Encoding, closing_frame
 
 _END = (WSMsgType.CLOSED, None, "")

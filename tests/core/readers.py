@@ -6,8 +6,7 @@ from collections.abc import Callable
 from service.core.ports import TopicStore
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.memory_store import MemoryStore
-from service.core.topics.reader import OnLag, Reader
-from service.core.topics.topic import Topic
+from service.core.topics.topic import OnLag, Reader, Topic
 from service.core.topics.wire import Encoding
 
 

@@ -18,8 +18,7 @@ from service.core.ports import Refusals
 from service.core.sessions.session import Session, SessionLimits
 from service.core.topics.hub import HubLimits
 from service.core.topics.position import Position
-from service.core.topics.reader import OnLag, Reader
-from service.core.topics.topic import RingLimits, Topic
+from service.core.topics.topic import OnLag, Reader, RingLimits, Topic
 from service.core.topics.wire import Encoding
 from tests.core.readers import Turns, make_hub
 from tests.core.stores import FakeStore

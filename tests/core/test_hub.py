@@ -5,8 +5,7 @@ import pytest
 from service.core.errors import LimitReached, NotFound, Overloaded
 from service.core.owner import SERVICE, Owner
 from service.core.topics.hub import HubLimits
-from service.core.topics.reader import OnLag
-from service.core.topics.topic import Position, RingLimits
+from service.core.topics.topic import OnLag, Position, RingLimits
 from tests.core.readers import FakeReader, Turns, make_hub
 
 A = Owner("a")

@@ -8,8 +8,7 @@ from service.core.pending import Pending
 from service.core.ports import KeptKey, KeptMessage, PublishKey
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.position import Position
-from service.core.topics.reader import OnLag
-from service.core.topics.topic import Topic
+from service.core.topics.topic import OnLag, Topic
 from service.core.topics.wire import Encoding
 from tests.core.readers import FakeReader, Turns, make_hub
 from tests.core.stores import FakeStore, Kept

@@ -4,7 +4,7 @@ import pytest
 
 from service.core.histogram import Histogram
 from service.core.topics.hub import Hub, HubLimits
-from service.core.topics.reader import OnLag
+from service.core.topics.topic import OnLag
 from service.core.topics.wire import Encoding
 from tests.core.readers import FakeReader, Turns, make_hub
 

@@ -3,8 +3,7 @@
 import pytest
 
 from service.core.topics.hub import Hub, HubLimits
-from service.core.topics.reader import OnLag, Reader
-from service.core.topics.topic import Position, RingLimits, Topic
+from service.core.topics.topic import OnLag, Position, Reader, RingLimits, Topic
 from service.core.topics.wire import Encoding
 from tests.core.readers import FakeReader, Turns, make_hub
 

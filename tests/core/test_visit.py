@@ -5,7 +5,7 @@ import re
 import pytest
 
 from service.core.topics import visit
-from service.core.topics.reader import Reader
+from service.core.topics.topic import Reader
 from service.core.topics.visit import State, Visit
 from tests.core.readers import FakeReader, Turns, make_hub
 

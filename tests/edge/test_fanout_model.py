@@ -23,8 +23,7 @@ from service.core.ports import Refusals
 from service.core.sessions.session import Session, SessionLimits
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.memory_store import MemoryStore
-from service.core.topics.reader import OnLag
-from service.core.topics.topic import RingLimits
+from service.core.topics.topic import OnLag, RingLimits
 from service.edge.websocket.connection import Connection
 from service.edge.websocket.counters import WebSocketCounters
 from tests.core.readers import Turns

@@ -20,8 +20,7 @@ from service.core.pool import Pool
 from service.core.room import ENDLESS, Room
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.memory_store import MemoryStore
-from service.core.topics.reader import OnLag
-from service.core.topics.topic import Topic
+from service.core.topics.topic import OnLag, Topic
 from service.sources.batches import Batches
 from service.upstream.attempts import Attempt
 from service.upstream.runner import Runner

@@ -11,7 +11,7 @@ from service.core.errors import NotFound
 from service.core.fetching.batch import BatchState, Keep
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.owner import Owner
-from service.core.topics.reader import OnLag
+from service.core.topics.topic import OnLag
 from service.sources.charged_batches import PATIENCE, ChargedBatches
 from service.upstream.attempts import Attempt
 from tests.core.readers import FakeReader

@@ -20,7 +20,7 @@ from service.core.fetching.request import FetchRequest, Options
 from service.core.owner import Owner
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.memory_store import MemoryStore
-from service.core.topics.reader import OnLag
+from service.core.topics.topic import OnLag
 from service.sources.batches import Batches
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher

@@ -9,7 +9,7 @@ import orjson
 
 from service.core.fetching.target import Target
 
-__all__ = ["INTERNAL", "NO_MEMORY", "Failure", "Fetched", "FailureKind", "Permit"]
+__all__ = ["INTERNAL", "NO_MEMORY", "Failure", "FailureKind", "Fetched", "Permit"]
 
 FailureKind = Literal[
     "invalid_url", "invalid_request", "blocked", "dns", "connect", "tls", "timeout", "protocol", "redirects",

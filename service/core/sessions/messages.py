@@ -8,8 +8,7 @@ import msgspec
 from service.core.errors import InvalidParams, InvalidRequest, SluiceError
 from service.core.fetching.target import LONGEST_URL
 from service.core.topics.names import NAME
-from service.core.topics.reader import OnLag
-from service.core.topics.topic import Position, Since, Start, Topic
+from service.core.topics.topic import OnLag, Position, Since, Start, Topic
 
 __all__ = [
     "SINCE",

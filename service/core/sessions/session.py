@@ -53,8 +53,7 @@ from service.core.sessions.rate_limits import ClientRateLimiter, SessionLimits
 from service.core.sessions.subscriptions import Subscriptions
 from service.core.topics.hub import Hub
 from service.core.topics.names import check_name, check_writable
-from service.core.topics.reader import OnLag, default_on_lag
-from service.core.topics.topic import Since, Start, Topic
+from service.core.topics.topic import OnLag, Since, Start, Topic, default_on_lag
 
 __all__ = ["METHODS", "Reply", "Session", "SessionLimits"]
 

@@ -4,8 +4,7 @@ from service.core.access.grants import Grant
 from service.core.errors import AlreadySubscribed, Draining, LimitReached
 from service.core.ports import Watching
 from service.core.topics.hub import Hub
-from service.core.topics.reader import Reader
-from service.core.topics.topic import Since, Start
+from service.core.topics.topic import Reader, Since, Start
 
 __all__ = ["Subscriptions"]
 

@@ -14,10 +14,9 @@ from service.core.pool import Pool
 from service.core.ports import KeptTopic, TopicStore
 from service.core.topics.idempotency import KeyStore
 from service.core.topics.names import is_reserved
-from service.core.topics.reader import Reader
 from service.core.topics.reader_losses import ReaderLosses
 from service.core.topics.rings import Rings
-from service.core.topics.topic import Position, RingLimits, Topic
+from service.core.topics.topic import Position, Reader, RingLimits, Topic
 from service.core.topics.unstored import Unstored
 
 __all__ = ["HubLimits", "TopicDirectory", "evict"]

@@ -15,9 +15,7 @@ from service.core.owner import SERVICE, Owner
 from service.core.pending import Pending
 from service.core.ports import PublishKey, TopicStore
 from service.core.topics.directory import HubLimits, TopicDirectory
-from service.core.topics.latency import Latency
-from service.core.topics.reader import Reader
-from service.core.topics.topic import Position, Since, Start, Topic
+from service.core.topics.topic import Position, Reader, Since, Start, Topic
 from service.core.topics.visit import State
 from service.core.topics.visits import Visits
 
@@ -56,10 +54,10 @@ class Hub(TopicDirectory):
     ) -> None:
         contain = Containment(call_soon)
         super().__init__(limits, store, contain, clock)
-        self.latency = Latency()
         self.published = 0
         """Messages appended since the start."""
-        self._visits = Visits(limits.slice_readers, self.latency, contain, call_soon=call_soon, clock=clock)
+        self._visits = Visits(limits.slice_readers, contain, call_soon=call_soon, clock=clock)
+        self.latency = self._visits.latency
 
     def check_room(self, names: Collection[str], size: int, owner: Owner) -> None:
         """Make room for a message of so many bytes in each of these topics; raise LimitReached or Overloaded."""

@@ -16,10 +16,7 @@ some of them, so the round is followed by another. A topic that nobody reads is 
 
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from service.core.topics.reader import Reader
+from typing import Any, Final, Generic, TypeVar
 
 __all__ = ["State", "Visit"]
 
@@ -44,10 +41,11 @@ _THROUGH: Final = {
     State.UNDER_WAY: State.IDLE,
     State.AGAIN: State.UNDER_WAY,
 }
-_NOBODY: Final[Iterator["Reader"]] = iter(())
+_NOBODY: Final[Iterator[Any]] = iter(())
+Reader = TypeVar("Reader")
 
 
-class Visit:
+class Visit(Generic[Reader]):
     """How far the readers of one topic have been visited."""
 
     __slots__ = ("began", "head", "head_before", "readers", "state")
@@ -72,7 +70,7 @@ class Visit:
         self.state = _WOKEN[before]
         return before is State.IDLE
 
-    def next_round(self, head: int, readers: Iterable["Reader"]) -> bool:
+    def next_round(self, head: int, readers: Iterable[Reader]) -> bool:
         """End a round, and begin one with these readers if there is news; return whether there is."""
         self.state = _THROUGH[self.state]
         if self.state is State.IDLE:

@@ -3,17 +3,63 @@
 One visit a loop turn brings each reader of a marked topic all that it has not had. A visit of many readers is
 cut into slices, and topics take turns slice by slice, so that neither a large topic nor a busy one holds up
 the rest of the loop.
+
+How long messages wait for their write is measured a whole slice of readers at once: a clock for each reader would
+cost every delivery. A slice looks at the clock when its last reader has been written to, and each message in it
+counts as often as readers got it, by its own age and as if they had got it one after the other, evenly.
 """
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from service.core.containment import Containment
+from service.core.histogram import Histogram
 from service.core.topics.directory import evict
-from service.core.topics.latency import Latency
 from service.core.topics.topic import Topic
 
-__all__ = ["Visits"]
+__all__ = ["Latency", "Visits"]
+
+# In seconds. Loopback needs 0.3 ms for one client and 100 for ten thousand; finest where alarms are set.
+_DELIVERY: Final = (0.0005, 0.001, 0.002, 0.0035, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15,
+                    0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)  # fmt: skip
+_SPREAD: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Latency:
+    """What the visits of all topics took; times are in seconds."""
+
+    def __init__(self) -> None:
+        self.delivery = Histogram(_DELIVERY)
+        """From the publish of a message to its write, once for each reader that keeps up."""
+        self.spread = Histogram(_SPREAD)
+        """From the first to the last reader of a visit of two or more."""
+
+    def slice(self, topic: Topic, visited: int, taken: int, begin: float, end: float) -> None:
+        """Count a slice that brought ``visited`` readers ``taken`` messages between two times.
+
+        Who keeps up lacked what came since its last visit. What a reader got beyond that is history, of
+        which nobody expects that it is written as soon as it is published.
+        """
+        times = topic.ring.times
+        fresh = topic.ring.head - max(topic.visit.head_before, topic.ring.fresh_after)
+        if not taken or fresh <= 0:
+            return
+        if visited == 1:
+            if fresh == 1:
+                self.delivery.observe(end - times[-1])
+            else:
+                self.delivery.observe_since(times[-fresh:], end, min(taken // fresh, 1))
+            return
+        each = min(taken // fresh, visited)
+        for at in times[-fresh:]:
+            self.delivery.observe_between(begin - at, end - at, each)
+
+    def round(self, topic: Topic, now: float) -> None:
+        """Count a round that is through with all readers."""
+        if len(topic.readers) > 1:
+            self.spread.observe(now - topic.visit.began)
+        topic.visit.began = 0.0
 
 
 class Visits:
@@ -22,7 +68,6 @@ class Visits:
     def __init__(
         self,
         room: int,
-        latency: Latency,
         contain: Containment,
         *,
         call_soon: Callable[[Callable[[], None]], object],
@@ -30,8 +75,8 @@ class Visits:
     ) -> None:
         self.pressed: set[Topic] = set()
         """Topics whose rings fill faster than their visits go round."""
+        self.latency = Latency()
         self._room = room
-        self._latency = latency
         self._contain = contain
         self._call_soon = call_soon
         self._clock = clock
@@ -66,7 +111,7 @@ class Visits:
             room, through = self._visit(topic, room)
             if room < left:
                 topic.visit.began, now = topic.visit.began or begin, self._clock()
-                self._latency.slice(topic, left - room, topic.delivered - before, begin, now)
+                self.latency.slice(topic, left - room, topic.delivered - before, begin, now)
             if not through or self._next_round(topic, now):
                 self._queue.append(topic)
 
@@ -74,7 +119,7 @@ class Visits:
         """End a round; return whether another begins."""
         self.pressed.discard(topic)
         if topic.visit.began:
-            self._latency.round(topic, now)
+            self.latency.round(topic, now)
         if topic.visit.next_round(topic.ring.head, topic.readers):
             return True
         topic.ring.forget()

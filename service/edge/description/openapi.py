@@ -9,7 +9,7 @@ from service.core import events
 from service.core.fetching.batch import BatchLimits, BatchRequest
 from service.core.sessions.messages import SINCE, Broadcast, WatchRequest
 from service.core.topics.names import NAME
-from service.core.topics.reader import OnLag
+from service.core.topics.topic import OnLag
 from service.edge.description.operations import (
     answer,
     header,

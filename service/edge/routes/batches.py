@@ -12,7 +12,7 @@ from service.core.fetching.batch import BatchRequest, BatchState, IdempotencyKey
 from service.core.fetching.outcome import Failure
 from service.core.sessions.messages import convert
 from service.core.topics.hub import Hub
-from service.core.topics.reader import OnLag
+from service.core.topics.topic import OnLag
 from service.core.topics.wire import Encoding
 from service.edge.access.credentials import GRANT, OWNER
 from service.edge.http.correlation import correlation_of

@@ -16,8 +16,7 @@ from service.core.errors import Draining, InvalidParams
 from service.core.overload import heaviest
 from service.core.sessions.messages import parse_since
 from service.core.topics.hub import Hub
-from service.core.topics.reader import OnLag, Reader
-from service.core.topics.topic import Position, Since, Start, Topic
+from service.core.topics.topic import OnLag, Position, Reader, Since, Start, Topic
 from service.core.topics.wire import Encoding
 from service.edge.access.credentials import GRANT
 from service.edge.access.expiries import Expiries

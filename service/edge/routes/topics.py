@@ -13,8 +13,7 @@ from service.core.owner import Owner
 from service.core.sessions.messages import Broadcast, convert, published
 from service.core.topics.hub import Hub
 from service.core.topics.names import check_name, check_writable
-from service.core.topics.reader import default_on_lag
-from service.core.topics.topic import Topic
+from service.core.topics.topic import Topic, default_on_lag
 from service.edge.access.credentials import GRANT, OWNER
 from service.edge.http.pending import answer_of
 from service.edge.http.queries import STREAM, check_query

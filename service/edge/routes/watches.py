@@ -9,7 +9,7 @@ from service.core.exact import parse
 from service.core.ports import Backend
 from service.core.sessions.messages import WatchRequest, convert
 from service.core.topics.hub import Hub
-from service.core.topics.reader import default_on_lag
+from service.core.topics.topic import default_on_lag
 from service.edge.access.credentials import GRANT, OWNER
 from service.edge.http.negotiation import wants_ndjson
 from service.edge.http.queries import STREAM, check_query

@@ -11,8 +11,7 @@ from service.core.pool import Pool
 from service.core.sessions.closing import DRAINED, EXPIRED, TOO_SLOW, UNAUTHORIZED, CloseReason
 from service.core.sessions.session import Session
 from service.core.topics.names import shown
-from service.core.topics.reader import OnLag
-from service.core.topics.topic import Topic
+from service.core.topics.topic import OnLag, Topic
 from service.core.topics.wire import text_frame
 from service.edge.websocket.counters import WebSocketCounters
 from service.edge.websocket.push_reader import BACKLOG, PushReader

@@ -10,8 +10,7 @@ import asyncio
 import os
 from typing import Final, Protocol
 
-from service.core.topics.reader import OnLag, Reader
-from service.core.topics.topic import Topic
+from service.core.topics.topic import OnLag, Reader, Topic
 from service.core.topics.wire import Encoding
 
 __all__ = ["BACKLOG", "PushReader"]

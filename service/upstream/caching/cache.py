@@ -29,7 +29,7 @@ from service.core.owner import SERVICE, Owner
 from service.core.pool import Pool
 from service.core.ranking import Ranking
 from service.upstream.caching.cache_control import cache_control, lifetime_of
-from service.upstream.caching.rfc9111 import CacheKey, Stored, entries_of, cache_key, replaces, request_of, storable
+from service.upstream.caching.rfc9111 import CacheKey, Stored, cache_key, entries_of, replaces, request_of, storable
 
 __all__ = ["Cache", "CacheStatistics", "Revalidation", "Stored"]
 

@@ -29,77 +29,6 @@ _STEPS = 16
 _UNASKED: Final = select.POLLIN | select.POLLRDHUP
 
 
-class Client:
-    """Sends requests; time limits are the caller's, by cancelling."""
-
-    def __init__(self, dialer: Dialer) -> None:
-        self._dialer = dialer
-        self._pool = ConnectionPool(_MOST_IDLE)
-        self._outbox = _Outbox()
-        self._requests = Requests()
-        self._steps = PerTurnLimiter(_STEPS)
-
-    def __repr__(self) -> str:
-        return f"<Client {self._pool!r}>"
-
-    def close(self) -> None:
-        """Close the connections that rest."""
-        self._pool.close()
-
-    def keeps(self, origin: str) -> bool:
-        """Whether a connection to an origin rests."""
-        return self._pool.has(origin)
-
-    async def ask(
-        self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None, timing: Timing
-    ) -> Response:
-        """Return the response once its head has come.
-
-        Raises ProtocolError, Disconnected, InvalidRequest and OSError. A kept connection that the server ends just
-        as the request comes says nothing of the server: the request is made once more, at once, on a new one
-        (RFC 9112, section 9.3.1).
-        """
-        request = self._requests.write(method, target, headers, body)
-        personal = bool(headers) and _authenticates_connections(headers)
-        kept = self._pool.take(target.origin) if not personal else None
-        if kept is not None:
-            timing.reused = True
-            reader = Reader(bodiless=method == "HEAD")
-            self._outbox.send(kept, request, reader)
-            try:
-                head = await kept.progress()
-            except Disconnected as gone:
-                if not gone.unsent and not (gone.silent and method in _REPEATABLE):
-                    raise
-            except BaseException:
-                kept.close()
-                raise
-            else:
-                # A server that gives up waiting says so, and closes: this was not about our request.
-                if head.status != 408 or method not in _REPEATABLE:
-                    return Response(kept, reader, head, self._pool, self._steps)
-                kept.close()
-            timing.reused = False
-        connection = await self._dialer.dial(target, timing)
-        connection.personal = personal
-        reader = Reader(bodiless=method == "HEAD")
-        connection.send(request, reader)
-        try:
-            head = await connection.progress()
-        except BaseException:
-            connection.close()
-            raise
-        return Response(connection, reader, head, self._pool, self._steps)
-
-
-def _authenticates_connections(headers: Mapping[str, str]) -> bool:
-    """Return whether a server may take all that comes on the same connection for its sender's (RFC 4559)."""
-    return any(
-        name.lower() == "authorization" and value.lstrip().lower().startswith(_OF_CONNECTIONS)
-        for name, value in headers.items()
-    )
-
-
 class Response:
     """An answer whose head has come; its holder always closes or releases it."""
 
@@ -173,6 +102,77 @@ class Response:
                 self._connection.close()
             elif (keep := self._connection.rest()) > 0:
                 self._pool.put(self._connection, keep)
+
+
+class Client:
+    """Sends requests; time limits are the caller's, by cancelling."""
+
+    def __init__(self, dialer: Dialer) -> None:
+        self._dialer = dialer
+        self._pool = ConnectionPool(_MOST_IDLE)
+        self._outbox = _Outbox()
+        self._requests = Requests()
+        self._steps = PerTurnLimiter(_STEPS)
+
+    def __repr__(self) -> str:
+        return f"<Client {self._pool!r}>"
+
+    def close(self) -> None:
+        """Close the connections that rest."""
+        self._pool.close()
+
+    def keeps(self, origin: str) -> bool:
+        """Whether a connection to an origin rests."""
+        return self._pool.has(origin)
+
+    async def ask(
+        self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None, timing: Timing
+    ) -> Response:
+        """Return the response once its head has come.
+
+        Raises ProtocolError, Disconnected, InvalidRequest and OSError. A kept connection that the server ends just
+        as the request comes says nothing of the server: the request is made once more, at once, on a new one
+        (RFC 9112, section 9.3.1).
+        """
+        request = self._requests.write(method, target, headers, body)
+        personal = bool(headers) and _authenticates_connections(headers)
+        kept = self._pool.take(target.origin) if not personal else None
+        if kept is not None:
+            timing.reused = True
+            reader = Reader(bodiless=method == "HEAD")
+            self._outbox.send(kept, request, reader)
+            try:
+                head = await kept.progress()
+            except Disconnected as gone:
+                if not gone.unsent and not (gone.silent and method in _REPEATABLE):
+                    raise
+            except BaseException:
+                kept.close()
+                raise
+            else:
+                # A server that gives up waiting says so, and closes: this was not about our request.
+                if head.status != 408 or method not in _REPEATABLE:
+                    return Response(kept, reader, head, self._pool, self._steps)
+                kept.close()
+            timing.reused = False
+        connection = await self._dialer.dial(target, timing)
+        connection.personal = personal
+        reader = Reader(bodiless=method == "HEAD")
+        connection.send(request, reader)
+        try:
+            head = await connection.progress()
+        except BaseException:
+            connection.close()
+            raise
+        return Response(connection, reader, head, self._pool, self._steps)
+
+
+def _authenticates_connections(headers: Mapping[str, str]) -> bool:
+    """Return whether a server may take all that comes on the same connection for its sender's (RFC 4559)."""
+    return any(
+        name.lower() == "authorization" and value.lstrip().lower().startswith(_OF_CONNECTIONS)
+        for name, value in headers.items()
+    )
 
 
 class _Outbox:

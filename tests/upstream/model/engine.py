@@ -21,8 +21,7 @@ from service.core.pool import Pool
 from service.core.room import Room
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.memory_store import MemoryStore
-from service.core.topics.reader import OnLag
-from service.core.topics.topic import Since
+from service.core.topics.topic import OnLag, Since
 from service.ops.pools import Pools, pools_of
 from service.sources.batches import Batches
 from service.sources.watches import Watches, WatchLimits
