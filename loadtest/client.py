@@ -2,18 +2,34 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from loadtest.audience import Audience, Member
+from loadtest.intake import Intake
 from loadtest.payloads import MARKER
 from loadtest.position import Position
 from loadtest.sequences import sequence_of
 from loadtest.sockets import Socket
-
-if TYPE_CHECKING:
-    from loadtest.context import Context
+from loadtest.tally import Tally
+from loadtest.targets import Target
 
 __all__ = ["Client"]
+
+
+class _Context(Protocol):
+    """What a client needs of its process' part in the round."""
+
+    target: Target
+    intake: Intake
+    tally: Tally
+
+    def left(self, why: str | None) -> None:
+        """Note that a client has gone; ``why`` when it did not want to."""
+        ...
+
+    def nonsense(self, error: Exception) -> None:
+        """Count what makes no sense in a message."""
+        ...
 
 
 class Client:
@@ -21,7 +37,7 @@ class Client:
 
     __slots__ = ("_context", "_early", "batches", "members", "number", "position", "socket")
 
-    def __init__(self, context: "Context", number: int, socket: Socket) -> None:
+    def __init__(self, context: _Context, number: int, socket: Socket) -> None:
         self._context = context
         self.number = number
         self.socket = socket

@@ -87,12 +87,9 @@ class Module:
     tree: ast.Module
     lines: int
 
-    def imports(self, *, typing: bool = True) -> Iterator[str]:
-        """Yield the modules that it imports; without ``typing``, not those that only type checkers see."""
-        hidden = set() if typing else {id(node) for block in self._typing_blocks() for node in ast.walk(block)}
+    def imports(self) -> Iterator[str]:
+        """Yield the modules that it imports, and those that only type checkers see."""
         for node in ast.walk(self.tree):
-            if id(node) in hidden:
-                continue
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -107,11 +104,6 @@ class Module:
             return []
         parts = self.name.split(".")
         return parts[: len(parts) + (self.path.name == "__init__.py") - level]
-
-    def _typing_blocks(self) -> Iterator[ast.If]:
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-                yield node
 
 
 def read(root: Path, *packages: str) -> list[Module]:
@@ -166,8 +158,8 @@ def purity(modules: list[Module]) -> list[str]:
 
 
 def cycles(modules: list[Module]) -> list[str]:
-    """Name the cycles of imports at run time."""
-    graph = {module.name: set(module.imports(typing=False)) for module in modules}
+    """Name the cycles of imports, also those that only types tie."""
+    graph = {module.name: set(module.imports()) for module in modules}
     graph = {
         name: {target for target in targets if target in graph and target != name}
         for name, targets in graph.items()

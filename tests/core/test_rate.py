@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.access.rate import spend
+from service.core.access.rate_limits import spend
 
 
 class Bucket:

@@ -1,7 +1,7 @@
 """A client's limits, and those that its token puts in their place."""
 
 from service.core.access.grants import ClientLimits
-from service.core.sessions.rate_limits import ClientRateLimiter, SessionLimits
+from service.core.access.rate_limits import ClientRateLimiter, SessionLimits
 
 
 def test_what_a_token_does_not_name_stays_and_costs_no_memory() -> None:

@@ -8,7 +8,7 @@ only until its bucket is idle.
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from service.core.access.rate import spend
+from service.core.access.rate_limits import spend
 from service.core.errors import LimitReached, RateExceeded
 
 __all__ = ["AddressLimiter", "AddressLimits"]

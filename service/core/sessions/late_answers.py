@@ -1,17 +1,12 @@
 """Answers that wait for the store of topics; see the text of ``session.py`` for the rules of their order."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import orjson
 
 from service.core.pending import Pending, gather
 from service.core.ports import Client
+from service.core.sessions.messages import Answer, dump
 
-__all__ = ["LateAnswers", "Response", "dump"]
-
-Response = dict[str, Any]
-"""An answer as JSON-RPC has it; empty for a request that wants none."""
+__all__ = ["LateAnswers"]
 
 
 class LateAnswers:
@@ -26,12 +21,12 @@ class LateAnswers:
         self._client: Client | None = client
         self._on_answered: Callable[[], object] | None = None
 
-    def add(self, reply: Pending[Response]) -> None:
+    def add(self, reply: Pending[Answer]) -> None:
         """Send an answer once it is known."""
         self.waiting += 1
         reply.on_settled(self._send)
 
-    def add_array(self, replies: Sequence[Response | Pending[Response]]) -> None:
+    def add_array(self, replies: Sequence[Answer | Pending[Answer]]) -> None:
         """Send the answer to an array once all of it is known; until then the client gets no messages."""
         self.waiting += 1
         self._arrays += 1
@@ -50,21 +45,16 @@ class LateAnswers:
         """Send nothing any more: the connection has ended."""
         self._client = None
 
-    def _send_array(self, replies: list[Response | Exception] | Exception) -> None:
+    def _send_array(self, replies: list[Answer | Exception] | Exception) -> None:
         self._arrays -= 1
         self._send(replies)
         if self._client is not None and not self._arrays:
             self._client.resume()
 
-    def _send(self, reply: Response | list[Response | Exception] | Exception) -> None:
+    def _send(self, reply: Answer | list[Answer | Exception] | Exception) -> None:
         self.waiting -= 1
         text = dump([one for one in reply if one] if isinstance(reply, list) else reply)
         if text and self._client is not None:
             self._client.answer(text)
         if not self.waiting and self._on_answered is not None:
             self._on_answered()
-
-
-def dump(answer: Any) -> bytes:
-    """Return an answer, or an array of them, as text; nothing where it is empty."""
-    return orjson.dumps(answer) if answer else b""

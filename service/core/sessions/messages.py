@@ -4,6 +4,7 @@ import re
 from typing import Annotated, Any, TypeVar
 
 import msgspec
+import orjson
 
 from service.core.errors import InvalidParams, InvalidRequest, SluiceError
 from service.core.fetching.target import LONGEST_URL
@@ -12,6 +13,7 @@ from service.core.topics.topic import OnLag, Position, Since, Start, Topic
 
 __all__ = [
     "SINCE",
+    "Answer",
     "Authenticate",
     "Broadcast",
     "Cancel",
@@ -25,6 +27,7 @@ __all__ = [
     "Unwatch",
     "WatchRequest",
     "convert",
+    "dump",
     "error_answer",
     "id_of",
     "is_utf8",
@@ -36,6 +39,8 @@ __all__ = [
 ]
 
 Id = str | int | float | None
+Answer = dict[str, Any]
+"""An answer as JSON-RPC has it; empty for a request that wants none."""
 # The patterns tell readers of the documents what is checked elsewhere; decoding does not look at them.
 _Name = Annotated[
     str, msgspec.Meta(min_length=1, max_length=255, extra_json_schema={"pattern": f"^{NAME.pattern}$"})
@@ -214,6 +219,11 @@ def error_answer(request_id: Id, error: SluiceError) -> dict[str, Any]:
     """Return the answer to a request that failed."""
     body = {"code": error.code, "message": error.detail, "data": error.data()}
     return {"jsonrpc": "2.0", "id": request_id, "error": body}
+
+
+def dump(answer: Any) -> bytes:
+    """Return an answer, or an array of them, as text; nothing where it is empty."""
+    return orjson.dumps(answer) if answer else b""
 
 
 def id_of(value: Any) -> Id:

@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from service.core.access.grants import NOTHING, Grant
+from service.core.access.rate_limits import ClientRateLimiter, SessionLimits
 from service.core.errors import (
     Draining,
     InternalError,
@@ -35,11 +36,13 @@ from service.core.pending import Pending
 from service.core.ports import Backend, Client
 from service.core.sessions import messages
 from service.core.sessions.closing import FLOODING, NOT_TEXT, UNAUTHORIZED, CloseReason
-from service.core.sessions.late_answers import LateAnswers, Response, dump
+from service.core.sessions.late_answers import LateAnswers
 from service.core.sessions.messages import (
+    Answer,
     Id,
     Request,
     convert,
+    dump,
     error_answer,
     id_of,
     is_utf8,
@@ -49,7 +52,6 @@ from service.core.sessions.messages import (
     result_answer,
     subscribed,
 )
-from service.core.sessions.rate_limits import ClientRateLimiter, SessionLimits
 from service.core.sessions.subscriptions import Subscriptions
 from service.core.topics.hub import Hub
 from service.core.topics.names import check_name, check_writable
@@ -72,7 +74,7 @@ class Reply:
 class Session:
     """The state of one connection: its subscriptions, and how fast it goes."""
 
-    __slots__ = ("_bad", "_client", "_ended", "_hub", "_limits", "_pace", "_rejected", "_services",
+    __slots__ = ("_bad", "_client", "_ended", "_hub", "_limits", "_rate", "_rejected", "_services",
                  "grant", "late", "readers", "subscriptions")  # fmt: skip
 
     def __init__(self, hub: Hub, services: Backend, limits: SessionLimits, client: Client, grant: Grant) -> None:
@@ -88,20 +90,20 @@ class Session:
         self._limits = limits
         self._client = client
         self._bad = False
-        self._pace = ClientRateLimiter(limits.granted(grant.limits))
+        self._rate = ClientRateLimiter(limits.granted(grant.limits))
 
     def __repr__(self) -> str:
         return f"<Session {len(self.readers)} topics>"
 
     def receive(self, text: bytes, now: float) -> Reply:
         """Carry out one text message: a request, or an array of them."""
-        self._pace.message(len(text), now)
+        self._rate.message(len(text), now)
         try:
             value, exact = parse_requests(text)
         except ParseError as error:
             return self._not_json(text, error)
         except TooLarge as error:
-            self._pace.count(now)
+            self._rate.count(now)
             return self._answer(dump(error_answer(id_in(text), error)))
         self._bad = False
         if isinstance(value, list):
@@ -114,7 +116,7 @@ class Session:
 
     def _array(self, values: list[Any], now: float, *, exact: bool) -> Reply:
         if not values or len(values) > self._limits.requests_in_array:
-            self._pace.count(now)
+            self._rate.count(now)
             why = f"an array has 1 to {self._limits.requests_in_array} requests"
             return self._answer(dump(error_answer(None, InvalidRequest(why))))
         replies = [self._one(value, now, exact=exact) for value in values]
@@ -125,12 +127,12 @@ class Session:
 
     def control(self, size: int, now: float) -> bool:
         """Take note of a ping or pong of ``size`` bytes; return whether it is answered."""
-        return self._pace.control(size, now)
+        return self._rate.control(size, now)
 
     @property
     def flooding(self) -> bool:
         """Whether the client goes on too fast after it was asked to wait."""
-        return self._pace.flooding
+        return self._rate.flooding
 
     def close(self) -> None:
         """Leave every topic; the connection has ended, or is about to."""
@@ -152,16 +154,16 @@ class Session:
         return Reply(dump(error_answer(None, error)), closing)
 
     def _answer(self, text: bytes) -> Reply:
-        return Reply(text, FLOODING if self._pace.flooding else UNAUTHORIZED if self._rejected else None)
+        return Reply(text, FLOODING if self._rate.flooding else UNAUTHORIZED if self._rejected else None)
 
-    def _one(self, value: Any, now: float, *, exact: bool) -> Response | Pending[Response]:
+    def _one(self, value: Any, now: float, *, exact: bool) -> Answer | Pending[Answer]:
         """Carry out one request, checked first unless it is ``exact``; an answer that nobody wants is empty."""
         request = None
         try:
             try:
                 request = read_request(value)
             finally:
-                self._pace.request(now)  # even if it is not a request
+                self._rate.request(now)  # even if it is not a request
             if not exact:
                 check_exact(value)
             result = self._dispatch(request, now)
@@ -171,7 +173,7 @@ class Session:
             return result.always(partial(self._reply_late, request))
         return result_answer(request.id, result) if request.answered else {}
 
-    def _reply(self, request: Request | None, request_id: Id, outcome: _Result | Exception) -> Response:
+    def _reply(self, request: Request | None, request_id: Id, outcome: _Result | Exception) -> Answer:
         if isinstance(outcome, SluiceError):
             self._services.refusals["request", outcome.reason] += 1
             reply = error_answer(request_id, outcome)
@@ -182,7 +184,7 @@ class Session:
             reply = result_answer(request_id, outcome)
         return reply if request is None or request.answered else {}
 
-    def _reply_late(self, request: Request, outcome: _Result | Exception) -> Response:
+    def _reply_late(self, request: Request, outcome: _Result | Exception) -> Answer:
         if not self._ended:
             return self._reply(request, request.id, outcome)
         if isinstance(outcome, Exception) and not isinstance(outcome, SluiceError):
@@ -217,7 +219,7 @@ class Session:
     def _may_add(self, name: str | None) -> None:
         if self._services.draining:
             raise Draining("the service is shutting down")
-        self.subscriptions.check(name, self._pace.limits.topics)
+        self.subscriptions.check(name, self._rate.limits.topics)
 
     def _join(self, topic: Topic, since: Since, on_lag: OnLag | None) -> Start:
         reader = self._client.new_reader(topic, on_lag or default_on_lag(topic.name))
@@ -274,7 +276,7 @@ class Session:
             raise
         self._client.belong_to(grant)
         self.grant = grant
-        self._pace.limits = self._limits.granted(self.grant.limits)
+        self._rate.limits = self._limits.granted(self.grant.limits)
         left = self.subscriptions.leave_forbidden(self.grant, before)
         return {"expires": self.grant.expires, **({"unsubscribed": left} if left else {})}
 

@@ -137,6 +137,11 @@ class Connection:
         """Log what no request should cause; the client's error says so too."""
         _log.error("unhandled exception in a request", exc_info=error, extra={"client": self.name})
 
+    @property
+    def reading(self) -> bool:
+        """Whether it has subscriptions."""
+        return bool(self.session.readers)
+
     def full(self) -> bool:
         """Whether the transport holds so much that more is better left in the topic."""
         return self.transport.get_write_buffer_size() > BACKLOG

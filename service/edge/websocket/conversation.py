@@ -1,22 +1,31 @@
-"""What is done with the messages of a WebSocket: each is a JSON-RPC request, or another conversation is given."""
+"""The messages of a WebSocket, one after the other: each is a JSON-RPC request, or goes to another handler."""
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
-from service.core.sessions.closing import BINARY
+from service.core.sessions.closing import BINARY, FLOODING
 from service.core.topics.hub import Hub
 from service.edge.access.expiries import Expiries
 from service.edge.websocket.connection import Connection
 from service.edge.websocket.counters import WebSocketCounters
+from service.upstream.per_turn import PerTurnLimiter
 
-__all__ = ["Conversation", "Requests"]
+__all__ = ["Conversation", "MessageHandler", "Requests"]
+
+_MESSAGES: Final = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG})
+_TURN: Final = 4 << 10
+"""Bytes of one client's messages, each with ``_LEAST`` more, that are carried out before the others' turn: 1 ms."""
+_LEAST: Final = 64
+_ALL: Final = 8 << 10
+"""Bytes of all clients' messages, counted as those, that are carried out in one turn of the loop: clients take
+turns, however many connections each has."""
 
 
-class Conversation(Protocol):
-    """Answers the messages of all connections of one endpoint; it ends one by setting ``connection.closing``."""
+class MessageHandler(Protocol):
+    """Carries out the messages of all connections of an endpoint; it ends one by setting ``connection.closing``."""
 
     async def text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
         """Answer a text message; that it is UTF-8 has not been checked."""
@@ -27,23 +36,62 @@ class Conversation(Protocol):
         ...
 
 
+class Conversation:
+    """Reads the messages of all connections of one endpoint, and has clients take turns with them."""
+
+    def __init__(self, handler: MessageHandler, clock: Callable[[], float]) -> None:
+        self._handler = handler
+        self._clock = clock
+        self._turns = PerTurnLimiter(_ALL, _TURN)
+
+    async def run(self, socket: web.WebSocketResponse, connection: Connection) -> None:
+        """Carry out the messages of one connection until one side ends it."""
+        carried_out = 0
+        while connection.closing is None:
+            message = await socket.receive()
+            connection.alive = True
+            if message.type in _MESSAGES:
+                cost = _LEAST + len(message.data)
+                carried_out += cost
+                await self._turns.wait(connection.owner, cost)
+            if message.type is WSMsgType.TEXT:
+                await self._handler.text(socket, connection, message.data)
+            elif message.type is WSMsgType.BINARY:
+                await self._handler.binary(socket, connection, message.data)
+            elif message.type in _MESSAGES:
+                await self._control(socket, connection, message)
+            else:
+                return
+            # Otherwise it would stay in memory for as long as the next does not come.
+            del message
+            if carried_out > _TURN:
+                # What has come already is given out without a turn of the loop: a thousand requests, 20 ms.
+                carried_out = 0
+                await asyncio.sleep(0)
+
+    async def _control(self, socket: web.WebSocketResponse, connection: Connection, message: WSMessage) -> None:
+        """Answer a ping of a client that is not too fast."""
+        answered = connection.session.control(len(message.data), self._clock())
+        if answered and message.type is WSMsgType.PING:
+            await socket.pong(message.data)
+        if connection.session.flooding:
+            connection.closing = connection.closing or FLOODING
+
+
 class Requests:
     """The protocol ``sluice.v1``: each text message is a request for the connection's session."""
 
-    def __init__(
-        self, hub: Hub, traffic: WebSocketCounters, expiries: Expiries, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, hub: Hub, traffic: WebSocketCounters, expiries: Expiries) -> None:
         self._hub = hub
         self._traffic = traffic
         self._expiries = expiries
-        self._clock = clock
 
     async def text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
         """Carry out a request."""
         self._traffic.received += 1
         session = connection.session
         before = session.grant
-        answer = session.receive(data, self._clock())
+        answer = session.receive(data, self._hub.clock())
         if session.grant is not before:
             self._expiries.set(connection, session.grant.until)
         if answer.text:

@@ -17,7 +17,7 @@ LARGEST: Final = 16 << 20
 
 
 class Echo:
-    """A conversation without topics and requests: each message is sent back."""
+    """A handler without topics and requests: each message is sent back."""
 
     async def text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
         """Send it back, if it is UTF-8."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from aiohttp import WSMessage, WSMsgType, web
+from aiohttp import web
 
 from service.core.access.grants import EVERYTHING, NOTHING, Grant
 from service.core.errors import Draining, Overloaded, SluiceError, Unauthorized
@@ -23,7 +23,7 @@ from service.edge.http.aiohttp_internals import release_handshake_state
 from service.edge.http.handshake import PROTOCOL, check_handshake, with_one_protocol_line
 from service.edge.http.problems import reason_of, refusal
 from service.edge.websocket.connection import Connection
-from service.edge.websocket.conversation import Conversation, Requests
+from service.edge.websocket.conversation import Conversation, MessageHandler, Requests
 from service.edge.websocket.counters import WebSocketCounters
 from service.edge.websocket.frames import ClientSocket
 from service.edge.websocket.heartbeat import Heartbeat
@@ -32,13 +32,6 @@ from service.upstream.per_turn import PerTurnLimiter
 
 __all__ = ["PROTOCOL", "Connection", "WebSocketLimits", "WebSockets"]
 
-_MESSAGES: Final = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG})
-_TURN: Final = 4 << 10
-"""Bytes of one client's messages, each with ``_LEAST`` more, that are carried out before the others' turn: 1 ms."""
-_LEAST: Final = 64
-_ALL: Final = 8 << 10
-"""Bytes of all clients' messages, counted as those, that are carried out in one turn of the loop: clients take
-turns, however many connections each has."""
 _HANDSHAKES: Final = 2
 """Handshakes of one turn of the loop, 0.2 ms each: newcomers do not hold up those that are in."""
 _STEP: Final = 0.1
@@ -79,7 +72,7 @@ class WebSockets:
         limits: WebSocketLimits,
         admission: AdmissionControl,
         authorise: Callable[[web.Request], Grant | None] = lambda request: EVERYTHING,
-        conversation: Conversation | None = None,
+        handler: MessageHandler | None = None,
     ) -> None:
         self.limits = limits
         self.connections: set[Connection] = set()
@@ -89,14 +82,12 @@ class WebSockets:
         self._services = services
         self._admission = admission
         self._authorise = authorise
-        self._now = hub.clock
         self.traffic = WebSocketCounters()
         self.stalled = Stalled(limits.backlogs)
         """Who has a client that is behind."""
         self.heartbeat = Heartbeat(limits.heartbeat)
         self._expiries = Expiries()
-        self._conversation = conversation or Requests(hub, self.traffic, self._expiries, hub.clock)
-        self._turns = PerTurnLimiter(_ALL, _TURN)
+        self._conversation = Conversation(handler or Requests(hub, self.traffic, self._expiries), hub.clock)
         self._handshakes = PerTurnLimiter(_HANDSHAKES)
 
     def __repr__(self) -> str:
@@ -127,7 +118,7 @@ class WebSockets:
         release_handshake_state(request, socket)
         del shown
         try:
-            await self._converse(socket, connection)
+            await self._conversation.run(socket, connection)
         except asyncio.CancelledError:
             task = connection.task
             if connection.closing is None or task.uncancel() > 0:
@@ -190,39 +181,6 @@ class WebSockets:
         if self.limits.patience:
             return _Shown(NOTHING, nobody, time.time() + self.limits.patience, None)
         return _Shown(NOTHING, nobody, None, UNAUTHORIZED)
-
-    async def _converse(self, socket: web.WebSocketResponse, connection: Connection) -> None:
-        """Answer requests until one side ends it."""
-        carried_out = 0
-        while connection.closing is None:
-            message = await socket.receive()
-            connection.alive = True
-            if message.type in _MESSAGES:
-                cost = _LEAST + len(message.data)
-                carried_out += cost
-                await self._turns.wait(connection.owner, cost)
-            if message.type is WSMsgType.TEXT:
-                await self._conversation.text(socket, connection, message.data)
-            elif message.type is WSMsgType.BINARY:
-                await self._conversation.binary(socket, connection, message.data)
-            elif message.type in _MESSAGES:
-                await self._control(socket, connection, message)
-            else:
-                return
-            # Otherwise it would stay in memory for as long as the next does not come.
-            del message
-            if carried_out > _TURN:
-                # What has come already is given out without a turn of the loop: a thousand requests, 20 ms.
-                carried_out = 0
-                await asyncio.sleep(0)
-
-    async def _control(self, socket: web.WebSocketResponse, connection: Connection, message: WSMessage) -> None:
-        """Answer a ping of a client that is not too fast."""
-        answered = connection.session.control(len(message.data), self._now())
-        if answered and message.type is WSMsgType.PING:
-            await socket.pong(message.data)
-        if connection.session.flooding:
-            connection.closing = connection.closing or FLOODING
 
     async def _close(self, socket: web.WebSocketResponse, connection: Connection) -> None:
         """Close with the code that was decided; a peer that does not take it is cut."""

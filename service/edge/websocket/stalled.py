@@ -1,21 +1,47 @@
 """Connections whose transport was full when there was something to write."""
 
-from typing import TYPE_CHECKING, Final
+import asyncio
+from typing import Final, Protocol
 
 from service.core.overload import heaviest
 from service.core.owner import Owner
 from service.core.pool import PoolStatistics
-from service.core.sessions.closing import OVERLOADED
+from service.core.sessions.closing import OVERLOADED, TOO_SLOW, CloseReason
 from service.runtime.containment import contain
 from service.runtime.timer import Periodic
-
-if TYPE_CHECKING:
-    from service.edge.websocket.connection import Connection
 
 __all__ = ["Stalled"]
 
 _EVERY: Final = 0.02
 """Seconds between two looks. A look at one connection costs 0.2 us, a thousand stuck ones 1 % of a core."""
+
+
+class _Connection(Protocol):
+    """What is asked of a connection that had no room."""
+
+    owner: Owner
+    transport: asyncio.Transport
+
+    @property
+    def reading(self) -> bool:
+        """Whether it has a reader."""
+        ...
+
+    def full(self) -> bool:
+        """Whether its transport has no room still."""
+        ...
+
+    def revisit(self) -> None:
+        """Bring its readers what they have not had."""
+        ...
+
+    def cut(self) -> None:
+        """End it now."""
+        ...
+
+    def cut_slow(self, reason: str, topic: str | None = None, closing: CloseReason = TOO_SLOW) -> None:
+        """End it because it fell behind."""
+        ...
 
 
 class Stalled:
@@ -32,7 +58,7 @@ class Stalled:
         """How many were cut because that was too much."""
         self._most = most
         # In the order in which they got stuck.
-        self._waiting: dict[Connection, None] = {}
+        self._waiting: dict[_Connection, None] = {}
         self._timer = Periodic("stalled connections", _EVERY, self._check)
 
     def __repr__(self) -> str:
@@ -51,7 +77,7 @@ class Stalled:
         largest = max(self._held.values(), default=0)
         return PoolStatistics(self._most, self.held, len(self._held), largest, self.cut)
 
-    def add(self, connection: "Connection") -> bool:
+    def add(self, connection: _Connection) -> bool:
         """Wait for room; return whether the connection was not waiting already."""
         if connection in self._waiting:
             return False
@@ -62,7 +88,7 @@ class Stalled:
     def _check(self) -> float | None:
         held: dict[Owner, int] = {}
         for connection in tuple(self._waiting):
-            if not connection.session.readers or not connection.full():
+            if not connection.reading or not connection.full():
                 self._waiting.pop(connection, None)
                 if not contain("a stalled connection failed inside", connection.revisit):
                     contain("a stalled connection failed inside", connection.cut)
@@ -76,7 +102,7 @@ class Stalled:
 
     def _make_room(self, held: dict[Owner, int]) -> None:
         """Cut connections of the client that holds most, the longest stuck first, until all fit."""
-        stuck: dict[Owner, list[Connection]] = {}
+        stuck: dict[Owner, list[_Connection]] = {}
         for connection in reversed(self._waiting):
             stuck.setdefault(connection.owner, []).append(connection)
         while self.held > self._most:
