@@ -22,6 +22,7 @@ from tests.mirror import unmirrored
 
 ROOT = Path(__file__).parent.parent
 OURS = read(ROOT, "service", "loadtest")
+TYPED = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import p.b"
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -63,6 +64,7 @@ def tree(folder: Path, **sources: str) -> list[Module]:
         (layering, {"service__client__a": "from ..core.closing import x"}, "may not"),
         (cycles, {"p__a": "from .b import x", "p__b": "from . import a"}, "p.a -> p.b"),
         (cycles, {"p__a": "import p.b", "p__b": "from p.c import x", "p__c": "import p.a"}, "p.a -> p.b"),
+        (cycles, {"p__a": TYPED, "p__b": "import p.a"}, "p.a -> p.b"),
         (length, {"p__a": "x = 1\n" * 301}, "301"),
         (docstrings, {"p__a": "x = 1"}, "p.a has"),
         (docstrings, {"p__a": '"""A."""\nclass B:\n    """B."""\n    def c(self): ...'}, "B.c"),
@@ -72,11 +74,6 @@ def test_each_rule_can_fail(
     tmp_path: Path, rule: Callable[[list[Module]], list[str]], sources: dict[str, str], named: str
 ) -> None:
     assert any(named in wrong for wrong in rule(tree(tmp_path, **sources)))
-
-
-def test_imports_for_type_checkers_only_make_no_cycle(tmp_path: Path) -> None:
-    guarded = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import p.b"
-    assert cycles(tree(tmp_path, p__a=guarded, p__b="import p.a")) == []
 
 
 def test_the_documented_layers_are_the_tables() -> None:

@@ -19,7 +19,7 @@ import aiodns
 from cachetools import TTLCache
 
 from service.core.fetching.dial_policy import Address, Policy
-from service.core.seldom import Seldom
+from service.core.occurrences import Occurrences
 
 __all__ = ["AddrInfo", "AddressRefused", "AresLookup", "GuardedResolver", "Lookup", "LookupFailed",
            "NameNotFound", "guarded_socket", "own_addresses"]  # fmt: skip
@@ -98,7 +98,7 @@ class GuardedResolver:
         self._timeout = timeout
         self._known: TTLCache[str, list[str]] = TTLCache(_NAMES, ttl, timer=time.monotonic)
         self._asking: dict[str, asyncio.Task[list[str]]] = {}
-        self._failures = Seldom(time.monotonic)
+        self._failures = Occurrences(time.monotonic)
 
     async def resolve(self, host: str) -> list[str]:
         """Return checked addresses; raise AddressRefused, NameNotFound or LookupFailed."""

@@ -4,11 +4,11 @@ import pytest
 
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.histogram import Histogram
+from service.core.occurrences import Occurrences
 from service.core.overload import Overload
 from service.core.owner import Owner
 from service.core.pool import Pool
 from service.core.room import Room
-from service.core.seldom import Seldom
 from service.core.topics.hub import HubLimits
 from tests.core.readers import FakeReader, Turns, make_hub
 from tests.core.test_session import Bench
@@ -32,11 +32,11 @@ def busy_hosts() -> HostLimiter:
     return hosts
 
 
-def happened() -> Seldom:
-    seldom = Seldom(lambda: 0.0)
-    seldom.happened()
-    seldom.happened()
-    return seldom
+def happened() -> Occurrences:
+    some = Occurrences(lambda: 0.0)
+    some.happened()
+    some.happened()
+    return some
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def happened() -> Seldom:
         (full_pool(), "<Pool rings: 30 of 100, 1 owners>"),
         (busy_histogram(), "<Histogram of 3>"),
         (busy_hosts(), "<HostLimiter 1 active, 0 in trouble>"),
-        (happened(), "<Seldom 1 not logged>"),
+        (happened(), "<Occurrences 1 not logged>"),
         (Overload([]), "<Overload normal >"),
         (Room(10, int, float), "<Room 0 of 10>"),
     ],

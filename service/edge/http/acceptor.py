@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from service.core.seldom import Seldom
+from service.core.occurrences import Occurrences
 from service.edge.http.server import HttpServer
 from service.runtime.containment import report
 from service.runtime.timer import Periodic
@@ -52,7 +52,7 @@ class Acceptor:
         self._paused = False
         self._patience = Periodic("accept", _PATIENCE, self._make_room)
         self._waiting_since: float | None = None
-        self._full = Seldom(clock)
+        self._full = Occurrences(clock)
 
     def __repr__(self) -> str:
         return f"<Acceptor {self.open} of {self._most}>"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Final
 
-from service.core.seldom import Seldom
+from service.core.occurrences import Occurrences
 
 __all__ = ["IdleCuts", "silence_of"]
 
@@ -42,7 +42,7 @@ class IdleCuts:
         self._clock = clock
         self._silences: deque[float] = deque(maxlen=_LAST)
         self._noted = float("-inf")
-        self._warnings = Seldom(clock, _EVERY)
+        self._warnings = Occurrences(clock, _EVERY)
 
     def __repr__(self) -> str:
         return f"<IdleCuts {list(self._silences)}>"

@@ -5,13 +5,9 @@ pinged, and the slot that was pinged half a heartbeat ago is searched for connec
 has come since: so a dead peer is found within one and a half heartbeats.
 """
 
-from typing import TYPE_CHECKING
-
+from service.edge.websocket.connection import Connection
 from service.runtime.containment import contain
 from service.runtime.timer import Periodic
-
-if TYPE_CHECKING:
-    from service.edge.websocket.connection import Connection
 
 __all__ = ["Heartbeat"]
 
@@ -33,14 +29,14 @@ class Heartbeat:
     def __repr__(self) -> str:
         return f"<Heartbeat of {len(self._slot_of)} every {self._pause * len(self._slots):g} s>"
 
-    def add(self, connection: "Connection") -> None:
+    def add(self, connection: Connection) -> None:
         """Ping this connection from now on."""
         slot = self._slot_of[connection] = self._dealt % len(self._slots)
         self._dealt += 1
         self._slots[slot].add(connection)
         self._timer.start()
 
-    def discard(self, connection: "Connection") -> None:
+    def discard(self, connection: Connection) -> None:
         """Leave this connection alone."""
         slot = self._slot_of.pop(connection, None)
         if slot is not None:
@@ -55,7 +51,7 @@ class Heartbeat:
         self._next = (self._next + 1) % count
         return self._pause if self._slot_of else None
 
-    def _end_silent(self, connection: "Connection") -> None:
+    def _end_silent(self, connection: Connection) -> None:
         if connection.silent:
             self.cut += 1
             connection.cut_silent()

@@ -8,9 +8,9 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
 from typing import Final
 
+from service.core.occurrences import Occurrences
 from service.core.owner import SERVICE, Owner
 from service.core.pool import FOUR_FIFTHS, Pool
-from service.core.seldom import Seldom
 from service.upstream.content.media_types import LONGEST
 from service.upstream.content.select_failed import SelectFailed
 from service.upstream.content.selection import ANSWER, KINDS, REQUEST
@@ -116,7 +116,7 @@ class _SelectionProcess:
         self._dismissed: list[Process] = []
         """Those whose input was closed, and which may not have ended yet."""
         self._idle: asyncio.TimerHandle | None = None
-        self._failures = Seldom(time.monotonic)
+        self._failures = Occurrences(time.monotonic)
 
     async def select(self, request: _Request, most: float) -> bytes:
         """Return what is found in so many seconds; raises SelectFailed."""

@@ -1,12 +1,12 @@
-"""A line of the log that would come again and again: once in a while, with how often it happened since."""
+"""Occurrences of the same thing: logged once in a while, with how often it happened since."""
 
 from collections.abc import Callable
 from math import inf
 
-__all__ = ["Seldom"]
+__all__ = ["Occurrences"]
 
 
-class Seldom:
+class Occurrences:
     """Counts what happens, and says when to log it; ``every`` is in seconds."""
 
     def __init__(self, clock: Callable[[], float], every: float = 60.0) -> None:
@@ -16,7 +16,7 @@ class Seldom:
         self._count = 0
 
     def __repr__(self) -> str:
-        return f"<Seldom {self._count} not logged>"
+        return f"<Occurrences {self._count} not logged>"
 
     def happened(self) -> int:
         """Count one more; return how many there were since the last line where it is time for the next, else 0."""
