@@ -95,7 +95,6 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "upstream/http1/head": ("test_reader",),
     "upstream/http1/request": ("test_request_lines",),
     "upstream/runner": ("test_batches", "test_waits", "test_model"),
-    "upstream/turn_budget": ("test_delivery",),
 }
 """Modules that are tested through what uses them, and where."""
 UNDECIDED: dict[str, str] = {

@@ -1,4 +1,9 @@
-"""Walks through the code: the hops that ARCHITECTURE.md lists, and the functions that a real run calls."""
+"""Walks through the code: the hops that ARCHITECTURE.md lists, and the functions that a real run calls.
+
+A walk *enters* every module whose code runs for it, down to the smallest helper. It *passes* a module that has it in
+hand: one whose code calls that of another module, or waits for it. What only answers a question of the module that it
+passes (a check, a count, an encoder, a value) is entered, and not passed.
+"""
 
 import re
 import sys
@@ -7,29 +12,68 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+__all__ = ["Hop", "Walk", "hops", "walking"]
+
 ROOT = Path(__file__).parent.parent
+_SERVICE = str(ROOT / "service") + "/"
 _HOP = re.compile(r"\| [0-9]+ \| `([a-z0-9_/]+\.py)` \(`(\w+)`\) \|")
 
+Hop = tuple[str, str]
+"""A file below ``service/``, and a function in it."""
 
-def hops(heading: str) -> list[tuple[str, str]]:
-    """Return file and function of each hop of a section of ARCHITECTURE.md."""
+
+def hops(heading: str) -> list[Hop]:
+    """Return the hops of a section of ARCHITECTURE.md."""
     text = (ROOT / "ARCHITECTURE.md").read_text()
     section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     return _HOP.findall(section)
 
 
+class Walk:
+    """What one run called of the service's own functions."""
+
+    def __init__(self) -> None:
+        self.calls: list[Hop] = []
+        """In their order."""
+        self.passed: set[str] = set()
+        """Files whose code called that of others."""
+        self.back: set[tuple[str, ...]] = set()
+        """Ways that led back to a file which waited for the answer: the files, from that one on."""
+
+    @property
+    def entered(self) -> set[str]:
+        """Files whose code ran."""
+        return {file for file, _ in self.calls}
+
+    def call(self, frame: FrameType, event: str, argument: object) -> None:
+        """Take in an event of the profiler; the argument of RESUME is 0 where a function begins, and not goes on."""
+        code = frame.f_code
+        if event != "call" or not code.co_filename.startswith(_SERVICE) or code.co_code[frame.f_lasti + 1] & 3:
+            return
+        way = _way(frame)
+        self.calls.append((way[-1], code.co_name))
+        self.passed.update(way[:-1])
+        if way[-1] in way[:-1]:
+            self.back.add(tuple(way[way.index(way[-1]) :]))
+
+
+def _way(frame: FrameType | None) -> list[str]:
+    """Return the files that a call has come through, the outermost first."""
+    way: list[str] = []
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.startswith(_SERVICE) and (file := name.removeprefix(_SERVICE)) not in way[-1:]:
+            way.append(file)
+        frame = frame.f_back
+    return way[::-1]
+
+
 @contextmanager
-def calls() -> Iterator[list[tuple[str, str]]]:
-    """Yield file and function of each call of the service's own functions, in order."""
-    seen: list[tuple[str, str]] = []
-    root = str(ROOT / "service") + "/"
-
-    def profile(frame: FrameType, event: str, argument: object) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(root):
-            seen.append((frame.f_code.co_filename.removeprefix(root), frame.f_code.co_name))
-
-    sys.setprofile(profile)
+def walking() -> Iterator[Walk]:
+    """Yield the walk of the block."""
+    walk = Walk()
+    sys.setprofile(walk.call)
     try:
-        yield seen
+        yield walk
     finally:
         sys.setprofile(None)

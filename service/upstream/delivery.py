@@ -26,7 +26,7 @@ from service.core.pool import FOUR_FIFTHS, Pool
 from service.runtime.containment import report
 from service.upstream.content.result_events import encode_in_steps, is_large
 from service.upstream.flights import Flight
-from service.upstream.turn_budget import TurnBudget
+from service.upstream.per_turn import TurnBudget
 
 __all__ = ["STEP", "Delivery"]
 

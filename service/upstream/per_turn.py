@@ -1,4 +1,4 @@
-"""A few at a time: handshakes, messages or steps of decoding that come together are spread over turns of the loop.
+"""So much in a turn of the loop: handshakes, messages, steps of decoding or URLs that come together are spread.
 
 A hundred that are carried out in one turn take 10 ms, and a message of that turn waits for all
 of them, twice: once until its publish is read, and once until readers are visited.
@@ -9,7 +9,7 @@ import asyncio
 from service.core.fair_queue import FairQueue
 from service.core.owner import Owner
 
-__all__ = ["PerTurnLimiter"]
+__all__ = ["PerTurnLimiter", "TurnBudget"]
 
 
 class PerTurnLimiter:
@@ -55,3 +55,24 @@ class PerTurnLimiter:
         self._turning = not idle
         if self._turning:
             asyncio.get_running_loop().call_soon(self._turn)
+
+
+class TurnBudget:
+    """What those who share it may spend in one turn, without waiting; the last one may spend more than is left."""
+
+    def __init__(self, each: int) -> None:
+        self._each = each
+        self.left = each
+        """What is left of this turn; 0 or less where it is over."""
+
+    def __repr__(self) -> str:
+        return f"<TurnBudget {self.left} of {self._each}>"
+
+    def spend(self, amount: int) -> None:
+        """Take some; the next turn begins with all of it again."""
+        if self.left == self._each:
+            asyncio.get_running_loop().call_soon(self._refill)
+        self.left -= amount
+
+    def _refill(self) -> None:
+        self.left = self._each
