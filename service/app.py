@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from secrets import token_hex
 
-import uvloop
 from aiohttp import web
 
 from service.config import checks
@@ -74,6 +72,7 @@ from service.ops.overload_controller import OverloadController
 from service.ops.pools import pools_of
 from service.ops.process import Meter, memory_limit
 from service.ops.stats_topic import StatsTopic
+from service.runtime.clock import clock_of
 from service.runtime.supervisor import Supervisor
 from service.sources.batches import Batches
 from service.sources.watches import Watches, WatchLimits
@@ -196,8 +195,7 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
     loop.set_exception_handler(supervisor.on_loop_error)
     listeners = listen(settings.host, settings.port)
     new_epoch = partial(token_hex, 8)
-    # uvloop's own time has milliseconds, and stands still for a turn.
-    clock = time.monotonic if isinstance(loop, uvloop.Loop) else loop.time
+    clock = clock_of(loop)
     storage = await open_storage(data_options(settings), clock=clock, new_epoch=new_epoch)
     hub = Hub(hub_limits(settings), storage.store(MemoryStore(new_epoch)), call_soon=loop.call_soon, clock=clock)
     await storage.open_topics(hub)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "service.core": (),
-    "service.runtime": (),
+    "service.runtime": ("service.core",),
     "service.storage": ("service.core", "service.runtime"),
     "service.upstream": ("service.__version__", "service.core", "service.runtime"),
     "service.sources": ("service.core", "service.runtime", "service.upstream"),

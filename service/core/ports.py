@@ -1,4 +1,4 @@
-"""What the core needs from outside: a store of topics, the rest of the service, and a client's connection."""
+"""What the core needs from outside: a clock, a store of topics, the rest of the service, a client's connection."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,10 +14,11 @@ from service.core.topics.topic import OnLag, Position, Reader, Since, Topic
 
 __all__ = [
     "Backend",
-    "Client",
+    "Clock",
     "KeptKey",
     "KeptMessage",
     "KeptTopic",
+    "Peer",
     "PublishKey",
     "Refusals",
     "StartedBatch",
@@ -28,6 +29,17 @@ __all__ = [
 
 Refusals = Counter[tuple[str, str]]
 """How many were refused, by where (``handshake``, ``http``, ``request``) and the error's reason."""
+
+
+class Clock(Protocol):
+    """The time in seconds, as a float, from any beginning: differences are what counts.
+
+    It never goes back, goes on while a callback runs, and passes as the loop's timers have it.
+    """
+
+    def __call__(self) -> float:
+        """Return the time."""
+        ...
 
 
 class PublishKey(NamedTuple):
@@ -177,8 +189,8 @@ class Backend(Protocol):
         ...
 
 
-class Client(Protocol):
-    """The connection of one session."""
+class Peer(Protocol):
+    """The connection of one session, from which its client is reached. Nothing of it waits."""
 
     owner: Owner
     """Who owns what is held for it, by the credentials that it has shown last."""

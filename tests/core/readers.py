@@ -17,6 +17,10 @@ class Turns:
         self.due: deque[Callable[[], None]] = deque()
         self.now = 0.0
 
+    def clock(self) -> float:
+        """Return the time that the test has set."""
+        return self.now
+
     def call_soon(self, callback: Callable[[], None]) -> None:
         self.due.append(callback)
 
@@ -77,5 +81,5 @@ def make_hub(turns: Turns, limits: HubLimits | None = None, store: TopicStore | 
         limits or HubLimits(),
         store or make_store(),
         call_soon=turns.call_soon,
-        clock=lambda: turns.now,
+        clock=turns.clock,
     )

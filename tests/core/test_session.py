@@ -17,7 +17,8 @@ from service.core.sessions.closing import FLOODING, NOT_TEXT, UNAUTHORIZED
 from service.core.sessions.session import Session, SessionLimits
 from service.core.topics.hub import HubLimits
 from service.core.topics.topic import RingLimits, Topic
-from tests.core.readers import FakeReader, Turns, make_hub
+from tests.core.peers import FakePeer
+from tests.core.readers import Turns, make_hub
 
 
 class FakeBatch:
@@ -27,7 +28,7 @@ class FakeBatch:
         self.total = total
 
 
-class Bench:
+class Bench(FakePeer):
     """A session over a fake hub loop, and a service that keeps what it is asked for."""
 
     def __init__(
@@ -37,37 +38,14 @@ class Bench:
         grant: Grant = EVERYTHING,
         store: TopicStore | None = None,
     ) -> None:
+        super().__init__(grant)
         self.turns = Turns()
         self.hub = make_hub(self.turns, HubLimits(ring=ring or RingLimits()), store)
-        self.wire: list[Any] = []
-        """Answers that came late, and marks of holds."""
         self.draining = False
         self.refusals: Refusals = Counter()
         self.owners: list[Owner] = []
-        self.bugs: list[BaseException] = []
-        self.readers: list[FakeReader] = []
-        self.owner = grant.owner("me")
         self.grants = {"right": EVERYTHING}
         self.session = Session(self.hub, self, limits or SessionLimits(), self, grant)  # type: ignore[arg-type]
-
-    def on_bug(self, error: BaseException) -> None:
-        self.bugs.append(error)
-
-    def new_reader(self, topic: Topic, on_lag: Any) -> FakeReader:
-        self.readers.append(FakeReader(topic, on_lag))
-        return self.readers[-1]
-
-    def answer(self, text: bytes) -> None:
-        self.wire.append(orjson.loads(text))
-
-    def hold(self) -> None:
-        self.wire.append("hold")
-
-    def resume(self) -> None:
-        self.wire.append("resume")
-
-    def belong_to(self, grant: Grant) -> None:
-        self.owner = grant.owner("me")
 
     def fetch(self, request: BatchRequest, owner: Owner, grant: Grant) -> FakeBatch:
         self.owners.append(owner)

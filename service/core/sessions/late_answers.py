@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from service.core.pending import Pending, gather
-from service.core.ports import Client
+from service.core.ports import Peer
 from service.core.sessions.messages import Answer, dump
 
 __all__ = ["LateAnswers"]
@@ -14,11 +14,11 @@ class LateAnswers:
 
     __slots__ = ("_arrays", "_client", "_on_answered", "waiting")
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Peer) -> None:
         self.waiting = 0
         """How many of its messages."""
         self._arrays = 0
-        self._client: Client | None = client
+        self._client: Peer | None = client
         self._on_answered: Callable[[], object] | None = None
 
     def add(self, reply: Pending[Answer]) -> None:

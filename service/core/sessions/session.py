@@ -6,9 +6,9 @@ come by visits, and the hub makes visits in a later turn of the loop. When the c
 any reason, the shell calls :meth:`Session.close`.
 
 Where the store of topics has not answered yet there is nothing to send: the answer goes out as soon as the
-store has answered (``Client.answer``), before the visits that follow from that. So answers may overtake each
+store has answered (``Peer.answer``), before the visits that follow from that. So answers may overtake each
 other, as JSON-RPC allows. An array has one answer for all of its requests, which waits for the last of them;
-until then the client gets no messages (``Client.hold``), as the first of them may have caused some.
+until then the client gets no messages (``Peer.hold``), as the first of them may have caused some.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ from service.core.errors import (
 from service.core.exact import check_exact, id_in, parse_requests
 from service.core.fetching.batch import BatchRequest
 from service.core.pending import Pending
-from service.core.ports import Backend, Client
+from service.core.ports import Backend, Peer
 from service.core.sessions import messages
 from service.core.sessions.closing import FLOODING, NOT_TEXT, UNAUTHORIZED, CloseReason
 from service.core.sessions.late_answers import LateAnswers
@@ -77,7 +77,7 @@ class Session:
     __slots__ = ("_bad", "_client", "_ended", "_hub", "_limits", "_rate", "_rejected", "_services",
                  "grant", "late", "readers", "subscriptions")  # fmt: skip
 
-    def __init__(self, hub: Hub, services: Backend, limits: SessionLimits, client: Client, grant: Grant) -> None:
+    def __init__(self, hub: Hub, services: Backend, limits: SessionLimits, client: Peer, grant: Grant) -> None:
         self.grant = grant
         self.subscriptions = Subscriptions(hub)
         self.readers = self.subscriptions.readers

@@ -1,7 +1,7 @@
 """Every topic by name: opened from the store, counted for its owner, aged, and forgotten."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -11,7 +11,7 @@ from service.core.errors import NotFound, StorageFailed
 from service.core.owner import SERVICE, Owner
 from service.core.pending import Pending
 from service.core.pool import Pool
-from service.core.ports import KeptTopic, TopicStore
+from service.core.ports import Clock, KeptTopic, TopicStore
 from service.core.topics.idempotency import KeyStore
 from service.core.topics.names import is_reserved
 from service.core.topics.reader_losses import ReaderLosses
@@ -41,9 +41,7 @@ class HubLimits:
 class TopicDirectory:
     """The topics that are in memory, and the memory that they share. ``clock`` is the hub's."""
 
-    def __init__(
-        self, limits: HubLimits, store: TopicStore, contain: Containment, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, limits: HubLimits, store: TopicStore, contain: Containment, clock: Clock) -> None:
         self.limits = limits
         self.clock = clock
         self.store = store

@@ -13,7 +13,7 @@ from typing import Final
 from service.core.containment import Containment
 from service.core.owner import SERVICE, Owner
 from service.core.pending import Pending
-from service.core.ports import PublishKey, TopicStore
+from service.core.ports import Clock, PublishKey, TopicStore
 from service.core.topics.directory import HubLimits, TopicDirectory
 from service.core.topics.topic import Position, Reader, Since, Start, Topic
 from service.core.topics.visit import State
@@ -50,7 +50,7 @@ class Hub(TopicDirectory):
         store: TopicStore,
         *,
         call_soon: Callable[[Callable[[], None]], object],
-        clock: Callable[[], float],
+        clock: Clock,
     ) -> None:
         contain = Containment(call_soon)
         super().__init__(limits, store, contain, clock)

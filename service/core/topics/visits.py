@@ -15,6 +15,7 @@ from typing import Final
 
 from service.core.containment import Containment
 from service.core.histogram import Histogram
+from service.core.ports import Clock
 from service.core.topics.directory import evict
 from service.core.topics.topic import Topic
 
@@ -71,7 +72,7 @@ class Visits:
         contain: Containment,
         *,
         call_soon: Callable[[Callable[[], None]], object],
-        clock: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self.pressed: set[Topic] = set()
         """Topics whose rings fill faster than their visits go round."""

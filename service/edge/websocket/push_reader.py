@@ -19,7 +19,7 @@ BACKLOG: Final = 16 << 10
 """Bytes that a transport may hold before its readers stay where they are; what is above is counted and bounded."""
 
 
-class Peer(Protocol):
+class _Connection(Protocol):
     """What a reader needs of its connection."""
 
     transport: asyncio.Transport
@@ -49,7 +49,7 @@ class PushReader(Reader):
     # Ten thousand visits a message find all of this cold: what they need is at hand, not two objects away.
     __slots__ = ("_connection", "_descriptor", "_transport")
 
-    def __init__(self, topic: Topic, on_lag: OnLag, connection: Peer) -> None:
+    def __init__(self, topic: Topic, on_lag: OnLag, connection: _Connection) -> None:
         super().__init__(topic, Encoding.FRAMES, on_lag)
         self._connection = connection
         self._transport = connection.transport
