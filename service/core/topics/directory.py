@@ -16,10 +16,10 @@ from service.core.topics.idempotency import KeyStore
 from service.core.topics.names import is_reserved
 from service.core.topics.reader_losses import ReaderLosses
 from service.core.topics.rings import Rings
-from service.core.topics.topic import Position, Reader, RingLimits, Topic
+from service.core.topics.topic import Position, RingLimits, Topic
 from service.core.topics.unstored import Unstored
 
-__all__ = ["HubLimits", "TopicDirectory", "evict"]
+__all__ = ["HubLimits", "TopicDirectory"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class TopicDirectory:
     def _evict_all(self, topic: Topic) -> None:
         for reader in tuple(topic.readers):
             self.lags.dropped += 1
-            self._contain(evict, reader)
+            self._contain(reader.cut)
 
     def give_up(self, topic: Topic, through: int, size: int) -> int:
         """Drop the oldest messages of a log, as :meth:`Ring.give_up` does."""
@@ -199,9 +199,3 @@ def _at_once(topic: Topic | Pending[Topic]) -> Topic:
     if isinstance(topic, Pending):
         raise StorageFailed("the topic is being read from the store")
     return topic
-
-
-def evict(reader: Reader) -> None:
-    """End a reader's connection, wherever it is."""
-    reader.detach()
-    reader.evict()

@@ -16,8 +16,7 @@ from service.core.pending import Pending
 from service.core.ports import Clock, PublishKey, TopicStore
 from service.core.topics.directory import HubLimits, TopicDirectory
 from service.core.topics.topic import Position, Reader, Since, Start, Topic
-from service.core.topics.visit import State
-from service.core.topics.visits import Visits
+from service.core.topics.visits import State, Visits
 
 __all__ = ["Hub", "HubLimits", "HubStatistics"]
 

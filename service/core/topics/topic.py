@@ -1,7 +1,7 @@
 """A topic: a resumable stream of messages, and the readers that it is brought to.
 
 A reader is a cursor: the offset of the last message it has had. The messages are in the ring
-(``core/topics/ring.py``), how far a round over the readers is in the visit (``core/topics/visit.py``).
+(``core/topics/ring.py``), how far a round over the readers is in the visit (``core/topics/visits.py``).
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from service.core.topics.names import shown
 from service.core.topics.position import Position, Since, Start
 from service.core.topics.reader_losses import ReaderLosses
 from service.core.topics.ring import Ring, RingLimits
-from service.core.topics.visit import Visit
+from service.core.topics.visits import Visit
 from service.core.topics.wire import Encoding, gap_chunk
 
 __all__ = ["OnLag", "Position", "Reader", "RingLimits", "Since", "Start", "Topic", "default_on_lag"]
@@ -58,7 +58,7 @@ class Topic:
     ) -> None:
         self.name = name
         self.ring = Ring(name, Position(epoch, head), limits)
-        self.visit: Visit[Reader] = Visit(head)
+        self.visit = Visit(head)
         self.owner = SERVICE
         """For whom it was made: it counts in that client's share of topics."""
         self.payer = SERVICE
@@ -251,6 +251,10 @@ class Reader:
     def end_lagging(self) -> None:
         """End a reader that falls behind, as its policy has it."""
         self.topic.lags.evicted += 1
+        self.cut()
+
+    def cut(self) -> None:
+        """Leave the topic, and end the connection."""
         self.detach()
         self.evict()
 

@@ -7,24 +7,126 @@ the rest of the loop.
 How long messages wait for their write is measured a whole slice of readers at once: a clock for each reader would
 cost every delivery. A slice looks at the clock when its last reader has been written to, and each message in it
 counts as often as readers got it, by its own age and as if they had got it one after the other, evenly.
+
+Theory of operation. An append wakes the visit; from the next loop turn on it goes through the readers that were
+there when its round began, in as many slices as that takes. What is appended meanwhile may come after the turn of
+some of them, so the round is followed by another. A topic that nobody reads is not visited.
+
+    state      | woken     | through
+    -----------|-----------|-----------
+    IDLE       | SCHEDULED |
+    SCHEDULED  | SCHEDULED | UNDER_WAY
+    UNDER_WAY  | AGAIN     | IDLE
+    AGAIN      | AGAIN     | UNDER_WAY
+
+*Woken*: there is news. *Through*: no reader is left of the round, or none has begun; a round begins with UNDER_WAY.
 """
 
 from collections import deque
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Iterator
+from enum import IntEnum
+from typing import Final, Protocol
 
 from service.core.containment import Containment
 from service.core.histogram import Histogram
-from service.core.ports import Clock
-from service.core.topics.directory import evict
-from service.core.topics.topic import Topic
+from service.core.topics.ring import Ring
 
-__all__ = ["Latency", "Visits"]
+__all__ = ["Latency", "State", "Visit", "Visits"]
 
 # In seconds. Loopback needs 0.3 ms for one client and 100 for ten thousand; finest where alarms are set.
 _DELIVERY: Final = (0.0005, 0.001, 0.002, 0.0035, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15,
                     0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)  # fmt: skip
 _SPREAD: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class VisitedReader(Protocol):
+    """What a visit needs of a reader; one that was detached has an offset beyond all."""
+
+    offset: int
+
+    def visit(self) -> None:
+        """Bring it what is new, as far as its peer takes it."""
+        ...
+
+    def cut(self) -> None:
+        """Leave the topic, and end the connection."""
+        ...
+
+
+class VisitedTopic(Protocol):
+    """What a visit needs of a topic."""
+
+    delivered: int
+    ring: Ring
+    visit: "Visit"
+
+    @property
+    def readers(self) -> Collection[VisitedReader]:
+        """Those who are brought what is new, in the order in which they came."""
+        ...
+
+
+class State(IntEnum):
+    """How far a visit is; from SCHEDULED on there is news that the round may not bring to all."""
+
+    IDLE = 0
+    UNDER_WAY = 1
+    SCHEDULED = 2
+    AGAIN = 3
+
+
+_WOKEN: Final = {
+    State.IDLE: State.SCHEDULED,
+    State.SCHEDULED: State.SCHEDULED,
+    State.UNDER_WAY: State.AGAIN,
+    State.AGAIN: State.AGAIN,
+}
+_THROUGH: Final = {
+    State.SCHEDULED: State.UNDER_WAY,
+    State.UNDER_WAY: State.IDLE,
+    State.AGAIN: State.UNDER_WAY,
+}
+_NOBODY: Final[Iterator[VisitedReader]] = iter(())
+
+
+class Visit:
+    """How far the readers of one topic have been visited."""
+
+    __slots__ = ("began", "head", "head_before", "readers", "state")
+
+    def __init__(self, head: int) -> None:
+        self.state = State.IDLE
+        self.readers: Iterator[VisitedReader] = _NOBODY
+        """Those of this round whose turn comes yet."""
+        self.head = head
+        """The topic's head when this round began, or the last one."""
+        self.head_before = head
+        """That of the round before: later messages are new to readers that keep up."""
+        self.began = 0.0
+        """When the first reader of this round was visited; 0 before that."""
+
+    def __repr__(self) -> str:
+        return f"<Visit {self.state.name} at {self.head}>"
+
+    def wake(self) -> bool:
+        """Take note of news; return whether the visit has to be queued for that."""
+        before = self.state
+        self.state = _WOKEN[before]
+        return before is State.IDLE
+
+    def next_round(self, head: int, readers: Iterable[VisitedReader]) -> bool:
+        """End a round, and begin one with these readers if there is news; return whether there is."""
+        self.state = _THROUGH[self.state]
+        if self.state is State.IDLE:
+            self.readers = _NOBODY
+            return False
+        self.readers = iter(tuple(readers))
+        self.head_before, self.head = self.head, head
+        return True
+
+    def begin_anew(self, head: int) -> None:
+        """Go on in another epoch of the topic, which has no readers now."""
+        self.head = self.head_before = head
 
 
 class Latency:
@@ -36,7 +138,7 @@ class Latency:
         self.spread = Histogram(_SPREAD)
         """From the first to the last reader of a visit of two or more."""
 
-    def slice(self, topic: Topic, visited: int, taken: int, begin: float, end: float) -> None:
+    def slice(self, topic: VisitedTopic, visited: int, taken: int, begin: float, end: float) -> None:
         """Count a slice that brought ``visited`` readers ``taken`` messages between two times.
 
         Who keeps up lacked what came since its last visit. What a reader got beyond that is history, of
@@ -56,7 +158,7 @@ class Latency:
         for at in times[-fresh:]:
             self.delivery.observe_between(begin - at, end - at, each)
 
-    def round(self, topic: Topic, now: float) -> None:
+    def round(self, topic: VisitedTopic, now: float) -> None:
         """Count a round that is through with all readers."""
         if len(topic.readers) > 1:
             self.spread.observe(now - topic.visit.began)
@@ -72,19 +174,19 @@ class Visits:
         contain: Containment,
         *,
         call_soon: Callable[[Callable[[], None]], object],
-        clock: Clock,
+        clock: Callable[[], float],
     ) -> None:
-        self.pressed: set[Topic] = set()
+        self.pressed: set[VisitedTopic] = set()
         """Topics whose rings fill faster than their visits go round."""
         self.latency = Latency()
         self._room = room
         self._contain = contain
         self._call_soon = call_soon
         self._clock = clock
-        self._queue: deque[Topic] = deque()
+        self._queue: deque[VisitedTopic] = deque()
         self._running = False
 
-    def wake(self, topic: Topic) -> None:
+    def wake(self, topic: VisitedTopic) -> None:
         """Have all readers of the topic visited, from the next loop turn on."""
         if not topic.readers:
             # Later readers find history.
@@ -116,7 +218,7 @@ class Visits:
             if not through or self._next_round(topic, now):
                 self._queue.append(topic)
 
-    def _next_round(self, topic: Topic, now: float) -> bool:
+    def _next_round(self, topic: VisitedTopic, now: float) -> bool:
         """End a round; return whether another begins."""
         self.pressed.discard(topic)
         if topic.visit.began:
@@ -126,7 +228,7 @@ class Visits:
         topic.ring.forget()
         return False
 
-    def _visit(self, topic: Topic, room: int) -> tuple[int, bool]:
+    def _visit(self, topic: VisitedTopic, room: int) -> tuple[int, bool]:
         """Visit readers that are behind until this slice is full; return the room left, and whether that was all.
 
         A reader whose visit fails is evicted: what it has had of its stream may not be whole.
@@ -138,7 +240,7 @@ class Visits:
                     reader.visit()
                 except Exception as error:
                     self._contain.report(error)
-                    self._contain(evict, reader)
+                    self._contain(reader.cut)
                 room -= 1
                 if room <= 0:
                     return 0, False

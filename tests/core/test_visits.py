@@ -4,17 +4,17 @@ import re
 
 import pytest
 
-from service.core.topics import visit
+from service.core.topics import visits
 from service.core.topics.topic import Reader
-from service.core.topics.visit import State, Visit
+from service.core.topics.visits import State, Visit
 from tests.core.readers import FakeReader, Turns, make_hub
 
 ROW = re.compile(r"^ {4}([A-Z_]+) +\| ([A-Z_]+) +\|(?: (\w+))?$", re.MULTILINE)
 
 
 def table() -> dict[str, tuple[str, str]]:
-    assert visit.__doc__ is not None
-    return {state: (woken, through) for state, woken, through in ROW.findall(visit.__doc__)}
+    assert visits.__doc__ is not None
+    return {state: (woken, through) for state, woken, through in ROW.findall(visits.__doc__)}
 
 
 def in_state(state: State) -> Visit:
