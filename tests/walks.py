@@ -35,8 +35,7 @@ class Walk:
     def __init__(self) -> None:
         self.calls: list[Hop] = []
         """In their order."""
-        self.passed: set[str] = set()
-        """Files whose code called that of others."""
+        self._callers: set[str] = set()
         self.back: set[tuple[str, ...]] = set()
         """Ways that led back to a file which waited for the answer: the files, from that one on."""
 
@@ -45,6 +44,11 @@ class Walk:
         """Files whose code ran."""
         return {file for file, _ in self.calls}
 
+    @property
+    def passed(self) -> set[str]:
+        """Files whose code ran, and called that of others."""
+        return self.entered & self._callers
+
     def call(self, frame: FrameType, event: str, argument: object) -> None:
         """Take in an event of the profiler; the argument of RESUME is 0 where a function begins, and not goes on."""
         code = frame.f_code
@@ -52,7 +56,7 @@ class Walk:
             return
         way = _way(frame)
         self.calls.append((way[-1], code.co_name))
-        self.passed.update(way[:-1])
+        self._callers.update(way[:-1])
         if way[-1] in way[:-1]:
             self.back.add(tuple(way[way.index(way[-1]) :]))
 

@@ -402,14 +402,14 @@ def test_a_step_costs_the_same_however_many_wait() -> None:
             planned.add(batch_of(hosts(1), name=f"p{number}", owner=f"p{number}", timeout=300.0))
         planned.start()
         count = 0
-        room = planned.hosts.room
+        room = planned.hosts.has_place
 
         def counted(*arguments: object) -> bool:
             nonlocal count
             count += 1
             return room(*arguments)  # type: ignore[arg-type]
 
-        planned.hosts.room = counted  # type: ignore[method-assign, assignment]
+        planned.hosts.has_place = counted  # type: ignore[method-assign, assignment]
         batch = batch_of(["http://free.example/"], name="free", owner="free")
         planned.add(batch)
         [work] = planned.start()
@@ -430,7 +430,7 @@ def test_a_bug_in_one_url_or_host_or_source_rejects_what_it_happened_to_alone() 
             raise RuntimeError("its state is odd")
         return room(origin, now, owner)
 
-    room, planned.hosts.room = planned.hosts.room, odd  # type: ignore[method-assign]
+    room, planned.hosts.has_place = planned.hosts.has_place, odd  # type: ignore[method-assign]
     several = batch_of([*hosts(4, 4), ""], name="odd", owner="a")
     several.items[4] = 7  # type: ignore[call-overload]
     planned.add(several)

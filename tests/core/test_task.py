@@ -74,9 +74,9 @@ def test_a_url_that_is_tried_again_waits_and_runs_as_before() -> None:
 def test_a_request_with_a_body_is_like_no_other() -> None:
     plain, posted = FetchRequest(URL), FetchRequest(URL, body="x")
     task = one()
-    assert module.key_of(task.group, plain, task.target) is not None
-    assert module.key_of(task.group, posted, task.target) is None
-    assert module.key_of(task.group, FetchRequest(URL, method="POST"), task.target) is None
+    assert module.flight_key(task.group, plain, task.target) is not None
+    assert module.flight_key(task.group, posted, task.target) is None
+    assert module.flight_key(task.group, FetchRequest(URL, method="POST"), task.target) is None
 
 
 def test_the_log_has_the_beginning_of_an_id_alone() -> None:

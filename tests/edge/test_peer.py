@@ -10,10 +10,13 @@ import orjson
 from loadtest.frames import frames
 from service.core.access.grants import EVERYTHING
 from service.core.pool import Pool
+from service.core.topics.wire import text_frame
 from service.edge.websocket.connection import Connection
 from service.edge.websocket.counters import WebSocketCounters
 from service.edge.websocket.stalled import Stalled
 from tests.core.test_peer import PeerContract
+
+LAST = text_frame(b'"last"')
 
 
 class TestConnection(PeerContract):
@@ -29,18 +32,21 @@ class TestConnection(PeerContract):
         pool, owner, stalled = Pool("websockets", 2, strict=True), EVERYTHING.owner("::1"), Stalled()
         pool.take(owner, 1)
         transport: Any = ours.transport
-        yield Connection("one", transport, task, stalled, "::1", pool, owner, WebSocketCounters())
-        stalled.close()
-        for writer in (ours, theirs):
-            writer.close()
-            await writer.wait_closed()
-        server.close()
+        self.bytes = b""
+        try:
+            yield Connection("one", transport, task, stalled, "::1", pool, owner, WebSocketCounters())
+        finally:
+            stalled.close()
+            for writer in (ours, theirs):
+                writer.close()
+                await writer.wait_closed()
+            server.close()
 
     async def received(self, peer: Connection) -> list[Any]:
         """Return what came before an answer that is sent now."""
-        peer.answer(b'"last"')
-        self.bytes = getattr(self, "bytes", b"")
-        while not self.bytes.endswith(b'"last"'):
+        peer.answer(orjson.dumps("last"))
+        self.bytes = self.bytes.removesuffix(LAST)
+        while not self.bytes.endswith(LAST):
             self.bytes += await self.socket.read(1 << 16)
         values = [orjson.loads(payload) for _, payload, _ in frames(self.bytes)]
         return [one["params"]["data"] if "params" in one else one for one in values if one != "last"]

@@ -185,7 +185,7 @@ async def a_token_that_ends(client: Client) -> None:
 
 async def a_stalled_connection(client: Client) -> None:
     revisited = asyncio.Event()
-    connection: Any = Item(session=SimpleNamespace(readers={"t": 1}), full=lambda: False, revisit=revisited.set)
+    connection: Any = Item(reading=True, full=lambda: False, revisit=revisited.set)
     client.service.sockets.stalled.add(connection)
     await asyncio.wait_for(revisited.wait(), 60)
 

@@ -135,7 +135,7 @@ async def test_names_that_all_redirect_to_one_host_keep_its_limit() -> None:
     assert victim.peak == 20
     assert events(reader)[-1]["ok"] == 200
     assert events(other)[-1]["ok"] == 40
-    assert "0 waiting" in repr(bench.runner._moves)
+    assert "0 waiting" in repr(bench.runner._redirects)
     assert capacity_left(bench) == 20
 
 
@@ -151,7 +151,7 @@ async def test_who_waits_for_a_place_and_is_cancelled_leaves_none_behind() -> No
         await asyncio.sleep(1)
         assert victim.now == 0
     assert capacity_left(bench) == 20
-    assert "0 waiting" in repr(bench.runner._moves)
+    assert "0 waiting" in repr(bench.runner._redirects)
 
 
 def capacity_left(bench: Bench) -> int:
