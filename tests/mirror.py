@@ -9,7 +9,9 @@ from pathlib import Path
 __all__ = ["TESTED_IN", "UNDECIDED", "unmirrored"]
 
 TESTED_IN: dict[str, tuple[str, ...]] = {
-    "app": ("test_serve", "test_drain"),
+    "app/application": ("test_serve", "test_documents"),
+    "app/composition": ("test_serve", "test_drain"),
+    "app/service": ("test_serve", "test_drain"),
     "serving": ("test_logs", "test_serve"),
     "__main__": ("test_settings", "test_command"),
     "command_line": ("test_settings", "test_command"),

@@ -1,0 +1,148 @@
+"""The composition: everything is made here, in order, and closed in the opposite order."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from secrets import token_hex
+
+from service.app.application import application_of
+from service.app.service import Service
+from service.config.fitting import REFUSED
+from service.config.granting import credentials_of
+from service.config.limits import (
+    batch_limits,
+    data_options,
+    hub_limits,
+    selection_bytes,
+)
+from service.config.settings import Settings
+from service.core.fetching.dial_policy import DEFAULT_PORTS, Policy
+from service.core.room import Room
+from service.core.topics.hub import Hub
+from service.core.topics.memory_store import MemoryStore
+from service.edge.http.acceptor import Acceptor
+from service.edge.http.aiohttp_internals import check as check_internals
+from service.edge.http.idle_cuts import IdleCuts
+from service.edge.http.listening import listen
+from service.edge.http.server import HttpRunner
+from service.ops.housekeeping import Housekeeping
+from service.ops.loop_lag import LoopLag
+from service.ops.metrics import (
+    FanoutCollector,
+    FetchingCollector,
+    LoadCollector,
+    MetricsRoutes,
+    ProcessCollector,
+    ShareCollector,
+    StorageCollector,
+)
+from service.ops.overload_controller import OverloadController
+from service.ops.pools import pools_of
+from service.ops.process import Meter, memory_limit
+from service.ops.stats_topic import StatsTopic
+from service.runtime.clock import clock_of
+from service.runtime.supervisor import Supervisor
+from service.sources.batches import Batches
+from service.sources.watches import Watches, WatchLimits
+from service.storage.opening import open_storage
+from service.upstream.caching.cache import Cache
+from service.upstream.content.selection_process import Selector
+from service.upstream.fetcher import Fetcher
+from service.upstream.guard import own_addresses
+from service.upstream.runner import Runner
+
+__all__ = ["running"]
+
+
+@asynccontextmanager
+async def running(settings: Settings, failures: Counter[str] | None = None) -> AsyncIterator[Service]:
+    """Run the service until the block is left; ``failures`` counts what fails in the background, also outside.
+
+    Raises OSError when it cannot listen.
+    """
+    loop, supervisor = asyncio.get_running_loop(), Supervisor(failures)
+    loop.set_exception_handler(supervisor.on_loop_error)
+    listeners = listen(settings.host, settings.port)
+    new_epoch = partial(token_hex, 8)
+    clock = clock_of(loop)
+    storage = await open_storage(data_options(settings), clock=clock, new_epoch=new_epoch)
+    hub = Hub(hub_limits(settings), storage.store(MemoryStore(new_epoch)), call_soon=loop.call_soon, clock=clock)
+    await storage.open_topics(hub)
+    policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
+    limits = batch_limits(settings)
+    most = memory_limit(settings.memory_limit)
+    room = Room(most, Meter(most), clock)
+    cache = Cache(settings.cache_size)
+    fetcher = Fetcher(policy, cache, robots=settings.robots, reading_bytes=limits.reading_bytes, room=room)
+    fetches = Runner(fetcher, limits, chance=random.random)  # jitter, not secrets
+    batches = Batches(hub, fetcher, fetches, limits, new_id=lambda: token_hex(16), room=room)
+    selector = Selector(selection_bytes(most))
+    watches = Watches(
+        hub, fetches, WatchLimits(urls=settings.watches), policy=policy, selector=selector, chance=random.random
+    )
+    service = Service(settings, hub, batches, watches, credentials_of(settings), room, supervisor, storage)
+    service.port = listeners[0].getsockname()[1]
+    crowd, overload = service.endpoints.values(), service.overload
+    controller = OverloadController(
+        overload, fetches, (*crowd, service.streams), lambda: runner.close_unused(), most
+    )
+    lag = LoopLag(clock)
+    statistics = StatsTopic(hub, service.sockets, batches, watches, controller, lag)
+    housekeeping = Housekeeping(hub, service.admission, controller, lag)
+    broken: Counter[str] = Counter()
+    metrics = MetricsRoutes(
+        ProcessCollector(lag, service.supervisor, lambda: service.draining),
+        LoadCollector(controller),
+        FanoutCollector(hub, service.sockets, service.streams, service.access, broken),
+        FetchingCollector(fetches, batches, watches, fetcher.cache),
+        StorageCollector(storage.statistics),
+        ShareCollector(
+            pools_of(hub, service.access, service.sockets, batches, watches, fetches, selector, fetcher)
+        ),
+    )
+    application = application_of(service)
+    metrics.add_to(application)
+    runner = HttpRunner(
+        application,
+        broken,
+        IdleCuts(settings.heartbeat, clock),
+        auto_decompress=False,  # edge/http/request_body.py does it: aiohttp takes a body that is cut off for whole
+        keepalive_timeout=settings.handshake_time,
+    )
+    supervisor.start("loop lag", lag.run)
+    supervisor.start("overload", housekeeping.watch_overload)
+    supervisor.start("sweep", housekeeping.sweep)
+    supervisor.start("memory", housekeeping.return_memory)
+    supervisor.start("statistics", statistics.run)
+    try:
+        check_internals()
+        # No site of aiohttp's: those accept without a bound, and give a TLS handshake 60 s.
+        service.acceptor = Acceptor(
+            await runner.start(),
+            listeners,
+            most=settings.websockets + settings.connections + REFUSED,
+            tls=service.tls,
+            tls_time=settings.handshake_time,
+            clock=clock,
+        )
+        service.acceptor.start()
+        yield service
+    finally:
+        async with AsyncExitStack() as stack:  # the last is closed first; one that fails leaves no other open
+            stack.callback(loop.set_exception_handler, None)
+            stack.push_async_callback(storage.close)
+            stack.push_async_callback(fetcher.close)
+            stack.push_async_callback(runner.close)
+            if service.acceptor is not None:
+                stack.callback(service.acceptor.close)
+            stack.push_async_callback(fetches.close)
+            stack.push_async_callback(selector.close)
+            stack.push_async_callback(watches.close)
+            stack.callback(batches.close)
+            for endpoint in reversed(service.endpoints.values()):
+                stack.push_async_callback(endpoint.close)
+            stack.callback(service.streams.expiries.close)
+            stack.push_async_callback(supervisor.close)

@@ -1,0 +1,135 @@
+"""What the parts of a running service share."""
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+from service.config import checks
+from service.config.granting import credentials_of
+from service.config.limits import (
+    address_limits,
+    networks,
+    overload_rules,
+    socket_limits,
+)
+from service.config.settings import Settings, tls_context
+from service.core.access.grants import Grant, HostPatterns
+from service.core.fetching.batch import BatchRequest, BatchState, Keep
+from service.core.overload import Overload
+from service.core.owner import Owner
+from service.core.ports import Refusals, Watching
+from service.core.room import Room
+from service.core.topics.hub import Hub
+from service.edge.access.admission import AdmissionControl
+from service.edge.access.credentials import Credentials
+from service.edge.access.middleware import AccessMiddleware
+from service.edge.http.acceptor import Acceptor
+from service.edge.routes.streams import Streams
+from service.edge.websocket.echo import LARGEST, Echo
+from service.edge.websocket.endpoint import WebSockets
+from service.ops.drain import drain
+from service.runtime.supervisor import Supervisor
+from service.sources.batches import Batches
+from service.sources.watches import Watches
+from service.storage.opening import Keeping
+
+__all__ = ["Service"]
+
+
+class Service:
+    """What the parts share: it answers the sessions' calls, and knows how to stop."""
+
+    def __init__(
+        self, settings: Settings, hub: Hub, batches: Batches, watches: Watches, credentials: Credentials,
+        room: Room, supervisor: Supervisor, storage: Keeping,
+    ) -> None:  # fmt: skip
+        self.settings = settings
+        self.room = room
+        self.hub = hub
+        self.batches = batches
+        self.watches = watches
+        self.credentials = credentials
+        self.overload = Overload(overload_rules(settings))
+        self.admission = AdmissionControl(
+            address_limits(settings),
+            self.overload,
+            exempt=networks(settings.exempt_net),
+            trusted=networks(settings.trust_proxy),
+            chance=random.random,
+            room=room,
+        )
+        self.refusals: Refusals = Counter()
+        self.access = AccessMiddleware(
+            credentials,
+            self.admission,
+            hosts=settings.allow_host,
+            origins=settings.allow_origin,
+            connections=settings.connections,
+            refusals=self.refusals,
+            sockets=("/ws", "/echo") if settings.echo_route else ("/ws",),
+        )
+        self.draining = False
+        self.supervisor = supervisor
+        self.storage = storage
+        self.port = settings.port
+        self.acceptor: Acceptor | None = None
+        self.tls = tls_context(settings)
+        self.streams = Streams(settings.heartbeat)
+        limits, authorise = socket_limits(settings), self.access.authorise
+        self.sockets = WebSockets(hub, self, limits, self.admission, authorise)
+        self.endpoints = {"/ws": self.sockets}
+        if settings.echo_route:
+            limits = replace(limits, message_size=LARGEST, patience=0.0)
+            self.endpoints["/echo"] = WebSockets(hub, self, limits, self.admission, authorise, Echo())
+
+    def fetch(self, request: BatchRequest, owner: Owner, grant: Grant) -> BatchState:
+        """Begin a batch for a WebSocket client."""
+        return self.batches.start(request, owner=owner, keep=Keep.LINGER, grant=grant)
+
+    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns, owner: Owner) -> Watching:
+        """Have a URL polled for one more watcher."""
+        return self.watches.watch(url, every, select, hosts, owner)
+
+    def cancel(self, batch_id: str) -> int:
+        """End a batch."""
+        return self.batches.cancel(batch_id)
+
+    def authenticate(self, token: str) -> Grant:
+        """Check new credentials."""
+        return self.credentials.check(token)
+
+    async def drain(self) -> None:
+        """Refuse what is new, let what runs finish as far as the time goes, and end the rest."""
+        self.draining = self.batches.draining = True
+
+        def stop_listening() -> None:
+            if self.acceptor is not None:
+                self.acceptor.close()
+
+        await drain(
+            self.settings.drain, self.sockets, self.streams, self.batches,
+            stop_listening=stop_listening, load=self.load,
+        )  # fmt: skip
+
+    def reload(self, settings: Settings) -> None:
+        """Take the certificate and the credentials of new settings; raise OSError for files that do not fit.
+
+        Connections that are there keep what they have. All other settings need a restart.
+        """
+        credentials = credentials_of(settings)
+        if credentials.needed != self.credentials.needed:
+            raise OSError("whether a token is needed can be changed by a restart alone")
+        if self.tls is not None and settings.tls_cert and settings.tls_key:
+            # Tried first: a pair that does not fit would spoil the context.
+            checks.tls_context(settings.tls_cert, settings.tls_key)
+            self.tls.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
+        self.credentials.replace(credentials)
+
+    def load(self) -> dict[str, int]:
+        """Return how many are served now."""
+        return {"connections": self.sockets.count, "batches": self.batches.running}
+
+    def status(self) -> str:
+        """Say how it is, in one line for people."""
+        state = "draining" if self.draining else "serving"
+        return f"{state} {', '.join(f'{count} {name}' for name, count in self.load().items())}"
