@@ -36,8 +36,8 @@ async def test_new_clients_are_refused_those_that_are_there_are_served_and_it_pa
         assert response.headers["Connection"] == "close"
         assert await call(socket, "ping") == {}
         assert (await client.ask("GET", "/healthz"))[0] == 200
-        status, body, _ = await client.ask("GET", "/readyz")
-        assert (status, body["status"]) == (503, "overloaded")
+        status, body, response = await client.ask("GET", "/readyz")
+        assert (status, body["status"], response.headers["Sluice-Reason"]) == (503, "overloaded", "overloaded")
         assert body["why"].startswith("descriptors")
         await asyncio.sleep(1.5)
         found = await figures(client)

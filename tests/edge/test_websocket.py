@@ -330,7 +330,8 @@ async def test_the_drain_lets_batches_end_and_everyone_go() -> None:
             assert closing["method"] == "closing"
             assert closing["params"]["reason"] == "draining"
         leaving = asyncio.create_task(closed_with(idle))
-        assert (await client.ask("GET", "/readyz"))[0] == 503
+        status, _, response = await client.ask("GET", "/readyz")
+        assert (status, response.headers["Sluice-Reason"]) == (503, "draining")
         assert (await call(busy, "subscribe", topic="u"))["code"] == -32008
         assert (await client.batch({"urls": ["http://x/"]}))[0] == 503
         with pytest.raises(aiohttp.WSServerHandshakeError):

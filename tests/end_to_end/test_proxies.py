@@ -14,7 +14,8 @@ import pytest
 import websockets
 
 from tests.end_to_end import proxies
-from tests.end_to_end.processes import Process, origin, service
+from tests.end_to_end.held import holding
+from tests.end_to_end.processes import Process, service
 from tests.end_to_end.proxies import Proxy
 
 Front = Callable[[int, int], AbstractAsyncContextManager[Proxy]]
@@ -25,16 +26,19 @@ FRONTS = [pytest.param(proxies.nginx, id="nginx"), pytest.param(proxies.haproxy,
 async def behind(front: Front, *options: str) -> AsyncIterator[tuple[Proxy, list[Process], aiohttp.ClientSession]]:
     """Run two instances behind a proxy."""
     async with (
-        service("--heartbeat", "1", "--drain", "10", "--trust-proxy", "127.0.0.1/32", *options) as one,
-        service("--heartbeat", "1", "--drain", "10", "--trust-proxy", "127.0.0.1/32", *options) as two,
+        service("--heartbeat", "5", "--drain", "60", "--trust-proxy", "127.0.0.1/32", *options) as one,
+        service("--heartbeat", "5", "--drain", "60", "--trust-proxy", "127.0.0.1/32", *options) as two,
         front(one.port, two.port) as proxy,
         aiohttp.ClientSession(proxy.url, connector=aiohttp.TCPConnector(ssl=proxy.tls or True)) as session,
     ):
         yield proxy, [one, two], session
 
 
-async def line(response: aiohttp.ClientResponse) -> Any:
-    return orjson.loads(await asyncio.wait_for(response.content.readline(), 60))
+async def event_of(response: aiohttp.ClientResponse) -> Any:
+    """Return the next line that is not a heartbeat."""
+    while (value := orjson.loads(await asyncio.wait_for(response.content.readline(), 60)))["event"] == "heartbeat":
+        pass
+    return value
 
 
 def connected(proxy: Proxy) -> Any:
@@ -61,19 +65,14 @@ async def test_a_websocket_of_a_page_behind_the_proxy(front: Front) -> None:
 
 @pytest.mark.parametrize("front", FRONTS)
 async def test_a_batch_comes_piece_by_piece(front: Front) -> None:
-    async with origin() as upstream:
-        options = ("--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port))
-        async with behind(front, *options) as (_, _, session):
-            body = {"urls": [f"{upstream.url}/bytes/10", f"{upstream.url}/slow/3000"]}
-            async with session.post(
-                "/fetch-batch", json=body, headers={"Accept": "application/x-ndjson"}
-            ) as answer:
-                begun = asyncio.get_running_loop().time()
-                assert (await line(answer))["index"] == 0
-                assert asyncio.get_running_loop().time() - begun < 2.5, "the proxy kept the first for the second"
-                while (event := await line(answer))["event"] != "done":
-                    pass
-                assert event["ok"] == 2
+    async with holding() as upstream, behind(front, *upstream.options) as (_, _, session):
+        body = {"urls": [f"{upstream.url}/now", f"{upstream.url}/held"], "options": {"timeout": 60}}
+        async with session.post("/fetch-batch", json=body, headers={"Accept": "application/x-ndjson"}) as answer:
+            # The second is not answered before the first has come through.
+            assert (await event_of(answer))["index"] == 0
+            upstream.release()
+            assert (await event_of(answer))["index"] == 1
+            assert (await event_of(answer))["ok"] == 2
 
 
 @pytest.mark.parametrize("front", FRONTS)
@@ -106,30 +105,36 @@ async def test_what_a_client_says_of_itself_does_not_come_through(front: Front) 
 
 @pytest.mark.parametrize("front", FRONTS)
 async def test_while_one_instance_drains_the_other_takes_all_that_is_new(front: Front) -> None:
-    async with origin() as upstream:
-        options = ("--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port))
-        async with behind(front, *options) as (proxy, (one, two), session):
-            # A batch keeps the first instance in its drain for as long as this test looks at it.
-            slow = {"urls": [f"{upstream.url}/slow/4000"]}
-            headers = {"Accept": "application/x-ndjson"}
-            async with session.post(f"{one.url}/fetch-batch", json=slow, headers=headers) as running:
-                one.process.send_signal(signal.SIGTERM)
-                async with session.get(f"{one.url}/readyz") as answer:
-                    while answer.status != 503:
-                        answer = await session.get(f"{one.url}/readyz")
-                # HAProxy finds out by its next check.
-                while (await session.get("/readyz")).status != 200:
-                    pass
-                for _ in range(10):
-                    async with connected(proxy) as socket:
-                        await call(socket, "subscribe", topic="t")
-                    async with session.get("/readyz") as answer:
-                        assert answer.status == 200
-                reported = [orjson.loads(text)["event"] async for text in running.content]
-            assert [event for event in reported if event != "heartbeat"] == ["result", "done"]
-            assert await one.ended() == 0
-            async with session.get(f"{two.url}/metrics") as answer:
-                assert "sluice_upgrades_total 10.0" in await answer.text()
+    async with holding() as upstream, behind(front, *upstream.options) as (proxy, (one, two), session):
+        # A batch keeps the first instance in its drain for as long as this test looks at it.
+        held = {"urls": [f"{upstream.url}/held"], "options": {"timeout": 60}}
+        headers = {"Accept": "application/x-ndjson"}
+        async with session.post(f"{one.url}/fetch-batch", json=held, headers=headers) as running:
+            one.process.send_signal(signal.SIGTERM)
+            await status_of(session, f"{one.url}/readyz", 503)
+            # HAProxy finds out by its next check.
+            await status_of(session, "/readyz", 200)
+            for _ in range(10):
+                async with connected(proxy) as socket:
+                    await call(socket, "subscribe", topic="t")
+                async with session.get("/readyz") as answer:
+                    assert answer.status == 200
+            upstream.release()
+            reported = [orjson.loads(text)["event"] async for text in running.content]
+        assert [event for event in reported if event != "heartbeat"] == ["result", "done"]
+        assert await one.ended() == 0
+        async with session.get(f"{two.url}/metrics") as answer:
+            assert "sluice_upgrades_total 10.0" in await answer.text()
+
+
+async def status_of(session: aiohttp.ClientSession, url: str, wanted: int) -> None:
+    """Ask until the answer has this status."""
+    async with asyncio.timeout(30):
+        while True:
+            async with session.get(url) as answer:
+                if answer.status == wanted:
+                    return
+            await asyncio.sleep(0.02)  # a state of another process
 
 
 @pytest.mark.parametrize("front", FRONTS)

@@ -204,7 +204,8 @@ def _health(state: str) -> dict[str, Any]:
 
 def _ready() -> dict[str, Any]:
     either = {"application/json": ref(events.Health), "application/problem+json": ref(events.Problem)}
-    draining = answer("it takes nobody now", either, {"Retry-After": {"type": "integer", "minimum": 1}})
+    headers = {"Retry-After": {"type": "integer", "minimum": 1}, "Sluice-Reason": {"type": "string"}}
+    draining = answer("it takes nobody now", either, headers)
     return {**_health("ready"), "503": draining}
 
 

@@ -68,5 +68,6 @@ def _state(status: int, state: str, why: str = "") -> web.Response:
     body = {"status": state, "why": why} if why else {"status": state}
     headers = {"Cache-Control": "no-store"}
     if status == 503:
-        headers["Retry-After"] = "1"
+        # As with every other 503, for proxies that send to another instance what this one does not take.
+        headers |= {"Retry-After": "1", "Sluice-Reason": state}
     return web.Response(status=status, body=orjson.dumps(body), content_type="application/json", headers=headers)
