@@ -4,14 +4,27 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import msgspec
+
 from service.core.ports import KeptKey, KeptMessage
 from service.core.topics.position import Position
 from service.core.topics.topic import Topic
 from service.storage.database import Changes
-from service.storage.records import write_document
+from service.storage.records import Count, Seconds, write_document
 from service.storage.tables import Table
 
-__all__ = ["KeptTopicRows", "KeptTopics"]
+__all__ = ["KeptTopicRows", "KeptTopics", "TopicRow"]
+
+
+class TopicRow(msgspec.Struct, frozen=True):
+    """A topic's own row, as it is stored."""
+
+    name: str
+    owner: str
+    epoch: str
+    head: Count
+    """After which offset the rows of messages begin."""
+    used: Seconds
 
 
 @dataclass(slots=True, eq=False)

@@ -3,13 +3,25 @@
 from array import array
 from collections import deque
 
+import msgspec
+
 from service.core.ports import PublishKey
 from service.storage.database import Changes
 from service.storage.kept_topics import KeptTopicRows
-from service.storage.records import write_document
+from service.storage.records import Count, Seconds, write_document
 from service.storage.tables import Table
 
-__all__ = ["KeyRows"]
+__all__ = ["KeyRow", "KeyRows"]
+
+
+class KeyRow(msgspec.Struct, frozen=True):
+    """The row of a key, as it is stored."""
+
+    topic: int
+    owner: str
+    key: str
+    offset: Count
+    at: Seconds
 
 
 class KeyRows:

@@ -6,15 +6,20 @@ row is an id and one record, whose first four bytes are the CRC-32 of the id and
 
 import json
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
 from zlib import crc32
 
+import msgspec
+
 __all__ = [
+    "Count",
     "Damaged",
     "Message",
+    "Seconds",
     "guess_message",
     "read_document",
     "read_message",
+    "read_row",
     "unseal",
     "write_document",
     "write_message",
@@ -23,6 +28,14 @@ __all__ = [
 _CHECKSUM = Struct("<I")
 _ID = Struct("<q")
 _MESSAGE = Struct("<QQd")
+_HIGHEST: Final = 1 << 53
+_LATEST: Final = 1e12
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=_HIGHEST)]
+Seconds = Annotated[float, msgspec.Meta(ge=-_LATEST, le=_LATEST)]
+"""Since 1970."""
+
+_Row = TypeVar("_Row", bound=msgspec.Struct)
 
 
 class Damaged(ValueError):
@@ -52,6 +65,8 @@ def read_message(row: int, record: bytes) -> Message:
     if len(content) < _MESSAGE.size:
         raise Damaged(f"row {row} is too short for a message")
     topic, offset, at = _MESSAGE.unpack_from(content)
+    if offset > _HIGHEST or not -_LATEST <= at <= _LATEST:
+        raise Damaged(f"row {row} has an offset or a time that no message has")
     return Message(topic, offset, at, content[_MESSAGE.size :])
 
 
@@ -73,11 +88,19 @@ def read_document(row: int, record: bytes) -> dict[str, Any]:
     content = unseal(row, record)
     try:
         document = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Damaged(f"row {row} is not JSON") from error
     if not isinstance(document, dict):
         raise Damaged(f"row {row} is not an object")
     return document
+
+
+def read_row(row: int, record: bytes, kind: type[_Row]) -> _Row:
+    """Return the document of a record as one of this kind, or raise Damaged."""
+    try:
+        return msgspec.convert(read_document(row, record), kind)
+    except msgspec.ValidationError as error:
+        raise Damaged(f"row {row}: {error}") from error
 
 
 def _seal(row: int, content: bytes) -> bytes:

@@ -16,9 +16,9 @@ from typing import Any, Final
 from service.core.owner import Owner
 from service.core.ports import KeptKey, KeptMessage, PublishKey
 from service.storage.database import Changes, Database
-from service.storage.kept_topics import KeptTopicRows, KeptTopics
-from service.storage.key_rows import KeyRows
-from service.storage.records import Damaged, guess_message, read_document, read_message
+from service.storage.kept_topics import KeptTopicRows, KeptTopics, TopicRow
+from service.storage.key_rows import KeyRow, KeyRows
+from service.storage.records import Damaged, guess_message, read_message, read_row
 from service.storage.tables import Table
 from service.storage.wall_clock import WallClock
 
@@ -63,9 +63,11 @@ class _Reading:
 
     def topic(self, row: int, record: bytes) -> None:
         """Take in the row of a topic."""
-        document = read_document(row, record)
-        kept = KeptTopicRows(row, document["name"], document["owner"], document["epoch"], document["head"])
-        kept.used = min(document["used"] or self._now, self._now)
+        read = read_row(row, record, TopicRow)
+        if read.name in self.topics:
+            raise Damaged(f"row {row} is of the topic of another row")
+        kept = KeptTopicRows(row, read.name, read.owner, read.epoch, read.head)
+        kept.used = min(read.used or self._now, self._now)
         kept.stored = True
         self.topics.add(kept)
         self.found.topics += 1
@@ -117,12 +119,12 @@ class _Reading:
 
     def key(self, row: int, record: bytes) -> None:
         """Take in a key."""
-        document = read_document(row, record)
-        kept = self.topics.with_id(document["topic"])
+        read = read_row(row, record, KeyRow)
+        kept = self.topics.with_id(read.topic)
         if kept is not None:
-            key = PublishKey(Owner(document["owner"]), document["key"])
-            kept.keys.append(KeptKey(key, document["offset"], self._clock.to_hub(document["at"])))
-        self.keys.read(row, document["at"])
+            key = PublishKey(Owner(read.owner), read.key)
+            kept.keys.append(KeptKey(key, read.offset, self._clock.to_hub(read.at)))
+        self.keys.read(row, read.at)
         self.found.keys += 1
 
 

@@ -124,6 +124,12 @@ def test_a_wrong_claim_is_named(claims: dict[str, Any], named: str) -> None:
     assert named in refused.value.detail
 
 
+def test_the_name_of_a_claim_that_is_half_an_emoji_is_refused() -> None:
+    for claims in ({"\ud83d": 1}, {"limits": {"\ud83d": 1}}):
+        with pytest.raises(Unauthorized, match="token: the name of a claim is not Unicode text"):
+            granted(**claims)
+
+
 def test_claims_that_are_nobodys_are_passed_over() -> None:
     assert granted(jti="1", roles=["admin"], iss="x") == granted()
 

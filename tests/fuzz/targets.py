@@ -1,4 +1,4 @@
-"""What is fuzzed: five readers of hostile input, each with what has to be so for any input.
+"""What is fuzzed: seven readers of hostile input, each with what has to be so for any input.
 
 A target takes bytes and returns; an exception that is none of ours, or a broken promise, is a finding.
 """
@@ -30,7 +30,9 @@ from service.upstream.guard import guarded_socket
 from tests.core.readers import FakeReader, Turns, make_hub
 from tests.fuzz.answers import answers
 from tests.fuzz.documents import documents
+from tests.fuzz.headers import headers
 from tests.fuzz.libcurl import Read, curl_reads
+from tests.fuzz.rows import rows
 
 __all__ = ["TARGETS"]
 
@@ -223,4 +225,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "batches": batches,
     "documents": documents,
     "answers": answers,
+    "headers": headers,
+    "rows": rows,
 }

@@ -7,11 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
+import msgspec
 import pytest
 
 from service.storage.database import Changes, Database
 from service.storage.errors import CommitFailed, StorageUnusable
-from service.storage.records import Damaged, read_document, read_message, write_document, write_message
+from service.storage.records import (
+    Count,
+    Damaged,
+    Seconds,
+    read_document,
+    read_message,
+    read_row,
+    write_document,
+    write_message,
+)
 from service.storage.tables import Table
 
 
@@ -180,3 +190,34 @@ def test_a_newer_format_is_refused_with_what_to_do(path: Path) -> None:
 def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageUnusable, match="cannot be opened"):
         Database(tmp_path / "missing" / "sluice.db")
+
+
+class Pair(msgspec.Struct):
+    name: str
+    count: Count
+    at: Seconds
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"name": "a", "count": 1},
+        {"name": 1, "count": 1, "at": 1.0},
+        {"name": "a", "count": -1, "at": 1.0},
+        {"name": "a", "count": 1 << 60, "at": 1.0},
+        {"name": "a", "count": 1, "at": float("nan")},
+        {"name": "a", "count": 1, "at": float("inf")},
+    ],
+)
+def test_a_row_without_its_fields_is_damaged_though_its_checksum_is_right(document: dict[str, object]) -> None:
+    good = {"name": "a", "count": 1, "at": 1.0}
+    assert read_row(5, write_document(5, good), Pair) == Pair("a", 1, 1.0)
+    with pytest.raises(Damaged):
+        read_row(5, write_document(5, document), Pair)
+
+
+@pytest.mark.parametrize(("offset", "at"), [(1 << 60, 1.5), (1, float("nan")), (1, 1e300)])
+def test_a_message_with_numbers_that_none_has_is_damaged(offset: int, at: float) -> None:
+    with pytest.raises(Damaged):
+        read_message(5, write_message(5, 1, offset, at, b"1"))

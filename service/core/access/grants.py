@@ -198,6 +198,8 @@ def read_claims(claims: Any, most: ClientLimits, leeway: float = 0.0, *, shares_
         read = convert(claims, _Claims)
     except InvalidParams as error:
         raise Unauthorized(f"token: claim {error.detail}") from None
+    except UnicodeEncodeError:
+        raise Unauthorized("token: the name of a claim is not Unicode text") from None
     return Grant(
         read.sub,
         _topics("subscribe", read.subscribe),
