@@ -13,9 +13,10 @@ from typing import Any
 
 import aiohttp
 import orjson
+import pytest
 import websockets
 
-from tests.end_to_end.processes import program, start
+from tests.end_to_end.processes import PATIENCE, Process, program, start
 
 
 class Page:
@@ -56,12 +57,17 @@ class Page:
                 assert "exceptionDetails" not in result, result
                 return result["result"].get("value")
 
-    async def until(self, expression: str) -> Any:
-        """Wait in the page until the expression is true."""
-        return await self.evaluate(
+    async def until(self, expression: str, within: float = 30) -> Any:
+        """Wait in the page until the expression is true; fail the test after ``within`` seconds."""
+        look = (
             "new Promise(resolve => { const look = () => { let value; try { value = " + expression + " } catch {} "
             "value ? resolve(value) : setTimeout(look, 20) }; look() })"
         )
+        try:
+            async with asyncio.timeout(within):
+                return await self.evaluate(look)
+        except TimeoutError:
+            pytest.fail(f"after {within:g} s this is still not true in the page: {expression}")
 
     async def text(self, selector: str) -> str:
         """Return the text of an element."""
@@ -125,25 +131,34 @@ async def chromium(url: str, *switches: str) -> AsyncIterator[Page]:
             f"--user-data-dir={profile}", "--remote-debugging-port=0", *switches, "about:blank",
         )  # fmt: skip
         try:
-            assert browser.process.stderr is not None
-            while b"DevTools listening" not in (line := await browser.process.stderr.readline()):
-                assert line, "the browser ended"
-            port = line.decode().split(":")[2].split("/")[0]
-            async with aiohttp.ClientSession() as session:
-                while True:
-                    async with session.get(f"http://127.0.0.1:{port}/json") as answer:
-                        pages = [page for page in await answer.json() if page["type"] == "page"]
-                    if pages:
-                        break
-            async with websockets.connect(pages[0]["webSocketDebuggerUrl"], max_size=None) as socket:
+            async with asyncio.timeout(PATIENCE):
+                address = await _debugger(browser)
+            async with websockets.connect(address, max_size=None) as socket:
                 page = Page(socket)
                 await page.send("Runtime.enable")
                 await page.send("Log.enable")
                 await page.send("Network.enable")
                 await page.look()
                 await page.send("Page.navigate", url=url)
-                await page.until(f"location.href.startsWith({url!r}) && document.readyState === 'complete'")
+                await page.until(
+                    f"location.href.startsWith({url!r}) && document.readyState === 'complete'", PATIENCE
+                )
                 yield page
             await browser.stop()
         finally:
             await browser.close()
+
+
+async def _debugger(browser: Process) -> str:
+    """Return the address of the first page, for a WebSocket, as soon as there is one."""
+    assert browser.process.stderr is not None
+    while b"DevTools listening" not in (line := await browser.process.stderr.readline()):
+        assert line, "the browser ended"
+    port = line.decode().split(":")[2].split("/")[0]
+    async with aiohttp.ClientSession() as session:
+        while True:
+            async with session.get(f"http://127.0.0.1:{port}/json") as answer:
+                pages = [page for page in await answer.json() if page["type"] == "page"]
+            if pages:
+                return str(pages[0]["webSocketDebuggerUrl"])
+            await asyncio.sleep(0.02)  # a page of another process

@@ -1,7 +1,7 @@
 """A server that speaks as much of the protocol as a broadcast needs, and does one thing wrong.
 
-``python faulty.py FAULT``: ``none``; ``stall`` (does nothing for a second, once); ``drop`` (every 1,000th delivery);
-``repeat`` (message 50 twice, to one reader); ``swap`` (51 before 50, to one reader); ``late`` (the last hundredth of the readers
+``python faulty.py FAULT``: ``none``; ``stall`` (does nothing for a second, once); ``drop`` (every 250th delivery);
+``repeat`` (message 50 twice, to one reader); ``swap`` (51 before 50, to one reader); ``late`` (the last fiftieth of the readers
 has everything 300 ms later); ``die`` (ends itself at message 50); ``shuffle`` (nothing wrong: a new order of the readers for each message, so that any part of
 them sees what all see). ``/echo`` sends back, and stalls as well.
 """
@@ -20,6 +20,7 @@ import uvloop
 from loadtest.frames import frames
 
 ODD = 50
+DROPPED = 250
 LATE = 0.3
 STALL = 1.0
 
@@ -65,11 +66,11 @@ class Server:
     def deliver(self, offset: int, message: bytes) -> None:
         if self.fault == "shuffle":
             random.shuffle(self.readers)
-        late = len(self.readers) - len(self.readers) // 100 if self.fault == "late" else len(self.readers)
+        late = len(self.readers) - len(self.readers) // 50 if self.fault == "late" else len(self.readers)
         for place, reader in enumerate(self.readers):
             self.delivered += 1
             data = message
-            if self.fault == "drop" and self.delivered % 1000 == 0:
+            if self.fault == "drop" and self.delivered % DROPPED == 0:
                 continue
             if place == 7 and self.fault == "repeat" and offset == ODD:
                 data = message * 2

@@ -27,14 +27,14 @@ async def test_readiness_goes_first_everyone_is_notified_and_nothing_that_was_ac
             assert (await crowd.line()).startswith("ready")
             assert crowd.process.stdin is not None
             crowd.process.stdin.write(b"%d\n" % server.process.pid)
-            assert await server.ended(within=8) == 0
+            assert await server.ended(within=30) == 0
             out, err = await asyncio.wait_for(crowd.process.communicate(), 60)
             report = orjson.loads(out or err)
         finally:
             await crowd.stop()
     assert wrong(report, readers=READERS, batches=BATCHES, watches=WATCHES) == []
     assert report["events"] == {"result": 2 * BATCHES, "cancelled": 2 * BATCHES, "done": BATCHES}
-    assert 3 <= report["seconds"] < 8, "batches that run too long end with the drain"
+    assert 3 <= report["seconds"] < 30, "batches that run too long end with the drain"
 
 
 async def test_a_topics_stream_ends_when_the_port_is_closed_and_not_before() -> None:

@@ -65,7 +65,7 @@ async def test_it_comes_back_by_itself_from_a_cut_a_gap_and_a_restart() -> None:
             assert data_of(messages) == [3, 4]
             away = await page.evaluate("lost[0].back - lost[0].at")
             assert cutter.hints[0] <= away + 1, "it waits as long as it was asked to"
-            assert away < cutter.hints[0] + 1000
+            assert away < cutter.hints[0] + 10_000, "and not for ever"
 
             cutter.down = True
             cutter.cut()

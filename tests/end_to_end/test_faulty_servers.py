@@ -10,8 +10,9 @@ import pytest
 from tests.end_to_end.processes import listening, loadtest, run
 
 FAULTY = str(Path(__file__).parent / "faulty.py")
-CLIENTS, RATE, SECONDS = 1_000, 40, 3
+CLIENTS, RATE, SECONDS = 250, 40, 3
 MESSAGES = RATE * SECONDS
+LATE = CLIENTS // 50
 NONE = {"lost": 0, "gapped": 0, "repeated": 0, "reordered": 0}
 
 
@@ -25,7 +26,7 @@ async def report(tmp_path: Path, fault: str, *options: str) -> Any:
     async with faulty(fault) as server:
         code, _, err = await run(*loadtest(
             "broadcast", "--url", server.url, "--clients", str(CLIENTS), "--rate", str(RATE),
-            "--duration", str(SECONDS), "--settle", "2", "--json", str(path), *options,
+            "--duration", str(SECONDS), "--settle", "5", "--json", str(path), *options,
         ))  # fmt: skip
     assert code == 0, err
     return orjson.loads(path.read_bytes())
@@ -51,18 +52,18 @@ async def test_a_stall_of_a_second(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-async def test_every_thousandth_message_is_dropped(tmp_path: Path, processes: str) -> None:
-    reported = await report(tmp_path, "drop", "--clients", "999", "--processes", processes)
-    lost = 999 * MESSAGES // 1000
+async def test_one_delivery_in_250_is_dropped(tmp_path: Path, processes: str) -> None:
+    reported = await report(tmp_path, "drop", "--clients", "249", "--processes", processes)
+    lost = 249 * MESSAGES // 250
     assert reported["checks"] == {**NONE, "lost": lost}
-    assert reported["counters"]["delivered"] == 999 * MESSAGES - lost
+    assert reported["counters"]["delivered"] == 249 * MESSAGES - lost
     places = [found for found in reported["findings"] if found["clients"]]
     assert {(found["kind"], found["size"], found["clients"]) for found in places} == {("lost", 1, 1)}
     assert reported["findings"][-1]["text"] == f"lost at {lost - 20} more places"
 
 
 async def test_one_reader_who_gets_nothing_is_one_place(tmp_path: Path) -> None:
-    # Every 1,000th delivery to 1,000 readers is always the same reader's.
+    # Every 250th delivery to 250 readers is always the same reader's.
     reported = await report(tmp_path, "drop")
     (found,) = reported["findings"]
     assert (found["kind"], found["size"], found["clients"]) == ("lost", MESSAGES, 1)
@@ -78,10 +79,10 @@ async def test_one_message_of_one_reader(tmp_path: Path, fault: str, kind: str) 
     assert "message 50 of" in found["text"]
 
 
-async def test_the_last_hundredth_of_the_clients_is_late(tmp_path: Path) -> None:
+async def test_the_last_fiftieth_of_the_clients_is_late(tmp_path: Path) -> None:
     reported = await report(tmp_path, "late")
     (found,) = reported["findings"]
-    assert (found["kind"], found["clients"], reported["checks"]) == ("late", CLIENTS // 100, NONE)
+    assert (found["kind"], found["clients"], reported["checks"]) == ("late", LATE, NONE)
     assert 240 <= found["size"] < 3000, "300 ms, and what a loaded machine adds"
 
 
@@ -98,11 +99,12 @@ async def test_a_stall_at_a_steady_rate_is_in_the_percentiles_and_a_closed_loop_
         latencies[model] = orjson.loads(path.read_bytes())["latency_ms"]["round_trip"]
     # 100 of 500 were meant for that second, one after the other.
     assert latencies["open"]["count"] == 500
-    assert 990 < latencies["open"]["max"] < 1300
-    assert 930 < latencies["open"]["p99"] < 1250
-    assert 480 < latencies["open"]["p90"] < 800
-    assert 990 < latencies["closed"]["max"] < 1300
-    assert latencies["closed"]["p99"] < 200
+    # A machine that does other things adds to each, and takes nothing away.
+    assert 990 < latencies["open"]["max"] < 5000
+    assert latencies["open"]["p99"] > 930
+    assert latencies["open"]["p90"] > 480
+    assert 990 < latencies["closed"]["max"] < 5000
+    assert latencies["closed"]["p99"] < 480
 
 
 async def test_a_target_that_dies_leaves_a_partial_report(tmp_path: Path) -> None:

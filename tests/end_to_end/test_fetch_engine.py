@@ -8,13 +8,14 @@ from typing import Any
 import aiohttp
 import orjson
 
+from tests.end_to_end.held import Held, holding
 from tests.end_to_end.processes import Process, origin, service
 
 
 class Both:
     """A service, its upstream, and a client of both."""
 
-    def __init__(self, server: Process, upstream: Process, session: aiohttp.ClientSession) -> None:
+    def __init__(self, server: Process, upstream: Process | Held, session: aiohttp.ClientSession) -> None:
         self.server = server
         self.upstream = upstream
         self.session = session
@@ -30,20 +31,20 @@ class Both:
 
     async def batch_by_socket(self, urls: list[str]) -> list[Any]:
         async with self.session.ws_connect(f"{self.server.url}/ws") as socket:
-            params = {"urls": urls, "options": {"timeout": 30}}
+            params = {"urls": urls, "options": {"timeout": 60}}
             await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "fetch", "params": params})
             events = []
             while not events or events[-1]["event"] != "done":
-                message = await socket.receive_json(timeout=30)
+                message = await socket.receive_json(timeout=60)
                 if "params" in message:
                     events.append(message["params"]["data"])
             return events
 
     async def until_running(self, batches: int) -> None:
         """Wait until so many batches run."""
-        async with self.session.get(f"{self.server.url}/topics/_stats/events") as figures:
+        async with asyncio.timeout(60), self.session.get(f"{self.server.url}/topics/_stats/events") as figures:
             async for line in figures.content:
-                if orjson.loads(line).get("data", {}).get("batches", 0) >= batches:
+                if orjson.loads(line).get("data", {}).get("batches") == batches:
                     return
 
     async def until_quiet(self) -> None:
@@ -54,30 +55,37 @@ class Both:
 
 
 @asynccontextmanager
-async def both(*options: str) -> AsyncIterator[Both]:
-    async with AsyncExitStack() as stack:
-        upstream = await stack.enter_async_context(origin())
-        ports = ("--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port))
-        server = await stack.enter_async_context(service(*ports, *options))
-        connector = aiohttp.TCPConnector(limit=0)
-        session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+async def before(upstream: Process | Held, *options: str) -> AsyncIterator[Both]:
+    # No pings: aiohttp's client answers them only while it waits for a message.
+    common = ("--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port), "--heartbeat", "600")
+    async with (
+        service(*common, *options) as server,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+    ):
         yield Both(server, upstream, session)
 
 
+@asynccontextmanager
+async def both(*options: str) -> AsyncIterator[Both]:
+    async with origin() as upstream, before(upstream, *options) as ends:
+        yield ends
+
+
 async def test_ten_thousand_askers_of_one_slow_url_are_one_request() -> None:
-    async with both() as ends:
-        url = f"{ends.upstream.url}/slow/10000"
-        first = asyncio.create_task(ends.post([url]))
-        while (await ends.ledger())["kinds"].get("slow", 0) < 1:
-            await asyncio.sleep(0.01)
-        asking = [asyncio.create_task(ends.post([url] * 50, timeout=30)) for _ in range(100)]
+    async with holding() as upstream, before(upstream) as ends:
+        url = f"{upstream.url}/held"
+        first = asyncio.create_task(ends.post([url], timeout=60))
+        await upstream.until_asked("/held")
+        asking = [asyncio.create_task(ends.post([url] * 50, timeout=60)) for _ in range(100)]
         asking += [asyncio.create_task(ends.batch_by_socket([url] * 100)) for _ in range(50)]
         await ends.until_running(151)
         first.cancel()
+        await ends.until_running(150)
+        upstream.release()
         answers = await asyncio.gather(*asking)
         assert {(answer["ok"], answer["failed"]) for answer in answers[:100]} == {(50, 0)}
         assert {events[-1]["ok"] for events in answers[100:]} == {100}
-        assert (await ends.ledger())["kinds"] == {"slow": 1}
+        assert upstream.asked == {"/held": 1}
 
 
 async def test_five_hundred_watchers_by_both_ways_are_one_conditional_poll_a_second() -> None:
@@ -119,7 +127,7 @@ async def test_a_caller_that_leaves_takes_its_requests_along() -> None:
         urls = [f"{ends.upstream.url}/slow/100000?{number}" for number in range(500)]
         socket = await ends.session.ws_connect(f"{ends.server.url}/ws")
         for number in range(100):
-            params = {"urls": urls[number * 5 : number * 5 + 5], "options": {"timeout": 60}}
+            params = {"urls": urls[number * 5 : number * 5 + 5], "options": {"timeout": 100}}
             await socket.send_json({"jsonrpc": "2.0", "id": number, "method": "fetch", "params": params})
         async with asyncio.timeout(60):
             while (await ends.ledger())["active"] < 500:
@@ -127,7 +135,7 @@ async def test_a_caller_that_leaves_takes_its_requests_along() -> None:
         await socket.close()
         begun = asyncio.get_running_loop().time()
         await ends.until_quiet()
-        assert asyncio.get_running_loop().time() - begun < 5  # a second where nothing else runs
+        assert asyncio.get_running_loop().time() - begun < 30, "not only when their own time is over"
 
 
 async def test_fairness_a_small_batch_is_not_behind_a_large_one() -> None:

@@ -81,9 +81,10 @@ async def healthy(server: Process) -> AsyncIterator[dict[str, float]]:
 
     asking = asyncio.create_task(ask())
     try:
-        while not seen["answers"]:
-            assert not asking.done(), asking
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            while not seen["answers"]:
+                assert not asking.done(), asking
+                await asyncio.sleep(0.01)
         yield seen
         assert not asking.done(), asking
     finally:
@@ -122,8 +123,9 @@ async def test_a_flood_of_one_client_ends_with_4429_and_the_others_are_served(me
         if messages[0][0] == 0x81:
             assert b'"code":-32006' in reported
             assert b'"retry_after":' in reported
-        while others["answers"] < before + 20:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            while others["answers"] < before + 20:
+                await asyncio.sleep(0.01)
         assert others["longest"] < 10
         async with aiohttp.ClientSession() as session, session.get(f"{server.url}/topics/t") as answer:
             # The subscriptions of the churn went with their client.
@@ -195,7 +197,10 @@ async def test_many_wrong_tokens_of_one_address_are_refused_and_others_come_in()
     options = ("--address-handshakes", "5", "--trust-proxy", "127.0.0.1/32")
     async with service(*options, env={"SLUICE_TOKEN": "right"}) as server, aiohttp.ClientSession() as session:
         codes: Counter[int | None] = Counter()
-        for number in range(150):
+        begin = time.monotonic()
+        for number in range(1000):
+            if codes[429] == 25:
+                break
             headers = {"X-Forwarded-For": "198.51.100.1", "Authorization": f"Bearer {number}"}
             try:
                 async with session.ws_connect(f"{server.url}/ws", headers=headers) as socket:
@@ -204,8 +209,9 @@ async def test_many_wrong_tokens_of_one_address_are_refused_and_others_come_in()
             except aiohttp.WSServerHandshakeError as error:
                 codes[error.status] += int(dict(error.headers or {})["Retry-After"]) >= 1
         assert set(codes) == {4401, 429}
-        assert 100 <= codes[4401] <= 125
-        assert codes.total() == 150
+        # A hundred at once, and five for each second that this takes.
+        assert 100 <= codes[4401] <= 101 + 5 * (time.monotonic() - begin)
+        assert codes[429] == 25
         right = {"X-Forwarded-For": "198.51.100.2", "Authorization": "Bearer right"}
         async with session.ws_connect(f"{server.url}/ws", headers=right) as socket:
             await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "ping"})

@@ -128,7 +128,8 @@ async def test_each_ends_as_what_it_is_in_its_time_with_bounded_memory() -> None
         assert reported[-1][1]["event"] == "done"
         found = {event["url"]: outcome(event) for _, event in reported[:-1]}
         assert {url: kind for url, kind in found.items() if expected[url] not in (kind, "any")} == {}
-        assert max(after for after, _ in reported) < TIMEOUT + 0.5 + 1.0  # a second for a machine that does more
+        # Half a second later where nothing else runs; what hangs would do so for minutes.
+        assert max(after for after, _ in reported) < TIMEOUT + 15
         assert peak(server) - before < 80 << 20
         again = await events(session, server, [f"{upstream.url}/hostile/short-body"] * 3)
         assert [outcome(event) for _, event in again[:-1]] == ["protocol"] * 3

@@ -22,7 +22,7 @@ async def broadcast(tmp_path: Path, url: str, target: str, *more: str) -> tuple[
     path = tmp_path / "r.json"
     code, out, err = await run(*loadtest(
         "broadcast", "--target", target, "--url", url, "--clients", "20", "--rate", "20", "--duration", "1", "--topics", "2",
-        "--settle", "1", "--threshold", "lost==0", "--json", str(path), *more,
+        "--settle", "3", "--threshold", "lost==0", "--json", str(path), *more,
     ))  # fmt: skip
     return code, out + err, orjson.loads(path.read_bytes())
 

@@ -19,7 +19,7 @@ async def resume(tmp_path: Path, url: str, target: str, *more: str) -> tuple[int
     path = tmp_path / "r.json"
     code, out, err = await run(*loadtest(
         "resume", "--target", target, "--url", url, "--clients", "10", "--rate", "20", "--duration", "3", "--cuts", "5",
-        "--roaming", "0.5", "--away", "0.2", "--settle", "2", "--threshold", "lost==0", "--threshold", "returned>0",
+        "--roaming", "0.5", "--away", "0.2", "--settle", "5", "--threshold", "lost==0", "--threshold", "returned>0",
         "--json", str(path), *more,
     ))  # fmt: skip
     return code, out + err, orjson.loads(path.read_bytes())

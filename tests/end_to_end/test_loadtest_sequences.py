@@ -40,7 +40,7 @@ async def broadcast(tmp_path: Path, talk: Talk, *more: str) -> tuple[int, str, A
     path = tmp_path / "r.json"
     async with peers(talk) as server:
         code, out, err = await run(*loadtest(
-            "broadcast", "--url", server.url, *JOIN, "--clients", "12", "--rate", "20", "--duration", "1", "--settle", "0.5",
+            "broadcast", "--url", server.url, *JOIN, "--clients", "12", "--rate", "20", "--duration", "1", "--settle", "3",
             "--json", str(path), *more,
         ))  # fmt: skip
     return code, out + err, orjson.loads(path.read_bytes())

@@ -50,7 +50,7 @@ async def broadcast(tmp_path: Path, url: str, *more: str, target: str | None = N
     path = tmp_path / "r.json"
     code, out, err = await run(*loadtest(
         "broadcast", "--target", str(adapter), "--url", url, "--clients", "10", "--rate", "20", "--duration", "1",
-        "--settle", "0.5", "--json", str(path), *more,
+        "--settle", "3", "--json", str(path), *more,
     ))  # fmt: skip
     return code, out, err, orjson.loads(path.read_bytes())
 

@@ -15,7 +15,7 @@ import pytest
 from tests.end_to_end.processes import Process, listening, origin
 from tests.end_to_end.test_floods import UPGRADE
 
-SERVE = f'exec {sys.executable} -m service serve --port 0 "$@"'
+SERVE = f'exec {sys.executable} -m service serve --port 0 --heartbeat 600 "$@"'
 LIMIT = 256 << 20
 
 
@@ -68,9 +68,9 @@ async def test_ten_large_batches_fit_a_control_group() -> None:
             async with limited(f"echo $$ > {group}/cgroup.procs", *options) as server:
                 urls = [f"{upstream.url}/bytes/400000?{number}" for number in range(100)]
                 runs = (
-                    outcomes(server, urls, {"cache": "no-store", "retries": 0, "timeout": 60}) for _ in range(10)
+                    outcomes(server, urls, {"cache": "no-store", "retries": 0, "timeout": 120}) for _ in range(10)
                 )
-                ended = await asyncio.wait_for(asyncio.gather(*runs), 60)
+                ended = await asyncio.wait_for(asyncio.gather(*runs), 150)
                 assert server.process.returncode is None, "the kernel has ended it"
     for seen in ended:
         # A batch waits for memory; one that comes when there is none at all is refused.

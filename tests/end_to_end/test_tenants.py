@@ -44,7 +44,8 @@ CLIENTS: dict[str, tuple[tuple[str, ...], list[Headers], Headers]] = {
 }
 """For each kind the service's options, the headers that A has, and those of B."""
 SMALL = ("--topics", "60", "--watches", "40", "--connections", "20", "--rings-size", "400000", "--ring-size", "60000",
-         "--batches-size", "4000000", "--upstream", "40", "--upstream-host", "12", "--drain", "0.2")  # fmt: skip
+         "--batches-size", "4000000", "--upstream", "40", "--upstream-host", "12", "--drain", "0.2",
+         "--heartbeat", "600")  # fmt: skip
 
 
 class Upstream:
