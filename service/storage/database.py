@@ -24,7 +24,7 @@ import apsw
 
 from service.storage.commit_count import COUNT_FILE, COUNT_SIZE, pack_count, unpack_count
 from service.storage.errors import CommitFailed, StorageUnusable
-from service.storage.records import Damaged, read_document, write_document
+from service.storage.records import Damaged, StateRow, read_row, write_document
 from service.storage.tables import APPLICATION, VERSION, Rows, Table, check_format, reason
 
 __all__ = ["Changes", "Database", "Sync"]
@@ -123,12 +123,13 @@ class Database:
     def _read_state(self) -> None:
         """Read where the database stands, and whether that is where it was."""
         try:
-            state = read_document(*next(iter(self.rows.read(Table.STATE)), (1, write_document(1, {}))))
+            rows = self.rows.read(Table.STATE)
+            state = read_row(*rows[0], StateRow) if rows else StateRow()
             counted = unpack_count(os.pread(self._count_file, COUNT_SIZE, 0)) or 0
         except Damaged:
-            state, counted = {}, 0
-        self.commits = state.get("commits", 0)
-        self.next_row = max(state.get("next_row", 1), self.rows.last(Table.MESSAGES) + 1)
+            state, counted = StateRow(), 0
+        self.commits = state.commits
+        self.next_row = max(state.next_row, self.rows.last(Table.MESSAGES) + 1)
         self.lost_commits = max(0, counted - self.commits)
 
     def write(self, changes: Changes) -> None:

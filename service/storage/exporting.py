@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from service.core.topics.wire import Encoding, gap_chunk, message_line
 from service.storage.errors import StorageUnusable
+from service.storage.kept_topics import TopicRow
 from service.storage.reader import DatabaseReader
-from service.storage.records import Damaged, guess_message, read_document, read_message
+from service.storage.records import Damaged, guess_message, read_message, read_row
 from service.storage.tables import Table
 
 __all__ = ["lines_of"]
@@ -32,9 +33,9 @@ def _find(reader: DatabaseReader, name: str) -> "_Lines":
     while rows := reader.rows.read(Table.TOPICS, after):
         for row, record in rows:
             with suppress(Damaged):  # it is another one, or `sluice check` names it
-                document = read_document(row, record)
-                if document["name"] == name:
-                    return _Lines(row, name, document["head"])
+                topic = read_row(row, record, TopicRow)
+                if topic.name == name:
+                    return _Lines(row, name, topic.head)
         after = rows[-1][0]
     raise StorageUnusable(f"{reader.path} does not have the topic {name!r}")
 

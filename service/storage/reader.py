@@ -18,7 +18,7 @@ from service.storage.commit_count import COUNT_FILE, unpack_count
 from service.storage.directory import DATABASE
 from service.storage.errors import StorageUnusable
 from service.storage.library import check_library
-from service.storage.records import Damaged, read_document
+from service.storage.records import Damaged, StateRow, read_row
 from service.storage.tables import BACKUP_ROW, Rows, Table, check_format, reason
 
 __all__ = ["DatabaseReader", "database_of"]
@@ -111,8 +111,8 @@ class DatabaseReader:
     def _state(self, row: int) -> int:
         try:
             record = self.rows.get(Table.STATE, row)
-            return int(read_document(row, record)["commits"]) if record is not None else 0
-        except (Damaged, KeyError, apsw.CorruptError):
+            return read_row(row, record, StateRow).commits if record is not None else 0
+        except (Damaged, apsw.CorruptError):
             return 0
 
     def wal_size(self) -> int:

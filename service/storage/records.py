@@ -16,6 +16,7 @@ __all__ = [
     "Damaged",
     "Message",
     "Seconds",
+    "StateRow",
     "guess_message",
     "read_document",
     "read_message",
@@ -36,6 +37,13 @@ Seconds = Annotated[float, msgspec.Meta(ge=-_LATEST, le=_LATEST)]
 """Since 1970."""
 
 _Row = TypeVar("_Row", bound=msgspec.Struct)
+
+
+class StateRow(msgspec.Struct, frozen=True):
+    """Where the database stands."""
+
+    commits: Count = 0
+    next_row: Count = 1
 
 
 class Damaged(ValueError):

@@ -12,8 +12,10 @@ from typing import Final
 
 import apsw
 
+from service.storage.kept_topics import TopicRow
+from service.storage.key_rows import KeyRow
 from service.storage.reader import DatabaseReader
-from service.storage.records import Damaged, guess_message, read_document, read_message, unseal
+from service.storage.records import Damaged, guess_message, read_message, read_row, unseal
 from service.storage.tables import Table, reason
 
 __all__ = ["DamagedRow", "Verified", "verify"]
@@ -92,7 +94,7 @@ class _Verification:
     def run(self) -> None:
         """Read all of it, and what SQLite can say of the file."""
         self._all = sum(map(self._span, Table))
-        takes: dict[Table, _Take] = {Table.TOPICS: self._topic, Table.MESSAGES: self._message}
+        takes: dict[Table, _Take] = {Table.TOPICS: self._topic, Table.MESSAGES: self._message, Table.KEYS: _key}
         # Topics are needed for their messages.
         for table in sorted(Table, key=lambda table: table is not Table.TOPICS):
             try:
@@ -131,9 +133,9 @@ class _Verification:
             self._progress(self._done, max(self._done, self._all))
 
     def _topic(self, row: int, record: bytes) -> None:
-        document = read_document(row, record)
+        topic = read_row(row, record, TopicRow)
         self._ids.append(row)
-        self._heads.append(document["head"])
+        self._heads.append(topic.head)
         self._seen.append(0)
 
     def _message(self, row: int, record: bytes) -> None:
@@ -171,8 +173,12 @@ class _Verification:
     def _name(self, topic: int) -> str | None:
         with suppress(Damaged, apsw.Error):  # that is counted itself
             record = self._rows.get(Table.TOPICS, topic)
-            return str(read_document(topic, record)["name"]) if record is not None else None
+            return read_row(topic, record, TopicRow).name if record is not None else None
         return None
+
+
+def _key(row: int, record: bytes) -> None:
+    read_row(row, record, KeyRow)
 
 
 def _check(row: int, record: bytes) -> None:

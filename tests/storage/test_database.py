@@ -1,5 +1,6 @@
 """The database file: what is written is there, what is damaged is noticed, what is not ours is refused."""
 
+import contextlib
 import os
 import shutil
 from array import array
@@ -221,3 +222,15 @@ def test_a_row_without_its_fields_is_damaged_though_its_checksum_is_right(docume
 def test_a_message_with_numbers_that_none_has_is_damaged(offset: int, at: float) -> None:
     with pytest.raises(Damaged):
         read_message(5, write_message(5, 1, offset, at, b"1"))
+
+
+@pytest.mark.parametrize("state", [{"commits": "x"}, {"commits": -1, "next_row": []}, {"next_row": 1e300}])
+def test_a_state_that_is_odd_is_counted_as_none(path: Path, state: dict[str, object]) -> None:
+    database = Database(path)
+    database.write(changes(database, b"1"))
+    database.close()
+    with contextlib.closing(apsw.Connection(str(path))) as odd:
+        odd.execute("UPDATE state SET record = ?", (write_document(1, state),))
+    again = Database(path)
+    assert (again.next_row, datas(again)) == (2, [b"1"])
+    again.close()
