@@ -4,9 +4,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import aiohttp
 import orjson
 
 from loadtest.client import Client
@@ -14,6 +13,9 @@ from loadtest.context import CannotRun, Context
 from loadtest.sockets import ConnectFailed, Socket, Unanswered
 from loadtest.tally import Tally
 from loadtest.targets.sluice import Sluice
+
+if TYPE_CHECKING:
+    import aiohttp
 
 __all__ = ["Batch", "over_http", "over_websocket"]
 
@@ -83,7 +85,7 @@ class Batch:
             self._tally.error("no done with the right counts")
 
 
-async def over_http(context: Context, session: aiohttp.ClientSession, batch: Batch, urls: list[str]) -> None:
+async def over_http(context: Context, session: "aiohttp.ClientSession", batch: Batch, urls: list[str]) -> None:
     """POST it to ``/fetch-batch`` and read its lines; raises aiohttp.ClientError and CannotRun."""
     body = {"urls": urls, "options": {"concurrency": context.options.concurrency}}
     endpoint, accept = context.endpoint, {"Accept": "application/x-ndjson"}

@@ -4,9 +4,7 @@ import asyncio
 from argparse import Namespace, _ArgumentGroup
 from math import inf
 from time import monotonic
-from typing import Any
-
-import aiohttp
+from typing import TYPE_CHECKING, Any
 
 from loadtest.batch import Batch, over_http, over_websocket
 from loadtest.client import Client
@@ -15,6 +13,9 @@ from loadtest.measures import Measures
 from loadtest.schedule import Schedule, constant, dealt, parse_rate
 from loadtest.sockets import ConnectFailed, Unanswered
 from loadtest.tally import reasons
+
+if TYPE_CHECKING:
+    import aiohttp
 
 __all__ = ["DEFAULTS", "HELP", "MEASURES", "add_options", "run", "validate"]
 
@@ -84,6 +85,8 @@ class Sending:
 
     async def run(self, begin: float) -> None:
         """Send them by the clock; raises CannotRun when none got to the service."""
+        import aiohttp  # not before: it takes half of a worker's start, and the other scenarios do without
+
         context, options, endpoint = self._context, self._options, self._context.endpoint
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=options.connect_timeout)
         connector = aiohttp.TCPConnector(limit=0, ssl=endpoint.tls or True)
@@ -111,7 +114,9 @@ class Sending:
         sign = "&" if "?" in options.fetch_path else "?"
         return [f"{options.origin}{options.fetch_path}{sign}n={first + one}" for one in range(self._size(number))]
 
-    async def _send(self, number: int, due: float, session: aiohttp.ClientSession) -> None:
+    async def _send(self, number: int, due: float, session: "aiohttp.ClientSession") -> None:
+        import aiohttp
+
         context, tally = self._context, self._context.tally
         urls = self._urls(number)
         batch = Batch(tally, urls, due)

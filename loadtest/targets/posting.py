@@ -1,12 +1,13 @@
 """Servers to which messages are POSTed, with any way to their readers."""
 
-from typing import ClassVar
-
-import aiohttp
+from typing import TYPE_CHECKING, ClassVar
 
 from loadtest.endpoint import Endpoint, in_path
 from loadtest.sockets import ConnectFailed, Socket
 from loadtest.targets.base import Target
+
+if TYPE_CHECKING:
+    import aiohttp
 
 __all__ = ["Posting"]
 
@@ -23,6 +24,8 @@ class Posting(Target):
 
     async def publish(self, socket: Socket, topic: str, data: bytes) -> int | None:
         """POST it; any 2xx is an answer."""
+        import aiohttp  # not before: it takes half of a worker's start, and most targets do without
+
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=1, ssl=self.endpoint.tls or True)
             headers = {"Content-Type": "application/json"}
