@@ -19,6 +19,16 @@ REAL_TIME = {HERE / "end_to_end": uvloop.new_event_loop, HERE / "storage": async
 """Where time is real: other processes and threads take part."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests, which are those that have a limit of their own: at the end nobody waits for one."""
+    items.sort(key=_limit, reverse=True)
+
+
+def _limit(item: pytest.Item) -> float:
+    marker = item.get_closest_marker("timeout")
+    return float(marker.args[0]) if marker is not None else 0.0
+
+
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
