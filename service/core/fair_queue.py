@@ -6,12 +6,12 @@ from typing import Generic, TypeVar
 from service.core.owner import Owner
 from service.core.rotation import Rotation
 
-__all__ = ["FairQueue"]
+__all__ = ["FairQueue", "Line"]
 
 Item = TypeVar("Item")
 
 
-class _Line(Generic[Item]):
+class Line(Generic[Item]):
     """What waits of one owner."""
 
     __slots__ = ("credit", "items", "owner")
@@ -19,17 +19,21 @@ class _Line(Generic[Item]):
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
         self.credit = 0
+        """What is left of its turn."""
         self.items: deque[Item] = deque()
 
 
 class FairQueue(Generic[Item]):
-    """All that wait, by owner; true while anything does."""
+    """All that wait, by owner; true while anything does.
+
+    Who serves it takes items of the :attr:`first` line, from the left, and then calls :meth:`spend`.
+    """
 
     __slots__ = ("_lines", "_turns")
 
     def __init__(self, quantum: int) -> None:
-        self._lines: dict[Owner, _Line[Item]] = {}
-        self._turns: Rotation[_Line[Item]] = Rotation(quantum)
+        self._lines: dict[Owner, Line[Item]] = {}
+        self._turns: Rotation[Line[Item]] = Rotation(quantum)
 
     def __bool__(self) -> bool:
         return bool(self._lines)
@@ -44,26 +48,20 @@ class FairQueue(Generic[Item]):
         """Take in an item."""
         line = self._lines.get(owner)
         if line is None:
-            line = self._lines[owner] = _Line(owner)
+            line = self._lines[owner] = Line(owner)
             self._turns.enter(line)
         line.items.append(item)
 
     @property
-    def first(self) -> Item:
-        """The item whose turn it is; only while anything waits."""
-        return self._turns.first.items[0]
+    def first(self) -> Line[Item]:
+        """The line of the owner whose turn it is; only while anything waits."""
+        return self._turns.first
 
-    def pop(self, cost: int = 0) -> Item:
-        """Take out the item whose turn it is, and charge its owner."""
+    def spend(self, cost: int) -> None:
+        """Charge the owner whose turn it is; where nothing of it is left, its turn is over."""
         line = self._turns.first
-        item = line.items.popleft()
         if line.items:
             self._turns.spend(cost)
         else:
             del self._lines[line.owner]
             self._turns.leave()
-        return item
-
-    def spend(self, cost: int) -> None:
-        """Charge the owner of the first item."""
-        self._turns.spend(cost)

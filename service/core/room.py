@@ -32,20 +32,25 @@ class Room:
 
     def take(self, size: int) -> bool:
         """Count so many bytes in, if there is room for them; return whether there is."""
-        if not self.has(size):
-            return False
-        self._left -= size
+        if self._limit:
+            if self._clock() >= self._until:
+                self._measure()
+            if size > self._left:
+                return False
+            self._left -= size
         return True
 
     def has(self, size: int) -> bool:
         """Return whether there is room for so many bytes."""
         if not self._limit:
             return True
-        now = self._clock()
-        if now >= self._until:
-            self._left = int(_MOST * self._limit) - self._used()
-            self._until = now + _FRESH
+        if self._clock() >= self._until:
+            self._measure()
         return size <= self._left
+
+    def _measure(self) -> None:
+        self._left = int(_MOST * self._limit) - self._used()
+        self._until = self._clock() + _FRESH
 
 
 ENDLESS: Final = Room(0, int, float)

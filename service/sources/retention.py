@@ -25,7 +25,7 @@ from service.core.fetching.batch import BatchState, Keep, failed_event
 from service.core.fetching.outcome import INTERNAL, NO_MEMORY, Failure, Permit
 from service.core.fetching.task import asker_of
 from service.core.owner import Owner
-from service.core.pending import Pending, when_known
+from service.core.pending import Pending
 from service.core.pool import Pool
 from service.core.room import COPIES, ENDLESS, Room
 from service.core.topics.hub import Hub
@@ -87,7 +87,10 @@ class Retention:
     def append(self, batch: BatchState, event: Mapping[str, Any], now: float) -> Position | Pending[Position]:
         """Append an event to a batch, whether or not there is room; finished batches make room for it."""
         position = self._hub.append(batch.topic, orjson.dumps(event), now)
-        when_known(position, partial(self._appended, batch))
+        if isinstance(position, Position):
+            self._appended(batch, position)
+        else:
+            position.on_settled(partial(self._appended, batch))
         return position
 
     def _appended(self, batch: BatchState, position: Position | Exception) -> None:

@@ -24,7 +24,7 @@ from service.core.room import COPIES, Room
 from service.runtime.containment import report
 from service.upstream.caching.cache import Revalidation
 from service.upstream.caching.dates import delay_of, seconds_of
-from service.upstream.caching.rfc9111 import blamed
+from service.upstream.caching.rfc9111 import CacheKey, blamed
 from service.upstream.redirect_slots import RedirectSlots
 
 __all__ = [
@@ -41,13 +41,11 @@ __all__ = [
 
 _BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _PHASES: Final = ("dns", "connect", "first_byte")
+_TOGETHER: Final = 1000
+"""URLs whose times are counted together: the lists of those that are not counted yet stay short."""
 _CLASSES: Final = tuple(f"{digit}xx" for digit in range(10))
 _SHORTEST: Final = 4
 """Characters of a value of ``tracestate`` that is looked for in answers; less is in many by chance."""
-
-
-def _unheard(headers: Mapping[str, str]) -> None:
-    """Take in the head of an answer that one asker waits for."""
 
 
 class Attempt(msgspec.Struct, eq=False):
@@ -73,10 +71,12 @@ class Attempt(msgspec.Struct, eq=False):
     """What every request that is made for this is a child of."""
     move: Callable[[str], Awaitable[Failure | None]] | None = None
     """Called before another origin is asked than the one before: it waits for a place there."""
-    heard: Callable[[Mapping[str, str]], None] = _unheard
-    """Called with the headers of each answer, those of redirects too, before its body is read."""
+    kept_apart: Callable[[], None] | None = None
+    """Called when the head of an answer, that of a redirect too, says that it is for its owner alone."""
     slow: bool = False
     """Whether it was ended for a body that came too slowly."""
+    key: CacheKey | None = None
+    """What the cache knows the request by, where it was asked for that; a redirect leads to another."""
     question: Revalidation | None = None
     """What the cache has to do with what was asked last."""
 
@@ -116,19 +116,38 @@ class Measures:
     """Totals over all requests; times are in seconds."""
 
     def __init__(self) -> None:
-        self.phases = {name: Histogram(_BOUNDS) for name in ("queued", *_PHASES, "total")}
-        """``dns`` and ``connect`` only where there was one: most requests go over a connection that was kept.
-        ``queued`` is the wait of a URL for its first request; ``first_byte`` and ``total`` count from its begin."""
         self.outcomes: Counter[str] = Counter()
         """By the class of the status (``2xx``), the kind of the failure, or ``cancelled``."""
+        self._phases = {name: Histogram(_BOUNDS) for name in ("queued", *_PHASES, "total")}
+        self._recent: dict[str, list[float]] = {name: [] for name in self._phases}
+        """What is not counted yet."""
+
+    @property
+    def phases(self) -> dict[str, Histogram]:
+        """The times by their names.
+
+        ``dns`` and ``connect`` only where there was one: most requests go over a connection that was kept.
+        ``queued`` is the wait of a URL for its first request; ``first_byte`` and ``total`` count from its begin.
+        """
+        self._count()
+        return self._phases
+
+    def _count(self) -> None:
+        for name, times in self._recent.items():
+            self._phases[name].observe_all(times)
+            times.clear()
 
     def began(self, queued: float) -> None:
         """Count a URL whose first request begins."""
-        self.phases["queued"].observe(queued)
+        recent = self._recent["queued"]
+        recent.append(queued)
+        if len(recent) >= _TOGETHER:
+            self._count()
 
     def ended(self, outcome: Fetched | Failure, took: float) -> None:
         """Count a request that has ended."""
-        self.phases["total"].observe(took)
+        recent = self._recent
+        recent["total"].append(took)
         if isinstance(outcome, Failure):
             self.outcomes[outcome.kind] += 1
         elif outcome.cache == "hit":
@@ -139,7 +158,7 @@ class Measures:
             timing = outcome.timing
             for phase in _PHASES:
                 if ms := timing.get(phase):
-                    self.phases[phase].observe(ms / 1000)
+                    recent[phase].append(ms / 1000)
 
     def abandoned(self) -> None:
         """Count a request that nobody waited for any more."""
@@ -174,16 +193,25 @@ class Attempts:
     def ended(self, attempt: Attempt, outcome: Fetched | Failure, begun: float) -> None:
         """Measure an attempt that has ended, and record what it says of its host."""
         try:
-            self._record(attempt, outcome, begun)
+            now = self._loop.time()
+            self.measures.ended(outcome, now - begun)
+            said = verdict(outcome.status if isinstance(outcome, Fetched) else outcome, now - begun)
+            if said is not None and not (isinstance(outcome, Fetched) and outcome.cache == "hit"):
+                # Of the host that was asked last: a redirect to a dead host says nothing of who sent it.
+                wish = None if said == "fine" else retry_after_of(outcome)
+                self._hosts.record(attempt.target.origin, said, begun, now, wish, attempt.target.url, attempt.owner)
         except Exception as error:
             report("an outcome could not be recorded", error)
 
     def again(self, work: FetchTask, outcome: Fetched | Failure) -> float | None:
         """Return when an attempt is made again that had this outcome, or None where it is final."""
-        if outcome is NO_MEMORY or (isinstance(outcome, Fetched) and not self.has_room(outcome)):
+        if isinstance(outcome, Fetched):
+            if not self._room.has(COPIES * len(outcome.body)):
+                return self.postponed(work)
+            if outcome.status not in RETRIED_STATUSES:
+                return None
+        elif outcome is NO_MEMORY:
             return self.postponed(work)
-        if isinstance(outcome, Fetched) and outcome.status not in RETRIED_STATUSES:
-            return None
         now, options = self._loop.time(), work.group.options
         delay = retry_delay(
             work.request.method or options.method,
@@ -209,15 +237,6 @@ class Attempts:
             return None
         work.short += 1
         return now + delay
-
-    def _record(self, attempt: Attempt, outcome: Fetched | Failure, begun: float) -> None:
-        now = self._loop.time()
-        self.measures.ended(outcome, now - begun)
-        said = verdict(outcome.status if isinstance(outcome, Fetched) else outcome, now - begun)
-        if said is not None and not (isinstance(outcome, Fetched) and outcome.cache == "hit"):
-            # Of the host that was asked last: a redirect to a dead host says nothing of who sent it.
-            wish = None if said == "fine" else retry_after_of(outcome)
-            self._hosts.record(attempt.target.origin, said, begun, now, wish, attempt.target.url, attempt.owner)
 
 
 def retry_after_of(outcome: Fetched | Failure) -> float | None:

@@ -26,8 +26,9 @@ class Deadlines:
 
     def begin(self, task: "asyncio.Task[Any]", after: float) -> None:
         """Cancel a task after so many seconds, unless :meth:`end` is called by then; again, to change the time."""
+        if not self._due:
+            self._timer.start()
         self._due[task] = self._loop.time() + after
-        self._timer.start()
 
     def end(self, task: "asyncio.Task[Any]") -> None:
         """Leave the task alone from now on."""

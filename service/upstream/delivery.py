@@ -8,13 +8,12 @@ that memory and credit hold.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator
 from time import thread_time
 
 import msgspec
 
-from service.core.fair_queue import FairQueue
+from service.core.fair_queue import FairQueue, Line
 from service.core.fetching.batch import BatchState
 from service.core.fetching.outcome import INTERNAL, Failure, Fetched
 from service.core.fetching.owners import USUAL
@@ -24,7 +23,7 @@ from service.core.fetching.task import ENDED, FetchGroup, FetchTask, Rejection, 
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool
 from service.runtime.containment import report
-from service.upstream.content.result_events import encode_in_steps, is_large
+from service.upstream.content.result_events import LARGE, encode_in_steps
 from service.upstream.flights import Flight
 from service.upstream.per_turn import TurnBudget
 
@@ -57,12 +56,12 @@ begins nothing new."""
 class _Landed(msgspec.Struct, eq=False):
     """What has come, and the tasks of one owner that have not got it yet."""
 
-    owner: Owner
     holder: FetchTask
     """Who asked for it."""
     outcome: Fetched | Failure
     size: int
-    aboard: deque[FetchTask]
+    aboard: list[FetchTask]
+    """The first of them at the end."""
     others: bool
     """Whether somebody beside its holder gets the outcome."""
     steps: Iterator[None] | None = None
@@ -72,13 +71,16 @@ class _Landed(msgspec.Struct, eq=False):
 class Delivery:
     """Delivers the outcomes of flights that have landed to those who asked.
 
-    ``again(work, outcome)`` is asked first: it says whether the attempt is made again. ``changed`` is called where
-    more may begin: an owner is no longer behind, or somebody beside the holder got the outcome, which leaves a turn
-    of their batch. What is delivered is ended in the plan's ``clocked``.
+    ``again(work, outcome)`` is asked first: it says when the attempt is made again, if it is. ``changed`` is called
+    where more may begin: an attempt is made again, an owner is no longer behind, or somebody beside the holder got
+    the outcome, which leaves a turn of their batch. What is delivered is ended in the plan's ``clocked``.
     """
 
     def __init__(
-        self, plan: FetchPlan, again: Callable[[FetchTask, Fetched | Failure], bool], changed: Callable[[], object]
+        self,
+        plan: FetchPlan,
+        again: Callable[[FetchTask, Fetched | Failure], float | None],
+        changed: Callable[[], object],
     ) -> None:
         self._plan = plan
         self._owners = plan.owners
@@ -90,14 +92,12 @@ class Delivery:
         self.undelivered = Pool("undelivered_bytes", _BEHIND, eager=FOUR_FIFTHS)
         """What has landed; an owner that has used up its share begins nothing new."""
         self.turn = TurnBudget(_TURN)
-        """For what needs no request: it is rejected, answered from the cache, or joins a flight."""
+        """For what needs no request: it is rejected, answered from the cache, or joins a flight. Nothing more is to
+        begin or to be rejected in a turn of which nothing is left."""
+        self._settling = False
+        """Whether anything has landed that is not delivered."""
         self._idle = asyncio.Event()
         self._idle.set()
-
-    @property
-    def busy(self) -> bool:
-        """Whether nothing more is to begin or to be rejected in this turn."""
-        return self.turn.left <= 0
 
     async def close(self) -> None:
         """Return when all that has landed is delivered."""
@@ -108,7 +108,7 @@ class Delivery:
         size = _EVENT + (len(outcome.body) if isinstance(outcome, Fetched) else 0)
         flight.landed = True
         aboard, holder = flight.aboard, flight.holder
-        if aboard == [holder]:
+        if len(aboard) == 1 and aboard[0] is holder:
             self._put(holder, aboard, outcome, size, others=False)
             return
         by_owner: dict[Owner, list[FetchTask]] = {}
@@ -124,23 +124,23 @@ class Delivery:
         for work in works:
             # Whether its batch may go on is asked before it gets the outcome.
             work.group.landed += size
-        if not self._landed:
+        if not self._settling:
+            self._settling = True
             self._idle.clear()
             self._loop.call_soon(self._settle)
         owner = works[0].group.owner
         self.undelivered.take(owner, size)
         if self.undelivered.room(owner) <= 0:
             self._owners.pause(owner)
-        self._landed.put(owner, _Landed(owner, holder, outcome, size, deque(works), others))
+        self._landed.put(owner, _Landed(holder, outcome, size, works[::-1], others))
 
-    def _gone(self, landed: _Landed) -> None:
-        """Count an outcome out that all have got; its owner may go on once it is no longer behind."""
-        owner = landed.owner
-        self.undelivered.give_back(owner, landed.size)
+    def _delivered(self, owner: Owner, size: int, *, others: bool) -> None:
+        """Count out what an owner has got; it may go on once it is no longer behind."""
+        self.undelivered.give_back(owner, size)
         if self._owners.is_paused(owner) and self.undelivered.room(owner) > 0:
             self._plan.resume(owner)
             self._changed()
-        elif landed.others:
+        elif others:
             self._changed()
 
     def succeeded(self, work: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
@@ -162,7 +162,7 @@ class Delivery:
 
     def known(self, work: FetchTask, fetched: Fetched) -> None:
         """Deliver an answer from the cache."""
-        if is_large(fetched.body):
+        if len(fetched.body) > LARGE:
             work.begun = work.admitted
             self._put(work, [work], fetched, _EVENT + len(fetched.body), others=False)
             return
@@ -202,28 +202,38 @@ class Delivery:
         """Deliver what has landed: as much as a turn has time for, and one event at least."""
         room = _TURN_SHARED if self._owners.contended else _TURN
         while room > 0 and self._landed:
-            first = self._landed.first
-            cost = self._take(first)
-            room -= cost
-            if first.aboard:
-                self._landed.spend(cost)
-                continue
-            self._landed.pop(cost)
-            self._gone(first)
+            line = self._landed.first
+            spent = self._serve(line, min(room, line.credit))
+            self._landed.spend(spent)
+            room -= spent
         if self._landed:
             self._loop.call_soon(self._settle)
         else:
+            self._settling = False
             self._idle.set()
+
+    def _serve(self, line: Line[_Landed], most: int) -> int:
+        """Deliver outcomes of one owner for so many microseconds, about; return how many it took."""
+        items, spent, size, others = line.items, 0, 0, False
+        while spent < most and items:
+            first = items[0]
+            spent += self._take(first)
+            if not first.aboard:
+                items.popleft()
+                size += first.size
+                others = others or first.others
+        self._delivered(line.owner, size, others=others)
+        return spent
 
     def _take(self, first: _Landed) -> int:
         """Deliver an outcome to one, or take a step towards it; return how many microseconds it took, about."""
-        outcome, work = first.outcome, first.aboard[0]
-        large = isinstance(outcome, Fetched) and isinstance(work.group, BatchState) and is_large(outcome.body)
+        outcome, work = first.outcome, first.aboard[-1]
+        large = isinstance(outcome, Fetched) and len(outcome.body) > LARGE and isinstance(work.group, BatchState)
         begun = thread_time() if large else 0.0
         if large and self._encode(first, work):
             # Three times: such bodies take hundreds of turns, and in each of them everybody waits.
             return max(1, int((thread_time() - begun) * 3e6))
-        first.aboard.popleft()
+        first.aboard.pop()
         first.steps = None
         try:
             self._deliver(first, work)
@@ -252,7 +262,10 @@ class Delivery:
         if work.state is ENDED:
             return  # its batch was cancelled, or the watchdog has given it up
         try:
-            if self._again(work, outcome):
+            at = self._again(work, outcome)
+            if at is not None:
+                self._plan.retry(work, at)
+                self._changed()
                 return
         except Exception as error:
             self.broken(work.group, work.index, work.attempts, error)

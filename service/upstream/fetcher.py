@@ -14,7 +14,7 @@ from service.core.pool import Pool
 from service.core.room import ENDLESS, NoRoom, Room
 from service.upstream.attempts import Attempt, milliseconds, reflects, traced
 from service.upstream.caching.cache import Cache, Revalidation
-from service.upstream.caching.rfc9111 import Stored
+from service.upstream.caching.rfc9111 import Stored, cache_key, shareable
 from service.upstream.deadlines import Deadlines
 from service.upstream.failures import failure_of
 from service.upstream.guard import AresLookup, GuardedResolver, Lookup, guarded_socket
@@ -88,7 +88,8 @@ class Fetcher:
         """Answer from the cache alone, at once."""
         if attempt.cache == "reload" or attempt.cache == "no-store" or attempt.body is not None:
             return None
-        stored = self.cache.find(attempt.method, attempt.target.url, attempt.headers, attempt.owner.apart)
+        key = attempt.key = cache_key(attempt.method, attempt.target.url, attempt.headers, attempt.owner.apart)
+        stored = self.cache.find(key, attempt.headers) if key is not None else None
         return self._stored(attempt, stored, "hit", _NOT_TIMED) if stored is not None else None
 
     async def fetch(self, attempt: Attempt, task: "asyncio.Task[Any]") -> Fetched | Failure:
@@ -144,7 +145,8 @@ class Fetcher:
                 return Failure("blocked", "the host's robots.txt forbids it")
             asked, conditional = self._put(attempt, method, headers, body)
             response = await self._client.ask(method, target, asked, body, timing)
-            attempt.heard(response.headers)
+            if attempt.kept_apart is not None and not shareable(attempt.headers, response.headers):
+                attempt.kept_apart()
             if conditional and response.status in _UNCONDITIONAL:
                 response.release()
                 if (confirmed := self._confirmed(attempt, response, timing, started)) is not None:
@@ -153,15 +155,14 @@ class Fetcher:
             locations = response.locations if response.status in _REDIRECTS else ()
             if not locations:
                 first_byte = monotonic()
-                whole = self._body_at_once(attempt, response)
+                whole = response.at_once() if attempt.want_body else b""
                 body = whole if whole is not None else await self._body(attempt, response)
                 return self._fetched(attempt, response, body, _times(timing, started, first_byte))
             response.release()
             refused = await self._move_on(attempt, locations)
             if refused is not None:
                 return refused
-            if attempt.target.origin != target.origin:
-                headers = {name: value for name, value in headers.items() if name.lower() not in _PRIVATE}
+            headers = headers if attempt.target.origin == target.origin else _public(headers)
             method, body = _repeated(method, body, response.status)
         return Failure("redirects", f"more than {attempt.redirects} redirects")
 
@@ -179,7 +180,7 @@ class Fetcher:
             refused = await attempt.move(hop.origin)
             if refused is not None:
                 return refused
-        attempt.target = hop
+        attempt.target, attempt.key = hop, None
         return None
 
     def _put(
@@ -190,9 +191,10 @@ class Fetcher:
         asked = traced(attempt, headers) if attempt.trace is not None else headers
         if attempt.cache == "no-store" or body is not None or not attempt.want_body:
             return asked, False
-        anew = attempt.cache == "reload"
-        question = self.cache.ask(method, attempt.target.url, headers, attempt.owner, anew=anew)
-        attempt.question = question
+        key = attempt.key or cache_key(method, attempt.target.url, headers, attempt.owner.apart)
+        if key is None:
+            return asked, False
+        question = attempt.question = self.cache.ask(key, headers, attempt.owner, anew=attempt.cache == "reload")
         if question is None or not question.conditions:
             return asked, False
         return {**asked, **question.conditions}, True
@@ -240,12 +242,6 @@ class Fetcher:
             response.close()
             raise NoRoom("the service is short of memory")
 
-    def _body_at_once(self, attempt: Attempt, response: Response) -> bytes | None:
-        """Return the body where it is all here, or None where it has to be read."""
-        if not attempt.want_body:
-            return b""
-        return response.at_once()
-
     async def _body(self, attempt: Attempt, response: Response) -> bytes:
         """Read decoded bytes to the bound, and some beyond it where there are more."""
         pieces = []
@@ -264,6 +260,11 @@ class Fetcher:
         finally:
             held.end()
         return b"".join(pieces)
+
+
+def _public(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the headers that another origin may see."""
+    return {name: value for name, value in headers.items() if name.lower() not in _PRIVATE}
 
 
 def _repeated(method: str, body: bytes | None, status: int) -> tuple[str, bytes | None]:

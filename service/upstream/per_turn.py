@@ -45,12 +45,12 @@ class PerTurnLimiter:
         idle = self._left == self._each
         self._left = self._each
         while self._left > 0 and self._waiting:
-            place, cost = self._waiting.first
+            place, cost = self._waiting.first.items.popleft()
             if place.done():
-                self._waiting.pop()
-                continue
-            self._waiting.pop(cost)
-            place.set_result(None)
+                cost = 0
+            else:
+                place.set_result(None)
+            self._waiting.spend(cost)
             self._left -= cost
         self._turning = not idle
         if self._turning:

@@ -5,18 +5,17 @@ asks for what is being fetched already joins that flight.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 from service.core.fetching.batch import BatchLimits
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.outcome import INTERNAL, Failure, Fetched, Permit
 from service.core.fetching.plan import FetchPlan
-from service.core.fetching.task import FetchGroup, FetchTask, Rejection, Turn, asker_of
+from service.core.fetching.task import RUNNING, FetchGroup, FetchTask, Rejection, Turn, asker_of
 from service.runtime.containment import report
 from service.runtime.timer import WakeUp
 from service.upstream.attempts import Attempt, Attempts, RunnerStatistics, attempt_of
-from service.upstream.caching.rfc9111 import shareable
 from service.upstream.delivery import STEP, Delivery
 from service.upstream.fetcher import Fetcher
 from service.upstream.flights import Flight, Flights
@@ -44,7 +43,7 @@ class Runner:
         self.measures = self._attempts.measures
         self._tasks: dict[asyncio.Task[None], Flight] = {}
         self._flights = Flights(self._expired)
-        self._delivery = Delivery(self.plan, self._again, self._pump_soon)
+        self._delivery = Delivery(self.plan, self._attempts.again, self._pump_soon)
         self.undelivered = self._delivery.undelivered
         self._watchdog = Watchdog(self.plan.clocked, self._drop, self._give_up)
         self._wake_up = WakeUp(self._pump)
@@ -130,12 +129,9 @@ class Runner:
             task.add_done_callback(self._ended)
         self._pump_soon()
 
-    def _rearm(self) -> None:
-        self._wake_up.set(self.plan.wake_at())
-
     def _next(self) -> tuple[FetchTask, Attempt] | None:
         """Return what has to be fetched now, and how; what can join a flight does, without a task."""
-        while not self._delivery.busy:
+        while self._delivery.turn.left > 0:
             self._delivery.turn.spend(STEP)
             now = self._wake_up.now()
             try:
@@ -154,7 +150,7 @@ class Runner:
             elif given is not None and (attempt := self._attempt(given)) is not None:
                 self._delivery.begins(given, self._fetcher.keeps)
                 if self.plan.parking.waiting:
-                    self._rearm()
+                    self._wake_up.set(self.plan.wake_at())
                 return given, attempt
         self._pump_soon()
         return None
@@ -175,33 +171,37 @@ class Runner:
         return None
 
     def _attempt(self, work: FetchTask) -> Attempt | None:
-        """Return what has to be fetched for a URL that starts, if anything has; a bug fails that URL alone."""
+        """Return what has to be fetched for a URL that starts, if anything has; a bug fails that URL alone.
+
+        It joins a flight, or is answered from the cache, where it can.
+        """
         try:
-            return self._begin(work)
-        except Exception as error:
+            if (flight := self._flights.find(work)) is not None:
+                self._join(flight, work)
+                return None
+            attempt = attempt_of(work)
+            known = self._fetcher.recall(attempt)
+            if known is None and attempt.cache != "only-if-cached":
+                return attempt
             self.plan.free(work)
             self.plan.landed(work)
+            self._answer(work, known)
+        except Exception as error:
+            if work.place:
+                self.plan.free(work)
+            if work.state is RUNNING:
+                self.plan.landed(work)
             self._delivery.broken(work.group, work.index, work.attempts, error)
-            return None
-
-    def _begin(self, work: FetchTask) -> Attempt | None:
-        """Return what has to be fetched, or have the URL join a flight or be answered from the cache."""
-        if (flight := self._flights.find(work)) is not None:
-            self._join(flight, work)
-            return None
-        attempt = attempt_of(work)
-        known = self._fetcher.recall(attempt)
-        if known is None and attempt.cache != "only-if-cached":
-            return attempt
-        self.plan.free(work)
-        self.plan.landed(work)
-        if known is not None and not self._attempts.has_room(known) and (at := self._attempts.postponed(work)):
-            self.plan.retry(work, at)
-        elif known is not None:
-            self._delivery.known(work, known)
-        else:
-            self._delivery.rejected(Rejection(work.group, work.index, _NOT_CACHED, 0))
         return None
+
+    def _answer(self, work: FetchTask, known: Fetched | None) -> None:
+        """Answer a URL without a request, or have it wait for the memory for that."""
+        if known is None:
+            self._delivery.rejected(Rejection(work.group, work.index, _NOT_CACHED, 0))
+        elif not self._attempts.has_room(known) and (at := self._attempts.postponed(work)):
+            self.plan.retry(work, at)
+        else:
+            self._delivery.known(work, known)
 
     def _join(self, flight: Flight, work: FetchTask) -> None:
         now = self._loop.time()
@@ -257,7 +257,7 @@ class Runner:
             flight = self._tasks[task]
             if not flight.open:
                 flight = self._tasks[task] = self._flights.begin(task, work)
-            attempt.heard = partial(self._heard, flight, attempt.headers)
+            attempt.kept_apart = partial(self._set_apart, flight)
             begun = self._attempts.begin(work, attempt)
             outcome = await self._fetcher.fetch(attempt, task)
             if not flight.open:
@@ -270,9 +270,9 @@ class Runner:
             self._delivery.land(flight, outcome)
             ready = self._next()
 
-    def _heard(self, flight: Flight, asked: Mapping[str, str], headers: Mapping[str, str]) -> None:
+    def _set_apart(self, flight: Flight) -> None:
         """Have those ask for their own to whom an answer may not be given."""
-        for work in () if shareable(asked, headers) else self._flights.set_apart(flight):
+        for work in self._flights.set_apart(flight):
             work.attempts -= 1
             self.plan.landed(work)
             self.plan.retry(work, self._loop.time())
@@ -289,11 +289,3 @@ class Runner:
                 self.plan.landed(work)
                 self._delivery.broken(work.group, work.index, work.attempts, error)
         self._pump_soon()
-
-    def _again(self, work: FetchTask, outcome: Fetched | Failure) -> bool:
-        at = self._attempts.again(work, outcome)
-        if at is None:
-            return False
-        self.plan.retry(work, at)
-        self._rearm()
-        return True

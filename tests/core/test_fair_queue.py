@@ -8,10 +8,17 @@ from service.core.owner import Owner
 A, B, C = Owner("a"), Owner("b"), Owner("c")
 
 
+def served(queue: FairQueue[str], cost: int) -> str:
+    """Serve the next item."""
+    item = queue.first.items.popleft()
+    queue.spend(cost)
+    return item
+
+
 def drained(queue: FairQueue[str], cost: int = 1) -> str:
     order = ""
     while queue:
-        order += queue.pop(cost)
+        order += served(queue, cost)
     return order
 
 
@@ -38,7 +45,7 @@ def test_a_newcomer_has_its_turn_after_that_of_one_other_owner_however_much_wait
     for _ in range(1000):
         queue.put(A, "a")
     for _ in range(3):
-        queue.pop(1)
+        served(queue, 1)
     queue.put(B, "b")
     assert drained(queue).index("b") == 7
 
@@ -52,8 +59,9 @@ def test_what_costs_more_than_a_turn_is_paid_for_with_turns_that_are_sat_out() -
         queue.put(B, "s")
     spent: Counter[str] = Counter()
     for _ in range(100):
-        spent[queue.first] += costs[queue.first]
-        queue.pop(costs[queue.first])
+        [item, *_] = queue.first.items
+        spent[item] += costs[item]
+        served(queue, costs[item])
     # Each got about half, though an item of the one costs 19 times that of the other.
     assert abs(spent["L"] - spent["s"]) <= 95 + 10
 
@@ -63,11 +71,25 @@ def test_what_is_charged_without_being_taken_out_stays_the_first_of_its_owner() 
     queue.put(A, "a")
     queue.put(B, "b")
     queue.spend(1)
-    assert queue.first == "b"
+    assert [*queue.first.items] == ["b"]
     queue.spend(1)
-    assert queue.first == "a"
+    assert [*queue.first.items] == ["a"]
     queue.spend(0)
-    assert queue.first == "a"
+    assert [*queue.first.items] == ["a"]
+
+
+def test_the_credit_of_a_line_is_what_is_left_of_its_turn() -> None:
+    queue: FairQueue[str] = FairQueue(10)
+    for item in "123":
+        queue.put(A, item)
+    queue.put(B, "b")
+    assert (queue.first.owner, queue.first.credit) == (A, 10)
+    del queue.first.items[0]
+    queue.spend(4)
+    assert (queue.first.owner, queue.first.credit) == (A, 6)
+    del queue.first.items[0]
+    queue.spend(6)
+    assert (queue.first.owner, queue.first.credit) == (B, 10)
 
 
 def test_three_owners_share_alike_in_any_order_of_coming() -> None:
@@ -75,7 +97,7 @@ def test_three_owners_share_alike_in_any_order_of_coming() -> None:
     for owner, item in ((A, "a"), (B, "b"), (C, "c")):
         for _ in range(100):
             queue.put(owner, item)
-    first = Counter(queue.pop(1) for _ in range(90))
+    first = Counter(served(queue, 1) for _ in range(90))
     assert first == {"a": 30, "b": 30, "c": 30}
 
 
@@ -84,5 +106,5 @@ def test_debts_end_with_the_others() -> None:
     queue.put(A, "a")
     queue.put(A, "a")
     queue.put(B, "b")
-    queue.pop(10**9)
+    served(queue, 10**9)
     assert drained(queue) == "ba"

@@ -22,6 +22,16 @@ def test_a_value_can_count_many_times() -> None:
     assert (histogram.cumulative(), histogram.sum) == ([(1, 10), (inf, 10)], 5)
 
 
+@given(st.lists(st.integers(0, 9)), st.lists(st.integers(0, 9), unique=True).map(sorted))
+def test_many_values_count_as_each_would_alone(values: list[int], bounds: list[int]) -> None:
+    alone, together = Histogram(bounds), Histogram(bounds)
+    for value in values:
+        alone.observe(value)
+    together.observe_all(values[:3])
+    together.observe_all(values[3:])
+    assert (together.counts, together.sum) == (alone.counts, alone.sum)
+
+
 def test_values_between_two_are_shared_out_among_the_bounds() -> None:
     histogram = Histogram((1, 2, 4))
     histogram.observe_between(0.5, 4.5, 8)

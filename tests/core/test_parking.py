@@ -1,5 +1,7 @@
 """URLs that wait for a place: in turns of owners, until their deadlines, some at a time."""
 
+from math import inf
+
 import pytest
 
 from service.core.fetching import parking as module
@@ -98,3 +100,14 @@ def test_many_are_looked_through_some_at_a_time(monkeypatch: pytest.MonkeyPatch)
     tasks[3].place = HOST
     assert parking.pop_hopeless(HOST, 9.0, again) == tasks[4:]
     assert parking.pop_unfinished(again) == ()
+
+
+def test_a_pause_that_nobody_waits_for_any_more_wakes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LOOKS", 1)
+    parking = Parking()
+    tasks = [parked(parking, deadline=5.0) for _ in range(2)]
+    assert parking.pop_hopeless(HOST, 9.0, 0.0) == tasks[:1]
+    assert parking.next_deadline() < 1.0
+    for task in tasks:
+        end(parking, task)
+    assert parking.next_deadline() == inf

@@ -16,13 +16,17 @@ def test_what_is_left_is_measured_now_and_then_and_what_is_taken_is_counted_betw
     assert not room.take(301)
     assert room.take(300)
     assert not room.take(1)
+    assert room.has(0)
+    assert not room.has(1)
     assert looks == 1
     now = 1.05
     assert room.take(800), "it was given back meanwhile"
     assert looks == 2
     now, used = 1.1, 950
+    assert not room.has(0)
     assert not room.take(0)
 
 
 def test_without_a_limit_there_is_always_room() -> None:
     assert ENDLESS.take(1 << 60)
+    assert ENDLESS.has(1 << 60)

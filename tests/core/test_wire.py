@@ -47,7 +47,7 @@ def test_a_message_is_a_notification_with_topic_offset_and_data() -> None:
 )
 def test_data_is_cut_out_of_its_frame_unchanged(topic: str, offset: int, size: int) -> None:
     prefix, data = message_prefix(topic), orjson.dumps("x" * size)
-    assert message_data(message_frame(prefix, offset, data), prefix, offset) == data
+    assert message_data(message_frame(prefix, offset, data)) == data
 
 
 def test_a_gap_is_sent_in_the_readers_own_encoding() -> None:

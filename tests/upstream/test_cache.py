@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from service.core.owner import SERVICE, Owner
 from service.upstream.caching.cache import Cache
-from service.upstream.caching.rfc9111 import cache_key, request_of, storable
+from service.upstream.caching.rfc9111 import CacheKey, cache_key, request_of, storable
 
 PAGE = "http://h.example/page"
+KEY: CacheKey = ("GET", PAGE, (), "")
 
 
 class Kept:
@@ -42,17 +43,21 @@ class Kept:
         anew: bool = False,
         owner: Owner = SERVICE,
     ) -> None:
-        question = self.cache.ask(method, url, asked or {}, owner, anew=anew)
+        key = cache_key(method, url, asked or {}, owner.apart)
+        question = self.cache.ask(key, asked or {}, owner, anew=anew) if key is not None else None
         if question is not None:
             headers = {"date": formatdate(self.now - ago, usegmt=True), **headers}
             question.answered(status, headers, body, self.now)
 
     def find(self, asked: dict[str, str] | None = None, *, url: str = PAGE, method: str = "GET") -> bytes | None:
-        stored = self.cache.find(method, url, asked or {})
+        key = cache_key(method, url, asked or {})
+        stored = self.cache.find(key, asked or {}) if key is not None else None
         return stored.body if stored is not None else None
 
     def conditions(self, asked: dict[str, str] | None = None) -> Mapping[str, str]:
-        question = self.cache.ask("GET", PAGE, asked or {}, anew=False)
+        key = cache_key("GET", PAGE, asked or {})
+        assert key is not None
+        question = self.cache.ask(key, asked or {}, anew=False)
         assert question is not None
         return question.conditions
 
@@ -143,7 +148,7 @@ def test_the_age_of_an_asctime_date_is_counted_in_gmt(monkeypatch: pytest.Monkey
 def test_the_age_is_sent() -> None:
     kept = Kept()
     kept.answer({"cache-control": "max-age=60", "age": "20"}, ago=5)
-    stored = kept.cache.find("GET", PAGE, {})
+    stored = kept.cache.find(KEY, {})
     assert stored is not None
     assert stored.aged(kept.now)["age"] == "20"
     assert stored.aged(kept.now + 7)["age"] == "27"
@@ -198,7 +203,7 @@ def test_who_speaks_with_the_upstream_directly_does(name: str) -> None:
     kept = Kept()
     kept.answer({"cache-control": "max-age=60"})
     assert kept.find({name: "x"}) is None
-    assert kept.cache.ask("GET", PAGE, {name: "x"}, anew=False) is None
+    assert cache_key("GET", PAGE, {name: "x"}) is None
 
 
 def test_get_and_head_are_distinguished_and_other_methods_bypass_the_cache() -> None:
@@ -206,14 +211,14 @@ def test_get_and_head_are_distinguished_and_other_methods_bypass_the_cache() -> 
     kept.answer({"cache-control": "max-age=60"}, method="HEAD")
     assert kept.find() is None
     assert kept.find(method="HEAD") is not None
-    assert kept.cache.ask("POST", PAGE, {}, anew=False) is None
+    assert cache_key("POST", PAGE, {}) is None
 
 
 def test_what_is_stale_is_validated_and_a_304_makes_it_new() -> None:
     kept = Kept()
     kept.answer({"cache-control": "max-age=60", "etag": '"1"', "last-modified": "yesterday"}, ago=100)
     assert kept.find() is None
-    question = kept.cache.ask("GET", PAGE, {}, anew=False)
+    question = kept.cache.ask(KEY, {}, anew=False)
     assert question is not None
     assert question.conditions == {"If-None-Match": '"1"', "If-Modified-Since": "yesterday"}
     stored = question.confirmed({"etag": '"1"', "cache-control": "max-age=90", "x-new": "1"}, kept.now)
@@ -229,7 +234,7 @@ def test_what_is_stale_is_validated_and_a_304_makes_it_new() -> None:
 def test_a_304_that_is_for_one_client_alone_ends_what_was_kept_for_all(headers: dict[str, str]) -> None:
     kept = Kept()
     kept.answer({"cache-control": "max-age=60", "etag": '"1"'}, ago=100)
-    question = kept.cache.ask("GET", PAGE, {}, anew=False)
+    question = kept.cache.ask(KEY, {}, anew=False)
     assert question is not None
     stored = question.confirmed({"etag": '"1"', **headers}, kept.now)
     assert stored is not None
@@ -239,7 +244,7 @@ def test_a_304_that_is_for_one_client_alone_ends_what_was_kept_for_all(headers: 
 def test_what_was_kept_is_given_out_with_the_words_of_its_upstream() -> None:
     kept = Kept()
     kept.answer({"cache-control": "X, max-age=60, max-age=90", "expires": "0"})
-    stored = kept.cache.find("GET", PAGE, {})
+    stored = kept.cache.find(KEY, {})
     assert stored is not None
     assert (stored.headers["cache-control"], stored.headers["expires"]) == ("X, max-age=60, max-age=90", "0")
 
@@ -261,7 +266,7 @@ def test_a_validator_that_cannot_be_sent_back_is_not_sent(etag: str) -> None:
 def test_a_304_for_something_else_confirms_nothing() -> None:
     kept = Kept()
     kept.answer({"etag": '"1"'})
-    question = kept.cache.ask("GET", PAGE, {}, anew=False)
+    question = kept.cache.ask(KEY, {}, anew=False)
     assert question is not None
     assert question.confirmed({"etag": '"2"'}, kept.now) is None
 
@@ -276,7 +281,7 @@ def test_another_variant_is_not_asked_about() -> None:
 def test_asking_anew_asks_for_all_and_keeps_the_answer() -> None:
     kept = Kept()
     kept.answer({"cache-control": "max-age=60", "etag": '"1"'}, body=b"old")
-    question = kept.cache.ask("GET", PAGE, {}, anew=True)
+    question = kept.cache.ask(KEY, {}, anew=True)
     assert question is not None
     assert question.conditions == {}
     kept.answer({"cache-control": "max-age=60"}, body=b"new", anew=True)
@@ -298,7 +303,7 @@ def test_asking_anew_asks_for_all_and_keeps_the_answer() -> None:
 def test_what_may_stand_in_for_a_failing_upstream(directives: str, ago: float, usable: bool) -> None:
     kept = Kept()
     kept.answer({"cache-control": directives, "etag": '"1"'}, ago=ago)
-    question = kept.cache.ask("GET", PAGE, {}, anew=False)
+    question = kept.cache.ask(KEY, {}, anew=False)
     assert question is not None
     assert (question.stale(kept.now) is not None) is usable
 
@@ -348,7 +353,7 @@ def test_one_client_alone_has_all_of_it_and_the_next_finds_room() -> None:
 def test_an_answer_that_is_confirmed_stays_with_who_brought_it() -> None:
     kept = Kept()
     kept.answer({**FRESH, "etag": '"1"'}, ago=70, owner=A)
-    question = kept.cache.ask("GET", PAGE, {}, B, anew=False)
+    question = kept.cache.ask(KEY, {}, B, anew=False)
     assert question is not None
     assert question.confirmed({"etag": '"1"', **FRESH}, kept.now) is not None
     assert kept.cache.pool.held(A) == kept.cache.pool.used > 0
@@ -428,7 +433,7 @@ def test_the_shortcut_finds_what_hishel_finds(status: int, headers: dict[str, st
 def fill(cache: Cache, count: int, fields: int, body: int) -> None:
     for number in range(count):
         headers = {f"x-{field}-{number}": f"the value of {field}" for field in range(fields)}
-        question = cache.ask("GET", f"http://example.com/some/path/{number}", {}, anew=False)
+        question = cache.ask(("GET", f"http://example.com/some/path/{number}", (), ""), {}, anew=False)
         assert question is not None
         question.answered(200, {"cache-control": f"max-age={number}", **headers}, bytes(body), 1.0)
 

@@ -36,3 +36,13 @@ def test_a_connection_that_was_kept_had_no_look_up_and_no_connect() -> None:
     assert counts(measures) == {"queued": 1, "dns": 1, "connect": 1, "first_byte": 2, "total": 2}
     assert measures.phases["first_byte"].sum == 0.025
     assert measures.phases["queued"].sum == 0.5
+
+
+def test_times_are_counted_a_thousand_urls_at_a_time_and_whenever_somebody_looks() -> None:
+    measures = Measures()
+    for _ in range(2500):
+        measures.began(0.5)
+        measures.ended(fetched(200), 0.03)
+        assert len(measures._recent["total"]) <= 1000
+    assert counts(measures) == {"queued": 2500, "dns": 0, "connect": 0, "first_byte": 2500, "total": 2500}
+    assert counts(measures)["total"] == 2500

@@ -13,6 +13,7 @@ from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.request import FetchRequest, Options
 from service.core.owner import Owner
 from service.upstream.attempts import Attempt
+from service.upstream.caching.rfc9111 import shareable
 from tests.upstream.test_batches import LIMITS, Bench, events
 
 URL = "http://h.example/same"
@@ -196,8 +197,9 @@ class Heads(Slow):
         self.made += 1
         number = self.made
         await asyncio.sleep(self.seconds)
-        assert attempt.heard is not None
-        attempt.heard(self.headers)
+        assert attempt.kept_apart is not None
+        if not shareable(attempt.headers, self.headers):
+            attempt.kept_apart()
         await asyncio.sleep(self.body)
         return Fetched(200, attempt.target, self.headers, b"%d" % number, truncated=False)
 

@@ -72,8 +72,20 @@ def fetch(bench: Bench) -> None:
 
 
 def retry(bench: Bench) -> None:
-    attempts = bench.runner._attempts
-    attempts.again = raising(attempts.again, lambda work, outcome: is_bad(work))  # type: ignore[method-assign]
+    delivery = bench.runner._delivery
+    delivery._again = raising(delivery._again, lambda work, outcome: is_bad(work))
+
+
+def known(bench: Bench) -> None:
+    delivery, recalled = bench.runner._delivery, bench.fetcher.recall
+
+    def recall(attempt: Attempt) -> Fetched | None:
+        if str(attempt.target.url) == URLS[BAD]:
+            return Fetched(200, attempt.target, {}, b"", False)
+        return recalled(attempt)
+
+    bench.fetcher.recall = recall  # type: ignore[method-assign]
+    delivery.known = raising(delivery.known, lambda work, fetched: is_bad(work))  # type: ignore[method-assign]
 
 
 def result(bench: Bench) -> None:
@@ -120,7 +132,9 @@ def free(bench: Bench) -> None:
     hosts.end = raising(hosts.end, lambda origin, *_: f"h{BAD}." in origin)  # type: ignore[method-assign]
 
 
-SEAMS = (find_flight, recall, fetch, retry, result, encoding, append, append_twice, admission, host, free)
+SEAMS = (
+    find_flight, recall, known, fetch, retry, result, encoding, append, append_twice, admission, host, free,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("seam", SEAMS, ids=lambda seam: seam.__name__)

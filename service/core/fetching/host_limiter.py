@@ -80,7 +80,8 @@ class HostLimiter:
         self._active_of: dict[str, dict[Owner, int]] = {}
         self._opened: dict[str, None] = {}
         self._troubles: dict[str, _Trouble] = {}
-        self._pauses: list[tuple[float, str]] = []
+        self.pauses: list[tuple[float, str]] = []
+        """When each pause ends that :meth:`pop_opened` has not returned, and of which host; a heap."""
         self._owners = OwnerPauses()
 
     def __repr__(self) -> str:
@@ -157,8 +158,8 @@ class HostLimiter:
 
     def pop_opened(self, now: float) -> Collection[str]:
         """Return the hosts that are waited for where a place came free, or a pause ended, since the last call."""
-        while self._pauses and self._pauses[0][0] <= now:
-            self._opened[heappop(self._pauses)[1]] = None
+        while self.pauses and self.pauses[0][0] <= now:
+            self._opened[heappop(self.pauses)[1]] = None
         if not self._opened:
             return ()
         opened, self._opened = self._opened, {}
@@ -194,7 +195,7 @@ class HostLimiter:
         if wish is not None:
             until = now + min(wish, _LONGEST_WISH)
             self._owners.pause(origin, owner, until, now)
-            heappush(self._pauses, (until, origin))
+            heappush(self.pauses, (until, origin))
         return True
 
     def spend_retry(self, origin: str) -> bool:
@@ -207,7 +208,7 @@ class HostLimiter:
 
     def wake_at(self) -> float:
         """Return when the next pause ends that :meth:`pop_opened` has not returned; infinity without one."""
-        return self._pauses[0][0] if self._pauses else inf
+        return self.pauses[0][0] if self.pauses else inf
 
     def _trouble(self, origin: str) -> _Trouble:
         trouble = self._troubles.get(origin)
@@ -279,4 +280,4 @@ class HostLimiter:
     def _pause(self, origin: str, trouble: _Trouble, until: float) -> None:
         if until > trouble.not_before:
             trouble.not_before = until
-            heappush(self._pauses, (until, origin))
+            heappush(self.pauses, (until, origin))

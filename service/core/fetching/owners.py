@@ -51,6 +51,8 @@ class Owners:
 
     def __init__(self, bound: int, share: int) -> None:
         self.used = 0
+        self.contended = False
+        """Whether several owners have something to fetch, so that each waits for what is done for the others."""
         self.states: dict[Owner, OwnerState] = {}
         self.backlogs: dict[str, Backlog] = {}
         """By the id of their group."""
@@ -69,6 +71,7 @@ class Owners:
     def add(self, group: FetchGroup) -> None:
         """Begin a group: it takes turns."""
         owner = self.states.setdefault(group.owner, OwnerState(group.owner, 0))
+        self.contended = len(self.states) > 1
         owner.groups += 1
         # What the owner's newest credentials say holds for all that it has.
         owner.share = group.share or self._share
@@ -139,11 +142,6 @@ class Owners:
         if owner is not None and owner.backlogs and owner.backlogs[0].group is group:
             owner.backlogs.popleft().in_turn = False
 
-    @property
-    def contended(self) -> bool:
-        """Whether several owners have something to fetch, so that each waits for what is done for the others."""
-        return len(self.states) > 1
-
     def charge(self, name: Owner, cost: int) -> None:
         """Have the next turns of an owner come later, one of whose requests took more than is usual."""
         if (owner := self.states.get(name)) is not None:
@@ -194,6 +192,7 @@ class Owners:
         """Forget an owner that has nothing any more."""
         if not owner.groups and not owner.active and self.states.get(owner.name) is owner:
             del self.states[owner.name]
+            self.contended = len(self.states) > 1
 
     def statistics(self) -> PoolStatistics:
         """Return an immutable snapshot."""

@@ -150,7 +150,7 @@ class Parking:
 
     def next_deadline(self) -> float:
         """Return the first deadline of a URL that waits, or when more are looked through; else infinity."""
-        if self._unfinished:
+        if self._unfinished and self.waiting:
             return self._looks_again
         return self._deadlines[0][0] if self._deadlines else inf
 

@@ -44,6 +44,8 @@ class FetchPlan:
         """How many may be active; fewer while the service is overloaded."""
         self.owners = Owners(limits.active, limits.active_per_client)
         """Whose turn it is, and who has how many places, or is offered one."""
+        self.landed = self.owners.landed
+        """Frees the place of a URL in its group: its outcome is here."""
         self._limits = limits
         self._policy = policy
         self._hosts = hosts
@@ -91,7 +93,7 @@ class FetchPlan:
         A :class:`Turn` is answered by :meth:`start`, :meth:`hold` or :meth:`refuse` before the next call. What
         starts is followed by :meth:`free` and :meth:`landed`.
         """
-        if not self._rejected:
+        if not self._rejected and (self._retries or self.parking.waiting or self._hosts.pauses):
             self._advance(now)
         while not self._rejected:
             if self.active >= self.places or not self.owners.turns:
@@ -147,10 +149,6 @@ class FetchPlan:
         """Free the place upstream of a URL: its request has ended, or it waits for one that another began."""
         self.active -= 1
         self._release(task)
-
-    def landed(self, task: FetchTask) -> None:
-        """Free the place of a URL in its group: its outcome is here."""
-        self.owners.landed(task)
 
     def drop(self, task: FetchTask) -> None:
         """Give up a URL that waits to start."""
@@ -258,10 +256,12 @@ class FetchPlan:
         if task.place:
             self._hosts.end(task.place, owner.name)
             task.place = ""
-        self._go_on(owner)
+        if owner.blocked or not owner.in_turn:
+            self._go_on(owner)
         if held_back is not None:
             self._go_on(held_back)
-        self.owners.forget_unused(owner)
+        if not owner.groups:
+            self.owners.forget_unused(owner)
 
     def _go_on(self, owner: OwnerState) -> None:
         """Have an owner look again at what it may start, and at a place that came free while it had its share."""

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 __all__ = ["Position", "Since", "Start"]
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True, gc=False):
     """Where a reader stands: the offset of the last message it had, in one epoch."""
 
     epoch: str

@@ -210,15 +210,15 @@ class Ring:
         frames = self._frames[begin:end]
         if encoding is Encoding.FRAMES:
             return b"".join(frames) if len(frames) > 1 else frames[0]
-        numbered = enumerate(frames, start=self.first + begin)
         if encoding is Encoding.EVENTS and not self._lost:
-            return b"".join([message_data(frame, self._prefix, offset) + b"\n" for offset, frame in numbered])
+            return b"\n".join([*map(message_data, frames), b""])
+        numbered = enumerate(frames, start=self.first + begin)
         return b"".join([self._render_one(offset, frame, encoding) for offset, frame in numbered])
 
     def _render_one(self, offset: int, frame: bytes, encoding: Encoding) -> bytes:
         if offset in self._lost:
             return gap_chunk(encoding, self._name, self.epoch, offset, offset)
-        data = message_data(frame, self._prefix, offset)
+        data = message_data(frame)
         if encoding is Encoding.EVENTS:
             return data + b"\n"
         if encoding is Encoding.LINES:

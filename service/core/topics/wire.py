@@ -26,7 +26,6 @@ _TEXT = 0x81
 _CLOSE = 0x88
 _DATA = b',"data":'
 _END = b"}}"
-_SIZES = {126: 4, 127: 10}
 _MEDIUM = Struct(">BBH").pack
 
 
@@ -65,10 +64,12 @@ def message_frame(prefix: bytes, offset: int, data: bytes) -> bytes:
     return b"".join((_header(_TEXT, len(begin) + len(data) + len(_END)), begin, data, _END))
 
 
-def message_data(frame: bytes, prefix: bytes, offset: int) -> bytes:
-    """Cut the data out of a frame that :func:`message_frame` made with the same arguments."""
-    start = _header_size(frame) + len(prefix) + len(str(offset)) + len(_DATA)
-    return frame[start : -len(_END)]
+def message_data(frame: bytes) -> bytes:
+    """Cut the data out of a frame that :func:`message_frame` made.
+
+    The name of a topic cannot have what comes before the data: quotation marks are escaped in it.
+    """
+    return frame[frame.index(_DATA) + len(_DATA) : -len(_END)]
 
 
 def message_line(offset: int, data: bytes) -> bytes:
@@ -101,7 +102,3 @@ def _header(first: int, size: int) -> bytes:
     if size < 1 << 16:
         return _MEDIUM(first, 126, size)
     return bytes((first, 127)) + size.to_bytes(8, "big")
-
-
-def _header_size(frame: bytes) -> int:
-    return _SIZES.get(frame[1], 2)

@@ -13,6 +13,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final
 
+import msgspec
 from hishel import (
     AnyState,
     FromCache,
@@ -29,7 +30,7 @@ from service.core.owner import SERVICE, Owner
 from service.core.pool import Pool
 from service.core.ranking import Ranking
 from service.upstream.caching.cache_control import cache_control, lifetime_of
-from service.upstream.caching.rfc9111 import CacheKey, Stored, cache_key, entries_of, replaces, request_of, storable
+from service.upstream.caching.rfc9111 import CacheKey, Stored, entries_of, replaces, request_of, storable
 
 __all__ = ["Cache", "CacheStatistics", "Revalidation", "Stored"]
 
@@ -38,6 +39,7 @@ _OVERHEAD: Final = 430
 _FIELD: Final = 124
 """Bytes of a header field beside its texts: two objects, and a place in a dict."""
 
+_NO_CONDITIONS: Final[Mapping[str, str]] = MappingProxyType({})
 
 boot_time: Final = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 """Seconds since the machine was started, those in which it was suspended too."""
@@ -55,21 +57,18 @@ class CacheStatistics:
     evicted: int
 
 
-class Revalidation:
+class Revalidation(msgspec.Struct, eq=False):
     """One request that the cache could not answer alone: how to put it, and what the answer means."""
 
-    # Most are not about anything that is stored; these are then the same for all.
-    conditions: Mapping[str, str] = MappingProxyType({})
+    cache: "Cache"
+    key: CacheKey
+    asked: Mapping[str, str]
+    owner: Owner
+    conditions: Mapping[str, str] = _NO_CONDITIONS
     """Headers that ask whether what is stored is still right."""
     variants: Sequence[Stored] = ()
     known: NeedRevalidation | None = None
     """What hishel says of what is stored, if that can be validated."""
-
-    def __init__(self, cache: "Cache", key: CacheKey, asked: Mapping[str, str], owner: Owner) -> None:
-        self._cache = cache
-        self._key = key
-        self._asked = asked
-        self._owner = owner
 
     def validate(self, known: NeedRevalidation) -> None:
         """Ask whether what is stored is still right."""
@@ -85,7 +84,7 @@ class Revalidation:
     def confirmed(self, headers: Mapping[str, str], now: float) -> Stored | None:
         """Take a 304; return what is right still, or None where it does not say of which."""
         assert self.known is not None
-        dated = {"date": formatdate(self._cache.wall(), usegmt=True), **headers}
+        dated = {"date": formatdate(self.cache.wall(), usegmt=True), **headers}
         state: AnyState = self.known.next(Response(304, Headers(dated)))
         if isinstance(state, InvalidateEntries):
             state = state.next_state
@@ -94,21 +93,21 @@ class Revalidation:
         entry = state.updating_entries[-1]
         before = self.variants[entry.id.int]
         updated = dict(entry.response.headers)
-        self._cache.validated += 1
-        kept = storable(self._key, before.asked, before.status, updated) is not None
-        return self._cache.keep(
-            self._key, before.asked, before.status, updated, before.body, now,
+        self.cache.validated += 1
+        kept = storable(self.key, before.asked, before.status, updated) is not None
+        return self.cache.keep(
+            self.key, before.asked, before.status, updated, before.body, now,
             before.owner, instead=before, kept=kept,
         )  # fmt: skip
 
     def answered(self, status: int, headers: dict[str, str], body: bytes, now: float) -> None:
         """Take a new answer: keep it if it may be kept."""
-        cleaned = storable(self._key, self._asked, status, headers)
+        cleaned = storable(self.key, self.asked, status, headers)
         if cleaned is not None:
             replaced = None
             if self.variants:
-                replaced = next((old for old in self.variants if replaces(old, self._asked, headers)), None)
-            self._cache.keep(self._key, self._asked, status, cleaned, body, now, self._owner, instead=replaced)
+                replaced = next((old for old in self.variants if replaces(old, self.asked, headers)), None)
+            self.cache.keep(self.key, self.asked, status, cleaned, body, now, self.owner, instead=replaced)
 
     def stale(self, now: float) -> Stored | None:
         """Return what may stand in for an upstream that fails (``stale-if-error``, RFC 5861, section 4)."""
@@ -147,11 +146,10 @@ class Cache:
     def __repr__(self) -> str:
         return f"<Cache {len(self._entries)} entries, {self.pool.used} of {self.pool.bound} B>"
 
-    def find(self, method: str, url: str, headers: Mapping[str, str], apart: str = "") -> Stored | None:
-        """Return what answers this request without asking anybody; ``apart`` names an owner that shares nothing."""
-        key = cache_key(method, url, headers, apart)
-        variants = self._entries.get(key) if key is not None else None
-        if not variants or key is None:
+    def find(self, key: CacheKey, headers: Mapping[str, str]) -> Stored | None:
+        """Return what answers this request without asking anybody."""
+        variants = self._entries.get(key)
+        if variants is None:
             return None
         now = self.clock()
         for stored in variants:
@@ -172,11 +170,10 @@ class Cache:
         return stored
 
     def ask(
-        self, method: str, url: str, headers: Mapping[str, str], owner: Owner = SERVICE, *, anew: bool
+        self, key: CacheKey, headers: Mapping[str, str], owner: Owner = SERVICE, *, anew: bool
     ) -> Revalidation | None:
-        """Return how to ask, or None for a request that has nothing to do with a cache; ``anew`` asks for all."""
-        key = cache_key(method, url, headers, owner.apart)
-        if key is None or self.pool.bound == 0:
+        """Return how to ask, or None where nothing is kept; ``anew`` asks for all."""
+        if self.pool.bound == 0:
             return None
         question = Revalidation(self, key, headers, owner)
         if (found := self._entries.get(key)) is not None:

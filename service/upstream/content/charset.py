@@ -68,13 +68,19 @@ def read_text(body: bytes, content_type: str | None, *, syntax: Syntax | None = 
     encoding, skip = _declaration(body, plan, syntax)
     if encoding == "replacement":
         return Text(encoding, "\ufffd", False, True)
-    if encoding is not None:
-        return Text(encoding, *decode(body[skip:] if skip else body, encoding, cut=cut), True)
-    text, exact = decode(body, "utf-8", cut=cut)
-    other = _other(plan, syntax, lambda: _is_mostly_bad(*_doubts(text))) if not exact else None
+    rest = body[skip:] if skip else body
+    if encoding is not None and encoding != "utf-8":
+        return Text(encoding, *decode(rest, encoding, cut=cut), True)
+    try:
+        # Nearly every body is without a fault, and needs no more than this.
+        text, exact = rest.decode(), True
+    except UnicodeDecodeError:
+        text, exact = decode(rest, "utf-8", cut=cut)
+    doubtful = encoding is None and not exact
+    other = _other(plan, syntax, lambda: _is_mostly_bad(*_doubts(text))) if doubtful else None
     if other is not None:
         return Text(other, *decode(body, other, cut=cut), syntax == "json")
-    return Text("utf-8", text, exact, syntax == "json")
+    return Text("utf-8", text, exact, encoding is not None or syntax == "json")
 
 
 def read_in_steps(

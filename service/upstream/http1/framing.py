@@ -16,7 +16,8 @@ _BODILESS: Final = frozenset({204, 304})
 _LONGEST_NUMBER: Final = 18
 """Digits: an exabyte."""
 _KEEP_ALIVE: Final = re.compile(r"timeout\s*=\s*\"?(\d{1,6})", re.IGNORECASE | re.ASCII)
-_KEPT: Final = frozenset({"keep-alive", "Keep-Alive"})
+_KEPT: Final = frozenset({None, "keep-alive", "Keep-Alive"})
+"""What servers of HTTP/1.1 say of a connection that can be kept, most of them."""
 _MARGIN: Final = 1.0
 """Seconds before a server's own limit after which a connection is left alone."""
 
@@ -29,7 +30,8 @@ transfer codings beside chunked, in the order in which they were applied."""
 def framing_of(head: Head, *, bodiless: bool) -> Framing:
     """Return how the body is framed; raise ProtocolError where that is not certain."""
     headers = head.headers
-    keep = _keep(head)
+    usual = head.minor and headers.get("connection") in _KEPT and "keep-alive" not in headers
+    keep = _LONGEST_IDLE if usual else _keep(head)
     if bodiless or head.status in _BODILESS:
         return 0, keep, ()
     if head.status < 200:
@@ -49,8 +51,6 @@ def _keep(head: Head) -> float:
     connection = head.headers.get("connection")
     if connection is None:
         kept = head.minor >= 1
-    elif connection in _KEPT:
-        kept = True
     else:
         options = [option.strip(" \t") for option in connection.lower().split(",")]
         kept = "close" not in options and (head.minor >= 1 or "keep-alive" in options)

@@ -56,11 +56,12 @@ class ConnectionPool:
             return
         connection.idle_until = self._loop.time() + keep
         connection.on_lost = self._remove
+        if not self._idle:
+            self._timer.start()
         self._idle[connection] = None
         self._origins.setdefault(connection.origin, []).append(connection)
         if len(self._idle) > self._most:
             self._drop(next(iter(self._idle)))
-        self._timer.start()
 
     def close(self) -> None:
         """Close what rests, and keep nothing any more."""
