@@ -107,7 +107,7 @@ def read_row(row: int, record: bytes, kind: type[_Row]) -> _Row:
     """Return the document of a record as one of this kind, or raise Damaged."""
     try:
         return msgspec.convert(read_document(row, record), kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise Damaged(f"row {row}: {error}") from error
 
 

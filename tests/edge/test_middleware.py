@@ -162,6 +162,8 @@ async def test_a_default_port_may_be_left_out() -> None:
         for origin, host in (("http://localhost", "localhost:80"), ("http://[::1]:80", "[::1]")):
             headers = {"Origin": origin, "Host": host}
             assert (await client.ask("GET", "/topics/t", headers=headers))[0] == 404
+        headers = {"Origin": "http://localhost:0", "Host": "localhost"}
+        assert (await client.ask("GET", "/topics/t", headers=headers))[0] == 403, "0 is another port than 80"
 
 
 @pytest.mark.parametrize("path", ["/watch?url=http://a.example/", "/topics/t/events", "/metrics"])

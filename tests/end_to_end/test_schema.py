@@ -19,7 +19,7 @@ async def test_schemathesis_finds_nothing() -> None:
         ) as server,
     ):  # fmt: skip
         code, out, err = await run(
-            *command(server.url, seconds=25, seed=1, token="t"), env=environment(upstream.url), within=400
+            *command(server.url, seconds=15, seed=1, token="t"), env=environment(upstream.url), within=400
         )
         server.process.terminate()
         _, logged = await asyncio.wait_for(server.process.communicate(), 60)

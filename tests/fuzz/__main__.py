@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz TARGET [--seconds N] [--keep FOLDER]``: atheris, guided by the service's branches."""
+"""``python -m tests.fuzz TARGET [--seconds N] [--inputs N] [--keep FOLDER]``: atheris, guided by the service's branches."""
 
 import argparse
 import json
@@ -34,6 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("target", choices=sorted(TARGETS))
     parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--inputs", type=int, default=-1, help="end after so many")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", help="folder for what reaches new branches, read again by the next run")
     options = parser.parse_args()
@@ -46,9 +47,9 @@ def main() -> None:
         words.write_text("".join(f'"{word}"\n' for word in escaped))
         kept = Path(options.keep or name, "found")
         kept.mkdir(parents=True, exist_ok=True)
-        limits = [f"-max_total_time={options.seconds}", f"-seed={options.seed}", "-max_len=4096", "-timeout=5"]
+        limits = [f"-max_total_time={options.seconds}", f"-runs={options.inputs}", "-max_len=4096", "-timeout=5"]
         files = [f"-dict={words}", f"-artifact_prefix={options.keep or '.'}/", str(kept), str(folder)]
-        atheris.Setup([sys.argv[0], *limits, *files], TARGETS[options.target])
+        atheris.Setup([sys.argv[0], f"-seed={options.seed}", *limits, *files], TARGETS[options.target])
         atheris.Fuzz()
 
 

@@ -205,6 +205,7 @@ class Pair(msgspec.Struct):
         {},
         {"name": "a", "count": 1},
         {"name": 1, "count": 1, "at": 1.0},
+        {"\ud83dname": "a", "count": 1, "at": 1.0},
         {"name": "a", "count": -1, "at": 1.0},
         {"name": "a", "count": 1 << 60, "at": 1.0},
         {"name": "a", "count": 1, "at": float("nan")},

@@ -87,7 +87,7 @@ async def isolate(request: web.Request, response: web.StreamResponse) -> None:
 def _place(scheme: str, host: str) -> tuple[str, str | None, int | None]:
     try:
         parts = urlsplit(f"//{host}")
-        return scheme, parts.hostname, parts.port or _PORTS[scheme]
+        return scheme, parts.hostname, _PORTS[scheme] if parts.port is None else parts.port
     except ValueError:  # a port or an address that is not one
         return scheme, host.lower(), None
 
