@@ -8,6 +8,7 @@ from bench.tenants.attacks import ATTACKS
 from bench.tenants.command import TABLE
 from bench.tenants.rows import BY_NAME, ROWS
 from bench.tenants.seen import Seen
+from bench.tenants.verdict import Times, judge
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "tenants.md"
 
@@ -34,16 +35,62 @@ def seen(wrong: int = 0, **took: list[float]) -> Seen:
 
 
 @pytest.mark.parametrize(
-    ("during", "holds"),
+    ("now", "holds"),
     [
         (seen(fetch=[10.0] * 99 + [19.9]), True),
         (seen(fetch=[10.0] * 98 + [20.0, 20.1]), True),
         (seen(fetch=[10.0] * 98 + [20.1, 20.1]), False),
+        (seen(wrong=1, fetch=[1.0] * 100), False),
         (seen(fetch=[1.0] * 100, publish=[1000.0]), True),
         (seen(publish=[1.0]), False),
         (seen(), False),
     ],
-    ids=["less", "the slowest of a hundred does not count", "more", "another", "none came", "nothing came"],
+    ids=[
+        "less",
+        "the slowest of a hundred does not count",
+        "more",
+        "wrong",
+        "another",
+        "none came",
+        "nothing came",
+    ],
 )
-def test_a_p99_may_be_so_many_times_what_it_was(during: Seen, holds: bool) -> None:
-    assert during.within(seen(fetch=[5.0] * 50 + [10.0] * 50), 1.5) is holds
+def test_all_is_as_before_once_nothing_is_wrong_and_each_p99_near_what_it_was(now: Seen, holds: bool) -> None:
+    assert now.as_before(seen(fetch=[5.0] * 50 + [10.0] * 50)) is holds
+
+
+def test_what_was_seen_in_several_rows_counts_as_one() -> None:
+    joined = Seen.joined([seen(fetch=[3.0] * 50, wrong=1), seen(fetch=[1.0] * 50, publish=[2.0], wrong=2)])
+    assert joined.summary() == {"fetch": (1.0, 3.0), "publish": (2.0, 2.0)}
+    assert joined.wrong == {"x": 3}
+
+
+def fetches(p99: float | None) -> Times:
+    return {} if p99 is None else {"fetch": (1.0, p99)}
+
+
+@pytest.mark.parametrize(
+    ("attacked", "control", "moment", "over", "machine"),
+    [
+        (20.0, 10.0, False, 0, 0),
+        (20.1, 10.0, False, 1, 0),
+        (20.1, 16.0, False, 1, 0),
+        (20.1, 17.0, False, 0, 1),
+        (260.0, 10.0, True, 0, 0),
+        (260.1, 10.0, True, 1, 0),
+        (None, 10.0, False, 1, 0),
+        (20.1, None, False, 1, 0),
+    ],
+    ids=["in its bound", "over", "far over the control", "as the control", "a moment", "too long a moment", "none came",
+         "no control"],
+)  # fmt: skip
+def test_what_is_over_its_bound_is_the_machines_where_it_is_so_at_another_service(
+    attacked: float | None, control: float | None, moment: bool, over: int, machine: int
+) -> None:
+    verdict = judge(fetches(10.0), fetches(attacked), fetches(control), moment=moment)
+    assert (len(verdict.over), len(verdict.machine)) == (over, machine)
+
+
+def test_a_verdict_has_all_three_figures_in_words() -> None:
+    [text] = judge(fetches(10.0), fetches(61.04), fetches(18.2), moment=False).over
+    assert text == "fetch p99 61 ms: 10 ms alone, 18.2 ms with the attacker at another service"

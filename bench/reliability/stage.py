@@ -43,8 +43,12 @@ class Stage:
         errors: IO[Any] | int | None = None,
         token: str = "",
         secret: str = "",
+        calm: float = 3.0,
     ) -> None:
-        """Start it; ``token`` is what ours show: the one that it asks for, or one signed with its ``secret``."""
+        """Start it; ``token`` is what ours show: the one that it asks for, or one signed with its ``secret``.
+
+        ``calm`` is for how many seconds the calm is measured; with 0 the caller does that.
+        """
         self.port = scene.port
         self.clients = clients
         argv = [*before, sys.executable, *program, "serve", "--port", str(self.port), *options]
@@ -52,6 +56,7 @@ class Stage:
         self._env = {"SLUICE_TOKEN": token} if token else {}
         env = {"SLUICE_JWT_SECRET": secret} if secret else self._env
         self.child = Child(argv, core=0, env=env, apart=True, errors=errors)
+        self._calm = calm
         self._windows: list[Window] = []
         self._received = self._repeated = 0
 
@@ -67,21 +72,23 @@ class Stage:
             argv = [sys.executable, "-m", "bench.reliability.publisher", str(self.port), str(_RATE), str(_SIZE)]
             self._publisher = Child(argv, core=1, env=self._env)
             self.sampler = Sampler(self.child, self.port, self._headers)
-            # The first second pays for imports and caches.
-            time.sleep(1.0)
-            self.calm_down()
+            if self._calm:
+                # The first second pays for imports and caches.
+                time.sleep(1.0)
+                self.calm_down(self._calm)
         except BaseException:
             self.child.stop()
             raise
         return self
 
-    def calm_down(self, seconds: float = 3.0) -> None:
+    def calm_down(self, seconds: float = 3.0) -> Window:
         """Measure how it is without an attack; again, where the load has changed."""
         self.window()
         time.sleep(seconds)
         self._windows = [self.window()]
         self.sampler.restart()
         self.calm = self.sampler.now()
+        return self._windows[0]
 
     def window(self) -> Window:
         """Return what the control group received since the last look."""

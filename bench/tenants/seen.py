@@ -1,13 +1,14 @@
 """What the careful client has seen in some time."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Final, Self
+from typing import Any, Self
+
+from bench.tenants.verdict import FACTOR, NOISE_MS, Times
 
 __all__ = ["Seen"]
-
-_NOISE_MS: Final = 5.0
-"""By which a p99 may differ before its factor counts: below that the machine decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +25,28 @@ class Seen:
         took = {name: sorted(values) for name, values in reported["took"].items()}
         return cls(took, reported["wrong"], frozenset(reported["serials"]))
 
-    def within(self, before: Self, factor: float, more: float = _NOISE_MS) -> bool:
-        """Return whether each p99 is at most so many times what it was, and so much more; and none is missing."""
+    @classmethod
+    def joined(cls, several: Iterable[Self]) -> Self:
+        """Return what was seen in several times, as if it had been one."""
+        took: dict[str, list[float]] = {}
+        wrong: Counter[str] = Counter()
+        serials: set[str] = set()
+        for one in several:
+            wrong.update(one.wrong)
+            serials |= one.serials
+            for name, values in one.took.items():
+                took[name] = sorted(took.get(name, []) + values)
+        return cls(took, wrong, frozenset(serials))
+
+    def as_before(self, before: Self) -> bool:
+        """Return whether nothing went wrong, none is missing, and each p99 is within the bound of what it was."""
         times = self.summary()
-        return all(
-            name in times and times[name][1] <= p99 * factor + more for name, (_, p99) in before.summary().items()
+        return not self.wrong and all(
+            name in times and times[name][1] <= p99 * FACTOR + NOISE_MS
+            for name, (_, p99) in before.summary().items()
         )
 
-    def summary(self) -> dict[str, tuple[float, float]]:
+    def summary(self) -> Times:
         """Return p50 and p99 of each, by nearest rank."""
         return {
             name: (values[ceil(len(values) * 0.5) - 1], values[ceil(len(values) * 0.99) - 1])

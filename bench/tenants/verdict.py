@@ -1,0 +1,45 @@
+"""What a row comes to: each p99 with the attacker, beside what it is alone and what the machine makes of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["FACTOR", "MOST_MS", "NOISE_MS", "Times", "Verdict", "judge"]
+
+FACTOR: Final = 1.5
+"""By which a p99 may grow beside an attacker."""
+NOISE_MS: Final = 5.0
+"""By which it may grow anyhow: below that the machine decides."""
+MOST_MS: Final = 250.0
+"""By which it may grow in an attack of one moment."""
+_MACHINE: Final = 1.2
+"""By which it may be above the control, where the attacker was at another service."""
+
+Times = Mapping[str, tuple[float, float]]
+"""p50 and p99 in milliseconds, by what was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What grew too much, in words: of the service, and of the machine alone."""
+
+    over: tuple[str, ...]
+    machine: tuple[str, ...]
+    """What is over its bound, and was so with the attacker at another service, too, within 20 %."""
+
+
+def judge(alone: Times, attacked: Times, control: Times, *, moment: bool) -> Verdict:
+    """Hold every p99 against its bound; what was not measured any more is over it."""
+    over, machine = list[str](), list[str]()
+    for name, (_, own) in alone.items():
+        p99, apart = (times[name][1] if name in times else None for times in (attacked, control))
+        if p99 is not None and p99 <= (own + MOST_MS if moment else own * FACTOR + NOISE_MS):
+            continue
+        text = f"{name} p99 {_ms(p99)}: {_ms(own)} alone, {_ms(apart)} with the attacker at another service"
+        of_machine = p99 is not None and apart is not None and p99 <= apart * _MACHINE
+        (machine if of_machine else over).append(text)
+    return Verdict(tuple(over), tuple(machine))
+
+
+def _ms(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.3g} ms"
