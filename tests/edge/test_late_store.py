@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import pytest
 
 from service.core.ports import KeptMessage
+from service.edge.http.pending import PATIENCE
 from tests.core.stores import FakeStore, Kept
 from tests.edge.running import Client, call, client_of
 
@@ -107,6 +109,24 @@ async def test_one_body_to_many_topics_is_in_all_or_in_none_and_once_in_each() -
         heads = {name: client.service.hub.topics[name].head for name in ("a", "b")}
     assert bodies[0][0] == 503
     assert {name: one["offset"] for name, one in bodies[1][1]["topics"].items()} == heads == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [("POST", "/topics/t", 1), ("POST", "/publish", {"topics": ["t"], "data": 1}), ("GET", "/topics/t", None),
+     ("GET", "/topics/t/events", None)],
+)  # fmt: skip
+async def test_a_request_whose_store_never_answers_ends(method: str, path: str, body: Any) -> None:
+    async with late(late_history=True) as (client, store):
+        store.topics["t"] = Kept("e0")
+        begun = asyncio.get_running_loop().time()
+        status, problem, _ = await client.ask(method, path, json=body)
+        assert (status, problem["reason"], problem["temporary"]) == (504, "gateway_timeout", True)
+        assert problem["detail"].startswith("storage: it has not answered within 30 s")
+        assert asyncio.get_running_loop().time() - begun == pytest.approx(PATIENCE, abs=1)
+        # What comes too late harms nothing, and the next is answered.
+        store.settle()
+        await until(lambda: not client.service.access.slots.used)
 
 
 async def test_a_caller_that_leaves_harms_nothing() -> None:

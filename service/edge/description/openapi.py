@@ -124,18 +124,18 @@ def _topics() -> dict[str, Any]:
         "/topics/{name}": {
             "parameters": topic,
             "post": operation(
-                "publish", "Publish the JSON body", published, refused=(404,), parameters=key, body={}
+                "publish", "Publish the JSON body", published, refused=(404, 504), parameters=key, body={}
             ),
-            "get": operation("topic", "Where a topic stands", info, refused=(404,)),
+            "get": operation("topic", "Where a topic stands", info, refused=(404, 504)),
         },
         "/topics/{name}/events": {
             "parameters": topic,
             "get": operation(
-                "topicEvents", "The messages of a topic", messages, refused=(404, 422), parameters=_STREAM
+                "topicEvents", "The messages of a topic", messages, refused=(404, 422, 504), parameters=_STREAM
             ),
         },
         "/publish": {
-            "post": operation("publishMany", "Publish to many topics", many, body=ref(Broadcast)),
+            "post": operation("publishMany", "Publish to many topics", many, refused=(504,), body=ref(Broadcast)),
         },
     }
 

@@ -37,7 +37,7 @@ def refusal(error: SluiceError | web.HTTPException, request: web.Request) -> web
     if not isinstance(error, SluiceError):
         headers = {name: error.headers[name] for name in _KEPT if name in error.headers}
         detail = error.text if error.text and not error.text.startswith(f"{error.status}: ") else None
-        more["temporary"] = error.status in (408, 429, 503)
+        more["temporary"] = error.status in (408, 429, 503, 504)
         return _document(error.status, reason_of(error), detail, more, headers)
     headers = {}
     if error.status in (429, 503):
