@@ -15,8 +15,10 @@ class _Jumping(selectors.DefaultSelector):
         super().__init__()
         self.now = 0.0
         self.patience = 0.0005
+        self.turns = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.turns += 1
         ready = super().select(0)
         if ready or timeout == 0:
             return ready
@@ -44,3 +46,8 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jumping.now
+
+    @property
+    def turns(self) -> int:
+        """How often it has turned: what is done in one turn, nothing else comes between."""
+        return self._jumping.turns

@@ -1,6 +1,7 @@
 """Time limits of many tasks from one timer."""
 
 import asyncio
+from itertools import islice
 from typing import Any, Final
 
 from service.runtime.containment import contain
@@ -10,6 +11,8 @@ __all__ = ["Deadlines"]
 
 _EVERY: Final = 0.05
 """Seconds between two looks, and so how late a limit may be; a timer for each fetch costs 6 us of its 100."""
+_AT_ONCE: Final = 8
+"""Tasks that are cancelled in one turn of the loop, 0.1 ms each until they have ended: hundreds may be due."""
 
 
 class Deadlines:
@@ -53,8 +56,11 @@ class Deadlines:
 
     def _check(self) -> float | None:
         now = self._loop.time()
-        for task in [task for task, at in self._due.items() if at <= now]:
+        due = list(islice((task for task, at in self._due.items() if at <= now), _AT_ONCE))
+        for task in due:
             self.cut(task)
+        if len(due) == _AT_ONCE:
+            return 0.0
         return _EVERY if self._due else None
 
     def close(self) -> None:

@@ -1,14 +1,19 @@
 """Request bodies in their content codings: what is not what it says is refused, and nothing is a bug of ours."""
 
+import asyncio
 import gzip
 import zlib
+from collections import Counter
 from typing import Any
 
 import brotli
 import pytest
 from aiohttp import ClientSession
+from aiohttp.web_protocol import RequestHandler
 
+from service.edge.http.aiohttp_internals import is_paused
 from tests.edge.running import client_of
+from tests.virtual import VirtualClockLoop
 
 TEXT = b'{"a": "' + b"x" * 500 + b'"}'
 GZIP = gzip.compress(TEXT, mtime=0)
@@ -58,3 +63,34 @@ async def test_an_unknown_coding_is_an_unsupported_media_type(coding: str) -> No
 async def test_a_bomb_is_refused_when_it_outgrows_the_limit() -> None:
     status, problem, _ = await answered("gzip", gzip.compress(b" " * (64 << 20)))
     assert (status, problem["reason"]) == (413, "too_large")
+
+
+@pytest.mark.parametrize("size", [1 << 20, 100 << 20], ids=["taken", "refused before it has come"])
+async def test_bodies_that_come_together_are_read_on_a_few_in_each_turn(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that nobody wants any more: they are read for a while, so that their sender sees the answer."""
+    loop, read_on, real = asyncio.get_running_loop(), Counter[int](), RequestHandler.resume_reading
+    assert isinstance(loop, VirtualClockLoop)
+
+    def resume_reading(connection: RequestHandler, *how: Any, **more: Any) -> None:
+        paused = is_paused(connection)
+        real(connection, *how, **more)
+        if paused and not is_paused(connection):
+            read_on[loop.turns] += 1
+
+    monkeypatch.setattr(RequestHandler, "resume_reading", resume_reading)
+    head = f"POST /fetch-batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
+
+    async def upload() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.service.port)
+        writer.write(head.encode() + b" " * (1 << 20))
+        answer = await reader.read()
+        writer.transport.abort()
+        return answer[9:12]
+
+    async with client_of() as client:
+        statuses = await asyncio.gather(*(upload() for _ in range(40)))
+    assert set(statuses) == {b"413" if size > 16 << 20 else b"400"}
+    assert read_on.total() > 40
+    assert max(read_on.values()) <= 8

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -25,6 +26,7 @@ from service.sources.batches import Batches
 from service.upstream.attempts import Attempt
 from service.upstream.runner import Runner
 from tests.core.readers import FakeReader
+from tests.virtual import VirtualClockLoop
 
 LIMITS = BatchLimits()
 
@@ -191,6 +193,28 @@ async def test_cancel_fails_what_is_left_and_ends_with_done() -> None:
     assert (reported[-1]["ok"], reported[-1]["failed"]) == (1, 1499)
     assert {event["error"] for event in reported if event["event"] == "failed"} == {"cancelled"}
     assert bench.batches.statistics().active == 0
+
+
+async def test_requests_of_a_cancelled_batch_end_a_few_in_each_turn_and_its_places_are_free_at_once() -> None:
+    loop, ended = asyncio.get_running_loop(), Counter[int]()
+    assert isinstance(loop, VirtualClockLoop)
+
+    async def answer(order: Attempt) -> Fetched:
+        try:
+            return await never(order)
+        finally:
+            ended[loop.turns] += 1
+
+    bench = Bench(answer, replace(LIMITS, active=100, active_per_client=100))
+    batch = bench.start(100)
+    await asyncio.sleep(1)
+    assert bench.runner.active == 90
+    bench.batches.cancel(batch.id)
+    bench.fetcher.answer = at_once
+    reader = bench.read(bench.start(90))
+    await asyncio.sleep(1)
+    assert events(reader)[-1]["ok"] == 90
+    assert (max(ended.values()), ended.total(), bench.runner.active) == (8, 90, 0)
 
 
 async def test_cancelling_before_anything_started_frees_every_place() -> None:

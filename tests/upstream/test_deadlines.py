@@ -1,10 +1,12 @@
 """One timer for many time limits: late by at most a twentieth of a second, and never against the wrong task."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 
 from service.upstream.deadlines import Deadlines
+from tests.virtual import VirtualClockLoop
 
 
 async def limited(deadlines: Deadlines, seconds: float, job: float) -> str:
@@ -63,4 +65,19 @@ async def test_a_limit_can_be_moved() -> None:
     await asyncio.sleep(0.5)
     deadlines.begin(task, 10.0)
     assert await task == "done"
+    deadlines.close()
+
+
+async def test_hundreds_that_are_due_together_end_a_few_in_each_turn() -> None:
+    loop, deadlines, ended = asyncio.get_running_loop(), Deadlines(), Counter[int]()
+    assert isinstance(loop, VirtualClockLoop)
+
+    async def stalled() -> str:
+        outcome = await limited(deadlines, 2.0, 5.0)
+        ended[loop.turns] += 1
+        return outcome
+
+    assert await asyncio.gather(*(stalled() for _ in range(100))) == ["overdue"] * 100
+    assert max(ended.values()) <= 8
+    assert loop.time() < 2.2
     deadlines.close()

@@ -1,12 +1,14 @@
 """Bodies beyond their owner's share are read one after another; others notice nothing."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 
 from service.core.owner import Owner
 from service.core.pool import Pool
 from service.upstream.reading import LEAST, Reading
+from tests.virtual import VirtualClockLoop
 
 A, B = Owner("a"), Owner("b")
 
@@ -102,3 +104,26 @@ async def test_a_body_that_waits_for_its_turn_is_not_too_slow() -> None:
     assert ends == []
     await asyncio.sleep(10)
     assert not reading._timer.running
+
+
+async def test_hundreds_that_stall_together_are_ended_once_each_and_a_few_in_each_turn() -> None:
+    loop, reading, ended = asyncio.get_running_loop(), Reading(Pool("reading_bytes", 1 << 20)), Counter[int]()
+    assert isinstance(loop, VirtualClockLoop)
+
+    async def stalled() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        body = reading.begin(A, task.cancel)
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            ended[loop.turns] += 1
+            await asyncio.sleep(0)  # a connection to close, say
+        finally:
+            body.end()
+
+    await asyncio.gather(*(stalled() for _ in range(100)))
+    assert max(ended.values()) <= 8
+    assert ended.total() == 100
+    assert 30.0 <= loop.time() < 33.0
+    reading.close()

@@ -22,6 +22,7 @@ __all__ = [
     "HookedWebSocket",
     "check",
     "has",
+    "is_paused",
     "is_serving",
     "is_waiting",
     "release_handshake_state",
@@ -37,6 +38,7 @@ class Feature(Enum):
     UNUSED = "connections on which no request is under way are not closed early when descriptors are short"
     ENDINGS = "places of closed connections are given out up to a second late, and idle cuts are not noticed"
     FRAMES = "frames of WebSocket clients that are not masked are accepted"
+    READING = "bodies of requests that come by the hundred are read in one turn of the loop"
     HANDSHAKE = "each WebSocket keeps the headers of its handshake, 3 to 6 KiB"
 
 
@@ -48,6 +50,7 @@ NEEDED: Final[Mapping[Feature, tuple[tuple[type, str], ...]]] = {
         (RequestHandler, "_message_tail"),
         (RequestHandler, "_payload_parser"),
     ),
+    Feature.READING: ((RequestHandler, "_reading_paused"),),
     Feature.HANDSHAKE: (
         (RequestHandler, "_parser"),
         (RequestHandler, "_upgraded"),
@@ -105,6 +108,11 @@ def task_of(handler: RequestHandler) -> "asyncio.Task[None] | None":
 def is_serving(handler: RequestHandler) -> bool:
     """Return whether a request is under way on a connection; False where that is not known."""
     return has(Feature.ENDINGS) and handler._current_request is not None
+
+
+def is_paused(handler: RequestHandler) -> bool:
+    """Return whether a connection is not read for now, as its request has not taken what came; False if unknown."""
+    return has(Feature.READING) and handler._reading_paused
 
 
 class HookedWebSocket(web.WebSocketResponse):
