@@ -52,7 +52,7 @@ class Pending(Generic[T]):
         """Return the answer that ``step`` makes of this value; exceptions, also of the step, are passed on."""
         result: Pending[U] = Pending()
 
-        def take(outcome: T | Exception) -> None:
+        def settle(outcome: T | Exception) -> None:
             made: U | Pending[U] | Exception
             try:
                 made = outcome if isinstance(outcome, Exception) else step(outcome)
@@ -63,7 +63,7 @@ class Pending(Generic[T]):
             else:
                 result.settle(made)
 
-        self.on_settled(take)
+        self.on_settled(settle)
         return result
 
     def always(self, step: Callable[[T | Exception], U]) -> "Pending[U]":
@@ -86,14 +86,14 @@ def gather(items: Sequence[T | Pending[T]]) -> Pending[list[T | Exception]]:
     result: Pending[list[T | Exception]] = Pending()
     answers: dict[int, T | Exception] = {}
 
-    def take(index: int, outcome: T | Exception) -> None:
+    def settle(index: int, outcome: T | Exception) -> None:
         answers[index] = outcome
         if len(answers) == len(items):
             result.settle([answers[number] for number in range(len(items))])
 
     for index, item in enumerate(items):
         if isinstance(item, Pending):
-            item.on_settled(partial(take, index))
+            item.on_settled(partial(settle, index))
         else:
-            take(index, item)
+            settle(index, item)
     return result

@@ -30,7 +30,7 @@ class Room:
     def __repr__(self) -> str:
         return f"<Room {self._left} of {self._limit}>"
 
-    def take(self, size: int) -> bool:
+    def reserve(self, size: int) -> bool:
         """Count so many bytes in, if there is room for them; return whether there is."""
         if self._limit:
             if self._clock() >= self._until:

@@ -190,7 +190,7 @@ class Retention:
 
     def refuses(self, batch: BatchState, size: int) -> Failure | None:
         """Say why a result of so many bytes is not kept: memory is short, or nobody reads it and all is used."""
-        if not self._room.take(COPIES * size):
+        if not self._room.reserve(COPIES * size):
             return NO_MEMORY
         pool, owner = self.pool, batch.owner
         if batch.topic.readers or batch.keep is not Keep.DETACHED or pool.used + size <= pool.bound:

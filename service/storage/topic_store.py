@@ -91,7 +91,7 @@ class DiskStore:
         if kept is None:
             kept = self._topics.make(name, str(owner), self._new_epoch())
             self._writer.add(_Begin(kept))
-        self.retired.take(name)
+        self.retired.pop(name)
         kept.retired = False
         messages, keys = kept.messages, kept.keys
         kept.messages, kept.keys = [], []
@@ -131,7 +131,7 @@ class DiskStore:
 
     def drop(self, topic: Topic) -> None:
         """Delete the topic with all its messages."""
-        self.retired.take(topic.name)
+        self.retired.pop(topic.name)
         self._forgotten(topic.name)
 
     def _forgotten(self, name: str) -> None:

@@ -217,7 +217,7 @@ class Delivery:
         items, spent, size, others = line.items, 0, 0, False
         while spent < most and items:
             first = items[0]
-            spent += self._take(first)
+            spent += self._advance(first)
             if not first.aboard:
                 items.popleft()
                 size += first.size
@@ -225,7 +225,7 @@ class Delivery:
         self._delivered(line.owner, size, others=others)
         return spent
 
-    def _take(self, first: _Landed) -> int:
+    def _advance(self, first: _Landed) -> int:
         """Deliver an outcome to one, or take a step towards it; return how many microseconds it took, about."""
         outcome, work = first.outcome, first.aboard[-1]
         large = isinstance(outcome, Fetched) and len(outcome.body) > LARGE and isinstance(work.group, BatchState)

@@ -238,7 +238,7 @@ class Fetcher:
 
     def _make_room(self, size: int, response: Response) -> None:
         # Twice: as a body, and as the event that tells of it.
-        if not self.room.take(2 * size):
+        if not self.room.reserve(2 * size):
             response.close()
             raise NoRoom("the service is short of memory")
 
@@ -252,7 +252,7 @@ class Fetcher:
             while held.size <= attempt.max_bytes and (piece := await response.piece(attempt.owner)):
                 self._make_room(len(piece), response)
                 pieces.append(piece)
-                await held.take(len(piece))
+                await held.charge(len(piece))
                 await self._pieces.wait(attempt.owner)
         except BaseException:
             response.close()

@@ -49,7 +49,7 @@ class Reading:
         """Stop looking."""
         self._timer.stop()
 
-    async def take(self, body: "Body", size: int) -> None:
+    async def charge(self, body: "Body", size: int) -> None:
         """Count a piece in, and wait until the body may go on."""
         self._pool.take(body.owner, size)
         body.size += size
@@ -110,9 +110,9 @@ class Body:
         """Set where it waits."""
         self._reading = reading
 
-    async def take(self, size: int) -> None:
+    async def charge(self, size: int) -> None:
         """Count a piece in, and wait until there is room for the next, or it is the owner's first."""
-        await self._reading.take(self, size)
+        await self._reading.charge(self, size)
 
     def end(self) -> None:
         """Give back what is held."""

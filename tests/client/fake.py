@@ -45,10 +45,10 @@ class FakeReader(Reader):
 
     def visit(self) -> None:
         while self.behind and not self.socket.inbox.full():
-            for text in payload(self.take()):
+            for text in payload(self.read()):
                 self.socket.put(WSMsgType.TEXT, text)
         if self.behind and self.overtaken:
-            self.take()
+            self.read()
 
     def evict(self) -> None:
         self.socket.end(4408, "too slow")

@@ -51,10 +51,10 @@ class FakeReader(Reader):
     def visit(self) -> None:
         if self.stuck:
             if self.overtaken:
-                self.take()
+                self.read()
             return
         while self.behind:
-            chunk = self.take()
+            chunk = self.read()
             if chunk:
                 self.sent.append(chunk)
 

@@ -134,7 +134,7 @@ def test_what_waits_is_counted_from_the_reader_that_is_furthest() -> None:
     slow, fast = (FakeReader(batch.topic, OnLag.DISCONNECT) for _ in range(2))
     slow.attach("oldest")
     fast.attach("oldest")
-    fast.take()
+    fast.read()
     assert batch.unread == 0
     fast.detach()
     assert batch.unread == 0, "what was taken once is not owed again"

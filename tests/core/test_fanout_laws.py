@@ -39,9 +39,9 @@ class WireReader(Reader):
 
     def visit(self) -> None:
         if self._client.stuck and self.overtaken:
-            self.take()
+            self.read()
         while not self._client.stuck and not self._client.held and self.behind:
-            for line in self.take().splitlines():
+            for line in self.read().splitlines():
                 self._client.got(self.topic, orjson.loads(line))
 
     def evict(self) -> None:

@@ -108,7 +108,7 @@ def test_a_reader_that_takes_something_is_not_stalled_any_more() -> None:
     log.on_taken = lambda: taken.append(len(log.readers))
     reader = FakeReader(log)
     hub.attach(reader, "oldest")
-    assert reader.take() == b""
+    assert reader.read() == b""
     assert not reader.stalled
     reader.stalled_at = reader.progress
     assert reader.stalled

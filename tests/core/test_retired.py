@@ -25,8 +25,8 @@ def test_the_longest_idle_goes_first_and_each_after_its_time() -> None:
     assert ["a" in retired, "b" in retired, "c" in retired] == [True, False, True]
     retired.expire(62.5)
     assert len(retired) == 1
-    assert retired.take("a") == Position("e3", 3)
-    assert retired.take("a") is None
+    assert retired.pop("a") == Position("e3", 3)
+    assert retired.pop("a") is None
 
 
 def test_it_says_whom_it_forgets_for_want_of_room_or_for_its_age_and_not_whom_it_gives_back() -> None:
@@ -35,7 +35,7 @@ def test_it_says_whom_it_forgets_for_want_of_room_or_for_its_age_and_not_whom_it
     retired.keep("a", Position("e", 1), A, 0.0)
     retired.keep("b", Position("e", 1), A, 1.0)
     assert forgotten == ["a"]
-    retired.take("b")
+    retired.pop("b")
     retired.keep("c", Position("e", 1), A, 2.0)
     retired.expire(63.0)
     assert forgotten == ["a", "c"]

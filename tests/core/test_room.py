@@ -12,21 +12,21 @@ def test_what_is_left_is_measured_now_and_then_and_what_is_taken_is_counted_betw
         return used
 
     room = Room(1000, measure, lambda: now)
-    assert room.take(500)
-    assert not room.take(301)
-    assert room.take(300)
-    assert not room.take(1)
+    assert room.reserve(500)
+    assert not room.reserve(301)
+    assert room.reserve(300)
+    assert not room.reserve(1)
     assert room.has(0)
     assert not room.has(1)
     assert looks == 1
     now = 1.05
-    assert room.take(800), "it was given back meanwhile"
+    assert room.reserve(800), "it was given back meanwhile"
     assert looks == 2
     now, used = 1.1, 950
     assert not room.has(0)
-    assert not room.take(0)
+    assert not room.reserve(0)
 
 
 def test_without_a_limit_there_is_always_room() -> None:
-    assert ENDLESS.take(1 << 60)
+    assert ENDLESS.reserve(1 << 60)
     assert ENDLESS.has(1 << 60)

@@ -63,7 +63,7 @@ def read(data: bytes, size: int) -> Read:
             while more:
                 more = reader.feed(b"")
             assert reader.size == sum(map(len, reader.pieces))
-            body.append(reader.take())
+            body.append(reader.read())
         ended = reader.done
         reader.end(whole=True)
         found.whole = reader.done

@@ -18,7 +18,7 @@ async def read(reading: Reading, owner: Owner, pieces: int, ends: list[str], nam
     try:
         for _ in range(pieces):
             await asyncio.sleep(0.1)
-            await body.take(100)
+            await body.charge(100)
     finally:
         body.end()
     ends.append(name)
@@ -70,7 +70,7 @@ async def trickle(reading: Reading, piece: int, every: float, most: float) -> fl
         async with asyncio.timeout(most):
             while not ended.done():
                 await asyncio.wait([ended], timeout=every)
-                await body.take(piece)
+                await body.charge(piece)
     except TimeoutError:
         return None
     finally:
@@ -92,12 +92,12 @@ async def test_a_body_that_comes_too_slowly_is_ended(piece: int, every: float, c
 async def test_a_body_that_waits_for_its_turn_is_not_too_slow() -> None:
     reading, ends = Reading(Pool("reading_bytes", 400)), list[str]()
     first = reading.begin(A, lambda: ends.append("first"))
-    await first.take(1000)
+    await first.charge(1000)
     second = reading.begin(A, lambda: ends.append("second"))
-    waiting = asyncio.create_task(second.take(10))
+    waiting = asyncio.create_task(second.charge(10))
     for _ in range(10):
         await asyncio.sleep(25)
-        await first.take(LEAST)
+        await first.charge(LEAST)
     first.end()
     await waiting
     second.end()

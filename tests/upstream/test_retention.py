@@ -31,11 +31,11 @@ class Slow(FakeReader):
 
     def visit(self) -> None:
         if self.overtaken:
-            self.take()
+            self.read()
 
     def step(self) -> None:
         if self.behind:
-            self.sent.append(self.take())
+            self.sent.append(self.read())
 
 
 def read(bench: Bench, batch: BatchState, kind: type[FakeReader], on_lag: OnLag = OnLag.DISCONNECT) -> Any:

@@ -36,7 +36,7 @@ class MemoryStore:
 
     def history(self, name: str, owner: Owner) -> KeptTopic:
         """Return a new epoch, or where the topic stood."""
-        return KeptTopic(self.retired.take(name) or Position(self._new_epoch(), 0))
+        return KeptTopic(self.retired.pop(name) or Position(self._new_epoch(), 0))
 
     def append(self, topic: Topic, data: bytes, now: float, key: PublishKey | None) -> Position:
         """Return the next position."""

@@ -50,7 +50,7 @@ class RetiredTopics:
 
     def keep(self, name: str, position: Position, owner: Owner, now: float) -> None:
         """Remember where a topic stands that is about to be forgotten."""
-        self.take(name)
+        self.pop(name)
         names = self._names.get(owner)
         if names and self.pool.room(owner) < 1:
             self.pool.refused += 1
@@ -60,11 +60,11 @@ class RetiredTopics:
         self.pool.take(owner, 1)
 
     def _forget(self, name: str) -> None:
-        self.take(name)
+        self.pop(name)
         if self._forgotten is not None:
             self._forgotten(name)
 
-    def take(self, name: str) -> Position | None:
+    def pop(self, name: str) -> Position | None:
         """Return where a topic stood, and forget it here: it is about to be made again."""
         known = self._known.pop(name, None)
         if known is None:

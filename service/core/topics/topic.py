@@ -157,7 +157,7 @@ class Reader:
 
     @property
     def overtaken(self) -> bool:
-        """Whether the ring has moved past a reader that is to be disconnected for it: :meth:`take` evicts it.
+        """Whether the ring has moved past a reader that is to be disconnected for it: :meth:`read` evicts it.
 
         A reader whose peer takes nothing is not asked for bytes, but its policy counts from this moment on.
         """
@@ -208,7 +208,7 @@ class Reader:
         """Encode a gap for this reader."""
         return gap_chunk(self.encoding, self.topic.name, self.topic.epoch, first, last)
 
-    def take(self) -> bytes:
+    def read(self) -> bytes:
         """Return the next bytes for this reader and move its cursor; empty when there is nothing.
 
         A lagging reader first gets its gap; under ``disconnect`` it is evicted instead.

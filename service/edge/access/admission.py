@@ -71,7 +71,7 @@ class AdmissionControl:
         return self._pass(request, self.addresses.request)
 
     def _pass(self, request: web.Request, count: Callable[[str, float], None]) -> str | None:
-        if self._overload.level >= Level.REFUSE or not self._room.take(_EACH):
+        if self._overload.level >= Level.REFUSE or not self._room.reserve(_EACH):
             # Spread, so that clients that come back after their Retry-After do not come back together.
             raise Overloaded("the service is overloaded", retry_after=round(5 + 10 * self._chance(), 1))
         request[ADDRESS], counts = self._caller(request)

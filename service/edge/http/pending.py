@@ -25,7 +25,7 @@ async def answer_of(answer: T | Pending[T]) -> T:
         return answer
     future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
-    def take(outcome: T | Exception) -> None:
+    def settle(outcome: T | Exception) -> None:
         if future.done():
             return  # the client has gone, or its time was over
         if isinstance(outcome, Exception):
@@ -33,7 +33,7 @@ async def answer_of(answer: T | Pending[T]) -> T:
         else:
             future.set_result(outcome)
 
-    answer.on_settled(take)
+    answer.on_settled(settle)
     try:
         async with asyncio.timeout(PATIENCE):
             return await future

@@ -65,7 +65,7 @@ async def read_body(request: web.Request, size: int, time: float) -> bytes:
 
 
 def _make_room(room: Room, size: int) -> None:
-    if not room.take(size):
+    if not room.reserve(size):
         raise Overloaded("the service is short of memory", retry_after=5.0)
 
 

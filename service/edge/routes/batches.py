@@ -82,7 +82,7 @@ class BatchRoutes:
         self._hub.attach(reader, "oldest")
         try:
             while reader.behind or not reader.ended:
-                for line in reader.take().splitlines():
+                for line in reader.read().splitlines():
                     document.add(line)
                 await asyncio.sleep(0)
                 await reader.wait(3600.0)

@@ -127,7 +127,7 @@ class PullReader(Reader):
             return
         self._wakeup.set()
         if self.overtaken:
-            self.take()
+            self.read()
 
     def _written(self) -> bool:
         """Write what is new as far as the peer takes it; return whether that was all."""
@@ -135,7 +135,7 @@ class PullReader(Reader):
         if transport is None or transport.is_closing():
             return False
         while self.behind and not transport.get_write_buffer_size():
-            if chunk := self.take():
+            if chunk := self.read():
                 transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
         return not self.behind and not self._ended
 
@@ -274,7 +274,7 @@ async def _pump(response: web.StreamResponse, reader: PullReader, heartbeat: flo
     """Write what is new until the topic ends; each write waits for the peer."""
     beat = _HEARTBEATS.get(reader.encoding, _HEARTBEAT)
     while reader.behind or not reader.ended:
-        chunk = reader.take() if reader.behind else b""
+        chunk = reader.read() if reader.behind else b""
         if chunk:
             await response.write(chunk)
             if len(chunk) < _LARGE and not reader.ended:

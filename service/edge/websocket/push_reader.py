@@ -89,7 +89,7 @@ class PushReader(Reader):
             # an answer has to come first.
             return
         while (waiting := transport.get_write_buffer_size()) <= BACKLOG:
-            chunk = self.take()
+            chunk = self.read()
             if chunk:
                 rest: bytes | memoryview = chunk
                 if not waiting and descriptor is not None:
@@ -99,7 +99,7 @@ class PushReader(Reader):
             if not self.behind:
                 return
         if self.overtaken:
-            self.take()
+            self.read()
         self._connection.stall()
 
     def evict(self) -> None:

@@ -51,7 +51,7 @@ class Response:
     def at_once(self) -> bytes | None:
         """Return the body where all of it has come and none is coded: most bodies."""
         if self._reader.done and not self._reader.codings and "content-encoding" not in self.headers:
-            return self._reader.take()
+            return self._reader.read()
         return None
 
     @property
@@ -86,7 +86,7 @@ class Response:
             if reader.done:
                 return b""
             await self._connection.more()
-        return reader.take()
+        return reader.read()
 
     def close(self) -> None:
         """Cut the connection, if it is still this response's."""
@@ -136,7 +136,7 @@ class Client:
         """
         request = self._requests.write(method, target, headers, body)
         personal = bool(headers) and _authenticates_connections(headers)
-        kept = self._pool.take(target.origin) if not personal else None
+        kept = self._pool.acquire(target.origin) if not personal else None
         if kept is not None:
             timing.reused = True
             reader = Reader(bodiless=method == "HEAD")

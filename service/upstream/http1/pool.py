@@ -35,7 +35,7 @@ class ConnectionPool:
         """Return whether a connection to an origin rests."""
         return origin in self._origins
 
-    def take(self, origin: str) -> Connection | None:
+    def acquire(self, origin: str) -> Connection | None:
         """Return the connection to an origin that was used last, if one rests and its time is not over."""
         while resting := self._origins.get(origin):
             # Not by _remove, which looks for it: this is done for each request.

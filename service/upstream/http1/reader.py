@@ -56,7 +56,7 @@ class Reader:
         """For how many seconds the connection can be kept, now that the answer has come to its end."""
         return self._keep if self.done and not self.surplus else 0.0
 
-    def take(self) -> bytes:
+    def read(self) -> bytes:
         """Return what has come of the body since the last time."""
         pieces = self.pieces
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -37,7 +37,7 @@ def read_in(pieces: list[bytes], *, end: bool, head: bool) -> Read:
         more = reader.feed(piece)
         while more:
             more = reader.feed(b"")
-        body += reader.take()
+        body += reader.read()
     if end:
         reader.end(whole=True)
     assert reader.head is not None, "no head"
@@ -341,7 +341,7 @@ def test_a_size_alone_adds_no_piece() -> None:
         reader.feed(data)
         assert reader.pieces == []
     reader.feed(b"hello")
-    assert (reader.take(), reader.done) == (b"hello", False)
+    assert (reader.read(), reader.done) == (b"hello", False)
 
 
 def test_small_chunks_are_read_in_turns() -> None:
@@ -350,7 +350,7 @@ def test_small_chunks_are_read_in_turns() -> None:
     while more:
         more = reader.feed(b"")
         turns += 1
-    assert (reader.take(), reader.done, turns > 2) == (b"x" * 10_000, True, True)
+    assert (reader.read(), reader.done, turns > 2) == (b"x" * 10_000, True, True)
 
 
 @pytest.mark.parametrize(

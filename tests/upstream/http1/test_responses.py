@@ -22,7 +22,7 @@ class Bomb:
         self.codings = ()
         self.done = True
 
-    def take(self) -> bytes:
+    def read(self) -> bytes:
         return self.pieces.pop()
 
 
