@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from service.client import Backoff, Client, Disconnected
+from service.client.transport import _retry_after
 from tests.client.scripted import scripted
 
 
@@ -41,3 +42,15 @@ async def test_a_function_that_gives_such_a_token_is_asked_again() -> None:
         Client(service.url, token=lambda: next(tokens), backoff=Backoff(0.1)),  # type: ignore[arg-type]
     ):
         assert (await service.waiting.get()).token == "T"
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Mon, 01 Jan 2024 99999999999999999999:00:00 GMT",
+        "Mon, 01 Jan 2024 00:00:00 +99999999999999",
+    ],
+)
+def test_a_date_with_numbers_beyond_those_of_any_date_is_passed_over(date: str) -> None:
+    assert _retry_after({"Retry-After": date}) is None

@@ -16,6 +16,7 @@ from aiohttp import web
 from multidict import CIMultiDict, MultiDict
 from yarl import URL
 
+from service.client.transport import _retry_after
 from service.client.values import Position as ClientPosition
 from service.core.access.callers import caller, caller_key
 from service.core.access.grants import ClientLimits, read_claims
@@ -66,6 +67,8 @@ def _cache_control(text: str) -> None:
 
 
 def _times(text: str) -> None:
+    wait = _retry_after({"Retry-After": text.partition("\n")[0], "Date": text.partition("\n")[2]})
+    assert wait is None or wait >= 0
     delay, seconds = delay_of(text), seconds_of(text)
     assert delay is None or 0 <= delay <= _LONGEST_DELAY
     assert seconds is None or -62_135_596_800 <= seconds <= _LAST_YEAR
@@ -98,6 +101,7 @@ def _hops(text: str) -> None:
     hops = [header.split(",") for header in text.split("\n")]
     found = caller(_PEER, hops, _TRUSTED)
     if found is not None:
+        assert len(str(found)) < 40
         key = caller_key(found)
         assert ip_network(key).num_addresses in (1, 1 << 64)
     stranger = ip_address("203.0.113.9")

@@ -27,7 +27,8 @@ def parse_hop(text: str) -> Address | None:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        return unwrapped(ip_address(text))
+        # Without a zone, which names an interface of the proxy, and may be of any length.
+        return unwrapped(ip_address(text.partition("%")[0]))
     except ValueError:
         return None
 
