@@ -17,10 +17,12 @@ class Pending(Generic[T]):
     for good. Listeners run inside of ``settle``, in the order in which they were added.
     """
 
-    __slots__ = ("_listeners", "_outcome")
+    # Most have one listener, and there are four for each publish that is stored: a list costs more than the rest.
+    __slots__ = ("_first", "_others", "_outcome")
 
     def __init__(self) -> None:
-        self._listeners: list[Callable[[T | Exception], object]] = []
+        self._first: Callable[[T | Exception], object] | None = None
+        self._others: list[Callable[[T | Exception], object]] | None = None
         self._outcome: T | Exception | None = None
 
     def __repr__(self) -> str:
@@ -31,39 +33,30 @@ class Pending(Generic[T]):
         if self._outcome is not None:
             raise RuntimeError("settled twice")
         self._outcome = outcome
-        listeners, self._listeners = self._listeners, []
-        bug: Exception | None = None
-        for listener in listeners:
-            try:
-                listener(outcome)
-            except Exception as error:
-                bug = bug or error
-        if bug is not None:
-            raise bug
+        first, others = self._first, self._others
+        if first is None:
+            return
+        self._first = self._others = None
+        if others is None:
+            first(outcome)
+        else:
+            _call_all((first, *others), outcome)
 
     def on_settled(self, listener: Callable[[T | Exception], object]) -> None:
         """Call the listener with the answer as soon as it is known, which may be now."""
-        if self._outcome is None:
-            self._listeners.append(listener)
-        else:
+        if self._outcome is not None:
             listener(self._outcome)
+        elif self._first is None:
+            self._first = listener
+        elif self._others is None:
+            self._others = [listener]
+        else:
+            self._others.append(listener)
 
     def then(self, step: "Callable[[T], U | Pending[U]]") -> "Pending[U]":
         """Return the answer that ``step`` makes of this value; exceptions, also of the step, are passed on."""
-        result: Pending[U] = Pending()
-
-        def settle(outcome: T | Exception) -> None:
-            made: U | Pending[U] | Exception
-            try:
-                made = outcome if isinstance(outcome, Exception) else step(outcome)
-            except Exception as error:
-                made = error
-            if isinstance(made, Pending):
-                made.on_settled(result.settle)
-            else:
-                result.settle(made)
-
-        self.on_settled(settle)
+        result = _Step(step)
+        self.on_settled(result.follow)
         return result
 
     def always(self, step: Callable[[T | Exception], U]) -> "Pending[U]":
@@ -71,6 +64,39 @@ class Pending(Generic[T]):
         result: Pending[U] = Pending()
         self.on_settled(lambda outcome: result.settle(step(outcome)))
         return result
+
+
+class _Step(Pending[U], Generic[T, U]):
+    """The answer that a step makes of another one."""
+
+    __slots__ = ("_step",)
+
+    def __init__(self, step: "Callable[[T], U | Pending[U]]") -> None:
+        super().__init__()
+        self._step = step
+
+    def follow(self, outcome: T | Exception) -> None:
+        """Answer with what the step makes of the other answer."""
+        made: U | Pending[U] | Exception
+        try:
+            made = outcome if isinstance(outcome, Exception) else self._step(outcome)
+        except Exception as error:
+            made = error
+        if isinstance(made, Pending):
+            made.on_settled(self.settle)
+        else:
+            self.settle(made)
+
+
+def _call_all(listeners: Sequence[Callable[[T], object]], outcome: T) -> None:
+    bug: Exception | None = None
+    for listener in listeners:
+        try:
+            listener(outcome)
+        except Exception as error:
+            bug = bug or error
+    if bug is not None:
+        raise bug
 
 
 def when_known(answer: T | Pending[U], then: Callable[[T | U | Exception], object]) -> None:

@@ -44,6 +44,9 @@ class Sync(StrEnum):
     """The operating system: it survives the death of the process."""
 
 
+Mark = tuple[int, dict[Table, int], dict[Table, int]]
+
+
 @dataclass(slots=True)
 class Changes:
     """What one transaction does: rows to put, and rows to delete."""
@@ -59,13 +62,21 @@ class Changes:
         """The row that the next message gets."""
         return self.first + len(self.messages)
 
-    def add(self, other: "Changes") -> None:
-        """Take in what comes after these changes."""
-        self.messages += other.messages
-        for table, rows in other.put.items():
-            self.put.setdefault(table, []).extend(rows)
-        for table, numbers in other.deleted.items():
-            self.delete(table, numbers)
+    def mark(self) -> "Mark":
+        """Return how far these changes go."""
+        put, deleted = self.put, self.deleted
+        return (
+            len(self.messages),
+            {table: len(rows) for table, rows in put.items()} if put else {},
+            {table: len(rows) for table, rows in deleted.items()} if deleted else {},
+        )
+
+    def undo(self, mark: "Mark") -> None:
+        """Take back what was added after a mark."""
+        messages, put, deleted = mark
+        del self.messages[messages:]
+        self.put = {table: self.put[table][:count] for table, count in put.items()}
+        self.deleted = {table: self.deleted[table][:count] for table, count in deleted.items()}
 
     def replace(self, table: Table, row: int, record: bytes) -> None:
         """Put a record, whether or not the row is there."""

@@ -68,9 +68,9 @@ class KeptTopicRows:
             return len(self.rows)
         return 0 if self.topic is None else max(0, min(self.topic.first - self.oldest, len(self.rows)))
 
-    def write(self, changes: Changes, *, emptied: bool = False) -> None:
-        """Put its own row, which says after which offset the rows of messages begin; ``emptied`` when these go."""
-        base = self.head if emptied else self.oldest - 1
+    def write(self, changes: Changes) -> None:
+        """Put its own row, which says after which offset the rows of messages begin."""
+        base = self.oldest - 1
         document = {"name": self.name, "owner": self.owner, "epoch": self.epoch, "head": base, "used": self.used}
         changes.replace(Table.TOPICS, self.id, write_document(self.id, document))
 

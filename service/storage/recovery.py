@@ -10,6 +10,7 @@ import logging
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import nan
 from time import time
 from typing import Any, Final
 
@@ -60,6 +61,8 @@ class _Reading:
         self.newest_damaged = 0
         self._clock = clock
         self._now = now
+        self._at, self._hub_at = nan, 0.0
+        """When the last message was appended, in seconds since 1970 and by the hub's clock."""
 
     def topic(self, row: int, record: bytes) -> None:
         """Take in the row of a topic."""
@@ -79,7 +82,10 @@ class _Reading:
         if kept is None or message.offset <= kept.head:
             self.discarded[Table.MESSAGES].append(row)
             return
-        at = self._clock.to_hub(message.at)
+        if message.at != self._at:
+            # Messages of one moment share it, as they did when they were published.
+            self._at, self._hub_at = message.at, self._clock.to_hub(message.at)
+        at = self._hub_at
         missing = message.offset - kept.head - 1
         if missing > _HOLE or not kept.rows:
             # The first that is kept: those before it were given up.
@@ -89,7 +95,9 @@ class _Reading:
             self.newest_damaged -= missing
             kept.rows.extend([-1] * missing)
             kept.messages.extend([KeptMessage(None, at)] * missing)
-        self._add(kept, row, message.offset, KeptMessage(message.data, at))
+        kept.head = message.offset
+        kept.rows.append(row)
+        kept.messages.append(KeptMessage(message.data, at))
         self.found.messages += 1
 
     def _add(self, kept: KeptTopicRows, row: int, offset: int, message: KeptMessage) -> None:

@@ -1,8 +1,10 @@
 """A data directory in use: opened, read, written, closed; and which topics are kept in it."""
 
 import asyncio
+import gc
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
@@ -11,7 +13,7 @@ from service.core.errors import SluiceError
 from service.core.owner import Owner
 from service.core.ports import TopicStore
 from service.core.topics.hub import Hub
-from service.core.topics.names import is_reserved
+from service.core.topics.names import RESERVED
 from service.storage.database import Database, Sync
 from service.storage.directory import DataDirectory
 from service.storage.errors import CommitFailed, StorageUnusable
@@ -75,7 +77,8 @@ class Storage:
             raise
         wall = WallClock(clock)
         try:
-            topics, keys, recovered = await recover(database, wall, new_epoch)
+            with _uncollected():
+                topics, keys, recovered = await recover(database, wall, new_epoch)
         except BaseException as error:
             database.close()
             directory.close()
@@ -100,10 +103,9 @@ class Storage:
 
     def store(self, memory: TopicStore) -> TopicStore:
         """Return the store of a hub: on disk, but for volatile topics and what the service itself writes."""
-        return RoutedStore(self.topics, memory, lambda name: not (is_reserved(name) or self._is_volatile(name)))
-
-    def _is_volatile(self, name: str) -> bool:
-        return any(name.startswith(one[:-1]) if one.endswith("*") else name == one for one in self._volatile)
+        names = frozenset(self._volatile)
+        prefixes = (*RESERVED, *(one[:-1] for one in self._volatile if one.endswith("*")))
+        return RoutedStore(self.topics, memory, lambda name: not name.startswith(prefixes) and name not in names)
 
     @property
     def failing(self) -> str:
@@ -113,14 +115,15 @@ class Storage:
 
     async def open_topics(self, hub: Hub) -> None:
         """Have the hub go on with every topic that has messages."""
-        for number, kept in enumerate(list(self.topics.adopt())):
-            try:
-                hub.ring(kept.name, owner=Owner(kept.owner))
-            except SluiceError as error:
-                # It is opened when somebody asks for it.
-                _log.warning("a topic was not opened", extra={"topic": kept.name, "why": error.detail})
-            if number % _SLICE == _SLICE - 1:
-                await asyncio.sleep(0)
+        with _uncollected():
+            for number, kept in enumerate(list(self.topics.adopt())):
+                try:
+                    hub.ring(kept.name, owner=Owner(kept.owner))
+                except SluiceError as error:
+                    # It is opened when somebody asks for it.
+                    _log.warning("a topic was not opened", extra={"topic": kept.name, "why": error.detail})
+                if number % _SLICE == _SLICE - 1:
+                    await asyncio.sleep(0)
 
     def statistics(self) -> StorageStatistics:
         """Return an immutable snapshot."""
@@ -140,3 +143,15 @@ class Storage:
         """Commit what waits, and give the directory back."""
         await self.writer.close()
         self._directory.close()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the collector from walking again and again over what is read, none of which is garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -27,7 +27,7 @@ class Sweep:
         self.size = _SIZE
         self._trimmed: dict[KeptTopicRows, None] = {}
         self._deleted: list[KeptTopicRows] = []
-        self._cut: list[tuple[KeptTopicRows, int]] = []
+        self._cut: list[tuple[KeptTopicRows, array[int]]] = []
 
     @property
     def due(self) -> bool:
@@ -58,18 +58,22 @@ class Sweep:
         room = _ROWS
         for kept in self._trimmed:
             count = min(kept.overhang, room)
-            changes.delete(Table.MESSAGES, kept.rows[:count])
-            if count == len(kept.rows):
+            # At once: another sweep of the same group must not find them again.
+            cut = kept.rows[:count]
+            del kept.rows[:count]
+            self._cut.append((kept, cut))
+            changes.delete(Table.MESSAGES, cut)
+            if not kept.rows:
                 # No message says any longer where the topic stands.
-                kept.write(changes, emptied=True)
-            self._cut.append((kept, count))
+                kept.write(changes)
             room -= count
 
     def committed(self) -> None:
-        """Forget the rows."""
-        for kept, count in self._cut:
-            del kept.rows[:count]
+        """Do nothing more: the rows were forgotten when they were prepared."""
 
     def refused(self, error: SluiceError) -> None:
-        """Leave all of it to a later sweep."""
+        """Take the rows back, and leave all of it to a later sweep."""
+        for kept, cut in self._cut:
+            kept.rows[:0] = cut
+        self._cut = []
         self._again(self)

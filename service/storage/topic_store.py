@@ -34,8 +34,12 @@ _EACH: Final = 300
 """Bytes that an append holds beside its data while it waits."""
 _LOOKED: Final = 5_000
 """Topics that are looked at each second for messages that their rings have given up."""
-_OVERHANG: Final = 64
-"""Messages that a ring has given up whose rows may stay until the next sweep."""
+_SWEPT: Final = 1000
+"""Messages of all topics that rings have given up when their rows are deleted, if that is before the next second.
+The oldest rows of all topics are neighbours: a page that is written has as many of them as go together."""
+
+_Answer = Callable[[Sequence[Position] | Exception], object]
+"""Called once with the positions of a message, or with what has come instead."""
 
 
 class DiskStore:
@@ -60,6 +64,7 @@ class DiskStore:
         self._key_age = key_age
         self.keys = keys
         self._sweep = Sweep(self._not_swept)
+        self._given_up = 0
         self._round: Iterator[KeptTopicRows] = iter(())
 
     def __repr__(self) -> str:
@@ -99,19 +104,21 @@ class DiskStore:
 
     def append(self, topic: Topic, data: bytes, now: float, key: PublishKey | None) -> Pending[Position]:
         """Return the position that the next commit gives to the message."""
-        return self._append([topic], data, now, key).then(_first)
+        answer: Pending[Position] = Pending()
+        self._append((topic,), data, now, key, lambda outcome: answer.settle(_first(outcome)))
+        return answer
 
     def append_all(self, topics: Sequence[Topic], data: bytes, now: float) -> Pending[Sequence[Position]]:
         """Return the positions that the next commit gives to the message."""
-        return self._append(topics, data, now, None)
+        answer: Pending[Sequence[Position]] = Pending()
+        self._append(topics, data, now, None, answer.settle)
+        return answer
 
     def _append(
-        self, topics: Sequence[Topic], data: bytes, now: float, key: PublishKey | None
-    ) -> Pending[Sequence[Position]]:
-        answer: Pending[Sequence[Position]] = Pending()
+        self, topics: Sequence[Topic], data: bytes, now: float, key: PublishKey | None, answer: _Answer
+    ) -> None:
         kept = [self._used(topic) for topic in topics]
         self._writer.add(_Append(self, kept, data, self._clock.to_wall(now), key, answer))
-        return answer
 
     def _used(self, topic: Topic) -> KeptTopicRows:
         kept = self._topics.get(topic.name)
@@ -152,6 +159,7 @@ class DiskStore:
 
     def sweep(self) -> None:
         """Have what is to be deleted deleted."""
+        self._given_up = 0
         if self._sweep.due:
             sweep, self._sweep = self._sweep, Sweep(self._not_swept)
             self._writer.add(sweep)
@@ -168,9 +176,12 @@ class DiskStore:
 
     def appended(self, kept: KeptTopicRows) -> None:
         """Take note that a message is in the ring: that may have given up others."""
-        if kept.overhang >= _OVERHANG:
+        topic = kept.topic
+        if topic is not None and topic.ring.first > kept.oldest:
             self._sweep.trim(kept)
-            self.sweep()
+            self._given_up += 1
+            if self._given_up >= _SWEPT:
+                self.sweep()
 
 
 class _Begin:
@@ -207,7 +218,7 @@ class _Append:
         data: bytes,
         at: float,
         key: PublishKey | None,
-        answer: Pending[Sequence[Position]],
+        answer: _Answer,
     ) -> None:
         self._store = store
         self._topics = topics
@@ -236,11 +247,11 @@ class _Append:
     def committed(self) -> None:
         """Answer with the positions."""
         if not self._positions:
-            self._answer.settle(StorageFailed("the topic was dropped"))
+            self._answer(StorageFailed("the topic was dropped"))
             return
         for kept in self._topics:
             kept.stored = True
-        self._answer.settle(self._positions)
+        self._answer(self._positions)
         for kept in self._topics:
             self._store.appended(kept)
 
@@ -249,8 +260,8 @@ class _Append:
         for kept in self._topics[: len(self._positions)]:
             kept.head -= 1
             kept.rows.pop()
-        self._answer.settle(error)
+        self._answer(error)
 
 
-def _first(positions: Sequence[Position]) -> Position:
-    return positions[0]
+def _first(outcome: Sequence[Position] | Exception) -> Position | Exception:
+    return outcome if isinstance(outcome, Exception) else outcome[0]

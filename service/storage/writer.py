@@ -118,14 +118,14 @@ class Writer:
 
     def _prepared(self, item: Item, changes: Changes) -> bool:
         """Have an item say what it changes; one that raises is refused alone, and changes nothing."""
-        own = Changes(changes.next_row)
+        mark = changes.mark()
         try:
-            item.prepare(own)
+            item.prepare(changes)
         except Exception as error:
+            changes.undo(mark)
             self._contain.report(error)
             self._contain(item.refused, InternalError("it could not be prepared for storage"))
             return False
-        changes.add(own)
         return True
 
     def _end(self, group: list[Item], commit: asyncio.Future[None]) -> None:

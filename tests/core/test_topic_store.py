@@ -39,8 +39,7 @@ class TopicStoreContract:
         kept: KeptTopic = await self.value(store, store.history(name, SERVICE))
         position = kept.position
         topic = Topic(name, position.epoch, RingLimits(), ReaderLosses(), head=position.offset - len(kept.messages))
-        for message in kept.messages:
-            topic.ring.restore(message.data, message.at)
+        topic.ring.restore(kept.messages)
         assert topic.head == position.offset
         return topic
 

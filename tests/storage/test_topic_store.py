@@ -93,6 +93,11 @@ async def publish(hub: Hub, name: str, *datas: bytes, key: str | None = None, ow
     return [await answer(one) for one in answers][-1]
 
 
+def refuse(changes: Changes) -> None:
+    """Stand for ``Database.write`` where there is no room."""
+    raise CommitFailed("the disk is full")
+
+
 def datas(topic: Topic) -> list[tuple[int, bytes]]:
     """Return what a topic has, as its readers get it."""
 
@@ -189,6 +194,38 @@ async def test_rows_of_messages_that_the_ring_gave_up_are_deleted(disk: Disk) ->
     assert hub.topics["a"].first >= 490
 
 
+async def test_two_sweeps_in_one_commit_delete_each_row_once(disk: Disk) -> None:
+    storage = await disk.open()
+    hub = disk.hub(storage, HubLimits(ring=RingLimits(messages=10)))
+    for _ in range(2):
+        await publish(hub, "a", *(b"%d" % n for n in range(100)))
+        storage.topics.expire(0.0)
+        storage.topics.expire(0.0)
+    await publish(hub, "b", b"1")
+    again = await disk.kill()
+    assert again.recovered.messages == 11
+
+
+async def test_rows_that_could_not_be_deleted_are_deleted_later(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = await disk.open()
+    hub = disk.hub(storage, HubLimits(ring=RingLimits(messages=10)))
+    await publish(hub, "a", *(b"%d" % n for n in range(100)))
+    monkeypatch.setattr(storage._database, "write", refuse)
+    storage.topics.expire(0.0)
+    with pytest.raises(StorageFailed):
+        await publish(hub, "a", b"1")
+    monkeypatch.undo()
+    storage.topics.expire(0.0)
+    await publish(hub, "a", b"1")
+    again = await disk.kill()
+    assert again.recovered.messages == 11
+    hub = disk.hub(again)
+    await again.open_topics(hub)
+    assert datas(hub.topics["a"])[-1] == (101, b'{"offset":101,"data":1}')
+
+
 async def test_a_topic_that_has_aged_out_keeps_its_position(disk: Disk) -> None:
     storage = await disk.open()
     hub = disk.hub(storage)
@@ -262,10 +299,7 @@ async def test_what_could_not_be_deleted_is_when_there_is_room(disk: Disk, monke
     hub = disk.hub(storage)
     await publish(hub, "a", b"1", key="k")
 
-    def fail(changes: Changes) -> None:
-        raise CommitFailed("the disk is full")
-
-    monkeypatch.setattr(storage._database, "write", fail)
+    monkeypatch.setattr(storage._database, "write", refuse)
     hub.drop(hub.topics["a"])
     disk.now = 121.0
     storage.topics.expire(disk.now)

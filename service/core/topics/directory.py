@@ -115,9 +115,8 @@ class TopicDirectory:
         topic = Topic(name, position.epoch, ring, self.lags, head=position.offset - len(kept.messages))
         topic.owner = topic.payer = owner
         self.topics[name] = topic
-        for message in kept.messages:
-            topic.ring.restore(message.data, message.at)
         if kept.messages:
+            topic.ring.restore(kept.messages)
             topic.ring.expire(self.clock())
             self._grown(topic, topic.size)
             self.rings.fit()

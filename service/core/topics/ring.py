@@ -10,6 +10,7 @@ A ring is bounded in messages, bytes and age; the newest message outlives the fi
 source gives up the oldest messages.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -96,19 +97,25 @@ class Ring:
             self._trim(self.limits, now)
         return self.head
 
-    def restore(self, data: bytes | None, at: float) -> None:
-        """Add a message that was kept elsewhere; None stands for one that is damaged: readers get a gap of it."""
-        if data is not None:
-            self.append(data, at)
-            return
-        self.head += 1
-        frame = gap_chunk(Encoding.FRAMES, self._name, self.epoch, self.head, self.head)
-        self._lost.add(self.head)
-        self._frames.append(frame)
-        self.times.append(at)
-        self.size += len(frame)
-        if self.limits is not None:
-            self._trim(self.limits, at)
+    def restore(self, messages: Iterable[tuple[bytes | None, float]]) -> None:
+        """Add messages that were kept elsewhere, with their times.
+
+        None stands for one that is damaged: readers get a gap of it.
+        """
+        head, size, prefix = self.head, self.size, self._prefix
+        for data, at in messages:
+            head += 1
+            if data is not None:
+                frame = message_frame(prefix, head, data)
+            else:
+                frame = gap_chunk(Encoding.FRAMES, self._name, self.epoch, head, head)
+                self._lost.add(head)
+            self._frames.append(frame)
+            self.times.append(at)
+            size += len(frame)
+        self.head, self.size = head, size
+        if self.limits is not None and self.times:
+            self._trim(self.limits, self.times[-1])
 
     def skip(self, head: int) -> int:
         """Go on after an offset that lies ahead: nothing up to there is kept; return the bytes freed."""

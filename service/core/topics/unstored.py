@@ -9,7 +9,7 @@ from typing import Final
 
 from service.core.errors import Overloaded
 from service.core.owner import Owner
-from service.core.pool import Pool
+from service.core.pool import Pool, alone
 
 __all__ = ["Unstored"]
 
@@ -22,6 +22,7 @@ class Unstored:
 
     def __init__(self, bound: int) -> None:
         self.pool = Pool("unstored", bound, error=Overloaded, advice="the store is slower than its publishers")
+        self._calm = alone(bound, 1)
         self._counts: Counter[str] = Counter()
 
     def __repr__(self) -> str:
@@ -41,7 +42,8 @@ class Unstored:
 
     def check(self, owner: Owner, size: int) -> None:
         """Raise Overloaded when there is no room for one more message of an owner."""
-        if self.pool.used:
+        used = self.pool.used
+        if used and (used + size + _EACH > self._calm or owner.weight < 1):
             self.pool.check(owner, size + _EACH)
 
     def add(self, name: str, owner: Owner, size: int) -> None:
