@@ -18,6 +18,9 @@ ROOT = Path(__file__).parent.parent
 _SERVICE = str(ROOT / "service") + "/"
 _HOP = re.compile(r"\| [0-9]+ \| `([a-z0-9_/]+\.py)` \(`(\w+)`\) \|")
 
+_BACKGROUND = ("runtime/", "ops/")
+"""Where work begins that the clock asks for, and no walk."""
+
 Hop = tuple[str, str]
 """A file below ``service/``, and a function in it."""
 
@@ -55,6 +58,8 @@ class Walk:
         if event != "call" or not code.co_filename.startswith(_SERVICE) or code.co_code[frame.f_lasti + 1] & 3:
             return
         way = _way(frame)
+        if way[0].startswith(_BACKGROUND):
+            return
         self.calls.append((way[-1], code.co_name))
         self._callers.update(way[:-1])
         if way[-1] in way[:-1]:
