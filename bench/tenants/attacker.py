@@ -1,15 +1,8 @@
-"""The other client: ``python -m bench.tenants.attacker NAME PORT NEAR FAR SECONDS``, its token in TOKEN.
-
-It does one thing for so many seconds, as much of it as it can, and prints the answers by number. ``NEAR`` and
-``FAR`` are the ports of the upstreams that both ask, and of its own.
-"""
+"""The other client: what it can do, again and again, and what it was answered."""
 
 import asyncio
-import json
-import os
 import random
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -23,7 +16,6 @@ from bench.tenants.values import FAR, HOSTS, at
 __all__ = ["Attack", "Attacker"]
 
 _LIMIT = re.compile(r"limit \w+")
-_ADDRESS = "198.51.100.7"
 _PAUSE = 0.2
 """Seconds before something that was cut is begun anew."""
 _LONGEST = 90
@@ -169,25 +161,3 @@ class Attacker:
 
 
 Attack = Callable[[Attacker], Awaitable[None]]
-
-
-async def _main(name: str, port: int, near: int, far: int, seconds: float) -> None:
-    from bench.tenants.attacks import ATTACKS
-
-    headers = {"Authorization": f"Bearer {os.environ['TOKEN']}", "X-Forwarded-For": _ADDRESS}
-    timeout = aiohttp.ClientTimeout(total=None)
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(headers=headers, connector=connector, timeout=timeout) as session:
-        attacker = Attacker(port, near, far, session)
-        print("ready", flush=True)
-        await asyncio.to_thread(sys.stdin.readline)
-        attacking = asyncio.create_task(attacker.steadily(lambda _: ATTACKS[name](attacker), _PAUSE))
-        await asyncio.wait([attacking], timeout=seconds)
-        attacking.cancel()
-        await asyncio.gather(attacking, return_exceptions=True)
-    print(json.dumps({"answered": attacker.reported, "serials": sorted(attacker.serials)}), flush=True)
-
-
-if __name__ == "__main__":
-    name, port, near, far, seconds = sys.argv[1:]
-    asyncio.run(_main(name, int(port), int(near), int(far), float(seconds)))

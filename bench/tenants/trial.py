@@ -89,7 +89,7 @@ class Trial:
         token = _token(secret, "careful")
 
         def attacker(at: int, seconds: float) -> Child:
-            return _client("attacker", _token(secret, "attacker"), row.name, at, near, far, seconds, idle=True)
+            return _client("attack", _token(secret, "attacker"), row.name, at, near, far, seconds, idle=True)
 
         with ExitStack() as stack:
             children = [_upstream(near, BOUND), _upstream(far, FAR, idle=True), _service(other, secret, options)]
