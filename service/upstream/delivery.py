@@ -73,7 +73,7 @@ class Delivery:
 
     ``again(work, outcome)`` is asked first: it says when the attempt is made again, if it is. ``changed`` is called
     where more may begin: an attempt is made again, an owner is no longer behind, or somebody beside the holder got
-    the outcome, which leaves a turn of their batch. What is delivered is ended in the plan's ``clocked``.
+    the outcome, which leaves a turn of their batch. What is delivered is ended in the plan's ``admitted``.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Delivery:
     ) -> None:
         self._plan = plan
         self._owners = plan.owners
-        self._clocked = plan.clocked
+        self._admitted = plan.admitted
         self._again = again
         self._changed = changed
         self._loop = asyncio.get_running_loop()
@@ -145,7 +145,7 @@ class Delivery:
 
     def succeeded(self, work: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
         """Deliver an answer."""
-        self._clocked.end(work.group, work.index)
+        self._admitted.end(work.group, work.index)
         try:
             work.group.listener.succeeded(work.group, work, fetched, queued, shared=shared)
         except Exception as error:
@@ -173,7 +173,7 @@ class Delivery:
         self, group: FetchGroup, index: int, failure: Failure, attempts: int, timing: dict[str, float]
     ) -> None:
         """Deliver a failure."""
-        self._clocked.end(group, index)
+        self._admitted.end(group, index)
         try:
             group.listener.failed(group, index, failure, attempts, timing)
         except Exception as error:
@@ -189,7 +189,7 @@ class Delivery:
 
     def broken(self, group: FetchGroup, index: int, attempts: int, error: BaseException) -> None:
         """Log a bug, and fail the URL that it happened to."""
-        self._clocked.end(group, index)
+        self._admitted.end(group, index)
         fields = group.correlation.log_fields() if isinstance(group, BatchState) and group.correlation else {}
         asker = asker_of(group)
         _log.error("unhandled exception in a fetch", exc_info=error, extra={"asker": asker, **fields})

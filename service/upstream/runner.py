@@ -46,7 +46,7 @@ class Runner:
         self._flights = Flights(self._expired)
         self._delivery = Delivery(self.plan, self._attempts.again, self._pump_soon)
         self.undelivered = self._delivery.undelivered
-        self._watchdog = Watchdog(self.plan.clocked, self._drop, self._give_up)
+        self._watchdog = Watchdog(self.plan.admitted, self._drop, self._give_up)
         self._wake_up = WakeUp(self._pump)
         self._cancelling = Spread("a fetch could not be cancelled", _CANCELLED)
         self._pumping = False

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
-from service.core.fetching.clocked import Clocked
+from service.core.fetching.admitted import AdmittedTasks
 from service.core.fetching.outcome import Failure
 from service.core.fetching.task import FetchTask, asker_of
 from service.runtime.containment import contain
@@ -37,13 +37,13 @@ class Watchdog:
 
     def __init__(
         self,
-        clocked: Clocked,
+        admitted: AdmittedTasks,
         drop: Callable[[FetchTask], tuple[str, str]],
         fail: Callable[[FetchTask, Failure], None],
     ) -> None:
         self.ended = Counter(dict.fromkeys(WAITS, 0))
         """How many were overdue since the start, by where."""
-        self._clocked = clocked
+        self._admitted = admitted
         self._drop = drop
         self._fail = fail
         self._loop = asyncio.get_running_loop()
@@ -51,7 +51,7 @@ class Watchdog:
         self._timer = Periodic("watchdog", _EVERY, self._check)
 
     def __repr__(self) -> str:
-        return f"<Watchdog of {self._clocked!r}, {self.ended.total()} ended>"
+        return f"<Watchdog of {self._admitted!r}, {self.ended.total()} ended>"
 
     def wake(self) -> None:
         """Look from now on: something is on the clock."""
@@ -62,12 +62,12 @@ class Watchdog:
         self._timer.stop()
 
     def _check(self) -> float | None:
-        late = self._clocked.overdue(self._loop.time() - _GRACE)
+        late = self._admitted.overdue(self._loop.time() - _GRACE)
         for work in late:
             if work in self._suspects:
                 contain("a URL that is overdue could not be ended", self._end, work)
         self._suspects = frozenset(late)
-        return _EVERY if self._clocked else None
+        return _EVERY if self._admitted else None
 
     def _end(self, work: FetchTask) -> None:
         try:
@@ -78,7 +78,7 @@ class Watchdog:
             _log.error("a URL waited beyond its deadline", extra={**fields, "late_s": late})
             self._fail(work, Failure("timeout", f"internal error: it waited beyond its deadline ({where}; logged)"))
         finally:
-            self._clocked.end(work.group, work.index)
+            self._admitted.end(work.group, work.index)
 
 
 def waits_for(task: "asyncio.Task[Any]") -> str:

@@ -19,7 +19,7 @@ def held(planned: Planned, batch_name: str = "b", **more: float) -> tuple[FetchT
     planned.add(batch)
     running = planned.start()
     assert len(running) == 20
-    [waiting] = [task for task in planned.plan.clocked.of(batch) if task.waiting]
+    [waiting] = [task for task in planned.plan.admitted.of(batch) if task.waiting]
     return running[0], waiting
 
 

@@ -72,7 +72,7 @@ QUERIES: dict[str, Callable[[Planned], object]] = {
     "used_up": lambda planned: [planned.plan.owners.used_up(one) for one in planned.plan.owners.states.values()],
     "next_deadline": lambda planned: planned.plan.parking.next_deadline(),
     "at": lambda planned: planned.plan.parking.at(FULL),
-    "overdue": lambda planned: planned.plan.clocked.overdue(60.0),
+    "overdue": lambda planned: planned.plan.admitted.overdue(60.0),
     "open and left": lambda planned: [(one.open, one.left) for one in planned.plan.owners.backlogs.values()],
     "statistics": lambda planned: (planned.hosts.statistics(), planned.plan.owners.statistics()),
     "repr": lambda planned: repr(planned.plan),

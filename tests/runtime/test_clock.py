@@ -35,7 +35,8 @@ class ClockContract:
         times.append(clock())
         assert all(isinstance(at, float) for at in times)
         assert all(earlier <= later for earlier, later in pairwise(times))
-        assert times[-1] - times[0] >= 3 * PASSED - 0.001
+        # libuv calls up to a millisecond early.
+        assert times[-1] - times[0] >= 3 * (PASSED - 0.001)
 
 
 class TestFakeClock(ClockContract):

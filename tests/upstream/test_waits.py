@@ -123,7 +123,7 @@ class Engine:
             assert {event["error"] for event in reported[:-1]} <= kinds
         assert self.runner.statistics().overdue == {"place": 0, "request": 0, "delivery": 0}
         assert self.runner.active == self.runner.plan.active == 0
-        assert not self.runner.plan.clocked
+        assert not self.runner.plan.admitted
 
     other_port = 0
 

@@ -131,7 +131,7 @@ async def test_nothing_is_looked_for_while_nothing_is_on_the_clock() -> None:
     reader = bench.read(batch)
     await asyncio.sleep(5)
     assert events(reader)[-1]["ok"] == 300
-    assert not bench.runner.plan.clocked
+    assert not bench.runner.plan.admitted
     assert not bench.runner._watchdog._timer.running
 
 
@@ -143,10 +143,10 @@ async def test_what_was_cancelled_is_on_the_clock_no_more() -> None:
     bench = Bench(never)
     batch = bench.start(300)
     await asyncio.sleep(1)
-    assert bench.runner.plan.clocked
+    assert bench.runner.plan.admitted
     bench.batches.cancel(batch.id)
     await asyncio.sleep(1)
-    assert not bench.runner.plan.clocked
+    assert not bench.runner.plan.admitted
     await bench.close()
 
 

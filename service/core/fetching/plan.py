@@ -15,8 +15,8 @@ from heapq import heappop, heappush
 from math import inf
 from typing import Final
 
+from service.core.fetching.admitted import AdmittedTasks
 from service.core.fetching.batch import BatchLimits
-from service.core.fetching.clocked import Clocked
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.outcome import INTERNAL, Failure
@@ -50,7 +50,7 @@ class FetchPlan:
         self._policy = policy
         self._hosts = hosts
         self.parking = Parking()
-        self.clocked = Clocked()
+        self.admitted = AdmittedTasks()
         hosts.waited_for = self.parking.hosts
         self._rejected: deque[Rejection] = deque()
         self._retries: list[tuple[float, int, FetchTask]] = []
@@ -70,11 +70,11 @@ class FetchPlan:
 
     def remove(self, group: FetchGroup) -> None:
         """Start nothing of this group any more: all of its URLs end."""
-        for task in self.clocked.of(group):
+        for task in self.admitted.of(group):
             if task.waiting:
                 self.drop(task)
         self.owners.remove(group)
-        self.clocked.forget(group)
+        self.admitted.forget(group)
 
     def wake(self, group: FetchGroup) -> None:
         """Give a group a turn again that was held back."""
@@ -118,7 +118,7 @@ class FetchPlan:
         if not self._rejected and backlog.ready:
             task = backlog.ready.popleft()
             task.admitted, task.deadline = now, now + turn.group.options.timeout
-            self.clocked.begin(task)
+            self.admitted.begin(task)
             if self._admit(task, now):
                 owner.backlogs.rotate(-1)
                 return self._begin(task)

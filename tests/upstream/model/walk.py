@@ -135,7 +135,7 @@ class Walk:
 
     def _check(self) -> None:
         now = self.loop.time()
-        if late := self.engine.runner.plan.clocked.overdue(now - SLACK):
+        if late := self.engine.runner.plan.admitted.overdue(now - SLACK):
             raise Broken(f"{late[0].group.id}: {late[0].request.url} has no event {SLACK} s after its deadline")
         for batch in [batch for batch in self.running.values() if batch.done]:
             del self.running[batch.id]

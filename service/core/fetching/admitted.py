@@ -2,17 +2,17 @@
 
 from service.core.fetching.task import ENDED, FetchGroup, FetchTask
 
-__all__ = ["Clocked"]
+__all__ = ["AdmittedTasks"]
 
 
-class Clocked:
+class AdmittedTasks:
     """All URLs on the clock, by group and in the order of their deadlines: one group has one time-out."""
 
     def __init__(self) -> None:
         self._groups: dict[str, dict[int, FetchTask]] = {}
 
     def __repr__(self) -> str:
-        return f"<Clocked {sum(map(len, self._groups.values()))} of {len(self._groups)} groups>"
+        return f"<AdmittedTasks {sum(map(len, self._groups.values()))} of {len(self._groups)} groups>"
 
     def __bool__(self) -> bool:
         return bool(self._groups)
