@@ -56,14 +56,14 @@ begins nothing new."""
 class _Landed(msgspec.Struct, eq=False):
     """What has come, and the tasks of one owner that have not got it yet."""
 
-    holder: FetchTask
+    leader: FetchTask
     """Who asked for it."""
     outcome: Fetched | Failure
     size: int
-    aboard: list[FetchTask]
+    waiters: list[FetchTask]
     """The first of them at the end."""
     others: bool
-    """Whether somebody beside its holder gets the outcome."""
+    """Whether somebody beside its leader gets the outcome."""
     steps: Iterator[None] | None = None
     """What is left of encoding it for the first of them, where it is large."""
 
@@ -72,7 +72,7 @@ class Delivery:
     """Delivers the outcomes of flights that have landed to those who asked.
 
     ``again(work, outcome)`` is asked first: it says when the attempt is made again, if it is. ``changed`` is called
-    where more may begin: an attempt is made again, an owner is no longer behind, or somebody beside the holder got
+    where more may begin: an attempt is made again, an owner is no longer behind, or somebody beside the leader got
     the outcome, which leaves a turn of their batch. What is delivered is ended in the plan's ``admitted``.
     """
 
@@ -107,18 +107,18 @@ class Delivery:
         """Take in a flight that has ended."""
         size = _EVENT + (len(outcome.body) if isinstance(outcome, Fetched) else 0)
         flight.landed = True
-        aboard, holder = flight.aboard, flight.holder
-        if len(aboard) == 1 and aboard[0] is holder:
-            self._put(holder, aboard, outcome, size, others=False)
+        waiters, leader = flight.waiters, flight.leader
+        if len(waiters) == 1 and waiters[0] is leader:
+            self._put(leader, waiters, outcome, size, others=False)
             return
         by_owner: dict[Owner, list[FetchTask]] = {}
-        for work in aboard:
+        for work in waiters:
             by_owner.setdefault(work.group.owner, []).append(work)
         for works in by_owner.values():
-            self._put(holder, works, outcome, size, others=True)
+            self._put(leader, works, outcome, size, others=True)
 
     def _put(
-        self, holder: FetchTask, works: list[FetchTask], outcome: Fetched | Failure, size: int, *, others: bool
+        self, leader: FetchTask, works: list[FetchTask], outcome: Fetched | Failure, size: int, *, others: bool
     ) -> None:
         """Take in an outcome for some of one owner."""
         for work in works:
@@ -132,7 +132,7 @@ class Delivery:
         self.undelivered.take(owner, size)
         if self.undelivered.room(owner) <= 0:
             self._owners.pause(owner)
-        self._landed.put(owner, _Landed(holder, outcome, size, works[::-1], others))
+        self._landed.put(owner, _Landed(leader, outcome, size, works[::-1], others))
 
     def _delivered(self, owner: Owner, size: int, *, others: bool) -> None:
         """Count out what an owner has got; it may go on once it is no longer behind."""
@@ -218,7 +218,7 @@ class Delivery:
         while spent < most and items:
             first = items[0]
             spent += self._advance(first)
-            if not first.aboard:
+            if not first.waiters:
                 items.popleft()
                 size += first.size
                 others = others or first.others
@@ -227,13 +227,13 @@ class Delivery:
 
     def _advance(self, first: _Landed) -> int:
         """Deliver an outcome to one, or take a step towards it; return how many microseconds it took, about."""
-        outcome, work = first.outcome, first.aboard[-1]
+        outcome, work = first.outcome, first.waiters[-1]
         large = isinstance(outcome, Fetched) and len(outcome.body) > LARGE and isinstance(work.group, BatchState)
         begun = thread_time() if large else 0.0
         if large and self._encode(first, work):
             # Three times: such bodies take hundreds of turns, and in each of them everybody waits.
             return max(1, int((thread_time() - begun) * 3e6))
-        first.aboard.pop()
+        first.waiters.pop()
         first.steps = None
         try:
             self._deliver(first, work)
@@ -277,4 +277,4 @@ class Delivery:
             }
             self.failed(work.group, work.index, outcome, work.attempts, timing)
         else:
-            self.succeeded(work, outcome, work.begun - work.admitted, shared=work is not landed.holder)
+            self.succeeded(work, outcome, work.begun - work.admitted, shared=work is not landed.leader)

@@ -5,7 +5,7 @@ task, a connection or a place in the plan. Everyone gets the same outcome when i
 leaves alone; the request is cancelled when nobody is left.
 
 An answer that a shared cache may not store or use again is for the owner who asked: as soon as its head is
-here, those aboard for other owners leave, and ask for their own (RFC 9111, sections 3 and 4). What was such an
+here, those who wait for other owners leave, and ask for their own (RFC 9111, sections 3 and 4). What was such an
 answer the last time is not waited for by others at all: each owner has a flight of its own.
 """
 
@@ -29,12 +29,12 @@ class Flight(msgspec.Struct, eq=False):
     """One request under way."""
 
     task: "asyncio.Task[None]"
-    holder: FetchTask
+    leader: FetchTask
     """Whose place in the plan it takes, even when that asker has left."""
     key: FlightKey | None
-    aboard: list[FetchTask]
+    waiters: list[FetchTask]
     until: float
-    """When the last of those aboard gives up, in loop time."""
+    """When the last of its waiters gives up, in loop time."""
     timer: Timer | None = None
     open: bool = True
     """Whether others can join."""
@@ -79,15 +79,15 @@ class Flights:
 
     def join(self, flight: Flight, work: FetchTask) -> bool:
         """Have a URL wait for a flight; return whether the flight has more time now."""
-        flight.aboard.append(work)
-        self._watch(flight, min(work.deadline, flight.timer.at if flight.timer else flight.holder.deadline))
+        flight.waiters.append(work)
+        self._watch(flight, min(work.deadline, flight.timer.at if flight.timer else flight.leader.deadline))
         if work.deadline <= flight.until:
             return False
         flight.until = work.deadline
         return True
 
     def _watch(self, flight: Flight, at: float) -> None:
-        """Check the deadlines of those aboard when the first is over; a flight of one has the fetcher's."""
+        """Check the deadlines of its waiters when the first is over; a flight of one has the fetcher's."""
         if flight.timer is not None:
             if flight.timer.at == at:
                 return
@@ -96,29 +96,29 @@ class Flights:
 
     def _expire(self, flight: Flight, now: float) -> None:
         flight.timer = None
-        late = [work for work in flight.aboard if work.deadline <= now]
-        flight.aboard = [work for work in flight.aboard if work.deadline > now]
-        if flight.aboard:
-            self._watch(flight, min(work.deadline for work in flight.aboard))
+        late = [work for work in flight.waiters if work.deadline <= now]
+        flight.waiters = [work for work in flight.waiters if work.deadline > now]
+        if flight.waiters:
+            self._watch(flight, min(work.deadline for work in flight.waiters))
         self._expired(flight, late)
 
     def set_apart(self, flight: Flight) -> list[FetchTask]:
         """Keep an answer to its owner alone; return those who have to ask for their own, and leave the flight."""
-        if flight.private or flight.key is None or not flight.aboard:
+        if flight.private or flight.key is None or not flight.waiters:
             return []
         flight.private = True
         if flight.apart is not None:
             return []
         self._mark(hash(flight.key))
-        owner = flight.aboard[0].group.owner
+        owner = flight.waiters[0].group.owner
         del self._open[flight.key]
         key: FlightKey = (owner, flight.key)
         flight.key = None if key in self._open else key
         if flight.key is not None:
             self._open[key] = flight
-        leaving = [work for work in flight.aboard if work.group.owner != owner]
+        leaving = [work for work in flight.waiters if work.group.owner != owner]
         if leaving:
-            flight.aboard = [work for work in flight.aboard if work.group.owner == owner]
+            flight.waiters = [work for work in flight.waiters if work.group.owner == owner]
         return leaving
 
     def _mark(self, number: int) -> None:

@@ -92,12 +92,12 @@ class Runner:
         """Start nothing of this group any more, and cancel what runs of it."""
         self.plan.remove(group)
         for flight in tuple(self._tasks.values()):
-            self._leave(flight, [work for work in flight.aboard if work.group is not group])
+            self._leave(flight, [work for work in flight.waiters if work.group is not group])
 
     def _leave(self, flight: Flight, left: list[FetchTask]) -> None:
         """Have those leave a flight that are not left."""
-        if len(left) < len(flight.aboard):
-            flight.aboard = left
+        if len(left) < len(flight.waiters):
+            flight.waiters = left
             if not left:
                 self._abandon(flight)
 
@@ -218,7 +218,7 @@ class Runner:
         for work in late:
             self.plan.landed(work)
             self._give_up(work, Failure("timeout", "its time was over"))
-        if not flight.aboard:
+        if not flight.waiters:
             self._abandon(flight)
 
     def _abandon(self, flight: Flight) -> None:
@@ -234,8 +234,8 @@ class Runner:
             self.plan.drop(work)
             return "place", what
         for task, flight in self._tasks.items():
-            if work in flight.aboard and not flight.landed:
-                self._leave(flight, [one for one in flight.aboard if one is not work])
+            if work in flight.waiters and not flight.landed:
+                self._leave(flight, [one for one in flight.waiters if one is not work])
                 self.plan.landed(work)
                 return "request", waits_for(task)
         return "delivery", "an answer that has come, or a retry"
@@ -246,7 +246,7 @@ class Runner:
 
     def _end(self, flight: Flight) -> None:
         self._flights.end(flight)
-        self.plan.free(flight.holder)
+        self.plan.free(flight.leader)
         if self._redirects.waiting:
             self._redirects.admit()
 
@@ -269,8 +269,8 @@ class Runner:
                 break
             self._attempts.ended(attempt, outcome, begun)
             self._end(flight)
-            for aboard in flight.aboard:
-                self.plan.landed(aboard)
+            for waiter in flight.waiters:
+                self.plan.landed(waiter)
             self._delivery.land(flight, outcome)
             ready = self._next()
 
@@ -289,7 +289,7 @@ class Runner:
             self.measures.abandoned()
             self._end(flight)
         if not task.cancelled() and (error := task.exception()) is not None:
-            for work in () if flight.landed else flight.aboard:
+            for work in () if flight.landed else flight.waiters:
                 self.plan.landed(work)
                 self._delivery.broken(work.group, work.index, work.attempts, error)
         self._pump_soon()
