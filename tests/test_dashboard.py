@@ -59,8 +59,8 @@ def _counts(name: str, known: dict[str, Metric]) -> bool:
     return name in known and known[name].type in ("counter", "histogram")
 
 
-async def test_every_query_names_metrics_and_labels_that_exist() -> None:
-    async with client_of() as client:
+async def test_every_query_names_metrics_and_labels_that_exist(tmp_path: Path) -> None:
+    async with client_of(data=str(tmp_path)) as client:
         known = await everything(client)
     assert len(queries()) > 40
     for title, target in queries():
@@ -92,7 +92,9 @@ def test_what_a_person_on_call_needs_is_shown() -> None:
         "sluice_connections", "sluice_deliveries_total", "sluice_delivery_seconds_bucket", "sluice_loop_lag_seconds",
         "process_resident_memory_bytes", "sluice_kernel_socket_bytes", "sluice_fetches_total", "sluice_fetch_seconds_bucket",
         "sluice_gaps_total", "sluice_evictions_total", "sluice_batches_running", "sluice_watched_urls",
-        "sluice_refusals_total", "process_open_fds",
+        "sluice_refusals_total", "process_open_fds", "sluice_storage_commit_seconds_bucket",
+        "sluice_storage_failures_total", "sluice_storage_waiting", "sluice_storage_bytes", "sluice_storage_damaged",
+        "sluice_storage_recovery_seconds",
     ):  # fmt: skip
         assert re.search(rf"\b{name}\b", shown), name
 
@@ -116,8 +118,8 @@ def test_panels_have_a_place_of_their_own_and_say_what_they_show() -> None:
         assert len(set(references)) == len(references)
 
 
-async def test_alarms_name_metrics_that_exist() -> None:
-    async with client_of() as client:
+async def test_alarms_name_metrics_that_exist(tmp_path: Path) -> None:
+    async with client_of(data=str(tmp_path)) as client:
         known = await everything(client)
     alarms = re.findall(r"^    (.+?)  +# .+$", OPERATIONS[OPERATIONS.index("Worth an alarm") :], re.MULTILINE)
     assert len(alarms) > 5

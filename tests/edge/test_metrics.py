@@ -115,8 +115,8 @@ async def test_it_needs_the_token_and_does_not_tell_it() -> None:
         assert b"a-very-secret-token" not in body
 
 
-async def test_every_figure_is_in_the_documents_and_no_other() -> None:
-    async with client_of() as client:
+async def test_every_figure_is_in_the_documents_and_no_other(tmp_path: Path) -> None:
+    async with client_of(data=str(tmp_path)) as client:
         found = await families(client)
     reported = [
         (family.name + ("_total" if family.type == "counter" else ""), family.type, family.documentation)
