@@ -75,7 +75,8 @@ def _load(
     runner: asyncio.Runner, options: Namespace, scenarios: Mapping[str, ModuleType], arguments: Sequence[str]
 ) -> int:
     program = _MORE.get(options.scenario)
-    scenario = demo.SCENARIO if program is demo else scenarios[getattr(options, "of", options.scenario)]
+    named = getattr(options, "of", options.scenario)
+    scenario = demo.scenario(options) if program is demo else scenarios[named]
     wrong = wrong_with(options, scenario if program is not demo else demo)
     if program is capacity:
         wrong += capacity.validate(options)

@@ -1,26 +1,34 @@
 """The main job, proved: the service and the origin as child processes, and a full house."""
 
 import asyncio
+import shlex
+import socket
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from types import ModuleType
 
 from loadtest import mixed
+from loadtest.crashes import CRASHING, wrong_crashes
 from loadtest.live import Display
+from loadtest.measures import Measures
 from loadtest.options import add_common
 from loadtest.report import Report
 from loadtest.run import Run
+from loadtest.scenarios import broadcast
 from loadtest.verdict import COULD_NOT_RUN, Verdict
 
-__all__ = ["HELP", "SCENARIO", "add_options", "measures", "run", "summary", "validate"]
+__all__ = ["HELP", "add_options", "measures", "run", "scenario", "summary", "validate"]
 
 HELP = "start the service and an origin; 10,000 clients, 10,000 URLs and broadcasts to all, at once"
-SCENARIO = mixed
-measures = mixed.measures
 _START, _STOP = 30, 20
+_CLIENTS = 10_000
+_OF_DATA = {
+    "clients": (_CLIENTS, 500), "rate": ("10", "50"), "duration": (10.0, 20.0),
+}  # fmt: skip
+"""Defaults, and what stands in for them with ``--data``: a service that starts again has all of them at once."""
 _LOG = 20_000
 """Characters of a child's log that are shown where it failed."""
 
@@ -28,13 +36,34 @@ _LOG = 20_000
 def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
     # All deliveries are shown and none is warm-up: the demo counts a million of them.
-    add_common(parser, clients=10_000, json="demo-report.json", html="demo-report.html", settle=20.0, warm_up=0.0)
+    add_common(parser, clients=_CLIENTS, json="demo-report.json", html="demo-report.html", settle=20.0, warm_up=0.0)
     parser.add_argument("--urls", type=int, default=10_000, help="URLs to fetch (default 10000)")
     parser.add_argument("--size", type=int, default=150, help="bytes of a message's data, about (default 150)")
+    parser.add_argument(
+        "--data",
+        action="store_true",
+        help="show something else: a service that keeps its topics on disk is killed again and again, while 500 "
+        "clients read: nothing that it has acknowledged is missing",
+    )
+    parser.add_argument("--crashes", type=int, default=3, help="with --data: how often it is killed (default 3)")
+
+
+def scenario(options: Namespace) -> ModuleType:
+    """Return what the workers run."""
+    return broadcast if options.data else mixed
+
+
+def measures(options: Namespace) -> Measures:
+    """Return what is measured."""
+    return broadcast.MEASURES | CRASHING if options.data else mixed.measures(options)
 
 
 def validate(options: Namespace) -> list[str]:
-    """Return what is wrong; and settle what the two parts are."""
+    """Return what is wrong; and settle what is run."""
+    if options.data:
+        settled = {name: other for name, (usual, other) in _OF_DATA.items() if getattr(options, name) == usual}
+        vars(options).update(settled, topics=1, publishers=4, apart=False, messages="", prefix="demo", crash="")
+        return broadcast.validate(options) + ([] if options.crashes > 0 else ["--crashes: must be above 0"])
     parts = [
         {"scenario": "broadcast", "weight": 1, "size": options.size, "prefix": "demo", "rate": options.rate},
         {"scenario": "fetch", "weight": 0, "urls": options.urls, "rate": ""},
@@ -44,6 +73,8 @@ def validate(options: Namespace) -> list[str]:
 
 async def run(options: Namespace, scenario: ModuleType, report: Report, display: Display) -> Verdict:
     """Start both, connect everyone, then fetch and broadcast at the same time."""
+    if options.data:
+        return await _run_data(options, scenario, report, display)
     try:
         async with _child("loadtest", "origin", "--port", "0") as origin:
             port = origin.rsplit(":", 1)[1]
@@ -60,6 +91,28 @@ async def run(options: Namespace, scenario: ModuleType, report: Report, display:
         report.note(str(error))
         report.verdict = Verdict(COULD_NOT_RUN, (str(error),))
         return report.verdict
+
+
+async def _run_data(options: Namespace, scenario: ModuleType, report: Report, display: Display) -> Verdict:
+    """Have the run itself start a service, and kill it; its directory is removed at the end."""
+    with TemporaryDirectory(prefix="sluice-demo-") as folder:
+        port = str(_free_port())
+        options.url = f"http://127.0.0.1:{port}"
+        options.crash = shlex.join([sys.executable, "-m", "service", "serve", "--port", port, "--data", folder])
+        published = round(float(options.rate) * options.duration)
+        options.threshold += [
+            f"acknowledged=={published}", f"delivered=={published * options.clients}", f"held=={options.clients}",
+            "not_recovered==0", "gapped==0", "errors==0",
+        ]  # fmt: skip
+        wrong_crashes(options)
+        return await Run(options, scenario, report, display).run()
+
+
+def _free_port() -> int:
+    """Return a port for a service that is started several times."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 def _success(options: Namespace) -> list[str]:
@@ -111,21 +164,51 @@ async def _ended(process: asyncio.subprocess.Process, module: str) -> None:
 
 def summary(options: Namespace, report: Report) -> list[str]:
     """Return what the demo shows, a line each."""
-    get = report.figures().get
     failed = [f"FAILED {judgement.text}" for judgement in report.judgements if not judgement.passed]
     return [
-        f"clients connected and held   {get('held', 0):>10,.0f} of {options.clients:,}",
+        *(_shown_data if options.data else _shown)(options, report),
+        *(f"report                       {path}" for path in (options.html, options.json) if path),
+        *failed,
+        *(f"error: {text}: {count:,}" for text, count in report.errors.most_common(10)),
+        f"verdict                      {report.verdict.text}",
+    ]
+
+
+def _shown_data(options: Namespace, report: Report) -> list[str]:
+    get = report.figures().get
+    return [
         (
-            f"messages delivered           {get('delivered', 0):>10,.0f}, lost {get('lost', 0):.0f}, "
-            f"out of order {get('reordered', 0):.0f}, repeated {get('repeated', 0):.0f}"
+            f"service killed               {get('crashes', 0):>10,.0f} times, up again after "
+            f"{get('down_max_ms', 0):,.0f} ms at most"
         ),
+        (
+            f"clients came back            {get('returned', 0):>10,.0f} times, with their position "
+            f"{get('recovered', 0):,.0f}"
+        ),
+        (
+            f"messages acknowledged        {get('acknowledged', 0):>10,.0f}, missing {get('missing', 0):.0f}, "
+            f"published twice {get('republished', 0):.0f}"
+        ),
+        _deliveries(report),
+    ]
+
+
+def _deliveries(report: Report) -> str:
+    get = report.figures().get
+    return (
+        f"messages delivered           {get('delivered', 0):>10,.0f}, lost {get('lost', 0):.0f}, "
+        f"out of order {get('reordered', 0):.0f}, repeated {get('repeated', 0):.0f}"
+    )
+
+
+def _shown(options: Namespace, report: Report) -> list[str]:
+    get = report.figures().get
+    return [
+        f"clients connected and held   {get('held', 0):>10,.0f} of {options.clients:,}",
+        _deliveries(report),
         f"delivery p50 / p99           {get('delivery_p50_ms', 0):>10,.0f} / {get('delivery_p99_ms', 0):,.0f} ms",
         (
             f"URLs fetched                 {get('fetched', 0):>10,.0f} of {options.urls:,}"
             f" in {get('batch_max_ms', 0) / 1000:.1f} s"
         ),
-        *(f"report                       {path}" for path in (options.html, options.json) if path),
-        *failed,
-        *(f"error: {text}: {count:,}" for text, count in report.errors.most_common(10)),
-        f"verdict                      {report.verdict.text}",
     ]

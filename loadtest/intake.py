@@ -33,7 +33,9 @@ class Intake:
             count("of_others", reads.foreign)
         if reads.altered:
             count("altered", reads.altered)
-        reads.foreign = reads.altered = 0
+        if self.payloads.republished:
+            count("republished", self.payloads.republished)
+        reads.foreign = reads.altered = self.payloads.republished = 0
         if self.unrecognised.count > self._reported:
             count("unrecognised", self.unrecognised.count - self._reported)
             self._reported = self.unrecognised.count

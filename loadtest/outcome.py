@@ -16,7 +16,7 @@ def settle(report: Report, outcomes: list[dict[str, Any]], began: float) -> list
     """Put the outcomes of all workers together: latencies go to the report, troubles are returned.
 
     An outcome has ``arrivals`` (by topic), ``beats``, ``delays``, ``troubles`` (by client), ``readers`` (by
-    topic) and ``measured_from``.
+    topic), ``measured_from``, and whether it had the time to ``settled``.
     """
     readers = Counter[str]()
     for outcome in outcomes:
@@ -38,6 +38,7 @@ def settle(report: Report, outcomes: list[dict[str, Any]], began: float) -> list
             delays.setdefault(number, []).append(delay)
     of_clients = [(number, fmean(some)) for number, some in delays.items()]
     _add_troubles(report, outcomes)
+    _add_acknowledged(report, len(arrivals), whole=all(outcome["settled"] for outcome in outcomes))
     return [*stalls(arrivals.values(), beats, began), *late_clients(of_clients), *places(report.pop_places())]
 
 
@@ -45,6 +46,13 @@ def _add_troubles(report: Report, outcomes: list[dict[str, Any]]) -> None:
     for outcome in outcomes:
         for check, client, messages in outcome["troubles"]:
             report.troubles[check, client] += messages
+
+
+def _add_acknowledged(report: Report, arrived: int, *, whole: bool) -> None:
+    """Count what was acknowledged and came to no reader at all, where a run looks for that."""
+    if "acknowledged" in report.counters:
+        report.counters["acknowledged"] = report.counters["published"]
+        report.counters["missing"] = report.counters["published"] - arrived if whole else 0
 
 
 def _merged(outcomes: list[dict[str, Any]]) -> dict[tuple[str, int], Arrival]:

@@ -71,6 +71,10 @@ class Payloads:
         self._topics: dict[bytes, int] = {}
         """The first number of each topic, as its name stands in JSON."""
         self._words: dict[int, bytes] = {}
+        self._places: dict[bytes, int] = {}
+        """Which word stands at which number, and which number has which word, where the server numbers messages."""
+        self.republished = 0
+        """Messages that have come under a second number."""
         self._has_word = False
         self.begun = True
         """Whether anything may have been published."""
@@ -120,8 +124,11 @@ class Payloads:
             return False
         if not self._ours and self._words.setdefault(number, own[0]) != own[0]:
             return True
+        if not self._ours and self._places.setdefault(own[0], number) != number:
+            self.republished += 1
         if len(self._words) > _MOST_WORDS:
             self._words.clear()
+            self._places.clear()
         filling = b"x" * int(own[3])
         # JSON's members have no order, so it may stand before the word.
         at = payload.find(filling)

@@ -90,6 +90,8 @@ class Publishing:
         self._apart: list[Client] = []
         self._bodies = read_messages(options.messages) if options.messages else []
         self._settled = False
+        self.send: Callable[[Client, str, bytes, str], Awaitable[int | None]] = self._send
+        """Publishes (client, topic, data, key) and returns the server's number of it; raises ConnectFailed."""
         context.link.on_facts = self._receive
         context.chores.append(self._chore)
 
@@ -156,7 +158,7 @@ class Publishing:
         return next((client for client in readers if client.number == wanted), readers[publisher % len(readers)])
 
     async def _topic(self, topic: str, publisher: int, client: Client, times: Any, begin: float) -> None:
-        tally, target, options = self.context.tally, self.context.target, self.context.options
+        tally, options = self.context.tally, self.context.options
         some = self._sequences[topic]
         sequence = some[publisher % len(some)]
         before, bodies = first_of(sequence.index), user_of(options, client.number)["messages"] or self._bodies
@@ -166,7 +168,7 @@ class Publishing:
             body = bodies[number % len(bodies)] if bodies else ""
             data = payload(options.run, ours, due, options.size, body)
             try:
-                offset = await self.context.act(target.publish(client.socket, topic, data))
+                offset = await self.send(client, topic, data, f"{options.run}-{ours}")
             except ConnectFailed as error:
                 tally.error(str(error))
                 if self._ours:
@@ -177,6 +179,9 @@ class Publishing:
             self._note((sequence.index, ours if offset is None else before + offset, due))
 
         await self.context.by_clock(times, begin, one)
+
+    async def _send(self, client: Client, topic: str, data: bytes, key: str) -> int | None:
+        return await self.context.act(self.context.target.publish(client.socket, topic, data))
 
     async def settle(self) -> None:
         """Wait until all workers have published and every reader has everything, or the time is over."""
@@ -208,6 +213,7 @@ class Publishing:
             "delays": [delay for audience in audiences for delay in audience.delays()],
             "troubles": [trouble for audience in audiences for trouble in audience.troubles()],
             "measured_from": self.context.tally.measured_from,
+            "settled": self._settled,
         })  # fmt: skip
 
     def _note(self, fact: Fact) -> None:

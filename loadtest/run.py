@@ -3,9 +3,11 @@
 import asyncio
 import signal
 from argparse import Namespace
+from functools import partial
 from time import monotonic
 from types import ModuleType
 
+from loadtest.crashes import CannotCrash, crashing
 from loadtest.endpoint import endpoint_of
 from loadtest.judging import broken_bound, judged, load_not_made
 from loadtest.live import Display
@@ -78,11 +80,17 @@ class Run:
         self._display.show(report, f"round {number + 1} of {options.rounds}" if several else "")
         server = Server(
             endpoint_of(options), pid=options.server_pid, origin=getattr(options, "origin", ""),
-            credentials=options.metrics_credentials,
+            credentials=options.metrics_credentials, restarts=bool(getattr(options, "crash", "")),
         )  # fmt: skip
-        self._supervisor = Supervisor(plan(options, self._scenario), report, server, self._second)
+        supervisor = self._supervisor = Supervisor(plan(options, self._scenario), report, server, self._second)
         try:
-            await self._supervisor.run()
+            async with crashing(options, report) as crashes:
+                if crashes is not None:
+                    crashes.on_started = server.restarted
+                    supervisor.on_begun = partial(crashes.begin, supervisor.give_up)
+                await supervisor.run()
+        except CannotCrash as error:
+            supervisor.cannot = str(error)
         finally:
             await server.finish(report)
         _taint(report)

@@ -16,7 +16,7 @@ from loadtest.clock import ServerClock
 from loadtest.endpoint import Endpoint
 from loadtest.report import Report
 
-__all__ = ["Server"]
+__all__ = ["Server", "listening_processes"]
 
 _TIMEOUT = aiohttp.ClientTimeout(total=2)
 _MIB = 1 << 20
@@ -33,7 +33,15 @@ _OWN_HISTOGRAM = "sluice_delivery_seconds"
 class Server:
     """Looks once a second. What cannot be seen is left out of the report, and said once."""
 
-    def __init__(self, endpoint: Endpoint, *, pid: int = 0, origin: str = "", credentials: bool = False) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        pid: int = 0,
+        origin: str = "",
+        credentials: bool = False,
+        restarts: bool = False,
+    ) -> None:
         self._endpoint = endpoint
         self._origin = origin.rstrip("/")
         # They are for whom the run is about; /metrics may be answered by somebody else.
@@ -49,13 +57,14 @@ class Server:
         self.clock = ServerClock()
         self._histogram: dict[float, float] = {}
         self._ledger: dict[str, float] = {}
+        self._restarts = restarts
         self.notes: list[str] = []
 
     async def first(self) -> None:
         """Find the process, and see how everything is before the load."""
         connector = aiohttp.TCPConnector(ssl=self._endpoint.tls or True)
         self._session = aiohttp.ClientSession(timeout=_TIMEOUT, connector=connector)
-        self._processes = await asyncio.to_thread(_processes, self._endpoint.base, self._pid)
+        self._processes = await asyncio.to_thread(listening_processes, self._endpoint.base, self._pid)
         if not self._processes:
             self.notes.append(
                 "the server's CPU and memory are not in this report: no process of this machine (that this user "
@@ -66,6 +75,11 @@ class Server:
         self._marks.clear()
         self._before = await self.sample()
         self._histogram = await self._own_histogram()
+
+    def restarted(self) -> None:
+        """Learn that the service is another process."""
+        self._processes = listening_processes(self._endpoint.base)
+        self._cpu = (0.0, 0.0)
 
     async def sample(self) -> dict[str, float]:
         """Return the gauges of now."""
@@ -95,7 +109,7 @@ class Server:
                 grown = self._highest[f"{name}_mib"] - self._before[f"{name}_mib"]
                 gauges[f"{name}_per_connection_kib"] = round(max(grown, 0.0) * 1024 / clients, 2)
         begin, end = self._marks.get("begin"), self._marks.get("end")
-        if begin and end and self._processes and end[0] > begin[0]:
+        if begin and end and self._processes and end[0] > begin[0] and not self._restarts:
             gauges["server_cpu_percent"] = round((end[1] - begin[1]) / (end[0] - begin[0]) * 100, 2)
         await self._compare(report)
         after = await self._read_ledger()
@@ -111,7 +125,8 @@ class Server:
             rss = sum(process.memory_info().rss for process in self._processes) / _MIB
             fds = float(sum(process.num_fds() for process in self._processes))
         except psutil.Error:
-            self.notes.append("the server's process has ended during the run, or may not be looked into")
+            if not self._restarts:
+                self.notes.append("the server's process has ended during the run, or may not be looked into")
             self._processes = []
         if not self._processes:
             return gauges
@@ -158,7 +173,8 @@ class Server:
         """Say what the service's own histogram has at the percentiles that the clients are judged by."""
         after = await self._own_histogram()
         counts = {bound: value - self._histogram.get(bound, 0.0) for bound, value in sorted(after.items())}
-        total = max(counts.values(), default=0.0)
+        # A service that was started again counts from zero.
+        total = 0.0 if self._restarts else max(counts.values(), default=0.0)
         if total and "delivery" in report.latencies:
             report.gauges["server_writes"] = total
             for name, share in (("p50", 0.5), ("p99", 0.99)):
@@ -202,7 +218,7 @@ def _kernel_mib() -> float:
     return int(fields[fields.index("mem") + 1]) * resource.getpagesize() / _MIB
 
 
-def _processes(url: str, pid: int) -> list[psutil.Process]:
+def listening_processes(url: str, pid: int = 0) -> list[psutil.Process]:
     """Return the process that listens where a URL of this machine points, and its children."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)

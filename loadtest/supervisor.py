@@ -43,13 +43,15 @@ class Supervisor:
             "outcome": self._outcomes.append,
             "phase": report.turn,
             "note": report.note,
-            "cannot": self._give_up,
+            "cannot": self.give_up,
             "began": self._begin,
         }
         self._began = self._ended = 0.0
         self._wall = wall_minus_monotonic()
         self._heard: dict[int, float] = {}
         self._stopped = False
+        self.on_begun: Callable[[float], None] = lambda moment: None
+        """Called with the moment at which the load begins."""
         self.cannot: str | None = None
         """Why the round could not be made, or not to its end."""
 
@@ -125,7 +127,7 @@ class Supervisor:
         self._heard.pop(index, None)
         self._gauges[index] = {}
         if code:
-            self._give_up(f"worker {index} ended with {code}: its last figures are missing")
+            self.give_up(f"worker {index} ended with {code}: its last figures are missing")
 
     def _take(self, index: int, worker: asyncio.subprocess.Process, kind: str, value: Any) -> None:
         if kind == "tick":
@@ -156,9 +158,11 @@ class Supervisor:
         """Learn when the load begins: soon, or when ``--start-at`` says."""
         if not self._began:
             self._began = moment
+            self.on_begun(moment)
             asyncio.get_running_loop().call_later(max(0.0, moment - monotonic()), self._server.mark, "begin")
 
-    def _give_up(self, why: str) -> None:
+    def give_up(self, why: str) -> None:
+        """End the round, because it cannot go on."""
         if self.cannot is None:
             self.cannot = why
         self.stop()
@@ -180,7 +184,7 @@ class Supervisor:
         """Give up workers that say nothing any more: their loop is blocked."""
         for index, heard in list(self._heard.items()):
             if monotonic() - heard > _SILENCE:
-                self._give_up(
+                self.give_up(
                     f"worker {index} has said nothing for {_SILENCE:.0f} s: something blocks it, "
                     "such as an adapter that waits without await"
                 )

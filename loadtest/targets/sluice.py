@@ -38,6 +38,11 @@ class Sluice(Target):
         """Publish; the service returns the offset."""
         return int((await self.call(socket, "publish", topic=topic, data=orjson.Fragment(data)))["offset"])
 
+    async def publish_once(self, socket: Socket, topic: str, data: bytes, key: str) -> int:
+        """Publish with a key: however often this is called with it, the message is published once."""
+        result = await self.call(socket, "publish", topic=topic, data=orjson.Fragment(data), key=key)
+        return int(result["offset"])
+
     async def ready(self, socket: Socket) -> None:
         """Ping: credentials are refused after the upgrade, so only an answer says that the client is in."""
         await self.call(socket, "ping")

@@ -113,7 +113,7 @@ def test_rounds_are_added_up_and_kept_apart() -> None:
 def outcome(arrivals: list[list[float]], readers: int, measured_from: float = 0.0) -> dict[str, object]:
     beats = sorted({int(moment * 100) for one in arrivals for moment in one[2:4]})
     return {"arrivals": {"t": arrivals}, "readers": {"t": readers}, "beats": beats, "delays": [], "troubles": [],
-            "measured_from": measured_from}  # fmt: skip
+            "measured_from": measured_from, "settled": True}  # fmt: skip
 
 
 def test_workers_know_only_together_when_the_last_reader_had_it() -> None:

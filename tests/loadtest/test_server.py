@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from loadtest.server import _kernel_mib, _processes, _quantile
+from loadtest.server import _kernel_mib, _quantile, listening_processes
 
 INF = float("inf")
 
@@ -27,12 +27,12 @@ def test_the_process_is_found_by_its_port_or_named() -> None:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         port = listening.getsockname()[1]
-        found = _processes(f"http://127.0.0.1:{port}", 0)
+        found = listening_processes(f"http://127.0.0.1:{port}", 0)
         assert [process.pid for process in found][:1] == [os.getpid()]
-    assert _processes(f"http://127.0.0.1:{port}", 0) == []
-    assert _processes("http://example.org", os.getpid())[0].pid == os.getpid()
-    assert _processes("http://example.org", 0) == []
-    assert _processes("http://example.org", 2**22 + 1) == []
+    assert listening_processes(f"http://127.0.0.1:{port}", 0) == []
+    assert listening_processes("http://example.org", os.getpid())[0].pid == os.getpid()
+    assert listening_processes("http://example.org", 0) == []
+    assert listening_processes("http://example.org", 2**22 + 1) == []
 
 
 def test_the_kernels_memory_is_read() -> None:
