@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+_LONGEST = 240
+"""Seconds for a command: less than a test may take."""
+
 
 def installed(name: str, *commands: Sequence[str], files: Sequence[Path] = ()) -> Path:
     """Run the commands in a folder of this name with these files, if nobody has yet; return it, or skip the test."""
@@ -21,8 +24,16 @@ def installed(name: str, *commands: Sequence[str], files: Sequence[Path] = ()) -
             for file in files:
                 shutil.copy(file, folder)
             for command in commands:
-                done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-                if done.returncode:
-                    pytest.skip(f"{' '.join(command)} failed: {done.stderr.strip()[-200:]}")
+                if failed := _failure(command, folder):
+                    pytest.skip(f"{' '.join(command)} failed: {failed}")
             (folder / "complete").touch()
     return folder
+
+
+def _failure(command: Sequence[str], folder: Path) -> str:
+    """Run it; say why it failed, and nothing where it did not."""
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_LONGEST, check=False)
+    except subprocess.TimeoutExpired:
+        return f"it took longer than {_LONGEST} s"
+    return done.stderr.strip()[-200:] or f"exit code {done.returncode}" if done.returncode else ""
