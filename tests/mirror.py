@@ -71,8 +71,6 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "storage/kept_topics": ("test_topic_store",),
     "storage/key_rows": ("test_topic_store",),
     "storage/opening": ("test_data",),
-    "storage/records": ("test_database",),
-    "storage/recovery": ("test_topic_store",),
     "storage/routed_store": ("test_topic_store",),
     "storage/storage": ("test_topic_store", "test_data"),
     "storage/sweep": ("test_topic_store",),

@@ -81,8 +81,9 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
     batches = Batches(hub, fetcher, fetches, limits, new_id=lambda: token_hex(16), room=room)
     selector = Selector(selection_bytes(most))
     watches = Watches(
-        hub, fetches, WatchLimits(urls=settings.watches), policy=policy, selector=selector, chance=random.random
-    )
+        hub, fetches, WatchLimits(urls=settings.watches),
+        policy=policy, selector=selector, chance=random.random, store=storage.watches,
+    )  # fmt: skip
     service = Service(settings, hub, batches, watches, credentials_of(settings), room, supervisor, storage)
     service.port = listeners[0].getsockname()[1]
     crowd, overload = service.endpoints.values(), service.overload

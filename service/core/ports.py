@@ -1,7 +1,7 @@
 """What the core needs from outside: a clock, a store of topics, the rest of the service, a client's connection."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -18,11 +18,13 @@ __all__ = [
     "KeptKey",
     "KeptMessage",
     "KeptTopic",
+    "KeptWatch",
     "Peer",
     "PublishKey",
     "Refusals",
     "StartedBatch",
     "TopicStore",
+    "WatchStore",
     "Watching",
 ]
 
@@ -139,6 +141,35 @@ class TopicStore(Protocol):
 
     def expire(self, now: float) -> None:
         """Forget what has been kept long enough; called once a second, and quick."""
+        ...
+
+
+class KeptWatch(NamedTuple):
+    """What the next poll of a watched URL starts from, beside the messages of its topic."""
+
+    state: str
+    """Which state the conditions belong to, as the watch identifies it."""
+    conditions: Mapping[str, str]
+    """The header fields with which the next poll asks whether there is another state."""
+
+
+class WatchStore(Protocol):
+    """What is kept of watches, by the names of their topics.
+
+    A record that is put is stored no later than a message that is appended to a topic after it, as long as storage
+    works. So a record may belong to a state that never became a message, and is of no use then.
+    """
+
+    def get(self, name: str) -> KeptWatch | None:
+        """Return what was put last, or None."""
+        ...
+
+    def put(self, name: str, watch: KeptWatch) -> None:
+        """Keep it in place of what was put before."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Forget it."""
         ...
 
 

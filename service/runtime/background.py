@@ -35,6 +35,7 @@ BACKGROUND: Final[dict[str, OnFailure]] = {
     "expiries": OnFailure.CONTINUE,
     "heartbeat": OnFailure.CONTINUE,
     "held batches": OnFailure.CONTINUE,
+    "idle watches": OnFailure.CONTINUE,
     "log writer": OnFailure.CONTINUE,
     "slow bodies": OnFailure.CONTINUE,
     "stalled connections": OnFailure.CONTINUE,

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from math import inf
 from typing import Any
@@ -35,6 +36,8 @@ class View:
     select: str | None
     topic: Topic
     publish: Callable[[bytes], Position | Pending[Position] | None]
+    remember: Callable[[str], None]
+    """Keeps a state's digest with the conditions of its answer; called before the state is published."""
     digest: str = ""
     """Of the last state; empty when it has to be sent again."""
     reported: int = 0
@@ -44,19 +47,34 @@ class View:
     unread: bool = False
     """Whether the last body could not be read, so that an upstream that confirms it tells nothing."""
 
+    def restore(self) -> None:
+        """Go on where the messages of the topic end: with the last state, and an error that is not over."""
+        ring = self.topic.ring
+        for offset in range(ring.head, ring.first - 1, -1):
+            data = ring.data(offset)
+            if data is None:
+                return  # It is damaged, and may have been the last state: that is sent again.
+            event = orjson.loads(data)
+            if event["event"] in ("state", "changed"):
+                self.digest, self.reported = f"{event['status']} {event['sha256']}", offset
+                return
+            if event["event"] == "error" and offset == ring.head:
+                self.failing = event["error"]
+
     def show(self, fetched: Fetched, body: bytes, content_type: str | None) -> bool:
         """Take what was selected of an answer; return whether it is new."""
         self.unread = False
         self.recovered()
         digest = sha256(body).hexdigest()
         state = f"{fetched.status} {digest}"
+        self.remember(state)
         if state == self.digest:
             return False
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         encoding, text = encode_body(body, "auto", content_type, cut=fetched.truncated)
         position = self._publish(
             {
-                "event": "changed" if self.reported else "state",
+                "event": "changed" if self.reported or self.digest else "state",
                 "url": self.url,
                 "status": fetched.status,
                 "etag": fetched.headers.get("etag"),
@@ -69,15 +87,15 @@ class View:
             }
         )
         self.digest = state
-        when_known(position, self._stored)
+        when_known(position, partial(self._stored, state))
         return True
 
-    def _stored(self, position: Position | Exception | None) -> None:
+    def _stored(self, state: str, position: Position | Exception | None) -> None:
         """Take the store's answer about a state; one that is not stored is sent again."""
-        if isinstance(position, Exception):
-            self.digest = ""
-        else:
+        if not isinstance(position, Exception):
             self.reported = position.offset if position is not None else 0
+        elif self.digest == state:
+            self.digest = ""
 
     def unchanged(self) -> None:
         """Take a 304: the upstream is well again, but a selection that found nothing finds nothing still."""
@@ -88,14 +106,22 @@ class View:
         """Take an error; it is sent once for as long as its kind stays the same."""
         self.unread = self.unread or unread
         if self.failing != error:
-            self._publish({"event": "error", "url": self.url, "error": error, "detail": detail})
-        self.failing = error
+            self._turn(error, {"event": "error", "url": self.url, "error": error, "detail": detail})
 
     def recovered(self) -> None:
         """Publish that an error is over, if there was one."""
         if self.failing is not None:
-            self._publish({"event": "recovered", "url": self.url})
-            self.failing = None
+            self._turn(None, {"event": "recovered", "url": self.url})
+
+    def _turn(self, failing: str | None, event: dict[str, Any]) -> None:
+        """Publish that an error has begun or is over; what is not stored is sent again."""
+        position, before, self.failing = self._publish(event), self.failing, failing
+
+        def stored(position: Position | Exception | None) -> None:
+            if isinstance(position, Exception) and self.failing == failing:
+                self.failing = before
+
+        when_known(position, stored)
 
     def _publish(self, event: dict[str, Any]) -> Position | Pending[Position] | None:
         return self.publish(orjson.dumps(event))

@@ -1,9 +1,10 @@
 """Watches: one poll for everyone who watches a URL, and an event for what changes.
 
-Theory of operation. The first who watches starts the poll, the last one stops it, after a moment in which
-somebody may come back. Each URL is asked at the shortest interval that any of its watchers wants, with the
-validators of its last answer; what is selected of it has a topic of its own. The polls go through the plan,
-the flights and the hosts' limits like everything else, so that Retry-After and fairness win over intervals.
+Theory of operation. The first who watches starts the poll, the last one stops it, after a moment in which somebody
+may come back; where topics outlive the process, the topic waits longer (``idle_watches.py``). Each URL is asked at
+the shortest interval that any of its watchers wants, with the validators of its last answer; what is selected of it
+has a topic of its own. The polls go through the plan, the flights and the hosts' limits like everything else, so
+that Retry-After and fairness win over intervals.
 """
 
 import asyncio
@@ -11,7 +12,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from math import inf
 from typing import Final
 
 from service.core.access.grants import EVERY_HOST, HostPatterns
@@ -21,8 +21,10 @@ from service.core.fetching.target import Refusal, check_url
 from service.core.owner import SERVICE, Owner
 from service.core.pending import Pending, when_known
 from service.core.pool import Pool
+from service.core.ports import KeptWatch, WatchStore
 from service.core.topics.hub import Hub
-from service.core.topics.topic import Position, RingLimits, Since, Topic
+from service.core.topics.topic import Position, Since, Topic
+from service.sources.idle_watches import IdleWatches
 from service.sources.polls import Polls
 from service.sources.watch import View, Watch, WatchKey
 from service.upstream.content.selection import check_select
@@ -44,6 +46,10 @@ class WatchLimits:
     timeout: float = 10.0
     penalty: float = 60.0
     """Seconds until a URL is asked again whose selection took too long."""
+    idle: int = 20_000
+    """Topics that wait for somebody who watches again, where they are kept on disk."""
+    idle_age: float = 86_400.0
+    """Seconds for which they wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,8 @@ class WatchesStatistics:
     """A snapshot: URLs that are watched, and totals since the start."""
 
     urls: int
+    idle: int
+    """Topics that wait for somebody who watches again."""
     polls: int
     changes: int
 
@@ -82,8 +90,12 @@ class Watches:
         policy: Policy,
         selector: Selector,
         chance: Callable[[], float],
+        store: WatchStore | None = None,
     ) -> None:
+        """Take over the topics that the hub has already; ``store`` keeps what belongs to them, if anything does."""
         self._hub = hub
+        self._store = store
+        self._idle = IdleWatches(hub, store, most=limits.idle, age=limits.idle_age)
         self._limits = limits
         self._policy = policy
         self._loop = asyncio.get_running_loop()
@@ -97,7 +109,7 @@ class Watches:
 
     def statistics(self) -> WatchesStatistics:
         """Return an immutable snapshot."""
-        return WatchesStatistics(len(self._watches), self._polls.made, self._polls.changes)
+        return WatchesStatistics(len(self._watches), len(self._idle), self._polls.made, self._polls.changes)
 
     def watched(self) -> Iterable[Watch]:
         """Return every URL that is watched."""
@@ -127,7 +139,7 @@ class Watches:
         try:
             view = self._view(watch, select, owner)
         except BaseException:
-            self._idle(watch)
+            self._unwanted(watch)
             raise
         watch.intervals[every] += 1
         if watch.polled is not None:
@@ -144,12 +156,34 @@ class Watches:
             return view
         apart = [watch.owner.apart] if watch.owner.apart else []
         name = "watch:" + _digest(watch.url, select, watch.hosts.mark, *apart)[:32]
-        # What it was last stays for late joiners, however long ago it changed.
-        topic = self._hub.own(name, RingLimits(messages=100, size=1 << 20, age=inf), owner=owner)
-        topic.on_idle = lambda: self._idle(watch)
-        view = watch.views[select] = View(watch.url, select, topic, lambda event: self._append(watch, topic, event))
-        self._ask_anew(watch)
+        topic = self._hub.own(name, owner=owner)
+        self._idle.take(topic)
+        topic.on_idle = lambda: self._unwanted(watch)
+        view = watch.views[select] = View(
+            watch.url,
+            select,
+            topic,
+            lambda event: self._append(watch, topic, event),
+            lambda state: self._remember(watch, name, state),
+        )
+        view.restore()
+        if not self._goes_on(watch, view):
+            self._ask_anew(watch)
         return view
+
+    def _remember(self, watch: Watch, name: str, state: str) -> None:
+        """Keep what the next poll is sent with, before a message has the state that it belongs to."""
+        if self._store is not None:
+            self._store.put(name, KeptWatch(state, watch.conditions))
+
+    def _goes_on(self, watch: Watch, view: View) -> bool:
+        """Return whether a view that is new to its watch was restored, so that conditions are right for it too."""
+        kept = None if self._store is None else self._store.get(view.topic.name)
+        if kept is None or view.failing is not None or kept.state != view.digest:
+            return False
+        if watch.polled is None and len(watch.views) == 1:
+            watch.conditions, watch.anew = dict(kept.conditions), False
+        return watch.conditions == kept.conditions
 
     def _ask_anew(self, watch: Watch) -> None:
         watch.anew = True
@@ -168,9 +202,9 @@ class Watches:
         watch.intervals[every] -= 1
         if not watch.intervals[every]:
             del watch.intervals[every]
-        self._idle(watch)
+        self._unwanted(watch)
 
-    def _idle(self, watch: Watch) -> None:
+    def _unwanted(self, watch: Watch) -> None:
         if not watch.wanted and watch.end is None:
             watch.end = self._loop.call_later(self._limits.linger, self._stop, watch)
 
@@ -185,7 +219,7 @@ class Watches:
             watch.timer.cancel()
         for view in watch.views.values():
             view.topic.on_idle = None
-            self._hub.retire(view.topic)
+            self._idle.put(view.topic)
 
     def _append(self, watch: Watch, topic: Topic, event: bytes) -> Position | Pending[Position] | None:
         # A topic that nobody reads and that has nothing yet may have been swept away while its poll ran.
@@ -193,6 +227,7 @@ class Watches:
             return None
         if len(event) > _SMALL:
             self._hub.rings.make_room(topic, topic.owner, len(event))
+            self._hub.unstored.check(topic.owner, len(event))
         position = self._hub.append(topic, event, self._hub.clock())
         when_known(position, partial(self._stored, watch))
         return position
@@ -203,6 +238,7 @@ class Watches:
 
     async def close(self) -> None:
         """End every poll and task."""
+        self._idle.close()
         for watch in self._watches.values():
             watch.stopped = True
             for timer in (watch.timer, watch.end):

@@ -1,4 +1,4 @@
-"""The database file: SQLite in WAL mode, four tables of the same shape, one transaction for each group of changes.
+"""The database file: SQLite in WAL mode, tables of the same shape, one transaction for each group of changes.
 
 A row is an id and a record (``records.py``). There is no other index: messages of all topics are appended to one
 table, since an index on topic and offset made appending three to ten times as slow (docs/decisions/16). The
@@ -24,13 +24,14 @@ import apsw
 
 from service.storage.commit_count import COUNT_FILE, COUNT_SIZE, pack_count, unpack_count
 from service.storage.errors import CommitFailed, StorageUnusable
-from service.storage.records import Damaged, StateRow, read_row, write_document
-from service.storage.tables import APPLICATION, VERSION, Rows, Table, check_format, reason
+from service.storage.records import Damaged, StateRow, mend, read_row, write_document
+from service.storage.tables import VERSION, Rows, Table, check_format, migrate, reason
 
 __all__ = ["Changes", "Database", "Sync"]
 
 _log = logging.getLogger("sluice.storage")
 
+_BUSY_MS: Final = 2000
 _WAL_PAGES: Final = 2000
 """Pages of 4 KiB after which the WAL is copied into the database: 8 MiB."""
 
@@ -94,10 +95,13 @@ class Database:
     def __init__(self, path: Path, sync: Sync = Sync.FULL) -> None:
         """Open or make it; raise StorageUnusable where it is not a database of ours."""
         self.path = path
+        self._wal = path.with_name(f"{path.name}-wal")
         self.next_row = 1
         self.commits = 0
         self.lost_commits = 0
         """How many of the last commits are missing, because the WAL has lost its end."""
+        self.damaged = 0
+        """Records of the state that are not what was written."""
         try:
             self._connection = apsw.Connection(os.fspath(path))
         except apsw.Error as error:
@@ -107,6 +111,7 @@ class Database:
             self._prepare(sync)
             self._count_file = os.open(path.with_name(COUNT_FILE), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._read_state()
+            self._files = {file: _identity(file) for file in (path, self._wal) if file.exists()}
         except BaseException as error:
             self._connection.close()
             if isinstance(error, apsw.Error | OSError):
@@ -119,33 +124,43 @@ class Database:
 
     def _prepare(self, sync: Sync) -> None:
         connection = self._connection
-        made = check_format(connection, self.path)
+        version = check_format(connection, self.path)
+        # Others may hold it for a moment: a checkpoint of a reader that closes, an operator's shell.
+        connection.set_busy_timeout(_BUSY_MS)
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", sync.value)
         connection.pragma("wal_autocheckpoint", _WAL_PAGES)
         connection.pragma("journal_size_limit", _WAL_PAGES * 4096)
-        if not made:
-            with connection:
-                for table in Table:
-                    self._execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, record BLOB NOT NULL)")
-                connection.pragma("application_id", APPLICATION)
-                connection.pragma("user_version", VERSION)
+        if version < VERSION:
+            migrate(connection)
+            if version:
+                _log.info("migrated the data directory", extra={"format_before": version, "format": VERSION})
 
     def _read_state(self) -> None:
         """Read where the database stands, and whether that is where it was."""
-        try:
-            rows = self.rows.read(Table.STATE)
-            state = read_row(*rows[0], StateRow) if rows else StateRow()
-            counted = unpack_count(os.pread(self._count_file, COUNT_SIZE, 0)) or 0
-        except Damaged:
-            state, counted = StateRow(), 0
+        record = self.rows.get(Table.STATE, 1)
+        state = StateRow() if record is None else self._state(1, record)
         self.commits = state.commits
         self.next_row = max(state.next_row, self.rows.last(Table.MESSAGES) + 1)
-        self.lost_commits = max(0, counted - self.commits)
+        counted = unpack_count(os.pread(self._count_file, COUNT_SIZE, 0)) or 0
+        # Where the state itself cannot be read, nobody knows.
+        if self.commits or record is None:
+            self.lost_commits = max(0, counted - self.commits)
+
+    def _state(self, row: int, record: bytes) -> StateRow:
+        """Return the state, as it was where one bit has flipped; an empty one where more is wrong."""
+        try:
+            return read_row(row, record, StateRow)
+        except Damaged as error:
+            self.damaged += 1
+            _log.error("a damaged record is passed over", extra={"table": Table.STATE.value, "why": str(error)})
+            mended = mend(row, record)
+            return StateRow() if mended is None else read_row(*mended, StateRow)
 
     def write(self, changes: Changes) -> None:
         """Carry out all changes in one transaction, on disk when this returns; raise CommitFailed and do none."""
         try:
+            self._check_place()
             self._execute("BEGIN IMMEDIATE")
             self._change(changes)
             self._execute("COMMIT")
@@ -155,6 +170,16 @@ class Database:
         self.next_row = changes.next_row
         self.commits += 1
         self._count()
+
+    def _check_place(self) -> None:
+        """Raise CommitFailed where a file is not in its place any more: what is written to it would be lost."""
+        for file, before in self._files.items():
+            try:
+                found = _identity(file)
+            except OSError as error:
+                raise CommitFailed(f"{file}: {error.strerror}") from error
+            if found != before:
+                raise CommitFailed(f"{file} was replaced while the service runs; restart it")
 
     def _roll_back(self) -> None:
         """End a transaction that failed; SQLite has ended it already where the disk is full."""
@@ -187,8 +212,7 @@ class Database:
 
     def size(self) -> int:
         """Return the bytes on disk, of the database and of its WAL."""
-        files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
-        return sum(file.stat().st_size for file in files if file.exists())
+        return sum(file.stat().st_size for file in (self.path, self._wal) if file.exists())
 
     def close(self) -> None:
         """Copy the WAL into the database, and close it."""
@@ -197,3 +221,8 @@ class Database:
 
     def _execute(self, statement: str, bindings: tuple[object, ...] = ()) -> None:
         self._connection.execute(statement, bindings)
+
+
+def _identity(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_dev, found.st_ino

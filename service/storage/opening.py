@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from service.core.ports import TopicStore
+from service.core.ports import TopicStore, WatchStore
 from service.core.topics.hub import Hub
 from service.storage.errors import StorageUnusable
 from service.storage.options import DataOptions
@@ -14,6 +14,11 @@ __all__ = ["Keeping", "open_storage"]
 
 class Keeping(Protocol):
     """What the composition asks of storage."""
+
+    @property
+    def watches(self) -> WatchStore | None:
+        """What is kept of watches; None where nothing is."""
+        ...
 
     def store(self, memory: TopicStore) -> TopicStore:
         """Return the store of the hub; ``memory`` has what is not kept."""
@@ -41,6 +46,7 @@ class _Nothing:
     """A service without a data directory."""
 
     failing = ""
+    watches = None
 
     def store(self, memory: TopicStore) -> TopicStore:
         return memory

@@ -14,15 +14,18 @@ import msgspec
 __all__ = [
     "Count",
     "Damaged",
+    "Mended",
     "Message",
     "Seconds",
     "StateRow",
     "guess_message",
+    "mend",
     "read_document",
     "read_message",
     "read_row",
     "unseal",
     "write_document",
+    "write_filler",
     "write_message",
 ]
 
@@ -35,6 +38,9 @@ _HEAD = Struct("<IQQd")
 """What the record of a message begins with."""
 _HIGHEST: Final = 1 << 53
 _LATEST: Final = 1e12
+_POLYNOMIAL: Final = 0xEDB88320
+_MENDABLE: Final = 64 << 10
+"""Bytes of a record in which a flipped bit is looked for: 50 ms."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=_HIGHEST)]
 Seconds = Annotated[float, msgspec.Meta(ge=-_LATEST, le=_LATEST)]
@@ -64,6 +70,37 @@ class Message(NamedTuple):
     """When it was appended, in seconds since 1970."""
     data: bytes
     """JSON."""
+
+
+class Mended(NamedTuple):
+    """A record as it was before one bit of it flipped."""
+
+    row: int
+    """Its row, whose number may be where the bit was."""
+    record: bytes
+
+
+def mend(row: int, record: bytes) -> Mended | None:
+    """Return the record as it was if one bit has flipped; None where more than that is wrong.
+
+    A flipped bit changes the checksum by a value that depends on its distance from the end alone, and that no other
+    distance has.
+    """
+    covered = _ID.pack(row) + record[_CHECKSUM.size :]
+    if not _CHECKSUM.size < len(record) <= _MENDABLE:
+        return None
+    change = _CHECKSUM.unpack_from(record)[0] ^ crc32(covered)
+    if change.bit_count() == 1:  # of the checksum itself
+        return Mended(row, _seal(row, record[_CHECKSUM.size :]))
+    value = 1
+    for place in range(8 * len(covered) - 1, -1, -1):
+        value = value >> 1 ^ _POLYNOMIAL * (value & 1)
+        if value == change:
+            whole = bytearray(covered)
+            whole[place // 8] ^= 1 << place % 8
+            (before,) = _ID.unpack_from(whole)
+            return Mended(before, _seal(before, bytes(whole[_ID.size :])))
+    return None
 
 
 def write_message(row: int, topic: int, offset: int, at: float, data: bytes) -> bytes:
@@ -118,6 +155,11 @@ def read_row(row: int, record: bytes, kind: type[_Row]) -> _Row:
         return msgspec.convert(read_document(row, record), kind)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise Damaged(f"row {row}: {error}") from error
+
+
+def write_filler(row: int, size: int) -> bytes:
+    """Return a record of about so many bytes that says nothing."""
+    return _seal(row, b'{"filler":"%b"}' % (b"0" * size))
 
 
 def _seal(row: int, content: bytes) -> bytes:

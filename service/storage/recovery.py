@@ -1,35 +1,44 @@
-"""Reading the database at the start: topics, their messages and keys, and what is damaged.
+"""Reading the database at the start: topics, their messages, keys and watches, and what is damaged.
 
-A message whose record is damaged leaves a hole in its topic, of which readers get a ``gap``. Where such a message
-was the newest of its topic, or the WAL has lost its end, nobody can say any more which offsets have been given
-away: all topics then begin new epochs, or a position that a client holds would get another content.
+A message whose record is damaged leaves a hole in its topic, of which readers get a ``gap``. Whose message it was
+is certain where one bit has flipped, as the checksum says which; other kinds of records are repaired so. Else the
+record's head says it, if that fits what comes before and after it. What then remains may have been the newest
+message of any topic, or the WAL has lost its end: nobody can say any more which offsets have been given away, and
+all topics begin new epochs, or a position that a client holds would get another content.
 """
 
 import asyncio
 import logging
 from array import array
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from math import nan
 from time import time
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+import apsw
 
 from service.core.owner import Owner
-from service.core.ports import KeptKey, KeptMessage, PublishKey
+from service.core.ports import KeptKey, KeptMessage, KeptWatch, PublishKey
 from service.storage.database import Changes, Database
 from service.storage.kept_topics import KeptTopicRows, KeptTopics, TopicRow
 from service.storage.key_rows import KeyRow, KeyRows
-from service.storage.records import Damaged, guess_message, read_message, read_row
+from service.storage.records import Damaged, Mended, Message, guess_message, mend, read_message, read_row
 from service.storage.tables import Table
 from service.storage.wall_clock import WallClock
+from service.storage.watch_rows import WatchRow
 
-__all__ = ["Recovered", "recover"]
+__all__ = ["Contents", "Recovered", "recover"]
 
 _log = logging.getLogger("sluice.storage")
 
 _Take = Callable[[int, bytes], None]
+_TakeDamaged = Callable[[Table, int, bytes, Mended | None], None]
 _PROGRESS: Final = 200_000
 _REPORTED: Final = 10
+_MENDED: Final = 100
+"""Damaged records in which a flipped bit is looked for."""
 _HOLE: Final = 10_000
 """Messages that may be missing between two of one topic; beyond that the older ones are given up."""
 
@@ -41,12 +50,22 @@ class Recovered:
     topics: int = 0
     messages: int = 0
     keys: int = 0
+    watches: int = 0
     damaged: int = 0
     """Records that are not what was written; they are passed over."""
     lost_commits: int = 0
-    renewed: bool = False
-    """Whether all topics have new epochs, because positions could no longer be trusted."""
+    renewed: int = 0
+    """Topics that have new epochs, because positions could no longer be trusted."""
     seconds: float = 0.0
+
+
+class Contents(NamedTuple):
+    """What the database has."""
+
+    topics: KeptTopics
+    keys: KeyRows
+    watches: list[tuple[int, str, KeptWatch]]
+    found: Recovered
 
 
 class _Reading:
@@ -56,9 +75,15 @@ class _Reading:
         self.topics = KeptTopics()
         self.found = Recovered()
         self.keys = KeyRows()
+        self.watches: list[tuple[int, str, KeptWatch]] = []
         self.discarded: dict[Table, Any] = {table: array("q") for table in Table}
         """Rows that are of no use."""
+        self.repaired: list[tuple[Table, Mended]] = []
+        """Rows that are to be put as they were."""
         self.newest_damaged = 0
+        """Damaged messages that may have been the newest of any topic."""
+        self._oldest: dict[int, int] = {}
+        """By topic: the offset of what may have been its oldest message, if the next one follows it."""
         self._clock = clock
         self._now = now
         self._at, self._hub_at = nan, 0.0
@@ -78,6 +103,11 @@ class _Reading:
     def message(self, row: int, record: bytes) -> None:
         """Take in a message, the next one of its topic."""
         message = read_message(row, record)
+        self._place(row, message, message.data)
+        self.found.messages += 1
+
+    def _place(self, row: int, message: Message, data: bytes | None) -> None:
+        """Put a message at its place in its topic."""
         kept = self.topics.with_id(message.topic)
         if kept is None or message.offset <= kept.head:
             self.discarded[Table.MESSAGES].append(row)
@@ -89,21 +119,26 @@ class _Reading:
         missing = message.offset - kept.head - 1
         if missing > _HOLE or not kept.rows:
             # The first that is kept: those before it were given up.
+            self._confirm_oldest(kept, message.offset)
             self.discarded[Table.MESSAGES].extend(kept.rows)
             kept.rows, kept.messages = array("q"), []
         elif missing:
             self.newest_damaged -= missing
             kept.rows.extend([-1] * missing)
             kept.messages.extend([KeptMessage(None, at)] * missing)
-        kept.head = message.offset
-        kept.rows.append(row)
-        kept.messages.append(KeptMessage(message.data, at))
-        self.found.messages += 1
+        self._add(kept, row, message.offset, data, at)
 
-    def _add(self, kept: KeptTopicRows, row: int, offset: int, message: KeptMessage) -> None:
+    def _add(self, kept: KeptTopicRows, row: int, offset: int, data: bytes | None, at: float) -> None:
+        if kept.messages and at < kept.messages[-1].at:
+            at = kept.messages[-1].at
         kept.head = offset
         kept.rows.append(row)
-        kept.messages.append(message)
+        kept.messages.append(KeptMessage(data, at))
+
+    def _confirm_oldest(self, kept: KeptTopicRows, offset: int) -> None:
+        """Take note which message follows a damaged one that seemed to be the oldest of its topic."""
+        if self._oldest.pop(kept.id, offset - 1) != offset - 1:
+            self.newest_damaged += 1
 
     def report(self, table: Table, error: Damaged) -> None:
         """Count a damaged record, and log the first of them."""
@@ -111,19 +146,52 @@ class _Reading:
         if self.found.damaged <= _REPORTED:
             _log.error("a damaged record is passed over", extra={"table": table.value, "why": str(error)})
 
-    def damaged(self, table: Table, row: int, record: bytes) -> None:
-        """Have a damaged record deleted."""
-        self.discarded[table].append(row)
+    def taking_repaired(self, take: _Take) -> _TakeDamaged:
+        """Return what takes in a damaged record that can be repaired, and has others deleted."""
 
-    def damaged_message(self, table: Table, row: int, record: bytes) -> None:
-        """Find out whose message it was: its head may be whole, or the next message of its topic shows a hole."""
-        guess = guess_message(record)
-        kept = None if guess is None else self.topics.with_id(guess.topic)
-        if guess is not None and kept is not None and kept.rows and guess.offset == kept.head + 1:
-            self._add(kept, row, guess.offset, KeptMessage(None, self._clock.to_hub(self._now)))
-        else:
-            self.damaged(table, row, record)
+        def take_damaged(table: Table, row: int, record: bytes, mended: Mended | None) -> None:
+            if mended is None or mended.row != row:
+                self.discarded[table].append(row)
+            if mended is not None:
+                with suppress(Damaged):  # what it says cannot be; it was reported already
+                    take(*mended)
+                    self.repaired.append((table, mended))
+
+        return take_damaged
+
+    def damaged_message(self, table: Table, row: int, record: bytes, mended: Mended | None) -> None:
+        """Leave a hole where it was, if that can be found out."""
+        if mended is not None:
+            self._place(row, read_message(*mended), None)
+        elif not self._place_by_guess(row, guess_message(record)):
+            self.discarded[table].append(row)
             self.newest_damaged += 1
+
+    def _place_by_guess(self, row: int, guess: Message | None) -> bool:
+        """Believe the head of a damaged record where it fits the messages before; return whether it does."""
+        kept = None if guess is None else self.topics.with_id(guess.topic)
+        if guess is None or kept is None:
+            return False
+        if kept.rows:
+            if guess.offset != kept.head + 1:
+                return False
+            self._add(kept, row, guess.offset, None, self._clock.to_hub(self._now))
+            return True
+        before = self._oldest.get(kept.id)
+        if guess.offset <= kept.head if before is None else guess.offset != before + 1:
+            return False
+        self.discarded[Table.MESSAGES].append(row)
+        self._oldest[kept.id] = guess.offset
+        return True
+
+    def renew(self, new_epoch: Callable[[], str], changes: Changes) -> None:
+        """Begin new epochs where offsets may have been given away that nobody knows of."""
+        every = self.found.lost_commits or self.newest_damaged > 0
+        for kept in self.topics:
+            if every or kept.id in self._oldest:
+                kept.epoch = new_epoch()
+                kept.write(changes)
+                self.found.renewed += 1
 
     def key(self, row: int, record: bytes) -> None:
         """Take in a key."""
@@ -132,34 +200,42 @@ class _Reading:
         if kept is not None:
             key = PublishKey(Owner(read.owner), read.key)
             kept.keys.append(KeptKey(key, read.offset, self._clock.to_hub(read.at)))
-        self.keys.read(row, read.at)
+        self.keys.read(row, min(read.at, self._now))
         self.found.keys += 1
 
+    def watch(self, row: int, record: bytes) -> None:
+        """Take in what is kept of a watch, if there are messages that it belongs to."""
+        read = read_row(row, record, WatchRow)
+        kept = self.topics.get(read.topic)
+        if kept is None or not kept.rows:
+            self.discarded[Table.WATCHES].append(row)
+            return
+        self.watches.append((row, read.topic, KeptWatch(read.state, read.conditions)))
+        self.found.watches += 1
 
-async def recover(
-    database: Database, clock: WallClock, new_epoch: Callable[[], str]
-) -> tuple[KeptTopics, KeyRows, Recovered]:
+
+async def recover(database: Database, clock: WallClock, new_epoch: Callable[[], str]) -> Contents:
     """Read everything in slices; the loop turns between them."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     reading = _Reading(clock, time())
     found = reading.found
-    await _read(database, Table.TOPICS, reading, reading.topic, reading.damaged)
+    await _read(database, Table.TOPICS, reading, reading.topic, reading.taking_repaired(reading.topic))
     await _read(database, Table.MESSAGES, reading, reading.message, reading.damaged_message)
-    await _read(database, Table.KEYS, reading, reading.key, reading.damaged)
+    await _read(database, Table.KEYS, reading, reading.key, reading.taking_repaired(reading.key))
+    await _read(database, Table.WATCHES, reading, reading.watch, reading.taking_repaired(reading.watch))
     found.lost_commits = database.lost_commits
-    found.renewed = bool(found.lost_commits or reading.newest_damaged > 0)
+    found.damaged += database.damaged
     changes = Changes(database.next_row)
     for table, rows in reading.discarded.items():
         changes.delete(table, rows)
-    if found.renewed:
-        for kept in reading.topics:
-            kept.epoch = new_epoch()
-            kept.write(changes)
-    if changes.put or changes.deleted:
+    for table, mended in reading.repaired:
+        changes.replace(table, *mended)
+    reading.renew(new_epoch, changes)
+    if changes.put or changes.deleted or database.damaged:
         await asyncio.to_thread(database.write, changes)
     found.seconds = round(loop.time() - began, 3)
-    return reading.topics, reading.keys, found
+    return Contents(reading.topics, reading.keys, reading.watches, found)
 
 
 async def _read(
@@ -167,7 +243,7 @@ async def _read(
     table: Table,
     reading: _Reading,
     take: _Take,
-    take_damaged: Callable[[Table, int, bytes], None],
+    take_damaged: _TakeDamaged,
 ) -> None:
     after, count = -1, 0
     while rows := await asyncio.to_thread(database.rows.read, table, after):
@@ -176,7 +252,10 @@ async def _read(
                 take(row, record)
             except Damaged as error:
                 reading.report(table, error)
-                take_damaged(table, row, record)
+                mended = mend(row, record) if reading.found.damaged <= _MENDED else None
+                take_damaged(table, row, record, mended)
         after, count = rows[-1][0], count + len(rows)
         if count // _PROGRESS > (count - len(rows)) // _PROGRESS:
             _log.info("reading the data directory", extra={"table": table.value, "rows": count})
+    if count != await asyncio.to_thread(database.rows.count, table):
+        raise apsw.CorruptError(f"the rows of {table} are not in order")

@@ -13,7 +13,7 @@ from service.core.errors import SluiceError
 from service.core.owner import Owner
 from service.core.ports import TopicStore
 from service.core.topics.hub import Hub
-from service.core.topics.names import RESERVED
+from service.core.topics.names import RESERVED, is_watch
 from service.storage.database import Database, Sync
 from service.storage.directory import DataDirectory
 from service.storage.errors import CommitFailed, StorageUnusable
@@ -24,6 +24,7 @@ from service.storage.statistics import StorageStatistics
 from service.storage.tables import reason
 from service.storage.topic_store import DiskStore
 from service.storage.wall_clock import WallClock
+from service.storage.watch_rows import WatchRows
 from service.storage.writer import Writer
 
 __all__ = ["Storage"]
@@ -31,7 +32,7 @@ __all__ = ["Storage"]
 _log = logging.getLogger("sluice.storage")
 
 _PATIENCE = 5.0
-"""Seconds for which commits may fail before the service says that it is not ready."""
+"""Seconds for which commits may fail, or one may take, before the service says that it is not ready."""
 _SLICE = 200
 """Topics that are opened in one turn of the loop, at the start."""
 
@@ -45,10 +46,12 @@ class Storage:
         database: Database,
         writer: Writer,
         topics: DiskStore,
+        watches: WatchRows,
         recovered: Recovered,
         volatile: Sequence[str],
     ) -> None:
         self.topics = topics
+        self.watches = watches
         self.writer = writer
         self.recovered = recovered
         self._volatile = volatile
@@ -78,7 +81,7 @@ class Storage:
         wall = WallClock(clock)
         try:
             with _uncollected():
-                topics, keys, recovered = await recover(database, wall, new_epoch)
+                topics, keys, watches, recovered = await recover(database, wall, new_epoch)
         except BaseException as error:
             database.close()
             directory.close()
@@ -99,18 +102,19 @@ class Storage:
             _log.info("read the data directory", extra=counts)
         writer = Writer(database)
         store = DiskStore(writer, topics, keys, wall, new_epoch=new_epoch, key_age=options.key_age)
-        return cls(directory, database, writer, store, recovered, options.volatile)
+        return cls(directory, database, writer, store, WatchRows(writer, watches), recovered, options.volatile)
 
     def store(self, memory: TopicStore) -> TopicStore:
-        """Return the store of a hub: on disk, but for volatile topics and what the service itself writes."""
+        """Return the store of a hub: on disk is what clients publish to and watch, but for volatile topics."""
         names = frozenset(self._volatile)
-        prefixes = (*RESERVED, *(one[:-1] for one in self._volatile if one.endswith("*")))
+        own = (prefix for prefix in RESERVED if not is_watch(prefix))
+        prefixes = (*own, *(one[:-1] for one in self._volatile if one.endswith("*")))
         return RoutedStore(self.topics, memory, lambda name: not name.startswith(prefixes) and name not in names)
 
     @property
     def failing(self) -> str:
         """Say that nothing has been stored for a while; empty where it has."""
-        since = self.writer.failing_since
+        since = self.writer.unwell_since
         return "storage" if since is not None and self._clock() - since > _PATIENCE else ""
 
     async def open_topics(self, hub: Hub) -> None:

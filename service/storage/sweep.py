@@ -17,12 +17,12 @@ _SIZE: Final = 300
 
 
 class Sweep:
-    """Rows that are to be deleted; ``again`` gets the sweep back where that failed."""
+    """Rows that are to be deleted; at its end ``ended`` gets the sweep, and whether they are."""
 
-    __slots__ = ("_again", "_cut", "_deleted", "_trimmed", "keys", "size")
+    __slots__ = ("_cut", "_deleted", "_ended", "_trimmed", "keys", "size")
 
-    def __init__(self, again: "Callable[[Sweep], None]") -> None:
-        self._again = again
+    def __init__(self, ended: "Callable[[Sweep, bool], None]") -> None:
+        self._ended = ended
         self.keys: Any = array("q")
         self.size = _SIZE
         self._trimmed: dict[KeptTopicRows, None] = {}
@@ -69,11 +69,12 @@ class Sweep:
             room -= count
 
     def committed(self) -> None:
-        """Do nothing more: the rows were forgotten when they were prepared."""
+        """Say so: the rows were forgotten when they were prepared."""
+        self._ended(self, True)
 
     def refused(self, error: SluiceError) -> None:
         """Take the rows back, and leave all of it to a later sweep."""
         for kept, cut in self._cut:
             kept.rows[:0] = cut
         self._cut = []
-        self._again(self)
+        self._ended(self, False)

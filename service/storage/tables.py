@@ -8,14 +8,26 @@ import apsw
 
 from service.storage.errors import StorageUnusable
 
-__all__ = ["APPLICATION", "BACKUP_ROW", "VERSION", "Rows", "Table", "check_format", "reason"]
+__all__ = [
+    "APPLICATION",
+    "BACKUP_ROW",
+    "FILLER_ROW",
+    "VERSION",
+    "Rows",
+    "Table",
+    "check_format",
+    "migrate",
+    "reason",
+]
 
 APPLICATION: Final = 0x534C4349
 """``SLCI``, in the header of the file: what SQLite and ``file`` know the format by."""
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the format; a newer one is refused, an older one is migrated at the start."""
 BACKUP_ROW: Final = 2
 """The row of the table ``state`` that a backup has beside the first: how many commits were counted."""
+FILLER_ROW: Final = 3
+"""The row of the table ``state`` in which the writer tries whether there is room."""
 _CHUNK: Final = 10_000
 _CHUNK_BYTES: Final = 8 << 20
 """Rows that are read at once, and about how many bytes."""
@@ -28,6 +40,7 @@ class Table(StrEnum):
     TOPICS = "topics"
     MESSAGES = "messages"
     KEYS = "keys"
+    WATCHES = "watches"
 
 
 class Rows:
@@ -57,6 +70,15 @@ class Rows:
         cursor.close()
         return rows
 
+    def count(self, table: Table) -> int:
+        """Return how many rows a table has."""
+        found = self._connection.execute(f"SELECT count(*) FROM {table}").get  # noqa: S608
+        return found if isinstance(found, int) else 0
+
+    def has(self, table: Table) -> bool:
+        """Return whether there is such a table: older formats have fewer."""
+        return bool(self._connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table.value,)).get)
+
     def get(self, table: Table, row: int) -> bytes | None:
         """Return the record of a row, or None."""
         found = self._connection.execute(f"SELECT record FROM {table} WHERE id = ?", (row,)).get  # noqa: S608
@@ -74,19 +96,28 @@ class Rows:
         return found if isinstance(found, int) else 0
 
 
-def check_format(connection: apsw.Connection, path: Path) -> bool:
-    """Return whether there is anything in the file; raise StorageUnusable where it is not ours."""
+def check_format(connection: apsw.Connection, path: Path) -> int:
+    """Return the format of the file, 0 where it is empty; raise StorageUnusable where it is not ours."""
     if not connection.execute("SELECT count(*) FROM sqlite_schema").get:
-        return False
+        return 0
     if connection.pragma("application_id") != APPLICATION:
         raise StorageUnusable(f"{path} is not a database of sluice; choose another")
-    version = connection.pragma("user_version")
+    version: int = connection.pragma("user_version")
     if version > VERSION:
         raise StorageUnusable(
             f"{path} has format {version}, and this version of sluice reads formats up to {VERSION}; "
             "use a newer version"
         )
-    return True
+    return version
+
+
+def migrate(connection: apsw.Connection) -> None:
+    """Make what the format of now has more than any older one, which is tables, in one transaction."""
+    with connection:
+        for table in Table:
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (id INTEGER PRIMARY KEY, record BLOB NOT NULL)")
+        connection.pragma("application_id", APPLICATION)
+        connection.pragma("user_version", VERSION)
 
 
 def reason(error: Exception, path: Path) -> str:

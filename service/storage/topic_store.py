@@ -63,7 +63,7 @@ class DiskStore:
         self._new_epoch = new_epoch
         self._key_age = key_age
         self.keys = keys
-        self._sweep = Sweep(self._not_swept)
+        self._sweep, self._sweeping = Sweep(self._swept), False
         self._given_up = 0
         self._round: Iterator[KeptTopicRows] = iter(())
 
@@ -160,12 +160,16 @@ class DiskStore:
     def sweep(self) -> None:
         """Have what is to be deleted deleted."""
         self._given_up = 0
-        if self._sweep.due:
-            sweep, self._sweep = self._sweep, Sweep(self._not_swept)
+        if self._sweep.due and not self._sweeping:
+            # One at a time: a store that is stuck would collect them.
+            self._sweeping = True
+            sweep, self._sweep = self._sweep, Sweep(self._swept)
             self._writer.add(sweep)
 
-    def _not_swept(self, sweep: Sweep) -> None:
-        self._sweep.add(sweep)
+    def _swept(self, sweep: Sweep, done: bool) -> None:
+        self._sweeping = False
+        if not done:
+            self._sweep.add(sweep)
 
     def _next(self, most: int) -> list[KeptTopicRows]:
         """Go on with the round over all topics."""

@@ -96,7 +96,7 @@ class _Verification:
         self._all = sum(map(self._span, Table))
         takes: dict[Table, _Take] = {Table.TOPICS: self._topic, Table.MESSAGES: self._message, Table.KEYS: _key}
         # Topics are needed for their messages.
-        for table in sorted(Table, key=lambda table: table is not Table.TOPICS):
+        for table in sorted(filter(self._rows.has, Table), key=lambda table: table is not Table.TOPICS):
             try:
                 self._read(table, takes.get(table, _check))
             except apsw.Error as error:

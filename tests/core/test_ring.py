@@ -153,3 +153,10 @@ def test_a_damaged_message_of_a_log_is_a_gap_among_the_others() -> None:
         3,
     )
     assert log.size == sum(log.size_of(offset) for offset in (1, 2, 3))
+
+
+def test_the_data_of_a_message_can_be_read_and_nothing_of_a_damaged_one() -> None:
+    ring = Ring("t", Position("e1", 4), RingLimits())
+    ring.restore([(b'{"a":1}', 1.0), (None, 1.0)])
+    ring.append(b"7", 2.0)
+    assert [ring.data(offset) for offset in range(ring.first, ring.head + 1)] == [b'{"a":1}', None, b"7"]

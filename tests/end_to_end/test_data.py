@@ -53,9 +53,9 @@ class Publisher:
                 await asyncio.sleep(0.005)
 
 
-async def again(port: int, *options: str) -> Process:
+async def again(port: int, *options: str, env: dict[str, str] | None = None) -> Process:
     """Start the service once more at its port."""
-    child = await start(sys.executable, "-m", "service", "serve", "--port", str(port), *options)
+    child = await start(sys.executable, "-m", "service", "serve", "--port", str(port), *options, env=env)
     line = await child.line()
     if "listening on" not in line:
         await child.close()

@@ -208,6 +208,11 @@ async def connections_that_have_to_wait(client: Client) -> None:
     assert (await client.ask("GET", "/healthz"))[0] == 200
 
 
+async def a_watch_that_nobody_watches(client: Client) -> None:
+    client.service.watches._idle._timer.start()
+    await asyncio.sleep(200)
+
+
 TIMERS: dict[str, Callable[[Client], Awaitable[None]]] = {
     "accept": connections_that_have_to_wait,
     "connection pool": a_slow_fetch,
@@ -215,6 +220,7 @@ TIMERS: dict[str, Callable[[Client], Awaitable[None]]] = {
     "expiries": a_token_that_ends,
     "heartbeat": a_socket,
     "held batches": a_batch_that_is_held_back,
+    "idle watches": a_watch_that_nobody_watches,
     "stalled connections": a_stalled_connection,
     "watchdog": a_slow_fetch,
 }

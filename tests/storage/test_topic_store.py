@@ -1,13 +1,11 @@
 """The store on disk: what every store does, and what outlives the process."""
 
 import asyncio
-import contextlib
 import shutil
 from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
 
-import apsw
 import pytest
 
 from service.core.errors import StorageFailed
@@ -335,53 +333,6 @@ async def test_a_file_that_cannot_be_read_is_one_line_for_the_operator(disk: Dis
     file.write_bytes(content)
     with pytest.raises(StorageUnusable, match="is damaged; restore it from a backup"):
         await disk.open()
-
-
-def damage(path: Path, row: int, position: int) -> None:
-    """Flip a bit of a message's record, beside SQLite's own bookkeeping."""
-    with contextlib.closing(apsw.Connection(str(path / "sluice.db"))) as database:
-        record = bytearray(database.execute("SELECT record FROM messages WHERE id = ?", (row,)).get)
-        record[position] ^= 4
-        database.execute("UPDATE messages SET record = ? WHERE id = ?", (bytes(record), row))
-
-
-@pytest.mark.parametrize("position", [0, 4, 12, 28])
-async def test_a_damaged_message_is_a_gap_and_its_neighbours_are_there(disk: Disk, position: int) -> None:
-    storage = await disk.open()
-    hub = disk.hub(storage)
-    await publish(hub, "a", b"1", b"2", b"3")
-    epoch = hub.topics["a"].epoch
-    await storage.close()
-    disk.storages.clear()
-    await asyncio.to_thread(damage, disk.path, 2, position)
-    again = await disk.open()
-    hub = disk.hub(again)
-    await again.open_topics(hub)
-    assert [line for _, line in datas(hub.topics["a"])] == [
-        b'{"offset":1,"data":1}',
-        b'{"event":"gap","from":2,"to":2}',
-        b'{"offset":3,"data":3}',
-    ]
-    assert hub.topics["a"].epoch == epoch
-    assert again.recovered.damaged == 1
-
-
-async def test_a_newest_message_that_is_damaged_never_gives_its_offset_to_another(disk: Disk) -> None:
-    storage = await disk.open()
-    hub = disk.hub(storage)
-    await publish(hub, "a", b"1", b"2")
-    before = hub.topics["a"].position
-    await storage.close()
-    disk.storages.clear()
-    # The offset itself is damaged: nobody knows whose message it was.
-    await asyncio.to_thread(damage, disk.path, 2, 13)
-    again = await disk.open()
-    assert again.recovered.renewed
-    hub = disk.hub(again)
-    await again.open_topics(hub)
-    after = await publish(hub, "a", b"3")
-    assert isinstance(after, Position)
-    assert after.epoch != before.epoch
 
 
 async def test_a_message_for_topics_on_disk_and_in_memory_is_in_all_or_in_none(

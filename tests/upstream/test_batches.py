@@ -18,6 +18,7 @@ from service.core.fetching.request import Options
 from service.core.fetching.target import Target
 from service.core.owner import Owner
 from service.core.pool import Pool
+from service.core.ports import TopicStore
 from service.core.room import ENDLESS, Room
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.memory_store import MemoryStore
@@ -72,9 +73,11 @@ class Bench:
         answer: Callable[[Attempt], Awaitable[Any]] = at_once,
         limits: BatchLimits = LIMITS,
         room: Room = ENDLESS,
+        store: TopicStore | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
-        self.hub = Hub(HubLimits(), MemoryStore(lambda: "e"), call_soon=loop.call_soon, clock=loop.time)
+        store = store or MemoryStore(lambda: "e")
+        self.hub = Hub(HubLimits(), store, call_soon=loop.call_soon, clock=loop.time)
         self.fetcher = FakeFetcher(answer, limits)
         self.fetcher.room = room
         ids = iter(range(1000))

@@ -1,7 +1,7 @@
 """Watches on a virtual clock: one poll for all, the events that are sent, when it is asked again, and when it ends."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from service.core.errors import Forbidden, InvalidParams, LimitReached
 from service.core.fetching.batch import BatchRequest, Keep
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.owner import SERVICE, Owner
-from service.core.ports import Watching
+from service.core.ports import TopicStore, Watching, WatchStore
 from service.sources.watches import Watches, WatchLimits, _digest
 from service.upstream.attempts import Attempt
 from service.upstream.content.selection import select_from
@@ -71,13 +71,22 @@ class InProcess:
 
 
 class Watched(Bench):
-    def __init__(self, page: Page, limits: WatchLimits) -> None:
-        super().__init__(page)
+    def __init__(
+        self,
+        page: Page,
+        limits: WatchLimits,
+        topics: TopicStore | None = None,
+        kept: WatchStore | None = None,
+        opened: Iterable[str] = (),
+    ) -> None:
+        super().__init__(page, store=topics)
+        for name in opened:
+            self.hub.own(name)
         self.page = page
         selector: Any = InProcess()
         self.watches = Watches(
-            self.hub, self.runner, limits, policy=self.fetcher.policy, selector=selector, chance=lambda: 0.5
-        )
+            self.hub, self.runner, limits, policy=self.fetcher.policy, selector=selector, chance=lambda: 0.5, store=kept
+        )  # fmt: skip
 
     def watch(self, url: str = URL, every: float = 1.0, select: str | None = None) -> tuple[FakeReader, Watching]:
         watching = self.watches.watch(url, every, select)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from math import inf
 
 from service.core.containment import Containment
 from service.core.errors import NotFound, StorageFailed
@@ -13,7 +14,7 @@ from service.core.pending import Pending
 from service.core.pool import Pool
 from service.core.ports import Clock, KeptTopic, TopicStore
 from service.core.topics.idempotency import KeyStore
-from service.core.topics.names import is_reserved
+from service.core.topics.names import is_reserved, is_watch
 from service.core.topics.reader_losses import ReaderLosses
 from service.core.topics.rings import Rings
 from service.core.topics.topic import Position, RingLimits, Topic
@@ -27,6 +28,8 @@ class HubLimits:
     """Bounds over all topics. ``slice_readers`` visits take 15 ms at 10 us a write."""
 
     ring: RingLimits = field(default_factory=RingLimits)
+    watch_ring: RingLimits = field(default_factory=lambda: RingLimits(messages=100, size=1 << 20, age=inf))
+    """The last state of a watched URL stays for late joiners, however long ago it changed."""
     topics: int = 200_000
     """Of all owners; one alone gets half of them."""
     ring_bytes: int = 256 << 20
@@ -36,6 +39,10 @@ class HubLimits:
     unstored: int = 64 << 20
     """Bytes of messages that wait for the store; one owner alone gets half of them."""
     slice_readers: int = 1500
+
+    def ring_of(self, name: str) -> RingLimits:
+        """Return the bounds of a topic's ring."""
+        return self.watch_ring if is_watch(name) else self.ring
 
 
 class TopicDirectory:
@@ -71,18 +78,16 @@ class TopicDirectory:
             raise NotFound(f"topic {name!r} does not exist or has expired")
         return self.ring(name, owner=owner)
 
-    def ring(
-        self, name: str, limits: RingLimits | None = None, *, owner: Owner = SERVICE
-    ) -> Topic | Pending[Topic]:
+    def ring(self, name: str, *, owner: Owner = SERVICE) -> Topic | Pending[Topic]:
         """Return the topic, made for its owner when it is missing; raise LimitReached when that has too many."""
-        return self.topics.get(name) or self._open(name, limits or self.limits.ring, owner)
+        return self.topics.get(name) or self._open(name, self.limits.ring_of(name), owner)
 
-    def own(self, name: str, limits: RingLimits | None = None, *, owner: Owner = SERVICE) -> Topic:
+    def own(self, name: str, *, owner: Owner = SERVICE) -> Topic:
         """Return the topic as :meth:`ring` does, but at once; raise StorageFailed where the store has to be asked.
 
         That is never so for a topic that the service alone writes.
         """
-        return _at_once(self.ring(name, limits, owner=owner))
+        return _at_once(self.ring(name, owner=owner))
 
     def readable(self, name: str, owner: Owner) -> Topic | Pending[Topic]:
         """Return the topic for a reader, made for this owner when it is missing and clients can publish to it."""

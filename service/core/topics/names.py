@@ -4,7 +4,7 @@ import re
 
 from service.core.errors import Forbidden, InvalidParams
 
-__all__ = ["NAME", "RESERVED", "check_name", "check_writable", "is_reserved", "shown"]
+__all__ = ["NAME", "RESERVED", "check_name", "check_writable", "is_reserved", "is_watch", "shown"]
 
 RESERVED = ("batch:", "watch:", "job:", "_")
 """Topics with these prefixes are made and written by the service alone."""
@@ -16,6 +16,11 @@ NAME = re.compile(r"[!-)+-~]{1,255}")
 def is_reserved(name: str) -> bool:
     """Return whether only the service makes and writes this topic."""
     return name.startswith(RESERVED)
+
+
+def is_watch(name: str) -> bool:
+    """Return whether this is the topic of a watched URL."""
+    return name.startswith("watch:")
 
 
 def check_name(name: str) -> None:

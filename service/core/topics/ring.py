@@ -153,6 +153,12 @@ class Ring:
         """Return the bytes of the message at an offset that is kept."""
         return len(self._frames[offset - self.first])
 
+    def data(self, offset: int) -> bytes | None:
+        """Return the data of a message that is kept; None where it is damaged."""
+        if offset in self._lost:
+            return None
+        return message_data(self._frames[offset - self.first])
+
     def forget(self) -> None:
         """Drop joined chunks: there is a newer message, or a visit is over."""
         self._chunks.clear()

@@ -41,6 +41,9 @@ class FetchingCollector(Collector):
             {"ok": batches.ok, **batches.failures},
         )  # fmt: skip
         yield Gauge("sluice_watched_urls", "URLs that are polled.", watches.urls)
+        yield Gauge(
+            "sluice_idle_watches", "Topics of watched URLs that wait for somebody who watches again.", watches.idle
+        )
         yield Counter("sluice_polls", "Polls of watched URLs.", watches.polls)
         yield Counter("sluice_changes", "Changes sent to watchers.", watches.changes)
 
