@@ -101,13 +101,16 @@ class Pool:
         if self.strict:
             return min(max(int(free * self.eager * owner.weight), 1) - (held or 0), free)
         # Written out: every URL of a batch asks for it.
-        shares = len(self._held) + 1 + (held is None)
-        most, floor = free * self.eager, self.bound // (shares * shares)
-        if most < floor:
-            most = floor
+        most = free * self.eager
+        if 4 * most < self.bound:
+            # The floor is a quarter at the most: there are two shares or more.
+            shares = len(self._held) + 1 + (held is None)
+            most = max(most, self.bound // (shares * shares))
         if owner.weight != 1:
             most = int(most * owner.weight)
-        return (max(1, most)) - (held or 0)
+        if most < 1:
+            most = 1
+        return most - held if held else most
 
     def fits(self, owner: Owner, amount: int) -> bool:
         """Return whether an owner may take so much at once; one that holds nothing may take any one thing."""

@@ -119,7 +119,9 @@ class Measures:
         self.outcomes: Counter[str] = Counter()
         """By the class of the status (``2xx``), the kind of the failure, or ``cancelled``."""
         self._phases = {name: Histogram(_BOUNDS) for name in ("queued", *_PHASES, "total")}
-        self._recent: dict[str, list[float]] = {name: [] for name in self._phases}
+        self._queued: list[float] = []
+        self._took: list[float] = []
+        self._timings: list[dict[str, float]] = []
         """What is not counted yet."""
 
     @property
@@ -133,21 +135,23 @@ class Measures:
         return self._phases
 
     def _count(self) -> None:
-        for name, times in self._recent.items():
-            self._phases[name].observe_all(times)
-            times.clear()
+        self._phases["queued"].observe_all(self._queued)
+        self._phases["total"].observe_all(self._took)
+        for phase in _PHASES:
+            times = [ms / 1000 for timing in self._timings if (ms := timing.get(phase))]
+            self._phases[phase].observe_all(times)
+        for counted in (self._queued, self._took, self._timings):
+            counted.clear()
 
     def began(self, queued: float) -> None:
         """Count a URL whose first request begins."""
-        recent = self._recent["queued"]
-        recent.append(queued)
-        if len(recent) >= _TOGETHER:
+        self._queued.append(queued)
+        if len(self._queued) >= _TOGETHER:
             self._count()
 
     def ended(self, outcome: Fetched | Failure, took: float) -> None:
         """Count a request that has ended."""
-        recent = self._recent
-        recent["total"].append(took)
+        self._took.append(took)
         if isinstance(outcome, Failure):
             self.outcomes[outcome.kind] += 1
         elif outcome.cache == "hit":
@@ -155,10 +159,7 @@ class Measures:
             self.outcomes["stale"] += 1
         else:
             self.outcomes["3xx" if outcome.cache == "revalidated" else _CLASSES[outcome.status // 100]] += 1
-            timing = outcome.timing
-            for phase in _PHASES:
-                if ms := timing.get(phase):
-                    recent[phase].append(ms / 1000)
+            self._timings.append(outcome.timing)
 
     def abandoned(self) -> None:
         """Count a request that nobody waited for any more."""

@@ -43,6 +43,6 @@ def test_times_are_counted_a_thousand_urls_at_a_time_and_whenever_somebody_looks
     for _ in range(2500):
         measures.began(0.5)
         measures.ended(fetched(200), 0.03)
-        assert len(measures._recent["total"]) <= 1000
+        assert len(measures._took) <= 1000
     assert counts(measures) == {"queued": 2500, "dns": 0, "connect": 0, "first_byte": 2500, "total": 2500}
     assert counts(measures)["total"] == 2500

@@ -7,11 +7,11 @@ so that frames are whole and in order (docs/decisions/04-direct-writes.md has th
 """
 
 import asyncio
-import os
 from typing import Final, Protocol
 
 from service.core.topics.topic import OnLag, Reader, Topic
 from service.core.topics.wire import Encoding
+from service.runtime.direct_writes import write_now
 
 __all__ = ["BACKLOG", "PushReader"]
 
@@ -75,7 +75,7 @@ class PushReader(Reader):
         ):
             # Nearly every visit of a broadcast: the bytes that the reader before it got. The general way below
             # costs 0.6 us more, 5 % of a delivery.
-            rest = _write(descriptor, ring.fresh)
+            rest = write_now(descriptor, ring.fresh)
             self.advance(ring.head)
             if rest:
                 transport.write(rest)
@@ -93,7 +93,7 @@ class PushReader(Reader):
             if chunk:
                 rest: bytes | memoryview = chunk
                 if not waiting and descriptor is not None:
-                    rest = _write(descriptor, chunk)
+                    rest = write_now(descriptor, chunk)
                 if rest:
                     transport.write(rest)
             if not self.behind:
@@ -110,13 +110,3 @@ class PushReader(Reader):
     def finished(self) -> None:
         """End the subscription with its topic."""
         self._connection.forget(self.topic.name)
-
-
-def _write(descriptor: int, frames: bytes) -> bytes | memoryview:
-    """Give the kernel what it takes at once, and return the rest: a view, so that many can wait for one."""
-    try:
-        sent = os.write(descriptor, frames)
-    except OSError:
-        # No room, or a broken connection: the transport waits for the one and reports the other.
-        return frames
-    return b"" if sent == len(frames) else memoryview(frames)[sent:]

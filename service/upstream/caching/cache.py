@@ -209,8 +209,12 @@ class Cache:
             self._drop(instead)
         if not kept or size > self.pool.bound // 8:
             return stored
-        self._entries[key] = (stored, *self._entries.get(key, ()))
-        self._brought.setdefault(owner, OrderedDict())[stored] = key
+        others = self._entries.get(key)
+        self._entries[key] = (stored, *others) if others else (stored,)
+        brought = self._brought.get(owner)
+        if brought is None:
+            brought = self._brought[owner] = OrderedDict()
+        brought[stored] = key
         self.pool.take(owner, size)
         self._ranking.changed[owner] = None
         self._stored += 1

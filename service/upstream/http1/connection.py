@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Callable
 from typing import Final, cast
 
+from service.runtime.direct_writes import write_now
 from service.upstream.http1.errors import Disconnected, ProtocolError
 from service.upstream.http1.head import Head
 from service.upstream.http1.reader import Reader
@@ -86,11 +87,16 @@ class Connection(asyncio.Protocol):
 
     def send(self, request: bytes, reader: Reader) -> None:
         """Send a request; :meth:`progress` tells what came of it."""
-        if self._transport is None or self.lost:
+        transport = self._transport
+        if transport is None or self.lost:
             self._fail(Disconnected(silent=True, unsent=True))
             return
         self._reader = reader
-        self._transport.write(request)
+        # At rest nothing waits to be written: see rest().
+        direct = self._tls is None and not transport.is_closing()
+        rest = write_now(self.descriptor, request) if direct else request
+        if rest:
+            transport.write(rest)
 
     def progress(self) -> "asyncio.Future[Head]":
         """Return what is done with the head of the answer as soon as that, or more of the body, has come.

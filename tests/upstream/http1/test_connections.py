@@ -570,6 +570,23 @@ async def test_a_bomb_behind_a_coding_goes_no_further_than_it_may() -> None:
         assert (len(outcome.body), outcome.truncated) == (20 << 20, True)
 
 
+async def test_a_request_that_the_socket_takes_in_parts_arrives_whole() -> None:
+    body = b"".join(b"%08d" % number for number in range(1 << 20))
+
+    async def serve(
+        server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> None:
+        for _ in range(2):
+            await server.read(reader)
+            assert await reader.readexactly(len(body)) == body
+            writer.write(OK)
+
+    async with serving(serve) as server:
+        assert await server.body(method="POST", body=body) == b"ok"
+        assert await server.body(method="POST", body=body) == b"ok", "over the same connection"
+        assert server.connections == 1
+
+
 async def test_an_answer_before_its_request_has_been_read_ends_the_connection() -> None:
     async def serve(
         server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
