@@ -37,6 +37,8 @@ _TROUBLES = (
     "failed",
     "changes_missed",
     "not_recovered",
+    "republished",
+    "epochs_changed",
 )
 _NO_LOAD = frozenset(
     {"ca", "cert", "key", "insecure", "sni", "server_pid", "rounds", "abort_on_fail", "low", "high", "start_at"}

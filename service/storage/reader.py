@@ -129,12 +129,14 @@ def _open(path: Path) -> apsw.Connection:
     connection.set_busy_timeout(_BUSY_MS)
     try:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-    except apsw.CantOpenError:
+    except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.IOError):
+        # No file can be made beside it, for want of a permission or of room.
         connection.close()
         wal = path.with_name(f"{path.name}-wal")
         if wal.exists() and wal.stat().st_size:
             raise StorageUnusable(
-                f"{path} has a WAL and its directory cannot be written: copy the directory elsewhere, and read that"
+                f"{path} has a WAL, and nothing can be written beside it: copy the directory elsewhere, "
+                "or run this as the user of the service"
             ) from None
         # Nobody writes it: SQLite needs neither locks nor files beside it.
         name = f"file:{quote(os.fspath(path.absolute()))}?immutable=1"

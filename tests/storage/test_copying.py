@@ -12,6 +12,7 @@ from service.storage import copying
 from service.storage.commit_count import pack_count, unpack_count
 from service.storage.copying import back_up, restore
 from service.storage.database import Database
+from service.storage.directory import DataDirectory
 from service.storage.errors import StorageUnusable
 from service.storage.reader import DatabaseReader
 from service.storage.tables import Table
@@ -212,7 +213,7 @@ def test_a_copy_that_makes_the_wal_grow_too_far_is_given_up(
     assert os.listdir(tmp_path) == ["data"]
 
 
-@pytest.mark.parametrize("there", ["sluice.db", "notes.txt", ".hidden"])
+@pytest.mark.parametrize("there", ["sluice.db", "sluice.db-wal", "notes.txt", ".hidden"])
 def test_a_directory_that_is_not_empty_is_refused(data: Path, tmp_path: Path, there: str) -> None:
     copied(data, tmp_path / "b")
     (tmp_path / "new").mkdir()
@@ -245,6 +246,18 @@ def test_a_restore_that_fails_its_verification_leaves_nothing(data: Path, tmp_pa
     with DatabaseReader(tmp_path / "b") as reader, pytest.raises(StorageUnusable, match="damaged"):
         restore(reader, tmp_path / "new", nothing, refuse, new_epochs=False)
     assert os.listdir(tmp_path / "new") == []
+
+
+def test_no_service_starts_on_a_directory_while_it_is_restored(data: Path, tmp_path: Path) -> None:
+    copied(data, tmp_path / "b")
+
+    def start_service(path: Path) -> None:
+        with pytest.raises(StorageUnusable, match="another service uses this directory"):
+            DataDirectory(tmp_path / "new")
+
+    with DatabaseReader(tmp_path / "b") as reader:
+        restore(reader, tmp_path / "new", nothing, start_service, new_epochs=False)
+    DataDirectory(tmp_path / "new").close()
 
 
 def test_the_database_of_a_directory_can_be_restored_as_it_is(data: Path, tmp_path: Path) -> None:

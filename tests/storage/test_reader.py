@@ -120,8 +120,9 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
             database_of(path)
 
 
+@pytest.mark.parametrize("error", [apsw.CantOpenError, apsw.ReadOnlyError, apsw.IOError])
 def test_a_directory_that_cannot_be_written_is_read_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: type[apsw.Error], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = new_database(tmp_path)
     add_topic(database, 1, "t")
@@ -133,7 +134,7 @@ def test_a_directory_that_cannot_be_written_is_read_all_the_same(
 
         def execute(self, statement: str, *rest: object) -> object:
             if "immutable" not in self.filename and not self.open_flags & apsw.SQLITE_OPEN_URI:
-                raise apsw.CantOpenError("unable to open database file")
+                raise error
             return super().execute(statement, *rest)
 
     monkeypatch.setattr(apsw, "Connection", OnlyReadable)
