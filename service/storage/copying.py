@@ -18,6 +18,7 @@ import apsw
 from service.storage.commit_count import COUNT_FILE, pack_count
 from service.storage.directory import DATABASE, LOCK, DataDirectory
 from service.storage.errors import StorageUnusable
+from service.storage.library import file_name
 from service.storage.reader import DatabaseReader
 from service.storage.records import write_document
 from service.storage.tables import BACKUP_ROW, Table, reason
@@ -142,7 +143,7 @@ def _partial_names(name: str) -> list[str]:
 def _copy(source: DatabaseReader, partial: Path, progress: Progress, state: dict[int, int | None]) -> None:
     """Copy all pages of one moment, and set rows of the table ``state``: counts of commits, or None for no row."""
     try:
-        target = apsw.Connection(os.fspath(partial))
+        target = apsw.Connection(file_name(partial))
         try:
             # Nobody needs a copy that is cut short: it is synced as a whole.
             target.pragma("synchronous", "off")

@@ -24,6 +24,7 @@ import apsw
 
 from service.storage.commit_count import COUNT_FILE, COUNT_SIZE, pack_count, unpack_count
 from service.storage.errors import CommitFailed, StorageUnusable
+from service.storage.library import file_name
 from service.storage.records import Damaged, StateRow, mend, read_row, write_document
 from service.storage.tables import VERSION, Rows, Table, check_format, migrate, reason
 
@@ -103,7 +104,7 @@ class Database:
         self.damaged = 0
         """Records of the state that are not what was written."""
         try:
-            self._connection = apsw.Connection(os.fspath(path))
+            self._connection = apsw.Connection(file_name(path))
         except apsw.Error as error:
             raise StorageUnusable(f"--data {path.parent}: {reason(error, path)}") from error
         self.rows = Rows(self._connection)

@@ -4,7 +4,6 @@ Each read sees the database as it was at one moment, and while it lasts the WAL 
 beginning. So reads are short, or bounded by what the WAL may grow meanwhile (``copying.py``).
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ import apsw
 from service.storage.commit_count import COUNT_FILE, unpack_count
 from service.storage.directory import DATABASE
 from service.storage.errors import StorageUnusable
-from service.storage.library import check_library
+from service.storage.library import check_library, file_name
 from service.storage.records import Damaged, StateRow, read_row
 from service.storage.tables import BACKUP_ROW, Rows, Table, check_format, reason
 
@@ -125,7 +124,7 @@ class DatabaseReader:
 
 def _open(path: Path) -> apsw.Connection:
     """Open a file for reading, also in a directory where nothing can be written."""
-    connection = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READONLY)
+    connection = apsw.Connection(file_name(path), flags=apsw.SQLITE_OPEN_READONLY)
     connection.set_busy_timeout(_BUSY_MS)
     try:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
@@ -139,7 +138,7 @@ def _open(path: Path) -> apsw.Connection:
                 "or run this as the user of the service"
             ) from None
         # Nobody writes it: SQLite needs neither locks nor files beside it.
-        name = f"file:{quote(os.fspath(path.absolute()))}?immutable=1"
+        name = f"file:{quote(file_name(path))}?immutable=1"
         connection = apsw.Connection(name, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
     except BaseException:
         connection.close()
