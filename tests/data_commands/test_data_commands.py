@@ -14,7 +14,7 @@ import pytest
 from service.command_line import run_command
 from service.commands.data import command
 from service.commands.data.meter import Meter
-from service.storage.tables import Table
+from service.storage.tables import VERSION, Table
 from tests.storage.stored import add_messages, add_topic, damage, new_database
 
 Capture = pytest.CaptureFixture[str]
@@ -65,7 +65,7 @@ def test_a_backup_is_made_checked_restored_and_exported(data: Path, tmp_path: Pa
 def test_check_shows_what_is_kept(data: Path, capfd: Capture) -> None:
     code, out, _ = sluice(capfd, "check", "--data", data)
     assert code == 0
-    assert out.splitlines()[0].startswith(f"{data}/sluice.db: format 1, ")
+    assert out.splitlines()[0].startswith(f"{data}/sluice.db: format {VERSION}, ")
     assert [line.split()[:2] for line in out.splitlines()[1:4]] == [
         ["topics", "1"],
         ["messages", "3"],
