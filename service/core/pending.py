@@ -61,9 +61,23 @@ class Pending(Generic[T]):
 
     def always(self, step: Callable[[T | Exception], U]) -> "Pending[U]":
         """Return the answer that ``step`` makes of this one, be it a value or an exception."""
-        result: Pending[U] = Pending()
-        self.on_settled(lambda outcome: result.settle(step(outcome)))
+        result = _Conversion(step)
+        self.on_settled(result.follow)
         return result
+
+
+class _Conversion(Pending[U], Generic[T, U]):
+    """What is made of another answer, be it a value or an exception."""
+
+    __slots__ = ("_step",)
+
+    def __init__(self, step: Callable[[T | Exception], U]) -> None:
+        self._first = self._others = self._outcome = None
+        self._step = step
+
+    def follow(self, outcome: T | Exception) -> None:
+        """Answer with what is made of the other answer."""
+        self.settle(self._step(outcome))
 
 
 class _Step(Pending[U], Generic[T, U]):
@@ -72,7 +86,7 @@ class _Step(Pending[U], Generic[T, U]):
     __slots__ = ("_step",)
 
     def __init__(self, step: "Callable[[T], U | Pending[U]]") -> None:
-        super().__init__()
+        self._first = self._others = self._outcome = None
         self._step = step
 
     def follow(self, outcome: T | Exception) -> None:

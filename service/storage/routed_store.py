@@ -40,7 +40,8 @@ class RoutedStore:
 
     def append(self, topic: Topic, data: bytes, now: float, key: PublishKey | None) -> Position | Pending[Position]:
         """Append to the topic's store."""
-        return self._of(topic.name).append(topic, data, now, key)
+        store = self._durable if self._is_durable(topic.name) else self._memory
+        return store.append(topic, data, now, key)
 
     def append_all(
         self, topics: Sequence[Topic], data: bytes, now: float

@@ -181,7 +181,7 @@ class DiskStore:
     def appended(self, kept: KeptTopicRows) -> None:
         """Take note that a message is in the ring: that may have given up others."""
         topic = kept.topic
-        if topic is not None and topic.ring.first > kept.oldest:
+        if topic is not None and topic.ring.first > kept.head + 1 - len(kept.rows):
             self._sweep.trim(kept)
             self._given_up += 1
             if self._given_up >= _SWEPT:

@@ -58,6 +58,33 @@ async def test_a_late_answer_comes_before_the_message() -> None:
     ]  # fmt: skip
 
 
+class Recorded:
+    """A transport whose writes are counted."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.writes = 0
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self.writes += 1
+        self._transport.write(data)
+
+
+async def test_late_answers_of_one_turn_leave_in_one_write() -> None:
+    async with late() as (client, store), client.socket() as socket:
+        await ask(socket, store, *((number, "t") for number in range(20)))
+        (connection,) = client.service.sockets.connections
+        recorded: Any = Recorded(connection.transport)
+        connection.transport = recorded
+        for _ in range(20):
+            store.answer()
+        assert [(await socket.receive_json())["id"] for _ in range(20)] == list(range(20))
+        assert recorded.writes == 1
+
+
 async def test_the_answer_to_an_array_comes_before_all_of_its_messages_for_its_sender_alone() -> None:
     async with late() as (client, store), client.socket() as socket, client.socket() as other:
         for one in (socket, other):

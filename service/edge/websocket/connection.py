@@ -37,6 +37,7 @@ class Connection:
         "_pool",
         "_seen",
         "_stalled",
+        "_unsent",
         "address",
         "alive",
         "closing",
@@ -76,6 +77,8 @@ class Connection:
         sock = transport.get_extra_info("socket")
         self._direct = sock.fileno() if direct else None
         self._counters = counters
+        self._unsent: list[bytes] = []
+        """Frames of answers that came late in this turn of the loop."""
         self.held = False
         """Whether messages wait for an answer that has to come before them."""
         # The kernel would keep 6 MiB of what a client sends faster than it is read, and hand out thousands of
@@ -87,7 +90,7 @@ class Connection:
     @property
     def descriptor(self) -> int | None:
         """Where visits may write past the transport."""
-        return None if self.held else self._direct
+        return None if self.held or self._unsent else self._direct
 
     def new_reader(self, topic: Topic, on_lag: OnLag) -> PushReader:
         """Return a subscription that writes here.
@@ -113,10 +116,23 @@ class Connection:
         self.owner = owner
 
     def answer(self, text: bytes) -> None:
-        """Send an answer that the store has held up."""
-        if not self.transport.is_closing():
-            self._counters.answered += 1
-            self.transport.write(text_frame(text))
+        """Send an answer that the store has held up, with the others of this turn of the loop.
+
+        One commit may answer hundreds of requests, and a write of its own for each costs more than storing it.
+        """
+        self._counters.answered += 1
+        self._unsent.append(text_frame(text))
+        if len(self._unsent) == 1:
+            self._redirect_readers()
+            self.task.get_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write the answers that came late: messages must not overtake them."""
+        if self._unsent:
+            frames, self._unsent = b"".join(self._unsent), []
+            self._redirect_readers()
+            if not self.transport.is_closing():
+                self.transport.write(frames)
 
     def hold(self) -> None:
         """Have visits write nothing until the next answer has been sent."""
@@ -129,6 +145,9 @@ class Connection:
 
     def _set_held(self, held: bool) -> None:
         self.held = held
+        self._redirect_readers()
+
+    def _redirect_readers(self) -> None:
         for reader in self.session.readers.values():
             if isinstance(reader, PushReader):
                 reader.write_to(self.descriptor)

@@ -30,6 +30,10 @@ class _Connection(Protocol):
         """Where visits may write past the transport."""
         ...
 
+    def flush(self) -> None:
+        """Write the answers that have to come before messages."""
+        ...
+
     def stall(self) -> None:
         """Have all readers visited again when the transport has drained."""
         ...
@@ -83,6 +87,7 @@ class PushReader(Reader):
             self._catch_up(transport)
 
     def _catch_up(self, transport: asyncio.Transport) -> None:
+        self._connection.flush()
         descriptor = self._descriptor
         if transport.is_closing() or self._connection.held:
             # The peer has gone and the connection's task does not know yet: a closed transport refuses to write. Or
