@@ -14,11 +14,14 @@ from aiohttp import web
 from service.core.exact import parse
 from service.core.owner import Owner
 from service.upstream.content.turns import Turns
+from service.upstream.per_turn import PerTurnLimiter
 
-__all__ = ["LARGE", "LARGE_JSON", "LargeJson"]
+__all__ = ["LARGE", "LARGE_JSON", "STEPS", "LargeJson"]
 
 LARGE: Final = 256 << 10
 """Bytes from which a document is large; smaller ones take less than a millisecond."""
+STEPS: Final = 8
+"""Steps of decoding, of 64 KiB each, in one turn of the loop, of all bodies together: 1 ms."""
 _REST: Final = 3.0
 """Times what a document took until the next may begin, and the longest such rest in seconds."""
 _LONGEST_REST: Final = 2.0
@@ -29,6 +32,8 @@ class LargeJson:
 
     def __init__(self) -> None:
         self._turns = Turns()
+        self.steps = PerTurnLimiter(STEPS)
+        """For taking off content codings before."""
 
     def __repr__(self) -> str:
         return f"<LargeJson {self._turns!r}>"

@@ -9,16 +9,17 @@ from service.core.errors import InvalidParams, Overloaded, TooLarge
 from service.core.exact import parse
 from service.core.owner import Owner
 from service.core.room import ENDLESS, Room
-from service.edge.http.large_json import LARGE, LARGE_JSON
+from service.edge.http.large_json import LARGE, LARGE_JSON, STEPS
 from service.upstream.http1.codings import ACCEPTED, Decoding, codings_of
 from service.upstream.http1.errors import ProtocolError
+from service.upstream.per_turn import PerTurnLimiter
 
 __all__ = ["ROOM", "read_body", "read_json", "requested_key"]
 
 ROOM: Final = web.AppKey("room", Room)
 """The memory that bodies may take; without it there is no limit."""
-_STEPS: Final = 8
-"""Steps of decoding, of 64 KiB each, in one turn of the loop: 1 ms."""
+_PIECE: Final = 256 << 10
+"""Bytes that are decoded before the next are looked at: each step copies what is left of them."""
 
 
 async def read_json(request: web.Request, owner: Owner, size: int, time: float) -> Any:
@@ -28,15 +29,17 @@ async def read_json(request: web.Request, owner: Owner, size: int, time: float) 
     """
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="Content-Type: a body is application/json")
-    text = await read_body(request, size, time)
+    text = await read_body(request, owner, size, time)
     large = request.app.get(LARGE_JSON) if len(text) > LARGE else None
     if large is None:
         return parse(text)
     return await large.parse(text, owner)
 
 
-async def read_body(request: web.Request, size: int, time: float) -> bytes:
+async def read_body(request: web.Request, owner: Owner, size: int, time: float) -> bytes:
     """Return the body without its content codings: at most ``size`` bytes, with them and without.
+
+    Owners take turns where many are decoded.
 
     Raises TooLarge, HTTPRequestTimeout (aiohttp itself waits for a body without end), HTTPBadRequest for a body
     that is not what its codings say, and HTTPUnsupportedMediaType for a coding that is not known here.
@@ -61,7 +64,10 @@ async def read_body(request: web.Request, size: int, time: float) -> bytes:
     except web.RequestPayloadError:
         raise web.HTTPBadRequest(text="the body is malformed") from None
     body = b"".join(pieces)
-    return await _decoded(body, codings, size) if codings else body
+    if not codings:
+        return body
+    large = request.app.get(LARGE_JSON)
+    return await _decoded(body, codings, size, owner, large.steps if large else PerTurnLimiter(STEPS))
 
 
 def _make_room(room: Room, size: int) -> None:
@@ -83,18 +89,18 @@ def _codings(request: web.Request) -> tuple[str, ...]:
     return codings
 
 
-async def _decoded(body: bytes, codings: tuple[str, ...], size: int) -> bytes:
+async def _decoded(body: bytes, codings: tuple[str, ...], size: int, owner: Owner, steps: PerTurnLimiter) -> bytes:
     decoding = Decoding(codings)
-    decoding.give(body)
     made, pieces = 0, []
     try:
-        while not decoding.hungry:
-            pieces.append(decoding.step())
-            made += len(pieces[-1])
-            if made > size:
-                _refuse(size)
-            if len(pieces) % _STEPS == 0:
-                await asyncio.sleep(0)
+        for at in range(0, len(body), _PIECE):
+            decoding.give(body[at : at + _PIECE])
+            while not decoding.hungry:
+                await steps.wait(owner)
+                pieces.append(decoding.step())
+                made += len(pieces[-1])
+                if made > size:
+                    _refuse(size)
         decoding.finish()
     except ProtocolError as error:
         raise web.HTTPBadRequest(text=f"Content-Encoding: {error}") from None

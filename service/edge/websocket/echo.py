@@ -8,6 +8,7 @@ from typing import Final
 from aiohttp import WSMsgType, web
 
 from service.core.sessions.closing import NOT_TEXT
+from service.edge.access.credentials import OWNER
 from service.edge.http.request_body import read_body
 from service.edge.websocket.connection import Connection
 
@@ -43,4 +44,4 @@ class EchoBodies:
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one request."""
-        return web.Response(body=await read_body(request, self._size, self._time))
+        return web.Response(body=await read_body(request, request[OWNER], self._size, self._time))
