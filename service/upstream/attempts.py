@@ -102,10 +102,10 @@ def attempt_of(work: FetchTask) -> Attempt:
 
 @dataclass(frozen=True, slots=True)
 class RunnerStatistics:
-    """A snapshot: requests under way and hosts in trouble now, and totals since the start."""
+    """A snapshot: requests under way and hosts that get less than their limit now, and totals since the start."""
 
     active: int
-    troubled: int
+    throttled: int
     attempts: int
     joined: int
     overdue: dict[str, int]
@@ -196,11 +196,13 @@ class Attempts:
         try:
             now = self._loop.time()
             self.measures.ended(outcome, now - begun)
-            said = verdict(outcome.status if isinstance(outcome, Fetched) else outcome, now - begun)
-            if said is not None and not (isinstance(outcome, Fetched) and outcome.cache == "hit"):
+            judged = verdict(outcome.status if isinstance(outcome, Fetched) else outcome, now - begun)
+            if judged is not None and not (isinstance(outcome, Fetched) and outcome.cache == "hit"):
                 # Of the host that was asked last: a redirect to a dead host says nothing of who sent it.
-                wish = None if said == "fine" else retry_after_of(outcome)
-                self._hosts.record(attempt.target.origin, said, begun, now, wish, attempt.target.url, attempt.owner)
+                retry_after = None if judged == "fine" else retry_after_of(outcome)
+                self._hosts.record(
+                    attempt.target.origin, judged, begun, now, retry_after, attempt.target.url, attempt.owner
+                )
         except Exception as error:
             report("an outcome could not be recorded", error)
 

@@ -63,7 +63,7 @@ class Runner:
     def statistics(self) -> RunnerStatistics:
         """Return an immutable snapshot."""
         return RunnerStatistics(
-            self.active, self.hosts.troubled, self._attempts.made, self._joined, dict(self._watchdog.ended)
+            self.active, self.hosts.throttled, self._attempts.made, self._joined, dict(self._watchdog.ended)
         )
 
     def slow(self, share: float) -> None:

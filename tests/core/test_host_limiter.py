@@ -55,38 +55,45 @@ def test_refusals_after_the_step_are_the_next_one() -> None:
     assert capacity(some, 9.0) == 1
 
 
-def wish(some: HostLimiter, path: str, now: float, seconds: float = 120.0) -> float:
+def asked_to_wait(some: HostLimiter, path: str, now: float, seconds: float = 120.0) -> float:
     """Have a page ask for less; return when the host is asked again."""
     some.record(HOST, "slow", now, now, seconds, f"{HOST}/{path}")
     return some.opens_at(HOST)
 
 
-def test_what_the_host_wishes_wins_and_has_a_bound() -> None:
+def test_what_the_host_asks_for_wins_and_has_a_bound() -> None:
     some = hosts()
-    assert wish(some, "a", 0.0, 0.7) == 0.7
+    assert asked_to_wait(some, "a", 0.0, 0.7) == 0.7
     assert some.wake_at() == 0.7
     assert [*some.pop_opened(0.7)] == [HOST]
     at = [1000.0 * number for number in range(1, 7)]
-    assert [wish(some, str(now), now, 86_400.0) - now for now in at] == [4.0, 16.0, 64.0, 120.0, 120.0, 120.0]
+    assert [asked_to_wait(some, str(now), now, 86_400.0) - now for now in at] == [
+        4.0,
+        16.0,
+        64.0,
+        120.0,
+        120.0,
+        120.0,
+    ]
 
 
 def test_one_page_does_not_close_its_host_however_often_it_asks() -> None:
     some = hosts()
-    assert wish(some, "a", 0.0) == 1.0
+    assert asked_to_wait(some, "a", 0.0) == 1.0
     assert capacity(some, 1.0) == 8
     for now in range(2, 100):
-        assert wish(some, "a", float(now)) == 1.0
+        assert asked_to_wait(some, "a", float(now)) == 1.0
     assert capacity(some, 100.0) == 8
 
 
-def test_good_answers_between_them_make_each_wish_the_first() -> None:
+def test_good_answers_between_them_make_each_retry_after_the_first() -> None:
     some = hosts()
     for number in range(5):
         now = 10.0 * number + 1
-        assert wish(some, str(number), now) == now + 1
+        assert asked_to_wait(some, str(number), now) == now + 1
         some.record(HOST, "fine", now + 2, now + 2)
-    assert wish(some, "x", 100.0) == 101.0
-    assert wish(some, "y", 200.0) == 204.0
+    assert asked_to_wait(some, "x", 100.0) == 101.0
+    assert asked_to_wait(some, "y", 200.0) == 204.0
 
 
 def test_success_brings_it_back_and_it_is_forgotten() -> None:
@@ -94,13 +101,13 @@ def test_success_brings_it_back_and_it_is_forgotten() -> None:
     for _ in range(busy(some)):
         some.record(HOST, "slow", 0.0, 0.0)
         some.end(HOST)
-    assert some.troubled == 1
+    assert some.throttled == 1
     for number in range(8 + 9 + 10):
         some.record(HOST, "fine", 1.0 + number, 2.0 + number)
     assert capacity(some, 100.0) == 11
     for number in range(500):
         some.record(HOST, "fine", 100.0 + number, 100.0 + number)
-    assert (capacity(some, 1000.0), some.troubled) == (16, 0)
+    assert (capacity(some, 1000.0), some.throttled) == (16, 0)
     assert "0 in trouble" in repr(some)
 
 
@@ -135,7 +142,7 @@ def test_every_fifth_is_too_many() -> None:
     some = hosts()
     for number in range(20):
         some.record(HOST, "busy" if number % 5 == 0 else "fine", number, number)
-    assert some.troubled == 1
+    assert some.throttled == 1
 
 
 def test_a_dead_host_is_left_alone_and_probed_by_one() -> None:
@@ -238,7 +245,7 @@ def test_what_one_owner_brings_about_holds_back_that_owner_alone() -> None:
     assert some.has_place(HOST, 121.0, GREEDY)
 
 
-def test_what_two_owners_hear_is_the_host_s_wish() -> None:
+def test_what_two_owners_are_asked_for_is_the_host_s() -> None:
     some = shared()
     some.record(HOST, "fine", 0.0, 0.0, owner=GREEDY)
     some.record(HOST, "slow", 1.0, 1.0, 120.0, f"{HOST}/1", GREEDY)
@@ -273,8 +280,8 @@ def test_an_owner_without_a_place_at_a_host_is_forgotten_while_others_have_one()
     assert (some.statistics().used, some.statistics().owners) == (0, 0)
 
 
-def test_a_shorter_wish_does_not_end_a_longer_pause() -> None:
+def test_a_shorter_retry_after_does_not_end_a_longer_pause() -> None:
     some = hosts()
-    ends = [wish(some, f"p{number}", number / 10, 60.0) for number in range(7)]
-    later = wish(some, "z", 2.0, 1.0)
+    ends = [asked_to_wait(some, f"p{number}", number / 10, 60.0) for number in range(7)]
+    later = asked_to_wait(some, "z", 2.0, 1.0)
     assert later >= max(ends)

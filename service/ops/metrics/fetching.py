@@ -62,7 +62,7 @@ class FetchingCollector(Collector):
             "sluice_overdue", "URLs that waited beyond their deadline for a bug of ours, by what they waited for.",
             "wait", runner.overdue,
         )  # fmt: skip
-        yield Gauge("sluice_hosts_troubled", "Hosts that get less than their limit, or nothing.", runner.troubled)
+        yield Gauge("sluice_hosts_throttled", "Hosts that get less than their limit, or nothing.", runner.throttled)
 
     def _kept(self) -> Iterator[Metric]:
         cache = self._cache.statistics()
