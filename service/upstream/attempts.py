@@ -42,7 +42,7 @@ __all__ = [
 _BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _PHASES: Final = ("dns", "connect", "first_byte")
 _TOGETHER: Final = 1000
-"""URLs whose times are counted together: the lists of those that are not counted yet stay short."""
+"""Requests whose times are counted together, whether or not anybody asks for them."""
 _CLASSES: Final = tuple(f"{digit}xx" for digit in range(10))
 _SHORTEST: Final = 4
 """Characters of a value of ``tracestate`` that is looked for in answers; less is in many by chance."""
@@ -146,12 +146,12 @@ class Measures:
     def began(self, queued: float) -> None:
         """Count a URL whose first request begins."""
         self._queued.append(queued)
-        if len(self._queued) >= _TOGETHER:
-            self._count()
 
     def ended(self, outcome: Fetched | Failure, took: float) -> None:
         """Count a request that has ended."""
         self._took.append(took)
+        if len(self._took) >= _TOGETHER:
+            self._count()
         if isinstance(outcome, Failure):
             self.outcomes[outcome.kind] += 1
         elif outcome.cache == "hit":
@@ -164,6 +164,8 @@ class Measures:
     def abandoned(self) -> None:
         """Count a request that nobody waited for any more."""
         self.outcomes["cancelled"] += 1
+        if len(self._queued) >= _TOGETHER:
+            self._count()
 
 
 class Attempts:

@@ -38,11 +38,23 @@ def test_a_connection_that_was_kept_had_no_look_up_and_no_connect() -> None:
     assert measures.phases["queued"].sum == 0.5
 
 
-def test_times_are_counted_a_thousand_urls_at_a_time_and_whenever_somebody_looks() -> None:
+def test_times_are_counted_a_thousand_at_a_time_and_whenever_somebody_looks() -> None:
     measures = Measures()
     for _ in range(2500):
         measures.began(0.5)
         measures.ended(fetched(200), 0.03)
-        assert len(measures._took) <= 1000
+        assert max(len(measures._queued), len(measures._took), len(measures._timings)) <= 1000
     assert counts(measures) == {"queued": 2500, "dns": 0, "connect": 0, "first_byte": 2500, "total": 2500}
     assert counts(measures)["total"] == 2500
+
+
+def test_what_waits_to_be_counted_is_bounded_without_first_tries_and_without_ends() -> None:
+    measures = Measures()
+    for _ in range(2500):
+        measures.ended(fetched(200), 0.03)
+        assert max(len(measures._took), len(measures._timings)) <= 1000
+    for _ in range(2500):
+        measures.began(0.5)
+        measures.abandoned()
+        assert len(measures._queued) <= 1000
+    assert counts(measures) == {"queued": 2500, "dns": 0, "connect": 0, "first_byte": 2500, "total": 2500}
