@@ -43,7 +43,7 @@ def wrong_crashes(options: Namespace) -> list[str]:
     """Return what is wrong with ``--crash``; and settle what such a run has to keep."""
     if not options.crash:
         return []
-    wrong = [] if options.crashes > 0 else ["--crashes: must be above 0"]
+    wrong = _wrong_command(options.crash) + ([] if options.crashes > 0 else ["--crashes: must be above 0"])
     if options.target != "sluice":
         wrong.append("--crash: only with the target sluice, whose positions outlive a crash")
     if any(len(user["topics"]) > 1 for user in options.user_rows):
@@ -58,6 +58,13 @@ def wrong_crashes(options: Namespace) -> list[str]:
         *(text for text in (f"crashes=={options.crashes}", *_BOUNDS) if text.partition("=")[0] not in named),
     ]
     return wrong + (_wrong_process(options) if not wrong and options.crash.isdigit() else [])
+
+
+def _wrong_command(text: str) -> list[str]:
+    try:
+        return [] if shlex.split(text) else ["--crash: a process or a command"]
+    except ValueError as error:
+        return [f"--crash: {text!r} is not a command: {error}"]
 
 
 def _wrong_process(options: Namespace) -> list[str]:

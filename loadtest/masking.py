@@ -6,6 +6,7 @@ import re
 import shlex
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -85,6 +86,7 @@ def _secrets(options: Namespace) -> Iterator[str]:
     for url in (options.url, options.path, *(getattr(options, name, "") for name in _URLS), *paths):
         yield from _of_url(url)
     yield from _of_templates(getattr(options, "join", ""), getattr(options, "say", ""))
+    yield from _of_command(getattr(options, "crash", ""))
 
 
 def _of_templates(*templates: str) -> Iterator[str]:
@@ -92,6 +94,18 @@ def _of_templates(*templates: str) -> Iterator[str]:
         for name, value in _PAIR.findall(template):
             if _SENSITIVE.search(name) and "{" not in value:
                 yield value
+
+
+def _of_command(command: str) -> Iterator[str]:
+    """Yield what options and variables of a command have that are named like secrets."""
+    try:
+        words = [*shlex.split(command), ""]
+    except ValueError:  # it is refused before anything is run
+        return
+    for word, after in pairwise(words):
+        name, equals, value = word.partition("=")
+        if (equals or name.startswith("-")) and _SENSITIVE.search(name) and not name.lower().endswith("file"):
+            yield value if equals else after
 
 
 def _of_url(url: str) -> Iterator[str]:

@@ -34,6 +34,15 @@ def test_what_cannot_be_crashed_is_refused_before_the_run(
     assert named in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [("sluice 'serve", "is not a command: No closing quotation"), (" ", "a process or a command")],
+)
+def test_what_is_not_a_command_is_refused(command: str, named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["broadcast", "--crash", command]) == 2
+    assert named in capsys.readouterr().err
+
+
 def test_a_process_that_is_not_the_service_is_not_killed(capsys: pytest.CaptureFixture[str]) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     assert main(["broadcast", "--crash", str(os.getpid()), "--url", url]) == 2

@@ -55,6 +55,8 @@ def test_a_secret_is_hidden_however_it_is_written(write: object) -> None:
         {"url": "http://me:s3cret@h/"},
         {"url": "ws://h/?access_token=s3cret"},
         {"path": "/ws?key=s3cret"},
+        {"crash": "sluice serve --token s3cret"},
+        {"crash": "env SLUICE_JWT_SECRET=s3cret sluice serve --jwt-secret=s3cret"},
     ],
 )
 def test_secrets_are_found_where_they_stand(given: dict[str, object]) -> None:
