@@ -15,7 +15,11 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 HERE = Path(__file__).parent
-REAL_TIME = {HERE / "end_to_end": uvloop.new_event_loop, HERE / "storage": asyncio.new_event_loop}
+REAL_TIME = {
+    HERE / "end_to_end": uvloop.new_event_loop,
+    HERE / "storage": asyncio.new_event_loop,
+    HERE / "work": uvloop.new_event_loop,
+}
 """Where time is real: other processes and threads take part."""
 
 

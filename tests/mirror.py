@@ -9,6 +9,11 @@ from pathlib import Path
 __all__ = ["TESTED_IN", "UNDECIDED", "unmirrored"]
 
 TESTED_IN: dict[str, tuple[str, ...]] = {
+    "work/blob_files": ("test_blobs",),
+    "work/errands": ("test_worker_pool",),
+    "work/opening": ("test_step_runner",),
+    "work/worker": ("test_worker_pool",),
+    "work/worker_process": ("test_worker_pool",),
     "app/application": ("test_serve", "test_documents"),
     "app/composition": ("test_serve", "test_drain"),
     "app/service": ("test_serve", "test_drain"),
@@ -64,6 +69,8 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "ops/metrics/load": ("test_metrics",),
     "ops/metrics/routes": ("test_metrics",),
     "ops/metrics/shares": ("test_metrics",),
+    "ops/metrics/work": ("test_steps",),
+    "runtime/directory_lock": ("test_blobs",),
     "sources/charged_batches": ("test_retention",),
     "sources/held_batches": ("test_retention",),
     "storage/commit_count": ("test_reader", "test_database"),
@@ -108,6 +115,7 @@ UNDECIDED: dict[str, str] = {
     "core/topics/reader_losses": "counters",
     "edge/websocket/counters": "counters",
     "storage/errors": "exceptions",
+    "work/answers": "values",
     "storage/statistics": "values",
     "upstream/content/select_failed": "an exception",
     "upstream/http1/errors": "exceptions",

@@ -161,6 +161,12 @@ async def try_selections(client: Client) -> tuple[int, Any]:
     return 0, re.findall(r"limit (\w+): this client has \d+, its share", event["detail"])[0]
 
 
+async def try_steps(client: Client) -> tuple[int, Any]:
+    # As if the bodies of this client filled it already.
+    client.service.steps.pool.take(Owner("127.0.0.1"), 256 << 20)
+    return await http(client, "POST", "/steps?steps=[{{%22step%22:%22digest%22}}]", 1, data=b"abc")
+
+
 UPGRADE = {
     "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
@@ -175,6 +181,7 @@ REFUSES: dict[str, tuple[Callable[[Client], Awaitable[tuple[int, Any]]], int, di
     "queued_bytes": (try_queued, 503, {}),
     "watches": (try_watches, -32005, {"watches": 6}),
     "selections": (try_selections, 0, {}),
+    "step_bytes": (try_steps, 429, {}),
 }
 """Pools whose owners get an error when their share is used up: how to use it up, and the status or code."""
 

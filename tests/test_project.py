@@ -198,6 +198,7 @@ def test_the_protocol_lists_every_route() -> None:
     listed = PROTOCOL + " `GET /static`"
     for method, path in added - {("GET", "/echo"), ("POST", "/")}:
         shown = re.sub(r"\{name:[^}]*\}", "NAME", path).replace("{id}", "ID")
+        shown = shown.replace("{sha256:[0-9a-f]+}", "SHA256")
         assert f"`{method} {shown}`" in listed, f"{method} {shown}"
 
 
@@ -276,7 +277,8 @@ def test_the_licences_are_those_of_what_is_installed() -> None:
         name = ours["normal"](found.name)
         if name in listed:
             assert listed[name] == ours["licence"](found), f"{name}: ./x licences"
-    assert all(licence for name, licence in listed.items() if name != "colorama"), "a package without a licence"
+    elsewhere = {"async-timeout", "colorama"}  # for an older Python, and another system
+    assert all(licence for name, licence in listed.items() if name not in elsewhere), "a package without a licence"
 
 
 def test_what_the_programs_need_may_be_handed_on() -> None:

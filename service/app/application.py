@@ -14,6 +14,7 @@ from service.edge.routes.batches import BatchRoutes
 from service.edge.routes.documents import DocumentRoutes
 from service.edge.routes.health import HealthRoutes
 from service.edge.routes.page import PageRoutes
+from service.edge.routes.steps import StepRoutes
 from service.edge.routes.streams import STREAMS
 from service.edge.routes.topics import TopicRoutes
 from service.edge.routes.watches import WatchRoutes
@@ -40,6 +41,7 @@ def application_of(service: Service) -> web.Application:
     BatchRoutes(hub, batches, body_size=settings.batch_size, body_time=body_time).add_to(app)
     TopicRoutes(hub, body_size=settings.message_size, body_time=body_time).add_to(app)
     WatchRoutes(service.hub, service).add_to(app)
+    StepRoutes(service.steps, body_size=settings.batch_size, body_time=body_time).add_to(app)
     DocumentRoutes(batch_limits(settings), token=service.credentials.needed).add_to(app)
     PageRoutes().add_to(app)
     return app

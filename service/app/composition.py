@@ -17,6 +17,7 @@ from service.config.limits import (
     data_options,
     hub_limits,
     selection_bytes,
+    step_options,
 )
 from service.config.settings import Settings
 from service.core.fetching.dial_policy import DEFAULT_PORTS, Policy
@@ -38,6 +39,7 @@ from service.ops.metrics import (
     ProcessCollector,
     ShareCollector,
     StorageCollector,
+    WorkCollector,
 )
 from service.ops.overload_controller import OverloadController
 from service.ops.pools import pools_of
@@ -53,6 +55,7 @@ from service.upstream.content.selection_process import Selector
 from service.upstream.fetcher import Fetcher
 from service.upstream.guard import own_addresses
 from service.upstream.runner import Runner
+from service.work.opening import open_steps
 
 __all__ = ["running"]
 
@@ -69,6 +72,7 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
     new_epoch = partial(token_hex, 8)
     clock = clock_of(loop)
     storage = await open_storage(data_options(settings), clock=clock, new_epoch=new_epoch)
+    steps = await open_steps(step_options(settings))
     hub = Hub(hub_limits(settings), storage.store(MemoryStore(new_epoch)), call_soon=loop.call_soon, clock=clock)
     await storage.open_topics(hub)
     policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
@@ -84,7 +88,7 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
         hub, fetches, WatchLimits(urls=settings.watches),
         policy=policy, selector=selector, chance=random.random, store=storage.watches,
     )  # fmt: skip
-    service = Service(settings, hub, batches, watches, credentials_of(settings), room, supervisor, storage)
+    service = Service(settings, hub, batches, watches, credentials_of(settings), room, supervisor, storage, steps)
     service.port = listeners[0].getsockname()[1]
     crowd, overload = service.endpoints.values(), service.overload
     controller = OverloadController(
@@ -100,8 +104,9 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
         FanoutCollector(hub, service.sockets, service.streams, service.access, broken),
         FetchingCollector(fetches, batches, watches, fetcher.cache),
         StorageCollector(storage.statistics),
+        WorkCollector(steps),
         ShareCollector(
-            pools_of(hub, service.access, service.sockets, batches, watches, fetches, selector, fetcher)
+            pools_of(hub, service.access, service.sockets, batches, watches, fetches, selector, fetcher, steps)
         ),
     )
     application = application_of(service)
@@ -135,6 +140,7 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
         async with AsyncExitStack() as stack:  # the last is closed first; one that fails leaves no other open
             stack.callback(loop.set_exception_handler, None)
             stack.push_async_callback(storage.close)
+            stack.push_async_callback(steps.close)
             stack.push_async_callback(fetcher.close)
             stack.push_async_callback(runner.close)
             if service.acceptor is not None:

@@ -32,6 +32,7 @@ from service.runtime.supervisor import Supervisor
 from service.sources.batches import Batches
 from service.sources.watches import Watches
 from service.storage.opening import Keeping
+from service.work.step_runner import StepRunner
 
 __all__ = ["Service"]
 
@@ -41,7 +42,7 @@ class Service:
 
     def __init__(
         self, settings: Settings, hub: Hub, batches: Batches, watches: Watches, credentials: Credentials,
-        room: Room, supervisor: Supervisor, storage: Keeping,
+        room: Room, supervisor: Supervisor, storage: Keeping, steps: StepRunner,
     ) -> None:  # fmt: skip
         self.settings = settings
         self.room = room
@@ -71,6 +72,7 @@ class Service:
         self.draining = False
         self.supervisor = supervisor
         self.storage = storage
+        self.steps = steps
         self.port = settings.port
         self.acceptor: Acceptor | None = None
         self.tls = tls_context(settings)

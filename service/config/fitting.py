@@ -16,6 +16,7 @@ __all__ = [
     "SELECTING",
     "SHARES",
     "SPARE",
+    "STEPS",
     "above_memory",
     "fit_descriptors",
     "fit_memory",
@@ -32,6 +33,8 @@ READING: Final = 1 / 8
 """The same for the bodies that are being read from upstreams, which have no setting."""
 SELECTING: Final = 1 / 32
 """The same for bodies of watches of which something is to be selected."""
+STEPS: Final = 1 / 8
+"""The same for bodies whose steps wait or run."""
 QUEUED: Final = 1 / 16
 """The same for batches whose URLs wait to be fetched."""
 COUNTS: Final = {"websockets": 80 << 10, "upstream": 4 << 20}

@@ -1,10 +1,11 @@
 """What the settings mean to each part: its bounds."""
 
+import os
 from collections.abc import Iterable
 from ipaddress import ip_network
 from pathlib import Path
 
-from service.config.fitting import CREDIT, QUEUED, READING, SELECTING, share
+from service.config.fitting import CREDIT, QUEUED, READING, SELECTING, STEPS, share
 from service.config.settings import Settings
 from service.core.access.address_limits import AddressLimits
 from service.core.fetching.batch import BatchLimits
@@ -16,9 +17,10 @@ from service.core.topics.topic import RingLimits
 from service.edge.websocket.endpoint import WebSocketLimits
 from service.ops.process import descriptor_limit, memory_limit, socket_limit
 from service.storage.options import DataOptions
+from service.work.options import StepOptions
 
 __all__ = ["address_limits", "batch_limits", "client_limits", "data_options", "hub_limits", "networks",
-           "overload_rules", "selection_bytes", "socket_limits"]  # fmt: skip
+           "overload_rules", "selection_bytes", "socket_limits", "step_options"]  # fmt: skip
 
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -61,6 +63,19 @@ def data_options(settings: Settings) -> DataOptions:
     """Return what is kept on disk."""
     path = None if settings.data is None else Path(settings.data)
     return DataOptions(path, settings.sync, settings.volatile, hub_limits(settings).key_age)
+
+
+def step_options(settings: Settings) -> StepOptions:
+    """Return what steps may take, and where blobs are kept."""
+    return StepOptions(
+        blobs=None if settings.blobs is None else Path(settings.blobs),
+        blobs_size=settings.blobs_size,
+        modules=settings.steps,
+        time=settings.step_time,
+        memory=settings.step_memory,
+        processes=settings.step_processes or len(os.sched_getaffinity(0)),
+        bodies=share(STEPS, memory_limit(settings.memory_limit), 256 << 20),
+    )
 
 
 def client_limits(settings: Settings) -> SessionLimits:

@@ -96,6 +96,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         tuple[str, ...],
         _Help(description="topic that is not kept in --data: a name, or a prefix and *"),
     ] = ()
+    blobs: Annotated[str | None, _Help(description="directory for what steps save")] = None
+    blobs_size: Annotated[
+        int, _Help(ge=1, description="bytes that blobs may have together; the longest unused give way")
+    ] = 10 << 30
+    steps: Annotated[tuple[str, ...], _Help(description="module of Python with steps of your own")] = ()
+    step_time: Annotated[float, _Help(gt=0, description="seconds that one step of one body may take")] = 60.0
+    step_memory: Annotated[int, _Help(ge=64 << 20, description="bytes of memory of a process that runs steps")] = (
+        1 << 30
+    )
+    step_processes: Annotated[int, _Help(ge=0, description="processes that run steps; 0: one for each core")] = 0
     upstream: Annotated[int, _Help(ge=1, description="fetches at once")] = 500
     upstream_client: Annotated[int, _Help(ge=1, description="fetches at once of one client")] = 450
     upstream_host: Annotated[int, _Help(ge=1, description="fetches at once from one host")] = 20

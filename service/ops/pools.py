@@ -11,6 +11,7 @@ from service.sources.watches import Watches
 from service.upstream.content.selection_process import Selector
 from service.upstream.fetcher import Fetcher
 from service.upstream.runner import Runner
+from service.work.step_runner import StepRunner
 
 __all__ = ["Pools", "pools_of"]
 
@@ -38,6 +39,7 @@ def pools_of(
     fetches: Runner,
     selector: Selector,
     fetcher: Fetcher,
+    steps: StepRunner,
 ) -> Pools:
     """Return every pool of the service."""
     return Pools(
@@ -57,6 +59,7 @@ def pools_of(
         watches.owners,
         selector.pool,
         fetcher.cache.pool,
+        steps.pool,
         backlogs_size=sockets.stalled.statistics,
         upstream=fetches.plan.owners.statistics,
         upstream_host=fetches.hosts.statistics,

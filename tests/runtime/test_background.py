@@ -4,6 +4,7 @@ import ast
 import asyncio
 import io
 import logging
+import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import cache
@@ -34,6 +35,8 @@ from service.upstream.fetcher import Fetcher
 from service.upstream.guard import GuardedResolver
 from service.upstream.reading import Reading
 from service.upstream.robots import Robots
+from service.work.blob_files import BlobFiles
+from service.work.blobs import Blobs
 from tests.edge.running import Client, client_of
 from tests.upstream.servers import policy_for, target_of
 
@@ -399,7 +402,22 @@ async def the_stall_check(monkeypatch: pytest.MonkeyPatch) -> None:
     await on_a_loop_of_its_own("stall check", start, calls)
 
 
+async def a_blob(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unwritten(*_: object) -> None:
+        raise RuntimeError("made to raise")
+
+    with tempfile.TemporaryDirectory() as folder:
+        blobs = await Blobs.open(Path(folder), 1000)
+        with monkeypatch.context() as patched:
+            patched.setattr(BlobFiles, "write", unwritten)
+            with pytest.raises(RuntimeError):
+                await blobs.save(b"first", "a/b")
+        assert (await blobs.save(b"second", "a/b")).size == 6
+        await blobs.close()
+
+
 OTHERS: dict[str, Callable[[pytest.MonkeyPatch], Awaitable[None]]] = {
+    "blob": a_blob,
     "fetch": a_fetch,
     "handshake": a_handshake,
     "resolve": a_look_up,

@@ -22,6 +22,7 @@ from service.edge.description.operations import (
     untagged,
 )
 from service.edge.description.schemas import components, ref
+from service.work.answers import StepList, StepResults
 
 __all__ = ["openapi"]
 
@@ -52,7 +53,7 @@ def openapi(limits: BatchLimits, *, token: bool) -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "security": [{"token": []}] if token else [{}, {"token": []}],
-        "paths": {**_batches(limits), **_topics(), **_watches(), **_service()},
+        "paths": {**_batches(limits), **_topics(), **_watches(), **_steps(), **_service()},
         "components": {
             "schemas": components(limits, Broadcast),
             "responses": refusals(),
@@ -162,6 +163,32 @@ def _watches() -> dict[str, Any]:
             )
         }
     }
+
+
+def _steps() -> dict[str, Any]:
+    asked = query("steps", "the list of steps as JSON, as options.steps has it", {"type": "string"}, required=True)
+    done = {"200": json_answer("what came of each", StepResults)}
+    listed = {"200": json_answer("each step and its parameters", StepList)}
+    blob = path("sha256", "the SHA-256 of the blob", {"type": "string", "pattern": "^[0-9a-f]{64}$"})
+    ranged = header("Range", "a range of its bytes", {"type": "string", "pattern": "^bytes=0-$"})
+    content = {"*/*": {"type": "string", "format": "binary"}}
+    whole = {"200": answer("all of it", content), "206": answer("the range", content)}
+    return {
+        "/steps": {
+            "get": operation("steps", "Which steps there are", listed),
+            "post": operation(
+                "runSteps", "Run steps on the body, of any type", done,
+                parameters=[asked], body={"type": "string", "format": "binary"}, body_type="*/*",
+            ),
+        },
+        "/blobs/{sha256}": {
+            "parameters": [blob],
+            "get": operation(
+                "blob", "A blob, which never changes", whole,
+                refused=(404,), parameters=[ranged],
+            ),
+        },
+    }  # fmt: skip
 
 
 def _service() -> dict[str, Any]:

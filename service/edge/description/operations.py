@@ -44,6 +44,7 @@ def operation(
     refused: Iterable[int] = (),
     parameters: list[Any] | None = None,
     body: dict[str, Any] | None = None,
+    body_type: str = "application/json",
     open_: bool = False,
 ) -> dict[str, Any]:
     """Return an operation; ``refused`` beside what any request may meet, ``open_`` for one without credentials."""
@@ -59,7 +60,7 @@ def operation(
     if parameters:
         described["parameters"] = parameters
     if body is not None:
-        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+        described["requestBody"] = {"required": True, "content": {body_type: {"schema": body}}}
     if open_:
         described["security"] = []
     return described

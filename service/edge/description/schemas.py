@@ -8,11 +8,14 @@ from service.core import errors, events
 from service.core.errors import SluiceError
 from service.core.fetching.batch import BatchLimits, BatchRequest
 from service.core.fetching.headers import HEADER_NAME, HEADER_VALUE, MOST_HEADERS, OUR_HEADERS, OUR_PREFIXES
+from service.work import answers
 
 __all__ = ["ERRORS", "components", "ref"]
 
 _REF: Final = "#/components/schemas/{name}"
-_ANSWERS: Final[tuple[type, ...]] = tuple(getattr(events, name) for name in events.__all__)
+_ANSWERS: Final[tuple[type, ...]] = (
+    *(getattr(events, name) for name in events.__all__), *(getattr(answers, name) for name in answers.__all__)
+)  # fmt: skip
 ERRORS: Final[tuple[type[SluiceError], ...]] = tuple(
     getattr(errors, name) for name in errors.__all__ if name != "SluiceError"
 )

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from service.core.exact import parse
 from service.core.owner import Owner
-from service.upstream.content.turns import Turns
+from service.runtime.turns import Turns
 from service.upstream.per_turn import PerTurnLimiter
 
 __all__ = ["LARGE", "LARGE_JSON", "STEPS", "LargeJson"]

@@ -7,6 +7,7 @@ from service.ops.metrics.process import ProcessCollector
 from service.ops.metrics.routes import MetricsRoutes
 from service.ops.metrics.shares import ShareCollector
 from service.ops.metrics.storage import StorageCollector
+from service.ops.metrics.work import WorkCollector
 
 __all__ = [
     "FanoutCollector",
@@ -16,4 +17,5 @@ __all__ = [
     "ProcessCollector",
     "ShareCollector",
     "StorageCollector",
+    "WorkCollector",
 ]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from service.upstream.content.select_failed import SelectFailed
+from service.upstream.content.select_failed import NothingThere, SelectFailed
 
 __all__ = ["value_at"]
 
@@ -75,7 +75,7 @@ def _part(text: str, start: int, key: str) -> tuple[int, int]:
         index = int(key)
         found = next((span for number, span in enumerate(_elements(text, start)) if number == index), None)
     if found is None:
-        raise SelectFailed("there is nothing at this place")
+        raise NothingThere("there is nothing at this place")
     return found
 
 

@@ -5,6 +5,8 @@ In XML a name in a selector is the name as it is written in the document: ``link
 """
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from html.entities import html5
 from typing import Any, Final
 
@@ -17,7 +19,7 @@ from service.upstream.content.element_text import LONGEST, html_text, xml_text
 from service.upstream.content.media_types import media_type
 from service.upstream.content.select_failed import SelectFailed
 
-__all__ = ["texts_of"]
+__all__ = ["Document", "parse", "texts_of"]
 
 _XHTML: Final = "{http://www.w3.org/1999/xhtml}"
 _START: Final = 4096
@@ -33,26 +35,51 @@ _AMPERSAND: Final = re.compile(r"(<!\[CDATA\[.*?(?:\]\]>|\Z))|&(?:([A-Za-z][A-Za
 _OF_XML: Final = frozenset(("lt", "gt", "amp", "quot", "apos"))
 
 
-def texts_of(body: bytes, selector: str, content_type: str | None, *, cut: bool) -> str:
-    """Return the texts of the elements that match, one a line; raises SelectFailed."""
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A page or an XML document that was parsed."""
+
+    root: Any
+    xml: bool
+    xhtml: bool
+    """Whether it is XML and a page all the same."""
+
+    def find(self, selector: str) -> list[Any]:
+        """Return the elements that match, in order."""
+        if self.xml:
+            return _find_xml(self.root, selector)
+        return _find(self.root, selector, cssselect.HTMLTranslator(), {})
+
+    def texts(self, elements: Iterable[Any]) -> list[str]:
+        """Return the text of each element; raises SelectFailed where they have too much of it."""
+        text_of = xml_text if self.xml and not self.xhtml else html_text
+        texts: list[str] = []
+        room = LONGEST
+        for element in elements:
+            texts.append(text_of(element, room))
+            room -= len(texts[-1])
+        return texts
+
+
+def parse(body: bytes, content_type: str | None, *, cut: bool = False) -> Document:
+    """Parse a body as what its type and its beginning say it is; raises SelectFailed."""
     text = _read(body, content_type, cut)
     is_xml = _is_xml(text, content_type)
     root = _parse_xml(text) if is_xml else _parse_html(text)
-    xhtml = is_xml and root.tag.startswith(_XHTML)
-    found = _find_xml(root, selector) if is_xml else _find(root, selector, cssselect.HTMLTranslator(), {})
-    if cut and (not found or not _unfinished(root).isdisjoint(found)):
+    return Document(root, is_xml, is_xml and root.tag.startswith(_XHTML))
+
+
+def texts_of(body: bytes, selector: str, content_type: str | None, *, cut: bool) -> str:
+    """Return the texts of the elements that match, one a line; raises SelectFailed."""
+    document = parse(body, content_type, cut=cut)
+    found = document.find(selector)
+    if cut and (not found or not _unfinished(document.root).isdisjoint(found)):
         raise SelectFailed(
             f"nothing complete in the first {len(body):,} bytes; the body is larger and was cut", "too_large"
         )
     if not found:
         raise SelectFailed("no element matches")
-    text_of = xml_text if is_xml and not xhtml else html_text
-    texts: list[str] = []
-    room = LONGEST
-    for element in found:
-        texts.append(text_of(element, room))
-        room -= len(texts[-1])
-    return "\n".join(texts)
+    return "\n".join(document.texts(found))
 
 
 def _find(root: Any, selector: str, translator: Any, names: dict[str, str]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-__all__ = ["SelectFailed", "SelectKind"]
+__all__ = ["NothingThere", "SelectFailed", "SelectKind"]
 
 SelectKind = Literal["protocol", "too_large", "unavailable"]
 """As the contract has it: ``unavailable`` is not the page's fault."""
@@ -14,3 +14,7 @@ class SelectFailed(Exception):
     def __init__(self, detail: str, kind: SelectKind = "protocol") -> None:
         super().__init__(detail)
         self.kind = kind
+
+
+class NothingThere(SelectFailed):
+    """The document has nothing at the place that a JSON Pointer names."""

@@ -11,10 +11,10 @@ from typing import Final
 from service.core.occurrences import Occurrences
 from service.core.owner import SERVICE, Owner
 from service.core.pool import FOUR_FIFTHS, Pool
+from service.runtime.turns import Turns
 from service.upstream.content.media_types import LONGEST
 from service.upstream.content.select_failed import SelectFailed
 from service.upstream.content.selection import ANSWER, KINDS, REQUEST
-from service.upstream.content.turns import Turns
 
 __all__ = ["SelectTimeout", "Selector"]
 

@@ -114,7 +114,8 @@ class Engine:
             slots=Pool("connections", 1), pool=Pool("websockets", 1), stalled=Pool("backlogs_size", 1)
         )
         self.pools: Pools = pools_of(
-            self.hub, edge, edge, self.batches, self.watches, self.runner, selecting, self.fetcher  # type: ignore[arg-type]
+            self.hub, edge, edge, self.batches, self.watches, self.runner, selecting, self.fetcher,  # type: ignore[arg-type]
+            SimpleNamespace(pool=Pool("step_bytes", 1)),  # type: ignore[arg-type]
         )  # fmt: skip
 
     def start(self, chance: Random) -> BatchState | None:

@@ -3,7 +3,7 @@
 import asyncio
 
 from service.core.owner import Owner
-from service.upstream.content.turns import Turns
+from service.runtime.turns import Turns
 
 
 async def test_who_wants_much_does_not_hold_up_who_wants_little() -> None:
@@ -21,7 +21,7 @@ async def test_who_wants_much_does_not_hold_up_who_wants_little() -> None:
     await asyncio.gather(*tasks)
     assert order[:6] == ["a0", "a1", "b0", "a2", "b1", "a3"]
     assert asyncio.get_running_loop().time() - began >= 64
-    assert repr(turns) == "<Turns free, 0 owners wait>"
+    assert repr(turns) == "<Turns 0 of 1 taken, 0 owners wait>"
 
 
 async def test_a_turn_that_is_cancelled_goes_to_the_next() -> None:

@@ -1,0 +1,98 @@
+"""Steps on an uploaded body, what steps there are, and the blobs that come of them."""
+
+from typing import Any, Final
+
+import msgspec
+import orjson
+from aiohttp import hdrs, web
+
+from service.core.errors import InvalidParams, NotFound, ParseError, SluiceError
+from service.core.exact import parse
+from service.edge.access.credentials import GRANT, OWNER
+from service.edge.http.queries import check_query
+from service.edge.http.request_body import read_body
+from service.work.answers import StepDescription, StepList
+from service.work.step import STEPS, Body, plan, schema_of
+from service.work.step_runner import StepRunner
+
+__all__ = ["StepRoutes"]
+
+_FOR_EVER: Final = "private, max-age=31536000, immutable"
+"""A blob is named by its content."""
+
+
+class StepRejected(SluiceError):
+    """The body is not one that a step can process; what came of the steps before it comes along."""
+
+    code, reason, status = InvalidParams.code, "step_failed", 422
+
+    def __init__(self, detail: str, step: str, results: tuple[bytes, ...]) -> None:
+        super().__init__(detail)
+        self._step = step
+        self._results = results
+
+    def data(self) -> dict[str, Any]:
+        """Return what a problem document has beside its detail."""
+        return {**super().data(), "step": self._step, "steps": [orjson.Fragment(one) for one in self._results]}
+
+
+class StepRoutes:
+    """The handlers; ``add_to`` puts them into an application."""
+
+    def __init__(self, steps: StepRunner, *, body_size: int, body_time: float) -> None:
+        self._steps = steps
+        self._body_size = body_size
+        self._body_time = body_time
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the routes."""
+        app.router.add_get("/steps", self.list)
+        app.router.add_post("/steps", self.run)
+        app.router.add_get("/blobs/{sha256:[0-9a-f]+}", self.blob)
+
+    async def list(self, request: web.Request) -> web.Response:
+        """Answer with all steps and the schemas of their parameters."""
+        steps = sorted(STEPS.values(), key=lambda one: one.name)
+        return _json(StepList([StepDescription(one.name, schema_of(one.parameters), one.runs) for one in steps]))
+
+    async def run(self, request: web.Request) -> web.Response:
+        """Run steps on the body of the request, of any type; ``?steps=`` is the list as JSON."""
+        request[GRANT].fetch.check_any()
+        check_query(request, ("steps",))
+        steps = plan(_given(request), blobs=self._steps.blobs is not None)
+        data = await read_body(request, request[OWNER], self._body_size, self._body_time)
+        body = Body(data, request.headers.get(hdrs.CONTENT_TYPE), "")
+        outcome = await self._steps.run(steps, body, request[OWNER])
+        if outcome.failed is not None:
+            raise StepRejected(f"{outcome.failed}: {outcome.detail}", outcome.failed, outcome.results)
+        return _json({"steps": [msgspec.Raw(one) for one in outcome.results]})
+
+    async def blob(self, request: web.Request) -> web.StreamResponse:
+        """Answer with a blob, or a range of it (RFC 9110, section 14)."""
+        request[GRANT].fetch.check_any()
+        blobs = self._steps.blobs
+        blob = blobs.find(request.match_info["sha256"]) if blobs is not None else None
+        if blob is None:
+            raise NotFound("the blob does not exist, or not any more")
+        headers = {
+            hdrs.CONTENT_TYPE: blob.type,
+            hdrs.CONTENT_DISPOSITION: f'attachment; filename="{blob.sha256}"',
+            hdrs.CACHE_CONTROL: _FOR_EVER,
+        }
+        return web.FileResponse(blob.path, headers=headers)
+
+
+def _given(request: web.Request) -> Any:
+    text = request.query.get("steps")
+    if text is None:
+        raise InvalidParams('steps: give the list as JSON, such as ?steps=[{"step":"digest"}]')
+    try:
+        return parse(text.encode())
+    except ParseError as error:
+        raise InvalidParams(f"steps: {error.detail}") from None
+
+
+def _json(value: Any) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(value), content_type="application/json", headers={"Cache-Control": "no-store"}
+    )

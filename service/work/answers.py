@@ -1,0 +1,29 @@
+"""What is said of steps over HTTP."""
+
+from typing import Any
+
+import msgspec
+
+from service.work.step import Place
+
+__all__ = ["StepDescription", "StepList", "StepResults"]
+
+
+class StepResults(msgspec.Struct, frozen=True):
+    """What came of each step, in order; each has its name as ``step``."""
+
+    steps: list[dict[str, Any]]
+
+
+class StepDescription(msgspec.Struct, frozen=True):
+    """A step: the JSON Schema of its parameters, and whether it runs in a thread or a process."""
+
+    name: str
+    parameters: dict[str, Any]
+    runs: Place
+
+
+class StepList(msgspec.Struct, frozen=True):
+    """All steps."""
+
+    steps: list[StepDescription]

@@ -1,0 +1,119 @@
+"""Blobs on disk: a directory of files ``ab/ab12....TYPE``, and ``new/`` for those that are being written.
+
+Everything here blocks, and is called in threads.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import quote, unquote
+
+from service.runtime.directory_lock import DirectoryLock
+
+__all__ = ["DEFAULT_TYPE", "Blob", "BlobFiles"]
+
+DEFAULT_TYPE: Final = "application/octet-stream"
+"""Of a body whose type is not known (RFC 9110, section 8.3)."""
+_NAME: Final = re.compile(r"([0-9a-f]{64})\.([A-Za-z0-9%!#$&^_.+-]{3,150})")
+_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,60}/[a-z0-9!#$&^_.+-]{1,60}")
+"""A media type as it may be registered (RFC 6838, section 4.2)."""
+
+
+class Blob(NamedTuple):
+    """A file that is whole."""
+
+    sha256: str
+    size: int
+    type: str
+    """Its media type without parameters."""
+    path: Path
+
+
+class BlobFiles:
+    """The files of a directory that is locked by this process until :meth:`close`."""
+
+    def __init__(self, directory: Path) -> None:
+        """Make and lock the directory; raises OSError."""
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory = directory
+        self._new = directory / "new"
+        self._lock = DirectoryLock(directory)
+        try:
+            self._new.mkdir(mode=0o700, exist_ok=True)
+        except BaseException:
+            self._lock.close()
+            raise
+        self._count = 0
+
+    def scan(self) -> list[Blob]:
+        """Remove what is left over from a kill, and return all blobs, the longest unused first."""
+        for path in self._new.iterdir():
+            path.unlink()
+        found = sorted(self._entries(), key=lambda entry: entry[0])
+        blobs: dict[str, Blob] = {}
+        for _, blob in found:
+            if (older := blobs.pop(blob.sha256, None)) is not None:
+                older.path.unlink()
+            blobs[blob.sha256] = blob
+        return list(blobs.values())
+
+    def _entries(self) -> Iterator[tuple[float, Blob]]:
+        for folder in self._directory.iterdir():
+            if len(folder.name) != 2:
+                continue
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if (match := _NAME.fullmatch(entry.name)) and entry.is_file(follow_symlinks=False):
+                        facts = entry.stat(follow_symlinks=False)
+                        blob = Blob(match[1], facts.st_size, unquote(match[2]), Path(entry.path))
+                        yield facts.st_mtime, blob
+
+    def write(self, sha256: str, data: bytes, content_type: str) -> Blob:
+        """Write a file, and return when it is on disk under its name; raises OSError, and then nothing is left."""
+        kind = content_type if _TYPE.fullmatch(content_type) else DEFAULT_TYPE
+        folder = self._directory / sha256[:2]
+        path = folder / f"{sha256}.{quote(kind, safe='+')}"
+        temporary = self._new / sha256
+        try:
+            with open(temporary, "wb", opener=_private) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if not folder.exists():
+                folder.mkdir(mode=0o700, exist_ok=True)
+                _sync(self._directory)
+            temporary.rename(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync(folder)
+        return Blob(sha256, len(data), kind, path)
+
+    def touch(self, blob: Blob) -> None:
+        """Note that a blob was used."""
+        with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
+            os.utime(blob.path)
+
+    def remove(self, blob: Blob) -> None:
+        """Remove a blob; raises OSError."""
+        blob.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let another process use the directory."""
+        self._lock.close()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def _sync(folder: Path) -> None:
+    """Have the names in a folder reach the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

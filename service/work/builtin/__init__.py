@@ -1,0 +1,1 @@
+"""The steps that sluice has: one module each."""

@@ -1,0 +1,98 @@
+"""``thumbnail``: a picture in another size. Needs the extra ``images``."""
+
+import io
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import msgspec
+
+from service.work.step import Body, Made, Product, StepFailed, step
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Thumbnail", "thumbnail"]
+
+_PIXELS: Final = 100_000_000
+"""Of a picture that is read, at the most: 300 MB as RGB."""
+_FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""What is read; each other format of Pillow is one more parser for hostile bytes."""
+_WHITE: Final = (255, 255, 255, 255)
+_Side = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+
+
+class Thumbnail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Its size in pixels, and how it is written."""
+
+    width: _Side
+    height: _Side
+    fit: Literal["inside", "cover", "exact"] = "inside"
+    """Whole and not enlarged; cropped from the middle to exactly the size; or stretched to exactly the size."""
+    format: Literal["jpeg", "png", "webp"] = "jpeg"
+    quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = 85
+
+
+@step("thumbnail", Thumbnail, runs="process", extra="images", imports="PIL")
+def thumbnail(body: Body, parameters: Thumbnail) -> Made:
+    """Return the picture, turned as its EXIF data says; of an animation, its first frame."""
+    picture = _resized(_read(body, parameters), parameters)
+    written = io.BytesIO()
+    _with_mode(picture, parameters.format).save(written, parameters.format.upper(), **_options(parameters))
+    data = written.getvalue()
+    width, height = picture.size
+    fields = {"width": width, "height": height, "format": parameters.format, "bytes": len(data)}
+    return Made(fields, Product(data, f"image/{parameters.format}"))
+
+
+def _read(body: Body, parameters: Thumbnail) -> "Image":
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    Image.MAX_IMAGE_PIXELS = None  # it warns at first; the bound here is checked before a pixel is read
+    try:
+        picture = Image.open(io.BytesIO(body.data), formats=_FORMATS)
+        if picture.width * picture.height > _PIXELS:
+            raise StepFailed(f"the picture has {picture.width} x {picture.height} pixels, more than {_PIXELS:,}")
+        if picture.format == "JPEG":
+            # Decoded at a half, a quarter or an eighth of its size where that is enough; turned ones, too.
+            side = max(parameters.width, parameters.height)
+            picture.draft(None, (side, side))
+        picture.load()
+        return ImageOps.exif_transpose(picture)
+    except UnidentifiedImageError:
+        raise StepFailed(f"the body is not a picture of a known format ({', '.join(_FORMATS).lower()})") from None
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, ZeroDivisionError) as error:
+        # Pillow's decoders raise all of these for what is damaged.
+        raise StepFailed(f"the picture is damaged: {error}") from None
+
+
+def _resized(picture: "Image", parameters: Thumbnail) -> "Image":
+    from PIL import Image, ImageOps
+
+    size = (parameters.width, parameters.height)
+    if picture.mode in ("P", "1", "PA"):
+        # Between the colours of a palette nothing can be computed.
+        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    elif picture.mode.startswith("I") or picture.mode == "F":
+        picture = picture.convert("L")
+    if parameters.fit == "cover":
+        return ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
+    if parameters.fit == "exact":
+        return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    picture.thumbnail(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return picture
+
+
+def _with_mode(picture: "Image", kind: str) -> "Image":
+    """Return the picture in a mode that the format has: JPEG has no transparency, it is put on white."""
+    from PIL import Image
+
+    if kind != "jpeg":
+        return picture if picture.mode in ("RGB", "RGBA", "L", "LA") else picture.convert("RGBA")
+    if picture.mode in ("RGB", "L", "CMYK"):
+        return picture if picture.mode != "CMYK" else picture.convert("RGB")
+    picture = picture.convert("RGBA")
+    ground = Image.new("RGBA", picture.size, _WHITE)
+    return Image.alpha_composite(ground, picture).convert("RGB")
+
+
+def _options(parameters: Thumbnail) -> dict[str, Any]:
+    return {"optimize": True} if parameters.format == "png" else {"quality": parameters.quality}

@@ -1,0 +1,52 @@
+"""Steps and blobs, opened as the options say."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from service.work.blobs import Blobs
+from service.work.options import StepOptions
+from service.work.step_runner import StepRunner
+from service.work.worker_pool import WorkerPool
+
+__all__ = ["StepsUnusable", "import_steps", "open_steps"]
+
+_BUILTIN: Final = tuple(
+    f"service.work.builtin.{name}" for name in ("digest", "links", "save", "select", "thumbnail")
+)
+
+
+class StepsUnusable(Exception):
+    """The blobs, or a module of steps, cannot be used; the text is one line and says what to do."""
+
+
+async def open_steps(options: StepOptions) -> StepRunner:
+    """Import the steps, and open the blobs; raises StepsUnusable."""
+    modules = import_steps(options.modules)
+    blobs = None
+    if options.blobs is not None:
+        try:
+            blobs = await Blobs.open(options.blobs, options.blobs_size)
+        except OSError as error:
+            raise StepsUnusable(f"--blobs {options.blobs}: {error.strerror or error}") from error
+    workers = WorkerPool(options.processes, modules, memory=options.memory)
+    return StepRunner(workers, blobs, time=options.time, bodies=options.bodies)
+
+
+def import_steps(more: Sequence[str] = ()) -> tuple[str, ...]:
+    """Register the steps of sluice, and those of more modules; return the names of all these modules."""
+    modules = (*_BUILTIN, *more)
+    here = os.getcwd()
+    if more and here not in sys.path:
+        sys.path.insert(0, here)  # as `python -m` has it: scripts that are installed do not
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            # It is an operator's code, which may raise anything.
+            raise StepsUnusable(
+                f"--steps {module}: cannot be imported ({type(error).__name__}: {error})"
+            ) from error
+    return modules

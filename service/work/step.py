@@ -1,0 +1,156 @@
+"""What a step is: a function of a body with typed parameters, a name, and the place where it runs.
+
+A module that is given by ``--steps`` registers its own:
+
+    class Words(msgspec.Struct, forbid_unknown_fields=True):
+        at_least: int = 1
+
+    @step("words", Words, runs="process")
+    def words(body: Body, parameters: Words) -> Made:
+        return Made({"words": len(bytes(body.data).split())})
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+
+from service.core.errors import InvalidParams
+
+__all__ = [
+    "STEPS",
+    "Body",
+    "Made",
+    "Place",
+    "PlannedStep",
+    "Product",
+    "Step",
+    "StepFailed",
+    "plan",
+    "schema_of",
+    "step",
+]
+
+Place = Literal["thread", "process"]
+"""``thread`` for what waits, or computes without the interpreter's lock; ``process`` for all else."""
+_MOST: Final = 16
+"""Steps of one list."""
+
+
+class StepFailed(Exception):
+    """A body that a step cannot process; the text says why, for the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a step gets."""
+
+    data: bytes | memoryview
+    """All of it, without content codings."""
+    type: str | None
+    """Its Content-Type as it came."""
+    url: str
+    """Where it is from, after redirects; empty where that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Bytes that come of a step: they go into the blob store where there is one."""
+
+    data: bytes | memoryview
+    type: str | None
+    described: bool = False
+    """Whether the result says what its hash, its size, and its type are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What comes of a step: the members of its object, beside ``step``."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    product: Product | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step as it was registered."""
+
+    name: str
+    parameters: type[msgspec.Struct]
+    runs: Place
+    function: Callable[[Body, Any], Made]
+    needs_blobs: bool = False
+    """Whether it can be asked for only where there is a blob store."""
+    extra: str | None = None
+    imports: str | None = None
+    """The extra that it needs, and what that has to have installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """A step with its parameters, checked."""
+
+    step: Step
+    parameters: msgspec.Struct
+
+
+STEPS: Final[dict[str, Step]] = {}
+"""All that are registered, by name."""
+Parameters = TypeVar("Parameters", bound=msgspec.Struct)
+_Function = Callable[[Body, Parameters], Made]
+
+
+def step(
+    name: str,
+    parameters: type[Parameters],
+    *,
+    runs: Place,
+    needs_blobs: bool = False,
+    extra: str | None = None,
+    imports: str | None = None,
+) -> Callable[[_Function[Parameters]], _Function[Parameters]]:
+    """Register a function as a step; raises ValueError for a name that is taken."""
+
+    def register(function: _Function[Parameters]) -> _Function[Parameters]:
+        if name in STEPS:
+            raise ValueError(f"a step {name!r} is registered already")
+        STEPS[name] = Step(name, parameters, runs, function, needs_blobs, extra, imports)
+        return function
+
+    return register
+
+
+def plan(given: object, *, blobs: bool) -> tuple[PlannedStep, ...]:
+    """Check a list of steps as clients write it; raises InvalidParams that names what is wrong."""
+    if not isinstance(given, list):
+        raise InvalidParams("steps: is a list of objects")
+    if not 1 <= len(given) <= _MOST:
+        raise InvalidParams(f"steps: 1 to {_MOST}, not {len(given)}")
+    return tuple(_planned(number, one, blobs) for number, one in enumerate(given))
+
+
+def _planned(number: int, given: object, blobs: bool) -> PlannedStep:
+    where = f"steps[{number}]"
+    if not isinstance(given, dict) or not isinstance(name := given.get("step"), str):
+        raise InvalidParams(f'{where}: is an object with the name of a step as "step"')
+    found = STEPS.get(name)
+    if found is None:
+        raise InvalidParams(f"{where}.step: {name!r} is not one of {', '.join(sorted(STEPS))}")
+    rest = {key: value for key, value in given.items() if key != "step"}
+    if found.imports is not None and find_spec(found.imports) is None:
+        raise InvalidParams(f"{where}: {name} needs the extra {found.extra}: install sluice[{found.extra}]")
+    if found.needs_blobs and not blobs:
+        raise InvalidParams(f"{where}: {name} needs --blobs DIR")
+    try:
+        return PlannedStep(found, msgspec.convert(rest, found.parameters))
+    except msgspec.ValidationError as error:
+        raise InvalidParams(f"{where}: {error}") from None
+
+
+def schema_of(parameters: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the JSON Schema of a step's parameters."""
+    (schema,), definitions = msgspec.json.schema_components((parameters,))
+    found: dict[str, Any] = definitions[parameters.__name__] if "$ref" in schema else schema
+    return found

@@ -1,0 +1,82 @@
+"""The worker process: carries out one step after another, until the service closes its end of the socket.
+
+It is given the number of the socket, the bytes of memory that it may have, and the modules with the steps.
+"""
+
+import ctypes
+import importlib
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import orjson
+
+from service.work.errands import Answer, Errand, pack, receive, send, unpack
+from service.work.step import STEPS, Body, Made, StepFailed
+
+__all__ = ["carry_out", "main"]
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve errands."""
+    number, memory, *modules = arguments
+    _limit(int(memory))
+    for module in modules:
+        importlib.import_module(module)
+    connection = socket.socket(fileno=int(number))
+    send(connection, Answer(), pack([]))  # it is ready
+    while True:
+        datagram, descriptor = receive(connection)
+        if not datagram:
+            return
+        answer, parts = carry_out(msgspec.json.decode(datagram, type=Errand), descriptor)
+        descriptor = pack(parts)
+        try:
+            send(connection, answer, descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _limit(memory: int) -> None:
+    """End with the service, have no more memory than is allowed, and leave the processor to the loop."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends it
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.nice(10)
+
+
+def carry_out(errand: Errand, descriptor: int) -> tuple[Answer, list[bytes | memoryview]]:
+    """Carry out one step, and return what comes of it."""
+    try:
+        step = STEPS[errand.step]
+        parameters = msgspec.json.decode(errand.parameters, type=step.parameters)
+        body = Body(memoryview(unpack(descriptor)), errand.type, errand.url)
+        made = step.function(body, parameters)
+        return _made(errand.step, made)
+    except StepFailed as error:
+        return Answer(failed=str(error)), []
+    except MemoryError:
+        return Answer(failed="needs more memory than a step may have"), []
+    except Exception as error:
+        return Answer(broken="".join(traceback.format_exception(error))[-4000:]), []
+
+
+def _made(name: str, made: Made) -> tuple[Answer, list[bytes | memoryview]]:
+    fields = orjson.dumps({"step": name, **made.fields})
+    product = made.product
+    if product is None:
+        return Answer(len(fields)), [fields]
+    return Answer(len(fields), product.type), [fields, product.data]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,117 @@
+"""A worker process from the service's side."""
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from service.work.errands import Answer, Errand, pack, receive, send, unpack
+
+__all__ = ["WorkerGone", "WorkerProcess"]
+
+_log = logging.getLogger("sluice.steps")
+
+_MODULE: Final = "service.work.worker"
+_START: Final = 30.0
+"""Seconds until a new process is ready."""
+_SMALL: Final = 1 << 20
+"""Bytes that are copied on the loop, in 0.2 ms; more in a thread."""
+
+
+class WorkerGone(Exception):
+    """The process has ended, or could not be started."""
+
+
+class WorkerProcess:
+    """One process; it carries out one errand at a time."""
+
+    def __init__(self, process: Process, connection: socket.socket) -> None:
+        self._process = process
+        self._connection = connection
+
+    def __repr__(self) -> str:
+        return f"<WorkerProcess {self._process.pid}>"
+
+    @classmethod
+    async def start(cls, modules: Sequence[str], memory: int) -> "WorkerProcess":
+        """Start a process and wait until it is ready; raises WorkerGone."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        try:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", _MODULE, str(theirs.fileno()), str(memory), *modules,
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                    stdin=DEVNULL, stdout=DEVNULL, pass_fds=(theirs.fileno(),),
+                )  # fmt: skip
+        except BaseException as error:
+            ours.close()
+            if isinstance(error, OSError):
+                raise WorkerGone(f"a process cannot be started: {error.strerror}") from error
+            raise
+        worker = cls(process, ours)
+        try:
+            async with asyncio.timeout(_START):
+                await worker._answer()
+        except TimeoutError:
+            worker.kill()
+            await worker.wait()
+            raise WorkerGone(f"a process was not ready within {_START:g} s") from None
+        except BaseException:
+            worker.kill()
+            await worker.wait()
+            raise
+        return worker
+
+    async def carry_out(self, errand: Errand, body: bytes) -> tuple[Answer, bytes]:
+        """Return the answer with its bytes; raises WorkerGone; after any other exception, kill the process."""
+        descriptor = pack([body]) if len(body) <= _SMALL else await asyncio.to_thread(pack, [body])
+        try:
+            send(self._connection, errand, descriptor)
+        except OSError as error:
+            raise WorkerGone(f"a process has ended: {error.strerror}") from error
+        finally:
+            os.close(descriptor)
+        return await self._answer()
+
+    async def _answer(self) -> tuple[Answer, bytes]:
+        loop = asyncio.get_running_loop()
+        readable = loop.create_future()
+        loop.add_reader(self._connection, _resolve, readable)
+        try:
+            await readable
+        finally:
+            loop.remove_reader(self._connection)
+        try:
+            datagram, descriptor = receive(self._connection)
+        except OSError as error:
+            raise WorkerGone(f"a process has ended: {error.strerror}") from error
+        if not datagram:
+            raise WorkerGone("a process has ended unexpectedly")
+        return msgspec.json.decode(datagram, type=Answer), bytes(unpack(descriptor))
+
+    def kill(self) -> None:
+        """Have the process end."""
+        self._connection.close()
+        if self._process.returncode is None:
+            self._process.kill()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process.returncode is not None
+
+    async def wait(self) -> None:
+        """Return when the process is gone."""
+        await self._process.wait()
+
+
+def _resolve(readable: "asyncio.Future[None]") -> None:
+    if not readable.done():
+        readable.set_result(None)

@@ -1,0 +1,119 @@
+"""Steps on uploaded bodies, and blobs, over HTTP: the whole service."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+import pytest
+
+from service.work.step import STEPS, Body, Made, Step, StepFailed
+from tests.edge.running import Client, client_of
+from tests.edge.test_claims import SECRET, bearer
+
+
+async def ask(client: Client, steps: Any, body: bytes, **headers: str) -> tuple[int, Any]:
+    text = steps if isinstance(steps, str) else json.dumps(steps)
+    status, answer, _ = await client.ask("POST", f"/steps?steps={quote(text)}", data=body, headers=headers)
+    return status, answer
+
+
+async def test_steps_run_on_an_uploaded_body_of_any_type(tmp_path: Path) -> None:
+    async with client_of(blobs=str(tmp_path)) as client:
+        sha256 = hashlib.sha256(b"abc").hexdigest()
+        status, answer = await ask(
+            client, [{"step": "digest"}, {"step": "save"}], b"abc", **{"Content-Type": "a/B; c=d"}
+        )
+    assert (status, answer) == (200, {"steps": [
+        {"step": "digest", "algorithm": "sha256", "hex": sha256, "bytes": 3},
+        {"step": "save", "blob": f"/blobs/{sha256}", "sha256": sha256, "bytes": 3, "type": "a/b"},
+    ]})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("steps", "says"),
+    [("", "steps: "), ("[", "steps: "), ("{}", "steps: is a list"), ('[{"step":"no"}]', r"steps[0].step: 'no'"),
+     ('[{"step":"save"}]', "save needs --blobs DIR")],
+)  # fmt: skip
+async def test_a_list_that_does_not_fit_is_422(steps: str, says: str) -> None:
+    async with client_of() as client:
+        status, problem = await ask(client, steps, b"abc")
+    assert (status, problem["reason"]) == (422, "invalid_params")
+    assert says in problem["detail"]
+
+
+async def test_a_body_that_a_step_cannot_process_is_422_and_says_what_went_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Nothing(msgspec.Struct):
+        pass
+
+    def refuse(body: Body, parameters: Nothing) -> Made:
+        raise StepFailed("not this one")
+
+    monkeypatch.setitem(STEPS, "refuse", Step("refuse", Nothing, "thread", refuse))
+    async with client_of() as client:
+        status, problem = await ask(client, [{"step": "digest"}, {"step": "refuse"}, {"step": "digest"}], b"abc")
+    assert (status, problem["reason"], problem["step"]) == (422, "step_failed", "refuse")
+    assert problem["detail"] == "refuse: not this one"
+    assert [one["step"] for one in problem["steps"]] == ["digest"]
+
+
+async def test_the_list_of_steps_has_their_schemas() -> None:
+    async with client_of() as client:
+        status, answer, _ = await client.ask("GET", "/steps")
+    assert status == 200
+    found = {one["name"]: one for one in answer["steps"]}
+    assert found["digest"]["runs"] == "thread"
+    assert found["thumbnail"]["parameters"]["properties"]["fit"]["enum"] == ["cover", "exact", "inside"]
+
+
+async def test_a_blob_is_an_attachment_of_its_type_with_ranges(tmp_path: Path) -> None:
+    async with client_of(blobs=str(tmp_path)) as client:
+        _, saved = await ask(
+            client, [{"step": "save"}], b"<script>", **{"Content-Type": "text/html; charset=utf-8"}
+        )
+        path = saved["steps"][0]["blob"]
+        status, body, response = await client.ask("GET", path)
+        assert (status, body) == (200, b"<script>")
+        assert response.headers["Content-Type"] == "text/html"
+        assert response.headers["Content-Disposition"].startswith("attachment")
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        tag = response.headers["ETag"]
+        status, body, response = await client.ask("GET", path, headers={"Range": "bytes=1-3"})
+        assert (status, body, response.headers["Content-Range"]) == (206, b"scr", "bytes 1-3/8")
+        status, body, _ = await client.ask("GET", path, headers={"Range": "bytes=100-"})
+        assert status == 416
+        status, _, _ = await client.ask("GET", path, headers={"If-None-Match": tag})
+        assert status == 304
+        status, body, _ = await client.ask("HEAD", path)
+        assert (status, body) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    "path", ["/blobs/" + "0" * 64, "/blobs/../lock", "/blobs/%2e%2e%2flock", "/blobs/" + "A" * 64]
+)
+async def test_what_is_not_a_blob_is_404(tmp_path: Path, path: str) -> None:
+    async with client_of(blobs=str(tmp_path)) as client:
+        assert (await client.ask("GET", path))[0] == 404
+    async with client_of() as client:
+        assert (await client.ask("GET", path))[0] == 404
+
+
+async def test_who_may_not_fetch_may_not_run_steps_nor_read_blobs(tmp_path: Path) -> None:
+    async with client_of(blobs=str(tmp_path), jwt_secret=SECRET) as client:
+        allowed, other = bearer(sub="a", fetch=True), bearer(sub="b", fetch=False)
+        status, saved = await ask(client, [{"step": "save"}], b"abc", **allowed)
+        assert status == 200
+        path = saved["steps"][0]["blob"]
+        assert (await ask(client, [{"step": "save"}], b"abc", **other))[0] == 403
+        assert (await client.ask("GET", path, headers=other))[0] == 403
+        assert (await client.ask("GET", path, headers=allowed))[0] == 200
+        assert (await client.ask("GET", path))[0] == 401
+
+
+async def test_a_body_that_is_too_large_is_refused() -> None:
+    async with client_of(batch_size=1024) as client:
+        assert (await ask(client, [{"step": "digest"}], bytes(2000)))[0] == 413

@@ -1,0 +1,51 @@
+"""Lists of steps: what fits, and what is said of what does not."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from service.core.errors import InvalidParams
+from service.work.opening import import_steps
+from service.work.step import STEPS, plan, schema_of, step
+
+import_steps()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"step": "digest"}, "steps: is a list"),
+        ([], "1 to 16"),
+        ([{"step": "digest"}] * 17, "1 to 16, not 17"),
+        (["digest"], r"steps\[0\]: is an object"),
+        ([{"step": 1}], r"steps\[0\]: is an object"),
+        ([{"step": "nothing"}], r"steps\[0\]\.step: 'nothing' is not one of digest, links"),
+        ([{"step": "digest", "algorithm": "crc"}], r"steps\[0\]: .*crc"),
+        ([{"step": "digest", "more": 1}], r"steps\[0\]: .*more"),
+        ([{"step": "thumbnail", "width": 10}], r"steps\[0\]: .*height"),
+        ([{"step": "thumbnail", "width": 0, "height": 1}], r"steps\[0\]: .*>= 1"),
+        ([{"step": "save"}], r"steps\[0\]: save needs --blobs DIR"),
+    ],
+)
+def test_a_list_that_does_not_fit_is_refused_and_says_where(given: Any, says: str) -> None:
+    with pytest.raises(InvalidParams, match=says):
+        plan(given, blobs=False)
+
+
+def test_a_step_whose_extra_is_not_installed_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STEPS, "thumbnail", replace(STEPS["thumbnail"], imports="no_such_module"))
+    with pytest.raises(InvalidParams, match=r"needs the extra images: install sluice\[images\]"):
+        plan([{"step": "thumbnail", "width": 1, "height": 1}], blobs=False)
+
+
+def test_each_step_has_a_schema_of_its_parameters() -> None:
+    assert set(STEPS) >= {"digest", "links", "save", "select", "thumbnail"}
+    thumbnail = schema_of(STEPS["thumbnail"].parameters)
+    assert set(thumbnail["required"]) == {"width", "height"}
+    assert schema_of(STEPS["digest"].parameters)["properties"]["algorithm"]["default"] == "sha256"
+
+
+def test_a_name_can_be_registered_once() -> None:
+    with pytest.raises(ValueError, match="'digest' is registered already"):
+        step("digest", STEPS["digest"].parameters, runs="thread")(STEPS["digest"].function)

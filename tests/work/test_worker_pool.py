@@ -1,0 +1,150 @@
+"""The worker pool: an errand that ends its process, or hangs, costs itself alone."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from service.core.owner import Owner
+from service.work.errands import Errand
+from service.work.worker_pool import StepTimeout, WorkerPool
+from service.work.worker_process import WorkerGone
+
+OWNER = Owner("somebody")
+MODULE = """
+import os, time
+import msgspec
+from service.work.step import Body, Made, Product, StepFailed, step
+
+class Nothing(msgspec.Struct):
+    at_least: int = 0
+
+@step("length", Nothing, runs="process")
+def length(body, parameters):
+    return Made({"length": len(body.data), "type": body.type, "at_least": parameters.at_least}, Product(bytes(body.data), "a/b"))
+
+@step("exit", Nothing, runs="process")
+def leave(body, parameters):
+    os._exit(3)
+
+@step("exit_once", Nothing, runs="process")
+def leave_once(body, parameters):
+    path = bytes(body.data).decode()
+    if os.path.exists(path):
+        return Made({"again": True})
+    open(path, "w").close()
+    os._exit(3)
+
+@step("hang", Nothing, runs="process")
+def hang(body, parameters):
+    time.sleep(600)
+
+@step("memory", Nothing, runs="process")
+def memory(body, parameters):
+    return Made({"n": len(bytearray(2 << 30))})
+
+@step("bug", Nothing, runs="process")
+def bug(body, parameters):
+    raise KeyError("what")
+
+@step("refuse", Nothing, runs="process")
+def refuse(body, parameters):
+    raise StepFailed("not a body that I like")
+"""
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    (tmp_path / "odd_steps.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    return ["odd_steps"]
+
+
+def errand(step: str, at_least: int = 0) -> Errand:
+    return Errand(step, msgspec.Raw(msgspec.json.encode({"at_least": at_least})), "text/plain", "http://a/")
+
+
+async def test_a_body_of_any_size_goes_there_and_what_comes_of_it_comes_back(modules: list[str]) -> None:
+    pool = WorkerPool(2, modules, memory=1 << 30)
+    for size in (0, 1, 70_000, 5 << 20):
+        answer, data = await pool.carry_out(errand("length", 7), b"x" * size, OWNER, 30)
+        assert msgspec.json.decode(data[: answer.fields]) == {
+            "step": "length",
+            "length": size,
+            "type": "text/plain",
+            "at_least": 7,
+        }
+        assert (answer.type, data[answer.fields :]) == ("a/b", b"x" * size)
+    await pool.close()
+
+
+async def test_a_process_that_ends_costs_its_own_errand_after_a_second_try(
+    modules: list[str], tmp_path: Path
+) -> None:
+    pool = WorkerPool(2, modules, memory=1 << 30)
+    with pytest.raises(WorkerGone):
+        await pool.carry_out(errand("exit"), b"", OWNER, 30)
+    assert pool.replaced == 2
+    _, data = await pool.carry_out(errand("exit_once"), str(tmp_path / "was").encode(), OWNER, 30)
+    assert msgspec.json.decode(data) == {"step": "exit_once", "again": True}
+    await pool.close()
+
+
+async def test_one_that_takes_too_long_is_ended_and_the_others_go_on(modules: list[str]) -> None:
+    pool = WorkerPool(2, modules, memory=1 << 30)
+    hanging = asyncio.create_task(pool.carry_out(errand("hang"), b"", OWNER, 0.5))
+    answer, _ = await pool.carry_out(errand("length"), b"abc", OWNER, 30)
+    assert answer.failed is None
+    with pytest.raises(StepTimeout, match=r"longer than 0\.5 s"):
+        await hanging
+    await pool.close()
+
+
+async def test_one_that_needs_too_much_memory_or_has_a_bug_says_so_and_its_process_goes_on(
+    modules: list[str],
+) -> None:
+    pool = WorkerPool(1, modules, memory=1 << 30)
+    answer, _ = await pool.carry_out(errand("memory"), b"", OWNER, 30)
+    assert answer.failed == "needs more memory than a step may have"
+    answer, _ = await pool.carry_out(errand("bug"), b"", OWNER, 30)
+    assert answer.broken is not None
+    assert "KeyError: 'what'" in answer.broken
+    answer, _ = await pool.carry_out(errand("refuse"), b"", OWNER, 30)
+    assert answer.failed == "not a body that I like"
+    assert pool.replaced == 0
+    await pool.close()
+
+
+async def test_one_that_is_cancelled_leaves_its_place_and_no_process(modules: list[str]) -> None:
+    pool = WorkerPool(1, modules, memory=1 << 30)
+    await pool.carry_out(errand("length"), b"", OWNER, 30)
+    hanging = asyncio.create_task(pool.carry_out(errand("hang"), b"", OWNER, 60))
+    while pool.turns.taken == 0:
+        await asyncio.sleep(0)
+    hanging.cancel()
+    answer, _ = await pool.carry_out(errand("length"), b"abc", OWNER, 30)
+    assert answer.failed is None
+    await pool.close()
+
+
+async def test_a_module_that_cannot_be_imported_fails_the_errand(tmp_path: Path) -> None:
+    pool = WorkerPool(1, ["no_such_module"], memory=1 << 30)
+    with pytest.raises(WorkerGone):
+        await pool.carry_out(errand("length"), b"", OWNER, 30)
+    await pool.close()
+
+
+async def test_owners_take_turns(modules: list[str]) -> None:
+    pool = WorkerPool(1, modules, memory=1 << 30)
+    order: list[str] = []
+
+    async def one(owner: str) -> None:
+        await pool.carry_out(errand("length"), b"", Owner(owner), 30)
+        order.append(owner)
+
+    async with asyncio.TaskGroup() as group:
+        for owner in ("a", "a", "a", "a", "b", "c"):
+            group.create_task(one(owner))
+    assert order == ["a", "a", "b", "c", "a", "a"]
+    await pool.close()
