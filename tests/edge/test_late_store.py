@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from service.core.ports import KeptMessage
+from service.core.sessions.closing import EXPIRED
 from service.edge.http.pending import PATIENCE
 from tests.core.stores import FakeStore, Kept
 from tests.edge.running import Client, call, client_of
@@ -83,6 +84,17 @@ async def test_late_answers_of_one_turn_leave_in_one_write() -> None:
             store.answer()
         assert [(await socket.receive_json())["id"] for _ in range(20)] == list(range(20))
         assert recorded.writes == 1
+
+
+async def test_an_answer_that_comes_with_the_end_is_before_the_close_frame() -> None:
+    async with late() as (client, store), client.socket() as socket:
+        await ask(socket, store, (1, "t"))
+        (connection,) = client.service.sockets.connections
+        connection.end(EXPIRED)
+        store.answer()
+        assert (await socket.receive_json())["id"] == 1
+        closed = await socket.receive()
+        assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, EXPIRED.code)
 
 
 async def test_the_answer_to_an_array_comes_before_all_of_its_messages_for_its_sender_alone() -> None:

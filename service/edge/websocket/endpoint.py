@@ -188,6 +188,7 @@ class WebSockets:
         if closing is None or socket.closed:
             return
         self.traffic.closed[closing.code] += 1
+        connection.flush()
         try:
             async with asyncio.timeout(self.limits.close_timeout):
                 await socket.close(code=closing.code, message=closing.reason.encode())
