@@ -55,7 +55,11 @@ def wrong_crashes(options: Namespace) -> list[str]:
     named = {text.partition("=")[0].strip() for text in options.threshold}
     options.threshold = [
         *options.threshold,
-        *(text for text in (f"crashes=={options.crashes}", *_BOUNDS) if text.partition("=")[0] not in named),
+        *(
+            text
+            for text in (f"crashes=={options.crashes * options.rounds}", *_BOUNDS)
+            if text.partition("=")[0] not in named
+        ),
     ]
     return wrong + (_wrong_process(options) if not wrong and options.crash.isdigit() else [])
 

@@ -2,10 +2,12 @@
 
 import os
 import socket
+from argparse import Namespace
 
 import pytest
 
 from loadtest.command import main
+from loadtest.crashes import wrong_crashes
 from loadtest.outcome import settle
 from loadtest.payloads import Payloads, payload
 from loadtest.report import Report
@@ -41,6 +43,16 @@ def test_what_cannot_be_crashed_is_refused_before_the_run(
 def test_what_is_not_a_command_is_refused(command: str, named: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["broadcast", "--crash", command]) == 2
     assert named in capsys.readouterr().err
+
+
+def test_every_round_has_its_crashes_and_a_threshold_of_ones_own_wins() -> None:
+    options = Namespace(
+        crash="sluice serve", crashes=2, rounds=3, target="sluice", apart=False, user_rows=[],
+        url="http://127.0.0.1:1", threshold=["lost==5"],
+    )  # fmt: skip
+    assert wrong_crashes(options) == []
+    assert "crashes==6" in options.threshold
+    assert [text for text in options.threshold if text.startswith("lost")] == ["lost==5"]
 
 
 def test_a_process_that_is_not_the_service_is_not_killed(capsys: pytest.CaptureFixture[str]) -> None:
