@@ -16,7 +16,7 @@ import jwt
 import orjson
 import pytest
 
-from tests.end_to_end.processes import Process, listening, origin, service
+from tests.end_to_end.processes import Process, listening, loadtest, origin, run, service
 
 LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 SERVE = (sys.executable, "-m", "service", "serve", "--port", "0", "--allow-net", "127.0.0.0/8")
@@ -69,6 +69,12 @@ QUIET = ("--heartbeat", "600")
 async def received(socket: aiohttp.ClientWebSocketResponse, count: int) -> list[Any]:
     """Return the data of the next messages."""
     return [(await socket.receive_json())["params"]["data"] for _ in range(count)]
+
+
+async def received_by(session: aiohttp.ClientSession) -> float:
+    """Return how many messages WebSocket clients have sent to the service."""
+    async with session.get("/metrics") as answer:
+        return float((await answer.text()).partition("\nsluice_messages_received_total ")[2].split()[0])
 
 
 @pytest.mark.parametrize("step", [3600, -3600])
@@ -165,6 +171,46 @@ async def test_answers_and_messages_age_by_the_time_that_has_passed(tmp_path: Pa
             while recovered:
                 async with session.get(f"/topics/t/events?since={epoch}:0") as stream:
                     recovered = orjson.loads(await stream.content.readline())["recovered"]
+
+
+@pytest.mark.parametrize("step", [3600, -3600])
+async def test_a_watch_keeps_its_pace_when_the_clock_is_set(tmp_path: Path, step: int) -> None:
+    async with (
+        with_clock(tmp_path) as (clock, server, upstream),
+        aiohttp.ClientSession(server.url) as session,
+        session.ws_connect("/ws") as socket,
+    ):
+        # Every poll finds another version: the upstream's clock is not set.
+        url = f"{upstream.url}/etag/page?period=0.001"
+        since = time.monotonic()
+        await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "watch", "params": {"url": url, "every": 1}})
+        assert (await socket.receive_json())["result"]["offset"] == 0
+        events = await asyncio.wait_for(received(socket, 2), 30)
+        clock.set(step)
+        # It would wait for an hour, or make the polls of an hour at once.
+        events += await asyncio.wait_for(received(socket, 3), 30)
+        assert [one["event"] for one in events] == ["state", *["changed"] * 4]
+        assert time.monotonic() - since > 2.5
+
+
+async def test_a_run_of_the_load_generator_says_that_the_clock_was_set(tmp_path: Path) -> None:
+    """Its rates, latencies and time line are of the monotonic clock."""
+    clock, report = WallClock(tmp_path), tmp_path / "report.json"
+    async with service() as server, aiohttp.ClientSession(server.url) as session:
+        command = loadtest("broadcast", "--url", server.url, "--clients", "5", "--rate", "20", "--duration", "4",
+                           "--threshold", "lost==0", "--json", str(report))  # fmt: skip
+        going = asyncio.create_task(run(*command, env=clock.environment))
+        async with asyncio.timeout(30):
+            while not await received_by(session):
+                await asyncio.sleep(0.02)  # a figure of another process
+        clock.set(-3600)
+        code, out, err = await going
+    document = orjson.loads(report.read_bytes())
+    assert code == 0, out + err
+    assert document["load"]["clock_step_s"] == pytest.approx(-3600, abs=5)
+    assert any("the clock of this machine was set" in note for note in document["notes"])
+    assert document["latency_ms"]["delivery"]["count"] == 400
+    assert 0 < document["latency_ms"]["delivery"]["max"] < 60_000
 
 
 async def test_a_process_that_was_suspended_goes_on_with_its_clients() -> None:
