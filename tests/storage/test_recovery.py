@@ -241,8 +241,11 @@ async def test_no_bit_of_the_file_makes_a_position_have_two_contents(disk: Disk,
     assert not any("\n" in line for line in refused)
 
 
-@pytest.mark.parametrize("left", [0, 31, 32, 33, 1000, 0.25, 0.5, 0.75, 0.9, 0.999])
-async def test_a_wal_of_any_length_is_read_as_far_as_it_goes(disk: Disk, left: float) -> None:
+@pytest.mark.parametrize(
+    ("left", "tail"),
+    [*((left, None) for left in (0, 31, 32, 33, 1000, 0.25, 0.5, 0.75, 0.9, 0.999)), (0.6, 0), (0.6, 0xFF)],
+)
+async def test_a_wal_is_read_as_far_as_it_goes(disk: Disk, left: float, tail: int | None) -> None:
     storage = await disk.open()
     hub = disk.hub(storage)
     for number in range(20):
@@ -250,7 +253,7 @@ async def test_a_wal_of_any_length_is_read_as_far_as_it_goes(disk: Disk, left: f
     epoch = hub.topics["a"].epoch
     await asyncio.to_thread(shutil.copytree, disk.path, cut := disk.path.with_name("cut"))
     wal = cut / "sluice.db-wal"
-    await asyncio.to_thread(_truncate, wal, left)
+    await asyncio.to_thread(_lose_the_end, wal, left, tail)
     disk.path = cut
     again, hub = await opened(disk)
     assert again.recovered.renewed == bool(hub.topics), "positions that were given away may be gone"
@@ -261,10 +264,11 @@ async def test_a_wal_of_any_length_is_read_as_far_as_it_goes(disk: Disk, left: f
     assert after.epoch != epoch
 
 
-def _truncate(path: Path, left: float) -> None:
-    size = path.stat().st_size
-    with path.open("r+b") as file:
-        file.truncate(int(left * size) if isinstance(left, float) else left)
+def _lose_the_end(path: Path, left: float, tail: int | None) -> None:
+    """Keep so many bytes, or this part; what follows has another content, or is cut off."""
+    content = path.read_bytes()
+    kept = int(left * len(content)) if isinstance(left, float) else left
+    path.write_bytes(content[:kept] + (b"" if tail is None else bytes([tail]) * (len(content) - kept)))
 
 
 async def test_a_clock_that_was_set_back_by_an_hour_keeps_messages_and_keys_for_their_time_and_no_longer(
