@@ -25,7 +25,7 @@ from service.storage.database import Changes, Database
 from service.storage.kept_topics import KeptTopicRows, KeptTopics, TopicRow
 from service.storage.key_rows import KeyRow, KeyRows
 from service.storage.records import Damaged, Mended, Message, guess_message, mend, read_message, read_row
-from service.storage.tables import Table
+from service.storage.tables import FILLER_ROW, Table
 from service.storage.wall_clock import WallClock
 from service.storage.watch_rows import WatchRow
 
@@ -229,6 +229,9 @@ async def recover(database: Database, clock: WallClock, new_epoch: Callable[[], 
     changes = Changes(database.next_row)
     for table, rows in reading.discarded.items():
         changes.delete(table, rows)
+    if await asyncio.to_thread(database.rows.get, Table.STATE, FILLER_ROW) is not None:
+        # A trial of the writer that a kill has cut short.
+        changes.delete(Table.STATE, array("q", [FILLER_ROW]))
     for table, mended in reading.repaired:
         changes.replace(table, *mended)
     reading.renew(new_epoch, changes)

@@ -15,8 +15,11 @@ from service.core.errors import SluiceError
 from service.core.ports import KeptWatch
 from service.core.topics.hub import Hub
 from service.core.topics.position import Position
+from service.storage.database import Changes
 from service.storage.errors import StorageUnusable
+from service.storage.records import write_filler
 from service.storage.storage import Storage
+from service.storage.tables import FILLER_ROW, Table
 from tests.storage.test_topic_store import Disk, datas, publish
 
 WATCH = KeptWatch("200 a", {"If-None-Match": '"a"'})
@@ -196,6 +199,18 @@ async def test_a_state_that_is_damaged_badly_costs_nothing(disk: Disk) -> None:
     assert (storage.recovered.damaged, storage.recovered.renewed) == (1, 0)
     assert {name: topic.epoch for name, topic in hub.topics.items()} == epochs
     assert await publish(hub, "a", b"5") == Position(epochs["a"], 5)
+
+
+async def test_a_trial_of_the_writer_that_was_cut_short_leaves_nothing(disk: Disk) -> None:
+    epochs = await filled(disk)
+    storage = await disk.open()
+    changes = Changes(storage._database.next_row)
+    changes.replace(Table.STATE, FILLER_ROW, write_filler(FILLER_ROW, 1000))
+    await asyncio.to_thread(storage._database.write, changes)
+    again = await disk.kill()
+    assert again._database.rows.get(Table.STATE, FILLER_ROW) is None
+    assert again.topics.knows("a")
+    assert len(epochs) == again.recovered.topics
 
 
 def flip_bit(path: Path, bit: int) -> None:
