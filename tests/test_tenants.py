@@ -92,5 +92,5 @@ def test_what_is_over_its_bound_is_the_machines_where_it_is_so_at_another_servic
 
 
 def test_a_verdict_has_all_three_figures_in_words() -> None:
-    [text] = judge(fetches(10.0), fetches(61.04), fetches(18.2), moment=False).over
-    assert text == "fetch p99 61 ms: 10 ms alone, 18.2 ms with the attacker at another service"
+    [text] = judge(fetches(10.0), fetches(1061.04), fetches(18.2), moment=False).over
+    assert text == "fetch p99 1061 ms: 10 ms alone, 18.2 ms with the attacker at another service"

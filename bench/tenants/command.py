@@ -13,6 +13,7 @@ from typing import Any, Final
 from bench.reliability.table import Table, machine
 from bench.tenants.rows import BY_NAME, ROWS, Row
 from bench.tenants.trial import Figures, Trial, row_seconds
+from bench.tenants.verdict import milliseconds
 
 __all__ = ["TABLE", "add_options", "run"]
 
@@ -92,7 +93,7 @@ def _show(figures: Figures) -> None:
 def _three(figures: Figures, name: str) -> str:
     """Return a p99 alone, with the attacker, and with the attacker at another service."""
     alone, attacked, control = (
-        f"{times[name][1]:.3g}" if name in times else "none"
+        milliseconds(times[name][1] if name in times else None)
         for times in (figures.alone, figures.attacked, figures.control)
     )
     return f"{alone} → {attacked} ({control})"

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["FACTOR", "MOST_MS", "NOISE_MS", "Times", "Verdict", "judge"]
+__all__ = ["FACTOR", "NOISE_MS", "Times", "Verdict", "judge", "milliseconds"]
 
 FACTOR: Final = 1.5
 """By which a p99 may grow beside an attacker."""
 NOISE_MS: Final = 5.0
 """By which it may grow anyhow: below that the machine decides."""
-MOST_MS: Final = 250.0
+_MOST_MS: Final = 250.0
 """By which it may grow in an attack of one moment."""
 _MACHINE: Final = 1.2
 """By which it may be above the control, where the attacker was at another service."""
@@ -33,7 +33,7 @@ def judge(alone: Times, attacked: Times, control: Times, *, moment: bool) -> Ver
     over, machine = list[str](), list[str]()
     for name, (_, own) in alone.items():
         p99, apart = (times[name][1] if name in times else None for times in (attacked, control))
-        if p99 is not None and p99 <= (own + MOST_MS if moment else own * FACTOR + NOISE_MS):
+        if p99 is not None and p99 <= (own + _MOST_MS if moment else own * FACTOR + NOISE_MS):
             continue
         text = f"{name} p99 {_ms(p99)}: {_ms(own)} alone, {_ms(apart)} with the attacker at another service"
         of_machine = p99 is not None and apart is not None and p99 <= apart * _MACHINE
@@ -41,5 +41,10 @@ def judge(alone: Times, attacked: Times, control: Times, *, moment: bool) -> Ver
     return Verdict(tuple(over), tuple(machine))
 
 
+def milliseconds(value: float | None) -> str:
+    """Return a time with three digits, or what stands for one that there is not."""
+    return "none" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _ms(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.3g} ms"
+    return "not measured" if value is None else f"{milliseconds(value)} ms"
