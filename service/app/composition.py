@@ -82,7 +82,10 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
     cache = Cache(settings.cache_size)
     fetcher = Fetcher(policy, cache, robots=settings.robots, reading_bytes=limits.reading_bytes, room=room)
     fetches = Runner(fetcher, limits, chance=random.random)  # jitter, not secrets
-    batches = Batches(hub, fetcher, fetches, limits, new_id=lambda: token_hex(16), room=room)
+    batches = Batches(
+        hub, fetcher, fetches, limits, new_id=lambda: token_hex(16), room=room, store=storage.batches
+    )  # fmt: skip
+    await storage.open_batches(batches.restore)
     selector = Selector(selection_bytes(most))
     watches = Watches(
         hub, fetches, WatchLimits(urls=settings.watches),

@@ -17,6 +17,7 @@ from service.core.access.grants import Grant, HostPatterns
 from service.core.fetching.batch import BatchRequest, BatchState, Keep
 from service.core.overload import Overload
 from service.core.owner import Owner
+from service.core.pending import Pending
 from service.core.ports import Refusals, Watching
 from service.core.room import Room
 from service.core.topics.hub import Hub
@@ -92,7 +93,7 @@ class Service:
         """Have a URL polled for one more watcher."""
         return self.watches.watch(url, every, select, hosts, owner)
 
-    def cancel(self, batch_id: str) -> int:
+    def cancel(self, batch_id: str) -> int | Pending[int]:
         """End a batch."""
         return self.batches.cancel(batch_id)
 

@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from service.core.access.grants import Grant, HostPatterns
 from service.core.fetching.batch import BatchRequest
 from service.core.owner import Owner
 from service.core.pending import Pending
 from service.core.pool import Pool
+from service.core.topics.history import ReadLog
 from service.core.topics.topic import OnLag, Position, Reader, Since, Topic
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "KeptMessage",
     "KeptTopic",
     "KeptWatch",
+    "Outcome",
     "Peer",
     "PublishKey",
     "Refusals",
@@ -51,6 +53,14 @@ class PublishKey(NamedTuple):
     key: str
 
 
+class Outcome(NamedTuple):
+    """Which URL of a batch an event ends, and with which status: 0 where it failed."""
+
+    item: int
+    """Its index; -1 where it is the last event of the batch, -2 where nobody knows any more."""
+    status: int
+
+
 class KeptMessage(NamedTuple):
     """A message as it was appended: compact JSON, and the hub's time of the append.
 
@@ -79,6 +89,8 @@ class KeptTopic:
     position: Position
     messages: Sequence[KeptMessage] = ()
     keys: Sequence[KeptKey] = ()
+    read: ReadLog | None = None
+    """Of a log that the store keeps: reads what is not in memory. Its messages are not among ``messages``."""
 
 
 class TopicStore(Protocol):
@@ -115,8 +127,10 @@ class TopicStore(Protocol):
         """
         ...
 
-    def append(self, topic: Topic, data: bytes, now: float, key: PublishKey | None) -> Position | Pending[Position]:
-        """Keep one message of compact JSON, with its key where it has one; return its position.
+    def append(
+        self, topic: Topic, data: bytes, now: float, note: PublishKey | Outcome | None
+    ) -> Position | Pending[Position]:
+        """Keep one message of compact JSON, with its key where it has one, or its outcome; return its position.
 
         An answer that is there at once is the next position of the topic. A pending one is that as a rule. Another
         epoch says that the topic has begun anew: its readers are sent away to start over. An offset that the topic
@@ -180,6 +194,11 @@ class StartedBatch(Protocol):
     topic: Topic
 
     @property
+    def accepted(self) -> Pending[Any] | None:
+        """Its acceptance, where that has to wait for the store: until then it does not count as begun."""
+        ...
+
+    @property
     def total(self) -> int:
         """How many URLs it has."""
         ...
@@ -211,7 +230,7 @@ class Backend(Protocol):
         """Have a URL polled for a client, its owner, that may know of these hosts."""
         ...
 
-    def cancel(self, batch_id: str) -> int:
+    def cancel(self, batch_id: str) -> int | Pending[int]:
         """End a batch and return how many URLs had not finished."""
         ...
 

@@ -1,55 +1,40 @@
 """Every batch by id: its beginning, its events in its topic, its end.
 
-How long a batch lives is decided here: who keeps it alive while it runs, how long it stays afterwards,
-and how much its readers may leave lying before it has to wait for them.
+A batch counts from the moment on at which the store has accepted it. How much its readers may leave lying before it
+has to wait for them is decided here; how long it lives, in ``lifetimes.py``.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import orjson
 
 from service.core.access.grants import EVERYTHING, Grant
+from service.core.batch_store import BatchStore, KeptBatch, MemoryBatches
 from service.core.correlation import Correlation
-from service.core.errors import Draining, InvalidParams, NotFound, Overloaded
+from service.core.errors import Draining, NotFound
 from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, IdempotencyKey, Keep, check_request
 from service.core.fetching.outcome import Failure, Fetched, Permit
 from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
-from service.core.pending import when_known
-from service.core.pool import Pool
+from service.core.pending import Pending, when_known
 from service.core.room import ENDLESS, Room
 from service.core.topics.hub import Hub
+from service.sources.acceptance import Acceptance
+from service.sources.batches_statistics import BatchesStatistics
 from service.sources.held_batches import HeldBatches
+from service.sources.lifetimes import Lifetimes
+from service.sources.restoring import state_of
 from service.sources.retention import Retention
 from service.upstream.content.result_events import result_event
 from service.upstream.fetcher import Fetcher
 from service.upstream.runner import Runner
 
-__all__ = ["Batches", "BatchesStatistics"]
+__all__ = ["Batches"]
 
 _SLICE = 500
 """Events that are written in one turn when a batch is cancelled; 3 us each."""
-
-
-@dataclass(frozen=True, slots=True)
-class BatchesStatistics:
-    """A snapshot: counts now, and totals since the start."""
-
-    running: int
-    retained: int
-    active: int
-    ok: int
-    failed: int
-    failures: dict[str, int]
-    """How many failed, by their kind."""
-    waiting: int
-    """How many wait for memory."""
-    given_up: int
-    outgrown: int
-    """Events that were given up, and batches whose URLs failed for want of memory."""
 
 
 class Batches:
@@ -57,7 +42,7 @@ class Batches:
 
     def __init__(
         self, hub: Hub, fetcher: Fetcher, runner: Runner, limits: BatchLimits, *, new_id: Callable[[], str],
-        room: Room = ENDLESS,
+        room: Room = ENDLESS, store: BatchStore | None = None,
     ) -> None:  # fmt: skip
         self.draining = False
         self.total_ok = 0
@@ -72,13 +57,9 @@ class Batches:
         self._batches: dict[str, BatchState] = {}
         self.retention = Retention(hub, limits.retained_bytes, self._drop, room)
         self._finished = 0
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-        self.pool = Pool("batches", limits.batches, advice="wait for one to end")
-        self.queued = Pool(
-            "queued_bytes", limits.queued_bytes, error=Overloaded, advice="wait for its batches to be fetched"
-        )
-        """Bytes of the requests of batches that run."""
-        self._keys: dict[IdempotencyKey, BatchState] = {}
+        self._store: BatchStore = MemoryBatches() if store is None else store
+        self.acceptance = Acceptance(self._store, limits, self._begin, self._refused)
+        self._lifetimes = Lifetimes(limits.linger, limits.retention, self._abandon, self._drop)
         self._holding = HeldBatches(runner.wake)
 
     def __repr__(self) -> str:
@@ -110,6 +91,7 @@ class Batches:
             self.retention.waiting,
             self.retention.given_up,
             self.retention.outgrown,
+            self.retention.spilled + self.retention.finished.spilled,
         )
 
     def start(
@@ -126,42 +108,54 @@ class Batches:
 
         Raises SluiceError to refuse it whole; InvalidParams where the key came with another body before.
         """
-        if key is not None and (before := self._begun_with(key)) is not None:
-            if keep is Keep.DETACHED:
-                before.keep = keep
-                self._holding.wake(before)
+        if (before := self.acceptance.begun_with(key)) is not None:
+            if keep is Keep.DETACHED and before.keep is not keep:
+                self.acceptance.detach(before, self._holding.wake)
             return before
         if self.draining:
             raise Draining("the service is shutting down")
         items = check_request(request, self._limits)
-        self.pool.check(owner)
-        self.queued.check(owner)
+        self.acceptance.check(owner)
         batch_id = self._new_id()
         if self._hub.owners.room(owner) < 1:
-            self.retention.drop_oldest(owner)
+            self.retention.finished.drop_oldest(owner)
         topic = self._hub.log(f"batch:{batch_id}", owner)
         batch = BatchState(
             batch_id, topic, owner, keep, items, request.options, self._hub.clock(), self, key,
             grant.fetch, grant.limits.fetches, correlation,
         )  # fmt: skip
-        if key is not None:
-            self._keys[key] = batch
-        self.pool.take(owner, 1)
-        self.queued.take(owner, batch.weight)
-        topic.on_idle = lambda: self._left(batch)
-        self._batches[batch_id] = batch
-        self.retention.add(batch)
-        if keep is not Keep.DETACHED:
-            # Its reader comes at once, or never: the client may have gone meanwhile.
-            self._time(batch, self._limits.linger, self._abandon)
-        self._runner.add(batch)
+        self.acceptance.accept(batch)
         return batch
 
-    def _begun_with(self, key: IdempotencyKey) -> BatchState | None:
-        before = self._keys.get(key)
-        if before is not None and before.key is not None and before.key.digest != key.digest:
-            raise InvalidParams("Idempotency-Key: was used with another body")
-        return before
+    def _refused(self, batch: BatchState) -> None:
+        self._hub.drop(batch.topic)
+
+    def _begin(self, batch: BatchState) -> None:
+        self._batches[batch.id] = batch
+        self.retention.add(batch)
+        self._lifetimes.begin(batch)
+        self._runner.add(batch)
+
+    def restore(self, kept: KeptBatch) -> None:
+        """Go on with a batch of before a restart, or keep it on where it is done."""
+        batch = state_of(kept, self._hub, self)
+        self.acceptance.take_places(batch)
+        self._batches[batch.id] = batch
+        self.retention.add(batch)
+        if kept.ended is not None:
+            self.acceptance.give_places_back(batch)
+            batch.items = []
+            self._ended(batch, self._hub.clock() - kept.ended)
+            return
+        self._lifetimes.begin(batch)
+        for index in kept.damaged:
+            self.failed(batch, index, Failure("invalid_request", "it was damaged on disk"), 0, {})
+        if batch.complete and not batch.done:
+            self._complete(batch)
+        elif batch.cancelled:
+            self._fail_rest(batch, 0)
+        elif not batch.done:
+            self._runner.add(batch)
 
     def find(self, batch_id: str) -> BatchState:
         """Return the batch, or raise NotFound."""
@@ -169,9 +163,14 @@ class Batches:
             raise NotFound("the batch does not exist or has expired")
         return batch
 
-    def cancel(self, batch_id: str) -> int:
+    def cancel(self, batch_id: str) -> int | Pending[int]:
         """End a batch and return how many of its URLs had not finished; each of them fails as ``cancelled``."""
         batch = self.find(batch_id)
+        if batch.done or batch.cancelled:
+            return 0
+        return self.acceptance.cancel(batch, self._cancel)
+
+    def _cancel(self, batch: BatchState) -> int:
         if batch.done or batch.cancelled:
             return 0
         batch.cancelled = True
@@ -191,23 +190,12 @@ class Batches:
         if index < batch.total:
             self._loop.call_soon(self._fail_rest, batch, index)
 
-    def _left(self, batch: BatchState) -> None:
-        """Decide how long a batch goes on whose last reader has left."""
-        if batch.done or batch.keep is Keep.DETACHED:
-            return
-        self._time(batch, self._limits.linger if batch.keep is Keep.LINGER else 0.0, self._abandon)
-
     def _abandon(self, batch: BatchState) -> None:
-        if not (batch.topic.readers or batch.done or batch.keep is Keep.DETACHED):
-            # A client that tries again after a cut wants the URLs, and not the events of what was cancelled for it.
-            self._forget_key(batch)
-            self.cancel(batch.id)
-
-    def _time(self, batch: BatchState, delay: float, then: Callable[[BatchState], None]) -> None:
-        """Set the batch's one timer: how long it waits for a reader, and how long it stays when it is done."""
-        if (timer := self._timers.pop(batch.id, None)) is not None:
-            timer.cancel()
-        self._timers[batch.id] = self._loop.call_later(delay, then, batch)
+        """End a batch that nobody reads; where that cannot be stored now, it is found again after a restart."""
+        # A client that tries again after a cut wants the URLs, and not the events of what was cancelled for it.
+        self.acceptance.forget_key(batch)
+        self.acceptance.cancel(batch, lambda _: 0)
+        self._cancel(batch)
 
     def admit(self, group: BatchState) -> Permit | Failure:
         """Hold a batch back while its reader or the store has much to take, or its owner has used up its memory."""
@@ -253,29 +241,29 @@ class Batches:
         if batch.id in self._holding.held:
             self._holding.wake(batch)
         if batch.complete:
-            self._runner.forget(batch)
-            self.pool.give_back(batch.owner, 1)
-            self.queued.give_back(batch.owner, batch.weight)
-            now = self._hub.clock()
-            last = self.retention.append_done(batch, batch.finish(now), now)
-            when_known(last, lambda _: self._ended(batch))
+            self._complete(batch)
 
-    def _ended(self, batch: BatchState) -> None:
-        """Go on after the last event of a batch was stored: from now on it is retained."""
+    def _complete(self, batch: BatchState) -> None:
+        """Append the last event."""
+        self._runner.forget(batch)
+        self.acceptance.give_places_back(batch)
+        now = self._hub.clock()
+        last = self.retention.append_done(batch, batch.finish(now), now)
+        when_known(last, lambda _: self._ended(batch))
+
+    def _ended(self, batch: BatchState, passed: float = 0.0) -> None:
+        """Go on after the last event of a batch was stored, so many seconds ago: from then on it is retained."""
         self._finished += 1
         self._hub.finish(batch.topic)
-        self._time(batch, self._limits.retention, self._drop)
+        self._store.end(batch)
+        self._lifetimes.end(batch, passed)
         self.retention.finish(batch)
-
-    def _forget_key(self, batch: BatchState) -> None:
-        if batch.key is not None and self._keys.get(batch.key) is batch:
-            del self._keys[batch.key]
 
     def _drop(self, batch: BatchState) -> None:
         """Forget a finished batch."""
-        self._forget_key(batch)
+        self.acceptance.forget_key(batch)
         del self._batches[batch.id]
-        self._timers.pop(batch.id).cancel()
+        self._lifetimes.forget(batch)
         self._finished -= 1
         self.retention.forget(batch)
 
@@ -286,14 +274,14 @@ class Batches:
                              "state": state, **batch.counts()})  # fmt: skip
 
     def cancel_all(self) -> None:
-        """Cancel every running batch: the drain's deadline has come."""
+        """Cancel every running batch that does not go on after a restart: the drain's deadline has come."""
         for batch in tuple(self.under_way()):
-            self.cancel(batch.id)
+            if batch.keep is Keep.ATTACHED or not self._store.outlives:
+                self._cancel(batch)
 
     def close(self) -> None:
         """End every batch."""
         self.draining = True
         self.cancel_all()
         self._holding.close()
-        for timer in self._timers.values():
-            timer.cancel()
+        self._lifetimes.close()

@@ -2,7 +2,8 @@
 
 Theory of operation. All events of all batches stay within one bound. Batches that run, or are read still, are
 *charged* to the pool that their owners share; finished ones that nobody reads are *kept* in what is left, and
-go first: the oldest of the owner that keeps most. A batch whose owner has used up its share goes on like this:
+go first (``finished_batches.py``): the oldest of the owner that keeps most. What is on disk leaves memory instead.
+Else a batch whose owner has used up its share goes on like this:
 
     its present readers have taken events    the oldest of them are given up; a later reader gets a gap
     a present reader is slow                 the batch waits for it
@@ -27,11 +28,13 @@ from service.core.fetching.task import asker_of
 from service.core.owner import Owner
 from service.core.pending import Pending
 from service.core.pool import Pool
+from service.core.ports import Outcome
 from service.core.room import COPIES, ENDLESS, Room
 from service.core.topics.hub import Hub
 from service.core.topics.topic import Position
 from service.runtime.containment import report
 from service.sources.charged_batches import PATIENCE, ChargedBatches
+from service.sources.finished_batches import FinishedBatches
 
 __all__ = ["Retention"]
 
@@ -52,14 +55,13 @@ class Retention:
         """What running batches, and those that are read still, hold."""
         self.given_up = 0
         """Events that were given up since the start."""
+        self.spilled = 0
+        """Events that left memory since the start, and are on disk."""
         self.outgrown = 0
         """Batches whose URLs failed for want of memory since the start."""
         self._hub = hub
-        self._drop = drop
-        self.finished = Pool("finished_batches", bound)
-        """What finished batches hold that nobody reads."""
+        self.finished = FinishedBatches(hub, bound, drop)
         self._charged: dict[Owner, ChargedBatches] = {}
-        self._unread: dict[Owner, dict[str, BatchState]] = {}
         self._short: dict[str, float] = {}
         """Batches that wait for their owner's share of memory, and since when."""
         self._starved: dict[str, float] = {}
@@ -86,7 +88,8 @@ class Retention:
 
     def append(self, batch: BatchState, event: Mapping[str, Any], now: float) -> Position | Pending[Position]:
         """Append an event to a batch, whether or not there is room; finished batches make room for it."""
-        position = self._hub.append(batch.topic, orjson.dumps(event), now)
+        outcome = Outcome(event.get("index", -1), event.get("status", 0))
+        position = self._hub.append(batch.topic, orjson.dumps(event), now, outcome)
         if isinstance(position, Position):
             self._appended(batch, position)
         else:
@@ -101,7 +104,9 @@ class Retention:
         batch.sums.append(size + (batch.sums[-1] if batch.sums else 0))
         self.pool.take(batch.owner, size)
         if self._hub.log_bytes > self.pool.bound:
-            self._make_room()
+            self.finished.make_room()
+        if batch.topic.history is not None and self.pool.room(batch.owner) <= 0:
+            self._make_room_for(batch, 0)
 
     def append_failure(
         self, batch: BatchState, index: int, failure: Failure, attempts: int, timing: dict[str, float], now: float
@@ -137,22 +142,12 @@ class Retention:
 
     def forget(self, batch: BatchState) -> None:
         """Forget a finished batch; readers that are still in it are evicted."""
-        owner, topic = batch.owner, batch.topic
+        topic = batch.topic
         # Topic and batch would else refer to each other, and wait for the collector of cycles.
         topic.on_idle = None
-        if self._unread.get(owner, {}).pop(batch.id, None) is not None:
-            self.finished.give_back(owner, topic.size)
-            if not self._unread[owner]:
-                del self._unread[owner]
-        else:
+        if not self.finished.remove(batch):
             self._uncharge(batch)
         self._hub.drop(topic)
-
-    def drop_oldest(self, owner: Owner) -> None:
-        """Forget the owner's oldest finished batch that nobody reads, if it has one."""
-        batches = self._unread.get(owner)
-        if batches:
-            self._drop(next(iter(batches.values())))
 
     def admit(self, batch: BatchState) -> Permit | Failure:
         """Make room for one more fetch of a batch, hold the batch back, or say why its remaining URLs fail."""
@@ -181,7 +176,8 @@ class Retention:
             since = self._short[batch.id] = now
             charged.begin_wait()
             _log.info("a batch waits for memory", extra=self._log_fields(batch))
-        charged.check_readers(now)
+        if batch.topic.history is None:
+            charged.check_readers(now)
         return self._refusal(batch, now - since) or Permit.HOLD
 
     def _end_wait(self, batch: BatchState) -> None:
@@ -193,7 +189,7 @@ class Retention:
         if not self._room.reserve(COPIES * size):
             return NO_MEMORY
         pool, owner = self.pool, batch.owner
-        if batch.topic.readers or batch.keep is not Keep.DETACHED or pool.used + size <= pool.bound:
+        if self._may_outgrow(batch) or pool.used + size <= pool.bound:
             return None
         return self._too_large(batch) if pool.held(owner) + size > pool.share(owner) else None
 
@@ -209,13 +205,17 @@ class Retention:
 
     def _refusal(self, batch: BatchState, waited: float) -> Failure | None:
         """Say why a batch that has no room fails, or return None for one that waits."""
-        if batch.topic.readers or batch.keep is not Keep.DETACHED:
+        if self._may_outgrow(batch):
             return None
         read_before = batch.topic.furthest > 0
         own_doing = self.pool.held(batch.owner) >= self.pool.share(batch.owner)
         if waited < PATIENCE and (read_before or not own_doing):
             return None
         return self._too_large(batch)
+
+    def _may_outgrow(self, batch: BatchState) -> bool:
+        """Return whether a batch goes on without room: its events are on disk, or somebody reads them."""
+        return batch.topic.history is not None or bool(batch.topic.readers) or batch.keep is not Keep.DETACHED
 
     def _too_large(self, batch: BatchState) -> Failure:
         if not batch.outgrown:
@@ -255,14 +255,26 @@ class Retention:
         return self.pool.bound // _SLACK + 1 + expected - self.pool.room(batch.owner)
 
     def _give_up_taken(self, batch: BatchState, wanted: int) -> None:
-        """Give up the oldest events that every present reader has taken, as many as are in the way."""
+        """Give up the oldest events that every present reader has taken, as many as are in the way.
+
+        What is on disk leaves memory alone, even where readers have not taken it.
+        """
         topic = batch.topic
+        if topic.history is not None:
+            self._spill(batch, wanted)
+            return
         if not topic.readers:
             return
         through = min((reader.offset for reader in topic.readers if not reader.stalled), default=topic.head)
         first = topic.first
         self.pool.give_back(batch.owner, self._hub.give_up(topic, through, wanted))
         self.given_up += topic.first - first
+
+    def _spill(self, batch: BatchState, wanted: int) -> None:
+        """Drop the oldest events from memory that are on disk."""
+        before = batch.topic.ring.spilled
+        self.pool.give_back(batch.owner, self._hub.spill(batch.topic, wanted))
+        self.spilled += batch.topic.ring.spilled - before
 
     def _uncharge(self, batch: BatchState) -> None:
         batches = self._charged[batch.owner].batches
@@ -274,17 +286,4 @@ class Retention:
     def _keep(self, batch: BatchState) -> None:
         batch.topic.on_idle = None
         self._uncharge(batch)
-        self.finished.take(batch.owner, batch.topic.size)
-        self._unread.setdefault(batch.owner, {})[batch.id] = batch
-
-    def _make_room(self) -> None:
-        """Drop finished batches, the oldest of the owner that keeps most first."""
-        while self._hub.log_bytes > self.pool.bound and (owner := self.finished.largest()) is not None:
-            batches = self._unread[owner]
-            victim = next((one for one in batches.values() if not one.topic.readers), next(iter(batches.values())))
-            try:
-                self._drop(victim)
-            except Exception as error:
-                report("a finished batch could not be dropped", error)
-                if batches.pop(victim.id, None) is not None:
-                    self.finished.give_back(owner, victim.topic.size)
+        self.finished.add(batch)

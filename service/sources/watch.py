@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -197,7 +197,7 @@ class Poll:
     hosts: HostPatterns
     owner: Owner
     share: int | None = None
-    total: int = 1
+    wanted: Sequence[int] = (0,)
     active: int = 0
     under_way: int = 0
     landed: int = 0

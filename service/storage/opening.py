@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from service.core.batch_store import BatchStore, KeptBatch, MemoryBatches
 from service.core.ports import TopicStore, WatchStore
 from service.core.topics.hub import Hub
 from service.storage.errors import StorageUnusable
@@ -20,12 +21,21 @@ class Keeping(Protocol):
         """What is kept of watches; None where nothing is."""
         ...
 
+    @property
+    def batches(self) -> BatchStore:
+        """The store of batches."""
+        ...
+
     def store(self, memory: TopicStore) -> TopicStore:
         """Return the store of the hub; ``memory`` has what is not kept."""
         ...
 
     async def open_topics(self, hub: Hub) -> None:
         """Have the hub go on with every topic that has messages."""
+        ...
+
+    async def open_batches(self, restore: Callable[[KeptBatch], object]) -> None:
+        """Have the service go on with every batch."""
         ...
 
     @property
@@ -47,11 +57,15 @@ class _Nothing:
 
     failing = ""
     watches = None
+    batches = MemoryBatches()
 
     def store(self, memory: TopicStore) -> TopicStore:
         return memory
 
     async def open_topics(self, hub: Hub) -> None:
+        """There are none."""
+
+    async def open_batches(self, restore: Callable[[KeptBatch], object]) -> None:
         """There are none."""
 
     def statistics(self) -> None:

@@ -14,6 +14,7 @@ import msgspec
 __all__ = [
     "Count",
     "Damaged",
+    "EventOutcome",
     "Mended",
     "Message",
     "Seconds",
@@ -22,11 +23,14 @@ __all__ = [
     "mend",
     "read_document",
     "read_message",
+    "read_outcome",
     "read_row",
     "unseal",
     "write_document",
     "write_filler",
+    "write_json",
     "write_message",
+    "write_outcome",
 ]
 
 _CHECKSUM = Struct("<I")
@@ -37,6 +41,7 @@ _ROW = Struct("<qQQd")
 _HEAD = Struct("<IQQd")
 """What the record of a message begins with."""
 _pack_id, _read_head = _ID.pack, _HEAD.unpack_from
+_OUTCOME = Struct("<QQdqqq")
 _HIGHEST: Final = 1 << 53
 _LATEST: Final = 1e12
 _POLYNOMIAL: Final = 0xEDB88320
@@ -104,6 +109,22 @@ def mend(row: int, record: bytes) -> Mended | None:
     return None
 
 
+class EventOutcome(NamedTuple):
+    """What an event of a batch ends."""
+
+    batch: int
+    """The batch's id in the database."""
+    offset: int
+    at: float
+    """When it was appended, in seconds since 1970."""
+    item: int
+    """The index of the URL; -1 for the last event."""
+    status: int
+    """0 where the URL failed."""
+    size: int
+    """Bytes of the event."""
+
+
 def write_message(row: int, topic: int, offset: int, at: float, data: bytes) -> bytes:
     """Return the record of a message."""
     # As _seal does it, in half the time: 20,000 a second come here.
@@ -131,6 +152,24 @@ def guess_message(record: bytes) -> Message | None:
         return None
     topic, offset, at = _MESSAGE.unpack_from(record, _CHECKSUM.size)
     return Message(topic, offset, at, b"")
+
+
+def write_outcome(row: int, outcome: EventOutcome) -> bytes:
+    """Return the record of what an event of a batch ends."""
+    return _seal(row, _OUTCOME.pack(*outcome))
+
+
+def read_outcome(row: int, record: bytes) -> EventOutcome:
+    """Return the outcome of a record, or raise Damaged."""
+    content = unseal(row, record)
+    if len(content) != _OUTCOME.size:
+        raise Damaged(f"row {row} does not have the size of an outcome")
+    return EventOutcome(*_OUTCOME.unpack(content))
+
+
+def write_json(row: int, document: bytes) -> bytes:
+    """Return the record of a document that is encoded already."""
+    return _seal(row, document)
 
 
 def write_document(row: int, document: dict[str, Any]) -> bytes:

@@ -1,12 +1,13 @@
-"""A topic store that keeps some topics on disk and the others in memory, by their names."""
+"""A topic store that keeps some topics on disk and the others in memory, by their names; batches have their own."""
 
 from collections.abc import Callable, Sequence
 
 from service.core.owner import Owner
 from service.core.pending import Pending
-from service.core.ports import KeptTopic, PublishKey, TopicStore
+from service.core.ports import KeptTopic, Outcome, PublishKey, TopicStore
 from service.core.topics.position import Position
 from service.core.topics.topic import Topic
+from service.storage.log_store import LogStore
 
 __all__ = ["RoutedStore"]
 
@@ -14,8 +15,11 @@ __all__ = ["RoutedStore"]
 class RoutedStore:
     """``is_durable`` decides by the name. One message for topics of both is stored first, and then in memory."""
 
-    def __init__(self, durable: TopicStore, memory: TopicStore, is_durable: Callable[[str], bool]) -> None:
+    def __init__(
+        self, durable: TopicStore, memory: TopicStore, logs: LogStore, is_durable: Callable[[str], bool]
+    ) -> None:
         self._durable = durable
+        self._logs = logs
         self._memory = memory
         self._is_durable = is_durable
         self.pools = durable.pools
@@ -28,7 +32,7 @@ class RoutedStore:
 
     def durable(self, name: str) -> bool:
         """Return whether the topic is kept on disk."""
-        return self._of(name).durable(name)
+        return _is_log(name) or self._of(name).durable(name)
 
     def knows(self, name: str) -> bool:
         """Ask the topic's store."""
@@ -36,12 +40,16 @@ class RoutedStore:
 
     def history(self, name: str, owner: Owner) -> KeptTopic | Pending[KeptTopic]:
         """Ask the topic's store."""
-        return self._of(name).history(name, owner)
+        return self._logs.history(name, owner) if _is_log(name) else self._of(name).history(name, owner)
 
-    def append(self, topic: Topic, data: bytes, now: float, key: PublishKey | None) -> Position | Pending[Position]:
+    def append(
+        self, topic: Topic, data: bytes, now: float, note: PublishKey | Outcome | None
+    ) -> Position | Pending[Position]:
         """Append to the topic's store."""
+        if topic.limits is None:
+            return self._logs.append(topic, data, now, note)
         store = self._durable if self._is_durable(topic.name) else self._memory
-        return store.append(topic, data, now, key)
+        return store.append(topic, data, now, note)
 
     def append_all(
         self, topics: Sequence[Topic], data: bytes, now: float
@@ -70,9 +78,17 @@ class RoutedStore:
 
     def drop(self, topic: Topic) -> None:
         """Have the topic's store forget it."""
-        self._of(topic.name).drop(topic)
+        if topic.limits is None:
+            self._logs.drop(topic)
+        else:
+            self._of(topic.name).drop(topic)
 
     def expire(self, now: float) -> None:
-        """Have both forget what is too old."""
+        """Have all forget what is too old."""
+        self._logs.expire()
         self._durable.expire(now)
         self._memory.expire(now)
+
+
+def _is_log(name: str) -> bool:
+    return name.startswith("batch:")

@@ -9,14 +9,18 @@ from pathlib import Path
 
 import apsw
 
+from service.core.batch_store import KeptBatch
 from service.core.errors import SluiceError
 from service.core.owner import Owner
 from service.core.ports import TopicStore
 from service.core.topics.hub import Hub
 from service.core.topics.names import RESERVED, is_watch
+from service.runtime.containment import contain
 from service.storage.database import Database, Sync
 from service.storage.directory import DataDirectory
 from service.storage.errors import CommitFailed, StorageUnusable
+from service.storage.log_recovery import recover_logs
+from service.storage.log_store import LogStore
 from service.storage.options import DataOptions
 from service.storage.recovery import Recovered, recover
 from service.storage.routed_store import RoutedStore
@@ -47,11 +51,15 @@ class Storage:
         writer: Writer,
         topics: DiskStore,
         watches: WatchRows,
+        logs: LogStore,
+        batches: list[KeptBatch],
         recovered: Recovered,
         volatile: Sequence[str],
     ) -> None:
         self.topics = topics
         self.watches = watches
+        self.batches = logs
+        self._kept_batches = batches
         self.writer = writer
         self.recovered = recovered
         self._volatile = volatile
@@ -82,6 +90,8 @@ class Storage:
         try:
             with _uncollected():
                 topics, keys, watches, recovered = await recover(database, wall, new_epoch)
+                found, batches = await recover_logs(database, wall, new_epoch)
+            recovered.damaged += found.damaged
         except BaseException as error:
             database.close()
             directory.close()
@@ -91,6 +101,7 @@ class Storage:
         counts = {
             "topics": recovered.topics,
             "messages": recovered.messages,
+            "batches": len(batches),
             "damaged": recovered.damaged,
             "lost_commits": recovered.lost_commits,
             "renewed": recovered.renewed,
@@ -102,14 +113,19 @@ class Storage:
             _log.info("read the data directory", extra=counts)
         writer = Writer(database)
         store = DiskStore(writer, topics, keys, wall, new_epoch=new_epoch, key_age=options.key_age)
-        return cls(directory, database, writer, store, WatchRows(writer, watches), recovered, options.volatile)
+        watching = WatchRows(writer, watches)
+        orphans = list(found.orphans.values())
+        logs = LogStore(writer, database.rows, found.logs, orphans, found.ids, wall, new_epoch)
+        return cls(directory, database, writer, store, watching, logs, batches, recovered, options.volatile)
 
     def store(self, memory: TopicStore) -> TopicStore:
-        """Return the store of a hub: on disk is what clients publish to and watch, but for volatile topics."""
+        """Return the store of a hub: on disk is all but volatile topics and figures."""
         names = frozenset(self._volatile)
         own = (prefix for prefix in RESERVED if not is_watch(prefix))
         prefixes = (*own, *(one[:-1] for one in self._volatile if one.endswith("*")))
-        return RoutedStore(self.topics, memory, lambda name: not name.startswith(prefixes) and name not in names)
+        return RoutedStore(
+            self.topics, memory, self.batches, lambda name: not name.startswith(prefixes) and name not in names
+        )
 
     @property
     def failing(self) -> str:
@@ -128,6 +144,13 @@ class Storage:
                     _log.warning("a topic was not opened", extra={"topic": kept.name, "why": error.detail})
                 if number % _SLICE == _SLICE - 1:
                     await asyncio.sleep(0)
+
+    async def open_batches(self, restore: Callable[[KeptBatch], object]) -> None:
+        """Have the service go on with every batch."""
+        batches, self._kept_batches = self._kept_batches, []
+        for batch in batches:
+            contain("a batch could not be restored", restore, batch)
+            await asyncio.sleep(0)
 
     def statistics(self) -> StorageStatistics:
         """Return an immutable snapshot."""

@@ -1,5 +1,6 @@
 """The tables, and reading them. All have the same shape: an id and a record (``records.py``)."""
 
+from array import array
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -41,6 +42,13 @@ class Table(StrEnum):
     MESSAGES = "messages"
     KEYS = "keys"
     WATCHES = "watches"
+    BATCHES = "batches"
+    REQUESTS = "requests"
+    """What batches that are not done have asked for, some items in a row."""
+    EVENTS = "events"
+    """Of batches; records as those of messages."""
+    OUTCOMES = "outcomes"
+    """For each event, under its id, which URL it ends: what a start has to know of it without reading its body."""
 
 
 class Rows:
@@ -78,6 +86,12 @@ class Rows:
     def has(self, table: Table) -> bool:
         """Return whether there is such a table: older formats have fewer."""
         return bool(self._connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table.value,)).get)
+
+    def some(self, table: Table, ids: "array[int]") -> dict[int, bytes]:
+        """Return the records of these ids, as far as they are there."""
+        query = f"SELECT id, record FROM {table} WHERE id IN carray(?)"  # noqa: S608
+        found = dict(self._connection.execute(query, (apsw.carray(ids),)))
+        return {row: record if isinstance(record, bytes) else b"" for row, record in found.items()}
 
     def get(self, table: Table, row: int) -> bytes | None:
         """Return the record of a row, or None."""

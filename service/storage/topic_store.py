@@ -13,7 +13,7 @@ from service.core.errors import SluiceError, StorageFailed
 from service.core.owner import Owner
 from service.core.pending import Pending
 from service.core.pool import Pool
-from service.core.ports import KeptTopic, PublishKey
+from service.core.ports import KeptTopic, Outcome, PublishKey
 from service.core.topics.position import Position
 from service.core.topics.retired import RetiredTopics
 from service.core.topics.topic import Topic
@@ -102,9 +102,10 @@ class DiskStore:
         kept.messages, kept.keys = [], []
         return KeptTopic(kept.position, messages, keys)
 
-    def append(self, topic: Topic, data: bytes, now: float, key: PublishKey | None) -> Pending[Position]:
+    def append(self, topic: Topic, data: bytes, now: float, note: PublishKey | Outcome | None) -> Pending[Position]:
         """Return the position that the next commit gives to the message."""
         answer: Pending[Position] = Pending()
+        key = note if isinstance(note, PublishKey) else None
         self._append((topic,), data, now, key, lambda outcome: answer.settle(_first(outcome)))
         return answer
 

@@ -12,26 +12,32 @@ group begin, so an item that prepares knows how all before it ended, and what is
 While commits fail every group is refused. Every ``_PROBE`` s a group is tried that is as large as the largest that
 failed and says nothing: storage works again when that, or a real one of the size, is stored. Smaller ones may have
 room before; they are stored, and change nothing of it.
+
+*Lasting* items, the events of batches, have a queue and groups of their own, smaller ones; where both wait, groups
+of both take turns. So a publish waits for at most ``_LASTING_BYTES`` of events, and is not refused because there is
+no room for them. Where their commit fails they go back to the front of their queue, and wait there until storage
+works again: what has been fetched is not given up.
 """
 
 import asyncio
 import logging
-from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, TypeVar
 
 from service.core.containment import Containment
-from service.core.errors import InternalError, SluiceError, StorageFailed
+from service.core.errors import InternalError, StorageFailed
 from service.core.histogram import Histogram
+from service.core.pending import Pending
 from service.storage.database import Changes, Database
 from service.storage.errors import CommitFailed
-from service.storage.records import write_filler
-from service.storage.tables import FILLER_ROW, Table
+from service.storage.items import Item, LastingItem
+from service.storage.reads import Reads
+from service.storage.trial import Trial
 
-__all__ = ["Item", "Writer"]
+__all__ = ["Item", "LastingItem", "Writer"]
 
 _log = logging.getLogger("sluice.storage")
 
@@ -41,66 +47,16 @@ _ITEMS: Final = 1000
 """Items of one group: to go on with so many takes a turn of the loop of about 3 ms."""
 _BYTES: Final = 4 << 20
 """Bytes of one group, about."""
+_LASTING_BYTES: Final = 1 << 20
+"""Bytes of one group of lasting items, about."""
 _PROBE: Final = 0.5
 _SLOW: Final = 5.0
 """Seconds after which a commit is worth a word."""
 _DURATIONS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
-class Item(Protocol):
-    """Something to be stored, whole or not at all."""
-
-    size: int
-    """Bytes that it holds while it waits."""
-
-    def prepare(self, changes: Changes) -> None:
-        """Add what it changes; all before it have ended."""
-        ...
-
-    def committed(self) -> None:
-        """Go on: it is stored."""
-        ...
-
-    def refused(self, error: SluiceError) -> None:
-        """Give it up: nothing of it is stored."""
-        ...
-
-
-class _Trial:
-    """As many bytes as could not be stored, stored to see whether they can be now; then they are deleted."""
-
-    __slots__ = ("_add", "size")
-
-    def __init__(self, size: int, add: Callable[[Item], None]) -> None:
-        self.size = size
-        self._add = add
-
-    def prepare(self, changes: Changes) -> None:
-        """Put a filler."""
-        changes.replace(Table.STATE, FILLER_ROW, write_filler(FILLER_ROW, self.size))
-
-    def committed(self) -> None:
-        """Have it deleted."""
-        self._add(_TrialEnd())
-
-    def refused(self, error: SluiceError) -> None:
-        """Leave it at that."""
-
-
-class _TrialEnd:
-    """The end of a trial; where it is refused, the next trial takes the same row."""
-
-    size = 0
-
-    def prepare(self, changes: Changes) -> None:
-        """Delete the filler."""
-        changes.delete(Table.STATE, array("q", [FILLER_ROW]))
-
-    def committed(self) -> None:
-        """Go on: its room is used by what comes."""
-
-    def refused(self, error: SluiceError) -> None:
-        """Leave it to the next trial."""
+AnyItem = TypeVar("AnyItem", bound=Item)
+T = TypeVar("T")
 
 
 class Writer:
@@ -120,9 +76,16 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="storage")
         self._contain = Containment(self._loop.call_soon)
+        self._reads = Reads(self._thread, self._contain)
         self._waiting: deque[Item] = deque()
+        self._lasting: deque[LastingItem] = deque()
+        self._lasting_turn = False
+        """Whether the next group is one of lasting items, where there are both."""
+        self._closing = False
         self._began = self._loop.time() - PAUSE
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        """When that is; uvloop's handles do not always know it."""
         self._commit: asyncio.Future[None] | None = None
         self._slow: asyncio.TimerHandle | None = None
 
@@ -136,7 +99,17 @@ class Writer:
     @property
     def waiting(self) -> int:
         """How many items wait for the next commit."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._lasting)
+
+    def read(self, job: Callable[[], T]) -> Pending[T]:
+        """Have a job read from the database; return what it returns, or raises."""
+        return self._reads.add(job)
+
+    def add_lasting(self, item: LastingItem) -> None:
+        """Store an item, now or when storage works again."""
+        self._lasting.append(item)
+        if self.failing_since is None:
+            self._schedule()
 
     def add(self, item: Item) -> None:
         """Store an item with the next group. How much waits is bounded by the hub (``core/topics/unstored.py``)."""
@@ -144,42 +117,53 @@ class Writer:
         self._schedule()
 
     def __repr__(self) -> str:
-        state = "committing" if self._commit else "waiting" if self._waiting else "idle"
-        return f"<Writer {state}, {len(self._waiting)} items wait>"
+        state = "committing" if self._commit else "waiting" if self.waiting else "idle"
+        return f"<Writer {state}, {self.waiting} items wait>"
 
     def _schedule(self, delay: float = 0.0) -> None:
         """Begin the next group when its time has come, unless one is under way."""
-        if self._commit is None and self._timer is None:
-            self._timer = self._loop.call_at(max(self._began + PAUSE, self._loop.time() + delay), self._begin)
+        if self._commit is not None:
+            return
+        at = max(self._began + PAUSE, self._loop.time() + delay)
+        if self._timer is not None:
+            if self._due <= at:
+                return
+            self._timer.cancel()
+        self._due = at
+        self._timer = self._loop.call_at(at, self._begin)
 
     def _begin(self) -> None:
         """Have the thread commit the next group."""
         self._timer = None
         self._began = self._loop.time()
         changes = Changes(self._database.next_row)
-        items = self._next_group()
-        size = sum(item.size for item in items)
-        group = [item for item in items if self._prepared(item, changes)]
+        if self._lasting_next():
+            lasting, size = self._prepare(_take(self._lasting, _LASTING_BYTES), changes)
+            end = partial(self._end_lasting, lasting, size)
+        else:
+            group, size = self._prepare(self._next_group(), changes)
+            end = partial(self._end, group, size)
         self._commit = self._loop.run_in_executor(self._thread, self._database.write, changes)
-        self._commit.add_done_callback(partial(self._end, group, size))
+        self._commit.add_done_callback(end)
         self._slow = self._loop.call_later(_SLOW, _warn_of_slowness)
+
+    def _lasting_next(self) -> bool:
+        """Return whether the next group is one of lasting items."""
+        may = bool(self._lasting) and (self.failing_since is None or self._closing)
+        chosen = may and (self._lasting_turn or not self._waiting)
+        self._lasting_turn = not chosen
+        return chosen
 
     def _next_group(self) -> "list[Item]":
         """Take a trial while commits fail and its time has come, else what waits."""
         if self.failing_since is None or self._began < self._trial_at:
-            return self._next_items()
+            return _take(self._waiting, _BYTES)
         self._trial_at = self._began + _PROBE
-        return [_Trial(self._failed_size, self.add)]
+        return [Trial(self._failed_size, self.add)]
 
-    def _next_items(self) -> list[Item]:
-        """Take what the next group consists of out of the queue."""
-        items: list[Item] = []
-        room = _BYTES
-        while self._waiting and room > 0 and len(items) < _ITEMS:
-            item = self._waiting.popleft()
-            room -= item.size
-            items.append(item)
-        return items
+    def _prepare(self, items: "list[AnyItem]", changes: Changes) -> "tuple[list[AnyItem], int]":
+        """Have items say what they change; return those that did, and how many bytes all of them hold."""
+        return [item for item in items if self._prepared(item, changes)], sum(item.size for item in items)
 
     def _prepared(self, item: Item, changes: Changes) -> bool:
         """Have an item say what it changes; one that raises is refused alone, and changes nothing."""
@@ -195,18 +179,43 @@ class Writer:
 
     def _end(self, group: list[Item], size: int, commit: asyncio.Future[None]) -> None:
         """Say to each item how its commit ended, and begin the next."""
-        self._commit = None
-        if self._slow is not None:
-            self._slow.cancel()
-        error = commit.exception()
+        error = self._ended(commit)
         if error is None:
             self._succeeded(group, size)
         else:
-            self._failed(group, size, error)
-        if self._waiting or self.failing_since is not None:
-            self._schedule(0.0 if self._waiting else _PROBE)
+            self._failed(size, error)
+            for item in group:
+                self._contain(item.refused, StorageFailed(f"storage: {error}"))
+        self._go_on()
 
-    def _succeeded(self, group: list[Item], size: int) -> None:
+    def _end_lasting(self, group: list[LastingItem], size: int, commit: asyncio.Future[None]) -> None:
+        """Say to each item how its commit ended; where the service ends they are given up, and fetched again."""
+        error = self._ended(commit)
+        if error is None:
+            self._succeeded(group, size)
+        else:
+            self._failed(size, error)
+            for item in group:
+                self._contain(item.postponed)
+            self._lasting.extendleft(reversed(group))
+            while self._closing and self._lasting:
+                self._contain(self._lasting.popleft().refused, StorageFailed(f"storage: {error}"))
+        self._go_on()
+
+    def _ended(self, commit: asyncio.Future[None]) -> BaseException | None:
+        self._commit = None
+        if self._slow is not None:
+            self._slow.cancel()
+        return commit.exception()
+
+    def _go_on(self) -> None:
+        """Begin the next group, if there is anything to do."""
+        if self._waiting or (self._lasting and (self.failing_since is None or self._closing)):
+            self._schedule()
+        elif self.failing_since is not None:
+            self._schedule(_PROBE)
+
+    def _succeeded(self, group: Sequence[Item], size: int) -> None:
         self.commits += 1
         self.durations.observe(self._loop.time() - self._began)
         if self.failing_since is not None and size >= self._failed_size:
@@ -215,7 +224,7 @@ class Writer:
         for item in group:
             self._contain(item.committed)
 
-    def _failed(self, group: list[Item], size: int, error: BaseException) -> None:
+    def _failed(self, size: int, error: BaseException) -> None:
         self.failures += 1
         self._failed_size = max(self._failed_size, size)
         if self.failing_since is None:
@@ -223,12 +232,11 @@ class Writer:
             self._trial_at = self.failing_since + _PROBE
             known = isinstance(error, CommitFailed)
             _log.error("storage fails", exc_info=None if known else error, extra={"why": str(error)})
-        for item in group:
-            self._contain(item.refused, StorageFailed(f"storage: {error}"))
 
     async def close(self) -> None:
         """Commit what waits, and close the database."""
-        while self._waiting or self._commit is not None:
+        self._closing = True
+        while self.waiting or self._commit is not None:
             if self._commit is not None:
                 await asyncio.wait((self._commit,))
             elif self._timer is not None:
@@ -236,8 +244,19 @@ class Writer:
                 self._begin()
         if self._timer is not None:
             self._timer.cancel()
+        await self._reads.close()
         await self._loop.run_in_executor(self._thread, self._database.close)
         self._thread.shutdown()
+
+
+def _take(queue: "deque[AnyItem]", size: int) -> "list[AnyItem]":
+    """Take out of a queue what a group has room for."""
+    items: list[AnyItem] = []
+    while queue and size > 0 and len(items) < _ITEMS:
+        item = queue.popleft()
+        size -= item.size
+        items.append(item)
+    return items
 
 
 def _warn_of_slowness() -> None:

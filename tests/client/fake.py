@@ -184,7 +184,9 @@ class FakeService:
         if self.draining:
             raise Draining("the service is shutting down")
         self.batch = self.hub.log(f"batch:b{self.epochs}")
-        started = type("Started", (), {"id": "b", "topic": self.batch, "total": len(request.urls or ())})
+        started = type(
+            "Started", (), {"id": "b", "topic": self.batch, "total": len(request.urls or ()), "accepted": None}
+        )
         return started()
 
     def cancel(self, batch_id: str) -> int:

@@ -53,10 +53,8 @@ class FakeReader(Reader):
             if self.overtaken:
                 self.read()
             return
-        while self.behind:
-            chunk = self.read()
-            if chunk:
-                self.sent.append(chunk)
+        while self.behind and (chunk := self.read()):
+            self.sent.append(chunk)
 
     def evict(self) -> None:
         self.evicted = True

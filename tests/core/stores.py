@@ -8,7 +8,7 @@ from service.core.errors import StorageFailed
 from service.core.owner import Owner
 from service.core.pending import Pending
 from service.core.pool import Pool
-from service.core.ports import KeptKey, KeptMessage, KeptTopic, PublishKey
+from service.core.ports import KeptKey, KeptMessage, KeptTopic, Outcome, PublishKey
 from service.core.topics.position import Position
 from service.core.topics.topic import Topic
 
@@ -65,9 +65,10 @@ class FakeStore:
         kept.epoch = kept.epoch or self.new_epoch()
         return KeptTopic(Position(kept.epoch, kept.head), tuple(kept.messages), tuple(kept.keys))
 
-    def append(self, topic: Topic, data: bytes, now: float, key: PublishKey | None) -> Pending[Position]:
+    def append(self, topic: Topic, data: bytes, now: float, key: PublishKey | Outcome | None) -> Pending[Position]:
         pending: Pending[Position] = Pending()
-        self.appends.append(_Append([topic.name], data, now, key, pending))
+        kept = key if isinstance(key, PublishKey) else None
+        self.appends.append(_Append([topic.name], data, now, kept, pending))
         return pending
 
     def append_all(self, topics: Sequence[Topic], data: bytes, now: float) -> Pending[Sequence[Position]]:

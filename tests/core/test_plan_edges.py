@@ -144,7 +144,7 @@ def test_an_invalid_request_of_a_batch_is_rejected_and_the_next_starts() -> None
     planned = Planned()
     batch = batch_of(hosts(1))
     batch.items = [FetchRequest("http://h0.example/", method="DELETE"), FetchRequest("http://h0.example/")]
-    batch.total = 2
+    batch.wanted = range(2)
     planned.add(batch)
     assert [task.index for task in planned.start()] == [1]
     assert [(index, failure.kind) for index, failure in planned.rejected] == [(0, "invalid_request")]

@@ -12,6 +12,7 @@ from service.core.access.grants import EVERYTHING, NOTHING, Grant
 from service.core.errors import NotFound, Unauthorized
 from service.core.fetching.batch import BatchRequest
 from service.core.owner import Owner
+from service.core.pending import Pending
 from service.core.ports import Refusals, TopicStore
 from service.core.sessions.closing import FLOODING, NOT_TEXT, UNAUTHORIZED
 from service.core.sessions.session import Session, SessionLimits
@@ -26,6 +27,7 @@ class FakeBatch:
         self.id = topic.name.removeprefix("batch:")
         self.topic = topic
         self.total = total
+        self.accepted: Pending[Any] | None = None
 
 
 class Bench(FakePeer):
@@ -44,17 +46,22 @@ class Bench(FakePeer):
         self.draining = False
         self.refusals: Refusals = Counter()
         self.owners: list[Owner] = []
+        self.batch: FakeBatch | None = None
+        self.acceptance: Pending[Any] | None = None
+        self.cancelled: Pending[int] | None = None
         self.grants = {"right": EVERYTHING}
         self.session = Session(self.hub, self, limits or SessionLimits(), self, grant)  # type: ignore[arg-type]
 
     def fetch(self, request: BatchRequest, owner: Owner, grant: Grant) -> FakeBatch:
         self.owners.append(owner)
-        return FakeBatch(self.hub.log("batch:b1"), len(request.urls or ()))
+        self.batch = FakeBatch(self.hub.log("batch:b1"), len(request.urls or ()))
+        self.batch.accepted = self.acceptance
+        return self.batch
 
-    def cancel(self, batch_id: str) -> int:
+    def cancel(self, batch_id: str) -> int | Pending[int]:
         if batch_id != "b1":
             raise NotFound("the batch does not exist or has expired")
-        return 3
+        return self.cancelled or 3
 
     def authenticate(self, token: str) -> Grant:
         if token not in self.grants:
@@ -265,6 +272,28 @@ def test_a_client_that_waits_as_asked_is_accepted_again() -> None:
     assert bench.call("ping") == {}
     wait = bench.call("ping")["data"]["retry_after"]
     assert bench.call("ping", now=wait + 0.001) == {}
+
+
+def test_a_batch_that_has_to_be_stored_is_answered_and_read_after_that() -> None:
+    for closed in (False, True):
+        bench = Bench()
+        bench.acceptance = Pending()
+        assert bench.send({"jsonrpc": "2.0", "id": 1, "method": "fetch", "params": {"urls": ["http://a/"]}}) is None
+        assert not bench.session.readers
+        if closed:
+            bench.session.close()
+        bench.acceptance.settle("accepted")
+        assert list(bench.session.readers) == ([] if closed else ["batch:b1"])
+
+
+def test_a_cancel_that_has_to_be_stored_is_answered_after_that() -> None:
+    bench = Bench()
+    bench.cancelled = Pending()
+    answers: list[bytes] = []
+    bench.answer = answers.append  # type: ignore[method-assign, assignment]
+    assert bench.send({"jsonrpc": "2.0", "id": 1, "method": "cancel", "params": {"batch": "b1"}}) is None
+    bench.cancelled.settle(5)
+    assert [orjson.loads(answer)["result"] for answer in answers] == [{"cancelled": 5}]
 
 
 def test_fetch_subscribes_its_caller_from_the_first_event() -> None:

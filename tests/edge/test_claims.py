@@ -266,8 +266,14 @@ async def test_nothing_of_a_token_stays_with_the_service(caplog: pytest.LogCaptu
         service = client.service
         headers = {"Authorization": f"Bearer {given}", "Idempotency-Key": "k"}
         await client.batch({"urls": [client.origin + "/bytes/5"]}, **headers)
-        assert service.batches._keys
-        shown = [service.settings, service.credentials, service.access, service.batches._keys, service.sockets]
+        assert service.batches.acceptance.keys
+        shown = [
+            service.settings,
+            service.credentials,
+            service.access,
+            service.batches.acceptance.keys,
+            service.sockets,
+        ]
         for secret in (given, given.split(".")[2], SECRET, "the-static-one"):
             assert secret not in repr(shown) + caplog.text
 

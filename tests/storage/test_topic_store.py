@@ -340,7 +340,7 @@ async def test_a_message_for_topics_on_disk_and_in_memory_is_in_all_or_in_none(
 ) -> None:
     storage = await disk.open()
     memory = MemoryStore(lambda: "m")
-    routed = RoutedStore(storage.topics, memory, lambda name: not name.startswith("v"))
+    routed = RoutedStore(storage.topics, memory, storage.batches, lambda name: not name.startswith("v"))
     loop = asyncio.get_running_loop()
     hub = Hub(HubLimits(), routed, call_soon=loop.call_soon, clock=lambda: 0.0)
     positions = hub.publish_all(["a", "v1", "b"], b"1", 0.0, A)

@@ -10,8 +10,9 @@ from typing import Any
 import orjson
 import pytest
 
+from service.core.access.grants import EVERY_HOST
 from service.core.errors import Draining, LimitReached, NotFound, Overloaded, TooLarge
-from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, IdempotencyKey, Keep
+from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, IdempotencyKey, Keep, KeyScope
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.request import Options
@@ -292,7 +293,7 @@ async def test_a_batch_whose_reader_never_comes_ends(keep: Keep) -> None:
 
 async def test_a_batch_that_is_asked_for_again_to_run_to_its_end_does() -> None:
     bench = Bench(never)
-    key = IdempotencyKey(Owner("o"), None, "k", b"digest")
+    key = IdempotencyKey(Owner("o"), KeyScope(EVERY_HOST, b""), "k", b"digest")
     request = BatchRequest(urls=["http://h.example/"], options=Options(timeout=300))
     batch = bench.batches.start(request, owner=Owner("o"), keep=Keep.LINGER, key=key)
     bench.read(batch).detach()
@@ -374,7 +375,7 @@ async def test_who_runs_many_batches_is_refused_and_others_are_not() -> None:
         bench.start(1, owner="greedy")
     bench.batches.cancel_all()
     await asyncio.sleep(1)
-    assert (bench.batches.pool.used, bench.batches.queued.used) == (0, 0)
+    assert (bench.batches.acceptance.pool.used, bench.batches.acceptance.queued.used) == (0, 0)
     bench.start(1, owner="greedy")
 
 

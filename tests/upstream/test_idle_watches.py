@@ -9,7 +9,7 @@ import pytest
 
 from service.core.fetching.outcome import Failure
 from service.core.pending import Pending
-from service.core.ports import KeptWatch, PublishKey
+from service.core.ports import KeptWatch, Outcome, PublishKey
 from service.core.topics.position import Position
 from service.core.topics.topic import Since, Topic
 from service.sources.watches import WatchLimits
@@ -23,7 +23,7 @@ class Topics(FakeStore):
 
     full = False
 
-    def append(self, topic: Topic, data: bytes, now: float, key: PublishKey | None) -> Pending[Position]:
+    def append(self, topic: Topic, data: bytes, now: float, key: PublishKey | Outcome | None) -> Pending[Position]:
         pending = super().append(topic, data, now, key)
         asyncio.get_running_loop().call_soon(self.fail if self.full else self.answer)
         return pending

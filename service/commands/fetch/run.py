@@ -5,7 +5,7 @@ import errno
 import logging
 import time
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -55,7 +55,7 @@ class _Group:
     options: Options
     listener: "FetchListener[_Group]"
     flavour: str = field(init=False)
-    total: int = field(init=False)
+    wanted: Sequence[int] = field(init=False)
     id: str = "fetch"
     owner: Owner = SERVICE
     hosts: HostPatterns = EVERY_HOST
@@ -67,7 +67,7 @@ class _Group:
 
     def __post_init__(self) -> None:
         self.flavour = flavour_of(self.options, self.hosts, self.owner)
-        self.total = len(self.items)
+        self.wanted = range(len(self.items))
 
 
 class Run:
@@ -91,8 +91,8 @@ class Run:
         # What has to be fetched, and where each stands among all that were given.
         self._indices = array("I", (index for index in urls.firsts() if index not in whole))
         self._group = _Group([urls.urls[index] for index in self._indices], options, self)
-        self._ended = bytearray(self._group.total)
-        self._left = self._group.total
+        self._ended = bytearray(len(self._indices))
+        self._left = len(self._indices)
         self._saving: set[asyncio.Future[str]] = set()
         self._unsaved = 0
         self._usual = 0.0

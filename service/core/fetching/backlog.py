@@ -1,6 +1,7 @@
 """The URLs of one group that have not begun: checked some at a time, before they are on the clock."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from service.core.fetching.batch import BatchLimits, item_of
@@ -34,7 +35,7 @@ class Backlog:
     @property
     def left(self) -> bool:
         """Whether some have not begun."""
-        return bool(self.ready) or self.next < self.group.total
+        return bool(self.ready) or self.next < len(self.group.wanted)
 
     @property
     def open(self) -> bool:
@@ -42,7 +43,7 @@ class Backlog:
         group = self.group
         return (
             group.active < group.options.concurrency
-            and (bool(self.ready) or self.next < group.total)
+            and (bool(self.ready) or self.next < len(group.wanted))
             and not self.gone
         )
 
@@ -52,10 +53,9 @@ class Backlog:
         Many in a row take a third of the time that each would take alone.
         """
         group = self.group
-        begin, self.next = self.next, min(self.next + AHEAD, group.total)
         rejected = []
-        items: list[FetchRequest | str] = [*group.items[begin : self.next]]
-        for index, item in enumerate(items, begin):
+        for index in self._take(AHEAD):
+            item: FetchRequest | str = group.items[index]
             checked: FetchTask | Failure
             error = None
             try:
@@ -72,8 +72,13 @@ class Backlog:
         """Reject the next few URLs; the next one alone where a bug is why."""
         most = AHEAD if error is None else 1
         indices = [self.ready.popleft().index for _ in range(min(most, len(self.ready)))]
-        begin, self.next = self.next, min(self.next + most - len(indices), self.group.total)
-        return [Rejection(self.group, index, failure, 0, error) for index in (*indices, *range(begin, self.next))]
+        indices += self._take(most - len(indices))
+        return [Rejection(self.group, index, failure, 0, error) for index in indices]
+
+    def _take(self, most: int) -> Sequence[int]:
+        """Return the next indices that have not begun."""
+        begin, self.next = self.next, min(self.next + most, len(self.group.wanted))
+        return self.group.wanted[begin : self.next]
 
 
 def _check(

@@ -5,10 +5,10 @@ and its counts add up to the total.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,7 @@ from service.core.fetching.outcome import Failure
 from service.core.fetching.request import FetchRequest, Options
 from service.core.fetching.task import FetchListener
 from service.core.owner import Owner
+from service.core.pending import Pending
 from service.core.topics.topic import Topic
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "BatchState",
     "IdempotencyKey",
     "Keep",
+    "KeyScope",
     "check_request",
     "failed_event",
     "flavour_of",
@@ -73,13 +75,21 @@ class BatchLimits:
     """Whether one client leaves a quarter of a host's places to others."""
 
 
+class KeyScope(NamedTuple):
+    """What tells the keys of one owner apart."""
+
+    hosts: HostPatterns
+    """Of its token."""
+    shown: bytes
+    """A digest of credentials that nobody checks here."""
+
+
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
     """What makes a repeated POST harmless: whose key, the key, and the digest of the body that came with it."""
 
     owner: Owner
-    scope: Hashable
-    """What else tells keys of one owner apart: the hosts of its token, and credentials that nobody checks here."""
+    scope: KeyScope
     key: str
     digest: bytes = field(compare=False)
 
@@ -138,6 +148,8 @@ class BatchState:
     done: bool = False
     cancelled: bool = False
     elapsed_ms: float | None = None
+    accepted: "Pending[BatchState] | None" = None
+    """Its acceptance, where the store answers later."""
     outgrown: bool = False
     """Whether URLs failed because its events had no room."""
     active: int = 0
@@ -147,6 +159,8 @@ class BatchState:
     # given up is among them.
     sums: list[int] = field(default_factory=list)
     finished: bytearray = field(init=False)
+    wanted: Sequence[int] = field(init=False)
+    """The indices of what is to be fetched."""
     total: int = field(init=False)
     """How many URLs it has."""
     weight: int = field(init=False)
@@ -163,6 +177,7 @@ class BatchState:
         self.flavour = flavour_of(self.options, self.hosts, self.owner)
         self.total = len(self.items)
         self.finished = bytearray(self.total)
+        self.wanted = range(self.total)
         self.weight = sum(map(_weight, self.items))
 
     def __repr__(self) -> str:
@@ -196,6 +211,16 @@ class BatchState:
         """Count a failure."""
         self.finished[index] = 1
         self.failed += 1
+
+    def recall(self, ended: Iterable[tuple[int, int]]) -> None:
+        """Count what ended before a restart: indices, and statuses, 0 for a failure."""
+        for index, status in ended:
+            if 0 <= index < self.total and not self.finished[index]:
+                if status:
+                    self.succeed(index, status)
+                else:
+                    self.fail(index)
+        self.wanted = [index for index in range(self.total) if not self.finished[index]]
 
     def finish(self, now: float) -> dict[str, Any]:
         """Return the last event."""

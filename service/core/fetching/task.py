@@ -19,6 +19,7 @@ turn. A *running* one has a request under way, or waits for the answer to anothe
 is here, and not delivered yet: either it ends then, or it is made again.
 """
 
+from collections.abc import Sequence
 from typing import Final, Protocol, Self, TypeVar
 
 import msgspec
@@ -109,7 +110,8 @@ class FetchGroup(Protocol):
     """What may be asked for it."""
     share: int | None
     """How many fetches its owner may have at once, where that is not what everybody may."""
-    total: int
+    wanted: Sequence[int]
+    """The indices of the items that are to be fetched, in order."""
     trace: Trace | None
     """What its requests are part of."""
     active: int

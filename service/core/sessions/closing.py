@@ -17,6 +17,7 @@ __all__ = [
     "UNAUTHORIZED",
     "CloseReason",
     "Reconnect",
+    "Reply",
 ]  # fmt: skip
 
 
@@ -36,6 +37,14 @@ class CloseReason:
     code: int
     reason: str
     reconnect: Reconnect
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the shell does next: send ``text`` unless it is empty, then close if there is a ``closing``."""
+
+    text: bytes = b""
+    closing: CloseReason | None = None
 
 
 DRAINED = CloseReason(1001, "drained", Reconnect.NOW)

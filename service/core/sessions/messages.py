@@ -26,6 +26,7 @@ __all__ = [
     "Unsubscribe",
     "Unwatch",
     "WatchRequest",
+    "cancelled",
     "convert",
     "dump",
     "error_answer",
@@ -213,6 +214,11 @@ def subscribed(topic: Topic, start: Start) -> dict[str, Any]:
     """Return the result of a subscribe: where the reader starts."""
     position = start.position
     return {"topic": topic.name, "epoch": position.epoch, "offset": position.offset, "recovered": start.recovered}
+
+
+def cancelled(left: int) -> dict[str, Any]:
+    """Return the result of a cancel."""
+    return {"cancelled": left}
 
 
 def error_answer(request_id: Id, error: SluiceError) -> dict[str, Any]:

@@ -12,7 +12,6 @@ until then the client gets no messages (``Peer.hold``), as the first of them may
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -33,9 +32,9 @@ from service.core.errors import (
 from service.core.exact import check_exact, id_in, parse_requests
 from service.core.fetching.batch import BatchRequest
 from service.core.pending import Pending
-from service.core.ports import Backend, Peer
+from service.core.ports import Backend, Peer, StartedBatch
 from service.core.sessions import messages
-from service.core.sessions.closing import FLOODING, NOT_TEXT, UNAUTHORIZED, CloseReason
+from service.core.sessions.closing import FLOODING, NOT_TEXT, UNAUTHORIZED, Reply
 from service.core.sessions.late_answers import LateAnswers
 from service.core.sessions.messages import (
     Answer,
@@ -61,14 +60,6 @@ __all__ = ["METHODS", "Reply", "Session", "SessionLimits"]
 
 
 _Result = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the shell does next: send ``text`` unless it is empty, then close if there is a ``closing``."""
-
-    text: bytes = b""
-    closing: CloseReason | None = None
 
 
 class Session:
@@ -256,15 +247,23 @@ class Session:
         topic = self._hub.topics.get(params.topic)
         return {"readers": len(topic.readers) if topic else 0}
 
-    def _fetch(self, params: BatchRequest, now: float) -> _Result:
+    def _fetch(self, params: BatchRequest, now: float) -> _Result | Pending[_Result]:
         self.grant.fetch.check_any()
         self._may_add(None)
         batch = self._services.fetch(params, self._client.owner, self.grant)
-        self._join(batch.topic, "oldest", None)
+        if batch.accepted is None:
+            return self._started(batch)
+        return batch.accepted.then(lambda _: self._started(batch))
+
+    def _started(self, batch: StartedBatch) -> _Result:
+        """Read a batch that has begun; who has gone meanwhile may come back for it."""
+        if not self.subscriptions.closed:
+            self._join(batch.topic, "oldest", None)
         return {"batch": batch.id, "topic": batch.topic.name, "epoch": batch.topic.epoch, "total": batch.total}
 
-    def _cancel(self, params: messages.Cancel, now: float) -> _Result:
-        return {"cancelled": self._services.cancel(params.batch)}
+    def _cancel(self, params: messages.Cancel, now: float) -> _Result | Pending[_Result]:
+        left = self._services.cancel(params.batch)
+        return left.then(messages.cancelled) if isinstance(left, Pending) else messages.cancelled(left)
 
     def _authenticate(self, params: messages.Authenticate, now: float) -> _Result:
         before = self.grant

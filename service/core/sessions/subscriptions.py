@@ -12,21 +12,21 @@ __all__ = ["Subscriptions"]
 class Subscriptions:
     """The subscriptions of one connection, at most one for each topic."""
 
-    __slots__ = ("_closed", "_hub", "_watching", "readers")
+    __slots__ = ("_hub", "_watching", "closed", "readers")
 
     def __init__(self, hub: Hub) -> None:
         self.readers: dict[str, Reader] = {}
         """By the topic's name."""
         self._watching: dict[str, Watching] | None = None
         self._hub = hub
-        self._closed = False
+        self.closed = False
 
     def __repr__(self) -> str:
         return f"<Subscriptions {len(self.readers)} topics>"
 
     def check(self, name: str | None, most: int) -> None:
         """Raise an error unless there may be one more, of a topic with this name if that is known."""
-        if self._closed:
+        if self.closed:
             raise Draining("the connection is closing")
         if name in self.readers:
             raise AlreadySubscribed(f"topic: this connection has {name!r} already")
@@ -69,7 +69,7 @@ class Subscriptions:
 
     def close(self) -> None:
         """Leave every topic; there are no more."""
-        self._closed = True
+        self.closed = True
         for reader in tuple(self.readers.values()):
             reader.detach()
         self.readers.clear()

@@ -1,7 +1,7 @@
 """Every topic by name: opened from the store, counted for its owner, aged, and forgotten."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -13,6 +13,7 @@ from service.core.owner import SERVICE, Owner
 from service.core.pending import Pending
 from service.core.pool import Pool
 from service.core.ports import Clock, KeptTopic, TopicStore
+from service.core.topics.history import History, Pages
 from service.core.topics.idempotency import KeyStore
 from service.core.topics.names import is_reserved, is_watch
 from service.core.topics.reader_losses import ReaderLosses
@@ -46,9 +47,19 @@ class HubLimits:
 
 
 class TopicDirectory:
-    """The topics that are in memory, and the memory that they share. ``clock`` is the hub's."""
+    """The topics that are in memory, and the memory that they share.
 
-    def __init__(self, limits: HubLimits, store: TopicStore, contain: Containment, clock: Clock) -> None:
+    ``clock`` is the hub's; ``wake`` has all readers of a topic visited.
+    """
+
+    def __init__(
+        self,
+        limits: HubLimits,
+        store: TopicStore,
+        contain: Containment,
+        clock: Clock,
+        wake: Callable[[Topic], None],
+    ) -> None:
         self.limits = limits
         self.clock = clock
         self.store = store
@@ -62,6 +73,8 @@ class TopicDirectory:
         self.lags = ReaderLosses()
         self.keys = KeyStore(limits.keys, limits.key_age)
         self.unstored = Unstored(limits.unstored)
+        self.pages = Pages(contain, wake)
+        """What readers of old messages have had read back from the store."""
         self._contain = contain
         self._opening: dict[str, Pending[Topic]] = {}
         self._sweeping: deque[Topic] = deque()
@@ -93,15 +106,23 @@ class TopicDirectory:
         """Return the topic for a reader, made for this owner when it is missing and clients can publish to it."""
         return self.find(name, owner) if is_reserved(name) else self.ring(name, owner=owner)
 
-    def log(self, name: str, owner: Owner = SERVICE) -> Topic:
-        """Make a topic that keeps everything until it is given up or dropped."""
+    def log(self, name: str, owner: Owner = SERVICE, *, restored: bool = False) -> Topic:
+        """Make a topic that keeps everything until it is given up or dropped.
+
+        One that is ``restored`` was accepted before: there is room for it in any case.
+        """
         assert name not in self.topics
-        return _at_once(self._open(name, None, owner))
+        if not restored:
+            self.owners.check(owner)
+        return _at_once(self._take_in(name, None, owner))
 
     def _open(self, name: str, ring: RingLimits | None, owner: Owner) -> Topic | Pending[Topic]:
         if (opening := self._opening.get(name)) is not None:
             return opening
         self.owners.check(owner)
+        return self._take_in(name, ring, owner)
+
+    def _take_in(self, name: str, ring: RingLimits | None, owner: Owner) -> Topic | Pending[Topic]:
         self.owners.take(owner, 1)
         kept = self.store.history(name, owner)
         if not isinstance(kept, Pending):
@@ -120,6 +141,9 @@ class TopicDirectory:
         topic = Topic(name, position.epoch, ring, self.lags, head=position.offset - len(kept.messages))
         topic.owner = topic.payer = owner
         self.topics[name] = topic
+        if kept.read is not None:
+            topic.history = History(topic, kept.read, self.pages)
+            topic.ring.first, topic.ring.spilled = 1, position.offset
         if kept.messages:
             topic.ring.restore(kept.messages)
             topic.ring.expire(self.clock())
@@ -145,6 +169,8 @@ class TopicDirectory:
         else:
             self.rings.dropped(topic)
         self._evict_all(topic)
+        if topic.history is not None:
+            topic.history.end()
         return True
 
     def _evict_all(self, topic: Topic) -> None:
@@ -155,6 +181,12 @@ class TopicDirectory:
     def give_up(self, topic: Topic, through: int, size: int) -> int:
         """Drop the oldest messages of a log, as :meth:`Ring.give_up` does."""
         freed = topic.ring.give_up(through, size)
+        self._freed(topic, freed)
+        return freed
+
+    def spill(self, topic: Topic, size: int) -> int:
+        """Drop the oldest messages of a log from memory, as :meth:`Ring.spill` does."""
+        freed = topic.ring.spill(size)
         self._freed(topic, freed)
         return freed
 

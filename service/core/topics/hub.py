@@ -13,7 +13,7 @@ from typing import Final
 from service.core.containment import Containment
 from service.core.owner import SERVICE, Owner
 from service.core.pending import Pending
-from service.core.ports import Clock, PublishKey, TopicStore
+from service.core.ports import Clock, Outcome, PublishKey, TopicStore
 from service.core.topics.directory import HubLimits, TopicDirectory
 from service.core.topics.topic import Position, Reader, Since, Start, Topic
 from service.core.topics.visits import State, Visits
@@ -52,7 +52,7 @@ class Hub(TopicDirectory):
         clock: Clock,
     ) -> None:
         contain = Containment(call_soon)
-        super().__init__(limits, store, contain, clock)
+        super().__init__(limits, store, contain, clock, self.wake)
         self.published = 0
         """Messages appended since the start."""
         self._visits = Visits(limits.slice_readers, contain, call_soon=call_soon, clock=clock)
@@ -133,9 +133,14 @@ class Hub(TopicDirectory):
                 self._append(topic, data, now)
         return positions
 
-    def append(self, topic: Topic, data: bytes, now: float) -> Position | Pending[Position]:
-        """Append for a source, and have every reader visited in the loop turn after that; return the position."""
-        position = self.store.append(topic, data, now, None)
+    def append(
+        self, topic: Topic, data: bytes, now: float, outcome: Outcome | None = None
+    ) -> Position | Pending[Position]:
+        """Append for a source, and have every reader visited in the loop turn after that; return the position.
+
+        The event of a batch has an ``outcome``.
+        """
+        position = self.store.append(topic, data, now, outcome)
         if isinstance(position, Pending):
             self._await(topic, data, now, topic.owner, position)
         else:

@@ -10,14 +10,14 @@ A ring is bounded in messages, bytes and age; the newest message outlives the fi
 source gives up the oldest messages.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from service.core.topics.position import Position
 from service.core.topics.wire import Encoding, gap_chunk, message_data, message_frame, message_line, message_prefix
 
-__all__ = ["CHUNK", "Ring", "RingLimits"]
+__all__ = ["CHUNK", "History", "Ring", "RingLimits"]
 
 CHUNK: Final = 256 * 1024
 """Bytes that one write carries at the most, or one message: a late reader of a large batch is
@@ -38,6 +38,22 @@ class RingLimits:
     age: float = 300.0
 
 
+class History(Protocol):
+    """What a topic has left to its store (``core/topics/history.py``)."""
+
+    def is_loading(self, after: int) -> bool:
+        """Return whether what follows an offset is being read."""
+        ...
+
+    def chunk(self, after: int, encoding: Encoding) -> tuple[bytes, int]:
+        """Return messages that follow an offset, and the last offset among them; nothing while they are read."""
+        ...
+
+    def end(self) -> None:
+        """Forget what was read: the topic is gone."""
+        ...
+
+
 class Ring:
     """The messages of one topic in one epoch."""
 
@@ -54,6 +70,7 @@ class Ring:
         "head",
         "limits",
         "size",
+        "spilled",
         "times",
     )  # fmt: skip
 
@@ -64,6 +81,8 @@ class Ring:
         self.first = position.offset + 1
         self.size = 0
         """Bytes of frames."""
+        self.spilled = 0
+        """Of a log that a store keeps: how many messages from ``first`` on are there alone, and not in memory."""
         self.times: list[float] = []
         """When each message that is kept was appended."""
         self.fresh = b""
@@ -83,6 +102,11 @@ class Ring:
 
     def __len__(self) -> int:
         return len(self._frames)
+
+    @property
+    def loaded(self) -> int:
+        """The oldest offset that is in memory; one more than the head when none is."""
+        return self.first + self.spilled
 
     def append(self, data: bytes, now: float) -> int:
         """Add one message of compact JSON and return its offset; drop what it has outgrown."""
@@ -121,6 +145,7 @@ class Ring:
         """Go on after an offset that lies ahead: nothing up to there is kept; return the bytes freed."""
         freed = self._drop(len(self._frames))
         self.forget()
+        self.spilled = 0
         self.head, self.first = head, head + 1
         return freed
 
@@ -133,25 +158,26 @@ class Ring:
     def chunk(self, after: int, encoding: Encoding) -> tuple[bytes, int]:
         """Return the messages that follow offset ``after``, joined, and the last offset among them.
 
-        ``after`` must be at least ``first - 1`` and less than ``head``. At most :data:`CHUNK` bytes of
-        frames, but always one message.
+        ``after`` must be less than ``head``, and the message after it in memory. At most :data:`CHUNK` bytes
+        of frames, but always one message.
         """
         # An int, because the hash of an enum is a call into Python.
         key = after * _ENCODINGS + encoding
         known = self._chunks.get(key)
         if known is None:
-            begin = after + 1 - self.first
+            begin = after + 1 - self.loaded
             end = self._end_of_chunk(begin)
             if len(self._chunks) >= _CHUNKS:
                 del self._chunks[next(iter(self._chunks))]
-            known = self._chunks[key] = (self._render(begin, end, encoding), self.first + end - 1)
+            chunk = self.render(self._frames[begin:end], after + 1, encoding, self._lost)
+            known = self._chunks[key] = (chunk, after + end - begin)
             if encoding is Encoding.FRAMES and known[1] == self.head and self.limits is not None:
                 self.fresh, self.fresh_after = known[0], after
         return known
 
     def size_of(self, offset: int) -> int:
         """Return the bytes of the message at an offset that is kept."""
-        return len(self._frames[offset - self.first])
+        return len(self._frames[offset - self.loaded])
 
     def data(self, offset: int) -> bytes | None:
         """Return the data of a message that is kept; None where it is damaged."""
@@ -178,11 +204,42 @@ class Ring:
 
     def give_up(self, through: int, size: int) -> int:
         """Drop the oldest messages up to ``through`` until ``size`` bytes are free; return the bytes freed."""
-        most, count, freed = min(through, self.head) + 1 - self.first, 0, 0
+        most, count, freed = min(through, self.head) + 1 - self.loaded, 0, 0
         while count < most and freed < size:
             freed += len(self._frames[count])
             count += 1
         return self._drop(count)
+
+    def spill(self, size: int) -> int:
+        """Drop the oldest messages from memory, until ``size`` bytes are free; return the bytes freed.
+
+        They count as kept: readers get them from the store.
+        """
+        first = self.first
+        freed = self.give_up(self.head, size)
+        self.spilled += self.first - first
+        self.first = first
+        return freed
+
+    def frames_of(self, messages: Sequence[bytes | None], first: int) -> tuple[list[bytes], set[int]]:
+        """Encode messages that were read back, the first of which has this offset; also return which are lost."""
+        frames, lost = [], set()
+        for offset, data in enumerate(messages, first):
+            if data is None:
+                lost.add(offset)
+                frames.append(gap_chunk(Encoding.FRAMES, self._name, self.epoch, offset, offset))
+            else:
+                frames.append(message_frame(self._prefix, offset, data))
+        return frames, lost
+
+    def render(self, frames: Sequence[bytes], first: int, encoding: Encoding, lost: Collection[int]) -> bytes:
+        """Join messages, the first of which has this offset, in a reader's encoding."""
+        if encoding is Encoding.FRAMES:
+            return b"".join(frames) if len(frames) > 1 else frames[0]
+        if encoding is Encoding.EVENTS and not lost:
+            return b"\n".join([*map(message_data, frames), b""])
+        numbered = enumerate(frames, first)
+        return b"".join([self._render_one(offset, frame, encoding, lost) for offset, frame in numbered])
 
     def _trim(self, limits: RingLimits, now: float) -> None:
         over = len(self._frames) - limits.messages
@@ -219,17 +276,8 @@ class Ring:
             end += 1
         return end
 
-    def _render(self, begin: int, end: int, encoding: Encoding) -> bytes:
-        frames = self._frames[begin:end]
-        if encoding is Encoding.FRAMES:
-            return b"".join(frames) if len(frames) > 1 else frames[0]
-        if encoding is Encoding.EVENTS and not self._lost:
-            return b"\n".join([*map(message_data, frames), b""])
-        numbered = enumerate(frames, start=self.first + begin)
-        return b"".join([self._render_one(offset, frame, encoding) for offset, frame in numbered])
-
-    def _render_one(self, offset: int, frame: bytes, encoding: Encoding) -> bytes:
-        if offset in self._lost:
+    def _render_one(self, offset: int, frame: bytes, encoding: Encoding, lost: Collection[int]) -> bytes:
+        if offset in lost:
             return gap_chunk(encoding, self._name, self.epoch, offset, offset)
         data = message_data(frame)
         if encoding is Encoding.EVENTS:

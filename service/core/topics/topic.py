@@ -12,7 +12,7 @@ from service.core.owner import SERVICE
 from service.core.topics.names import shown
 from service.core.topics.position import Position, Since, Start
 from service.core.topics.reader_losses import ReaderLosses
-from service.core.topics.ring import Ring, RingLimits
+from service.core.topics.ring import History, Ring, RingLimits
 from service.core.topics.visits import Visit
 from service.core.topics.wire import Encoding, gap_chunk
 
@@ -42,6 +42,7 @@ class Topic:
         "delivered",
         "final",
         "furthest",
+        "history",
         "lags",
         "name",
         "on_idle",
@@ -67,6 +68,8 @@ class Topic:
         """Where readers count what they missed: the hub has one for all topics."""
         self.final = False
         """Nothing is ever appended again: a reader that has everything is finished."""
+        self.history: History | None = None
+        """Where readers get what is not in memory any more; None where everything that is kept is."""
         # A dict, not a set: visits keep the order in which readers came.
         self.readers: dict[Reader, None] = {}
         self.delivered = 0
@@ -156,6 +159,12 @@ class Reader:
         return self.offset < self.ring.head
 
     @property
+    def loading(self) -> bool:
+        """Whether what this reader needs next is being read from the store; it is visited when that is here."""
+        history = self.topic.history
+        return history is not None and history.is_loading(self.offset)
+
+    @property
     def overtaken(self) -> bool:
         """Whether the ring has moved past a reader that is to be disconnected for it: :meth:`read` evicts it.
 
@@ -209,7 +218,7 @@ class Reader:
         return gap_chunk(self.encoding, self.topic.name, self.topic.epoch, first, last)
 
     def read(self) -> bytes:
-        """Return the next bytes for this reader and move its cursor; empty when there is nothing.
+        """Return the next bytes for this reader and move its cursor; empty when there is nothing, or not yet.
 
         A lagging reader first gets its gap; under ``disconnect`` it is evicted instead.
         """
@@ -218,9 +227,15 @@ class Reader:
             return b""
         if self.offset + 1 < ring.first:
             return self._lagged(ring)
-        chunk, last = ring.chunk(self.offset, self.encoding)
-        self.advance(last)
         topic = self.topic
+        if self.offset + 1 < ring.first + ring.spilled:
+            assert topic.history is not None
+            chunk, last = topic.history.chunk(self.offset, self.encoding)
+            if not chunk:
+                return b""
+        else:
+            chunk, last = ring.chunk(self.offset, self.encoding)
+        self.advance(last)
         if last > topic.furthest:
             topic.furthest = last
         if topic.on_taken is not None:

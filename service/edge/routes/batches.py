@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from service.core.fetching.batch import BatchRequest, BatchState, IdempotencyKey, Keep, failed_event
+from service.core.fetching.batch import BatchRequest, BatchState, IdempotencyKey, Keep, KeyScope, failed_event
 from service.core.fetching.outcome import Failure
 from service.core.sessions.messages import convert
 from service.core.topics.hub import Hub
@@ -17,6 +17,7 @@ from service.core.topics.wire import Encoding
 from service.edge.access.credentials import GRANT, OWNER
 from service.edge.http.correlation import correlation_of
 from service.edge.http.negotiation import NDJSON, answers_event_stream
+from service.edge.http.pending import answer_of
 from service.edge.http.queries import STREAM, check_query
 from service.edge.http.request_body import read_json, requested_key
 from service.edge.routes.streams import (
@@ -65,6 +66,7 @@ class BatchRoutes:
             grant=grant,
             correlation=correlation_of(request),
         )
+        await answer_of(batch.accepted or batch)
         headers = {"Sluice-Batch": batch.id, "Sluice-Epoch": batch.topic.epoch}
         if detached:
             headers |= {"Location": f"/batches/{batch.id}", "Preference-Applied": "respond-async"}
@@ -103,7 +105,7 @@ class BatchRoutes:
 
     async def cancel(self, request: web.Request) -> web.Response:
         """End a batch."""
-        cancelled = self._batches.cancel(request.match_info["id"])
+        cancelled = await answer_of(self._batches.cancel(request.match_info["id"]))
         return web.Response(body=orjson.dumps({"cancelled": cancelled}), content_type="application/json")
 
     async def events(self, request: web.Request) -> web.StreamResponse:
@@ -174,7 +176,7 @@ def _key(request: web.Request, value: Any) -> IdempotencyKey | None:
     # Where no token is needed, a proxy may have checked what is shown. Not the text itself: it would lie in memory,
     # and in every text that shows the key, as long as the batch.
     shown = "" if grant.bearer else request.headers.get("Authorization", "")
-    scope = (grant.fetch, sha256(shown.encode("utf-8", "replace")).digest())
+    scope = KeyScope(grant.fetch, sha256(shown.encode("utf-8", "replace")).digest())
     return IdempotencyKey(request[OWNER], scope, key, digest)
 
 

@@ -160,7 +160,7 @@ class PullReader(Reader):
 
     async def wait(self, heartbeat: float) -> bool:
         """Wait for news and return True, or return False after ``heartbeat`` seconds without."""
-        if not self.behind and not self._ended:
+        if self.loading or not (self.behind or self._ended):
             self._wakeup.clear()
             self._waiting = True
             try:
@@ -279,5 +279,5 @@ async def _pump(response: web.StreamResponse, reader: PullReader, heartbeat: flo
             await response.write(chunk)
             if len(chunk) < _LARGE and not reader.ended:
                 await asyncio.sleep(_TOGETHER)
-        elif not reader.ended and not await reader.wait(heartbeat):
+        elif (reader.loading or not reader.ended) and not await reader.wait(heartbeat):
             await response.write(beat)

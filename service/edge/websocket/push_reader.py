@@ -101,8 +101,8 @@ class PushReader(Reader):
                     rest = write_now(descriptor, chunk)
                 if rest:
                     transport.write(rest)
-            if not self.behind:
-                return
+            if not chunk or not self.behind:
+                return  # it has all that there is, or what follows is being read
         if self.overtaken:
             self.read()
         self._connection.stall()

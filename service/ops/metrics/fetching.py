@@ -36,6 +36,7 @@ class FetchingCollector(Collector):
         yield Gauge("sluice_batches_waiting", "Batches that wait for memory.", batches.waiting)
         yield Counter("sluice_batches_outgrown", "Batches whose URLs failed for want of memory.", batches.outgrown)
         yield Counter("sluice_batch_events_given_up", "Events that made room for later ones.", batches.given_up)
+        yield Counter("sluice_batch_events_spilled", "Events that left memory, and are on disk.", batches.spilled)
         yield counter_by(
             "sluice_urls", "URLs of batches that ended, by outcome: ok or a kind of failure.", "outcome",
             {"ok": batches.ok, **batches.failures},

@@ -11,9 +11,9 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any, Final, Literal
 
-from service.core.access.grants import EVERYTHING, ClientLimits
+from service.core.access.grants import EVERY_HOST, EVERYTHING, ClientLimits
 from service.core.errors import Draining, SluiceError
-from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, IdempotencyKey, Keep
+from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, IdempotencyKey, Keep, KeyScope
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.request import Options
 from service.core.owner import Owner
@@ -133,7 +133,11 @@ class Engine:
             max_bytes=chance.choice((100, 1 << 20)),
         )
         owner = chance.choice(OWNERS)
-        key = IdempotencyKey(owner, None, str(chance.randrange(3)), b"") if chance.random() < 0.1 else None
+        key = (
+            IdempotencyKey(owner, KeyScope(EVERY_HOST, b""), str(chance.randrange(3)), b"")
+            if chance.random() < 0.1
+            else None
+        )
         places = chance.choice((None, None, 1))
         grant = replace(EVERYTHING, limits=ClientLimits(fetches=places))
         request, keep = BatchRequest(urls=urls, options=options), chance.choice(tuple(Keep))

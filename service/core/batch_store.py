@@ -1,0 +1,79 @@
+"""The port of what is kept of batches, beside the events in their topics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.core.access.grants import HostPatterns
+from service.core.correlation import Correlation
+from service.core.fetching.batch import BatchState, IdempotencyKey, Keep
+from service.core.fetching.request import FetchRequest, Options
+from service.core.owner import Owner
+from service.core.pending import Pending
+from service.core.ports import Outcome
+
+__all__ = ["BatchStore", "KeptBatch", "MemoryBatches"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBatch:
+    """What a store has of a batch; times are the hub's clock, and may lie before its beginning."""
+
+    id: str
+    owner: Owner
+    keep: Keep
+    cancelled: bool
+    items: list[FetchRequest] | list[str]
+    """As many as there were; empty strings once it is done."""
+    options: Options
+    started: float
+    key: IdempotencyKey | None
+    hosts: HostPatterns
+    share: int | None
+    correlation: Correlation | None
+    outcomes: Sequence[Outcome]
+    """Of its events, in order of their offsets."""
+    sizes: Sequence[int]
+    """Bytes of its events."""
+    damaged: Sequence[int] = ()
+    """Items that are not what they were."""
+    ended: float | None = None
+    """When its last event was stored."""
+    elapsed_ms: float = 0.0
+
+
+class BatchStore(Protocol):
+    """Where batches are kept; their events are in their topics. What a store keeps goes when the topic is dropped.
+
+    An answer is None where there is nothing to wait for; a pending one is the batch, or the error that refused it.
+    """
+
+    outlives: bool
+    """Whether a batch goes on after a restart."""
+
+    def begin(self, batch: BatchState) -> Pending[BatchState] | None:
+        """Keep a batch that begins; its topic has been made."""
+        ...
+
+    def change(self, batch: BatchState, keep: Keep, *, cancelled: bool) -> Pending[BatchState] | None:
+        """Keep who keeps it alive, and whether it was cancelled."""
+        ...
+
+    def end(self, batch: BatchState) -> None:
+        """Forget what it has asked for: its last event is stored."""
+        ...
+
+
+class MemoryBatches:
+    """The store of batches of a service that keeps nothing on disk: all there is of a batch is its state."""
+
+    outlives = False
+
+    def begin(self, batch: BatchState) -> None:
+        """Accept it at once."""
+
+    def change(self, batch: BatchState, keep: Keep, *, cancelled: bool) -> None:
+        """Accept it at once."""
+
+    def end(self, batch: BatchState) -> None:
+        """Forget nothing: the batch does."""

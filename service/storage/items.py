@@ -1,0 +1,35 @@
+"""What the writer stores."""
+
+from typing import Protocol
+
+from service.core.errors import SluiceError
+from service.storage.database import Changes
+
+__all__ = ["Item", "LastingItem"]
+
+
+class Item(Protocol):
+    """Something to be stored, whole or not at all."""
+
+    size: int
+    """Bytes that it holds while it waits."""
+
+    def prepare(self, changes: Changes) -> None:
+        """Add what it changes; all before it have ended."""
+        ...
+
+    def committed(self) -> None:
+        """Go on: it is stored."""
+        ...
+
+    def refused(self, error: SluiceError) -> None:
+        """Give it up: nothing of it is stored."""
+        ...
+
+
+class LastingItem(Item, Protocol):
+    """Something that is tried again when its commit has failed; it is refused only where it cannot be prepared."""
+
+    def postponed(self) -> None:
+        """Take back what :meth:`prepare` did: the commit failed."""
+        ...

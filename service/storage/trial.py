@@ -1,0 +1,49 @@
+"""Looking whether there is room again, while commits fail."""
+
+from array import array
+from collections.abc import Callable
+
+from service.core.errors import SluiceError
+from service.storage.database import Changes
+from service.storage.items import Item
+from service.storage.records import write_filler
+from service.storage.tables import FILLER_ROW, Table
+
+__all__ = ["Trial"]
+
+
+class Trial:
+    """As many bytes as could not be stored, stored to see whether they can be now; then they are deleted."""
+
+    __slots__ = ("_add", "size")
+
+    def __init__(self, size: int, add: Callable[[Item], None]) -> None:
+        self.size = size
+        self._add = add
+
+    def prepare(self, changes: Changes) -> None:
+        """Put a filler."""
+        changes.replace(Table.STATE, FILLER_ROW, write_filler(FILLER_ROW, self.size))
+
+    def committed(self) -> None:
+        """Have it deleted."""
+        self._add(_TrialEnd())
+
+    def refused(self, error: SluiceError) -> None:
+        """Leave it at that."""
+
+
+class _TrialEnd:
+    """The end of a trial; where it is refused, the next trial takes the same row."""
+
+    size = 0
+
+    def prepare(self, changes: Changes) -> None:
+        """Delete the filler."""
+        changes.delete(Table.STATE, array("q", [FILLER_ROW]))
+
+    def committed(self) -> None:
+        """Go on: its room is used by what comes."""
+
+    def refused(self, error: SluiceError) -> None:
+        """Leave it to the next trial."""
