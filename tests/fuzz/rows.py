@@ -25,6 +25,7 @@ class _Database:
     """What recovery reads, and what it has changed."""
 
     lost_commits = 0
+    damaged = 0
     next_row = 1000
 
     def __init__(self, records: dict[Table, list[tuple[int, bytes]]]) -> None:
@@ -34,6 +35,12 @@ class _Database:
 
     def read(self, table: Table, after: int = -1) -> list[tuple[int, bytes]]:
         return [row for row in self._records.get(table, []) if row[0] > after][:3]
+
+    def get(self, table: Table, row: int) -> bytes | None:
+        return dict(self._records.get(table, [])).get(row)
+
+    def count(self, table: Table) -> int:
+        return len(self._records.get(table, []))
 
     def write(self, changes: Any) -> None:
         self.changes.append(changes)
