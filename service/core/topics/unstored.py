@@ -17,6 +17,10 @@ _EACH: Final = 1024
 """Bytes that a message holds beside its data while it waits: closures, the request's id, the answer."""
 
 
+_RESERVED: Final = 4
+"""How many times what an owner holds it must have room for, if its sources are to go on: much is on its way."""
+
+
 class Unstored:
     """What is on its way to the store."""
 
@@ -37,8 +41,8 @@ class Unstored:
         return self._counts.total()
 
     def has_room(self, owner: Owner) -> bool:
-        """Return whether a source that an owner has should go on."""
-        return not self.pool.used or self.pool.room(owner) > 0
+        """Return whether a source that an owner has should go on; its publishes then still find room."""
+        return not self.pool.used or self.pool.room(owner) > _RESERVED * self.pool.held(owner)
 
     def check(self, owner: Owner, size: int) -> None:
         """Raise Overloaded when there is no room for one more message of an owner."""
