@@ -124,7 +124,7 @@ async def test_a_directory_that_cannot_be_is_refused_in_one_line(tmp_path: Path)
     assert "Not a directory" in err
 
 
-async def test_volatile_topics_and_batches_are_not_kept_and_say_so(tmp_path: Path) -> None:
+async def test_volatile_topics_are_not_kept_and_say_so(tmp_path: Path) -> None:
     options = ("--data", str(tmp_path / "data"), "--volatile", "cursor:*")
     async with service(*options) as server, aiohttp.ClientSession(server.url) as session:
         for name in ("kept", "cursor:1"):
