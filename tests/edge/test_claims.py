@@ -37,11 +37,15 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     ("GET", "/metrics", {}, "claim subscribe: .* '_stats'"),
     ("POST", "/fetch-batch", {"json": {"urls": ["http://a.example/"]}}, "claim fetch: the token has none"),
     ("GET", "/watch?url=http://a.example/&every=5", {}, "claim watch: the token has none"),
+    ("POST", '/steps?steps=[{"step":"digest"}]', {"data": b"abc"}, "claim fetch: the token has none"),
+    ("GET", "/blobs/" + "0" * 64, {}, "claim fetch: the token has none"),
 ]
 """What a token is refused that may read and write ``news.*`` alone."""
 
-ANY_TOKEN = {("GET", "/batches/{id}"), ("DELETE", "/batches/{id}"), ("GET", "/batches/{id}/events")}
-"""The id of a batch is a secret of its own."""
+ANY_TOKEN = {
+    ("GET", "/batches/{id}"), ("DELETE", "/batches/{id}"), ("GET", "/batches/{id}/events"), ("GET", "/steps")
+}  # fmt: skip
+"""The id of a batch is a secret of its own; which steps there are is public."""
 OPEN = {("GET", path) for path in ("/", "/healthz", "/readyz", "/openapi.json", "/asyncapi.json")}
 SOCKETS = {("GET", "/ws"), ("GET", "/echo"), ("POST", "/")}
 """And what `--echo-route` has beside its socket."""
