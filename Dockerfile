@@ -9,7 +9,7 @@ COPY service ./service
 COPY loadtest ./loadtest
 RUN python -m pip wheel --no-cache-dir --no-deps --no-build-isolation -w /wheels .
 # Only what the two programs need of what was checked above.
-RUN python -m venv /opt/sluice && /opt/sluice/bin/python -m pip install --no-cache-dir --no-index --find-links /wheels "sluice[loadtest,data,images]"
+RUN python -m venv /opt/sluice && /opt/sluice/bin/python -m pip install --no-cache-dir --no-index --find-links /wheels "sluice[loadtest,data]"
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --no-create-home sluice

@@ -80,7 +80,8 @@ class KeptTopics:
 
     def __init__(self) -> None:
         self._by_name: dict[str, KeptTopicRows] = {}
-        self._by_id: dict[int, KeptTopicRows] = {}
+        self.by_id: dict[int, KeptTopicRows] = {}
+        """By the id that their messages name."""
         self._next_id = 1
 
     def __len__(self) -> int:
@@ -98,7 +99,7 @@ class KeptTopics:
 
     def with_id(self, number: int) -> KeptTopicRows | None:
         """Return the topic that a row of a message belongs to, or None."""
-        return self._by_id.get(number)
+        return self.by_id.get(number)
 
     def make(self, name: str, owner: str, epoch: str) -> KeptTopicRows:
         """Return a new topic."""
@@ -108,9 +109,9 @@ class KeptTopics:
 
     def add(self, kept: KeptTopicRows) -> None:
         """Take in a topic that was read."""
-        self._by_name[kept.name] = self._by_id[kept.id] = kept
+        self._by_name[kept.name] = self.by_id[kept.id] = kept
         self._next_id = max(self._next_id, kept.id + 1)
 
     def remove(self, kept: KeptTopicRows) -> None:
         """Forget a topic."""
-        del self._by_name[kept.name], self._by_id[kept.id]
+        del self._by_name[kept.name], self.by_id[kept.id]

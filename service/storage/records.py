@@ -12,6 +12,8 @@ from zlib import crc32
 import msgspec
 
 __all__ = [
+    "HEAD_SIZE",
+    "LATEST",
     "Count",
     "Damaged",
     "EventOutcome",
@@ -21,7 +23,9 @@ __all__ = [
     "StateRow",
     "guess_message",
     "mend",
+    "pack_row",
     "read_document",
+    "read_head",
     "read_message",
     "read_outcome",
     "read_row",
@@ -40,16 +44,18 @@ _ROW = Struct("<qQQd")
 """A message's id in its table, and what its record begins with after the checksum."""
 _HEAD = Struct("<IQQd")
 """What the record of a message begins with."""
-_pack_id, _read_head = _ID.pack, _HEAD.unpack_from
+HEAD_SIZE: Final = _HEAD.size
+pack_row, read_head = _ID.pack, _HEAD.unpack_from
+"""For those who read a million messages: the eight bytes of a row's id; checksum, topic, offset and time."""
 _OUTCOME = Struct("<QQdqqq")
 _HIGHEST: Final = 1 << 53
-_LATEST: Final = 1e12
+LATEST: Final = 1e12
 _POLYNOMIAL: Final = 0xEDB88320
 _MENDABLE: Final = 64 << 10
 """Bytes of a record in which a flipped bit is looked for: 50 ms."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=_HIGHEST)]
-Seconds = Annotated[float, msgspec.Meta(ge=-_LATEST, le=_LATEST)]
+Seconds = Annotated[float, msgspec.Meta(ge=-LATEST, le=LATEST)]
 """Since 1970."""
 
 _Row = TypeVar("_Row", bound=msgspec.Struct)
@@ -134,16 +140,16 @@ def write_message(row: int, topic: int, offset: int, at: float, data: bytes) -> 
 
 def read_message(row: int, record: bytes) -> Message:
     """Return the message of a record, or raise Damaged."""
-    if len(record) < 28:
+    if len(record) < HEAD_SIZE:
         unseal(row, record)
         raise Damaged(f"row {row} is too short for a message")
     # As unseal does it, with fewer calls and copies: a million of them are read at a start.
-    checksum, topic, offset, at = _read_head(record)
-    if checksum != crc32(record[4:], crc32(_pack_id(row))):
+    checksum, topic, offset, at = read_head(record)
+    if checksum != crc32(record[4:], crc32(pack_row(row))):
         raise Damaged(f"row {row} does not have its checksum")
-    if offset > _HIGHEST or not -_LATEST <= at <= _LATEST:
+    if offset > _HIGHEST or not -LATEST <= at <= LATEST:
         raise Damaged(f"row {row} has an offset or a time that no message has")
-    return tuple.__new__(Message, (topic, offset, at, record[28:]))
+    return tuple.__new__(Message, (topic, offset, at, record[HEAD_SIZE:]))
 
 
 def guess_message(record: bytes) -> Message | None:

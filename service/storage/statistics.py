@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from service.core.histogram import Histogram
 
-__all__ = ["StorageStatistics"]
+__all__ = ["Recovered", "StorageStatistics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +24,19 @@ class StorageStatistics:
     """Records that were passed over at the start."""
     recovery: float
     """Seconds that the start took."""
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What was found at the start. Numbers of rows, but for ``seconds``."""
+
+    topics: int = 0
+    messages: int = 0
+    keys: int = 0
+    watches: int = 0
+    damaged: int = 0
+    """Records that are not what was written; they are passed over."""
+    lost_commits: int = 0
+    renewed: int = 0
+    """Topics that have new epochs, because positions could no longer be trusted."""
+    seconds: float = 0.0

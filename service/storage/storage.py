@@ -22,9 +22,9 @@ from service.storage.errors import CommitFailed, StorageUnusable
 from service.storage.log_recovery import recover_logs
 from service.storage.log_store import LogStore
 from service.storage.options import DataOptions
-from service.storage.recovery import Recovered, recover
+from service.storage.recovery import recover
 from service.storage.routed_store import RoutedStore
-from service.storage.statistics import StorageStatistics
+from service.storage.statistics import Recovered, StorageStatistics
 from service.storage.tables import reason
 from service.storage.topic_store import DiskStore
 from service.storage.wall_clock import WallClock

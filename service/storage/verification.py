@@ -94,7 +94,11 @@ class _Verification:
     def run(self) -> None:
         """Read all of it, and what SQLite can say of the file."""
         self._all = sum(map(self._span, Table))
-        takes: dict[Table, _Take] = {Table.TOPICS: self._topic, Table.MESSAGES: self._message, Table.KEYS: _key}
+        takes: dict[Table, _Take] = {
+            Table.TOPICS: self._topic,
+            Table.MESSAGES: self._verify,
+            Table.KEYS: _key,
+        }
         # Topics are needed for their messages.
         for table in sorted(filter(self._rows.has, Table), key=lambda table: table is not Table.TOPICS):
             try:
@@ -138,7 +142,7 @@ class _Verification:
         self._heads.append(topic.head)
         self._seen.append(0)
 
-    def _message(self, row: int, record: bytes) -> None:
+    def _verify(self, row: int, record: bytes) -> None:
         message = read_message(row, record)
         found = self._found
         found.oldest = message.at if found.oldest is None else min(found.oldest, message.at)

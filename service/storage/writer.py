@@ -1,11 +1,11 @@
 """The writer: what is to be stored is committed in groups, one after another, by one thread.
 
 Theory of operation. An item that is added waits. When no commit is under way, and the last one began at least
-``PAUSE`` ago, all that wait (at most ``_ITEMS``, or ``_BYTES``) become a group: each says what it changes, and the
+``_PAUSE`` ago, all that wait (at most ``_ITEMS``, or ``_BYTES``) become a group: each says what it changes, and the
 thread commits. Then each item hears in order how it ended: ``committed`` or ``refused``. Only then does the next
 group begin, so an item that prepares knows how all before it ended, and what is refused has changed nothing.
 
-        idle --add--> waiting --PAUSE--> committing --ended, items wait--> waiting
+        idle --add--> waiting --pause--> committing --ended, items wait--> waiting
           ^                                  |
           +-------ended, nothing waits-------+
 
@@ -41,8 +41,12 @@ __all__ = ["Item", "LastingItem", "Writer"]
 
 _log = logging.getLogger("sluice.storage")
 
-PAUSE: Final = 0.002
-"""Seconds from the beginning of one commit to that of the next, at least: a commit has a price of its own."""
+_PAUSE: Final = 0.002
+_BUSY_PAUSE: Final = 0.005
+"""Seconds from the beginning of one commit to that of the next, at least, and while much is to be stored: a commit
+costs about 0.1 ms of CPU, with its way to the thread and back."""
+_BUSY: Final = 20
+"""Items of a group from which on it counts as much."""
 _ITEMS: Final = 1000
 """Items of one group: to go on with so many takes a turn of the loop of about 3 ms."""
 _BYTES: Final = 4 << 20
@@ -82,7 +86,8 @@ class Writer:
         self._lasting_turn = False
         """Whether the next group is one of lasting items, where there are both."""
         self._closing = False
-        self._began = self._loop.time() - PAUSE
+        self._pause = _PAUSE
+        self._began = self._loop.time() - _PAUSE
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         """When that is; uvloop's handles do not always know it."""
@@ -114,7 +119,8 @@ class Writer:
     def add(self, item: Item) -> None:
         """Store an item with the next group. How much waits is bounded by the hub (``core/topics/unstored.py``)."""
         self._waiting.append(item)
-        self._schedule()
+        if self._timer is None or self.failing_since is not None:
+            self._schedule()
 
     def __repr__(self) -> str:
         state = "committing" if self._commit else "waiting" if self.waiting else "idle"
@@ -124,7 +130,7 @@ class Writer:
         """Begin the next group when its time has come, unless one is under way."""
         if self._commit is not None:
             return
-        at = max(self._began + PAUSE, self._loop.time() + delay)
+        at = max(self._began + self._pause, self._loop.time() + delay)
         if self._timer is not None:
             if self._due <= at:
                 return
@@ -136,6 +142,7 @@ class Writer:
         """Have the thread commit the next group."""
         self._timer = None
         self._began = self._loop.time()
+        self._pause = _BUSY_PAUSE if self.waiting >= _BUSY else _PAUSE
         changes = Changes(self._database.next_row)
         if self._lasting_next():
             lasting, size = self._prepare(_take(self._lasting, _LASTING_BYTES), changes)

@@ -17,6 +17,7 @@ class Bad:
     """Raises at every call, once it has been armed."""
 
     full = False
+    reading = True
     size = 1000
     owner = Owner("a")
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import shutil
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from service.core.errors import SluiceError
 from service.core.ports import KeptWatch
 from service.core.topics.hub import Hub
 from service.core.topics.position import Position
-from service.storage.database import Changes
+from service.storage.database import Changes, Database
 from service.storage.errors import StorageUnusable
-from service.storage.records import write_filler
+from service.storage.records import write_filler, write_message
 from service.storage.storage import Storage
 from service.storage.tables import FILLER_ROW, Table
+from tests.storage.stored import add_topic
 from tests.storage.test_topic_store import Disk, datas, publish
 
 WATCH = KeptWatch("200 a", {"If-None-Match": '"a"'})
@@ -308,3 +310,32 @@ async def test_a_clock_that_was_set_back_by_an_hour_keeps_messages_and_keys_for_
     once_more = await disk.kill()
     hub = disk.hub(once_more)
     assert await publish(hub, "a", b"3") == Position(first.epoch, 3)
+
+
+async def test_times_of_a_topic_never_go_back_where_the_wall_clock_did(disk: Disk) -> None:
+    chance = random.Random(3)
+    written: dict[str, list[float]] = {"a": [], "b": []}
+
+    def write() -> None:
+        disk.path.mkdir()
+        with contextlib.closing(Database(disk.path / "sluice.db")) as database:
+            for number, name in enumerate(written):
+                add_topic(database, number, name)
+            changes = Changes(database.next_row)
+            now = time.time()
+            for _ in range(500):
+                name = chance.choice("ab")
+                at = now - chance.choice((0.0, 1.0, 100.0, 200.0)) - chance.random()
+                written[name].append(at)
+                number, offset = "ab".index(name), len(written[name])
+                changes.messages.append(write_message(changes.next_row, number, offset, at, b"%d" % offset))
+            database.write(changes)
+
+    await asyncio.to_thread(write)
+    _, hub = await opened(disk)
+    for name, times in written.items():
+        ring = hub.topics[name].ring
+        # As late as the latest of its own so far, and not of another topic's.
+        latest = [max(times[: number + 1]) for number in range(len(times))]
+        assert [at - ring.times[-1] for at in ring.times] == pytest.approx([at - latest[-1] for at in latest])
+        assert ring.head == len(times)
