@@ -19,7 +19,7 @@ from service.client import Client
 __all__ = ["STORES", "Store"]
 
 _T = TypeVar("_T")
-_LIMITS: Final = ("--client-rate", "1e9", "--client-bytes", "1000000000")
+_LIMITS: Final = ("--client-rate", "1e9", "--client-bytes", "1000000000", "--heartbeat", "3600")
 
 
 class Store(ABC):
