@@ -70,7 +70,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "ops/metrics/routes": ("test_metrics",),
     "ops/metrics/shares": ("test_metrics",),
     "ops/metrics/work": ("test_steps",),
-    "runtime/directory_lock": ("test_blobs",),
+    "runtime/directories": ("test_blobs", "test_data"),
     "sources/charged_batches": ("test_retention",),
     "sources/held_batches": ("test_retention",),
     "sources/acceptance": ("test_batches", "test_batches_on_disk"),

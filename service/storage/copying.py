@@ -15,8 +15,9 @@ from typing import Final
 
 import apsw
 
+from service.runtime.directories import LOCK, sync_directory
 from service.storage.commit_count import COUNT_FILE, pack_count
-from service.storage.directory import DATABASE, LOCK, DataDirectory
+from service.storage.directory import DATABASE, DataDirectory
 from service.storage.errors import StorageUnusable
 from service.storage.library import file_name
 from service.storage.reader import DatabaseReader
@@ -47,7 +48,7 @@ def back_up(source: DatabaseReader, target: Path, progress: Progress, *, replace
         if not replace and target.exists():
             raise StorageUnusable(f"{target} exists; choose another name, or give --force")
         partial.rename(target)
-    _sync_directory(target.parent)
+    sync_directory(target.parent)
 
 
 def restore(
@@ -66,7 +67,7 @@ def restore(
             # A service that finds more commits counted than there are begins new epochs.
             _write_count(target, commits)
             partial.rename(directory.database)
-        _sync_directory(target)
+        sync_directory(target)
     except BaseException:
         _remove(target, made=made)
         raise
@@ -187,14 +188,6 @@ def _write_count(directory: Path, commits: int) -> None:
     descriptor = os.open(directory / COUNT_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         os.write(descriptor, pack_count(commits))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 
-from service.runtime.directory_lock import DirectoryLock
+from service.runtime.directories import DirectoryLock, sync_directory
 
 __all__ = ["DEFAULT_TYPE", "Blob", "BlobFiles"]
 
@@ -46,7 +46,6 @@ class BlobFiles:
         except BaseException:
             self._lock.close()
             raise
-        self._count = 0
 
     def scan(self) -> list[Blob]:
         """Remove what is left over from a kill, and return all blobs, the longest unused first."""
@@ -84,12 +83,12 @@ class BlobFiles:
                 os.fsync(file.fileno())
             if not folder.exists():
                 folder.mkdir(mode=0o700, exist_ok=True)
-                _sync(self._directory)
+                sync_directory(self._directory)
             temporary.rename(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync(folder)
+        sync_directory(folder)
         return Blob(sha256, len(data), kind, path)
 
     def touch(self, blob: Blob) -> None:
@@ -108,12 +107,3 @@ class BlobFiles:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
-
-
-def _sync(folder: Path) -> None:
-    """Have the names in a folder reach the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,7 +1,6 @@
 """A worker process from the service's side."""
 
 import asyncio
-import logging
 import os
 import socket
 import sys
@@ -14,8 +13,6 @@ import msgspec
 from service.work.errands import Answer, Errand, pack, receive, send, unpack
 
 __all__ = ["WorkerGone", "WorkerProcess"]
-
-_log = logging.getLogger("sluice.steps")
 
 _MODULE: Final = "service.work.worker"
 _START: Final = 30.0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.core.errors import StorageFailed, TooLarge
-from service.runtime.directory_lock import DirectoryInUse
+from service.runtime.directories import DirectoryInUse
 from service.work.blob_files import BlobFiles
 from service.work.blobs import Blobs
 
