@@ -97,10 +97,6 @@ class KeptTopics:
         """Return what is kept of a topic, or None."""
         return self._by_name.get(name)
 
-    def with_id(self, number: int) -> KeptTopicRows | None:
-        """Return the topic that a row of a message belongs to, or None."""
-        return self.by_id.get(number)
-
     def make(self, name: str, owner: str, epoch: str) -> KeptTopicRows:
         """Return a new topic."""
         kept = KeptTopicRows(self._next_id, name, owner, epoch)

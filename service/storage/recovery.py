@@ -140,7 +140,7 @@ class _Reading:
 
     def _place(self, row: int, message: Message, data: bytes | None) -> None:
         """Put a message at its place in its topic."""
-        kept = self.topics.with_id(message.topic)
+        kept = self.topics.by_id.get(message.topic)
         if kept is None or message.offset <= kept.head:
             self.discarded[Table.MESSAGES].append(row)
             return
@@ -215,7 +215,7 @@ class _Reading:
 
     def _place_by_guess(self, row: int, guess: Message | None) -> bool:
         """Believe the head of a damaged record where it fits the messages before; return whether it does."""
-        kept = None if guess is None else self.topics.with_id(guess.topic)
+        kept = None if guess is None else self.topics.by_id.get(guess.topic)
         if guess is None or kept is None:
             return False
         if kept.rows:
@@ -242,7 +242,7 @@ class _Reading:
     def key(self, row: int, record: bytes) -> None:
         """Take in a key."""
         read = read_row(row, record, KeyRow)
-        kept = self.topics.with_id(read.topic)
+        kept = self.topics.by_id.get(read.topic)
         if kept is not None:
             key = PublishKey(Owner(read.owner), read.key)
             kept.keys.append(KeptKey(key, read.offset, self._clock.to_hub(read.at)))

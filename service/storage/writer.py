@@ -146,10 +146,10 @@ class Writer:
         changes = Changes(self._database.next_row)
         if self._lasting_next():
             lasting, size = self._prepare(_take(self._lasting, _LASTING_BYTES), changes)
-            end = partial(self._end_lasting, lasting, size)
+            end = partial(self._end, lasting, size, self._postpone)
         else:
             group, size = self._prepare(self._next_group(), changes)
-            end = partial(self._end, group, size)
+            end = partial(self._end, group, size, self._refuse)
         self._commit = self._loop.run_in_executor(self._thread, self._database.write, changes)
         self._commit.add_done_callback(end)
         self._slow = self._loop.call_later(_SLOW, _warn_of_slowness)
@@ -184,30 +184,33 @@ class Writer:
             return False
         return True
 
-    def _end(self, group: list[Item], size: int, commit: asyncio.Future[None]) -> None:
-        """Say to each item how its commit ended, and begin the next."""
+    def _end(
+        self,
+        group: "list[AnyItem]",
+        size: int,
+        give_up: "Callable[[list[AnyItem], StorageFailed], None]",
+        commit: asyncio.Future[None],
+    ) -> None:
+        """Say to each item how its commit ended, and begin the next; ``give_up`` gets those that are not stored."""
         error = self._ended(commit)
         if error is None:
             self._succeeded(group, size)
         else:
             self._failed(size, error)
-            for item in group:
-                self._contain(item.refused, StorageFailed(f"storage: {error}"))
+            give_up(group, StorageFailed(f"storage: {error}"))
         self._go_on()
 
-    def _end_lasting(self, group: list[LastingItem], size: int, commit: asyncio.Future[None]) -> None:
-        """Say to each item how its commit ended; where the service ends they are given up, and fetched again."""
-        error = self._ended(commit)
-        if error is None:
-            self._succeeded(group, size)
-        else:
-            self._failed(size, error)
-            for item in group:
-                self._contain(item.postponed)
-            self._lasting.extendleft(reversed(group))
-            while self._closing and self._lasting:
-                self._contain(self._lasting.popleft().refused, StorageFailed(f"storage: {error}"))
-        self._go_on()
+    def _refuse(self, group: list[Item], error: StorageFailed) -> None:
+        for item in group:
+            self._contain(item.refused, error)
+
+    def _postpone(self, group: list[LastingItem], error: StorageFailed) -> None:
+        """Have them tried again; where the service ends they are given up, and fetched again."""
+        for item in group:
+            self._contain(item.postponed)
+        self._lasting.extendleft(reversed(group))
+        while self._closing and self._lasting:
+            self._contain(self._lasting.popleft().refused, error)
 
     def _ended(self, commit: asyncio.Future[None]) -> BaseException | None:
         self._commit = None
