@@ -9,6 +9,7 @@ from pathlib import Path
 __all__ = ["TESTED_IN", "UNDECIDED", "unmirrored"]
 
 TESTED_IN: dict[str, tuple[str, ...]] = {
+    "storage/damage": ("test_recovery",),
     "work/blob_files": ("test_blobs",),
     "work/errands": ("test_worker_pool",),
     "work/opening": ("test_step_runner",),

@@ -23,6 +23,7 @@ from typing import Final
 import apsw
 
 from service.storage.commit_count import COUNT_FILE, COUNT_SIZE, pack_count, unpack_count
+from service.storage.damage import DamageLog
 from service.storage.errors import CommitFailed, StorageUnusable
 from service.storage.library import file_name
 from service.storage.records import Damaged, StateRow, mend, read_row, write_document
@@ -101,8 +102,8 @@ class Database:
         self.commits = 0
         self.lost_commits = 0
         """How many of the last commits are missing, because the WAL has lost its end."""
-        self.damaged = 0
-        """Records of the state that are not what was written."""
+        self.damage = DamageLog()
+        """Of its records of the state."""
         try:
             self._connection = apsw.Connection(file_name(path))
         except apsw.Error as error:
@@ -153,8 +154,7 @@ class Database:
         try:
             return read_row(row, record, StateRow)
         except Damaged as error:
-            self.damaged += 1
-            _log.error("a damaged record is passed over", extra={"table": Table.STATE.value, "why": str(error)})
+            self.damage.report(Table.STATE, error)
             mended = mend(row, record)
             return StateRow() if mended is None else read_row(*mended, StateRow)
 

@@ -21,22 +21,18 @@ def lines_of(reader: DatabaseReader, name: str) -> Iterator[bytes]:
     meanwhile are a gap.
     """
     topic = _find(reader, name)
-    after = -1
-    while rows := reader.rows.read(Table.MESSAGES, after):
+    for rows in reader.rows.chunks(Table.MESSAGES):
         yield b"".join([topic.take(row, record) for row, record in rows])
-        after = rows[-1][0]
     yield topic.end()
 
 
 def _find(reader: DatabaseReader, name: str) -> "_Lines":
-    after = -1
-    while rows := reader.rows.read(Table.TOPICS, after):
+    for rows in reader.rows.chunks(Table.TOPICS):
         for row, record in rows:
             with suppress(Damaged):  # it is another one, or `sluice check` names it
                 topic = read_row(row, record, TopicRow)
                 if topic.name == name:
                     return _Lines(row, name, topic.head)
-        after = rows[-1][0]
     raise StorageUnusable(f"{reader.path} does not have the topic {name!r}")
 
 

@@ -6,9 +6,8 @@ epoch, or a position that a client holds would get another content. A batch whos
 """
 
 import asyncio
-import logging
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +17,7 @@ from service.core.batch_store import KeptBatch
 from service.core.fetching.batch import Keep
 from service.core.fetching.request import FetchRequest, Options
 from service.core.ports import Outcome
+from service.storage.damage import DamageLog
 from service.storage.database import Changes, Database
 from service.storage.log_rows import BatchRow, LogRows, RequestRow, hosts_of, key_of, owner_of, tracing_of
 from service.storage.log_store import LogIds
@@ -35,9 +35,6 @@ from service.storage.wall_clock import WallClock
 
 __all__ = ["RecoveredLogs", "recover_logs"]
 
-_log = logging.getLogger("sluice.storage")
-
-_REPORTED: Final = 10
 _DONE: Final = -1
 _UNKNOWN: Final = Outcome(-2, 0)
 
@@ -56,7 +53,7 @@ class RecoveredLogs:
     """All batches that were read."""
 
     def __init__(self, database: Database, clock: WallClock, new_epoch: Callable[[], str]) -> None:
-        self.damaged = 0
+        self.damage = DamageLog()
         self.ids = LogIds()
         self.orphans: dict[int, LogRows] = {}
         """Events whose batch is gone."""
@@ -134,9 +131,7 @@ class RecoveredLogs:
 
     def damaged_row(self, table: Table, row: int, error: Exception) -> None:
         """Report a record that is not what was written, and have it deleted."""
-        self.damaged += 1
-        if self.damaged <= _REPORTED:
-            _log.error("a damaged record is passed over", extra={"table": table.value, "why": str(error)})
+        self.damage.report(table, error)
         if table is Table.OUTCOMES:
             self.damaged_outcome(row)
         else:
@@ -201,8 +196,8 @@ async def recover_logs(
     found = RecoveredLogs(database, clock, new_epoch)
     takes = {Table.BATCHES: found.batch, Table.OUTCOMES: found.outcome, Table.REQUESTS: found.request}
     for table, take in takes.items():
-        after = -1
-        while after := await asyncio.to_thread(_read, found, database, table, take, after):
+        chunks = database.rows.chunks(table)
+        while await asyncio.to_thread(_read, found, table, take, chunks):
             pass
     rows = database.rows
     found.ids = LogIds(rows.last(Table.BATCHES), rows.last(Table.REQUESTS), rows.last(Table.EVENTS))
@@ -213,13 +208,16 @@ async def recover_logs(
 
 
 def _read(
-    found: RecoveredLogs, database: Database, table: Table, take: Callable[[int, bytes], None], after: int
-) -> int:
-    """Read the next rows of a table; return the last id, or 0 at the end."""
-    rows = database.rows.read(table, after)
+    found: RecoveredLogs,
+    table: Table,
+    take: Callable[[int, bytes], None],
+    chunks: Iterator[list[tuple[int, bytes]]],
+) -> bool:
+    """Take in the next rows of a table; return whether there were any."""
+    rows = next(chunks, [])
     for row, record in rows:
         try:
             take(row, record)
         except Damaged as error:
             found.damaged_row(table, row, error)
-    return rows[-1][0] if rows else 0
+    return bool(rows)

@@ -4,11 +4,9 @@ A batch is stored before it is acknowledged, and each event before anybody hears
 is tried again until it is stored: it waits in memory, in order, and is counted there (``core/topics/unstored.py``).
 """
 
-import logging
 from array import array
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
 
 import apsw
 
@@ -20,6 +18,7 @@ from service.core.ports import KeptTopic, Outcome, PublishKey
 from service.core.topics.position import Position
 from service.core.topics.ring import CHUNK
 from service.core.topics.topic import Topic
+from service.storage.damage import DamageLog
 from service.storage.log_items import AppendEvent, DropLogs, ForgetRequests, PutBatch, PutRequests
 from service.storage.log_rows import LogRows, RowIds, document_of, slices_of
 from service.storage.records import Damaged, read_message
@@ -28,10 +27,6 @@ from service.storage.wall_clock import WallClock
 from service.storage.writer import Writer
 
 __all__ = ["LogIds", "LogStore"]
-
-_log = logging.getLogger("sluice.storage")
-
-_REPORTED: Final = 10
 
 
 class LogIds:
@@ -52,8 +47,7 @@ class LogStore:
         self, writer: Writer, rows: Rows, logs: Sequence[LogRows], orphans: Sequence[LogRows], ids: LogIds,
         clock: WallClock, new_epoch: Callable[[], str],
     ) -> None:  # fmt: skip
-        self.damaged = 0
-        """Events that were found to be damaged when they were read back."""
+        self._damage = DamageLog()
         self._writer = writer
         self._rows = rows
         self._logs = {log.name: log for log in logs}
@@ -67,6 +61,11 @@ class LogStore:
 
     def __len__(self) -> int:
         return len(self._logs)
+
+    @property
+    def damaged(self) -> int:
+        """How many events were found to be damaged when they were read back."""
+        return self._damage.count
 
     def history(self, name: str, owner: Owner) -> KeptTopic:
         """Return an epoch for a new batch, or where one stands that was read at the start."""
@@ -138,9 +137,7 @@ class LogStore:
             raise StorageFailed("the batch was dropped")
         for why in page:
             if isinstance(why, str):
-                self.damaged += 1
-                if self.damaged <= _REPORTED:
-                    _log.error("a damaged record is passed over", extra={"table": Table.EVENTS.value, "why": why})
+                self._damage.report(Table.EVENTS, why)
         return [event if isinstance(event, bytes) else None for event in page]
 
 

@@ -22,6 +22,7 @@ import apsw
 
 from service.core.owner import Owner
 from service.core.ports import KeptKey, KeptMessage, KeptWatch, PublishKey
+from service.storage.damage import DamageLog
 from service.storage.database import Changes, Database
 from service.storage.kept_topics import KeptTopicRows, KeptTopics, TopicRow
 from service.storage.key_rows import KeyRow, KeyRows
@@ -49,7 +50,6 @@ _log = logging.getLogger("sluice.storage")
 
 _Rows = Sequence[tuple[int, bytes]]
 _PROGRESS: Final = 200_000
-_REPORTED: Final = 10
 _MENDED: Final = 100
 """Damaged records in which a flipped bit is looked for."""
 _HOLE: Final = 10_000
@@ -71,6 +71,7 @@ class _Reading:
     def __init__(self, clock: WallClock, now: float) -> None:
         self.topics = KeptTopics()
         self.found = Recovered()
+        self.damage = DamageLog()
         self.keys = KeyRows()
         self.watches: list[tuple[int, str, KeptWatch]] = []
         self.discarded: dict[Table, Any] = {table: array("q") for table in Table}
@@ -175,10 +176,8 @@ class _Reading:
 
     def _damaged(self, table: Table, row: int, record: bytes, error: Damaged) -> Mended | None:
         """Count a damaged record, log the first of them, and return it as it was, where that can be found out."""
-        self.found.damaged += 1
-        if self.found.damaged <= _REPORTED:
-            _log.error("a damaged record is passed over", extra={"table": table.value, "why": str(error)})
-        return mend(row, record) if self.found.damaged <= _MENDED else None
+        self.damage.report(table, error)
+        return mend(row, record) if self.damage.count <= _MENDED else None
 
     def rows(self, table: Table, take: Callable[[int, bytes], None], rows: _Rows) -> None:
         """Take in rows of a table; of those that are damaged repair what can be, and have the others deleted."""
@@ -271,7 +270,7 @@ async def recover(database: Database, clock: WallClock, new_epoch: Callable[[], 
     await _read(database, Table.KEYS, partial(reading.rows, Table.KEYS, reading.key))
     await _read(database, Table.WATCHES, partial(reading.rows, Table.WATCHES, reading.watch))
     found.lost_commits = database.lost_commits
-    found.damaged += database.damaged
+    found.damaged = reading.damage.count + database.damage.count
     changes = Changes(database.next_row)
     for table, rows in reading.discarded.items():
         changes.delete(table, rows)
@@ -281,17 +280,17 @@ async def recover(database: Database, clock: WallClock, new_epoch: Callable[[], 
     for table, mended in reading.repaired:
         changes.replace(table, *mended)
     reading.renew(new_epoch, changes)
-    if changes.put or changes.deleted or database.damaged:
+    if changes.put or changes.deleted or database.damage.count:
         await asyncio.to_thread(database.write, changes)
     found.seconds = round(loop.time() - began, 3)
     return Contents(reading.topics, reading.keys, reading.watches, found)
 
 
 async def _read(database: Database, table: Table, take: Callable[[_Rows], None]) -> None:
-    after, count = -1, 0
-    while rows := await asyncio.to_thread(database.rows.read, table, after):
+    count, chunks = 0, database.rows.chunks(table)
+    while rows := await asyncio.to_thread(next, chunks, None):
         take(rows)
-        after, count = rows[-1][0], count + len(rows)
+        count += len(rows)
         if count // _PROGRESS > (count - len(rows)) // _PROGRESS:
             _log.info("reading the data directory", extra={"table": table.value, "rows": count})
     if count != await asyncio.to_thread(database.rows.count, table):

@@ -91,7 +91,7 @@ class Storage:
             with _uncollected():
                 topics, keys, watches, recovered = await recover(database, wall, new_epoch)
                 found, batches = await recover_logs(database, wall, new_epoch)
-            recovered.damaged += found.damaged
+            recovered.damaged += found.damage.count
         except BaseException as error:
             database.close()
             directory.close()

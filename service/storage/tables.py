@@ -1,6 +1,7 @@
 """The tables, and reading them. All have the same shape: an id and a record (``records.py``)."""
 
 from array import array
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -77,6 +78,13 @@ class Rows:
         # Else the read would go on, and the WAL would grow for as long.
         cursor.close()
         return rows
+
+    def chunks(self, table: Table) -> Iterator[list[tuple[int, bytes]]]:
+        """Yield all rows of a table, some at a time: each is a read of its own, so that the WAL is free between."""
+        after = -1
+        while rows := self.read(table, after):
+            yield rows
+            after = rows[-1][0]
 
     def count(self, table: Table) -> int:
         """Return how many rows a table has."""

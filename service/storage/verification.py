@@ -122,16 +122,15 @@ class _Verification:
         self._found.unsound += [str(text).splitlines()[-1] for (text,) in answers if text != "ok"]
 
     def _read(self, table: Table, take: _Take) -> None:
-        found, after = self._found, -1
+        found = self._found
         found.rows[table] = found.bytes[table] = 0
-        while rows := self._rows.read(table, after):
+        for rows in self._rows.chunks(table):
             for row, record in rows:
                 found.bytes[table] += len(record)
                 try:
                     take(row, record)
                 except Damaged:
                     self._damaged(table, row, record)
-            after = rows[-1][0]
             found.rows[table] += len(rows)
             self._done += len(rows)
             self._progress(self._done, max(self._done, self._all))

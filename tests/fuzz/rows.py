@@ -11,8 +11,9 @@ import struct
 from typing import Any
 from zlib import crc32
 
+from service.storage.damage import DamageLog
 from service.storage.recovery import recover
-from service.storage.tables import Table
+from service.storage.tables import Rows, Table
 from service.storage.wall_clock import WallClock
 
 __all__ = ["rows"]
@@ -25,7 +26,8 @@ class _Database:
     """What recovery reads, and what it has changed."""
 
     lost_commits = 0
-    damaged = 0
+    damage = DamageLog()
+    chunks = Rows.chunks
     next_row = 1000
 
     def __init__(self, records: dict[Table, list[tuple[int, bytes]]]) -> None:

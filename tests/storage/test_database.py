@@ -36,10 +36,8 @@ def changes(database: Database, *datas: bytes) -> Changes:
 
 def rows(database: Database, table: Table) -> Iterator[tuple[int, bytes]]:
     """Yield every row in order."""
-    after = -1
-    while chunk := database.rows.read(table, after):
+    for chunk in database.rows.chunks(table):
         yield from chunk
-        after = chunk[-1][0]
 
 
 def datas(database: Database) -> list[bytes]:
