@@ -126,18 +126,13 @@ class Ring:
 
         None stands for one that is damaged: readers get a gap of it.
         """
-        head, size, prefix = self.head, self.size, self._prefix
-        for data, at in messages:
-            head += 1
-            if data is not None:
-                frame = message_frame(prefix, head, data)
-            else:
-                frame = gap_chunk(Encoding.FRAMES, self._name, self.epoch, head, head)
-                self._lost.add(head)
-            self._frames.append(frame)
-            self.times.append(at)
-            size += len(frame)
-        self.head, self.size = head, size
+        kept = list(messages)
+        frames, lost = self.frames_of([data for data, _ in kept], self.head + 1)
+        self._frames.extend(frames)
+        self._lost |= lost
+        self.times.extend([at for _, at in kept])
+        self.head += len(frames)
+        self.size += sum(map(len, frames))
         if self.limits is not None and self.times:
             self._trim(self.limits, self.times[-1])
 
@@ -183,7 +178,7 @@ class Ring:
         """Return the data of a message that is kept; None where it is damaged."""
         if offset in self._lost:
             return None
-        return message_data(self._frames[offset - self.first])
+        return message_data(self._frames[offset - self.loaded])
 
     def forget(self) -> None:
         """Drop joined chunks: there is a newer message, or a visit is over."""
@@ -222,7 +217,7 @@ class Ring:
         return freed
 
     def frames_of(self, messages: Sequence[bytes | None], first: int) -> tuple[list[bytes], set[int]]:
-        """Encode messages that were read back, the first of which has this offset; also return which are lost."""
+        """Encode messages of a store, the first of which has this offset; also return which are lost."""
         frames, lost = [], set()
         for offset, data in enumerate(messages, first):
             if data is None:
