@@ -9,6 +9,8 @@ from pathlib import Path
 __all__ = ["TESTED_IN", "UNDECIDED", "unmirrored"]
 
 TESTED_IN: dict[str, tuple[str, ...]] = {
+    "edge/http/json_answer": ("test_topic_routes", "test_steps"),
+    "runtime/signals": ("test_start_signals", "test_data_commands"),
     "storage/damage": ("test_recovery",),
     "work/blob_files": ("test_blobs",),
     "work/errands": ("test_worker_pool",),

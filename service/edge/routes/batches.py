@@ -16,6 +16,7 @@ from service.core.topics.topic import OnLag
 from service.core.topics.wire import Encoding
 from service.edge.access.credentials import GRANT, OWNER
 from service.edge.http.correlation import correlation_of
+from service.edge.http.json_answer import json_answer
 from service.edge.http.negotiation import NDJSON, answers_event_stream
 from service.edge.http.pending import answer_of
 from service.edge.http.queries import STREAM, check_query
@@ -97,11 +98,7 @@ class BatchRoutes:
     async def state(self, request: web.Request) -> web.Response:
         """Answer with how far a batch is."""
         batch = self._batches.find(request.match_info["id"])
-        return web.Response(
-            body=self._batches.document(batch),
-            content_type="application/json",
-            headers={"Cache-Control": "no-store"},
-        )
+        return json_answer(self._batches.document(batch))
 
     async def cancel(self, request: web.Request) -> web.Response:
         """End a batch."""

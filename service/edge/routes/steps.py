@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 from service.core.errors import InvalidParams, NotFound, ParseError, SluiceError
 from service.core.exact import parse
 from service.edge.access.credentials import GRANT, OWNER
+from service.edge.http.json_answer import json_answer
 from service.edge.http.queries import check_query
 from service.edge.http.request_body import read_body
 from service.work.answers import StepDescription, StepList
@@ -53,7 +54,8 @@ class StepRoutes:
     async def list(self, request: web.Request) -> web.Response:
         """Answer with all steps and the schemas of their parameters."""
         steps = sorted(STEPS.values(), key=lambda one: one.name)
-        return _json(StepList([StepDescription(one.name, schema_of(one.parameters), one.runs) for one in steps]))
+        listed = StepList([StepDescription(one.name, schema_of(one.parameters), one.runs) for one in steps])
+        return json_answer(msgspec.json.encode(listed))
 
     async def run(self, request: web.Request) -> web.Response:
         """Run steps on the body of the request, of any type; ``?steps=`` is the list as JSON."""
@@ -65,7 +67,7 @@ class StepRoutes:
         outcome = await self._steps.run(steps, body, request[OWNER])
         if outcome.failed is not None:
             raise StepRejected(f"{outcome.failed}: {outcome.detail}", outcome.failed, outcome.results)
-        return _json({"steps": [msgspec.Raw(one) for one in outcome.results]})
+        return json_answer(msgspec.json.encode({"steps": [msgspec.Raw(one) for one in outcome.results]}))
 
     async def blob(self, request: web.Request) -> web.StreamResponse:
         """Answer with a blob, or a range of it (RFC 9110, section 14)."""
@@ -90,9 +92,3 @@ def _given(request: web.Request) -> Any:
         return parse(text.encode())
     except ParseError as error:
         raise InvalidParams(f"steps: {error.detail}") from None
-
-
-def _json(value: Any) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(value), content_type="application/json", headers={"Cache-Control": "no-store"}
-    )

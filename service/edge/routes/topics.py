@@ -15,6 +15,7 @@ from service.core.topics.hub import Hub
 from service.core.topics.names import check_name, check_writable
 from service.core.topics.topic import Topic, default_on_lag
 from service.edge.access.credentials import GRANT, OWNER
+from service.edge.http.json_answer import json_answer
 from service.edge.http.pending import answer_of
 from service.edge.http.queries import STREAM, check_query
 from service.edge.http.request_body import read_json, requested_key
@@ -54,7 +55,7 @@ class TopicRoutes:
         await self._room_for_visits()
         position = await answer_of(self._hub.publish(name, data, self._hub.clock(), key=key, owner=request[OWNER]))
         topic = self._hub.topics.get(name)
-        return _json({**published(position), "readers": len(topic.readers) if topic else 0})
+        return json_answer(orjson.dumps({**published(position), "readers": len(topic.readers) if topic else 0}))
 
     async def broadcast(self, request: web.Request) -> web.Response:
         """Append one body to many topics, or to none: all is checked before the first gets it."""
@@ -67,7 +68,7 @@ class TopicRoutes:
         await self._open(names, owner)
         await self._room_for_visits()
         positions = await answer_of(self._hub.publish_all(names, data, self._hub.clock(), owner))
-        return _json({"topics": dict(zip(names, map(published, positions), strict=True))})
+        return json_answer(orjson.dumps({"topics": dict(zip(names, map(published, positions), strict=True))}))
 
     async def _open(self, names: Sequence[str], owner: Owner) -> None:
         """Have topics made, a slice in each turn of the loop."""
@@ -85,17 +86,16 @@ class TopicRoutes:
         name = request.match_info["name"]
         request[GRANT].check_read(name)
         topic = await answer_of(self._hub.find(name, request[OWNER]))
-        return _json(
-            {
-                "topic": topic.name,
-                "epoch": topic.epoch,
-                "offset": topic.head,
-                "oldest": topic.first,
-                "bytes": topic.size,
-                "readers": len(topic.readers),
-                "durable": self._hub.store.durable(topic.name),
-            }
-        )
+        document = {
+            "topic": topic.name,
+            "epoch": topic.epoch,
+            "offset": topic.head,
+            "oldest": topic.first,
+            "bytes": topic.size,
+            "readers": len(topic.readers),
+            "durable": self._hub.store.durable(topic.name),
+        }
+        return json_answer(orjson.dumps(document))
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Stream a topic as NDJSON or SSE."""
@@ -123,9 +123,3 @@ def _compact(value: Any) -> bytes:
         return orjson.dumps(value)
     except orjson.JSONEncodeError as error:
         raise TooLarge(f"data: {error}") from None
-
-
-def _json(value: Any) -> web.Response:
-    return web.Response(
-        body=orjson.dumps(value), content_type="application/json", headers={"Cache-Control": "no-store"}
-    )
