@@ -5,10 +5,11 @@ Without this a SIGHUP would end a service that is about to start, and Ctrl-C wou
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Final
+
+from service.runtime.signals import handling
 
 __all__ = ["start_signals"]
 
@@ -17,22 +18,12 @@ _BY_SIGNAL: Final = 128
 """A shell adds this to the number of the signal that ended a program."""
 
 
-@contextmanager
-def start_signals(*, serving: bool) -> Iterator[None]:
+def start_signals(*, serving: bool) -> AbstractContextManager[None]:
     """End on SIGTERM and SIGINT with one line; a program that serves ignores SIGHUP.
 
     What was ignored before stays ignored. A command replaces these handlers when it has something to close.
     """
-    handlers = dict.fromkeys(_ENDING, _end) | ({signal.SIGHUP: signal.SIG_IGN} if serving else {})
-    before = {number: signal.getsignal(number) for number in handlers}
-    for number, handler in handlers.items():
-        if before[number] is not signal.SIG_IGN:
-            signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
+    return handling(dict.fromkeys(_ENDING, _end) | ({signal.SIGHUP: signal.SIG_IGN} if serving else {}))
 
 
 def _end(number: int, _: FrameType | None) -> None:

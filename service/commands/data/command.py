@@ -4,8 +4,7 @@ import os
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 from service.commands.data.meter import Meter
 from service.commands.units import size_text
 from service.commands.writing import write_all
+from service.runtime.signals import handling
 from service.storage.errors import StorageUnusable
 
 __all__ = ["run"]
@@ -26,7 +26,8 @@ def run(options: Namespace) -> int:
     if wrong := _settle(options, os.environ):
         return _complain(wrong, _USAGE)
     try:
-        with _interruptible():
+        # They end the command where it can take back what it has begun.
+        with handling(dict.fromkeys(_SIGNALS, _interrupt)):
             return _COMMANDS[options.command](options)
     except ImportError as error:
         if error.name != "apsw":
@@ -132,20 +133,6 @@ def _count(number: int) -> str:
 def _complain(text: str, code: int = _FAILED) -> int:
     sys.stderr.write(f"sluice: {text}\n")
     return code
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Have signals end the command where it can take back what it has begun; what was ignored stays ignored."""
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
