@@ -398,7 +398,7 @@ def test_linters_find_nothing(arguments: list[str]) -> None:
 
 @pytest.mark.timeout(600)
 def test_the_dockerfiles_steps_build_the_programs(tmp_path: Path) -> None:
-    """There is no Docker here: its steps run in an empty environment, with the folders moved and pip's cache."""
+    """Without Docker: its steps run in an empty environment, in other folders and with pip's cache."""
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
     build = text.split("\nFROM ")[1]
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "python")], check=True, timeout=120)

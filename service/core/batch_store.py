@@ -45,7 +45,7 @@ class KeptBatch:
 class BatchStore(Protocol):
     """Where batches are kept; their events are in their topics. What a store keeps goes when the topic is dropped.
 
-    An answer is None where there is nothing to wait for; a pending one is the batch, or the error that refused it.
+    An answer is None if nothing has to be waited for; a pending one is the batch, or the error that refused it.
     """
 
     outlives: bool

@@ -93,7 +93,7 @@ def _check_target(source: DatabaseReader, target: Path, *, replace: bool) -> Non
 
 
 def _check_empty(target: Path) -> None:
-    """Raise StorageUnusable where there is anything but what a restore that was killed has left."""
+    """Raise StorageUnusable if the directory has anything but the remains of a restore that was killed."""
     ours = {LOCK, COUNT_FILE, *_partial_names(DATABASE)}
     try:
         others = sorted(set(os.listdir(target)) - ours)

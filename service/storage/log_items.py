@@ -172,7 +172,7 @@ class DropLogs:
         self._logs.append(log)
 
     def start(self) -> None:
-        """Begin, unless there is nothing to delete, or it is under way."""
+        """Begin, unless nothing is to be deleted or it is under way."""
         if self._logs and not self._under_way:
             self._under_way = True
             self._writer.add(self)

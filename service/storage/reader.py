@@ -26,7 +26,7 @@ _BUSY_MS: Final = 5000
 
 
 def database_of(path: Path) -> Path:
-    """Return the database of a data directory, or a file as it is; raise StorageUnusable where there is none."""
+    """Return the database of a data directory, or a file as it is; raise StorageUnusable if it does not exist."""
     try:
         if path.is_dir():
             path /= DATABASE

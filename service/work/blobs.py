@@ -84,7 +84,7 @@ class Blobs:
         return BlobsStatistics(self._bound, self._size, len(self._kept), self._saved, self._evicted)
 
     def find(self, sha256: str) -> Blob | None:
-        """Return a blob, which is thereby used, or None where there is none."""
+        """Return a blob and count it as used; None if it is not kept."""
         blob = self._kept.get(sha256)
         if blob is not None:
             self._kept.move_to_end(sha256)

@@ -32,7 +32,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     fields: int = 0
     type: str | None = None
-    """Of the product, where there is one."""
+    """Of the product; None if the step made none."""
     failed: str | None = None
     """Why the step cannot process the body."""
     broken: str | None = None

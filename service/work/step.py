@@ -57,7 +57,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """Bytes that come of a step: they go into the blob store where there is one."""
+    """Bytes that a step makes: they go into the blob store, or into the result without one."""
 
     data: bytes | memoryview
     type: str | None
@@ -82,7 +82,7 @@ class Step:
     runs: Place
     function: Callable[[Body, Any], Made]
     needs_blobs: bool = False
-    """Whether it can be asked for only where there is a blob store."""
+    """Whether it needs a blob store."""
     extra: str | None = None
     imports: str | None = None
     """The extra that it needs, and what that has to have installed."""

@@ -31,7 +31,7 @@ _log = logging.getLogger("sluice.steps")
 _THREADS: Final = 8
 """Steps in threads at once."""
 _BASE64: Final = 6 << 20
-"""Bytes of a product that goes into its event, where there is no blob store."""
+"""Bytes of a product that a result may carry itself, without a blob store."""
 
 
 class StepBroken(Exception):
@@ -141,7 +141,7 @@ class StepRunner:
         return fields, Product(data[answer.fields :], answer.type) if answer.type is not None else None
 
     async def _kept(self, fields: bytes, product: Product) -> bytes:
-        """Put a product into the blob store, or into the result where there is none."""
+        """Put a product into the blob store; without one, into the result."""
         if self.blobs is None:
             if len(product.data) > _BASE64:
                 raise StepFailed(f"made {len(product.data)} bytes, more than a result without --blobs may have")

@@ -92,7 +92,7 @@ async def publish(hub: Hub, name: str, *datas: bytes, key: str | None = None, ow
 
 
 def refuse(changes: Changes) -> None:
-    """Stand for ``Database.write`` where there is no room."""
+    """Fail as ``Database.write`` does on a full disk."""
     raise CommitFailed("the disk is full")
 
 

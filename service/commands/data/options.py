@@ -42,14 +42,14 @@ line {"event":"gap","from":2,"to":3}. The service may run meanwhile.
 def add_parsers(commands: "_SubParsersAction[ArgumentParser]") -> None:
     """Add a parser for each command."""
     backup = _parser(commands, "backup", "copy a data directory into one file, while the service runs", _BACKUP,
-        done="the backup is there", failed="there is no backup; or it has records that were damaged before",
-        interrupted="; there is no backup")  # fmt: skip
+        done="the backup was made", failed="no backup was made; or it contains records that were already damaged",
+        interrupted="; no backup was made")  # fmt: skip
     _add_data(backup)
     backup.add_argument("--force", action="store_true", help="replace FILE if it exists")
     backup.add_argument("file", metavar="FILE", help="the backup that is made")
     restore = _parser(commands, "restore", "make a data directory of a backup", _RESTORE,
-        done="the directory is there", failed="there is no directory, for the reason that is given",
-        interrupted="; there is no directory")  # fmt: skip
+        done="the directory was restored", failed="nothing was restored; the error says why",
+        interrupted="; nothing was restored")  # fmt: skip
     _add_data(restore)
     restore.add_argument("--new-epochs", action="store_true",
         help="begin a new epoch in every topic: needed if messages were published after the backup")  # fmt: skip
