@@ -178,10 +178,10 @@ def test_a_connection_can_wait_until_all_is_answered() -> None:
 
 def test_nothing_is_held_or_sent_for_an_array_that_comes_after_the_end() -> None:
     bench = Bench()
-    late = LateAnswers(bench)
+    late = LateAnswers(bench, bench.refusals)
     late.end()
     reply: Pending[dict[str, Any]] = Pending()
-    late.add_array([reply, {"id": 2}])
+    late.send_array([reply, {"id": 2}])
     assert late.waiting == 1
     reply.settle({"id": 1})
     assert (bench.wire, late.waiting) == ([], 0)

@@ -1,9 +1,11 @@
 """What every connection of a session does, and the fake of one too."""
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -54,7 +56,7 @@ class PeerContract:
         turns = Turns()
         hub = make_hub(turns)
         async with self.connect() as peer:
-            backend: Any = None
+            backend: Any = SimpleNamespace(refusals=Counter())
             peer.session = Session(hub, backend, SessionLimits(), peer, EVERYTHING)
             yield Connected(peer, peer.session, hub, turns)
 

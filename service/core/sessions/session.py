@@ -12,8 +12,7 @@ until then the client gets no messages (``Peer.hold``), as the first of them may
 """
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -21,11 +20,9 @@ from service.core.access.grants import NOTHING, Grant
 from service.core.access.rate_limits import ClientRateLimiter, SessionLimits
 from service.core.errors import (
     Draining,
-    InternalError,
     InvalidRequest,
     MethodNotFound,
     ParseError,
-    SluiceError,
     TooLarge,
     Unauthorized,
 )
@@ -38,7 +35,6 @@ from service.core.sessions.closing import FLOODING, NOT_TEXT, UNAUTHORIZED, Repl
 from service.core.sessions.late_answers import LateAnswers
 from service.core.sessions.messages import (
     Answer,
-    Id,
     Request,
     convert,
     dump,
@@ -54,27 +50,27 @@ from service.core.sessions.messages import (
 from service.core.sessions.subscriptions import Subscriptions
 from service.core.topics.hub import Hub
 from service.core.topics.names import check_name, check_writable
-from service.core.topics.topic import OnLag, Since, Start, Topic, default_on_lag
+from service.core.topics.topic import OnLag, Position, Since, Start, Topic, default_on_lag
 
 __all__ = ["METHODS", "Reply", "Session", "SessionLimits"]
 
 
 _Result = dict[str, Any]
+_Reply = TypeVar("_Reply")
 
 
 class Session:
     """The state of one connection: its subscriptions, and how fast it goes."""
 
-    __slots__ = ("_bad", "_client", "_ended", "_hub", "_limits", "_rate", "_rejected", "_services",
+    __slots__ = ("_bad", "_client", "_hub", "_limits", "_rate", "_rejected", "_services",
                  "grant", "late", "readers", "subscriptions")  # fmt: skip
 
     def __init__(self, hub: Hub, services: Backend, limits: SessionLimits, client: Peer, grant: Grant) -> None:
         self.grant = grant
         self.subscriptions = Subscriptions(hub)
         self.readers = self.subscriptions.readers
-        self.late = LateAnswers(client)
+        self.late = LateAnswers(client, services.refusals)
         """What is still to be answered."""
-        self._ended = False
         self._rejected = False
         self._hub = hub
         self._services = services
@@ -99,20 +95,16 @@ class Session:
         self._bad = False
         if isinstance(value, list):
             return self._array(value, now, exact=exact)
-        reply = self._one(value, now, exact=exact)
-        if isinstance(reply, Pending):
-            self.late.add(reply)
-            reply = {}
-        return self._answer(dump(reply))
+        return self._answer(dump(self._one(value, now, self.late.send, exact=exact)))
 
     def _array(self, values: list[Any], now: float, *, exact: bool) -> Reply:
         if not values or len(values) > self._limits.requests_in_array:
             self._rate.count(now)
             why = f"an array has 1 to {self._limits.requests_in_array} requests"
             return self._answer(dump(error_answer(None, InvalidRequest(why))))
-        replies = [self._one(value, now, exact=exact) for value in values]
+        replies = [self._one(value, now, self.late.make, exact=exact) for value in values]
         if any(isinstance(reply, Pending) for reply in replies):
-            self.late.add_array(replies)
+            self.late.send_array(replies)
             replies = []
         return self._answer(dump([reply for reply in replies if reply]))
 
@@ -136,7 +128,6 @@ class Session:
         """
         self.close()
         self.late.end()
-        self._ended = True
         del self._client
 
     def _not_json(self, text: bytes, error: ParseError) -> Reply:
@@ -147,8 +138,13 @@ class Session:
     def _answer(self, text: bytes) -> Reply:
         return Reply(text, FLOODING if self._rate.flooding else UNAUTHORIZED if self._rejected else None)
 
-    def _one(self, value: Any, now: float, *, exact: bool) -> Answer | Pending[Answer]:
-        """Carry out one request, checked first unless it is ``exact``; an answer that nobody wants is empty."""
+    def _one(
+        self, value: Any, now: float, late: Callable[[Request, Pending[Any]], _Reply], *, exact: bool
+    ) -> Answer | _Reply:
+        """Carry out one request, checked first unless it is ``exact``; an answer that nobody wants is empty.
+
+        Where the result is not known yet, ``late`` says what is returned.
+        """
         request = None
         try:
             try:
@@ -159,30 +155,12 @@ class Session:
                 check_exact(value)
             result = self._dispatch(request, now)
         except Exception as error:
-            return self._reply(request, id_of(value), error)
+            return self.late.reply(id_of(value), request is None or request.answered, error)
         if isinstance(result, Pending):
-            return result.always(partial(self._reply_late, request))
+            return late(request, result)
         return result_answer(request.id, result) if request.answered else {}
 
-    def _reply(self, request: Request | None, request_id: Id, outcome: _Result | Exception) -> Answer:
-        if isinstance(outcome, SluiceError):
-            self._services.refusals["request", outcome.reason] += 1
-            reply = error_answer(request_id, outcome)
-        elif isinstance(outcome, Exception):
-            self._client.on_bug(outcome)
-            reply = error_answer(request_id, InternalError("a bug of ours; it was logged"))
-        else:
-            reply = result_answer(request_id, outcome)
-        return reply if request is None or request.answered else {}
-
-    def _reply_late(self, request: Request, outcome: _Result | Exception) -> Answer:
-        if not self._ended:
-            return self._reply(request, request.id, outcome)
-        if isinstance(outcome, Exception) and not isinstance(outcome, SluiceError):
-            raise outcome
-        return {}
-
-    def _dispatch(self, request: Request, now: float) -> _Result | Pending[_Result]:
+    def _dispatch(self, request: Request, now: float) -> _Result | Pending[Any]:
         method = _METHODS.get(request.method)
         if method is None:
             raise MethodNotFound(f"method {request.method[:64]!r} does not exist")
@@ -230,7 +208,7 @@ class Session:
         self.subscriptions.watch(watching)
         return subscribed(watching.topic, self._join(watching.topic, since or watching.since, params.on_lag))
 
-    def _publish(self, params: messages.Publish, now: float) -> _Result | Pending[_Result]:
+    def _publish(self, params: messages.Publish, now: float) -> _Result | Pending[Position]:
         check_writable(params.topic)
         self.grant.publish.check(params.topic)
         try:
@@ -239,7 +217,7 @@ class Session:
             # Deeper than the encoder follows: it was read, but it cannot be written.
             raise TooLarge(f"data: {error}") from None
         position = self._hub.publish(params.topic, data, now, key=params.key, owner=self._client.owner)
-        return position.then(published) if isinstance(position, Pending) else published(position)
+        return position if isinstance(position, Pending) else published(position)
 
     def _presence(self, params: messages.Presence, now: float) -> _Result:
         check_name(params.topic)
@@ -283,7 +261,7 @@ class Session:
         return {}
 
 
-_METHODS: dict[str, tuple[type[Any], Callable[[Session, Any, float], _Result | Pending[_Result]]]] = {
+_METHODS: dict[str, tuple[type[Any], Callable[[Session, Any, float], _Result | Pending[Any]]]] = {
     "subscribe": (messages.Subscribe, Session._subscribe),
     "unsubscribe": (messages.Unsubscribe, Session._unsubscribe),
     "publish": (messages.Publish, Session._publish),
