@@ -113,7 +113,7 @@ class Database:
             self._prepare(sync)
             self._count_file = os.open(path.with_name(COUNT_FILE), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._read_state()
-            self._files = {file: _identity(file) for file in (path, self._wal) if file.exists()}
+            self._files = {os.fspath(file): _identity(file) for file in (path, self._wal) if file.exists()}
         except BaseException as error:
             self._connection.close()
             if isinstance(error, apsw.Error | OSError):
@@ -224,6 +224,6 @@ class Database:
         self._connection.execute(statement, bindings)
 
 
-def _identity(file: Path) -> tuple[int, int]:
-    found = file.stat()
+def _identity(file: str | Path) -> tuple[int, int]:
+    found = os.stat(file)
     return found.st_dev, found.st_ino

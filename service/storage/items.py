@@ -11,8 +11,15 @@ __all__ = ["Item", "LastingItem"]
 class Item(Protocol):
     """Something to be stored, whole or not at all."""
 
-    size: int
-    """Bytes that it holds while it waits."""
+    @property
+    def size(self) -> int:
+        """Bytes that it holds while it waits."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """How many changes it counts as."""
+        ...
 
     def prepare(self, changes: Changes) -> None:
         """Add what it changes; all before it have ended."""

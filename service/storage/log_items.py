@@ -29,6 +29,8 @@ _PAGE: Final = 4096
 class PutRequests:
     """Some of what a batch asks for."""
 
+    count = 1
+
     def __init__(self, log: LogRows, ids: RowIds, first: int, items: list[FetchRequest | str]) -> None:
         self._log = log
         self._ids = ids
@@ -53,6 +55,8 @@ class PutRequests:
 
 class PutBatch:
     """The row of a batch with some fields changed; ``stored`` and ``failed`` are called with how that ended."""
+
+    count = 1
 
     def __init__(
         self,
@@ -89,6 +93,8 @@ class PutBatch:
 class ForgetRequests:
     """What a batch asked for that is done; where this is refused it goes with the batch."""
 
+    count = 1
+
     def __init__(self, log: LogRows) -> None:
         self._log = log
         self.size = _EACH
@@ -108,6 +114,7 @@ class ForgetRequests:
 class AppendEvent:
     """One event of a batch and its outcome, tried again until it is stored or the batch is dropped."""
 
+    count = 1
     __slots__ = ("_answer", "_at", "_data", "_given", "_ids", "_log", "_outcome", "size")
 
     def __init__(
@@ -156,6 +163,7 @@ class AppendEvent:
 class DropLogs:
     """All rows of batches that are gone, in as many commits as that takes, one at a time."""
 
+    count = 1
     size = _EACH
 
     def __init__(self, writer: Writer, logs: Sequence[LogRows] = ()) -> None:

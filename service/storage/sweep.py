@@ -19,11 +19,14 @@ _SIZE: Final = 300
 class Sweep:
     """Rows that are to be deleted; at its end ``ended`` gets the sweep, and whether they are."""
 
-    __slots__ = ("_cut", "_deleted", "_ended", "_trimmed", "keys", "size")
+    count = 1
+    __slots__ = ("_cut", "_deleted", "_ended", "_messages", "_trimmed", "keys", "size")
 
     def __init__(self, ended: "Callable[[Sweep, bool], None]") -> None:
         self._ended = ended
         self.keys: Any = array("q")
+        self._messages: Any = array("q")
+        """Rows that are cut off their topics already."""
         self.size = _SIZE
         self._trimmed: dict[KeptTopicRows, None] = {}
         self._deleted: list[KeptTopicRows] = []
@@ -32,10 +35,19 @@ class Sweep:
     @property
     def due(self) -> bool:
         """Whether there is anything to delete."""
-        return bool(self.keys or self._trimmed or self._deleted)
+        return bool(self.keys or self._messages or self._trimmed or self._deleted)
+
+    def cut(self, kept: KeptTopicRows, count: int) -> int:
+        """Delete the oldest rows of a topic, which is left with others; return how many are to be deleted in all.
+
+        Where a kill is faster they are read again, and given up again by the ring.
+        """
+        self._messages += kept.rows[:count]
+        del kept.rows[:count]
+        return len(self._messages)
 
     def trim(self, kept: KeptTopicRows) -> None:
-        """Delete the rows that the topic's ring has given up."""
+        """Delete the rows that the topic's ring has given up by then, perhaps all."""
         self._trimmed[kept] = None
 
     def delete(self, kept: KeptTopicRows) -> None:
@@ -46,27 +58,29 @@ class Sweep:
     def add(self, other: "Sweep") -> None:
         """Take in what another could not delete."""
         self.keys.extend(other.keys)
+        self._messages += other._messages
         self._trimmed |= other._trimmed
         self._deleted += other._deleted
 
     def prepare(self, changes: Changes) -> None:
         """Delete at most so many rows as a group has time for; the next sweep finds the others."""
         changes.delete(Table.KEYS, self.keys)
+        changes.delete(Table.MESSAGES, self._messages)
         for kept in self._deleted:
             changes.delete(Table.MESSAGES, kept.rows)
             changes.delete(Table.TOPICS, array("q", [kept.id]))
-        room = _ROWS
+        given_up = array("q")
         for kept in self._trimmed:
-            count = min(kept.overhang, room)
+            count = min(kept.overhang, _ROWS - len(given_up))
             # At once: another sweep of the same group must not find them again.
             cut = kept.rows[:count]
             del kept.rows[:count]
             self._cut.append((kept, cut))
-            changes.delete(Table.MESSAGES, cut)
+            given_up += cut
             if not kept.rows:
                 # No message says any longer where the topic stands.
                 kept.write(changes)
-            room -= count
+        changes.delete(Table.MESSAGES, given_up)
 
     def committed(self) -> None:
         """Say so: the rows were forgotten when they were prepared."""

@@ -17,10 +17,10 @@ from service.core.ports import KeptTopic, Outcome, PublishKey
 from service.core.topics.position import Position
 from service.core.topics.retired import RetiredTopics
 from service.core.topics.topic import Topic
+from service.storage.appends import MOST, Append, AppendAll, Appends
 from service.storage.database import Changes
 from service.storage.kept_topics import KeptTopicRows, KeptTopics
 from service.storage.key_rows import KeyRows
-from service.storage.records import write_message
 from service.storage.sweep import Sweep
 from service.storage.wall_clock import WallClock
 from service.storage.writer import Writer
@@ -30,16 +30,13 @@ __all__ = ["DiskStore"]
 _RETIRED: Final = 1_000_000
 _RETIRED_AGE: Final = 7 * 86_400.0
 """How many topics that nobody needs are kept, and for how many seconds."""
-_EACH: Final = 300
-"""Bytes that an append holds beside its data while it waits."""
+_BEGIN: Final = 300
+"""Bytes that a new topic holds while its row waits."""
 _LOOKED: Final = 5_000
 """Topics that are looked at each second for messages that their rings have given up."""
 _SWEPT: Final = 1000
 """Messages of all topics that rings have given up when their rows are deleted, if that is before the next second.
 The oldest rows of all topics are neighbours: a page that is written has as many of them as go together."""
-
-_Answer = Callable[[Sequence[Position] | Exception], object]
-"""Called once with the positions of a message, or with what has come instead."""
 
 
 class DiskStore:
@@ -63,8 +60,9 @@ class DiskStore:
         self._new_epoch = new_epoch
         self._key_age = key_age
         self.keys = keys
+        self._appends = Appends(keys, writer.contain, self._appended)
+        """The item of the writer that was added last for messages."""
         self._sweep, self._sweeping = Sweep(self._swept), False
-        self._given_up = 0
         self._round: Iterator[KeptTopicRows] = iter(())
 
     def __repr__(self) -> str:
@@ -104,22 +102,21 @@ class DiskStore:
 
     def append(self, topic: Topic, data: bytes, now: float, note: PublishKey | Outcome | None) -> Pending[Position]:
         """Return the position that the next commit gives to the message."""
-        answer: Pending[Position] = Pending()
         key = note if isinstance(note, PublishKey) else None
-        self._append((topic,), data, now, key, lambda outcome: answer.settle(_first(outcome)))
-        return answer
+        append = Append(self._used(topic), data, self._clock.to_wall(now), key)
+        appends = self._appends
+        if self._writer.last is not appends or appends.count >= MOST:
+            appends = self._appends = Appends(self.keys, self._writer.contain, self._appended)
+            self._writer.add(appends)
+        appends.add(append)
+        return append
 
     def append_all(self, topics: Sequence[Topic], data: bytes, now: float) -> Pending[Sequence[Position]]:
         """Return the positions that the next commit gives to the message."""
         answer: Pending[Sequence[Position]] = Pending()
-        self._append(topics, data, now, None, answer.settle)
-        return answer
-
-    def _append(
-        self, topics: Sequence[Topic], data: bytes, now: float, key: PublishKey | None, answer: _Answer
-    ) -> None:
         kept = [self._used(topic) for topic in topics]
-        self._writer.add(_Append(self, kept, data, self._clock.to_wall(now), key, answer))
+        self._writer.add(AppendAll(kept, data, self._clock.to_wall(now), answer, self._appended))
+        return answer
 
     def _used(self, topic: Topic) -> KeptTopicRows:
         kept = self._topics.get(topic.name)
@@ -160,7 +157,6 @@ class DiskStore:
 
     def sweep(self) -> None:
         """Have what is to be deleted deleted."""
-        self._given_up = 0
         if self._sweep.due and not self._sweeping:
             # One at a time: a store that is stuck would collect them.
             self._sweeping = True
@@ -179,24 +175,25 @@ class DiskStore:
             self._round = iter(list(self._topics))
         return found
 
-    def appended(self, kept: KeptTopicRows) -> None:
+    def _appended(self, kept: KeptTopicRows) -> None:
         """Take note that a message is in the ring: that may have given up others."""
         topic = kept.topic
-        if topic is not None and topic.ring.first > kept.head + 1 - len(kept.rows):
-            self._sweep.trim(kept)
-            self._given_up += 1
-            if self._given_up >= _SWEPT:
-                self.sweep()
+        if topic is None:
+            return
+        overhang = topic.ring.first - kept.head - 1 + len(kept.rows)
+        if overhang > 0 and self._sweep.cut(kept, overhang) >= _SWEPT:
+            self.sweep()
 
 
 class _Begin:
     """A topic that is new, or has a new epoch."""
 
+    count = 1
     __slots__ = ("_kept", "size")
 
     def __init__(self, kept: KeptTopicRows) -> None:
         self._kept = kept
-        self.size = _EACH
+        self.size = _BEGIN
 
     def prepare(self, changes: Changes) -> None:
         """Put its row."""
@@ -209,64 +206,3 @@ class _Begin:
 
     def refused(self, error: SluiceError) -> None:
         """Leave it to the first message, which fails as long as storage does."""
-
-
-class _Append:
-    """One message for each of some topics, for all or for none; the key belongs to the first."""
-
-    __slots__ = ("_answer", "_at", "_data", "_key", "_positions", "_store", "_topics", "size")
-
-    def __init__(
-        self,
-        store: DiskStore,
-        topics: Sequence[KeptTopicRows],
-        data: bytes,
-        at: float,
-        key: PublishKey | None,
-        answer: _Answer,
-    ) -> None:
-        self._store = store
-        self._topics = topics
-        self._data = data
-        self._at = at
-        self._key = key
-        self._answer = answer
-        self._positions: list[Position] = []
-        self.size = (_EACH + len(data)) * len(topics)
-
-    def prepare(self, changes: Changes) -> None:
-        """Give the message its offsets and rows; where a topic was dropped meanwhile there are none."""
-        if any(kept.dropped for kept in self._topics):
-            return
-        for kept in self._topics:
-            row = changes.next_row
-            kept.head += 1
-            kept.rows.append(row)
-            self._positions.append(kept.position)
-            changes.messages.append(write_message(row, kept.id, kept.head, self._at, self._data))
-            if not kept.stored:
-                kept.write(changes)
-        if self._key is not None:
-            self._store.keys.put(changes, self._key, self._topics[0], self._at)
-
-    def committed(self) -> None:
-        """Answer with the positions."""
-        if not self._positions:
-            self._answer(StorageFailed("the topic was dropped"))
-            return
-        for kept in self._topics:
-            kept.stored = True
-        self._answer(self._positions)
-        for kept in self._topics:
-            self._store.appended(kept)
-
-    def refused(self, error: SluiceError) -> None:
-        """Take the offsets back; those that came after it in its group are refused with it."""
-        for kept in self._topics[: len(self._positions)]:
-            kept.head -= 1
-            kept.rows.pop()
-        self._answer(error)
-
-
-def _first(outcome: Sequence[Position] | Exception) -> Position | Exception:
-    return outcome if isinstance(outcome, Exception) else outcome[0]

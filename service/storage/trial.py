@@ -15,6 +15,7 @@ __all__ = ["Trial"]
 class Trial:
     """As many bytes as could not be stored, stored to see whether they can be now; then they are deleted."""
 
+    count = 1
     __slots__ = ("_add", "size")
 
     def __init__(self, size: int, add: Callable[[Item], None]) -> None:
@@ -36,6 +37,7 @@ class Trial:
 class _TrialEnd:
     """The end of a trial; where it is refused, the next trial takes the same row."""
 
+    count = 1
     size = 0
 
     def prepare(self, changes: Changes) -> None:

@@ -92,6 +92,7 @@ class WatchRows:
 class _Row:
     """One row that has changed; what it has is decided when it is written."""
 
+    count = 1
     __slots__ = ("_name", "_rows", "size")
 
     def __init__(self, rows: WatchRows, name: str) -> None:

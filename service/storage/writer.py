@@ -1,9 +1,10 @@
 """The writer: what is to be stored is committed in groups, one after another, by one thread.
 
 Theory of operation. An item that is added waits. When no commit is under way, and the last one began at least
-``_PAUSE`` ago, all that wait (at most ``_ITEMS``, or ``_BYTES``) become a group: each says what it changes, and the
-thread commits. Then each item hears in order how it ended: ``committed`` or ``refused``. Only then does the next
-group begin, so an item that prepares knows how all before it ended, and what is refused has changed nothing.
+``_PAUSE`` ago, all that wait (at most ``_CHANGES``, or ``_BYTES``) become a group: each says what it changes, and
+the thread commits. Then each item hears in order how it ended: ``committed`` or ``refused``, some in each turn of
+the loop. Only then does the next group begin, so an item that prepares knows how all before it ended, and what is
+refused has changed nothing.
 
         idle --add--> waiting --pause--> committing --ended, items wait--> waiting
           ^                                  |
@@ -46,9 +47,11 @@ _BUSY_PAUSE: Final = 0.005
 """Seconds from the beginning of one commit to that of the next, at least, and while much is to be stored: a commit
 costs about 0.1 ms of CPU, with its way to the thread and back."""
 _BUSY: Final = 20
-"""Items of a group from which on it counts as much."""
-_ITEMS: Final = 1000
-"""Items of one group: to go on with so many takes a turn of the loop of about 3 ms."""
+"""Changes of a group from which on it counts as much."""
+_CHANGES: Final = 1000
+"""Changes of one group, about: to prepare so many takes a turn of the loop of about 2 ms."""
+_TURN: Final = 100
+"""Changes that go on in one turn of the loop after their commit: about 1 ms."""
 _BYTES: Final = 4 << 20
 """Bytes of one group, about."""
 _LASTING_BYTES: Final = 1 << 20
@@ -79,9 +82,11 @@ class Writer:
         self._database = database
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="storage")
-        self._contain = Containment(self._loop.call_soon)
-        self._reads = Reads(self._thread, self._contain)
+        self.contain = Containment(self._loop.call_soon)
+        self._reads = Reads(self._thread, self.contain)
         self._waiting: deque[Item] = deque()
+        self.last: Item | None = None
+        """The item that was added last, if no group has it yet."""
         self._lasting: deque[LastingItem] = deque()
         self._lasting_turn = False
         """Whether the next group is one of lasting items, where there are both."""
@@ -103,8 +108,8 @@ class Writer:
 
     @property
     def waiting(self) -> int:
-        """How many items wait for the next commit."""
-        return len(self._waiting) + len(self._lasting)
+        """How many changes wait for the next commit."""
+        return sum(item.count for queue in (self._waiting, self._lasting) for item in queue)
 
     def read(self, job: Callable[[], T]) -> Pending[T]:
         """Have a job read from the database; return what it returns, or raises."""
@@ -119,12 +124,13 @@ class Writer:
     def add(self, item: Item) -> None:
         """Store an item with the next group. How much waits is bounded by the hub (``core/topics/unstored.py``)."""
         self._waiting.append(item)
+        self.last = item
         if self._timer is None or self.failing_since is not None:
             self._schedule()
 
     def __repr__(self) -> str:
         state = "committing" if self._commit else "waiting" if self.waiting else "idle"
-        return f"<Writer {state}, {self.waiting} items wait>"
+        return f"<Writer {state}, {self.waiting} changes wait>"
 
     def _schedule(self, delay: float = 0.0) -> None:
         """Begin the next group when its time has come, unless one is under way."""
@@ -142,13 +148,14 @@ class Writer:
         """Have the thread commit the next group."""
         self._timer = None
         self._began = self._loop.time()
-        self._pause = _BUSY_PAUSE if self.waiting >= _BUSY else _PAUSE
         changes = Changes(self._database.next_row)
         if self._lasting_next():
             lasting, size = self._prepare(_take(self._lasting, _LASTING_BYTES), changes)
+            self._pause = _pause_after(lasting)
             end = partial(self._end, lasting, size, self._postpone)
         else:
             group, size = self._prepare(self._next_group(), changes)
+            self._pause = _pause_after(group)
             end = partial(self._end, group, size, self._refuse)
         self._commit = self._loop.run_in_executor(self._thread, self._database.write, changes)
         self._commit.add_done_callback(end)
@@ -164,7 +171,9 @@ class Writer:
     def _next_group(self) -> "list[Item]":
         """Take a trial while commits fail and its time has come, else what waits."""
         if self.failing_since is None or self._began < self._trial_at:
-            return _take(self._waiting, _BYTES)
+            group = _take(self._waiting, _BYTES)
+            self.last = self._waiting[-1] if self._waiting else None
+            return group
         self._trial_at = self._began + _PROBE
         return [Trial(self._failed_size, self.add)]
 
@@ -179,8 +188,8 @@ class Writer:
             item.prepare(changes)
         except Exception as error:
             changes.undo(mark)
-            self._contain.report(error)
-            self._contain(item.refused, InternalError("it could not be prepared for storage"))
+            self.contain.report(error)
+            self.contain(item.refused, InternalError("it could not be prepared for storage"))
             return False
         return True
 
@@ -192,47 +201,55 @@ class Writer:
         commit: asyncio.Future[None],
     ) -> None:
         """Say to each item how its commit ended, and begin the next; ``give_up`` gets those that are not stored."""
-        error = self._ended(commit)
+        if self._slow is not None:
+            self._slow.cancel()
+        error = commit.exception()
         if error is None:
-            self._succeeded(group, size)
+            self._succeeded(size)
+            self._complete(deque(group))
         else:
             self._failed(size, error)
             give_up(group, StorageFailed(f"storage: {error}"))
-        self._go_on()
+            self._go_on()
+
+    def _complete(self, group: "deque[AnyItem]") -> None:
+        """Have items go on that are stored, as many as a turn of the loop has time for, and then the others."""
+        room = _TURN
+        while group and room > 0:
+            item = group.popleft()
+            room -= item.count
+            self.contain(item.committed)
+        if group:
+            self._loop.call_soon(self._complete, group)
+        else:
+            self._go_on()
 
     def _refuse(self, group: list[Item], error: StorageFailed) -> None:
         for item in group:
-            self._contain(item.refused, error)
+            self.contain(item.refused, error)
 
     def _postpone(self, group: list[LastingItem], error: StorageFailed) -> None:
         """Have them tried again; where the service ends they are given up, and fetched again."""
         for item in group:
-            self._contain(item.postponed)
+            self.contain(item.postponed)
         self._lasting.extendleft(reversed(group))
         while self._closing and self._lasting:
-            self._contain(self._lasting.popleft().refused, error)
-
-    def _ended(self, commit: asyncio.Future[None]) -> BaseException | None:
-        self._commit = None
-        if self._slow is not None:
-            self._slow.cancel()
-        return commit.exception()
+            self.contain(self._lasting.popleft().refused, error)
 
     def _go_on(self) -> None:
         """Begin the next group, if there is anything to do."""
+        self._commit = None
         if self._waiting or (self._lasting and (self.failing_since is None or self._closing)):
             self._schedule()
         elif self.failing_since is not None:
             self._schedule(_PROBE)
 
-    def _succeeded(self, group: Sequence[Item], size: int) -> None:
+    def _succeeded(self, size: int) -> None:
         self.commits += 1
         self.durations.observe(self._loop.time() - self._began)
         if self.failing_since is not None and size >= self._failed_size:
             _log.warning("storage works again", extra={"seconds": round(self._loop.time() - self.failing_since, 1)})
             self.failing_since, self._failed_size = None, 0
-        for item in group:
-            self._contain(item.committed)
 
     def _failed(self, size: int, error: BaseException) -> None:
         self.failures += 1
@@ -262,11 +279,18 @@ class Writer:
 def _take(queue: "deque[AnyItem]", size: int) -> "list[AnyItem]":
     """Take out of a queue what a group has room for."""
     items: list[AnyItem] = []
-    while queue and size > 0 and len(items) < _ITEMS:
+    room = _CHANGES
+    while queue and size > 0 and room > 0:
         item = queue.popleft()
         size -= item.size
+        room -= item.count
         items.append(item)
     return items
+
+
+def _pause_after(group: Sequence[Item]) -> float:
+    """Return how long after this group the next one begins."""
+    return _BUSY_PAUSE if sum(item.count for item in group) >= _BUSY else _PAUSE
 
 
 def _warn_of_slowness() -> None:

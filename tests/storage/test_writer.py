@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,16 @@ from tests.storage.test_database import rows
 class Appended(Item):
     """A message that notes how it ended."""
 
+    count = 1
+
     def __init__(self, data: bytes, ended: list[object]) -> None:
-        self.size = len(data)
+        self.bytes = len(data)
         self.data = data
         self.ended = ended
+
+    @property
+    def size(self) -> int:
+        return self.bytes
 
     def prepare(self, changes: Changes) -> None:
         changes.messages.append(write_message(changes.next_row, 1, changes.next_row, 1.5, self.data))
@@ -173,4 +180,43 @@ async def test_that_storage_works_again_is_found_without_an_item(
     async with asyncio.timeout(30):
         while failing(writer):
             await asyncio.sleep(0.001)
+    await writer.close()
+
+
+async def test_other_callbacks_have_their_turn_while_a_large_group_goes_on(database: Gated) -> None:
+    writer, ended = Writer(database), list[object]()
+    turns: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def turn() -> None:
+        turns.append(len(ended))
+        if len(ended) < 1000:
+            loop.call_soon(turn)
+
+    for n in range(1000):
+        writer.add(Appended(b"%d" % n, ended))
+    database.gate.set()
+    turn()
+    await until(ended, 1000)
+    await writer.close()
+    steps = sorted(set(turns))
+    assert max(after - before for before, after in pairwise(steps)) == 100
+
+
+async def test_the_next_group_begins_when_all_of_the_last_have_gone_on(database: Gated) -> None:
+    class Added(Appended):
+        def prepare(self, changes: Changes) -> None:
+            self.ended.append("prepared")
+            super().prepare(changes)
+
+    writer, ended = Writer(database), list[object]()
+    for n in range(300):
+        writer.add(Appended(b"%d" % n, ended))
+    async with asyncio.timeout(30):
+        while "committing" not in repr(writer):
+            await asyncio.sleep(0.001)
+    writer.add(Added(b"last", ended))
+    database.gate.set()
+    await until(ended, 302)
+    assert ended[300:] == ["prepared", b"last"]
     await writer.close()

@@ -4,7 +4,6 @@ A store that is slower than its publishers answers them later. What waits for it
 are refused; what the service itself appends is counted in, and its sources stop for as long as there is no room.
 """
 
-from collections import Counter
 from typing import Final
 
 from service.core.errors import Overloaded
@@ -27,10 +26,11 @@ class Unstored:
     def __init__(self, bound: int) -> None:
         self.pool = Pool("unstored", bound, error=Overloaded, advice="the store is slower than its publishers")
         self._calm = alone(bound, 1)
-        self._counts: Counter[str] = Counter()
+        # Not a Counter, which calls Python code for what is not there: nearly every message is alone in its topic.
+        self._counts: dict[str, int] = {}
 
     def __repr__(self) -> str:
-        return f"<Unstored {self._counts.total()} messages of {len(self._counts)} topics>"
+        return f"<Unstored {self.messages} messages of {len(self._counts)} topics>"
 
     def __contains__(self, name: str) -> bool:
         return name in self._counts
@@ -38,7 +38,7 @@ class Unstored:
     @property
     def messages(self) -> int:
         """How many wait."""
-        return self._counts.total()
+        return sum(self._counts.values())
 
     def has_room(self, owner: Owner) -> bool:
         """Return whether a source that an owner has should go on; its publishes then still find room."""
@@ -52,12 +52,14 @@ class Unstored:
 
     def add(self, name: str, owner: Owner, size: int) -> None:
         """Count a message in, whether or not there is room."""
-        self._counts[name] += 1
+        self._counts[name] = self._counts.get(name, 0) + 1
         self.pool.take(owner, size + _EACH)
 
     def settled(self, name: str, owner: Owner, size: int) -> None:
         """Count a message out that was counted in before."""
         self.pool.give_back(owner, size + _EACH)
-        self._counts[name] -= 1
-        if not self._counts[name]:
+        left = self._counts[name] - 1
+        if left:
+            self._counts[name] = left
+        else:
             del self._counts[name]
