@@ -7,7 +7,6 @@ In XML a name in a selector is the name as it is written in the document: ``link
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from html.entities import html5
 from typing import Any, Final
 
 import cssselect
@@ -18,6 +17,7 @@ from service.upstream.content.charset import read_text
 from service.upstream.content.element_text import LONGEST, html_text, xml_text
 from service.upstream.content.media_types import media_type
 from service.upstream.content.select_failed import SelectFailed
+from service.upstream.content.xml_mending import mended
 
 __all__ = ["Document", "parse", "texts_of"]
 
@@ -31,8 +31,6 @@ _ROOT: Final = re.compile(
 _XML_ROOTS: Final = frozenset(("rss", "feed", "rdf", "svg", "opml", "urlset", "sitemapindex"))
 _DEEP, _LOOP = 114, 89
 """libxml2's errors for what costs too much."""
-_AMPERSAND: Final = re.compile(r"(<!\[CDATA\[.*?(?:\]\]>|\Z))|&(?:([A-Za-z][A-Za-z0-9]*);|(?!#))", re.DOTALL)
-_OF_XML: Final = frozenset(("lt", "gt", "amp", "quot", "apos"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +146,14 @@ def _parse_html(text: str) -> Any:
 
 def _parse_xml(text: str) -> Any:
     """Parse what is well-formed as it is, and other feeds as well as can be: many have a bare ``&``."""
-    for attempt in (text, _mended(text)):
+    for attempt in (text, mended(text)):
         parser = _xml_parser(recover=False)
         try:
             return etree.fromstring(attempt.encode(), parser)
         except etree.XMLSyntaxError:
             _check_cost(parser)
     parser = _xml_parser(recover=True)
-    root = _parsed(_mended(text), parser, "XML")
+    root = _parsed(mended(text), parser, "XML")
     _check_cost(parser)
     return root
 
@@ -181,17 +179,6 @@ def _check_cost(parser: Any) -> None:
     for error in parser.error_log:
         if error.type in (_DEEP, _LOOP):
             raise SelectFailed(f"the XML costs too much to read ({error.message.partition(',')[0]})")
-
-
-def _mended(text: str) -> str:
-    """Return the text with HTML's entities as characters and each bare ``&`` escaped."""
-    return text if "<!ENTITY" in text else _AMPERSAND.sub(_entity, text)
-
-
-def _entity(match: re.Match[str]) -> str:
-    if match[1] or match[2] in _OF_XML:
-        return match[0]
-    return html5.get(f"{match[2]};", "&amp;" + match[0][1:])
 
 
 def _plain_names(root: Any) -> dict[str, str]:
