@@ -59,6 +59,15 @@ async def test_it_is_what_was_given(target: str) -> None:
     assert server.requests[0].startswith(f"GET {target} HTTP/1.1\r\n".encode())
 
 
+async def test_a_part_is_asked_for_without_content_coding() -> None:
+    """A part of what is coded cannot be decoded."""
+    async with Raw(OK).running() as server:
+        await fetch(server.url)
+        await fetch(server.url, headers={"RANGE": "bytes=0-9"})
+    assert b"\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n" in server.requests[0]
+    assert b"\r\nAccept-Encoding: identity\r\n" in server.requests[1]
+
+
 @pytest.mark.parametrize(
     ("location", "asked"),
     [

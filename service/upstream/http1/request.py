@@ -72,6 +72,8 @@ def _lines(target: Target, headers: Mapping[str, str], body: bytes | None) -> by
         if not _VALUE.fullmatch(value):
             raise _wrong(name, value)
         fields[lower] = f"{name}: {value}\r\n"
+    if "range" in fields:  # a part of something coded could not be decoded; browsers ask so, too
+        fields["accept-encoding"] = "Accept-Encoding: identity\r\n"
     if body is not None:
         fields["content-length"] = f"Content-Length: {len(body)}\r\n"
         fields.setdefault("content-type", "Content-Type: application/octet-stream\r\n")
