@@ -10,7 +10,7 @@ See docs/clients.md.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -28,28 +28,32 @@ _T = TypeVar("_T")
 
 
 class Client:
-    """A client of one service; use it with ``with``. It takes what the asynchronous one takes.
+    """A client of one service; use it with ``with``, once. It takes what the asynchronous one takes.
 
-    Iterations end as theirs do, and are left with ``break``. It may be used from several threads.
+    Iterations end as theirs do, and are left with ``break``. It may be used from several threads. ``on_state`` and
+    a function for tokens run in the client's own thread, where no call can be made.
     """
 
     def __init__(self, url: str, **options: Any) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._client = asynchronous.Client(url, **options)
+        self._loop: asyncio.AbstractEventLoop
         self._thread = threading.Thread(target=self._run, name="sluice client", daemon=True)
-        self._lock = threading.Lock()
+        # The garbage collector may end an iteration in the middle of a call.
+        self._lock = threading.RLock()
         self._open = False
         self._url = url
-        self._options = options
-        self._client: asynchronous.Client
 
     def __repr__(self) -> str:
         return f"<sync.Client {self._url}>"
 
     def __enter__(self) -> "Client":
+        if self._thread.ident is not None:
+            raise RuntimeError("a client is used once: make another one")
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
         self._open = True
         try:
-            self._client = self._wait(self._made())
+            self._wait(self._client.__aenter__)
         except BaseException:
             self._stop()
             raise
@@ -61,61 +65,74 @@ class Client:
     def close(self) -> None:
         """End every iteration and call with ClientClosed, and the thread; calling it again is harmless."""
         with suppress(ClientClosed):
-            self._wait(self._client.close())
+            self._wait(self._client.close)
         self._stop()
 
     def publish(self, topic: str, data: Any, *, key: str | None = None, once: bool = True) -> Position:
         """Append a JSON value to a topic and return its position."""
-        return self._wait(self._client.publish(topic, data, key=key, once=once))
+        return self._wait(lambda: self._client.publish(topic, data, key=key, once=once))
 
     def presence(self, topic: str) -> int:
         """Return how many readers a topic has."""
-        return self._wait(self._client.presence(topic))
+        return self._wait(lambda: self._client.presence(topic))
+
+    def cancel(self, batch: str) -> int:
+        """End a batch by its id and return how many URLs had not finished; each of them gets its Failed."""
+        return self._wait(lambda: self._client.cancel(batch))
 
     def authenticate(self, token: str) -> float | None:
         """Replace the credentials; return when they expire, or None for never."""
-        return self._wait(self._client.authenticate(token))
+        return self._wait(lambda: self._client.authenticate(token))
 
     def subscribe(self, topic: str, *, since: Since = "newest", on_lag: OnLag | None = None) -> Iterator[Value]:
         """Read a topic, from when the iteration begins."""
-        return self._iterate(lambda: self._client.subscribe(topic, since=since, on_lag=on_lag))
+        return self._iterate(self._client.subscribe(topic, since=since, on_lag=on_lag))
 
-    def watch(self, url: str, *, every: float, select: str | None = None) -> Iterator[WatchEvent]:
+    def watch(
+        self,
+        url: str,
+        *,
+        every: float,
+        select: str | None = None,
+        on_lag: OnLag | None = None,
+        since: Since | None = None,
+    ) -> Iterator[WatchEvent]:
         """Watch a URL, from when the iteration begins."""
-        return self._iterate(lambda: self._client.watch(url, every=every, select=select))
+        return self._iterate(self._client.watch(url, every=every, select=select, on_lag=on_lag, since=since))
 
     def fetch(self, urls: Iterable[str | Mapping[str, Any]], **options: Any) -> Iterator[BatchEvent]:
         """Fetch URLs as one batch, and iterate over its events; leaving the iteration cancels it."""
-        items = list(urls)
-        return self._iterate(lambda: self._client.fetch(items, **options))
+        return self._iterate(self._client.fetch(urls, **options))
 
-    async def _made(self) -> asynchronous.Client:
-        return await asynchronous.Client(self._url, **self._options).__aenter__()
-
-    def _iterate(self, make: Any) -> Iterator[Any]:
+    def _iterate(self, subscription: Subscription[_T]) -> Iterator[_T]:
         """Yield what a subscription has, which lives on the loop."""
 
-        async def begin() -> tuple[Subscription[Any], AsyncIterator[Any]]:
-            subscription: Subscription[Any] = make()
-            return subscription, aiter(subscription)
+        async def begin() -> Callable[[], Coroutine[Any, Any, _T]]:
+            return aiter(subscription).__anext__  # type: ignore[return-value]  # every step is a coroutine
 
-        subscription, values = self._wait(begin())
+        step = self._wait(begin)
         try:
             while True:
                 try:
-                    yield self._wait(_next(values))
+                    yield self._wait(step)
                 except StopAsyncIteration:
                     return
         finally:
-            with suppress(ClientClosed):
-                self._wait(subscription.__aexit__())
+            if threading.current_thread() is self._thread:  # the garbage collector runs in any thread
+                self._loop.create_task(subscription.__aexit__())
+            else:
+                with suppress(ClientClosed):
+                    self._wait(subscription.__aexit__)
 
-    def _wait(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+    def _wait(self, call: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        if threading.current_thread() is self._thread:
+            raise RuntimeError(
+                "a call from on_state or a function for tokens would wait for itself: use another thread"
+            )
         with self._lock:
             if not self._open:
-                coroutine.close()
                 raise ClientClosed("the client is not open: use it in a with block")
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            future = asyncio.run_coroutine_threadsafe(call(), self._loop)
         try:
             return future.result()
         except CancelledError:
@@ -145,7 +162,3 @@ async def _cancel_others() -> None:
     for task in others:
         task.cancel()
     await asyncio.gather(asyncio.sleep(0), *others, return_exceptions=True)
-
-
-async def _next(values: AsyncIterator[_T]) -> _T:
-    return await anext(values)

@@ -30,9 +30,17 @@ def use(server: Process, url: str) -> None:
                 break
         assert read == [1, 2]
         assert client.presence("t") == 0
+        # The garbage collector ends an iteration in any thread, also in the one that would have to answer.
+        forgotten, over = client.subscribe("t", since="oldest"), threading.Event()
+        next(forgotten)
+        client._loop.call_soon_threadsafe(lambda: (forgotten.close(), over.set()))  # type: ignore[attr-defined]
+        assert over.wait(30)
+        assert client.presence("t") == 0
         assert [type(event) for event in client.fetch([url, url])] == [Result, Result, Done]
         with pytest.raises(Refused, match="forbidden"):
             client.publish("_stats", 1)
+        with pytest.raises(Refused, match="not_found"):
+            client.cancel("none")
         left = client.subscribe("t")
     with pytest.raises(ClientClosed):
         next(left)
