@@ -25,6 +25,8 @@ class Credentials:
     """
 
     def __init__(self, token: Token | None) -> None:
+        if not (token is None or isinstance(token, str) or callable(token)):
+            raise TypeError(f"token: a text or a function is expected, not {type(token).__name__}")
         self._source = token if callable(token) else None
         self._fixed = None if callable(token) else token
         self._candidate: str | None = None

@@ -37,6 +37,8 @@ class Transport:
     """A service's address and the credentials for it."""
 
     def __init__(self, url: str) -> None:
+        if not isinstance(url, str):
+            raise TypeError(f"url: a text is expected, not {type(url).__name__}")
         # As it was given, where it can be: a signature in the query may depend on it.
         address = URL(url, encoded=url.isascii() and url.isprintable() and " " not in url)
         if address.scheme not in ("http", "https", "ws", "wss") or not address.host:

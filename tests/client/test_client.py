@@ -469,3 +469,11 @@ async def test_closing_tells_everyone_and_leaves_no_task() -> None:
 def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
     with pytest.raises(ValueError, match="url"):
         Client(url)
+
+
+@pytest.mark.parametrize(
+    "given", [{"url": 5}, {"url": None}, {"url": "http://h", "token": 5}, {"url": "http://h", "token": b"T"}]
+)
+def test_an_address_or_a_token_of_another_type_is_refused_at_once(given: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="a text"):
+        Client(**given)
