@@ -4,6 +4,7 @@ import asyncio
 import base64
 import datetime
 import decimal
+import re
 import time
 from collections.abc import AsyncIterable
 from pathlib import Path
@@ -45,6 +46,7 @@ def strange(kind: str, value: dict[str, Any]) -> Any:
     return {
         "long": "x" * 70_000, "nan": float("nan"), "infinity": float("inf"), "foreign": b"bytes", "raising": object(), "function": print,
         "map": {1, 2}, "boxed": {1: 2}, "decimal": decimal.Decimal(1), "date": datetime.datetime.now(datetime.UTC),
+        "bytes": bytearray(2), "pattern": re.compile("x"),
     }[kind]  # fmt: skip
 
 

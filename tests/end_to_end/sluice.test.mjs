@@ -107,15 +107,30 @@ test("a time that the service names is kept", async () => {
   assert.equal(states.at(-1).after, 7.5);
   pass(7.5);
   now().open();
-  const published = client.publish("t", 1);
+  const published = client.publish("t", 1, { key: null });
   now().refuse({ reason: "rate", temporary: true, retry_after: 3 });
   pass(5.9);
   assert.equal(now().sent.length, 1);
   pass(0.1);
   assert.equal(now().sent.length, 2);
+  assert.ok(now().sent[0].params.key);
   assert.equal(now().sent[0].params.key, now().sent[1].params.key);
   now().answer({ epoch: "e", offset: 1 });
   assert.equal((await published).offset, 1);
+});
+
+test("a fixed token that is not a text is refused at once", () => {
+  for (const token of [5, {}, ["T"]]) assert.throws(() => new Sluice("https://example.com/", { WebSocket: Socket, token }), TypeError);
+});
+
+test("a listener of states whose promise is rejected harms nobody", async () => {
+  const reported = mock.method(console, "error", () => {});
+  const failing = async () => Promise.reject(new Error("it fails later"));
+  const other = new Sluice("https://example.com/", { WebSocket: Socket, onState: failing });
+  other.close();
+  for (let turn = 0; turn < 5; turn++) await undefined;
+  assert.equal(reported.mock.callCount(), 2);
+  reported.mock.restore();
 });
 
 test("a publish whose key may have been forgotten is not sent again", async () => {

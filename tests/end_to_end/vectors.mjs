@@ -15,7 +15,7 @@ function strange({ $: kind, seconds }) {
   let deep = 1;
   for (let level = 0; level < 1200; level++) deep = [deep];
   const raising = { toJSON: () => { throw new Error("it raises"); } };
-  return { long: "x".repeat(70_000), nan: NaN, infinity: Infinity, circular, deep, foreign: 10n, map: new Map([[1, 2]]), boxed: new Number(NaN), decimal: Promise.resolve(1), raising, function: () => {}, in: time() / 1000 + seconds }[kind];
+  return { long: "x".repeat(70_000), nan: NaN, infinity: Infinity, circular, deep, foreign: 10n, map: new Map([[1, 2]]), boxed: new Number(NaN), decimal: Promise.resolve(1), date: new Date(NaN), bytes: new Uint8Array(2), pattern: /x/, raising, function: () => {}, in: time() / 1000 + seconds }[kind];
 }
 
 function made(value) {

@@ -37,7 +37,7 @@ const REQUESTS = 1000; // calls that wait for an answer
 const ROOM = 1 << 20; // characters that a stream holds for a consumer that does not read
 const DEPTH = 254; // arrays and objects inside each other, which the service takes
 const TIMER = 2 ** 31 - 1; // ms: a longer timer would fire at once
-const UNLIKE_JSON = [Map, Set, WeakMap, WeakSet, Promise, ArrayBuffer, Number]; // JSON.stringify makes {} or null of them
+const LIKE_JSON = new Set(["Object", "Array", "String", "Boolean", "Arguments", "Module"]); // of others, like a Map, JSON.stringify makes {}
 const CUT = Symbol("the connection ended before the answer came");
 
 /** Why something was refused or has ended: `code` and `reason` of docs/protocol.md, or the code of a close. */
@@ -364,7 +364,7 @@ class Credentials {
 
   constructor(token) {
     if (typeof token === "function") this.#source = token;
-    else this.#fixed = token;
+    else this.#fixed = checkedToken(token);
   }
 
   get renewable() {
@@ -530,8 +530,8 @@ export class Sluice {
    * Publish once: what is sent again after a cut has the same key.
    * @returns {Promise<Position>}  rejected when it is refused, or after 110 s: then nobody knows
    */
-  async publish(topic, data, { key = unique() } = {}) {
-    return this.#call("publish", `{"topic":${json(text("topic", topic))},"data":${json(data)},"key":${json(key)}}`);
+  async publish(topic, data, { key } = {}) {
+    return this.#call("publish", `{"topic":${json(text("topic", topic))},"data":${json(data)},"key":${json(key ?? unique())}}`);
   }
 
   /** Replace the credentials, now and for later connections; where they are refused, the ones before stay. */
@@ -849,10 +849,11 @@ export class Sluice {
   }
 
   #state(state) {
+    const failed = (error) => console.error("onState failed:", error);
     try {
-      this.onState(state);
+      this.onState(state)?.then?.(undefined, failed);
     } catch (error) {
-      console.error("onState failed:", error);
+      failed(error);
     }
   }
 
@@ -1011,8 +1012,10 @@ function checked(key, value) {
   const kind = typeof value;
   if (kind === "number" && !Number.isFinite(value)) throw new TypeError(`${value} is not a number there`);
   if (kind === "function" || kind === "symbol") throw new TypeError(`a ${kind}`);
-  if (kind === "object" && UNLIKE_JSON.some((type) => value instanceof type)) throw new TypeError(`a ${value.constructor.name}`);
+  const type = kind === "object" && value !== null && Object.prototype.toString.call(value).slice(8, -1);
+  if (type && !LIKE_JSON.has(type)) throw new TypeError(`a ${type}`);
   if (kind === "undefined" && Array.isArray(this)) throw new TypeError("undefined in an array");
+  if (value === null && this[key] instanceof Date) throw new TypeError("an invalid date");
   return value;
 }
 
