@@ -33,7 +33,8 @@ def use(server: Process, url: str) -> None:
         # The garbage collector ends an iteration in any thread, also in the one that would have to answer.
         forgotten, over = client.subscribe("t", since="oldest"), threading.Event()
         next(forgotten)
-        client._loop.call_soon_threadsafe(lambda: (forgotten.close(), over.set()))  # type: ignore[attr-defined]
+        client._loop.call_soon_threadsafe(forgotten.close)  # type: ignore[attr-defined]
+        client._loop.call_soon_threadsafe(over.set)
         assert over.wait(30)
         assert client.presence("t") == 0
         assert [type(event) for event in client.fetch([url, url])] == [Result, Result, Done]
