@@ -93,7 +93,10 @@ class Polls:
         watch = poll.watch
         with self._going_on(watch):
             self._runner.forget(poll)
-            meaning = meaning_of(outcome, poll.items[0].headers)
+            headers = poll.items[0].headers
+            meaning = meaning_of(outcome, headers)
+            if meaning in ("state", "unchanged"):
+                watch.answered(conditional=bool(headers))
             if meaning == "state" and isinstance(outcome, Fetched):
                 task = self._loop.create_task(self._read(watch, outcome), name="watch")
                 self._tasks.add(task)
@@ -102,7 +105,7 @@ class Polls:
             if meaning == "repeat":
                 watch.repeat(outcome.status if isinstance(outcome, Fetched) else 0, self._loop.time())
             elif isinstance(meaning, Failure):
-                self._note_failure(watch, meaning)
+                self._note_failure(watch, meaning, conditional=bool(headers))
             else:
                 self._each(watch, View.unchanged)
             self._again(watch)
@@ -143,12 +146,13 @@ class Polls:
             watch.conditions = {}  # the same body may find room another time
             view.failed("too_large", full.detail, unread=True)
 
-    def _note_failure(self, watch: Watch, failure: Failure) -> None:
+    def _note_failure(self, watch: Watch, failure: Failure, *, conditional: bool) -> None:
         """Take note of a poll that failed."""
-        if failure.retry_after is not None:
+        if failure.retry_after is None:
+            watch.failed(conditional=conditional)
+        else:
             watch.not_before = self._loop.time() + min(failure.retry_after, 86_400.0)
-        if any(view.unread for view in watch.views.values()) or failure.kind == "protocol":
-            watch.anew = True
+            watch.anew = watch.anew or any(view.unread for view in watch.views.values())
         self._each(watch, lambda view: view.failed(failure.kind, failure.detail))
 
     def _each(self, watch: Watch, action: Callable[[View], None], only: View | None = None) -> None:

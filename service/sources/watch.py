@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -26,6 +26,9 @@ __all__ = ["Poll", "View", "Watch", "WatchKey"]
 
 WatchKey = tuple[str, HostPatterns, str]
 """A URL, the hosts that its watchers may know of, and who shares it with nobody."""
+
+_SUSPICIONS: Final = 3
+"""Failures of polls with conditions, each followed by an answer without, after which polls have none."""
 
 
 @dataclass(slots=True, eq=False)
@@ -153,6 +156,10 @@ class Watch:
     """The status, or 0, with which the last poll was refused that had conditions and was repeated without."""
     unconditional: bool = False
     """Whether its upstream refuses polls with conditions."""
+    suspect: bool = False
+    """Whether the last poll failed, and had conditions."""
+    suspicions: int = 0
+    """How often in a row a poll with conditions failed, and the next one, without, was answered."""
     not_before: float = 0.0
     polled: float | None = None
     """When its last poll began."""
@@ -160,6 +167,19 @@ class Watch:
     def repeat(self, status: int, now: float) -> None:
         """Have it asked again at once, without conditions."""
         self.refused, self.anew, self.due = status, True, now
+
+    def failed(self, *, conditional: bool) -> None:
+        """Take a failure; as it may be for the conditions, the next poll has none."""
+        self.suspect, self.anew = conditional, True
+
+    def answered(self, *, conditional: bool) -> None:
+        """Take an answer; an upstream that fails again and again for conditions alone gets none any more."""
+        if self.suspect:
+            self.suspicions += 1
+        elif conditional:
+            self.suspicions = 0
+        self.suspect = False
+        self.unconditional = self.unconditional or self.suspicions >= _SUSPICIONS
 
     def read(self, status: int, conditions: dict[str, str]) -> None:
         """Take an answer that is not a refusal of conditions; ``conditions`` are those for the next poll."""

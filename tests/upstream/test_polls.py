@@ -76,6 +76,32 @@ async def test_a_poll_that_is_refused_for_its_validators_is_repeated_at_once_wit
         assert server.at[2] - server.at[1] < 0.1
 
 
+@pytest.mark.parametrize(
+    "failure", [(500, {}, b"bad"), (501, {}, b""), Failure("connect", "reset"), Failure("timeout", "late")]
+)
+async def test_an_upstream_that_fails_for_conditions_alone_is_soon_asked_without(failure: Any) -> None:
+    server = Server(lambda number, sent: failure if sent else (200, {"etag": '"1"'}, b"1"))
+    async with watched(server) as bench:
+        reader, _ = bench.watch()
+        await asyncio.sleep(14.8)
+        assert names(reader) == ["state", *["error", "recovered"] * 3]
+        assert not any(server.conditions[-6:])
+
+
+async def test_now_and_then_an_error_costs_no_conditions() -> None:
+    def answer(number: int, sent: dict[str, str]) -> Any:
+        if number % 3 == 0:
+            return Failure("protocol", "broken")
+        return (304, {}, b"") if sent else (200, {"etag": '"1"'}, b"1")
+
+    server = Server(answer)
+    async with watched(server) as bench:
+        bench.watch()
+        await asyncio.sleep(15.8)
+        assert [bool(sent) for sent in server.conditions[:9]] == [False, True, True] * 3
+        assert any(server.conditions[-2:])
+
+
 async def test_a_page_that_is_400_is_a_state_and_is_asked_once_an_interval() -> None:
     server = Server(lambda number, sent: (400, {}, b"no") if number > 1 else (200, {"etag": '"1"'}, b"yes"))
     async with watched(server) as bench:
