@@ -43,6 +43,9 @@ async def test_sse_has_positions_and_stops_a_client_that_comes_back_after_the_en
         path = f"/batches/{response.headers['Sluice-Batch']}/events"
         headers = {"Accept": "text/event-stream", "Last-Event-ID": f"{epoch}:2"}
         assert (await client.ask("GET", path, headers=headers))[0] == 204
+        accept = {"Accept": "text/event-stream"}
+        for query in (f"since={epoch}:2", f"lastEventId={epoch}:2", "since=newest"):
+            assert (await client.ask("GET", f"{path}?{query}", headers=accept))[0] == 204
         headers["Last-Event-ID"] = f"{epoch}:1"
         status, rest, _ = await client.ask("GET", path, headers=headers)
         assert status == 200

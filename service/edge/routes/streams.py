@@ -220,7 +220,7 @@ async def stream_topic(
     sse = wants_sse(request) if sse is None else sse
     if topic.limits is not None:
         streams.check_newcomer(since, topic.epoch, sse=sse)
-    if sse and topic.final and isinstance(since, Position) and topic.start(since).position == topic.position:
+    if sse and topic.final and topic.start(since).position == topic.position:
         return web.Response(status=204, headers=headers)
     response = _response(sse, headers)
     if request.method == hdrs.METH_HEAD:
