@@ -87,6 +87,22 @@ def test_the_bar_fits(width: int) -> None:
             assert part in line, line
 
 
+@pytest.mark.parametrize(("columns", "room"), [(0, 79), (5, 19), (40, 39), (200, 199)])
+async def test_a_terminal_whose_width_nobody_has_set_has_80_columns(
+    monkeypatch: pytest.MonkeyPatch, columns: int, room: int
+) -> None:
+    monkeypatch.setattr(os, "get_terminal_size", lambda descriptor: os.terminal_size((columns, 0)))
+    read, write = os.pipe()
+    output = Output(write)
+    progress = Progress(tally(*[200] * 30), output, bar=True)
+    monkeypatch.setattr(progress, "line", lambda width: f"{width}")
+    progress._update()
+    output.close()
+    assert os.read(read, 100) == f"\r{room}\x1b[K".encode()
+    os.close(read)
+    os.close(write)
+
+
 def test_the_end_says_what_is_left() -> None:
     read, write = os.pipe()
     output = Output(write)

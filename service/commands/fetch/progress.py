@@ -101,9 +101,10 @@ class Progress:
 
 def _width() -> int:
     try:
-        return max(20, os.get_terminal_size(2).columns)
+        columns = os.get_terminal_size(2).columns
     except OSError:  # not a terminal any more
-        return 80
+        columns = 0
+    return max(20, columns or 80)  # nobody may have set the width
 
 
 def _clock(seconds: float) -> str:
