@@ -20,12 +20,12 @@ class Sweep:
     """Rows that are to be deleted; at its end ``ended`` gets the sweep, and whether they are."""
 
     count = 1
-    __slots__ = ("_cut", "_deleted", "_ended", "_messages", "_trimmed", "keys", "size")
+    __slots__ = ("_cut", "_deleted", "_ended", "_rows", "_trimmed", "keys", "size")
 
     def __init__(self, ended: "Callable[[Sweep, bool], None]") -> None:
         self._ended = ended
         self.keys: Any = array("q")
-        self._messages: Any = array("q")
+        self._rows: Any = array("q")
         """Rows that are cut off their topics already."""
         self.size = _SIZE
         self._trimmed: dict[KeptTopicRows, None] = {}
@@ -35,16 +35,16 @@ class Sweep:
     @property
     def due(self) -> bool:
         """Whether there is anything to delete."""
-        return bool(self.keys or self._messages or self._trimmed or self._deleted)
+        return bool(self.keys or self._rows or self._trimmed or self._deleted)
 
     def cut(self, kept: KeptTopicRows, count: int) -> int:
         """Delete the oldest rows of a topic, which is left with others; return how many are to be deleted in all.
 
         Where a kill is faster they are read again, and given up again by the ring.
         """
-        self._messages += kept.rows[:count]
+        self._rows += kept.rows[:count]
         del kept.rows[:count]
-        return len(self._messages)
+        return len(self._rows)
 
     def trim(self, kept: KeptTopicRows) -> None:
         """Delete the rows that the topic's ring has given up by then, perhaps all."""
@@ -58,14 +58,14 @@ class Sweep:
     def add(self, other: "Sweep") -> None:
         """Take in what another could not delete."""
         self.keys.extend(other.keys)
-        self._messages += other._messages
+        self._rows += other._rows
         self._trimmed |= other._trimmed
         self._deleted += other._deleted
 
     def prepare(self, changes: Changes) -> None:
         """Delete at most so many rows as a group has time for; the next sweep finds the others."""
         changes.delete(Table.KEYS, self.keys)
-        changes.delete(Table.MESSAGES, self._messages)
+        changes.delete(Table.MESSAGES, self._rows)
         for kept in self._deleted:
             changes.delete(Table.MESSAGES, kept.rows)
             changes.delete(Table.TOPICS, array("q", [kept.id]))
