@@ -1,35 +1,39 @@
 """What the opening handshake of a WebSocket asks for (RFC 6455, section 4.2.1), beyond what aiohttp checks."""
 
+import re
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from multidict import CIMultiDict
 
 from service.core.errors import InvalidRequest
 
-__all__ = ["BEARER", "PROTOCOL", "check_handshake", "offered_protocols", "with_one_protocol_line"]
+__all__ = ["BEARER", "PROTOCOL", "as_one_line_each", "check_handshake", "offered_protocols"]
 
 PROTOCOL: Final = "sluice.v1"
 BEARER: Final = "bearer."
 """What a subprotocol entry begins with that carries a token: browsers cannot set headers."""
 
 _VERSION: Final = "13"
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 _UPGRADE: Final = {"Sec-WebSocket-Version": _VERSION, "Upgrade": "websocket"}
 
 
 def check_handshake(request: web.Request) -> None:
-    """Raise HTTPUpgradeRequired without a handshake of version 13, and InvalidRequest for unknown subprotocols."""
-    if not request.headers.get(hdrs.UPGRADE):
-        raise web.HTTPUpgradeRequired(
-            text="Upgrade: this is a WebSocket endpoint; if a WebSocket client sent this, a proxy on the way "
-            "took the headers Upgrade and Connection out",
-            headers=_UPGRADE,
+    """Raise HTTPUpgradeRequired without a handshake of version 13, and InvalidRequest for what is wrong in one."""
+    if request.version < HttpVersion11:
+        # Nothing is upgraded there (RFC 9110, section 7.8); nginx passes on so without proxy_http_version.
+        raise _upgrade_required("Upgrade: a WebSocket needs HTTP/1.1; a proxy on the way may speak HTTP/1.0")
+    if "websocket" not in _listed(request, hdrs.UPGRADE) or "upgrade" not in _listed(request, hdrs.CONNECTION):
+        raise _upgrade_required(
+            "Upgrade: this is a WebSocket endpoint; if a WebSocket client sent this, a proxy on the way "
+            "took the headers Upgrade and Connection out"
         )
     if request.headers.get(hdrs.SEC_WEBSOCKET_VERSION) != _VERSION:
         # aiohttp takes 7 and 8 too, of drafts that mask and close otherwise (RFC 6455, section 4.4).
-        raise web.HTTPUpgradeRequired(
-            text=f"Sec-WebSocket-Version: only {_VERSION} is spoken here", headers=_UPGRADE
-        )
+        raise _upgrade_required(f"Sec-WebSocket-Version: only {_VERSION} is spoken here")
+    if not _KEY.fullmatch(request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").strip()):
+        raise InvalidRequest("Sec-WebSocket-Key: 16 bytes in base64 are expected")
     offered = offered_protocols(request)
     if offered and PROTOCOL not in offered:
         raise InvalidRequest(f"Sec-WebSocket-Protocol: only {PROTOCOL} is spoken here")
@@ -37,14 +41,30 @@ def check_handshake(request: web.Request) -> None:
 
 def offered_protocols(request: web.Request) -> list[str]:
     """Return the subprotocols of all lines: several are one list (RFC 6455, section 11.3.4)."""
-    lines = request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ())
-    return [name.strip() for line in lines for name in line.split(",")]
+    return _members(request, hdrs.SEC_WEBSOCKET_PROTOCOL)
 
 
-def with_one_protocol_line(request: web.Request) -> web.BaseRequest:
-    """Return the request with its subprotocols in one line: of several aiohttp reads the first."""
-    if len(request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ())) < 2:
+def as_one_line_each(request: web.Request) -> web.BaseRequest:
+    """Return the request with its lists as aiohttp reads them: one line each, and Upgrade names one protocol."""
+    lines = [request.headers.getall(name, ()) for name in (hdrs.SEC_WEBSOCKET_PROTOCOL, hdrs.CONNECTION)]
+    if all(len(one) < 2 for one in lines) and _listed(request, hdrs.UPGRADE) == {"websocket"}:
         return request
     headers = CIMultiDict(request.headers)
+    headers[hdrs.CONNECTION], headers[hdrs.UPGRADE] = "upgrade", "websocket"
     headers[hdrs.SEC_WEBSOCKET_PROTOCOL] = ", ".join(offered_protocols(request))
     return request.clone(headers=headers)
+
+
+def _upgrade_required(text: str) -> web.HTTPUpgradeRequired:
+    return web.HTTPUpgradeRequired(text=text, headers=_UPGRADE)
+
+
+def _members(request: web.Request, name: str) -> list[str]:
+    """Return the members of a list, of all its lines (RFC 9110, section 5.6.1)."""
+    members = (member.strip() for line in request.headers.getall(name, ()) for member in line.split(","))
+    return [member for member in members if member]
+
+
+def _listed(request: web.Request, name: str) -> set[str]:
+    """Return the members of a list whose members have no case."""
+    return {member.lower() for member in _members(request, name)}

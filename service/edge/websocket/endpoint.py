@@ -20,7 +20,7 @@ from service.core.topics.wire import closing_frame
 from service.edge.access.admission import ADDRESS, AdmissionControl
 from service.edge.access.expiries import Expiries
 from service.edge.http.aiohttp_internals import release_handshake_state
-from service.edge.http.handshake import PROTOCOL, check_handshake, with_one_protocol_line
+from service.edge.http.handshake import PROTOCOL, as_one_line_each, check_handshake
 from service.edge.http.problems import reason_of, refusal
 from service.edge.websocket.connection import Connection
 from service.edge.websocket.conversation import Conversation, MessageHandler, Requests
@@ -110,7 +110,7 @@ class WebSockets:
             address = self._admission.handshake(request)
             shown = self._shown(request)
             socket = ClientSocket(PROTOCOL, self.limits.message_size, self.limits.close_timeout)
-            await socket.prepare(with_one_protocol_line(request))
+            await socket.prepare(as_one_line_each(request))
         except (SluiceError, web.HTTPException) as error:
             self._services.refusals["handshake", reason_of(error)] += 1
             return refusal(error, request)
