@@ -47,7 +47,7 @@ def drained(options: Namespace) -> tuple[dict[str, Any], list[str]]:
         time.sleep(3)  # of publishing
         begin = time.monotonic()
         # taskset becomes the program that it starts, so that its id is the service's.
-        crowd.say(str(server.process.pid))
+        crowd.write_line(str(server.process.pid))
         code = server.process.wait(options.drain + 30)
         seconds = time.monotonic() - begin
         report = json.loads(crowd.line())

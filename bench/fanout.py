@@ -44,7 +44,7 @@ def _peers(names: Iterable[str] | None) -> list[type[Server]]:
 
 def _sustain(entrant: Entrant, rate: float, options: Namespace) -> dict[str, Any]:
     server, before = entrant.server.child.cpu(), 0.0
-    entrant.receivers.say("")
+    entrant.receivers.write_line("")
     before = json.loads(entrant.receivers.line())["cpu_s"]
     report = send(entrant, int(rate * options.sustained), rate, options.size)
     used = entrant.server.child.cpu() - server

@@ -104,10 +104,10 @@ def _one(kind: str, count: int, settings: tuple[str, ...], options: Namespace) -
             core=1,
         )
         others.append(offender)
-        newcomers.say("")
+        newcomers.write_line("")
         during = _phase(server, crowd, numbers, options)
         reported = json.loads(offender.line())
-        newcomers.say("")
+        newcomers.write_line("")
         came = json.loads(newcomers.line())
         settle(server.child)
         after = _phase(server, crowd, numbers, options)
@@ -140,7 +140,7 @@ def _phase(server: _Server, crowd: Child, numbers: Iterator[int], options: Names
         if place % 10 == 0:
             most = max(most, server.child.resident())
     settle(server.child, most=3.0)
-    crowd.say("")
+    crowd.write_line("")
     report = json.loads(crowd.line())
     return {
         "p50_ms": report["p50_ms"],

@@ -86,7 +86,7 @@ def _messages(options: Namespace) -> list[dict[str, Any]]:
 def _in_c(options: Namespace, rate: float) -> float:
     entrant: Entrant = enter(Sluice, _PORT, options.clients)
     try:
-        entrant.receivers.say("")
+        entrant.receivers.write_line("")
         before = json.loads(entrant.receivers.line())["cpu_s"]
         report = send(entrant, int(rate * options.duration), rate, options.size)
         return float((report["cpu_s"] - before) / report["received"] * 1e6)
@@ -135,7 +135,7 @@ def _agreement(options: Namespace) -> list[dict[str, Any]]:
             receiver.line()
             ours = loadtest("broadcast", "--url", url, "--clients", "500", "--rate", "20", "--duration", "20",
                             "--warm-up", "0")["latency_ms"]["delivery"]  # fmt: skip
-            receiver.say("")
+            receiver.write_line("")
             theirs = json.loads(receiver.line())
             receiver.stop()
         row = {f"{name}_{who}": value for name in ("p50", "p99")

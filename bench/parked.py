@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from bench.delays import delays, more, percentile
 from bench.processes import Child, settle
-from service.core.fetching.batch import BatchLimits, BatchState, Keep
+from service.core.fetching.batch import Batch, BatchLimits, Keep
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.outcome import Permit
@@ -86,10 +86,10 @@ class _Planned:
                 self._plan.start(decision, 0.0)
         self.waiting = self._plan.parking.waiting
 
-    def _batch(self, name: str, urls: list[str]) -> BatchState:
+    def _batch(self, name: str, urls: list[str]) -> Batch:
         options = Options(concurrency=_A_BATCH, timeout=300.0)
         topic = Topic(f"batch:{name}", "e", None)
-        return BatchState(name, topic, Owner(name), Keep.DETACHED, urls, options, 0.0, _Listener())
+        return Batch(name, topic, Owner(name), Keep.DETACHED, urls, options, 0.0, _Listener())
 
     def step(self, count: int) -> float:
         """Return the seconds of one URL's start and end, of a batch with so many."""

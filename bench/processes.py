@@ -84,7 +84,7 @@ class Child:
             raise RuntimeError(f"{self.process.args!r} ended with {self.process.wait()}; {_ERRORS} may say why")
         return line.strip()
 
-    def say(self, line: str) -> None:
+    def write_line(self, line: str) -> None:
         """Write a line to its input."""
         assert self.process.stdin is not None
         self.process.stdin.write(line + "\n")

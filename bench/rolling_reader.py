@@ -30,7 +30,7 @@ class Account:
         """Take where the stream begins."""
         self._epoch, self._offset = epoch, offset
 
-    def take(self, value: Value) -> None:
+    def handle(self, value: Value) -> None:
         """Take what the stream says next."""
         match value:
             case Restart():
@@ -80,7 +80,7 @@ class Crowd:
             assert stream.position
             account.begin(stream.position.epoch, stream.position.offset)
             async for value in stream:
-                account.take(value)
+                account.handle(value)
                 if isinstance(value, Message):
                     if value.epoch not in epochs:
                         epochs.add(value.epoch)

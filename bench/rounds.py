@@ -89,7 +89,7 @@ def send(entrant: Entrant, count: int, rate: float, size: int) -> dict[str, Any]
         entrant.sent += 1
         entrant.server.publish(message(entrant.sent, int(due * 1e9), size - entrant.server.overhead))
     settle(entrant.server.child)
-    entrant.receivers.say("")
+    entrant.receivers.write_line("")
     report: dict[str, Any] = json.loads(entrant.receivers.line())
     return report
 

@@ -75,7 +75,7 @@ def _resume(options: Namespace) -> dict[str, Any]:
         crowd.line()
         wanted, got, lost = options.clients * options.missed, 0, 0
         while got < wanted and time.monotonic() < begin + 60:
-            crowd.say("")
+            crowd.write_line("")
             report = json.loads(crowd.line())
             got, lost = got + report["received"], lost + report["lost"] + report["repeated"]
             time.sleep(0.02)
@@ -96,7 +96,7 @@ def _drain(options: Namespace) -> dict[str, Any]:
     begin = time.monotonic()
     server.stop(within=30)
     seconds = time.monotonic() - begin
-    crowd.say("")
+    crowd.write_line("")
     closed = json.loads(crowd.line())["closed"]
     crowd.stop()
     code = server.child.process.returncode

@@ -66,7 +66,7 @@ def _one(stuck: int, options: Namespace) -> dict[str, Any]:
             if number == count // 2:
                 sending = _sending(server)
         settle(server.child)
-        crowd.say("")
+        crowd.write_line("")
         report = json.loads(crowd.line())
         freed = before - descriptors(server.child)
         gaps = sum(_has_gap(one) for one in silent)

@@ -44,14 +44,14 @@ class Batch:
         """URLs of which nothing is known yet."""
         return len(self._seen) - sum(self._seen)
 
-    def take(self, event: dict[str, Any]) -> None:
+    def add(self, event: dict[str, Any]) -> None:
         """Take one event."""
         try:
-            self._take(event)
+            self._add(event)
         except (ValueError, KeyError, TypeError, IndexError) as error:
             self._tally.error(f"an event that makes no sense: {type(error).__name__}: {error}")
 
-    def _take(self, event: dict[str, Any]) -> None:
+    def _add(self, event: dict[str, Any]) -> None:
         if self.done is not None:
             self._tally.error("an event after done")
         if event["event"] == "done":
@@ -105,7 +105,7 @@ async def over_http(context: Context, session: "aiohttp.ClientSession", batch: B
             context.tally.error(f"fetch-batch: {response.status} {response.reason}")
             return
         while line := await _next(response.content.readline(), context):
-            batch.take(_event(line))
+            batch.add(_event(line))
 
 
 async def over_websocket(context: Context, client: Client, batch: Batch, urls: list[str]) -> None:
@@ -156,6 +156,6 @@ class _Streams:
         """Hand on the events of a topic until ``done``."""
         try:
             while batch.done is None:
-                batch.take(await _next(self._events[topic].get(), context))
+                batch.add(await _next(self._events[topic].get(), context))
         finally:
             self._events.pop(topic, None)

@@ -132,7 +132,7 @@ class Context:
         if self.target.HEARTBEAT:
             asyncio.get_running_loop().call_later(self.target.HEARTBEAT, client.beat)
         if self.endpoint.tls is None:
-            self.intake.epoll.take(socket)
+            self.intake.epoll.add(socket)
         return client
 
     def dismiss(self, clients: Iterable[Client]) -> None:
@@ -250,7 +250,7 @@ class Context:
         self.tally.measured_from = begin + self.options.warm_up
         # Reported now: a short run might be over before the next second.
         self.tally.gauges["clients"] = self.alive
-        self.link.send("tick", self.tally.take())
+        self.link.send("tick", self.tally.flush())
         return begin
 
     async def start(self) -> None:

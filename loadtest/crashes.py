@@ -172,13 +172,13 @@ class Crashes:
         """Wait for somebody to start the service again; return its process."""
         found: list[int] = []
 
-        async def look() -> bool:
+        async def find() -> bool:
             pids = [one.pid for one in await asyncio.to_thread(listening_processes, self._options.url)]
             found[:] = [pid for pid in pids if pid != self._pid]
             return bool(found)
 
         deadline = monotonic() + _START
-        while not await look():
+        while not await find():
             if monotonic() > deadline:
                 raise CannotCrash(f"nobody has started the service again within {_START:.0f} s of its end")
             await asyncio.sleep(_LOOK)

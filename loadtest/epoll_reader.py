@@ -55,7 +55,7 @@ class EpollReader:
         self._since = self._last = 0.0
         """Since when reads have come without a pause, and when the last came."""
 
-    def take(self, one: Reading) -> None:
+    def add(self, one: Reading) -> None:
         """Read for a connection from now on. Not for TLS: what is read there has to be decrypted."""
         transport = one.transport
         if transport is None or transport.is_closing():

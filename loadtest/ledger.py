@@ -60,7 +60,7 @@ class Ledger:
 
     def pass_over(self, offset: int) -> None:
         """Expect a message no longer that was never published."""
-        self._take(offset, offset)
+        self._no_longer_missing(offset, offset)
         if offset >= self.expected:
             if offset > self.expected:
                 self.missing = [*(self.missing or ()), (self.expected, offset - 1)]
@@ -74,7 +74,7 @@ class Ledger:
             if offset > self.expected:
                 self.missing = [*(self.missing or ()), (self.expected, offset - 1)]
             self.expected = offset + 1
-        elif self._take(offset, offset):
+        elif self._no_longer_missing(offset, offset):
             self.faults.note("reordered", offset, offset, self.number)
         else:
             self.faults.note("repeated", offset, offset, self.number)
@@ -82,7 +82,7 @@ class Ledger:
     def gap(self, first: int, last: int) -> None:
         """Take the announcement that the offsets from ``first`` to ``last`` never come."""
         self.gaps += 1
-        for a, b in self._take(first, last):
+        for a, b in self._no_longer_missing(first, last):
             self.faults.note("gapped", a, b, self.number)
         self.faults.note("gapped", max(first, self.expected), last, self.number)
         if first > self.expected:
@@ -98,7 +98,7 @@ class Ledger:
         """Return whether everything up to ``newest`` has come or was announced."""
         return self.expected > newest and not self.missing
 
-    def _take(self, first: int, last: int) -> list[tuple[int, int]]:
+    def _no_longer_missing(self, first: int, last: int) -> list[tuple[int, int]]:
         """Take these offsets out of what is missing, and return those that were."""
         taken: list[tuple[int, int]] = []
         left: list[tuple[int, int]] = []

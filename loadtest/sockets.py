@@ -152,7 +152,7 @@ class Socket(asyncio.Protocol):
             raise ConnectFailed(self.why)
         self.transport.write(masked(_TEXT, text))
 
-    def take(self, payload: bytes) -> None:
+    def deliver(self, payload: bytes) -> None:
         """Take a message that came inside of an answer."""
         self._message(payload)
 

@@ -122,14 +122,14 @@ class Supervisor:
         while (message := await read_line(worker.stdout)) is not None:
             self._heard[index] = monotonic()
             for kind, value in message.items():
-                self._take(index, worker, kind, value)
+                self._handle(index, worker, kind, value)
         code = await worker.wait()
         self._heard.pop(index, None)
         self._gauges[index] = {}
         if code:
             self.give_up(f"worker {index} ended with {code}: its last figures are missing")
 
-    def _take(self, index: int, worker: asyncio.subprocess.Process, kind: str, value: Any) -> None:
+    def _handle(self, index: int, worker: asyncio.subprocess.Process, kind: str, value: Any) -> None:
         if kind == "tick":
             self._gauges[index] = value.pop("gauges")
             self._report.add(value)

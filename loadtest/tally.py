@@ -52,7 +52,7 @@ class Tally:
         """Return the counts of one latency by :func:`rounded` microseconds, for those that record masses."""
         return self._latencies[name]
 
-    def take(self) -> dict[str, Any]:
+    def flush(self) -> dict[str, Any]:
         """Return everything since the last time, and begin anew; gauges stay."""
         taken: dict[str, Any] = {
             "counters": dict(self.counters),

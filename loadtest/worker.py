@@ -82,7 +82,7 @@ async def _round(link: WorkerLink, options: Namespace, stop: asyncio.Event) -> N
             helper.cancel()
         await _closed(context)
         context.intake.collect()
-        link.send("tick", {**context.tally.take(), "gauges": {}})
+        link.send("tick", {**context.tally.flush(), "gauges": {}})
 
 
 def _bug(error: BaseException, context: Context) -> str:
@@ -148,7 +148,7 @@ async def _ticks(context: Context, monitor: SelfMonitor) -> None:
         await asyncio.sleep(_TICK)
         context.intake.collect()
         context.tally.gauges = {"clients": context.alive, **monitor.gauges()}
-        context.link.send("tick", context.tally.take())
+        context.link.send("tick", context.tally.flush())
 
 
 def _done(chore: Callable[[], bool]) -> bool:

@@ -46,7 +46,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "core/topics/directory": ("test_hub", "test_late_store"),
     "core/topics/memory_store": ("test_topic_store",),
     "core/topics/position": ("test_topic",),
-    "core/topics/unstored": ("test_pending", "test_late_store"),
+    "core/topics/pending_appends": ("test_pending", "test_late_store"),
     "edge/access/credentials": ("test_middleware", "test_claims"),
     "edge/access/origins": ("test_middleware",),
     "edge/description/asyncapi": ("test_documents",),

@@ -39,7 +39,7 @@ def account(*values: Any) -> Account:
     made = Account()
     made.begin("e", 0)
     for value in values:
-        made.take(value)
+        made.handle(value)
     return made
 
 

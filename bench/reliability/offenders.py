@@ -43,10 +43,10 @@ def _handshakes(scene: Scene) -> Outcome:
         Stage(scene, "--handshake-time", str(_HANDSHAKE_TIME)) as stage,
         _child("bench.newcomers", stage.port) as newcomers,
     ):
-        newcomers.say("")
+        newcomers.write_line("")
         reported = _offend("handshakes", stage.port, count, _HANDSHAKE_TIME + 5)
         stage.attacked()
-        newcomers.say("")
+        newcomers.write_line("")
         came: dict[str, Any] = json.loads(newcomers.line())
         last = reported["last closed after, ms"] / 1000
         return stage.outcome(

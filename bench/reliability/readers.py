@@ -68,7 +68,7 @@ def _not_reading(scene: Scene, taken: int) -> Outcome:
             while time.monotonic() < begin + seconds:
                 time.sleep(0.1)
                 if taken:
-                    _take(silent, taken // 10)
+                    _read(silent, taken // 10)
                 if gone is None and descriptors(stage.child) <= stage.calm.descriptors + 1:
                     gone = time.monotonic() - begin
             held = stage.peak.resident + stage.peak.kernel - stage.calm.resident - stage.calm.kernel
@@ -88,7 +88,7 @@ def _not_reading(scene: Scene, taken: int) -> Outcome:
         )
 
 
-def _take(silent: list[socket.socket], size: int) -> None:
+def _read(silent: list[socket.socket], size: int) -> None:
     for one in silent:
         try:
             one.recv(size)

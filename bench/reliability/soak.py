@@ -61,18 +61,18 @@ class _Crowd:
             self._looked = (self._looked + 1) % len(self._clients)
             self._read(self._looked)
         topic = f"once/{self._chance.randrange(10_000)}"
-        self._say(request("subscribe", topic=topic) + request("unsubscribe", topic=topic))
+        self._send(request("subscribe", topic=topic) + request("unsubscribe", topic=topic))
         if number % (_CHURN // _EACH_SECOND) == 0:
             url = f"{self._base}/etag/{self._chance.randrange(_WATCHED)}?period=5000"
-            self._say(request("watch", url=url, every=1))
+            self._send(request("watch", url=url, every=1))
         if number % _CHURN == 0:
             self._second()
 
     def _second(self) -> None:
         """Publish, fetch for somebody who may have left before the answer, and read a batch to its end."""
         for _ in range(_EACH_SECOND):
-            self._say(request("publish", topic=self._topic(), data="x" * 500))
-        self._say(
+            self._send(request("publish", topic=self._topic(), data="x" * 500))
+        self._send(
             request("fetch", urls=self._fresh("slow/3000", 5)) + request("fetch", urls=self._fresh("bytes/500", 10))
         )
         status, _ = post(self._port, "/fetch-batch", {"urls": self._fresh("bytes/1000", _URLS)})
@@ -106,7 +106,7 @@ class _Crowd:
     def _topic(self) -> str:
         return f"soak/{self._chance.randrange(_TOPICS)}"
 
-    def _say(self, frames: bytes) -> None:
+    def _send(self, frames: bytes) -> None:
         with suppress(ConnectionError):  # counted when it is read next
             self._chance.choice(self._clients).sendall(frames)
 

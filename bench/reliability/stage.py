@@ -92,7 +92,7 @@ class Stage:
 
     def window(self) -> Window:
         """Return what the control group received since the last look."""
-        self._receivers.say("")
+        self._receivers.write_line("")
         reported = json.loads(self._receivers.line())
         self._received += reported["received"]
         self._repeated += reported["repeated"]
@@ -177,7 +177,7 @@ class Stage:
 
     def _lost(self) -> int:
         """Stop the publisher and return how many messages the control group is missing or had twice."""
-        self._publisher.say("")
+        self._publisher.write_line("")
         sent = int(self._publisher.line())
         settle(self.child)
         self.window()

@@ -73,7 +73,7 @@ class Attacker:
                     self._event(orjson.loads(line))
             return answer.status
 
-    async def look(self) -> None:
+    async def read_last_events(self) -> None:
         """Read the last events of the last batch that nobody reads, once it is done: they say why URLs failed."""
         path = self._last
         while path:
@@ -132,7 +132,7 @@ class Attacker:
                 listening.cancel()
                 await asyncio.gather(listening, return_exceptions=True)
 
-    async def say(self, socket: Any, method: str, *several: dict[str, Any]) -> None:
+    async def request(self, socket: Any, method: str, *several: dict[str, Any]) -> None:
         """Make requests, as one array."""
         calls = [{"jsonrpc": "2.0", "id": 1, "method": method, "params": params} for params in several]
         await socket.send_str(orjson.dumps(calls).decode())

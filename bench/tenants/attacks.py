@@ -29,7 +29,7 @@ async def _large(a: Attacker) -> None:
         urls = [a.far(one, f"bytes/1000000/{number}-{one}") for one in range(400)]
         await a.batch(urls, detached=True, cache="no-store")
 
-    await asyncio.gather(a.steadily(step, _PAUSE), a.steadily(lambda _: a.look(), 1.0))
+    await asyncio.gather(a.steadily(step, _PAUSE), a.steadily(lambda _: a.read_last_events(), 1.0))
 
 
 async def _stalls(a: Attacker) -> None:
@@ -58,7 +58,7 @@ async def _keys(a: Attacker) -> None:
 
             async def step(number: int) -> None:
                 several = [{"topic": "mine", "data": 1, "key": f"{name}-{number}-{key}"} for key in range(90)]
-                await a.say(socket, "publish", *several)
+                await a.request(socket, "publish", *several)
 
             await a.steadily(step, 0.1)
 
@@ -113,7 +113,7 @@ async def _sockets(a: Attacker) -> None:
 
     async def one(_: int) -> None:
         async with a.socket() as socket:
-            await a.say(socket, "subscribe", {"topic": "t"})
+            await a.request(socket, "subscribe", {"topic": "t"})
             await asyncio.sleep(3600)
 
     await asyncio.gather(*(a.steadily(one, 1.0) for _ in range(1200)))
@@ -126,7 +126,7 @@ async def _watches(a: Attacker, path: str = "hang", count: int = 12_000, **more:
         async def watch(_: int) -> None:
             async with a.socket() as socket:
                 for number in range(first, first + 100):
-                    await a.say(socket, "watch", {"url": a.far(number, f"{path}/{number}"), "every": 1, **more})
+                    await a.request(socket, "watch", {"url": a.far(number, f"{path}/{number}"), "every": 1, **more})
                 await asyncio.sleep(3600)
 
         return watch
@@ -189,7 +189,7 @@ async def _same_keys(a: Attacker) -> None:
             several = [
                 {"topic": "orders", "data": "mine", "key": f"order-{number * 90 + one}"} for one in range(90)
             ]
-            await a.say(socket, "publish", *several)
+            await a.request(socket, "publish", *several)
 
         await a.steadily(step, 0.5)
 

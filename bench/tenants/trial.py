@@ -165,7 +165,7 @@ def _times(seen: Seen, window: Window) -> Times:
 
 def _attacked(attacker: Child) -> dict[str, Any]:
     """Have an attacker do what it does for its time; return what it was answered."""
-    attacker.say("")
+    attacker.write_line("")
     answer: dict[str, Any] = json.loads(attacker.line())
     return answer
 
@@ -181,7 +181,7 @@ def _back(careful: Child, before: Seen) -> float | None:
 
 
 def _seen(careful: Child) -> Seen:
-    careful.say("")
+    careful.write_line("")
     return Seen.of(json.loads(careful.line()))
 
 

@@ -28,7 +28,7 @@ class Columns:
         self._taken = 0
         self._sums: set[str] = set()
 
-    def take(self, report: Report) -> None:
+    def extend(self, report: Report) -> None:
         """Take the seconds that are new in the time line of a report."""
         self._sums = {"errors", *report.counters}
         for moment in report.timeline[self._taken :]:

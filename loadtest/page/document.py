@@ -69,7 +69,7 @@ def frame(
 def _made(
     report: Report, columns: Columns, running: str, judgements: Sequence[Judgement] | None
 ) -> tuple[Sections, Plots]:
-    columns.take(report)
+    columns.extend(report)
     judged = report.judgements if judgements is None else judgements
     return Sections(report, running, judged), plots_of(report, columns, judged)
 

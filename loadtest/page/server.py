@@ -77,20 +77,20 @@ class LivePage:
 
     def update(self, report: Report, title: str) -> None:
         """Show the current state of a report; ``title`` distinguishes rounds and loads."""
-        self._take(report)
+        self._update(report)
         self._running = ", ".join(filter(None, (title, report.phase)))
         self._invalidate()
 
     def finish(self, report: Report, remark: str) -> None:
         """Show the whole report with its verdict; it is the last frame of every stream."""
-        self._take(report)
+        self._update(report)
         self._running, self._remark = "", remark
         self._invalidate()
 
-    def _take(self, report: Report) -> None:
+    def _update(self, report: Report) -> None:
         if report is not self._report:
             self._report, self._columns = report, Columns(_POINTS)
-        self._columns.take(report)
+        self._columns.extend(report)
 
     def _judgements(self) -> list[Judgement] | None:
         """Return how the thresholds stand; None when the report has been judged."""

@@ -65,7 +65,7 @@ async def _wake(context: Context, slow: list[Client]) -> None:
     context.phase("reading on")
     for client in slow:
         if not client.socket.closed:
-            context.intake.epoll.take(client.socket)
+            context.intake.epoll.add(client.socket)
     await until_all(lambda: all(_done(client) for client in slow), context.options.settle)
     for client in slow:
         if client.socket.closed:

@@ -68,7 +68,7 @@ class Centrifugo(Target):
             socket.answer(message["id"], message)
             # What was missed stands in the answer, and comes before what follows it.
             for publication in message.get("subscribe", {}).get("publications") or ():
-                socket.take(orjson.dumps({"push": {"pub": publication}}))
+                socket.deliver(orjson.dumps({"push": {"pub": publication}}))
         elif "disconnect" in message.get("push", {}):
             socket.why = f"disconnected: {message['push']['disconnect'].get('reason', '')}"
         elif "pub" in message.get("push", {}):

@@ -9,7 +9,7 @@ from service.edge.access.origins import isolate
 from service.edge.http.correlation import add_request_id
 from service.edge.http.large_json import LARGE_JSON, LargeJson
 from service.edge.http.problems import complete_refusal
-from service.edge.http.request_body import ROOM
+from service.edge.http.request_body import MEMORY
 from service.edge.routes.batches import BatchRoutes
 from service.edge.routes.documents import DocumentRoutes
 from service.edge.routes.health import HealthRoutes
@@ -28,7 +28,7 @@ def application_of(service: Service) -> web.Application:
     settings = service.settings
     app = web.Application(middlewares=[service.access.middleware()], client_max_size=settings.batch_size)
     app[STREAMS] = service.streams
-    app[ROOM] = service.room
+    app[MEMORY] = service.memory
     app[LARGE_JSON] = LargeJson()
     app.on_response_prepare.extend((complete_refusal, add_cors, isolate, add_request_id))
     app.router.add_get("/ws", service.sockets.handle, allow_head=False)

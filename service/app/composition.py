@@ -21,7 +21,7 @@ from service.config.limits import (
 )
 from service.config.settings import Settings
 from service.core.fetching.dial_policy import DEFAULT_PORTS, Policy
-from service.core.room import Room
+from service.core.memory_budget import MemoryBudget
 from service.core.topics.hub import Hub
 from service.core.topics.memory_store import MemoryStore
 from service.edge.http.acceptor import Acceptor
@@ -43,7 +43,7 @@ from service.ops.metrics import (
 )
 from service.ops.overload_controller import OverloadController
 from service.ops.pools import pools_of
-from service.ops.process import Meter, memory_limit
+from service.ops.process import MemoryMeter, memory_limit
 from service.ops.stats_topic import StatsTopic
 from service.runtime.clock import clock_of
 from service.runtime.supervisor import Supervisor
@@ -78,12 +78,12 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
     policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
     limits = batch_limits(settings)
     most = memory_limit(settings.memory_limit)
-    room = Room(most, Meter(most), clock)
+    memory = MemoryBudget(most, MemoryMeter(most), clock)
     cache = Cache(settings.cache_size)
-    fetcher = Fetcher(policy, cache, robots=settings.robots, reading_bytes=limits.reading_bytes, room=room)
+    fetcher = Fetcher(policy, cache, robots=settings.robots, reading_bytes=limits.reading_bytes, memory=memory)
     fetches = Runner(fetcher, limits, chance=random.random)  # jitter, not secrets
     batches = Batches(
-        hub, fetcher, fetches, limits, new_id=lambda: token_hex(16), room=room, store=storage.batches
+        hub, fetcher, fetches, limits, new_id=lambda: token_hex(16), memory=memory, store=storage.batches
     )  # fmt: skip
     await storage.open_batches(batches.restore)
     selector = Selector(selection_bytes(most))
@@ -91,7 +91,7 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
         hub, fetches, WatchLimits(urls=settings.watches),
         policy=policy, selector=selector, chance=random.random, store=storage.watches,
     )  # fmt: skip
-    service = Service(settings, hub, batches, watches, credentials_of(settings), room, supervisor, storage, steps)
+    service = Service(settings, hub, batches, watches, credentials_of(settings), memory, supervisor, storage, steps)
     service.port = listeners[0].getsockname()[1]
     crowd, overload = service.endpoints.values(), service.overload
     controller = OverloadController(

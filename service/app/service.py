@@ -14,12 +14,12 @@ from service.config.limits import (
 )
 from service.config.settings import Settings, tls_context
 from service.core.access.grants import Grant, HostPatterns
-from service.core.fetching.batch import BatchRequest, BatchState, Keep
+from service.core.fetching.batch import Batch, BatchRequest, Keep
+from service.core.memory_budget import MemoryBudget
 from service.core.overload import Overload
 from service.core.owner import Owner
 from service.core.pending import Pending
 from service.core.ports import Refusals, Watching
-from service.core.room import Room
 from service.core.topics.hub import Hub
 from service.edge.access.admission import AdmissionControl
 from service.edge.access.credentials import Credentials
@@ -43,10 +43,10 @@ class Service:
 
     def __init__(
         self, settings: Settings, hub: Hub, batches: Batches, watches: Watches, credentials: Credentials,
-        room: Room, supervisor: Supervisor, storage: Keeping, steps: StepRunner,
+        memory: MemoryBudget, supervisor: Supervisor, storage: Keeping, steps: StepRunner,
     ) -> None:  # fmt: skip
         self.settings = settings
-        self.room = room
+        self.memory = memory
         self.hub = hub
         self.batches = batches
         self.watches = watches
@@ -58,7 +58,7 @@ class Service:
             exempt=networks(settings.exempt_net),
             trusted=networks(settings.trust_proxy),
             chance=random.random,
-            room=room,
+            memory=memory,
         )
         self.refusals: Refusals = Counter()
         self.access = AccessMiddleware(
@@ -85,7 +85,7 @@ class Service:
             limits = replace(limits, message_size=LARGEST, patience=0.0)
             self.endpoints["/echo"] = WebSockets(hub, self, limits, self.admission, authorise, Echo())
 
-    def fetch(self, request: BatchRequest, owner: Owner, grant: Grant) -> BatchState:
+    def fetch(self, request: BatchRequest, owner: Owner, grant: Grant) -> Batch:
         """Begin a batch for a WebSocket client."""
         return self.batches.start(request, owner=owner, keep=Keep.LINGER, grant=grant)
 

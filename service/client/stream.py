@@ -174,7 +174,7 @@ class Stream:
             await self._news.wait()
         return True
 
-    def take(self) -> Value | None:
+    def pop(self) -> Value | None:
         """Return the next value if one has come."""
         if not self._held:
             return None

@@ -87,7 +87,7 @@ class Subscription(Generic[_T]):
 
     async def _next(self, held: "list[_Iteration[_T]]") -> _T:
         """Return the next value; ``held`` keeps the iteration for as long as this runs, and no longer."""
-        value = self._stream.take()
+        value = self._stream.pop()
         if value is None:
             value = await self._coming(held)
         return self._show(value)
@@ -95,7 +95,7 @@ class Subscription(Generic[_T]):
     async def _coming(self, held: "list[_Iteration[_T]]") -> Value:
         try:
             self._open()
-            while (value := self._stream.take()) is None and await self._stream.news():
+            while (value := self._stream.pop()) is None and await self._stream.news():
                 pass
         except asyncio.CancelledError:
             raise

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from service.core.access.grants import HostPatterns
 from service.core.correlation import Correlation
-from service.core.fetching.batch import BatchState, IdempotencyKey, Keep
+from service.core.fetching.batch import Batch, IdempotencyKey, Keep
 from service.core.fetching.request import FetchRequest, Options
 from service.core.owner import Owner
 from service.core.pending import Pending
@@ -51,15 +51,15 @@ class BatchStore(Protocol):
     outlives: bool
     """Whether a batch goes on after a restart."""
 
-    def begin(self, batch: BatchState) -> Pending[BatchState] | None:
+    def begin(self, batch: Batch) -> Pending[Batch] | None:
         """Keep a batch that begins; its topic has been made."""
         ...
 
-    def change(self, batch: BatchState, keep: Keep, *, cancelled: bool) -> Pending[BatchState] | None:
+    def change(self, batch: Batch, keep: Keep, *, cancelled: bool) -> Pending[Batch] | None:
         """Keep who keeps it alive, and whether it was cancelled."""
         ...
 
-    def end(self, batch: BatchState) -> None:
+    def end(self, batch: Batch) -> None:
         """Forget what it has asked for: its last event is stored."""
         ...
 
@@ -69,11 +69,11 @@ class MemoryBatches:
 
     outlives = False
 
-    def begin(self, batch: BatchState) -> None:
+    def begin(self, batch: Batch) -> None:
         """Accept it at once."""
 
-    def change(self, batch: BatchState, keep: Keep, *, cancelled: bool) -> None:
+    def change(self, batch: Batch, keep: Keep, *, cancelled: bool) -> None:
         """Accept it at once."""
 
-    def end(self, batch: BatchState) -> None:
+    def end(self, batch: Batch) -> None:
         """Forget nothing: the batch does."""

@@ -47,7 +47,7 @@ def pools_of(
         access.slots,
         hub.owners,
         hub.rings.pool,
-        hub.unstored.pool,
+        hub.pending_appends.pool,
         *hub.store.pools,
         hub.keys.pool,
         batches.acceptance.pool,

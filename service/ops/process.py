@@ -11,7 +11,7 @@ from typing import Final
 from service.ops.allocator import trim
 
 __all__ = [
-    "Meter",
+    "MemoryMeter",
     "descriptor_limit",
     "descriptors",
     "memory",
@@ -82,7 +82,7 @@ def save_address_space() -> None:
         libc.mallopt(_ARENA_MAX, 1)
 
 
-class Meter:
+class MemoryMeter:
     """Measures the memory that is used of a limit, and has malloc return what it only keeps where that is much."""
 
     def __init__(self, limit: int) -> None:

@@ -5,7 +5,7 @@ from functools import partial
 
 from service.core.batch_store import BatchStore
 from service.core.errors import InvalidParams, Overloaded
-from service.core.fetching.batch import BatchLimits, BatchState, IdempotencyKey, Keep
+from service.core.fetching.batch import Batch, BatchLimits, IdempotencyKey, Keep
 from service.core.owner import Owner
 from service.core.pending import Pending
 from service.core.pool import Pool
@@ -23,15 +23,15 @@ class Acceptance:
         self,
         store: BatchStore,
         limits: BatchLimits,
-        began: Callable[[BatchState], None],
-        refused: Callable[[BatchState], None],
+        began: Callable[[Batch], None],
+        refused: Callable[[Batch], None],
     ) -> None:
         self.pool = Pool("batches", limits.batches, advice="wait for one to end")
         self.queued = Pool(
             "queued_bytes", limits.queued_bytes, error=Overloaded, advice="wait for its batches to be fetched"
         )
         """Bytes of the requests of batches that run."""
-        self.keys: dict[IdempotencyKey, BatchState] = {}
+        self.keys: dict[IdempotencyKey, Batch] = {}
         self._store = store
         self._began = began
         self._refused = refused
@@ -39,7 +39,7 @@ class Acceptance:
     def __repr__(self) -> str:
         return f"<Acceptance {self.pool!r}, {len(self.keys)} keys>"
 
-    def begun_with(self, key: IdempotencyKey | None) -> BatchState | None:
+    def begun_with(self, key: IdempotencyKey | None) -> Batch | None:
         """Return the batch that was begun with a key; raise InvalidParams if that came with another body."""
         before = None if key is None else self.keys.get(key)
         if before is not None and key is not None and before.key is not None and before.key.digest != key.digest:
@@ -51,7 +51,7 @@ class Acceptance:
         self.pool.check(owner)
         self.queued.check(owner)
 
-    def accept(self, batch: BatchState) -> None:
+    def accept(self, batch: Batch) -> None:
         """Have the store accept a batch; it begins now, or with the answer."""
         self.take_places(batch)
         batch.accepted = self._store.begin(batch)
@@ -61,7 +61,7 @@ class Acceptance:
             # Added first, so that the batch has begun, or is gone, before its client is answered.
             batch.accepted.on_settled(partial(self._answered, batch))
 
-    def _answered(self, batch: BatchState, outcome: BatchState | Exception) -> None:
+    def _answered(self, batch: Batch, outcome: Batch | Exception) -> None:
         if isinstance(outcome, Exception):
             self.forget_key(batch)
             self.give_places_back(batch)
@@ -69,10 +69,10 @@ class Acceptance:
         else:
             self._began(batch)
 
-    def detach(self, batch: BatchState, then: Callable[[BatchState], None]) -> None:
+    def detach(self, batch: Batch, then: Callable[[Batch], None]) -> None:
         """Have a batch go on without its readers; call back when that is stored."""
 
-        def answered(outcome: BatchState | Exception) -> None:
+        def answered(outcome: Batch | Exception) -> None:
             if not isinstance(outcome, Exception):
                 batch.keep = Keep.DETACHED
                 then(batch)
@@ -84,24 +84,24 @@ class Acceptance:
         else:
             stored.on_settled(answered)
 
-    def cancel(self, batch: BatchState, then: Callable[[BatchState], int]) -> int | Pending[int]:
+    def cancel(self, batch: Batch, then: Callable[[Batch], int]) -> int | Pending[int]:
         """Have the store take note that a batch is cancelled, and return what ``then`` returns after that."""
         stored = self._store.change(batch, batch.keep, cancelled=True)
         return then(batch) if stored is None else stored.then(then)
 
-    def take_places(self, batch: BatchState) -> None:
+    def take_places(self, batch: Batch) -> None:
         """Count a batch in, whether or not there is room."""
         if batch.key is not None:
             self.keys[batch.key] = batch
         self.pool.take(batch.owner, 1)
         self.queued.take(batch.owner, batch.weight)
 
-    def give_places_back(self, batch: BatchState) -> None:
+    def give_places_back(self, batch: Batch) -> None:
         """Count a batch out: it is done."""
         self.pool.give_back(batch.owner, 1)
         self.queued.give_back(batch.owner, batch.weight)
 
-    def forget_key(self, batch: BatchState) -> None:
+    def forget_key(self, batch: Batch) -> None:
         """Have the batch's key begin another one."""
         if batch.key is not None and self.keys.get(batch.key) is batch:
             del self.keys[batch.key]

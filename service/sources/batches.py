@@ -14,12 +14,12 @@ from service.core.access.grants import EVERYTHING, Grant
 from service.core.batch_store import BatchStore, KeptBatch, MemoryBatches
 from service.core.correlation import Correlation
 from service.core.errors import Draining, NotFound
-from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, IdempotencyKey, Keep, check_request
+from service.core.fetching.batch import Batch, BatchLimits, BatchRequest, IdempotencyKey, Keep, check_request
 from service.core.fetching.outcome import Failure, Fetched, Permit
 from service.core.fetching.task import FetchTask
+from service.core.memory_budget import UNLIMITED, MemoryBudget
 from service.core.owner import Owner
 from service.core.pending import Pending, when_known
-from service.core.room import ENDLESS, Room
 from service.core.topics.hub import Hub
 from service.sources.acceptance import Acceptance
 from service.sources.batches_statistics import BatchesStatistics
@@ -42,7 +42,7 @@ class Batches:
 
     def __init__(
         self, hub: Hub, fetcher: Fetcher, runner: Runner, limits: BatchLimits, *, new_id: Callable[[], str],
-        room: Room = ENDLESS, store: BatchStore | None = None,
+        memory: MemoryBudget = UNLIMITED, store: BatchStore | None = None,
     ) -> None:  # fmt: skip
         self.draining = False
         self.total_ok = 0
@@ -54,8 +54,8 @@ class Batches:
         self._new_id = new_id
         self._loop = asyncio.get_running_loop()
         self._runner = runner
-        self._batches: dict[str, BatchState] = {}
-        self.retention = Retention(hub, limits.retained_bytes, self._drop, room)
+        self._batches: dict[str, Batch] = {}
+        self.retention = Retention(hub, limits.retained_bytes, self._drop, memory)
         self._finished = 0
         self._store: BatchStore = MemoryBatches() if store is None else store
         self.acceptance = Acceptance(self._store, limits, self._begin, self._refused)
@@ -75,7 +75,7 @@ class Batches:
         """Say how many batches wait for memory; empty where none does."""
         return self.retention.shortage
 
-    def under_way(self) -> Iterator[BatchState]:
+    def under_way(self) -> Iterator[Batch]:
         """Return the batches that are not done, the newest first."""
         return (batch for batch in reversed(self._batches.values()) if not batch.done)
 
@@ -103,7 +103,7 @@ class Batches:
         key: IdempotencyKey | None = None,
         grant: Grant = EVERYTHING,
         correlation: Correlation | None = None,
-    ) -> BatchState:
+    ) -> Batch:
         """Begin a batch, or return the one that was begun with this key; its events are in the topic ``batch:ID``.
 
         Raises SluiceError to refuse it whole; InvalidParams where the key came with another body before.
@@ -120,17 +120,17 @@ class Batches:
         if self._hub.owners.room(owner) < 1:
             self.retention.finished.drop_oldest(owner)
         topic = self._hub.log(f"batch:{batch_id}", owner)
-        batch = BatchState(
+        batch = Batch(
             batch_id, topic, owner, keep, items, request.options, self._hub.clock(), self, key,
             grant.fetch, grant.limits.fetches, correlation,
         )  # fmt: skip
         self.acceptance.accept(batch)
         return batch
 
-    def _refused(self, batch: BatchState) -> None:
+    def _refused(self, batch: Batch) -> None:
         self._hub.drop(batch.topic)
 
-    def _begin(self, batch: BatchState) -> None:
+    def _begin(self, batch: Batch) -> None:
         self._batches[batch.id] = batch
         self.retention.add(batch)
         self._lifetimes.begin(batch)
@@ -157,7 +157,7 @@ class Batches:
         elif not batch.done:
             self._runner.add(batch)
 
-    def find(self, batch_id: str) -> BatchState:
+    def find(self, batch_id: str) -> Batch:
         """Return the batch, or raise NotFound."""
         if (batch := self._batches.get(batch_id)) is None:
             raise NotFound("the batch does not exist or has expired")
@@ -170,7 +170,7 @@ class Batches:
             return 0
         return self.acceptance.cancel(batch, self._cancel)
 
-    def _cancel(self, batch: BatchState) -> int:
+    def _cancel(self, batch: Batch) -> int:
         if batch.done or batch.cancelled:
             return 0
         batch.cancelled = True
@@ -179,7 +179,7 @@ class Batches:
         self._fail_rest(batch, 0)
         return left
 
-    def _fail_rest(self, batch: BatchState, index: int) -> None:
+    def _fail_rest(self, batch: Batch, index: int) -> None:
         """Fail what was cancelled, a slice a turn."""
         room = _SLICE
         while room and index < batch.total:
@@ -190,27 +190,25 @@ class Batches:
         if index < batch.total:
             self._loop.call_soon(self._fail_rest, batch, index)
 
-    def _abandon(self, batch: BatchState) -> None:
+    def _abandon(self, batch: Batch) -> None:
         """End a batch that nobody reads; where that cannot be stored now, it is found again after a restart."""
         # A client that tries again after a cut wants the URLs, and not the events of what was cancelled for it.
         self.acceptance.forget_key(batch)
         self.acceptance.cancel(batch, lambda _: 0)
         self._cancel(batch)
 
-    def admit(self, group: BatchState) -> Permit | Failure:
+    def admit(self, group: Batch) -> Permit | Failure:
         """Hold a batch back while its reader or the store has much to take, or its owner has used up its memory."""
         permit: Permit | Failure = Permit.HOLD
         in_credit = group.keep is Keep.DETACHED or group.unread < self._credit
         may_read = not self.reading.used or self.reading.room(group.owner) > 0
-        if in_credit and may_read and self._hub.unstored.has_room(group.owner):
+        if in_credit and may_read and self._hub.pending_appends.has_room(group.owner):
             permit = self.retention.admit(group)
         if permit is Permit.HOLD:
             self._holding.add(group)
         return permit
 
-    def succeeded(
-        self, group: BatchState, task: FetchTask, fetched: Fetched, queued: float, *, shared: bool
-    ) -> None:
+    def succeeded(self, group: Batch, task: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
         """Append a result, unless the URL has its event already; ``queued`` is in seconds."""
         if group.finished[task.index]:
             return
@@ -225,9 +223,7 @@ class Batches:
         group.succeed(task.index, fetched.status)
         self._after_event(group)
 
-    def failed(
-        self, group: BatchState, index: int, failure: Failure, attempts: int, timing: dict[str, float]
-    ) -> None:
+    def failed(self, group: Batch, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
         """Append a failure, unless the URL has its event already; the times are in milliseconds."""
         if group.finished[index]:
             return
@@ -236,14 +232,14 @@ class Batches:
         group.fail(index)
         self._after_event(group)
 
-    def _after_event(self, batch: BatchState) -> None:
+    def _after_event(self, batch: Batch) -> None:
         """Wake a batch that is held back, and end it if that was its last event."""
         if batch.id in self._holding.held:
             self._holding.wake(batch)
         if batch.complete:
             self._complete(batch)
 
-    def _complete(self, batch: BatchState) -> None:
+    def _complete(self, batch: Batch) -> None:
         """Append the last event."""
         self._runner.forget(batch)
         self.acceptance.give_places_back(batch)
@@ -251,7 +247,7 @@ class Batches:
         last = self.retention.append_done(batch, batch.finish(now), now)
         when_known(last, lambda _: self._ended(batch))
 
-    def _ended(self, batch: BatchState, passed: float = 0.0) -> None:
+    def _ended(self, batch: Batch, passed: float = 0.0) -> None:
         """Go on after the last event of a batch was stored, so many seconds ago: from then on it is retained."""
         self._finished += 1
         self._hub.finish(batch.topic)
@@ -259,7 +255,7 @@ class Batches:
         self._lifetimes.end(batch, passed)
         self.retention.finish(batch)
 
-    def _drop(self, batch: BatchState) -> None:
+    def _drop(self, batch: Batch) -> None:
         """Forget a finished batch."""
         self.acceptance.forget_key(batch)
         del self._batches[batch.id]
@@ -267,7 +263,7 @@ class Batches:
         self._finished -= 1
         self.retention.forget(batch)
 
-    def document(self, batch: BatchState) -> bytes:
+    def document(self, batch: Batch) -> bytes:
         """Return state and counts as ``GET /batches/ID`` has them."""
         state = "done" if batch.topic.final else "cancelling" if batch.cancelled else "running"
         return orjson.dumps({"batch": batch.id, "topic": batch.topic.name, "epoch": batch.topic.epoch,

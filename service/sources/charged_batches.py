@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from service.core.fetching.batch import BatchState
+from service.core.fetching.batch import Batch
 from service.core.topics.topic import OnLag, Reader
 
 __all__ = ["PATIENCE", "ChargedBatches"]
@@ -25,7 +25,7 @@ class ChargedBatches:
     __slots__ = ("_looked", "_seen", "_swept", "_waiting", "batches")
 
     def __init__(self) -> None:
-        self.batches: dict[str, BatchState] = {}
+        self.batches: dict[str, Batch] = {}
         """By id."""
         self._waiting = 0
         self._swept = self._looked = float("-inf")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from service.core.fetching.batch import BatchState
+from service.core.fetching.batch import Batch
 from service.core.owner import Owner
 from service.core.pool import Pool
 from service.core.topics.hub import Hub
@@ -14,24 +14,24 @@ __all__ = ["FinishedBatches"]
 class FinishedBatches:
     """By owner, the oldest first; ``drop`` forgets a batch. Those on disk only leave memory."""
 
-    def __init__(self, hub: Hub, bound: int, drop: Callable[[BatchState], None]) -> None:
+    def __init__(self, hub: Hub, bound: int, drop: Callable[[Batch], None]) -> None:
         self.pool = Pool("finished_batches", bound)
         """What they hold."""
         self.spilled = 0
         """Events that left memory since the start."""
         self._hub = hub
         self._drop = drop
-        self._batches: dict[Owner, dict[str, BatchState]] = {}
+        self._batches: dict[Owner, dict[str, Batch]] = {}
 
     def __repr__(self) -> str:
         return f"<FinishedBatches {self.pool!r}>"
 
-    def add(self, batch: BatchState) -> None:
+    def add(self, batch: Batch) -> None:
         """Take in a batch whose last reader has left."""
         self.pool.take(batch.owner, batch.topic.size)
         self._batches.setdefault(batch.owner, {})[batch.id] = batch
 
-    def remove(self, batch: BatchState) -> bool:
+    def remove(self, batch: Batch) -> bool:
         """Take out a batch; return whether it was here."""
         if self._batches.get(batch.owner, {}).pop(batch.id, None) is None:
             return False

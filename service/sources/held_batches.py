@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
-from service.core.fetching.batch import BatchState
+from service.core.fetching.batch import Batch
 from service.runtime.containment import contain
 from service.runtime.timer import Periodic
 
@@ -22,22 +22,22 @@ class HeldBatches:
     What others hold (memory, bodies that are being read) is looked at now and then, the longest held first.
     """
 
-    def __init__(self, woken: Callable[[BatchState], None]) -> None:
+    def __init__(self, woken: Callable[[Batch], None]) -> None:
         self._woken = woken
-        self.held: dict[str, BatchState] = {}
+        self.held: dict[str, Batch] = {}
         """By id, the longest held first."""
         self._timer = Periodic("held batches", _LOOK, self._check)
 
     def __repr__(self) -> str:
         return f"<HeldBatches {len(self.held)}>"
 
-    def add(self, batch: BatchState) -> None:
+    def add(self, batch: Batch) -> None:
         """Hold a batch back until there is a reason to ask again."""
         batch.topic.on_taken = lambda: self.wake(batch)
         self.held[batch.id] = batch
         self._timer.start()
 
-    def wake(self, batch: BatchState) -> None:
+    def wake(self, batch: Batch) -> None:
         """Have it asked again whether the batch may go on, if it is held back."""
         batch.topic.on_taken = None
         if self.held.pop(batch.id, None) is not None:

@@ -55,7 +55,7 @@ class IdleWatches:
         if self._idle:
             self._timer.start()
 
-    def take(self, topic: Topic) -> None:
+    def release(self, topic: Topic) -> None:
         """Give a topic back to those who watch it."""
         self._used -= self._idle.pop(topic, (0.0, 0))[1]
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from service.core.fetching.batch import BatchState, Keep
+from service.core.fetching.batch import Batch, Keep
 
 __all__ = ["Lifetimes"]
 
@@ -18,8 +18,8 @@ class Lifetimes:
         self,
         linger: float,
         retention: float,
-        abandoned: Callable[[BatchState], None],
-        expired: Callable[[BatchState], None],
+        abandoned: Callable[[Batch], None],
+        expired: Callable[[Batch], None],
     ) -> None:
         self._linger = linger
         self._retention = retention
@@ -31,22 +31,22 @@ class Lifetimes:
     def __repr__(self) -> str:
         return f"<Lifetimes of {len(self._timers)}>"
 
-    def begin(self, batch: BatchState) -> None:
+    def begin(self, batch: Batch) -> None:
         """Wait for the first reader: it comes at once, or never, as the client may have gone meanwhile."""
         batch.topic.on_idle = lambda: self.left(batch)
         if batch.keep is not Keep.DETACHED:
             self._time(batch, self._linger, self._abandon)
 
-    def left(self, batch: BatchState) -> None:
+    def left(self, batch: Batch) -> None:
         """Decide how long a batch goes on whose last reader has left."""
         if not batch.done and batch.keep is not Keep.DETACHED:
             self._time(batch, self._linger if batch.keep is Keep.LINGER else 0.0, self._abandon)
 
-    def end(self, batch: BatchState, passed: float = 0.0) -> None:
+    def end(self, batch: Batch, passed: float = 0.0) -> None:
         """Keep a batch that is done since so many seconds."""
         self._time(batch, max(0.0, self._retention - passed), self._expired)
 
-    def forget(self, batch: BatchState) -> None:
+    def forget(self, batch: Batch) -> None:
         """Take out a batch that is gone."""
         if (timer := self._timers.pop(batch.id, None)) is not None:
             timer.cancel()
@@ -56,10 +56,10 @@ class Lifetimes:
         for timer in self._timers.values():
             timer.cancel()
 
-    def _abandon(self, batch: BatchState) -> None:
+    def _abandon(self, batch: Batch) -> None:
         if not (batch.topic.readers or batch.done or batch.keep is Keep.DETACHED):
             self._abandoned(batch)
 
-    def _time(self, batch: BatchState, delay: float, then: Callable[[BatchState], None]) -> None:
+    def _time(self, batch: Batch, delay: float, then: Callable[[Batch], None]) -> None:
         self.forget(batch)
         self._timers[batch.id] = self._loop.call_later(delay, then, batch)

@@ -3,17 +3,17 @@
 from itertools import accumulate
 
 from service.core.batch_store import KeptBatch
-from service.core.fetching.batch import BatchState
+from service.core.fetching.batch import Batch
 from service.core.fetching.task import FetchListener
 from service.core.topics.hub import Hub
 
 __all__ = ["state_of"]
 
 
-def state_of(kept: KeptBatch, hub: Hub, listener: FetchListener[BatchState]) -> BatchState:
+def state_of(kept: KeptBatch, hub: Hub, listener: FetchListener[Batch]) -> Batch:
     """Return the state of a batch that a store has kept, and make its topic."""
     topic = hub.log(f"batch:{kept.id}", kept.owner, restored=True)
-    batch = BatchState(
+    batch = Batch(
         kept.id, topic, kept.owner, kept.keep, kept.items, kept.options, kept.started, listener, kept.key,
         kept.hosts, kept.share, kept.correlation,
     )  # fmt: skip

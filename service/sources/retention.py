@@ -22,14 +22,14 @@ from typing import Any, Final
 
 import orjson
 
-from service.core.fetching.batch import BatchState, Keep, failed_event
+from service.core.fetching.batch import Batch, Keep, failed_event
 from service.core.fetching.outcome import INTERNAL, NO_MEMORY, Failure, Permit
 from service.core.fetching.task import asker_of
+from service.core.memory_budget import COPIES, UNLIMITED, MemoryBudget
 from service.core.owner import Owner
 from service.core.pending import Pending
 from service.core.pool import Pool
 from service.core.ports import Outcome
-from service.core.room import COPIES, ENDLESS, Room
 from service.core.topics.hub import Hub
 from service.core.topics.topic import Position
 from service.runtime.containment import report
@@ -49,8 +49,10 @@ _SLACK: Final = 64
 class Retention:
     """The events of all batches; ``drop`` forgets a finished batch."""
 
-    def __init__(self, hub: Hub, bound: int, drop: Callable[[BatchState], None], room: Room = ENDLESS) -> None:
-        self._room = room
+    def __init__(
+        self, hub: Hub, bound: int, drop: Callable[[Batch], None], memory: MemoryBudget = UNLIMITED
+    ) -> None:
+        self._memory = memory
         self.pool = Pool("batches_size", bound)
         """What running batches, and those that are read still, hold."""
         self.given_up = 0
@@ -82,11 +84,11 @@ class Retention:
             return f"limit memory: {len(self._starved)} batches wait for it"
         return f"limit batches_size: {len(self._short)} batches wait for memory" if self._short else ""
 
-    def add(self, batch: BatchState) -> None:
+    def add(self, batch: Batch) -> None:
         """Take in a batch that begins."""
         self._charged.setdefault(batch.owner, ChargedBatches()).batches[batch.id] = batch
 
-    def append(self, batch: BatchState, event: Mapping[str, Any], now: float) -> Position | Pending[Position]:
+    def append(self, batch: Batch, event: Mapping[str, Any], now: float) -> Position | Pending[Position]:
         """Append an event to a batch, whether or not there is room; finished batches make room for it."""
         outcome = Outcome(event.get("index", -1), event.get("status", 0))
         position = self._hub.append(batch.topic, orjson.dumps(event), now, outcome)
@@ -96,7 +98,7 @@ class Retention:
             position.on_settled(partial(self._appended, batch))
         return position
 
-    def _appended(self, batch: BatchState, position: Position | Exception) -> None:
+    def _appended(self, batch: Batch, position: Position | Exception) -> None:
         """Charge a batch with an event that is stored; one that was dropped before that is charged with nothing."""
         if isinstance(position, Exception) or self._hub.topics.get(batch.topic.name) is not batch.topic:
             return
@@ -109,7 +111,7 @@ class Retention:
             self._make_room_for(batch, 0)
 
     def append_failure(
-        self, batch: BatchState, index: int, failure: Failure, attempts: int, timing: dict[str, float], now: float
+        self, batch: Batch, index: int, failure: Failure, attempts: int, timing: dict[str, float], now: float
     ) -> None:
         """Append the failure of a URL; where that raises, a plain one in its place."""
         url = batch.url(index)
@@ -121,7 +123,7 @@ class Retention:
             self.append_done(batch, failed_event(index, url, INTERNAL, attempts, {}), now)
 
     def append_done(
-        self, batch: BatchState, event: Mapping[str, Any], now: float
+        self, batch: Batch, event: Mapping[str, Any], now: float
     ) -> Position | Pending[Position] | None:
         """Append an event that is made of our own words; where that raises it is tried once more."""
         for _ in range(2):
@@ -131,7 +133,7 @@ class Retention:
                 report("an event of a batch could not be appended", error)
         return None
 
-    def finish(self, batch: BatchState) -> None:
+    def finish(self, batch: Batch) -> None:
         """Take note that a batch is done: from its last reader on it is kept only while there is room."""
         self._end_wait(batch)
         self._starved.pop(batch.id, None)
@@ -140,7 +142,7 @@ class Retention:
         else:
             self._keep(batch)
 
-    def forget(self, batch: BatchState) -> None:
+    def forget(self, batch: Batch) -> None:
         """Forget a finished batch; readers that are still in it are evicted."""
         topic = batch.topic
         # Topic and batch would else refer to each other, and wait for the collector of cycles.
@@ -149,13 +151,13 @@ class Retention:
             self._uncharge(batch)
         self._hub.drop(topic)
 
-    def admit(self, batch: BatchState) -> Permit | Failure:
+    def admit(self, batch: Batch) -> Permit | Failure:
         """Make room for one more fetch of a batch, hold the batch back, or say why its remaining URLs fail."""
         # What an event takes on the average of those that have come, and what will come of all that is under way.
         sums = batch.sums
         usual = sums[-1] // len(sums) if sums else batch.landed
         coming = batch.landed + batch.under_way * usual
-        if not self._room.has(COPIES * (coming + (usual or _UNKNOWN))):
+        if not self._memory.has(COPIES * (coming + (usual or _UNKNOWN))):
             return self._starving(batch)
         if self._starved:
             self._starved.pop(batch.id, None)
@@ -168,7 +170,7 @@ class Retention:
             self._end_wait(batch)
         return Permit.START
 
-    def _keep_waiting(self, batch: BatchState) -> Permit | Failure:
+    def _keep_waiting(self, batch: Batch) -> Permit | Failure:
         """Have a batch without room wait on, or say why it fails."""
         now = self._hub.clock()
         charged, since = self._charged[batch.owner], self._short.get(batch.id)
@@ -180,20 +182,20 @@ class Retention:
             charged.check_readers(now)
         return self._refusal(batch, now - since) or Permit.HOLD
 
-    def _end_wait(self, batch: BatchState) -> None:
+    def _end_wait(self, batch: Batch) -> None:
         if self._short.pop(batch.id, None) is not None:
             self._charged[batch.owner].end_wait()
 
-    def refuses(self, batch: BatchState, size: int) -> Failure | None:
+    def refuses(self, batch: Batch, size: int) -> Failure | None:
         """Say why a result of so many bytes is not kept: memory is short, or nobody reads it and all is used."""
-        if not self._room.reserve(COPIES * size):
+        if not self._memory.reserve(COPIES * size):
             return NO_MEMORY
         pool, owner = self.pool, batch.owner
         if self._may_outgrow(batch) or pool.used + size <= pool.bound:
             return None
         return self._too_large(batch) if pool.held(owner) + size > pool.share(owner) else None
 
-    def _starving(self, batch: BatchState) -> Permit | Failure:
+    def _starving(self, batch: Batch) -> Permit | Failure:
         """Have a batch wait until others have left it memory, as long as each of its URLs may take."""
         if batch.under_way:
             return Permit.HOLD  # each of those ends by its deadline, and then this is asked again
@@ -203,7 +205,7 @@ class Retention:
             _log.info("a batch waits for memory", extra=self._log_fields(batch))
         return NO_MEMORY if now - since > batch.options.timeout else Permit.HOLD
 
-    def _refusal(self, batch: BatchState, waited: float) -> Failure | None:
+    def _refusal(self, batch: Batch, waited: float) -> Failure | None:
         """Say why a batch that has no room fails, or return None for one that waits."""
         if self._may_outgrow(batch):
             return None
@@ -213,11 +215,11 @@ class Retention:
             return None
         return self._too_large(batch)
 
-    def _may_outgrow(self, batch: BatchState) -> bool:
+    def _may_outgrow(self, batch: Batch) -> bool:
         """Return whether a batch goes on without room: its events are on disk, or somebody reads them."""
         return batch.topic.history is not None or bool(batch.topic.readers) or batch.keep is not Keep.DETACHED
 
-    def _too_large(self, batch: BatchState) -> Failure:
+    def _too_large(self, batch: Batch) -> Failure:
         if not batch.outgrown:
             batch.outgrown = True
             self.outgrown += 1
@@ -229,7 +231,7 @@ class Retention:
             "bytes; read the batch while it runs, lower max_bytes, or split the batch",
         )
 
-    def _log_fields(self, batch: BatchState) -> dict[str, object]:
+    def _log_fields(self, batch: Batch) -> dict[str, object]:
         return {
             "batch": asker_of(batch),
             "readers": len(batch.topic.readers),
@@ -237,7 +239,7 @@ class Retention:
             "share_bytes": self.pool.share(batch.owner),
         }
 
-    def _make_room_for(self, batch: BatchState, expected: int) -> None:
+    def _make_room_for(self, batch: Batch, expected: int) -> None:
         """Give up what readers have taken: first those of the batch itself, then those of its owner's others."""
         self._give_up_taken(batch, self._wanted(batch, expected))
         charged, now = self._charged[batch.owner], self._hub.clock()
@@ -250,11 +252,11 @@ class Retention:
                 return
         charged.swept(now)
 
-    def _wanted(self, batch: BatchState, expected: int) -> int:
+    def _wanted(self, batch: Batch, expected: int) -> int:
         """Return how much has to be given up for a batch to go on, and not to ask again at once."""
         return self.pool.bound // _SLACK + 1 + expected - self.pool.room(batch.owner)
 
-    def _give_up_taken(self, batch: BatchState, wanted: int) -> None:
+    def _give_up_taken(self, batch: Batch, wanted: int) -> None:
         """Give up the oldest events that every present reader has taken, as many as are in the way.
 
         What is on disk leaves memory alone, even where readers have not taken it.
@@ -270,20 +272,20 @@ class Retention:
         self.pool.give_back(batch.owner, self._hub.give_up(topic, through, wanted))
         self.given_up += topic.first - first
 
-    def _spill(self, batch: BatchState, wanted: int) -> None:
+    def _spill(self, batch: Batch, wanted: int) -> None:
         """Drop the oldest events from memory that are on disk."""
         before = batch.topic.ring.spilled
         self.pool.give_back(batch.owner, self._hub.spill(batch.topic, wanted))
         self.spilled += batch.topic.ring.spilled - before
 
-    def _uncharge(self, batch: BatchState) -> None:
+    def _uncharge(self, batch: Batch) -> None:
         batches = self._charged[batch.owner].batches
         del batches[batch.id]
         if not batches:
             del self._charged[batch.owner]
         self.pool.give_back(batch.owner, batch.topic.size)
 
-    def _keep(self, batch: BatchState) -> None:
+    def _keep(self, batch: Batch) -> None:
         batch.topic.on_idle = None
         self._uncharge(batch)
         self.finished.add(batch)

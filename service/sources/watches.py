@@ -157,7 +157,7 @@ class Watches:
         apart = [watch.owner.apart] if watch.owner.apart else []
         name = "watch:" + _digest(watch.url, select, watch.hosts.mark, *apart)[:32]
         topic = self._hub.own(name, owner=owner)
-        self._idle.take(topic)
+        self._idle.release(topic)
         topic.on_idle = lambda: self._unwanted(watch)
         view = watch.views[select] = View(
             watch.url,
@@ -227,7 +227,7 @@ class Watches:
             return None
         if len(event) > _SMALL:
             self._hub.rings.make_room(topic, topic.owner, len(event))
-            self._hub.unstored.check(topic.owner, len(event))
+            self._hub.pending_appends.check(topic.owner, len(event))
         position = self._hub.append(topic, event, self._hub.clock())
         when_known(position, partial(self._stored, watch))
         return position

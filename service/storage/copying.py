@@ -114,7 +114,7 @@ def _new_file(target: Path) -> Iterator[tuple[Path, int]]:
     except OSError as error:
         raise StorageUnusable(f"{partial}: {error.strerror}") from error
     try:
-        _take(partial, descriptor)
+        _lock(partial, descriptor)
         try:
             yield partial, descriptor
         except BaseException:
@@ -128,7 +128,7 @@ def _new_file(target: Path) -> Iterator[tuple[Path, int]]:
         os.close(descriptor)
 
 
-def _take(partial: Path, descriptor: int) -> None:
+def _lock(partial: Path, descriptor: int) -> None:
     """Have the file for ourselves, and empty."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -22,7 +22,7 @@ def lines_of(reader: DatabaseReader, name: str) -> Iterator[bytes]:
     """
     topic = _find(reader, name)
     for rows in reader.rows.chunks(Table.MESSAGES):
-        yield b"".join([topic.take(row, record) for row, record in rows])
+        yield b"".join([topic.line(row, record) for row, record in rows])
     yield topic.end()
 
 
@@ -47,7 +47,7 @@ class _Lines:
     """Damaged messages since that."""
     begun: bool = False
 
-    def take(self, row: int, record: bytes) -> bytes:
+    def line(self, row: int, record: bytes) -> bytes:
         """Return the line of a message, after a gap where some are missing; nothing for other topics."""
         guess = guess_message(record)
         if guess is None or guess.topic != self.id:

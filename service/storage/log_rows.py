@@ -9,7 +9,7 @@ import msgspec
 
 from service.core.access.grants import HostPatterns
 from service.core.correlation import Correlation, Trace
-from service.core.fetching.batch import BatchState, IdempotencyKey, KeyScope
+from service.core.fetching.batch import Batch, IdempotencyKey, KeyScope
 from service.core.fetching.request import FetchRequest, Options
 from service.core.owner import Owner
 from service.core.topics.position import Position
@@ -107,7 +107,7 @@ class LogRows:
         return Position(self.epoch, self.head)
 
 
-def document_of(batch: BatchState, started: float) -> dict[str, Any]:
+def document_of(batch: Batch, started: float) -> dict[str, Any]:
     """Return the row of a batch that begins; ``started`` is in seconds since 1970."""
     key, correlation = batch.key, batch.correlation
     return {

@@ -1,7 +1,8 @@
 """Batches on disk: what was asked for, their events, and the reading back of what is not in memory.
 
 A batch is stored before it is acknowledged, and each event before anybody hears of it. An event whose commit fails
-is tried again until it is stored: it waits in memory, in order, and is counted there (``core/topics/unstored.py``).
+is tried again until it is stored: it waits in memory, in order, and is counted there
+(``core/topics/pending_appends.py``).
 """
 
 from array import array
@@ -11,7 +12,7 @@ from functools import partial
 import apsw
 
 from service.core.errors import StorageFailed
-from service.core.fetching.batch import BatchState, Keep
+from service.core.fetching.batch import Batch, Keep
 from service.core.owner import Owner
 from service.core.pending import Pending
 from service.core.ports import KeptTopic, Outcome, PublishKey
@@ -74,25 +75,25 @@ class LogStore:
             log = self._logs[name] = LogRows(self._ids.batches.next(), name, self._new_epoch())
         return KeptTopic(log.position, read=partial(self._read, log))
 
-    def begin(self, batch: BatchState) -> Pending[BatchState]:
+    def begin(self, batch: Batch) -> Pending[Batch]:
         """Store a batch; it is accepted with the answer."""
         log = self._logs[batch.topic.name]
         log.document = document_of(batch, self._clock.to_wall(batch.started))
         for first, piece in slices_of(batch.items):
             self._writer.add(PutRequests(log, self._ids.requests, first, piece))
-        answer: Pending[BatchState] = Pending()
+        answer: Pending[Batch] = Pending()
         self._writer.add(PutBatch(log, {}, partial(answer.settle, batch), answer.settle))
         return answer
 
-    def change(self, batch: BatchState, keep: Keep, *, cancelled: bool) -> Pending[BatchState]:
+    def change(self, batch: Batch, keep: Keep, *, cancelled: bool) -> Pending[Batch]:
         """Store who keeps a batch alive, and whether it was cancelled."""
-        answer: Pending[BatchState] = Pending()
+        answer: Pending[Batch] = Pending()
         fields = {"keep": keep.name, "cancelled": cancelled}
         log = self._logs[batch.topic.name]
         self._writer.add(PutBatch(log, fields, partial(answer.settle, batch), answer.settle))
         return answer
 
-    def end(self, batch: BatchState) -> None:
+    def end(self, batch: Batch) -> None:
         """Delete what it asked for."""
         log = self._logs.get(batch.topic.name)
         if log is not None and log.requests:

@@ -122,7 +122,7 @@ class Writer:
             self._schedule()
 
     def add(self, item: Item) -> None:
-        """Store an item with the next group. How much waits is bounded by the hub (``core/topics/unstored.py``)."""
+        """Store an item with the next group. How much waits is bounded by ``core/topics/pending_appends.py``."""
         self._waiting.append(item)
         self.last = item
         if self._timer is None or self.failing_since is not None:
@@ -150,7 +150,7 @@ class Writer:
         self._began = self._loop.time()
         changes = Changes(self._database.next_row)
         if self._lasting_next():
-            lasting, size = self._prepare(_take(self._lasting, _LASTING_BYTES), changes)
+            lasting, size = self._prepare(_pop_group(self._lasting, _LASTING_BYTES), changes)
             self._pause = _pause_after(lasting)
             end = partial(self._end, lasting, size, self._postpone)
         else:
@@ -171,7 +171,7 @@ class Writer:
     def _next_group(self) -> "list[Item]":
         """Take a trial while commits fail and its time has come, else what waits."""
         if self.failing_since is None or self._began < self._trial_at:
-            group = _take(self._waiting, _BYTES)
+            group = _pop_group(self._waiting, _BYTES)
             self.last = self._waiting[-1] if self._waiting else None
             return group
         self._trial_at = self._began + _PROBE
@@ -276,7 +276,7 @@ class Writer:
         self._thread.shutdown()
 
 
-def _take(queue: "deque[AnyItem]", size: int) -> "list[AnyItem]":
+def _pop_group(queue: "deque[AnyItem]", size: int) -> "list[AnyItem]":
     """Take out of a queue what a group has room for."""
     items: list[AnyItem] = []
     room = _CHANGES

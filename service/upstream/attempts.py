@@ -19,8 +19,8 @@ from service.core.fetching.retry import RETRIED_STATUSES, memory_delay, retry_de
 from service.core.fetching.target import Target
 from service.core.fetching.task import FetchTask
 from service.core.histogram import Histogram
+from service.core.memory_budget import COPIES, MemoryBudget
 from service.core.owner import SERVICE, Owner
-from service.core.room import COPIES, Room
 from service.runtime.containment import report
 from service.upstream.caching.cache import Revalidation
 from service.upstream.caching.dates import delay_of, seconds_of
@@ -172,12 +172,12 @@ class Attempts:
     """Begins and ends attempts: measures them, reports them to their hosts, and decides on retries."""
 
     def __init__(
-        self, hosts: HostLimiter, redirects: RedirectSlots, room: Room, *, chance: Callable[[], float]
+        self, hosts: HostLimiter, redirects: RedirectSlots, memory: MemoryBudget, *, chance: Callable[[], float]
     ) -> None:
         self.made = 0
         self.measures = Measures()
         self._hosts = hosts
-        self._room = room
+        self._memory = memory
         self._redirects = redirects
         self._chance = chance
         self._loop = asyncio.get_running_loop()
@@ -211,7 +211,7 @@ class Attempts:
     def again(self, work: FetchTask, outcome: Fetched | Failure) -> float | None:
         """Return when an attempt is made again that had this outcome, or None where it is final."""
         if isinstance(outcome, Fetched):
-            if not self._room.has(COPIES * len(outcome.body)):
+            if not self._memory.has(COPIES * len(outcome.body)):
                 return self.postponed(work)
             if outcome.status not in RETRIED_STATUSES:
                 return None
@@ -232,7 +232,7 @@ class Attempts:
 
     def has_room(self, fetched: Fetched) -> bool:
         """Return whether there is memory to tell of an answer."""
-        return self._room.has(COPIES * len(fetched.body))
+        return self._memory.has(COPIES * len(fetched.body))
 
     def postponed(self, work: FetchTask) -> float | None:
         """Return when to try a URL again that did not fit into memory; None if it has no time left."""

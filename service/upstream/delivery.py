@@ -14,7 +14,7 @@ from time import thread_time
 import msgspec
 
 from service.core.fair_queue import FairQueue, Line
-from service.core.fetching.batch import BatchState
+from service.core.fetching.batch import Batch
 from service.core.fetching.outcome import INTERNAL, Failure, Fetched
 from service.core.fetching.owners import USUAL
 from service.core.fetching.plan import FetchPlan
@@ -190,7 +190,7 @@ class Delivery:
     def broken(self, group: FetchGroup, index: int, attempts: int, error: BaseException) -> None:
         """Log a bug, and fail the URL that it happened to."""
         self._admitted.end(group, index)
-        fields = group.correlation.log_fields() if isinstance(group, BatchState) and group.correlation else {}
+        fields = group.correlation.log_fields() if isinstance(group, Batch) and group.correlation else {}
         asker = asker_of(group)
         _log.error("unhandled exception in a fetch", exc_info=error, extra={"asker": asker, **fields})
         try:
@@ -228,7 +228,7 @@ class Delivery:
     def _advance(self, first: _Landed) -> int:
         """Deliver an outcome to one, or take a step towards it; return how many microseconds it took, about."""
         outcome, work = first.outcome, first.waiters[-1]
-        large = isinstance(outcome, Fetched) and len(outcome.body) > LARGE and isinstance(work.group, BatchState)
+        large = isinstance(outcome, Fetched) and len(outcome.body) > LARGE and isinstance(work.group, Batch)
         begun = thread_time() if large else 0.0
         if large and self._encode(first, work):
             # Three times: such bodies take hundreds of turns, and in each of them everybody waits.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from service.core.fetching.outcome import NO_MEMORY, Failure, FailureKind
-from service.core.room import NoRoom
+from service.core.memory_budget import OutOfMemory
 from service.upstream.guard import AddressRefused, LookupFailed, NameNotFound
 from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
 
@@ -29,7 +29,7 @@ answer stays coarse: it must not tell who scans which port is open. Without a te
 def failure_of(error: BaseException) -> Failure:
     """Return what an exception of a fetch means."""
     chain = tuple(_chain(error))
-    if any(isinstance(link, NoRoom) for link in chain):
+    if any(isinstance(link, OutOfMemory) for link in chain):
         return NO_MEMORY
     for cls, kind, detail in _KINDS[:3]:
         for link in chain:

@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.outcome import Failure, FailureKind, Fetched
 from service.core.fetching.target import Refusal, Target, check_redirect
+from service.core.memory_budget import UNLIMITED, MemoryBudget, OutOfMemory
 from service.core.pool import Pool
-from service.core.room import ENDLESS, NoRoom, Room
 from service.upstream.attempts import Attempt, milliseconds, reflects, traced
 from service.upstream.caching.cache import Cache, Revalidation
 from service.upstream.caching.rfc9111 import Stored, cache_key, shareable
@@ -53,9 +53,9 @@ class Fetcher:
         reading_bytes: int = 256 << 20,
         lookup: Lookup | None = None,
         tls: ssl.SSLContext | None = None,
-        room: Room = ENDLESS,
+        memory: MemoryBudget = UNLIMITED,
     ) -> None:
-        self.room = room
+        self.memory = memory
         self.policy = policy
         self.cache = cache
         self._robots = Robots(self.fetch) if robots else None
@@ -238,9 +238,9 @@ class Fetcher:
 
     def _make_room(self, size: int, response: Response) -> None:
         # Twice: as a body, and as the event that tells of it.
-        if not self.room.reserve(2 * size):
+        if not self.memory.reserve(2 * size):
             response.close()
-            raise NoRoom("the service is short of memory")
+            raise OutOfMemory("the service is short of memory")
 
     async def _body(self, attempt: Attempt, response: Response) -> bytes:
         """Read decoded bytes to the bound, and some beyond it where there are more."""

@@ -39,7 +39,7 @@ class Runner:
         self.hosts = HostLimiter(limits.active_per_host, chance=chance, shared=limits.hosts_shared)
         self.plan = FetchPlan(limits, fetcher.policy, self.hosts)
         self._redirects = RedirectSlots(self.hosts, self._pump_soon)
-        self._attempts = Attempts(self.hosts, self._redirects, fetcher.room, chance=chance)
+        self._attempts = Attempts(self.hosts, self._redirects, fetcher.memory, chance=chance)
         self.measures = self._attempts.measures
         self._tasks: dict[asyncio.Task[None], Flight] = {}
         self._flights = Flights(self._expired)

@@ -1,7 +1,7 @@
 """URLs on the clock: found when they are overdue, forgotten when they have their event."""
 
 from service.core.fetching.admitted import AdmittedTasks
-from service.core.fetching.batch import BatchState
+from service.core.fetching.batch import Batch
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.request import FetchRequest
 from service.core.fetching.target import Target, check_url
@@ -11,7 +11,7 @@ from tests.core.test_plan import batch_of
 URLS = ["http://h.example/1", "http://h.example/2"]
 
 
-def tasks(batch: BatchState, *deadlines: float) -> list[FetchTask]:
+def tasks(batch: Batch, *deadlines: float) -> list[FetchTask]:
     made = []
     for index, deadline in enumerate(deadlines):
         target = check_url(URLS[index], Policy())

@@ -7,9 +7,9 @@ import pytest
 
 from service.core.errors import InvalidParams, SluiceError
 from service.core.fetching.batch import (
+    Batch,
     BatchLimits,
     BatchRequest,
-    BatchState,
     Keep,
     check_request,
     failed_event,
@@ -93,9 +93,9 @@ def test_one_bad_request_among_good_ones_fails_alone() -> None:
     assert isinstance(item_of("http://x/", LIMITS), FetchRequest)
 
 
-def state(total: int) -> BatchState:
+def state(total: int) -> Batch:
     urls = [f"http://x/{number}" for number in range(total)]
-    return BatchState("b", Topic("batch:b", "e", None), SERVICE, Keep.LINGER, urls, Options(), 1.0, FakeListener())
+    return Batch("b", Topic("batch:b", "e", None), SERVICE, Keep.LINGER, urls, Options(), 1.0, FakeListener())
 
 
 def test_done_counts_the_events_that_were_sent() -> None:
@@ -180,4 +180,4 @@ def test_a_url_is_shown_as_its_sender_wrote_it_and_a_request_weighs_what_it_hold
 def test_what_a_log_says_of_a_batch_has_neither_its_whole_id_nor_urls() -> None:
     batch = batch_of(["http://secret.example/"])
     batch.id = "0123456789abcdef"
-    assert repr(batch) == "<BatchState 012345… 0 ok, 0 failed of 1>"
+    assert repr(batch) == "<Batch 012345… 0 ok, 0 failed of 1>"

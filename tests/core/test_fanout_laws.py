@@ -208,7 +208,7 @@ class Laws(RuleBasedStateMachine):
             if wire.stuck:  # its transport drains; the others have had their visits
                 wire.stuck = False
                 wire.read()
-        assert (self.hub.unstored.messages, self.hub.unstored.pool.used) == (0, 0)
+        assert (self.hub.pending_appends.messages, self.hub.pending_appends.pool.used) == (0, 0)
         for wire in self.wires:
             assert not wire.unanswered
             assert not wire.held

@@ -7,7 +7,7 @@ import pytest
 
 from service.core.batch_store import MemoryBatches
 from service.core.errors import StorageFailed
-from service.core.fetching.batch import BatchState, Keep
+from service.core.fetching.batch import Batch, Keep
 from service.core.fetching.request import Options
 from service.core.owner import Owner
 from service.core.pending import Pending
@@ -188,7 +188,7 @@ def test_a_log_that_goes_on_further_ahead_has_nothing_before_that() -> None:
 def test_a_batch_wants_what_had_not_ended() -> None:
     topic = Bench(0).topic
     items = [f"http://h/{number}" for number in range(5)]
-    batch = BatchState("b", topic, Owner("o"), Keep.DETACHED, items, Options(), 0.0, None)  # type: ignore[arg-type]
+    batch = Batch("b", topic, Owner("o"), Keep.DETACHED, items, Options(), 0.0, None)  # type: ignore[arg-type]
     batch.recall([(1, 200), (3, 0), (1, 500), (-1, 0), (-2, 0), (9, 200)])
     assert (batch.ok, batch.failed, batch.by_status) == (1, 1, {"200": 1})
     assert batch.wanted == [0, 2, 4]
@@ -197,7 +197,7 @@ def test_a_batch_wants_what_had_not_ended() -> None:
 
 def test_without_a_disk_batches_are_accepted_at_once() -> None:
     store, topic = MemoryBatches(), Bench(0).topic
-    batch = BatchState("b", topic, Owner("o"), Keep.LINGER, ["u"], Options(), 0.0, None)  # type: ignore[arg-type]
+    batch = Batch("b", topic, Owner("o"), Keep.LINGER, ["u"], Options(), 0.0, None)  # type: ignore[arg-type]
     assert not store.outlives
     assert store.begin(batch) is None  # type: ignore[func-returns-value]
     assert store.change(batch, Keep.DETACHED, cancelled=True) is None  # type: ignore[func-returns-value]

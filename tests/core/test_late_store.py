@@ -40,7 +40,7 @@ def test_a_message_is_there_only_when_it_is_stored() -> None:
     first, second = bench.publish("t", b"1"), bench.publish("t", b"2")
     bench.turns.settle()
     assert (first, second, reader.lines, bench.hub.own("t").head) == ([], [], [], 0)
-    assert bench.hub.unstored.messages == 2
+    assert bench.hub.pending_appends.messages == 2
     bench.store.answer()
     assert first == [Position("e1", 1)]
     bench.turns.settle()
@@ -48,7 +48,7 @@ def test_a_message_is_there_only_when_it_is_stored() -> None:
     bench.store.answer()
     bench.turns.settle()
     assert (second, reader.lines) == ([Position("e1", 2)], ["1", "2"])
-    assert (bench.hub.unstored.messages, bench.hub.unstored.pool.used) == (0, 0)
+    assert (bench.hub.pending_appends.messages, bench.hub.pending_appends.pool.used) == (0, 0)
 
 
 def test_topics_do_not_wait_for_each_other() -> None:
@@ -73,7 +73,7 @@ def test_what_could_not_be_stored_leaves_no_trace() -> None:
     again = bench.publish("t", b"again", key="k")
     bench.store.answer()
     assert again == [Position("e1", 2)]
-    assert (bench.hub.unstored.pool.used, bench.hub.keys.pool.used) == (0, 1)
+    assert (bench.hub.pending_appends.pool.used, bench.hub.keys.pool.used) == (0, 1)
 
 
 def test_a_key_that_waits_publishes_once() -> None:
@@ -108,15 +108,15 @@ def test_one_message_to_many_topics_is_stored_in_all_or_in_none() -> None:
     assert isinstance(heard[0], StorageFailed)
     assert heard[1] == [Position("e1", 1), Position("e2", 1)]
     assert [reader.lines for reader in readers] == [["1"], ["1"]]
-    assert bench.hub.unstored.messages == 0
+    assert bench.hub.pending_appends.messages == 0
 
 
 def test_what_waits_for_the_store_is_bounded() -> None:
     bench = Bench(HubLimits(unstored=100_000))
     me, other = Owner("me"), Owner("other")
-    while bench.hub.unstored.pool.room(me) > 4 * 1024:
+    while bench.hub.pending_appends.pool.room(me) > 4 * 1024:
         bench.publish("t", b"x" * 1000, owner=me)
-    assert 20 <= bench.hub.unstored.messages <= 25
+    assert 20 <= bench.hub.pending_appends.messages <= 25
     refused = "limit unstored: this client has [0-9]+, its share of 100000; the store is slower than its publishers"
     with pytest.raises(Overloaded, match=refused):
         bench.publish("t", b"x" * 4000, owner=me)
@@ -126,12 +126,12 @@ def test_what_waits_for_the_store_is_bounded() -> None:
     # What the service itself appends is counted in; its sources stop long before publishes are refused.
     bench.store.settle()
     log = bench.hub.log("batch:b", me)
-    while bench.hub.unstored.has_room(me):
+    while bench.hub.pending_appends.has_room(me):
         bench.hub.append(log, b"x" * 1000, 0.0)
-    assert 7 <= bench.hub.unstored.messages <= 9
+    assert 7 <= bench.hub.pending_appends.messages <= 9
     bench.publish("t", b"x" * 4000, owner=me)
     bench.store.settle()
-    assert bench.hub.unstored.has_room(me)
+    assert bench.hub.pending_appends.has_room(me)
     bench.publish("t", b"x", owner=me)
 
 
@@ -154,7 +154,7 @@ def test_a_topic_that_is_dropped_takes_what_waits_with_it() -> None:
     assert isinstance(answer, Pending)
     bench.hub.drop(topic)
     bench.store.answer()
-    assert (topic.head, bench.hub.log_bytes, bench.hub.unstored.messages) == (0, 0, 0)
+    assert (topic.head, bench.hub.log_bytes, bench.hub.pending_appends.messages) == (0, 0, 0)
 
 
 def test_another_epoch_sends_readers_away_to_start_over() -> None:
@@ -267,13 +267,13 @@ def test_a_topic_may_have_to_be_asked_for() -> None:
     with pytest.raises(StorageFailed, match="is being read"):
         bench.hub.own("t")
     first, second = bench.publish("t", b'"e"', key="new"), bench.publish("t", b'"e"', key="new")
-    assert (len(bench.store.histories), bench.hub.unstored.messages) == (1, 1)
+    assert (len(bench.store.histories), bench.hub.pending_appends.messages) == (1, 1)
     bench.store.open()
     assert opened == [bench.hub.own("t")] * 2
     assert len(bench.store.appends) == 1
     bench.store.answer()
     assert first == second == [Position("kept", 15)]
-    assert bench.hub.unstored.messages == 0
+    assert bench.hub.pending_appends.messages == 0
 
 
 def test_a_topic_that_cannot_be_read_is_refused_to_all_who_wait_and_asked_for_again() -> None:
@@ -281,7 +281,7 @@ def test_a_topic_that_cannot_be_read_is_refused_to_all_who_wait_and_asked_for_ag
     heard = bench.publish("t")
     bench.store.refuse_open()
     assert isinstance(heard[0], StorageFailed)
-    assert (bench.hub.topics, bench.hub.owners.used, bench.hub.unstored.messages) == ({}, 0, 0)
+    assert (bench.hub.topics, bench.hub.owners.used, bench.hub.pending_appends.messages) == ({}, 0, 0)
     again = bench.publish("t")
     bench.store.settle()
     assert again == [Position("kept", 15)]
@@ -306,6 +306,6 @@ def test_what_waits_for_the_store_says_how_much_it_is() -> None:
     bench = Bench()
     for name in "ttu":
         bench.publish(name)
-    assert repr(bench.hub.unstored) == "<Unstored 3 messages of 2 topics>"
+    assert repr(bench.hub.pending_appends) == "<PendingAppends 3 messages of 2 topics>"
     bench.store.settle()
-    assert repr(bench.hub.unstored) == "<Unstored 0 messages of 0 topics>"
+    assert repr(bench.hub.pending_appends) == "<PendingAppends 0 messages of 0 topics>"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.core.access.grants import HostPatterns
-from service.core.fetching.batch import BatchLimits, BatchState, Keep
+from service.core.fetching.batch import Batch, BatchLimits, Keep
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.outcome import INTERNAL, Failure, Permit
@@ -25,10 +25,10 @@ LIMITS = BatchLimits(active=500, active_per_host=20)
 
 def batch_of(
     urls: list[str], *, name: str = "b", owner: str = "o", concurrency: int = 100, timeout: float = 10.0
-) -> BatchState:
+) -> Batch:
     options = Options(concurrency=concurrency, timeout=timeout)
     topic = Topic(f"batch:{name}", "e", None)
-    return BatchState(name, topic, Owner(owner), Keep.LINGER, urls, options, 0.0, FakeListener())
+    return Batch(name, topic, Owner(owner), Keep.LINGER, urls, options, 0.0, FakeListener())
 
 
 class Planned:
@@ -38,9 +38,9 @@ class Planned:
         self.rejected: list[tuple[int, Failure]] = []
         self.hosts = HostLimiter(limits.active_per_host, chance=lambda: 1.0)
         self.plan = FetchPlan(limits, Policy(), self.hosts)
-        self.admit: Callable[[BatchState], Permit | Failure] = lambda batch: Permit.START
+        self.admit: Callable[[Batch], Permit | Failure] = lambda batch: Permit.START
 
-    def add(self, batch: BatchState) -> None:
+    def add(self, batch: Batch) -> None:
         self.plan.add(batch)
 
     def start(self, now: float = 0.0, most: int = 10_000) -> list[FetchTask]:
@@ -53,7 +53,7 @@ class Planned:
         return started
 
     def _use(self, turn: Turn, now: float) -> FetchTask | None:
-        assert isinstance(turn.group, BatchState)
+        assert isinstance(turn.group, Batch)
         try:
             permit = self.admit(turn.group)
         except RuntimeError as error:
@@ -438,7 +438,7 @@ def test_a_bug_in_one_url_or_host_or_source_rejects_what_it_happened_to_alone() 
     planned.add(broken)
     errors = [RuntimeError("a bug")]
 
-    def admit(batch: BatchState) -> Permit:
+    def admit(batch: Batch) -> Permit:
         if batch is broken and errors:
             raise errors.pop()
         return Permit.START

@@ -4,11 +4,11 @@ import pytest
 
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.histogram import Histogram
+from service.core.memory_budget import MemoryBudget
 from service.core.occurrences import Occurrences
 from service.core.overload import Overload
 from service.core.owner import Owner
 from service.core.pool import Pool
-from service.core.room import Room
 from service.core.topics.hub import HubLimits
 from tests.core.readers import FakeReader, Turns, make_hub
 from tests.core.test_session import Bench
@@ -47,7 +47,7 @@ def happened() -> Occurrences:
         (busy_hosts(), "<HostLimiter 1 active, 0 in trouble>"),
         (happened(), "<Occurrences 1 not logged>"),
         (Overload([]), "<Overload normal >"),
-        (Room(10, int, float), "<Room 0 of 10>"),
+        (MemoryBudget(10, int, float), "<MemoryBudget 0 of 10>"),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -3,10 +3,10 @@
 import pytest
 
 from service.core.fetching import task as module
-from service.core.fetching.batch import BatchState, Keep
+from service.core.fetching.batch import Batch, Keep
 from service.core.fetching.request import FetchRequest, Options
 from service.core.fetching.target import Target
-from service.core.fetching.task import ENDED, LANDED, PARKED, QUEUED, RETRY, RUNNING, STATES, FetchTask, State
+from service.core.fetching.task import ENDED, LANDED, PARKED, QUEUED, RETRY, RUNNING, STATES, FetchTask, TaskState
 from service.core.owner import SERVICE
 from service.core.topics.topic import Topic
 from tests.core.listeners import FakeListener
@@ -15,9 +15,7 @@ URL = "http://h.example/"
 
 
 def one() -> FetchTask:
-    group = BatchState(
-        "b", Topic("batch:b", "e", None), SERVICE, Keep.DETACHED, [URL], Options(), 0.0, FakeListener()
-    )
+    group = Batch("b", Topic("batch:b", "e", None), SERVICE, Keep.DETACHED, [URL], Options(), 0.0, FakeListener())
     target = Target(URL, "http", "h.example", 80, "http://h.example:80", "/")
     return FetchTask(group, 0, FetchRequest(URL), target, None)
 
@@ -49,7 +47,7 @@ def test_every_url_can_end_at_once_and_nothing_follows_that() -> None:
 
 @pytest.mark.parametrize("before", STATES, ids=repr)
 @pytest.mark.parametrize("after", STATES, ids=repr)
-def test_a_url_moves_as_the_table_allows_and_is_counted_in_its_group(before: State, after: State) -> None:
+def test_a_url_moves_as_the_table_allows_and_is_counted_in_its_group(before: TaskState, after: TaskState) -> None:
     task = one()
     task.state = before
     task.group.active, task.group.under_way = before.active, before.under_way
@@ -82,6 +80,6 @@ def test_a_request_with_a_body_is_like_no_other() -> None:
 def test_the_log_has_the_beginning_of_an_id_alone() -> None:
     group = one().group
     assert module.asker_of(group) == "b"
-    assert isinstance(group, BatchState)
+    assert isinstance(group, Batch)
     group.id = "0123456789abcdef0123456789abcdef"
     assert module.asker_of(group) == "012345…"

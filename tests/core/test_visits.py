@@ -6,7 +6,7 @@ import pytest
 
 from service.core.topics import visits
 from service.core.topics.topic import Reader
-from service.core.topics.visits import State, Visit
+from service.core.topics.visits import Visit, VisitState
 from tests.core.readers import FakeReader, Turns, make_hub
 
 ROW = re.compile(r"^ {4}([A-Z_]+) +\| ([A-Z_]+) +\|(?: (\w+))?$", re.MULTILINE)
@@ -17,25 +17,25 @@ def table() -> dict[str, tuple[str, str]]:
     return {state: (woken, through) for state, woken, through in ROW.findall(visits.__doc__)}
 
 
-def in_state(state: State) -> Visit:
+def in_state(state: VisitState) -> Visit:
     one = Visit(3)
     one.state = state
     return one
 
 
 def test_the_table_has_every_state() -> None:
-    assert set(table()) == {state.name for state in State}
+    assert set(table()) == {state.name for state in VisitState}
 
 
-@pytest.mark.parametrize("state", list(State))
-def test_what_the_table_says_of_news(state: State) -> None:
+@pytest.mark.parametrize("state", list(VisitState))
+def test_what_the_table_says_of_news(state: VisitState) -> None:
     one = in_state(state)
-    assert one.wake() is (state is State.IDLE)
+    assert one.wake() is (state is VisitState.IDLE)
     assert one.state.name == table()[state.name][0]
 
 
-@pytest.mark.parametrize("state", list(State))
-def test_what_the_table_says_of_the_end_of_a_round(state: State) -> None:
+@pytest.mark.parametrize("state", list(VisitState))
+def test_what_the_table_says_of_the_end_of_a_round(state: VisitState) -> None:
     one, expected = in_state(state), table()[state.name][1]
     hub = make_hub(Turns())
     readers: list[Reader] = [FakeReader(hub.own("t"))]
@@ -53,5 +53,8 @@ def test_what_the_table_says_of_the_end_of_a_round(state: State) -> None:
 
 
 def test_there_is_news_from_scheduled_on() -> None:
-    assert [state for state in State if state >= State.SCHEDULED] == [State.SCHEDULED, State.AGAIN]
-    assert repr(in_state(State.AGAIN)) == "<Visit AGAIN at 3>"
+    assert [state for state in VisitState if state >= VisitState.SCHEDULED] == [
+        VisitState.SCHEDULED,
+        VisitState.AGAIN,
+    ]
+    assert repr(in_state(VisitState.AGAIN)) == "<Visit AGAIN at 3>"

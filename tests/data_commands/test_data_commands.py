@@ -13,7 +13,7 @@ import pytest
 
 from service.command_line import run_command
 from service.commands.data import command
-from service.commands.data.meter import Meter
+from service.commands.data.progress_line import ProgressLine
 from service.storage.tables import VERSION, Table
 from tests.storage.stored import add_messages, add_topic, damage, new_database
 
@@ -195,7 +195,7 @@ def test_an_interrupt_takes_back_what_was_begun(
     def interrupt(self: object, done: int, total: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(Meter, "report", interrupt)
+    monkeypatch.setattr(ProgressLine, "report", interrupt)
     before = signal.getsignal(signal.SIGTERM)
     code, out, err = sluice(capfd, "backup", "--data", data, tmp_path / "b")
     assert (code, out, err) == (130, "", "sluice: interrupted\n")
@@ -210,5 +210,5 @@ def test_a_directory_that_is_gone_meanwhile_is_one_line(
         shutil.rmtree(tmp_path / "target", ignore_errors=True)
 
     (tmp_path / "target").mkdir()
-    monkeypatch.setattr(Meter, "report", remove)
+    monkeypatch.setattr(ProgressLine, "report", remove)
     assert "target" in complaint(capfd, "backup", "--data", data, tmp_path / "target" / "b")

@@ -145,7 +145,7 @@ from service.commands.data import command
 def stop(self, done, total):
     print("half", flush=True)
     time.sleep(60)
-command.Meter.report = stop
+command.ProgressLine.report = stop
 run_command(["backup", "--data", *sys.argv[1:]])
 """
 

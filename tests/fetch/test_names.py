@@ -143,7 +143,7 @@ def test_what_is_taken_and_what_is_its_own() -> None:
 def test_a_url_that_finds_every_name_taken_fails() -> None:
     names = Names()
     for name in candidates("http://h.example/a", HTTP, ""):
-        names.take(name)
+        names.reserve(name)
     with pytest.raises(FileExistsError):
         names.choose("http://h.example/a", HTTP, "")
 

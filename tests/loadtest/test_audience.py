@@ -13,7 +13,7 @@ from loadtest.tally import Tally
 
 
 def latencies(tally: Tally, name: str = "delivery") -> Histogram:
-    return Histogram.decode(tally.take()["latencies"][name])
+    return Histogram.decode(tally.flush()["latencies"][name])
 
 
 def test_joined_messages_have_each_their_own_intended_time() -> None:
@@ -36,7 +36,7 @@ def test_a_message_that_comes_before_its_publish_is_known_waits_for_it() -> None
     audience = Audience("t", tally)
     audience.join(0, 1).took(1, 1, 1.0)
     audience.flush()
-    assert "delivery" not in tally.take()["latencies"]
+    assert "delivery" not in tally.flush()["latencies"]
     audience.published(1, 0.5)
     audience.flush()
     assert latencies(tally).percentile(50) == pytest.approx(500, rel=0.01)

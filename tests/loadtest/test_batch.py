@@ -23,7 +23,7 @@ def account(*events: dict[str, Any]) -> tuple[Tally, Batch]:
     tally = Tally()
     batch = Batch(tally, URLS, 0.0)
     for event in events:
-        batch.take(event)
+        batch.add(event)
     batch.close()
     return tally, batch
 

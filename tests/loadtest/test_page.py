@@ -37,7 +37,7 @@ def report(seconds: int = 5, **more: list[float]) -> Report:
 
 def drawn(report: Report) -> Plots:
     columns = Columns(1_200)
-    columns.take(report)
+    columns.extend(report)
     return plots_of(report, columns, report.judgements)
 
 
@@ -114,7 +114,7 @@ def test_every_length_is_bounded_and_keeps_what_stands_out(seconds: int) -> None
     columns = Columns(12)
     for second in range(seconds):
         reported.timeline.append({"at_s": float(second), "clients": 1e6 if second == 7 else 100.0 + second})
-        columns.take(reported)
+        columns.extend(reported)
         assert len(columns.times) <= 13
     times, values = columns.times, [value or 0 for value in columns.column("clients")]
     assert len(values) == len(times)
@@ -126,13 +126,13 @@ def test_every_length_is_bounded_and_keeps_what_stands_out(seconds: int) -> None
 def test_what_is_counted_and_not_named_has_not_grown_and_what_is_measured_was_not_seen() -> None:
     reported, columns = report(3), Columns(4)
     reported.timeline[1] = {"at_s": 2.0, "server_fds": 5.0}
-    columns.take(reported)
+    columns.extend(reported)
     assert columns.column("delivered") == [100.0, 0.0, 100.0]
     assert columns.column("server_lag_ms") == [2.0, None, 2.0]
     assert columns.column("server_fds") == [None, 5.0, None]
     assert columns.column("errors") == [0.0] * 3
     reported.timeline += [{"at_s": float(at)} for at in range(4, 20)]
-    columns.take(reported)
+    columns.extend(reported)
     assert sorted(value or 0 for value in columns.column("delivered")[:2]) == [0.0, 100.0]
 
 

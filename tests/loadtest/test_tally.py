@@ -17,8 +17,8 @@ def test_increments_add_up_to_the_whole() -> None:
         tally.checks["lost"] += 2
         tally.places.append(("lost", "t", 5, 6, 1))
         recorder[rounded(0.001 * (second + 1))] += 10
-        report.add(tally.take())
-        assert tally.take()["counters"] == {}
+        report.add(tally.flush())
+        assert tally.flush()["counters"] == {}
     assert report.counters["delivered"] == 30
     assert report.errors == {"refused": 3}
     assert report.checks["lost"] == 6
@@ -32,7 +32,7 @@ def test_warm_up_is_left_out() -> None:
     tally.latency("x", 9.99, 12.0)
     tally.latency("x", 10.0, 12.0)
     report = Report("x", "")
-    report.add(tally.take())
+    report.add(tally.flush())
     assert report.latency("x").count == 1
 
 

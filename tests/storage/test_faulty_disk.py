@@ -106,7 +106,7 @@ async def test_what_waits_for_a_slow_disk_is_bounded_and_refused_beyond_that(ben
     assert [one.offset for one in offsets if isinstance(one, Position)] == list(range(2, len(waiting) + 2))
     assert isinstance(await answer(another), Position)
     assert isinstance(await answer(bench.publish("a", 1000)), Position)
-    assert bench.hub.unstored.pool.used == 0
+    assert bench.hub.pending_appends.pool.used == 0
 
 
 async def test_sweeps_do_not_pile_up_before_a_disk_that_hangs(bench: Bench) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, IdempotencyKey, Keep
+from service.core.fetching.batch import Batch, BatchLimits, BatchRequest, IdempotencyKey, Keep
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.request import FetchRequest, Options
 from service.core.owner import Owner
@@ -80,7 +80,7 @@ class Running:
         owner: str = "o",
         requests: list[FetchRequest] | None = None,
         **options: Any,
-    ) -> BatchState:
+    ) -> Batch:
         """Begin a batch."""
         urls = None if requests else [url(index) for index in range(total)]
         request = BatchRequest(urls=urls, requests=requests, options=Options(**options))

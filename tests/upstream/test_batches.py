@@ -12,15 +12,15 @@ import pytest
 
 from service.core.access.grants import EVERY_HOST
 from service.core.errors import Draining, LimitReached, NotFound, Overloaded, TooLarge
-from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, IdempotencyKey, Keep, KeyScope
+from service.core.fetching.batch import Batch, BatchLimits, BatchRequest, IdempotencyKey, Keep, KeyScope
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.request import Options
 from service.core.fetching.target import Target
+from service.core.memory_budget import UNLIMITED, MemoryBudget
 from service.core.owner import Owner
 from service.core.pool import Pool
 from service.core.ports import TopicStore
-from service.core.room import ENDLESS, Room
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.memory_store import MemoryStore
 from service.core.topics.topic import OnLag, Topic
@@ -39,7 +39,7 @@ class FakeFetcher:
     def __init__(self, answer: Callable[[Attempt], Awaitable[Fetched | Failure]], limits: BatchLimits) -> None:
         self.policy = Policy()
         self.reading = Pool("reading_bytes", limits.reading_bytes)
-        self.room = ENDLESS
+        self.memory = UNLIMITED
         self.orders: list[Attempt] = []
         self.prolonged: list[float] = []
         self.answer = answer
@@ -73,31 +73,31 @@ class Bench:
         self,
         answer: Callable[[Attempt], Awaitable[Any]] = at_once,
         limits: BatchLimits = LIMITS,
-        room: Room = ENDLESS,
+        memory: MemoryBudget = UNLIMITED,
         store: TopicStore | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         store = store or MemoryStore(lambda: "e")
         self.hub = Hub(HubLimits(), store, call_soon=loop.call_soon, clock=loop.time)
         self.fetcher = FakeFetcher(answer, limits)
-        self.fetcher.room = room
+        self.fetcher.memory = memory
         ids = iter(range(1000))
         self.runner = Runner(self.fetcher, limits, chance=lambda: 1.0)  # type: ignore[arg-type]
         self.batches = Batches(
-            self.hub, self.fetcher, self.runner, limits, new_id=lambda: f"b{next(ids)}", room=room  # type: ignore[arg-type]
+            self.hub, self.fetcher, self.runner, limits, new_id=lambda: f"b{next(ids)}", memory=memory  # type: ignore[arg-type]
         )  # fmt: skip
 
     async def close(self) -> None:
         self.batches.close()
         await self.runner.close()
 
-    def start(self, count: int = 3, *, keep: Keep = Keep.DETACHED, owner: str = "o", **options: Any) -> BatchState:
+    def start(self, count: int = 3, *, keep: Keep = Keep.DETACHED, owner: str = "o", **options: Any) -> Batch:
         urls = [f"http://h{number % 50}.example/{number}" for number in range(count)]
         return self.batches.start(
             BatchRequest(urls=urls, options=Options(**options)), owner=Owner(owner), keep=keep
         )
 
-    def read(self, batch: BatchState) -> FakeReader:
+    def read(self, batch: Batch) -> FakeReader:
         reader = FakeReader(batch.topic, OnLag.DISCONNECT)
         self.hub.attach(reader, "oldest")
         return reader
@@ -416,7 +416,7 @@ async def test_what_a_batch_kept_is_freed_when_it_is_dropped(keep: Keep) -> None
     bench = Bench()
     gc.collect()
     # Earlier tests have left theirs.
-    known = {id(one) for one in gc.get_objects() if isinstance(one, BatchState | Topic)}
+    known = {id(one) for one in gc.get_objects() if isinstance(one, Batch | Topic)}
     gc.disable()
     try:
         reader = bench.read(bench.start(3, keep=keep))
@@ -427,7 +427,7 @@ async def test_what_a_batch_kept_is_freed_when_it_is_dropped(keep: Keep) -> None
         bench.fetcher.orders.clear()
         await asyncio.sleep(600)
         assert bench.hub.log_bytes == 0
-        ours = [one for one in gc.get_objects() if isinstance(one, BatchState | Topic) and id(one) not in known]
+        ours = [one for one in gc.get_objects() if isinstance(one, Batch | Topic) and id(one) not in known]
         assert ours == []
     finally:
         gc.enable()

@@ -9,7 +9,7 @@ import pytest
 
 from service.core.access.grants import HostPatterns
 from service.core.errors import InvalidParams, NotFound, StorageFailed
-from service.core.fetching.batch import BatchState, IdempotencyKey, Keep, KeyScope
+from service.core.fetching.batch import Batch, IdempotencyKey, Keep, KeyScope
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.request import FetchRequest
 from service.core.owner import Owner
@@ -114,7 +114,7 @@ def full(changes: object) -> None:
     raise CommitFailed("the disk is full")
 
 
-async def whole(life: Running, batch: BatchState) -> list[dict[str, Any]]:
+async def whole(life: Running, batch: Batch) -> list[dict[str, Any]]:
     await asyncio.sleep(0.005)
     return await life.all_of(batch.id)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.core.fetching.batch import BatchRequest, BatchState, Keep
+from service.core.fetching.batch import Batch, BatchRequest, Keep
 from service.core.fetching.outcome import Fetched
 from service.core.fetching.request import Options
 from service.core.fetching.task import FetchTask
@@ -35,7 +35,7 @@ class Turns:
             self._now += 1
             await asyncio.sleep(0)
 
-    def _count(self, group: BatchState, task: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
+    def _count(self, group: Batch, task: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
         self.bytes[self._now] += len(fetched.body)
         self.events[self._now] += 1
         self.order.append(task.index)
@@ -46,7 +46,7 @@ class Turns:
         for _ in range(turns):
             await asyncio.sleep(0)
 
-    async def finish(self, *batches: BatchState) -> None:
+    async def finish(self, *batches: Batch) -> None:
         """Return when they are done, and their readers have been visited."""
         while not all(batch.done for batch in batches):
             await self.run(1)

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from service.core.room import NoRoom
+from service.core.memory_budget import OutOfMemory
 from service.upstream.failures import failure_of
 from service.upstream.guard import AddressRefused, LookupFailed, NameNotFound
 from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
@@ -43,7 +43,7 @@ def test_the_guards_own_count_anywhere_in_the_chain() -> None:
 
 
 def test_memory_that_is_short_wins_over_what_it_led_to() -> None:
-    failure = failure_of(caused(Disconnected(silent=True), NoRoom()))
+    failure = failure_of(caused(Disconnected(silent=True), OutOfMemory()))
     assert (failure.kind, failure.temporary) == ("unavailable", True)
 
 

@@ -16,7 +16,7 @@ from service.commands.fetch import run as command
 from service.commands.fetch.inputs import UrlList
 from service.commands.fetch.run import Run
 from service.commands.fetch.tally import Tally
-from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, Keep
+from service.core.fetching.batch import Batch, BatchLimits, BatchRequest, Keep
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.outcome import Failure, Fetched, Permit
 from service.core.fetching.request import Options
@@ -135,7 +135,7 @@ async def fake(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     bench, listener = Bench(upstream), FakeListener()
     recorded.listen(bench.runner, listener)
     bench.runner.add(
-        BatchState(
+        Batch(
             "fake", Topic("batch:fake", "e", None), Owner("o"), Keep.DETACHED, [WELL, ILL], Options(), 0.0, listener
         )
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service.core.access.grants import EVERYTHING, ClientLimits, Grant, read_claims
-from service.core.fetching.batch import BatchRequest, BatchState, Keep
+from service.core.fetching.batch import Batch, BatchRequest, Keep
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.request import FetchRequest, Options
 from service.core.owner import Owner
@@ -38,7 +38,7 @@ class Slow:
         return Fetched(200, attempt.target, {}, b"body", truncated=False)
 
 
-def ask(bench: Bench, count: int = 1, url: str = URL, **options: Any) -> BatchState:
+def ask(bench: Bench, count: int = 1, url: str = URL, **options: Any) -> Batch:
     request = BatchRequest(urls=[url] * count, options=Options(**options))
     return bench.batches.start(request, owner=Owner(f"o{id(request)}"), keep=Keep.DETACHED)
 

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.core.fetching.batch import BatchRequest, BatchState, Keep
+from service.core.fetching.batch import Batch, BatchRequest, Keep
 from service.core.fetching.outcome import INTERNAL, Fetched
 from service.core.fetching.request import Options
 from service.core.fetching.task import FetchTask
@@ -47,7 +47,7 @@ def raising(real: Callable[..., Any], bad: Callable[..., bool], times: int = 1) 
     return function
 
 
-def event_of(batch: BatchState, event: Any, *_: Any) -> bool:
+def event_of(batch: Batch, event: Any, *_: Any) -> bool:
     return batch.id == "b1" and event.get("index") == BAD
 
 

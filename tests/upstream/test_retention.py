@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from service.core.errors import NotFound
-from service.core.fetching.batch import BatchState, Keep
+from service.core.fetching.batch import Batch, Keep
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.owner import Owner
 from service.core.topics.topic import OnLag
@@ -38,7 +38,7 @@ class Slow(FakeReader):
             self.sent.append(self.read())
 
 
-def read(bench: Bench, batch: BatchState, kind: type[FakeReader], on_lag: OnLag = OnLag.DISCONNECT) -> Any:
+def read(bench: Bench, batch: Batch, kind: type[FakeReader], on_lag: OnLag = OnLag.DISCONNECT) -> Any:
     reader = kind(batch.topic, on_lag)
     bench.hub.attach(reader, "oldest")
     return reader
@@ -316,7 +316,7 @@ async def test_batches_that_wait_in_their_hundreds_are_looked_at_together() -> N
     retention = bench.batches.retention
     looked, real = 0, retention._give_up_taken
 
-    def give_up_taken(batch: BatchState, wanted: int) -> None:
+    def give_up_taken(batch: Batch, wanted: int) -> None:
         nonlocal looked
         looked += 1
         real(batch, wanted)

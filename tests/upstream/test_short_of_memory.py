@@ -7,8 +7,8 @@ from typing import Any
 from service.core.fetching.batch import BatchRequest, Keep
 from service.core.fetching.outcome import NO_MEMORY, Failure, Fetched
 from service.core.fetching.request import FetchRequest, Options
+from service.core.memory_budget import MemoryBudget
 from service.core.owner import Owner
-from service.core.room import Room
 from service.upstream.attempts import Attempt
 from tests.upstream.test_batches import LIMITS, Bench, at_once, events
 
@@ -20,7 +20,7 @@ class Memory:
 
     def __init__(self, used: int = 0) -> None:
         self.used = used
-        self.room = Room(LIMIT, lambda: self.used, asyncio.get_running_loop().time)
+        self.budget = MemoryBudget(LIMIT, lambda: self.used, asyncio.get_running_loop().time)
 
 
 def outcomes(reported: list[dict[str, Any]]) -> list[str]:
@@ -29,7 +29,7 @@ def outcomes(reported: list[dict[str, Any]]) -> list[str]:
 
 async def test_a_batch_waits_for_memory_and_then_goes_on() -> None:
     memory = Memory(used=LIMIT)
-    bench = Bench(room=memory.room)
+    bench = Bench(memory=memory.budget)
     reader = bench.read(bench.start(50, timeout=10.0))
     await asyncio.sleep(8)
     assert (events(reader), bench.fetcher.orders) == ([], [])
@@ -42,7 +42,7 @@ async def test_a_batch_waits_for_memory_and_then_goes_on() -> None:
 
 async def test_its_urls_fail_when_they_have_waited_for_all_of_their_time() -> None:
     memory = Memory(used=LIMIT)
-    bench = Bench(room=memory.room)
+    bench = Bench(memory=memory.budget)
     reader = bench.read(bench.start(100, timeout=10.0))
     await asyncio.sleep(9)
     assert events(reader) == []
@@ -66,7 +66,7 @@ async def test_a_short_lack_of_memory_has_no_url_fail() -> None:
             await asyncio.sleep(0.7)
 
     swing = asyncio.create_task(swinging())
-    bench = Bench(room=memory.room)
+    bench = Bench(memory=memory.budget)
     readers = [bench.read(bench.start(200, owner=f"o{number}", timeout=10.0)) for number in range(5)]
     await asyncio.sleep(60)
     swing.cancel()
@@ -84,7 +84,7 @@ async def test_a_body_that_has_no_room_is_asked_for_again_beside_the_retries() -
             return NO_MEMORY
         return Fetched(200, attempt.target, {}, b"x" * (1 << 20), truncated=False)
 
-    bench = Bench(large, room=memory.room)
+    bench = Bench(large, memory=memory.budget)
     reader = bench.read(bench.start(1, retries=0))
     await asyncio.sleep(9)
     [result, _] = events(reader)
@@ -111,7 +111,7 @@ async def test_a_request_that_may_not_be_repeated_fails_at_once() -> None:
 
 async def test_what_the_cache_has_waits_for_memory_too() -> None:
     memory = Memory()
-    bench = Bench(room=memory.room)
+    bench = Bench(memory=memory.budget)
     body = b"x" * (20 << 20)
 
     def recall(attempt: Attempt) -> Fetched:
@@ -130,7 +130,7 @@ async def test_what_the_cache_has_waits_for_memory_too() -> None:
 async def test_no_memory_for_the_batches_of_one_is_none_for_all() -> None:
     """A batch that cannot go on holds nothing that others need: no place at a host, no turn."""
     memory = Memory(used=LIMIT)
-    bench = Bench(at_once, LIMITS, memory.room)
+    bench = Bench(at_once, LIMITS, memory.budget)
     first = bench.start(10, owner="a", timeout=1.0)
     second = bench.start(10, owner="b", timeout=300.0)
     await asyncio.sleep(3)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, Keep
+from service.core.fetching.batch import Batch, BatchLimits, BatchRequest, Keep
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.request import FetchRequest, Options
 from service.core.owner import Owner
@@ -101,10 +101,10 @@ class Engine:
     def start(self, urls: list[str], owner: str, **options: Any) -> FakeReader:
         return self.read(self.begin(BatchRequest(urls=urls, options=Options(**options)), owner))
 
-    def begin(self, request: BatchRequest, owner: str) -> BatchState:
+    def begin(self, request: BatchRequest, owner: str) -> Batch:
         return self.batches.start(request, owner=Owner(owner), keep=Keep.DETACHED)
 
-    def read(self, batch: BatchState) -> FakeReader:
+    def read(self, batch: Batch) -> FakeReader:
         reader = FakeReader(batch.topic, OnLag.DISCONNECT)
         self.hub.attach(reader, "oldest")
         return reader

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from service.commands.data.meter import Meter
+from service.commands.data.progress_line import ProgressLine
 from service.commands.units import size_text
 from service.commands.writing import write_all
 from service.runtime.signals import handling
@@ -59,9 +59,9 @@ def _backup(options: Namespace) -> int:
     from service.storage.verification import verify
 
     target = Path(options.file)
-    with DatabaseReader(database_of(Path(options.data))) as reader, Meter("copying", size_text) as meter:
+    with DatabaseReader(database_of(Path(options.data))) as reader, ProgressLine("copying", size_text) as meter:
         back_up(reader, target, meter.report, replace=options.force)
-    with DatabaseReader(target) as copy, Meter("verifying", _count) as meter:
+    with DatabaseReader(target) as copy, ProgressLine("verifying", _count) as meter:
         found = verify(copy, meter.report)
     sys.stdout.write(f"{target}: {size_text(found.size)}, {found.commits:,} commits\n")
     if not found.sound:
@@ -78,12 +78,12 @@ def _restore(options: Namespace) -> int:
     source, target = database_of(Path(options.file)), Path(options.data)
 
     def check(path: Path) -> None:
-        with DatabaseReader(path) as copy, Meter("verifying", _count) as meter:
+        with DatabaseReader(path) as copy, ProgressLine("verifying", _count) as meter:
             found = verify(copy, meter.report)
         if not found.sound and not options.accept_damage:
             raise StorageUnusable(f"{source}: {faults_of(found)}; --accept-damage restores what is whole")
 
-    with DatabaseReader(source) as reader, Meter("copying", size_text) as meter:
+    with DatabaseReader(source) as reader, ProgressLine("copying", size_text) as meter:
         restore(reader, target, meter.report, check, new_epochs=options.new_epochs)
     kept = "every topic begins a new epoch" if options.new_epochs else "topics keep their epochs and positions"
     sys.stdout.write(f"{target}: restored from {source}; {kept}\n")
@@ -96,7 +96,7 @@ def _check(options: Namespace) -> int:
     from service.storage.verification import verify
 
     path = database_of(Path(options.data))
-    with DatabaseReader(path) as reader, Meter("verifying", _count) as meter:
+    with DatabaseReader(path) as reader, ProgressLine("verifying", _count) as meter:
         found = verify(reader, meter.report)
     lines = (as_json(path, found),) if options.json else as_text(path, found)
     sys.stdout.writelines(f"{line}\n" for line in lines)

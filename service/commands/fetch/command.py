@@ -119,13 +119,13 @@ class _Command:
             return _READER_LEFT
         if wrong:
             self._progress.clear()
-            self._say(wrong)
+            self._report(wrong)
             return 1
         self._progress.end(hint=self._hint())
         if self._run.stopped == "interrupted":
             return _INTERRUPTED
         if self._run.stopped:
-            self._say(self._run.stopped)
+            self._report(self._run.stopped)
             return 1
         return 1 if self._tally.meets(self._fail_on) else 0
 
@@ -155,7 +155,7 @@ class _Command:
             return "Bodies were not kept: use --output DIR to save them, or --json to print them."
         return ""
 
-    def _say(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         data = f"sluice: {shown(text)}\n".encode("utf-8", "replace")
         self._errors.put([data], len(data))
 

@@ -74,19 +74,19 @@ class Folder:
         for record in self._index.read():
             first = urls.find(record.url)
             if first is None:
-                self._names.take(record.file)
+                self._names.reserve(record.file)
             elif self._is_whole(record, verify):
                 whole[first] = record.file
                 self._own.pop(urls.urls[first], None)
             else:
                 whole.pop(first, None)
                 self._own[urls.urls[first]] = record.file
-        self._take(whole.values())
+        self._reserve(whole.values())
         return whole
 
-    def _take(self, files: Iterable[str]) -> None:
+    def _reserve(self, files: Iterable[str]) -> None:
         for file in files:
-            self._names.take(file)
+            self._names.reserve(file)
 
     def _is_whole(self, record: Record, verify: bool) -> bool:
         try:
@@ -109,7 +109,7 @@ class Folder:
             except Occupied as occupied:
                 own = None
                 with self._lock:
-                    self._names.take(occupied.path)
+                    self._names.reserve(occupied.path)
             else:
                 return path
         raise FileExistsError(f"no free file name: {path}")

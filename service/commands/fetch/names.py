@@ -37,7 +37,7 @@ class Names:
         self._files: set[int] = set()
         self._folders: set[int] = set()
 
-    def take(self, path: str) -> None:
+    def reserve(self, path: str) -> None:
         """Keep a name for the file that has it."""
         self._files.add(_key(path))
         self._folders.update(_key(folder) for folder in _folders(path))
@@ -48,7 +48,7 @@ class Names:
             path = self._beside_files(candidate)
             key = _key(path)
             if path == own or (key not in self._files and key not in self._folders):
-                self.take(path)
+                self.reserve(path)
                 return path
         raise FileExistsError(f"no free file name: {path}")
 

@@ -24,9 +24,9 @@ from service.core.pending import Pending
 from service.core.topics.topic import Topic
 
 __all__ = [
+    "Batch",
     "BatchLimits",
     "BatchRequest",
-    "BatchState",
     "IdempotencyKey",
     "Keep",
     "KeyScope",
@@ -123,8 +123,8 @@ def item_of(item: FetchRequest | str, limits: BatchLimits) -> FetchRequest | Fai
 
 
 @dataclass(slots=True, repr=False)
-class BatchState:
-    """How far a batch is."""
+class Batch:
+    """A batch: what it asks for, and how far it is."""
 
     id: str
     topic: Topic
@@ -133,7 +133,7 @@ class BatchState:
     items: list[FetchRequest] | list[str]
     options: Options
     started: float
-    listener: "FetchListener[BatchState]"
+    listener: "FetchListener[Batch]"
     """Who admits its URLs, and gets their outcomes."""
     key: "IdempotencyKey | None" = None
     hosts: HostPatterns = EVERY_HOST
@@ -148,7 +148,7 @@ class BatchState:
     done: bool = False
     cancelled: bool = False
     elapsed_ms: float | None = None
-    accepted: "Pending[BatchState] | None" = None
+    accepted: "Pending[Batch] | None" = None
     """Its acceptance, where the store answers later."""
     outgrown: bool = False
     """Whether URLs failed because its events had no room."""
@@ -182,7 +182,7 @@ class BatchState:
 
     def __repr__(self) -> str:
         # Gets into logs: neither the whole id nor URLs.
-        return f"<BatchState {self.id[:6]}… {self.ok} ok, {self.failed} failed of {self.total}>"
+        return f"<Batch {self.id[:6]}… {self.ok} ok, {self.failed} failed of {self.total}>"
 
     @property
     def complete(self) -> bool:

@@ -33,7 +33,8 @@ from service.core.owner import Owner
 
 __all__ = [
     "ENDED", "LANDED", "OFFERED", "PARKED", "QUEUED", "RETRY", "RUNNING", "STATES",
-    "FetchGroup", "FetchListener", "FetchTask", "FlightKey", "Rejection", "State", "Turn", "asker_of", "flight_key",
+    "FetchGroup", "FetchListener", "FetchTask", "FlightKey", "Rejection", "TaskState", "Turn",
+    "asker_of", "flight_key",
 ]  # fmt: skip
 
 FlightKey = tuple[object, ...]
@@ -43,7 +44,7 @@ _SHOWN: Final = 16
 _SHARED: Final = frozenset({"GET", "HEAD"})
 
 
-class State:
+class TaskState:
     """A state of a URL, what it counts as in its group, and the states that may follow it."""
 
     __slots__ = ("active", "following", "name", "under_way")
@@ -52,19 +53,19 @@ class State:
         self.name = name
         self.active = active
         self.under_way = under_way
-        self.following: tuple[State, ...] = ()
+        self.following: tuple[TaskState, ...] = ()
 
     def __repr__(self) -> str:
         return self.name
 
 
-QUEUED: Final = State("queued")
-PARKED: Final = State("parked", active=1)
-OFFERED: Final = State("offered", active=1)
-RUNNING: Final = State("running", active=1, under_way=1)
-LANDED: Final = State("landed")
-RETRY: Final = State("retry", active=1)
-ENDED: Final = State("ended")
+QUEUED: Final = TaskState("queued")
+PARKED: Final = TaskState("parked", active=1)
+OFFERED: Final = TaskState("offered", active=1)
+RUNNING: Final = TaskState("running", active=1, under_way=1)
+LANDED: Final = TaskState("landed")
+RETRY: Final = TaskState("retry", active=1)
+ENDED: Final = TaskState("ended")
 STATES: Final = (QUEUED, PARKED, OFFERED, RUNNING, LANDED, RETRY, ENDED)
 
 QUEUED.following = (RUNNING, PARKED, LANDED, ENDED)
@@ -141,7 +142,7 @@ class FetchTask(msgspec.Struct, eq=False):
     target: Target
     key: FlightKey | None
     """What the same request of others has too, or None where nobody else may have its answer."""
-    state: State = QUEUED
+    state: TaskState = QUEUED
     admitted: float = 0.0
     deadline: float = 0.0
     attempts: int = 0
@@ -157,7 +158,7 @@ class FetchTask(msgspec.Struct, eq=False):
         """Whether it waits for its start, with a place or without."""
         return self.state is PARKED or self.state is OFFERED
 
-    def move(self, state: State) -> None:
+    def move(self, state: TaskState) -> None:
         """Enter a state; raise ValueError where the table above does not allow it."""
         before, group = self.state, self.group
         if state not in before.following:

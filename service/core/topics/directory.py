@@ -13,13 +13,13 @@ from service.core.owner import SERVICE, Owner
 from service.core.pending import Pending
 from service.core.pool import Pool
 from service.core.ports import Clock, KeptTopic, TopicStore
-from service.core.topics.history import History, Pages
+from service.core.topics.history import Pages, StoredHistory
 from service.core.topics.idempotency import KeyStore
 from service.core.topics.names import is_reserved, is_watch
+from service.core.topics.pending_appends import PendingAppends
 from service.core.topics.reader_losses import ReaderLosses
 from service.core.topics.rings import Rings
 from service.core.topics.topic import Position, RingLimits, Topic
-from service.core.topics.unstored import Unstored
 
 __all__ = ["HubLimits", "TopicDirectory"]
 
@@ -72,7 +72,7 @@ class TopicDirectory:
         """What the topics that are gone have delivered."""
         self.lags = ReaderLosses()
         self.keys = KeyStore(limits.keys, limits.key_age)
-        self.unstored = Unstored(limits.unstored)
+        self.pending_appends = PendingAppends(limits.unstored)
         self.pages = Pages(contain, wake)
         """What readers of old messages have had read back from the store."""
         self._contain = contain
@@ -114,15 +114,15 @@ class TopicDirectory:
         assert name not in self.topics
         if not restored:
             self.owners.check(owner)
-        return _at_once(self._take_in(name, None, owner))
+        return _at_once(self._begin_opening(name, None, owner))
 
     def _open(self, name: str, ring: RingLimits | None, owner: Owner) -> Topic | Pending[Topic]:
         if (opening := self._opening.get(name)) is not None:
             return opening
         self.owners.check(owner)
-        return self._take_in(name, ring, owner)
+        return self._begin_opening(name, ring, owner)
 
-    def _take_in(self, name: str, ring: RingLimits | None, owner: Owner) -> Topic | Pending[Topic]:
+    def _begin_opening(self, name: str, ring: RingLimits | None, owner: Owner) -> Topic | Pending[Topic]:
         self.owners.take(owner, 1)
         kept = self.store.history(name, owner)
         if not isinstance(kept, Pending):
@@ -142,7 +142,7 @@ class TopicDirectory:
         topic.owner = topic.payer = owner
         self.topics[name] = topic
         if kept.read is not None:
-            topic.history = History(topic, kept.read, self.pages)
+            topic.history = StoredHistory(topic, kept.read, self.pages)
             topic.ring.first, topic.ring.spilled = 1, position.offset
         if kept.messages:
             topic.ring.restore(kept.messages)
@@ -208,7 +208,7 @@ class TopicDirectory:
 
     def _age(self, topic: Topic, now: float) -> None:
         self.rings.freed(topic, topic.ring.expire(now))
-        if topic.first > topic.head and not topic.readers and topic.name not in self.unstored:
+        if topic.first > topic.head and not topic.readers and topic.name not in self.pending_appends:
             self.retire(topic)
 
     def _round(self) -> Iterator[Topic]:

@@ -16,7 +16,7 @@ from service.core.pending import Pending
 from service.core.topics.topic import Topic
 from service.core.topics.wire import Encoding
 
-__all__ = ["History", "Pages", "ReadLog"]
+__all__ = ["Pages", "ReadLog", "StoredHistory"]
 
 ReadLog = Callable[[int], Pending[Sequence[bytes | None]]]
 """Reads the messages that follow an offset, some and at least one; None stands for one that is damaged."""
@@ -67,7 +67,7 @@ class Pages:
         self.size -= 0 if page is None else page.size
 
 
-class History:
+class StoredHistory:
     """What one topic has in its store."""
 
     def __init__(self, topic: Topic, read: ReadLog, pages: Pages) -> None:
@@ -79,7 +79,7 @@ class History:
         """Offsets after which pages have been read; some are forgotten again."""
 
     def __repr__(self) -> str:
-        return f"<History of {self._topic!r}, {len(self._loading)} pages are read>"
+        return f"<StoredHistory of {self._topic!r}, {len(self._loading)} pages are read>"
 
     def is_loading(self, after: int) -> bool:
         """Return whether the page that follows an offset is being read."""

@@ -16,12 +16,12 @@ from service.core.pending import Pending
 from service.core.ports import Clock, Outcome, PublishKey, TopicStore
 from service.core.topics.directory import HubLimits, TopicDirectory
 from service.core.topics.topic import Position, Reader, Since, Start, Topic
-from service.core.topics.visits import State, Visits
+from service.core.topics.visits import Visits, VisitState
 
 __all__ = ["Hub", "HubLimits", "HubStatistics"]
 
 
-_SCHEDULED: Final = State.SCHEDULED
+_SCHEDULED: Final = VisitState.SCHEDULED
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Hub(TopicDirectory):
         if missing := len({name for name in names if name not in self.topics}):
             self.owners.check(owner, missing)
         self.rings.make_room(None, owner, size * len(names))
-        self.unstored.check(owner, size * len(names))
+        self.pending_appends.check(owner, size * len(names))
 
     def publish(
         self, name: str, data: bytes, now: float, *, key: str | None = None, owner: Owner = SERVICE
@@ -88,8 +88,8 @@ class Hub(TopicDirectory):
     ) -> Position | Pending[Position]:
         topic = self.topics.get(name)
         self.rings.make_room(topic, owner, len(data))
-        if self.unstored.pool.used:
-            self.unstored.check(owner, len(data))
+        if self.pending_appends.pool.used:
+            self.pending_appends.check(owner, len(data))
         if topic is None:
             opened = self.ring(name, owner=owner)
             if isinstance(opened, Pending):
@@ -108,8 +108,8 @@ class Hub(TopicDirectory):
         self, opened: Pending[Topic], name: str, data: bytes, now: float, key: PublishKey | None, owner: Owner
     ) -> Pending[Position]:
         """Publish to a topic that is about to be there."""
-        self.unstored.add(name, owner, len(data))
-        opened.on_settled(lambda _: self.unstored.settled(name, owner, len(data)))
+        self.pending_appends.add(name, owner, len(data))
+        opened.on_settled(lambda _: self.pending_appends.settled(name, owner, len(data)))
         return opened.then(lambda _: self._publish(name, data, now, key, owner))
 
     def publish_all(
@@ -148,12 +148,12 @@ class Hub(TopicDirectory):
         return position
 
     def _await(self, topic: Topic, data: bytes, now: float, owner: Owner, position: Pending[Position]) -> None:
-        self.unstored.add(topic.name, owner, len(data))
+        self.pending_appends.add(topic.name, owner, len(data))
         position.on_settled(partial(self._stored, topic, data, now, owner))
 
     def _stored(self, topic: Topic, data: bytes, now: float, owner: Owner, outcome: Position | Exception) -> None:
         """Take the store's answer: only now is the message there for anyone."""
-        self.unstored.settled(topic.name, owner, len(data))
+        self.pending_appends.settled(topic.name, owner, len(data))
         if isinstance(outcome, Exception) or self.topics.get(topic.name) is not topic:
             return
         ring = topic.ring

@@ -31,7 +31,7 @@ from service.core.containment import Containment
 from service.core.histogram import Histogram
 from service.core.topics.ring import Ring
 
-__all__ = ["Latency", "State", "Visit", "Visits"]
+__all__ = ["Latency", "Visit", "VisitState", "Visits"]
 
 # In seconds. Loopback needs 0.3 ms for one client and 100 for ten thousand; finest where alarms are set.
 _DELIVERY: Final = (0.0005, 0.001, 0.002, 0.0035, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15,
@@ -66,7 +66,7 @@ class VisitedTopic(Protocol):
         ...
 
 
-class State(IntEnum):
+class VisitState(IntEnum):
     """How far a visit is; from SCHEDULED on there is news that the round may not bring to all."""
 
     IDLE = 0
@@ -76,15 +76,15 @@ class State(IntEnum):
 
 
 _WOKEN: Final = {
-    State.IDLE: State.SCHEDULED,
-    State.SCHEDULED: State.SCHEDULED,
-    State.UNDER_WAY: State.AGAIN,
-    State.AGAIN: State.AGAIN,
+    VisitState.IDLE: VisitState.SCHEDULED,
+    VisitState.SCHEDULED: VisitState.SCHEDULED,
+    VisitState.UNDER_WAY: VisitState.AGAIN,
+    VisitState.AGAIN: VisitState.AGAIN,
 }
 _THROUGH: Final = {
-    State.SCHEDULED: State.UNDER_WAY,
-    State.UNDER_WAY: State.IDLE,
-    State.AGAIN: State.UNDER_WAY,
+    VisitState.SCHEDULED: VisitState.UNDER_WAY,
+    VisitState.UNDER_WAY: VisitState.IDLE,
+    VisitState.AGAIN: VisitState.UNDER_WAY,
 }
 _NOBODY: Final[Iterator[VisitedReader]] = iter(())
 
@@ -95,7 +95,7 @@ class Visit:
     __slots__ = ("began", "head", "head_before", "readers", "state")
 
     def __init__(self, head: int) -> None:
-        self.state = State.IDLE
+        self.state = VisitState.IDLE
         self.readers: Iterator[VisitedReader] = _NOBODY
         """Those of this round whose turn comes yet."""
         self.head = head
@@ -112,12 +112,12 @@ class Visit:
         """Take note of news; return whether the visit has to be queued for that."""
         before = self.state
         self.state = _WOKEN[before]
-        return before is State.IDLE
+        return before is VisitState.IDLE
 
     def next_round(self, head: int, readers: Iterable[VisitedReader]) -> bool:
         """End a round, and begin one with these readers if there is news; return whether there is."""
         self.state = _THROUGH[self.state]
-        if self.state is State.IDLE:
+        if self.state is VisitState.IDLE:
             self.readers = _NOBODY
             return False
         self.readers = iter(tuple(readers))

@@ -12,9 +12,9 @@ from service.core.access.address_limits import AddressLimiter, AddressLimits
 from service.core.access.callers import caller, caller_key
 from service.core.errors import Overloaded
 from service.core.fetching.dial_policy import Address, Network, unwrapped
+from service.core.memory_budget import UNLIMITED, MemoryBudget
 from service.core.overload import Level, Overload
 from service.core.owner import Owner
-from service.core.room import ENDLESS, Room
 
 __all__ = ["ADDRESS", "AdmissionControl"]
 
@@ -41,9 +41,9 @@ class AdmissionControl:
         exempt: Sequence[Network],
         trusted: Sequence[Network],
         chance: Callable[[], float],
-        room: Room = ENDLESS,
+        memory: MemoryBudget = UNLIMITED,
     ) -> None:
-        self._room = room
+        self._memory = memory
         self.addresses = AddressLimiter(limits)
         self._overload = overload
         self._chance = chance
@@ -71,7 +71,7 @@ class AdmissionControl:
         return self._pass(request, self.addresses.request)
 
     def _pass(self, request: web.Request, count: Callable[[str, float], None]) -> str | None:
-        if self._overload.level >= Level.REFUSE or not self._room.reserve(_EACH):
+        if self._overload.level >= Level.REFUSE or not self._memory.reserve(_EACH):
             # Spread, so that clients that come back after their Retry-After do not come back together.
             raise Overloaded("the service is overloaded", retry_after=round(5 + 10 * self._chance(), 1))
         request[ADDRESS], counts = self._caller(request)

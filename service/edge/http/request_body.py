@@ -7,16 +7,16 @@ from aiohttp import hdrs, web
 
 from service.core.errors import InvalidParams, Overloaded, TooLarge
 from service.core.exact import parse
+from service.core.memory_budget import UNLIMITED, MemoryBudget
 from service.core.owner import Owner
-from service.core.room import ENDLESS, Room
 from service.edge.http.large_json import LARGE, LARGE_JSON, STEPS
 from service.upstream.http1.codings import ACCEPTED, Decoding, codings_of
 from service.upstream.http1.errors import ProtocolError
 from service.upstream.per_turn import PerTurnLimiter
 
-__all__ = ["ROOM", "read_body", "read_json", "requested_key"]
+__all__ = ["MEMORY", "read_body", "read_json", "requested_key"]
 
-ROOM: Final = web.AppKey("room", Room)
+MEMORY: Final = web.AppKey("memory", MemoryBudget)
 """The memory that bodies may take; without it there is no limit."""
 _PIECE: Final = 256 << 10
 """Bytes that are decoded before the next are looked at: each step copies what is left of them."""
@@ -47,8 +47,8 @@ async def read_body(request: web.Request, owner: Owner, size: int, time: float) 
     codings = _codings(request)
     if request.content_length is not None and request.content_length > size:
         _refuse(size)
-    room = request.app.get(ROOM, ENDLESS)
-    _make_room(room, request.content_length or 0)
+    memory = request.app.get(MEMORY, UNLIMITED)
+    _make_room(memory, request.content_length or 0)
     pieces, have = [], 0
     try:
         async with asyncio.timeout(time):
@@ -57,7 +57,7 @@ async def read_body(request: web.Request, owner: Owner, size: int, time: float) 
                 if have > size:
                     _refuse(size)
                 if request.content_length is None:
-                    _make_room(room, len(piece))
+                    _make_room(memory, len(piece))
                 pieces.append(piece)
     except TimeoutError:
         raise web.HTTPRequestTimeout(text=f"the body did not come within {time:g} s") from None
@@ -70,8 +70,8 @@ async def read_body(request: web.Request, owner: Owner, size: int, time: float) 
     return await _decoded(body, codings, size, owner, large.steps if large else PerTurnLimiter(STEPS))
 
 
-def _make_room(room: Room, size: int) -> None:
-    if not room.reserve(size):
+def _make_room(memory: MemoryBudget, size: int) -> None:
+    if not memory.reserve(size):
         raise Overloaded("the service is short of memory", retry_after=5.0)
 
 

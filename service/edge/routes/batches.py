@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from service.core.fetching.batch import BatchRequest, BatchState, IdempotencyKey, Keep, KeyScope, failed_event
+from service.core.fetching.batch import Batch, BatchRequest, IdempotencyKey, Keep, KeyScope, failed_event
 from service.core.fetching.outcome import Failure
 from service.core.sessions.messages import convert
 from service.core.topics.hub import Hub
@@ -78,7 +78,7 @@ class BatchRoutes:
         return await self._document(request, batch, _Document(asked), headers)
 
     async def _document(
-        self, request: web.Request, batch: BatchState, document: "_Document", headers: dict[str, str]
+        self, request: web.Request, batch: Batch, document: "_Document", headers: dict[str, str]
     ) -> web.StreamResponse:
         """Collect all events and answer with one document, the results in the order of the URLs."""
         reader = PullReader(batch.topic, Encoding.EVENTS, OnLag.DISCONNECT, request.transport)
@@ -141,7 +141,7 @@ class _Document:
             self._put(event["index"], line)
             self.caches[event.get("cache", "none")] += 1
 
-    def complete(self, batch: BatchState) -> bytes:
+    def complete(self, batch: Batch) -> bytes:
         """Return the document; events that the batch gave up before they were read fail as ``too_large``."""
         for index in [index for index, result in enumerate(self._results) if result is None]:
             detail = f"the batch outgrew its memory and gave this result up; ask for {NDJSON}, and read it at once"

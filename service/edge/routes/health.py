@@ -11,7 +11,7 @@ from service.core.overload import Level, Overload
 __all__ = ["HealthRoutes"]
 
 
-class Storage(Protocol):
+class StorageHealth(Protocol):
     """What keeps things on disk."""
 
     @property
@@ -31,7 +31,7 @@ class HealthRoutes:
         draining: Callable[[], bool],
         overload: Overload,
         shortage: Callable[[], str],
-        storage: Storage,
+        storage: StorageHealth,
     ) -> None:
         self._draining = draining
         self._storage = storage

@@ -13,7 +13,7 @@ from service.edge.websocket.connection import Connection
 from service.edge.websocket.counters import WebSocketCounters
 from service.upstream.per_turn import PerTurnLimiter
 
-__all__ = ["Conversation", "MessageHandler", "Requests"]
+__all__ = ["Conversation", "MessageHandler", "RequestHandler"]
 
 _MESSAGES: Final = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG})
 _TURN: Final = 4 << 10
@@ -78,7 +78,7 @@ class Conversation:
             connection.closing = connection.closing or FLOODING
 
 
-class Requests:
+class RequestHandler:
     """The protocol ``sluice.v1``: each text message is a request for the connection's session."""
 
     def __init__(self, hub: Hub, traffic: WebSocketCounters, expiries: Expiries) -> None:

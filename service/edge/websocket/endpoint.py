@@ -23,7 +23,7 @@ from service.edge.http.aiohttp_internals import release_handshake_state
 from service.edge.http.handshake import PROTOCOL, as_one_line_each, check_handshake
 from service.edge.http.problems import reason_of, refusal
 from service.edge.websocket.connection import Connection
-from service.edge.websocket.conversation import Conversation, MessageHandler, Requests
+from service.edge.websocket.conversation import Conversation, MessageHandler, RequestHandler
 from service.edge.websocket.counters import WebSocketCounters
 from service.edge.websocket.frames import ClientSocket
 from service.edge.websocket.heartbeat import Heartbeat
@@ -87,7 +87,7 @@ class WebSockets:
         """Who has a client that is behind."""
         self.heartbeat = Heartbeat(limits.heartbeat)
         self._expiries = Expiries()
-        self._conversation = Conversation(handler or Requests(hub, self.traffic, self._expiries), hub.clock)
+        self._conversation = Conversation(handler or RequestHandler(hub, self.traffic, self._expiries), hub.clock)
         self._handshakes = PerTurnLimiter(_HANDSHAKES)
 
     def __repr__(self) -> str:

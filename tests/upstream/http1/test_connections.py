@@ -15,8 +15,8 @@ import pytest
 import trustme
 
 from service.core.fetching.outcome import NO_MEMORY, Failure, Fetched
+from service.core.memory_budget import MemoryBudget
 from service.core.owner import SERVICE
-from service.core.room import Room
 from service.upstream.attempts import Attempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
@@ -129,7 +129,7 @@ async def test_a_connection_is_closed_whose_body_is_read_and_has_no_room_in_memo
         closed.set()
 
     async with serving(serve) as server:
-        server.fetcher.room = Room(1, lambda: 2, time.monotonic)
+        server.fetcher.memory = MemoryBudget(1, lambda: 2, time.monotonic)
         assert await server.failure("/a") is NO_MEMORY
         async with asyncio.timeout(30):
             await closed.wait()

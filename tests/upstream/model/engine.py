@@ -13,12 +13,12 @@ from typing import Any, Final, Literal
 
 from service.core.access.grants import EVERY_HOST, EVERYTHING, ClientLimits
 from service.core.errors import Draining, SluiceError
-from service.core.fetching.batch import BatchLimits, BatchRequest, BatchState, IdempotencyKey, Keep, KeyScope
+from service.core.fetching.batch import Batch, BatchLimits, BatchRequest, IdempotencyKey, Keep, KeyScope
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.request import Options
+from service.core.memory_budget import MemoryBudget
 from service.core.owner import Owner
 from service.core.pool import Pool
-from service.core.room import Room
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.memory_store import MemoryStore
 from service.core.topics.topic import OnLag, Since
@@ -90,7 +90,7 @@ class Engine:
         loop = asyncio.get_running_loop()
         self.used = 0
         self.web = Web(seed)
-        room = Room(MEMORY, lambda: self.used, loop.time)
+        memory = MemoryBudget(MEMORY, lambda: self.used, loop.time)
         self.hub = Hub(
             HubLimits(ring_bytes=chance.choice((2000, 1 << 20))),
             MemoryStore(lambda: "e"),
@@ -98,12 +98,12 @@ class Engine:
             clock=loop.time,
         )
         cache = Cache(chance.choice((0, 5000, 1 << 20)), clock=loop.time, wall=loop.time)
-        self.fetcher = Fetcher(Policy(), cache, reading_bytes=limits.reading_bytes, room=room, lookup=Nobody())
+        self.fetcher = Fetcher(Policy(), cache, reading_bytes=limits.reading_bytes, memory=memory, lookup=Nobody())
         self.fetcher._client = self.web  # type: ignore[assignment] # the seam: behind it are sockets alone
         self.runner = Runner(self.fetcher, limits, chance=chance.random)
         ids = iter(range(1 << 60))
         self.batches = Batches(
-            self.hub, self.fetcher, self.runner, limits, new_id=lambda: f"b{next(ids)}", room=room
+            self.hub, self.fetcher, self.runner, limits, new_id=lambda: f"b{next(ids)}", memory=memory
         )
         selecting = Selecting(Random(seed + 1))
         self.watches = Watches(
@@ -118,7 +118,7 @@ class Engine:
             SimpleNamespace(pool=Pool("step_bytes", 1)),  # type: ignore[arg-type]
         )  # fmt: skip
 
-    def start(self, chance: Random) -> BatchState | None:
+    def start(self, chance: Random) -> Batch | None:
         """Begin a batch, unless it is refused."""
         count = chance.choice((1, 1, 2, 5, 20))
         urls = [f"http://h{chance.randrange(HOSTS)}.example/{chance.randrange(PAGES)}" for _ in range(count)]
@@ -148,7 +148,7 @@ class Engine:
                 raise
         return None
 
-    def read(self, batch: BatchState, chance: Random) -> "BatchReader":
+    def read(self, batch: Batch, chance: Random) -> "BatchReader":
         reader = BatchReader(batch.topic, chance.choice(tuple(OnLag)))
         since: Since = chance.choice(("oldest", "oldest", "newest"))
         reader.whole = since == "oldest"

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from service.core.fetching.batch import BatchState, Keep
+from service.core.fetching.batch import Batch, Keep
 from tests.core.readers import FakeReader
 from tests.upstream.model.engine import MEMORY, BatchReader, Engine
 from tests.upstream.model.web import HOSTS
@@ -42,7 +42,7 @@ class Walk:
         self.seed = seed
         self.loop = asyncio.get_running_loop()
         self.engine = Engine(seed)
-        self.running: dict[str, BatchState] = {}
+        self.running: dict[str, Batch] = {}
         self.readers: list[BatchReader] = []
         self.watching: list[tuple[FakeReader, Any]] = []
 
@@ -65,7 +65,7 @@ class Walk:
         if self.running:
             self._read(chance.choice(list(self.running.values())), chance)
 
-    def _read(self, batch: BatchState, chance: Random) -> None:
+    def _read(self, batch: Batch, chance: Random) -> None:
         if self.engine.hub.topics.get(batch.topic.name) is batch.topic:
             self.readers.append(self.engine.read(batch, chance))
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from service.commands.data.meter import Meter
+from service.commands.data.progress_line import ProgressLine
 
 
 class Clock:
@@ -20,7 +20,7 @@ def test_a_terminal_has_one_line_that_goes_away(
     monkeypatch.setattr(os, "isatty", lambda descriptor: descriptor == 2)
     monkeypatch.setenv("TERM", "xterm")
     clock = Clock()
-    with Meter("copying", str, clock) as meter:
+    with ProgressLine("copying", str, clock) as meter:
         meter.report(1, 4)
         assert capsys.readouterr().err == "", "a short command shows nothing"
         clock.now = 0.2
@@ -32,7 +32,7 @@ def test_a_terminal_has_one_line_that_goes_away(
 
 def test_elsewhere_there_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    with Meter("verifying", str, clock) as meter:
+    with ProgressLine("verifying", str, clock) as meter:
         clock.now = 9.9
         meter.report(1, 4)
         clock.now = 10
@@ -42,7 +42,7 @@ def test_elsewhere_there_is_a_line_now_and_then(capsys: pytest.CaptureFixture[st
 
 def test_of_nothing_all_is_done(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    with Meter("verifying", str, clock) as meter:
+    with ProgressLine("verifying", str, clock) as meter:
         clock.now = 10
         meter.report(0, 0)
     assert capsys.readouterr().err == "sluice: verifying 100 %  0 of 0\n"

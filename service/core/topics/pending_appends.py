@@ -10,7 +10,7 @@ from service.core.errors import Overloaded
 from service.core.owner import Owner
 from service.core.pool import Pool, alone
 
-__all__ = ["Unstored"]
+__all__ = ["PendingAppends"]
 
 _EACH: Final = 1024
 """Bytes that a message holds beside its data while it waits: closures, the request's id, the answer."""
@@ -20,7 +20,7 @@ _RESERVED: Final = 4
 """How many times what an owner holds it must have room for, if its sources are to go on: much is on its way."""
 
 
-class Unstored:
+class PendingAppends:
     """What is on its way to the store."""
 
     def __init__(self, bound: int) -> None:
@@ -30,7 +30,7 @@ class Unstored:
         self._counts: dict[str, int] = {}
 
     def __repr__(self) -> str:
-        return f"<Unstored {self.messages} messages of {len(self._counts)} topics>"
+        return f"<PendingAppends {self.messages} messages of {len(self._counts)} topics>"
 
     def __contains__(self, name: str) -> bool:
         return name in self._counts

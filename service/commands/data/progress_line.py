@@ -7,14 +7,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
-__all__ = ["Meter"]
+__all__ = ["ProgressLine"]
 
 _EVERY: Final = 0.2
 _PLAIN: Final = 10.0
 _CLEAR: Final = "\r\x1b[K"
 
 
-class Meter:
+class ProgressLine:
     """Shows what was reported; a context manager that takes its line away at the end."""
 
     def __init__(self, what: str, shown: Callable[[int], str], clock: Callable[[], float] = time.monotonic) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["COPIES", "ENDLESS", "NoRoom", "Room"]
+__all__ = ["COPIES", "UNLIMITED", "MemoryBudget", "OutOfMemory"]
 
 COPIES: Final = 3
 """How often a body is in memory at once at the most: its bytes, its event, and that on its way to a reader."""
@@ -13,11 +13,11 @@ _FRESH: Final = 0.05
 """Seconds that a measurement counts, less what was taken since; it costs 30 us."""
 
 
-class NoRoom(OSError):
+class OutOfMemory(OSError):
     """The service is short of memory; another try may do."""
 
 
-class Room:
+class MemoryBudget:
     """The memory that is left of a limit in bytes; 0 means no limit."""
 
     def __init__(self, limit: int, used: Callable[[], int], clock: Callable[[], float]) -> None:
@@ -28,7 +28,7 @@ class Room:
         self._until = 0.0
 
     def __repr__(self) -> str:
-        return f"<Room {self._left} of {self._limit}>"
+        return f"<MemoryBudget {self._left} of {self._limit}>"
 
     def reserve(self, size: int) -> bool:
         """Count so many bytes in, if there is room for them; return whether there is."""
@@ -53,5 +53,5 @@ class Room:
         self._until = self._clock() + _FRESH
 
 
-ENDLESS: Final = Room(0, int, float)
+UNLIMITED: Final = MemoryBudget(0, int, float)
 """Room without a limit."""
