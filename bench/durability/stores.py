@@ -155,7 +155,7 @@ class _Redis(Store):
     @classmethod
     def missing(cls) -> str | None:
         there = shutil.which("redis-server") and importlib.util.find_spec("redis")
-        return None if there else "redis-server, and the package redis"
+        return None if there else "redis-server, and the package redis (.venv/bin/python -m pip install redis)"
 
     def start(self, folder: Path) -> Child:
         import redis
