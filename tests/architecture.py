@@ -205,6 +205,27 @@ def function_lengths(modules: list[Module]) -> Iterator[int]:
                 yield (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
 
 
+def ports(modules: list[Module]) -> list[str]:
+    """Name ports of the service that take or give just anything; the values of a JSON object may be anything."""
+    return [
+        f"{module.name}.{node.name} has Any in line {line}"
+        for module in modules
+        if module.name.startswith("service.")
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ClassDef) and any("Protocol" in ast.unparse(base) for base in node.bases)
+        for line in _untyped(node)
+    ]
+
+
+def _untyped(node: ast.AST) -> Iterator[int]:
+    if isinstance(node, ast.Subscript) and ast.unparse(node).endswith("[str, Any]"):
+        return
+    if isinstance(node, ast.Name) and node.id == "Any":
+        yield node.lineno
+    for child in ast.iter_child_nodes(node):
+        yield from _untyped(child)
+
+
 def docstrings(modules: list[Module]) -> list[str]:
     """Name public modules, classes and functions without a docstring."""
     wrong = []
@@ -227,4 +248,4 @@ def _undocumented(node: ast.AST) -> Iterator[str]:
             yield from (f"{child.name}.{name}" for name in _undocumented(child))
 
 
-RULES = (layering, purity, cycles, length, docstrings)
+RULES = (layering, purity, cycles, length, ports, docstrings)

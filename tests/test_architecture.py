@@ -15,6 +15,7 @@ from tests.architecture import (
     function_lengths,
     layering,
     length,
+    ports,
     purity,
     read,
 )
@@ -66,6 +67,11 @@ def tree(folder: Path, **sources: str) -> list[Module]:
         (cycles, {"p__a": "import p.b", "p__b": "from p.c import x", "p__c": "import p.a"}, "p.a -> p.b"),
         (cycles, {"p__a": TYPED, "p__b": "import p.a"}, "p.a -> p.b"),
         (length, {"p__a": "x = 1\n" * 301}, "301"),
+        (
+            ports,
+            {"service__core__a": "class A(Protocol):\n    def b(self, c: list[Any]) -> dict[str, Any]: ..."},
+            "A has Any in line 2",
+        ),
         (docstrings, {"p__a": "x = 1"}, "p.a has"),
         (docstrings, {"p__a": '"""A."""\nclass B:\n    """B."""\n    def c(self): ...'}, "B.c"),
     ],

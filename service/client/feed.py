@@ -8,6 +8,7 @@ earliest place of all; only a stream that has no place yet is asked for as it wa
 place that it is given join once more. Each subscription takes the place of the one before it.
 """
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from .errors import Refused, Unanswered
@@ -33,10 +34,10 @@ class Wire(Protocol):
 
     closing: bool
 
-    def ask(self, method: str, params: dict[str, Any], then: Any) -> None:
+    def ask(self, method: str, params: dict[str, Any], then: Callable[[Reply], None]) -> None:
         """Make a request; ``then`` is called with the reply."""
 
-    def notify(self, method: str, **params: Any) -> None:
+    def notify(self, method: str, **params: object) -> None:
         """Make a request whose answer nobody needs."""
 
     def route(self, topic: str, feed: "Feed") -> None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from service.core.access.grants import Grant, HostPatterns
 from service.core.fetching.batch import BatchRequest
@@ -103,7 +103,7 @@ class TopicStore(Protocol):
     into the ring when its append is answered, and only then do readers and publisher hear of it.
 
     What is refused is settled with a SluiceError, ``StorageFailed`` or ``Overloaded``, and is certainly not stored.
-    Appends to a log (``topic.limits is None``) are not refused for want of room or for an error that may pass: they
+    Appends to a log (``topic.limits is None``) are not refused for lack of room or for an error that may pass: they
     stay pending until they are stored, or until the topic is dropped. A log never changes its epoch. Times are the
     hub's clock. Retention is the ring's: what is below ``topic.first`` is to be forgotten, some time later.
     """
@@ -146,7 +146,7 @@ class TopicStore(Protocol):
         ...
 
     def retire(self, topic: Topic, now: float) -> None:
-        """Take note that the hub forgets a topic without readers or messages; it may ask for its history again."""
+        """Record that the hub forgets a topic without readers or messages; it may ask for its history again."""
         ...
 
     def drop(self, topic: Topic) -> None:
@@ -194,7 +194,7 @@ class StartedBatch(Protocol):
     topic: Topic
 
     @property
-    def accepted(self) -> Pending[Any] | None:
+    def accepted(self) -> Pending[Self] | None:
         """Its acceptance, where that has to wait for the store: until then it does not count as begun."""
         ...
 
@@ -266,5 +266,5 @@ class Peer(Protocol):
         ...
 
     def on_bug(self, error: BaseException) -> None:
-        """Take note of an exception that no request should cause."""
+        """Record an exception that no request should cause."""
         ...
