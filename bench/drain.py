@@ -21,7 +21,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> dict[str, Any]:
-    """Drain once, print what came of it, and return it; raises RuntimeError where the service broke its word."""
+    """Drain once, print the outcome of it, and return it; raises RuntimeError where the service broke its word."""
     figures, broken = drained(options)
     print(", ".join(f"{name} {value}" for name, value in figures.items()))
     if broken:
@@ -30,7 +30,7 @@ def run(options: Namespace) -> dict[str, Any]:
 
 
 def drained(options: Namespace) -> tuple[dict[str, Any], list[str]]:
-    """Drain once; return what came of it, and what the service owed and did not do."""
+    """Drain once; return the outcome of it, and what the service owed and did not do."""
     origin = Child([sys.executable, "-m", "loadtest", "origin", "--port", "0"], core=1)
     upstream = origin.line().split()[-1]
     peers = options.readers + options.batches + options.watches

@@ -1,4 +1,4 @@
-"""Stuck: 1,000 of 10,000 readers take nothing; what the others notice of it, and what becomes of them."""
+"""Stuck: 1,000 of 10,000 readers take nothing; what the others notice of it, and what happens to them."""
 
 import json
 import re

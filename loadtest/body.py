@@ -13,7 +13,7 @@ class BadBody(Exception):
 
 
 class Body:
-    """What has come of one body. ``chunked`` is how it is framed; else it goes on to the connection's end."""
+    """What has arrived of one body. ``chunked`` is how it is framed; else it goes on to the connection's end."""
 
     def __init__(self, chunked: bool) -> None:
         self._chunked = chunked

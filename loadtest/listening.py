@@ -15,7 +15,7 @@ _FAREWELL = 2.0
 
 
 class CannotListen(Exception):
-    """The port cannot be had; the text says why."""
+    """The port cannot be opened; the text says why."""
 
 
 @asynccontextmanager

@@ -107,7 +107,7 @@ def add_common(parser: ArgumentParser, **defaults: object) -> None:
     )
     load.add_argument("--processes", type=int, default=1, help="worker processes that share the plan (default 1)")
 
-    result = parser.add_argument_group("what comes of it")
+    result = parser.add_argument_group("results")
     result.add_argument(
         "--warm-up", type=float, default=None,
         help="first seconds whose latencies do not count (default: a tenth, at most 5; none below 5 s of duration)",

@@ -76,7 +76,7 @@ print(limit, used, process.memory(limit), process.resident())
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     limit, before, after, resident = map(int, run.stdout.split())
     assert resident < limit < 450 << 20
-    # What is reserved and not yet used counts: no more can be had.
+    # What is reserved and not yet used counts: no more can be allocated.
     assert after - before >= 90 << 20
 
 

@@ -38,7 +38,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 @dataclass
 class _Killed:
-    """What came of a run."""
+    """The outcome of a run."""
 
     programs: Programs
     starting: int = 0

@@ -21,7 +21,7 @@ _PATIENCE: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of the messages; latencies count from the intended time of sending."""
+    """What happened to the messages; latencies count from the intended time of sending."""
 
     acknowledged: int
     refused: int
@@ -135,7 +135,7 @@ class Load:
             self._complete.set()
 
     def lost(self, error: Exception | None) -> None:
-        """Take note that a connection has ended."""
+        """Record that a connection has ended."""
         if not self._closed:
             self._error = error or ConnectionError("the service closed the connection")
             self._complete.set()

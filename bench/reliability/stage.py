@@ -1,4 +1,4 @@
-"""The service in a process group of its own, with a control group of well-behaved clients that go on as ever."""
+"""The service in a process group of its own, with a control group of well-behaved clients that go on as usual."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""What a trial is, and what comes of it."""
+"""What a trial is, and the outcome of it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -111,7 +111,7 @@ def _runs(*argv: str) -> bool:
 
 
 def _install(python: str) -> None:
-    """Make the environment; raises Missing where the packages cannot be had."""
+    """Make the environment; raises Missing where the packages cannot be installed."""
     maker = _HOME.with_name("virtualenv")
     for argv in (
         [sys.executable, "-m", "venv", str(maker)],

@@ -59,7 +59,7 @@ def row_seconds(seconds: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What came of a row."""
+    """The outcome of a row."""
 
     outcome: Outcome
     verdict: Verdict

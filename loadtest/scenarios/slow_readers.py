@@ -11,7 +11,7 @@ from loadtest.publishing import PUBLISHING, Publishing, add_publishing, wrong_pu
 __all__ = ["HELP", "MEASURES", "add_options", "run", "validate"]
 
 HELP = (
-    "a broadcast of which a share of the readers takes nothing: what the others see, and what becomes of the slow"
+    "a broadcast of which a share of the readers takes nothing: what the others see, and what happens to the slow"
 )
 MEASURES = PUBLISHING | Measures(
     ("slow", "slow_cut", "slow_lost", "slow_told", "slow_complete", "delivered_slow"), ("slow",)

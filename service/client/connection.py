@@ -240,7 +240,7 @@ class Connection:
             feed.park(stream)
 
     def _remind(self) -> None:
-        """Have no batch cancelled for want of a reader while its consumer takes its time."""
+        """Have no batch cancelled for lack of a reader while its consumer takes its time."""
         for feed in self._feeds.values():
             if feed.parked and not feed.live and any(stream.fetching for stream in feed.parked):
                 self.notify("subscribe", topic=feed.topic)

@@ -85,7 +85,7 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What has become of a client's connection.
+    """The state of a client's connection.
 
     ``code`` and ``reason`` say why the last connection ended; ``after`` is the wait for the next attempt, in
     seconds.

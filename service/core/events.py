@@ -139,7 +139,7 @@ class WatchChanged(_Shown, tag_field="event", tag="changed"):
 
 
 class WatchError(_Said, tag_field="event", tag="error"):
-    """A watched URL cannot be had, or its selection finds nothing."""
+    """A watched URL cannot be fetched, or its selection finds nothing."""
 
     url: str
     error: FailureKind

@@ -1,4 +1,4 @@
-"""The end of the service: what runs may finish, and the rest is ended and hears of it."""
+"""The end of the service: what runs may finish, and the rest is ended and notified."""
 
 import asyncio
 import logging

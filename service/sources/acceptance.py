@@ -85,7 +85,7 @@ class Acceptance:
             stored.on_settled(answered)
 
     def cancel(self, batch: Batch, then: Callable[[Batch], int]) -> int | Pending[int]:
-        """Have the store take note that a batch is cancelled, and return what ``then`` returns after that."""
+        """Have the store record that a batch is cancelled, and return what ``then`` returns after that."""
         stored = self._store.change(batch, batch.keep, cancelled=True)
         return then(batch) if stored is None else stored.then(then)
 

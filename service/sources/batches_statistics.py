@@ -20,6 +20,6 @@ class BatchesStatistics:
     """How many wait for memory."""
     given_up: int
     outgrown: int
-    """Events that were given up, and batches whose URLs failed for want of memory."""
+    """Events that were given up, and batches whose URLs failed for lack of memory."""
     spilled: int
     """Events that left memory, and are on disk."""

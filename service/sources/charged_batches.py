@@ -36,11 +36,11 @@ class ChargedBatches:
         return f"<ChargedBatches {len(self.batches)}, {self._waiting} wait>"
 
     def begin_wait(self) -> None:
-        """Take note that one more of the batches waits for memory."""
+        """Record that one more of the batches waits for memory."""
         self._waiting += 1
 
     def end_wait(self) -> None:
-        """Take note that one of them has stopped waiting; the patience with readers begins anew when none does."""
+        """Record that one of them has stopped waiting; the patience with readers begins anew when none does."""
         self._waiting -= 1
         if not self._waiting:
             self._seen.clear()
@@ -50,7 +50,7 @@ class ChargedBatches:
         return now - self._swept >= _SWEEP
 
     def swept(self, now: float) -> None:
-        """Take note that all events that all readers have taken are given up."""
+        """Record that all events that all readers have taken are given up."""
         self._swept = now
 
     def check_readers(self, now: float) -> None:

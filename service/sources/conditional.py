@@ -34,7 +34,7 @@ def conditions_for(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def meaning_of(outcome: Fetched | Failure, conditions: Mapping[str, str] | None) -> Meaning | Failure:
-    """Return what came of a poll with these conditions; a Failure says nothing of the resource."""
+    """Return the outcome of a poll with these conditions; a Failure says nothing of the resource."""
     if isinstance(outcome, Failure):
         return "repeat" if conditions and outcome.kind == "invalid_request" else outcome
     status = outcome.status

@@ -1,4 +1,4 @@
-"""The polls of watched URLs: made when they are due, and what came of each, for the views of its watch.
+"""The polls of watched URLs: made when they are due, and the outcome of each, for the views of its watch.
 
 What goes wrong with a poll, or with one view of it, is logged; the other views hear of the answer all the
 same, and the next poll comes.
@@ -147,7 +147,7 @@ class Polls:
             view.failed("too_large", full.detail, unread=True)
 
     def _note_failure(self, watch: Watch, failure: Failure, *, conditional: bool) -> None:
-        """Take note of a poll that failed."""
+        """Record a poll that failed."""
         if failure.retry_after is None:
             watch.failed(conditional=conditional)
         else:

@@ -60,7 +60,7 @@ class Retention:
         self.spilled = 0
         """Events that left memory since the start, and are on disk."""
         self.outgrown = 0
-        """Batches whose URLs failed for want of memory since the start."""
+        """Batches whose URLs failed for lack of memory since the start."""
         self._hub = hub
         self.finished = FinishedBatches(hub, bound, drop)
         self._charged: dict[Owner, ChargedBatches] = {}
@@ -134,7 +134,7 @@ class Retention:
         return None
 
     def finish(self, batch: Batch) -> None:
-        """Take note that a batch is done: from its last reader on it is kept only while there is room."""
+        """Record that a batch is done: from its last reader on it is kept only while there is room."""
         self._end_wait(batch)
         self._starved.pop(batch.id, None)
         if batch.topic.readers:

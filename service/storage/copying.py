@@ -129,7 +129,7 @@ def _new_file(target: Path) -> Iterator[tuple[Path, int]]:
 
 
 def _lock(partial: Path, descriptor: int) -> None:
-    """Have the file for ourselves, and empty."""
+    """Lock the file against other processes, and empty it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

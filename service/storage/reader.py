@@ -129,7 +129,7 @@ def _open(path: Path) -> apsw.Connection:
     try:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.IOError):
-        # No file can be made beside it, for want of a permission or of room.
+        # No file can be made beside it, for lack of a permission or of room.
         connection.close()
         wal = path.with_name(f"{path.name}-wal")
         if wal.exists() and wal.stat().st_size:

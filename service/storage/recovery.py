@@ -170,7 +170,7 @@ class _Reading:
         kept.messages.append(KeptMessage(data, at))
 
     def _confirm_oldest(self, kept: KeptTopicRows, offset: int) -> None:
-        """Take note which message follows a damaged one that seemed to be the oldest of its topic."""
+        """Record which message follows a damaged one that seemed to be the oldest of its topic."""
         if self._oldest.pop(kept.id, offset - 1) != offset - 1:
             self.newest_damaged += 1
 

@@ -176,7 +176,7 @@ class DiskStore:
         return found
 
     def _appended(self, kept: KeptTopicRows) -> None:
-        """Take note that a message is in the ring: that may have given up others."""
+        """Record that a message is in the ring: that may have given up others."""
         topic = kept.topic
         if topic is None:
             return
@@ -201,7 +201,7 @@ class _Begin:
             self._kept.write(changes)
 
     def committed(self) -> None:
-        """Take note of it."""
+        """Record it."""
         self._kept.stored = True
 
     def refused(self, error: SluiceError) -> None:

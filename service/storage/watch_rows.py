@@ -105,7 +105,7 @@ class _Row:
         self._rows.prepare(self._name, changes)
 
     def committed(self) -> None:
-        """Take note of it."""
+        """Record it."""
         self._rows.committed(self._name)
 
     def refused(self, error: SluiceError) -> None:

@@ -10,7 +10,7 @@ __all__ = ["StepDescription", "StepList", "StepResults"]
 
 
 class StepResults(msgspec.Struct, frozen=True):
-    """What came of each step, in order; each has its name as ``step``."""
+    """The outcome of each step, in order; each has its name as ``step``."""
 
     steps: list[dict[str, Any]]
 

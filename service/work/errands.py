@@ -28,7 +28,7 @@ class Errand(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What came of it: the first ``fields`` bytes of what comes with it are JSON, the others the product."""
+    """The outcome of it: the first ``fields`` bytes of what comes with it are JSON, the others the product."""
 
     fields: int = 0
     type: str | None = None

@@ -67,7 +67,7 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What comes of a step: the members of its object, beside ``step``."""
+    """The outcome of a step: the members of its object, beside ``step``."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     product: Product | None = None

@@ -1,4 +1,4 @@
-"""Runs a list of steps on a body, each in its place, and says what came of each."""
+"""Runs a list of steps on a body, each in its place, and says the outcome of each."""
 
 import asyncio
 import logging
@@ -40,7 +40,7 @@ class StepBroken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """What came of each step, as JSON; and which of them failed, where one did: none is run after it."""
+    """The outcome of each step, as JSON; and which of them failed, where one did: none is run after it."""
 
     results: tuple[bytes, ...]
     failed: str | None = None

@@ -55,7 +55,7 @@ def _limit(memory: int) -> None:
 
 
 def carry_out(errand: Errand, descriptor: int) -> tuple[Answer, list[bytes | memoryview]]:
-    """Carry out one step, and return what comes of it."""
+    """Carry out one step, and return the outcome of it."""
     try:
         step = STEPS[errand.step]
         parameters = msgspec.json.decode(errand.parameters, type=step.parameters)

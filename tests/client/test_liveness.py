@@ -7,7 +7,7 @@ from service.client.liveness import Liveness
 
 
 class Looks:
-    """Runs each look when the test says so, and counts what came of them."""
+    """Runs each look when the test says so, and counts the outcome of them."""
 
     def __init__(self) -> None:
         self.due: Callable[[], None] | None = None

@@ -88,7 +88,7 @@ class Function:
 
 
 class Run:
-    """One case: the client, the service, and what has come of the calls."""
+    """One case: the client, the service, and the outcomes of the calls."""
 
     def __init__(self, case: dict[str, Any], service: Scripted) -> None:
         token = case.get("token")

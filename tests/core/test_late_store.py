@@ -230,7 +230,7 @@ def test_what_was_kept_is_there_after_a_restart_and_what_is_damaged_is_a_gap() -
     assert b'"method":"gap","params":{"topic":"t","from":13,"to":13}' in b"".join(readers[Encoding.FRAMES].sent)
     assert bench.hub.rings.pool.used == topic.size
     assert bench.hub.publish("t", b"1", 0.0, key="k", owner=Owner("me")) == Position("kept", 12)
-    # Where the damaged one has left the ring, what follows is rendered as ever.
+    # Where the damaged one has left the ring, what follows is rendered as usual.
     topic.ring.shrink()
     late = FakeReader(topic)
     bench.hub.attach(late, "oldest")

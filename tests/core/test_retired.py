@@ -29,7 +29,7 @@ def test_the_longest_idle_goes_first_and_each_after_its_time() -> None:
     assert retired.pop("a") is None
 
 
-def test_it_says_whom_it_forgets_for_want_of_room_or_for_its_age_and_not_whom_it_gives_back() -> None:
+def test_it_reports_what_it_forgets_for_size_or_age_and_not_what_it_gives_back() -> None:
     forgotten: list[str] = []
     retired = RetiredTopics(1, 60.0, forgotten=forgotten.append)
     retired.keep("a", Position("e", 1), A, 0.0)

@@ -1,4 +1,4 @@
-"""What a session may do within its grant, and what becomes of it when another token comes."""
+"""What a session may do within its grant, and what happens to it when another token comes."""
 
 from typing import Any
 

@@ -9,7 +9,7 @@ from service.edge.access.expiries import Expiries
 
 
 class FakeHolder:
-    """Takes note of when it ended, and how many others have in the same turn."""
+    """Records when it ended, and how many others have in the same turn."""
 
     def __init__(self) -> None:
         self.ended: float | None = None

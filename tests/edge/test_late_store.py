@@ -111,7 +111,7 @@ async def test_the_answer_to_an_array_comes_before_all_of_its_messages_for_its_s
         assert [one["result"]["offset"] for one in answer] == [1, 1]
         messages = [await socket.receive_json() for _ in range(2)]
         assert sorted(one["params"]["topic"] for one in messages) == ["a", "b"]
-        # From here on it is as fast as ever.
+        # From here on it is as fast as before.
         await ask(other, store, (3, "b"))
         store.answer()
         assert (await socket.receive_json())["params"]["data"] == 3

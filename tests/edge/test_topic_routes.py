@@ -194,7 +194,7 @@ async def test_news_are_written_without_waking_the_handler(accept: str, monkeypa
                 while b"%d\n" % number not in (line := await stream.content.readline()).replace(b"}", b""):
                     assert line
             assert waits == 1
-        # The end of the stream is sent as ever.
+        # The end of the stream is sent as usual.
         client.service.streams.end()
 
 

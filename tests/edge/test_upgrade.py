@@ -29,5 +29,5 @@ async def test_a_socket_that_ends_ends_whole() -> None:
     async with client_of() as client:
         async with client.socket() as socket:
             await call(socket, "ping")
-        # The next request finds a service that is none the worse for it.
+        # The next request finds a service that works as before.
         assert (await client.ask("GET", "/readyz"))[0] == 200

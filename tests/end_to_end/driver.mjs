@@ -1,4 +1,4 @@
-// Runs commands from standard input, a JSON object a line, with the module sluice.js, and prints what comes of them.
+// Runs commands from standard input, a JSON object a line, with the module sluice.js, and prints the outcome of them.
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 

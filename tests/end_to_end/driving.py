@@ -1,4 +1,4 @@
-"""Clients of the JavaScript module in a Node process, which runs commands and prints what comes of them."""
+"""Clients of the JavaScript module in a Node process, which runs commands and prints the outcome of them."""
 
 import asyncio
 import itertools
@@ -50,7 +50,7 @@ class Driver:
             queue.put_nowait({"error": "Node has ended"})
 
     async def do(self, method: str, *args: Any, name: str = "a", **more: Any) -> None:
-        """Begin something; ``name`` is under which it tells what comes of it."""
+        """Begin something; ``name`` is under which it tells the outcome of it."""
         assert self.process.stdin is not None
         self.process.stdin.write(orjson.dumps({"name": name, "method": method, "args": args, **more}) + b"\n")
         await self.process.stdin.drain()

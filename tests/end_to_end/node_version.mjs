@@ -1,5 +1,5 @@
 // One client in one version of Node: node node_version.mjs MODULE URL [PACKAGES], with the WebSocket of Node or of `ws`.
-// Tells its states and what comes of its calls; at the message "last" it closes its client, and has to end by itself.
+// Tells its states and the outcome of its calls; at the message "last" it closes its client, and has to end by itself.
 import { createRequire } from "node:module";
 
 const [module, url, packages] = process.argv.slice(2);

@@ -53,7 +53,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 
 async def fetched(cable: Cable, *urls: str, **options: object) -> list[str]:
-    """Return what became of each URL: the kind of its failure, or its body."""
+    """Return what happened to each URL: the kind of its failure, or its body."""
     answer = await cable.ask("POST", "/fetch-batch", json.dumps({"urls": urls, "options": options}))
     events = [json.loads(line) for line in answer.split("\r\n\r\n", 1)[1].splitlines()]
     assert events.pop()["event"] == "done"

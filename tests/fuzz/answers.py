@@ -25,7 +25,7 @@ _STEPS = 2000
 
 @dataclass
 class Read:
-    """What became of the bytes."""
+    """What happened to the bytes."""
 
     status: int = 0
     headers: dict[str, str] | None = None

@@ -179,7 +179,7 @@ def test_a_key_has_always_the_same_and_never_too_much() -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_every_hostile_answer_begins(name: str) -> None:
-    """What becomes of each at the service is an end-to-end test; here only that it is served at all."""
+    """What happens to each at the service is an end-to-end test; here only that it is served at all."""
     import asyncio
 
     server = await serve_origin("127.0.0.1", 0)

@@ -285,7 +285,7 @@ _CODED = [
     _q("coding-aws-chunked", "A11", _coding(" aws-chunked"), "S3 leaves it: browsers pass it on.", either(OWN, explained("aws-chunked", "coding", "encoding"))),
     _q("coding-unknown", "A11", _coding(" nonsense"), "Unknown: the body as it is, or refused by name.", either(OWN, explained("nonsense", "coding", "encoding"))),
     _q("coding-compress", "A11", _coding(" compress"), "Nobody has it any more.", either(OWN, explained("compress", "coding", "encoding"))),
-    _q("unknown-over-gzip", "A11", _coding(" gzip, nonsense", _GZ), "What is below it cannot be had.", either(result(anybody=True), explained("nonsense", "coding", "encoding"))),
+    _q("unknown-over-gzip", "A11", _coding(" gzip, nonsense", _GZ), "What is below it cannot be read.", either(result(anybody=True), explained("nonsense", "coding", "encoding"))),
     _q("twelve-codings", "A11", _coding(" " + ", ".join(["gzip"] * 12), *[_GZ] * 12), "A bound.", explained("coding", "encoding")),
     _q("gzip-and-zeros", "A11", lambda r: [answer(_GZ(r.body) + bytes(100), "Content-Encoding: gzip")], "Padding: gzip's own tools pass over it."),
     _q("gzip-and-garbage", "A11", lambda r: [answer(_GZ(r.body) + b"garbage", "Content-Encoding: gzip")], "Browsers pass over it; curl: 23.", either(OWN, broken("gzip"))),

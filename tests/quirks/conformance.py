@@ -1,4 +1,4 @@
-"""docs/conformance.md: what becomes of each quirk here, in curl, in aiohttp's client and in Chromium, asked live."""
+"""docs/conformance.md: what happens to each quirk here, in curl, in aiohttp's client and in Chromium, asked live."""
 
 import asyncio
 import json
@@ -52,7 +52,7 @@ _KINDS = {
     "limits": "Bounds, and several at once",
     "redirects": "Redirects",
 }
-_HEAD = """# What upstreams send, and what becomes of it
+_HEAD = """# What upstreams send, and what happens to it
 
 Each line is something that servers do, right or wrong, as people have reported it of other clients, or a relative of that.
 `python -m tests.quirks write` makes this page: it asks this service, curl {curl}, aiohttp {aiohttp} and Chromium's
@@ -101,7 +101,7 @@ def _got(quirk: Quirk, host: str, status: int | None, text: str = "", why: str =
 
 
 def cell(quirk: Quirk, reported: Reported, host: str) -> str:
-    """Return what became of a quirk here."""
+    """Return what happened to a quirk here."""
     if quirk.watching:
         return ", ".join(_reported(event) for event in reported.events)
     if quirk.asks[-1].times > 1:
@@ -208,7 +208,7 @@ async def _each(quirks: list[Quirk], asking: Callable[[Quirk], Awaitable[_Got]])
 
 
 async def _peers() -> list[dict[str, _Got]]:
-    """Return what becomes of what any client can be asked, in curl, aiohttp and Chromium."""
+    """Return what happens to what any client can be asked, in curl, aiohttp and Chromium."""
     async with surroundings(QUIRKS) as around:
         simple = [quirk for quirk in QUIRKS if (quirk.simple or quirk.tls) and not quirk.elsewhere]
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
@@ -226,7 +226,7 @@ async def _peers() -> list[dict[str, _Got]]:
 
 
 def ours(quirks: Iterable[Quirk], reported: dict[str, Reported]) -> dict[str, str]:
-    """Return what became of each quirk here."""
+    """Return what happened to each quirk here."""
     hosts = Surroundings(list(quirks))
     return {quirk.name: cell(quirk, reported[quirk.name], hosts.host(quirk)) for quirk in hosts.quirks}
 

@@ -69,7 +69,7 @@ class _Watch:
     _began: float = 0.0
 
     def come_round(self) -> None:
-        """Take note that the loop turns; what was seen since the last time is to blame for its lateness."""
+        """Record that the loop turns; what was seen since the last time is to blame for its lateness."""
         now, ran = time.monotonic(), time.clock_gettime(self.cpu)
         if ran - self.ran > _LATE and now > self.counts_from:
             self.turns.append(ran - self.ran)

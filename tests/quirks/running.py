@@ -1,4 +1,4 @@
-"""All quirks at once, through the real process: what came of each, and what of it is not right."""
+"""All quirks at once, through the real process: the outcome of each, and what of it is not right."""
 
 import asyncio
 import ssl
@@ -33,7 +33,7 @@ BATCH, SOCKET, COMMAND, CURL, AIOHTTP, BROWSER = range(1, 7)
 
 @dataclass
 class Reported:
-    """What came of a quirk over each way of asking, and what is wrong with it."""
+    """The outcome of a quirk over each way of asking, and what is wrong with it."""
 
     events: list[dict[str, Any]] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -96,7 +96,7 @@ async def surroundings(quirks: list[Quirk]) -> AsyncIterator[Surroundings]:
 
 
 async def run_all(quirks: list[Quirk]) -> dict[str, Reported]:
-    """Ask for all of them, over every way, and return what came of each by its name."""
+    """Ask for all of them, over every way, and return the outcome of each by its name."""
     reported = {quirk.name: Reported() for quirk in quirks}
     async with AsyncExitStack() as stack:
         around = await stack.enter_async_context(surroundings(quirks))

@@ -243,7 +243,7 @@ _DOCUMENTS = [
 
 
 def _twice(name: str, kind: str, *lines: str, cache: tuple[str, ...], others: str) -> Quirk:
-    """Ask twice; what came of the second."""
+    """Ask twice; the outcome of the second."""
     asks = (Ask(), Ask(right=(Right(cache=cache),)))
     return Quirk(name, kind, plain(*lines), others, asks)
 

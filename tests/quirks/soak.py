@@ -49,7 +49,7 @@ _LATE_HOSTS, _LATE = 4000, 3.0
 """Hosts for quirks whose bytes come late, in turn, and the seconds after which what follows is asked there: what is
 asked in between on the same connection would be answered by those bytes, as far as anyone can see."""
 _HELD_BACK = "unavailable"
-"""What becomes of a URL whose host is left alone for a while; one that had no turn in its time has no attempt."""
+"""What happens to a URL whose host is left alone for a while; one that had no turn in its time has no attempt."""
 _MAY_KEEP = 64 << 20
 """Bytes that the allocator, the cache and batches of the last seconds may keep."""
 
@@ -89,7 +89,7 @@ class Asked:
 
 
 class Account:
-    """What came of everything."""
+    """The outcome of everything."""
 
     def __init__(self) -> None:
         self.asked = self.right = self.held_back = 0

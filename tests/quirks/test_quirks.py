@@ -41,7 +41,7 @@ def test_a_quirk_comes_out_right(outcomes: dict[str, dict[str, Any]], name: str)
     assert outcomes[name]["wrong"] == []
 
 
-def test_the_page_says_what_becomes_of_each(outcomes: dict[str, dict[str, Any]]) -> None:
+def test_the_page_has_the_outcome_of_each(outcomes: dict[str, dict[str, Any]]) -> None:
     """``python -m tests.quirks write`` makes it anew."""
     page = written()
     assert {name: page.get(name) for name in outcomes} == {name: one["said"] for name, one in outcomes.items()}

@@ -27,7 +27,7 @@ class FaultyDisk:
         self.syncs = 0
 
     def write(self, size: int, growth: int) -> None:
-        """Take note of a write, or raise what a disk says to it."""
+        """Record a write, or raise what a disk says to it."""
         if self.broken:
             raise apsw.IOError("the disk is broken")
         if self.room is not None and growth > 0:

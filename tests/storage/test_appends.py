@@ -19,7 +19,7 @@ __all__ = ["disk"]
 
 
 class Bench:
-    """An item with a message for each of some topics, and what becomes of them."""
+    """An item with a message for each of some topics, and what happens to them."""
 
     def __init__(self, *topics: KeptTopicRows) -> None:
         self.bugs: list[object] = []

@@ -1,4 +1,4 @@
-"""Each request counts once, under what came of it, and its phases where it had them."""
+"""Each request counts once, under the outcome of it, and its phases where it had them."""
 
 from typing import Any
 

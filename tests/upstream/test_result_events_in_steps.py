@@ -1,4 +1,4 @@
-"""Large bodies become events in steps: what comes of them is what comes of them at once, and no step is long."""
+"""Large bodies become events in steps: the outcome of them is the outcome of them at once, and no step is long."""
 
 import random
 from types import SimpleNamespace

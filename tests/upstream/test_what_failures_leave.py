@@ -41,7 +41,7 @@ def left() -> list[str]:
 
 
 async def kinds(url: str, port: int, timeout: float = 10.0) -> set[str]:
-    """Fetch something three times, and return what came of it."""
+    """Fetch something three times, and return the outcome of it."""
     policy = policy_for(port)
     fetcher = Fetcher(policy, Cache(1 << 20))
     found: set[str] = set()

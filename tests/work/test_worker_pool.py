@@ -65,7 +65,7 @@ def errand(step: str, at_least: int = 0) -> Errand:
     return Errand(step, msgspec.Raw(msgspec.json.encode({"at_least": at_least})), "text/plain", "http://a/")
 
 
-async def test_a_body_of_any_size_goes_there_and_what_comes_of_it_comes_back(modules: list[str]) -> None:
+async def test_a_body_of_any_size_goes_there_and_its_outcome_comes_back(modules: list[str]) -> None:
     pool = WorkerPool(2, modules, memory=1 << 30)
     for size in (0, 1, 70_000, 5 << 20):
         answer, data = await pool.carry_out(errand("length", 7), b"x" * size, OWNER, 30)

@@ -1,4 +1,4 @@
-"""The commands themselves: each opens what it is given, does its work, and says in one line what came of it."""
+"""The commands themselves: each opens what it is given, does its work, and says in one line the outcome of it."""
 
 import os
 import signal

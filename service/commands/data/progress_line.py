@@ -36,7 +36,7 @@ class ProgressLine:
             self._write(_CLEAR)
 
     def report(self, done: int, total: int) -> None:
-        """Take note of how much is done; shown at most five times a second."""
+        """Record how much is done; shown at most five times a second."""
         if self._clock() < self._next:
             return
         self._next = self._clock() + self._every

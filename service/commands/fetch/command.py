@@ -1,4 +1,4 @@
-"""The command: read the list, run, say what came of it."""
+"""The command: read the list, run, report the outcome."""
 
 import asyncio
 import gc
@@ -112,7 +112,7 @@ class _Command:
         return code
 
     def _close(self) -> int:
-        """Close what was written to, say what came of it, and return the exit code."""
+        """Close what was written to, report the outcome, and return the exit code."""
         wrong = self._close_outputs()
         if wrong is None:  # its reader has seen enough
             self._progress.clear()

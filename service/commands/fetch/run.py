@@ -71,7 +71,7 @@ class _Group:
 
 
 class Run:
-    """All URLs of one command, and what becomes of each; ``whole`` are the files that are there already."""
+    """All URLs of one command, and what happens to each; ``whole`` are the files that are there already."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What became of the URLs of a run: counts by status and by kind of failure, the exit code, and the summary."""
+"""What happened to the URLs of a run: counts by status and by kind of failure, the exit code, and the summary."""
 
 import re
 from collections import Counter

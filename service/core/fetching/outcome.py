@@ -1,4 +1,4 @@
-"""What comes of a URL, and of the question whether it may start."""
+"""The outcome of a URL, and of the question whether it may start."""
 
 from dataclasses import dataclass
 from enum import Enum

@@ -1,4 +1,4 @@
-"""Owners that a host asks for less, while it answers others as ever: they alone leave it alone for a while.
+"""Owners that a host asks for less, while it answers others as usual: they alone leave it alone for a while.
 
 What one client asks for may be a page that always fails. As long as the host answers others, that says nothing of
 the host, and holds back nobody else. Where a second client gets the same answer, the host asks everybody for less.

@@ -32,7 +32,7 @@ _RULE_SIZE: Final = 200
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules for one crawler; of those that match the longest counts, of two equal ones that which allows."""
+    """The rules for one crawler; of those that match the longest counts, of two equal ones the one that allows."""
 
     plain: dict[str, bool]
     """Beginnings of paths, and whether they are allowed."""

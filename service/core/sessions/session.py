@@ -109,7 +109,7 @@ class Session:
         return self._answer(dump([reply for reply in replies if reply]))
 
     def control(self, size: int, now: float) -> bool:
-        """Take note of a ping or pong of ``size`` bytes; return whether it is answered."""
+        """Record a ping or pong of ``size`` bytes; return whether it is answered."""
         return self._rate.control(size, now)
 
     @property

@@ -1,4 +1,4 @@
-"""What became of readers that a ring moved past."""
+"""What happened to readers that a ring moved past."""
 
 from collections import Counter
 

@@ -61,7 +61,7 @@ class Rings:
             self._shrink_largest(size)
 
     def grown(self, topic: Topic, size: int) -> None:
-        """Take note of a message that was appended: the ring has so many bytes more, or fewer."""
+        """Record a message that was appended: the ring has so many bytes more, or fewer."""
         owner = topic.payer
         if size:
             self._count(owner, size)
@@ -78,13 +78,13 @@ class Rings:
             self._shrink_largest(self.pool.used - self.pool.bound)
 
     def freed(self, topic: Topic, size: int) -> None:
-        """Take note of messages that are gone."""
+        """Record messages that are gone."""
         self.pool.give_back(topic.payer, size)
         if topic.ring.head <= topic.ring.first:
             self._whole(topic)
 
     def dropped(self, topic: Topic) -> None:
-        """Take note of a ring that is gone."""
+        """Record a ring that is gone."""
         self.pool.give_back(topic.payer, topic.ring.size)
         self._whole(topic)
 

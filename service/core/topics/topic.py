@@ -282,4 +282,4 @@ class Reader:
         raise NotImplementedError
 
     def finished(self) -> None:
-        """Take note that the topic has ended and this reader has had all of it."""
+        """Record that the topic has ended and this reader has had all of it."""

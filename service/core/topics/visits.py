@@ -109,7 +109,7 @@ class Visit:
         return f"<Visit {self.state.name} at {self.head}>"
 
     def wake(self) -> bool:
-        """Take note of news; return whether the visit has to be queued for that."""
+        """Record news; return whether the visit has to be queued for that."""
         before = self.state
         self.state = _WOKEN[before]
         return before is VisitState.IDLE

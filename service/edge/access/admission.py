@@ -82,7 +82,7 @@ class AdmissionControl:
         return address
 
     def wrong(self, request: web.Request) -> None:
-        """Take note of wrong credentials; raises RateExceeded where one address shows many."""
+        """Record wrong credentials; raises RateExceeded where one address shows many."""
         address, counts = self._caller(request)
         if counts:
             self.addresses.handshake(address, self._now())
@@ -130,7 +130,7 @@ class AdmissionControl:
         return self._known(at, *listed)
 
     def _find(self, at: str, *listed: str, forwarded: Sequence[str] = ()) -> tuple[str, bool]:
-        """Return the address, and whether it counts, where a peer says this of whom it speaks for."""
+        """Return the address, and whether it counts, where a peer says this of the client that it forwards."""
         peer = unwrapped(ip_address(at))
         hops = [hops for hops in (forwarded, [hop for header in listed for hop in header.split(",")]) if hops]
         if not hops:

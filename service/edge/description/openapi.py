@@ -156,7 +156,7 @@ def _watches() -> dict[str, Any]:
         "/watch": {
             "get": operation(
                 "watch",
-                "What becomes of a URL",
+                "The events of a watched URL",
                 {"200": answer("its states", streamed)},
                 refused=(422,),
                 parameters=parameters,
@@ -167,7 +167,7 @@ def _watches() -> dict[str, Any]:
 
 def _steps() -> dict[str, Any]:
     asked = query("steps", "the list of steps as JSON, as options.steps has it", {"type": "string"}, required=True)
-    done = {"200": json_answer("what came of each", StepResults)}
+    done = {"200": json_answer("the result of each step", StepResults)}
     listed = {"200": json_answer("each step and its parameters", StepList)}
     blob = path("sha256", "the SHA-256 of the blob", {"type": "string", "pattern": "^[0-9a-f]{64}$"})
     ranged = header("Range", "a range of its bytes", {"type": "string", "pattern": "^bytes=0-$"})

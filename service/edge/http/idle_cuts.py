@@ -35,7 +35,7 @@ _TIMES: Final = struct.Struct("=44xI4xI")
 
 
 class IdleCuts:
-    """Takes note of silences, and warns where most are the same, and shorter than the heartbeat."""
+    """Records silences, and warns where most are the same, and shorter than the heartbeat."""
 
     def __init__(self, heartbeat: float, clock: Callable[[], float]) -> None:
         self._heartbeat = heartbeat
@@ -48,7 +48,7 @@ class IdleCuts:
         return f"<IdleCuts {list(self._silences)}>"
 
     def note(self, silence: float) -> None:
-        """Take note that the other side ended a connection in use after so many seconds without a byte."""
+        """Record that the other side ended a connection in use after so many seconds without a byte."""
         if not _SHORTEST <= silence < self._heartbeat or self._clock() - self._noted < _APART:
             return
         self._noted = self._clock()

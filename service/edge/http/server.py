@@ -37,7 +37,7 @@ class _Protocol(RequestHandler):
     """Reads on, for all connections of a server."""
 
     def resume_reading(self, *how: Any, **options: Any) -> None:
-        """Read on where a request has taken what came of its body, when it is this connection's turn."""
+        """Read on where a request has taken the outcome of its body, when it is this connection's turn."""
         if how or options or not is_paused(self):
             super().resume_reading(*how, **options)
         else:

@@ -23,7 +23,7 @@ _FOR_EVER: Final = "private, max-age=31536000, immutable"
 
 
 class StepRejected(SluiceError):
-    """The body is not one that a step can process; what came of the steps before it comes along."""
+    """The body is not one that a step can process; the outcome of the steps before it comes along."""
 
     code, reason, status = InvalidParams.code, "step_failed", 422
 

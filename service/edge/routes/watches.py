@@ -33,7 +33,7 @@ class WatchRoutes:
         app.router.add_get("/watch", self.watch)
 
     async def watch(self, request: web.Request) -> web.StreamResponse:
-        """Stream what becomes of a URL, as SSE, or as NDJSON where the client asks for that."""
+        """Stream what happens to a URL, as SSE, or as NDJSON where the client asks for that."""
         params = _params(request)
         hosts = request[GRANT].watch
         hosts.check_any()

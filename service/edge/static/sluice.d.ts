@@ -125,7 +125,7 @@ export interface WatchRecovered {
 
 export type WatchEvent = WatchState | WatchError | WatchRecovered;
 
-/** What has become of the connection. */
+/** What has happened to the connection. */
 export type State =
   | { state: "connecting" }
   | { state: "open" }

@@ -239,7 +239,7 @@ class Feed {
     this.#settle();
   }
 
-  /** Whether it is of a batch that would be cancelled for want of a reader. */
+  /** Whether it is of a batch that would be cancelled for lack of a reader. */
   get forgotten() {
     return !this.live.size && [...this.parked].some(({ batch, done }) => batch && !done);
   }
@@ -651,7 +651,7 @@ export class Sluice {
     });
   }
 
-  /** Ask over this connection; `answered` gets what came of it, CUT where that is its end. */
+  /** Ask over this connection; `answered` gets the outcome of it, CUT where that is its end. */
   #ask(method, params, answered) {
     const id = ++this.#ids;
     this.#pending.set(id, answered);

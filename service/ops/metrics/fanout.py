@@ -22,7 +22,7 @@ _ALWAYS: Final = (
 
 
 class FanoutCollector(Collector):
-    """Who is here, what they say, what they get, and what becomes of those that fall behind."""
+    """Who is here, what they say, what they get, and what happens to those that fall behind."""
 
     def __init__(
         self, hub: Hub, sockets: WebSockets, streams: Streams, access: AccessMiddleware, broken: Mapping[str, int]

@@ -34,7 +34,7 @@ class FetchingCollector(Collector):
         yield Gauge("sluice_batches_running", "Batches that are not done.", batches.running)
         yield Gauge("sluice_batches_retained", "Batches that are done and kept.", batches.retained)
         yield Gauge("sluice_batches_waiting", "Batches that wait for memory.", batches.waiting)
-        yield Counter("sluice_batches_outgrown", "Batches whose URLs failed for want of memory.", batches.outgrown)
+        yield Counter("sluice_batches_outgrown", "Batches whose URLs failed for lack of memory.", batches.outgrown)
         yield Counter("sluice_batch_events_given_up", "Events that made room for later ones.", batches.given_up)
         yield Counter("sluice_batch_events_spilled", "Events that left memory, and are on disk.", batches.spilled)
         yield counter_by(

@@ -53,7 +53,7 @@ def encode_body(
 
 
 def encode_in_steps(fetched: Fetched, mode: Mode) -> Generator[None, None, None]:
-    """Do as :func:`encode_body`, a few ms at a time; what comes of it is in ``fetched.encoded``."""
+    """Do as :func:`encode_body`, a few ms at a time; the outcome of it is in ``fetched.encoded``."""
     if fetched.encoded and mode in fetched.encoded:
         return
     pieces: list[bytes] = []

@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
     # Called by the caller that asks.
 
     def send(self, request: bytes, reader: Reader) -> None:
-        """Send a request; :meth:`progress` tells what came of it."""
+        """Send a request; :meth:`progress` tells the outcome of it."""
         transport = self._transport
         if transport is None or self.lost:
             self._fail(Disconnected(silent=True, unsent=True))

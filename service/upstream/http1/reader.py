@@ -23,7 +23,7 @@ _SLOP: Final = 4
 
 
 class Reader:
-    """Reads one answer. ``head`` is there once it is complete; ``pieces`` are what has come of the body since."""
+    """Reads one answer. ``head`` is there once it is complete; ``pieces`` have come of the body since."""
 
     # What is the same in most answers is not written for each: one is made for every fetch.
     head: Head | None = None
@@ -57,7 +57,7 @@ class Reader:
         return self._keep if self.done and not self.surplus else 0.0
 
     def read(self) -> bytes:
-        """Return what has come of the body since the last time."""
+        """Return what has arrived of the body since the last time."""
         pieces = self.pieces
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()

@@ -15,7 +15,7 @@ KEPT = 15.0
 
 @dataclass
 class Read:
-    """What became of one answer."""
+    """What happened to one answer."""
 
     status: int
     headers: dict[str, str]
