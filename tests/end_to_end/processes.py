@@ -23,6 +23,9 @@ ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 60.0
 """Seconds that a process has to start or to end: many times what it needs, because the machine may be loaded."""
 
+_NO_AUTHORITIES = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
+"""Nothing is asked here that the machine's authorities have signed, and a process takes 0.1 s to load them."""
+
 _started: "set[Process]" = set()
 
 
@@ -97,7 +100,7 @@ async def start(
     **more: Any,
 ) -> Process:
     """Start a process with these variables beside ours; ``more`` is for ``asyncio.create_subprocess_exec``."""
-    environment = {**os.environ, **(env or {})}
+    environment = {**os.environ, **(_NO_AUTHORITIES if argv[0] == sys.executable else {}), **(env or {})}
     process = await asyncio.create_subprocess_exec(
         *argv, cwd=cwd, env=environment, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, **more
     )
