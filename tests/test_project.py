@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import os
 import re
 import runpy
 import shutil
@@ -419,7 +420,10 @@ def test_the_dockerfiles_steps_build_the_programs(tmp_path: Path) -> None:
             command = command.replace("--no-cache-dir ", "")  # here the next one wants the same packages
             command = re.sub(r"(^|&& +)python ", rf"\1{tmp_path}/python/bin/python ", command)
             (tmp_path / "opt").mkdir(exist_ok=True)
-            subprocess.run(["sh", "-ec", command], cwd=source, check=True, timeout=500, capture_output=True)
+            subprocess.run(
+                ["sh", "-ec", command], cwd=source, check=True, timeout=500, capture_output=True,
+                env={**os.environ, "PIP_COMPILE": "0"},
+            )  # fmt: skip
             ran += 1
     assert ran == 3
     sluice = tmp_path / "opt" / "sluice" / "bin" / "sluice"
