@@ -1,7 +1,8 @@
 """Unit tests run on a virtual clock; end-to-end tests on uvloop, as the service does; tests of threads in real time."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,17 @@ REAL_TIME = {
     HERE / "work": uvloop.new_event_loop,
 }
 """Where time is real: other processes and threads take part."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep thousands of tests out of the way of the garbage collector: some tests have it run, or ask for all objects."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
