@@ -87,8 +87,8 @@ def check_exact(value: Any) -> None:
         if "Recursion" in str(error):
             return
         raise InvalidParams(
-            "data: has an integer beyond 64 bits, a number that a double cannot hold, or half of a surrogate pair, "
-            "which readers could not be given unchanged; send it as a string"
+            "there is an integer beyond 64 bits, a number that a double cannot hold, or half of a surrogate pair, "
+            "which cannot be passed on unchanged; send numbers like that as strings"
         ) from None
 
 

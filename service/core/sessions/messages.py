@@ -152,7 +152,7 @@ def read_request(value: Any) -> Request:
         raise InvalidRequest("a request is an object")
     request_id = value.get("id")
     if isinstance(request_id, bool) or not isinstance(request_id, str | int | float | None):
-        raise InvalidRequest("id: a string, a number or null")
+        raise InvalidRequest("id: a string of whole characters, a number that fits 64 bits, or null")
     method = value.get("method")
     if value.get("jsonrpc") != "2.0":
         raise InvalidRequest('jsonrpc: must be "2.0"')
