@@ -1,11 +1,13 @@
 """What is refused before the first fetch: each in one line, with exit code 2."""
 
 import re
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
 
 from service.__main__ import main
+from service.commands.fetch.options import add_options, options_of
 
 
 @pytest.mark.parametrize(
@@ -13,6 +15,7 @@ from service.__main__ import main
     [
         (["-i", "DIR", "http://h/"], "--input: DIR: Is a directory"),
         (["-i", "DIR/none"], "--input: DIR/none: No such file or directory"),
+        (["-i", "DIR/file", "-i", "DIR/file"], "--input: give one list"),
         (["-H", "x", "http://h/"], "--header"),
         (["-H", "x: \udce9", "http://h/"], "--header"),
         (["--per-host", "0", "http://h/"], "--per-host: 0 is not between 1 and 10000"),
@@ -47,3 +50,10 @@ def test_the_help_names_every_exit_code(capsys: pytest.CaptureFixture[str]) -> N
     codes = text.split("EXIT CODES")[1].split("EXAMPLES")[0]
     assert re.findall(r"^  (\d+) ", codes, re.MULTILINE) == ["0", "1", "2", "130", "141"]
     assert max(map(len, codes.splitlines())) < 80
+
+
+def test_a_header_that_is_given_twice_is_sent_with_both_values() -> None:
+    parser = ArgumentParser()
+    add_options(parser)
+    given = ["-H", "X-A: 1", "-H", "x-a:2", "-H", "Cookie: a=b", "-H", "cookie: c=d", "-H", "Y:"]
+    assert options_of(parser.parse_args(given)).headers == {"X-A": "1, 2", "Cookie": "a=b; c=d", "Y": ""}

@@ -161,7 +161,10 @@ class _Command:
 
 
 def _urls(options: Namespace, policy: Policy) -> UrlList:
-    source = options.input or ("-" if not options.urls and not sys.stdin.isatty() else None)
+    lists = options.input or (["-"] if not options.urls and not sys.stdin.isatty() else [])
+    if len(lists) > 1:
+        raise ValueError("--input: give one list; cat A B | sluice fetch -i - reads several")
+    source = lists[0] if lists else None
     if source is None and not options.urls:
         raise ValueError("no URLs: give some, or a file with --input FILE")
     urls = UrlList("standard input" if source == "-" else source or "", policy)

@@ -52,7 +52,13 @@ def add_options(parser: ArgumentParser) -> None:
     parser.formatter_class = RawDescriptionHelpFormatter
     add = parser.add_argument
     add("urls", nargs="*", metavar="URL", help="http or https URL")
-    add("-i", "--input", metavar="FILE", help="read URLs from FILE, one per line; - is standard input")
+    add(
+        "-i",
+        "--input",
+        action="append",
+        metavar="FILE",
+        help="read URLs from FILE, one per line; - is standard input",
+    )
     add("-o", "--output", metavar="DIR", help="save bodies as files in DIR, and skip those that are there already")
     add(
         "--verify",
@@ -121,12 +127,16 @@ def options_of(options: Namespace) -> Options:
 
 
 def _headers(lines: Iterable[str]) -> dict[str, str]:
-    headers = {}
+    headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon:
             raise ValueError(f"--header: {line!r} has no colon")
-        headers[name.strip()] = value.strip()
+        given, value = name.strip(), value.strip()
+        name = next((known for known in headers if known.lower() == given.lower()), given)
+        # Lines of one name are one list (RFC 9110, section 5.3); cookies have a list of their own.
+        between = "; " if name.lower() == "cookie" else ", "
+        headers[name] = f"{headers[name]}{between}{value}" if name in headers else value
     if wrong := check_headers(headers):
         raise ValueError(f"--header: {wrong}")
     return headers
