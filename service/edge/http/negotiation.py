@@ -1,10 +1,10 @@
-"""What a client accepts (RFC 9110, section 12.5.1): which of our media types it asks for by name."""
+"""What a client accepts (RFC 9110, section 12.5.1), which of our media types it asks for by name; and prefers."""
 
 from typing import Final
 
 from aiohttp import hdrs, web
 
-__all__ = ["NDJSON", "SSE", "answers_event_stream", "wants_ndjson", "wants_sse"]
+__all__ = ["NDJSON", "SSE", "answers_event_stream", "prefers_async", "wants_ndjson", "wants_sse"]
 
 NDJSON: Final = "application/x-ndjson"
 SSE: Final = "text/event-stream"
@@ -24,6 +24,12 @@ def wants_ndjson(request: web.Request) -> bool:
 def answers_event_stream(request: web.Request) -> bool:
     """Return whether the client asks for a stream, where one document is the default."""
     return _weight(request, NDJSON) > 0 or _weight(request, SSE) > 0
+
+
+def prefers_async(request: web.Request) -> bool:
+    """Return whether the client would rather not wait: several lines are one list (RFC 7240, section 2)."""
+    entries = (entry for line in request.headers.getall("Prefer", ()) for entry in line.split(","))
+    return any(entry.partition(";")[0].partition("=")[0].strip().lower() == "respond-async" for entry in entries)
 
 
 def _weight(request: web.Request, media_type: str) -> float:

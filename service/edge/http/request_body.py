@@ -113,7 +113,10 @@ def _refuse(size: int) -> NoReturn:
 
 def requested_key(request: web.Request) -> str | None:
     """Return the client's ``Idempotency-Key``, or raise InvalidParams."""
-    key = request.headers.get("Idempotency-Key")
+    keys = set(request.headers.getall("Idempotency-Key", ()))
+    if len(keys) > 1:
+        raise InvalidParams("Idempotency-Key: given more than once, with different values")
+    key = next(iter(keys), None)
     if key is not None and not 1 <= len(key) <= 128:
         raise InvalidParams("Idempotency-Key: 1 to 128 characters")
     return key

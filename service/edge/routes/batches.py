@@ -17,7 +17,7 @@ from service.core.topics.wire import Encoding
 from service.edge.access.credentials import GRANT, OWNER
 from service.edge.http.correlation import correlation_of
 from service.edge.http.json_answer import json_answer
-from service.edge.http.negotiation import NDJSON, answers_event_stream
+from service.edge.http.negotiation import NDJSON, answers_event_stream, prefers_async
 from service.edge.http.pending import answer_of
 from service.edge.http.queries import STREAM, check_query
 from service.edge.http.request_body import read_json, requested_key
@@ -56,7 +56,7 @@ class BatchRoutes:
         grant = request[GRANT]
         grant.fetch.check_any()
         value = await read_json(request, request[OWNER], self._body_size, self._body_time)
-        detached = "respond-async" in request.headers.get("Prefer", "").lower()
+        detached = prefers_async(request)
         keep = Keep.DETACHED if detached else Keep.ATTACHED
         asked = convert(value, BatchRequest)
         batch = self._batches.start(
