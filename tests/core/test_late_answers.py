@@ -7,7 +7,9 @@ import pytest
 
 from service.core.pending import Pending
 from service.core.sessions.late_answers import LateAnswers
+from service.core.sessions.messages import dump, publish_answer, published, result_answer
 from service.core.sessions.session import Reply
+from service.core.topics.position import Position
 from service.core.topics.topic import Topic
 from tests.core.stores import FakeStore
 from tests.core.test_session import Bench as SessionBench
@@ -185,3 +187,9 @@ def test_nothing_is_held_or_sent_for_an_array_that_comes_after_the_end() -> None
     assert late.waiting == 1
     reply.settle({"id": 1})
     assert (bench.wire, late.waiting) == ([], 0)
+
+
+@pytest.mark.parametrize("request_id", [7, 1.5, None, 'x"\\', "é", 1 << 53])
+def test_a_publish_that_was_late_is_answered_as_one_that_was_not(request_id: Any) -> None:
+    position = Position('e"1', 1 << 52)
+    assert publish_answer(request_id, position) == dump(result_answer(request_id, published(position)))

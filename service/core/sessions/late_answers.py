@@ -13,6 +13,7 @@ from service.core.sessions.messages import (
     Request,
     dump,
     error_answer,
+    publish_answer,
     published,
     result_answer,
 )
@@ -88,17 +89,21 @@ class LateAnswers:
         return {}
 
     def _send_made(self, request_id: Id, answered: bool, outcome: dict[str, Any] | Position | Exception) -> None:
-        self._send(self._made(request_id, answered, outcome))
+        if isinstance(outcome, Position) and answered:
+            # 20,000 a second come here.
+            self._send(publish_answer(request_id, outcome))
+        else:
+            self._send(dump(self._made(request_id, answered, outcome)))
 
     def _send_array(self, replies: list[Answer | Exception] | Exception) -> None:
         self._arrays -= 1
-        self._send([one for one in replies if one] if isinstance(replies, list) else [])
+        self._send(dump([one for one in replies if one] if isinstance(replies, list) else []))
         if self._client is not None and not self._arrays:
             self._client.resume()
 
-    def _send(self, reply: Answer | list[Answer | Exception]) -> None:
+    def _send(self, text: bytes) -> None:
         self.waiting -= 1
-        if reply and self._client is not None:
-            self._client.answer(dump(reply))
+        if text and self._client is not None:
+            self._client.answer(text)
         if not self.waiting and self._on_answered is not None:
             self._on_answered()

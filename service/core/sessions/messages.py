@@ -33,6 +33,7 @@ __all__ = [
     "id_of",
     "is_utf8",
     "parse_since",
+    "publish_answer",
     "published",
     "read_request",
     "result_answer",
@@ -208,6 +209,12 @@ def result_answer(request_id: Id, result: Any) -> dict[str, Any]:
 def published(position: Position) -> dict[str, Any]:
     """Return the result of a publish."""
     return {"epoch": position.epoch, "offset": position.offset}
+
+
+def publish_answer(request_id: Id, position: Position) -> bytes:
+    """Return the answer to a publish as text: what :func:`dump` makes of it, with a fifth of the calls."""
+    result = {"epoch": position.epoch, "offset": position.offset}
+    return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "result": result})
 
 
 def subscribed(topic: Topic, start: Start) -> dict[str, Any]:
