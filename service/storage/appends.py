@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from service.core.containment import Containment
-from service.core.errors import SluiceError, StorageFailed
+from service.core.errors import InternalError, SluiceError, StorageFailed
 from service.core.pending import Pending
 from service.core.ports import PublishKey
 from service.core.topics.position import Position
@@ -62,21 +62,31 @@ class Appends:
         self.size += _EACH + len(append.data)
 
     def prepare(self, changes: Changes) -> None:
-        """Give each its offset and row, but for those whose topic was dropped meanwhile."""
-        row, messages = changes.next_row, changes.messages
+        """Give each its offset and row; not if its topic was dropped meanwhile, or it cannot be written."""
+        row, messages, odd = changes.next_row, changes.messages, []
         for append in self._appends:
             kept = append.kept
             if kept.dropped:
                 continue
             offset = kept.head + 1
-            messages.append(write_message(row, kept.id, offset, append.at, append.data))
-            kept.head = append.offset = offset
+            try:
+                # What raises comes first.
+                record = write_message(row, kept.id, offset, append.at, append.data)
+                if not kept.stored:
+                    kept.write(changes)
+                if append.key is not None:
+                    self._keys.put(changes, append.key, kept.id, offset, append.at)
+            except Exception as error:
+                self._contain.report(error)
+                odd.append(append)
+                continue
+            messages.append(record)
             kept.rows.append(row)
+            kept.head = append.offset = offset
             row += 1
-            if not kept.stored:
-                kept.write(changes)
-            if append.key is not None:
-                self._keys.put(changes, append.key, kept, append.at)
+        for append in odd:
+            self._appends.remove(append)
+            self._contain(append.settle, InternalError("it could not be prepared for storage"))
 
     def committed(self) -> None:
         """Answer each with its position; one whose answer raises costs no other its own."""

@@ -7,7 +7,6 @@ import msgspec
 
 from service.core.ports import PublishKey
 from service.storage.database import Changes
-from service.storage.kept_topics import KeptTopicRows
 from service.storage.records import Count, Seconds, write_document
 from service.storage.tables import Table
 
@@ -39,9 +38,9 @@ class KeyRows:
         self._rows.append((at, row))
         self._next = row + 1
 
-    def put(self, changes: Changes, key: PublishKey, kept: KeptTopicRows, at: float) -> None:
-        """Store the key of a topic's newest message."""
-        document = {"topic": kept.id, "owner": str(key.owner), "key": key.key, "offset": kept.head, "at": at}
+    def put(self, changes: Changes, key: PublishKey, topic: int, offset: int, at: float) -> None:
+        """Store the key of a message; the topic is its id in the database."""
+        document = {"topic": topic, "owner": str(key.owner), "key": key.key, "offset": offset, "at": at}
         changes.replace(Table.KEYS, self._next, write_document(self._next, document))
         self.read(self._next, at)
 

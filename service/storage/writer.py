@@ -2,9 +2,9 @@
 
 Theory of operation. An item that is added waits. When no commit is under way, and the last one began at least
 ``_PAUSE`` ago, all that wait (at most ``_CHANGES``, or ``_BYTES``) become a group: each says what it changes, and
-the thread commits. Then each item hears in order how it ended: ``committed`` or ``refused``, some in each turn of
-the loop. Only then does the next group begin, so an item that prepares knows how all before it ended, and what is
-refused has changed nothing.
+the thread commits. Where much is coming that is later. Then each item hears in order how it ended: ``committed`` or
+``refused``, some in each turn of the loop. Only then does the next group begin, so an item that prepares knows how
+all before it ended, and what is refused has changed nothing.
 
         idle --add--> waiting --pause--> committing --ended, items wait--> waiting
           ^                                  |
@@ -23,7 +23,7 @@ works again: what has been fetched is not given up.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeVar
@@ -43,22 +43,22 @@ __all__ = ["Item", "LastingItem", "Writer"]
 _log = logging.getLogger("sluice.storage")
 
 _PAUSE: Final = 0.002
-_BUSY_PAUSE: Final = 0.005
-"""Seconds from the beginning of one commit to that of the next, at least, and while much is to be stored: a commit
-costs about 0.1 ms of CPU, with its way to the thread and back."""
-_BUSY: Final = 20
-"""Changes of a group from which on it counts as much."""
+"""Seconds from the beginning of one commit to that of the next, at least."""
+_GATHER: Final = 0.01
+_LOOK: Final = 0.001
+_FEW: Final = 20
+"""A group of that many changes waits for others until ``_GATHER``, as long as each ``_LOOK`` finds some more: a
+commit costs 0.3 ms of CPU, with its way to the thread and back, however small it is."""
 _CHANGES: Final = 1000
 """Changes of one group, about: to prepare so many takes a turn of the loop of about 2 ms."""
 _TURN: Final = 100
-"""Changes that go on in one turn of the loop after their commit: about 1 ms."""
+"""Changes that go on in one turn of the loop: about 1 ms."""
 _BYTES: Final = 4 << 20
 """Bytes of one group, about."""
 _LASTING_BYTES: Final = 1 << 20
 """Bytes of one group of lasting items, about."""
 _PROBE: Final = 0.5
-_SLOW: Final = 5.0
-"""Seconds after which a commit is worth a word."""
+_SLOW: Final = 5.0  # seconds after which a commit is worth a word
 _DURATIONS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -86,12 +86,12 @@ class Writer:
         self._reads = Reads(self._thread, self.contain)
         self._waiting: deque[Item] = deque()
         self.last: Item | None = None
-        """The item that was added last, if no group has it yet."""
+        """What was added last, if no group has it yet."""
         self._lasting: deque[LastingItem] = deque()
         self._lasting_turn = False
         """Whether the next group is one of lasting items, where there are both."""
         self._closing = False
-        self._pause = _PAUSE
+        self._seen = 0  # changes that waited at the last look
         self._began = self._loop.time() - _PAUSE
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
@@ -136,26 +136,33 @@ class Writer:
         """Begin the next group when its time has come, unless one is under way."""
         if self._commit is not None:
             return
-        at = max(self._began + self._pause, self._loop.time() + delay)
+        at = max(self._began + _PAUSE, self._loop.time() + delay)
         if self._timer is not None:
             if self._due <= at:
                 return
             self._timer.cancel()
         self._due = at
-        self._timer = self._loop.call_at(at, self._begin)
+        self._timer = self._loop.call_at(at, self._look)
+
+    def _look(self) -> None:
+        """Begin the next group, unless there is more to come that it has time for."""
+        count, seen = sum(item.count for item in self._waiting), self._seen
+        if count >= _FEW and count > seen and self._loop.time() < self._began + _GATHER:
+            self._seen = count
+            self._timer = self._loop.call_later(_LOOK, self._look)
+        else:
+            self._begin()
 
     def _begin(self) -> None:
         """Have the thread commit the next group."""
-        self._timer = None
+        self._timer, self._seen = None, 0
         self._began = self._loop.time()
         changes = Changes(self._database.next_row)
         if self._lasting_next():
             lasting, size = self._prepare(_pop_group(self._lasting, _LASTING_BYTES), changes)
-            self._pause = _pause_after(lasting)
             end = partial(self._end, lasting, size, self._postpone)
         else:
             group, size = self._prepare(self._next_group(), changes)
-            self._pause = _pause_after(group)
             end = partial(self._end, group, size, self._refuse)
         self._commit = self._loop.run_in_executor(self._thread, self._database.write, changes)
         self._commit.add_done_callback(end)
@@ -286,11 +293,6 @@ def _pop_group(queue: "deque[AnyItem]", size: int) -> "list[AnyItem]":
         room -= item.count
         items.append(item)
     return items
-
-
-def _pause_after(group: Sequence[Item]) -> float:
-    """Return how long after this group the next one begins."""
-    return _BUSY_PAUSE if sum(item.count for item in group) >= _BUSY else _PAUSE
 
 
 def _warn_of_slowness() -> None:

@@ -64,16 +64,17 @@ def test_what_is_refused_gives_all_its_offsets_back_before_anybody_hears_of_it()
     assert (heads, list(a.rows), bench.appended) == ([0, 0], [], [])
 
 
-def test_what_could_not_be_prepared_takes_back_only_what_was_given() -> None:
+def test_what_cannot_be_prepared_is_refused_alone() -> None:
     a, b = topic(1), topic(2)
     a.head = b.head = 7
-    bench = Bench(a, b)
+    bench = Bench(a, b, a, b)
     bench.appends[1].data = "not bytes"  # type: ignore[assignment]
-    try:
-        bench.item.prepare(bench.changes)
-    except TypeError:
-        bench.item.refused(InternalError("it could not be prepared for storage"))
-    assert (a.head, b.head, len(a.rows), len(bench.answers)) == (7, 7, 0, 2)
+    bench.appends[2].key = PublishKey(Owner("a"), object())  # type: ignore[arg-type]
+    bench.item.prepare(bench.changes)
+    assert [type(one) for one in bench.answers] == [InternalError, InternalError]
+    bench.item.committed()
+    assert bench.answers[2:] == [Position("e1", 8), Position("e2", 8)]
+    assert (list(a.rows), list(b.rows), len(bench.changes.messages), len(bench.bugs)) == ([5], [6], 2, 2)
 
 
 def test_a_topic_that_was_dropped_costs_no_other_message_its_place() -> None:

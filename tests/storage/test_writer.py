@@ -220,3 +220,76 @@ async def test_the_next_group_begins_when_all_of_the_last_have_gone_on(database:
     await until(ended, 302)
     assert ended[300:] == ["prepared", b"last"]
     await writer.close()
+
+
+async def test_a_large_group_waits_for_others_as_long_as_more_comes(
+    database: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.storage.writer._GATHER", 60.0)
+    database.gate.set()
+    writer, ended = Writer(database), list[object]()
+    loop, left = asyncio.get_running_loop(), 20
+
+    def add() -> None:
+        nonlocal left
+        for _ in range(30):
+            writer.add(Appended(b"x", ended))
+        left -= 1
+        if left:
+            loop.call_later(0.0003, add)
+
+    add()
+    await until(ended, 600)
+    assert database.groups == [600]
+    await writer.close()
+
+
+async def test_a_group_waits_for_others_only_for_a_while(database: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.storage.writer._LOOK", 0.0)
+    database.gate.set()
+    writer, ended = Writer(database), list[object]()
+    loop, added = asyncio.get_running_loop(), 0
+
+    def add() -> None:
+        nonlocal added
+        for _ in range(20):
+            writer.add(Appended(b"x", ended))
+        added += 20
+        if not ended:
+            loop.call_soon(add)
+
+    writer._began = loop.time()
+    add()
+    await until(ended, 1)
+    await until(ended, added)
+    await writer.close()
+
+
+async def test_a_group_that_waits_for_others_is_stored_at_the_end(
+    database: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.storage.writer._GATHER", 60.0)
+    monkeypatch.setattr("service.storage.writer._LOOK", 60.0)
+    database.gate.set()
+    writer, ended = Writer(database), list[object]()
+    for _ in range(100):
+        writer.add(Appended(b"x", ended))
+    async with asyncio.timeout(30):
+        while not writer._seen:
+            await asyncio.sleep(0.001)
+        await writer.close()
+    assert len(ended) == 100
+
+
+async def test_a_large_group_that_is_complete_does_not_wait(
+    database: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.storage.writer._GATHER", 60.0)
+    database.gate.set()
+    writer, ended = Writer(database), list[object]()
+    for number in range(3):
+        for _ in range(100):
+            writer.add(Appended(b"x", ended))
+        await until(ended, 100 * (number + 1))
+    assert database.groups == [100, 100, 100]
+    await writer.close()
