@@ -10,6 +10,21 @@ __all__ = ["TESTED_IN", "UNDECIDED", "unmirrored"]
 
 TESTED_IN: dict[str, tuple[str, ...]] = {
     "edge/http/json_answer": ("test_topic_routes", "test_steps"),
+    "core/jobs/answers": ("test_documents",),
+    "core/jobs/store": ("test_job_store",),
+    "edge/description/job_operations": ("test_documents",),
+    "jobs/attempts": ("test_jobs",),
+    "jobs/changes": ("test_jobs",),
+    "jobs/executor": ("test_jobs",),
+    "jobs/figures": ("test_jobs",),
+    "jobs/job_keys": ("test_jobs",),
+    "jobs/job_topics": ("test_jobs",),
+    "jobs/lanes": ("test_jobs",),
+    "jobs/views": ("test_job_routes",),
+    "runtime/awaiting": ("test_jobs",),
+    "sources/call_jobs": ("test_job_routes",),
+    "sources/fetch_jobs": ("test_job_routes",),
+    "sources/publish_jobs": ("test_job_routes",),
     "runtime/signals": ("test_start_signals", "test_data_commands"),
     "storage/damage": ("test_recovery",),
     "work/blob_files": ("test_blobs",),
@@ -41,7 +56,6 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "config/jwt_keys": ("test_settings",),
     "core/fetching/backlog": ("test_plan", "test_plan_queries"),
     "core/fetching/outcome": ("test_batches", "test_fetch_port"),
-    "core/fetching/request": ("test_batch",),
     "core/sessions/subscriptions": ("test_session", "test_session_grants"),
     "core/topics/directory": ("test_hub", "test_late_store"),
     "core/topics/memory_store": ("test_topic_store",),
@@ -113,7 +127,6 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "upstream/http1/dialer": ("test_connections", "test_guard"),
     "upstream/http1/greetings": ("test_reader",),
     "upstream/http1/head": ("test_reader",),
-    "upstream/http1/request": ("test_request_lines",),
     "upstream/runner": ("test_batches", "test_waits", "test_model"),
 }
 """Modules that are tested through what uses them, and where."""

@@ -104,3 +104,16 @@ def test_names_that_never_match() -> None:
         "--allow-method",
     ]
     assert checks.names(["https://page.example:8443", "http://a"], ["a.example", "::1", "[::1]"], ["POST"]) == []
+
+
+def test_a_secret_of_webhooks_is_read_before_the_service_runs(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    assert checks.webhook_secret(None) == []
+    assert "cannot be read" in checks.webhook_secret(str(file))[0]
+    file.write_text("whsec_c2hvcnQ=")
+    (line,) = checks.webhook_secret(str(file))
+    assert "--webhook-secret-file" in line
+    assert "24 to 64 bytes" in line
+    assert "openssl rand" in line
+    file.write_text("whsec_" + "A" * 43 + "=\n")
+    assert checks.webhook_secret(str(file)) == []

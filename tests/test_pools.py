@@ -167,6 +167,11 @@ async def try_steps(client: Client) -> tuple[int, Any]:
     return await http(client, "POST", "/steps?steps=[{{%22step%22:%22digest%22}}]", 1, data=b"abc")
 
 
+async def try_jobs(client: Client) -> tuple[int, Any]:
+    client.service.jobs.pool.bound = 10_000
+    return await http(client, "POST", "/jobs", 20, json={"publish": {"topic": "t", "data": 1}, "delay": 1000})
+
+
 UPGRADE = {
     "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
@@ -182,6 +187,7 @@ REFUSES: dict[str, tuple[Callable[[Client], Awaitable[tuple[int, Any]]], int, di
     "watches": (try_watches, -32005, {"watches": 6}),
     "selections": (try_selections, 0, {}),
     "step_bytes": (try_steps, 429, {}),
+    "jobs": (try_jobs, 429, {}),
 }
 """Pools whose owners get an error when their share is used up: how to use it up, and the status or code."""
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import random
+import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from secrets import token_hex
@@ -16,11 +17,14 @@ from service.config.limits import (
     batch_limits,
     data_options,
     hub_limits,
+    job_limits,
     selection_bytes,
     step_options,
+    webhook_secret,
 )
 from service.config.settings import Settings
 from service.core.fetching.dial_policy import DEFAULT_PORTS, Policy
+from service.core.jobs.request import Kind
 from service.core.memory_budget import MemoryBudget
 from service.core.topics.hub import Hub
 from service.core.topics.memory_store import MemoryStore
@@ -29,11 +33,14 @@ from service.edge.http.aiohttp_internals import check as check_internals
 from service.edge.http.idle_cuts import IdleCuts
 from service.edge.http.listening import listen
 from service.edge.http.server import HttpRunner
+from service.jobs.executor import Executor
+from service.jobs.jobs import Jobs
 from service.ops.housekeeping import Housekeeping
 from service.ops.loop_lag import LoopLag
 from service.ops.metrics import (
     FanoutCollector,
     FetchingCollector,
+    JobCollector,
     LoadCollector,
     MetricsRoutes,
     ProcessCollector,
@@ -48,6 +55,9 @@ from service.ops.stats_topic import StatsTopic
 from service.runtime.clock import clock_of
 from service.runtime.supervisor import Supervisor
 from service.sources.batches import Batches
+from service.sources.call_jobs import CallJobs
+from service.sources.fetch_jobs import FetchJobs
+from service.sources.publish_jobs import PublishJobs
 from service.sources.watches import Watches, WatchLimits
 from service.storage.opening import open_storage
 from service.upstream.caching.cache import Cache
@@ -61,8 +71,12 @@ __all__ = ["running"]
 
 
 @asynccontextmanager
-async def running(settings: Settings, failures: Counter[str] | None = None) -> AsyncIterator[Service]:
+async def running(
+    settings: Settings, failures: Counter[str] | None = None, *, wall: Callable[[], float] = time.time
+) -> AsyncIterator[Service]:
     """Run the service until the block is left; ``failures`` counts what fails in the background, also outside.
+
+    ``wall`` is the time since 1970 by which jobs are due.
 
     Raises OSError when it cannot listen.
     """
@@ -91,7 +105,16 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
         hub, fetches, WatchLimits(urls=settings.watches),
         policy=policy, selector=selector, chance=random.random, store=storage.watches,
     )  # fmt: skip
-    service = Service(settings, hub, batches, watches, credentials_of(settings), memory, supervisor, storage, steps)
+    executors: dict[Kind, Executor] = {
+        "publish": PublishJobs(hub),
+        "call": CallJobs(fetches, policy, webhook_secret(settings), wall),
+        "fetch": FetchJobs(batches),
+    }
+    jobs = Jobs(hub, storage.jobs, executors, job_limits(settings), chance=random.random, wall=wall)
+    await jobs.open()
+    service = Service(
+        settings, hub, batches, watches, credentials_of(settings), memory, supervisor, storage, steps, jobs
+    )
     service.port = listeners[0].getsockname()[1]
     crowd, overload = service.endpoints.values(), service.overload
     controller = OverloadController(
@@ -108,8 +131,11 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
         FetchingCollector(fetches, batches, watches, fetcher.cache),
         StorageCollector(storage.statistics),
         WorkCollector(steps),
+        JobCollector(jobs),
         ShareCollector(
-            pools_of(hub, service.access, service.sockets, batches, watches, fetches, selector, fetcher, steps)
+            pools_of(
+                hub, service.access, service.sockets, batches, watches, fetches, selector, fetcher, steps, jobs
+            )
         ),
     )
     application = application_of(service)
@@ -149,6 +175,7 @@ async def running(settings: Settings, failures: Counter[str] | None = None) -> A
             if service.acceptor is not None:
                 stack.callback(service.acceptor.close)
             stack.push_async_callback(fetches.close)
+            stack.push_async_callback(jobs.close)
             stack.push_async_callback(selector.close)
             stack.push_async_callback(watches.close)
             stack.callback(batches.close)

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 from service.config import checks
@@ -15,6 +16,8 @@ from service.config.limits import (
 from service.config.settings import Settings, tls_context
 from service.core.access.grants import Grant, HostPatterns
 from service.core.fetching.batch import Batch, BatchRequest, Keep
+from service.core.jobs.job import Job
+from service.core.jobs.request import JobRequest
 from service.core.memory_budget import MemoryBudget
 from service.core.overload import Overload
 from service.core.owner import Owner
@@ -28,6 +31,8 @@ from service.edge.http.acceptor import Acceptor
 from service.edge.routes.streams import Streams
 from service.edge.websocket.echo import LARGEST, Echo
 from service.edge.websocket.endpoint import WebSockets
+from service.jobs.jobs import Jobs
+from service.jobs.views import accepted
 from service.ops.drain import drain
 from service.runtime.supervisor import Supervisor
 from service.sources.batches import Batches
@@ -43,7 +48,7 @@ class Service:
 
     def __init__(
         self, settings: Settings, hub: Hub, batches: Batches, watches: Watches, credentials: Credentials,
-        memory: MemoryBudget, supervisor: Supervisor, storage: Keeping, steps: StepRunner,
+        memory: MemoryBudget, supervisor: Supervisor, storage: Keeping, steps: StepRunner, jobs: Jobs,
     ) -> None:  # fmt: skip
         self.settings = settings
         self.memory = memory
@@ -74,6 +79,7 @@ class Service:
         self.supervisor = supervisor
         self.storage = storage
         self.steps = steps
+        self.jobs = jobs
         self.port = settings.port
         self.acceptor: Acceptor | None = None
         self.tls = tls_context(settings)
@@ -97,13 +103,27 @@ class Service:
         """End a batch."""
         return self.batches.cancel(batch_id)
 
+    def job(self, request: JobRequest, owner: Owner, grant: Grant) -> Pending[dict[str, object]]:
+        """Accept a job of a WebSocket client."""
+
+        async def accept(stored: Callable[[Job], object]) -> Job:
+            return (await self.jobs.accept(request, owner, grant, stored))[0]
+
+        return self.jobs.answer(accept).then(lambda job: accepted(job, self.jobs.wall()))
+
+    def cancel_job(self, job_id: str) -> Pending[dict[str, object]]:
+        """Have a job never run, or stop."""
+        return self.jobs.answer(lambda stored: self.jobs.cancel(job_id, stored)).then(
+            lambda outcome: {"cancelled": outcome[0], "state": str(outcome[1])}
+        )
+
     def authenticate(self, token: str) -> Grant:
         """Check new credentials."""
         return self.credentials.check(token)
 
     async def drain(self) -> None:
         """Refuse what is new, let what runs finish as far as the time goes, and end the rest."""
-        self.draining = self.batches.draining = True
+        self.draining = self.batches.draining = self.jobs.draining = True
 
         def stop_listening() -> None:
             if self.acceptor is not None:

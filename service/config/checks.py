@@ -12,7 +12,9 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
-__all__ = ["is_loopback", "listening", "names", "networks", "tls", "tls_context"]
+from service.core.jobs.webhooks import read_secret
+
+__all__ = ["is_loopback", "listening", "names", "networks", "tls", "tls_context", "webhook_secret"]
 
 _ORIGIN: Final = re.compile(r"https?://[^/\s?#]+/?", re.IGNORECASE)
 _HOST: Final = re.compile(r"[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?")
@@ -56,6 +58,20 @@ def _unreadable(option: str, path: str) -> list[str]:
             return []
     except OSError as error:
         return [f"{option}: {path} cannot be read ({error.strerror}): look at its name and permissions"]
+
+
+def webhook_secret(path: str | None) -> list[str]:
+    """Say what is wrong with the file of the secret that signs the calls of jobs."""
+    if path is None:
+        return []
+    unreadable = _unreadable("--webhook-secret-file", path)
+    if unreadable:
+        return unreadable
+    try:
+        read_secret(Path(path).read_text())
+    except (ValueError, OSError) as error:
+        return [f"--webhook-secret-file: {path}: {error}; make one: echo whsec_$(openssl rand -base64 32)"]
+    return []
 
 
 def listening(host: str, port: int) -> list[str]:

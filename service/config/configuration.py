@@ -137,6 +137,7 @@ def _check(settings: Settings) -> list[str]:
         wrong.append("--ring-size: one topic may keep more than all together: raise --rings-size, or lower it")
     return [
         *wrong,
+        *checks.webhook_secret(settings.webhook_secret_file),
         *checks.tls(settings.tls_cert, settings.tls_key),
         *checks.listening(settings.host, settings.port),
         *checks.names(settings.allow_origin, settings.allow_host, settings.allow_method),

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 __all__ = [
+    "JOBS",
     "QUEUED",
     "READING",
     "REFUSED",
@@ -35,6 +36,8 @@ SELECTING: Final = 1 / 32
 """The same for bodies of watches of which something is to be selected."""
 STEPS: Final = 1 / 8
 """The same for bodies whose steps wait or run."""
+JOBS: Final = 1 / 16
+"""The same for jobs, where they are in memory."""
 QUEUED: Final = 1 / 16
 """The same for batches whose URLs wait to be fetched."""
 COUNTS: Final = {"websockets": 80 << 10, "upstream": 4 << 20}

@@ -5,22 +5,25 @@ from collections.abc import Iterable
 from ipaddress import ip_network
 from pathlib import Path
 
-from service.config.fitting import CREDIT, QUEUED, READING, SELECTING, STEPS, share
+from service.config.fitting import CREDIT, JOBS, QUEUED, READING, SELECTING, STEPS, share
 from service.config.settings import Settings
 from service.core.access.address_limits import AddressLimits
 from service.core.fetching.batch import BatchLimits
 from service.core.fetching.dial_policy import Network
+from service.core.jobs.webhooks import read_secret
 from service.core.overload import Rule, rules
 from service.core.sessions.session import SessionLimits
 from service.core.topics.hub import HubLimits
 from service.core.topics.topic import RingLimits
 from service.edge.websocket.endpoint import WebSocketLimits
+from service.jobs.figures import JobLimits
 from service.ops.process import descriptor_limit, memory_limit, socket_limit
 from service.storage.options import DataOptions
 from service.work.options import StepOptions
 
-__all__ = ["address_limits", "batch_limits", "client_limits", "data_options", "hub_limits", "networks",
-           "overload_rules", "selection_bytes", "socket_limits", "step_options"]  # fmt: skip
+__all__ = ["address_limits", "batch_limits", "client_limits", "data_options", "hub_limits", "job_limits",
+           "networks",
+           "overload_rules", "selection_bytes", "socket_limits", "step_options", "webhook_secret"]  # fmt: skip
 
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -63,6 +66,23 @@ def data_options(settings: Settings) -> DataOptions:
     """Return what is kept on disk."""
     path = None if settings.data is None else Path(settings.data)
     return DataOptions(path, settings.sync, settings.volatile, hub_limits(settings).key_age)
+
+
+def job_limits(settings: Settings) -> JobLimits:
+    """Return the bounds of jobs: without a data directory all of them are in memory."""
+    size = settings.jobs_size
+    return JobLimits(
+        jobs_size=size if settings.data is not None else share(JOBS, memory_limit(settings.memory_limit), size)
+    )
+
+
+def webhook_secret(settings: Settings) -> bytes | None:
+    """Return the secret that signs the calls of jobs; raise ValueError or OSError where the file has none."""
+    return (
+        None
+        if settings.webhook_secret_file is None
+        else read_secret(Path(settings.webhook_secret_file).read_text())
+    )
 
 
 def step_options(settings: Settings) -> StepOptions:

@@ -42,6 +42,11 @@ class Pending(Generic[T]):
         else:
             _call_all((first, *others), outcome)
 
+    @property
+    def known(self) -> bool:
+        """Whether the answer is there."""
+        return self._outcome is not None
+
     def on_settled(self, listener: Callable[[T | Exception], object]) -> None:
         """Call the listener with the answer as soon as it is known, which may be now."""
         if self._outcome is not None:

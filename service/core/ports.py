@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol, Self
 
 from service.core.access.grants import Grant, HostPatterns
 from service.core.fetching.batch import BatchRequest
+from service.core.jobs.request import JobRequest
 from service.core.owner import Owner
 from service.core.pending import Pending
 from service.core.pool import Pool
@@ -232,6 +233,14 @@ class Backend(Protocol):
 
     def cancel(self, batch_id: str) -> int | Pending[int]:
         """End a batch and return how many URLs had not finished."""
+        ...
+
+    def job(self, request: JobRequest, owner: Owner, grant: Grant) -> Pending[dict[str, object]]:
+        """Accept a job of a client, within what it is granted; return what identifies it, and when it is due."""
+        ...
+
+    def cancel_job(self, job_id: str) -> Pending[dict[str, object]]:
+        """Have a job never run, or stop; return whether it had not ended, and its state."""
         ...
 
     def authenticate(self, token: str) -> Grant:

@@ -6,6 +6,7 @@ from service.core.pool import Pool, PoolStatistics
 from service.core.topics.hub import Hub
 from service.edge.access.middleware import AccessMiddleware
 from service.edge.websocket.endpoint import WebSockets
+from service.jobs.jobs import Jobs
 from service.sources.batches import Batches
 from service.sources.watches import Watches
 from service.upstream.content.selection_process import Selector
@@ -40,6 +41,7 @@ def pools_of(
     selector: Selector,
     fetcher: Fetcher,
     steps: StepRunner,
+    jobs: Jobs,
 ) -> Pools:
     """Return every pool of the service."""
     return Pools(
@@ -60,6 +62,7 @@ def pools_of(
         selector.pool,
         fetcher.cache.pool,
         steps.pool,
+        jobs.pool,
         backlogs_size=sockets.stalled.statistics,
         upstream=fetches.plan.owners.statistics,
         upstream_host=fetches.hosts.statistics,

@@ -94,6 +94,10 @@ class Batches:
             self.retention.spilled + self.retention.finished.spilled,
         )
 
+    def check(self, request: BatchRequest) -> None:
+        """Raise InvalidParams or TooLarge for what could never be begun."""
+        check_request(request, self._limits)
+
     def start(
         self,
         request: BatchRequest,
@@ -254,6 +258,8 @@ class Batches:
         self._store.end(batch)
         self._lifetimes.end(batch, passed)
         self.retention.finish(batch)
+        if batch.on_ended is not None:
+            batch.on_ended()
 
     def _drop(self, batch: Batch) -> None:
         """Forget a finished batch."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from service.core.batch_store import BatchStore, KeptBatch, MemoryBatches
+from service.core.jobs.store import JobStore, MemoryJobs
 from service.core.ports import TopicStore, WatchStore
 from service.core.topics.hub import Hub
 from service.storage.errors import StorageUnusable
@@ -24,6 +25,11 @@ class Keeping(Protocol):
     @property
     def batches(self) -> BatchStore:
         """The store of batches."""
+        ...
+
+    @property
+    def jobs(self) -> JobStore:
+        """The store of jobs."""
         ...
 
     def store(self, memory: TopicStore) -> TopicStore:
@@ -58,6 +64,9 @@ class _Nothing:
     failing = ""
     watches = None
     batches = MemoryBatches()
+
+    def __init__(self) -> None:
+        self.jobs = MemoryJobs()
 
     def store(self, memory: TopicStore) -> TopicStore:
         return memory

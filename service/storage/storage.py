@@ -19,6 +19,7 @@ from service.runtime.containment import contain
 from service.storage.database import Database, Sync
 from service.storage.directory import DataDirectory
 from service.storage.errors import CommitFailed, StorageUnusable
+from service.storage.job_store import DiskJobs
 from service.storage.log_recovery import recover_logs
 from service.storage.log_store import LogStore
 from service.storage.options import DataOptions
@@ -60,6 +61,7 @@ class Storage:
         self.watches = watches
         self.batches = logs
         self._kept_batches = batches
+        self.jobs = DiskJobs(writer, database)
         self.writer = writer
         self.recovered = recovered
         self._volatile = volatile

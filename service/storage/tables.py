@@ -24,7 +24,7 @@ __all__ = [
 
 APPLICATION: Final = 0x534C4349
 """``SLCI``, in the header of the file: what SQLite and ``file`` know the format by."""
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the format; a newer one is refused, an older one is migrated at the start."""
 BACKUP_ROW: Final = 2
 """The row of the table ``state`` that a backup has beside the first: how many commits were counted."""
@@ -50,6 +50,9 @@ class Table(StrEnum):
     """Of batches; records as those of messages."""
     OUTCOMES = "outcomes"
     """For each event, under its id, which URL it ends: what a start has to know of it without reading its body."""
+    JOBS = "jobs"
+    JOB_EVENTS = "job_events"
+    """The number of the job and the offset are the id (``job_store.py``)."""
 
 
 class Rows:
@@ -100,6 +103,12 @@ class Rows:
         query = f"SELECT id, record FROM {table} WHERE id IN carray(?)"  # noqa: S608
         found = dict(self._connection.execute(query, (apsw.carray(ids),)))
         return {row: record if isinstance(record, bytes) else b"" for row, record in found.items()}
+
+    def between(self, table: Table, first: int, last: int, most: int) -> list[tuple[int, bytes]]:
+        """Return the rows with ids from ``first`` to ``last``, in order, at most so many."""
+        query = f"SELECT id, record FROM {table} WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"  # noqa: S608
+        found = self._connection.execute(query, (first, last, most)).fetchall()
+        return [(int(row or 0), record if isinstance(record, bytes) else b"") for row, record in found]
 
     def get(self, table: Table, row: int) -> bytes | None:
         """Return the record of a row, or None."""

@@ -129,7 +129,9 @@ class Laws(RuleBasedStateMachine):
 
     fetch: Any
     watch: Any
+    job: Any
     cancel: Any
+    cancel_job: Any
     authenticate: Any
 
     def request(self, method: str, **params: Any) -> Any:

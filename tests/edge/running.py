@@ -1,5 +1,6 @@
 """The whole service in this process, on loopback and virtual time."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -47,7 +48,11 @@ async def client_of(**settings: Any) -> AsyncIterator[Client]:
     origin = await serve_origin("127.0.0.1", 0)
     port = origin.sockets[0].getsockname()[1]
     more = {"port": 0, "allow_net": ("127.0.0.0/8",), "allow_port": (port,), "drain": 2.0, **settings}
-    async with running(Settings(**more)) as service, aiohttp.ClientSession() as session:
+    loop = asyncio.get_running_loop()
+    async with (
+        running(Settings(**more), wall=lambda: 1_800_000_000 + loop.time()) as service,
+        aiohttp.ClientSession() as session,
+    ):
         try:
             yield Client(service, session, f"http://127.0.0.1:{port}")
         finally:

@@ -15,6 +15,7 @@ from yarl import URL
 
 from service.core import events
 from service.core.fetching.batch import BatchLimits
+from service.core.jobs import answers as jobs
 from service.core.sessions.closing import CLOSINGS
 from service.core.sessions.session import METHODS
 from service.edge.description.asyncapi import NOTIFICATIONS, RESULTS, asyncapi
@@ -56,7 +57,7 @@ async def test_every_route_is_in_the_document_and_no_other() -> None:
         routes = {
             (method.upper(), re.sub(r"\{(\w+):[^}]*\}", r"{\1}", path))
             for file in (Path(__file__).parents[2] / "service").rglob("*.py")
-            for method, path in re.findall(r'add_(get|post|delete)\("([^"]+)"', file.read_text())
+            for method, path in re.findall(r'add_(get|post|patch|delete)\("([^"]+)"', file.read_text())
         }
         assert described["openapi"] == "3.1.0"
     echoes = {("GET", "/echo"), ("POST", "/")}  # there by an option
@@ -144,6 +145,7 @@ async def test_what_goes_over_a_websocket_is_of_the_types_that_are_named() -> No
             "watch": {"url": url, "every": 5},
             "unwatch": {"topic": "watch:x"},
             "unsubscribe": {"topic": "t"},
+            "job": {"publish": {"topic": "t", "data": 1}, "delay": 100},
             "cancel": {"batch": "none"},
             "authenticate": {"token": "x"},
             "ping": {},
@@ -245,6 +247,14 @@ async def test_answers_are_of_the_types_that_are_named() -> None:
         path = f"/batches/{response.headers['Sluice-Batch']}"
         are((await client.ask("GET", path))[1], events.BatchStatus)
         are((await client.ask("DELETE", path))[1], events.Cancelled)
+        _, made, _ = await client.ask("POST", "/jobs", json={"publish": {"topic": "t", "data": 1}})
+        are(made, jobs.JobAccepted)
+        _, lines, _ = await client.ask("GET", f"/jobs/{made['job']}/events")
+        for line in lines.splitlines():
+            are(orjson.loads(line), jobs.JobQueued | jobs.JobStarted | jobs.JobDone)
+        are((await client.ask("GET", f"/jobs/{made['job']}"))[1], jobs.JobView)
+        are((await client.ask("DELETE", f"/jobs/{made['job']}"))[1], jobs.JobCancel)
+        are((await client.ask("GET", "/jobs"))[1], jobs.JobList)
         are((await client.ask("POST", "/topics/t", json=1))[1], events.Published)
         are((await client.ask("GET", "/topics/t"))[1], events.TopicInfo)
         are((await client.ask("POST", "/publish", json={"topics": ["t"], "data": 1}))[1], events.PublishedMany)

@@ -23,7 +23,9 @@ from service.core.fetching.dial_policy import Policy
 from service.core.fetching.outcome import Failure
 from service.core.fetching.request import FetchRequest
 from service.core.fetching.target import LONGEST_URL, Target, check_redirect, check_url
+from service.core.jobs.request import JobRequest, kind_of
 from service.core.owner import SERVICE, Owner
+from service.core.pending import Pending
 from service.core.sessions.messages import Broadcast, WatchRequest, convert
 from service.core.sessions.session import Session, SessionLimits
 from service.upstream.guard import guarded_socket
@@ -77,8 +79,15 @@ class Backend:
         assert 1 <= every <= 86_400
         raise SluiceError("not here")
 
+    def job(self, request: JobRequest, owner: Owner, grant: Grant) -> Pending[dict[str, object]]:
+        kind_of(request)
+        raise SluiceError("not here")
+
     def cancel(self, batch_id: str) -> int:
         return 0
+
+    def cancel_job(self, job_id: str) -> Pending[dict[str, object]]:
+        raise SluiceError("not here")
 
     def authenticate(self, token: str) -> Grant:
         return EVERYTHING

@@ -23,6 +23,7 @@ from service.core.fetching.request import Options
 from service.core.owner import SERVICE
 from service.core.pool import Pool
 from service.edge.http.server import HttpServer
+from service.jobs.attempts import Attempts
 from service.ops import housekeeping
 from service.ops.logs import Logs
 from service.ops.process import resident
@@ -216,6 +217,11 @@ async def a_watch_that_nobody_watches(client: Client) -> None:
     await asyncio.sleep(200)
 
 
+async def a_job_that_is_due_later(client: Client) -> None:
+    await client.ask("POST", "/jobs", json={"publish": {"topic": "t", "data": 1}, "delay": 5})
+    await until(lambda: "t" in client.service.hub.topics)
+
+
 TIMERS: dict[str, Callable[[Client], Awaitable[None]]] = {
     "accept": connections_that_have_to_wait,
     "connection pool": a_slow_fetch,
@@ -223,6 +229,7 @@ TIMERS: dict[str, Callable[[Client], Awaitable[None]]] = {
     "expiries": a_token_that_ends,
     "heartbeat": a_socket,
     "held batches": a_batch_that_is_held_back,
+    "jobs": a_job_that_is_due_later,
     "idle watches": a_watch_that_nobody_watches,
     "stalled connections": a_stalled_connection,
     "watchdog": a_slow_fetch,
@@ -416,10 +423,21 @@ async def a_blob(monkeypatch: pytest.MonkeyPatch) -> None:
         await blobs.close()
 
 
+async def a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Attempts, "carry_out", failing_once(Attempts.carry_out, []))
+    async with client_of() as client:
+        for topic in ("first", "second"):
+            await client.ask("POST", "/jobs", json={"publish": {"topic": topic, "data": 1}})
+        await until(lambda: "second" in client.service.hub.topics)
+        assert "first" not in client.service.hub.topics
+        await until(lambda: "first" in client.service.hub.topics)
+
+
 OTHERS: dict[str, Callable[[pytest.MonkeyPatch], Awaitable[None]]] = {
     "blob": a_blob,
     "fetch": a_fetch,
     "handshake": a_handshake,
+    "job": a_job,
     "resolve": a_look_up,
     "robots": a_robots_txt,
     "watch": a_poll,

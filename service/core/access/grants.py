@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from service.core.access.job_patterns import EVERY_JOB, NO_JOB, JobPatterns, read_jobs
 from service.core.errors import Forbidden, InvalidParams, Unauthorized
 from service.core.owner import Owner
 from service.core.sessions.messages import convert
@@ -120,13 +121,15 @@ class Grant:
     """What tells its token from others, where it names no subject; empty without a token. Not the token itself."""
     shares_fetches: bool = True
     """Whether answers that were fetched for it may be given to others, and those of others to it."""
+    jobs: JobPatterns = NO_JOB
 
     def may_read(self, topic: str) -> bool:
         """Return whether a topic may be read, and asked about, by its name.
 
-        The id of a batch is a secret of its own. The name of a watch is none, and does not tell the host behind it.
+        The id of a batch or job is a secret of its own. The name of a watch is none, and does not tell the host
+        behind it.
         """
-        if topic.startswith("batch:"):
+        if topic.startswith(("batch:", "job:")):
             return True
         return self.watch.all if topic.startswith("watch:") else self.subscribe.allows(topic)
 
@@ -161,6 +164,7 @@ EVERYTHING: Final = Grant(
     EVERY_HOST,
     HostPatterns("watch", endings=("",)),
     _NO_LIMITS,
+    jobs=EVERY_JOB,
 )
 """What a service grants that needs no token."""
 STATIC: Final = replace(EVERYTHING, bearer="static")
@@ -185,6 +189,7 @@ class _Claims(msgspec.Struct, frozen=True):
     publish: list[str] = []
     fetch: bool | list[str] = False
     watch: bool | list[str] = False
+    jobs: bool | list[str] = False
     limits: ClientLimits = _NO_LIMITS
     share: Literal["public", "none"] | None = None
 
@@ -210,6 +215,7 @@ def read_claims(claims: Any, most: ClientLimits, leeway: float = 0.0, *, shares_
         read.exp,
         read.exp + leeway,
         shares_fetches=shares_fetches if read.share is None else read.share == "public",
+        jobs=read_jobs(read.jobs),
     )
 
 

@@ -5,7 +5,7 @@ and its counts add up to the total.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
@@ -152,6 +152,8 @@ class Batch:
     """Its acceptance, where the store answers later."""
     outgrown: bool = False
     """Whether URLs failed because its events had no room."""
+    on_ended: Callable[[], None] | None = None
+    """Called when its last event is stored."""
     active: int = 0
     under_way: int = 0
     landed: int = 0

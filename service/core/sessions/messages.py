@@ -123,9 +123,10 @@ class Unwatch(_Base, frozen=True):
 
 
 class Cancel(_Base, frozen=True):
-    """End a batch; what has not finished fails as ``cancelled``."""
+    """End a batch, whose URLs that have not finished fail as ``cancelled``; or a job."""
 
-    batch: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    batch: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    job: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
 
 
 class Authenticate(_Base, frozen=True):

@@ -20,6 +20,7 @@ from service.core.access.grants import NOTHING, Grant
 from service.core.access.rate_limits import ClientRateLimiter, SessionLimits
 from service.core.errors import (
     Draining,
+    InvalidParams,
     InvalidRequest,
     MethodNotFound,
     ParseError,
@@ -28,6 +29,7 @@ from service.core.errors import (
 )
 from service.core.exact import check_exact, id_in, parse_requests
 from service.core.fetching.batch import BatchRequest
+from service.core.jobs.request import JobRequest
 from service.core.pending import Pending
 from service.core.ports import Backend, Peer, StartedBatch
 from service.core.sessions import messages
@@ -240,8 +242,15 @@ class Session:
         return {"batch": batch.id, "topic": batch.topic.name, "epoch": batch.topic.epoch, "total": batch.total}
 
     def _cancel(self, params: messages.Cancel, now: float) -> _Result | Pending[_Result]:
-        left = self._services.cancel(params.batch)
+        if (params.batch is None) == (params.job is None):
+            raise InvalidParams("batch, job: give one of them")
+        if params.job is not None:
+            return self._services.cancel_job(params.job)
+        left = self._services.cancel(params.batch or "")
         return left.then(messages.cancelled) if isinstance(left, Pending) else messages.cancelled(left)
+
+    def _job(self, params: JobRequest, now: float) -> Pending[_Result]:
+        return self._services.job(params, self._client.owner, self.grant)
 
     def _authenticate(self, params: messages.Authenticate, now: float) -> _Result:
         before = self.grant
@@ -269,6 +278,7 @@ _METHODS: dict[str, tuple[type[Any], Callable[[Session, Any, float], _Result | P
     "fetch": (BatchRequest, Session._fetch),
     "watch": (messages.WatchRequest, Session._watch),
     "unwatch": (messages.Unwatch, Session._unsubscribe),
+    "job": (JobRequest, Session._job),
     "cancel": (messages.Cancel, Session._cancel),
     "authenticate": (messages.Authenticate, Session._authenticate),
     "ping": (messages.Empty, Session._ping),

@@ -75,6 +75,8 @@ class TopicDirectory:
         self.pending_appends = PendingAppends(limits.unstored)
         self.pages = Pages(contain, wake)
         """What readers of old messages have had read back from the store."""
+        self.openers: dict[str, Callable[[str, Owner], Topic | Pending[Topic]]] = {}
+        """Sources that make their topics when somebody reads them, by what stands before the colon of the name."""
         self._contain = contain
         self._opening: dict[str, Pending[Topic]] = {}
         self._sweeping: deque[Topic] = deque()
@@ -87,6 +89,9 @@ class TopicDirectory:
         topic = self.topics.get(name)
         if topic is not None:
             return topic
+        opener = self.openers.get(name.partition(":")[0])
+        if opener is not None:
+            return opener(name, owner)
         if not self.store.knows(name):
             raise NotFound(f"topic {name!r} does not exist or has expired")
         return self.ring(name, owner=owner)
@@ -115,6 +120,16 @@ class TopicDirectory:
         if not restored:
             self.owners.check(owner)
         return _at_once(self._begin_opening(name, None, owner))
+
+    def adopt(self, name: str, kept: KeptTopic, owner: Owner) -> Topic:
+        """Make a log of what its source keeps elsewhere; raise LimitReached. It goes by :meth:`release`."""
+        self.owners.check(owner)
+        self.owners.take(owner, 1)
+        return self._opened(name, None, owner, kept)
+
+    def release(self, topic: Topic) -> None:
+        """Forget a topic that was adopted; readers that are still in it are evicted."""
+        self._forget(topic)
 
     def _open(self, name: str, ring: RingLimits | None, owner: Owner) -> Topic | Pending[Topic]:
         if (opening := self._opening.get(name)) is not None:

@@ -147,6 +147,10 @@ class Hub(TopicDirectory):
             self._append(topic, data, now)
         return position
 
+    def add_stored(self, topic: Topic, data: bytes) -> None:
+        """Append to a topic that was adopted what its source has stored."""
+        self._append(topic, data, self.clock())
+
     def _await(self, topic: Topic, data: bytes, now: float, owner: Owner, position: Pending[Position]) -> None:
         self.pending_appends.add(topic.name, owner, len(data))
         position.on_settled(partial(self._stored, topic, data, now, owner))

@@ -37,6 +37,6 @@ def check_writable(name: str) -> None:
 
 
 def shown(name: str) -> str:
-    """Return what the log calls a topic: who knows the whole id of a batch can read and cancel it."""
+    """Return what the log calls a topic: who knows the whole id of a batch or job can read and cancel it."""
     kind, colon, rest = name.partition(":")
-    return f"batch:{rest[:6]}…" if colon and kind == "batch" else name
+    return f"{kind}:{rest[:6]}…" if colon and kind in ("batch", "job") else name

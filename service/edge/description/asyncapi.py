@@ -5,6 +5,7 @@ from typing import Any, Final
 from service import __version__
 from service.core import events
 from service.core.fetching.batch import BatchLimits
+from service.core.jobs.answers import JobAccepted
 from service.core.sessions.closing import CLOSINGS
 from service.core.sessions.messages import Empty
 from service.core.sessions.session import METHODS, SessionLimits
@@ -21,6 +22,7 @@ RESULTS: Final[dict[str, type]] = {
     "fetch": events.Begun,
     "watch": events.Subscribed,
     "unwatch": events.Nothing,
+    "job": JobAccepted,
     "cancel": events.Cancelled,
     "authenticate": events.Authenticated,
     "ping": events.Nothing,

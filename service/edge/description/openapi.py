@@ -7,9 +7,11 @@ import msgspec
 from service import __version__
 from service.core import events
 from service.core.fetching.batch import BatchLimits, BatchRequest
+from service.core.jobs.request import JobRequest, MoveRequest
 from service.core.sessions.messages import SINCE, Broadcast, WatchRequest
 from service.core.topics.names import NAME
 from service.core.topics.topic import OnLag
+from service.edge.description.job_operations import job_paths
 from service.edge.description.operations import (
     answer,
     header,
@@ -53,9 +55,9 @@ def openapi(limits: BatchLimits, *, token: bool) -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "security": [{"token": []}] if token else [{}, {"token": []}],
-        "paths": {**_batches(limits), **_topics(), **_watches(), **_steps(), **_service()},
+        "paths": {**_batches(limits), **_topics(), **_watches(), **_steps(), **job_paths(_STREAM), **_service()},
         "components": {
-            "schemas": components(limits, Broadcast),
+            "schemas": components(limits, Broadcast, JobRequest, MoveRequest),
             "responses": refusals(),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },

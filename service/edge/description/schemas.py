@@ -8,14 +8,15 @@ from service.core import errors, events
 from service.core.errors import SluiceError
 from service.core.fetching.batch import BatchLimits, BatchRequest
 from service.core.fetching.headers import HEADER_NAME, HEADER_VALUE, MOST_HEADERS, OUR_HEADERS, OUR_PREFIXES
+from service.core.jobs import answers as jobs
 from service.work import answers
 
 __all__ = ["ERRORS", "components", "ref"]
 
 _REF: Final = "#/components/schemas/{name}"
-_ANSWERS: Final[tuple[type, ...]] = (
-    *(getattr(events, name) for name in events.__all__), *(getattr(answers, name) for name in answers.__all__)
-)  # fmt: skip
+_ANSWERS: Final[tuple[type, ...]] = tuple(
+    getattr(module, name) for module in (events, answers, jobs) for name in module.__all__
+)
 ERRORS: Final[tuple[type[SluiceError], ...]] = tuple(
     getattr(errors, name) for name in errors.__all__ if name != "SluiceError"
 )

@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 from aiohttp import web
 
 from service.core.pending import Pending
+from service.runtime.awaiting import outcome_of
 
 __all__ = ["PATIENCE", "answer_of"]
 
@@ -23,19 +24,8 @@ async def answer_of(answer: T | Pending[T]) -> T:
     """Return the answer, or raise the error that stands for it; HTTPGatewayTimeout where none comes in time."""
     if not isinstance(answer, Pending):
         return answer
-    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-
-    def settle(outcome: T | Exception) -> None:
-        if future.done():
-            return  # the client has gone, or its time was over
-        if isinstance(outcome, Exception):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
-
-    answer.on_settled(settle)
     try:
         async with asyncio.timeout(PATIENCE):
-            return await future
+            return await outcome_of(answer)
     except TimeoutError:
         raise web.HTTPGatewayTimeout(text=_UNANSWERED) from None

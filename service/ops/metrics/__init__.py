@@ -2,6 +2,7 @@
 
 from service.ops.metrics.fanout import FanoutCollector
 from service.ops.metrics.fetching import FetchingCollector
+from service.ops.metrics.jobs import JobCollector
 from service.ops.metrics.load import LoadCollector
 from service.ops.metrics.process import ProcessCollector
 from service.ops.metrics.routes import MetricsRoutes
@@ -12,6 +13,7 @@ from service.ops.metrics.work import WorkCollector
 __all__ = [
     "FanoutCollector",
     "FetchingCollector",
+    "JobCollector",
     "LoadCollector",
     "MetricsRoutes",
     "ProcessCollector",

@@ -1,0 +1,1 @@
+"""Jobs, as decisions: what may be asked for, which states a job goes through, which is due next."""

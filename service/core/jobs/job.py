@@ -1,0 +1,221 @@
+"""One job: its states, and what each step of its life changes and says.
+
+    state      by              next       event
+    -          accept          scheduled  queued
+    scheduled  move            scheduled  rescheduled
+    scheduled  cancel          cancelled  cancelled
+    scheduled  begin           running    started
+    running    progress        running    progress
+    running    succeed         done       done
+    running    fail, retried   scheduled  retry
+    running    fail            failed     failed
+    running    lose            scheduled  retry
+    running    lose, 3 in a row  failed   failed
+    running    cancel          running    -
+    running    stopped         cancelled  cancelled
+    failed     move            scheduled  queued
+    cancelled  move            scheduled  queued
+
+A scheduled job whose time has come is shown as ``queued``: nothing is written for that. A run is what lies between
+a ``queued`` and the next ``done``, ``failed`` or ``cancelled``, which is its last event. A running job that is
+cancelled is asked to stop, and has ended when it has stopped.
+"""
+
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from service.core.errors import InvalidParams
+from service.core.jobs.events import (
+    Cancelled,
+    Done,
+    Event,
+    Failed,
+    Instant,
+    Progress,
+    Queued,
+    Rescheduled,
+    Retry,
+    Started,
+)
+from service.core.jobs.request import Kind
+
+__all__ = ["MOST_EVENTS", "Job", "JobState"]
+
+_LOST: Final = 3
+"""Attempts in a row that are lost to the end of a worker or of the service before the job fails."""
+_RETRIES: Final = 5
+_TIMEOUT: Final = 30.0
+_RUN_TIMEOUT: Final = 600.0
+_FIRST_DELAY: Final = 1.0
+_LONGEST_DELAY: Final = 3600.0
+"""Seconds before a failed attempt is made again; twice as many after each further one."""
+MOST_EVENTS: Final = 100_000
+"""Of one job; further progress is not kept."""
+
+
+class JobState(StrEnum):
+    """Where a job is in its life."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether its run is over."""
+        return self in _ENDED
+
+
+_ENDED: Final = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
+
+
+class Job(msgspec.Struct):
+    """A job as it is kept; times are in seconds since 1970. Each method is a row of the table above."""
+
+    id: str
+    row: int
+    epoch: str
+    """Of its topic."""
+    owner: tuple[str, float, bool]
+    """Name, weight, and whether it shares fetches."""
+    kind: Kind
+    work: msgspec.Raw
+    """What is to be done, as JSON."""
+    created: float
+    due: float
+    keep: float
+    grant: msgspec.Raw = msgspec.Raw(b"null")
+    """What its client may ask, for the kinds that ask for it."""
+    key: str | None = None
+    digest: str = ""
+    """Of what was asked for with the key."""
+    retries: int | None = None
+    timeout: float | None = None
+    state: JobState = JobState.SCHEDULED
+    run: int = 1
+    attempt: int = 0
+    """How many were begun in this run."""
+    failures: int = 0
+    lost: int = 0
+    """How many in a row were lost."""
+    stopping: bool = False
+    """Whether it was cancelled while it ran."""
+    head: int = 0
+    """The offset of its newest event."""
+    first: int = 1
+    """The offset of the first event of this run."""
+    ended: float | None = None
+    result: msgspec.Raw | None = None
+    error: str | None = None
+    detail: str | None = None
+
+    def __repr__(self) -> str:
+        # Gets into logs: who knows the whole id can read and cancel it.
+        return f"<Job {self.id[:6]}… {self.kind} {self.state}>"
+
+    def shown_state(self, now: float) -> JobState:
+        """Return the state for people: one that is due and has not begun is queued."""
+        if self.state is JobState.SCHEDULED and self.due <= now:
+            return JobState.QUEUED
+        return self.state
+
+    def allowed_retries(self, default: int | None = None) -> int:
+        """Return how often it may fail and be tried again; the request wins over the ``default``."""
+        return next(value for value in (self.retries, default, _RETRIES) if value is not None)
+
+    def time(self, default: float | None = None) -> float:
+        """Return the seconds that an attempt may take."""
+        usual = _RUN_TIMEOUT if self.kind == "run" else _TIMEOUT
+        return next(value for value in (self.timeout, default, usual) if value is not None)
+
+    def accept(self) -> Event:
+        """Begin its life."""
+        return self._say(Queued(Instant(self.due)))
+
+    def move(self, due: float) -> Event:
+        """Have it run at another time, or once more; raise InvalidParams while it runs and when it is done."""
+        if self.state is JobState.RUNNING:
+            raise InvalidParams("at, delay: the job is running; cancel it first")
+        if self.state is JobState.DONE:
+            raise InvalidParams("at, delay: the job is done; only one that failed or was cancelled runs again")
+        self.due = due
+        if not self.state.ended:
+            return self._say(Rescheduled(Instant(due)))
+        self.state, self.run = JobState.SCHEDULED, self.run + 1
+        self.attempt = self.failures = self.lost = 0
+        self.stopping, self.ended, self.error, self.detail = False, None, None, None
+        self.first = self.head + 1
+        return self._say(Queued(Instant(due), self.run))
+
+    def begin(self, worker: str) -> Event:
+        """Begin an attempt."""
+        self._check(JobState.SCHEDULED)
+        self.state = JobState.RUNNING
+        self.attempt += 1
+        return self._say(Started(self.attempt, worker))
+
+    def progress(self, progress: Progress) -> Event:
+        """Count what the attempt says."""
+        self._check(JobState.RUNNING)
+        return self._say(progress)
+
+    def succeed(self, result: Any, now: float) -> Event:
+        """End it with a result, which is JSON."""
+        self.result, self.lost = result, 0
+        return self._end(JobState.DONE, Done(result), now)
+
+    def fail(
+        self, error: str, detail: str, now: float, *, retries: int | None, chance: float, after: float | None = None
+    ) -> Event:
+        """End an attempt; there are ``retries`` more, or none where that is None; ``after`` wins as a delay."""
+        self._check(JobState.RUNNING)
+        self.failures += 1
+        self.lost = 0
+        if retries is None or self.failures > retries:
+            return self._fail(error, detail, now)
+        delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** (self.failures - 1)) * (0.5 + chance)
+        return self._retry(error, detail, now + (delay if after is None else after))
+
+    def lose(self, detail: str, now: float) -> Event:
+        """End an attempt of which nobody knows how it ended; it uses up no retry."""
+        self._check(JobState.RUNNING)
+        self.lost += 1
+        return self._fail("lost", detail, now) if self.lost >= _LOST else self._retry("lost", detail, now)
+
+    def cancel(self, now: float) -> Event | None:
+        """Have it never run, or stop; an ended one stays as it is."""
+        if self.state is JobState.SCHEDULED:
+            return self._end(JobState.CANCELLED, Cancelled(), now, before=JobState.SCHEDULED)
+        if self.state is JobState.RUNNING:
+            self.stopping = True
+        return None
+
+    def stopped(self, now: float) -> Event:
+        """End one that was cancelled while it ran."""
+        return self._end(JobState.CANCELLED, Cancelled(), now)
+
+    def _fail(self, error: str, detail: str, now: float) -> Event:
+        self.error, self.detail = error, detail
+        return self._end(JobState.FAILED, Failed(error, detail, self.attempt), now)
+
+    def _retry(self, error: str, detail: str, at: float) -> Event:
+        self.state, self.due = JobState.SCHEDULED, at
+        return self._say(Retry(self.attempt, error, detail, Instant(at)))
+
+    def _end(self, state: JobState, event: Event, now: float, *, before: JobState = JobState.RUNNING) -> Event:
+        self._check(before)
+        self.state, self.ended = state, now
+        return self._say(event)
+
+    def _say(self, event: Event) -> Event:
+        self.head += 1
+        return event
+
+    def _check(self, state: JobState) -> None:
+        if self.state is not state:
+            raise ValueError(f"{self!r} is not {state}")

@@ -1,0 +1,130 @@
+"""Changes of jobs: one at a time for each, stored before anybody hears of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import msgspec
+
+from service.core.errors import NotFound, StorageFailed
+from service.core.jobs.agenda import Agenda
+from service.core.jobs.events import Event
+from service.core.jobs.job import Job
+from service.core.jobs.store import JobStore
+from service.jobs.job_topics import JobTopics
+from service.jobs.times import encode_event
+from service.runtime.awaiting import outcome_of
+
+__all__ = ["Changes"]
+
+_AGAIN: Final = 0.5
+"""Seconds after which what could not be stored is tried again."""
+
+
+_Stored = Callable[[Job], object]
+
+
+def _nothing(job: Job) -> None:
+    """Nobody waits for it."""
+
+
+class Changes:
+    """Reads jobs, changes them, stores them, and brings their events to those who read them."""
+
+    def __init__(self, store: JobStore, agenda: Agenda, topics: JobTopics) -> None:
+        self._store = store
+        self._agenda = agenda
+        self._topics = topics
+        self._locks: dict[int, tuple[asyncio.Lock, int]] = {}
+        self._tasks: set[asyncio.Task[Job]] = set()
+
+    def __repr__(self) -> str:
+        return f"<Changes of {len(self._locks)} jobs>"
+
+    async def read(self, row: int) -> Job:
+        """Return a copy of a job; raise NotFound."""
+        if row not in self._agenda:
+            raise NotFound("the job does not exist or has expired")
+        return msgspec.structs.replace(await outcome_of(self._store.get(row)))
+
+    async def add(self, job: Job, event: Event, stored: _Stored = _nothing) -> Job:
+        """Store a new job; raise StorageFailed."""
+        return await self._whole(self._put(job, event, stored))
+
+    async def change(
+        self, row: int, step: Callable[[Job], Event | None], stored: _Stored = _nothing, *, lasting: bool = False
+    ) -> Job:
+        """Change a job by a step of its life; return what it has become.
+
+        ``stored`` is called with it before any reader hears of it: an answer comes first.
+
+        What the step raises goes on to the caller. Raises NotFound, and StorageFailed: one that is ``lasting`` is
+        tried again instead until it is stored. Where the caller is cancelled the change goes on.
+        """
+        return await self._whole(self._change(row, step, stored, lasting))
+
+    async def _whole(self, change: Coroutine[Any, Any, Job]) -> Job:
+        """Carry a change out to its end, also where nobody waits for it any more."""
+        task = asyncio.get_running_loop().create_task(change, name="job")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Job]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller has it, or has gone
+
+    async def _change(self, row: int, step: Callable[[Job], Event | None], stored: _Stored, lasting: bool) -> Job:
+        async with self._alone(row):
+            while True:
+                job = await self.read(row)
+                event = step(job)
+                try:
+                    return await self._put(job, event, stored)
+                except StorageFailed:
+                    if not lasting:
+                        raise
+                    await asyncio.sleep(_AGAIN)
+
+    async def drop(self, row: int) -> Job | None:
+        """Forget a job that has ended; return what it was, or None where it is to be kept."""
+        async with self._alone(row):
+            job = await self.read(row)
+            if not job.state.ended:
+                return None
+            self._agenda.remove(row)
+            self._store.drop(row, job.head)
+            self._topics.forget(job)
+            return job
+
+    async def _put(self, job: Job, event: Event | None, stored: _Stored) -> Job:
+        events = [] if event is None else [encode_event(event)]
+        await outcome_of(self._store.put(job, events) or job)
+        self._agenda.put(job)
+        stored(job)
+        self._topics.tell(job, events)
+        return job
+
+    async def close(self) -> None:
+        """Give up what could not be stored yet; all else is over soon."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @asynccontextmanager
+    async def _alone(self, row: int) -> AsyncIterator[None]:
+        """Wait until nobody else changes this job."""
+        lock, users = self._locks.get(row, (None, 0))
+        lock = lock or asyncio.Lock()
+        self._locks[row] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks[row]
+            if users == 1:
+                del self._locks[row]
+            else:
+                self._locks[row] = (lock, users - 1)

@@ -1,0 +1,75 @@
+"""The port of what carries out jobs of one kind."""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from service.core.access.grants import Grant
+from service.core.jobs.events import Progress
+from service.core.jobs.job import Job
+from service.core.jobs.request import Work
+
+__all__ = ["Attempt", "AttemptFailed", "AttemptLost", "Executor"]
+
+
+class AttemptFailed(Exception):
+    """An attempt that failed: ``error`` is its kind, ``again`` whether another one may succeed."""
+
+    def __init__(self, error: str, detail: str, *, again: bool = True, after: float | None = None) -> None:
+        super().__init__(detail)
+        self.error = error
+        self.detail = detail
+        self.again = again
+        self.after = after
+        """Seconds after which that is, where somebody has said so."""
+
+
+class AttemptLost(Exception):
+    """Nobody knows how the attempt ended: what carried it out is gone."""
+
+
+class Attempt:
+    """One attempt of a job, for what carries it out."""
+
+    def __init__(self, job: Job, report: Callable[[Progress], Awaitable[None]]) -> None:
+        self.job = job
+        self.report = report
+        """Returns when the progress is stored, and everybody who reads the job hears of it."""
+
+    def __repr__(self) -> str:
+        return f"<Attempt {self.job.attempt} of {self.job!r}>"
+
+    @property
+    def key(self) -> str:
+        """What makes an effect happen once: the same for every attempt of a run, and for no other job."""
+        job = self.job
+        return job.key or (job.id if job.run == 1 else f"{job.id}-{job.run}")
+
+
+class Executor(Protocol):
+    """Carries out jobs of one kind, at most ``places`` at once."""
+
+    worker: str
+    """Who it is, for the event ``started``."""
+    places: int
+
+    def check(self, work: Work, grant: Grant) -> object:
+        """Return what is to be kept of the grant with the job, as JSON has it.
+
+        Raises a SluiceError for what can never succeed, or is not granted.
+        """
+        ...
+
+    def retries(self, job: Job) -> int | None:
+        """Return how often a job may fail and be tried again, where it says so itself; None for the usual."""
+        ...
+
+    def time(self, job: Job) -> float | None:
+        """Return the seconds that an attempt may take, where the work says so itself."""
+        ...
+
+    async def carry_out(self, attempt: Attempt) -> bytes:
+        """Return the result as JSON; raise AttemptFailed or AttemptLost.
+
+        Where it is cancelled it ends soon, and its work with it.
+        """
+        ...

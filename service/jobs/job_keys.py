@@ -1,0 +1,51 @@
+"""Keys of jobs: the same key of one owner makes one job, as long as that is kept."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from service.core.jobs.job import Job
+from service.core.owner import Owner
+
+__all__ = ["JobKeys"]
+
+
+class JobKeys:
+    """Rows by a hash of owner and key, 100 bytes each: whose row is found compares the rest."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, int] = {}
+        self._beginning: dict[int, asyncio.Future[None]] = {}
+
+    def __repr__(self) -> str:
+        return f"<JobKeys {len(self._rows)}>"
+
+    def get(self, owner: Owner, key: str) -> int:
+        """Return the row that may be that of the key; 0 where there is none."""
+        return self._rows.get(hash((str(owner), key)), 0)
+
+    def put(self, job: Job) -> None:
+        """Remember the key of a job, if it has one."""
+        if job.key is not None:
+            self._rows[_hash(job)] = job.row
+
+    def forget(self, job: Job) -> None:
+        """Forget the key of a job that is gone."""
+        if job.key is not None and self._rows.get(_hash(job)) == job.row:
+            del self._rows[_hash(job)]
+
+    @asynccontextmanager
+    async def alone(self, owner: Owner, key: str) -> AsyncIterator[None]:
+        """Wait until nobody else begins a job with this key."""
+        mine = hash((str(owner), key))
+        while (other := self._beginning.get(mine)) is not None:
+            await asyncio.shield(other)
+        self._beginning[mine] = asyncio.get_running_loop().create_future()
+        try:
+            yield
+        finally:
+            self._beginning.pop(mine).set_result(None)
+
+
+def _hash(job: Job) -> int:
+    return hash((job.owner[0], job.key))

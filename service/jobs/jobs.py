@@ -1,0 +1,290 @@
+"""Jobs: accepted, begun when they are due, carried out, and kept until their outcome has been seen.
+
+Theory of operation. A job is stored before it is acknowledged, and each event before anybody hears of it
+(``changes.py``). What is due is in the agenda (``core/jobs/agenda.py``) by wall time, which is looked at once a
+second at least, so that a clock that is set counts. A lane for each kind begins what is due, owners by turns
+(``schedule.py``). An attempt (``attempts.py``) is a task that stores ``started``, has the kind's executor carry the
+work out, and stores how that ended. An attempt under which the service ended is found at the next start, and lost.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from hashlib import sha256
+from secrets import compare_digest, token_hex
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from service.core.access.grants import Grant
+from service.core.errors import Draining, InvalidParams, NotFound
+from service.core.jobs.agenda import Agenda, Entry
+from service.core.jobs.events import Event
+from service.core.jobs.job import Job, JobState
+from service.core.jobs.request import JobRequest, Kind, MoveRequest, RunWork, Work, check_size, kind_of
+from service.core.jobs.store import JobStore
+from service.core.owner import Owner
+from service.core.pending import Pending
+from service.core.pool import FOUR_FIFTHS, Pool
+from service.core.topics.hub import Hub
+from service.core.topics.topic import Topic
+from service.jobs.attempts import Attempts
+from service.jobs.changes import Changes
+from service.jobs.executor import Executor
+from service.jobs.figures import JobLimits, JobStatistics
+from service.jobs.job_keys import JobKeys
+from service.jobs.job_topics import PREFIX, JobTopics
+from service.jobs.schedule import Schedule
+from service.jobs.times import due_of
+from service.runtime.containment import report
+
+__all__ = ["Jobs"]
+
+T = TypeVar("T")
+_ID: Final = re.compile(r"([0-9a-f]{1,10})-[0-9a-f]{32}")
+_OVERHEAD: Final = 1024
+"""Bytes that a job counts for beside its work."""
+_OPENED: Final = 200
+"""Jobs that are taken in at the start in one turn of the loop."""
+_LOOKED_AT: Final = 20_000
+"""Numbers of rows that one list looks at: 2 ms. Where they have too few jobs, the next list goes on."""
+
+
+def _nothing(value: object) -> None:
+    """Nobody waits for it."""
+
+
+class Jobs:
+    """All jobs; ``wall`` is the time since 1970, ``chance`` a random number from 0 to 1."""
+
+    def __init__(
+        self, hub: Hub, store: JobStore, executors: Mapping[Kind, Executor], limits: JobLimits, *,
+        chance: Callable[[], float], wall: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self.draining = False
+        self.agenda = Agenda()
+        self.pool = Pool("jobs", limits.jobs_size, eager=FOUR_FIFTHS, advice="some have to end, and be forgotten")
+        """Bytes of all that are kept."""
+        self._executors = executors
+        self._limits = limits
+        self._store = store
+        self._topics = JobTopics(hub, store)
+        self._changes = Changes(store, self.agenda, self._topics)
+        self._attempts = Attempts(self._changes, executors, wall=wall, chance=chance)
+        places = {kind: one.places for kind, one in executors.items()}
+        self.schedule = Schedule(
+            self.agenda, places, self._attempts.carry_out, lambda row: self._spawn(self._forget(row)), wall
+        )
+        self._keys = JobKeys()
+        self.wall = wall
+        self._tasks: set[asyncio.Task[Any]] = set()
+        hub.openers["job"] = self._open
+
+    def __repr__(self) -> str:
+        return f"<Jobs {self.agenda!r}>"
+
+    @property
+    def durable(self) -> bool:
+        """Whether jobs outlive the process."""
+        return self._store.durable
+
+    def statistics(self) -> JobStatistics:
+        """Return a snapshot."""
+        due = {str(kind): lane.due for kind, lane in self.schedule.lanes.items()}
+        return JobStatistics(dict(self.agenda.counts), due, dict(self._attempts.outcomes), self._attempts.lateness)
+
+    async def open(self) -> None:
+        """Go on with all that is kept, and begin what is due."""
+        for number, job in enumerate(self._store.kept(), start=1):
+            self._take_in(job)
+            if job.state is JobState.RUNNING:
+                self._spawn(self._attempts.lose(job.row))
+            if number % _OPENED == 0:
+                await asyncio.sleep(0)
+        self.schedule.wake()
+
+    async def accept(
+        self, request: JobRequest, owner: Owner, grant: Grant, stored: Callable[[Job], object] = _nothing
+    ) -> tuple[Job, bool]:
+        """Store a job; return it, and whether it is a new one: the same key of one owner makes one.
+
+        ``stored`` is called with a new one before anybody hears of what it does.
+
+        Raises SluiceError to refuse it; InvalidParams also where the key came with another request.
+        """
+        kind, work = kind_of(request)
+        grant.jobs.check(kind, work.name if isinstance(work, RunWork) else None)
+        digest = sha256(msgspec.json.encode(request, order="sorted")).hexdigest()
+        if request.key is None:
+            return await self._add(request, kind, work, digest, owner, grant, stored), True
+        async with self._keys.alone(owner, request.key):
+            before = await self._find(owner, request.key)
+            if before is None:
+                return await self._add(request, kind, work, digest, owner, grant, stored), True
+        if before.digest != digest:
+            raise InvalidParams("key: was used with another request")
+        return before, False
+
+    async def _find(self, owner: Owner, key: str) -> Job | None:
+        """Return the owner's job with this key."""
+        row = self._keys.get(owner, key)
+        job = await self._changes.read(row) if row in self.agenda else None
+        return job if job is not None and (job.owner[0], job.key) == (owner, key) else None
+
+    async def _add(
+        self, request: JobRequest, kind: Kind, work: Work, digest: str, owner: Owner, grant: Grant,
+        stored: Callable[[Job], object],
+    ) -> Job:  # fmt: skip
+        if self.draining:
+            raise Draining("the service is shutting down")
+        executor = self._executors.get(kind)
+        if executor is None:
+            raise InvalidParams(f"{kind}: the service has no functions; its operator gives some with --jobs MODULE")
+        now = self.wall()
+        due = due_of(request, now)
+        granted = executor.check(work, grant)
+        encoded = msgspec.json.encode(work)
+        check_size(len(encoded), self._limits.job_size)
+        self.pool.check(owner, _OVERHEAD + len(encoded))
+        row = self._store.new_row()
+        job = Job(
+            f"{row:x}-{token_hex(16)}", row, token_hex(8), (str(owner), owner.weight, owner.shares_fetches), kind,
+            msgspec.Raw(encoded), now, due, request.keep, msgspec.Raw(msgspec.json.encode(granted)), request.key,
+            digest, request.retries, request.timeout,
+        )  # fmt: skip
+        size = _size(job)
+        self.pool.take(owner, size)
+        try:
+            await self._changes.add(job, job.accept(), stored)
+        except BaseException:
+            if row not in self.agenda:
+                self.pool.give_back(owner, size)
+            raise
+        self._keys.put(job)
+        self.schedule.wake()
+        return job
+
+    def _take_in(self, job: Job) -> None:
+        self.pool.take(_owner(job), _size(job))
+        self.agenda.put(job)
+        self._keys.put(job)
+
+    async def find(self, job_id: str) -> Job:
+        """Return a job, or raise NotFound."""
+        found = _ID.fullmatch(job_id)
+        job = await self._changes.read(int(found[1], 16)) if found else None
+        if job is None or not compare_digest(job.id, job_id):
+            raise NotFound("the job does not exist or has expired")
+        return job
+
+    async def topic(self, job_id: str, owner: Owner) -> Topic:
+        """Return the topic of a job for a reader."""
+        return self._topics.open(await self.find(job_id), owner)
+
+    def _open(self, name: str, owner: Owner) -> Pending[Topic]:
+        return self.answer(lambda _: self.topic(name.removeprefix(PREFIX), owner))
+
+    def answer(self, work: Callable[[Callable[[T], object]], Coroutine[Any, Any, T]]) -> Pending[T]:
+        """Have something carried out for one who does not wait.
+
+        ``work`` may call what it is given with its value, before it returns that: so an answer comes first.
+        """
+        answer: Pending[T] = Pending()
+
+        async def carry_out() -> None:
+            try:
+                outcome: T | Exception = await work(answer.settle)
+            except Exception as error:
+                outcome = error
+            if not answer.known:
+                answer.settle(outcome)
+
+        self._spawn(carry_out())
+        return answer
+
+    async def cancel(
+        self, job_id: str, stored: Callable[[tuple[bool, JobState]], object] = _nothing
+    ) -> tuple[bool, JobState]:
+        """Have a job never run, or stop; return whether it had not ended, and its state.
+
+        ``stored`` is called with that before anybody hears of it.
+        """
+        row = (await self.find(job_id)).row
+        ended = False
+
+        def step(job: Job) -> Event | None:
+            nonlocal ended
+            ended = job.state.ended
+            return job.cancel(self.wall())
+
+        job = await self._changes.change(row, step, lambda job: stored((not ended, job.state)))
+        if job.stopping:
+            self.schedule.stop(job.kind, row)
+        return not ended, job.state
+
+    async def move(self, job_id: str, request: MoveRequest) -> Job:
+        """Have a job run at another time, or once more where it failed or was cancelled."""
+        if request.at is None and request.delay is None:
+            raise InvalidParams("delay, at: give one of them")
+        job = await self.find(job_id)
+        due = due_of(request, self.wall())
+        job = await self._changes.change(job.row, lambda job: job.move(due))
+        self.schedule.wake()
+        return job
+
+    async def listed(
+        self, owner: Owner, state: JobState | None, limit: int, before: int | None
+    ) -> tuple[list[Job], int | None]:
+        """Return jobs of an owner, the newest first, and the row from which to go on; None at the end."""
+        now, rows = self.wall(), []
+        start = self._store.last_row + 1 if before is None else before
+        after: int | None = None
+        for row in self.agenda.rows_before(start, _LOOKED_AT):
+            entry = self.agenda.get(row)
+            if entry.owner == owner and state in (None, _shown(entry, now)):
+                rows.append(row)
+                if len(rows) == limit:
+                    after = row
+                    break
+        else:
+            after = start - _LOOKED_AT if start - _LOOKED_AT > 1 else None
+        found = await asyncio.gather(*map(self._changes.read, rows), return_exceptions=True)
+        return [one for one in found if isinstance(one, Job)], after
+
+    async def _forget(self, row: int) -> None:
+        job = await self._changes.drop(row)
+        if job is not None:
+            self.pool.give_back(_owner(job), _size(job))
+            self._keys.forget(job)
+
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name="job")
+        self._tasks.add(task)
+        task.add_done_callback(self._spawned_ended)
+
+    def _spawned_ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            report("a job could not be kept up", error)
+
+    async def close(self) -> None:
+        """End what runs: the next start finds it. Nothing is begun any more."""
+        self.draining = True
+        await self.schedule.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._changes.close()
+
+
+def _owner(job: Job) -> Owner:
+    return Owner(job.owner[0], job.owner[1], shares_fetches=job.owner[2])
+
+
+def _size(job: Job) -> int:
+    return _OVERHEAD + len(bytes(job.work))
+
+
+def _shown(entry: Entry, now: float) -> JobState:
+    return JobState.QUEUED if entry.state is JobState.SCHEDULED and entry.at <= now else entry.state

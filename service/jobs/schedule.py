@@ -1,0 +1,84 @@
+"""When jobs begin, and when they are forgotten."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from math import inf
+from typing import Any, Final
+
+from service.core.jobs.agenda import Agenda
+from service.core.jobs.request import Kind
+from service.jobs.lanes import Lane
+from service.runtime.timer import Periodic
+
+__all__ = ["Schedule"]
+
+_LOOK: Final = 1.0
+"""Seconds after which the wall clock is looked at again, at the latest: it may be set."""
+_SHORTEST: Final = 0.001
+_FORGOTTEN: Final = 100
+"""Jobs that are forgotten in one turn of the loop."""
+
+
+class Schedule:
+    """Begins what is due, in a lane for each kind; ``carry_out`` and ``forget`` get the row of a job."""
+
+    def __init__(
+        self,
+        agenda: Agenda,
+        places: Mapping[Kind, int],
+        carry_out: Callable[[Kind, int], Coroutine[Any, Any, None]],
+        forget: Callable[[int], object],
+        wall: Callable[[], float],
+    ) -> None:
+        self.lanes = {kind: Lane(kind, agenda, most, partial(carry_out, kind)) for kind, most in places.items()}
+        for lane in self.lanes.values():
+            lane.on_free = self.wake
+        self._agenda = agenda
+        self._forget = forget
+        self._wall = wall
+        self._loop = asyncio.get_running_loop()
+        self._look = Periodic("jobs", _LOOK, self._pump)
+        self._waking = False
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Schedule {list(self.lanes.values())}>"
+
+    def wake(self) -> None:
+        """Look in the next turn of the loop whether something may begin."""
+        if not self._waking and not self._closed:
+            self._waking = True
+            self._loop.call_soon(self._pump_now)
+
+    def stop(self, kind: Kind, row: int) -> None:
+        """Cancel what runs of a job."""
+        task = self.lanes[kind].running.get(row)
+        if task is not None:
+            task.cancel()
+
+    def _pump_now(self) -> None:
+        self._waking = False
+        if not self._closed:
+            self._look.stop()
+            self._look.start(after=0.0)
+
+    def _pump(self) -> float:
+        """Begin what is due, and forget what was kept long enough; return the seconds until the next look."""
+        now = self._wall()
+        more = [lane.pump(now) for lane in self.lanes.values()]
+        for _ in range(_FORGOTTEN):
+            row = self._agenda.pop_expired(now)
+            if row is None:
+                break
+            self._forget(row)
+        if any(more):
+            return 0.0
+        due = min((at for kind in self.lanes if (at := self._agenda.next_due(kind)) is not None), default=inf)
+        return max(_SHORTEST, min(_LOOK, due - now))
+
+    async def close(self) -> None:
+        """Cancel what runs, and begin nothing any more."""
+        self._closed = True
+        self._look.stop()
+        await asyncio.gather(*(lane.close() for lane in self.lanes.values()))

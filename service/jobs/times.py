@@ -1,0 +1,46 @@
+"""Times as people and other programs write them (RFC 3339), and when a job is due."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from service.core.errors import InvalidParams
+from service.core.jobs.events import Event, Instant
+from service.core.jobs.request import JobRequest, MoveRequest
+
+__all__ = ["due_of", "encode_event", "written"]
+
+_FARTHEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+
+
+def written(seconds: float) -> str:
+    """Return a time in UTC with milliseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def due_of(request: JobRequest | MoveRequest, now: float) -> float:
+    """Return when a job is due, in seconds since 1970; raise InvalidParams for a time that is not one."""
+    if request.at is not None and request.delay is not None:
+        raise InvalidParams("delay, at: give one of them")
+    if request.at is None:
+        return now + (request.delay or 0.0)
+    try:
+        at = datetime.fromisoformat(request.at.upper())
+        seconds = at.timestamp() if at.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        seconds = None
+    if seconds is None or not 0 <= seconds < _FARTHEST:
+        raise InvalidParams("at: a time as RFC 3339 has it, such as 2026-11-27T09:30:00Z")
+    return seconds
+
+
+def encode_event(event: Event) -> bytes:
+    """Return the event as JSON."""
+    return msgspec.json.encode(event, enc_hook=_write)
+
+
+def _write(value: Any) -> str:
+    if isinstance(value, Instant):
+        return written(value.seconds)
+    raise NotImplementedError(type(value))

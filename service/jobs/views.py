@@ -1,0 +1,42 @@
+"""A job as its clients see it."""
+
+from typing import Any
+
+import msgspec
+
+from service.core.jobs.job import Job, JobState
+from service.jobs.times import written
+
+__all__ = ["accepted", "viewed"]
+
+
+def accepted(job: Job, now: float) -> dict[str, Any]:
+    """Return the answer to who has made a job; ``now`` is the time since 1970."""
+    return {
+        "job": job.id,
+        "topic": f"job:{job.id}",
+        "epoch": job.epoch,
+        "state": job.shown_state(now),
+        "due": written(job.due),
+    }
+
+
+def viewed(job: Job, now: float) -> dict[str, Any]:
+    """Return the document of a job; ``result`` or ``error`` and ``detail`` are there once it has ended so."""
+    view = {
+        **accepted(job, now),
+        "kind": job.kind,
+        "run": job.run,
+        "attempts": job.attempt,
+        "created": written(job.created),
+        "ended": None if job.ended is None else written(job.ended),
+    }
+    if job.key is not None:
+        view["key"] = job.key
+    if job.stopping and not job.state.ended:
+        view["stopping"] = True
+    if job.state is JobState.DONE:
+        view["result"] = job.result or msgspec.Raw(b"null")
+    if job.state is JobState.FAILED:
+        view |= {"error": job.error, "detail": job.detail}
+    return view

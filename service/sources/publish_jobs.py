@@ -1,0 +1,63 @@
+"""Jobs that publish one message."""
+
+import asyncio
+from typing import Final
+
+import msgspec
+import orjson
+
+from service.core.access.grants import Grant
+from service.core.errors import TooLarge
+from service.core.jobs.job import Job
+from service.core.jobs.request import PublishWork, Work
+from service.core.owner import Owner
+from service.core.sessions.messages import published
+from service.core.topics.hub import Hub
+from service.core.topics.names import check_writable
+from service.jobs.executor import Attempt
+from service.runtime.awaiting import outcome_of
+
+__all__ = ["PublishJobs"]
+
+_PLACES: Final = 200
+
+
+class PublishJobs:
+    """An executor; where topics outlive the process, an attempt that is made twice publishes once."""
+
+    worker = "service"
+    places = _PLACES
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def check(self, work: Work, grant: Grant) -> None:
+        """Check the topic."""
+        assert isinstance(work, PublishWork)
+        check_writable(work.topic)
+        grant.publish.check(work.topic)
+        _encode(work)
+
+    def retries(self, job: Job) -> None:
+        """Leave it to the request."""
+
+    def time(self, job: Job) -> None:
+        """Leave it to the request."""
+
+    async def carry_out(self, attempt: Attempt) -> bytes:
+        """Publish, and return the position."""
+        work = msgspec.json.decode(attempt.job.work, type=PublishWork)
+        name, weight, shares = attempt.job.owner
+        while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
+            await asyncio.sleep(0)
+        key = f"job {attempt.key}" if self._hub.store.durable(work.topic) else None
+        owner = Owner(name, weight, shares_fetches=shares)
+        answer = self._hub.publish(work.topic, _encode(work), self._hub.clock(), key=key, owner=owner)
+        return orjson.dumps(published(await outcome_of(answer)))
+
+
+def _encode(work: PublishWork) -> bytes:
+    try:
+        return orjson.dumps(work.data)
+    except orjson.JSONEncodeError as error:
+        raise TooLarge(f"publish.data: {error}") from None

@@ -1,0 +1,450 @@
+"""Jobs over a store in memory and a fake executor, on virtual time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+
+from service.core.access.grants import EVERYTHING, NOTHING, Grant
+from service.core.errors import Draining, Forbidden, InvalidParams, LimitReached, NotFound, StorageFailed
+from service.core.jobs.events import Progress
+from service.core.jobs.job import Job, JobState
+from service.core.jobs.request import JobRequest, MoveRequest
+from service.core.jobs.store import MemoryJobs
+from service.core.owner import Owner
+from service.core.pending import Pending
+from service.core.sessions.messages import convert
+from service.core.topics.hub import Hub, HubLimits
+from service.core.topics.memory_store import MemoryStore
+from service.jobs.executor import Attempt, AttemptFailed, AttemptLost
+from service.jobs.figures import JobLimits
+from service.jobs.jobs import Jobs
+from service.runtime.awaiting import outcome_of
+from tests.core.readers import FakeReader
+
+A, B = Owner("a"), Owner("b")
+Work = Callable[[Attempt], Awaitable[bytes]]
+
+
+async def _nothing(attempt: Attempt) -> bytes:
+    return b'"done"'
+
+
+class FakeExecutor:
+    """Carries out what the test says."""
+
+    worker = "fake"
+    places = 2
+
+    def __init__(self) -> None:
+        self.work: Work = _nothing
+        self.attempts: list[Attempt] = []
+        self.running = self.most = 0
+
+    def check(self, work: Any, grant: Grant) -> Any:
+        if work.topic == "bad":
+            raise InvalidParams("publish.topic: bad")
+
+    def retries(self, job: Job) -> int | None:
+        return 1
+
+    def time(self, job: Job) -> float | None:
+        return None
+
+    async def carry_out(self, attempt: Attempt) -> bytes:
+        self.attempts.append(attempt)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            return await self.work(attempt)
+        finally:
+            self.running -= 1
+
+
+class FailingJobs(MemoryJobs):
+    """A store that fails on demand, and answers later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fails = 0
+
+    def put(self, job: Job, events: Any) -> Any:
+        answer: Pending[Job] = Pending()
+        if self.fails:
+            self.fails -= 1
+            asyncio.get_running_loop().call_later(0.01, answer.settle, StorageFailed("full"))
+            return answer
+
+        def keep() -> None:
+            MemoryJobs.put(self, job, events)
+            answer.settle(job)
+
+        asyncio.get_running_loop().call_later(0.01, keep)
+        return answer
+
+
+class Bench:
+    """Jobs, and what they stand on."""
+
+    def __init__(self, store: MemoryJobs | None = None, limits: JobLimits | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        self.ahead = 1_000_000.0
+        self.hub = Hub(HubLimits(), MemoryStore(lambda: "e"), call_soon=loop.call_soon, clock=loop.time)
+        self.executor = FakeExecutor()
+        self.store = store or MemoryJobs()
+        self.jobs = self._jobs(limits)
+
+    def _jobs(self, limits: JobLimits | None = None) -> Jobs:
+        return Jobs(
+            self.hub,
+            self.store,
+            {"publish": self.executor},
+            limits or JobLimits(),
+            chance=lambda: 0.5,
+            wall=self.wall,
+        )
+
+    def wall(self) -> float:
+        return self.ahead + asyncio.get_running_loop().time()
+
+    async def make(self, owner: Owner = A, grant: Grant = EVERYTHING, **fields: Any) -> Job:
+        request = convert({"publish": {"topic": "t", "data": 1}, **fields}, JobRequest)
+        return (await self.jobs.accept(request, owner, grant))[0]
+
+    async def state(self, job: Job) -> JobState:
+        return (await self.jobs.find(job.id)).state
+
+    async def ended(self, job: Job) -> Job:
+        async with asyncio.timeout(100_000):
+            while not (found := await self.jobs.find(job.id)).state.ended:
+                await asyncio.sleep(0.01)
+        return found
+
+    async def events(self, job: Job) -> list[Any]:
+        return [orjson.loads(event) for event in await outcome_of(self.store.read(job.row, 0))]  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    bench = Bench()
+    await bench.jobs.open()
+    yield bench
+    await bench.jobs.close()
+
+
+async def test_a_job_that_is_due_now_is_carried_out_at_once(bench: Bench) -> None:
+    job = await bench.ended(await bench.make())
+    assert (job.state, bytes(job.result or b""), job.attempt) == (JobState.DONE, b'"done"', 1)
+    assert [event["event"] for event in await bench.events(job)] == ["queued", "started", "done"]
+
+
+async def test_one_that_is_due_later_begins_then_and_not_before(bench: Bench) -> None:
+    began = bench.wall()
+    job = await bench.make(delay=3600)
+    await asyncio.sleep(3599.9)
+    assert await bench.state(job) is JobState.SCHEDULED
+    job = await bench.ended(job)
+    assert job.ended == pytest.approx(began + 3600, abs=0.05)
+
+
+async def test_a_clock_that_is_set_counts_within_a_second(bench: Bench) -> None:
+    job = await bench.make(delay=3600)
+    await asyncio.sleep(5)
+    bench.ahead += 3600
+    await asyncio.sleep(1.1)
+    assert await bench.state(job) is JobState.DONE
+    other = await bench.make(delay=10)
+    bench.ahead -= 3600
+    await asyncio.sleep(60)
+    assert await bench.state(other) is JobState.SCHEDULED
+
+
+async def test_what_fails_is_tried_again_later_and_then_fails(bench: Bench) -> None:
+    async def fail(attempt: Attempt) -> bytes:
+        raise AttemptFailed("http_status", "500")
+
+    bench.executor.work = fail
+    job = await bench.ended(await bench.make())
+    assert (job.state, job.attempt, job.error, job.detail) == (JobState.FAILED, 2, "http_status", "500")
+    events = await bench.events(job)
+    assert [event["event"] for event in events] == ["queued", "started", "retry", "started", "failed"]
+    assert events[2]["at"].endswith("Z")
+    job = await bench.ended(await bench.make(retries=3))
+    assert job.attempt == 4
+    assert len({attempt.key for attempt in bench.executor.attempts if attempt.job.id == job.id}) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (AttemptFailed("blocked", "never", again=False), "blocked"),
+        (InvalidParams("topic: bad"), "invalid_params"),
+    ],
+)
+async def test_what_can_never_succeed_is_not_tried_again(bench: Bench, error: Exception, kind: str) -> None:
+    async def fail(attempt: Attempt) -> bytes:
+        raise error
+
+    bench.executor.work = fail
+    job = await bench.ended(await bench.make())
+    assert (job.state, job.attempt, job.error) == (JobState.FAILED, 1, kind)
+
+
+async def test_what_is_lost_three_times_in_a_row_fails(bench: Bench) -> None:
+    async def lose(attempt: Attempt) -> bytes:
+        raise AttemptLost("the worker is gone")
+
+    bench.executor.work = lose
+    job = await bench.ended(await bench.make(retries=0))
+    assert (job.attempt, job.error) == (3, "lost")
+
+
+async def test_what_takes_too_long_is_ended(bench: Bench) -> None:
+    async def hang(attempt: Attempt) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    bench.executor.work = hang
+    job = await bench.ended(await bench.make(timeout=5, retries=0))
+    assert (job.state, job.error, job.detail) == (JobState.FAILED, "timeout", "took longer than 5 s")
+    assert bench.executor.running == 0
+
+
+async def test_a_bug_fails_its_own_job_alone_and_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(attempt: Attempt) -> bytes:
+        if attempt.job.row == 1:
+            raise KeyError("bug")
+        return b"1"
+
+    bench.executor.work = fail
+    first, second = await bench.make(retries=0), await bench.make()
+    assert (await bench.ended(first)).error == "exception"
+    assert (await bench.ended(second)).state is JobState.DONE
+    assert "unhandled exception in a job" in caplog.text
+
+
+async def test_what_has_not_begun_never_runs_once_it_is_cancelled(bench: Bench) -> None:
+    job = await bench.make(delay=10)
+    assert await bench.jobs.cancel(job.id) == (True, JobState.CANCELLED)
+    await asyncio.sleep(20)
+    assert bench.executor.attempts == []
+    assert await bench.jobs.cancel(job.id) == (False, JobState.CANCELLED)
+    assert [event["event"] for event in await bench.events(job)] == ["queued", "cancelled"]
+
+
+async def test_what_runs_is_stopped_and_ends_as_cancelled(bench: Bench) -> None:
+    stopped = asyncio.Event()
+
+    async def hang(attempt: Attempt) -> bytes:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+        return b""
+
+    bench.executor.work = hang
+    job = await bench.make()
+    await asyncio.sleep(0.1)
+    assert await bench.jobs.cancel(job.id) == (True, JobState.RUNNING)
+    await stopped.wait()
+    assert (await bench.ended(job)).state is JobState.CANCELLED
+    assert [event["event"] for event in await bench.events(job)] == ["queued", "started", "cancelled"]
+
+
+async def test_a_job_moves_while_it_has_not_begun_and_runs_once_more_when_it_failed(bench: Bench) -> None:
+    job = await bench.make(delay=10)
+    await bench.jobs.move(job.id, MoveRequest(delay=100))
+    await asyncio.sleep(50)
+    assert await bench.state(job) is JobState.SCHEDULED
+    await bench.jobs.move(job.id, MoveRequest(delay=0))
+    job = await bench.ended(job)
+    with pytest.raises(InvalidParams, match="is done"):
+        await bench.jobs.move(job.id, MoveRequest(delay=0))
+    with pytest.raises(InvalidParams, match="give one of them"):
+        await bench.jobs.move(job.id, MoveRequest())
+    other = await bench.make(delay=10)
+    await bench.jobs.cancel(other.id)
+    await bench.jobs.move(other.id, MoveRequest(delay=0))
+    assert (await bench.ended(other)).run == 2
+    names = [event["event"] for event in await bench.events(other)]
+    assert names == ["queued", "cancelled", "queued", "started", "done"]
+
+
+async def test_the_same_key_makes_one_job_also_at_the_same_time() -> None:
+    bench = Bench(FailingJobs())
+    await bench.jobs.open()
+    made = await asyncio.gather(*(bench.make(key="k", delay=5) for _ in range(5)))
+    assert len({job.id for job in made}) == 1
+    assert (await bench.make(owner=B, key="k", delay=5)).id != made[0].id
+    with pytest.raises(InvalidParams, match="another request"):
+        await bench.make(key="k", delay=6)
+    await bench.jobs.close()
+
+
+async def test_a_key_is_forgotten_with_its_job(bench: Bench) -> None:
+    first = await bench.make(key="k", keep=10)
+    await asyncio.sleep(15)
+    with pytest.raises(NotFound):
+        await bench.jobs.find(first.id)
+    assert (await bench.make(key="k", keep=10)).id != first.id
+    assert bench.jobs.pool.used < 2 * 1100
+
+
+async def test_at_most_so_many_run_and_owners_take_turns(bench: Bench) -> None:
+    order: list[str] = []
+
+    async def work(attempt: Attempt) -> bytes:
+        order.append(attempt.job.owner[0])
+        await asyncio.sleep(1)
+        return b"1"
+
+    bench.executor.work = work
+    jobs = [await bench.make(owner=A) for _ in range(10)] + [await bench.make(owner=B) for _ in range(2)]
+    for job in jobs:
+        await bench.ended(job)
+    assert bench.executor.most == 2
+    assert "b" in order[2:5]
+    assert order.count("b") == 2
+
+
+async def test_progress_is_stored_and_read(bench: Bench) -> None:
+    async def work(attempt: Attempt) -> bytes:
+        await attempt.report(Progress(done=1, total=2, message="half"))
+        await attempt.report(Progress(data={"frame": 7}))
+        return b"1"
+
+    bench.executor.work = work
+    job = await bench.ended(await bench.make())
+    events = await bench.events(job)
+    assert events[2:4] == [
+        {"event": "progress", "done": 1.0, "total": 2.0, "message": "half"},
+        {"event": "progress", "data": {"frame": 7}},
+    ]
+
+
+async def test_a_reader_has_all_events_and_its_stream_ends_with_the_run(bench: Bench) -> None:
+    job = await bench.make(delay=10)
+    topic = await bench.jobs.topic(job.id, A)
+    reader = FakeReader(topic)
+    bench.hub.attach(reader, "oldest")
+    await bench.ended(job)
+    await asyncio.sleep(0.1)
+    names = [orjson.loads(line)["event"] for line in b"".join(reader.sent).splitlines()]
+    assert names == ["queued", "started", "done"]
+    assert reader.complete
+    late = FakeReader(await bench.jobs.topic(job.id, A))
+    bench.hub.attach(late, "oldest")
+    await asyncio.sleep(0.1)
+    assert b"".join(late.sent) == b"".join(reader.sent)
+    assert late.complete
+    await asyncio.sleep(60)
+    assert bench.hub.topics == {}
+
+
+async def test_a_topic_that_nobody_reads_is_forgotten(bench: Bench) -> None:
+    job = await bench.make(delay=100)
+    await outcome_of(bench.hub.find(f"job:{job.id}", A))
+    assert len(bench.hub.topics) == 1
+    await asyncio.sleep(31)
+    assert bench.hub.topics == {}
+    with pytest.raises(NotFound):
+        await outcome_of(bench.hub.find("job:1-" + 32 * "0", A))
+
+
+async def test_lists_have_the_owners_jobs_the_newest_first(bench: Bench) -> None:
+    jobs = [await bench.make(delay=100 if number % 2 else 0) for number in range(6)]
+    await bench.make(owner=B)
+    await bench.ended(jobs[4])
+    found, after = await bench.jobs.listed(A, None, 4, None)
+    assert [job.row for job in found] == [6, 5, 4, 3]
+    found, after = await bench.jobs.listed(A, None, 4, after)
+    assert ([job.row for job in found], after) == ([2, 1], None)
+    assert [job.row for job in (await bench.jobs.listed(A, JobState.DONE, 9, None))[0]] == [5, 3, 1]
+    assert [job.row for job in (await bench.jobs.listed(A, JobState.SCHEDULED, 9, None))[0]] == [6, 4, 2]
+
+
+async def test_what_is_refused_leaves_nothing_behind(bench: Bench) -> None:
+    with pytest.raises(InvalidParams, match=r"publish\.topic"):
+        await bench.make(publish={"topic": "bad", "data": 1})
+    with pytest.raises(Forbidden, match="claim jobs"):
+        await bench.make(grant=NOTHING)
+    with pytest.raises(InvalidParams, match="--jobs MODULE"):
+        await bench.make(publish=None, run={"name": "f"})
+    bench.jobs.draining = True
+    with pytest.raises(Draining):
+        await bench.make()
+    assert (len(bench.jobs.agenda), bench.jobs.pool.used) == (0, 0)
+
+
+async def test_an_owner_has_a_share_of_the_bytes() -> None:
+    bench = Bench(limits=JobLimits(jobs_size=10_000))
+    for _ in range(7):
+        await bench.make(delay=100)
+    with pytest.raises(LimitReached, match="limit jobs") as caught:
+        await bench.make(delay=100)
+    assert caught.value.pool == "jobs"
+    assert (await bench.make(owner=B, delay=100)).row
+    await bench.jobs.close()
+
+
+async def test_what_cannot_be_stored_is_refused_or_waits() -> None:
+    store = FailingJobs()
+    bench = Bench(store)
+    await bench.jobs.open()
+    store.fails = 1
+    with pytest.raises(StorageFailed):
+        await bench.make()
+    assert bench.jobs.pool.used == 0
+    job = await bench.make(delay=1)
+    store.fails = 1
+    with pytest.raises(StorageFailed):
+        await bench.jobs.cancel(job.id)
+    store.fails = 3
+    job = await bench.ended(job)
+    assert job.state is JobState.DONE
+    assert [event["event"] for event in await bench.events(job)] == ["queued", "started", "done"]
+    await bench.jobs.close()
+
+
+async def test_what_ran_when_the_service_ended_is_lost_and_runs_again() -> None:
+    bench = Bench()
+    await bench.jobs.open()
+
+    async def hang(attempt: Attempt) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    bench.executor.work = hang
+    runs, stops, later = await bench.make(), await bench.make(), await bench.make(delay=5, key="k")
+    await asyncio.sleep(0.1)
+    bench.store._jobs[stops.row].stopping = True
+    await bench.jobs.close()
+    assert bench.executor.running == 0
+
+    bench.executor.work = _nothing
+    kept = list(bench.store._jobs.values())
+    bench.store.kept = lambda: kept  # type: ignore[method-assign]
+    again = bench.jobs = bench._jobs()
+    await again.open()
+    assert (await bench.ended(runs)).attempt == 2
+    names = [event["event"] for event in await bench.events(runs)]
+    assert names == ["queued", "started", "retry", "started", "done"]
+    assert (await bench.ended(stops)).state is JobState.CANCELLED
+    assert (await bench.ended(later)).state is JobState.DONE
+    assert (await bench.make(delay=5, key="k")).id == later.id
+    await again.close()
+
+
+async def test_ids_that_are_nearly_right_are_not_found(bench: Bench) -> None:
+    job = await bench.make(delay=5)
+    for wrong in (job.id[:-1] + ("0" if job.id[-1] != "0" else "1"), job.id + "0", "1", "", "zz-" + 32 * "0"):
+        with pytest.raises(NotFound):
+            await bench.jobs.find(wrong)
+
+
+def test_requests_with_their_members_in_another_order_are_the_same() -> None:
+    one, other = ({"a": 1, "b": 2}, {"b": 2, "a": 1})
+    assert msgspec.json.encode(one, order="sorted") == msgspec.json.encode(other, order="sorted")

@@ -1,0 +1,54 @@
+"""Times of jobs, as they are read and written."""
+
+import pytest
+
+from service.core.errors import InvalidParams
+from service.core.jobs.events import Instant, Queued, Retry
+from service.core.jobs.request import JobRequest
+from service.jobs.times import due_of, encode_event, written
+
+
+@pytest.mark.parametrize(
+    ("at", "seconds"),
+    [
+        ("2026-11-27T09:30:00Z", 1795771800.0),
+        ("2026-11-27T09:30:00.25+00:00", 1795771800.25),
+        ("2026-11-27T11:30:00+02:00", 1795771800.0),
+        ("2026-11-27t09:30:00z", 1795771800.0),
+        ("1970-01-01T00:00:00Z", 0.0),
+    ],
+)
+def test_times_are_read_in_any_zone(at: str, seconds: float) -> None:
+    assert due_of(JobRequest(at=at), 5.0) == seconds
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        "",
+        "now",
+        "2026-11-27",
+        "2026-11-27T09:30:00",
+        "2026-13-27T09:30:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59Z",
+    ],
+)
+def test_what_is_not_a_time_with_its_zone_is_refused(at: str) -> None:
+    with pytest.raises(InvalidParams, match="at: a time as RFC 3339 has it"):
+        due_of(JobRequest(at=at), 5.0)
+
+
+def test_without_a_time_it_is_due_now_or_after_its_delay() -> None:
+    assert (due_of(JobRequest(), 5.0), due_of(JobRequest(delay=2.5), 5.0)) == (5.0, 7.5)
+    with pytest.raises(InvalidParams, match="give one of them"):
+        due_of(JobRequest(delay=1, at="2026-11-27T09:30:00Z"), 5.0)
+
+
+def test_events_have_times_in_utc_with_milliseconds() -> None:
+    assert written(1795771800.25) == "2026-11-27T09:30:00.250Z"
+    assert encode_event(Queued(Instant(1795771800.0))) == b'{"event":"queued","due":"2026-11-27T09:30:00.000Z"}'
+    retry = encode_event(Retry(1, "timeout", "slow", Instant(0.0)))
+    assert (
+        retry == b'{"event":"retry","attempt":1,"error":"timeout","detail":"slow","at":"1970-01-01T00:00:00.000Z"}'
+    )
