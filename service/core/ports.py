@@ -18,7 +18,6 @@ __all__ = [
     "Backend",
     "Clock",
     "KeptKey",
-    "KeptMessage",
     "KeptTopic",
     "KeptWatch",
     "Outcome",
@@ -62,16 +61,6 @@ class Outcome(NamedTuple):
     status: int
 
 
-class KeptMessage(NamedTuple):
-    """A message as it was appended: compact JSON, and the hub's time of the append.
-
-    Data is None where the record is damaged: its readers get a gap.
-    """
-
-    data: bytes | None
-    at: float
-
-
 class KeptKey(NamedTuple):
     """A key that is not forgotten yet, the offset of its message, and the hub's time of the append."""
 
@@ -88,7 +77,10 @@ class KeptTopic:
     """
 
     position: Position
-    messages: Sequence[KeptMessage] = ()
+    messages: Sequence[bytes | None] = ()
+    """Compact JSON; None where the record is damaged: its readers get a gap."""
+    times: Sequence[float] = ()
+    """When each message was appended, by the hub's clock."""
     keys: Sequence[KeptKey] = ()
     read: ReadLog | None = None
     """Of a log that the store keeps: reads what is not in memory. Its messages are not among ``messages``."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from service.core.ports import KeptKey, KeptMessage
+from service.core.ports import KeptKey
 from service.core.topics.position import Position
 from service.core.topics.topic import Topic
 from service.storage.database import Changes
@@ -47,7 +47,8 @@ class KeptTopicRows:
     stored: bool = False
     """Whether the database has the topic's own row as it is now."""
     dropped: bool = False
-    messages: list[KeptMessage] = field(default_factory=list)
+    messages: list[bytes | None] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
     keys: list[KeptKey] = field(default_factory=list)
     """What was read at the start and the hub has not asked for yet."""
 

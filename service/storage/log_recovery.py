@@ -6,8 +6,7 @@ epoch, or a position that a client holds would get another content. A batch whos
 """
 
 import asyncio
-from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -17,8 +16,6 @@ from service.core.batch_store import KeptBatch
 from service.core.fetching.batch import Keep
 from service.core.fetching.request import FetchRequest, Options
 from service.core.ports import Outcome
-from service.storage.damage import DamageLog
-from service.storage.database import Changes, Database
 from service.storage.log_rows import BatchRow, LogRows, RequestRow, hosts_of, key_of, owner_of, tracing_of
 from service.storage.log_store import LogIds
 from service.storage.records import (
@@ -30,6 +27,7 @@ from service.storage.records import (
     write_document,
     write_outcome,
 )
+from service.storage.scan import Scan
 from service.storage.tables import Table
 from service.storage.wall_clock import WallClock
 
@@ -52,16 +50,15 @@ class _Found:
 class RecoveredLogs:
     """All batches that were read."""
 
-    def __init__(self, database: Database, clock: WallClock, new_epoch: Callable[[], str]) -> None:
-        self.damage = DamageLog()
+    def __init__(self, scan: Scan, clock: WallClock, new_epoch: Callable[[], str]) -> None:
         self.ids = LogIds()
         self.orphans: dict[int, LogRows] = {}
         """Events whose batch is gone."""
-        self._database = database
+        self._scan = scan
+        self._rows = scan.database.rows
         self._clock = clock
         self._new_epoch = new_epoch
         self._found: dict[int, _Found] = {}
-        self._changes = Changes(database.next_row)
         self._lost = 0
         """Damaged events that have not shown as a hole between two others."""
 
@@ -80,21 +77,20 @@ class RecoveredLogs:
         """Take in what an event ends, the next one of its batch."""
         self._add(row, read_outcome(row, record))
 
-    def damaged_outcome(self, row: int) -> None:
-        """Read the event for it."""
-        event = self._database.rows.get(Table.EVENTS, row)
+    def lost_outcome(self, row: int) -> bool:
+        """Read the event for what it ends; return whether that says it."""
         try:
-            message = read_message(row, event or b"")
+            message = read_message(row, self._rows.get(Table.EVENTS, row) or b"")
             said = orjson.loads(message.data)
+            index, status = said.get("index", _DONE), said.get("status", 0)
+            outcome = EventOutcome(message.topic, message.offset, message.at, index, status, len(message.data))
+            self._add(row, outcome)
         except (Damaged, ValueError):
             self._lost += 1
-            self._changes.delete(Table.OUTCOMES, array("q", [row]))
-            self._changes.delete(Table.EVENTS, array("q", [row]))
-            return
-        index, status = said.get("index", _DONE), said.get("status", 0)
-        outcome = EventOutcome(message.topic, message.offset, message.at, index, status, len(message.data))
-        self._changes.replace(Table.OUTCOMES, row, write_outcome(row, outcome))
-        self._add(row, outcome)
+            self._scan.discard(Table.EVENTS, row)
+            return False
+        self._scan.changes.replace(Table.OUTCOMES, row, write_outcome(row, outcome))
+        return True
 
     def _add(self, row: int, outcome: EventOutcome) -> None:
         found = self._found.get(outcome.batch)
@@ -106,7 +102,8 @@ class RecoveredLogs:
         log = found.log
         missing = outcome.offset - log.head - 1
         if missing < 0:
-            raise Damaged(f"row {row} has an offset that another has")
+            self._fill(found, row, outcome)
+            return
         self._lost -= missing
         log.rows.extend([-1] * missing + [row])
         log.sizes.extend([0] * missing + [outcome.size])
@@ -115,12 +112,21 @@ class RecoveredLogs:
         if outcome.item == _DONE:
             found.ended = outcome.at
 
+    def _fill(self, found: _Found, row: int, outcome: EventOutcome) -> None:
+        """Put an outcome where one was missing: its row was found later, under another id."""
+        log, place = found.log, outcome.offset - 1
+        if place < 0 or log.rows[place] != -1:
+            raise Damaged(f"row {row} has an offset that another has")
+        self._lost += 1
+        log.rows[place], log.sizes[place] = row, outcome.size
+        found.outcomes[place] = Outcome(outcome.item, outcome.status)
+
     def request(self, row: int, record: bytes) -> None:
         """Take in some of what a batch asked for."""
         read = read_row(row, record, RequestRow)
         found = self._found.get(read.batch)
         if found is None or found.ended is not None:
-            self._changes.delete(Table.REQUESTS, array("q", [row]))
+            self._scan.discard(Table.REQUESTS, row)
             return
         found.log.requests.append(row)
         if not found.items:
@@ -129,23 +135,14 @@ class RecoveredLogs:
             if index < len(found.items):
                 found.items[index] = item
 
-    def damaged_row(self, table: Table, row: int, error: Exception) -> None:
-        """Report a record that is not what was written, and have it deleted."""
-        self.damage.report(table, error)
-        if table is Table.OUTCOMES:
-            self.damaged_outcome(row)
-        else:
-            self._changes.delete(table, array("q", [row]))
-
-    def finish(self) -> Changes:
-        """Return what the database has to change before it is used."""
-        if self._database.lost_commits or self._lost > 0:
+    def renew(self) -> None:
+        """Begin new epochs where offsets may have been given away that nobody knows of."""
+        if self._scan.database.lost_commits or self._lost > 0:
             for found in self._found.values():
                 log = found.log
                 log.epoch = self._new_epoch()
                 log.document["epoch"] = log.epoch
-                self._changes.replace(Table.BATCHES, log.id, write_document(log.id, log.document))
-        return self._changes
+                self._scan.changes.replace(Table.BATCHES, log.id, write_document(log.id, log.document))
 
     def batches(self) -> list[KeptBatch]:
         """Return what the service goes on with."""
@@ -183,41 +180,21 @@ class RecoveredLogs:
             return 0.0
         row = found.log.rows[-1]
         try:
-            event = read_message(row, self._database.rows.get(Table.EVENTS, row) or b"")
+            event = read_message(row, self._rows.get(Table.EVENTS, row) or b"")
             return float(orjson.loads(event.data)["elapsed_ms"])
         except (Damaged, ValueError, KeyError):
             return round(1000 * (found.ended - float(found.log.document["started"])), 1)
 
 
 async def recover_logs(
-    database: Database, clock: WallClock, new_epoch: Callable[[], str]
+    scan: Scan, clock: WallClock, new_epoch: Callable[[], str]
 ) -> tuple[RecoveredLogs, list[KeptBatch]]:
-    """Read everything in slices, in a thread; the loop goes on."""
-    found = RecoveredLogs(database, clock, new_epoch)
-    takes = {Table.BATCHES: found.batch, Table.OUTCOMES: found.outcome, Table.REQUESTS: found.request}
-    for table, take in takes.items():
-        chunks = database.rows.chunks(table)
-        while await asyncio.to_thread(_read, found, table, take, chunks):
-            pass
-    rows = database.rows
+    """Read everything in slices; the loop turns between them."""
+    found = RecoveredLogs(scan, clock, new_epoch)
+    await scan.read(Table.BATCHES, found.batch)
+    await scan.read(Table.OUTCOMES, found.outcome, found.lost_outcome)
+    await scan.read(Table.REQUESTS, found.request)
+    rows = scan.database.rows
     found.ids = LogIds(rows.last(Table.BATCHES), rows.last(Table.REQUESTS), rows.last(Table.EVENTS))
-    changes = found.finish()
-    if changes.put or changes.deleted:
-        await asyncio.to_thread(database.write, changes)
+    found.renew()
     return found, await asyncio.to_thread(found.batches)
-
-
-def _read(
-    found: RecoveredLogs,
-    table: Table,
-    take: Callable[[int, bytes], None],
-    chunks: Iterator[list[tuple[int, bytes]]],
-) -> bool:
-    """Take in the next rows of a table; return whether there were any."""
-    rows = next(chunks, [])
-    for row, record in rows:
-        try:
-            take(row, record)
-        except Damaged as error:
-            found.damaged_row(table, row, error)
-    return bool(rows)

@@ -7,51 +7,38 @@ message of any topic, or the WAL has lost its end: nobody can say any more which
 all topics begin new epochs, or a position that a client holds would get another content.
 """
 
-import asyncio
-import logging
 from array import array
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial
+from collections.abc import Callable, Iterator
+from itertools import islice
 from math import inf, nan
+from struct import error as StructError
 from time import time
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
-import apsw
-
 from service.core.owner import Owner
-from service.core.ports import KeptKey, KeptMessage, KeptWatch, PublishKey
-from service.storage.damage import DamageLog
-from service.storage.database import Changes, Database
+from service.core.ports import KeptKey, KeptWatch, PublishKey
 from service.storage.kept_topics import KeptTopicRows, KeptTopics, TopicRow
 from service.storage.key_rows import KeyRow, KeyRows
 from service.storage.records import (
     HEAD_SIZE,
     LATEST,
     Damaged,
-    Mended,
     Message,
     guess_message,
-    mend,
     pack_row,
     read_head,
     read_message,
     read_row,
 )
+from service.storage.scan import SLICE, Scan
 from service.storage.statistics import Recovered
-from service.storage.tables import FILLER_ROW, Table
+from service.storage.tables import FILLER_ROW, Table, disordered
 from service.storage.wall_clock import WallClock
 from service.storage.watch_rows import WatchRow
 
 __all__ = ["Contents", "recover"]
 
-_log = logging.getLogger("sluice.storage")
-
-_Rows = Sequence[tuple[int, bytes]]
-_PROGRESS: Final = 200_000
-_MENDED: Final = 100
-"""Damaged records in which a flipped bit is looked for."""
 _HOLE: Final = 10_000
 """Messages that may be missing between two of one topic; beyond that the older ones are given up."""
 
@@ -68,22 +55,21 @@ class Contents(NamedTuple):
 class _Reading:
     """One pass over the database."""
 
-    def __init__(self, clock: WallClock, now: float) -> None:
+    def __init__(self, scan: Scan, clock: WallClock, now: float) -> None:
         self.topics = KeptTopics()
         self.found = Recovered()
-        self.damage = DamageLog()
         self.keys = KeyRows()
         self.watches: list[tuple[int, str, KeptWatch]] = []
-        self.discarded: dict[Table, Any] = {table: array("q") for table in Table}
-        """Rows that are of no use."""
-        self.repaired: list[tuple[Table, Mended]] = []
-        """Rows that are to be put as they were."""
         self.newest_damaged = 0
         """Damaged messages that may have been the newest of any topic."""
         self._oldest: dict[int, int] = {}
         """By topic: the offset of what may have been its oldest message, if the next one follows it."""
+        self._scan = scan
         self._clock = clock
         self._now = now
+        self._unread: Iterator[tuple[int, Any]] = scan.database.rows.cursor(Table.MESSAGES)
+        self._last = -1
+        """The row that was read last."""
         self._newest = -inf
         """The latest time of any message so far, by the hub's clock."""
         self._at, self._hub_at = nan, 0.0
@@ -100,50 +86,78 @@ class _Reading:
         self.topics.add(kept)
         self.found.topics += 1
 
-    def _add_message(self, row: int, record: bytes) -> None:
-        """Take in a message, the next one of its topic."""
-        message = read_message(row, record)
-        self._place(row, message, message.data)
-        self.found.messages += 1
+    def messages(self) -> int:
+        """Take in some more messages; one that is damaged leaves a hole. Return how many were read."""
+        rows, odd = islice(self._unread, SLICE), 0
+        before = self.found.messages
+        while (next_row := self._following(rows)) is not None:
+            odd += 1
+            if self._message(*next_row):
+                self.found.messages += 1
+                odd -= 1
+        return self.found.messages - before + odd
 
-    def _following(self, rows: _Rows, start: int) -> int:
-        """Take in messages as long as each is whole and the next one of its topic; return which one is not.
+    def _following(self, rows: Iterator[tuple[int, Any]]) -> tuple[int, bytes] | None:
+        """Take in messages as long as each is whole and the next one of its topic; return one that is not.
 
-        That is nearly all of them, so it is written out: a message takes half the time that ``_add_message`` needs.
+        That is nearly all of them, so it is written out: a message takes half the time that ``_message`` needs.
         """
-        topic_with, last_at, hub_at = self.topics.by_id.get, nan, self._newest
-        new, crc, pack, head = tuple.__new__, crc32, pack_row, read_head  # names of modules cost more
-        index = start
-        for index in range(start, len(rows)):
-            row, record = rows[index]
-            if len(record) < HEAD_SIZE:
+        topic_with, last, last_at, hub_at, count = self.topics.by_id.get, self._last, nan, self._newest, 0
+        crc, pack, head = crc32, pack_row, read_head  # names of modules cost more
+        odd = None
+        for row, record in rows:
+            try:
+                checksum, topic, offset, at = head(record)
+            except (StructError, TypeError):
+                odd = row, record if isinstance(record, bytes) else b""
                 break
-            checksum, topic, offset, at = head(record)
             kept = topic_with(topic)
-            if kept is None or offset != kept.head + 1 or not kept.rows:
+            if kept is None or offset != kept.head + 1 or not kept.rows or row <= last:
+                odd = row, record
                 break
             if checksum != crc(record[4:], crc(pack(row))):
+                odd = row, record
                 break
             if at != last_at:
                 # Not before any other, and so not before those of its topic.
                 now = self._clock.to_hub(at)
                 if not (hub_at <= now and at <= LATEST):
+                    odd = row, record
                     break
                 last_at, hub_at = at, now
             kept.head = offset
             kept.rows.append(row)
-            kept.messages.append(new(KeptMessage, (record[HEAD_SIZE:], hub_at)))
-        else:
-            index = len(rows)
-        self.found.messages += index - start
-        self._newest = hub_at
-        return index
+            kept.messages.append(record[HEAD_SIZE:])
+            kept.times.append(hub_at)
+            last = row
+            count += 1
+        self.found.messages += count
+        self._last, self._newest = last, hub_at
+        return odd
+
+    def _message(self, row: int, record: bytes) -> bool:
+        """Take in a message, or leave a hole where one was; return whether it is whole."""
+        if row <= self._last:
+            raise disordered(Table.MESSAGES)
+        self._last = row
+        try:
+            message = read_message(row, record)
+        except Damaged as error:
+            mended = self._scan.mend(Table.MESSAGES, row, record, error)
+            if mended is not None:
+                self._place(row, read_message(*mended), None)
+            elif not self._place_by_guess(row, guess_message(record)):
+                self._scan.discard(Table.MESSAGES, row)
+                self.newest_damaged += 1
+            return False
+        self._place(row, message, message.data)
+        return True
 
     def _place(self, row: int, message: Message, data: bytes | None) -> None:
         """Put a message at its place in its topic."""
         kept = self.topics.by_id.get(message.topic)
         if kept is None or message.offset <= kept.head:
-            self.discarded[Table.MESSAGES].append(row)
+            self._scan.discard(Table.MESSAGES, row)
             return
         if message.at != self._at:
             # Messages of one moment share it, as they did when they were published.
@@ -153,63 +167,27 @@ class _Reading:
         if missing > _HOLE or not kept.rows:
             # The first that is kept: those before it were given up.
             self._confirm_oldest(kept, message.offset)
-            self.discarded[Table.MESSAGES].extend(kept.rows)
-            kept.rows, kept.messages = array("q"), []
+            self._scan.changes.delete(Table.MESSAGES, kept.rows)
+            kept.rows, kept.messages, kept.times = array("q"), [], []
         elif missing:
             self.newest_damaged -= missing
             kept.rows.extend([-1] * missing)
-            kept.messages.extend([KeptMessage(None, at)] * missing)
+            kept.messages.extend([None] * missing)
+            kept.times.extend([at] * missing)
         self._add(kept, row, message.offset, data, at)
 
     def _add(self, kept: KeptTopicRows, row: int, offset: int, data: bytes | None, at: float) -> None:
-        if kept.messages and at < kept.messages[-1].at:
-            at = kept.messages[-1].at
+        if kept.times and at < kept.times[-1]:
+            at = kept.times[-1]
         self._newest = max(self._newest, at)
         kept.head = offset
         kept.rows.append(row)
-        kept.messages.append(KeptMessage(data, at))
+        kept.messages.append(data)
+        kept.times.append(at)
 
     def _confirm_oldest(self, kept: KeptTopicRows, offset: int) -> None:
         """Record which message follows a damaged one that seemed to be the oldest of its topic."""
         if self._oldest.pop(kept.id, offset - 1) != offset - 1:
-            self.newest_damaged += 1
-
-    def _damaged(self, table: Table, row: int, record: bytes, error: Damaged) -> Mended | None:
-        """Count a damaged record, log the first of them, and return it as it was, where that can be found out."""
-        self.damage.report(table, error)
-        return mend(row, record) if self.damage.count <= _MENDED else None
-
-    def rows(self, table: Table, take: Callable[[int, bytes], None], rows: _Rows) -> None:
-        """Take in rows of a table; of those that are damaged repair what can be, and have the others deleted."""
-        for row, record in rows:
-            try:
-                take(row, record)
-            except Damaged as error:
-                mended = self._damaged(table, row, record, error)
-                if mended is None or mended.row != row:
-                    self.discarded[table].append(row)
-                if mended is not None:
-                    with suppress(Damaged):  # what it says cannot be; it was reported already
-                        take(*mended)
-                        self.repaired.append((table, mended))
-
-    def messages(self, rows: _Rows) -> None:
-        """Take in rows of messages; one that is damaged leaves a hole."""
-        start = 0
-        while (start := self._following(rows, start)) < len(rows):
-            row, record = rows[start]
-            start += 1
-            try:
-                self._add_message(row, record)
-            except Damaged as error:
-                self._damaged_message(row, record, self._damaged(Table.MESSAGES, row, record, error))
-
-    def _damaged_message(self, row: int, record: bytes, mended: Mended | None) -> None:
-        """Leave a hole where it was, if that can be found out."""
-        if mended is not None:
-            self._place(row, read_message(*mended), None)
-        elif not self._place_by_guess(row, guess_message(record)):
-            self.discarded[Table.MESSAGES].append(row)
             self.newest_damaged += 1
 
     def _place_by_guess(self, row: int, guess: Message | None) -> bool:
@@ -225,17 +203,17 @@ class _Reading:
         before = self._oldest.get(kept.id)
         if guess.offset <= kept.head if before is None else guess.offset != before + 1:
             return False
-        self.discarded[Table.MESSAGES].append(row)
+        self._scan.discard(Table.MESSAGES, row)
         self._oldest[kept.id] = guess.offset
         return True
 
-    def renew(self, new_epoch: Callable[[], str], changes: Changes) -> None:
+    def renew(self, new_epoch: Callable[[], str]) -> None:
         """Begin new epochs where offsets may have been given away that nobody knows of."""
-        every = self.found.lost_commits or self.newest_damaged > 0
+        every = self._scan.database.lost_commits or self.newest_damaged > 0
         for kept in self.topics:
             if every or kept.id in self._oldest:
                 kept.epoch = new_epoch()
-                kept.write(changes)
+                kept.write(self._scan.changes)
                 self.found.renewed += 1
 
     def key(self, row: int, record: bytes) -> None:
@@ -253,45 +231,21 @@ class _Reading:
         read = read_row(row, record, WatchRow)
         kept = self.topics.get(read.topic)
         if kept is None or not kept.rows:
-            self.discarded[Table.WATCHES].append(row)
+            self._scan.discard(Table.WATCHES, row)
             return
         self.watches.append((row, read.topic, KeptWatch(read.state, read.conditions)))
         self.found.watches += 1
 
 
-async def recover(database: Database, clock: WallClock, new_epoch: Callable[[], str]) -> Contents:
-    """Read everything in slices; the loop turns between them."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    reading = _Reading(clock, time())
-    found = reading.found
-    await _read(database, Table.TOPICS, partial(reading.rows, Table.TOPICS, reading.topic))
-    await _read(database, Table.MESSAGES, reading.messages)
-    await _read(database, Table.KEYS, partial(reading.rows, Table.KEYS, reading.key))
-    await _read(database, Table.WATCHES, partial(reading.rows, Table.WATCHES, reading.watch))
-    found.lost_commits = database.lost_commits
-    found.damaged = reading.damage.count + database.damage.count
-    changes = Changes(database.next_row)
-    for table, rows in reading.discarded.items():
-        changes.delete(table, rows)
-    if await asyncio.to_thread(database.rows.get, Table.STATE, FILLER_ROW) is not None:
+async def recover(scan: Scan, clock: WallClock, new_epoch: Callable[[], str]) -> Contents:
+    """Read everything but batches in slices; the loop turns between them."""
+    reading = _Reading(scan, clock, time())
+    await scan.read(Table.TOPICS, reading.topic)
+    await scan.read_slices(Table.MESSAGES, reading.messages)
+    await scan.read(Table.KEYS, reading.key)
+    await scan.read(Table.WATCHES, reading.watch)
+    if scan.database.rows.get(Table.STATE, FILLER_ROW) is not None:
         # A trial of the writer that a kill has cut short.
-        changes.delete(Table.STATE, array("q", [FILLER_ROW]))
-    for table, mended in reading.repaired:
-        changes.replace(table, *mended)
-    reading.renew(new_epoch, changes)
-    if changes.put or changes.deleted or database.damage.count:
-        await asyncio.to_thread(database.write, changes)
-    found.seconds = round(loop.time() - began, 3)
-    return Contents(reading.topics, reading.keys, reading.watches, found)
-
-
-async def _read(database: Database, table: Table, take: Callable[[_Rows], None]) -> None:
-    count, chunks = 0, database.rows.chunks(table)
-    while rows := await asyncio.to_thread(next, chunks, None):
-        take(rows)
-        count += len(rows)
-        if count // _PROGRESS > (count - len(rows)) // _PROGRESS:
-            _log.info("reading the data directory", extra={"table": table.value, "rows": count})
-    if count != await asyncio.to_thread(database.rows.count, table):
-        raise apsw.CorruptError(f"the rows of {table} are not in order")
+        scan.discard(Table.STATE, FILLER_ROW)
+    reading.renew(new_epoch)
+    return Contents(reading.topics, reading.keys, reading.watches, reading.found)

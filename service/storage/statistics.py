@@ -36,7 +36,6 @@ class Recovered:
     watches: int = 0
     damaged: int = 0
     """Records that are not what was written; they are passed over."""
-    lost_commits: int = 0
     renewed: int = 0
     """Topics that have new epochs, because positions could no longer be trusted."""
     seconds: float = 0.0

@@ -25,6 +25,7 @@ from service.storage.log_store import LogStore
 from service.storage.options import DataOptions
 from service.storage.recovery import recover
 from service.storage.routed_store import RoutedStore
+from service.storage.scan import Scan
 from service.storage.statistics import Recovered, StorageStatistics
 from service.storage.tables import reason
 from service.storage.topic_store import DiskStore
@@ -82,6 +83,7 @@ class Storage:
         new_epoch: Callable[[], str],
     ) -> "Storage":
         """Lock the directory and read all of it; raise StorageUnusable with one line for an operator."""
+        loop = asyncio.get_running_loop()
         directory = DataDirectory(path)
         try:
             database = await asyncio.to_thread(Database, directory.database, Sync(options.sync))
@@ -90,10 +92,13 @@ class Storage:
             raise
         wall = WallClock(clock)
         try:
+            began, scan = loop.time(), Scan(database)
             with _uncollected():
-                topics, keys, watches, recovered = await recover(database, wall, new_epoch)
-                found, batches = await recover_logs(database, wall, new_epoch)
-            recovered.damaged += found.damage.count
+                topics, keys, watches, recovered = await recover(scan, wall, new_epoch)
+                found, batches = await recover_logs(scan, wall, new_epoch)
+            await scan.finish()
+            recovered.damaged = scan.damage.count + database.damage.count
+            recovered.seconds = round(loop.time() - began, 3)
         except BaseException as error:
             database.close()
             directory.close()
@@ -105,7 +110,7 @@ class Storage:
             "messages": recovered.messages,
             "batches": len(batches),
             "damaged": recovered.damaged,
-            "lost_commits": recovered.lost_commits,
+            "lost_commits": database.lost_commits,
             "renewed": recovered.renewed,
             "seconds": recovered.seconds,
         }

@@ -96,9 +96,9 @@ class DiskStore:
             self._writer.add(_Begin(kept))
         self.retired.pop(name)
         kept.retired = False
-        messages, keys = kept.messages, kept.keys
-        kept.messages, kept.keys = [], []
-        return KeptTopic(kept.position, messages, keys)
+        history = KeptTopic(kept.position, kept.messages, kept.times, kept.keys)
+        kept.messages, kept.times, kept.keys = [], [], []
+        return history
 
     def append(self, topic: Topic, data: bytes, now: float, note: PublishKey | Outcome | None) -> Pending[Position]:
         """Return the position that the next commit gives to the message."""

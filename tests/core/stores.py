@@ -8,7 +8,7 @@ from service.core.errors import StorageFailed
 from service.core.owner import Owner
 from service.core.pending import Pending
 from service.core.pool import Pool
-from service.core.ports import KeptKey, KeptMessage, KeptTopic, Outcome, PublishKey
+from service.core.ports import KeptKey, KeptTopic, Outcome, PublishKey
 from service.core.topics.position import Position
 from service.core.topics.topic import Topic
 
@@ -17,7 +17,8 @@ from service.core.topics.topic import Topic
 class Kept:
     epoch: str
     head: int = 0
-    messages: list[KeptMessage] = field(default_factory=list)
+    messages: list[bytes | None] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
     keys: list[KeptKey] = field(default_factory=list)
 
 
@@ -63,7 +64,7 @@ class FakeStore:
     def _kept(self, name: str) -> KeptTopic:
         kept = self.topics.setdefault(name, Kept(""))
         kept.epoch = kept.epoch or self.new_epoch()
-        return KeptTopic(Position(kept.epoch, kept.head), tuple(kept.messages), tuple(kept.keys))
+        return KeptTopic(Position(kept.epoch, kept.head), tuple(kept.messages), tuple(kept.times), tuple(kept.keys))
 
     def append(self, topic: Topic, data: bytes, now: float, key: PublishKey | Outcome | None) -> Pending[Position]:
         pending: Pending[Position] = Pending()
@@ -104,7 +105,8 @@ class FakeStore:
         for each in one.names:
             kept = self.topics.setdefault(each, Kept("e0"))
             kept.head += 1
-            kept.messages.append(KeptMessage(one.data, one.now))
+            kept.messages.append(one.data)
+            kept.times.append(one.now)
             if one.key is not None:
                 kept.keys.append(KeptKey(one.key, kept.head, one.now))
             positions.append(Position(kept.epoch, kept.head))

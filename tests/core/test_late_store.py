@@ -5,7 +5,7 @@ import pytest
 from service.core.errors import NotFound, Overloaded, StorageFailed
 from service.core.owner import SERVICE, Owner
 from service.core.pending import Pending
-from service.core.ports import KeptKey, KeptMessage, PublishKey
+from service.core.ports import KeptKey, PublishKey
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.position import Position
 from service.core.topics.topic import OnLag, Topic
@@ -206,9 +206,8 @@ def test_a_message_that_is_there_already_is_not_appended_again() -> None:
 def kept_store(*, late: bool) -> FakeStore:
     """Return a store that has 4 messages of topic t, the third damaged, and one key."""
     store = FakeStore(late_history=late)
-    messages = [KeptMessage(data, -10.0) for data in (b'"a"', b'"b"', None, b'"d"')]
     key = KeptKey(PublishKey(Owner("me"), "k"), 12, -10.0)
-    store.topics["t"] = Kept("kept", 14, messages, [key])
+    store.topics["t"] = Kept("kept", 14, [b'"a"', b'"b"', None, b'"d"'], [-10.0] * 4, [key])
     return store
 
 
@@ -248,7 +247,7 @@ def test_what_was_kept_too_long_is_gone_after_a_restart() -> None:
 def test_rings_that_come_back_keep_to_the_memory_that_all_share() -> None:
     store = FakeStore()
     for number in range(20):
-        store.topics[f"t{number}"] = Kept("e", 10, [KeptMessage(b"x" * 1000, 0.0)] * 10)
+        store.topics[f"t{number}"] = Kept("e", 10, [b"x" * 1000] * 10, [0.0] * 10)
     bench = Bench(HubLimits(ring_bytes=100_000), store)
     for number in range(20):
         bench.hub.own(f"t{number}")
@@ -294,7 +293,7 @@ def test_what_the_service_itself_writes_is_there_at_once() -> None:
 
 def test_a_log_that_was_kept_counts_as_a_log_again() -> None:
     store = FakeStore()
-    store.topics["batch:b"] = Kept("e9", 2, [KeptMessage(b"1", 0.0), KeptMessage(None, 0.0)])
+    store.topics["batch:b"] = Kept("e9", 2, [b"1", None], [0.0, 0.0])
     bench = Bench(store=store)
     log = bench.hub.log("batch:b")
     assert (log.first, log.head, log.epoch) == (1, 2, "e9")

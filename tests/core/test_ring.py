@@ -123,7 +123,7 @@ def test_another_epoch_begins_with_nothing() -> None:
 
 def test_what_is_damaged_counts_in_the_bounds_and_is_a_gap_in_every_encoding() -> None:
     ring = Ring("t", Position("e1", 0), RingLimits(messages=3))
-    ring.restore([(data, 0.0) for data in (b"1", None, b"3", b"4")])
+    ring.restore([b"1", None, b"3", b"4"], [0.0] * 4)
     assert (ring.first, ring.size_of(3) > 0) == (2, True)
     assert ring.chunk(1, Encoding.EVENTS)[0] == b'{"event":"gap","from":2,"to":2}\n3\n4\n'
     ring.append(b"5", 0.0)
@@ -147,7 +147,7 @@ def test_only_so_many_joined_chunks_are_kept() -> None:
 
 def test_a_damaged_message_of_a_log_is_a_gap_among_the_others() -> None:
     log = Ring("batch:b", Position("e1", 0), None)
-    log.restore([(data, 0.0) for data in (b"1", None, b"3")])
+    log.restore([b"1", None, b"3"], [0.0] * 3)
     assert log.chunk(0, Encoding.LINES) == (
         b'{"offset":1,"data":1}\n{"event":"gap","from":2,"to":2}\n{"offset":3,"data":3}\n',
         3,
@@ -157,6 +157,6 @@ def test_a_damaged_message_of_a_log_is_a_gap_among_the_others() -> None:
 
 def test_the_data_of_a_message_can_be_read_and_nothing_of_a_damaged_one() -> None:
     ring = Ring("t", Position("e1", 4), RingLimits())
-    ring.restore([(b'{"a":1}', 1.0), (None, 1.0)])
+    ring.restore([b'{"a":1}', None], [1.0, 1.0])
     ring.append(b"7", 2.0)
     assert [ring.data(offset) for offset in range(ring.first, ring.head + 1)] == [b'{"a":1}', None, b"7"]

@@ -39,7 +39,7 @@ class TopicStoreContract:
         kept: KeptTopic = await self.value(store, store.history(name, SERVICE))
         position = kept.position
         topic = Topic(name, position.epoch, RingLimits(), ReaderLosses(), head=position.offset - len(kept.messages))
-        topic.ring.restore(kept.messages)
+        topic.ring.restore(kept.messages, kept.times)
         assert topic.head == position.offset
         return topic
 

@@ -8,7 +8,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-from service.core.ports import KeptMessage
 from service.core.sessions.closing import EXPIRED
 from service.edge.http.pending import PATIENCE
 from tests.core.stores import FakeStore, Kept
@@ -181,9 +180,7 @@ async def test_a_caller_that_leaves_harms_nothing() -> None:
 
 async def test_history_that_is_read_later_is_waited_for() -> None:
     async with late(late_history=True) as (client, store):
-        store.topics["t"] = Kept(
-            "kept", 3, [KeptMessage(b"%d" % number, client.service.hub.clock()) for number in range(3)]
-        )
+        store.topics["t"] = Kept("kept", 3, [b"0", b"1", b"2"], [client.service.hub.clock()] * 3)
         info = asyncio.create_task(client.session.get(client.url("/topics/t")))
         await until(lambda: store.histories)
         store.open()

@@ -18,6 +18,8 @@ from tests.end_to_end.test_data import again
 
 KILLS, URLS = 3, 150
 PATIENCE = 90
+STUCK = "/stuck"
+"""What is not answered before the end."""
 
 
 @dataclass
@@ -26,11 +28,12 @@ class Upstream:
 
     url: str = ""
     asked: Counter[str] = field(default_factory=Counter)
+    end: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer with 20 KiB that say which path they are of."""
         self.asked[request.path] += 1
-        await asyncio.sleep(0.02)
+        await (self.end.wait() if request.path == STUCK else asyncio.sleep(0.02))
         return web.Response(text=(request.path + " ") * (20_000 // (len(request.path) + 1)))
 
 
@@ -48,6 +51,7 @@ async def upstream() -> AsyncIterator[Upstream]:
         here.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         yield here
     finally:
+        here.end.set()
         await runner.cleanup()
 
 

@@ -16,7 +16,9 @@ from service.core.owner import Owner
 from service.core.pending import Pending
 from service.core.topics.position import Position
 from service.storage.commit_count import pack_count
+from service.storage.database import Changes
 from service.storage.errors import CommitFailed
+from service.storage.records import read_outcome, write_outcome
 from service.storage.tables import Table
 from service.upstream.attempts import Attempt
 from tests.upstream.batch_disk import BatchDisk, Running, events, url
@@ -342,11 +344,11 @@ async def test_publishes_are_stored_while_events_of_batches_cannot_be(
     exact(await life.all_of(batch.id), 50)
 
 
-def spoil(life: Running, table: str, row: int) -> None:
-    """Flip one bit of a record."""
+def spoil(life: Running, table: str, row: int, bits: int = 0x11) -> None:
+    """Flip bits of a record; two as a rule, so that nobody can say any more which."""
     connection = life.storage._database._connection
     record = bytearray(connection.execute(f"SELECT record FROM {table} WHERE id = ?", (row,)).get)
-    record[-3] ^= 0x10
+    record[-3] ^= bits
     connection.execute(f"UPDATE {table} SET record = ? WHERE id = ?", (bytes(record), row))
 
 
@@ -363,6 +365,70 @@ async def test_a_damaged_event_is_a_gap_and_is_not_fetched_again(disk: BatchDisk
     assert after[-1]["ok"] + after[-1]["failed"] == 10
     assert len(again.asked) == 4
     assert again.storage.batches.damaged >= 1
+
+
+@pytest.mark.parametrize("table", ["batches", "requests", "outcomes"])
+async def test_a_row_of_a_batch_with_a_flipped_bit_is_reported_and_repaired(
+    disk: BatchDisk, table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    life = await disk.open(Half(6))
+    batch = life.start(10, retries=0)
+    await settled(disk, life)
+    before = await taken(life, batch)
+    spoil(life, table, 1, 0x10)
+    disk.kill()
+    again = await disk.open(at_once)
+    assert [record.__dict__["table"] for record in caplog.records if "passed over" in record.getMessage()] == [
+        table
+    ]
+    after = await again.all_of(batch.id)
+    exact(after, 10)
+    assert after[:6] == before
+    assert all(event["event"] == "result" for event in after[6:-1]), "each URL is what it was"
+    assert len(again.asked) == 4
+    assert again.batches.find(batch.id).topic.epoch == batch.topic.epoch
+    disk.kill()
+    assert (await disk.open(at_once)).storage.recovered.damaged == 0
+
+
+async def taken(life: Running, batch: Batch) -> list[dict[str, Any]]:
+    """Return the events that a batch has by now."""
+    reader = life.read(batch.id)
+    await asyncio.sleep(0.01)
+    reader.detach()
+    return events(reader)
+
+
+async def test_an_outcome_whose_id_has_a_flipped_bit_fills_the_place_that_it_left(disk: BatchDisk) -> None:
+    life = await disk.open(Half(6))
+    batch = life.start(10, retries=0)
+    await settled(disk, life)
+    before = await taken(life, batch)
+    life.storage._database._connection.execute("UPDATE outcomes SET id = id + 64 WHERE id = 3")
+    disk.kill()
+    again = await disk.open(at_once)
+    after = await again.all_of(batch.id)
+    exact(after, 10)
+    assert after[:6] == before
+    assert (len(again.asked), again.storage.recovered.damaged) == (4, 1)
+    assert again.batches.find(batch.id).topic.epoch == batch.topic.epoch
+    disk.kill()
+    assert (await disk.open(at_once)).storage.recovered.damaged == 0
+
+
+async def test_an_outcome_that_is_there_twice_is_taken_once(disk: BatchDisk) -> None:
+    life = await disk.open(Half(6))
+    batch = life.start(10, retries=0)
+    await settled(disk, life)
+    database = life.storage._database
+    changes = Changes(database.next_row)
+    outcome = read_outcome(3, database.rows.get(Table.OUTCOMES, 3) or b"")
+    changes.replace(Table.OUTCOMES, 7, write_outcome(7, outcome))
+    database.write(changes)
+    disk.kill()
+    again = await disk.open(at_once)
+    exact(await again.all_of(batch.id), 10)
+    assert again.storage.recovered.damaged == 1
 
 
 async def test_a_damaged_outcome_is_made_again_from_its_event(disk: BatchDisk) -> None:

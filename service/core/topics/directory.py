@@ -160,7 +160,7 @@ class TopicDirectory:
             topic.history = StoredHistory(topic, kept.read, self.pages)
             topic.ring.first, topic.ring.spilled = 1, position.offset
         if kept.messages:
-            topic.ring.restore(kept.messages)
+            topic.ring.restore(kept.messages, kept.times)
             topic.ring.expire(self.clock())
             self._grown(topic, topic.size)
             self.rings.fit()

@@ -10,7 +10,7 @@ A ring is bounded in messages, bytes and age; the newest message outlives the fi
 source gives up the oldest messages.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -121,16 +121,15 @@ class Ring:
             self._trim(self.limits, now)
         return self.head
 
-    def restore(self, messages: Iterable[tuple[bytes | None, float]]) -> None:
+    def restore(self, messages: Sequence[bytes | None], times: Sequence[float]) -> None:
         """Add messages that were kept elsewhere, with their times.
 
         None stands for one that is damaged: readers get a gap of it.
         """
-        kept = list(messages)
-        frames, lost = self.frames_of([data for data, _ in kept], self.head + 1)
+        frames, lost = self.frames_of(messages, self.head + 1)
         self._frames.extend(frames)
         self._lost |= lost
-        self.times.extend([at for _, at in kept])
+        self.times.extend(times)
         self.head += len(frames)
         self.size += sum(map(len, frames))
         if self.limits is not None and self.times:
