@@ -233,8 +233,10 @@ class Fetcher:
         headers = response.headers
         shown = attempt.trace is not None and reflects(attempt.trace, response.status, headers, body)
         if attempt.question is not None and not truncated and not shown:
-            attempt.question.answered(response.status, headers, body, self.cache.clock())
-        return Fetched(response.status, attempt.target, headers, body, truncated, times)
+            attempt.question.answered(response.status, headers, body, self.cache.clock(), response.head_size)
+        return Fetched(
+            response.status, attempt.target, headers, body, truncated, times, head_size=response.head_size
+        )
 
     def _make_room(self, size: int, response: Response) -> None:
         # Twice: as a body, and as the event that tells of it.

@@ -9,23 +9,22 @@ from functools import partial
 
 from service.core.fetching.batch import BatchLimits
 from service.core.fetching.host_limiter import HostLimiter
-from service.core.fetching.outcome import INTERNAL, Failure, Fetched, Permit
+from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.plan import FetchPlan
-from service.core.fetching.task import RUNNING, FetchGroup, FetchTask, Rejection, Turn, asker_of
-from service.runtime.containment import report
+from service.core.fetching.task import RUNNING, FetchGroup, FetchTask, asker_of
 from service.runtime.spread import Spread
 from service.runtime.timer import WakeUp
-from service.upstream.attempts import Attempt, Attempts, RunnerStatistics, attempt_of
-from service.upstream.delivery import STEP, Delivery
+from service.upstream.attempts import Attempts, RunnerStatistics
+from service.upstream.delivery import Delivery
 from service.upstream.fetcher import Fetcher
 from service.upstream.flights import Flight, Flights
 from service.upstream.redirect_slots import RedirectSlots
+from service.upstream.starts import Ready, Starts
 from service.upstream.watchdog import Watchdog, waits_for
 
 __all__ = ["Runner"]
 
-_NOT_CACHED = Failure("unavailable", "only-if-cached: nothing fresh is stored of it")
-_ANOTHER_TRY, _BEGUN, _CANCELLED = 1.0, 16, 8
+_BEGUN, _CANCELLED = 16, 8
 """Requests that begin in one turn of the loop, 0.2 ms each where they connect, or are cancelled, 0.1 ms each."""
 
 
@@ -47,9 +46,11 @@ class Runner:
         self.undelivered = self._delivery.undelivered
         self._watchdog = Watchdog(self.plan.admitted, self._drop, self._give_up)
         self._wake_up = WakeUp(self._pump)
+        self._starts = Starts(
+            self.plan, fetcher, self._flights, self._attempts, self._delivery, self._wake_up, self._pump_soon
+        )
         self._cancelling = Spread("a fetch could not be cancelled", _CANCELLED)
         self._pumping = False
-        self._joined = 0
 
     def __repr__(self) -> str:
         return f"<Runner {self.active} fetching, {self.plan!r}>"
@@ -62,7 +63,7 @@ class Runner:
     def statistics(self) -> RunnerStatistics:
         """Return an immutable snapshot."""
         return RunnerStatistics(
-            self.active, self.hosts.throttled, self._attempts.made, self._joined, dict(self._watchdog.ended)
+            self.active, self.hosts.throttled, self._attempts.made, self._starts.joined, dict(self._watchdog.ended)
         )
 
     def slow(self, share: float) -> None:
@@ -121,96 +122,13 @@ class Runner:
         self._watchdog.wake()
         self._redirects.admit()
         for _ in range(_BEGUN):
-            ready = self._next()
+            ready = self._starts.next()
             if ready is None:
                 return
             task = self._loop.create_task(self._run(ready), name=f"fetch {asker_of(ready[0].group)}")
             self._tasks[task] = self._flights.begin(task, ready[0])
             task.add_done_callback(self._ended)
         self._pump_soon()
-
-    def _next(self) -> tuple[FetchTask, Attempt] | None:
-        """Return what has to be fetched now, and how; what can join a flight does, without a task."""
-        while self._delivery.turn.left > 0:
-            self._delivery.turn.spend(STEP)
-            now = self._wake_up.now()
-            try:
-                decision = self.plan.next(now)
-                given = self._start(decision, now) if isinstance(decision, Turn) else decision
-            except Exception as error:
-                # A bug in what is common to all: they get another try, and not at once.
-                report("the plan failed inside", error)
-                self._loop.call_later(_ANOTHER_TRY, self._pump_soon)
-                return None
-            if isinstance(given, float):
-                self._wake_up.set(given)
-                return None
-            if isinstance(given, Rejection):
-                self._delivery.rejected(given)
-            elif given is not None and (attempt := self._attempt(given)) is not None:
-                self._delivery.begins(given, self._fetcher.keeps)
-                if self.plan.parking.waiting:
-                    self._wake_up.set(self.plan.wake_at())
-                return given, attempt
-        self._pump_soon()
-        return None
-
-    def _start(self, turn: Turn, now: float) -> FetchTask | None:
-        """Ask the listener of the group whose turn it is, and return the URL that it lets start now."""
-        try:
-            permit = turn.group.listener.admit(turn.group)
-        except Exception as error:
-            self.plan.refuse(turn, INTERNAL, error)
-            return None
-        if permit is Permit.START:
-            return self.plan.start(turn, now)
-        if permit is Permit.HOLD:
-            self.plan.hold(turn, now)
-        else:
-            self.plan.refuse(turn, permit)
-        return None
-
-    def _attempt(self, work: FetchTask) -> Attempt | None:
-        """Return what has to be fetched for a URL that starts, if anything has; a bug fails that URL alone.
-
-        It joins a flight, or is answered from the cache, where it can.
-        """
-        try:
-            if (flight := self._flights.find(work)) is not None:
-                self._join(flight, work)
-                return None
-            attempt = attempt_of(work)
-            known = self._fetcher.recall(attempt)
-            if known is None and attempt.cache != "only-if-cached":
-                return attempt
-            self.plan.free(work)
-            self.plan.landed(work)
-            self._answer(work, known)
-        except Exception as error:
-            if work.place:
-                self.plan.free(work)
-            if work.state is RUNNING:
-                self.plan.landed(work)
-            self._delivery.broken(work.group, work.index, work.attempts, error)
-        return None
-
-    def _answer(self, work: FetchTask, known: Fetched | None) -> None:
-        """Answer a URL without a request, or have it wait for the memory for that."""
-        if known is None:
-            self._delivery.rejected(Rejection(work.group, work.index, _NOT_CACHED, 0))
-        elif not self._attempts.has_room(known) and (at := self._attempts.postponed(work)):
-            self.plan.retry(work, at)
-        else:
-            self._delivery.known(work, known)
-
-    def _join(self, flight: Flight, work: FetchTask) -> None:
-        now = self._loop.time()
-        self._joined += 1
-        self.plan.free(work)
-        work.begun = now
-        work.attempts += 1
-        if self._flights.join(flight, work):
-            self._fetcher.prolong(flight.task, work.deadline - now)
 
     def _expired(self, flight: Flight, late: list[FetchTask]) -> None:
         for work in late:
@@ -255,7 +173,7 @@ class Runner:
         self.plan.free(flight.leader)
         self._redirects.admit()
 
-    async def _run(self, ready: tuple[FetchTask, Attempt] | None) -> None:
+    async def _run(self, ready: Ready | None) -> None:
         """Fetch one URL after another, as the plan gives them."""
         task = asyncio.current_task()
         assert task is not None
@@ -273,11 +191,23 @@ class Runner:
                 # The watchdog has given it up, and it did not stop then.
                 break
             self._attempts.ended(attempt, outcome, begun)
-            self._end(flight)
+            ready = self._land(flight, outcome) or self._starts.next()
+
+    def _land(self, flight: Flight, outcome: Fetched | Failure) -> Ready | None:
+        """Have an outcome delivered; return what is fetched next where its place is handed on, and not freed."""
+        self._flights.end(flight)
+        turn = self._starts.successor(flight.leader) if not self._redirects.waiting else None
+        if turn is None:
+            self._free(flight)
+        try:
             for waiter in flight.waiters:
                 self.plan.landed(waiter)
             self._delivery.land(flight, outcome)
-            ready = self._next()
+        except Exception:
+            if turn is not None:
+                self._free(flight)
+            raise
+        return self._starts.hand_on(turn, flight.leader) if turn is not None else None
 
     def _set_apart(self, flight: Flight) -> None:
         """Have those ask for their own to whom an answer may not be given."""
@@ -295,6 +225,7 @@ class Runner:
             self._end(flight)
         if not task.cancelled() and (error := task.exception()) is not None:
             for work in () if flight.landed else flight.waiters:
-                self.plan.landed(work)
+                if work.state is RUNNING:
+                    self.plan.landed(work)
                 self._delivery.broken(work.group, work.index, work.attempts, error)
         self._pump_soon()

@@ -68,6 +68,12 @@ class Backlog:
                 self.ready.append(checked)
         return rejected
 
+    def begin_next(self, now: float) -> FetchTask:
+        """Return the next URL that was checked; its time begins."""
+        task = self.ready.popleft()
+        task.admitted, task.deadline = now, now + self.group.options.timeout
+        return task
+
     def refuse(self, failure: Failure, error: Exception | None = None) -> list[Rejection]:
         """Reject the next few URLs; the next one alone where a bug is why."""
         most = AHEAD if error is None else 1

@@ -106,6 +106,12 @@ class HostLimiter:
         owners = self._active_of.get(origin)
         return owners is None or owners.get(owner, 0) < limit - min(limit // 4, _RESERVED)
 
+    def hands_on(self, origin: str, owner: Owner, now: float) -> bool:
+        """Return whether the next request of an owner may have the place of one that has ended."""
+        if origin in self._states or origin in self.waited_for:
+            return False
+        return not (self._shared and self._owners.until(origin, owner, now))
+
     def count_refusal(self, origin: str, now: float) -> None:
         """Count an owner that :meth:`has_place` refused a place, if there is one that it leaves to others."""
         self.refused += self.has_place(origin, now)

@@ -38,6 +38,8 @@ class Fetched(msgspec.Struct):
     cache: Literal["miss", "hit", "revalidated"] = "miss"
     encoded: dict[str, tuple[str | None, str | orjson.Fragment | None]] | None = None
     """``encoding`` and ``body`` of events by ``options.body``: of a large body, made before it is delivered."""
+    head_size: int | None = None
+    """Characters of the head that came, where the headers are its own: names and values have no more."""
 
     @property
     def content_type(self) -> str | None:

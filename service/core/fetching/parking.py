@@ -9,10 +9,11 @@ from collections.abc import Callable, Collection
 from heapq import heapify, heappop, heappush
 from math import inf
 
+from service.core.fetching.outcome import Failure
 from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
 
-__all__ = ["Parking"]
+__all__ = ["Parking", "too_late", "unavailable"]
 
 _STALE = 1000
 """Entries of the heap whose URL waits no more, beyond as many as do wait; then the heap is made anew."""
@@ -162,3 +163,15 @@ class Parking:
             del host.owners[task.group.owner]
             if not host.owners:
                 del self.hosts[task.target.origin]
+
+
+def too_late(task: FetchTask, opens: float, now: float) -> Failure | None:
+    """Say why a URL cannot get its host in time, which may be asked from ``opens`` on."""
+    if task.deadline <= now:
+        return Failure("timeout", "its time was over before its turn")
+    return unavailable(opens, now) if opens > task.deadline else None
+
+
+def unavailable(opens: float, now: float) -> Failure:
+    """Say that a URL waits for a host that is left alone until then."""
+    return Failure("unavailable", "its host is left alone for a while", round(opens - now, 3))

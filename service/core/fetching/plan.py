@@ -21,7 +21,7 @@ from service.core.fetching.dial_policy import Policy
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.outcome import INTERNAL, Failure
 from service.core.fetching.owners import Owners, OwnerState
-from service.core.fetching.parking import Parking
+from service.core.fetching.parking import Parking, too_late, unavailable
 from service.core.fetching.task import OFFERED, PARKED, RETRY, RUNNING, FetchGroup, FetchTask, Rejection, Turn
 from service.core.owner import Owner
 
@@ -43,12 +43,9 @@ class FetchPlan:
         self.places = limits.active
         """How many may be active; fewer while the service is overloaded."""
         self.owners = Owners(limits.active, limits.active_per_client)
-        """Whose turn it is, and who has how many places, or is offered one."""
         self.landed = self.owners.landed
         """Frees the place of a URL in its group: its outcome is here."""
-        self._limits = limits
-        self._policy = policy
-        self._hosts = hosts
+        self._limits, self._policy, self._hosts = limits, policy, hosts
         self.parking = Parking()
         self.admitted = AdmittedTasks()
         hosts.waited_for = self.parking.hosts
@@ -116,8 +113,7 @@ class FetchPlan:
             self._rejected += backlog.check_ahead(self._limits, self._policy)
         owner = self.owners.states[turn.group.owner]
         if not self._rejected and backlog.ready:
-            task = backlog.ready.popleft()
-            task.admitted, task.deadline = now, now + turn.group.options.timeout
+            task = backlog.begin_next(now)
             self.admitted.begin(task)
             if self._admit(task, now):
                 owner.backlogs.rotate(-1)
@@ -125,6 +121,29 @@ class FetchPlan:
         if self._rejected:
             self.owners.passed(owner, backlog=True)
         return None
+
+    def successor(self, ended: FetchTask, now: float) -> Turn | None:
+        """Return the turn of a group whose next URL may have the place of one that ends: nobody else waits for it.
+
+        It is used by :meth:`hand_on` once that URL has landed. Without one, the place is freed.
+        """
+        due = (self._retries or self.parking.waiting or self._hosts.pauses) and self.wake_at() <= now
+        if due or self._rejected or self.active > self.places:
+            return None
+        backlog = self.owners.unrivalled(ended.group)
+        if backlog is None or not backlog.ready or backlog.ready[0].target.origin != ended.place:
+            return None
+        return backlog.turn if self._hosts.hands_on(ended.place, ended.group.owner, now) else None
+
+    def hand_on(self, turn: Turn, landed: FetchTask, now: float) -> FetchTask | None:
+        """Start the next URL of a group in the place of one that has landed; None where its owner is paused now."""
+        if self.owners.is_paused(turn.group.owner):
+            return None
+        task = self.owners.backlogs[turn.group.id].begin_next(now)
+        self.admitted.begin(task)
+        task.place, landed.place = landed.place, ""
+        task.move(RUNNING)
+        return task
 
     def hold(self, turn: Turn, now: float) -> None:
         """Give a turn back: the group has none until it is woken, or one of its URLs has landed."""
@@ -151,9 +170,11 @@ class FetchPlan:
         self._release(task)
 
     def drop(self, task: FetchTask) -> None:
-        """Give up a URL that waits to start."""
+        """Give up a URL that has not started, or not again."""
+        waited = task.waiting
         self.owners.landed(task)
-        self.parking.left(task)
+        if waited:
+            self.parking.left(task)
         if task.place:
             self._release(task)
 
@@ -210,7 +231,7 @@ class FetchPlan:
         if not offered:
             self._hosts.count_refusal(task.target.origin, now)
         opens = self._hosts.opens_for(task.target.origin, task.group.owner, now)
-        if (failure := _too_late(task, opens, now)) is not None:
+        if (failure := too_late(task, opens, now)) is not None:
             self._reject(task, failure)
         elif not behind and offered:
             # Those who wait already may be at their share, and this one not; or it is to be offered it later.
@@ -221,7 +242,7 @@ class FetchPlan:
         opens = self._hosts.opens_at(origin)
         if opens > now:
             for task in self.parking.pop_hopeless(origin, opens, now):
-                self._reject(task, _unavailable(opens, now))
+                self._reject(task, unavailable(opens, now))
             return
         while self._hosts.has_place(origin, now) and (first := self.parking.pop_first(origin, now, self._may_have)):
             self._reserve(self.owners.states[first.group.owner], first)
@@ -274,21 +295,5 @@ class FetchPlan:
             self.owners.enter(owner)
 
     def _reject(self, task: FetchTask, failure: Failure, error: Exception | None = None) -> None:
-        if task.waiting:
-            self.drop(task)
-        else:
-            self.owners.landed(task)
-            if task.place:
-                self._release(task)
+        self.drop(task)
         self._rejected.append(Rejection(task.group, task.index, failure, task.attempts, error))
-
-
-def _too_late(task: FetchTask, opens: float, now: float) -> Failure | None:
-    """Say why a URL cannot get its host in time, which may be asked from ``opens`` on."""
-    if task.deadline <= now:
-        return Failure("timeout", "its time was over before its turn")
-    return _unavailable(opens, now) if opens > task.deadline else None
-
-
-def _unavailable(opens: float, now: float) -> Failure:
-    return Failure("unavailable", "its host is left alone for a while", round(opens - now, 3))

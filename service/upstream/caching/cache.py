@@ -100,14 +100,18 @@ class Revalidation(msgspec.Struct, eq=False):
             before.owner, instead=before, kept=kept,
         )  # fmt: skip
 
-    def answered(self, status: int, headers: dict[str, str], body: bytes, now: float) -> None:
-        """Take a new answer: keep it if it may be kept."""
+    def answered(
+        self, status: int, headers: dict[str, str], body: bytes, now: float, head_size: int | None = None
+    ) -> None:
+        """Take a new answer: keep it if it may be kept; ``head_size`` is that of its head, where it is known."""
         cleaned = storable(self.key, self.asked, status, headers)
         if cleaned is not None:
             replaced = None
             if self.variants:
                 replaced = next((old for old in self.variants if replaces(old, self.asked, headers)), None)
-            self.cache.keep(self.key, self.asked, status, cleaned, body, now, self.owner, instead=replaced)
+            self.cache.keep(
+                self.key, self.asked, status, cleaned, body, now, self.owner, instead=replaced, head_size=head_size
+            )
 
     def stale(self, now: float) -> Stored | None:
         """Return what may stand in for an upstream that fails (``stale-if-error``, RFC 5861, section 4)."""
@@ -198,12 +202,13 @@ class Cache:
         *,
         instead: Stored | None,
         kept: bool = True,
+        head_size: int | None = None,
     ) -> Stored:
         """Keep an answer in place of one that it replaces, and drop what has no room any more.
 
         One that is too large, or is not to be ``kept``, is returned all the same, and what it replaces is dropped.
         """
-        size = _size_of(key, headers, body)
+        size = _size_of(key, headers, body, head_size)
         stored = Stored(status, headers, body, asked, owner, now, self.wall(), size)
         if instead is not None and instead in self._brought.get(instead.owner, ()):
             self._drop(instead)
@@ -247,8 +252,9 @@ class Cache:
         )
 
 
-def _size_of(key: CacheKey, headers: Mapping[str, str], body: bytes) -> int:
+def _size_of(key: CacheKey, headers: Mapping[str, str], body: bytes, head_size: int | None) -> int:
     """Return how much memory an entry takes, within a tenth."""
     asked = sum(_FIELD + len(name) + len(value) for name, value in key[2]) if key[2] else 0
-    texts = len(key[1]) + len("".join(headers)) + len("".join(headers.values()))
-    return _OVERHEAD + asked + _FIELD * len(headers) + texts + len(body)
+    if head_size is None:
+        head_size = len("".join(headers)) + len("".join(headers.values()))
+    return _OVERHEAD + asked + _FIELD * len(headers) + len(key[1]) + head_size + len(body)

@@ -135,7 +135,8 @@ def result_event(
         encoding, body = fetched.encoded[mode]
     else:
         encoding, body = encode_body(fetched.body, mode, fetched.content_type, cut=fetched.truncated)
-    headers = _shown(fetched.headers)
+    small = fetched.head_size is not None and fetched.head_size <= _HEADERS_SIZE
+    headers = fetched.headers if small else _shown(fetched.headers)
     event = {
         "event": "result",
         "index": index,

@@ -42,6 +42,7 @@ class Response:
         """Take what came; ``steps`` bounds the steps of decoding of all responses in one turn of the loop."""
         self.status = head.status
         self.headers = head.headers
+        self.head_size = head.size
         self._head = head
         self._connection = connection
         self._reader = reader

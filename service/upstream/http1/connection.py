@@ -29,7 +29,7 @@ class Connection(asyncio.Protocol):
     """Not made by hand: see ``dialer.py``. The caller takes the answer, and closes it or lets it rest."""
 
     __slots__ = (
-        "_behind", "_error", "_loop", "_paused", "_reader", "_tls", "_transport", "_waiter",
+        "_behind", "_buffered", "_error", "_loop", "_paused", "_reader", "_tls", "_transport", "_waiter",
         "descriptor", "idle_until", "lost", "on_lost", "origin", "personal",
     )  # fmt: skip
 
@@ -49,6 +49,8 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[Head] | None = None
         self._error: ProtocolError | Disconnected | None = None
         self._paused = False
+        self._buffered = False
+        """Whether some of the request was left to the transport to send."""
         self._behind = False
         """Whether what has come is still to be read, in another turn of the loop."""
         self._tls: ssl.SSLObject | None = None
@@ -95,6 +97,7 @@ class Connection(asyncio.Protocol):
         # At rest nothing waits to be written: see rest().
         direct = self._tls is None and not transport.is_closing()
         rest = write_now(self.descriptor, request) if direct else request
+        self._buffered = bool(rest)
         if rest:
             transport.write(rest)
 
@@ -126,7 +129,7 @@ class Connection(asyncio.Protocol):
         if self.lost or reader is None or transport is None:
             return 0.0
         keep = reader.keep
-        if keep <= 0 or self.personal or self._paused or transport.get_write_buffer_size():
+        if keep <= 0 or self.personal or self._paused or (self._buffered and transport.get_write_buffer_size()):
             self.close()
             return 0.0
         return keep

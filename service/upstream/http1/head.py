@@ -89,6 +89,8 @@ class Head(msgspec.Struct, gc=False):
     headers: dict[str, str]
     repeated: dict[str, list[str]]
     """The values of the fields that came more than once."""
+    size: int
+    """Characters, those of the status line and between fields included: names and values have no more."""
 
 
 def end_of_head(data: bytes | bytearray, begin: int = 0) -> tuple[int, int] | None:
@@ -110,7 +112,7 @@ def parse_head(block: bytes | bytearray) -> Head:
     if usual is not None and len(lines) <= _FEW and len(text) <= LONGEST_LINE:
         fields = dict(map(_LINES.__getitem__, lines[1:]))
         if len(fields) == len(lines) - 1 and "" not in fields:
-            return Head(*usual, fields, {})
+            return Head(*usual, fields, {}, len(text))
     return _odd_head(text)
 
 
@@ -120,7 +122,7 @@ def _odd_head(text: str) -> Head:
         raise ProtocolError("the head of the answer has a NUL byte")
     lines = _lines(text)
     status, minor = _status(lines.pop(0))
-    return Head(status, minor, *_fields(lines))
+    return Head(status, minor, *_fields(lines), len(text))
 
 
 def _status(line: str) -> tuple[int, int]:

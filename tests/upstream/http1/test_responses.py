@@ -42,7 +42,7 @@ async def test_many_bombs_together_take_no_more_steps_in_a_turn_than_one(monkeyp
         return step(decoding)
 
     monkeypatch.setattr(Decoding, "step", counted)
-    head: Any = SimpleNamespace(status=200, headers={"content-encoding": "gzip"}, repeated={})
+    head: Any = SimpleNamespace(status=200, headers={"content-encoding": "gzip"}, repeated={}, size=22)
     limiter = PerTurnLimiter(STEPS)
     parts: Any = None
     bombs: list[Any] = [Bomb() for _ in range(20)]
@@ -59,7 +59,7 @@ async def test_many_bombs_together_take_no_more_steps_in_a_turn_than_one(monkeyp
 
 
 async def test_a_body_is_decoded_in_its_owners_turn_however_many_another_owner_has() -> None:
-    head: Any = SimpleNamespace(status=200, headers={"content-encoding": "gzip"}, repeated={})
+    head: Any = SimpleNamespace(status=200, headers={"content-encoding": "gzip"}, repeated={}, size=22)
     limiter = PerTurnLimiter(STEPS)
     parts: Any = None
 

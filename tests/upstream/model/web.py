@@ -33,6 +33,7 @@ class Reply:
     def __init__(self, status: int, headers: Mapping[str, str], *pieces: bytes, pause: float | None = None) -> None:
         self.status = status
         self.headers = {"content-type": "text/plain", **headers}
+        self.head_size = 100
         self._pieces = list(pieces)
         self._pause = pause
 
