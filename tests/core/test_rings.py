@@ -59,19 +59,54 @@ def test_all_rings_together_stay_within_their_bound_and_the_largest_holder_gives
     assert max(hub.rings.pool.held(Owner(f"o{number}")) for number in range(40)) < 4000
 
 
-def test_a_ring_counts_for_who_began_it_until_that_one_has_no_room_for_another_who_fills_it() -> None:
+def test_a_ring_counts_for_another_who_publishes_once_its_payer_has_no_room() -> None:
     hub = make_hub(Turns(), HubLimits(ring_bytes=20_000))
     hub.readable("shared", C)
-    hub.publish("shared", BIG, 0.0, owner=B)
+    hub.publish("shared", b"[%b,%b,%b]" % (BIG, BIG, BIG), 0.0, owner=B)
     assert (hub.topics["shared"].owner, hub.topics["shared"].payer) == (C, B)
-    for number in range(14):
+    for number in range(13):
         hub.publish(f"b{number}", BIG, 0.0, owner=B)
-    for _ in range(4):
-        hub.publish("shared", BIG, 0.0, owner=A)
+    hub.publish("shared", BIG, 0.0, owner=A)
     assert hub.topics["shared"].payer == A
     assert hub.rings.pool.held(A) == hub.topics["shared"].size
+    # It stays so: one more of B's does not give it back to B.
+    hub.publish("shared", b"1", 0.0, owner=B)
+    assert hub.topics["shared"].payer == A
     hub.sweep(1000.0)
     assert (hub.rings.pool.used, hub.rings.pool.statistics().owners) == (0, 0)
+
+
+def test_who_fills_the_rings_that_another_began_pays_for_them_and_the_other_loses_nothing() -> None:
+    hub = make_hub(Turns(), HubLimits(ring_bytes=100_000))
+    for _ in range(10):
+        hub.publish("history of b", b"1", 0.0, owner=B)
+    for number in range(20):
+        hub.publish(f"b{number}", b"1", 0.0, owner=B)
+    held = hub.rings.pool.held(B)
+    for number in range(400):
+        hub.publish(f"b{number % 20}", BIG, 0.0, owner=A)
+    assert hub.rings.pool.held(B) <= held
+    assert hub.topics["history of b"].first == 1
+    assert hub.rings.pool.used == sum(topic.size for topic in hub.topics.values())
+
+
+@pytest.mark.parametrize(("sizes", "payer"), [((900, 100), A), ((100, 900), B), ((500, 500), A)])
+def test_a_ring_counts_for_who_has_filled_most_of_it(sizes: tuple[int, int], payer: Owner) -> None:
+    hub = make_hub(Turns())
+    for number in range(10):
+        for owner, size in zip((A, B), sizes, strict=True):
+            hub.publish("t", b'"%b"' % (b"x" * (size + number)), 0.0, owner=owner)
+    assert hub.topics["t"].payer == payer
+    assert (hub.rings.pool.held(payer), hub.rings.pool.statistics().owners) == (hub.topics["t"].size, 1)
+
+
+def test_what_has_left_a_ring_counts_for_nobody() -> None:
+    hub = make_hub(Turns(), HubLimits(ring=RingLimits(messages=4)))
+    for _ in range(100):
+        hub.publish("t", BIG, 0.0, owner=A)
+    for _ in range(5):
+        hub.publish("t", BIG, 0.0, owner=B)
+    assert hub.topics["t"].payer == B
 
 
 def test_a_light_owner_has_less() -> None:

@@ -95,8 +95,7 @@ class Hub(TopicDirectory):
             if isinstance(opened, Pending):
                 return self._publish_opened(opened, name, data, now, key, owner)
             topic = opened
-        if not topic.ring.size:
-            topic.payer = owner
+        self.rings.pay(topic, owner, len(data))
         position = self.store.append(topic, data, now, key)
         if isinstance(position, Pending):
             self._await(topic, data, now, owner, position)
@@ -124,8 +123,7 @@ class Hub(TopicDirectory):
         topics = [self.own(name, owner=owner) for name in names]
         positions = self.store.append_all(topics, data, now)
         for number, topic in enumerate(topics):
-            if not topic.ring.size:
-                topic.payer = owner
+            self.rings.pay(topic, owner, len(data))
             if isinstance(positions, Pending):
                 each = positions.then(itemgetter(number))
                 self._await(topic, data, now, owner, each)

@@ -1,9 +1,10 @@
 """The memory of all rings: whose messages it holds, and what gives way.
 
-Messages count for the client whose publish began the ring. A client that has used up its share of the memory keeps
-of its own topics, the longest unpublished first, the newest messages alone; when it has nothing else, its publish
-is refused. Others notice nothing of it. A client that has less than an equal share finds room in any case: the
-topics of those that hold most give way likewise.
+A ring counts for the client that has filled most of it: the majority vote of Boyer and Moore, weighed by bytes, which
+needs one number for each ring. A client that has used up its share of the memory keeps of its own topics, the longest
+unpublished first, the newest messages alone; when it has nothing else, its publish is refused. Others notice nothing
+of it. A client that has less than an equal share finds room in any case: the topics of those that hold most give way
+likewise.
 """
 
 from collections import OrderedDict
@@ -36,10 +37,21 @@ class Rings:
     def __repr__(self) -> str:
         return f"<Rings {self.pool!r}>"
 
+    def pay(self, topic: Topic, owner: Owner, size: int) -> None:
+        """Take note that an owner publishes so many bytes; a ring counts for the one that has filled most of it."""
+        # What has left the ring no longer counts for the one that published it.
+        majority = min(topic.majority, topic.ring.size)
+        if topic.payer == owner:
+            majority += size
+        elif (majority := majority - size) < 0:
+            self._move(topic, owner)
+            majority = size
+        topic.majority = majority
+
     def make_room(self, topic: Topic | None, owner: Owner, size: int) -> None:
         """Have so much more that an owner publishes fit into a share; raise Overloaded where it cannot.
 
-        A ring counts for its publisher from the moment on at which the client that began it has no room for more.
+        A ring counts for its publisher, too, once the client that pays for it has no room for more.
         """
         pool = self.pool
         if pool.used + size <= self._calm and owner.weight >= 1:

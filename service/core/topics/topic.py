@@ -44,6 +44,7 @@ class Topic:
         "furthest",
         "history",
         "lags",
+        "majority",
         "name",
         "on_idle",
         "on_taken",
@@ -63,7 +64,9 @@ class Topic:
         self.owner = SERVICE
         """For whom it was made: it counts in that client's share of topics."""
         self.payer = SERVICE
-        """Whose publish began its ring: the bytes count in that client's share."""
+        """Who has filled most of its ring: the bytes count in that client's share."""
+        self.majority = 0
+        """How many bytes more that client has published than all others, about."""
         self.lags = lags or ReaderLosses()
         """Where readers count what they missed: the hub has one for all topics."""
         self.final = False
