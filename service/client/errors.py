@@ -19,6 +19,7 @@ __all__ = [
 Reason = Literal[
     "parse_error", "invalid_request", "method_not_found", "invalid_params", "internal", "not_found", "forbidden",
     "unauthorized", "already_subscribed", "limit", "rate", "overloaded", "draining", "too_large", "storage",
+    "gateway_timeout",
 ]  # fmt: skip
 REASONS: frozenset[str] = frozenset(get_args(Reason))
 

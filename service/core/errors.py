@@ -15,7 +15,8 @@
     ├── Overloaded            -32007  503  the service has no room now
     ├── Draining              -32008  503  the service is going away; another may take you
     ├── TooLarge              -32009  413  one thing is bigger than what is taken
-    └── StorageFailed         -32010  503  it could not be stored, and nothing of it was
+    ├── StorageFailed         -32010  503  it could not be stored, and nothing of it was
+    └── Unanswered            -32011  504  the store has not answered: it may be stored or not
 
 The codes from -32768 to -32600 are JSON-RPC 2.0's (section 5.1), those from -32001 on are ours.
 """
@@ -38,6 +39,7 @@ __all__ = [
     "SluiceError",
     "StorageFailed",
     "TooLarge",
+    "Unanswered",
     "Unauthorized",
 ]
 
@@ -161,3 +163,9 @@ class StorageFailed(SluiceError):
 
     code, reason, status, temporary = -32010, "storage", 503, True
     retry_after_default = 5.0
+
+
+class Unanswered(SluiceError):
+    """The store has not answered in time; what was asked of it may be done or not."""
+
+    code, reason, status, temporary = -32011, "gateway_timeout", 504, True

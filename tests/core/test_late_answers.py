@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from service.core.pending import Pending
-from service.core.sessions.late_answers import LateAnswers
+from service.core.sessions.late_answers import PATIENCE, LateAnswers
 from service.core.sessions.messages import dump, publish_answer, published, result_answer
 from service.core.sessions.session import Reply
 from service.core.topics.position import Position
@@ -193,3 +193,58 @@ def test_nothing_is_held_or_sent_for_an_array_that_comes_after_the_end() -> None
 def test_a_publish_that_was_late_is_answered_as_one_that_was_not(request_id: Any) -> None:
     position = Position('e"1', 1 << 52)
     assert publish_answer(request_id, position) == dump(result_answer(request_id, published(position)))
+
+
+def test_requests_that_the_store_does_not_answer_end_with_an_error_in_their_time() -> None:
+    bench = Bench(late_history=True)
+    bench.ask(publish(1), subscribe(2, "u"), publish(None))
+    late = bench.session.late
+    late.expire(PATIENCE - 0.1)
+    assert (bench.wire, late.bounded) == ([], True)
+    late.expire(PATIENCE)
+    errors = [(answer["id"], answer["error"]["code"], answer["error"]["data"]) for answer in bench.wire]
+    data = {"reason": "gateway_timeout", "temporary": True}
+    assert errors == [(1, -32011, data), (2, -32011, data)]
+    assert (late.bounded, late.waiting, bench.refusals["request", "gateway_timeout"]) == (False, 0, 3)
+    # What comes after that answers nothing a second time, and the messages that were stored are there.
+    bench.store.settle()
+    assert len(bench.wire) == 2
+    assert bench.hub.own("t").head == 2
+
+
+def test_an_array_that_the_store_answers_in_part_is_answered_in_its_time_and_holds_up_nothing_after_it() -> None:
+    bench = Bench()
+    bench.ask(publish(1, "a"), publish(2, "b"), (3, "ping", {}), array=True)
+    bench.store.answer("b")
+    bench.session.late.expire(PATIENCE)
+    assert bench.wire[0] == "hold"
+    assert [one.get("error", {}).get("code") for one in bench.wire[1]] == [-32011, None, None]
+    assert bench.wire[2:] == ["resume"]
+
+
+def test_requests_that_are_over_are_forgotten_when_the_next_comes() -> None:
+    bench = Bench()
+    for number in range(10):
+        bench.ask(publish(number))
+    for _ in range(9):
+        bench.store.answer()
+    bench.ask(publish(10))
+    assert [waiting.id for waiting in bench.session.late._line] == [9, 10]
+
+
+def test_a_bug_that_comes_too_late_for_an_answer_is_reported() -> None:
+    bench = Bench()
+    bench.ask(publish(1))
+    bench.session.late.expire(PATIENCE)
+    bug = ValueError("not ours to foresee")
+    bench.store.appends.popleft().pending.settle(bug)
+    assert (bench.bugs, len(bench.wire)) == ([bug], 1)
+
+
+def test_nobody_waits_for_a_store_after_the_end_of_the_connection() -> None:
+    bench = Bench()
+    bench.ask(publish(1))
+    bench.session.end()
+    assert not bench.session.late.bounded
+    bench.store.answer()
+    assert (bench.wire, bench.session.late.waiting) == ([], 0)

@@ -9,8 +9,10 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+from aiohttp import web
 
 from service.edge.access.tokens import secrets, sign
+from service.edge.websocket.frames import ClientSocket
 from tests.edge.running import Client, call, client_of
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -188,6 +190,22 @@ async def test_a_socket_ends_with_its_token() -> None:
         assert (code, reason) == (4401, "token expired")
         assert 63 <= ended - began <= 68
         assert client.service.sockets.count == 0
+
+
+async def test_a_clock_that_is_set_during_the_upgrade_ends_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with client_of(jwt_secret=SECRET, jwt_leeway=0, heartbeat=1000) as client:
+        prepare = ClientSocket.prepare
+
+        async def set_clock(socket: ClientSocket, request: web.BaseRequest) -> Any:
+            monkeypatch.setattr(client.service.sockets._expiries, "_clock", lambda: time.time() + 3600)
+            return await prepare(socket, request)
+
+        monkeypatch.setattr(ClientSocket, "prepare", set_clock)
+        async with client.socket(headers=bearer(lives=60)) as socket:
+            began = asyncio.get_running_loop().time()
+            ended, code, _ = await closed_after(socket)
+        assert code == 4401
+        assert 55 <= ended - began <= 65
 
 
 async def test_authenticate_renews_a_socket() -> None:

@@ -51,6 +51,19 @@ async def test_the_last_word_counts_whether_later_or_sooner_or_never() -> None:
     assert longer.ended is not None
 
 
+async def test_a_clock_that_is_set_after_a_token_was_checked_moves_nobody() -> None:
+    ahead = 0.0
+    clock = wall()
+    expiries, holder = Expiries(lambda: clock() + ahead), FakeHolder()
+    end = expiries.when(1_000_030.0)
+    ahead = 1000.0
+    expiries.set_at(holder, end)
+    await asyncio.sleep(32)
+    assert holder.ended is not None
+    assert 30.0 <= holder.ended <= 32
+    assert expiries.when(None) is None
+
+
 async def test_what_is_over_already_ends_at_the_next_look() -> None:
     expiries, first, late = Expiries(wall()), FakeHolder(), FakeHolder()
     expiries.set(first, 1_000_050.0)

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from service.core.sessions.closing import EXPIRED
-from service.edge.http.pending import PATIENCE
+from service.core.sessions.late_answers import PATIENCE
 from tests.core.stores import FakeStore, Kept
 from tests.edge.running import Client, call, client_of
 
@@ -165,6 +165,20 @@ async def test_a_request_whose_store_never_answers_ends(method: str, path: str, 
         # What comes too late harms nothing, and the next is answered.
         store.settle()
         await until(lambda: not client.service.access.slots.used)
+
+
+@pytest.mark.parametrize("array", [False, True])
+async def test_a_request_of_a_websocket_whose_store_never_answers_ends(array: bool) -> None:
+    async with late() as (client, store), client.socket() as socket:
+        begun = asyncio.get_running_loop().time()
+        await ask(socket, store, (1, "t"), (2, "u"), array=array)
+        answers = await socket.receive_json() if array else [await socket.receive_json() for _ in range(2)]
+        assert [(one["id"], one["error"]["code"]) for one in answers] == [(1, -32011), (2, -32011)]
+        assert asyncio.get_running_loop().time() - begun == pytest.approx(PATIENCE, abs=1.5)
+        # What comes too late harms nothing, and the connection goes on.
+        store.settle()
+        assert await call(socket, "presence", topic="t") == {"readers": 0}
+        assert client.service.hub.topics["t"].head == 1
 
 
 async def test_a_caller_that_leaves_harms_nothing() -> None:

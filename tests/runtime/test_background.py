@@ -38,7 +38,8 @@ from service.upstream.reading import Reading
 from service.upstream.robots import Robots
 from service.work.blob_files import BlobFiles
 from service.work.blobs import Blobs
-from tests.edge.running import Client, client_of
+from tests.core.stores import FakeStore
+from tests.edge.running import Client, call, client_of
 from tests.upstream.servers import policy_for, target_of
 
 ROOT = Path(__file__).parent.parent.parent / "service"
@@ -187,6 +188,12 @@ async def a_token_that_ends(client: Client) -> None:
     await asyncio.wait_for(ended.wait(), 60)
 
 
+async def a_store_that_never_answers(client: Client) -> None:
+    client.service.hub.store = FakeStore()
+    async with client.socket() as socket:
+        assert (await call(socket, "publish", topic="t", data=1))["data"]["reason"] == "gateway_timeout"
+
+
 async def a_stalled_connection(client: Client) -> None:
     revisited = asyncio.Event()
     connection: Any = Item(reading=True, full=lambda: False, revisit=revisited.set)
@@ -231,6 +238,7 @@ TIMERS: dict[str, Callable[[Client], Awaitable[None]]] = {
     "held batches": a_batch_that_is_held_back,
     "jobs": a_job_that_is_due_later,
     "idle watches": a_watch_that_nobody_watches,
+    "late answers": a_store_that_never_answers,
     "stalled connections": a_stalled_connection,
     "watchdog": a_slow_fetch,
 }

@@ -1,10 +1,10 @@
 """Answers that wait for the store of topics; see the text of ``session.py`` for the rules of their order."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, Final
 
-from service.core.errors import InternalError, SluiceError
+from service.core.errors import InternalError, SluiceError, Unanswered
 from service.core.pending import Pending, gather
 from service.core.ports import Peer, Refusals
 from service.core.sessions.messages import (
@@ -19,13 +19,43 @@ from service.core.sessions.messages import (
 )
 from service.core.topics.position import Position
 
-__all__ = ["LateAnswers"]
+__all__ = ["PATIENCE", "LateAnswers", "unanswered"]
+
+PATIENCE: Final = 30.0
+"""Seconds that a request waits for the store: a disk of another machine may answer nothing at all."""
+
+
+def unanswered() -> Unanswered:
+    """Return the error for a request that the store has not answered in time."""
+    return Unanswered(
+        f"storage: it has not answered within {PATIENCE:g} s, and may have stored the message or not; "
+        "what had a key can be repeated"
+    )
+
+
+class _Waiting:
+    """A request that waits for the store, which calls it with the outcome."""
+
+    __slots__ = ("_answers", "answered", "due", "id", "over", "reply")
+
+    def __init__(self, answers: "LateAnswers", request: Request, due: float, reply: Pending[Answer] | None) -> None:
+        # Without the request, whose parameters would stay in memory.
+        self.id = request.id
+        self.answered = request.answered
+        self.due = due
+        self.over = False
+        self.reply = reply
+        """What its answer is given to; None for one that is sent by itself."""
+        self._answers = answers
+
+    def __call__(self, outcome: Any) -> None:
+        self._answers.settle(self, outcome)
 
 
 class LateAnswers:
     """What one client is still to be answered, and how outcomes become answers."""
 
-    __slots__ = ("_arrays", "_client", "_on_answered", "_refusals", "waiting")
+    __slots__ = ("_arrays", "_client", "_line", "_on_answered", "_refusals", "waiting")
 
     def __init__(self, client: Peer, refusals: Refusals) -> None:
         self.waiting = 0
@@ -34,6 +64,19 @@ class LateAnswers:
         self._client: Peer | None = client
         self._refusals = refusals
         self._on_answered: Callable[[], object] | None = None
+        self._line: deque[_Waiting] = deque()
+        """Requests that wait, in the order in which they came, among some that are over."""
+
+    @property
+    def bounded(self) -> bool:
+        """Whether some request has to be answered by a certain time."""
+        return bool(self._line)
+
+    def expire(self, now: float) -> None:
+        """Answer the requests whose time is over with an error."""
+        for waiting in [one for one in self._line if not one.over and one.due <= now]:
+            self.settle(waiting, unanswered())
+        self._tidy()
 
     def reply(self, request_id: Id, answered: bool, outcome: dict[str, Any] | Exception) -> Answer:
         """Return the answer to a request, empty where none is wanted; only until :meth:`end`."""
@@ -48,16 +91,32 @@ class LateAnswers:
             reply = error_answer(request_id, InternalError("a bug of ours; it was logged"))
         return reply if answered else {}
 
-    def send(self, request: Request, result: Pending[Any]) -> Answer:
-        """Send the answer once the result is known; return that there is none now."""
+    def send(self, request: Request, result: Pending[Any], now: float) -> Answer:
+        """Send the answer once the result is known, or its time is over; return that there is none now."""
         self.waiting += 1
-        # Without the request, whose parameters would stay in memory.
-        result.on_settled(partial(self._send_made, request.id, request.answered))
+        self._wait(_Waiting(self, request, now + PATIENCE, None), result)
         return {}
 
-    def make(self, request: Request, result: Pending[Any]) -> Pending[Answer]:
+    def make(self, request: Request, result: Pending[Any], now: float) -> Pending[Answer]:
         """Return the answer, which is part of an array."""
-        return result.always(partial(self._made, request.id, request.answered))
+        reply: Pending[Answer] = Pending()
+        self._wait(_Waiting(self, request, now + PATIENCE, reply), result)
+        return reply
+
+    def settle(self, waiting: _Waiting, outcome: Any) -> None:
+        """Take what has come of a request; after its time is over, a bug of ours is reported, and nothing sent."""
+        if waiting.over:
+            if isinstance(outcome, Exception) and not isinstance(outcome, SluiceError):
+                self._made(waiting.id, waiting.answered, outcome)
+            return
+        waiting.over = True
+        if waiting.reply is not None:
+            waiting.reply.settle(self._made(waiting.id, waiting.answered, outcome))
+        elif isinstance(outcome, Position) and waiting.answered:
+            # 20,000 a second come here.
+            self._send(publish_answer(waiting.id, outcome))
+        else:
+            self._send(dump(self._made(waiting.id, waiting.answered, outcome)))
 
     def send_array(self, replies: Sequence[Answer | Pending[Answer]]) -> None:
         """Send the answer to an array once all of it is known; until then the client gets no messages."""
@@ -77,6 +136,18 @@ class LateAnswers:
     def end(self) -> None:
         """Send nothing any more: the connection has ended."""
         self._client = None
+        self._line.clear()
+
+    def _wait(self, waiting: _Waiting, result: Pending[Any]) -> None:
+        self._tidy()
+        self._line.append(waiting)
+        result.on_settled(waiting)
+
+    def _tidy(self) -> None:
+        """Forget the requests at the front that are over: stores answer in order, or nearly so."""
+        line = self._line
+        while line and line[0].over:
+            line.popleft()
 
     def _made(self, request_id: Id, answered: bool, outcome: dict[str, Any] | Position | Exception) -> Answer:
         """Return the answer to a request; empty where the connection has ended, but for a bug."""
@@ -87,13 +158,6 @@ class LateAnswers:
         if isinstance(outcome, Exception) and not isinstance(outcome, SluiceError):
             raise outcome
         return {}
-
-    def _send_made(self, request_id: Id, answered: bool, outcome: dict[str, Any] | Position | Exception) -> None:
-        if isinstance(outcome, Position) and answered:
-            # 20,000 a second come here.
-            self._send(publish_answer(request_id, outcome))
-        else:
-            self._send(dump(self._made(request_id, answered, outcome)))
 
     def _send_array(self, replies: list[Answer | Exception] | Exception) -> None:
         self._arrays -= 1

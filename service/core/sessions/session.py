@@ -8,7 +8,8 @@ any reason, the shell calls :meth:`Session.close`.
 Where the store of topics has not answered yet there is nothing to send: the answer goes out as soon as the
 store has answered (``Peer.answer``), before the visits that follow from that. So answers may overtake each
 other, as JSON-RPC allows. An array has one answer for all of its requests, which waits for the last of them;
-until then the client gets no messages (``Peer.hold``), as the first of them may have caused some.
+until then the client gets no messages (``Peer.hold``), as the first of them may have caused some. A store that
+does not answer ends no connection: the request alone is answered with an error (``LateAnswers.expire``).
 """
 
 from collections.abc import Callable
@@ -141,7 +142,7 @@ class Session:
         return Reply(text, FLOODING if self._rate.flooding else UNAUTHORIZED if self._rejected else None)
 
     def _one(
-        self, value: Any, now: float, late: Callable[[Request, Pending[Any]], _Reply], *, exact: bool
+        self, value: Any, now: float, late: Callable[[Request, Pending[Any], float], _Reply], *, exact: bool
     ) -> Answer | _Reply:
         """Carry out one request, checked first unless it is ``exact``; an answer that nobody wants is empty.
 
@@ -159,7 +160,7 @@ class Session:
         except Exception as error:
             return self.late.reply(id_of(value), request is None or request.answered, error)
         if isinstance(result, Pending):
-            return late(request, result)
+            return late(request, result, now)
         return result_answer(request.id, result) if request.answered else {}
 
     def _dispatch(self, request: Request, now: float) -> _Result | Pending[Any]:

@@ -44,18 +44,26 @@ class Expiries:
     def __repr__(self) -> str:
         return f"<Expiries {len(self._second_of)}>"
 
-    def set(self, holder: Holder, until: float | None) -> None:
-        """End the holder at ``until``, in seconds of the Unix epoch; with None, never. The last word counts.
+    def when(self, until: float | None) -> float | None:
+        """Return the loop's time of a moment in seconds of the Unix epoch; None stays None.
 
-        The distance is kept, and not the date: a clock that is put forward ends nobody's connection.
+        To be asked in the moment in which a token is checked: a clock that is set after that moves nobody's end.
         """
+        return None if until is None else self._loop.time() + until - self._clock()
+
+    def set(self, holder: Holder, until: float | None) -> None:
+        """End the holder at ``until``, in seconds of the Unix epoch; with None, never. The last word counts."""
+        self.set_at(holder, self.when(until))
+
+    def set_at(self, holder: Holder, end: float | None) -> None:
+        """Do as :meth:`set`, at a time of the loop."""
         self.discard(holder)
-        if until is None:
+        if end is None:
             return
         if not self._second_of:
             self._next = int(self._loop.time())
             self._timer.start()
-        second = max(self._next, ceil(self._loop.time() + until - self._clock()))
+        second = max(self._next, ceil(end))
         self._second_of[holder] = second
         self._due.setdefault(second, set()).add(holder)
 

@@ -136,7 +136,7 @@ export type State =
 export type Reason =
   | "parse_error" | "invalid_request" | "method_not_found" | "invalid_params" | "internal" | "not_found" | "forbidden"
   | "unauthorized" | "already_subscribed" | "limit" | "rate" | "overloaded" | "draining" | "too_large" | "storage"
-  | "timeout" | "unanswered" | "closed" | "" | (string & {});
+  | "gateway_timeout" | "timeout" | "unanswered" | "closed" | "" | (string & {});
 
 /** Why something was refused or has ended: `code` and `reason` of docs/protocol.md, or the code of a close. */
 export class SluiceError extends Error {

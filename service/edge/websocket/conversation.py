@@ -7,10 +7,13 @@ from typing import Final, Protocol
 from aiohttp import WSMessage, WSMsgType, web
 
 from service.core.sessions.closing import BINARY, FLOODING
+from service.core.sessions.late_answers import LateAnswers
 from service.core.topics.hub import Hub
 from service.edge.access.expiries import Expiries
 from service.edge.websocket.connection import Connection
 from service.edge.websocket.counters import WebSocketCounters
+from service.runtime.containment import contain
+from service.runtime.timer import Periodic
 from service.upstream.per_turn import PerTurnLimiter
 
 __all__ = ["Conversation", "MessageHandler", "RequestHandler"]
@@ -22,6 +25,8 @@ _LEAST: Final = 64
 _ALL: Final = 8 << 10
 """Bytes of all clients' messages, counted as those, that are carried out in one turn of the loop: clients take
 turns, however many connections each has."""
+_EVERY: Final = 1.0
+"""Seconds between two looks for requests that the store has not answered."""
 
 
 class MessageHandler(Protocol):
@@ -85,6 +90,13 @@ class RequestHandler:
         self._hub = hub
         self._traffic = traffic
         self._expiries = expiries
+        self._late: dict[LateAnswers, None] = {}
+        """Of clients that wait for the store."""
+        self._timer = Periodic("late answers", _EVERY, self._expire)
+
+    def close(self) -> None:
+        """End no request any more."""
+        self._timer.stop()
 
     async def text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
         """Carry out a request."""
@@ -94,6 +106,9 @@ class RequestHandler:
         answer = session.receive(data, self._hub.clock())
         if session.grant is not before:
             self._expiries.set(connection, session.grant.until)
+        if session.late.bounded:
+            self._late[session.late] = None
+            self._timer.start()
         if answer.text:
             self._traffic.answered += 1
             await socket.send_frame(answer.text, WSMsgType.TEXT)
@@ -104,3 +119,12 @@ class RequestHandler:
     async def binary(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
         """Refuse it: requests are texts."""
         connection.closing = BINARY
+
+    def _expire(self) -> float | None:
+        """Answer requests that the store has not answered in time."""
+        now = self._hub.clock()
+        for late in tuple(self._late):
+            contain("requests that wait for the store could not be ended", late.expire, now)
+            if not late.bounded:
+                del self._late[late]
+        return _EVERY if self._late else None

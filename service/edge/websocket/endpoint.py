@@ -1,7 +1,6 @@
 """The WebSocket endpoint: aiohttp reads, the session decides, visits write."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -54,11 +53,11 @@ class WebSocketLimits:
 
 
 class _Shown(NamedTuple):
-    """What a client is by the credentials that it shows, and when or why its connection ends for them."""
+    """What a client is by the credentials that it shows, and when (loop time) or why its connection ends for them."""
 
     grant: Grant
     owner: Owner
-    until: float | None
+    ends: float | None
     closing: CloseReason | None
 
 
@@ -87,7 +86,8 @@ class WebSockets:
         """Who has a client that is behind."""
         self.heartbeat = Heartbeat(limits.heartbeat)
         self._expiries = Expiries()
-        self._conversation = Conversation(handler or RequestHandler(hub, self.traffic, self._expiries), hub.clock)
+        self._requests = RequestHandler(hub, self.traffic, self._expiries)
+        self._conversation = Conversation(handler or self._requests, hub.clock)
         self._handshakes = PerTurnLimiter(_HANDSHAKES)
 
     def __repr__(self) -> str:
@@ -158,7 +158,7 @@ class WebSockets:
         # Counted when nothing can fail any more: the kernel may have cut the connection already.
         self._admission.enter(address)
         self.pool.take(shown.owner, 1)
-        self._expiries.set(connection, shown.until)
+        self._expiries.set_at(connection, shown.ends)
         self.connections.add(connection)
         self.heartbeat.add(connection)
         return connection
@@ -177,9 +177,9 @@ class WebSockets:
             owner = grant.owner(request[ADDRESS])
             if grant.subject is not None:
                 self.pool.check(owner)
-            return _Shown(grant, owner, grant.until, None)
+            return _Shown(grant, owner, self._expiries.when(grant.until), None)
         if self.limits.patience:
-            return _Shown(NOTHING, nobody, time.time() + self.limits.patience, None)
+            return _Shown(NOTHING, nobody, asyncio.get_running_loop().time() + self.limits.patience, None)
         return _Shown(NOTHING, nobody, None, UNAUTHORIZED)
 
     async def _close(self, socket: web.WebSocketResponse, connection: Connection) -> None:
@@ -239,6 +239,7 @@ class WebSockets:
     async def close(self) -> None:
         """End what is still connected; returns when every handler has."""
         self._expiries.close()
+        self._requests.close()
         self.heartbeat.close()
         for connection in tuple(self.connections):
             connection.release()
