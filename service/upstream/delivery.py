@@ -23,9 +23,9 @@ from service.core.fetching.task import ENDED, FetchGroup, FetchTask, Rejection, 
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool
 from service.runtime.containment import report
+from service.runtime.per_turn import PerTurn
 from service.upstream.content.result_events import LARGE, encode_in_steps
 from service.upstream.flights import Flight
-from service.upstream.per_turn import TurnBudget
 
 __all__ = ["STEP", "Delivery"]
 
@@ -91,7 +91,7 @@ class Delivery:
         self._landed: FairQueue[_Landed] = FairQueue(_OWNER)
         self.undelivered = Pool("undelivered_bytes", _BEHIND, eager=FOUR_FIFTHS)
         """What has landed; an owner that has used up its share begins nothing new."""
-        self.turn = TurnBudget(_TURN)
+        self.turn = PerTurn(_TURN)
         """For what needs no request: it is rejected, answered from the cache, or joins a flight. Nothing more is to
         begin or to be rejected in a turn of which nothing is left."""
         self._settling = False

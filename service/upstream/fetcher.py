@@ -12,6 +12,7 @@ from service.core.fetching.outcome import Failure, FailureKind, Fetched
 from service.core.fetching.target import Refusal, Target, check_redirect
 from service.core.memory_budget import UNLIMITED, MemoryBudget, OutOfMemory
 from service.core.pool import Pool
+from service.runtime.per_turn import PerTurn
 from service.upstream.attempts import Attempt, milliseconds, reflects, traced
 from service.upstream.caching.cache import Cache, Revalidation
 from service.upstream.caching.rfc9111 import Stored, cache_key, shareable
@@ -21,7 +22,6 @@ from service.upstream.guard import AresLookup, GuardedResolver, Lookup, guarded_
 from service.upstream.http1.client import Client, Response
 from service.upstream.http1.dialer import Dialer, Timing
 from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
-from service.upstream.per_turn import PerTurnLimiter
 from service.upstream.reading import LEAST, PATIENCE, Reading
 from service.upstream.robots import Robots
 
@@ -65,7 +65,7 @@ class Fetcher:
         self._resolver = GuardedResolver(policy, lookup or AresLookup(timeout=1.5))
         self._client = Client(Dialer(self._resolver, guarded_socket(policy), tls))
         self._deadlines = Deadlines()
-        self._pieces = PerTurnLimiter(_PIECES)
+        self._pieces = PerTurn(_PIECES)
 
     async def close(self) -> None:
         """Close every connection."""

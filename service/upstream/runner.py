@@ -12,7 +12,7 @@ from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.plan import FetchPlan
 from service.core.fetching.task import RUNNING, FetchGroup, FetchTask, asker_of
-from service.runtime.spread import Spread
+from service.runtime.per_turn import PerTurn
 from service.runtime.timer import WakeUp
 from service.upstream.attempts import Attempts, RunnerStatistics
 from service.upstream.delivery import Delivery
@@ -49,7 +49,7 @@ class Runner:
         self._starts = Starts(
             self.plan, fetcher, self._flights, self._attempts, self._delivery, self._wake_up, self._pump_soon
         )
-        self._cancelling = Spread("a fetch could not be cancelled", _CANCELLED)
+        self._cancelling = PerTurn(_CANCELLED, what="a fetch could not be cancelled")
         self._pumping = False
 
     def __repr__(self) -> str:
@@ -141,7 +141,7 @@ class Runner:
         """Cancel a request that nobody waits for, in its turn; until then it has its place."""
         if held := flight.open:
             self._flights.end(flight)
-        self._cancelling.call(self._cancel, flight, held)
+        self._cancelling.call(flight.leader.group.owner, partial(self._cancel, flight, held))
 
     def _cancel(self, flight: Flight, held: bool) -> None:
         flight.task.cancel()

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from service.core.owner import Owner
-from service.upstream.per_turn import PerTurnLimiter
+from service.runtime.per_turn import PerTurn
 from tests.edge.running import call, client_of
 
 ROUTES = [
@@ -249,11 +249,11 @@ async def test_one_client_has_all_requests_that_the_setting_says_and_others_find
 async def test_requests_begin_in_turns_of_their_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[str] = []
 
-    async def wait(self: PerTurnLimiter, owner: Owner) -> None:
+    async def wait(self: PerTurn, owner: Owner) -> None:
         begun.append(owner)
 
     async with client_of(token="right") as client:
-        monkeypatch.setattr(PerTurnLimiter, "wait", wait)
+        monkeypatch.setattr(PerTurn, "wait", wait)
         for path in ("/topics/t", "/nowhere", "/healthz", "/readyz"):
             await client.ask("GET", path, headers={"Authorization": "Bearer right"})
         await client.ask("GET", "/topics/t", headers={"Authorization": "Bearer wrong"})

@@ -17,7 +17,8 @@ from service.edge.access.credentials import GRANT, OWNER, Credentials
 from service.edge.access.origins import AllowedOrigins
 from service.edge.http.handshake import BEARER, offered_protocols
 from service.edge.http.problems import problems, reason_of, refusal
-from service.upstream.per_turn import PerTurnLimiter
+from service.edge.http.server import read_for
+from service.runtime.per_turn import PerTurn
 
 __all__ = ["AccessMiddleware", "add_cors"]
 
@@ -56,7 +57,7 @@ class AccessMiddleware:
             advice="requests that are under way",
         )  # fmt: skip
         """Requests under way that are not WebSockets; one owner alone has as many as the bound says."""
-        self._requests = PerTurnLimiter(_REQUESTS)
+        self._requests = PerTurn(_REQUESTS)
         self.refusals = refusals
         self._credentials = credentials
         self._admission = admission
@@ -113,6 +114,7 @@ class AccessMiddleware:
         address = self._admission.request(request)
         grant = self._check_token(request)
         owner = request[OWNER] = grant.owner(request[ADDRESS])
+        read_for(request, owner)
         await self._requests.wait(owner)
         self.slots.check(owner)
         self.slots.take(owner, 1)

@@ -13,8 +13,8 @@ from aiohttp import web
 
 from service.core.exact import parse
 from service.core.owner import Owner
+from service.runtime.per_turn import PerTurn
 from service.runtime.turns import Turns
-from service.upstream.per_turn import PerTurnLimiter
 
 __all__ = ["LARGE", "LARGE_JSON", "STEPS", "LargeJson"]
 
@@ -32,7 +32,7 @@ class LargeJson:
 
     def __init__(self) -> None:
         self._turns = Turns()
-        self.steps = PerTurnLimiter(STEPS)
+        self.steps = PerTurn(STEPS)
         """For taking off content codings before."""
 
     def __repr__(self) -> str:

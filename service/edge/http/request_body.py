@@ -10,9 +10,9 @@ from service.core.exact import parse
 from service.core.memory_budget import UNLIMITED, MemoryBudget
 from service.core.owner import Owner
 from service.edge.http.large_json import LARGE, LARGE_JSON, STEPS
+from service.runtime.per_turn import PerTurn
 from service.upstream.http1.codings import ACCEPTED, Decoding, codings_of
 from service.upstream.http1.errors import ProtocolError
-from service.upstream.per_turn import PerTurnLimiter
 
 __all__ = ["MEMORY", "read_body", "read_json", "requested_key"]
 
@@ -67,7 +67,7 @@ async def read_body(request: web.Request, owner: Owner, size: int, time: float) 
     if not codings:
         return body
     large = request.app.get(LARGE_JSON)
-    return await _decoded(body, codings, size, owner, large.steps if large else PerTurnLimiter(STEPS))
+    return await _decoded(body, codings, size, owner, large.steps if large else PerTurn(STEPS))
 
 
 def _make_room(memory: MemoryBudget, size: int) -> None:
@@ -89,7 +89,7 @@ def _codings(request: web.Request) -> tuple[str, ...]:
     return codings
 
 
-async def _decoded(body: bytes, codings: tuple[str, ...], size: int, owner: Owner, steps: PerTurnLimiter) -> bytes:
+async def _decoded(body: bytes, codings: tuple[str, ...], size: int, owner: Owner, steps: PerTurn) -> bytes:
     decoding = Decoding(codings)
     made, pieces = 0, []
     try:

@@ -13,12 +13,13 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from service.core.owner import SERVICE, Owner
 from service.edge.http.aiohttp_internals import is_paused, is_serving, is_waiting, task_of
 from service.edge.http.idle_cuts import IdleCuts, silence_of
 from service.edge.http.problems import unreadable
-from service.runtime.spread import Spread
+from service.runtime.per_turn import PerTurn
 
-__all__ = ["HttpRunner", "HttpServer"]
+__all__ = ["HttpRunner", "HttpServer", "read_for"]
 
 _SHUTDOWN: Final = 2.0
 """Seconds that requests have at the end."""
@@ -31,9 +32,11 @@ _BUFFER: Final = 64 << 10
 
 
 class _Protocol(RequestHandler):
-    __slots__ = ("reading",)
+    __slots__ = ("owner", "reading")
 
-    reading: Spread
+    owner: Owner
+    """Whose request it has."""
+    reading: PerTurn
     """Reads on, for all connections of a server."""
 
     def resume_reading(self, *how: Any, **options: Any) -> None:
@@ -41,7 +44,7 @@ class _Protocol(RequestHandler):
         if how or options or not is_paused(self):
             super().resume_reading(*how, **options)
         else:
-            self.reading.call(self._read_on)
+            self.reading.call(self.owner, self._read_on)
 
     def _read_on(self) -> None:
         if self.transport is not None and is_paused(self):
@@ -72,6 +75,12 @@ _REASONS: Final = {
 """TCP_USER_TIMEOUT is ETIMEDOUT: the peer has acknowledged nothing for 20 s."""
 
 
+def read_for(request: web.BaseRequest, owner: Owner) -> None:
+    """Have what comes of a request's body be read in the turns of its owner."""
+    if isinstance(request.protocol, _Protocol):
+        request.protocol.owner = owner
+
+
 class HttpServer(web.Server):
     """Makes the protocols of connections, and counts those that are open.
 
@@ -94,12 +103,12 @@ class HttpServer(web.Server):
         self._broken = Counter() if broken is None else broken
         self._idle_cuts = idle_cuts
         self._options = options
-        self._reading = Spread("a connection could not be read on", _READ)
+        self._reading = PerTurn(_READ, what="a connection could not be read on")
 
     def __call__(self) -> RequestHandler:
         """Return the protocol of a new connection."""
         protocol = _Protocol(self, loop=asyncio.get_running_loop(), read_bufsize=_BUFFER, **self._options)
-        protocol.reading = self._reading
+        protocol.reading, protocol.owner = self._reading, SERVICE
         return protocol
 
     @property

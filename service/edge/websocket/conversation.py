@@ -13,8 +13,8 @@ from service.edge.access.expiries import Expiries
 from service.edge.websocket.connection import Connection
 from service.edge.websocket.counters import WebSocketCounters
 from service.runtime.containment import contain
+from service.runtime.per_turn import PerTurn
 from service.runtime.timer import Periodic
-from service.upstream.per_turn import PerTurnLimiter
 
 __all__ = ["Conversation", "MessageHandler", "RequestHandler"]
 
@@ -47,7 +47,7 @@ class Conversation:
     def __init__(self, handler: MessageHandler, clock: Callable[[], float]) -> None:
         self._handler = handler
         self._clock = clock
-        self._turns = PerTurnLimiter(_ALL, _TURN)
+        self._turns = PerTurn(_ALL, _TURN)
 
     async def run(self, socket: web.WebSocketResponse, connection: Connection) -> None:
         """Carry out the messages of one connection until one side ends it."""

@@ -27,7 +27,7 @@ from service.edge.websocket.counters import WebSocketCounters
 from service.edge.websocket.frames import ClientSocket
 from service.edge.websocket.heartbeat import Heartbeat
 from service.edge.websocket.stalled import Stalled
-from service.upstream.per_turn import PerTurnLimiter
+from service.runtime.per_turn import PerTurn
 
 __all__ = ["PROTOCOL", "Connection", "WebSocketLimits", "WebSockets"]
 
@@ -53,7 +53,7 @@ class WebSocketLimits:
 
 
 class _Shown(NamedTuple):
-    """What a client is by the credentials that it shows, and when (loop time) or why its connection ends for them."""
+    """What a client is by the credentials that it shows, and when (loop time) or why its connection ends."""
 
     grant: Grant
     owner: Owner
@@ -88,7 +88,7 @@ class WebSockets:
         self._expiries = Expiries()
         self._requests = RequestHandler(hub, self.traffic, self._expiries)
         self._conversation = Conversation(handler or self._requests, hub.clock)
-        self._handshakes = PerTurnLimiter(_HANDSHAKES)
+        self._handshakes = PerTurn(_HANDSHAKES)
 
     def __repr__(self) -> str:
         return f"<WebSockets {self.count} of {self.limits.connections}>"

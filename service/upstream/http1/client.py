@@ -8,6 +8,7 @@ from typing import Final
 from service.core.fetching.target import Target
 from service.core.owner import Owner
 from service.runtime.containment import report
+from service.runtime.per_turn import PerTurn
 from service.upstream.http1.codings import Decoding, codings_of, transfer_codings
 from service.upstream.http1.connection import Connection
 from service.upstream.http1.dialer import Dialer, Timing
@@ -16,7 +17,6 @@ from service.upstream.http1.head import Head
 from service.upstream.http1.pool import ConnectionPool
 from service.upstream.http1.reader import Reader
 from service.upstream.http1.request import Requests
-from service.upstream.per_turn import PerTurnLimiter
 
 __all__ = ["Client", "Response"]
 
@@ -37,7 +37,7 @@ class Response:
     _decoding: Decoding | None = None
 
     def __init__(
-        self, connection: Connection, reader: Reader, head: Head, pool: ConnectionPool, steps: PerTurnLimiter
+        self, connection: Connection, reader: Reader, head: Head, pool: ConnectionPool, steps: PerTurn
     ) -> None:
         """Take what came; ``steps`` bounds the steps of decoding of all responses in one turn of the loop."""
         self.status = head.status
@@ -113,7 +113,7 @@ class Client:
         self._pool = ConnectionPool(_MOST_IDLE)
         self._outbox = _Outbox()
         self._requests = Requests()
-        self._steps = PerTurnLimiter(_STEPS)
+        self._steps = PerTurn(_STEPS)
 
     def __repr__(self) -> str:
         return f"<Client {self._pool!r}>"

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from service.core.owner import SERVICE, Owner
+from service.runtime.per_turn import PerTurn
 from service.upstream.http1.client import Response
 from service.upstream.http1.codings import Decoding
-from service.upstream.per_turn import PerTurnLimiter
 
 STEPS = 4
 
@@ -43,7 +43,7 @@ async def test_many_bombs_together_take_no_more_steps_in_a_turn_than_one(monkeyp
 
     monkeypatch.setattr(Decoding, "step", counted)
     head: Any = SimpleNamespace(status=200, headers={"content-encoding": "gzip"}, repeated={}, size=22)
-    limiter = PerTurnLimiter(STEPS)
+    limiter = PerTurn(STEPS)
     parts: Any = None
     bombs: list[Any] = [Bomb() for _ in range(20)]
     tasks = [asyncio.create_task(size_of(Response(parts, bomb, head, parts, limiter))) for bomb in bombs]
@@ -60,7 +60,7 @@ async def test_many_bombs_together_take_no_more_steps_in_a_turn_than_one(monkeyp
 
 async def test_a_body_is_decoded_in_its_owners_turn_however_many_another_owner_has() -> None:
     head: Any = SimpleNamespace(status=200, headers={"content-encoding": "gzip"}, repeated={}, size=22)
-    limiter = PerTurnLimiter(STEPS)
+    limiter = PerTurn(STEPS)
     parts: Any = None
 
     def begin(owner: str) -> "asyncio.Task[int]":

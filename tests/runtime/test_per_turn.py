@@ -1,9 +1,11 @@
-"""A few at a time, in the order in which they came, and nobody who has gone holds anyone up."""
+"""A few at a time, in the order in which they came, and nobody who has gone or fails holds anyone up."""
 
 import asyncio
+from functools import partial
+from typing import Any
 
 from service.core.owner import Owner
-from service.upstream.per_turn import PerTurnLimiter
+from service.runtime.per_turn import PerTurn
 
 A, B = Owner("a"), Owner("b")
 
@@ -13,7 +15,7 @@ async def turns(count: int) -> None:
         await asyncio.sleep(0)
 
 
-async def crowd(limiter: PerTurnLimiter, count: int) -> tuple[list[int], list[asyncio.Task[None]]]:
+async def crowd(limiter: PerTurn, count: int) -> tuple[list[int], list[asyncio.Task[None]]]:
     passed: list[int] = []
 
     async def come(number: int) -> None:
@@ -26,7 +28,7 @@ async def crowd(limiter: PerTurnLimiter, count: int) -> tuple[list[int], list[as
 
 
 async def test_a_caller_that_comes_alone_does_not_wait() -> None:
-    limiter = PerTurnLimiter(2)
+    limiter = PerTurn(2)
     for _ in range(10):
         before = asyncio.get_running_loop().time()
         await asyncio.wait_for(limiter.wait(A), 1)
@@ -35,7 +37,7 @@ async def test_a_caller_that_comes_alone_does_not_wait() -> None:
 
 
 async def test_a_crowd_passes_in_its_order_a_few_each_turn() -> None:
-    limiter = PerTurnLimiter(2)
+    limiter = PerTurn(2)
     passed, tasks = await crowd(limiter, 20)
     assert passed == [0, 1]
     most, before = 0, 2
@@ -48,7 +50,7 @@ async def test_a_crowd_passes_in_its_order_a_few_each_turn() -> None:
 
 
 async def test_a_latecomer_does_not_pass_those_who_wait() -> None:
-    limiter = PerTurnLimiter(1)
+    limiter = PerTurn(1)
     passed, tasks = await crowd(limiter, 5)
     late = asyncio.create_task(limiter.wait(A))
     while not late.done():
@@ -58,18 +60,18 @@ async def test_a_latecomer_does_not_pass_those_who_wait() -> None:
 
 
 async def test_a_caller_that_has_gone_takes_no_place() -> None:
-    limiter = PerTurnLimiter(1)
+    limiter = PerTurn(1)
     passed, tasks = await crowd(limiter, 100)
     for task in tasks[1:99]:
         task.cancel()
     await turns(6)
     assert passed == [0, 99]
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert repr(limiter) == "<PerTurnLimiter 0 waiting>"
+    assert repr(limiter) == "<PerTurn 1 of 1 left, 0 waiting>"
 
 
 async def test_what_costs_more_passes_less_often_and_owners_take_turns_by_cost() -> None:
-    limiter = PerTurnLimiter(100, 50)
+    limiter = PerTurn(100, 50)
     passed: list[str] = []
 
     async def come(owner: Owner, cost: int) -> None:
@@ -89,7 +91,7 @@ async def test_what_costs_more_passes_less_often_and_owners_take_turns_by_cost()
 
 
 async def test_it_rests_when_nobody_comes() -> None:
-    limiter = PerTurnLimiter(2)
+    limiter = PerTurn(2)
     _, tasks = await crowd(limiter, 10)
     await asyncio.gather(*tasks)
     await turns(3)
@@ -97,7 +99,7 @@ async def test_it_rests_when_nobody_comes() -> None:
 
 
 async def test_another_owner_waits_for_one_turn_and_not_for_the_crowd() -> None:
-    limiter = PerTurnLimiter(2)
+    limiter = PerTurn(2)
     passed, tasks = await crowd(limiter, 50)
     other = asyncio.create_task(limiter.wait(B))
     await turns(3)
@@ -105,3 +107,57 @@ async def test_another_owner_waits_for_one_turn_and_not_for_the_crowd() -> None:
     assert len(passed) < 10
     await asyncio.gather(*tasks)
     assert passed == list(range(50))
+
+
+async def test_calls_are_carried_out_a_few_in_each_turn_and_in_order() -> None:
+    limiter, called = PerTurn(3), list[int]()
+    for number in range(8):
+        limiter.call(A, partial(called.append, number))
+    counts = []
+    while len(called) < 8:
+        counts.append(len(called))
+        await turns(1)
+    assert (counts, called) == ([3, 6], [*range(8)])
+
+
+async def test_what_is_called_while_others_wait_comes_after_them() -> None:
+    limiter, called = PerTurn(2), list[int]()
+    for number in range(3):
+        limiter.call(A, partial(called.append, number))
+    await turns(1)
+    for number in range(3, 6):
+        limiter.call(A, partial(called.append, number))
+    await turns(5)
+    assert called == [*range(6)]
+
+
+async def test_calls_of_owners_take_turns() -> None:
+    limiter, called = PerTurn(2), list[str]()
+    for owner in [A] * 20 + [B] * 2:
+        limiter.call(owner, partial(called.append, owner))
+    await turns(3)
+    assert "b" in called[:4]
+    await turns(12)
+    assert (called.count("a"), called.count("b")) == (20, 2)
+
+
+async def test_a_call_that_raises_is_reported_and_the_others_are_carried_out() -> None:
+    reports: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
+    limiter, called = PerTurn(1, what="a test failed"), list[int]()
+    for _ in range(2):
+        limiter.call(A, [].pop)
+    limiter.call(A, partial(called.append, 1))
+    await turns(5)
+    assert called == [1]
+    assert [report["message"] for report in reports] == ["a test failed"] * 2
+
+
+async def test_what_is_spent_is_there_again_in_the_next_turn() -> None:
+    limiter = PerTurn(10)
+    limiter.spend(4)
+    assert limiter.left == 6
+    limiter.spend(40)
+    assert limiter.left == -34
+    await turns(1)
+    assert limiter.left == 10

@@ -1,0 +1,81 @@
+"""So much in a turn of the loop: what comes together is spread over turns, and owners that wait take turns.
+
+A hundred handshakes that are carried out in one turn take 10 ms, and a message of that turn waits for all
+of them, twice: once until its publish is read, and once until readers are visited.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from service.core.fair_queue import FairQueue
+from service.core.owner import Owner
+from service.runtime.containment import contain
+
+__all__ = ["PerTurn"]
+
+
+class PerTurn:
+    """What all who share it may do in one turn of the loop: ``each`` things, or as many as have so much cost.
+
+    The last one of a turn may cost more than is left of it. The turn of an owner among those that wait is worth
+    ``quantum``. ``what`` is how a call that raises is reported.
+    """
+
+    def __init__(self, each: int, quantum: int = 1, *, what: str = "a call that had to wait failed") -> None:
+        self.left = each
+        """What is left of this turn; 0 or less where it is over."""
+        self._each = each
+        self._what = what
+        self._waiting: FairQueue[tuple[Callable[[], bool], int]] = FairQueue(quantum)
+        self._turning = False
+
+    def __repr__(self) -> str:
+        return f"<PerTurn {self.left} of {self._each} left, {len(self._waiting)} waiting>"
+
+    def spend(self, cost: int) -> None:
+        """Take some of this turn without waiting: all is there again a turn of the loop after the first of it."""
+        self.left -= cost
+        if not self._turning:
+            self._turning = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    async def wait(self, owner: Owner, cost: int = 1) -> None:
+        """Return when it is the caller's turn."""
+        if self.left > 0:
+            self.spend(cost)
+            return
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.put(owner, (partial(_let_pass, place), cost))
+        await place
+
+    def call(self, owner: Owner, action: Callable[[], object], cost: int = 1) -> None:
+        """Carry out a short action: now, or when it is its turn."""
+        if self.left > 0:
+            self.spend(cost)
+            contain(self._what, action)
+        else:
+            self._waiting.put(owner, (partial(_carry_out, self._what, action), cost))
+
+    def _turn(self) -> None:
+        """Let the next ones pass; one that has gone in the meantime takes nobody's place."""
+        self._turning = False
+        self.left = self._each
+        while self.left > 0 and self._waiting:
+            passes, cost = self._waiting.first.items.popleft()
+            spent = cost if passes() else 0
+            self._waiting.spend(spent)
+            if spent:
+                self.spend(spent)
+
+
+def _let_pass(place: "asyncio.Future[None]") -> bool:
+    if place.done():
+        return False
+    place.set_result(None)
+    return True
+
+
+def _carry_out(what: str, action: Callable[[], object]) -> bool:
+    contain(what, action)
+    return True
