@@ -18,9 +18,11 @@ _TRIM_EVERY: Final = 15.0
 _GROWN: Final = 16 << 20
 """Bytes that are worth a look: of growth, or of what was freed."""
 _TOPICS: Final = 1000
-"""Topics that one sweep looks at, and a fifth of all: a round takes five seconds at most."""
-_SLICE: Final = 1000
-"""Of them in one turn of the loop, 1 to 2 us each: one client may have 100,000."""
+"""Topics that one sweep looks at, and a fifth of all: a round takes six seconds at most."""
+_SLICE: Final = 100
+"""Of them in one turn of the loop, 10 us each where they are forgotten: 100,000 of one client may age together."""
+_PAUSE: Final = 0.002
+"""Seconds after that: an answer takes several turns of the loop, and is not to find a slice in each of them."""
 
 
 class Housekeeping:
@@ -59,6 +61,8 @@ class Housekeeping:
         while True:
             await asyncio.sleep(_EVERY)
             contain("idle addresses could not be forgotten", self._admission.addresses.sweep, self._hub.clock())
-            for _ in range(0, _TOPICS + len(self._hub.topics) // 5, _SLICE):
-                contain("topics could not be swept", self._hub.sweep, self._hub.clock(), _SLICE)
-                await asyncio.sleep(0)
+            contain("topics could not be swept", self._hub.sweep, self._hub.clock(), _SLICE)
+            count = len(self._hub.topics)
+            for _ in range(_SLICE, min(count, _TOPICS + count // 5), _SLICE):
+                await asyncio.sleep(_PAUSE)
+                contain("topics could not be swept", self._hub.age, self._hub.clock(), _SLICE)

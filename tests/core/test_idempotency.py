@@ -73,3 +73,17 @@ def test_a_key_whose_publish_failed_is_new_and_its_second_publish_has_a_time_of_
     assert keys.get(A, ("t", "k"), 130.0) == Position("e", 1)
     assert keys.get(A, ("t", "k"), 170.1) is None
     assert len(keys) == 0
+
+
+def test_many_keys_of_one_age_are_forgotten_in_several_steps_and_none_is_known_any_more() -> None:
+    keys = KeyStore(20_000, 120.0)
+    for number in range(5000):
+        publish(keys, "a", str(number), number, 0.0)
+    keys.expire(121.0)
+    assert 0 < len(keys) < 5000
+    assert keys.get(A, ("t", "4999"), 121.0) is None
+    publish(keys, "a", "4999", 1, 121.0)
+    assert keys.get(A, ("t", "4999"), 122.0) == Position("e", 1)
+    for _ in range(3):
+        keys.expire(122.0)
+    assert (len(keys), keys.pool.held(A)) == (1, 1)

@@ -29,6 +29,17 @@ def test_the_longest_idle_goes_first_and_each_after_its_time() -> None:
     assert retired.pop("a") is None
 
 
+def test_many_of_one_age_are_forgotten_in_several_steps() -> None:
+    retired = RetiredTopics(10_000, 60.0)
+    for number in range(2500):
+        retired.keep(str(number), Position("e", 1), A, 0.0)
+    left = []
+    for _ in range(4):
+        retired.expire(61.0)
+        left.append(len(retired))
+    assert (left, retired.pool.used) == ([1500, 500, 0, 0], 0)
+
+
 def test_it_reports_what_it_forgets_for_size_or_age_and_not_what_it_gives_back() -> None:
     forgotten: list[str] = []
     retired = RetiredTopics(1, 60.0, forgotten=forgotten.append)

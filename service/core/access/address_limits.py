@@ -7,11 +7,15 @@ only until its bucket is idle.
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Final
 
 from service.core.access.rate_limits import spend
 from service.core.errors import LimitReached, RateExceeded
 
 __all__ = ["AddressLimiter", "AddressLimits"]
+
+_AT_ONCE: Final = 10_000
+"""Addresses that are forgotten at once, 0.1 us each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,5 +116,7 @@ class _Buckets:
             self._idle_at.popitem(last=False)
 
     def sweep(self, now: float) -> None:
-        while self._idle_at and next(iter(self._idle_at.values())) <= now:
+        for _ in range(min(_AT_ONCE, len(self._idle_at))):
+            if next(iter(self._idle_at.values())) > now:
+                return
             self._idle_at.popitem(last=False)

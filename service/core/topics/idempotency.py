@@ -1,6 +1,7 @@
 """Which publishes have been made already: idempotency keys, remembered for a while, apart for each owner."""
 
 from collections import OrderedDict, deque
+from typing import Final
 
 from service.core.owner import Owner
 from service.core.pending import Pending
@@ -8,6 +9,9 @@ from service.core.pool import Pool
 from service.core.topics.topic import Position
 
 __all__ = ["KeyStore"]
+
+_AT_ONCE: Final = 2000
+"""Keys that are forgotten at once, 1 us each; more than come in a second for long. 100,000 may be of one age."""
 
 _Known = tuple[float, Position | Pending[Position]]
 
@@ -33,7 +37,13 @@ class KeyStore:
         self.expire(now)
         own = self._known.get(owner)
         known = own.get(key) if own is not None else None
-        return known[1] if known is not None else None
+        if known is None:
+            return None
+        if now - known[0] > self._age:
+            # Many keys have become too old together.
+            self._forget(owner, key)
+            return None
+        return known[1]
 
     def check(self, owner: Owner, now: float) -> None:
         """Raise LimitReached when there is no room for a new key, rather than forget another one early."""
@@ -53,8 +63,10 @@ class KeyStore:
             position.on_settled(lambda outcome: self._settled(owner, key, known, outcome))
 
     def expire(self, now: float) -> None:
-        """Forget the keys whose time is over."""
-        while self._order and now - self._order[0][0] > self._age:
+        """Forget keys whose time is over; not all where they are many."""
+        for _ in range(_AT_ONCE):
+            if not self._order or now - self._order[0][0] <= self._age:
+                return
             at, owner, key = self._order.popleft()
             own = self._known.get(owner)
             known = own.get(key) if own is not None else None

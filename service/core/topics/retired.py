@@ -6,13 +6,17 @@ comes back learns that all it knew is void.
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool
 from service.core.topics.position import Position
 
 __all__ = ["RetiredTopics"]
+
+_AT_ONCE: Final = 1000
+"""Topics that are forgotten at once, 2 us each, which is more than come in a second for long; 40,000 may be of one
+age."""
 
 
 class _Kept(NamedTuple):
@@ -77,8 +81,8 @@ class RetiredTopics:
         return known.position
 
     def expire(self, now: float) -> None:
-        """Forget those whose time is over."""
-        while self._known:
+        """Forget those whose time is over; not all where they are many."""
+        for _ in range(min(_AT_ONCE, len(self._known))):
             name, kept = next(iter(self._known.items()))
             if now - kept.at <= self._age:
                 return
