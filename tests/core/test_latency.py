@@ -72,6 +72,17 @@ def test_a_round_in_slices_counts_each_message_once_for_each_reader(encoding: En
     assert counted(hub.latency.delivery) == 18
 
 
+def test_a_slice_ends_by_time_too() -> None:
+    hub, turns, readers = crowd(200)
+    hub.publish("t", b"1", turns.now)
+    taken = []
+    while not taken or taken[-1] < 200:
+        turns.turn()
+        taken.append(sum(reader.offset for reader in readers))
+    assert taken == [64, 128, 192, 200]
+    assert counted(hub.latency.delivery) == 200
+
+
 def test_history_does_not_count_as_delivery_in_time() -> None:
     hub, turns, _ = crowd(1)
     for _ in range(10):

@@ -1,8 +1,8 @@
 """Who is visited when: every reader of a topic with news, in slices that let the loop go on.
 
 One visit a loop turn brings each reader of a marked topic all that it has not had. A visit of many readers is
-cut into slices, and topics take turns slice by slice, so that neither a large topic nor a busy one holds up
-the rest of the loop.
+cut into slices, by number and by time, and topics take turns slice by slice, so that neither a large topic nor a
+busy one holds up the rest of the loop.
 
 How long messages wait for their write is measured a whole slice of readers at once: a clock for each reader would
 cost every delivery. A slice looks at the clock when its last reader has been written to, and each message in it
@@ -87,6 +87,10 @@ _THROUGH: Final = {
     VisitState.AGAIN: VisitState.UNDER_WAY,
 }
 _NOBODY: Final[Iterator[VisitedReader]] = iter(())
+_TIME: Final = 0.006
+"""Seconds of a slice, about: a visit takes 10 us with one message, and 100 with all that a write carries."""
+_LOOK: Final = 64
+"""Visits between two looks at the clock; a power of two."""
 
 
 class Visit:
@@ -208,13 +212,15 @@ class Visits:
 
     def _slice(self, room: int) -> None:
         now = self._clock()
+        until = now + _TIME
         while self._queue and room > 0:
             topic = self._queue.popleft()
-            left, before, begin = room, topic.delivered, now
-            room, through = self._visit(topic, room)
-            if room < left:
+            before, begin = topic.delivered, now
+            visited, through = self._visit(topic, room, until)
+            if visited:
                 topic.visit.began, now = topic.visit.began or begin, self._clock()
-                self.latency.slice(topic, left - room, topic.delivered - before, begin, now)
+                self.latency.slice(topic, visited, topic.delivered - before, begin, now)
+            room = room - visited if now < until else 0
             if not through or self._next_round(topic, now):
                 self._queue.append(topic)
 
@@ -228,12 +234,12 @@ class Visits:
         topic.ring.forget()
         return False
 
-    def _visit(self, topic: VisitedTopic, room: int) -> tuple[int, bool]:
-        """Visit readers that are behind until this slice is full; return the room left, and whether that was all.
+    def _visit(self, topic: VisitedTopic, room: int, until: float) -> tuple[int, bool]:
+        """Visit readers that are behind until this slice is full; return how many, and whether that was all.
 
         A reader whose visit fails is evicted: what it has had of its stream may not be whole.
         """
-        ring = topic.ring
+        ring, visited = topic.ring, 0
         for reader in topic.visit.readers:
             if reader.offset < ring.head:
                 try:
@@ -241,7 +247,7 @@ class Visits:
                 except Exception as error:
                     self._contain.report(error)
                     self._contain(reader.cut)
-                room -= 1
-                if room <= 0:
-                    return 0, False
-        return room, True
+                visited += 1
+                if visited == room or (not visited % _LOOK and self._clock() >= until):
+                    return visited, False
+        return visited, True
