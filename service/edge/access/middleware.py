@@ -15,6 +15,7 @@ from service.core.ports import Refusals
 from service.edge.access.admission import ADDRESS, AdmissionControl
 from service.edge.access.credentials import GRANT, OWNER, Credentials
 from service.edge.access.origins import AllowedOrigins
+from service.edge.http.framing import check_framing
 from service.edge.http.handshake import BEARER, offered_protocols
 from service.edge.http.problems import problems, reason_of, refusal
 from service.edge.http.server import read_for
@@ -75,6 +76,10 @@ class AccessMiddleware:
         # No coroutine: its frame would stay for as long as the WebSocket behind it.
         @web.middleware
         def access(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+            try:
+                check_framing(request)
+            except web.HTTPException as error:
+                return _answer(self._last_answer(request, error))
             if request.path in self._sockets and request.method == hdrs.METH_GET:
                 try:
                     self._pages.check_host(request)
@@ -86,6 +91,13 @@ class AccessMiddleware:
             return problems(request, self._enter(request, handler), self.refusals)
 
         return access
+
+    def _last_answer(self, request: web.Request, error: web.HTTPException) -> web.Response:
+        """Return the answer to a request after which nothing more is read from its connection."""
+        self.refusals["http", reason_of(error)] += 1
+        response = refusal(error, request)
+        response.force_close()
+        return response
 
     def authorise(self, request: web.Request) -> Grant | None:
         """Return what a WebSocket's credentials grant, or None where it shows none though it has to.
