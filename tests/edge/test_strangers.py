@@ -32,6 +32,23 @@ async def test_one_that_never_authenticates_is_closed_in_time_and_one_that_does_
         assert await call(late, "ping") == {}
 
 
+async def test_strangers_leave_half_of_the_connections_to_those_who_show_a_token() -> None:
+    async with (
+        client_of(token="right", auth_time=30.0, websockets=8) as client,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        strangers = [await stack.enter_async_context(client.socket()) for _ in range(4)]
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await client.socket()
+        assert refused.value.status == 503
+        assert client.service.sockets.pool.refused == 1
+        for _ in range(3):
+            await stack.enter_async_context(client.socket(headers={"Authorization": "Bearer right"}))
+        # One that authenticates does not count as a stranger any more.
+        assert await call(strangers[0], "authenticate", token="right") == {"expires": None}
+        assert client.service.sockets.pool.statistics().owners == 2
+
+
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}])
 async def test_a_wrong_token_is_answered_at_once_and_none_too_by_default(headers: dict[str, str]) -> None:
     async with client_of(token="right", auth_time=5.0 if headers else 0.0) as client:

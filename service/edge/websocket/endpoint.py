@@ -33,6 +33,8 @@ __all__ = ["PROTOCOL", "Connection", "WebSocketLimits", "WebSockets"]
 
 _HANDSHAKES: Final = 2
 """Handshakes of one turn of the loop, 0.2 ms each: newcomers do not hold up those that are in."""
+_STRANGERS: Final = Owner("strangers")
+"""Who all are that have shown no credentials yet, from however many addresses: others find room beside them."""
 _STEP: Final = 0.1
 """Seconds between two groups of sockets that a drain closes."""
 
@@ -179,8 +181,16 @@ class WebSockets:
                 self.pool.check(owner)
             return _Shown(grant, owner, self._expiries.when(grant.until), None)
         if self.limits.patience:
-            return _Shown(NOTHING, nobody, asyncio.get_running_loop().time() + self.limits.patience, None)
+            self._check_strangers()
+            return _Shown(NOTHING, _STRANGERS, asyncio.get_running_loop().time() + self.limits.patience, None)
         return _Shown(NOTHING, nobody, None, UNAUTHORIZED)
+
+    def _check_strangers(self) -> None:
+        """Raise Overloaded where those without credentials have their share of the connections."""
+        if self.pool.room(_STRANGERS) < 1:
+            self.pool.refused += 1
+            why = f"{self.pool.held(_STRANGERS)} clients that have shown no credentials have their share"
+            raise Overloaded(f"limit websockets: {why} of {self.pool.bound}", pool=self.pool.name)
 
     async def _close(self, socket: web.WebSocketResponse, connection: Connection) -> None:
         """Close with the code that was decided; a peer that does not take it is cut."""
