@@ -53,6 +53,9 @@ class Attacker:
         while True:
             try:
                 await step(number)
+            except aiohttp.WSServerHandshakeError as error:
+                self.reported[f"{error.status} before the upgrade"] += 1
+                await asyncio.sleep(_PAUSE)
             except (aiohttp.ClientError, OSError) as error:
                 self.reported[f"cut: {type(error).__name__}"] += 1
                 await asyncio.sleep(_PAUSE)

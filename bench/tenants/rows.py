@@ -35,7 +35,7 @@ ROWS: Final = (
         "D4", "queued", "batches of 8,000 long URLs that wait", reported="limit queued_bytes", moment=True, kept=160
     ),
     Row("D4", "streams", "700 streams that never end", reported="limit"),
-    Row("D4", "sockets", "1,200 WebSockets that read nothing of a busy topic", reported="limit"),
+    Row("D4", "sockets", "1,200 WebSockets that read nothing of a busy topic", reported="429 before the upgrade"),
     Row(
         "D4", "watches", "12,000 watches of pages that never answer", reported="limit watches", moment=True, kept=48
     ),

@@ -39,8 +39,8 @@ has landed, and once for what needs no request. Less where several clients fetch
 each of them is as long as what the others do in it."""
 _EVENT_TIME, _REJECTED = 15, 30
 """Microseconds that an event takes without its body, and that of a URL that never starts."""
-_PLAIN, _ENCODED = 8, 11
-"""Bytes in a microsecond, about, as powers of two: decoded, escaped as JSON and copied; and copied alone."""
+_PLAIN = 8
+"""Bytes in a microsecond, about, as a power of two: decoded, escaped as JSON and copied."""
 _BEGINS, _CONNECTS = 300, 1000
 """Twice the microseconds that a request takes until it is answered, over a connection that was kept and over a new
 one. Where several clients fetch, what begins counts before it is answered, and takes several turns."""
@@ -230,16 +230,17 @@ class Delivery:
         outcome, work = first.outcome, first.waiters[-1]
         large = isinstance(outcome, Fetched) and len(outcome.body) > LARGE and isinstance(work.group, Batch)
         begun = thread_time() if large else 0.0
-        if large and self._encode(first, work):
+        if not (large and self._encode(first, work)):
+            first.waiters.pop()
+            first.steps = None
+            try:
+                self._deliver(first, work)
+            except Exception as error:
+                report("an outcome could not be delivered", error)
+        if large:
             # Three times: such bodies take hundreds of turns, and in each of them everybody waits.
             return max(1, int((thread_time() - begun) * 3e6))
-        first.waiters.pop()
-        first.steps = None
-        try:
-            self._deliver(first, work)
-        except Exception as error:
-            report("an outcome could not be delivered", error)
-        return _EVENT_TIME + (first.size >> (_ENCODED if large else _PLAIN))
+        return _EVENT_TIME + (first.size >> _PLAIN)
 
     def _encode(self, first: _Landed, work: FetchTask) -> bool:
         """Encode some more of a large body; return False once all of it is."""

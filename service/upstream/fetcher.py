@@ -35,9 +35,9 @@ _UNCONDITIONAL: Final = frozenset({304, 400, 412, 416, 431})
 # What a stored answer may stand in for, if its upstream allows it (RFC 5861, section 4).
 _FAILING: Final = frozenset({500, 502, 503, 504})
 _UNREACHED: Final[frozenset[FailureKind]] = frozenset({"connect", "dns", "timeout", "protocol", "tls"})
-_PIECES: Final = 8
-"""Pieces of bodies, up to 256 KiB each, that are taken in one turn of the loop: the connections of others wait, and
-are not read. Hundreds that come together would take 30 ms."""
+_TAKEN: Final = 1 << 20
+"""Bytes of bodies that are taken from connections, or put together, in one turn of the loop: the connections of
+others wait, and are not read. Hundreds that come together would take 30 ms."""
 _NOT_TIMED: Final = {"dns": 0.0, "connect": 0.0, "first_byte": 0.0, "total": 0.0}
 
 
@@ -65,7 +65,7 @@ class Fetcher:
         self._resolver = GuardedResolver(policy, lookup or AresLookup(timeout=1.5))
         self._client = Client(Dialer(self._resolver, guarded_socket(policy), tls))
         self._deadlines = Deadlines()
-        self._pieces = PerTurn(_PIECES)
+        self._taking = PerTurn(_TAKEN, _TAKEN // 4)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -255,7 +255,9 @@ class Fetcher:
                 self._make_room(len(piece), response)
                 pieces.append(piece)
                 await held.charge(len(piece))
-                await self._pieces.wait(attempt.owner)
+                await self._taking.wait(attempt.owner, len(piece))
+            if len(pieces) > 1:
+                await self._taking.wait(attempt.owner, held.size)
         except BaseException:
             response.close()
             raise

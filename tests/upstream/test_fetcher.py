@@ -13,6 +13,8 @@ import pytest
 from loadtest.origin import serve_origin
 from service.core.access.grants import HostPatterns
 from service.core.fetching.outcome import Failure, Fetched
+from service.core.owner import Owner
+from service.runtime.per_turn import PerTurn
 from service.upstream.attempts import Attempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
@@ -81,6 +83,22 @@ async def test_a_body_is_cut_where_asked_exactly() -> None:
         whole = await fetched(f"{at}/bytes/100000", max_bytes=100_000)
     assert (len(cut.body), cut.truncated) == (100_000, True)
     assert (len(whole.body), whole.truncated) == (100_000, False)
+
+
+async def test_a_body_in_pieces_costs_its_turns_by_its_bytes_once_as_they_come_and_once_put_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    costs: list[int] = []
+    wait = PerTurn.wait
+
+    async def counted(turns: PerTurn, owner: Owner, cost: int = 1) -> None:
+        costs.append(cost)
+        await wait(turns, owner, cost)
+
+    monkeypatch.setattr(PerTurn, "wait", counted)
+    async with origin() as at:
+        await fetched(f"{at}/bytes/1000000")
+    assert (sum(costs[:-1]), costs[-1]) == (1_000_000, 1_000_000)
 
 
 async def test_a_decompression_bomb_stops_at_the_bound() -> None:

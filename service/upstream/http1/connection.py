@@ -21,8 +21,8 @@ from service.upstream.http1.reader import Reader
 
 __all__ = ["Connection"]
 
-_HIGH: Final = 256 << 10
-"""Bytes of a body that wait to be taken; beyond that the socket is not read."""
+_HIGH: Final = 64 << 10
+"""Bytes of a body that wait to be taken; beyond that the socket is not read. A loop reads up to 256 KiB at once."""
 
 
 class Connection(asyncio.Protocol):
