@@ -119,7 +119,7 @@ class Client:
                     return
         finally:
             if threading.current_thread() is self._thread:  # the garbage collector runs in any thread
-                self._loop.create_task(subscription.__aexit__())
+                self._loop.create_task(subscription.__aexit__(), name="sluice client")
             else:
                 with suppress(ClientClosed):
                     self._wait(subscription.__aexit__)
