@@ -104,7 +104,7 @@ class LateAnswers:
         return reply
 
     def settle(self, waiting: _Waiting, outcome: Any) -> None:
-        """Take what has come of a request; after its time is over, a bug of ours is reported, and nothing sent."""
+        """Take the outcome of a request; after its time is over, a bug of ours is reported, and nothing sent."""
         if waiting.over:
             if isinstance(outcome, Exception) and not isinstance(outcome, SluiceError):
                 self._made(waiting.id, waiting.answered, outcome)

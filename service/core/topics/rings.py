@@ -38,7 +38,7 @@ class Rings:
         return f"<Rings {self.pool!r}>"
 
     def pay(self, topic: Topic, owner: Owner, size: int) -> None:
-        """Take note that an owner publishes so many bytes; a ring counts for the one that has filled most of it."""
+        """Count so many bytes that an owner publishes; a ring counts for the one that has filled most of it."""
         # What has left the ring no longer counts for the one that published it.
         majority = min(topic.majority, topic.ring.size)
         if topic.payer == owner:

@@ -76,7 +76,7 @@ _REASONS: Final = {
 
 
 def read_for(request: web.BaseRequest, owner: Owner) -> None:
-    """Have what comes of a request's body be read in the turns of its owner."""
+    """Have a request's body read in the turns of its owner."""
     if isinstance(request.protocol, _Protocol):
         request.protocol.owner = owner
 
