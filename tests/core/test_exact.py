@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from service.core.errors import InvalidParams
-from service.core.exact import parse
+from service.core.exact import _PART, parse
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,11 @@ def test_what_stays_as_it_is_is_read(text: str) -> None:
 
 def test_of_a_name_that_comes_twice_the_last_value_counts() -> None:
     assert parse(b'{"a": 1, "b": 2, "a": 3}') == {"a": 3, "b": 2}
+
+
+@pytest.mark.parametrize("number", [b"12345678901234567890123", b"1e-999"])
+def test_a_number_is_found_wherever_a_large_text_has_it(number: bytes) -> None:
+    for before in range(_PART - 30, _PART + 5):
+        with pytest.raises(InvalidParams):
+            parse(b'["%b",%b,"%b"]' % (b"x" * before, number, b"y" * 100))
+    assert parse(bytearray(b'["%b",1234567890]' % (b"x" * 3 * _PART)))[1] == 1234567890

@@ -38,7 +38,7 @@ class LargeJson:
     def __repr__(self) -> str:
         return f"<LargeJson {self._turns!r}>"
 
-    async def parse(self, text: bytes, owner: Owner) -> Any:
+    async def parse(self, text: bytes | bytearray, owner: Owner) -> Any:
         """Return the JSON value; raise what ``exact.parse`` does."""
         async with self._turns.turn(owner):
             begun = monotonic()

@@ -29,7 +29,7 @@ async def read_json(request: web.Request, owner: Owner, size: int, time: float) 
     """
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="Content-Type: a body is application/json")
-    text = await read_body(request, owner, size, time)
+    text = await _read(request, owner, size, time)
     large = request.app.get(LARGE_JSON) if len(text) > LARGE else None
     if large is None:
         return parse(text)
@@ -44,26 +44,29 @@ async def read_body(request: web.Request, owner: Owner, size: int, time: float) 
     Raises TooLarge, HTTPRequestTimeout (aiohttp itself waits for a body without end), HTTPBadRequest for a body
     that is not what its codings say, and HTTPUnsupportedMediaType for a coding that is not known here.
     """
+    return bytes(await _read(request, owner, size, time))
+
+
+async def _read(request: web.Request, owner: Owner, size: int, time: float) -> bytes | bytearray:
     codings = _codings(request)
     if request.content_length is not None and request.content_length > size:
         _refuse(size)
     memory = request.app.get(MEMORY, UNLIMITED)
     _make_room(memory, request.content_length or 0)
-    pieces, have = [], 0
+    # Put together as it comes: 16 MiB take 25 ms at once.
+    body = bytearray()
     try:
         async with asyncio.timeout(time):
             while piece := await request.content.readany():
-                have += len(piece)
-                if have > size:
+                if len(body) + len(piece) > size:
                     _refuse(size)
                 if request.content_length is None:
                     _make_room(memory, len(piece))
-                pieces.append(piece)
+                body += piece
     except TimeoutError:
         raise web.HTTPRequestTimeout(text=f"the body did not come within {time:g} s") from None
     except web.RequestPayloadError:
         raise web.HTTPBadRequest(text="the body is malformed") from None
-    body = b"".join(pieces)
     if not codings:
         return body
     large = request.app.get(LARGE_JSON)
@@ -89,12 +92,12 @@ def _codings(request: web.Request) -> tuple[str, ...]:
     return codings
 
 
-async def _decoded(body: bytes, codings: tuple[str, ...], size: int, owner: Owner, steps: PerTurn) -> bytes:
+async def _decoded(body: bytearray, codings: tuple[str, ...], size: int, owner: Owner, steps: PerTurn) -> bytes:
     decoding = Decoding(codings)
     made, pieces = 0, []
     try:
         for at in range(0, len(body), _PIECE):
-            decoding.give(body[at : at + _PIECE])
+            decoding.give(bytes(body[at : at + _PIECE]))
             while not decoding.hungry:
                 await steps.wait(owner)
                 pieces.append(decoding.step())
