@@ -170,7 +170,7 @@ class Connection(asyncio.Protocol):
         if self._behind:
             self._pause()
             self._loop.call_soon(self._go_on)
-        elif reader.size > _HIGH:
+        elif reader.size > _HIGH and not reader.done:
             self._pause()
         elif self._paused:
             self._resume()

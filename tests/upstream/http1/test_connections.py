@@ -761,3 +761,18 @@ async def test_a_connection_that_a_client_authenticated_is_used_for_nobody_else(
         assert await server.body("/d") == first
         assert await server.body("/e", headers={"Authorization": scheme}) not in (first, own)
         assert await server.body("/f", headers={"Authorization": "Bearer x"}) == first
+
+
+@pytest.mark.parametrize("size", [100 << 10, 200 << 10, 1 << 20])
+async def test_a_connection_is_kept_after_a_body_that_came_faster_than_it_was_taken(size: int) -> None:
+    async def serve(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: int) -> None:
+        while True:
+            await server.read(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+            await writer.drain()
+
+    async with serving(serve) as server:
+        for _ in range(5):
+            assert len(await server.body()) == size
+            await asyncio.sleep(0.01)
+        assert server.connections == 1
