@@ -29,7 +29,9 @@ class Unreachable(Exception):
     """It did not work this time, and is tried again; ``retry_after`` is in seconds."""
 
     def __init__(self, why: object, retry_after: float | None = None) -> None:
-        super().__init__(str(why) or type(why).__name__)
+        # aiohttp's own text is what it had read of the answer.
+        ended = isinstance(why, aiohttp.ServerDisconnectedError)
+        super().__init__("the connection ended before an answer" if ended else str(why) or type(why).__name__)
         self.retry_after = retry_after
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.client import Backoff, Client, Disconnected
+from service.client import Backoff, Client, Disconnected, State
 from service.client.transport import _retry_after
 from tests.client.scripted import scripted
 
@@ -27,6 +27,22 @@ async def test_addresses_keep_their_path_and_query_and_large_batches_go_there_to
         assert (peer.target, peer.token) == (post, "T")
         looping.cancel()
         await asyncio.gather(looping, return_exceptions=True)
+
+
+async def test_a_connection_that_ends_within_the_answer_says_so() -> None:
+    states: asyncio.Queue[State] = asyncio.Queue()
+
+    async def end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: ")
+        writer.close()
+
+    async with await asyncio.start_server(end, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Client(f"http://127.0.0.1:{port}", on_state=states.put_nowait):
+            while (state := await asyncio.wait_for(states.get(), 30)).state != "waiting":
+                pass
+    assert state.reason == "the connection ended before an answer"
 
 
 async def test_a_token_that_no_header_can_carry_ends_the_client() -> None:
