@@ -27,6 +27,7 @@ from service.commands.fetch.options import add_options, options_of
         (["--fail-on", "never", "http://h/"], "--fail-on: 'never' is not one of"),
         (["--allow-port", "x", "http://h/"], "--allow-port: 'x' is not a port"),
         (["--allow-net", "10.0.0.1/8", "http://h/"], "--allow-net"),
+        (["-o", "", "http://h/"], "--output: the folder has no name"),
         (["-o", "DIR/file", "http://h/"], "--output: DIR/file: "),
         (["-o", "DIR/file/below", "http://h/"], "--output: DIR/file/below: Not a directory"),
     ],

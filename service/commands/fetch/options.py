@@ -114,6 +114,8 @@ def options_of(options: Namespace) -> Options:
     for name, (value, least, most) in bounds.items():
         if not least <= value <= most:
             raise ValueError(f"{name}: {value} is not between {least} and {most}")
+    if options.output == "":
+        raise ValueError("--output: the folder has no name")
     return Options(
         body=options.body,
         max_bytes=options.max_bytes or (_LARGEST if options.output else 1 << 20),
