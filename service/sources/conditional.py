@@ -33,23 +33,29 @@ def conditions_for(headers: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def meaning_of(outcome: Fetched | Failure, conditions: Mapping[str, str] | None) -> Meaning | Failure:
-    """Return the outcome of a poll with these conditions; a Failure says nothing of the resource."""
+def meaning_of(outcome: Fetched | Failure, conditions: Mapping[str, str] | None, source: str) -> Meaning | Failure:
+    """Return the outcome of a poll with these conditions, which are from an answer of the URL ``source``.
+
+    A Failure says nothing of the resource.
+    """
     if isinstance(outcome, Failure):
         return "repeat" if conditions and outcome.kind == "invalid_request" else outcome
     status = outcome.status
     if status >= 500 or status in _PASSING:
         return Failure("unavailable", f"status {status}", retry_after_of(outcome))
     if status == 304:
-        return _not_modified(outcome, conditions)
+        return _not_modified(outcome, conditions, source)
     if status == 206:
         return Failure("protocol", "status 206: a part of the document, where all of it was asked for")
     return "repeat" if conditions and status in _REFUSED else "state"
 
 
-def _not_modified(fetched: Fetched, conditions: Mapping[str, str] | None) -> Meaning | Failure:
+def _not_modified(fetched: Fetched, conditions: Mapping[str, str] | None, source: str) -> Meaning | Failure:
     if not conditions:
         return Failure("protocol", "status 304 to a request without conditions")
+    if fetched.target.url != source:
+        # A redirect leads elsewhere now, and other resources have validators of their own.
+        return "repeat"
     sent, got = conditions.get("If-None-Match"), fetched.headers.get("etag")
     if sent is None or got is None or got.strip().removeprefix("W/") == sent.removeprefix("W/"):
         return "unchanged"

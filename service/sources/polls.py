@@ -94,7 +94,7 @@ class Polls:
         with self._going_on(watch):
             self._runner.forget(poll)
             headers = poll.items[0].headers
-            meaning = meaning_of(outcome, headers)
+            meaning = meaning_of(outcome, headers, watch.source or watch.url)
             if meaning in ("state", "unchanged"):
                 watch.answered(conditional=bool(headers))
             if meaning == "state" and isinstance(outcome, Fetched):
@@ -113,7 +113,7 @@ class Polls:
     async def _read(self, watch: Watch, fetched: Fetched) -> None:
         """Find out what changed, and tell it."""
         try:
-            watch.read(fetched.status, conditions_for(fetched.headers))
+            watch.read(fetched.status, conditions_for(fetched.headers), fetched.target.url)
             for view in tuple(watch.views.values()):
                 try:
                     await self._show(watch, view, fetched)

@@ -152,6 +152,8 @@ class Watch:
     """Whether the next poll asks for all of it."""
     conditions: dict[str, str] = field(default_factory=dict)
     """What the next poll is sent with, unless it asks for all of it."""
+    source: str = ""
+    """The URL whose answer the conditions are from, where redirects led; empty for its own."""
     refused: int | None = None
     """The status, or 0, with which the last poll was refused that had conditions and was repeated without."""
     unconditional: bool = False
@@ -181,8 +183,9 @@ class Watch:
         self.suspect = False
         self.unconditional = self.unconditional or self.suspicions >= _SUSPICIONS
 
-    def read(self, status: int, conditions: dict[str, str]) -> None:
+    def read(self, status: int, conditions: dict[str, str], source: str) -> None:
         """Take an answer that is not a refusal of conditions; ``conditions`` are those for the next poll."""
+        self.source = source
         if self.refused is not None and self.refused not in (304, status):
             self.unconditional = True
         self.refused = None

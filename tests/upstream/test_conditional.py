@@ -59,7 +59,7 @@ def test_of_two_validators_the_one_that_can_be_sent_is() -> None:
 def test_what_a_status_means(
     status: int, headers: dict[str, str], conditions: dict[str, str] | None, meaning: str
 ) -> None:
-    assert meaning_of(Fetched(status, TARGET, headers, b"", truncated=False), conditions) == meaning
+    assert meaning_of(Fetched(status, TARGET, headers, b"", truncated=False), conditions, TARGET.url) == meaning
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_what_a_status_means(
     ],
 )  # fmt: skip
 def test_what_says_nothing_of_the_resource(status: int, conditions: dict[str, str] | None, kind: str) -> None:
-    failure = meaning_of(Fetched(status, TARGET, {}, b"", truncated=False), conditions)
+    failure = meaning_of(Fetched(status, TARGET, {}, b"", truncated=False), conditions, TARGET.url)
     assert isinstance(failure, Failure)
     assert failure.kind == kind
     assert str(status) in failure.detail
@@ -79,6 +79,11 @@ def test_what_says_nothing_of_the_resource(status: int, conditions: dict[str, st
 
 def test_a_request_that_is_refused_for_its_conditions_is_made_without() -> None:
     invalid, broken = Failure("invalid_request", "x"), Failure("connect", "x")
-    assert meaning_of(invalid, {"If-None-Match": "x"}) == "repeat"
-    assert meaning_of(invalid, None) is invalid
-    assert meaning_of(broken, {"If-None-Match": "x"}) is broken
+    assert meaning_of(invalid, {"If-None-Match": "x"}, TARGET.url) == "repeat"
+    assert meaning_of(invalid, None, TARGET.url) is invalid
+    assert meaning_of(broken, {"If-None-Match": "x"}, TARGET.url) is broken
+
+
+def test_a_304_of_another_resource_confirms_nothing() -> None:
+    answer = Fetched(304, TARGET, {"etag": '"1"'}, b"", truncated=False)
+    assert meaning_of(answer, {"If-None-Match": '"1"'}, "http://elsewhere.example/") == "repeat"

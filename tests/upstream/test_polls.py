@@ -15,7 +15,7 @@ from service.upstream.caching.cache import Cache
 from service.upstream.content.select_failed import SelectFailed
 from service.upstream.fetcher import Fetcher
 from service.upstream.runner import Runner
-from tests.upstream.servers import Raw, policy_for
+from tests.upstream.servers import Raw, policy_for, target_of
 from tests.upstream.test_watches import InProcess, Page, names, reported, watched
 
 
@@ -34,7 +34,7 @@ class Server(Page):
         self.orders.append((asyncio.get_running_loop().time(), attempt))
         await asyncio.sleep(0.01)
         answer = self.answer(len(self.orders), dict(attempt.headers))
-        if isinstance(answer, Failure):
+        if isinstance(answer, Failure | Fetched):
             return answer
         status, headers, body, *truncated = answer
         return Fetched(status, attempt.target, headers, body, truncated=bool(truncated))
@@ -120,6 +120,23 @@ async def test_a_304_that_confirms_something_else_is_asked_again() -> None:
         await asyncio.sleep(2.8)
         assert [event["body"] for event in reported(reader)] == ["0", "1"]
         assert [bool(sent) for sent in server.conditions] == [False, True, False, True, False]
+
+
+async def test_a_304_of_another_resource_that_a_redirect_leads_to_is_asked_again() -> None:
+    """Its ETag may be the same by chance, as a number of its version is."""
+
+    def answer(number: int, sent: dict[str, str]) -> Fetched:
+        at = target_of(f"http://a.example/{'one' if number < 3 else 'two'}", policy_for(80))
+        headers = {"etag": '"1"'}
+        body = b"" if sent else at.request_target.encode()
+        return Fetched(304 if sent else 200, at, headers, body, truncated=False)
+
+    server = Server(answer)
+    async with watched(server) as bench:
+        reader, _ = bench.watch()
+        await asyncio.sleep(4.8)
+        assert [event["body"] for event in reported(reader)] == ["/one", "/two"]
+        assert [bool(sent) for sent in server.conditions] == [False, True, True, False, True, True]
 
 
 async def test_a_304_to_a_first_poll_is_an_error_until_there_is_an_answer() -> None:
