@@ -25,7 +25,7 @@ Headers = dict[str, str]
 def token(**claims: Any) -> Headers:
     """Return the header of a token that grants everything."""
     everything = {"subscribe": ["*"], "publish": ["*"], "fetch": True, "watch": True}
-    text = jwt.encode({"exp": int(time.time()) + 600, **everything, **claims}, SECRET, "HS256")
+    text = jwt.encode({"exp": int(time.time()) + 86_400, **everything, **claims}, SECRET, "HS256")
     return {"Authorization": f"Bearer {text}"}
 
 
