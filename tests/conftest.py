@@ -1,6 +1,7 @@
 """Unit tests run on a virtual clock; end-to-end tests on uvloop, as the service does; tests of threads in real time."""
 
 import asyncio
+import atexit
 import gc
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
@@ -33,6 +34,8 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+        # The interpreter finalizes frozen objects after the extension modules that they need.
+        atexit.register(gc.unfreeze)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

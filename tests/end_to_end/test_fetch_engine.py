@@ -101,7 +101,7 @@ async def test_five_hundred_watchers_by_both_ways_are_one_conditional_poll_a_sec
         stream = await stack.enter_async_context(ends.session.get(f"{ends.server.url}/watch", params=params))
 
         async def three(socket: aiohttp.ClientWebSocketResponse) -> list[Any]:
-            messages = [await socket.receive_json(timeout=20) for _ in range(4)]
+            messages = [await socket.receive_json(timeout=60) for _ in range(4)]
             return [message["params"]["data"] for message in messages[1:]]
 
         seen = await asyncio.gather(*map(three, sockets))
