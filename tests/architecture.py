@@ -12,7 +12,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "service.upstream": ("service.__version__", "service.core", "service.runtime"),
     "service.work": ("service.core", "service.runtime", "service.upstream"),
     "service.jobs": ("service.core", "service.runtime"),
-    "service.sources": ("service.core", "service.runtime", "service.upstream", "service.jobs"),
+    "service.sources": ("service.core", "service.runtime", "service.upstream", "service.jobs", "service.work"),
     "service.edge.http": ("service.core", "service.runtime", "service.upstream"),
     "service.edge.access": ("service.core", "service.runtime", "service.upstream", "service.edge.http"),
     "service.edge.websocket": (

@@ -21,7 +21,7 @@ PYTHON = """
 from typing import assert_never
 
 from sluice_client import (
-    Backoff, Client, Done, Failed, Gap, OtherEvent, Position, Refused, Restart, Result,
+    Backoff, Client, Done, Failed, Gap, OtherEvent, Position, Progress, Refused, Restart, Result,
     WatchError, WatchRecovered, WatchState, sync,
 )
 
@@ -34,6 +34,8 @@ async def typed() -> None:
                     print(event.status + 1, event.final_url.upper(), event.timing.total / 1000)
                 case Failed():
                     print(event.error.upper(), event.retry_after or 0.0)
+                case Progress():
+                    print(event.counts["lines"] + 1)
                 case Done():
                     print(event.ok + event.failed)
                 case Gap() | Restart():
@@ -69,6 +71,7 @@ for await (const event of client.fetch(["http://a.example/"], { timeout: 3 })) {
   switch (event.event) {
     case "result": console.log(event.status + 1, event.final_url.toUpperCase()); break;
     case "failed": console.log(event.error, event.detail); break;
+    case "progress": console.log(event.counts.lines + 1); break;
     case "done": { const all: number = event.ok + event.failed; console.log(all); break; }
     case undefined: console.log(event.gap?.from ?? event.restart?.epoch); break;
     default: { const never: never = event; console.log(never); }

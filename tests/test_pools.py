@@ -172,6 +172,13 @@ async def try_jobs(client: Client) -> tuple[int, Any]:
     return await http(client, "POST", "/jobs", 20, json={"publish": {"topic": "t", "data": 1}, "delay": 1000})
 
 
+async def try_counts(client: Client) -> tuple[int, Any]:
+    # As if batches of this client counted as many already.
+    client.service.batches.stepping.keys.take(Owner("127.0.0.1"), 1_900_000)
+    body = {"urls": [f"{client.origin}/bytes/1"], "options": {"steps": [{"step": "count", "field": 1}]}}
+    return await http(client, "POST", "/fetch-batch", 1, json=body)
+
+
 UPGRADE = {
     "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
@@ -188,6 +195,7 @@ REFUSES: dict[str, tuple[Callable[[Client], Awaitable[tuple[int, Any]]], int, di
     "selections": (try_selections, 0, {}),
     "step_bytes": (try_steps, 429, {}),
     "jobs": (try_jobs, 429, {}),
+    "count_keys": (try_counts, 429, {}),
 }
 """Pools whose owners get an error when their share is used up: how to use it up, and the status or code."""
 

@@ -167,7 +167,11 @@ def test_the_protocol_lists_every_option_of_a_batch_with_its_default() -> None:
     assert listed.keys() == {field.name for field in msgspec.structs.fields(Options)}
     for name, reported in listed.items():
         default = getattr(Options(), name)
-        shown = {1 << 20: "1 MiB", 10.0: "10 s"}.get(default, default) if not isinstance(default, dict) else ""
+        shown = (
+            {1 << 20: "1 MiB", 10.0: "10 s", None: "", msgspec.UNSET: "auto"}.get(default, default)
+            if not isinstance(default, dict)
+            else ""
+        )
         assert reported.strip("`") in ("", str(shown)), name
 
 

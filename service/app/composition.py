@@ -97,7 +97,8 @@ async def running(
     fetcher = Fetcher(policy, cache, robots=settings.robots, reading_bytes=limits.reading_bytes, memory=memory)
     fetches = Runner(fetcher, limits, chance=random.random)  # jitter, not secrets
     batches = Batches(
-        hub, fetcher, fetches, limits, new_id=lambda: token_hex(16), memory=memory, store=storage.batches
+        hub, fetcher, fetches, limits,
+        new_id=lambda: token_hex(16), memory=memory, store=storage.batches, steps=steps,
     )  # fmt: skip
     await storage.open_batches(batches.restore)
     selector = Selector(selection_bytes(most))
@@ -178,6 +179,7 @@ async def running(
             stack.push_async_callback(jobs.close)
             stack.push_async_callback(selector.close)
             stack.push_async_callback(watches.close)
+            stack.push_async_callback(batches.stepping.close)
             stack.callback(batches.close)
             for endpoint in reversed(service.endpoints.values()):
                 stack.push_async_callback(endpoint.close)

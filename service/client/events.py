@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from .stream import Value
 from .values import Gap, Message, Restart
 
-__all__ = ["BatchEvent", "Done", "Failed", "OtherEvent", "Result", "Timing", "WatchError", "WatchEvent",
+__all__ = ["BatchEvent", "Done", "Failed", "OtherEvent", "Progress", "Result", "Timing", "WatchError", "WatchEvent",
            "WatchRecovered", "WatchState", "read_event"]  # fmt: skip
 
 
@@ -43,12 +43,13 @@ class Result(_Event):
     headers: dict[str, str]
     bytes: int
     truncated: bool
-    encoding: str | None
-    body: str | None
     attempts: int
     cache: str
     timing: Timing
+    encoding: str | None = None
+    body: str | None = None
     headers_truncated: bool = False
+    steps: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,16 @@ class Failed(_Event):
     attempts: int
     timing: Timing = Timing()
     retry_after: float | None = None
+    step: str | None = None
+    steps: list[dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress(_Event):
+    """What the step ``count`` has counted in a batch so far."""
+
+    event: Literal["progress"]
+    counts: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +86,7 @@ class Done(_Event):
     failed: int
     by_status: dict[str, int]
     elapsed_ms: float
+    counts: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +131,13 @@ class OtherEvent:
     raw: Any = field(repr=False)
 
 
-BatchEvent = Result | Failed | Done | OtherEvent | Gap | Restart
+BatchEvent = Result | Failed | Progress | Done | OtherEvent | Gap | Restart
 WatchEvent = WatchState | WatchError | WatchRecovered | OtherEvent | Gap | Restart
 
 _KINDS: Final[dict[str, type[_Event]]] = {
     "result": Result,
     "failed": Failed,
+    "progress": Progress,
     "done": Done,
     "state": WatchState,
     "changed": WatchState,

@@ -7,6 +7,19 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from service.core.batch_events import (
+    BatchDocument,
+    BatchStatus,
+    Count,
+    Counted,
+    Counts,
+    Done,
+    Failed,
+    Progress,
+    Result,
+    Said,
+    Timing,
+)
 from service.core.fetching.outcome import FailureKind
 
 __all__ = [
@@ -16,6 +29,8 @@ __all__ = [
     "Begun",
     "Cancelled",
     "Closing",
+    "Counted",
+    "Counts",
     "Done",
     "Failed",
     "Gap",
@@ -25,6 +40,7 @@ __all__ = [
     "Missed",
     "Nothing",
     "Problem",
+    "Progress",
     "Published",
     "PublishedAt",
     "PublishedMany",
@@ -40,85 +56,29 @@ __all__ = [
     "WatchState",
 ]
 
-_Count = Annotated[int, msgspec.Meta(ge=0)]
 _Offset = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class _Said(msgspec.Struct, forbid_unknown_fields=True):
-    """Fields may be added in time: clients ignore what they do not know, and tests do not."""
-
-
-class Timing(_Said):
-    """Milliseconds; what did not happen is 0 or missing."""
-
-    queued: float = 0.0
-    dns: float = 0.0
-    connect: float = 0.0
-    first_byte: float = 0.0
-    total: float = 0.0
-
-
-class Result(_Said, tag_field="event", tag="result"):
-    """A URL was answered, with any status."""
-
-    index: _Count
-    url: str
-    final_url: str
-    status: int
-    headers: dict[str, str]
-    bytes: int
-    truncated: bool
-    encoding: str | None
-    body: str | None
-    attempts: _Count
-    cache: Literal["miss", "hit", "revalidated", "shared"]
-    timing: Timing
-    headers_truncated: bool | msgspec.UnsetType = msgspec.UNSET
-    """There, and true, where headers beyond 16 KiB were left out."""
-
-
-class Failed(_Said, tag_field="event", tag="failed"):
-    """A URL was not answered."""
-
-    index: _Count
-    url: str
-    error: FailureKind
-    detail: str
-    attempts: _Count
-    timing: Timing
-    retry_after: float | msgspec.UnsetType = msgspec.UNSET
-
-
-class Done(_Said, tag_field="event", tag="done"):
-    """Every URL of the batch has had its event."""
-
-    total: int
-    ok: int
-    failed: int
-    by_status: dict[str, int]
-    elapsed_ms: float
-
-
-class Started(_Said, tag_field="event", tag="start"):
+class Started(Said, tag_field="event", tag="start"):
     """The first line of a topic as NDJSON."""
 
     epoch: str
-    offset: _Count
+    offset: Count
     recovered: bool
 
 
-class Gap(_Said, tag_field="event", tag="gap", rename={"first": "from", "last": "to"}):
+class Gap(Said, tag_field="event", tag="gap", rename={"first": "from", "last": "to"}):
     """Messages that this reader has missed, both ends included."""
 
     first: _Offset
     last: _Offset
 
 
-class Heartbeat(_Said, tag_field="event", tag="heartbeat"):
+class Heartbeat(Said, tag_field="event", tag="heartbeat"):
     """Nothing was new for a while."""
 
 
-class _Shown(_Said):
+class _Shown(Said):
     url: str
     status: int
     etag: str | None
@@ -138,7 +98,7 @@ class WatchChanged(_Shown, tag_field="event", tag="changed"):
     """What a watched URL has become."""
 
 
-class WatchError(_Said, tag_field="event", tag="error"):
+class WatchError(Said, tag_field="event", tag="error"):
     """A watched URL cannot be fetched, or its selection finds nothing."""
 
     url: str
@@ -146,39 +106,13 @@ class WatchError(_Said, tag_field="event", tag="error"):
     detail: str
 
 
-class WatchRecovered(_Said, tag_field="event", tag="recovered"):
+class WatchRecovered(Said, tag_field="event", tag="recovered"):
     """The error is over."""
 
     url: str
 
 
-class BatchDocument(_Said):
-    """All results of a batch, in the order of its URLs."""
-
-    batch: str
-    total: int
-    ok: int
-    failed: int
-    by_status: dict[str, int]
-    elapsed_ms: float | None
-    results: list[Result | Failed]
-
-
-class BatchStatus(_Said):
-    """How far a batch is."""
-
-    batch: str
-    topic: str
-    epoch: str
-    state: Literal["running", "cancelling", "done"]
-    total: int
-    ok: int
-    failed: int
-    by_status: dict[str, int]
-    elapsed_ms: float | None
-
-
-class Published(_Said):
+class Published(Said):
     """Where a message stands, and how many readers its topic has."""
 
     epoch: str
@@ -186,20 +120,20 @@ class Published(_Said):
     readers: int
 
 
-class PublishedAt(_Said):
+class PublishedAt(Said):
     """Where a message stands."""
 
     epoch: str
     offset: int
 
 
-class PublishedMany(_Said):
+class PublishedMany(Said):
     """Where a message stands in each topic."""
 
     topics: dict[str, PublishedAt]
 
 
-class TopicInfo(_Said):
+class TopicInfo(Said):
     """Where a topic stands."""
 
     topic: str
@@ -212,35 +146,35 @@ class TopicInfo(_Said):
     """Whether a restart keeps it."""
 
 
-class Cancelled(_Said):
+class Cancelled(Said):
     """How many URLs had not finished."""
 
     cancelled: int
 
 
-class Health(_Said):
+class Health(Said):
     """Whether the service is there for you."""
 
     status: Literal["alive", "ready", "slow", "overloaded", "draining"]
     why: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class Subscribed(_Said):
+class Subscribed(Said):
     """Where a subscription starts: the offset of the last message that its reader is taken to have."""
 
     topic: str
     epoch: str
-    offset: _Count
+    offset: Count
     recovered: bool
 
 
-class Readers(_Said):
+class Readers(Said):
     """How many readers a topic has."""
 
-    readers: _Count
+    readers: Count
 
 
-class Begun(_Said):
+class Begun(Said):
     """A batch that has begun; its caller is subscribed to the topic."""
 
     batch: str
@@ -249,17 +183,17 @@ class Begun(_Said):
     total: _Offset
 
 
-class Authenticated(_Said):
+class Authenticated(Said):
     """When the credentials expire, in seconds of the Unix epoch; null is never."""
 
     expires: float | None
 
 
-class Nothing(_Said):
+class Nothing(Said):
     """It is done."""
 
 
-class Message(_Said):
+class Message(Said):
     """One message of a topic."""
 
     topic: str
@@ -267,7 +201,7 @@ class Message(_Said):
     data: Any
 
 
-class Missed(_Said, rename={"first": "from", "last": "to"}):
+class Missed(Said, rename={"first": "from", "last": "to"}):
     """Messages of a topic that this reader never gets, both ends included."""
 
     topic: str
@@ -275,14 +209,14 @@ class Missed(_Said, rename={"first": "from", "last": "to"}):
     last: _Offset
 
 
-class Closing(_Said):
+class Closing(Said):
     """The connection is about to end; come back after so many seconds."""
 
     reason: str
     retry_after: float
 
 
-class Problem(_Said):
+class Problem(Said):
     """Every refusal (RFC 9457)."""
 
     type: str

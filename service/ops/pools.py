@@ -63,6 +63,7 @@ def pools_of(
         fetcher.cache.pool,
         steps.pool,
         jobs.pool,
+        batches.stepping.keys,
         backlogs_size=sockets.stalled.statistics,
         upstream=fetches.plan.owners.statistics,
         upstream_host=fetches.hosts.statistics,

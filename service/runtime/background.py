@@ -49,6 +49,7 @@ BACKGROUND: Final[dict[str, OnFailure]] = {
     "job": OnFailure.ITEM,
     "resolve": OnFailure.ITEM,
     "robots": OnFailure.ITEM,
+    "step": OnFailure.ITEM,
     "watch": OnFailure.ITEM,
     # Of `sluice fetch`.
     "progress": OnFailure.CONTINUE,

@@ -5,15 +5,15 @@ has to wait for them is decided here; how long it lives, in ``lifetimes.py``.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Final
 
 import orjson
 
 from service.core.access.grants import EVERYTHING, Grant
 from service.core.batch_store import BatchStore, KeptBatch, MemoryBatches
 from service.core.correlation import Correlation
-from service.core.errors import Draining, NotFound
+from service.core.errors import Draining, NotFound, SluiceError
 from service.core.fetching.batch import Batch, BatchLimits, BatchRequest, IdempotencyKey, Keep, check_request
 from service.core.fetching.outcome import Failure, Fetched, Permit
 from service.core.fetching.task import FetchTask
@@ -25,16 +25,19 @@ from service.sources.acceptance import Acceptance
 from service.sources.batches_statistics import BatchesStatistics
 from service.sources.held_batches import HeldBatches
 from service.sources.lifetimes import Lifetimes
+from service.sources.outcomes import Outcomes
 from service.sources.restoring import state_of
 from service.sources.retention import Retention
-from service.upstream.content.result_events import result_event
+from service.sources.stepping import Stepping
 from service.upstream.fetcher import Fetcher
 from service.upstream.runner import Runner
+from service.work.step_runner import StepRunner
 
 __all__ = ["Batches"]
 
-_SLICE = 500
+_SLICE: Final = 500
 """Events that are written in one turn when a batch is cancelled; 3 us each."""
+_CANCELLED: Final = Failure("cancelled", "the batch was cancelled")
 
 
 class Batches:
@@ -42,11 +45,9 @@ class Batches:
 
     def __init__(
         self, hub: Hub, fetcher: Fetcher, runner: Runner, limits: BatchLimits, *, new_id: Callable[[], str],
-        memory: MemoryBudget = UNLIMITED, store: BatchStore | None = None,
+        memory: MemoryBudget = UNLIMITED, store: BatchStore | None = None, steps: StepRunner | None = None,
     ) -> None:  # fmt: skip
         self.draining = False
-        self.total_ok = 0
-        self._failures: Counter[str] = Counter()
         self._hub = hub
         self.reading = fetcher.reading
         self._limits = limits
@@ -61,6 +62,8 @@ class Batches:
         self.acceptance = Acceptance(self._store, limits, self._begin, self._refused)
         self._lifetimes = Lifetimes(limits.linger, limits.retention, self._abandon, self._drop)
         self._holding = HeldBatches(runner.wake)
+        self.outcomes = Outcomes(hub, self.retention, self._after_event)
+        self.stepping = Stepping(steps, self.outcomes.stepped, self.retention.append_progress)
 
     def __repr__(self) -> str:
         return f"<Batches {self.running} running, {self._finished} retained, {self._runner!r}>"
@@ -85,9 +88,9 @@ class Batches:
             self.running,
             self._finished,
             self._runner.active,
-            self.total_ok,
-            self._failures.total(),
-            dict(self._failures),
+            self.outcomes.ok,
+            self.outcomes.failures.total(),
+            dict(self.outcomes.failures),
             self.retention.waiting,
             self.retention.given_up,
             self.retention.outgrown,
@@ -119,6 +122,7 @@ class Batches:
         if self.draining:
             raise Draining("the service is shutting down")
         items = check_request(request, self._limits)
+        steps = self.stepping.plan(request.options.steps, owner)
         self.acceptance.check(owner)
         batch_id = self._new_id()
         if self._hub.owners.room(owner) < 1:
@@ -128,10 +132,12 @@ class Batches:
             batch_id, topic, owner, keep, items, request.options, self._hub.clock(), self, key,
             grant.fetch, grant.limits.fetches, correlation,
         )  # fmt: skip
+        self.stepping.add(batch, steps)
         self.acceptance.accept(batch)
         return batch
 
     def _refused(self, batch: Batch) -> None:
+        self.stepping.end(batch)
         self._hub.drop(batch.topic)
 
     def _begin(self, batch: Batch) -> None:
@@ -159,6 +165,15 @@ class Batches:
         elif batch.cancelled:
             self._fail_rest(batch, 0)
         elif not batch.done:
+            self._go_on(batch)
+
+    def _go_on(self, batch: Batch) -> None:
+        """Fetch what is left of a batch of before a restart; its steps may not be there any more."""
+        try:
+            self.stepping.add(batch, self.stepping.plan(batch.options.steps, batch.owner))
+        except SluiceError as error:
+            self._fail_rest(batch, 0, Failure("step_failed", error.detail))
+        else:
             self._runner.add(batch)
 
     def find(self, batch_id: str) -> Batch:
@@ -179,20 +194,21 @@ class Batches:
             return 0
         batch.cancelled = True
         self._runner.cancel(batch)
+        self.stepping.end(batch)
         left = batch.total - batch.ok - batch.failed
         self._fail_rest(batch, 0)
         return left
 
-    def _fail_rest(self, batch: Batch, index: int) -> None:
-        """Fail what was cancelled, a slice a turn."""
+    def _fail_rest(self, batch: Batch, index: int, failure: Failure = _CANCELLED) -> None:
+        """Fail what has no event, a slice a turn."""
         room = _SLICE
         while room and index < batch.total:
             if not batch.finished[index]:
-                self.failed(batch, index, Failure("cancelled", "the batch was cancelled"), 0, {})
+                self.failed(batch, index, failure, 0, {})
                 room -= 1
             index += 1
         if index < batch.total:
-            self._loop.call_soon(self._fail_rest, batch, index)
+            self._loop.call_soon(self._fail_rest, batch, index, failure)
 
     def _abandon(self, batch: Batch) -> None:
         """End a batch that nobody reads; where that cannot be stored now, it is found again after a restart."""
@@ -204,7 +220,7 @@ class Batches:
     def admit(self, group: Batch) -> Permit | Failure:
         """Hold a batch back while its reader or the store has much to take, or its owner has used up its memory."""
         permit: Permit | Failure = Permit.HOLD
-        in_credit = group.keep is Keep.DETACHED or group.unread < self._credit
+        in_credit = (group.keep is Keep.DETACHED or group.unread < self._credit) and self.stepping.has_room(group)
         may_read = not self.reading.used or self.reading.room(group.owner) > 0
         if in_credit and may_read and self._hub.pending_appends.has_room(group.owner):
             permit = self.retention.admit(group)
@@ -213,28 +229,13 @@ class Batches:
         return permit
 
     def succeeded(self, group: Batch, task: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
-        """Append a result, unless the URL has its event already; ``queued`` is in seconds."""
-        if group.finished[task.index]:
-            return
-        if (refused := self.retention.refuses(group, len(fetched.body))) is not None:
-            self.failed(group, task.index, refused, task.attempts, fetched.timing)
-            return
-        cache = "shared" if shared else fetched.cache
-        url, mode = task.request.url, group.options.body
-        event = result_event(task.index, url, fetched, mode, task.attempts, cache, queued)
-        self.retention.append(group, event, self._hub.clock())
-        self.total_ok += 1
-        group.succeed(task.index, fetched.status)
-        self._after_event(group)
+        """Append a result, or have the steps carried out first; ``queued`` is in seconds."""
+        if group.options.steps is None or not self.stepping.begin(group, task, fetched, queued, shared):
+            self.outcomes.result(group, task, fetched, queued, shared=shared)
 
     def failed(self, group: Batch, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
-        """Append a failure, unless the URL has its event already; the times are in milliseconds."""
-        if group.finished[index]:
-            return
-        self.retention.append_failure(group, index, failure, attempts, timing, self._hub.clock())
-        self._failures[failure.kind] += 1
-        group.fail(index)
-        self._after_event(group)
+        """Append a failure; the times are in milliseconds."""
+        self.outcomes.failure(group, index, failure, attempts, timing)
 
     def _after_event(self, batch: Batch) -> None:
         """Wake a batch that is held back, and end it if that was its last event."""
@@ -246,6 +247,7 @@ class Batches:
     def _complete(self, batch: Batch) -> None:
         """Append the last event."""
         self._runner.forget(batch)
+        self.stepping.end(batch)
         self.acceptance.give_places_back(batch)
         now = self._hub.clock()
         last = self.retention.append_done(batch, batch.finish(now), now)

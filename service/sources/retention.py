@@ -90,7 +90,8 @@ class Retention:
 
     def append(self, batch: Batch, event: Mapping[str, Any], now: float) -> Position | Pending[Position]:
         """Append an event to a batch, whether or not there is room; finished batches make room for it."""
-        outcome = Outcome(event.get("index", -1), event.get("status", 0))
+        item = event.get("index", -1 if event["event"] == "done" else -2)
+        outcome = Outcome(item, event.get("status", 0))
         position = self._hub.append(batch.topic, orjson.dumps(event), now, outcome)
         if isinstance(position, Position):
             self._appended(batch, position)
@@ -132,6 +133,11 @@ class Retention:
             except Exception as error:
                 report("an event of a batch could not be appended", error)
         return None
+
+    def append_progress(self, batch: Batch) -> None:
+        """Append an event that tells how far a batch is."""
+        if batch.counted is not None:
+            self.append(batch, {"event": "progress", "counts": batch.counted()}, self._hub.clock())
 
     def finish(self, batch: Batch) -> None:
         """Record that a batch is done: from its last reader on it is kept only while there is room."""

@@ -82,7 +82,8 @@ class RecoveredLogs:
         try:
             message = read_message(row, self._rows.get(Table.EVENTS, row) or b"")
             said = orjson.loads(message.data)
-            index, status = said.get("index", _DONE), said.get("status", 0)
+            others = _DONE if said.get("event") == "done" else _UNKNOWN.item
+            index, status = said.get("index", others), said.get("status", 0)
             outcome = EventOutcome(message.topic, message.offset, message.at, index, status, len(message.data))
             self._add(row, outcome)
         except (Damaged, ValueError):

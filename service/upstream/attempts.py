@@ -92,7 +92,7 @@ def attempt_of(work: FetchTask) -> Attempt:
         timeout=options.timeout,
         max_bytes=options.max_bytes,
         redirects=options.redirects,
-        want_body=options.body != "none",
+        want_body=options.want_body,
         cache=options.cache,
         hosts=work.group.hosts,
         owner=work.group.owner,

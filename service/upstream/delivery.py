@@ -246,7 +246,7 @@ class Delivery:
         """Encode some more of a large body; return False once all of it is."""
         assert isinstance(first.outcome, Fetched)
         if first.steps is None:
-            first.steps = encode_in_steps(first.outcome, work.group.options.body)
+            first.steps = encode_in_steps(first.outcome, work.group.options.mode(first.outcome.status))
         try:
             next(first.steps)
         except StopIteration:

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from service.core.events import Counts
 from service.work.step import Place
 
 __all__ = ["StepDescription", "StepList", "StepResults"]
@@ -13,6 +14,8 @@ class StepResults(msgspec.Struct, frozen=True):
     """The outcome of each step, in order; each has its name as ``step``."""
 
     steps: list[dict[str, Any]]
+    counts: Counts | msgspec.UnsetType = msgspec.UNSET
+    """What a count step found."""
 
 
 class StepDescription(msgspec.Struct, frozen=True):

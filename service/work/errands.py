@@ -28,15 +28,18 @@ class Errand(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The outcome of it: the first ``fields`` bytes of what comes with it are JSON, the others the product."""
+    """The outcome of it: the bytes with it are ``fields`` of JSON, then those of a tally, then the product."""
 
     fields: int = 0
+    tally: int = 0
     type: str | None = None
     """Of the product; None if the step made none."""
     failed: str | None = None
     """Why the step cannot process the body."""
     broken: str | None = None
     """What went wrong in the step itself."""
+    took: float = 0.0
+    """Seconds that the step ran."""
 
 
 def pack(parts: Sequence[bytes | memoryview]) -> int:

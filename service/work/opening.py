@@ -14,7 +14,7 @@ from service.work.worker_pool import WorkerPool
 __all__ = ["StepsUnusable", "import_steps", "open_steps"]
 
 _BUILTIN: Final = tuple(
-    f"service.work.builtin.{name}" for name in ("digest", "links", "save", "select", "thumbnail")
+    f"service.work.builtin.{name}" for name in ("count", "digest", "links", "save", "select", "thumbnail")
 )
 
 
@@ -32,7 +32,7 @@ async def open_steps(options: StepOptions) -> StepRunner:
         except OSError as error:
             raise StepsUnusable(f"--blobs {options.blobs}: {error.strerror or error}") from error
     workers = WorkerPool(options.processes, modules, memory=options.memory)
-    return StepRunner(workers, blobs, time=options.time, bodies=options.bodies)
+    return StepRunner(workers, blobs, step_time=options.time, bodies=options.bodies)
 
 
 def import_steps(more: Sequence[str] = ()) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ import msgspec
 from service.core.errors import InvalidParams
 
 __all__ = [
+    "MOST_STEPS",
     "STEPS",
     "Body",
     "Made",
@@ -35,7 +36,7 @@ __all__ = [
 
 Place = Literal["thread", "process"]
 """``thread`` for what waits, or computes without the interpreter's lock; ``process`` for all else."""
-_MOST: Final = 16
+MOST_STEPS: Final = 16
 """Steps of one list."""
 
 
@@ -71,6 +72,8 @@ class Made:
 
     fields: dict[str, Any] = field(default_factory=dict)
     product: Product | None = None
+    tally: bytes = b""
+    """What is merged over a batch (``Counts.pieces``, one a line), and is not part of the result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ class Step:
     extra: str | None = None
     imports: str | None = None
     """The extra that it needs, and what that has to have installed."""
+    merges: bool = False
+    """Whether it makes tallies; a list has one such step at the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +115,14 @@ def step(
     needs_blobs: bool = False,
     extra: str | None = None,
     imports: str | None = None,
+    merges: bool = False,
 ) -> Callable[[_Function[Parameters]], _Function[Parameters]]:
     """Register a function as a step; raises ValueError for a name that is taken."""
 
     def register(function: _Function[Parameters]) -> _Function[Parameters]:
         if name in STEPS:
             raise ValueError(f"a step {name!r} is registered already")
-        STEPS[name] = Step(name, parameters, runs, function, needs_blobs, extra, imports)
+        STEPS[name] = Step(name, parameters, runs, function, needs_blobs, extra, imports, merges)
         return function
 
     return register
@@ -126,9 +132,13 @@ def plan(given: object, *, blobs: bool) -> tuple[PlannedStep, ...]:
     """Check a list of steps as clients write it; raises InvalidParams that names what is wrong."""
     if not isinstance(given, list):
         raise InvalidParams("steps: is a list of objects")
-    if not 1 <= len(given) <= _MOST:
-        raise InvalidParams(f"steps: 1 to {_MOST}, not {len(given)}")
-    return tuple(_planned(number, one, blobs) for number, one in enumerate(given))
+    if not 1 <= len(given) <= MOST_STEPS:
+        raise InvalidParams(f"steps: 1 to {MOST_STEPS}, not {len(given)}")
+    planned = tuple(_planned(number, one, blobs) for number, one in enumerate(given))
+    merging = [one.step.name for one in planned if one.step.merges]
+    if len(merging) > 1:
+        raise InvalidParams(f"steps: one {merging[0]} step at the most, not {len(merging)}")
+    return planned
 
 
 def _planned(number: int, given: object, blobs: bool) -> PlannedStep:
@@ -144,9 +154,16 @@ def _planned(number: int, given: object, blobs: bool) -> PlannedStep:
     if found.needs_blobs and not blobs:
         raise InvalidParams(f"{where}: {name} needs --blobs DIR")
     try:
-        return PlannedStep(found, msgspec.convert(rest, found.parameters))
+        return PlannedStep(
+            found, msgspec.convert({key: _whole(value) for key, value in rest.items()}, found.parameters)
+        )
     except msgspec.ValidationError as error:
         raise InvalidParams(f"{where}: {error}") from None
+
+
+def _whole(value: object) -> object:
+    """Return 2.0 as 2, which is the same to JSON Schema."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def schema_of(parameters: type[msgspec.Struct]) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import time
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import msgspec
 import orjson
@@ -30,6 +31,8 @@ _log = logging.getLogger("sluice.steps")
 
 _THREADS: Final = 8
 """Steps in threads at once."""
+_OVERHEAD: Final = 4096
+"""Bytes that a body takes beside its own, while its steps wait or run."""
 _BASE64: Final = 6 << 20
 """Bytes of a product that a result may carry itself, without a blob store."""
 
@@ -39,12 +42,28 @@ class StepBroken(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class _Done:
+    """The outcome of one step."""
+
+    fields: bytes
+    """JSON."""
+    product: Product | None
+    tally: bytes
+    took: float
+    """Seconds that it ran, without its waiting."""
+
+
+@dataclass(frozen=True, slots=True)
 class StepOutcome:
     """The outcome of each step, as JSON; and which of them failed, where one did: none is run after it."""
 
     results: tuple[bytes, ...]
     failed: str | None = None
     detail: str = ""
+    tally: bytes = b""
+    """What is merged over a batch."""
+    seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
+    """By place, and ``waiting`` for all of the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +81,12 @@ class StepStatistics:
 class StepRunner:
     """Runs steps for all owners, in turns, until :meth:`close`."""
 
-    def __init__(self, workers: WorkerPool, blobs: Blobs | None, *, time: float, bodies: int) -> None:
+    def __init__(self, workers: WorkerPool, blobs: Blobs | None, *, step_time: float, bodies: int) -> None:
         self.blobs = blobs
         self.pool = Pool("step_bytes", bodies, eager=FOUR_FIFTHS, advice="fewer steps at a time, or smaller bodies")
         """Bytes of bodies whose steps wait or run."""
         self._workers = workers
-        self._time = time
+        self._step_time = step_time
         self._turns = Turns(_THREADS)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="steps")
         self._done: Counter[tuple[str, str]] = Counter()
@@ -86,11 +105,14 @@ class StepRunner:
             self.blobs.statistics() if self.blobs is not None else None,
         )
 
-    async def run(self, steps: Sequence[PlannedStep], body: Body, owner: Owner) -> StepOutcome:
-        """Run them in order, until one fails; raises the pool's error for an owner that has used up its share."""
-        size = len(body.data)
-        if not self.pool.fits(owner, size):
+    def check(self, owner: Owner, size: int) -> None:
+        """Raise the pool's error for an owner that has no room for a body of this size."""
+        if not self.pool.fits(owner, size + _OVERHEAD):
             raise self.pool.refusal(owner)
+
+    async def run(self, steps: Sequence[PlannedStep], body: Body, owner: Owner) -> StepOutcome:
+        """Run them in order, until one fails; the body counts in the pool, whether or not there is room."""
+        size = len(body.data) + _OVERHEAD
         self.pool.take(owner, size)
         try:
             return await self._run(steps, body, owner)
@@ -99,46 +121,51 @@ class StepRunner:
 
     async def _run(self, steps: Sequence[PlannedStep], body: Body, owner: Owner) -> StepOutcome:
         results: list[bytes] = []
+        seconds = {"thread": 0.0, "process": 0.0}
+        began, tally, failed, detail = time.perf_counter(), b"", None, ""
         for planned in steps:
-            name = planned.step.name
+            name, started = planned.step.name, time.perf_counter()
             try:
-                results.append(await self._one(planned, body, owner))
+                done = await self._one(planned, body, owner)
+                results.append(done.fields if done.product is None else await self._kept(done.fields, done.product))
             except Exception as error:
                 self._done[name, "failed"] += 1
-                return StepOutcome(tuple(results), name, _detail(name, body, error))
+                failed, detail = name, _detail(name, body, error)
+                seconds[planned.step.runs] += time.perf_counter() - started
+                break
             self._done[name, "ok"] += 1
-        return StepOutcome(tuple(results))
+            tally = tally or done.tally
+            seconds[planned.step.runs] += done.took
+        seconds["waiting"] = max(0.0, time.perf_counter() - began - sum(seconds.values()))
+        return StepOutcome(tuple(results), failed, detail, tally, seconds)
 
-    async def _one(self, planned: PlannedStep, body: Body, owner: Owner) -> bytes:
+    async def _one(self, planned: PlannedStep, body: Body, owner: Owner) -> _Done:
         if planned.step.runs == "process":
-            fields, product = await self._in_process(planned, body, owner)
-        else:
-            made = await self._in_thread(planned, body, owner)
-            fields, product = orjson.dumps({"step": planned.step.name, **made.fields}), made.product
-        return fields if product is None else await self._kept(fields, product)
-
-    async def _in_thread(self, planned: PlannedStep, body: Body, owner: Owner) -> Made:
+            return await self._in_process(planned, body, owner)
         async with self._turns.turn(owner):
             loop = asyncio.get_running_loop()
             try:
-                async with asyncio.timeout(self._time):
+                async with asyncio.timeout(self._step_time):
                     # A thread cannot be ended; one that hangs keeps its place, and what waits for it times out too.
-                    return await loop.run_in_executor(
-                        self._threads, planned.step.function, body, planned.parameters
+                    made, took = await loop.run_in_executor(
+                        self._threads, _timed, planned.step.function, body, planned.parameters
                     )
             except TimeoutError:
-                raise StepTimeout(f"took longer than {self._time:g} s") from None
+                raise StepTimeout(f"took longer than {self._step_time:g} s") from None
+        fields = orjson.dumps({"step": planned.step.name, **made.fields})
+        return _Done(fields, made.product, made.tally, took)
 
-    async def _in_process(self, planned: PlannedStep, body: Body, owner: Owner) -> tuple[bytes, Product | None]:
+    async def _in_process(self, planned: PlannedStep, body: Body, owner: Owner) -> _Done:
         parameters = msgspec.Raw(msgspec.json.encode(planned.parameters))
         errand = Errand(planned.step.name, parameters, body.type, body.url)
-        answer, data = await self._workers.carry_out(errand, bytes(body.data), owner, self._time)
+        answer, data = await self._workers.carry_out(errand, bytes(body.data), owner, self._step_time)
         if answer.broken is not None:
             raise StepBroken(answer.broken)
         if answer.failed is not None:
             raise StepFailed(answer.failed)
-        fields = data[: answer.fields]
-        return fields, Product(data[answer.fields :], answer.type) if answer.type is not None else None
+        rest = answer.fields + answer.tally
+        product = Product(data[rest:], answer.type) if answer.type is not None else None
+        return _Done(data[: answer.fields], product, data[answer.fields : rest], answer.took)
 
     async def _kept(self, fields: bytes, product: Product) -> bytes:
         """Put a product into the blob store; without one, into the result."""
@@ -155,6 +182,13 @@ class StepRunner:
         """End what runs."""
         await self._workers.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _timed(function: Callable[[Body, Any], Made], body: Body, parameters: msgspec.Struct) -> tuple[Made, float]:
+    """Carry out a step in a thread; return what it made, and how long it took."""
+    began = time.perf_counter()
+    made = function(body, parameters)
+    return made, time.perf_counter() - began
 
 
 def _detail(name: str, body: Body, error: Exception) -> str:

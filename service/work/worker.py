@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from typing import Final
@@ -55,7 +56,13 @@ def _limit(memory: int) -> None:
 
 
 def carry_out(errand: Errand, descriptor: int) -> tuple[Answer, list[bytes | memoryview]]:
-    """Carry out one step, and return the outcome of it."""
+    """Carry out one step, and return the outcome."""
+    began = time.perf_counter()
+    answer, parts = _carried_out(errand, descriptor)
+    return msgspec.structs.replace(answer, took=time.perf_counter() - began), parts
+
+
+def _carried_out(errand: Errand, descriptor: int) -> tuple[Answer, list[bytes | memoryview]]:
     try:
         step = STEPS[errand.step]
         parameters = msgspec.json.decode(errand.parameters, type=step.parameters)
@@ -74,8 +81,8 @@ def _made(name: str, made: Made) -> tuple[Answer, list[bytes | memoryview]]:
     fields = orjson.dumps({"step": name, **made.fields})
     product = made.product
     if product is None:
-        return Answer(len(fields)), [fields]
-    return Answer(len(fields), product.type), [fields, product.data]
+        return Answer(len(fields), len(made.tally)), [fields, made.tally]
+    return Answer(len(fields), len(made.tally), product.type), [fields, made.tally, product.data]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.client import Done, Failed, Gap, Message, OtherEvent, Restart, Result, Timing, WatchState
+from service.client import Done, Failed, Gap, Message, OtherEvent, Progress, Restart, Result, Timing, WatchState
 from service.client.events import read_event
 
 TIMING = {"queued": 0.1, "dns": 0, "connect": 0, "first_byte": 2.1, "total": 2.4}
@@ -27,7 +27,12 @@ def read(data: Any) -> Any:
 def test_a_result_has_all_that_was_sent() -> None:
     event = read(RESULT)
     assert isinstance(event, Result)
-    assert {**dataclasses.asdict(event), "raw": 0} == {**RESULT, "headers_truncated": False, "raw": 0}
+    assert {**dataclasses.asdict(event), "raw": 0} == {
+        **RESULT,
+        "headers_truncated": False,
+        "steps": None,
+        "raw": 0,
+    }
     assert event.timing == Timing(**TIMING)
     assert event.raw == RESULT
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -43,12 +48,26 @@ def test_what_may_be_missing_has_a_value() -> None:
     assert read({**reported, "timing": {"total": 3.0, "later": 1}}).timing == Timing(total=3.0)
 
 
+def test_steps_and_counts_are_read() -> None:
+    counts = {"lines": 1, "keys": 1, "top": [{"key": "a", "count": 1}]}
+    stepped = {**RESULT, "steps": [{"step": "digest"}]}
+    del stepped["body"], stepped["encoding"]
+    event = read(stepped)
+    assert isinstance(event, Result)
+    assert (event.steps, event.body, event.encoding) == ([{"step": "digest"}], None, None)
+    progress = read({"event": "progress", "counts": counts})
+    assert isinstance(progress, Progress)
+    assert progress.counts == counts
+    done = {"event": "done", "total": 1, "ok": 1, "failed": 0, "by_status": {}, "elapsed_ms": 1.5}
+    assert read({**done, "counts": counts}).counts == counts
+
+
 def test_a_field_that_a_later_service_adds_is_in_raw() -> None:
     event = read(
-        {"event": "done", "total": 1, "ok": 1, "failed": 0, "by_status": {}, "elapsed_ms": 1.5, "counts": 7}
+        {"event": "done", "total": 1, "ok": 1, "failed": 0, "by_status": {}, "elapsed_ms": 1.5, "later": 7}
     )
     assert isinstance(event, Done)
-    assert event.raw["counts"] == 7
+    assert event.raw["later"] == 7
 
 
 @pytest.mark.parametrize("name", ["state", "changed"])

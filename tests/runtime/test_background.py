@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import orjson
 import pytest
 
 from service.commands.fetch.progress import Progress
@@ -38,6 +39,7 @@ from service.upstream.reading import Reading
 from service.upstream.robots import Robots
 from service.work.blob_files import BlobFiles
 from service.work.blobs import Blobs
+from service.work.step_runner import StepOutcome, StepRunner
 from tests.core.stores import FakeStore
 from tests.edge.running import Client, call, client_of
 from tests.upstream.servers import policy_for, target_of
@@ -441,6 +443,20 @@ async def a_job(monkeypatch: pytest.MonkeyPatch) -> None:
         await until(lambda: "first" in client.service.hub.topics)
 
 
+async def a_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run(*_: object) -> StepOutcome:
+        answer()
+        return StepOutcome((b'{"step":"digest"}',))
+
+    answer = failing_once(lambda: None, [])
+    monkeypatch.setattr(StepRunner, "run", run)
+    async with client_of() as client:
+        urls = [f"{client.origin}/bytes/{size}" for size in (1, 2)]
+        _, document, _ = await client.batch({"urls": urls, "options": {"steps": [{"step": "digest"}]}})
+        results = orjson.loads(document)["results"]
+    assert sorted(one["event"] for one in results) == ["failed", "result"]
+
+
 OTHERS: dict[str, Callable[[pytest.MonkeyPatch], Awaitable[None]]] = {
     "blob": a_blob,
     "fetch": a_fetch,
@@ -448,6 +464,7 @@ OTHERS: dict[str, Callable[[pytest.MonkeyPatch], Awaitable[None]]] = {
     "job": a_job,
     "resolve": a_look_up,
     "robots": a_robots_txt,
+    "step": a_body,
     "watch": a_poll,
     "log writer": the_log,
     "progress": the_bar,

@@ -53,7 +53,9 @@ def inline_threads() -> None:
 class Running:
     """One life of the service."""
 
-    def __init__(self, storage: Storage, limits: BatchLimits, answer: Answer, ids: "count[int]") -> None:
+    def __init__(
+        self, storage: Storage, limits: BatchLimits, answer: Answer, ids: "count[int]", steps: Any = None
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.storage = storage
         self.hub = Hub(
@@ -63,7 +65,7 @@ class Running:
         self.runner = Runner(self.fetcher, limits, chance=lambda: 1.0)  # type: ignore[arg-type]
         self.batches = Batches(
             self.hub, self.fetcher, self.runner, limits,  # type: ignore[arg-type]
-            new_id=lambda: f"b{next(ids)}", store=storage.batches,
+            new_id=lambda: f"b{next(ids)}", store=storage.batches, steps=steps,
         )  # fmt: skip
 
     @property
@@ -104,6 +106,7 @@ class Running:
         """End it in order."""
         self.batches.close()
         await self.runner.close()
+        await self.batches.stepping.close()
         await self.storage.close()
 
 
@@ -114,6 +117,8 @@ class BatchDisk:
         self.path = path
         self.limits = BatchLimits()
         self.lives: list[Running] = []
+        self.steps: Any = None
+        """What carries out the steps of the next life, if anything does."""
         self._ids = count(1)
         self._epochs = count(1)
         inline_threads()
@@ -125,7 +130,7 @@ class BatchDisk:
         storage = await Storage.open(
             self.path, options, clock=loop.time, new_epoch=lambda: f"e{next(self._epochs)}"
         )
-        life = Running(storage, replace(self.limits, **limits), answer, self._ids)
+        life = Running(storage, replace(self.limits, **limits), answer, self._ids, self.steps)
         self.lives.append(life)
         await storage.open_topics(life.hub)
         await storage.open_batches(life.batches.restore)

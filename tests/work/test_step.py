@@ -20,7 +20,7 @@ import_steps()
         ([{"step": "digest"}] * 17, "1 to 16, not 17"),
         (["digest"], r"steps\[0\]: is an object"),
         ([{"step": 1}], r"steps\[0\]: is an object"),
-        ([{"step": "nothing"}], r"steps\[0\]\.step: 'nothing' is not one of digest, links"),
+        ([{"step": "nothing"}], r"steps\[0\]\.step: 'nothing' is not one of count, digest, links"),
         ([{"step": "digest", "algorithm": "crc"}], r"steps\[0\]: .*crc"),
         ([{"step": "digest", "more": 1}], r"steps\[0\]: .*more"),
         ([{"step": "thumbnail", "width": 10}], r"steps\[0\]: .*height"),

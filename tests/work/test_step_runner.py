@@ -199,7 +199,7 @@ async def test_an_owner_that_has_used_up_its_share_of_memory_is_refused_by_name(
         while not steps.pool.used:
             await asyncio.sleep(0)
         with pytest.raises(LimitReached, match="limit step_bytes"):
-            await run(steps, [{"step": "digest"}], bytes(900))
+            steps.check(OWNER, 900)
         go_on.set()
         await first
         assert steps.pool.used == 0

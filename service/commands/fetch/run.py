@@ -175,7 +175,7 @@ class Run:
     def _answered(self, work: FetchTask, fetched: Fetched, queued: float, shared: bool) -> None:
         self._usual += (len(fetched.body) - self._usual) / 8
         cache = "shared" if shared else fetched.cache
-        mode = "none" if self._folder is not None or self._lines is None else self._options.body
+        mode = "none" if self._folder is not None or self._lines is None else self._options.mode(fetched.status)
         event = result_event(
             self._indices[work.index], work.request.url, fetched, mode, work.attempts, cache, queued
         )

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 import msgspec
+import orjson
 
 from service.core.access.grants import EVERY_HOST, HostPatterns
 from service.core.correlation import Correlation, Trace
@@ -154,6 +155,8 @@ class Batch:
     """Whether URLs failed because its events had no room."""
     on_ended: Callable[[], None] | None = None
     """Called when its last event is stored."""
+    counted: "Callable[[], Mapping[str, Any]] | None" = None
+    """What its count step has counted so far, where it has one."""
     active: int = 0
     under_way: int = 0
     landed: int = 0
@@ -234,13 +237,14 @@ class Batch:
 
     def counts(self) -> dict[str, Any]:
         """Return the numbers that ``done`` and the JSON answer carry."""
-        return {
+        numbers = {
             "total": self.total,
             "ok": self.ok,
             "failed": self.failed,
             "by_status": self.by_status,
             "elapsed_ms": self.elapsed_ms,
         }
+        return numbers if self.counted is None else {**numbers, "counts": self.counted()}
 
 
 def failed_event(
@@ -258,6 +262,8 @@ def failed_event(
     }
     if failure.retry_after is not None:
         event["retry_after"] = failure.retry_after
+    if failure.step is not None:
+        event |= {"step": failure.step, "steps": [orjson.Fragment(one) for one in failure.steps]}
     return event
 
 
@@ -269,7 +275,7 @@ def flavour_of(options: Options, hosts: HostPatterns, owner: Owner) -> str:
     """
     headers = tuple(sorted(options.headers.items()))
     kept = options.cache != "no-store"
-    return repr((headers, options.max_bytes, options.redirects, options.body != "none", kept, hosts, owner.apart))
+    return repr((headers, options.max_bytes, options.redirects, options.want_body, kept, hosts, owner.apart))
 
 
 def _weight(item: FetchRequest | str) -> int:

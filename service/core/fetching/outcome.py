@@ -13,7 +13,7 @@ __all__ = ["INTERNAL", "NO_MEMORY", "Failure", "FailureKind", "Fetched", "Permit
 
 FailureKind = Literal[
     "invalid_url", "invalid_request", "blocked", "dns", "connect", "tls", "timeout", "protocol", "redirects",
-    "too_large", "cancelled", "unavailable",
+    "too_large", "cancelled", "unavailable", "step_failed",
 ]  # fmt: skip
 
 
@@ -56,6 +56,10 @@ class Failure:
     retry_after: float | None = None
     temporary: bool = False
     """Whether another attempt may well succeed, of a kind of which that is not always so."""
+    step: str | None = None
+    """The step that failed."""
+    steps: tuple[bytes, ...] = ()
+    """The results of the steps before it, as JSON."""
 
 
 INTERNAL: Final = Failure("protocol", "internal error (logged)")

@@ -31,7 +31,7 @@ __all__ = ["openapi"]
 _KEY: Final = {"type": "string", "minLength": 1, "maxLength": 128}
 _BATCH: Final = {"type": "string", "pattern": "^[^/]+$"}
 _BATCH_HEADERS: Final = {"Sluice-Batch": {"type": "string"}, "Sluice-Epoch": {"type": "string"}}
-_EVENTS: Final = (events.Result, events.Failed, events.Done)
+_EVENTS: Final = (events.Result, events.Failed, events.Progress, events.Done)
 _STREAM: Final = [
     query("since", "where to start", {"type": "string", "pattern": SINCE}),
     query("on_lag", "what happens when the topic has moved past this reader", {"enum": [*OnLag]}),

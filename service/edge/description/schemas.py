@@ -10,6 +10,7 @@ from service.core.fetching.batch import BatchLimits, BatchRequest
 from service.core.fetching.headers import HEADER_NAME, HEADER_VALUE, MOST_HEADERS, OUR_HEADERS, OUR_PREFIXES
 from service.core.jobs import answers as jobs
 from service.work import answers
+from service.work.step import MOST_STEPS, STEPS
 
 __all__ = ["ERRORS", "components", "ref"]
 
@@ -50,6 +51,17 @@ def _bound(schemas: dict[str, Any], limits: BatchLimits) -> None:
         {"required": [given], "properties": {given: {"type": "array"}, other: {"type": "null"}}}
         for given, other in (("urls", "requests"), ("requests", "urls"))
     ]
+    options["body"]["description"] = "auto where it is missing, and none for a body that goes through steps"
+    options["steps"]["anyOf"][0] |= {
+        "minItems": 1,
+        "maxItems": MOST_STEPS,
+        "items": {
+            "type": "object",
+            "description": "a step by its name, with its parameters beside it; GET /steps has their schemas",
+            "properties": {"step": {"enum": sorted(STEPS)} if STEPS else {"type": "string"}},
+            "required": ["step"],
+        },
+    }
     options["method"] = {"enum": sorted(limits.methods), "default": "GET"}
     options["headers"] |= {
         "maxProperties": MOST_HEADERS,

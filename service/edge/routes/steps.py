@@ -13,6 +13,7 @@ from service.edge.http.json_answer import json_answer
 from service.edge.http.queries import check_query
 from service.edge.http.request_body import read_body
 from service.work.answers import StepDescription, StepList
+from service.work.builtin.count import summary_of
 from service.work.step import STEPS, Body, plan, schema_of
 from service.work.step_runner import StepRunner
 
@@ -63,11 +64,15 @@ class StepRoutes:
         check_query(request, ("steps",))
         steps = plan(_given(request), blobs=self._steps.blobs is not None)
         data = await read_body(request, request[OWNER], self._body_size, self._body_time)
+        self._steps.check(request[OWNER], len(data))
         body = Body(data, request.headers.get(hdrs.CONTENT_TYPE), "")
         outcome = await self._steps.run(steps, body, request[OWNER])
         if outcome.failed is not None:
             raise StepRejected(f"{outcome.failed}: {outcome.detail}", outcome.failed, outcome.results)
-        return json_answer(msgspec.json.encode({"steps": [msgspec.Raw(one) for one in outcome.results]}))
+        answer: dict[str, Any] = {"steps": [orjson.Fragment(one) for one in outcome.results]}
+        if outcome.tally:
+            answer["counts"] = summary_of(steps, outcome.tally)
+        return json_answer(orjson.dumps(answer))
 
     async def blob(self, request: web.Request) -> web.StreamResponse:
         """Answer with a blob, or a range of it (RFC 9110, section 14)."""

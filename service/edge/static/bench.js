@@ -69,6 +69,7 @@ function outcome(event, total) {
     $("fetch-status").textContent = `done: ${event.ok} fetched, ${event.failed} failed, ${event.elapsed_ms} ms`;
     return;
   }
+  if (event.event !== "result" && event.event !== "failed") return;
   $("progress").value += 1;
   $("progress-label").textContent = `${$("progress").value} of ${total}`;
   if ($("results").rows.length === ROWS) {

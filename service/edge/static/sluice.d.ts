@@ -41,7 +41,7 @@ export interface Restart {
 
 export type FetchError =
   | "invalid_url" | "invalid_request" | "blocked" | "dns" | "connect" | "tls" | "timeout" | "protocol" | "redirects"
-  | "too_large" | "cancelled" | "unavailable" | (string & {});
+  | "too_large" | "cancelled" | "unavailable" | "step_failed" | (string & {});
 
 export interface Timing {
   queued: number;
@@ -61,13 +61,27 @@ export interface Result {
   headers: Record<string, string>;
   bytes: number;
   truncated: boolean;
-  encoding: string | null;
-  body: string | null;
+  /** Neither is there where steps were carried out, unless the option `body` asks for them. */
+  encoding?: string | null;
+  body?: string | null;
   attempts: number;
   cache: "miss" | "hit" | "revalidated" | "shared" | (string & {});
   timing: Timing;
   /** There where headers beyond 16 KiB were left out. */
   headers_truncated?: true;
+  steps?: StepResult[];
+}
+
+/** A step with its parameters. */
+export interface Step {
+  step: string;
+  [parameter: string]: unknown;
+}
+
+/** The result of a step; its other members depend on it. */
+export interface StepResult {
+  step: string;
+  [member: string]: unknown;
 }
 
 export interface Failed {
@@ -79,6 +93,25 @@ export interface Failed {
   attempts: number;
   retry_after?: number;
   timing?: Partial<Timing>;
+  /** Which step failed, and the results of those before it. */
+  step?: string;
+  steps?: StepResult[];
+}
+
+/** What the step `count` found in all bodies of a batch. */
+export interface Counts {
+  lines: number;
+  skipped: number;
+  keys: number;
+  exact: boolean;
+  error_bound: number;
+  top: { key: string; count: number }[];
+  missed?: number;
+}
+
+export interface Progress {
+  event: "progress";
+  counts: Counts;
 }
 
 export interface Done {
@@ -88,9 +121,10 @@ export interface Done {
   failed: number;
   by_status: Record<string, number>;
   elapsed_ms: number;
+  counts?: Counts;
 }
 
-export type BatchEvent = Result | Failed | Done;
+export type BatchEvent = Result | Failed | Progress | Done;
 
 export interface WatchState {
   event: "state" | "changed";
@@ -187,6 +221,8 @@ export interface FetchOptions {
   cache?: "default" | "reload" | "no-store" | "only-if-cached";
   headers?: Record<string, string>;
   method?: string;
+  /** What is carried out on each whole 2xx body, in order. */
+  steps?: Step[];
 }
 
 export interface Options {

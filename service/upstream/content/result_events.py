@@ -1,19 +1,18 @@
 """How an answer is put into JSON: its body as text where it is text, as base64 where it is not."""
 
 import base64
-from collections.abc import Generator
-from typing import Any, Final, Literal
+from collections.abc import Generator, Sequence
+from typing import Any, Final
 
 import orjson
 
 from service.core.fetching.outcome import Fetched
+from service.core.fetching.request import BodyMode as Mode
 from service.core.fetching.target import final_url
 from service.upstream.attempts import milliseconds
 from service.upstream.content.charset import Text, read_in_steps, read_text
 from service.upstream.content.encodings import decode_in_steps
 from service.upstream.content.media_types import media_type
-
-Mode = Literal["auto", "text", "base64", "none"]
 
 __all__ = ["LARGE", "encode_body", "encode_in_steps", "result_event"]
 
@@ -129,8 +128,9 @@ def result_event(
     attempts: int,
     cache: str,
     queued: float,
+    steps: Sequence[bytes] | None = None,
 ) -> dict[str, Any]:
-    """Return the event of a URL that was answered; ``queued`` is in seconds."""
+    """Return the event of a URL that was answered; ``queued`` is in seconds, the results of ``steps`` are JSON."""
     if fetched.encoded and mode in fetched.encoded:
         encoding, body = fetched.encoded[mode]
     else:
@@ -154,6 +154,10 @@ def result_event(
     }
     if len(headers) < len(fetched.headers):
         event["headers_truncated"] = True
+    if steps is not None:
+        event["steps"] = [orjson.Fragment(one) for one in steps]
+        if mode == "none":
+            del event["encoding"], event["body"]
     return event
 
 

@@ -1,0 +1,71 @@
+"""The outcomes of the URLs of batches: one event each, appended and counted."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from service.core.fetching.batch import Batch
+from service.core.fetching.outcome import INTERNAL, Failure, Fetched
+from service.core.fetching.task import FetchTask
+from service.core.topics.hub import Hub
+from service.runtime.containment import report
+from service.sources.retention import Retention
+from service.sources.stepping import Stepped
+from service.upstream.content.result_events import result_event
+
+__all__ = ["Outcomes"]
+
+
+class Outcomes:
+    """Appends events; ``appended`` is called after each."""
+
+    def __init__(self, hub: Hub, retention: Retention, appended: Callable[[Batch], None]) -> None:
+        self.ok = 0
+        self.failures: Counter[str] = Counter()
+        """How many failed since the start, by their kind."""
+        self._hub = hub
+        self._retention = retention
+        self._appended = appended
+
+    def __repr__(self) -> str:
+        return f"<Outcomes {self.ok} ok, {self.failures.total()} failed>"
+
+    def result(
+        self, batch: Batch, task: FetchTask, fetched: Fetched, queued: float, *, shared: bool,
+        steps: Sequence[bytes] | None = None,
+    ) -> None:  # fmt: skip
+        """Append a result, unless the URL has its event already; ``queued`` is in seconds."""
+        if batch.finished[task.index]:
+            return
+        mode = batch.options.mode(fetched.status)
+        size = sum(map(len, steps)) if steps is not None and mode == "none" else len(fetched.body)
+        if (refused := self._retention.refuses(batch, size)) is not None:
+            self.failure(batch, task.index, refused, task.attempts, fetched.timing)
+            return
+        cache = "shared" if shared else fetched.cache
+        event = result_event(task.index, task.request.url, fetched, mode, task.attempts, cache, queued, steps)
+        self._retention.append(batch, event, self._hub.clock())
+        self.ok += 1
+        batch.succeed(task.index, fetched.status)
+        self._appended(batch)
+
+    def stepped(self, one: Stepped) -> None:
+        """Append the outcome of the steps of an answer; a bug fails that URL alone."""
+        batch, task, failure = one.batch, one.task, one.failure
+        try:
+            if failure is None:
+                steps = one.outcome.results
+                self.result(batch, task, one.fetched, one.queued, shared=one.shared, steps=steps)
+                return
+        except Exception as error:
+            report("a result with steps could not be appended", error)
+            failure = INTERNAL
+        self.failure(batch, task.index, failure, task.attempts, one.fetched.timing)
+
+    def failure(self, batch: Batch, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
+        """Append a failure, unless the URL has its event already; the times are in milliseconds."""
+        if batch.finished[index]:
+            return
+        self._retention.append_failure(batch, index, failure, attempts, timing, self._hub.clock())
+        self.failures[failure.kind] += 1
+        batch.fail(index)
+        self._appended(batch)
