@@ -104,7 +104,7 @@ async def running(
     selector = Selector(selection_bytes(most))
     watches = Watches(
         hub, fetches, WatchLimits(urls=settings.watches),
-        policy=policy, selector=selector, chance=random.random, store=storage.watches,
+        policy=policy, selector=selector, chance=random.random, store=storage.watches, steps=steps,
     )  # fmt: skip
     executors: dict[Kind, Executor] = {
         "publish": PublishJobs(hub),

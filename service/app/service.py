@@ -22,7 +22,7 @@ from service.core.memory_budget import MemoryBudget
 from service.core.overload import Overload
 from service.core.owner import Owner
 from service.core.pending import Pending
-from service.core.ports import Refusals, Watching
+from service.core.ports import Refusals, Steps, Watching
 from service.core.topics.hub import Hub
 from service.edge.access.admission import AdmissionControl
 from service.edge.access.credentials import Credentials
@@ -95,9 +95,11 @@ class Service:
         """Begin a batch for a WebSocket client."""
         return self.batches.start(request, owner=owner, keep=Keep.LINGER, grant=grant)
 
-    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns, owner: Owner) -> Watching:
+    def watch(
+        self, url: str, every: float, select: str | None, hosts: HostPatterns, owner: Owner, steps: Steps
+    ) -> Watching:
         """Have a URL polled for one more watcher."""
-        return self.watches.watch(url, every, select, hosts, owner)
+        return self.watches.watch(url, every, select, hosts, owner, steps)
 
     def cancel(self, batch_id: str) -> int | Pending[int]:
         """End a batch."""

@@ -80,14 +80,16 @@ class Client:
         *,
         every: float,
         select: str | None = None,
+        steps: list[dict[str, Any]] | None = None,
         on_lag: OnLag | None = None,
         since: Since | None = None,
     ) -> Subscription[WatchEvent]:
         """Watch a URL: an iterable of its events, the last known state first.
 
-        ``every`` is in seconds, ``select`` a JSON Pointer or a CSS selector. Gap and Restart come as in any stream.
+        ``every`` is in seconds, ``select`` a JSON Pointer or a CSS selector, ``steps`` a list as in docs/steps.md.
+        Gap and Restart come as in any stream.
         """
-        given = {"url": url, "every": every, "select": select, "on_lag": on_lag}
+        given = {"url": url, "every": every, "select": select, "steps": steps, "on_lag": on_lag}
         params = {name: value for name, value in given.items() if value is not None}
         return Subscription(self._link, self._stream("watch", params, since), read_event)
 

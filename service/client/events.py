@@ -103,6 +103,7 @@ class WatchState(_Event):
     truncated: bool
     checked_at: str
     changed_at: str
+    steps: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

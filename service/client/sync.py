@@ -94,11 +94,13 @@ class Client:
         *,
         every: float,
         select: str | None = None,
+        steps: list[dict[str, Any]] | None = None,
         on_lag: OnLag | None = None,
         since: Since | None = None,
     ) -> Iterator[WatchEvent]:
         """Watch a URL, from when the iteration begins."""
-        return self._iterate(self._client.watch(url, every=every, select=select, on_lag=on_lag, since=since))
+        watch = self._client.watch(url, every=every, select=select, steps=steps, on_lag=on_lag, since=since)
+        return self._iterate(watch)
 
     def fetch(self, urls: Iterable[str | Mapping[str, Any]], **options: Any) -> Iterator[BatchEvent]:
         """Fetch URLs as one batch, and iterate over its events; leaving the iteration cancels it."""

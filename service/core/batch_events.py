@@ -6,8 +6,8 @@ import msgspec
 
 from service.core.fetching.outcome import FailureKind
 
-__all__ = ["BatchDocument", "BatchStatus", "Count", "Counted", "Counts", "Done", "Failed", "Progress", "Result",
-           "Said", "Timing"]  # fmt: skip
+__all__ = ["BatchDocument", "BatchStatus", "Count", "Counted", "Counts", "Done", "Failed", "Places", "Progress",
+           "Result", "Said", "Timing"]  # fmt: skip
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -117,6 +117,16 @@ class BatchDocument(Said):
     counts: Counts | msgspec.UnsetType = msgspec.UNSET
 
 
+class Places(Said):
+    """Milliseconds of all URLs together, by the place where they were spent."""
+
+    network: float
+    loop: float
+    threads: float
+    processes: float
+    waiting: float
+
+
 class BatchStatus(Said):
     """How far a batch is."""
 
@@ -129,4 +139,5 @@ class BatchStatus(Said):
     failed: int
     by_status: dict[str, int]
     elapsed_ms: float | None
+    time_ms: Places
     counts: Counts | msgspec.UnsetType = msgspec.UNSET

@@ -15,6 +15,7 @@ from service.core.batch_events import (
     Counts,
     Done,
     Failed,
+    Places,
     Progress,
     Result,
     Said,
@@ -39,6 +40,7 @@ __all__ = [
     "Message",
     "Missed",
     "Nothing",
+    "Places",
     "Problem",
     "Progress",
     "Published",
@@ -88,6 +90,8 @@ class _Shown(Said):
     truncated: bool
     checked_at: str
     changed_at: str
+    steps: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+    """The result of each step of the watch, in order."""
 
 
 class WatchState(_Shown, tag_field="event", tag="state"):

@@ -25,6 +25,7 @@ __all__ = [
     "PublishKey",
     "Refusals",
     "StartedBatch",
+    "Steps",
     "TopicStore",
     "WatchStore",
     "Watching",
@@ -33,6 +34,10 @@ __all__ = [
 
 Refusals = Counter[tuple[str, str]]
 """How many were refused, by where (``handshake``, ``http``, ``request``) and the error's reason."""
+
+
+Steps = list[dict[str, object]] | None
+"""A list of steps as clients write it, if they have one."""
 
 
 class Clock(Protocol):
@@ -219,7 +224,9 @@ class Backend(Protocol):
         """Begin a batch for a client, within what it is granted."""
         ...
 
-    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns, owner: Owner) -> Watching:
+    def watch(
+        self, url: str, every: float, select: str | None, hosts: HostPatterns, owner: Owner, steps: Steps
+    ) -> Watching:
         """Have a URL polled for a client, its owner, that may know of these hosts."""
         ...
 

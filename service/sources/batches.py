@@ -25,7 +25,7 @@ from service.sources.acceptance import Acceptance
 from service.sources.batches_statistics import BatchesStatistics
 from service.sources.held_batches import HeldBatches
 from service.sources.lifetimes import Lifetimes
-from service.sources.outcomes import Outcomes
+from service.sources.outcomes import Outcomes, rounded
 from service.sources.restoring import state_of
 from service.sources.retention import Retention
 from service.sources.stepping import Stepping
@@ -275,7 +275,7 @@ class Batches:
         """Return state and counts as ``GET /batches/ID`` has them."""
         state = "done" if batch.topic.final else "cancelling" if batch.cancelled else "running"
         return orjson.dumps({"batch": batch.id, "topic": batch.topic.name, "epoch": batch.topic.epoch,
-                             "state": state, **batch.counts()})  # fmt: skip
+                             "state": state, **batch.counts(), "time_ms": rounded(batch.time_ms)})  # fmt: skip
 
     def cancel_all(self) -> None:
         """Cancel every running batch that does not go on after a restart: the drain's deadline has come."""

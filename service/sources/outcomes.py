@@ -1,7 +1,9 @@
 """The outcomes of the URLs of batches: one event each, appended and counted."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
+from typing import Final
 
 from service.core.fetching.batch import Batch
 from service.core.fetching.outcome import INTERNAL, Failure, Fetched
@@ -12,7 +14,10 @@ from service.sources.retention import Retention
 from service.sources.stepping import Stepped
 from service.upstream.content.result_events import result_event
 
-__all__ = ["Outcomes"]
+__all__ = ["Outcomes", "rounded"]
+
+_STEPPED: Final = {"thread": "threads", "process": "processes", "waiting": "waiting"}
+"""What the time of steps counts as in a batch."""
 
 
 class Outcomes:
@@ -36,6 +41,7 @@ class Outcomes:
         """Append a result, unless the URL has its event already; ``queued`` is in seconds."""
         if batch.finished[task.index]:
             return
+        began = perf_counter()
         mode = batch.options.mode(fetched.status)
         size = sum(map(len, steps)) if steps is not None and mode == "none" else len(fetched.body)
         if (refused := self._retention.refuses(batch, size)) is not None:
@@ -44,6 +50,10 @@ class Outcomes:
         cache = "shared" if shared else fetched.cache
         event = result_event(task.index, task.request.url, fetched, mode, task.attempts, cache, queued, steps)
         self._retention.append(batch, event, self._hub.clock())
+        spent = batch.time_ms
+        spent["network"] += fetched.timing.get("total", 0.0)
+        spent["waiting"] += queued * 1000
+        spent["loop"] += (perf_counter() - began) * 1000
         self.ok += 1
         batch.succeed(task.index, fetched.status)
         self._appended(batch)
@@ -51,6 +61,8 @@ class Outcomes:
     def stepped(self, one: Stepped) -> None:
         """Append the outcome of the steps of an answer; a bug fails that URL alone."""
         batch, task, failure = one.batch, one.task, one.failure
+        for place, name in _STEPPED.items():
+            batch.time_ms[name] += one.outcome.seconds.get(place, 0.0) * 1000
         try:
             if failure is None:
                 steps = one.outcome.results
@@ -66,6 +78,12 @@ class Outcomes:
         if batch.finished[index]:
             return
         self._retention.append_failure(batch, index, failure, attempts, timing, self._hub.clock())
+        batch.time_ms["network"] += timing.get("total", 0.0)
         self.failures[failure.kind] += 1
         batch.fail(index)
         self._appended(batch)
+
+
+def rounded(times: Mapping[str, float]) -> dict[str, float]:
+    """Return milliseconds as answers have them."""
+    return {place: round(spent, 1) for place, spent in times.items()}

@@ -14,12 +14,15 @@ from service.core.errors import Overloaded
 from service.core.fetching.batch import flavour_of
 from service.core.fetching.outcome import Failure, Fetched, Permit
 from service.core.fetching.request import FetchRequest, Options
+from service.core.fetching.target import final_url
 from service.core.fetching.task import FetchTask
 from service.sources.conditional import conditions_for, meaning_of
 from service.sources.watch import Poll, View, Watch
 from service.upstream.content.select_failed import SelectFailed
 from service.upstream.content.selection_process import Selector, SelectTimeout
 from service.upstream.runner import Runner
+from service.work.step import Body
+from service.work.step_runner import StepOutcome, StepRunner
 
 __all__ = ["Polls"]
 
@@ -32,12 +35,14 @@ class Polls:
     """Asks for what is watched, and finds out what changed; ``timeout`` and ``penalty`` are in seconds."""
 
     def __init__(
-        self, runner: Runner, selector: Selector, *, timeout: float, penalty: float, chance: Callable[[], float]
-    ) -> None:
+        self, runner: Runner, selector: Selector, steps: StepRunner | None, *, timeout: float, penalty: float,
+        chance: Callable[[], float],
+    ) -> None:  # fmt: skip
         self.made = 0
         self.changes = 0
         self._runner = runner
         self._selector = selector
+        self._steps = steps
         self._timeout = timeout
         self._penalty = penalty
         self._chance = chance
@@ -126,25 +131,51 @@ class Polls:
             self._again(watch)
 
     async def _show(self, watch: Watch, view: View, fetched: Fetched) -> None:
-        body, content_type = fetched.body, fetched.content_type
-        if view.select is not None:
-            try:
-                cut, owner = fetched.truncated, watch.owner
-                body = await self._selector.select(body, view.select, content_type, cut=cut, owner=owner)
-                content_type = "text/plain; charset=utf-8"
-            except SelectFailed as failed:
-                if isinstance(failed, SelectTimeout):
-                    watch.not_before = self._loop.time() + self._penalty
-                if isinstance(failed, SelectTimeout) or failed.kind == "unavailable":
-                    watch.conditions = {}  # the same body may be read another time
-                status = f" (status {fetched.status})" if fetched.status != 200 else ""
-                view.failed(failed.kind, f"select: {failed}{status}", unread=True)
+        selected = await self._selected(watch, view, fetched)
+        if selected is None:
+            return
+        body, content_type = selected
+        steps = None
+        if view.takes_steps(fetched.status, body):
+            if view.is_unfit(fetched.status, body):
                 return
+            outcome = await self._stepped(watch, view, fetched)
+            if outcome.failed is not None:
+                view.steps_failed(fetched.status, body, f"{outcome.failed}: {outcome.detail}")
+                return
+            steps = outcome.results
         try:
-            self.changes += view.show(fetched, body, content_type)
+            self.changes += view.show(fetched, body, content_type, steps)
         except Overloaded as full:
             watch.conditions = {}  # the same body may find room another time
             view.failed("too_large", full.detail, unread=True)
+
+    async def _selected(self, watch: Watch, view: View, fetched: Fetched) -> tuple[bytes, str | None] | None:
+        """Return what a view selects of an answer, and its type; None where that fails."""
+        body, content_type = fetched.body, fetched.content_type
+        if view.select is None:
+            return body, content_type
+        try:
+            cut, owner = fetched.truncated, watch.owner
+            body = await self._selector.select(body, view.select, content_type, cut=cut, owner=owner)
+            return body, "text/plain; charset=utf-8"
+        except SelectFailed as failed:
+            if isinstance(failed, SelectTimeout):
+                watch.not_before = self._loop.time() + self._penalty
+            if isinstance(failed, SelectTimeout) or failed.kind == "unavailable":
+                watch.conditions = {}  # the same body may be read another time
+            status = f" (status {fetched.status})" if fetched.status != 200 else ""
+            view.failed(failed.kind, f"select: {failed}{status}", unread=True)
+            return None
+
+    async def _stepped(self, watch: Watch, view: View, fetched: Fetched) -> StepOutcome:
+        """Carry out the steps of a view on the whole body of an answer."""
+        assert self._steps is not None
+        if fetched.truncated:
+            detail = f"the body is larger than {len(fetched.body):,} bytes and was cut"
+            return StepOutcome((), view.steps[0].step.name, detail)
+        body = Body(fetched.body, fetched.content_type, final_url(fetched.target, watch.url))
+        return await self._steps.run(view.steps, body, watch.owner)
 
     def _note_failure(self, watch: Watch, failure: Failure, *, conditional: bool) -> None:
         """Record a poll that failed."""

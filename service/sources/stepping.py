@@ -20,8 +20,8 @@ from service.core.pool import FOUR_FIFTHS, Pool
 from service.runtime.containment import contain, report
 from service.work.builtin.count import KEYS, top_of
 from service.work.counting import Counts
-from service.work.step import Body, PlannedStep, plan
-from service.work.step_runner import StepOutcome, StepRunner
+from service.work.step import Body, PlannedStep
+from service.work.step_runner import StepOutcome, StepRunner, planned_by
 
 __all__ = ["AHEAD", "Stepped", "Stepping"]
 
@@ -102,12 +102,8 @@ class Stepping:
 
     def plan(self, given: list[dict[str, Any]] | None, owner: Owner) -> tuple[PlannedStep, ...]:
         """Check the steps of a batch; raises InvalidParams, and LimitReached where too many count."""
-        if given is None:
-            return ()
-        if self._steps is None:
-            raise InvalidParams("options.steps: this service has no steps")
         try:
-            steps = plan(given, blobs=self._steps.blobs is not None)
+            steps = planned_by(self._steps, given)
         except InvalidParams as error:
             raise InvalidParams(f"options.{error.detail}") from None
         if any(one.step.merges for one in steps):

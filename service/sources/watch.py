@@ -21,11 +21,14 @@ from service.core.owner import SERVICE, Owner
 from service.core.pending import Pending, when_known
 from service.core.topics.topic import Position, Topic
 from service.upstream.content.result_events import encode_body
+from service.work.step import PlannedStep
 
-__all__ = ["Poll", "View", "Watch", "WatchKey"]
+__all__ = ["Poll", "View", "ViewKey", "Watch", "WatchKey"]
 
 WatchKey = tuple[str, HostPatterns, str]
 """A URL, the hosts that its watchers may know of, and who shares it with nobody."""
+ViewKey = tuple[str | None, bytes]
+"""What is selected, and the steps as JSON."""
 
 _SUSPICIONS: Final = 3
 """Failures of polls with conditions, each followed by an answer without, after which polls have none."""
@@ -37,6 +40,7 @@ class View:
 
     url: str
     select: str | None
+    steps: tuple[PlannedStep, ...]
     topic: Topic
     publish: Callable[[bytes], Position | Pending[Position] | None]
     remember: Callable[[str], None]
@@ -49,6 +53,8 @@ class View:
     """The kind of the error that is not over."""
     unread: bool = False
     """Whether the last body could not be read, so that an upstream that confirms it tells nothing."""
+    unfit: str = ""
+    """The digest of a state whose steps failed: they are not carried out again."""
 
     def restore(self) -> None:
         """Go on where the messages of the topic end: with the last state, and an error that is not over."""
@@ -64,12 +70,26 @@ class View:
             if event["event"] == "error" and offset == ring.head:
                 self.failing = event["error"]
 
-    def show(self, fetched: Fetched, body: bytes, content_type: str | None) -> bool:
-        """Take what was selected of an answer; return whether it is new."""
-        self.unread = False
+    def takes_steps(self, status: int, body: bytes) -> bool:
+        """Return whether what was selected of an answer is new, and goes through steps."""
+        return bool(self.steps) and 200 <= status < 300 and status != 206 and _state(status, body) != self.digest
+
+    def steps_failed(self, status: int, body: bytes, detail: str) -> None:
+        """Take the failure of a step; the same state fails again without it."""
+        self.unfit = _state(status, body)
+        self.failed("step_failed", detail, unread=True)
+
+    def is_unfit(self, status: int, body: bytes) -> bool:
+        """Return whether the steps of this state have failed before."""
+        return bool(self.unfit) and self.unfit == _state(status, body)
+
+    def show(
+        self, fetched: Fetched, body: bytes, content_type: str | None, steps: Sequence[bytes] | None = None
+    ) -> bool:
+        """Take what was selected of an answer, and the results of its steps; return whether it is new."""
+        self.unread, self.unfit = False, ""
         self.recovered()
-        digest = sha256(body).hexdigest()
-        state = f"{fetched.status} {digest}"
+        state = _state(fetched.status, body)
         self.remember(state)
         if state == self.digest:
             return False
@@ -81,12 +101,13 @@ class View:
                 "url": self.url,
                 "status": fetched.status,
                 "etag": fetched.headers.get("etag"),
-                "sha256": digest,
+                "sha256": state.partition(" ")[2],
                 "encoding": encoding,
                 "body": text,
                 "truncated": fetched.truncated,
                 "checked_at": now,
                 "changed_at": now,
+                **({} if steps is None else {"steps": [orjson.Fragment(one) for one in steps]}),
             }
         )
         self.digest = state
@@ -141,7 +162,7 @@ class Watch:
     """What its watchers may know of; clients that may know of other hosts have a watch apart."""
     owner: Owner = SERVICE
     """Who began it: its polls and selections take that client's turns."""
-    views: dict[str | None, View] = field(default_factory=dict)
+    views: dict[ViewKey, View] = field(default_factory=dict)
     intervals: Counter[float] = field(default_factory=Counter)
     """How many want it at which interval, in seconds."""
     timer: asyncio.TimerHandle | None = None
@@ -226,3 +247,7 @@ class Poll:
     landed: int = 0
     trace: Trace | None = None
     """A poll is made for all who watch, long after any of them asked for it."""
+
+
+def _state(status: int, body: bytes) -> str:
+    return f"{status} {sha256(body).hexdigest()}"

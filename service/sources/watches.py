@@ -14,6 +14,8 @@ from functools import partial
 from hashlib import sha256
 from typing import Final
 
+import orjson
+
 from service.core.access.grants import EVERY_HOST, HostPatterns
 from service.core.errors import Forbidden, InvalidParams
 from service.core.fetching.dial_policy import Policy
@@ -21,15 +23,17 @@ from service.core.fetching.target import Refusal, check_url
 from service.core.owner import SERVICE, Owner
 from service.core.pending import Pending, when_known
 from service.core.pool import Pool
-from service.core.ports import KeptWatch, WatchStore
+from service.core.ports import KeptWatch, Steps, WatchStore
 from service.core.topics.hub import Hub
 from service.core.topics.topic import Position, Since, Topic
 from service.sources.idle_watches import IdleWatches
 from service.sources.polls import Polls
-from service.sources.watch import View, Watch, WatchKey
+from service.sources.watch import View, ViewKey, Watch, WatchKey
 from service.upstream.content.selection import check_select
 from service.upstream.content.selection_process import Selector
 from service.upstream.runner import Runner
+from service.work.step import PlannedStep
+from service.work.step_runner import StepRunner, planned_by
 
 __all__ = ["WatchLimits", "Watches", "WatchesStatistics"]
 
@@ -91,6 +95,7 @@ class Watches:
         selector: Selector,
         chance: Callable[[], float],
         store: WatchStore | None = None,
+        steps: StepRunner | None = None,
     ) -> None:
         """Take over the topics that the hub has already; ``store`` keeps what belongs to them, if anything does."""
         self._hub = hub
@@ -99,7 +104,8 @@ class Watches:
         self._limits = limits
         self._policy = policy
         self._loop = asyncio.get_running_loop()
-        self._polls = Polls(runner, selector, timeout=limits.timeout, penalty=limits.penalty, chance=chance)
+        self._steps = steps
+        self._polls = Polls(runner, selector, steps, timeout=limits.timeout, penalty=limits.penalty, chance=chance)
         self._watches: dict[WatchKey, Watch] = {}
         self.owners = Pool("watches", limits.urls)
         """Who began how many of them."""
@@ -116,11 +122,12 @@ class Watches:
         return self._watches.values()
 
     def watch(
-        self, url: str, every: float, select: str | None, hosts: HostPatterns = EVERY_HOST, owner: Owner = SERVICE
-    ) -> _Watching:
+        self, url: str, every: float, select: str | None, hosts: HostPatterns = EVERY_HOST, owner: Owner = SERVICE,
+        steps: Steps = None,
+    ) -> _Watching:  # fmt: skip
         """Have a URL polled for one more watcher, who may know of ``hosts`` alone.
 
-        Raises InvalidParams and Forbidden (the URL, the selection) and LimitReached.
+        Raises InvalidParams and Forbidden (the URL, the selection, the steps) and LimitReached.
         """
         target = check_url(url, self._policy)
         if isinstance(target, Refusal):
@@ -130,6 +137,7 @@ class Watches:
             raise Forbidden(hosts.refusal(target.host))
         if select is not None and (wrong := check_select(select)):
             raise InvalidParams(f"select: {wrong}")
+        planned = planned_by(self._steps, steps)
         key = (target.url, hosts, owner.apart)
         watch = self._watches.get(key)
         if watch is None:
@@ -137,7 +145,7 @@ class Watches:
             watch = self._watches[key] = Watch(target.url, self._loop.time(), hosts, owner)
             self.owners.take(watch.owner, 1)
         try:
-            view = self._view(watch, select, owner)
+            view = self._view(watch, (select, orjson.dumps(steps, option=orjson.OPT_SORT_KEYS)), planned, owner)
         except BaseException:
             self._unwanted(watch)
             raise
@@ -150,18 +158,21 @@ class Watches:
         self._polls.schedule(watch)
         return _Watching(view.topic, self._since(watch, view), lambda: self._release(watch, every))
 
-    def _view(self, watch: Watch, select: str | None, owner: Owner) -> View:
-        view = watch.views.get(select)
+    def _view(self, watch: Watch, key: ViewKey, steps: tuple[PlannedStep, ...], owner: Owner) -> View:
+        view = watch.views.get(key)
         if view is not None and view.topic.name in self._hub.topics:
             return view
         apart = [watch.owner.apart] if watch.owner.apart else []
-        name = "watch:" + _digest(watch.url, select, watch.hosts.mark, *apart)[:32]
+        if steps:
+            apart += ["steps", key[1].decode()]
+        name = "watch:" + _digest(watch.url, key[0], watch.hosts.mark, *apart)[:32]
         topic = self._hub.own(name, owner=owner)
         self._idle.release(topic)
         topic.on_idle = lambda: self._unwanted(watch)
-        view = watch.views[select] = View(
+        view = watch.views[key] = View(
             watch.url,
-            select,
+            key[0],
+            steps,
             topic,
             lambda event: self._append(watch, topic, event),
             lambda state: self._remember(watch, name, state),

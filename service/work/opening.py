@@ -14,7 +14,7 @@ from service.work.worker_pool import WorkerPool
 __all__ = ["StepsUnusable", "import_steps", "open_steps"]
 
 _BUILTIN: Final = tuple(
-    f"service.work.builtin.{name}" for name in ("count", "digest", "links", "save", "select", "thumbnail")
+    f"service.work.builtin.{name}" for name in ("count", "digest", "links", "save", "select", "text", "thumbnail")
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from service.core.errors import SluiceError
+from service.core.errors import InvalidParams, SluiceError
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool
 from service.runtime.turns import Turns
@@ -21,11 +21,11 @@ from service.upstream.content.media_types import media_type
 from service.work.blob_files import DEFAULT_TYPE
 from service.work.blobs import Blobs, BlobsStatistics
 from service.work.errands import Errand
-from service.work.step import Body, Made, PlannedStep, Product, StepFailed
+from service.work.step import Body, Made, PlannedStep, Product, StepFailed, plan
 from service.work.worker_pool import StepTimeout, WorkerPool
 from service.work.worker_process import WorkerGone
 
-__all__ = ["StepOutcome", "StepRunner", "StepStatistics"]
+__all__ = ["StepOutcome", "StepRunner", "StepStatistics", "planned_by"]
 
 _log = logging.getLogger("sluice.steps")
 
@@ -182,6 +182,15 @@ class StepRunner:
         """End what runs."""
         await self._workers.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def planned_by(runner: StepRunner | None, given: list[dict[str, Any]] | None) -> tuple[PlannedStep, ...]:
+    """Check a list of steps for a runner; raises InvalidParams. Nothing is planned where none is given."""
+    if given is None:
+        return ()
+    if runner is None:
+        raise InvalidParams("steps: this service has no steps")
+    return plan(given, blobs=runner.blobs is not None)
 
 
 def _timed(function: Callable[[Body, Any], Made], body: Body, parameters: msgspec.Struct) -> tuple[Made, float]:

@@ -37,7 +37,9 @@ class Guarded(Bench):
         self.grants[name] = read_claims({"exp": 1000, **claims}, most)
         return self.grants[name]
 
-    def watch(self, url: str, every: float, select: str | None, hosts: HostPatterns, owner: Owner) -> FakeWatching:
+    def watch(
+        self, url: str, every: float, select: str | None, hosts: HostPatterns, owner: Owner, steps: Any
+    ) -> FakeWatching:
         host = url.split("/")[2]
         if not hosts.allows(host):
             raise Forbidden(hosts.refusal(host))

@@ -75,7 +75,7 @@ class Backend:
         check_request(request, LIMITS)
         raise SluiceError("not here")
 
-    def watch(self, url: str, every: float, select: str | None, hosts: Any, owner: Owner) -> Any:
+    def watch(self, url: str, every: float, select: str | None, hosts: Any, owner: Owner, steps: Any) -> Any:
         assert 1 <= every <= 86_400
         raise SluiceError("not here")
 

@@ -41,6 +41,7 @@ class FakeSteps:
         self.bodies: list[Body] = []
         self.owners: list[Owner] = []
         self.stopped = 0
+        self.seconds: dict[str, float] = {}
         self.go_on = asyncio.Event()
         self.go_on.set()
 
@@ -62,7 +63,8 @@ class FakeSteps:
         if body.data == b"bad":
             return StepOutcome((b'{"step":"digest"}',), "links", "not a page")
         tally = count(body, steps[0].parameters).tally if isinstance(steps[0].parameters, Count) else b""
-        return StepOutcome((orjson.dumps({"step": steps[0].step.name}),), tally=tally)
+        result = orjson.dumps({"step": steps[0].step.name})
+        return StepOutcome((result,), tally=tally, seconds=self.seconds)
 
 
 class StepBench(Bench):
@@ -418,3 +420,16 @@ async def test_progress_is_not_an_outcome_of_a_url_after_a_restart(disk: BatchDi
     assert found[: len(before)] == before
     assert [event["event"] for event in found].count("done") == 1
     assert found[-1]["ok"] == 10
+
+
+async def test_a_batch_says_where_its_time_went() -> None:
+    bench = StepBench()
+    bench.steps.seconds = {"thread": 1.0, "process": 2.0, "waiting": 3.0}
+    batch = bench.start(2, steps=DIGEST)
+    await asyncio.sleep(1)
+    spent = orjson.loads(bench.batches.document(batch))["time_ms"]
+    assert (spent["threads"], spent["processes"]) == (2000.0, 4000.0)
+    assert spent["waiting"] >= 6000.0
+    assert batch.time_ms["loop"] > 0
+    assert spent.keys() == {"network", "loop", "threads", "processes", "waiting"}
+    await bench.close()

@@ -78,6 +78,7 @@ class Watched(Bench):
         topics: TopicStore | None = None,
         kept: WatchStore | None = None,
         opened: Iterable[str] = (),
+        steps: Any = None,
     ) -> None:
         super().__init__(page, store=topics)
         for name in opened:
@@ -85,7 +86,8 @@ class Watched(Bench):
         self.page = page
         selector: Any = InProcess()
         self.watches = Watches(
-            self.hub, self.runner, limits, policy=self.fetcher.policy, selector=selector, chance=lambda: 0.5, store=kept
+            self.hub, self.runner, limits, policy=self.fetcher.policy, selector=selector, chance=lambda: 0.5, store=kept,
+            steps=steps,
         )  # fmt: skip
 
     def watch(self, url: str = URL, every: float = 1.0, select: str | None = None) -> tuple[FakeReader, Watching]:

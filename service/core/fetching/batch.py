@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import orjson
@@ -25,6 +25,7 @@ from service.core.pending import Pending
 from service.core.topics.topic import Topic
 
 __all__ = [
+    "PLACES",
     "Batch",
     "BatchLimits",
     "BatchRequest",
@@ -36,6 +37,10 @@ __all__ = [
     "flavour_of",
     "item_of",
 ]
+
+
+PLACES: Final = ("network", "loop", "threads", "processes", "waiting")
+"""Where the time of a URL goes."""
 
 
 class Keep(Enum):
@@ -157,6 +162,8 @@ class Batch:
     """Called when its last event is stored."""
     counted: "Callable[[], Mapping[str, Any]] | None" = None
     """What its count step has counted so far, where it has one."""
+    time_ms: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PLACES, 0.0))
+    """Where the time of its URLs went."""
     active: int = 0
     under_way: int = 0
     landed: int = 0

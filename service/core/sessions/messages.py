@@ -112,6 +112,8 @@ class WatchRequest(_Base, frozen=True):
     ]
     every: Annotated[float, msgspec.Meta(ge=1, le=86_400)]
     select: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)] | None = None
+    steps: list[dict[str, Any]] | None = None
+    """What is carried out on the body of each new state, as with the option ``steps`` of a batch."""
     since: str | PositionParam | None = None
     on_lag: OnLag | None = None
 

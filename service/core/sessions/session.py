@@ -206,7 +206,7 @@ class Session:
         self._may_add(None)
         since = parse_since(params.since) if params.since is not None else None
         watching = self._services.watch(
-            params.url, params.every, params.select, self.grant.watch, self._client.owner
+            params.url, params.every, params.select, self.grant.watch, self._client.owner, params.steps
         )
         self.subscriptions.watch(watching)
         return subscribed(watching.topic, self._join(watching.topic, since or watching.since, params.on_lag))

@@ -32,6 +32,8 @@ _KEY: Final = {"type": "string", "minLength": 1, "maxLength": 128}
 _BATCH: Final = {"type": "string", "pattern": "^[^/]+$"}
 _BATCH_HEADERS: Final = {"Sluice-Batch": {"type": "string"}, "Sluice-Epoch": {"type": "string"}}
 _EVENTS: Final = (events.Result, events.Failed, events.Progress, events.Done)
+_STEPS: Final = r'^\[\{"step":"digest"\}\]$'
+"""An example: no pattern describes all lists."""
 _STREAM: Final = [
     query("since", "where to start", {"type": "string", "pattern": SINCE}),
     query("on_lag", "what happens when the topic has moved past this reader", {"enum": [*OnLag]}),
@@ -150,6 +152,7 @@ def _watches() -> dict[str, Any]:
         query("url", "what to watch", watch["url"], required=True),
         query("every", "seconds", watch["every"], required=True),
         query("select", "a JSON Pointer or a CSS selector", watch["select"]["anyOf"][0]),
+        query("steps", "a list of steps as JSON, as options.steps has it", {"type": "string", "pattern": _STEPS}),
         *_STREAM,
     ]
     data = [*map(ref, changes), untagged(events.Started), untagged(events.Gap)]

@@ -1,6 +1,6 @@
 """A watch over plain HTTP: ``GET /watch``."""
 
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -17,7 +17,8 @@ from service.edge.routes.streams import STREAMS, requested_since, stream_topic
 
 __all__ = ["WatchRoutes"]
 
-_WATCH: Final = ("url", "every", "select", "on_lag")
+_WATCH: Final = ("url", "every", "select", "steps", "on_lag")
+_JSON: Final = {"every": "a number of seconds from 1 to 86400", "steps": "a list as JSON"}
 _PARAMETERS: Final = (*_WATCH, *STREAM)
 
 
@@ -40,7 +41,9 @@ class WatchRoutes:
         sse = not wants_ndjson(request)
         # Before its URL is asked for; which epoch it has to come back to is known afterwards.
         request.app[STREAMS].check_newcomer(requested_since(request, "newest"), sse=sse)
-        watching = self._services.watch(params.url, params.every, params.select, hosts, request[OWNER])
+        watching = self._services.watch(
+            params.url, params.every, params.select, hosts, request[OWNER], params.steps
+        )
         try:
             return await stream_topic(
                 request,
@@ -56,10 +59,10 @@ class WatchRoutes:
 
 def _params(request: web.Request) -> WatchRequest:
     check_query(request, _PARAMETERS)
-    given = {name: value for name, value in request.query.items() if name in _WATCH}
-    if "every" in given:
+    given: dict[str, Any] = {name: value for name, value in request.query.items() if name in _WATCH}
+    for name in given.keys() & _JSON.keys():
         try:
-            return convert({**given, "every": parse(given["every"].encode())}, WatchRequest)
+            given[name] = parse(given[name].encode())
         except ParseError:
-            raise InvalidParams("every: a number of seconds from 1 to 86400") from None
+            raise InvalidParams(f"{name}: {_JSON[name]}") from None
     return convert(given, WatchRequest)

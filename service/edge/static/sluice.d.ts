@@ -137,6 +137,8 @@ export interface WatchState {
   truncated: boolean;
   checked_at: string;
   changed_at: string;
+  /** Where the watch has steps. */
+  steps?: StepResult[];
   gap?: undefined;
   restart?: undefined;
 }
@@ -242,7 +244,7 @@ export class Sluice {
   subscribe<Data = any>(topic: string, options?: { since?: Since; onLag?: OnLag }): Stream<Message<Data> | Gap | Restart>;
   watch(
     url: string | URL,
-    options: { every: number; select?: string; onLag?: OnLag; since?: Since },
+    options: { every: number; select?: string; steps?: Step[]; onLag?: OnLag; since?: Since },
   ): Stream<WatchEvent | Gap | Restart>;
   fetch(urls: Iterable<string | URL | FetchRequest>, options?: FetchOptions): Batch;
   /** Rejected where it is refused, or not answered for 110 s: then nobody knows. */

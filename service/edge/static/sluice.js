@@ -512,8 +512,9 @@ export class Sluice {
    * @param {{every: number, select?: string, onLag?: string, since?: Position | string}} options  `every` in seconds
    * @returns {AsyncIterable<object | Gap | Restart>}  events as in docs/protocol.md, "Watches"
    */
-  watch(url, { every, select, onLag, since } = {}) {
-    return this.#open("watch", () => ({ url: text("url", String(url)), every, select, on_lag: onLag }), since, ({ data }) => data);
+  watch(url, { every, select, steps, onLag, since } = {}) {
+    const params = () => ({ url: text("url", String(url)), every, select, steps, on_lag: onLag });
+    return this.#open("watch", params, since, ({ data }) => data);
   }
 
   /**
