@@ -17,6 +17,7 @@ from service import __version__
 from service.app import Service, running
 from service.config.configuration import SettingsError
 from service.config.settings import Settings
+from service.jobs.slots import SlotsUnusable
 from service.ops.logs import Logs, complain, style_of
 from service.ops.process import save_address_space
 from service.ops.sd_notify import Notifier
@@ -41,7 +42,7 @@ def serve(settings: Settings, read_again: Callable[[], Settings]) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_until_stopped(settings, read_again, failures))
-    except (StorageUnusable, StepsUnusable) as error:
+    except (StorageUnusable, StepsUnusable, SlotsUnusable) as error:
         complain(settings.log_format, str(error))
         return 1
     except OSError as error:

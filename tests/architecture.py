@@ -75,6 +75,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "service.serving": (
         "service.__version__",
+        "service.jobs",
         "service.storage",
         "service.work",
         "service.app",
@@ -253,7 +254,9 @@ def _undocumented(node: ast.AST) -> Iterator[str]:
             "_"
         ):
             continue
-        if ast.get_docstring(child) is None:
+        # Overloads have that of what they are overloads of.
+        overload = any(ast.unparse(one) == "overload" for one in child.decorator_list)
+        if ast.get_docstring(child) is None and not overload:
             yield child.name
         if isinstance(child, ast.ClassDef):
             yield from (f"{child.name}.{name}" for name in _undocumented(child))

@@ -20,6 +20,7 @@ HERE = Path(__file__).parent
 REAL_TIME = {
     HERE / "end_to_end": uvloop.new_event_loop,
     HERE / "storage": asyncio.new_event_loop,
+    HERE / "slots": uvloop.new_event_loop,
     HERE / "work": uvloop.new_event_loop,
 }
 """Where time is real: other processes and threads take part."""

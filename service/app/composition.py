@@ -35,6 +35,7 @@ from service.edge.http.listening import listen
 from service.edge.http.server import HttpRunner
 from service.jobs.executor import Executor
 from service.jobs.jobs import Jobs
+from service.jobs.slots import open_slots
 from service.ops.housekeeping import Housekeeping
 from service.ops.loop_lag import LoopLag
 from service.ops.metrics import (
@@ -87,6 +88,7 @@ async def running(
     clock = clock_of(loop)
     storage = await open_storage(data_options(settings), clock=clock, new_epoch=new_epoch)
     steps = await open_steps(step_options(settings))
+    slots = await open_slots(settings.jobs, settings.job_slots, settings.job_memory)
     hub = Hub(hub_limits(settings), storage.store(MemoryStore(new_epoch)), call_soon=loop.call_soon, clock=clock)
     await storage.open_topics(hub)
     policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
@@ -111,11 +113,14 @@ async def running(
         "call": CallJobs(fetches, policy, webhook_secret(settings), wall),
         "fetch": FetchJobs(batches),
     }
+    if slots is not None:
+        executors["run"] = slots
     jobs = Jobs(hub, storage.jobs, executors, job_limits(settings), chance=random.random, wall=wall)
     await jobs.open()
     service = Service(
         settings, hub, batches, watches, credentials_of(settings), memory, supervisor, storage, steps, jobs
     )
+    service.slots = slots
     service.port = listeners[0].getsockname()[1]
     crowd, overload = service.endpoints.values(), service.overload
     controller = OverloadController(
@@ -176,7 +181,11 @@ async def running(
             if service.acceptor is not None:
                 stack.callback(service.acceptor.close)
             stack.push_async_callback(fetches.close)
+            if slots is not None:
+                stack.push_async_callback(slots.close)
             stack.push_async_callback(jobs.close)
+            if slots is not None:
+                stack.callback(slots.hasten)
             stack.push_async_callback(selector.close)
             stack.push_async_callback(watches.close)
             stack.push_async_callback(batches.stepping.close)

@@ -1,5 +1,6 @@
 """What the parts of a running service share."""
 
+import logging
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -32,6 +33,8 @@ from service.edge.routes.streams import Streams
 from service.edge.websocket.echo import LARGEST, Echo
 from service.edge.websocket.endpoint import WebSockets
 from service.jobs.jobs import Jobs
+from service.jobs.slot_process import SlotGone, SlotUnusable
+from service.jobs.slots import Slots
 from service.jobs.views import accepted
 from service.ops.drain import drain
 from service.runtime.supervisor import Supervisor
@@ -41,6 +44,8 @@ from service.storage.opening import Keeping
 from service.work.step_runner import StepRunner
 
 __all__ = ["Service"]
+
+_log = logging.getLogger("sluice")
 
 
 class Service:
@@ -80,6 +85,7 @@ class Service:
         self.storage = storage
         self.steps = steps
         self.jobs = jobs
+        self.slots: Slots | None = None
         self.port = settings.port
         self.acceptor: Acceptor | None = None
         self.tls = tls_context(settings)
@@ -149,6 +155,15 @@ class Service:
             checks.tls_context(settings.tls_cert, settings.tls_key)
             self.tls.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
         self.credentials.replace(credentials)
+        if self.slots is not None:
+            self.jobs.keep_up(self._reload_functions(self.slots))
+
+    async def _reload_functions(self, slots: Slots) -> None:
+        """Import the functions of jobs anew; where that fails the old ones stay."""
+        try:
+            await slots.reload()
+        except (SlotGone, SlotUnusable) as error:
+            _log.error("the functions of jobs were not reloaded", extra={"why": str(error)})
 
     def load(self) -> dict[str, int]:
         """Return how many are served now."""

@@ -105,6 +105,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     step_memory: Annotated[int, _Help(ge=64 << 20, description="bytes of memory of a process that runs steps")] = (
         1 << 30
     )
+    jobs: Annotated[str | None, _Help(description="module of Python with functions that jobs run")] = None
+    job_slots: Annotated[int, _Help(ge=0, description="processes that run functions; 0: one for each core")] = 0
+    job_memory: Annotated[
+        int, _Help(ge=0, description="bytes of memory of a process that runs functions; 0: as many as it wants")
+    ] = 2 << 30
     jobs_size: Annotated[int, _Help(ge=1 << 20, description="bytes that all jobs may have together")] = 1 << 30
     webhook_secret_file: Annotated[
         str | None, _Help(description="a file with a secret (whsec_...) that signs the calls of jobs")

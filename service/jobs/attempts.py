@@ -58,7 +58,14 @@ class Attempts:
         except (NotDue, NotFound):
             return
         self.lateness.observe(max(0.0, self._wall() - job.due))
-        job = await self._changes.change(row, await self._attempt(executor, job), lasting=True)
+        attempt = Attempt(job, partial(self._progress, job.row))
+        step = await self._outcome(executor, attempt)
+
+        def end(job: Job) -> Event:
+            job.output = attempt.output
+            return step(job)
+
+        job = await self._changes.change(row, end, lasting=True)
         self.outcomes[kind, "retry" if job.state is JobState.SCHEDULED else job.state] += 1
 
     async def lose(self, row: int) -> None:
@@ -70,10 +77,10 @@ class Attempts:
             raise NotDue
         return job.begin(executor.worker)
 
-    async def _attempt(self, executor: Executor, job: Job) -> Callable[[Job], Event]:
+    async def _outcome(self, executor: Executor, attempt: Attempt) -> Callable[[Job], Event]:
         """Have the work carried out; return what is to be done with the job then."""
+        job = attempt.job
         seconds = job.time(executor.time(job))
-        attempt = Attempt(job, partial(self._progress, job.row))
         try:
             async with asyncio.timeout(seconds):
                 return partial(self._succeeded, await executor.carry_out(attempt))

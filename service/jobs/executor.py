@@ -32,6 +32,8 @@ class Attempt:
 
     def __init__(self, job: Job, report: Callable[[Progress], Awaitable[None]]) -> None:
         self.job = job
+        self.output: str | None = None
+        """What was printed meanwhile, of a kind that prints."""
         self.report = report
         """Returns when the progress is stored, and everybody who reads the job hears of it."""
 

@@ -74,7 +74,7 @@ class Jobs:
         self._attempts = Attempts(self._changes, executors, wall=wall, chance=chance)
         places = {kind: one.places for kind, one in executors.items()}
         self.schedule = Schedule(
-            self.agenda, places, self._attempts.carry_out, lambda row: self._spawn(self._forget(row)), wall
+            self.agenda, places, self._attempts.carry_out, lambda row: self.keep_up(self._forget(row)), wall
         )
         self._keys = JobKeys()
         self.wall = wall
@@ -99,7 +99,7 @@ class Jobs:
         for number, job in enumerate(self._store.kept(), start=1):
             self._take_in(job)
             if job.state is JobState.RUNNING:
-                self._spawn(self._attempts.lose(job.row))
+                self.keep_up(self._attempts.lose(job.row))
             if number % _OPENED == 0:
                 await asyncio.sleep(0)
         self.schedule.wake()
@@ -200,7 +200,7 @@ class Jobs:
             if not answer.known:
                 answer.settle(outcome)
 
-        self._spawn(carry_out())
+        self.keep_up(carry_out())
         return answer
 
     async def cancel(
@@ -258,12 +258,13 @@ class Jobs:
             self.pool.give_back(_owner(job), _size(job))
             self._keys.forget(job)
 
-    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+    def keep_up(self, work: Coroutine[Any, Any, object]) -> None:
+        """Carry out something of which nobody waits for the end; it is cancelled with the service."""
         task = asyncio.get_running_loop().create_task(work, name="job")
         self._tasks.add(task)
-        task.add_done_callback(self._spawned_ended)
+        task.add_done_callback(self._ended)
 
-    def _spawned_ended(self, task: asyncio.Task[Any]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             report("a job could not be kept up", error)

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import msgspec
-
 from service.core.jobs.job import Job, JobState
 from service.jobs.times import written
 
@@ -36,7 +34,9 @@ def viewed(job: Job, now: float) -> dict[str, Any]:
     if job.stopping and not job.state.ended:
         view["stopping"] = True
     if job.state is JobState.DONE:
-        view["result"] = job.result or msgspec.Raw(b"null")
+        view["result"] = job.result
     if job.state is JobState.FAILED:
         view |= {"error": job.error, "detail": job.detail}
+    if job.output is not None:
+        view["output"] = job.output
     return view

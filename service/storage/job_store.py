@@ -68,7 +68,7 @@ class DiskJobs:
 
     def _remember(self, job: Job) -> Job:
         self._forget(job.row)
-        size = _EACH + len(bytes(job.work)) + len(bytes(job.result or b""))
+        size = _EACH + len(bytes(job.work)) + len(bytes(job.result))
         self._recent[job.row] = job, size
         self._size += size
         while self._size > _RECENT:

@@ -51,6 +51,8 @@ class JobView(_Said):
     result: Any | msgspec.UnsetType = msgspec.UNSET
     error: str | msgspec.UnsetType = msgspec.UNSET
     detail: str | msgspec.UnsetType = msgspec.UNSET
+    output: str | msgspec.UnsetType = msgspec.UNSET
+    """The newest 16 KiB that the last attempt of a function has printed."""
 
 
 class JobList(_Said):

@@ -22,7 +22,7 @@ cancelled is asked to stop, and has ended when it has stopped.
 """
 
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -110,9 +110,12 @@ class Job(msgspec.Struct):
     first: int = 1
     """The offset of the first event of this run."""
     ended: float | None = None
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    """JSON."""
     error: str | None = None
     detail: str | None = None
+    output: str | None = None
+    """What its last attempt has printed."""
 
     def __repr__(self) -> str:
         # Gets into logs: who knows the whole id can read and cancel it.
@@ -164,8 +167,8 @@ class Job(msgspec.Struct):
         self._check(JobState.RUNNING)
         return self._say(progress)
 
-    def succeed(self, result: Any, now: float) -> Event:
-        """End it with a result, which is JSON."""
+    def succeed(self, result: msgspec.Raw, now: float) -> Event:
+        """End it with a result."""
         self.result, self.lost = result, 0
         return self._end(JobState.DONE, Done(result), now)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,7 +56,7 @@ def test_what_runs_is_not_due_and_what_has_ended_is_forgotten_in_time() -> None:
     job.begin("w")
     agenda.put(job)
     assert (agenda.pop_due("publish", 9.0), agenda.pop_expired(999.0)) == (None, None)
-    job.succeed(None, 50.0)
+    job.succeed(msgspec.Raw(b"1"), 50.0)
     agenda.put(job)
     assert [agenda.pop_expired(now) for now in (109.9, 110.0, 999.0)] == [None, 1, None]
     assert agenda.counts["publish", JobState.DONE] == 1

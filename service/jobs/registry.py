@@ -1,0 +1,106 @@
+"""Functions that jobs run, and what they are given.
+
+from service.jobs import job
+
+@job(retries=3, timeout=60)
+def resize(path: str, context: Context) -> dict[str, int]:
+    context.progress(1, 2, "decoded")
+    ...
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any, Final, Protocol, TypeVar, overload
+
+__all__ = ["JOBS", "Context", "Function", "Reporter", "job"]
+
+AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
+
+
+class Reporter(Protocol):
+    """Where a function's progress goes."""
+
+    cancelled: bool
+    """Whether the job was cancelled: its function is asked to stop."""
+
+    def report(self, progress: dict[str, Any]) -> None:
+        """Pass progress on; may wait until what was reported before has been stored."""
+        ...
+
+
+class Context:
+    """What a function is given that has a parameter ``context``."""
+
+    def __init__(self, job: str, attempt: int, key: str, reporter: Reporter) -> None:
+        self.job = job
+        """The id of its job."""
+        self.attempt = attempt
+        """1 for the first."""
+        self.key = key
+        """The same for every attempt: what a function does under this key it can do once."""
+        self._reporter = reporter
+
+    def __repr__(self) -> str:
+        return f"<Context of attempt {self.attempt}>"
+
+    def progress(
+        self, done: float | None = None, total: float | None = None, message: str | None = None, *, data: Any = None
+    ) -> None:
+        """Say how far it is, or anything that JSON has a form for as ``data``."""
+        given = {"done": done, "total": total, "message": message, "data": data}
+        self._reporter.report({name: value for name, value in given.items() if value is not None})
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the job was cancelled; its process is killed 10 s later."""
+        return self._reporter.cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function as it was registered."""
+
+    name: str
+    call: Callable[..., Any]
+    retries: int | None
+    timeout: float | None
+    wants_context: bool
+
+
+JOBS: Final[dict[str, Function]] = {}
+"""All that are registered, by name."""
+
+
+@overload
+def job(function: AnyFunction, /) -> AnyFunction: ...
+
+
+@overload
+def job(
+    *, name: str | None = None, retries: int | None = None, timeout: float | None = None
+) -> Callable[[AnyFunction], AnyFunction]: ...
+
+
+def job(
+    function: AnyFunction | None = None,
+    /,
+    *,
+    name: str | None = None,
+    retries: int | None = None,
+    timeout: float | None = None,
+) -> AnyFunction | Callable[[AnyFunction], AnyFunction]:
+    """Register a function, under its own name or another; it may be an ``async def``.
+
+    ``retries`` (5) is how often a failed attempt is made again, ``timeout`` (600) the seconds for one; a request
+    may say otherwise. Raises ValueError for a name that is taken.
+    """
+
+    def register(function: AnyFunction) -> AnyFunction:
+        named = name or str(getattr(function, "__name__", ""))
+        if named in JOBS:
+            raise ValueError(f"a job {named!r} is registered already")
+        JOBS[named] = Function(named, function, retries, timeout, "context" in signature(function).parameters)
+        return function
+
+    return register if function is None else register(function)

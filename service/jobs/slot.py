@@ -1,0 +1,180 @@
+"""The process of a slot: runs one function after another, until the service closes its end of the socket.
+
+It is given the number of the socket, the bytes of memory that it may have (0: any), and the module with the
+functions. One thread reads what the service says, so that a function can be asked to stop; the main thread runs the
+functions.
+"""
+
+import asyncio
+import ctypes
+import importlib
+import inspect
+import os
+import queue
+import resource
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from service.jobs.registry import JOBS, Context, Function
+from service.jobs.slot_messages import (
+    END,
+    HEAD,
+    LONGEST,
+    Ask,
+    Described,
+    Ended,
+    Reported,
+    Stop,
+    Stored,
+    decode,
+    encode,
+    length_of,
+)
+
+__all__ = ["main", "run"]
+
+_PR_SET_PDEATHSIG: Final = 1
+_AHEAD: Final = 16
+"""Reports that are not stored yet, after which a function waits."""
+_ROOM: Final = 1 << 20
+"""Bytes of a frame beside what a function gave."""
+
+
+class Connection:
+    """The socket, from the main thread and from the one that reads."""
+
+    def __init__(self, given: socket.socket) -> None:
+        self.asked: queue.SimpleQueue[Ask] = queue.SimpleQueue()
+        self.cancelled = False
+        self._socket = given
+        self._reports = threading.Semaphore(_AHEAD)
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame."""
+        self._socket.sendall(frame)
+
+    def report(self, progress: dict[str, Any]) -> None:
+        """Send progress; wait where much of it is not stored yet. Raises ValueError for what cannot be sent."""
+        frame = _encoded(Reported(progress))
+        self._reports.acquire()
+        self.send(frame)
+
+    def read(self) -> None:
+        """Take in what the service says, until it has gone: then the process ends, with all that it does."""
+        while True:
+            message = decode(self._exactly(length_of(self._exactly(HEAD))))
+            if isinstance(message, Ask):
+                self.cancelled = False
+                self.asked.put(message)
+            elif isinstance(message, Stop):
+                self.cancelled = True
+            elif isinstance(message, Stored):
+                self._reports.release()
+
+    def _exactly(self, size: int) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            piece = self._socket.recv(size - len(data))
+            if not piece:
+                os._exit(0)
+            data += piece
+        return bytes(data)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve a service."""
+    number, memory, module = arguments
+    _limit(int(memory))
+    connection = Connection(socket.socket(fileno=int(number)))
+    connection.send(encode(_described(module)))
+    threading.Thread(target=connection.read, daemon=True).start()
+    while True:
+        asked = connection.asked.get()
+        ended = run(asked, connection)
+        _finish_output()
+        connection.send(encode(ended))
+
+
+def _finish_output() -> None:
+    """Mark the end of what a function has printed; one that has closed its output has none."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.write(1, END)
+    except (OSError, ValueError):
+        return
+
+
+def _limit(memory: int) -> None:
+    """End with the service, and have no more memory than is allowed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends it
+    if memory:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _described(module: str) -> Described:
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        traceback.print_exc()
+        return Described(wrong=f"{type(error).__name__}: {error}")
+    return Described({name: (one.retries, one.timeout) for name, one in JOBS.items()})
+
+
+def run(asked: Ask, connection: Connection) -> Ended:
+    """Run a function, and return how it ended."""
+    function = JOBS.get(asked.name)
+    if function is None:
+        return Ended(error=f"there is no function {asked.name!r} any more", again=False)
+    try:
+        result = _call(function, asked, Context(asked.job, asked.attempt, asked.key, connection))
+    except BaseException as error:  # SystemExit is an error of the function, too
+        traceback.print_exc()
+        return Ended(error=f"{type(error).__name__}: {error}"[:4000])
+    try:
+        return _fitting(Ended(msgspec.Raw(msgspec.json.encode(result))))
+    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+        return Ended(error=f"the result has no form in JSON: {error}", again=False)
+
+
+def _call(function: Function, asked: Ask, context: Context) -> Any:
+    positions = asked.args if isinstance(asked.args, list) else []
+    keywords = dict(asked.args) if isinstance(asked.args, dict) else {}
+    if function.wants_context:
+        keywords["context"] = context
+    result = function.call(*positions, **keywords)
+    return asyncio.run(_outcome(result)) if inspect.isawaitable(result) else result
+
+
+async def _outcome(result: Any) -> Any:
+    return await result
+
+
+def _fitting(ended: Ended) -> Ended:
+    size = len(bytes(ended.result))
+    if size > LONGEST - _ROOM:
+        return Ended(error=f"the result has {size} bytes, and may have {LONGEST - _ROOM}", again=False)
+    return ended
+
+
+def _encoded(message: Reported) -> bytes:
+    try:
+        frame = encode(message)
+    except (TypeError, RecursionError, OverflowError) as error:
+        raise ValueError(f"progress has no form in JSON: {error}") from error
+    if len(frame) > _ROOM:
+        raise ValueError(f"progress has {len(frame)} bytes, and may have {_ROOM}")
+    return frame
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

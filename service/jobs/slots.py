@@ -1,0 +1,169 @@
+"""Slots: processes that run the functions of a module; started on demand, used again, replaced when they end."""
+
+import asyncio
+import os
+from typing import Final
+
+import msgspec
+
+from service.core.access.grants import Grant
+from service.core.errors import InvalidParams
+from service.core.jobs.events import Progress
+from service.core.jobs.job import Job
+from service.core.jobs.request import RunWork, Work
+from service.jobs.executor import Attempt, AttemptFailed
+from service.jobs.slot_messages import Ask
+from service.jobs.slot_process import GRACE, SlotGone, SlotProcess, SlotUnusable
+
+__all__ = ["Slots", "SlotsUnusable", "open_slots"]
+
+_IDLE: Final = 60.0
+"""Seconds after which processes that have nothing to do are ended."""
+_SOON: Final = 0.2
+"""Seconds after which a job runs again whose process was killed."""
+
+
+class SlotsUnusable(Exception):
+    """The module of functions cannot be used; the text is one line and says what to do."""
+
+
+async def open_slots(module: str | None, places: int, memory: int) -> "Slots | None":
+    """Import the module in a first process, if there is one; raises SlotsUnusable. 0 places: one for each core."""
+    if module is None:
+        return None
+    slots = Slots(module, places or len(os.sched_getaffinity(0)), memory)
+    try:
+        await slots.reload()
+    except (SlotGone, SlotUnusable) as error:
+        raise SlotsUnusable(f"--jobs {module}: {error}") from error
+    return slots
+
+
+class Slots:
+    """The executor of functions: which there are is found out by :meth:`reload`."""
+
+    def __init__(self, module: str, places: int, memory: int) -> None:
+        self.worker = "slot"
+        self.places = places
+        self.started = 0
+        """Processes that were started."""
+        self._module = module
+        self._memory = memory
+        self._grace = GRACE
+        self._functions: dict[str, tuple[int | None, float | None]] = {}
+        self._free: list[SlotProcess] = []
+        self._busy: set[SlotProcess] = set()
+        self._generation = 0
+        self._generations: dict[SlotProcess, int] = {}
+        self._idle: asyncio.TimerHandle | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        return f"<Slots of {self._module}: {len(self._busy)} run, {len(self._free)} free>"
+
+    async def reload(self) -> None:
+        """Import the module anew: what runs goes on with the old one. Raises SlotUnusable and SlotGone."""
+        first = await SlotProcess.start(self._module, self._memory)
+        self.started += 1
+        self._generation += 1
+        self._generations[first] = self._generation
+        self._functions = first.functions
+        self._dismiss()
+        self._free.append(first)
+        self._rest()
+
+    def hasten(self) -> None:
+        """Give functions that are cancelled no time any more: the service ends."""
+        self._grace = 0.0
+        for slot in self._busy:
+            slot.grace = 0.0
+
+    def check(self, work: Work, grant: Grant) -> None:
+        """Raise InvalidParams for a function that there is not."""
+        assert isinstance(work, RunWork)
+        if work.name not in self._functions:
+            raise InvalidParams(f"run.name: there is no function {work.name[:64]!r}")
+
+    def retries(self, job: Job) -> int | None:
+        """Return what the function says."""
+        return self._function(job)[0]
+
+    def time(self, job: Job) -> float | None:
+        """Return what the function says."""
+        return self._function(job)[1]
+
+    def _function(self, job: Job) -> tuple[int | None, float | None]:
+        name = msgspec.json.decode(job.work, type=RunWork).name
+        return self._functions.get(name, (None, None))
+
+    async def carry_out(self, attempt: Attempt) -> bytes:
+        """Run the function in a process of its own for the time that it takes."""
+        work = msgspec.json.decode(attempt.job.work, type=RunWork)
+        asked = Ask(work.name, work.args, attempt.job.id, attempt.job.attempt, attempt.key)
+        slot = await self._take()
+        slot.grace = self._grace
+
+        async def report(progress: dict[str, object]) -> None:
+            await attempt.report(msgspec.convert(progress, Progress))
+
+        try:
+            ended = await slot.run(asked, report)
+        except SlotGone as error:
+            raise AttemptFailed("killed", str(error), after=_SOON) from error
+        finally:
+            attempt.output = slot.output
+            self._give_back(slot)
+        if ended.error is not None:
+            raise AttemptFailed("exception", ended.error, again=ended.again)
+        return bytes(ended.result)
+
+    async def _take(self) -> SlotProcess:
+        """Return a process that is free, or a new one."""
+        while self._free:
+            slot = self._free.pop()
+            if not slot.ended:
+                self._busy.add(slot)
+                return slot
+            self._end(slot)
+        try:
+            slot = await SlotProcess.start(self._module, self._memory)
+        except (SlotGone, SlotUnusable) as error:
+            raise AttemptFailed("killed", str(error)) from error
+        self.started += 1
+        self._generations[slot] = self._generation
+        self._busy.add(slot)
+        return slot
+
+    def _give_back(self, slot: SlotProcess) -> None:
+        self._busy.discard(slot)
+        if slot.ended or self._generations[slot] != self._generation:
+            self._end(slot)
+            return
+        self._free.append(slot)
+        self._rest()
+
+    def _rest(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(_IDLE, self._dismiss)
+
+    def _dismiss(self) -> None:
+        """End the processes that have nothing to do."""
+        free, self._free = self._free, []
+        for slot in free:
+            self._end(slot)
+
+    def _end(self, slot: SlotProcess) -> None:
+        self._generations.pop(slot, None)
+        task = asyncio.get_running_loop().create_task(slot.kill(), name="job")
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def close(self) -> None:
+        """End all processes, and return when they are gone."""
+        if self._idle is not None:
+            self._idle.cancel()
+        self._dismiss()
+        for slot in tuple(self._busy):
+            self._end(slot)
+        await asyncio.gather(*self._ending, return_exceptions=True)

@@ -1,0 +1,250 @@
+"""Functions in processes of their own: what they return, how they fail, and how they end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from service.core.access.grants import EVERYTHING
+from service.core.errors import InvalidParams
+from service.core.jobs.events import Progress
+from service.core.jobs.job import Job
+from service.core.jobs.request import RunWork
+from service.jobs.executor import Attempt, AttemptFailed
+from service.jobs.registry import JOBS, job
+from service.jobs.slots import Slots, SlotsUnusable, open_slots
+from tests.core.jobs.jobs import new_job
+
+MODULE = "tests.slots.functions"
+
+
+class Run:
+    """One run of a function."""
+
+    def __init__(self, slots: Slots, name: str, args: Any = (), attempt: int = 1) -> None:
+        work = msgspec.Raw(msgspec.json.encode({"name": name, "args": args}))
+        self.job: Job = new_job(kind="run", work=work, attempt=attempt)
+        self.progress: list[Progress] = []
+        self.reported = asyncio.Event()
+        self.attempt = Attempt(self.job, self.report)
+        self.slots = slots
+
+    async def report(self, progress: Progress) -> None:
+        self.progress.append(progress)
+        self.reported.set()
+
+    async def result(self) -> Any:
+        async with asyncio.timeout(60):
+            return msgspec.json.decode(await self.slots.carry_out(self.attempt))
+
+    async def failure(self) -> AttemptFailed:
+        with pytest.raises(AttemptFailed) as caught:
+            await self.result()
+        return caught.value
+
+    async def begun(self) -> asyncio.Task[Any]:
+        """Return the task of a function that has reported something."""
+        task = asyncio.create_task(self.result())
+        async with asyncio.timeout(60):
+            await self.reported.wait()
+        return task
+
+
+@pytest.fixture
+async def slots() -> AsyncIterator[Slots]:
+    found = await open_slots(MODULE, 2, 2 << 30)
+    assert found is not None
+    yield found
+    await found.close()
+
+
+async def test_a_function_gets_its_arguments_by_position_or_name_and_its_result_comes_back(slots: Slots) -> None:
+    run = Run(slots, "add", [1, 2])
+    assert await run.result() == 3
+    assert run.attempt.output == "adding 1\n"
+    assert await Run(slots, "add", {"a": 3, "b": 4}).result() == 7
+    assert await Run(slots, "later").result() == "later"
+    assert slots.started == 1
+    assert (slots.retries(run.job), slots.time(run.job)) == (1, 20)
+
+
+async def test_a_function_has_its_context_and_its_progress_comes_in_order(slots: Slots) -> None:
+    run = Run(slots, "say.progress", {"count": 40}, attempt=2)
+    assert await run.result() == {"job": run.job.id, "attempt": 2, "key": run.job.id}
+    assert run.progress == [*(Progress(number, 40, "step") for number in range(40)), Progress(data={"all": True})]
+
+
+async def test_two_run_in_processes_of_their_own(slots: Slots) -> None:
+    runs = [Run(slots, "stop_when_asked") for _ in range(2)]
+    tasks = [await run.begun() for run in runs]
+    assert slots.started == 2
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "error", "detail", "again"),
+    [
+        ("add", [1], "exception", "TypeError: add() missing 1 required positional argument: 'b'", True),
+        ("leave", [], "exception", "SystemExit: leaving", True),
+        ("odd", [], "exception", "the result has no form in JSON", False),
+        ("large", [], "exception", "the result has 2097154 bytes, and may have 1048576", False),
+        ("odd_progress", [], "exception", "ValueError: progress has no form in JSON", True),
+        ("eat", [], "exception", "MemoryError", True),
+        ("die", {"how": 3}, "killed", "the process ended with exit code 3", True),
+        ("die", {"how": -9}, "killed", "the process ended by signal SIGKILL", True),
+    ],
+)
+async def test_what_goes_wrong_fails_its_own_attempt_and_the_next_one_runs(
+    slots: Slots, name: str, args: Any, error: str, detail: str, again: bool
+) -> None:
+    failure = await Run(slots, name, args).failure()
+    assert (failure.error, failure.again) == (error, again)
+    assert failure.detail.startswith(detail)
+    assert await Run(slots, "add", [1, 2]).result() == 3
+
+
+async def test_a_traceback_is_in_the_output(slots: Slots) -> None:
+    run = Run(slots, "add", [1, "x"])
+    await run.failure()
+    assert run.attempt.output is not None
+    assert "Traceback" in run.attempt.output
+    assert "unsupported operand" in run.attempt.output
+
+
+async def test_one_that_is_cancelled_is_asked_to_stop(slots: Slots) -> None:
+    task = await Run(slots, "stop_when_asked").begun()
+    task.cancel()
+    async with asyncio.timeout(8):  # less than the grace after which it would be killed
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await Run(slots, "add", [1, 2]).result() == 3
+
+
+async def test_one_that_does_not_stop_is_killed_with_its_children(slots: Slots) -> None:
+    run = Run(slots, "deaf")
+    task = await run.begun()
+    child = run.progress[0].data
+    (slot,) = slots._busy
+    slot.grace = 0.1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(30):
+        while _alive(child):
+            await asyncio.sleep(0.01)
+    assert slots._busy == set()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+async def test_one_that_prints_for_ever_keeps_its_newest_output_and_nobody_waits(slots: Slots) -> None:
+    run = Run(slots, "print_for_ever")
+    task = await run.begun()
+    assert await Run(slots, "add", [1, 2]).result() == 3
+    (slot,) = slots._busy
+    async with asyncio.timeout(30):
+        while len(slot.output) < 16_000:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert run.attempt.output is not None
+    assert 16_000 <= len(run.attempt.output) <= 16 << 10
+
+
+async def test_one_that_closes_its_output_ends_all_the_same(slots: Slots) -> None:
+    assert await Run(slots, "close_output").result() == "closed"
+
+
+async def test_when_the_service_ends_nobody_waits_for_functions(slots: Slots) -> None:
+    task = await Run(slots, "deaf").begun()
+    pids = [slot.pid for slot in slots._busy]
+    slots.hasten()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await slots.close()
+    assert not any(map(_alive, pids))
+
+
+async def test_a_function_that_there_is_not_is_refused(slots: Slots) -> None:
+    with pytest.raises(InvalidParams, match=r"run\.name: there is no function 'none'"):
+        slots.check(RunWork("none"), EVERYTHING)
+    slots.check(RunWork("add"), EVERYTHING)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("raise OSError('boom')", "OSError: boom"),
+        ("import nothing_of_the_kind", "No module named"),
+        ("def", "SyntaxError"),
+    ],
+)
+async def test_a_module_that_cannot_be_imported_is_one_clear_line(
+    text: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "badly.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SlotsUnusable, match="--jobs badly: ") as caught:
+        await open_slots("badly", 1, 0)
+    assert why in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+async def test_a_module_is_imported_anew_and_what_runs_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "changing.py"
+    text = "from service.jobs import job\nimport time\n@job\ndef f(context):\n    context.progress(message='runs')\n    while not context.cancelled: time.sleep(0.01)\n"
+    file.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    slots = await open_slots("changing", 2, 0)
+    assert slots is not None
+    task = await Run(slots, "f").begun()
+    file.write_text("from service.jobs import job\n@job\ndef g():\n    return 'new'\n")
+    await slots.reload()
+    assert await Run(slots, "g").result() == "new"
+    with pytest.raises(InvalidParams):
+        slots.check(RunWork("f"), EVERYTHING)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await slots.close()
+
+
+async def test_without_a_module_there_are_no_slots() -> None:
+    assert await open_slots(None, 0, 0) is None
+
+
+async def test_processes_that_have_nothing_to_do_are_ended(slots: Slots, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.jobs.slots._IDLE", 0.05)
+    await Run(slots, "add", [1, 2]).result()
+    pids = [slot.pid for slot in slots._free]
+    async with asyncio.timeout(30):
+        while any(map(_alive, pids)):
+            await asyncio.sleep(0.01)
+    assert await Run(slots, "add", [1, 2]).result() == 3
+
+
+def test_a_name_is_registered_once() -> None:
+    @job(name="registered once")
+    def function() -> None:
+        """Do nothing."""
+
+    with pytest.raises(ValueError, match="registered already"):
+        job(name="registered once")(function)
+    del JOBS["registered once"]
