@@ -26,7 +26,7 @@ __all__ = ["HubLimits", "TopicDirectory"]
 
 @dataclass(frozen=True, slots=True)
 class HubLimits:
-    """Bounds over all topics. ``slice_readers`` visits take 15 ms at 10 us a write."""
+    """Bounds over all topics. ``slice_readers`` are visited at a time, or fewer where that takes long."""
 
     ring: RingLimits = field(default_factory=RingLimits)
     watch_ring: RingLimits = field(default_factory=lambda: RingLimits(messages=100, size=1 << 20, age=inf))
