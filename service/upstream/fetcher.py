@@ -35,7 +35,7 @@ _UNCONDITIONAL: Final = frozenset({304, 400, 412, 416, 431})
 # What a stored answer may stand in for, if its upstream allows it (RFC 5861, section 4).
 _FAILING: Final = frozenset({500, 502, 503, 504})
 _UNREACHED: Final[frozenset[FailureKind]] = frozenset({"connect", "dns", "timeout", "protocol", "tls"})
-_TAKEN: Final = 1 << 20
+_TAKEN: Final = 2 << 20
 """Bytes of bodies that are taken from connections, or put together, in one turn of the loop: the connections of
 others wait, and are not read. Hundreds that come together would take 30 ms."""
 _NOT_TIMED: Final = {"dns": 0.0, "connect": 0.0, "first_byte": 0.0, "total": 0.0}
