@@ -163,7 +163,7 @@ class Fetcher:
             if refused is not None:
                 return refused
             headers = headers if attempt.target.origin == target.origin else _public(headers)
-            method, body = _repeated(method, body, response.status)
+            method, headers, body = _repeated(method, headers, body, response.status)
         return Failure("redirects", f"more than {attempt.redirects} redirects")
 
     async def _move_on(self, attempt: Attempt, locations: Collection[str]) -> Failure | None:
@@ -271,11 +271,13 @@ def _public(headers: Mapping[str, str]) -> Mapping[str, str]:
     return {name: value for name, value in headers.items() if name.lower() not in _PRIVATE}
 
 
-def _repeated(method: str, body: bytes | None, status: int) -> tuple[str, bytes | None]:
-    """Return what is asked where a redirect leads (RFC 9110, section 15.4)."""
-    if status == 303 or (status in (301, 302) and method == "POST"):
-        return ("HEAD" if method == "HEAD" else "GET"), None
-    return method, body
+def _repeated(
+    method: str, headers: Mapping[str, str], body: bytes | None, status: int
+) -> tuple[str, Mapping[str, str], bytes | None]:
+    """Return what is asked where a redirect leads; headers of a body go with it (RFC 9110, section 15.4)."""
+    if method in ("GET", "HEAD") or not (status == 303 or (status in (301, 302) and method == "POST")):
+        return method, headers, body
+    return "GET", {name: value for name, value in headers.items() if not name.lower().startswith("content-")}, None
 
 
 def _times(timing: Timing, started: float, first_byte: float) -> dict[str, float]:

@@ -146,12 +146,24 @@ async def test_private_headers_stay_with_their_origin() -> None:
     assert b"X-Mine: 1" in second.requests[0]
 
 
-@pytest.mark.parametrize(("status", "method"), [(301, b"GET"), (303, b"GET"), (307, b"POST"), (308, b"POST")])
-async def test_a_redirected_post_follows_the_rules(status: int, method: bytes) -> None:
+@pytest.mark.parametrize(
+    ("asked", "status", "method"),
+    [
+        ("POST", 301, b"GET"), ("POST", 302, b"GET"), ("POST", 303, b"GET"), ("PUT", 303, b"GET"), ("PUT", 302, b"PUT"),
+        ("POST", 307, b"POST"), ("POST", 308, b"POST"), ("GET", 303, b"GET"), ("HEAD", 303, b"HEAD"),
+    ],
+)  # fmt: skip
+async def test_a_redirected_request_follows_the_rules(asked: str, status: int, method: bytes) -> None:
     answers = Raw(b"HTTP/1.1 %d x\r\nLocation: /\r\nContent-Length: 0\r\n\r\n" % status)
+    headers = {"Content-Type": "a/b", "content-language": "de", "X-Mine": "1"}
     async with answers.running():
-        await fetch(answers.url, method="POST", redirects=1)
-    assert [request.split(b" ")[0] for request in answers.requests] == [b"POST", method]
+        await fetch(answers.url, method=asked, headers=headers, redirects=1)
+    first, second = answers.requests
+    assert (first.split(b" ")[0], second.split(b" ")[0]) == (asked.encode(), method)
+    # What describes a body goes with it.
+    assert (b"\r\nContent-Type: a/b\r\n" in second) is (asked.encode() == method)
+    assert (b"content-language" in second) is (asked.encode() == method)
+    assert b"\r\nX-Mine: 1\r\n" in second
 
 
 async def test_no_cookie_is_kept() -> None:
