@@ -131,14 +131,15 @@ class Service:
 
     async def drain(self) -> None:
         """Refuse what is new, let what runs finish as far as the time goes, and end the rest."""
-        self.draining = self.batches.draining = self.jobs.draining = True
+        self.draining = self.batches.draining = True
+        self.jobs.drain()
 
         def stop_listening() -> None:
             if self.acceptor is not None:
                 self.acceptor.close()
 
         await drain(
-            self.settings.drain, self.sockets, self.streams, self.batches,
+            self.settings.drain, self.sockets, self.streams, self.batches, self.jobs,
             stop_listening=stop_listening, load=self.load,
         )  # fmt: skip
 

@@ -55,7 +55,10 @@ class Attempts:
         executor = self._executors[kind]
         try:
             job = await self._changes.change(row, partial(self._begin, executor), lasting=True)
-        except (NotDue, NotFound):
+        except NotFound:
+            return
+        except NotDue:
+            await self._changes.schedule(row)
             return
         self.lateness.observe(max(0.0, self._wall() - job.due))
         attempt = Attempt(job, partial(self._progress, job.row))

@@ -10,7 +10,7 @@ import msgspec
 from service.core.errors import NotFound, StorageFailed
 from service.core.jobs.agenda import Agenda
 from service.core.jobs.events import Event
-from service.core.jobs.job import Job
+from service.core.jobs.job import Job, JobState
 from service.core.jobs.store import JobStore
 from service.jobs.job_topics import JobTopics
 from service.jobs.times import encode_event
@@ -87,6 +87,13 @@ class Changes:
                     if not lasting:
                         raise
                     await asyncio.sleep(_AGAIN)
+
+    async def schedule(self, row: int) -> None:
+        """Have a job begin when it is due, though it was taken out of the agenda for that before."""
+        async with self._alone(row):
+            job = await self.read(row)
+            if job.state is JobState.SCHEDULED:
+                self._agenda.put(job)
 
     async def drop(self, row: int) -> Job | None:
         """Forget a job that has ended; return what it was, or None where it is to be kept."""

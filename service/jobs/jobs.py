@@ -94,6 +94,16 @@ class Jobs:
         due = {str(kind): lane.due for kind, lane in self.schedule.lanes.items()}
         return JobStatistics(dict(self.agenda.counts), due, dict(self._attempts.outcomes), self._attempts.lateness)
 
+    @property
+    def running(self) -> int:
+        """How many run."""
+        return self.schedule.running
+
+    def drain(self) -> None:
+        """Take and begin no jobs any more; what runs goes on until :meth:`close`."""
+        self.draining = True
+        self.schedule.pause()
+
     async def open(self) -> None:
         """Go on with all that is kept, and begin what is due."""
         for number, job in enumerate(self._store.kept(), start=1):
@@ -166,7 +176,7 @@ class Jobs:
         return job
 
     def _take_in(self, job: Job) -> None:
-        self.pool.take(_owner(job), _size(job))
+        self.pool.take(job.belongs_to(), _size(job))
         self.agenda.put(job)
         self._keys.put(job)
 
@@ -255,7 +265,7 @@ class Jobs:
     async def _forget(self, row: int) -> None:
         job = await self._changes.drop(row)
         if job is not None:
-            self.pool.give_back(_owner(job), _size(job))
+            self.pool.give_back(job.belongs_to(), _size(job))
             self._keys.forget(job)
 
     def keep_up(self, work: Coroutine[Any, Any, object]) -> None:
@@ -271,16 +281,12 @@ class Jobs:
 
     async def close(self) -> None:
         """End what runs: the next start finds it. Nothing is begun any more."""
-        self.draining = True
+        self.drain()
         await self.schedule.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._changes.close()
-
-
-def _owner(job: Job) -> Owner:
-    return Owner(job.owner[0], job.owner[1], shares_fetches=job.owner[2])
 
 
 def _size(job: Job) -> int:

@@ -77,8 +77,17 @@ class Schedule:
         due = min((at for kind in self.lanes if (at := self._agenda.next_due(kind)) is not None), default=inf)
         return max(_SHORTEST, min(_LOOK, due - now))
 
-    async def close(self) -> None:
-        """Cancel what runs, and begin nothing any more."""
+    @property
+    def running(self) -> int:
+        """How many jobs run."""
+        return sum(len(lane.running) for lane in self.lanes.values())
+
+    def pause(self) -> None:
+        """Begin nothing any more; what runs goes on."""
         self._closed = True
         self._look.stop()
+
+    async def close(self) -> None:
+        """Cancel what runs, and begin nothing any more."""
+        self.pause()
         await asyncio.gather(*(lane.close() for lane in self.lanes.values()))

@@ -19,8 +19,11 @@ def accepted(job: Job, now: float) -> dict[str, Any]:
     }
 
 
-def viewed(job: Job, now: float) -> dict[str, Any]:
-    """Return the document of a job; ``result`` or ``error`` and ``detail`` are there once it has ended so."""
+def viewed(job: Job, now: float, *, whole: bool = True) -> dict[str, Any]:
+    """Return the document of a job; ``result`` or ``error`` and ``detail`` are there once it has ended so.
+
+    One that is not ``whole`` is without its result and output.
+    """
     view = {
         **accepted(job, now),
         "kind": job.kind,
@@ -33,10 +36,10 @@ def viewed(job: Job, now: float) -> dict[str, Any]:
         view["key"] = job.key
     if job.stopping and not job.state.ended:
         view["stopping"] = True
-    if job.state is JobState.DONE:
+    if job.state is JobState.DONE and whole:
         view["result"] = job.result
     if job.state is JobState.FAILED:
         view |= {"error": job.error, "detail": job.detail}
-    if job.output is not None:
+    if job.output is not None and whole:
         view["output"] = job.output
     return view

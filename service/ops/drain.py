@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from service.edge.routes.streams import Streams
 from service.edge.websocket.endpoint import WebSockets
+from service.jobs.jobs import Jobs
 from service.sources.batches import Batches
 
 __all__ = ["drain"]
@@ -18,6 +19,7 @@ async def drain(
     sockets: WebSockets,
     streams: Streams,
     batches: Batches,
+    jobs: Jobs,
     *,
     stop_listening: Callable[[], None],
     load: Callable[[], Mapping[str, int]],
@@ -25,7 +27,8 @@ async def drain(
     """Let what runs finish as far as the time goes, and end the rest; the callers refuse what is new.
 
     First half of the drain time: idle sockets go, spread out. At its end: what still runs fails as
-    ``cancelled``, its readers get that and ``done``, and then they go too.
+    ``cancelled``, its readers get that and ``done``, and then they go too. Jobs that run then are begun again by
+    the next service, as far as they are kept.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -35,7 +38,7 @@ async def drain(
     # The streams of topics stay until the listener closes: see Streams.end.
     await sockets.announce_draining(retry_after=1.0)
     await sockets.release_idle(loop.time() + seconds / 2)
-    while loop.time() < deadline and (sockets.connections or batches.running):
+    while loop.time() < deadline and (sockets.connections or batches.running or jobs.running):
         await asyncio.sleep(0.05)  # many things end a batch; a look now and then is simple and enough
         sockets.end_idle()
     left = load()

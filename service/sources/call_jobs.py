@@ -20,8 +20,8 @@ from service.core.fetching.task import FetchListener, FetchTask
 from service.core.jobs.job import Job
 from service.core.jobs.request import CallWork, Work
 from service.core.jobs.webhooks import signature
-from service.core.owner import Owner
 from service.jobs.executor import Attempt, AttemptFailed
+from service.upstream.attempts import retry_after_of
 from service.upstream.content.result_events import encode_body
 from service.upstream.runner import Runner
 
@@ -30,6 +30,8 @@ __all__ = ["CallJobs"]
 _PLACES: Final = 250
 _LARGEST: Final = 64 << 10
 """Bytes of an answer that are kept."""
+_DAY: Final = 86_400.0
+"""Seconds that an upstream may put a call off at the most."""
 _AGAIN: Final = frozenset({408, 425, 429})
 _TEMPORARY: Final = frozenset({"dns", "connect", "tls", "timeout", "protocol", "unavailable"})
 
@@ -40,9 +42,8 @@ class _Call:
     def __init__(self, attempt: Attempt, listener: "CallJobs", request: FetchRequest, options: Options) -> None:
         job = attempt.job
         claim, names, endings = msgspec.json.decode(job.grant, type=tuple[str, tuple[str, ...], tuple[str, ...]])
-        name, weight, shares = job.owner
         self.id = f"job-{job.row}-{job.run}-{job.attempt}"
-        self.owner = Owner(name, weight, shares_fetches=shares)
+        self.owner = job.belongs_to()
         self.options = options
         self.items = [request]
         self.hosts = HostPatterns(claim, names, endings)
@@ -163,13 +164,11 @@ def _result(outcome: Fetched | Failure) -> bytes:
     status = outcome.status
     if not 200 <= status <= 299:
         again = status in _AGAIN or status >= 500
-        raise AttemptFailed(
-            "http_status", f"the answer has status {status}", again=again, after=_retry_after(outcome)
-        )
+        raise AttemptFailed("http_status", f"the answer has status {status}", again=again, after=_after(outcome))
     _, text = encode_body(outcome.body, "auto", outcome.content_type, cut=outcome.truncated)
     return orjson.dumps({"status": status, "headers": outcome.headers, "body": text})
 
 
-def _retry_after(fetched: Fetched) -> float | None:
-    value = fetched.headers.get("retry-after", "")
-    return min(float(value), 86_400.0) if value.isascii() and value.isdigit() else None
+def _after(fetched: Fetched) -> float | None:
+    after = retry_after_of(fetched)
+    return None if after is None else min(after, _DAY)

@@ -12,7 +12,6 @@ from service.core.errors import NotFound
 from service.core.fetching.batch import Batch, BatchRequest, IdempotencyKey, Keep, KeyScope
 from service.core.jobs.job import Job
 from service.core.jobs.request import FetchWork, Work
-from service.core.owner import Owner
 from service.jobs.executor import Attempt
 from service.runtime.awaiting import outcome_of
 from service.sources.batches import Batches
@@ -57,8 +56,7 @@ class FetchJobs:
         """Fetch, and return which batch has the results."""
         job = attempt.job
         granted = msgspec.json.decode(job.grant, type=Granted)
-        name, weight, shares = job.owner
-        owner = Owner(name, weight, shares_fetches=shares)
+        owner = job.belongs_to()
         hosts = HostPatterns(granted.claim, granted.names, granted.endings)
         grant = replace(EVERYTHING, fetch=hosts, limits=ClientLimits(fetches=granted.fetches))
         key = IdempotencyKey(owner, KeyScope(hosts, b""), f"job {attempt.key}", job.id.encode())

@@ -10,7 +10,6 @@ from service.core.access.grants import Grant
 from service.core.errors import TooLarge
 from service.core.jobs.job import Job
 from service.core.jobs.request import PublishWork, Work
-from service.core.owner import Owner
 from service.core.sessions.messages import published
 from service.core.topics.hub import Hub
 from service.core.topics.names import check_writable
@@ -47,11 +46,10 @@ class PublishJobs:
     async def carry_out(self, attempt: Attempt) -> bytes:
         """Publish, and return the position."""
         work = msgspec.json.decode(attempt.job.work, type=PublishWork)
-        name, weight, shares = attempt.job.owner
         while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
             await asyncio.sleep(0)
         key = f"job {attempt.key}" if self._hub.store.durable(work.topic) else None
-        owner = Owner(name, weight, shares_fetches=shares)
+        owner = attempt.job.belongs_to()
         answer = self._hub.publish(work.topic, _encode(work), self._hub.clock(), key=key, owner=owner)
         return orjson.dumps(published(await outcome_of(answer)))
 

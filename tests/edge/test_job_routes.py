@@ -119,6 +119,20 @@ async def test_a_key_makes_one_job() -> None:
         assert (await client.ask("POST", "/jobs", json={"publish": MESSAGE, "key": "k"}))[0] == 422
 
 
+async def test_the_header_is_a_key_too() -> None:
+    async with client_of() as client:
+        headers = {"Idempotency-Key": "k"}
+        answers = [
+            await client.ask("POST", "/jobs", json={"publish": MESSAGE, "delay": 9}, headers=headers)
+            for _ in range(2)
+        ]
+        assert [status for status, _, _ in answers] == [202, 200]
+        status, problem, _ = await client.ask(
+            "POST", "/jobs", json={"publish": MESSAGE, "key": "x"}, headers=headers
+        )
+        assert (status, problem["detail"]) == (422, "key: is another one than that of Idempotency-Key")
+
+
 async def test_lists_go_on_where_they_stopped() -> None:
     async with client_of() as client:
         made = [(await make(client, publish=MESSAGE, delay=99))["job"] for _ in range(5)]

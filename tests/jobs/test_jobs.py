@@ -162,6 +162,40 @@ async def test_a_clock_that_is_set_counts_within_a_second(bench: Bench) -> None:
     assert await bench.state(other) is JobState.SCHEDULED
 
 
+async def test_a_clock_that_is_set_back_as_a_job_begins_has_it_wait(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await bench.make(delay=5)
+    carry_out = bench.jobs.schedule.lanes["publish"]._begin
+
+    def begin(row: int) -> Any:
+        bench.ahead -= 3600
+        monkeypatch.setattr(bench.jobs.schedule.lanes["publish"], "_begin", carry_out)
+        return carry_out(row)
+
+    monkeypatch.setattr(bench.jobs.schedule.lanes["publish"], "_begin", begin)
+    await asyncio.sleep(10)
+    assert await bench.state(job) is JobState.SCHEDULED
+    await asyncio.sleep(3600)
+    assert await bench.state(job) is JobState.DONE
+
+
+async def test_in_a_drain_nothing_begins_and_what_runs_goes_on(bench: Bench) -> None:
+    async def work(attempt: Attempt) -> bytes:
+        await asyncio.sleep(3)
+        return b"1"
+
+    bench.executor.work = work
+    runs, later = await bench.make(), await bench.make(delay=1)
+    await asyncio.sleep(0.5)
+    bench.jobs.drain()
+    assert bench.jobs.running == 1
+    assert (await bench.ended(runs)).state is JobState.DONE
+    await asyncio.sleep(10)
+    assert await bench.state(later) is JobState.SCHEDULED
+    assert bench.jobs.running == 0
+
+
 async def test_what_fails_is_tried_again_later_and_then_fails(bench: Bench) -> None:
     async def fail(attempt: Attempt) -> bytes:
         raise AttemptFailed("http_status", "500")

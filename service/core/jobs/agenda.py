@@ -73,7 +73,7 @@ class Agenda:
         """Take in a job, or what it has become."""
         ended = job.ended is not None and job.state.ended
         at = max(0, round(1000 * (job.ended + job.keep if ended and job.ended is not None else job.due)))
-        number = self._owners.take(Owner(job.owner[0], job.owner[1], shares_fetches=job.owner[2]))
+        number = self._owners.take(job.belongs_to())
         if job.row in self._entries:
             self.remove(job.row)
         packed = at << _AT | number << _OWNER | KINDS.index(job.kind) << _KIND | _STATES.index(job.state)

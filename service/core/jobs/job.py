@@ -40,6 +40,7 @@ from service.core.jobs.events import (
     Started,
 )
 from service.core.jobs.request import Kind
+from service.core.owner import Owner
 
 __all__ = ["MOST_EVENTS", "Job", "JobState"]
 
@@ -120,6 +121,11 @@ class Job(msgspec.Struct):
     def __repr__(self) -> str:
         # Gets into logs: who knows the whole id can read and cancel it.
         return f"<Job {self.id[:6]}… {self.kind} {self.state}>"
+
+    def belongs_to(self) -> Owner:
+        """Return whose it is."""
+        name, weight, shares = self.owner
+        return Owner(name, weight, shares_fetches=shares)
 
     def shown_state(self, now: float) -> JobState:
         """Return the state for people: one that is due and has not begun is queued."""

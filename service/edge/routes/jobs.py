@@ -16,7 +16,7 @@ from service.edge.access.credentials import GRANT, OWNER
 from service.edge.http.json_answer import json_answer
 from service.edge.http.pending import answer_of
 from service.edge.http.queries import STREAM, check_query
-from service.edge.http.request_body import read_json
+from service.edge.http.request_body import read_json, requested_key
 from service.edge.routes.streams import requested_lag, requested_since, stream_topic
 from service.jobs.jobs import Jobs
 from service.jobs.views import accepted, viewed
@@ -53,7 +53,8 @@ class JobRoutes:
         grant, owner = request[GRANT], request[OWNER]
         grant.jobs.check_any()
         value = await read_json(request, owner, self._body_size, self._body_time)
-        job, new = await self._answer(self._jobs.accept(convert(value, JobRequest), owner, grant))
+        asked = _with_key(convert(value, JobRequest), requested_key(request))
+        job, new = await self._answer(self._jobs.accept(asked, owner, grant))
         headers = {"Location": f"/jobs/{job.id}"}
         if not self._jobs.durable:
             headers["Sluice-Durable"] = "?0"
@@ -66,7 +67,10 @@ class JobRoutes:
         check_query(request, ("state", "limit", "after"))
         jobs, after = await self._jobs.listed(request[OWNER], _state(request), _limit(request), _after(request))
         now = self._jobs.wall()
-        document = {"jobs": [viewed(job, now) for job in jobs], "next": None if after is None else f"{after:x}"}
+        document = {
+            "jobs": [viewed(job, now, whole=False) for job in jobs],
+            "next": None if after is None else f"{after:x}",
+        }
         return json_answer(msgspec.json.encode(document))
 
     async def state(self, request: web.Request) -> web.Response:
@@ -104,6 +108,15 @@ class JobRoutes:
     async def _answer(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for the answer as long as a client waits for the store; what has begun goes on."""
         return await answer_of(self._jobs.answer(lambda _: work))
+
+
+def _with_key(asked: JobRequest, key: str | None) -> JobRequest:
+    """Return the request with the key of ``Idempotency-Key``, where it has none itself."""
+    if key is None or asked.key == key:
+        return asked
+    if asked.key is not None:
+        raise InvalidParams("key: is another one than that of Idempotency-Key")
+    return msgspec.structs.replace(asked, key=key)
 
 
 def _state(request: web.Request) -> JobState | None:
