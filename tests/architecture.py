@@ -59,6 +59,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "service.runtime",
         "service.storage",
         "service.upstream",
+        "service.work",
         "service.edge.access",
     ),
     "service.app": (

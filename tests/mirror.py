@@ -53,6 +53,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "commands/data/listing": ("test_data_commands",),
     "commands/fetch/index": ("test_folder",),
     "commands/fetch/progress": ("test_tally",),
+    "commands/fetch/group": ("test_run",),
     "commands/fetch/tree": ("test_folder",),
     "commands/fetch/types": ("test_names",),
     "commands/units": ("test_tally",),

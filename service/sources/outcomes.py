@@ -60,7 +60,7 @@ class Outcomes:
 
     def stepped(self, one: Stepped) -> None:
         """Append the outcome of the steps of an answer; a bug fails that URL alone."""
-        batch, task, failure = one.batch, one.task, one.failure
+        batch, task, failure = one.batch, one.task, one.outcome.failure
         for place, name in _STEPPED.items():
             batch.time_ms[name] += one.outcome.seconds.get(place, 0.0) * 1000
         try:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from service.core.errors import InvalidParams
 from service.core.fetching.batch import Batch
-from service.core.fetching.outcome import Failure, Fetched
+from service.core.fetching.outcome import Fetched
 from service.core.fetching.target import final_url
 from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
@@ -43,14 +43,6 @@ class Stepped:
     queued: float
     shared: bool
     outcome: StepOutcome
-
-    @property
-    def failure(self) -> Failure | None:
-        """What its event says, where a step failed."""
-        outcome = self.outcome
-        if outcome.failed is None:
-            return None
-        return Failure("step_failed", outcome.detail, step=outcome.failed, steps=outcome.results)
 
 
 @dataclass(slots=True, eq=False)

@@ -14,6 +14,7 @@ import msgspec
 import orjson
 
 from service.core.errors import InvalidParams, SluiceError
+from service.core.fetching.outcome import Failure
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool
 from service.runtime.turns import Turns
@@ -64,6 +65,13 @@ class StepOutcome:
     """What is merged over a batch."""
     seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
     """By place, and ``waiting`` for all of the rest."""
+
+    @property
+    def failure(self) -> Failure | None:
+        """What the event of its URL says, where a step failed."""
+        if self.failed is None:
+            return None
+        return Failure("step_failed", self.detail, step=self.failed, steps=self.results)
 
 
 @dataclass(frozen=True, slots=True)

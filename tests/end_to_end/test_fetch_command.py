@@ -389,3 +389,28 @@ async def test_a_terminal_gets_lines_when_asked_and_then_no_bar() -> None:
         ] == ["result", "done"]
         code, shown = await on_terminal(command(server, "-q", f"{server.url}/a"), 80)
         assert (code, shown) == (0, "")
+
+
+async def test_steps_are_carried_out_on_each_body_and_one_that_fails_costs_its_own_url(tmp_path: Path) -> None:
+    pages = {
+        b"/log": answer(b"a 1\nb 1\na 2\n", b"Content-Type: text/plain"),
+        b"/broken": answer(b"\x89PNG", b"Content-Type: image/png"),
+        b"/none": answer(b"gone", b"Content-Type: text/plain", status=b"404 Not Found"),
+    }
+    async with serving(pages.__getitem__) as server:
+        urls = [server.url + path for path in ("/log", "/broken", "/none")]
+        steps = '[{"step":"digest"},{"step":"text"},{"step":"count","field":1,"top":1}]'
+        code, out, _ = await run(*command(server, "--steps", steps, "-o", str(tmp_path), *urls))
+        *found, done = lines(out)
+        first, second, third = sorted(found, key=lambda line: line["index"])
+        assert code == 1
+        assert [one["step"] for one in first["steps"]] == ["digest", "text", "count"]
+        assert (tmp_path / first["file"]).read_bytes() == b"a 1\nb 1\na 2\n"
+        assert (second["error"], second["step"], len(second["steps"])) == ("step_failed", "text", 1)
+        assert (third["status"], "steps" in third) == (404, False)
+        assert done["counts"]["top"] == [{"key": "a", "count": 2}]
+        assert (done["counts"]["lines"], done["failed"]) == (3, 1)
+        code, out, _ = await run(*command(server, "--steps", '[{"step":"digest"}]', "--max-bytes", "2", urls[0]))
+        assert lines(out)[0]["error"] == "too_large"
+        code, out, _ = await run(*command(server, "--steps", '[{"step":"digest"}]', "--body", "text", urls[0]))
+        assert (code, lines(out)[0]["body"], len(lines(out)[0]["steps"])) == (0, "a 1\nb 1\na 2\n", 1)

@@ -20,6 +20,7 @@ from service.commands.fetch.options import fitting_concurrency, options_of, poli
 from service.commands.fetch.output import Output
 from service.commands.fetch.progress import Progress
 from service.commands.fetch.run import Run
+from service.commands.fetch.stepping import Stepping
 from service.commands.fetch.tally import Tally, fail_conditions, shown
 from service.core.fetching.batch import BatchLimits
 from service.core.fetching.dial_policy import Policy
@@ -65,7 +66,8 @@ class _Command:
         bar = os.isatty(2) and os.environ.get("TERM") != "dumb" and not (self._lines is not None and terminal)
         self._progress = Progress(self._tally, None if options.quiet else self._errors, bar=bar)
         self._concurrency = fitting_concurrency(options.concurrency)
-        self._run = Run(urls, batch, self._folder, whole, self._lines, self._tally)
+        self._steps = Stepping(batch.steps)
+        self._run = Run(urls, batch, self._folder, whole, self._lines, self._tally, self._steps)
 
     def run(self) -> int:
         """Fetch all of them, and return the exit code."""
@@ -106,7 +108,8 @@ class _Command:
 
     def _end(self) -> int:
         if not self._run.stopped:
-            self._run.put({"event": "done", **self._tally.counts(), "elapsed_ms": self._progress.elapsed_ms})
+            counts = {**self._tally.counts(), "elapsed_ms": self._progress.elapsed_ms, **self._steps.counted()}
+            self._run.put({"event": "done", **counts})
         code = self._close()
         self._errors.close()
         return code

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 
+from service.commands.fetch.stepping import read_steps
 from service.commands.fetch.tally import DEFAULT_FAIL_ON
 from service.core.fetching.dial_policy import DEFAULT_PORTS, Policy
 from service.core.fetching.headers import check_headers
@@ -86,6 +87,7 @@ def add_options(parser: ArgumentParser) -> None:
     bodies = ("auto", "text", "base64", "none")
     add("--body", choices=bodies, default="auto",
         help="how to encode bodies in JSON (default auto: text, or base64 for what is not text)")  # fmt: skip
+    add("--steps", metavar="JSON", help='steps to carry out on each body, such as \'[{"step":"digest"}]\'')
     add(
         "-H",
         "--header",
@@ -125,6 +127,7 @@ def options_of(options: Namespace) -> Options:
         redirects=options.redirects,
         cache="no-store",
         headers=headers,
+        steps=read_steps(options.steps),
     )
 
 

@@ -7,7 +7,6 @@ import time
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from random import random
@@ -16,22 +15,22 @@ from typing import Any
 import orjson
 
 from service.commands.fetch.folder import Folder
+from service.commands.fetch.group import Group
 from service.commands.fetch.inputs import UrlList
 from service.commands.fetch.output import Output
+from service.commands.fetch.stepping import Stepping
 from service.commands.fetch.tally import Tally
-from service.core.access.grants import EVERY_HOST, HostPatterns
-from service.core.correlation import Trace
-from service.core.fetching.batch import BatchLimits, failed_event, flavour_of
+from service.core.fetching.batch import BatchLimits, failed_event
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.outcome import Failure, Fetched, Permit
-from service.core.fetching.request import FetchRequest, Options
-from service.core.fetching.task import FetchListener, FetchTask
-from service.core.owner import SERVICE, Owner
+from service.core.fetching.request import Options
+from service.core.fetching.task import FetchTask
 from service.runtime.timer import Periodic
 from service.upstream.caching.cache import Cache
 from service.upstream.content.result_events import result_event
 from service.upstream.fetcher import Fetcher
 from service.upstream.runner import Runner
+from service.work.step_runner import StepOutcome
 
 __all__ = ["Run"]
 
@@ -47,29 +46,6 @@ _SAVING_ENDS = 10
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOENT})
 
 
-@dataclass(slots=True)
-class _Group:
-    """All URLs of a run, as the engine knows them."""
-
-    items: list[FetchRequest] | list[str]
-    options: Options
-    listener: "FetchListener[_Group]"
-    flavour: str = field(init=False)
-    wanted: Sequence[int] = field(init=False)
-    id: str = "fetch"
-    owner: Owner = SERVICE
-    hosts: HostPatterns = EVERY_HOST
-    share: int | None = None
-    active: int = 0
-    under_way: int = 0
-    landed: int = 0
-    trace: Trace | None = None
-
-    def __post_init__(self) -> None:
-        self.flavour = flavour_of(self.options, self.hosts, self.owner)
-        self.wanted = range(len(self.items))
-
-
 class Run:
     """All URLs of one command, and what happens to each; ``whole`` are the files that are there already."""
 
@@ -81,6 +57,7 @@ class Run:
         whole: Mapping[int, str],
         lines: Output | None,
         tally: Tally,
+        steps: Stepping,
     ) -> None:
         self._urls = urls
         self._options = options
@@ -88,9 +65,10 @@ class Run:
         self._whole = whole
         self._lines = lines
         self._tally = tally
+        self._steps = steps
         # What has to be fetched, and where each stands among all that were given.
         self._indices = array("I", (index for index in urls.firsts() if index not in whole))
-        self._group = _Group([urls.urls[index] for index in self._indices], options, self)
+        self._group = Group([urls.urls[index] for index in self._indices], options, self)
         self._ended = bytearray(len(self._indices))
         self._left = len(self._indices)
         self._saving: set[asyncio.Future[str]] = set()
@@ -122,6 +100,7 @@ class Run:
             runner.cancel(self._group)
             await runner.close()
             await fetcher.close()
+            await self._steps.close()
             # What was fetched is saved, also when the run was stopped.
             await asyncio.gather(*self._saving, return_exceptions=True)
             self._savers.shutdown()
@@ -137,23 +116,29 @@ class Run:
             line = orjson.dumps(event) + b"\n"
             self._lines.put([line], len(line))
 
-    def admit(self, group: _Group) -> Permit:
+    def admit(self, group: Group) -> Permit:
         """Hold all back while the reader of the lines, or the disk, has much to take."""
         waiting = self._lines.waiting if self._lines is not None else 0
         unsaved = self._unsaved + self._group.active * self._usual
-        if max(waiting, unsaved) < _UNWRITTEN and not self._over.is_set():
+        if max(waiting, unsaved) < _UNWRITTEN and not self._steps.full and not self._over.is_set():
             return Permit.START
         self._loop.call_later(_LOOK, self._runner.wake, group)
         return Permit.HOLD
 
-    def succeeded(self, group: _Group, task: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
+    def succeeded(self, group: Group, task: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
         """Write an answer, or have it saved."""
         try:
-            self._answered(task, fetched, queued, shared)
+            if not self._options.takes_steps(fetched.status):
+                self._answered(task, fetched, queued, shared)
+            elif fetched.truncated:
+                self._fail(task.index, self._too_large(), task.attempts, fetched.timing)
+            else:
+                self._unsaved += len(fetched.body)
+                self._steps.begin(task.request.url, fetched, partial(self._stepped, task, fetched, queued, shared))
         except Exception as error:
             self._broken(task.index, error)
 
-    def failed(self, group: _Group, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
+    def failed(self, group: Group, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
         """Write a failure."""
         try:
             self._fail(index, failure, attempts, timing)
@@ -172,23 +157,38 @@ class Run:
                 event = {"event": "skipped", "index": index, "url": self._urls.urls[index], "file": file}
                 yield orjson.dumps(event) + b"\n"
 
-    def _answered(self, work: FetchTask, fetched: Fetched, queued: float, shared: bool) -> None:
+    def _stepped(
+        self, work: FetchTask, fetched: Fetched, queued: float, shared: bool, outcome: StepOutcome
+    ) -> None:
+        """Go on with an answer whose steps are over."""
+        self._unsaved -= len(fetched.body)
+        try:
+            if (failure := outcome.failure) is not None:
+                self._fail(work.index, failure, work.attempts, fetched.timing)
+            else:
+                self._answered(work, fetched, queued, shared, outcome.results)
+        except Exception as error:
+            self._broken(work.index, error)
+
+    def _too_large(self) -> Failure:
+        return Failure("too_large", f"the body is larger than --max-bytes ({self._options.max_bytes})")
+
+    def _answered(
+        self, work: FetchTask, fetched: Fetched, queued: float, shared: bool, steps: Sequence[bytes] | None = None
+    ) -> None:
         self._usual += (len(fetched.body) - self._usual) / 8
         cache = "shared" if shared else fetched.cache
         mode = "none" if self._folder is not None or self._lines is None else self._options.mode(fetched.status)
-        event = result_event(
-            self._indices[work.index], work.request.url, fetched, mode, work.attempts, cache, queued
-        )
+        first, url = self._indices[work.index], work.request.url
+        event = result_event(first, url, fetched, mode, work.attempts, cache, queued, steps)
         if self._folder is None or fetched.status >= 400:
             self._succeed(work.index, event)
         elif fetched.truncated:
-            failure = Failure("too_large", f"the body is larger than --max-bytes ({self._options.max_bytes})")
-            self._fail(work.index, failure, work.attempts, fetched.timing)
+            self._fail(work.index, self._too_large(), work.attempts, fetched.timing)
         else:
             content_type = fetched.headers.get("content-type", "")
-            save = partial(
-                self._folder.save, work.request.url, work.target.origin, content_type, fetched.status, fetched.body
-            )
+            origin = work.target.origin
+            save = partial(self._folder.save, url, origin, content_type, fetched.status, fetched.body)
             self._unsaved += len(fetched.body)
             saving = self._loop.run_in_executor(self._savers, save)
             self._saving.add(saving)
@@ -282,7 +282,7 @@ class Run:
         """End the run when its lines cannot be written, and when nothing has ended for longer than it may take."""
         if self._lines is not None and self._lines.error is not None:
             self.stop("output")
-        elif self._saving or (self._lines is not None and self._lines.waiting):
+        elif self._saving or self._steps.running or (self._lines is not None and self._lines.waiting):
             self._moved = self._loop.time()
         elif self._loop.time() - self._moved > self._options.timeout + _GRACE:
             self._give_up()
