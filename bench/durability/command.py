@@ -9,13 +9,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from bench.durability import kills, peers, publish, readers, recovery
+from bench.durability import kills, large, peers, publish, readers, recovery
 from bench.durability.figure import Figure, data_folder, sync_ms
 from bench.reliability.table import Table, machine
 
 __all__ = ["FIGURES", "PEERS", "add_options", "run"]
 
-_PARTS: Final = {"kills": kills, "publish": publish, "readers": readers, "recovery": recovery, "peers": peers}
+_PARTS: Final = {
+    "kills": kills,
+    "large": large,
+    "publish": publish,
+    "readers": readers,
+    "recovery": recovery,
+    "peers": peers,
+}
 _RUNS: Final[dict[str, Callable[[Namespace], Sequence[Figure | peers.Row]]]] = {
     name: part.run for name, part in _PARTS.items()
 }

@@ -10,7 +10,6 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from shutil import disk_usage
 from typing import Final
 
 import apsw
@@ -31,9 +30,6 @@ Progress = Callable[[int, int], None]
 
 _PAGES: Final = 1024
 """Pages that are copied in one step: 4 MiB."""
-_GROWTH: Final = 1 << 30
-_SMALL_GROWTH: Final = 64 << 20
-"""Bytes that the WAL may grow by during a copy; what is small does not fill a disk."""
 _PARTIAL: Final = ".partial"
 
 
@@ -171,17 +167,12 @@ def _put_count(target: apsw.Connection, row: int, commits: int | None) -> None:
 
 
 def _copy_pages(source: DatabaseReader, target: apsw.Connection, partial: Path, progress: Progress) -> None:
-    size, before = int(source.connection.pragma("page_size")), source.wal_size()
+    size = int(source.connection.pragma("page_size"))
     with target.backup("main", source.connection, "main") as backup:
         while not backup.done:
             backup.step(_PAGES)
             progress((backup.page_count - backup.remaining) * size, backup.page_count * size)
-            grown = source.wal_size() - before
-            if grown > _GROWTH or grown > max(_SMALL_GROWTH, disk_usage(source.path.parent).free):
-                raise StorageUnusable(
-                    f"{partial.parent} is too slow: the WAL of {source.path.parent} has grown by {grown >> 20} MiB "
-                    "meanwhile; back up to a faster disk"
-                )
+            source.check_growth(f"{partial.parent} is too slow", "back up to a faster disk")
 
 
 def _write_count(directory: Path, commits: int) -> None:

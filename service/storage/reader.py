@@ -1,12 +1,13 @@
 """Reading a database beside the service that writes it, or a backup: nothing in it is ever changed.
 
 Each read sees the database as it was at one moment, and while it lasts the WAL cannot be taken back to its
-beginning. So reads are short, or bounded by what the WAL may grow meanwhile (``copying.py``).
+beginning. So reads are short, or bounded by what the WAL may grow meanwhile (``check_growth``).
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import disk_usage
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import quote
@@ -23,6 +24,9 @@ from service.storage.tables import BACKUP_ROW, Rows, Table, check_format, reason
 __all__ = ["DatabaseReader", "database_of"]
 
 _BUSY_MS: Final = 5000
+_GROWTH: Final = 1 << 30
+_SMALL_GROWTH: Final = 64 << 20
+"""Bytes that the WAL may grow by during a snapshot; what is small does not fill a disk."""
 
 
 def database_of(path: Path) -> Path:
@@ -47,6 +51,7 @@ class DatabaseReader:
         """Open it; raise StorageUnusable with one line that says what is wrong."""
         check_library()
         self.path = path
+        self._wal_before = 0
         try:
             self.connection = _open(path)
         except apsw.Error as error:
@@ -77,13 +82,20 @@ class DatabaseReader:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """See the database as it is now until the block ends."""
+        """See the database as it is now until the block ends, which has to call :meth:`check_growth` meanwhile."""
+        self._wal_before = self.wal_size()
         self.connection.execute("BEGIN")
         self.connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
         try:
             yield
         finally:
             self.connection.execute("ROLLBACK")
+
+    def check_growth(self, why: str, advice: str) -> None:
+        """Raise StorageUnusable where a snapshot makes the WAL grow too far, with words for an operator."""
+        grown, folder = self.wal_size() - self._wal_before, self.path.parent
+        if grown > _GROWTH or grown > max(_SMALL_GROWTH, disk_usage(folder).free):
+            raise StorageUnusable(f"{why}: the WAL of {folder} has grown by {grown >> 20} MiB meanwhile; {advice}")
 
     @property
     def version(self) -> int:

@@ -131,6 +131,7 @@ class _Verification:
                     take(row, record)
                 except Damaged:
                     self._damaged(table, row, record)
+            self._reader.check_growth("the check takes too long", "check a backup, or at a calmer time")
             found.rows[table] += len(rows)
             self._done += len(rows)
             self._progress(self._done, max(self._done, self._all))

@@ -212,3 +212,15 @@ def test_a_directory_that_is_gone_meanwhile_is_one_line(
     (tmp_path / "target").mkdir()
     monkeypatch.setattr(ProgressLine, "report", remove)
     assert "target" in complaint(capfd, "backup", "--data", data, tmp_path / "target" / "b")
+
+
+@pytest.mark.parametrize("name", ["backup", "check"])
+def test_what_looks_at_one_moment_ignores_ctrl_z(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture, name: str
+) -> None:
+    seen: list[object] = []
+    monkeypatch.setattr(ProgressLine, "report", lambda *three: seen.append(signal.getsignal(signal.SIGTSTP)))
+    target = [tmp_path / "b"] if name == "backup" else []
+    assert sluice(capfd, name, "--data", data, *target)[0] == 0
+    assert set(seen) == {signal.SIG_IGN}
+    assert signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL

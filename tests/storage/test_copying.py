@@ -200,9 +200,9 @@ def test_a_copy_that_makes_the_wal_grow_too_far_is_given_up(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: int, free: int
 ) -> None:
     monkeypatch.setattr(copying, "_PAGES", 1)
-    monkeypatch.setattr(copying, "_GROWTH", bound)
-    monkeypatch.setattr(copying, "_SMALL_GROWTH", 1)
-    monkeypatch.setattr(copying, "disk_usage", lambda path: Usage(0, 0, free))
+    monkeypatch.setattr("service.storage.reader._GROWTH", bound)
+    monkeypatch.setattr("service.storage.reader._SMALL_GROWTH", 1)
+    monkeypatch.setattr("service.storage.reader.disk_usage", lambda path: Usage(0, 0, free))
     database = Database(data / "sluice.db")
     with (
         DatabaseReader(data / "sluice.db") as reader,

@@ -7,6 +7,8 @@ import apsw
 import pytest
 
 from service.storage.commit_count import pack_count
+from service.storage.database import Database
+from service.storage.errors import StorageUnusable
 from service.storage.reader import DatabaseReader
 from service.storage.records import write_document
 from service.storage.tables import Table
@@ -56,6 +58,19 @@ def test_progress_comes_to_its_end(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert len(seen) >= 4
     assert seen == sorted(seen)
     assert seen[-1] == (14, 14)
+
+
+def test_a_check_that_makes_the_wal_grow_too_far_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.storage.tables._CHUNK", 4)
+    monkeypatch.setattr("service.storage.reader._GROWTH", 20_000)
+    database = Database(folder / "sluice.db")
+    with (
+        DatabaseReader(folder / "sluice.db") as reader,
+        pytest.raises(StorageUnusable, match="the check takes too long: the WAL of .* has grown"),
+    ):
+        verify(reader, lambda done, total: add_messages(database, 1, 16 + 20 * done, 20))
+    database.close()
+    assert found_in(folder).damaged == 0
 
 
 def test_a_flipped_bit_of_a_message_is_found_with_its_topic_and_offset(folder: Path) -> None:

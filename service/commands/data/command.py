@@ -18,6 +18,7 @@ from service.storage.errors import StorageUnusable
 __all__ = ["run"]
 
 _FAILED, _USAGE, _INTERRUPTED, _READER_LEFT = 1, 2, 130, 141
+_AT_ONE_MOMENT: Final = ("backup", "check")
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -26,8 +27,10 @@ def run(options: Namespace) -> int:
     if wrong := _settle(options, os.environ):
         return _complain(wrong, _USAGE)
     try:
-        # They end the command where it can take back what it has begun.
-        with handling(dict.fromkeys(_SIGNALS, _interrupt)):
+        # They end the command where it can take back what it has begun. One that Ctrl-Z stops while it looks at one
+        # moment of the database would make its WAL grow until somebody goes on with it.
+        stop = {signal.SIGTSTP: signal.SIG_IGN} if options.command in _AT_ONE_MOMENT else {}
+        with handling({**dict.fromkeys(_SIGNALS, _interrupt), **stop}):
             return _COMMANDS[options.command](options)
     except ImportError as error:
         if error.name != "apsw":
