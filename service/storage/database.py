@@ -119,7 +119,9 @@ class Database:
             if isinstance(error, apsw.Error | OSError):
                 raise StorageUnusable(f"--data {path.parent}: {reason(error, path)}") from error
             raise
-        self._count()
+        if not self.lost_commits:
+            # Else the next start, if this one is killed before topics have new epochs, would not know of the loss.
+            self._count()
 
     def __repr__(self) -> str:
         return f"<Database {self.path}>"

@@ -114,7 +114,7 @@ class Storage:
             "renewed": recovered.renewed,
             "seconds": recovered.seconds,
         }
-        if recovered.damaged or recovered.renewed:
+        if recovered.damaged or recovered.renewed or database.lost_commits:
             _log.error("the data directory was damaged", extra=counts)
         else:
             _log.info("read the data directory", extra=counts)

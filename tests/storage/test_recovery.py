@@ -281,6 +281,16 @@ async def test_a_wal_is_read_as_far_as_it_goes(disk: Disk, left: float, tail: in
     assert after.epoch != epoch
 
 
+async def test_a_database_that_is_gone_while_its_count_is_there_is_an_error(
+    disk: Disk, caplog: pytest.LogCaptureFixture
+) -> None:
+    await filled(disk)
+    (disk.path / "sluice.db").unlink()
+    _, hub = await opened(disk)
+    assert hub.topics == {}
+    assert [record.levelname for record in caplog.records if "data directory" in record.getMessage()][-1] == "ERROR"
+
+
 def _lose_the_end(path: Path, left: float, tail: int | None) -> None:
     """Keep so many bytes, or this part; what follows has another content, or is cut off."""
     content = path.read_bytes()
