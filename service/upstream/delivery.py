@@ -33,7 +33,7 @@ _log = logging.getLogger("sluice.batches")
 
 _EVENT = 300
 """Bytes of an event without its body, about."""
-_TURN, _TURN_SHARED = 3000, 1000
+_TURN, _TURN_SHARED = 3000, 500
 """What is delivered in one turn of the loop, in microseconds, about: 200 events, or 750 KB of text. Once for what
 has landed, and once for what needs no request. Less where several clients fetch: an answer takes several turns, and
 each of them is as long as what the others do in it."""
@@ -41,9 +41,9 @@ _EVENT_TIME, _REJECTED = 15, 30
 """Microseconds that an event takes without its body, and that of a URL that never starts."""
 _PLAIN = 8
 """Bytes in a microsecond, about, as a power of two: decoded, escaped as JSON and copied."""
-_BEGINS, _CONNECTS = 300, 1000
-"""Twice the microseconds that a request takes until it is answered, over a connection that was kept and over a new
-one. Where several clients fetch, what begins counts before it is answered, and takes several turns."""
+_BEGINS, _CONNECTS = 600, 2000
+"""Four times the microseconds that a request takes until it is answered, over a connection that was kept and over a
+new one. Where several clients fetch, what begins counts before it is answered, and takes several turns."""
 _OWNER = 500
 """What one owner has delivered before it is another's turn, where several wait: as :data:`_TURN`."""
 STEP = 10
@@ -156,9 +156,13 @@ class Delivery:
         if not self._owners.contended:
             return
         connects = not keeps(work.target)
-        self.turn.spend(_CONNECTS if connects else _BEGINS)
+        if self._owners.gives_way(work.group.owner):
+            # What a newcomer waits for takes some ten turns, each as short as can be: with one such request.
+            self.turn.spend(_TURN)
+        else:
+            self.turn.spend(_CONNECTS if connects else _BEGINS)
         if connects:
-            self._owners.charge(work.group.owner, USUAL)
+            self._owners.charge(work.group.owner, USUAL // self._owners.favour(work.group.owner))
 
     def known(self, work: FetchTask, fetched: Fetched) -> None:
         """Deliver an answer from the cache."""
@@ -203,8 +207,9 @@ class Delivery:
         room = _TURN_SHARED if self._owners.contended else _TURN
         while room > 0 and self._landed:
             line = self._landed.first
-            spent = self._serve(line, min(room, line.credit))
-            self._landed.spend(spent)
+            favour = self._owners.favour(line.owner)
+            spent = self._serve(line, min(room, line.credit * favour))
+            self._landed.spend(-(-spent // favour))
             room -= spent
         if self._landed:
             self._loop.call_soon(self._settle)

@@ -1,5 +1,9 @@
 """Owners in the plan: pauses, charges, and whether there is more than one."""
 
+from collections import Counter
+
+from service.core.fetching.batch import Batch
+from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
 from tests.core.test_plan import Planned, batch_of, hosts
 
@@ -45,3 +49,78 @@ def test_an_owner_that_was_charged_has_its_turn_later() -> None:
 
 def test_it_shows_how_much_is_in_use() -> None:
     assert repr(Planned().plan.owners) == "<Owners 0 of 500, 0 held back>"
+
+
+def wide(name: str, count: int) -> Batch:
+    """Return URLs that wait for no host."""
+    return batch_of(
+        [f"http://h{number}.{name}/" for number in range(count)], name=name, owner=name, concurrency=500
+    )
+
+
+def land(planned: Planned, tasks: list[FetchTask]) -> None:
+    for task in tasks:
+        planned.plan.free(task)
+        planned.plan.landed(task)
+        planned.plan.admitted.end(task.group, task.index)
+
+
+def starts(planned: Planned, most: int) -> Counter[str]:
+    """Start so many at once, and have all of them land."""
+    started = planned.start(most=most)
+    land(planned, started)
+    return Counter(str(task.group.owner) for task in started)
+
+
+def test_a_newcomer_has_four_turns_beside_one_that_has_fetched_for_long_until_it_has_too() -> None:
+    planned = Planned()
+    planned.add(wide("long", 2000))
+    assert starts(planned, 199) == {"long": 199}
+    planned.add(wide("new", 500))
+    assert starts(planned, 1) == {"long": 1}, "the last of a newcomer"
+    assert starts(planned, 50) == {"new": 40, "long": 10}
+    assert starts(planned, 50) == {"new": 40, "long": 10}
+    assert starts(planned, 150) == {"new": 120, "long": 30}
+    assert starts(planned, 50) == {"new": 25, "long": 25}
+
+
+def test_newcomers_among_themselves_have_the_same_turns_and_so_have_those_that_are_none() -> None:
+    planned = Planned()
+    for name in "abc":
+        planned.add(wide(name, 400))
+    for _ in range(25):
+        assert starts(planned, 30) == {"a": 10, "b": 10, "c": 10}
+
+
+def test_an_owner_that_had_nothing_to_fetch_is_a_newcomer_again() -> None:
+    planned = Planned()
+    owners, first = planned.plan.owners, wide("a", 300)
+    planned.add(wide("b", 600))
+    planned.add(first)
+    starts(planned, 500)
+    assert (owners.favour(A), owners.favour(Owner("b"))) == (1, 1)
+    assert not owners.gives_way(Owner("b"))
+    planned.plan.remove(first)
+    planned.add(wide("a", 300))
+    assert (owners.favour(A), owners.favour(Owner("b"))) == (4, 1)
+    assert owners.favour(Owner("nobody")) == 1
+    assert [owners.gives_way(Owner(name)) for name in ("a", "b", "nobody")] == [False, True, False]
+
+
+def test_places_that_are_handed_on_count_as_well() -> None:
+    planned = Planned()
+    planned.add(batch_of([f"http://h.example/{number}" for number in range(300)], owner="a", concurrency=1))
+    [task] = planned.start()
+    handed = 0
+    for _ in range(250):
+        turn = planned.plan.successor(task, 0.0)
+        planned.plan.landed(task)
+        following = planned.plan.hand_on(turn, task, 0.0) if turn is not None else None
+        handed += following is not None
+        if following is None:
+            planned.plan.free(task)
+            [following] = planned.start()
+        task = following
+    planned.add(wide("b", 1))
+    assert handed > 200
+    assert (planned.plan.owners.favour(A), planned.plan.owners.favour(Owner("b"))) == (1, 4)

@@ -93,13 +93,18 @@ def test_the_plan_chooses_where_anything_else_counts(change: Callable[[Planned],
     assert hand_on(planned, landed) is None
 
 
-def test_an_owner_that_is_paused_meanwhile_starts_nothing() -> None:
+@pytest.mark.parametrize("gone", [False, True])
+def test_an_owner_that_is_paused_and_a_batch_that_is_gone_meanwhile_start_nothing(gone: bool) -> None:
     planned = Planned()
-    planned.add(batch_of(hosts(50), concurrency=20))
+    batch = batch_of(hosts(50), concurrency=20)
+    planned.add(batch)
     ended = landing(planned)
     turn = planned.plan.successor(ended, 0.0)
     assert turn is not None
-    pause(planned)
+    if gone:
+        planned.plan.remove(batch)
+    else:
+        pause(planned)
     assert planned.plan.hand_on(turn, ended, 0.0) is None
     assert ended.place, "it is freed by who has it"
 

@@ -158,6 +158,39 @@ async def test_fewer_requests_begin_in_a_turn_where_several_clients_fetch() -> N
     await bench.close()
 
 
+async def test_a_client_that_has_fetched_for_long_begins_one_request_a_turn_beside_a_newcomer() -> None:
+    asked = asyncio.Event()
+
+    async def answer(attempt: Attempt) -> Fetched:
+        await (asked.wait() if attempt.owner == "new" else asyncio.sleep(0))
+        return Fetched(200, attempt.target, {}, b"", truncated=False)
+
+    bench = Bench(answer)
+    turns, most = Turns(bench), []
+    long = bench.batches.start(
+        BatchRequest(urls=[f"http://h{number}.example/" for number in range(500)]),
+        owner=Owner("long"),
+        keep=Keep.DETACHED,
+    )
+    for until in (300, 400):
+        began, counts = len(bench.fetcher.orders), Counter[int]()
+        while len(bench.fetcher.orders) < until:
+            await turns.run(1)
+            counts[len(bench.fetcher.orders) - began] += 1
+            began = len(bench.fetcher.orders)
+        most.append(max(counts))
+        if until == 300:
+            new = bench.start(1, owner="new")
+            await turns.run(3)
+    assert most[0] > 5
+    assert most[1] <= 2, "one of each"
+    asked.set()
+    await turns.finish(long, new)
+    turns.close()
+    assert (long.ok, new.ok) == (500, 1)
+    await bench.close()
+
+
 async def test_a_client_whose_requests_connect_begins_fewer_than_another() -> None:
     bench = Bench(large(10))
     many, one = [

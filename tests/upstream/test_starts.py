@@ -121,6 +121,38 @@ async def test_a_listener_that_raises_costs_one_url_its_result_where_places_are_
     await bench.close()
 
 
+async def test_a_bug_of_the_cache_costs_one_url_its_result_where_its_place_was_handed_on() -> None:
+    bench = Handing()
+
+    def recall(attempt: Attempt) -> Fetched | None:
+        if attempt.target.url.endswith("/30"):
+            raise RuntimeError
+        return None
+
+    bench.fetcher.recall = recall  # type: ignore[method-assign]
+    each = await bench.of(ONE_HOST)
+    assert [event["index"] for event in each if event["event"] == "failed"] == [30]
+    await bench.close()
+
+
+async def test_a_batch_that_is_cancelled_while_it_is_asked_ends_and_holds_no_place(caplog: Any) -> None:
+    bench = Handing()
+    admit, asked = bench.batches.admit, 0
+
+    def admitted(batch: Any) -> Permit | Failure:
+        nonlocal asked
+        asked += 1
+        if asked == 30:
+            bench.batches.cancel(batch.id)
+        return admit(batch)
+
+    bench.batches.admit = admitted  # type: ignore[assignment, method-assign]
+    each = await bench.of(ONE_HOST)
+    assert Counter(event["event"] for event in each)["result"] < 30
+    assert "handed on" not in caplog.text
+    await bench.close()
+
+
 async def test_a_failure_to_deliver_frees_the_place(caplog: Any) -> None:
     bench = Handing()
     land, landed = bench.runner._delivery.land, 0

@@ -22,6 +22,11 @@ _EAGER: Final = 9
 USUAL: Final = 2
 """What the start of a request costs an owner of its turn: about 0.15 ms."""
 
+_NEW: Final = 200
+"""URLs that an owner begins as a newcomer; once it has nothing to fetch, it is one again."""
+_FAVOUR: Final = 4
+"""How many turns a newcomer has where others are none: what is soon over goes before what goes on for long."""
+
 
 @dataclass(slots=True, eq=False)
 class OwnerState:
@@ -40,6 +45,8 @@ class OwnerState:
     in_turn: bool = False
     credit: int = 0
     """What is left of its turn."""
+    begun: int = 0
+    """URLs that it has begun since it last had nothing to fetch."""
 
 
 class Owners:
@@ -61,6 +68,8 @@ class Owners:
         self._bound = bound
         self._share = share
         self._refused = 0
+        self._lasting = 0
+        """Owners that have begun more than newcomers do."""
         self._calm = alone(bound, _EAGER)
         self._held_back: dict[Owner, None] = {}
         self._paused: set[Owner] = set()
@@ -142,14 +151,30 @@ class Owners:
         """Count a turn of an owner, and of its first group where it was that one's: the others come first now."""
         if backlog:
             owner.backlogs.rotate(-1)
-        if owner.in_turn and self.turns.first is owner:
+        self.count_start(owner)
+        if owner.in_turn and self.turns.first is owner and not owner.begun % self.favour(owner.name):
             self.turns.spend(USUAL)
+
+    def count_start(self, owner: OwnerState) -> None:
+        """Count a URL that an owner begins."""
+        owner.begun += 1
+        self._lasting += owner.begun == _NEW
+
+    def favour(self, name: Owner) -> int:
+        """Return how many turns an owner has while one that has fetched for long has one."""
+        owner = self.states.get(name)
+        return _FAVOUR if self._lasting and owner is not None and owner.begun < _NEW else 1
 
     def hold(self, group: FetchGroup) -> None:
         """Have the group whose turn it is take none until it is entered again."""
         owner = self.states.get(group.owner)
         if owner is not None and owner.backlogs and owner.backlogs[0].group is group:
             owner.backlogs.popleft().in_turn = False
+
+    def gives_way(self, name: Owner) -> bool:
+        """Return whether an owner has fetched for long while a newcomer fetches too."""
+        owner = self.states.get(name)
+        return owner is not None and owner.begun >= _NEW and len(self.states) > self._lasting
 
     def charge(self, name: Owner, cost: int) -> None:
         """Have the next turns of an owner come later, one of whose requests took more than is usual."""
@@ -201,6 +226,7 @@ class Owners:
         """Forget an owner that has nothing any more."""
         if not owner.groups and not owner.active and self.states.get(owner.name) is owner:
             del self.states[owner.name]
+            self._lasting -= owner.begun >= _NEW
             self.contended = len(self.states) > 1
 
     def statistics(self) -> PoolStatistics:

@@ -46,8 +46,7 @@ class FetchPlan:
         self.landed = self.owners.landed
         """Frees the place of a URL in its group: its outcome is here."""
         self._limits, self._policy, self._hosts = limits, policy, hosts
-        self.parking = Parking()
-        self.admitted = AdmittedTasks()
+        self.parking, self.admitted = Parking(), AdmittedTasks()
         hosts.waited_for = self.parking.hosts
         self._rejected: deque[Rejection] = deque()
         self._retries: list[tuple[float, int, FetchTask]] = []
@@ -136,11 +135,13 @@ class FetchPlan:
         return backlog.turn if self._hosts.hands_on(ended.place, ended.group.owner, now) else None
 
     def hand_on(self, turn: Turn, landed: FetchTask, now: float) -> FetchTask | None:
-        """Start the next URL of a group in the place of one that has landed; None where its owner is paused now."""
-        if self.owners.is_paused(turn.group.owner):
+        """Start the next URL of a group in the place of one that has landed, if it is not gone or paused since."""
+        backlog = self.owners.backlogs.get(turn.group.id)
+        if backlog is None or self.owners.is_paused(turn.group.owner):
             return None
-        task = self.owners.backlogs[turn.group.id].begin_next(now)
+        task = backlog.begin_next(now)
         self.admitted.begin(task)
+        self.owners.count_start(self.owners.states[turn.group.owner])
         task.place, landed.place = landed.place, ""
         task.move(RUNNING)
         return task
