@@ -246,11 +246,31 @@ async def test_one_client_has_all_requests_that_the_setting_says_and_others_find
         assert (await client.ask("GET", "/topics/t", headers=one))[0] == 200
 
 
+async def test_large_requests_and_publishes_to_many_topics_cost_more_of_a_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    costs: list[int] = []
+
+    async def wait(self: PerTurn, owner: Owner, cost: int = 1) -> None:
+        costs.append(cost)
+
+    async with client_of() as client:
+        monkeypatch.setattr(PerTurn, "wait", wait)
+        await client.ask(
+            "POST", "/topics/t", data=b'"%b"' % (b"x" * 60_000), headers={"Content-Type": "application/json"}
+        )
+        await client.ask("POST", "/publish", json={"topics": [f"t{number}" for number in range(40)], "data": 1})
+    assert costs == [4, 1, 32, 8, 40]
+
+
 async def test_requests_begin_in_turns_of_their_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[str] = []
 
-    async def wait(self: PerTurn, owner: Owner) -> None:
+    costs: list[int] = []
+
+    async def wait(self: PerTurn, owner: Owner, cost: int = 1) -> None:
         begun.append(owner)
+        costs.append(cost)
 
     async with client_of(token="right") as client:
         monkeypatch.setattr(PerTurn, "wait", wait)
@@ -259,3 +279,4 @@ async def test_requests_begin_in_turns_of_their_clients(monkeypatch: pytest.Monk
         await client.ask("GET", "/topics/t", headers={"Authorization": "Bearer wrong"})
     # Who shows no token where none is needed takes the turn of its address; who is not let in is answered at once.
     assert begun == ["token static", "token static", "127.0.0.1", "127.0.0.1"]
+    assert costs == [1] * 4
