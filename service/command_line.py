@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from service import __version__
-from service.commands import data, fetch, token
+from service.commands import data, fetch, job, token
 from service.config.configuration import SettingsError, add_options, read_settings, shown
 from service.config.settings import Settings
 from service.ops.logs import complain
@@ -47,11 +47,14 @@ def _run(arguments: Sequence[str]) -> int:
     )
     token.add_options(trying)
     data.add_parsers(commands)
+    job.add_options(commands.add_parser("job", help="submit, list, follow and cancel jobs of a running service"))
     options = parser.parse_args(arguments)
     if options.command == "fetch":
         return fetch.fetch(options)
     if options.command == "token":
         return token.token(options)
+    if options.command == "job":
+        return job.run(options)
     if options.command in data.COMMANDS:
         return data.run(options)
     try:

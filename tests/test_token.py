@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -90,6 +91,16 @@ def test_an_option_wins_over_the_environment_and_the_first_secret_signs(
 def test_a_token_that_grants_nothing_is_made_with_a_word(capsys: pytest.CaptureFixture[str]) -> None:
     assert token(options("--sub", "ann"), {"SLUICE_JWT_SECRET": SECRET}) == 0
     assert "grants nothing" in capsys.readouterr().err
+
+
+def test_a_token_may_grant_jobs_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert token(options("--job", "publish", "--job", "run:video.*"), {"SLUICE_JWT_SECRET": SECRET}) == 0
+    made = capsys.readouterr()
+    assert made.err == ""
+    claims = jwt.decode(made.out.strip(), SECRET, algorithms=["HS256"])
+    assert claims["jobs"] == ["publish", "run:video.*"]
+    assert token(options("--job", "all"), {"SLUICE_JWT_SECRET": SECRET}) == 0
+    assert jwt.decode(capsys.readouterr().out.strip(), SECRET, algorithms=["HS256"])["jobs"] is True
 
 
 @pytest.mark.parametrize(

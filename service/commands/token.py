@@ -34,6 +34,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for claim, what in (("fetch", "fetched"), ("watch", "watched")):
         add(f"--{claim}", metavar="HOST", action="append", default=[],
             help=f"host that may be {what}, *.HOST for all below it, or all; repeatable")  # fmt: skip
+    add("--job", metavar="KIND", action="append", default=[],
+        help="jobs that may be made: call, publish, fetch, run, run:NAME, run:BEGINNING*, or all; "
+        "repeatable")  # fmt: skip
     add("--topics", type=int, metavar="N", help="topics of the client, in place of --client-topics of serve")
     add("--rate", type=float, metavar="N", help="requests a second, in place of --client-rate")
     add("--fetches", type=int, metavar="N", help="fetches at once, in place of --upstream-client")
@@ -57,8 +60,9 @@ def token(options: argparse.Namespace, environ: Mapping[str, str] = os.environ) 
         return _wrong(str(error))
     if len(text) > tokens.LONGEST:
         return _wrong(f"the token has {len(text)} characters, and at most {tokens.LONGEST} are taken")
-    if not any(any(claim[1:]) for claim in (granted.subscribe, granted.publish, granted.fetch, granted.watch)):
-        sys.stderr.write("sluice: this token grants nothing: see --subscribe, --publish, --fetch, --watch\n")
+    claims_of = (granted.subscribe[1:], granted.publish[1:], granted.fetch[1:], granted.watch[1:], granted.jobs)
+    if not any(map(any, claims_of)):
+        sys.stderr.write("sluice: this token grants nothing: see --subscribe, --publish, --fetch, --watch, --job\n")
     sys.stdout.write(text + "\n")
     return 0
 
@@ -100,6 +104,7 @@ def _claims(options: argparse.Namespace, environ: Mapping[str, str]) -> dict[str
         "publish": options.publish,
         "fetch": True if "all" in options.fetch else options.fetch,
         "watch": True if "all" in options.watch else options.watch,
+        "jobs": True if "all" in options.job else options.job,
         "share": options.share,
         "limits": {name: limit for name, limit in limits.items() if limit is not None},
     }

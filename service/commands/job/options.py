@@ -1,0 +1,66 @@
+"""The options of ``sluice job``."""
+
+from argparse import ArgumentParser, RawDescriptionHelpFormatter, _SubParsersAction
+from typing import Final
+
+__all__ = ["add_options"]
+
+_STATES: Final = ("scheduled", "queued", "running", "done", "failed", "cancelled")
+_EXAMPLES: Final = """examples:
+  sluice job submit --delay 1800 --key expire-17 call https://shop.example/orders/17/expire
+  sluice job submit --follow run transcode '{"video": "a.mkv"}'
+  sluice job list --state failed
+  sluice job follow ID
+
+exit code: 0 done; 1 it failed, or was refused; 2 bad usage; 3 the job that was followed was cancelled
+"""
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the commands and their options."""
+    parser.formatter_class = RawDescriptionHelpFormatter
+    parser.epilog = _EXAMPLES
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    submit = _action(actions, "submit", "have work done, now or later; prints the id of the job")
+    due = submit.add_mutually_exclusive_group()
+    due.add_argument("--delay", type=float, metavar="SECONDS", help="from now")
+    due.add_argument("--at", metavar="TIME", help="such as 2026-12-24T18:00:00Z")
+    submit.add_argument("--key", help="makes a repetition harmless")
+    submit.add_argument("--retries", type=int, metavar="N", help="how often a failed attempt is made again")
+    submit.add_argument("--timeout", type=float, metavar="SECONDS", help="for one attempt")
+    submit.add_argument("--keep", type=float, metavar="SECONDS", help="for which it can be read after its end")
+    submit.add_argument("--follow", action="store_true", help="print its events until it has ended")
+    _add_kinds(submit)
+    listing = _action(actions, "list", "list your jobs, the newest first")
+    listing.add_argument("--state", choices=_STATES, help="those in this state alone")
+    listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (default 50)")
+    for name, text in (
+        ("show", "print what is known of a job"),
+        ("cancel", "have a job never run, or stop"),
+        ("follow", "print the events of a job until it has ended"),
+    ):
+        _action(actions, name, text).add_argument("id", help="of the job")
+
+
+def _action(actions: "_SubParsersAction[ArgumentParser]", name: str, text: str) -> ArgumentParser:
+    action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    action.add_argument("--url", help="of the service (default: SLUICE_URL, or http://127.0.0.1:8080)")
+    action.add_argument("--json", action="store_true", help="print JSON as the service says it")
+    return action
+
+
+def _add_kinds(submit: ArgumentParser) -> None:
+    kinds = submit.add_subparsers(dest="kind", required=True, metavar="KIND")
+    call = kinds.add_parser("call", help="make an HTTP request")
+    call.add_argument("target", metavar="URL")
+    call.add_argument("--method", help="default POST")
+    call.add_argument("-H", "--header", action="append", default=[], metavar="NAME: VALUE", help="repeatable")
+    call.add_argument("--body", metavar="TEXT", help="sent as it is, or as JSON where it is an array or an object")
+    publish = kinds.add_parser("publish", help="publish a message")
+    publish.add_argument("topic")
+    publish.add_argument("data", metavar="JSON")
+    fetch = kinds.add_parser("fetch", help="fetch URLs as a batch")
+    fetch.add_argument("urls", nargs="+", metavar="URL")
+    run = kinds.add_parser("run", help="run a function of the service's operator")
+    run.add_argument("name")
+    run.add_argument("args", nargs="?", metavar="JSON", help="an array of positions, or an object of keywords")
