@@ -168,7 +168,8 @@ async def test_a_websocket_goes_on_with_its_batch_after_a_kill(tmp_path: Path) -
 async def test_a_cancelled_batch_is_cancelled_after_a_kill(tmp_path: Path) -> None:
     async with upstream() as origin:
         options = options_of(tmp_path / "data", origin)
-        urls = [f"{origin.url}/{number}" for number in range(URLS)]
+        # With one that is never answered: however slow this test is, the batch is not over before it is cancelled.
+        urls = [*(f"{origin.url}/{number}" for number in range(URLS - 1)), f"{origin.url}{STUCK}"]
         async with service(*options) as server:
             port = server.port
             batch = await begin(server, urls)
@@ -182,5 +183,6 @@ async def test_a_cancelled_batch_is_cancelled_after_a_kill(tmp_path: Path) -> No
             server = await again(port, *options)
             *before, last = await events(server, batch)
             assert sorted(event["index"] for event in before) == list(range(URLS))
-            assert sum(event.get("error") == "cancelled" for event in before) == left == last["failed"]
+            # An answer that comes while the cancel is being stored had ended its URL, and is lost with the process.
+            assert sum(event.get("error") == "cancelled" for event in before) == last["failed"] >= left > 0
             await server.stop()
