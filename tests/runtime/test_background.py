@@ -6,7 +6,7 @@ import io
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -79,6 +79,13 @@ def failing_once(right: Callable[..., Any], calls: list[int]) -> Callable[..., A
 def trees() -> list[tuple[str, ast.Module]]:
     paths = sorted(ROOT.rglob("*.py"))
     return [(str(path.relative_to(ROOT)), ast.parse(path.read_text())) for path in paths]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def free_trees() -> Iterator[None]:
+    """Free millions of objects that every later run of the garbage collector would look at."""
+    yield
+    trees.cache_clear()
 
 
 def called(call: ast.Call) -> str:
