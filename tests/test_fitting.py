@@ -126,5 +126,8 @@ def test_the_advice_is_exact(given: dict[str, int], descriptors: Any) -> None:
 
 def test_too_few_for_anything(descriptors: Any) -> None:
     descriptors(100)
-    with pytest.raises(SettingsError, match="--websockets: 124 descriptors are needed"):
+    with pytest.raises(
+        SettingsError,
+        match=r"--websockets: 124 descriptors are needed \(100 for the service itself\) and the limit is 100",
+    ):
         read_settings({}, {})

@@ -131,10 +131,10 @@ def _too_many(wanted: Mapping[str, int], free: Collection[str], hard: int) -> st
     given = [name for name in wanted if name not in free]
     least = SPARE + sum(wanted[name] if name in given else min(wanted[name], _FEWEST) for name in wanted)
     largest = max(given, key=wanted.__getitem__, default="websockets")
-    what = (
-        f"--{largest}: {least} descriptors are needed ({', '.join(f'{n} {wanted[n]}' for n in given)}; {SPARE} for "
-    )
-    what += f"the service itself) and the limit is {hard}: raise it (ulimit -Hn, LimitNOFILE=) to {least}"
+    parts = [", ".join(f"{name} {wanted[name]}" for name in given)] if given else []
+    shares = "; ".join([*parts, f"{SPARE} for the service itself"])
+    what = f"--{largest}: {least} descriptors are needed ({shares}) and the limit is {hard}: "
+    what += f"raise it (ulimit -Hn, LimitNOFILE=) to {least}"
     fewer = wanted[largest] - (least - hard)
     if given and fewer >= 1:
         return f"{what}, or take --{largest} {fewer}"

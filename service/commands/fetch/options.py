@@ -16,6 +16,8 @@ from service.upstream.guard import own_addresses
 __all__ = ["add_options", "fitting_concurrency", "options_of", "policy_of"]
 
 _LARGEST = 64 << 20
+_FEWEST_FILES = 32
+"""Open files with which one request at a time works."""
 _DESCRIPTION = """\
 Fetch URLs concurrently, with the limits and the address guard of the service.
 
@@ -164,10 +166,15 @@ def policy_of(options: Namespace, environ: Mapping[str, str] = os.environ) -> Po
 
 
 def fitting_concurrency(wanted: int) -> int:
-    """Return how many requests fit the limit of open files, which is raised as far as it may be."""
+    """Return how many requests fit the limit of open files, which is raised as far as it may be.
+
+    Raises ValueError where not one does.
+    """
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard == resource.RLIM_INFINITY:
         return wanted
+    if hard < _FEWEST_FILES:
+        raise ValueError(f"the open file limit (ulimit -Hn) is {hard}: raise it to {_FEWEST_FILES} or more")
     # Beside connections: the standard streams, the loop, resolvers, and what the saving threads open.
     return max(1, min(wanted, hard - 50))
