@@ -30,6 +30,8 @@ def read(page: str | bytes, kind: str | None = "text/html; charset=utf-8") -> di
         (f"<article><header>By A</header><p>{LONG}</p><aside>more</aside></article>", f"By A\n{LONG}"),
         (f"<article><pre>a\n  b\n</pre><p>{LONG}</p></article>", f"a\n  b\n{LONG}"),
         (f"<div role=navigation>menu</div><div role=main><p>x</p></div><p>{LONG}</p>", "x"),
+        (f"<div><div><p>{LONG}</p></div></div>" * 3, "\n".join([LONG] * 3)),
+        (f"<blockquote><p>{LONG}<p>{LONG}</blockquote><p>{LONG}", "\n".join([LONG] * 3)),
         ("<p>short</p>", "short"),
         ("<table><tr><td>a<td>b</table>", "a\nb"),
         ("just text, and no markup at all", "just text, and no markup at all"),

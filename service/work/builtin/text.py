@@ -1,8 +1,8 @@
 """``text``: what a page has to read, without its navigation, and what surrounds it.
 
 A page is lines: the text of a block, a heading or an item. Lines count for the elements around them, by the
-characters that are not links: a paragraph for its parent, and half for the one above. The element that has most is
-the content; a single ``<article>``, or else ``<main>``, is taken at its word.
+characters that are not links. The content is the innermost element that has most of them, and it begins at the one
+that has most directly; a single ``<article>``, or else ``<main>``, is taken at its word.
 """
 
 from collections import Counter
@@ -34,6 +34,8 @@ _INLINE: Final = frozenset(
 )  # fmt: skip
 _SHORT: Final = 25
 """Characters; less is a label rather than a sentence."""
+_SHARE: Final = 0.8
+"""Of the text of a page, that its content has at the least."""
 _MOST: Final = 4 << 20
 """Characters of the text."""
 
@@ -144,18 +146,28 @@ def _declared(root: Any) -> Any | None:
 
 
 def _densest(lines: list[_Line]) -> Any | None:
-    """Return the element with most text around, or None where no line is long enough to tell."""
+    """Return the element with most of the text, or None where no line is long enough to tell."""
     score: Counter[Any] = Counter()
+    within: Counter[Any] = Counter()
+    total = 0
     for line in lines:
         weight = len(line.text) - 2 * line.linked
         if weight < _SHORT:
             continue
+        total += weight
+        within[line.block] += weight
+        for above in line.block.iterancestors():
+            within[above] += weight
         parent = line.block.getparent()
         if parent is not None:
             score[parent] += 2 * weight
             if (above := parent.getparent()) is not None:
                 score[above] += weight
-    return max(score, key=score.__getitem__, default=None)
+    found = max(score, key=score.__getitem__, default=None)
+    # Where each paragraph is in boxes of its own, none of these is the content.
+    while found is not None and within[found] < _SHARE * total and found.getparent() is not None:
+        found = found.getparent()
+    return found
 
 
 def _is_in(block: Any, content: Any) -> bool:
