@@ -8,11 +8,12 @@ import asyncio
 import itertools
 import json
 import struct
+from collections.abc import Iterator
 from typing import Any
 from zlib import crc32
 
-from service.storage.damage import DamageLog
 from service.storage.recovery import recover
+from service.storage.scan import Scan
 from service.storage.tables import Rows, Table
 from service.storage.wall_clock import WallClock
 
@@ -23,29 +24,21 @@ _LOOP = asyncio.new_event_loop()
 
 
 class _Database:
-    """What recovery reads, and what it has changed."""
+    """What recovery reads."""
 
+    all = Rows.all
     lost_commits = 0
-    damage = DamageLog()
-    chunks = Rows.chunks
     next_row = 1000
 
     def __init__(self, records: dict[Table, list[tuple[int, bytes]]]) -> None:
         self.rows = self
-        self.changes: list[Any] = []
         self._records = records
 
-    def read(self, table: Table, after: int = -1) -> list[tuple[int, bytes]]:
-        return [row for row in self._records.get(table, []) if row[0] > after][:3]
+    def cursor(self, table: Table) -> Iterator[tuple[int, bytes]]:
+        return iter(self._records.get(table, []))
 
     def get(self, table: Table, row: int) -> bytes | None:
         return dict(self._records.get(table, [])).get(row)
-
-    def count(self, table: Table) -> int:
-        return len(self._records.get(table, []))
-
-    def write(self, changes: Any) -> None:
-        self.changes.append(changes)
 
 
 def rows(data: bytes) -> None:
@@ -58,11 +51,12 @@ def rows(data: bytes) -> None:
     database: Any = _Database(records)
     epochs = map(str, itertools.count())
     clock = WallClock(lambda: 0.0, lambda: 1000.0)
-    topics, *_, found = _LOOP.run_until_complete(recover(database, clock, lambda: next(epochs)))
-    assert found.damaged <= sum(map(len, records.values()))
+    scan = Scan(database)
+    topics, *_ = _LOOP.run_until_complete(recover(scan, clock, lambda: next(epochs)))
+    assert scan.damage.count <= sum(map(len, records.values()))
     for kept in topics:
-        assert kept.head >= len(kept.rows) == len(kept.messages)
-        assert all(one.at <= 0.0 for one in kept.messages)
+        assert kept.head >= len(kept.rows) == len(kept.messages) == len(kept.times)
+        assert all(at <= 0.0 for at in kept.times)
         json.dumps([kept.name, kept.owner, kept.epoch])
         for key in kept.keys:
             hash(key.key)
