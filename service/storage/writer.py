@@ -146,10 +146,11 @@ class Writer:
 
     def _look(self) -> None:
         """Begin the next group, unless there is more to come that it has time for."""
+        self._timer = None
         count, seen = sum(item.count for item in self._waiting), self._seen
         if count >= _FEW and count > seen and self._loop.time() < self._began + _GATHER:
             self._seen = count
-            self._timer = self._loop.call_later(_LOOK, self._look)
+            self._schedule(_LOOK)
         else:
             self._begin()
 
