@@ -10,7 +10,7 @@ __all__ = ["TESTED_IN", "UNDECIDED", "unmirrored"]
 
 TESTED_IN: dict[str, tuple[str, ...]] = {
     "edge/http/json_answer": ("test_topic_routes", "test_steps"),
-    "core/jobs/answers": ("test_documents",),
+    "core/jobs/answers": ("test_job_answers", "test_documents"),
     "core/jobs/store": ("test_job_store",),
     "edge/description/job_operations": ("test_documents",),
     "jobs/attempts": ("test_jobs",),

@@ -1,11 +1,15 @@
 """Visits bring every reader everything once and in order; memory gives way in the stated order."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from service.core.errors import LimitReached, NotFound, Overloaded
 from service.core.owner import SERVICE, Owner
+from service.core.pending import Pending
+from service.core.ports import KeptTopic
 from service.core.topics.hub import HubLimits
-from service.core.topics.topic import OnLag, Position, RingLimits
+from service.core.topics.topic import OnLag, Position, RingLimits, Topic
 from tests.core.readers import FakeReader, Turns, make_hub
 
 A = Owner("a")
@@ -391,3 +395,32 @@ def test_a_reader_of_an_ended_topic_is_finished_only_when_it_has_had_all() -> No
     slow.stuck = False
     slow.visit()
     assert slow.complete
+
+
+def test_a_source_opens_its_topics_when_somebody_reads_them() -> None:
+    turns = Turns()
+    hub = make_hub(turns, HubLimits(topics=2))
+    stored = [b'"1"', b'"2"']
+
+    def read(after: int) -> Pending[Sequence[bytes | None]]:
+        answer: Pending[Sequence[bytes | None]] = Pending()
+        answer.settle(stored[after:])
+        return answer
+
+    def opener(name: str, owner: Owner) -> Topic:
+        return hub.adopt(name, KeptTopic(Position("e", 2), read=read), owner)
+
+    hub.openers["job"] = opener
+    topic = hub.find("job:a", Owner("a"))
+    assert isinstance(topic, Topic)
+    assert hub.find("job:a", Owner("b")) is topic
+    reader = FakeReader(topic)
+    hub.attach(reader, "oldest")
+    hub.add_stored(topic, b'"3"')
+    turns.settle()
+    assert b"".join(reader.sent).split() == [b'"1"', b'"2"', b'"3"']
+    with pytest.raises(LimitReached, match="topics"):
+        hub.find("job:b", Owner("a"))
+    hub.release(topic)
+    assert reader.evicted
+    assert (hub.topics, hub.log_bytes, hub.owners.used) == ({}, 0, 0)

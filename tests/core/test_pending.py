@@ -83,3 +83,10 @@ def test_what_is_known_is_not_waited_for() -> None:
     when_known(pending, heard.append)
     pending.settle(2)
     assert heard == [1, 2]
+
+
+def test_it_says_whether_the_answer_is_known() -> None:
+    answer: Pending[int] = Pending()
+    assert not answer.known
+    answer.settle(1)
+    assert answer.known

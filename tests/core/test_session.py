@@ -11,6 +11,7 @@ import pytest
 from service.core.access.grants import EVERYTHING, NOTHING, Grant
 from service.core.errors import NotFound, Unauthorized
 from service.core.fetching.batch import BatchRequest
+from service.core.jobs.request import JobRequest
 from service.core.owner import Owner
 from service.core.pending import Pending
 from service.core.ports import Refusals, TopicStore
@@ -49,6 +50,7 @@ class Bench(FakePeer):
         self.batch: FakeBatch | None = None
         self.acceptance: Pending[Any] | None = None
         self.cancelled: Pending[int] | None = None
+        self.made: Pending[dict[str, object]] = Pending()
         self.grants = {"right": EVERYTHING}
         self.session = Session(self.hub, self, limits or SessionLimits(), self, grant)  # type: ignore[arg-type]
 
@@ -62,6 +64,16 @@ class Bench(FakePeer):
         if batch_id != "b1":
             raise NotFound("the batch does not exist or has expired")
         return self.cancelled or 3
+
+    def job(self, request: JobRequest, owner: Owner, grant: Grant) -> Pending[dict[str, object]]:
+        self.owners.append(owner)
+        self.made = Pending()
+        return self.made
+
+    def cancel_job(self, job_id: str) -> Pending[dict[str, object]]:
+        answer: Pending[dict[str, object]] = Pending()
+        answer.settle({"cancelled": True, "state": "cancelled"} if job_id == "j1" else NotFound("no such job"))
+        return answer
 
     def authenticate(self, token: str) -> Grant:
         if token not in self.grants:
@@ -485,3 +497,25 @@ def test_a_topic_that_has_ended_makes_room_for_another() -> None:
     assert repr(bench.session.subscriptions) == "<Subscriptions 0 topics>"
     bench.session.subscriptions.forget("batch:b1")
     assert "epoch" in bench.call("subscribe", topic="t")
+
+
+def test_a_job_is_answered_when_it_is_stored() -> None:
+    bench = Bench()
+    request = {"jsonrpc": "2.0", "id": 1, "method": "job", "params": {"publish": {"topic": "t", "data": 1}}}
+    assert bench.send(request) is None
+    bench.made.settle({"job": "j1"})
+    (answer,) = bench.wire
+    assert answer == {"jsonrpc": "2.0", "id": 1, "result": {"job": "j1"}}
+    assert bench.owners == [bench.owner]
+
+
+def test_a_job_or_a_batch_is_cancelled() -> None:
+    bench = Bench()
+    asked: list[dict[str, str]] = [{"job": "j1"}, {"job": "j2"}, {}, {"job": "j1", "batch": "b1"}]
+    answers = []
+    for params in asked:
+        answer = bench.send({"jsonrpc": "2.0", "id": 1, "method": "cancel", "params": params})
+        answers.append(answer or bench.wire.pop())
+    assert answers[0]["result"] == {"cancelled": True, "state": "cancelled"}
+    assert answers[1]["error"]["code"] == -32001
+    assert [one["error"]["message"] for one in answers[2:]] == ["batch, job: give one of them"] * 2
