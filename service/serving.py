@@ -24,6 +24,7 @@ from service.ops.sd_notify import Notifier
 from service.ops.standard_streams import greet
 from service.storage.errors import StorageUnusable
 from service.work.opening import StepsUnusable
+from service.work.pipelines.opening import PipelinesUnusable
 
 __all__ = ["serve"]
 
@@ -42,7 +43,7 @@ def serve(settings: Settings, read_again: Callable[[], Settings]) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_until_stopped(settings, read_again, failures))
-    except (StorageUnusable, StepsUnusable, SlotsUnusable) as error:
+    except (StorageUnusable, StepsUnusable, SlotsUnusable, PipelinesUnusable) as error:
         complain(settings.log_format, str(error))
         return 1
     except OSError as error:

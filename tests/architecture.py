@@ -22,6 +22,15 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "service.edge.http",
         "service.edge.access",
     ),
+    "service.edge.pipelines": (
+        "service.core",
+        "service.runtime",
+        "service.upstream",
+        "service.work",
+        "service.edge.http",
+        "service.edge.access",
+        "service.edge.websocket",
+    ),
     "service.edge.description": ("service.__version__", "service.core", "service.work", "service.edge.http"),
     "service.edge.routes": (
         "service.core",

@@ -76,6 +76,9 @@ GIVES_WAY = {
     "finished_batches": "tests/upstream/test_retention.py::test_the_largest_keeper_of_finished_batches_loses_its_oldest_first",
     "reading_bytes": "tests/upstream/test_reading.py::"
     "test_an_owner_over_its_share_reads_one_after_another_and_another_reads_at_once",
+    "pipelines": "tests/edge/test_pipelines.py::test_one_client_has_its_share_of_the_places_and_others_find_some",
+    "frame_bytes": "tests/work/pipelines/test_frames.py::"
+    "test_one_that_has_its_share_waits_until_something_comes_back_and_others_find_room",
     "upstream": "tests/core/test_plan.py::test_one_owner_has_most_places_and_leaves_some_to_the_next_ones",
     "upstream_host": "tests/core/test_host_limiter.py::test_where_hosts_are_shared_one_owner_leaves_a_quarter_to_others",
     "backlogs_size": "tests/edge/test_stalled.py::test_beyond_the_bound_the_client_that_holds_most_gives_way",

@@ -33,6 +33,8 @@ def application_of(service: Service) -> web.Application:
     app[LARGE_JSON] = LargeJson()
     app.on_response_prepare.extend((complete_refusal, add_cors, isolate, add_request_id))
     app.router.add_get("/ws", service.sockets.handle, allow_head=False)
+    app.router.add_get("/pipelines", service.pipelines.list)
+    app.router.add_get("/pipelines/{name:[^/]+}", service.pipeline_sockets.handle, allow_head=False)
     if settings.echo_route:
         app.router.add_get("/echo", service.endpoints["/echo"].handle, allow_head=False)
         app.router.add_post("/", EchoBodies(settings.message_size, settings.body_time).handle)

@@ -18,6 +18,7 @@ from service.config.limits import (
     data_options,
     hub_limits,
     job_limits,
+    pipeline_options,
     selection_bytes,
     step_options,
     webhook_secret,
@@ -44,6 +45,7 @@ from service.ops.metrics import (
     JobCollector,
     LoadCollector,
     MetricsRoutes,
+    PipelineCollector,
     ProcessCollector,
     ShareCollector,
     StorageCollector,
@@ -67,6 +69,7 @@ from service.upstream.fetcher import Fetcher
 from service.upstream.guard import own_addresses
 from service.upstream.runner import Runner
 from service.work.opening import open_steps
+from service.work.pipelines.opening import open_pipelines
 
 __all__ = ["running"]
 
@@ -89,6 +92,7 @@ async def running(
     storage = await open_storage(data_options(settings), clock=clock, new_epoch=new_epoch)
     steps = await open_steps(step_options(settings))
     slots = await open_slots(settings.jobs, settings.job_slots, settings.job_memory)
+    pipelines = open_pipelines(pipeline_options(settings))
     hub = Hub(hub_limits(settings), storage.store(MemoryStore(new_epoch)), call_soon=loop.call_soon, clock=clock)
     await storage.open_topics(hub)
     policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
@@ -118,7 +122,17 @@ async def running(
     jobs = Jobs(hub, storage.jobs, executors, job_limits(settings), chance=random.random, wall=wall)
     await jobs.open()
     service = Service(
-        settings, hub, batches, watches, credentials_of(settings), memory, supervisor, storage, steps, jobs
+        settings,
+        hub,
+        batches,
+        watches,
+        credentials_of(settings),
+        memory,
+        supervisor,
+        storage,
+        steps,
+        jobs,
+        pipelines,
     )
     service.slots = slots
     service.port = listeners[0].getsockname()[1]
@@ -130,6 +144,7 @@ async def running(
     statistics = StatsTopic(hub, service.sockets, batches, watches, controller, lag)
     housekeeping = Housekeeping(hub, service.admission, controller, lag)
     broken: Counter[str] = Counter()
+    more = service.pipelines.pool, service.pipelines.frames
     metrics = MetricsRoutes(
         ProcessCollector(lag, service.supervisor, lambda: service.draining),
         LoadCollector(controller),
@@ -138,9 +153,20 @@ async def running(
         StorageCollector(storage.statistics),
         WorkCollector(steps),
         JobCollector(jobs),
+        PipelineCollector(pipelines),
         ShareCollector(
             pools_of(
-                hub, service.access, service.sockets, batches, watches, fetches, selector, fetcher, steps, jobs
+                hub,
+                service.access,
+                service.sockets,
+                batches,
+                watches,
+                fetches,
+                selector,
+                fetcher,
+                steps,
+                jobs,
+                *more,
             )
         ),
     )
@@ -176,6 +202,7 @@ async def running(
             stack.callback(loop.set_exception_handler, None)
             stack.push_async_callback(storage.close)
             stack.push_async_callback(steps.close)
+            stack.push_async_callback(pipelines.close)
             stack.push_async_callback(fetcher.close)
             stack.push_async_callback(runner.close)
             if service.acceptor is not None:

@@ -12,6 +12,8 @@ from service.config.limits import (
     address_limits,
     networks,
     overload_rules,
+    pipeline_limits,
+    pipeline_options,
     socket_limits,
 )
 from service.config.settings import Settings, tls_context
@@ -29,6 +31,7 @@ from service.edge.access.admission import AdmissionControl
 from service.edge.access.credentials import Credentials
 from service.edge.access.middleware import AccessMiddleware
 from service.edge.http.acceptor import Acceptor
+from service.edge.pipelines.routes import PipelineRoutes
 from service.edge.routes.streams import Streams
 from service.edge.websocket.echo import LARGEST, Echo
 from service.edge.websocket.endpoint import WebSockets
@@ -41,6 +44,7 @@ from service.runtime.supervisor import Supervisor
 from service.sources.batches import Batches
 from service.sources.watches import Watches
 from service.storage.opening import Keeping
+from service.work.pipelines.pipelines import Pipelines
 from service.work.step_runner import StepRunner
 
 __all__ = ["Service"]
@@ -54,6 +58,7 @@ class Service:
     def __init__(
         self, settings: Settings, hub: Hub, batches: Batches, watches: Watches, credentials: Credentials,
         memory: MemoryBudget, supervisor: Supervisor, storage: Keeping, steps: StepRunner, jobs: Jobs,
+        pipelines: Pipelines,
     ) -> None:  # fmt: skip
         self.settings = settings
         self.memory = memory
@@ -78,7 +83,7 @@ class Service:
             origins=settings.allow_origin,
             connections=settings.connections,
             refusals=self.refusals,
-            sockets=("/ws", "/echo") if settings.echo_route else ("/ws",),
+            sockets=("/ws", "/pipelines/", *(("/echo",) if settings.echo_route else ())),
         )
         self.draining = False
         self.supervisor = supervisor
@@ -92,7 +97,13 @@ class Service:
         self.streams = Streams(settings.heartbeat)
         limits, authorise = socket_limits(settings), self.access.authorise
         self.sockets = WebSockets(hub, self, limits, self.admission, authorise)
-        self.endpoints = {"/ws": self.sockets}
+        runs = pipeline_options(settings).runs
+        self.pipelines = PipelineRoutes(hub, pipelines, runs, patience=settings.heartbeat)
+        self.pipeline_sockets = WebSockets(
+            hub, self, pipeline_limits(settings), self.admission, authorise,
+            pool=self.pipelines.pool, open_=self.pipelines.open,
+        )  # fmt: skip
+        self.endpoints = {"/ws": self.sockets, "/pipelines/": self.pipeline_sockets}
         if settings.echo_route:
             limits = replace(limits, message_size=LARGEST, patience=0.0)
             self.endpoints["/echo"] = WebSockets(hub, self, limits, self.admission, authorise, Echo())
@@ -139,7 +150,7 @@ class Service:
                 self.acceptor.close()
 
         await drain(
-            self.settings.drain, self.sockets, self.streams, self.batches, self.jobs,
+            self.settings.drain, self.sockets, self.streams, self.batches, self.jobs, self.pipeline_sockets,
             stop_listening=stop_listening, load=self.load,
         )  # fmt: skip
 

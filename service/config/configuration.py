@@ -13,6 +13,7 @@ from service.config.fitting import above_memory, fit_descriptors, fit_memory, si
 from service.config.jwt_keys import jwt_keys
 from service.config.settings import Settings
 from service.ops.process import memory_limit
+from service.work.pipelines.declaration import read_pipelines
 
 __all__ = ["SettingsError", "add_options", "read_settings", "shown"]
 
@@ -140,5 +141,6 @@ def _check(settings: Settings) -> list[str]:
         *checks.webhook_secret(settings.webhook_secret_file),
         *checks.tls(settings.tls_cert, settings.tls_key),
         *checks.listening(settings.host, settings.port),
+        *([] if settings.pipelines is None else read_pipelines(settings.pipelines)[1]),
         *checks.names(settings.allow_origin, settings.allow_host, settings.allow_method),
     ]

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 __all__ = [
+    "FRAMES",
     "JOBS",
     "QUEUED",
     "READING",
@@ -38,6 +39,8 @@ STEPS: Final = 1 / 8
 """The same for bodies whose steps wait or run."""
 JOBS: Final = 1 / 16
 """The same for jobs, where they are in memory."""
+FRAMES: Final = 1 / 8
+"""The same for items of pipelines that are under way."""
 QUEUED: Final = 1 / 16
 """The same for batches whose URLs wait to be fetched."""
 COUNTS: Final = {"websockets": 80 << 10, "upstream": 4 << 20}

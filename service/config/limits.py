@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Final
 
-from service.config.fitting import CREDIT, JOBS, QUEUED, READING, SELECTING, STEPS, share
+from service.config.fitting import CREDIT, FRAMES, JOBS, QUEUED, READING, SELECTING, STEPS, share
 from service.config.settings import Settings
 from service.core.access.address_limits import AddressLimits
 from service.core.fetching.batch import BatchLimits
@@ -20,10 +22,16 @@ from service.jobs.figures import JobLimits
 from service.ops.process import descriptor_limit, memory_limit, socket_limit
 from service.storage.options import DataOptions
 from service.work.options import StepOptions
+from service.work.pipelines.options import PipelineOptions
 
 __all__ = ["address_limits", "batch_limits", "client_limits", "data_options", "hub_limits", "job_limits",
-           "networks",
-           "overload_rules", "selection_bytes", "socket_limits", "step_options", "webhook_secret"]  # fmt: skip
+           "networks", "overload_rules", "pipeline_limits", "pipeline_options", "selection_bytes", "socket_limits",
+           "step_options", "webhook_secret"]  # fmt: skip
+
+
+_FEWEST_RUNS: Final = 4
+_MOST_RUNS: Final = 100
+"""Clients of pipelines at once."""
 
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -98,6 +106,19 @@ def step_options(settings: Settings) -> StepOptions:
     )
 
 
+def pipeline_options(settings: Settings) -> PipelineOptions:
+    """Return what pipelines may take; all clients at once may be sending an item of the largest size."""
+    memory = share(FRAMES, memory_limit(settings.memory_limit), 256 << 20)
+    return PipelineOptions(
+        file=settings.pipelines,
+        time=settings.step_time,
+        process_memory=settings.step_memory,
+        cores=len(os.sched_getaffinity(0)),
+        memory=memory,
+        runs=max(_FEWEST_RUNS, min(_MOST_RUNS, memory // settings.frame_size)),
+    )
+
+
 def client_limits(settings: Settings) -> SessionLimits:
     """Return the bounds of one client that has no others of its own."""
     return SessionLimits(
@@ -118,6 +139,16 @@ def socket_limits(settings: Settings) -> WebSocketLimits:
         patience=settings.auth_time,
         backlogs=settings.backlogs_size,
         session=client_limits(settings),
+    )
+
+
+def pipeline_limits(settings: Settings) -> WebSocketLimits:
+    """Return the bounds of the WebSockets of pipelines: there is no message that shows credentials later."""
+    return replace(
+        socket_limits(settings),
+        connections=pipeline_options(settings).runs,
+        message_size=settings.frame_size,
+        patience=0.0,
     )
 
 

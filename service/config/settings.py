@@ -115,6 +115,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         str | None, _Help(description="a file with a secret (whsec_...) that signs the calls of jobs")
     ] = None
     step_processes: Annotated[int, _Help(ge=0, description="processes that run steps; 0: one for each core")] = 0
+    pipelines: Annotated[str | None, _Help(description="TOML file that declares pipelines")] = None
+    frame_size: Annotated[int, _Help(ge=1024, description="bytes of an item that is sent to a pipeline")] = 8 << 20
     upstream: Annotated[int, _Help(ge=1, description="fetches at once")] = 500
     upstream_client: Annotated[int, _Help(ge=1, description="fetches at once of one client")] = 450
     upstream_host: Annotated[int, _Help(ge=1, description="fetches at once from one host")] = 20

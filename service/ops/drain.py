@@ -20,6 +20,7 @@ async def drain(
     streams: Streams,
     batches: Batches,
     jobs: Jobs,
+    pipelines: WebSockets,
     *,
     stop_listening: Callable[[], None],
     load: Callable[[], Mapping[str, int]],
@@ -28,17 +29,21 @@ async def drain(
 
     First half of the drain time: idle sockets go, spread out. At its end: what still runs fails as
     ``cancelled``, its readers get that and ``done``, and then they go too. Jobs that run then are begun again by
-    the next service, as far as they are kept.
+    the next service, as far as they are kept. Pipelines take nothing more from the beginning, and go when what is
+    under way in them has come out.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
     deadline = began + seconds
     _log.info("draining", extra={"seconds": seconds, **load()})
     streams.drain()
+    pipelines.end_idle()
     # The streams of topics stay until the listener closes: see Streams.end.
     await sockets.announce_draining(retry_after=1.0)
     await sockets.release_idle(loop.time() + seconds / 2)
-    while loop.time() < deadline and (sockets.connections or batches.running or jobs.running):
+    while loop.time() < deadline and (
+        sockets.connections or batches.running or jobs.running or pipelines.connections
+    ):
         await asyncio.sleep(0.05)  # many things end a batch; a look now and then is simple and enough
         sockets.end_idle()
     left = load()
@@ -46,7 +51,7 @@ async def drain(
     grace = loop.time() + 1.0
     while loop.time() < grace and sockets.behind:  # noqa: ASYNC110 - as above
         await asyncio.sleep(0.02)
-    await sockets.close()
+    await asyncio.gather(sockets.close(), pipelines.close())
     stop_listening()
     streams.end()
     while loop.time() < grace and streams.readers:  # noqa: ASYNC110 - as above

@@ -42,6 +42,7 @@ def pools_of(
     fetcher: Fetcher,
     steps: StepRunner,
     jobs: Jobs,
+    *more: Pool,
 ) -> Pools:
     """Return every pool of the service."""
     return Pools(
@@ -64,6 +65,7 @@ def pools_of(
         steps.pool,
         jobs.pool,
         batches.stepping.keys,
+        *more,
         backlogs_size=sockets.stalled.statistics,
         upstream=fetches.plan.owners.statistics,
         upstream_host=fetches.hosts.statistics,

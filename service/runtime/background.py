@@ -47,6 +47,7 @@ BACKGROUND: Final[dict[str, OnFailure]] = {
     "fetch": OnFailure.ITEM,
     "handshake": OnFailure.ITEM,
     "job": OnFailure.ITEM,
+    "pipeline": OnFailure.ITEM,
     "resolve": OnFailure.ITEM,
     "robots": OnFailure.ITEM,
     "step": OnFailure.ITEM,

@@ -68,6 +68,7 @@ class AccessMiddleware:
             hosts=hosts, origins=origins, guarded=lambda: credentials.needed, admission=admission
         )
         self._sockets = frozenset(sockets)
+        self._below = tuple(path for path in self._sockets if path.endswith("/"))
 
     def __repr__(self) -> str:
         return f"<AccessMiddleware {self.slots!r}>"
@@ -82,7 +83,7 @@ class AccessMiddleware:
                 check_framing(request)
             except web.HTTPException as error:
                 return _answer(self._last_answer(request, error))
-            if request.path in self._sockets and request.method == hdrs.METH_GET:
+            if self._is_socket(request.path) and request.method == hdrs.METH_GET:
                 try:
                     self._pages.check_host(request)
                     self._pages.check_origin(request)
@@ -100,6 +101,10 @@ class AccessMiddleware:
         response = refusal(error, request)
         response.force_close()
         return response
+
+    def _is_socket(self, path: str) -> bool:
+        """Return whether a WebSocket is served there; a path that ends with a slash stands for all below it."""
+        return path in self._sockets or (path.startswith(self._below) and path not in self._below)
 
     def authorise(self, request: web.Request) -> Grant | None:
         """Return what a WebSocket's credentials grant, or None where it shows none though it has to.

@@ -25,6 +25,7 @@ from service.edge.description.operations import (
 )
 from service.edge.description.schemas import components, ref
 from service.work.answers import StepList, StepResults
+from service.work.pipelines.declaration import PipelineList
 
 __all__ = ["openapi"]
 
@@ -57,7 +58,15 @@ def openapi(limits: BatchLimits, *, token: bool) -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "security": [{"token": []}] if token else [{}, {"token": []}],
-        "paths": {**_batches(limits), **_topics(), **_watches(), **_steps(), **job_paths(_STREAM), **_service()},
+        "paths": {
+            **_batches(limits),
+            **_topics(),
+            **_watches(),
+            **_steps(),
+            **_pipelines(),
+            **job_paths(_STREAM),
+            **_service(),
+        },
         "components": {
             "schemas": components(limits, Broadcast, JobRequest, MoveRequest),
             "responses": refusals(),
@@ -170,6 +179,27 @@ def _watches() -> dict[str, Any]:
     }
 
 
+def _pipelines() -> dict[str, Any]:
+    name = path("name", "the name of the pipeline", {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"})
+    switched = {"101": {"description": "binary messages are items, and text messages events: docs/pipelines.md"}}
+    parameters = [
+        query("to", "a topic that gets a line for each item", {"type": "string", "pattern": f"^{NAME.pattern}$"}),
+        query("full", "what happens when the pipeline is full", {"enum": ["block", "drop_oldest"]}),
+        *_upgrade(),
+    ]
+    listed = {"200": json_answer("each pipeline and its stages", PipelineList)}
+    return {
+        "/pipelines": {"get": operation("pipelines", "Which pipelines there are", listed)},
+        "/pipelines/{name}": {
+            "parameters": [name],
+            "get": operation(
+                "runPipeline", "Send items through a pipeline, over a WebSocket", switched,
+                refused=(404, 422, 426), parameters=parameters, open_=True,
+            ),
+        },
+    }  # fmt: skip
+
+
 def _steps() -> dict[str, Any]:
     asked = query("steps", "the list of steps as JSON, as options.steps has it", {"type": "string"}, required=True)
     done = {"200": json_answer("the result of each step", StepResults)}
@@ -209,8 +239,14 @@ def _service() -> dict[str, Any]:
 
 
 def _socket() -> dict[str, Any]:
-    """Return the upgrade (RFC 6455, section 4.2.1); credentials are judged after it, with a close code."""
-    parameters = [
+    """Return the upgrade; credentials are judged after it, with a close code."""
+    switched = {"101": {"description": "JSON-RPC 2.0 from here on, see /asyncapi.json"}}
+    return operation("socket", "The WebSocket", switched, refused=(426,), parameters=_upgrade(), open_=True)
+
+
+def _upgrade() -> list[dict[str, Any]]:
+    """Return the headers of an upgrade (RFC 6455, section 4.2.1)."""
+    return [
         header("Connection", "of an upgrade", {"const": "Upgrade"}, required=True),
         header("Upgrade", "of an upgrade", {"const": "websocket"}, required=True),
         header("Sec-WebSocket-Version", "of RFC 6455", {"const": "13"}, required=True),
@@ -226,8 +262,6 @@ def _socket() -> dict[str, Any]:
             {"type": "string", "pattern": "^sluice\\.v1(, bearer\\.[!-~]+)?$"},
         ),
     ]
-    switched = {"101": {"description": "JSON-RPC 2.0 from here on, see /asyncapi.json"}}
-    return operation("socket", "The WebSocket", switched, refused=(426,), parameters=parameters, open_=True)
 
 
 def _health(state: str) -> dict[str, Any]:

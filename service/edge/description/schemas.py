@@ -10,13 +10,15 @@ from service.core.fetching.batch import BatchLimits, BatchRequest
 from service.core.fetching.headers import HEADER_NAME, HEADER_VALUE, MOST_HEADERS, OUR_HEADERS, OUR_PREFIXES
 from service.core.jobs import answers as jobs
 from service.work import answers
+from service.work.pipelines.declaration import PipelineList
 from service.work.step import MOST_STEPS, STEPS
 
 __all__ = ["ERRORS", "components", "ref"]
 
 _REF: Final = "#/components/schemas/{name}"
-_ANSWERS: Final[tuple[type, ...]] = tuple(
-    getattr(module, name) for module in (events, answers, jobs) for name in module.__all__
+_ANSWERS: Final[tuple[type, ...]] = (
+    *(getattr(module, name) for module in (events, answers, jobs) for name in module.__all__),
+    PipelineList,
 )
 ERRORS: Final[tuple[type[SluiceError], ...]] = tuple(
     getattr(errors, name) for name in errors.__all__ if name != "SluiceError"

@@ -14,6 +14,9 @@ _FILES: Final = {
     "/static/bench.js": ("bench.js", "text/javascript"),
     "/static/plot.js": ("plot.js", "text/javascript"),
     "/static/page.css": ("page.css", "text/css"),
+    "/static/faceblur.html": ("faceblur.html", "text/html"),
+    "/static/faceblur.js": ("faceblur.js", "text/javascript"),
+    "/static/faceblur.css": ("faceblur.css", "text/css"),
     "/static/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 _HEADERS: Final = {

@@ -40,6 +40,7 @@ class Connection:
         "_unsent",
         "address",
         "alive",
+        "busy",
         "closing",
         "held",
         "name",
@@ -70,6 +71,8 @@ class Connection:
         self.task = task
         self.closing: CloseReason | None = None
         self.alive = True
+        self.busy = False
+        """Whether nothing is read, pongs neither, until what was sent before has been carried out."""
         self.patient = False
         self.session: Session
         # Frames of a TLS connection have to go through its transport.
@@ -200,7 +203,9 @@ class Connection:
     @property
     def silent(self) -> bool:
         """Whether nothing was heard since the last ping, no message was taken, and nobody agreed to that."""
-        return not self.alive and self._progress() == self._seen and not (self.patient and self.full())
+        if self.alive or self.busy or self._progress() != self._seen:
+            return False
+        return not (self.patient and self.full())
 
     def end(self, closing: CloseReason) -> None:
         """Have the connection's own task close it, with a close frame; the first reason stays."""
@@ -214,7 +219,13 @@ class Connection:
         self.end(UNAUTHORIZED if self.session.grant is NOTHING else EXPIRED)
 
     def release(self) -> None:
-        """Bring every reader what it has not had, as far as the peer takes it, and end the connection: a drain."""
+        """Bring every reader what it has not had, as far as the peer takes it, and end the connection: a drain.
+
+        One that is busy ends by itself, when it would read the next message.
+        """
+        if self.busy:
+            self.closing = self.closing or DRAINED
+            return
         self.revisit()
         self.session.late.when_answered(lambda: self.end(DRAINED))
 

@@ -30,7 +30,7 @@ _EVERY: Final = 1.0
 
 
 class MessageHandler(Protocol):
-    """Carries out the messages of all connections of an endpoint; it ends one by setting ``connection.closing``."""
+    """Carries out the messages of connections; it ends one by setting ``connection.closing``."""
 
     async def text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
         """Answer a text message; that it is UTF-8 has not been checked."""
@@ -44,12 +44,11 @@ class MessageHandler(Protocol):
 class Conversation:
     """Reads the messages of all connections of one endpoint, and has clients take turns with them."""
 
-    def __init__(self, handler: MessageHandler, clock: Callable[[], float]) -> None:
-        self._handler = handler
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._turns = PerTurn(_ALL, _TURN)
 
-    async def run(self, socket: web.WebSocketResponse, connection: Connection) -> None:
+    async def run(self, socket: web.WebSocketResponse, connection: Connection, handler: MessageHandler) -> None:
         """Carry out the messages of one connection until one side ends it."""
         carried_out = 0
         while connection.closing is None:
@@ -60,9 +59,9 @@ class Conversation:
                 carried_out += cost
                 await self._turns.wait(connection.owner, cost)
             if message.type is WSMsgType.TEXT:
-                await self._handler.text(socket, connection, message.data)
+                await handler.text(socket, connection, message.data)
             elif message.type is WSMsgType.BINARY:
-                await self._handler.binary(socket, connection, message.data)
+                await handler.binary(socket, connection, message.data)
             elif message.type in _MESSAGES:
                 await self._control(socket, connection, message)
             else:

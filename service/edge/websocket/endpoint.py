@@ -1,7 +1,7 @@
 """The WebSocket endpoint: aiohttp reads, the session decides, visits write."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -29,7 +29,10 @@ from service.edge.websocket.heartbeat import Heartbeat
 from service.edge.websocket.stalled import Stalled
 from service.runtime.per_turn import PerTurn
 
-__all__ = ["PROTOCOL", "Connection", "WebSocketLimits", "WebSockets"]
+__all__ = ["PROTOCOL", "Connection", "Serve", "WebSocketLimits", "WebSockets"]
+
+Serve = Callable[[ClientSocket, Connection], Awaitable[None]]
+"""Carries out what one client sends, until it leaves or ``connection.closing`` says why it is closed."""
 
 _HANDSHAKES: Final = 2
 """Handshakes of one turn of the loop, 0.2 ms each: newcomers do not hold up those that are in."""
@@ -74,11 +77,15 @@ class WebSockets:
         admission: AdmissionControl,
         authorise: Callable[[web.Request], Grant | None] = lambda request: EVERYTHING,
         handler: MessageHandler | None = None,
+        *,
+        pool: Pool | None = None,
+        open_: Callable[[web.Request, Grant, Owner], Serve] | None = None,
     ) -> None:
         self.limits = limits
         self.connections: set[Connection] = set()
-        self.pool = Pool("websockets", limits.connections, strict=True, advice="close some")
+        self.pool = pool or Pool("websockets", limits.connections, strict=True, advice="close some")
         """Whose they are. Shares are for subjects: ten thousand clients may have one address, or one token."""
+        self._open = open_
         self._hub = hub
         self._services = services
         self._admission = admission
@@ -89,7 +96,8 @@ class WebSockets:
         self.heartbeat = Heartbeat(limits.heartbeat)
         self._expiries = Expiries()
         self._requests = RequestHandler(hub, self.traffic, self._expiries)
-        self._conversation = Conversation(handler or self._requests, hub.clock)
+        self._conversation = Conversation(hub.clock)
+        self._handler = handler or self._requests
         self._handshakes = PerTurn(_HANDSHAKES)
 
     def __repr__(self) -> str:
@@ -111,6 +119,7 @@ class WebSockets:
             self._admit(request)
             address = self._admission.handshake(request)
             shown = self._shown(request)
+            serve = self._server_of(request, shown)
             socket = ClientSocket(PROTOCOL, self.limits.message_size, self.limits.close_timeout)
             await socket.prepare(as_one_line_each(request))
         except (SluiceError, web.HTTPException) as error:
@@ -120,7 +129,7 @@ class WebSockets:
         release_handshake_state(request, socket)
         del shown
         try:
-            await self._conversation.run(socket, connection)
+            await serve(socket, connection)
         except asyncio.CancelledError:
             task = connection.task
             if connection.closing is None or task.uncancel() > 0:
@@ -142,8 +151,17 @@ class WebSockets:
         if self._services.draining:
             raise Draining("the service is shutting down")
         if self.count >= self.limits.connections:
-            raise Overloaded(f"limit websockets: all {self.limits.connections} are in use")
+            raise Overloaded(f"limit {self.pool.name}: all {self.limits.connections} are in use")
         check_handshake(request)
+
+    def _server_of(self, request: web.Request, shown: _Shown) -> Serve:
+        """Return what serves a client; raises a SluiceError for one that is refused before the upgrade."""
+        if self._open is None or shown.closing is not None:
+            return self._converse
+        return self._open(request, shown.grant, shown.owner)
+
+    async def _converse(self, socket: ClientSocket, connection: Connection) -> None:
+        await self._conversation.run(socket, connection, self._handler)
 
     def _connect(self, request: web.Request, address: str | None, shown: _Shown) -> Connection:
         transport, task = request.transport, asyncio.current_task()

@@ -4,6 +4,7 @@ from service.ops.metrics.fanout import FanoutCollector
 from service.ops.metrics.fetching import FetchingCollector
 from service.ops.metrics.jobs import JobCollector
 from service.ops.metrics.load import LoadCollector
+from service.ops.metrics.pipelines import PipelineCollector
 from service.ops.metrics.process import ProcessCollector
 from service.ops.metrics.routes import MetricsRoutes
 from service.ops.metrics.shares import ShareCollector
@@ -16,6 +17,7 @@ __all__ = [
     "JobCollector",
     "LoadCollector",
     "MetricsRoutes",
+    "PipelineCollector",
     "ProcessCollector",
     "ShareCollector",
     "StorageCollector",

@@ -9,7 +9,7 @@ from prometheus_client.core import HistogramMetricFamily
 
 from service.core.histogram import Histogram
 
-__all__ = ["Counter", "Gauge", "counter_by", "gauge_by", "histogram", "histogram_by"]
+__all__ = ["Counter", "Gauge", "buckets", "counter_by", "gauge_by", "histogram", "histogram_by"]
 
 
 def counter_by(
@@ -35,16 +35,17 @@ def gauge_by(name: str, text: str, label: str, values: Mapping[str, float]) -> G
 
 def histogram(name: str, text: str, values: Histogram) -> HistogramMetricFamily:
     """Return a classic histogram."""
-    return HistogramMetricFamily(name, text, _buckets(values), values.sum)
+    return HistogramMetricFamily(name, text, buckets(values), values.sum)
 
 
 def histogram_by(name: str, text: str, label: str, values: Mapping[str, Histogram]) -> HistogramMetricFamily:
     """Return a classic histogram for each value of a label."""
     family = HistogramMetricFamily(name, text, labels=[label])
     for value, counted in values.items():
-        family.add_metric([value], _buckets(counted), counted.sum)
+        family.add_metric([value], buckets(counted), counted.sum)
     return family
 
 
-def _buckets(values: Histogram) -> list[tuple[str, float]]:
+def buckets(values: Histogram) -> list[tuple[str, float]]:
+    """Return the buckets of a classic histogram."""
     return [("+Inf" if bound == inf else str(bound), count) for bound, count in values.cumulative()]

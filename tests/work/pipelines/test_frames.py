@@ -1,0 +1,53 @@
+"""The memory of items under way: who has used up a share waits, and everything comes back."""
+
+import asyncio
+
+from service.core.owner import Owner
+from service.work.pipelines.frames import FrameMemory, Lease
+
+A, B = Owner("a"), Owner("b")
+
+
+async def test_one_that_has_its_share_waits_until_something_comes_back_and_others_find_room() -> None:
+    memory = FrameMemory(1000)
+    first, other = Lease(memory, A), Lease(memory, B)
+    for _ in range(8):
+        await first.take(100)
+    waiting = asyncio.create_task(first.take(100))
+    await asyncio.sleep(0)
+    await other.take(100)
+    assert not waiting.done()
+    assert memory.pool.refused == 1
+    other.close()
+    first.give_back(100)
+    first.give_back(100)
+    async with asyncio.timeout(30):
+        assert await waiting == 100
+    first.close()
+    assert memory.pool.used == 0
+
+
+async def test_one_that_holds_nothing_may_have_any_one_item() -> None:
+    memory = FrameMemory(1000)
+    lease = Lease(memory, A)
+    async with asyncio.timeout(30):
+        assert await lease.take(5000) == 5000
+    lease.close()
+
+
+async def test_a_run_takes_as_much_as_its_items_came_to_need() -> None:
+    memory = FrameMemory(1000)
+    lease = Lease(memory, A)
+    taken = await lease.take(10)
+    assert lease.grow(taken, 5) == 10
+    taken = lease.grow(taken, 300)
+    assert (taken, memory.pool.used) == (300, 300)
+    assert await lease.take(10) == 300
+    assert memory.pool.used == 600
+    waiting = asyncio.create_task(lease.take(10))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    lease.close()
+    assert memory.pool.used == 0

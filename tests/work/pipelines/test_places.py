@@ -1,0 +1,91 @@
+"""Where stages run: values to and from processes, what is said of failures, and what is left behind."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from service.core.owner import Owner
+from service.work.pipelines.in_process import function_of
+from service.work.pipelines.item import ItemFailed, Output
+from service.work.pipelines.places import InProcess, InThread, OnLoop, Pickled
+from service.work.worker_pool import StepTimeout, WorkerPool
+from service.work.worker_process import WorkerGone
+from tests.edge import stages
+
+HERE = "tests.edge.stages"
+ME = Owner("me")
+
+
+@asynccontextmanager
+async def workers() -> AsyncIterator[WorkerPool]:
+    pool = WorkerPool(1, ("service.work.pipelines.in_process", HERE), memory=1 << 30)
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def test_between_processes_any_value_goes_and_the_service_does_not_read_it() -> None:
+    async with workers() as pool:
+        split, join = (InProcess(f"{HERE}:{name}", pool, 30) for name in ("split", "join"))
+        between = await split.call(b"this", ME)
+        assert isinstance(between.value, Pickled)
+        assert await join.call(between.value, ME) == Output(b"this and")
+        assert await InProcess(f"{HERE}:facts", pool, 30).call(b"abc", ME) == Output(b"ABC", {"faces": 3})
+        with pytest.raises(ItemFailed, match="has to return bytes to one that is elsewhere"):
+            await OnLoop(stages.join, 30).call(between.value, ME)
+        with pytest.raises(ItemFailed, match="has to return bytes, not list"):
+            await join.call([b"a"], ME)
+
+
+async def test_what_a_process_says_of_an_item_that_fails_and_of_its_own_end() -> None:
+    async with workers() as pool:
+        facts = InProcess(f"{HERE}:facts", pool, 30)
+        with pytest.raises(ItemFailed, match="^not this one$"):
+            await facts.call(b"bad", ME)
+        with pytest.raises(RuntimeError, match="KeyError: 'secret'"):
+            await facts.call(b"bug", ME)
+        with pytest.raises(WorkerGone):
+            await InProcess(f"{HERE}:split", pool, 30).call(b"die", ME)
+        assert (await facts.call(b"a", ME)).value == b"A"
+        with pytest.raises(StepTimeout, match=r"took longer than 0\.05 s"):
+            await InProcess(f"{HERE}:hold", pool, 0.05).call(b"a", ME)
+
+
+async def test_a_thread_that_hangs_costs_its_item_and_what_is_cancelled_frees_the_place() -> None:
+    stages.release.clear()
+    place = InThread(stages.hold, 1, 0.05)
+    try:
+        with pytest.raises(StepTimeout):
+            await place.call(b"a", ME)
+        waiting = [asyncio.create_task(place.call(b"b", ME)) for _ in range(2)]
+        await asyncio.sleep(0)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        stages.release.set()
+        patient = InThread(stages.double, 1, 30)
+        assert await patient.call(b"c", ME) == Output(b"cc")
+        patient.close()
+    finally:
+        stages.release.set()
+        place.close()
+
+
+async def test_on_the_loop_functions_and_coroutines_run() -> None:
+    assert await OnLoop(stages.double, 30).call(b"a", ME) == Output(b"aa")
+    with pytest.raises(StepTimeout):
+        await OnLoop(stages.never, 0.01).call(b"a", ME)
+
+    async def times_out(data: bytes) -> bytes:
+        raise TimeoutError("its own")
+
+    with pytest.raises(TimeoutError, match="its own"):
+        await OnLoop(times_out, 30).call(b"a", ME)
+
+
+def test_a_name_that_is_not_a_function_is_refused() -> None:
+    with pytest.raises(TypeError, match="NOTHING is not a function"):
+        function_of(f"{HERE}:NOTHING")
