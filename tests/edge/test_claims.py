@@ -45,11 +45,12 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
 """What a token is refused that may read and write ``news.*`` alone."""
 
 ANY_TOKEN = {
-    ("GET", "/batches/{id}"), ("DELETE", "/batches/{id}"), ("GET", "/batches/{id}/events"), ("GET", "/steps")
+    ("GET", "/batches/{id}"), ("DELETE", "/batches/{id}"), ("GET", "/batches/{id}/events"), ("GET", "/steps"),
+    ("GET", "/pipelines"),
 }  # fmt: skip
 """The id of a batch is a secret of its own; which steps there are is public."""
 OPEN = {("GET", path) for path in ("/", "/healthz", "/readyz", "/openapi.json", "/asyncapi.json")}
-SOCKETS = {("GET", "/ws"), ("GET", "/echo"), ("POST", "/")}
+SOCKETS = {("GET", "/ws"), ("GET", "/echo"), ("POST", "/"), ("GET", "/pipelines/{name:[^/]+}")}
 """And what `--echo-route` has beside its socket."""
 
 

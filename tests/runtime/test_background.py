@@ -39,6 +39,8 @@ from service.upstream.reading import Reading
 from service.upstream.robots import Robots
 from service.work.blob_files import BlobFiles
 from service.work.blobs import Blobs
+from service.work.pipelines.pipeline import Item as PipelineItem
+from service.work.pipelines.pipeline import Pipeline, Stage
 from service.work.step_runner import StepOutcome, StepRunner
 from tests.core.stores import FakeStore
 from tests.edge.running import Client, call, client_of
@@ -469,11 +471,28 @@ async def a_body(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(one["event"] for one in results) == ["failed", "result"]
 
 
+async def an_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def echo(value: int) -> int:
+        fail()
+        return value
+
+    async def deliver(item: PipelineItem[int]) -> None:
+        errors.append(item.error)
+
+    errors: list[Exception | None] = []
+    fail = failing_once(lambda: None, [])
+    async with Pipeline([Stage(echo)], deliver) as pipeline:
+        for value in (1, 2):
+            await pipeline.put(value)
+    assert [error is None for error in errors] == [False, True]
+
+
 OTHERS: dict[str, Callable[[pytest.MonkeyPatch], Awaitable[None]]] = {
     "blob": a_blob,
     "fetch": a_fetch,
     "handshake": a_handshake,
     "job": a_job,
+    "pipeline": an_item,
     "resolve": a_look_up,
     "robots": a_robots_txt,
     "step": a_body,
