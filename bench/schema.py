@@ -25,10 +25,10 @@ def add_options(parser: ArgumentParser) -> None:
 def command(url: str, seconds: int, seed: int, token: str = _TOKEN) -> list[str]:
     """Return how schemathesis is run against a service that needs this token.
 
-    Left out: /ws, which stops being HTTP with its answer (Autobahn's business); the check that what was deleted
-    is gone: DELETE ends a batch, and who has its id may still read it; and the check for a missing Authorization,
-    which stays there when the hooks have changed a case (``ignored_auth`` does that check for itself). One worker:
-    hypothesis parses source in threads, which CPython 3.11.7 cannot (gh-106905).
+    Left out: /ws and the pipelines, which stop being HTTP with their answer (Autobahn's business); the check that
+    what was deleted is gone: DELETE ends a batch, and who has its id may still read it; and the check for a missing
+    Authorization, which stays there when the hooks have changed a case (``ignored_auth`` does that check for
+    itself). One worker: hypothesis parses source in threads, which CPython 3.11.7 cannot (gh-106905).
     """
     config = _ROOT / "bench" / "schemathesis" / "schemathesis.toml"
     options = {
@@ -36,7 +36,7 @@ def command(url: str, seconds: int, seed: int, token: str = _TOKEN) -> list[str]
         "--max-time": seconds,
         "--seed": seed,
         "--header": f"Authorization: Bearer {token}",
-        "--exclude-path": "/ws",
+        "--exclude-path-regex": "^/(ws$|pipelines/)",
         "--exclude-checks": "use_after_free,missing_required_header",
         "--generation-database": "none",
     }

@@ -31,6 +31,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     if path == "/fetch-batch" and isinstance(case.body, dict):
         _ask_origin(case.body, number)
         _take_steps(case.body)
+    if path == "/jobs" and isinstance(case.body, dict):
+        _make_job(case.body, number)
     if path == "/watch" and str(case.query.get("url", "")).startswith("http") and number % 2:
         case.query["url"] = _ORIGIN + _PATHS[number % len(_PATHS)]
 
@@ -44,6 +46,17 @@ def _ask_origin(body: dict[str, Any], number: int) -> None:
     for index, request in enumerate(requests[:_MOST] if isinstance(requests, list) else ()):
         if isinstance(request, dict) and "url" in request:
             request["url"] = _replaced(request["url"], index + number)
+
+
+def _make_job(body: dict[str, Any], number: int) -> None:
+    """Give each job a key of its own, and a URL that no schema describes in full."""
+    key, call, fetch = body.get("key"), body.get("call"), body.get("fetch")
+    if isinstance(key, str) and 1 <= len(key) <= 100:
+        body["key"] = f"{number}-{key}"
+    if isinstance(call, dict) and str(call.get("url", "")).lower().startswith("http"):
+        body["call"] = {**call, "url": _ORIGIN + _PATHS[number % len(_PATHS)]}
+    if isinstance(fetch, dict):
+        _take_steps(fetch)
 
 
 def _take_steps(body: dict[str, Any]) -> None:

@@ -150,7 +150,7 @@ class Jobs:
             raise Draining("the service is shutting down")
         executor = self._executors.get(kind)
         if executor is None:
-            raise InvalidParams(f"{kind}: the service has no functions; its operator gives some with --jobs MODULE")
+            raise NotFound(f"{kind}: the service has no functions; its operator gives some with --jobs MODULE")
         now = self.wall()
         due = due_of(request, now)
         granted = executor.check(work, grant)

@@ -70,9 +70,13 @@ class Lane:
             self._queue.put(self._agenda.get(row).owner, row)
 
     def _start(self, row: int) -> None:
-        task = asyncio.get_running_loop().create_task(self._begin(row), name="job")
+        task = asyncio.get_running_loop().create_task(self._carry_out(row), name="job")
         self.running[row] = task
         task.add_done_callback(lambda task: self._ended(row, task))
+
+    async def _carry_out(self, row: int) -> None:
+        # An error is one of this task, wherever it is raised.
+        await self._begin(row)
 
     def _ended(self, row: int, task: asyncio.Task[None]) -> None:
         del self.running[row]

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from service.core.access.grants import Grant
-from service.core.errors import InvalidParams
+from service.core.errors import NotFound
 from service.core.jobs.events import Progress
 from service.core.jobs.job import Job
 from service.core.jobs.request import RunWork, Work
@@ -79,10 +79,10 @@ class Slots:
             slot.grace = 0.0
 
     def check(self, work: Work, grant: Grant) -> None:
-        """Raise InvalidParams for a function that there is not."""
+        """Raise NotFound for a function that does not exist."""
         assert isinstance(work, RunWork)
         if work.name not in self._functions:
-            raise InvalidParams(f"run.name: there is no function {work.name[:64]!r}")
+            raise NotFound(f"run.name: the function {work.name[:64]!r} does not exist")
 
     def retries(self, job: Job) -> int | None:
         """Return what the function says."""

@@ -30,9 +30,9 @@ def due_of(request: JobRequest | MoveRequest, now: float) -> float:
         seconds = at.timestamp() if at.tzinfo is not None else None
     except (ValueError, OverflowError):
         seconds = None
-    if seconds is None or not 0 <= seconds < _FARTHEST:
+    if seconds is None:
         raise InvalidParams("at: a time as RFC 3339 has it, such as 2026-11-27T09:30:00Z")
-    return seconds
+    return min(max(0.0, seconds), _FARTHEST)
 
 
 def encode_event(event: Event) -> bytes:

@@ -41,14 +41,17 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
     ("GET", "/watch?url=http://a.example/&every=5", {}, "claim watch: the token has none"),
     ("POST", '/steps?steps=[{"step":"digest"}]', {"data": b"abc"}, "claim fetch: the token has none"),
     ("GET", "/blobs/" + "0" * 64, {}, "claim fetch: the token has none"),
+    ("POST", "/jobs", {"json": {"publish": {"topic": "news.eu", "data": 1}}}, "claim jobs: the token has none"),
+    ("GET", "/jobs", {}, "claim jobs: the token has none"),
 ]
 """What a token is refused that may read and write ``news.*`` alone."""
 
 ANY_TOKEN = {
     ("GET", "/batches/{id}"), ("DELETE", "/batches/{id}"), ("GET", "/batches/{id}/events"), ("GET", "/steps"),
     ("GET", "/pipelines"),
+    ("GET", "/jobs/{id}"), ("DELETE", "/jobs/{id}"), ("PATCH", "/jobs/{id}"), ("GET", "/jobs/{id}/events"),
 }  # fmt: skip
-"""The id of a batch is a secret of its own; which steps there are is public."""
+"""The id of a batch or job is a secret of its own; which steps there are is public."""
 OPEN = {("GET", path) for path in ("/", "/healthz", "/readyz", "/openapi.json", "/asyncapi.json")}
 SOCKETS = {("GET", "/ws"), ("GET", "/echo"), ("POST", "/"), ("GET", "/pipelines/{name:[^/]+}")}
 """And what `--echo-route` has beside its socket."""
@@ -72,7 +75,7 @@ def test_every_route_is_known_to_need_a_claim_or_none() -> None:
     added = {
         (method.upper(), path)
         for file in SERVICE.rglob("*.py")
-        for method, path in re.findall(r'add_(get|post|delete)\("([^"]+)"', file.read_text())
+        for method, path in re.findall(r'add_(get|post|patch|delete)\("([^"]+)"', file.read_text())
     }
     for method, path in added - ANY_TOKEN - OPEN - SOCKETS:
         form = re.sub(r"\\\{.*?\\\}", "[^/]+", re.escape(path))

@@ -362,14 +362,14 @@ async def test_a_subject_has_its_share_of_websockets_and_ten_thousand_of_one_add
 
 
 async def test_a_subject_that_authenticates_later_has_the_same_share(tmp_path: Any) -> None:
-    options = ("--websockets", "8", "--auth-time", "30")
+    options = ("--websockets", "16", "--auth-time", "30")
     async with tenants("subjects", tmp_path, *options) as both, contextlib.AsyncExitStack() as stack:
         refused = []
-        for number in range(8):
+        for number in range(12):
             socket = await stack.enter_async_context(both.socket({}))
             text = both.a[number % 2]["Authorization"].removeprefix("Bearer ")
             params = {"token": text}
             await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "authenticate", "params": params})
             answer = await socket.receive_json(timeout=30)
             refused.append(answer.get("error", {}).get("data", {}).get("pool"))
-        assert refused == [None] * 4 + ["websockets"] * 4
+        assert refused == [None] * 8 + ["websockets"] * 4

@@ -405,7 +405,7 @@ async def test_what_is_refused_leaves_nothing_behind(bench: Bench) -> None:
         await bench.make(publish={"topic": "bad", "data": 1})
     with pytest.raises(Forbidden, match="claim jobs"):
         await bench.make(grant=NOTHING)
-    with pytest.raises(InvalidParams, match="--jobs MODULE"):
+    with pytest.raises(NotFound, match="--jobs MODULE"):
         await bench.make(publish=None, run={"name": "f"})
     bench.jobs.draining = True
     with pytest.raises(Draining):

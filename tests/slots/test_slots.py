@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from service.core.access.grants import EVERYTHING
-from service.core.errors import InvalidParams
+from service.core.errors import NotFound
 from service.core.jobs.events import Progress
 from service.core.jobs.job import Job
 from service.core.jobs.request import RunWork
@@ -180,7 +180,7 @@ async def test_when_the_service_ends_nobody_waits_for_functions(slots: Slots) ->
 
 
 async def test_a_function_that_there_is_not_is_refused(slots: Slots) -> None:
-    with pytest.raises(InvalidParams, match=r"run\.name: there is no function 'none'"):
+    with pytest.raises(NotFound, match=r"run\.name: the function 'none' does not exist"):
         slots.check(RunWork("none"), EVERYTHING)
     slots.check(RunWork("add"), EVERYTHING)
 
@@ -218,7 +218,7 @@ async def test_a_module_is_imported_anew_and_what_runs_goes_on(
     file.write_text("from service.jobs import job\n@job\ndef g():\n    return 'new'\n")
     await slots.reload()
     assert await Run(slots, "g").result() == "new"
-    with pytest.raises(InvalidParams):
+    with pytest.raises(NotFound):
         slots.check(RunWork("f"), EVERYTHING)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -42,7 +42,7 @@ from service.core.jobs.events import (
 from service.core.jobs.request import Kind
 from service.core.owner import Owner
 
-__all__ = ["MOST_EVENTS", "Job", "JobState"]
+__all__ = ["MOST_EVENTS", "Job", "JobState", "Unmovable"]
 
 _LOST: Final = 3
 """Attempts in a row that are lost to the end of a worker or of the service before the job fails."""
@@ -54,6 +54,12 @@ _LONGEST_DELAY: Final = 3600.0
 """Seconds before a failed attempt is made again; twice as many after each further one."""
 MOST_EVENTS: Final = 100_000
 """Of one job; further progress is not kept."""
+
+
+class Unmovable(InvalidParams):
+    """The state of the job does not allow it (409 over HTTP)."""
+
+    status = 409
 
 
 class JobState(StrEnum):
@@ -147,11 +153,11 @@ class Job(msgspec.Struct):
         return self._say(Queued(Instant(self.due)))
 
     def move(self, due: float) -> Event:
-        """Have it run at another time, or once more; raise InvalidParams while it runs and when it is done."""
+        """Have it run at another time, or once more; raise Unmovable while it runs and when it is done."""
         if self.state is JobState.RUNNING:
-            raise InvalidParams("at, delay: the job is running; cancel it first")
+            raise Unmovable("at, delay: the job is running; cancel it first")
         if self.state is JobState.DONE:
-            raise InvalidParams("at, delay: the job is done; only one that failed or was cancelled runs again")
+            raise Unmovable("at, delay: the job is done; only one that failed or was cancelled runs again")
         self.due = due
         if not self.state.ended:
             return self._say(Rescheduled(Instant(due)))

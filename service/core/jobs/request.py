@@ -9,15 +9,15 @@ from service.core.fetching.headers import check_headers
 from service.core.fetching.request import FetchRequest, Options
 
 __all__ = [
-    "KINDS", "CallWork", "FetchWork", "JobRequest", "Kind", "MoveRequest", "PublishWork", "RunWork", "Work",
-    "check_size", "kind_of",
+    "KINDS", "METHODS", "CallWork", "FetchWork", "JobRequest", "Kind", "MoveRequest", "PublishWork", "RunWork",
+    "Work", "check_size", "kind_of",
 ]  # fmt: skip
 
 Kind = Literal["call", "publish", "fetch", "run"]
 KINDS: Final[tuple[Kind, ...]] = ("call", "publish", "fetch", "run")
 _YEARS: Final = 10 * 366 * 86_400
 """Seconds: as far ahead as a job may be due."""
-_METHODS: Final = ("POST", "PUT", "PATCH", "DELETE", "GET", "HEAD")
+METHODS: Final = ("POST", "PUT", "PATCH", "DELETE", "GET", "HEAD")
 
 _Key = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 _Delay = Annotated[float, msgspec.Meta(ge=0, le=_YEARS)]
@@ -73,7 +73,7 @@ class JobRequest(_Base, frozen=True):
     key: _Key | None = None
     retries: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
     timeout: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
-    keep: Annotated[float, msgspec.Meta(ge=0, le=_YEARS)] = 86_400.0
+    keep: Annotated[float, msgspec.Meta(ge=1, le=_YEARS)] = 86_400.0
 
 
 class MoveRequest(_Base, frozen=True):
@@ -99,8 +99,8 @@ def kind_of(request: JobRequest) -> tuple[Kind, Work]:
 
 
 def _check_call(call: CallWork) -> None:
-    if call.method not in _METHODS:
-        raise InvalidParams(f"call.method: one of {', '.join(_METHODS)}")
+    if call.method not in METHODS:
+        raise InvalidParams(f"call.method: one of {', '.join(METHODS)}")
     if call.headers and (wrong := check_headers(call.headers)):
         raise InvalidParams(f"call.headers: {wrong}")
     if call.body is not None and call.method in ("GET", "HEAD"):

@@ -48,6 +48,7 @@ _Name = Annotated[
     str, msgspec.Meta(min_length=1, max_length=255, extra_json_schema={"pattern": f"^{NAME.pattern}$"})
 ]
 _Params = TypeVar("_Params")
+_PASSED_ON = frozenset({"data", "body", "args"})
 
 
 SINCE = "^(newest|oldest|[^:]{1,64}:[0-9]{1,15})$"
@@ -183,10 +184,13 @@ def _convert(params: Any, kind: type[_Params]) -> _Params:
         raise InvalidParams(_readable(error)) from None
 
 
-def _whole(value: Any, depth: int = 2) -> Any:
-    """Return the value with whole floats as integers, as deep as any of our parameters has one."""
+def _whole(value: Any, depth: int = 3) -> Any:
+    """Return the value with whole floats as integers, as deep as any of our parameters has one.
+
+    What clients pass on stays as it is.
+    """
     if isinstance(value, dict) and depth:
-        return {name: _whole(part, depth - 1) for name, part in value.items()}
+        return {name: part if name in _PASSED_ON else _whole(part, depth - 1) for name, part in value.items()}
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -1,20 +1,23 @@
 """The routes of jobs, for ``/openapi.json``."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from service.core import events
 from service.core.jobs import answers
 from service.core.jobs.job import JobState
-from service.core.jobs.request import JobRequest, MoveRequest
+from service.core.jobs.request import KINDS, METHODS, JobRequest, MoveRequest
+from service.core.topics.names import NAME
 from service.edge.description.operations import answer, json_answer, operation, path, query, stream
 from service.edge.description.schemas import ref
 
-__all__ = ["job_paths"]
+__all__ = ["bound_jobs", "job_paths"]
 
 _EVENTS: Final = (
     answers.JobQueued, answers.JobStarted, answers.JobProgress, answers.JobRetry, answers.JobRescheduled,
     answers.JobDone, answers.JobFailed, answers.JobCancelled,
 )  # fmt: skip
+_GIVEN: Final = {"not": {"type": "null"}}
 _EPOCH: Final = {"Sluice-Epoch": {"type": "string"}}
 
 
@@ -43,7 +46,7 @@ def job_paths(streaming: list[Any]) -> dict[str, Any]:
     return {
         "/jobs": {
             "post": operation(
-                "makeJob", "Have work done, now or later", accepted, refused=(504,), body=ref(JobRequest)
+                "makeJob", "Have work done, now or later", accepted, refused=(404, 504), body=ref(JobRequest)
             ),
             "get": operation("jobs", "The client's jobs", listed, refused=(422,), parameters=pages),
         },
@@ -51,7 +54,7 @@ def job_paths(streaming: list[Any]) -> dict[str, Any]:
             "parameters": job,
             "get": operation("job", "How far a job is", view, refused=(404, 504)),
             "patch": operation(
-                "moveJob", "Have a job run at another time, or once more", view, refused=(404, 504),
+                "moveJob", "Have a job run at another time, or once more", view, refused=(404, 409, 504),
                 body=ref(MoveRequest),
             ),
             "delete": operation("cancelJob", "Cancel a job, which stays readable", cancelled, refused=(404, 504)),
@@ -63,3 +66,30 @@ def job_paths(streaming: list[Any]) -> dict[str, Any]:
             ),
         },
     }  # fmt: skip
+
+
+def bound_jobs(schemas: dict[str, Any]) -> None:
+    """Add what ``kind_of`` and ``due_of`` see to, to schemas in which batches are bounded already."""
+    job, move = schemas["JobRequest"], schemas["MoveRequest"]
+    at_most_one = {"not": {"required": ["delay", "at"], "properties": {"delay": _GIVEN, "at": _GIVEN}}}
+    job["oneOf"] = [_alone(kind, KINDS) for kind in KINDS]
+    job["allOf"] = [at_most_one]
+    move["oneOf"] = [_alone(name, ("delay", "at")) for name in ("delay", "at")]
+    call, fetch = schemas["CallWork"], schemas["FetchWork"]
+    call["properties"]["method"]["enum"] = [*METHODS]
+    call["properties"]["url"]["pattern"] = "^[Hh][Tt][Tt][Pp][Ss]?://"
+    call["properties"]["headers"] = schemas["Options"]["properties"]["headers"]
+    call["not"] = {
+        "required": ["method", "body"],
+        "properties": {"method": {"enum": ["GET", "HEAD"]}, "body": _GIVEN},
+    }
+    fetch["oneOf"] = schemas["BatchRequest"]["oneOf"]
+    for name in ("urls", "requests"):
+        fetch["properties"][name] = schemas["BatchRequest"]["properties"][name]
+    schemas["PublishWork"]["properties"]["topic"] |= {"pattern": f"^{NAME.pattern}$"}
+
+
+def _alone(name: str, among: Sequence[str]) -> dict[str, Any]:
+    """Return the schema of an object that has one of these members, and no other of them."""
+    others = {other: {"type": "null"} for other in among if other != name}
+    return {"required": [name], "properties": {name: _GIVEN, **others}}

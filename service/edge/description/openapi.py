@@ -11,7 +11,7 @@ from service.core.jobs.request import JobRequest, MoveRequest
 from service.core.sessions.messages import SINCE, Broadcast, WatchRequest
 from service.core.topics.names import NAME
 from service.core.topics.topic import OnLag
-from service.edge.description.job_operations import job_paths
+from service.edge.description.job_operations import bound_jobs, job_paths
 from service.edge.description.operations import (
     answer,
     header,
@@ -48,6 +48,8 @@ _STREAM: Final = [
 
 def openapi(limits: BatchLimits, *, token: bool) -> dict[str, Any]:
     """Return the document of a service with these limits, where clients need a token or not."""
+    schemas = components(limits, Broadcast, JobRequest, MoveRequest)
+    bound_jobs(schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -68,7 +70,7 @@ def openapi(limits: BatchLimits, *, token: bool) -> dict[str, Any]:
             **_service(),
         },
         "components": {
-            "schemas": components(limits, Broadcast, JobRequest, MoveRequest),
+            "schemas": schemas,
             "responses": refusals(),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },

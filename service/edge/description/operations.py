@@ -21,7 +21,7 @@ _HEADERS: Final[Mapping[int, dict[str, dict[str, Any]]]] = {
     429: {"Retry-After": _SECONDS},
     503: {"Retry-After": _SECONDS, "Sluice-Reason": {"type": "string"}},
 }
-_REFUSED: Final = (*_ALWAYS, *_BODY, 404, 426, 504)
+_REFUSED: Final = (*_ALWAYS, *_BODY, 404, 409, 426, 504)
 
 
 def refusals() -> dict[str, Any]:

@@ -41,11 +41,22 @@ def test_the_one_kind_of_work_is_found() -> None:
         ({"publish": {"topic": "a", "data": 1}, "retries": 101}, "retries"),
         ({"publish": {"topic": "a", "data": 1}, "retires": 1}, "retires"),
         ({"publish": {"topic": "a", "data": 1}, "key": ""}, "key"),
+        ({"publish": {"topic": "a", "data": 1}, "keep": 0}, "keep"),
     ],
 )
 def test_what_is_wrong_is_named(fields: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidParams, match=named):
         kind_of(asked(**fields))
+
+
+def test_whole_numbers_may_have_a_point_and_what_is_passed_on_keeps_its_own() -> None:
+    request = asked(retries=2.0, publish={"topic": "a", "data": {"n": 2.0}})
+    assert (request.retries, request.publish) == (2, PublishWork("a", {"n": 2.0}))
+    assert request.publish is not None
+    assert isinstance(request.publish.data["n"], float)
+    fetch = asked(fetch={"urls": ["x"], "options": {"retries": 3.0}}).fetch
+    assert fetch is not None
+    assert fetch.options.retries == 3
 
 
 def test_a_job_has_a_largest_size() -> None:
