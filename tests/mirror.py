@@ -94,6 +94,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "ops/metrics/work": ("test_steps",),
     "edge/pipelines/routes": ("test_pipelines",),
     "work/pipelines/in_process": ("test_places",),
+    "work/pipelines/stage_calls": ("test_places",),
     "work/pipelines/opening": ("test_pipelines", "test_declaration"),
     "runtime/directories": ("test_blobs", "test_data"),
     "sources/charged_batches": ("test_retention",),

@@ -57,6 +57,11 @@ def _make_job(body: dict[str, Any], number: int) -> None:
         body["call"] = {**call, "url": _ORIGIN + _PATHS[number % len(_PATHS)]}
     if isinstance(fetch, dict):
         _take_steps(fetch)
+    for kind, field in (("call", "body"), ("publish", "data"), ("run", "args")):
+        work = body.get(kind)
+        if isinstance(work, dict) and isinstance(work.get(field), dict | list):
+            # Integers beyond 64 bits and halves of surrogate pairs are refused, which no schema tells.
+            body[kind] = {**work, field: type(work[field])()}
 
 
 def _take_steps(body: dict[str, Any]) -> None:

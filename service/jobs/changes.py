@@ -96,8 +96,10 @@ class Changes:
                 self._agenda.put(job)
 
     async def drop(self, row: int) -> Job | None:
-        """Forget a job that has ended; return what it was, or None where it is to be kept."""
+        """Forget a job that has ended; return what it was, or None where it is to be kept, or gone already."""
         async with self._alone(row):
+            if row not in self._agenda:
+                return None
             job = await self.read(row)
             if not job.state.ended:
                 return None

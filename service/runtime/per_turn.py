@@ -7,6 +7,7 @@ of them, twice: once until its publish is read, and once until readers are visit
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from service.core.fair_queue import FairQueue
 from service.core.owner import Owner
@@ -27,7 +28,9 @@ class PerTurn:
         """What is left of this turn; 0 or less where it is over."""
         self._each = each
         self._what = what
-        self._waiting: FairQueue[tuple[Callable[[], bool], int]] = FairQueue(quantum)
+        self._ahead = 0
+        """What those cost that were let pass in this turn: their tasks go on in the next one."""
+        self._waiting: FairQueue[_Waiting] = FairQueue(quantum)
         self._turning = False
 
     def __repr__(self) -> str:
@@ -36,37 +39,61 @@ class PerTurn:
     def spend(self, cost: int) -> None:
         """Take some of this turn without waiting: all is there again a turn of the loop after the first of it."""
         self.left -= cost
-        if not self._turning:
-            self._turning = True
-            asyncio.get_running_loop().call_soon(self._turn)
+        self._turn_soon()
 
     async def wait(self, owner: Owner, cost: int = 1) -> None:
         """Return when it is the caller's turn."""
-        if self.left > 0:
+        if self.left > 0 and not self._waiting:
             self.spend(cost)
             return
         place = asyncio.get_running_loop().create_future()
-        self._waiting.put(owner, (partial(_let_pass, place), cost))
+        self._put(owner, _Waiting(partial(_let_pass, place), cost, ahead=True))
         await place
 
     def call(self, owner: Owner, action: Callable[[], object], cost: int = 1) -> None:
         """Carry out a short action: now, or when it is its turn."""
-        if self.left > 0:
+        if self.left > 0 and not self._waiting:
             self.spend(cost)
             contain(self._what, action)
         else:
-            self._waiting.put(owner, (partial(_carry_out, self._what, action), cost))
+            self._put(owner, _Waiting(partial(_carry_out, self._what, action), cost, ahead=False))
+
+    def _put(self, owner: Owner, waiting: "_Waiting") -> None:
+        self._waiting.put(owner, waiting)
+        self._turn_soon()
+
+    def _turn_soon(self) -> None:
+        if not self._turning:
+            self._turning = True
+            asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
         """Let the next ones pass; one that has gone in the meantime takes nobody's place."""
         self._turning = False
-        self.left = self._each
-        while self.left > 0 and self._waiting:
-            passes, cost = self._waiting.first.items.popleft()
-            spent = cost if passes() else 0
+        self.left, self._ahead = self._each - self._ahead, 0
+        while self._waiting:
+            first = self._waiting.first.items[0]
+            if (self._ahead >= self._each) if first.ahead else (self.left <= 0):
+                break
+            self._waiting.first.items.popleft()
+            spent = first.cost if first.passes() else 0
             self._waiting.spend(spent)
-            if spent:
-                self.spend(spent)
+            if first.ahead:
+                self._ahead += spent
+            else:
+                self.left -= spent
+        if self._waiting or self._ahead or self.left < self._each:
+            self._turn_soon()
+
+
+class _Waiting(NamedTuple):
+    """One that waits."""
+
+    passes: Callable[[], bool]
+    """Has it go on; returns whether it is still there."""
+    cost: int
+    ahead: bool
+    """Whether it goes on in the next turn of the loop: a task that waits does."""
 
 
 def _let_pass(place: "asyncio.Future[None]") -> bool:

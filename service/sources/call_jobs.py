@@ -92,7 +92,7 @@ class CallJobs:
         """Make the request, and return the answer; any status but 2xx is a failure."""
         work = msgspec.json.decode(attempt.job.work, type=CallWork)
         body, content_type = _body(work)
-        headers = self._headers(work, attempt, body or "", content_type)
+        headers = self._headers_of(work, attempt, body or "", content_type)
         options = Options(
             body="auto", max_bytes=_LARGEST, timeout=min(300.0, attempt.job.time()), retries=0, redirects=0,
             cache="no-store", method=work.method,
@@ -108,7 +108,7 @@ class CallJobs:
             self._runner.forget(call)
         return _result(outcome)
 
-    def _headers(self, work: CallWork, attempt: Attempt, body: str, content_type: str | None) -> dict[str, str]:
+    def _headers_of(self, work: CallWork, attempt: Attempt, body: str, content_type: str | None) -> dict[str, str]:
         """Return the headers of the client, and those that say which job it is, and from whom."""
         ours = {"Idempotency-Key": attempt.key}
         if content_type is not None:

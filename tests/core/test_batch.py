@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import orjson
 import pytest
 
 from service.core.errors import InvalidParams, SluiceError
@@ -181,3 +182,26 @@ def test_what_a_log_says_of_a_batch_has_neither_its_whole_id_nor_urls() -> None:
     batch = batch_of(["http://secret.example/"])
     batch.id = "0123456789abcdef"
     assert repr(batch) == "<Batch 012345… 0 ok, 0 failed of 1>"
+
+
+def test_a_failure_of_a_step_names_it_and_has_what_went_before() -> None:
+    failure = Failure("step_failed", "no picture", step="thumbnail", steps=(b'{"step":"digest"}',))
+    event = failed_event(1, "u", failure, 1, {})
+    assert event["step"] == "thumbnail"
+    assert orjson.loads(orjson.dumps(event))["steps"] == [{"step": "digest"}]
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "takes", "mode"),
+    [
+        (Options(), 200, False, "auto"),
+        (Options(steps=[{"step": "digest"}]), 200, True, "none"),
+        (Options(steps=[{"step": "digest"}]), 206, False, "auto"),
+        (Options(steps=[{"step": "digest"}]), 404, False, "auto"),
+        (Options(steps=[{"step": "digest"}], body="text"), 200, True, "text"),
+        (Options(body="none"), 200, False, "none"),
+    ],
+)
+def test_steps_are_for_whole_bodies_of_success(options: Options, status: int, takes: bool, mode: str) -> None:
+    assert (options.takes_steps(status), options.mode(status)) == (takes, mode)
+    assert options.want_body == (options.body != "none")

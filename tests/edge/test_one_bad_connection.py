@@ -27,6 +27,7 @@ class Bad:
         self.session = self.transport = self.topic = self
         self.readers = {"t": object()}
         self.limits = object()
+        self.name = "t"
         self.held = 1000
         self.silent = True
 

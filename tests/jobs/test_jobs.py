@@ -327,6 +327,17 @@ async def test_a_key_is_forgotten_with_its_job(bench: Bench) -> None:
     assert bench.jobs.pool.used < 2 * 1100
 
 
+async def test_a_job_is_forgotten_once_also_where_its_cancel_came_after_its_end(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = await bench.ended(await bench.make(keep=10))
+    for _ in range(3):
+        assert await bench.jobs.cancel(job.id) == (False, JobState.DONE)
+    await asyncio.sleep(15)
+    assert (len(bench.jobs.agenda), bench.jobs.pool.used) == (0, 0)
+    assert caplog.text == ""
+
+
 async def test_at_most_so_many_run_and_owners_take_turns(bench: Bench) -> None:
     order: list[str] = []
 

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from service.work.pipelines.in_process import function_of
+from service.work.pipelines.stage_calls import function_of
 
 __all__ = ["PipelineDeclaration", "PipelineList", "StageDeclaration", "check_functions", "read_pipelines"]
 

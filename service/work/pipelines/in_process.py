@@ -1,24 +1,20 @@
-"""The worker process's side of a stage: a step whose parameter is the function.
+"""The worker process's side of a stage: a step whose parameter is the function. The service never imports it.
 
 Between two processes anything goes that pickle takes, and the service passes it on unread. What the service itself
 gets from a process are bytes: a process that reads hostile pictures may not send it a pickle.
 """
 
-import importlib
 import pickle
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from service.work.pipelines.item import Output
+from service.work.pipelines.stage_calls import BYTES, PICKLED, STEP, function_of
 from service.work.step import Body, Made, Product, step
 
-__all__ = ["BYTES", "PICKLED", "STEP", "function_of"]
+__all__ = ["StageCall", "stage"]
 
-STEP: Final = "stage"
-BYTES: Final = "application/octet-stream"
-PICKLED: Final = "application/x-pickle"
 _PROTOCOL: Final = 5
 
 
@@ -26,15 +22,6 @@ class StageCall(msgspec.Struct, frozen=True):
     """Which function to call, as MODULE:FUNCTION."""
 
     run: str
-
-
-def function_of(run: str) -> Callable[[Any], Any]:
-    """Return a function by its name; raises TypeError for what is none, and what importing it raises."""
-    module, _, name = run.partition(":")
-    found: object = getattr(importlib.import_module(module), name)
-    if not callable(found):
-        raise TypeError(f"{name} is not a function")
-    return found
 
 
 @step(STEP, StageCall, runs="process")

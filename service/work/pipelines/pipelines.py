@@ -4,25 +4,23 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from service.core.errors import NotFound
 from service.core.owner import Owner
 from service.work.pipelines.declaration import PipelineDeclaration, StageDeclaration
 from service.work.pipelines.figures import PipelineFigures, StageFigures, StageStatistics
 from service.work.pipelines.frames import FrameMemory, Lease
-from service.work.pipelines.in_process import function_of
 from service.work.pipelines.item import ItemFailed
 from service.work.pipelines.pipeline import Full, Item, Pipeline, Stage
 from service.work.pipelines.places import InProcess, InThread, OnLoop, Pickled, Place
+from service.work.pipelines.stage_calls import WORKER, function_of
 from service.work.worker_pool import StepTimeout, WorkerPool
 from service.work.worker_process import WorkerGone
 
 __all__ = ["DeclaredPipeline", "Frame", "Pipelines", "Run"]
 
 _log = logging.getLogger("sluice.pipelines")
-
-_WORKER: Final = "service.work.pipelines.in_process"
 
 
 @dataclass(slots=True)
@@ -46,7 +44,7 @@ class DeclaredPipeline:
         in_processes = [stage for stage in stages if stage.place == "process"]
         modules = dict.fromkeys(stage.run.partition(":")[0] for stage in in_processes)
         self._workers = WorkerPool(
-            max(1, sum(stage.workers for stage in in_processes)), (_WORKER, *modules), memory=memory
+            max(1, sum(stage.workers for stage in in_processes)), (WORKER, *modules), memory=memory
         )
         self.places: dict[str, Place] = {stage.name: self._place(stage, time) for stage in stages}
 

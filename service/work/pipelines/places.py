@@ -12,8 +12,8 @@ import msgspec
 from service.core.owner import Owner
 from service.runtime.turns import Turns
 from service.work.errands import Errand
-from service.work.pipelines.in_process import BYTES, PICKLED, STEP
 from service.work.pipelines.item import ItemFailed, Output
+from service.work.pipelines.stage_calls import BYTES, PICKLED, STEP
 from service.work.worker_pool import StepTimeout, WorkerPool
 
 __all__ = ["InProcess", "InThread", "OnLoop", "Pickled", "Place"]

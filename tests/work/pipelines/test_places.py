@@ -1,15 +1,17 @@
 """Where stages run: values to and from processes, what is said of failures, and what is left behind."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
 from service.core.owner import Owner
-from service.work.pipelines.in_process import function_of
 from service.work.pipelines.item import ItemFailed, Output
 from service.work.pipelines.places import InProcess, InThread, OnLoop, Pickled
+from service.work.pipelines.stage_calls import function_of
 from service.work.worker_pool import StepTimeout, WorkerPool
 from service.work.worker_process import WorkerGone
 from tests.edge import stages
@@ -89,3 +91,17 @@ async def test_on_the_loop_functions_and_coroutines_run() -> None:
 def test_a_name_that_is_not_a_function_is_refused() -> None:
     with pytest.raises(TypeError, match="NOTHING is not a function"):
         function_of(f"{HERE}:NOTHING")
+
+
+def test_no_client_can_ask_for_the_step_that_calls_any_function() -> None:
+    """What the service imports registers no such step; worker processes alone do."""
+    code = (
+        "import service.serving, service.command_line\n"
+        "from service.work.opening import import_steps\n"
+        "from service.work.pipelines.opening import open_pipelines\n"
+        "from service.work.step import STEPS\n"
+        "import_steps()\n"
+        "print(*sorted(STEPS))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["count", "digest", "links", "save", "select", "text", "thumbnail"]
