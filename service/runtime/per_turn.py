@@ -71,6 +71,9 @@ class PerTurn:
         """Let the next ones pass; one that has gone in the meantime takes nobody's place."""
         self._turning = False
         self.left, self._ahead = self._each - self._ahead, 0
+        if self._waiting:
+            # Before those who pass go on: what is left of this turn is not theirs.
+            self._turn_soon()
         while self._waiting:
             first = self._waiting.first.items[0]
             if (self._ahead >= self._each) if first.ahead else (self.left <= 0):
@@ -82,7 +85,7 @@ class PerTurn:
                 self._ahead += spent
             else:
                 self.left -= spent
-        if self._waiting or self._ahead or self.left < self._each:
+        if self._ahead or self.left < self._each:
             self._turn_soon()
 
 

@@ -11,7 +11,8 @@ import orjson
 from tests.end_to_end.processes import service
 from tests.end_to_end.test_data import again
 
-KILLS, EACH = 3, 24
+KILLS, EACH = 2, 36
+"""Fewer kills than attempts that may be lost in a row."""
 MODULE = """
 import time
 from pathlib import Path

@@ -15,13 +15,17 @@ DELAYS = (0.0, 0.03, 0.1, 0.2, 0.35, 0.5)
 """Seconds after the process could handle signals: moments of the imports and, on a fast machine, after them."""
 
 IMPORTING = """
-import sys, types
+import select, sys, types
 module = sys.modules["service.command_line"] = types.ModuleType("service.command_line")
-module.run_command = lambda arguments: [print("importing", flush=True), sys.stdin.read()]
+def run_command(arguments):
+    print("importing", flush=True)
+    while not select.select([sys.stdin], [], [], 0.05)[0]:
+        pass
+module.run_command = run_command
 from service.__main__ import main
 main()
 """
-"""A start that takes until its input ends."""
+"""A start that takes until its input ends; no call of it takes long, as Python handles signals between calls."""
 
 
 def ended_by(number: signal.Signals) -> bytes:
