@@ -133,7 +133,12 @@ class _Heap:
     def pop(self, now: float) -> int | None:
         """Take out the row whose time came first, if it has come."""
         first = self.first()
-        return None if first is None or first > now else heappop(self._items) & _LOW
+        if first is None or first > now:
+            return None
+        item = heappop(self._items)
+        while self._items and self._items[0] == item:
+            heappop(self._items)  # what was put more than once for the same time
+        return item & _LOW
 
     def first(self) -> float | None:
         """Return the earliest time, in seconds."""

@@ -138,7 +138,7 @@ class LateAnswers:
 
     def end(self) -> None:
         """Send nothing any more: the connection has ended."""
-        self._client = None
+        self._client = self._on_answered = None
         self._line = None
 
     def _wait(self, waiting: _Waiting, result: Pending[Any]) -> None:

@@ -94,8 +94,9 @@ class RequestHandler:
         self._timer = Periodic("late answers", _EVERY, self._expire)
 
     def close(self) -> None:
-        """End no request any more."""
+        """End no request any more, and forget whose there are."""
         self._timer.stop()
+        self._late.clear()
 
     async def text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
         """Carry out a request."""

@@ -90,6 +90,14 @@ def test_a_job_that_is_moved_again_and_again_costs_no_memory() -> None:
     assert agenda.pop_due("publish", 10_000.0) == 1
 
 
+def test_a_job_that_is_put_twice_for_one_time_comes_up_once() -> None:
+    job = new_job(1, due=5.0)
+    agenda = filled(job, new_job(2, due=5.0), job, job)
+    assert [agenda.pop_due("publish", 9.0) for _ in range(3)] == [1, 2, None]
+    agenda.put(job)
+    assert [agenda.pop_due("publish", 9.0) for _ in range(2)] == [1, None]
+
+
 MOVES = st.lists(
     st.tuples(st.integers(1, 6), st.sampled_from(("put", "remove", "end", "pop")), st.integers(0, 50)), max_size=60
 )
