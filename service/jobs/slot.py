@@ -6,13 +6,10 @@ functions.
 """
 
 import asyncio
-import ctypes
 import importlib
 import inspect
 import os
 import queue
-import resource
-import signal
 import socket
 import sys
 import threading
@@ -37,10 +34,10 @@ from service.jobs.slot_messages import (
     encode,
     length_of,
 )
+from service.runtime.child_process import limit
 
 __all__ = ["main", "run"]
 
-_PR_SET_PDEATHSIG: Final = 1
 _AHEAD: Final = 16
 """Reports that are not stored yet, after which a function waits."""
 _ROOM: Final = 1 << 20
@@ -91,7 +88,7 @@ class Connection:
 def main(arguments: Sequence[str]) -> None:
     """Serve a service."""
     number, memory, module = arguments
-    _limit(int(memory))
+    limit(int(memory))
     connection = Connection(socket.socket(fileno=int(number)))
     connection.send(encode(_described(module)))
     threading.Thread(target=connection.read, daemon=True).start()
@@ -110,15 +107,6 @@ def _finish_output() -> None:
         os.write(1, END)
     except (OSError, ValueError):
         return
-
-
-def _limit(memory: int) -> None:
-    """End with the service, and have no more memory than is allowed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends it
-    if memory:
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _described(module: str) -> Described:

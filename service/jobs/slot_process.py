@@ -23,6 +23,7 @@ from service.jobs.slot_messages import (
     encode,
     length_of,
 )
+from service.runtime.child_process import environment
 
 __all__ = ["SlotGone", "SlotProcess", "SlotUnusable"]
 
@@ -82,7 +83,7 @@ class SlotProcess:
             with theirs:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable, "-u", "-m", _MODULE, str(theirs.fileno()), str(memory), module,
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                    env=environment(),
                     stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, pass_fds=(theirs.fileno(),), start_new_session=True,
                 )  # fmt: skip
         except BaseException as error:

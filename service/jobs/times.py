@@ -8,15 +8,11 @@ import msgspec
 from service.core.errors import InvalidParams
 from service.core.jobs.events import Event, Instant
 from service.core.jobs.request import JobRequest, MoveRequest
+from service.runtime.written_time import written
 
-__all__ = ["due_of", "encode_event", "written"]
+__all__ = ["due_of", "encode_event"]
 
 _FARTHEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
-
-
-def written(seconds: float) -> str:
-    """Return a time in UTC with milliseconds."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def due_of(request: JobRequest | MoveRequest, now: float) -> float:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from service.core.jobs.job import Job, JobState
-from service.jobs.times import written
+from service.runtime.written_time import written
 
 __all__ = ["accepted", "viewed"]
 

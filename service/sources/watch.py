@@ -4,10 +4,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from math import inf
+from time import time
 from typing import Any, Final
 
 import orjson
@@ -20,6 +20,7 @@ from service.core.fetching.task import FetchListener
 from service.core.owner import SERVICE, Owner
 from service.core.pending import Pending, when_known
 from service.core.topics.topic import Position, Topic
+from service.runtime.written_time import written
 from service.upstream.content.result_events import encode_body
 from service.work.step import PlannedStep
 
@@ -93,7 +94,7 @@ class View:
         self.remember(state)
         if state == self.digest:
             return False
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        now = written(time())
         encoding, text = encode_body(body, "auto", content_type, cut=fetched.truncated)
         position = self._publish(
             {

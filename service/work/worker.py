@@ -3,33 +3,29 @@
 It is given the number of the socket, the bytes of memory that it may have, and the modules with the steps.
 """
 
-import ctypes
 import importlib
 import os
-import resource
-import signal
 import socket
 import sys
 import time
 import traceback
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 import orjson
 
+from service.runtime.child_process import limit
 from service.work.errands import Answer, Errand, pack, receive, send, unpack
 from service.work.step import STEPS, Body, Made, StepFailed
 
 __all__ = ["carry_out", "main"]
 
-_PR_SET_PDEATHSIG: Final = 1
-
 
 def main(arguments: Sequence[str]) -> None:
     """Serve errands."""
     number, memory, *modules = arguments
-    _limit(int(memory))
+    limit(int(memory))
+    os.nice(10)  # the loop goes first
     for module in modules:
         importlib.import_module(module)
     connection = socket.socket(fileno=int(number))
@@ -44,15 +40,6 @@ def main(arguments: Sequence[str]) -> None:
             send(connection, answer, descriptor)
         finally:
             os.close(descriptor)
-
-
-def _limit(memory: int) -> None:
-    """End with the service, have no more memory than is allowed, and leave the processor to the loop."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends it
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.nice(10)
 
 
 def carry_out(errand: Errand, descriptor: int) -> tuple[Answer, list[bytes | memoryview]]:

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from service.runtime.child_process import environment
 from service.work.errands import Answer, Errand, pack, receive, send, unpack
 
 __all__ = ["WorkerGone", "WorkerProcess"]
@@ -44,7 +45,7 @@ class WorkerProcess:
             with theirs:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", _MODULE, str(theirs.fileno()), str(memory), *modules,
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                    env=environment(),
                     stdin=DEVNULL, stdout=DEVNULL, pass_fds=(theirs.fileno(),),
                 )  # fmt: skip
         except BaseException as error:

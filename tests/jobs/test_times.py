@@ -5,7 +5,8 @@ import pytest
 from service.core.errors import InvalidParams
 from service.core.jobs.events import Instant, Queued, Retry
 from service.core.jobs.request import JobRequest
-from service.jobs.times import due_of, encode_event, written
+from service.jobs.times import due_of, encode_event
+from service.runtime.written_time import written
 
 
 @pytest.mark.parametrize(

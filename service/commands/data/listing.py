@@ -3,11 +3,11 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from service.commands.units import size_text
+from service.runtime.written_time import written
 from service.storage.tables import Table
 from service.storage.verification import DamagedRow, Verified
 
@@ -77,6 +77,6 @@ def _time(at: float | None) -> str | None:
     if at is None:
         return None
     try:
-        return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return written(at)
     except (ValueError, OverflowError, OSError):  # a wall clock that was far off
         return str(at)

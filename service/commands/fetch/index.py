@@ -6,9 +6,11 @@ So no file is there without its line; a line whose file is missing or has anothe
 import os
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from time import time
 
 import msgspec
+
+from service.runtime.written_time import written
 
 __all__ = ["INDEX", "Index", "Record"]
 
@@ -78,4 +80,4 @@ class Index:
 
 def now() -> str:
     """Return the time as lines have it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return written(time())

@@ -6,9 +6,10 @@ import re
 import sys
 import traceback
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from math import isfinite
 from typing import Any, Final, Literal, TextIO
+
+from service.runtime.written_time import written
 
 __all__ = ["Redaction", "Style", "line_of", "style_of"]
 
@@ -100,7 +101,7 @@ def _text(record: logging.LogRecord, message: str, fields: dict[str, Any], error
 
 
 def _time(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return written(record.created)
 
 
 def _cut(text: str, part: int = 1) -> str:

@@ -1,0 +1,26 @@
+"""What a process of Python that the service starts is given, and what it does first."""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from typing import Final
+
+__all__ = ["environment", "limit"]
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def environment() -> dict[str, str]:
+    """Return its environment: ours, and it finds the modules that we find."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def limit(memory: int) -> None:
+    """In the process: end with the service, and have at most so many bytes of memory; 0 sets no bound."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends it
+    if memory:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
