@@ -14,6 +14,7 @@ from service.core.jobs.request import RunWork, Work
 from service.jobs.executor import Attempt, AttemptFailed
 from service.jobs.slot_messages import Ask
 from service.jobs.slot_process import GRACE, SlotGone, SlotProcess, SlotUnusable
+from service.runtime.timer import IdleTimer
 
 __all__ = ["Slots", "SlotsUnusable", "open_slots"]
 
@@ -55,7 +56,7 @@ class Slots:
         self._busy: set[SlotProcess] = set()
         self._generation = 0
         self._generations: dict[SlotProcess, int] = {}
-        self._idle: asyncio.TimerHandle | None = None
+        self._idle = IdleTimer(self._dismiss)
         self._ending: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -70,7 +71,7 @@ class Slots:
         self._functions = first.functions
         self._dismiss()
         self._free.append(first)
-        self._rest()
+        self._idle.restart(_IDLE)
 
     def hasten(self) -> None:
         """Give functions that are cancelled no time any more: the service ends."""
@@ -140,12 +141,7 @@ class Slots:
             self._end(slot)
             return
         self._free.append(slot)
-        self._rest()
-
-    def _rest(self) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
-        self._idle = asyncio.get_running_loop().call_later(_IDLE, self._dismiss)
+        self._idle.restart(_IDLE)
 
     def _dismiss(self) -> None:
         """End the processes that have nothing to do."""
@@ -161,8 +157,7 @@ class Slots:
 
     async def close(self) -> None:
         """End all processes, and return when they are gone."""
-        if self._idle is not None:
-            self._idle.cancel()
+        self._idle.cancel()
         self._dismiss()
         for slot in tuple(self._busy):
             self._end(slot)

@@ -7,7 +7,7 @@ from math import inf
 from service.runtime.background import BACKGROUND
 from service.runtime.containment import report
 
-__all__ = ["Periodic", "Timer", "WakeUp"]
+__all__ = ["IdleTimer", "Periodic", "Timer", "WakeUp"]
 
 
 class Timer:
@@ -29,6 +29,32 @@ class Timer:
     def cancel(self) -> None:
         """Call nothing; doing it again, or too late, is harmless."""
         self._handle.cancel()
+
+
+class IdleTimer:
+    """Calls when it was not restarted for some seconds; each call has to be asked for anew."""
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback = callback
+        self._handle: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<IdleTimer {'at rest' if self._handle is None else 'running'}>"
+
+    def restart(self, seconds: float) -> None:
+        """Call after so many seconds, and not before."""
+        self.cancel()
+        self._handle = asyncio.get_running_loop().call_later(seconds, self._ring)
+
+    def cancel(self) -> None:
+        """Call nothing until the next :meth:`restart`."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _ring(self) -> None:
+        self._handle = None
+        self._callback()
 
 
 class WakeUp:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from service.core.owner import Owner
+from service.runtime.timer import IdleTimer
 from service.runtime.turns import Turns
 from service.work.errands import Answer, Errand
 from service.work.worker_process import WorkerGone, WorkerProcess
@@ -32,7 +33,7 @@ class WorkerPool:
         self._modules = modules
         self._memory = memory
         self._free: list[WorkerProcess] = []
-        self._idle: asyncio.TimerHandle | None = None
+        self._idle = IdleTimer(self._dismiss)
         self._killed: list[WorkerProcess] = []
         """Processes that may not be gone yet."""
         self.replaced = 0
@@ -68,13 +69,8 @@ class WorkerPool:
                 raise StepTimeout(f"took longer than {time:g} s") from None
             raise
         self._free.append(worker)
-        self._rest()
+        self._idle.restart(_IDLE)
         return answer
-
-    def _rest(self) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
-        self._idle = asyncio.get_running_loop().call_later(_IDLE, self._dismiss)
 
     def _dismiss(self) -> None:
         """End the processes that have nothing to do."""
@@ -89,8 +85,7 @@ class WorkerPool:
 
     async def close(self) -> None:
         """End all processes, and return when they are gone; nothing is carried out any more."""
-        if self._idle is not None:
-            self._idle.cancel()
+        self._idle.cancel()
         self._dismiss()
         for worker in self._killed:
             await worker.wait()

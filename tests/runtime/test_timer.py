@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from service.runtime.timer import Timer
+from service.runtime.timer import IdleTimer, Timer
 
 
 @pytest.mark.parametrize("new_loop", [uvloop.new_event_loop, asyncio.new_event_loop])
@@ -34,3 +34,21 @@ async def test_one_that_was_cancelled_does_not_ring() -> None:
     timer.cancel()
     await asyncio.sleep(2)
     assert rung == []
+
+
+async def test_a_timer_of_idleness_rings_once_after_its_last_restart() -> None:
+    rung: list[float] = []
+    clock = asyncio.get_running_loop().time
+    timer = IdleTimer(lambda: rung.append(clock()))
+    for _ in range(3):
+        timer.restart(10)
+        await asyncio.sleep(9)
+    assert (rung, repr(timer)) == ([], "<IdleTimer running>")
+    began = clock()
+    await asyncio.sleep(50)
+    assert rung == [began + 1]
+    timer.restart(5)
+    timer.cancel()
+    timer.cancel()
+    await asyncio.sleep(50)
+    assert (len(rung), repr(timer)) == (1, "<IdleTimer at rest>")
