@@ -8,7 +8,7 @@ from service.core.jobs.events import Progress
 from service.core.jobs.job import Job
 from service.core.jobs.request import Work
 
-__all__ = ["Attempt", "AttemptFailed", "AttemptLost", "Executor"]
+__all__ = ["Attempt", "AttemptFailed", "AttemptLost", "Executor", "ServiceExecutor"]
 
 
 class AttemptFailed(Exception):
@@ -75,3 +75,15 @@ class Executor(Protocol):
         Where it is cancelled it ends soon, and its work with it.
         """
         ...
+
+
+class ServiceExecutor:
+    """What executors have in common that carry jobs out in the service: the request alone sets their limits."""
+
+    worker = "service"
+
+    def retries(self, job: Job) -> None:
+        """Leave it to the request."""
+
+    def time(self, job: Job) -> None:
+        """Leave it to the request."""

@@ -17,10 +17,9 @@ from service.core.fetching.outcome import Failure, Fetched, Permit
 from service.core.fetching.request import FetchRequest, Options
 from service.core.fetching.target import Refusal, check_url
 from service.core.fetching.task import FetchListener, FetchTask
-from service.core.jobs.job import Job
 from service.core.jobs.request import CallWork, Work
 from service.core.jobs.webhooks import signature
-from service.jobs.executor import Attempt, AttemptFailed
+from service.jobs.executor import Attempt, AttemptFailed, ServiceExecutor
 from service.upstream.attempts import retry_after_of
 from service.upstream.content.result_events import encode_body
 from service.upstream.runner import Runner
@@ -56,10 +55,9 @@ class _Call:
         self.outcome: asyncio.Future[Fetched | Failure] = asyncio.get_running_loop().create_future()
 
 
-class CallJobs:
+class CallJobs(ServiceExecutor):
     """An executor, and the listener of its requests."""
 
-    worker = "service"
     places = _PLACES
 
     def __init__(
@@ -81,12 +79,6 @@ class CallJobs:
         if not grant.fetch.allows(target.host):
             raise Forbidden(grant.fetch.refusal(target.host))
         return list(grant.fetch)
-
-    def retries(self, job: Job) -> None:
-        """Leave it to the request."""
-
-    def time(self, job: Job) -> None:
-        """Leave it to the request."""
 
     async def carry_out(self, attempt: Attempt) -> bytes:
         """Make the request, and return the answer; any status but 2xx is a failure."""

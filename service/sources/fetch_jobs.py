@@ -10,9 +10,8 @@ import orjson
 from service.core.access.grants import EVERYTHING, ClientLimits, Grant, HostPatterns
 from service.core.errors import NotFound
 from service.core.fetching.batch import Batch, BatchRequest, IdempotencyKey, Keep, KeyScope
-from service.core.jobs.job import Job
 from service.core.jobs.request import FetchWork, Work
-from service.jobs.executor import Attempt
+from service.jobs.executor import Attempt, ServiceExecutor
 from service.runtime.awaiting import outcome_of
 from service.sources.batches import Batches
 
@@ -30,10 +29,9 @@ class Granted(msgspec.Struct, frozen=True):
     fetches: int | None
 
 
-class FetchJobs:
+class FetchJobs(ServiceExecutor):
     """An executor; an attempt that is made once more joins the batch of the one before, where that is kept."""
 
-    worker = "service"
     places = _PLACES
 
     def __init__(self, batches: Batches) -> None:
@@ -45,12 +43,6 @@ class FetchJobs:
         grant.fetch.check_any()
         self._batches.check(_batch(work))
         return msgspec.to_builtins(Granted(*grant.fetch, grant.limits.fetches))
-
-    def retries(self, job: Job) -> None:
-        """Leave it to the request."""
-
-    def time(self, job: Job) -> None:
-        """Leave it to the request."""
 
     async def carry_out(self, attempt: Attempt) -> bytes:
         """Fetch, and return which batch has the results."""

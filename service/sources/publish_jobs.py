@@ -8,12 +8,11 @@ import orjson
 
 from service.core.access.grants import Grant
 from service.core.errors import TooLarge
-from service.core.jobs.job import Job
 from service.core.jobs.request import PublishWork, Work
 from service.core.sessions.messages import published
 from service.core.topics.hub import Hub
 from service.core.topics.names import check_writable
-from service.jobs.executor import Attempt
+from service.jobs.executor import Attempt, ServiceExecutor
 from service.runtime.awaiting import outcome_of
 
 __all__ = ["PublishJobs"]
@@ -21,10 +20,9 @@ __all__ = ["PublishJobs"]
 _PLACES: Final = 200
 
 
-class PublishJobs:
+class PublishJobs(ServiceExecutor):
     """An executor; where topics outlive the process, an attempt that is made twice publishes once."""
 
-    worker = "service"
     places = _PLACES
 
     def __init__(self, hub: Hub) -> None:
@@ -36,12 +34,6 @@ class PublishJobs:
         check_writable(work.topic)
         grant.publish.check(work.topic)
         _encode(work)
-
-    def retries(self, job: Job) -> None:
-        """Leave it to the request."""
-
-    def time(self, job: Job) -> None:
-        """Leave it to the request."""
 
     async def carry_out(self, attempt: Attempt) -> bytes:
         """Publish, and return the position."""
