@@ -143,7 +143,7 @@ def socket_limits(settings: Settings) -> WebSocketLimits:
 
 
 def pipeline_limits(settings: Settings) -> WebSocketLimits:
-    """Return the bounds of the WebSockets of pipelines: there is no message that shows credentials later."""
+    """Return the bounds of pipeline WebSockets, which must have their credentials before the upgrade."""
     return replace(
         socket_limits(settings),
         connections=pipeline_options(settings).runs,

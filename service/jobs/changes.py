@@ -1,4 +1,4 @@
-"""Changes of jobs: one at a time for each, stored before anybody hears of it."""
+"""Changes of jobs: one at a time for each job, and stored before anyone is notified."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -65,7 +65,7 @@ class Changes:
         return await self._whole(self._change(row, step, stored, lasting))
 
     async def _whole(self, change: Coroutine[Any, Any, Job]) -> Job:
-        """Carry a change out to its end, also where nobody waits for it any more."""
+        """Carry a change out to its end, even if its caller stops waiting."""
         task = asyncio.get_running_loop().create_task(change, name="job")
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -117,7 +117,7 @@ class Changes:
         return job
 
     async def close(self) -> None:
-        """Give up what could not be stored yet; all else is over soon."""
+        """Cancel the changes that still wait for the store."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""The port of what carries out jobs of one kind."""
+"""The port of an executor, which carries out jobs of one kind."""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -24,7 +24,7 @@ class AttemptFailed(Exception):
 
 
 class AttemptLost(Exception):
-    """Nobody knows how the attempt ended: what carried it out is gone."""
+    """The outcome of the attempt is unknown: its worker is gone."""
 
 
 class Attempt:

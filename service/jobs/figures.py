@@ -20,7 +20,7 @@ class JobLimits:
 
 @dataclass(frozen=True, slots=True)
 class JobStatistics:
-    """What is kept by kind and state, what is due without a place, and totals since the start."""
+    """Jobs by kind and state, jobs that are due and wait for a place, and totals since the start."""
 
     kept: dict[tuple[Kind, JobState], int]
     due: Mapping[str, int]

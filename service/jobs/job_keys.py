@@ -11,7 +11,7 @@ __all__ = ["JobKeys"]
 
 
 class JobKeys:
-    """Rows by a hash of owner and key, 100 bytes each: whose row is found compares the rest."""
+    """Rows by a hash of owner and key, 100 bytes each; the caller checks the job that it finds."""
 
     def __init__(self) -> None:
         self._rows: dict[int, int] = {}

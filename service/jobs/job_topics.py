@@ -1,4 +1,4 @@
-"""The topics ``job:ID``: made when somebody reads one, brought what is stored, forgotten when nobody reads it."""
+"""The topics ``job:ID``: made for the first reader, given each stored event, forgotten after the last reader."""
 
 import asyncio
 from collections.abc import Sequence

@@ -100,7 +100,7 @@ class Jobs:
         return self.schedule.running
 
     def drain(self) -> None:
-        """Take and begin no jobs any more; what runs goes on until :meth:`close`."""
+        """Accept and begin no more jobs; running attempts go on until :meth:`close`."""
         self.draining = True
         self.schedule.pause()
 
@@ -269,7 +269,7 @@ class Jobs:
             self._keys.forget(job)
 
     def keep_up(self, work: Coroutine[Any, Any, object]) -> None:
-        """Carry out something of which nobody waits for the end; it is cancelled with the service."""
+        """Run a coroutine in the background; it is cancelled when the service ends."""
         task = asyncio.get_running_loop().create_task(work, name="job")
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -280,7 +280,7 @@ class Jobs:
             report("a job could not be kept up", error)
 
     async def close(self) -> None:
-        """End what runs: the next start finds it. Nothing is begun any more."""
+        """Cancel running attempts, which the next start finds, and begin no others."""
         self.drain()
         await self.schedule.close()
         for task in self._tasks:

@@ -86,12 +86,12 @@ class Lane:
         self.on_free()
 
     def _try_again(self, row: int) -> None:
-        """Queue a job once more whose attempt has failed of a bug before it began, or before that was stored."""
+        """Queue a job again after a bug ended its attempt before that was stored."""
         self._put(row)
         self.on_free()
 
     async def close(self) -> None:
-        """End what runs, and begin nothing any more."""
+        """Cancel running attempts, and begin no others."""
         self.places = 0
         tasks = tuple(self.running.values())
         for task in tasks:

@@ -1,4 +1,4 @@
-"""Functions that jobs run, and what they are given.
+"""The functions that jobs run, and the context that they are given.
 
 from service.jobs import job
 
@@ -38,7 +38,7 @@ class Context:
         self.attempt = attempt
         """1 for the first."""
         self.key = key
-        """The same for every attempt: what a function does under this key it can do once."""
+        """The same for every attempt, so that a function can make its effects idempotent."""
         self._reporter = reporter
 
     def __repr__(self) -> str:

@@ -52,7 +52,7 @@ class Schedule:
             self._loop.call_soon(self._pump_now)
 
     def stop(self, kind: Kind, row: int) -> None:
-        """Cancel what runs of a job."""
+        """Cancel the running attempt of a job, if there is one."""
         task = self.lanes[kind].running.get(row)
         if task is not None:
             task.cancel()
@@ -83,11 +83,11 @@ class Schedule:
         return sum(len(lane.running) for lane in self.lanes.values())
 
     def pause(self) -> None:
-        """Begin nothing any more; what runs goes on."""
+        """Begin no more jobs; running attempts go on."""
         self._closed = True
         self._look.stop()
 
     async def close(self) -> None:
-        """Cancel what runs, and begin nothing any more."""
+        """Cancel running attempts, and begin no others."""
         self.pause()
         await asyncio.gather(*(lane.close() for lane in self.lanes.values()))

@@ -122,7 +122,7 @@ def run(asked: Ask, connection: Connection) -> Ended:
     """Run a function, and return how it ended."""
     function = JOBS.get(asked.name)
     if function is None:
-        return Ended(error=f"there is no function {asked.name!r} any more", again=False)
+        return Ended(error=f"the function {asked.name!r} no longer exists", again=False)
     try:
         result = _call(function, asked, Context(asked.job, asked.attempt, asked.key, connection))
     except BaseException as error:  # SystemExit is an error of the function, too

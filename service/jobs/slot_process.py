@@ -55,7 +55,7 @@ class SlotProcess:
 
     def __init__(self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.functions: dict[str, tuple[int | None, float | None]] = {}
-        """Retries and timeout of each function that there is."""
+        """Retries and timeout of each registered function, by name."""
         self._process = process
         self._reader = reader
         self._writer = writer

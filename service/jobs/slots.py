@@ -74,7 +74,7 @@ class Slots:
         self._idle.restart(_IDLE)
 
     def hasten(self) -> None:
-        """Give functions that are cancelled no time any more: the service ends."""
+        """Kill functions at once when they are cancelled: the service is about to end."""
         self._grace = 0.0
         for slot in self._busy:
             slot.grace = 0.0

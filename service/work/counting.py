@@ -1,7 +1,7 @@
 """How often each key comes in lines of text: exact up to a bound of distinct keys, then within a known error.
 
 Theory of operation. :class:`LineCounter` cuts bytes into lines, takes a key out of each, and adds them to
-:class:`Counts`. While there are no more distinct keys than the bound, the counts are exact. Then the table is cut
+:class:`Counts`. Up to the bound of distinct keys, the counts are exact. Beyond it, the table is cut
 to the more frequent half: the largest count that does not stay is subtracted from all that do, and added to the
 error bound. This is Misra and Gries's summary, which holds the same as Space-Saving does, cut many keys at a time,
 so that a line costs the same on the average (Agarwal and others, "Mergeable Summaries", 2012). Two tables merge

@@ -1,4 +1,4 @@
-"""All jobs in a few bytes each: when which is due, whose it is, and where it is in its life.
+"""All jobs in a few bytes each: when each is due, who owns it, and its state.
 
 A job here is the number of its row. What is known of it is one integer, from the lowest bits up: the state, the
 kind, the owner, and in milliseconds the time at which something is to be done about it: begin it when it is due, or
@@ -70,7 +70,7 @@ class Agenda:
         )
 
     def put(self, job: Job) -> None:
-        """Take in a job, or what it has become."""
+        """Add a job, or update it."""
         ended = job.ended is not None and job.state.ended
         at = max(0, round(1000 * (job.ended + job.keep if ended and job.ended is not None else job.due)))
         number = self._owners.take(job.belongs_to())
@@ -107,13 +107,13 @@ class Agenda:
         return (number for number in range(row - 1, max(0, row - 1 - most), -1) if number in self._entries)
 
     def _stands(self, at: int, row: int) -> bool:
-        """Return whether what a heap has is still so."""
+        """Return whether an item of a heap is still up to date."""
         packed = self._entries.get(row)
         return packed is not None and packed >> _AT == at and packed & 7 != _RUNNING
 
 
 class _Heap:
-    """Rows by time; those that do not stand any more go when they come up, or when they are too many."""
+    """Rows by time. Outdated items are dropped when they come up, or when there are too many."""
 
     __slots__ = ("_items", "_room", "_stands")
 

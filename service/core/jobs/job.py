@@ -1,4 +1,4 @@
-"""One job: its states, and what each step of its life changes and says.
+"""One job: its states, and for each transition the change and its event.
 
     state      by              next       event
     -          accept          scheduled  queued
@@ -134,7 +134,7 @@ class Job(msgspec.Struct):
         return Owner(name, weight, shares_fetches=shares)
 
     def shown_state(self, now: float) -> JobState:
-        """Return the state for people: one that is due and has not begun is queued."""
+        """Return the state as clients see it: a job that is due but has not begun is queued."""
         if self.state is JobState.SCHEDULED and self.due <= now:
             return JobState.QUEUED
         return self.state
@@ -187,7 +187,7 @@ class Job(msgspec.Struct):
     def fail(
         self, error: str, detail: str, now: float, *, retries: int | None, chance: float, after: float | None = None
     ) -> Event:
-        """End an attempt; there are ``retries`` more, or none where that is None; ``after`` wins as a delay."""
+        """End an attempt; more than ``retries`` of them, or any where that is None, fail the job."""
         self._check(JobState.RUNNING)
         self.failures += 1
         self.lost = 0
@@ -197,7 +197,7 @@ class Job(msgspec.Struct):
         return self._retry(error, detail, now + (delay if after is None else after))
 
     def lose(self, detail: str, now: float) -> Event:
-        """End an attempt of which nobody knows how it ended; it uses up no retry."""
+        """End an attempt whose outcome is unknown; it uses up no retry."""
         self._check(JobState.RUNNING)
         self.lost += 1
         return self._fail("lost", detail, now) if self.lost >= _LOST else self._retry("lost", detail, now)

@@ -1,4 +1,4 @@
-"""The port of what is kept of jobs: each with its events, by the number of its row."""
+"""The port of the job store: each job with its events, by its row number."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -28,7 +28,7 @@ class JobStore(Protocol):
         ...
 
     def put(self, job: Job, events: Sequence[bytes]) -> Pending[Job] | None:
-        """Keep what a job has become, and its newest events, the last of which has the offset ``job.head``."""
+        """Store a job and its newest events, the last of which has the offset ``job.head``."""
         ...
 
     def get(self, row: int) -> Job | Pending[Job]:

@@ -20,7 +20,7 @@ from service.work.pipelines.pipelines import DeclaredPipeline, Frame, Pipelines,
 __all__ = ["ENDED", "PipelineClient"]
 
 ENDED: Final = CloseReason(1000, "ended", Reconnect.NOW)
-"""The client ended its input, and has had all that came of it."""
+"""The client ended its input, and has received every output."""
 _UNKNOWN: Final = 'text: only {"event": "end"} is known here; items are binary messages'
 
 
@@ -65,7 +65,7 @@ class PipelineClient:
             pass
 
     async def _read(self) -> None:
-        """Put in what it sends, until it ends its input, or the service drains."""
+        """Put in each message of the client, until it ends its input or the service drains."""
         connection = self._connection
         try:
             await self._conversation.run(self._socket, connection, self)
@@ -79,7 +79,7 @@ class PipelineClient:
         connection.busy = True
 
     async def binary(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
-        """Put an item in; while there is no room for it, nothing more is read."""
+        """Put an item in, and wait for room: until there is some, nothing else is read from the client."""
         connection.busy = True
         await self._run.put(data)
         connection.busy = False

@@ -47,7 +47,7 @@ class PipelineRoutes:
         return json_answer(msgspec.json.encode(PipelineList([one.declaration for one in declared])))
 
     def open(self, request: web.Request, grant: Grant, owner: Owner) -> Serve:
-        """Return what serves a client; raises a SluiceError for one that may not, or asks for what there is not."""
+        """Return what serves a client; raises Forbidden, NotFound, InvalidParams, LimitReached."""
         grant.fetch.check_any()
         declared = self._pipelines.find(request.match_info["name"])
         check_query(request, ("to", "full"))

@@ -94,7 +94,7 @@ class RequestHandler:
         self._timer = Periodic("late answers", _EVERY, self._expire)
 
     def close(self) -> None:
-        """End no request any more, and forget whose there are."""
+        """Stop timing requests out, and forget the clients that wait for answers."""
         self._timer.stop()
         self._late.clear()
 

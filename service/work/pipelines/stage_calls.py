@@ -18,7 +18,7 @@ PICKLED: Final = "application/x-pickle"
 
 
 def function_of(run: str) -> Callable[[Any], Any]:
-    """Return a function by its name; raises TypeError for what is none, and what importing it raises."""
+    """Return a function by its name; raises TypeError if it is not callable, and any error of the import."""
     module, _, name = run.partition(":")
     found: object = getattr(importlib.import_module(module), name)
     if not callable(found):
