@@ -33,6 +33,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "sources/publish_jobs": ("test_job_routes",),
     "runtime/signals": ("test_start_signals", "test_data_commands"),
     "storage/damage": ("test_recovery",),
+    "work/pages": ("test_links", "test_text"),
     "work/blob_files": ("test_blobs",),
     "work/errands": ("test_worker_pool",),
     "work/opening": ("test_step_runner",),

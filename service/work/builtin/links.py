@@ -6,7 +6,7 @@ from urllib.parse import SplitResult, urldefrag, urljoin, urlsplit
 
 import msgspec
 
-from service.upstream.content.select_failed import SelectFailed
+from service.work.pages import page_of
 from service.work.step import Body, Made, StepFailed, step
 
 __all__ = ["Links", "links"]
@@ -28,14 +28,7 @@ class Links(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @step("links", Links, runs="process")
 def links(body: Body, parameters: Links) -> Made:
     """Return the addresses of all links in order, once each: http and https, absolute, without fragments."""
-    from service.upstream.content.markup import parse  # lxml is for the worker
-
-    try:
-        page = parse(bytes(body.data), body.type)
-    except SelectFailed as error:
-        raise StepFailed(str(error)) from None
-    if page.xml and not page.xhtml:
-        raise StepFailed("the body is XML and not a page")
+    page = page_of(body)
     base = _base(page.root, body.url)
     found: dict[str, None] = {}
     own = _host(urlsplit(body.url))

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from service.upstream.content.media_types import media_type
-from service.upstream.content.select_failed import SelectFailed
+from service.work.pages import page_of
 from service.work.step import Body, Made, StepFailed, step
 
 __all__ = ["Text", "text"]
@@ -65,17 +65,10 @@ def text(body: Body, parameters: Text) -> Made:
 
 
 def _page(body: Body) -> Any:
-    from service.upstream.content.markup import parse  # lxml is for the worker
-
     kind = media_type(body.type)
     if kind.essence and not (kind.html or kind.xml or kind.essence == "text/plain"):
         raise StepFailed(f"the body is {kind.essence} and not a page")
-    try:
-        page = parse(bytes(body.data), body.type)
-    except SelectFailed as error:
-        raise StepFailed(str(error)) from None
-    if page.xml and not page.xhtml:
-        raise StepFailed("the body is XML and not a page")
+    page = page_of(body)
     for element in page.root.iter():
         element.tag = element.tag.rpartition("}")[2].lower()  # of XHTML
     return page.root
