@@ -80,7 +80,11 @@ class Changes:
         async with self._alone(row):
             while True:
                 job = await self.read(row)
+                before = msgspec.structs.replace(job)
                 event = step(job)
+                if event is None and job == before:
+                    stored(job)
+                    return job
                 try:
                     return await self._put(job, event, stored)
                 except StorageFailed:

@@ -454,6 +454,17 @@ async def test_what_cannot_be_stored_is_refused_or_waits() -> None:
     await bench.jobs.close()
 
 
+async def test_what_changes_nothing_is_not_stored() -> None:
+    store = FailingJobs()
+    bench = Bench(store)
+    await bench.jobs.open()
+    job = await bench.ended(await bench.make())
+    store.fails = 1
+    assert await bench.jobs.cancel(job.id) == (False, JobState.DONE)
+    assert store.fails == 1
+    await bench.jobs.close()
+
+
 async def test_what_ran_when_the_service_ended_is_lost_and_runs_again() -> None:
     bench = Bench()
     await bench.jobs.open()
