@@ -26,7 +26,9 @@ _OWNERS: Final = 1 << (_AT - _OWNER)
 _ROWS: Final = 40
 _LOW: Final = (1 << _ROWS) - 1
 """Bits of a row, below the time in the heaps."""
-_RUNNING: Final = _STATES.index(JobState.RUNNING)
+_SCHEDULED: Final = _STATES.index(JobState.SCHEDULED)
+_FIRST_ENDED: Final = _STATES.index(JobState.DONE)
+"""The states from this one on are those of jobs that have ended."""
 _SLACK: Final = 1000
 
 
@@ -46,8 +48,8 @@ class Agenda:
     def __init__(self) -> None:
         self.counts: Counter[tuple[Kind, JobState]] = Counter()
         self._entries: dict[int, int] = {}
-        self._due: dict[Kind, _Heap] = {kind: _Heap(self._stands) for kind in KINDS}
-        self._ended = _Heap(self._stands)
+        self._due: dict[Kind, _Heap] = {kind: _Heap(self._waits) for kind in KINDS}
+        self._ended = _Heap(self._has_ended)
         self._owners = _Owners()
 
     def __repr__(self) -> str:
@@ -106,10 +108,15 @@ class Agenda:
         """Yield the rows below this one, the highest first, from among the next ``most`` numbers."""
         return (number for number in range(row - 1, max(0, row - 1 - most), -1) if number in self._entries)
 
-    def _stands(self, at: int, row: int) -> bool:
-        """Return whether an item of a heap is still up to date."""
+    def _waits(self, at: int, row: int) -> bool:
+        """Return whether a job is still to begin at this time."""
         packed = self._entries.get(row)
-        return packed is not None and packed >> _AT == at and packed & 7 != _RUNNING
+        return packed is not None and packed >> _AT == at and packed & 7 == _SCHEDULED
+
+    def _has_ended(self, at: int, row: int) -> bool:
+        """Return whether a job is still to be forgotten at this time."""
+        packed = self._entries.get(row)
+        return packed is not None and packed >> _AT == at and packed & 7 >= _FIRST_ENDED
 
 
 class _Heap:

@@ -98,6 +98,18 @@ def test_a_job_that_is_put_twice_for_one_time_comes_up_once() -> None:
     assert [agenda.pop_due("publish", 9.0) for _ in range(2)] == [1, None]
 
 
+def test_a_job_that_is_forgotten_when_it_was_due_comes_up_for_that_alone() -> None:
+    agenda = filled(new_job(1, due=17.0))
+    agenda.put(new_job(1, due=17.0, state=JobState.FAILED, ended=7.0, keep=10.0))
+    assert (agenda.pop_due("publish", 17.0), agenda.pop_expired(17.0)) == (None, 1)
+    agenda.put(new_job(1, due=17.0))
+    assert (agenda.pop_expired(17.0), agenda.pop_due("publish", 17.0)) == (None, 1)
+
+
+def test_the_states_of_jobs_that_have_ended_are_the_last() -> None:
+    assert [state for state in JobState if state.ended] == list(JobState)[-3:]
+
+
 MOVES = st.lists(
     st.tuples(st.integers(1, 6), st.sampled_from(("put", "remove", "end", "pop")), st.integers(0, 50)), max_size=60
 )
