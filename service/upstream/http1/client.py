@@ -99,10 +99,13 @@ class Response:
         """Keep the connection for the next request, if all of the answer has come."""
         if self._held:
             self._held = False
+            connection = self._connection
             if not self._reader.done:
-                self._connection.close()
-            elif (keep := self._connection.rest()) > 0:
-                self._pool.put(self._connection, keep)
+                connection.close()
+            elif (keep := connection.rest()) > 0:
+                self._pool.put(connection, keep)
+            elif connection.unasked:
+                self._pool.distrust(connection.origin)
 
 
 class Client:
@@ -111,7 +114,7 @@ class Client:
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
         self._pool = ConnectionPool(_MOST_IDLE)
-        self._outbox = _Outbox()
+        self._outbox = _Outbox(self._pool)
         self._requests = Requests()
         self._steps = PerTurn(_STEPS)
 
@@ -185,8 +188,9 @@ class _Outbox:
     have read that yet (RFC 9112, section 9.2). A question for each would take a tenth of a small fetch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pool: ConnectionPool) -> None:
         self._loop = asyncio.get_running_loop()
+        self._pool = pool
         self._waiting: list[tuple[Connection, bytes, Reader]] = []
 
     def __repr__(self) -> str:
@@ -207,9 +211,14 @@ class _Outbox:
         unasked = {descriptor for descriptor, _ in poll.poll(0)}
         for connection, request, reader in waiting:
             if connection.descriptor in unasked:
-                connection.close()
+                self._refuse(connection)
             try:
                 connection.send(request, reader)
             except Exception as error:
                 report("a request could not be sent", error)
                 connection.close()
+
+    def _refuse(self, connection: Connection) -> None:
+        connection.refuse_unasked()
+        if connection.unasked:
+            self._pool.distrust(connection.origin)

@@ -9,9 +9,11 @@ Bytes that come while nothing was asked close it: such bytes would be read as th
 """
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, cast
 
 from service.runtime.direct_writes import write_now
@@ -24,13 +26,16 @@ __all__ = ["Connection"]
 _HIGH: Final = 64 << 10
 """Bytes of a body that wait to be taken; beyond that the socket is not read. A loop reads up to 256 KiB at once."""
 
+_GIVES_UP: Final = (b"HTTP/1.1 408", b"HTTP/1.0 408")
+"""What proxies send before they end a connection that was idle for long."""
+
 
 class Connection(asyncio.Protocol):
     """Not made by hand: see ``dialer.py``. The caller takes the answer, and closes it or lets it rest."""
 
     __slots__ = (
         "_behind", "_buffered", "_error", "_loop", "_paused", "_reader", "_tls", "_transport", "_waiter",
-        "descriptor", "idle_until", "lost", "on_lost", "origin", "personal",
+        "descriptor", "idle_until", "lost", "on_lost", "origin", "personal", "unasked",
     )  # fmt: skip
 
     def __init__(self, origin: str, sock: socket.socket) -> None:
@@ -40,6 +45,8 @@ class Connection(asyncio.Protocol):
         """Closed, or about to be."""
         self.personal = False
         """Whether a request on it has authenticated the connection itself, so that no other may use it."""
+        self.unasked = False
+        """Whether bytes have come that nobody asked for, other than the 408 that ends an idle connection."""
         self.on_lost: Callable[[Connection], object] | None = None
         """Called when it is lost while it rests."""
         self.descriptor = sock.fileno()
@@ -71,6 +78,7 @@ class Connection(asyncio.Protocol):
         if reader is None or reader.done:
             if reader is not None:
                 reader.surplus = True
+            self._note_unasked(data)
             self.close()
             return
         self._feed(reader, data)
@@ -126,6 +134,8 @@ class Connection(asyncio.Protocol):
         """Forget the answer; return for how many seconds the connection can be kept, or close it and return 0."""
         reader, self._reader = self._reader, None
         transport = self._transport
+        if reader is not None and reader.surplus:
+            self.unasked = True
         if self.lost or reader is None or transport is None:
             return 0.0
         keep = reader.keep
@@ -134,6 +144,13 @@ class Connection(asyncio.Protocol):
             return 0.0
         return keep
 
+    def refuse_unasked(self) -> None:
+        """Cut it since something waits in its socket: bytes that nobody asked for, or its end."""
+        if self._tls is None:
+            with suppress(OSError):
+                self._note_unasked(os.read(self.descriptor, len(_GIVES_UP[0])))
+        self.close()
+
     def close(self) -> None:
         """Cut it."""
         self.lost = True
@@ -141,6 +158,10 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         if self._reader is None and self.on_lost is not None:
             self.on_lost(self)
+
+    def _note_unasked(self, data: bytes) -> None:
+        if data and not data.startswith(_GIVES_UP):
+            self.unasked = True
 
     def _wake(self, reader: Reader) -> None:
         """Report progress: nobody waits for a part of a head."""

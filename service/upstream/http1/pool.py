@@ -12,9 +12,18 @@ __all__ = ["ConnectionPool"]
 _EVERY: Final = 1.0
 """Seconds between two looks for connections that have rested long enough."""
 
+_DISTRUSTED: Final = 600.0
+"""Seconds for which no connection to an origin is kept that has sent what nobody asked for."""
+_MOST_DISTRUSTED: Final = 10_000
+
 
 class ConnectionPool:
-    """Keeps at most ``most`` connections, each for its own time; the one that takes a connection has it alone."""
+    """Keeps at most ``most`` connections, each for its own time; the one that takes a connection has it alone.
+
+    A server that answers what nobody asked may do so just as the next request is written, and then nothing in
+    HTTP/1.1 tells the one answer from the other. So the first such bytes end the use of kept connections to their
+    origin, for ten minutes: each request there has a connection of its own.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -22,6 +31,8 @@ class ConnectionPool:
         self._idle: dict[Connection, None] = {}
         """The longest resting first."""
         self._origins: dict[str, list[Connection]] = {}
+        self._distrusted: dict[str, float] = {}
+        """Until when, for each origin; the longest distrusted first."""
         self._timer = Periodic("connection pool", _EVERY, self._close_expired)
         self._closed = False
 
@@ -51,11 +62,11 @@ class ConnectionPool:
 
     def put(self, connection: Connection, keep: float) -> None:
         """Keep a connection that rests, for so many seconds."""
-        if self._closed:
+        if self._closed or self._distrusts(connection.origin):
             connection.close()
             return
         connection.idle_until = self._loop.time() + keep
-        connection.on_lost = self._remove
+        connection.on_lost = self._on_lost
         if not self._idle:
             self._timer.start()
         self._idle[connection] = None
@@ -63,12 +74,30 @@ class ConnectionPool:
         if len(self._idle) > self._most:
             self._drop(next(iter(self._idle)))
 
+    def distrust(self, origin: str) -> None:
+        """Keep no connection to an origin for a while, and close those that rest."""
+        self._distrusted.pop(origin, None)
+        self._distrusted[origin] = self._loop.time() + _DISTRUSTED
+        if len(self._distrusted) > _MOST_DISTRUSTED:
+            del self._distrusted[next(iter(self._distrusted))]
+        for connection in tuple(self._origins.get(origin, ())):
+            self._drop(connection)
+
     def close(self) -> None:
         """Close what rests, and keep nothing any more."""
         self._closed = True
         self._timer.stop()
         for connection in tuple(self._idle):
             self._drop(connection)
+
+    def _distrusts(self, origin: str) -> bool:
+        until = self._distrusted.get(origin)
+        if until is None:
+            return False
+        if until <= self._loop.time():
+            del self._distrusted[origin]
+            return False
+        return True
 
     def _drop(self, connection: Connection) -> None:
         self._remove(connection)
@@ -86,6 +115,11 @@ class ConnectionPool:
             resting.remove(connection)
         if not resting:
             del self._origins[connection.origin]
+
+    def _on_lost(self, connection: Connection) -> None:
+        self._remove(connection)
+        if connection.unasked:
+            self.distrust(connection.origin)
 
     def _close_expired(self) -> float | None:
         now = self._loop.time()
