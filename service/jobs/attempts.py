@@ -25,6 +25,7 @@ _EARLY: Final = 0.001
 """Seconds: the agenda has whole milliseconds."""
 _LATENESS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0)
 _ENDED: Final = "the service ended during the attempt"
+_DAMAGED: Final = "what it was to do is damaged on disk"
 
 
 class NotDue(Exception):
@@ -62,7 +63,10 @@ class Attempts:
             return
         self.lateness.observe(max(0.0, self._wall() - job.due))
         attempt = Attempt(job, partial(self._progress, job.row))
-        step = await self._outcome(executor, attempt)
+        if bytes(job.work):
+            step = await self._outcome(executor, attempt)
+        else:
+            step = partial(self._failed, executor, AttemptFailed("storage", _DAMAGED, again=False))
 
         def end(job: Job) -> Event:
             job.output = attempt.output
@@ -108,7 +112,10 @@ class Attempts:
         """Store what an attempt says, and bring it to those who read the job."""
 
         def step(job: Job) -> Event | None:
-            return job.progress(progress) if job.state is JobState.RUNNING and job.head < MOST_EVENTS else None
+            if job.state is not JobState.RUNNING or job.head >= MOST_EVENTS:
+                return None
+            self._changes.check_room(job)
+            return job.progress(progress)
 
         try:
             await self._changes.change(row, step)

@@ -1,8 +1,7 @@
 """Changes of jobs: one at a time for each job, and stored before anyone is notified."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import msgspec
@@ -12,8 +11,10 @@ from service.core.jobs.agenda import Agenda
 from service.core.jobs.events import Event
 from service.core.jobs.job import Job, JobState
 from service.core.jobs.store import JobStore
+from service.core.pool import Pool
 from service.jobs.job_topics import JobTopics
 from service.jobs.times import encode_event
+from service.jobs.turns import Turns
 from service.runtime.awaiting import outcome_of
 
 __all__ = ["Changes"]
@@ -32,15 +33,16 @@ def _nothing(job: Job) -> None:
 class Changes:
     """Reads jobs, changes them, stores them, and brings their events to those who read them."""
 
-    def __init__(self, store: JobStore, agenda: Agenda, topics: JobTopics) -> None:
+    def __init__(self, store: JobStore, agenda: Agenda, topics: JobTopics, pool: Pool) -> None:
         self._store = store
         self._agenda = agenda
         self._topics = topics
-        self._locks: dict[int, tuple[asyncio.Lock, int]] = {}
+        self._pool = pool
+        self._turns = Turns()
         self._tasks: set[asyncio.Task[Job]] = set()
 
     def __repr__(self) -> str:
-        return f"<Changes of {len(self._locks)} jobs>"
+        return f"<Changes of {len(self._turns)} jobs>"
 
     async def read(self, row: int) -> Job:
         """Return a copy of a job; raise NotFound."""
@@ -50,7 +52,17 @@ class Changes:
 
     async def add(self, job: Job, event: Event, stored: _Stored = _nothing) -> Job:
         """Store a new job; raise StorageFailed."""
-        return await self._whole(self._put(job, event, stored))
+        # At once: the next one may come before this is stored.
+        self._count(job, job.held)
+        return await self._whole(self._add(job, event, stored))
+
+    async def _add(self, job: Job, event: Event, stored: _Stored) -> Job:
+        held = job.held
+        try:
+            return await self._put(job, event, stored, held)
+        except BaseException:
+            self._count(job, -held)
+            raise
 
     async def change(
         self, row: int, step: Callable[[Job], Event | None], stored: _Stored = _nothing, *, lasting: bool = False
@@ -77,7 +89,7 @@ class Changes:
             task.exception()  # its caller has it, or has gone
 
     async def _change(self, row: int, step: Callable[[Job], Event | None], stored: _Stored, lasting: bool) -> Job:
-        async with self._alone(row):
+        async with self._turns.of(row):
             while True:
                 job = await self.read(row)
                 before = msgspec.structs.replace(job)
@@ -86,7 +98,7 @@ class Changes:
                     stored(job)
                     return job
                 try:
-                    return await self._put(job, event, stored)
+                    return await self._put(job, event, stored, before.held)
                 except StorageFailed:
                     if not lasting:
                         raise
@@ -94,14 +106,14 @@ class Changes:
 
     async def schedule(self, row: int) -> None:
         """Have a job begin when it is due, though it was taken out of the agenda for that before."""
-        async with self._alone(row):
+        async with self._turns.of(row):
             job = await self.read(row)
             if job.state is JobState.SCHEDULED:
                 self._agenda.put(job)
 
     async def drop(self, row: int) -> Job | None:
         """Forget a job that has ended; return what it was, or None where it is to be kept, or gone already."""
-        async with self._alone(row):
+        async with self._turns.of(row):
             if row not in self._agenda:
                 return None
             job = await self.read(row)
@@ -109,35 +121,39 @@ class Changes:
                 return None
             self._agenda.remove(row)
             self._store.drop(row, job.head)
+            self._count(job, -job.held)
             self._topics.forget(job)
             return job
 
-    async def _put(self, job: Job, event: Event | None, stored: _Stored) -> Job:
+    async def _put(self, job: Job, event: Event | None, stored: _Stored, held: int) -> Job:
+        """Store a job that has counted for so many bytes."""
         events = [] if event is None else [encode_event(event)]
-        await outcome_of(self._store.put(job, events) or job)
+        job.size += sum(map(len, events))
+        more = job.held - held
+        self._count(job, more)
+        try:
+            await outcome_of(self._store.put(job, events) or job)
+        except BaseException:
+            self._count(job, -more)
+            raise
         self._agenda.put(job)
         stored(job)
         self._topics.tell(job, events)
         return job
+
+    def check_room(self, job: Job) -> None:
+        """Raise LimitReached where the owner of a job has no room for more events of it."""
+        self._pool.check(job.belongs_to())
+
+    def _count(self, job: Job, more: int) -> None:
+        owner = job.belongs_to()
+        if more > 0:
+            self._pool.take(owner, more)
+        else:
+            self._pool.give_back(owner, -more)
 
     async def close(self) -> None:
         """Cancel the changes that still wait for the store."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    @asynccontextmanager
-    async def _alone(self, row: int) -> AsyncIterator[None]:
-        """Wait until nobody else changes this job."""
-        lock, users = self._locks.get(row, (None, 0))
-        lock = lock or asyncio.Lock()
-        self._locks[row] = (lock, users + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._locks[row]
-            if users == 1:
-                del self._locks[row]
-            else:
-                self._locks[row] = (lock, users - 1)

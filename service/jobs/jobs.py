@@ -19,9 +19,9 @@ import msgspec
 
 from service.core.access.grants import Grant
 from service.core.errors import Draining, InvalidParams, NotFound
-from service.core.jobs.agenda import Agenda, Entry
+from service.core.jobs.agenda import Entry
 from service.core.jobs.events import Event
-from service.core.jobs.job import Job, JobState
+from service.core.jobs.job import OVERHEAD, Job, JobState
 from service.core.jobs.request import JobRequest, Kind, MoveRequest, RunWork, Work, check_size, kind_of
 from service.core.jobs.store import JobStore
 from service.core.owner import Owner
@@ -33,20 +33,16 @@ from service.jobs.attempts import Attempts
 from service.jobs.changes import Changes
 from service.jobs.executor import Executor
 from service.jobs.figures import JobLimits, JobStatistics
-from service.jobs.job_keys import JobKeys
 from service.jobs.job_topics import PREFIX, JobTopics
 from service.jobs.schedule import Schedule
 from service.jobs.times import due_of
+from service.jobs.turns import Turns
 from service.runtime.containment import report
 
 __all__ = ["Jobs"]
 
 T = TypeVar("T")
 _ID: Final = re.compile(r"([0-9a-f]{1,10})-[0-9a-f]{32}")
-_OVERHEAD: Final = 1024
-"""Bytes that a job counts for beside its work."""
-_OPENED: Final = 200
-"""Jobs that are taken in at the start in one turn of the loop."""
 _LOOKED_AT: Final = 20_000
 """Numbers of rows that one list looks at: 2 ms. Where they have too few jobs, the next list goes on."""
 
@@ -63,20 +59,22 @@ class Jobs:
         chance: Callable[[], float], wall: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self.draining = False
-        self.agenda = Agenda()
+        self._kept = store.kept()
+        self.agenda = self._kept.agenda
         self.pool = Pool("jobs", limits.jobs_size, eager=FOUR_FIFTHS, advice="some have to end, and be forgotten")
         """Bytes of all that are kept."""
         self._executors = executors
         self._limits = limits
         self._store = store
         self._topics = JobTopics(hub, store)
-        self._changes = Changes(store, self.agenda, self._topics)
+        self._changes = Changes(store, self.agenda, self._topics, self.pool)
         self._attempts = Attempts(self._changes, executors, wall=wall, chance=chance)
         places = {kind: one.places for kind, one in executors.items()}
         self.schedule = Schedule(
             self.agenda, places, self._attempts.carry_out, lambda row: self.keep_up(self._forget(row)), wall
         )
-        self._keys = JobKeys()
+        self._keys = self._kept.keys
+        self._keys_begun = Turns()
         self.wall = wall
         self._tasks: set[asyncio.Task[Any]] = set()
         hub.openers["job"] = self._open
@@ -106,12 +104,10 @@ class Jobs:
 
     async def open(self) -> None:
         """Go on with all that is kept, and begin what is due."""
-        for number, job in enumerate(self._store.kept(), start=1):
-            self._take_in(job)
-            if job.state is JobState.RUNNING:
-                self.keep_up(self._attempts.lose(job.row))
-            if number % _OPENED == 0:
-                await asyncio.sleep(0)
+        for owner, size in self._kept.held.items():
+            self.pool.take(owner, size)
+        for row in self._kept.running:
+            self.keep_up(self._attempts.lose(row))
         self.schedule.wake()
 
     async def accept(
@@ -128,7 +124,7 @@ class Jobs:
         digest = sha256(msgspec.json.encode(request, order="sorted")).hexdigest()
         if request.key is None:
             return await self._add(request, kind, work, digest, owner, grant, stored), True
-        async with self._keys.alone(owner, request.key):
+        async with self._keys_begun.of((owner, request.key)):
             before = await self._find(owner, request.key)
             if before is None:
                 return await self._add(request, kind, work, digest, owner, grant, stored), True
@@ -156,29 +152,22 @@ class Jobs:
         granted = executor.check(work, grant)
         encoded = msgspec.json.encode(work)
         check_size(len(encoded), self._limits.job_size)
-        self.pool.check(owner, _OVERHEAD + len(encoded))
+        self.pool.check(owner, OVERHEAD + len(encoded))
         row = self._store.new_row()
         job = Job(
             f"{row:x}-{token_hex(16)}", row, token_hex(8), (str(owner), owner.weight, owner.shares_fetches), kind,
             msgspec.Raw(encoded), now, due, request.keep, msgspec.Raw(msgspec.json.encode(granted)), request.key,
             digest, request.retries, request.timeout,
         )  # fmt: skip
-        size = _size(job)
-        self.pool.take(owner, size)
-        try:
-            await self._changes.add(job, job.accept(), stored)
-        except BaseException:
-            if row not in self.agenda:
-                self.pool.give_back(owner, size)
-            raise
-        self._keys.put(job)
+        job.size = len(encoded)
+
+        def kept(job: Job) -> None:
+            self._keys.put(job)
+            stored(job)
+
+        await self._changes.add(job, job.accept(), kept)
         self.schedule.wake()
         return job
-
-    def _take_in(self, job: Job) -> None:
-        self.pool.take(job.belongs_to(), _size(job))
-        self.agenda.put(job)
-        self._keys.put(job)
 
     async def find(self, job_id: str) -> Job:
         """Return a job, or raise NotFound."""
@@ -265,7 +254,6 @@ class Jobs:
     async def _forget(self, row: int) -> None:
         job = await self._changes.drop(row)
         if job is not None:
-            self.pool.give_back(job.belongs_to(), _size(job))
             self._keys.forget(job)
 
     def keep_up(self, work: Coroutine[Any, Any, object]) -> None:
@@ -287,10 +275,6 @@ class Jobs:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._changes.close()
-
-
-def _size(job: Job) -> int:
-    return _OVERHEAD + len(bytes(job.work))
 
 
 def _shown(entry: Entry, now: float) -> JobState:

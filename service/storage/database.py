@@ -26,8 +26,9 @@ from service.storage.commit_count import COUNT_FILE, COUNT_SIZE, pack_count, unp
 from service.storage.damage import DamageLog
 from service.storage.errors import CommitFailed, StorageUnusable
 from service.storage.library import file_name
+from service.storage.migration import migrate
 from service.storage.records import Damaged, StateRow, mend, read_row, write_document
-from service.storage.tables import VERSION, Rows, Table, check_format, migrate, reason
+from service.storage.tables import VERSION, Rows, Table, check_format, reason
 
 __all__ = ["Changes", "Database", "Sync"]
 
@@ -136,7 +137,7 @@ class Database:
         connection.pragma("wal_autocheckpoint", _WAL_PAGES)
         connection.pragma("journal_size_limit", _WAL_PAGES * 4096)
         if version < VERSION:
-            migrate(connection)
+            migrate(connection, version)
             if version:
                 _log.info("migrated the data directory", extra={"format_before": version, "format": VERSION})
 

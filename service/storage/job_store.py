@@ -1,12 +1,12 @@
-"""Jobs on disk: a row for each, put anew with each change, and a row for each of its events.
+"""Jobs on disk: the state of each, put anew with each change, its request, and its events (``job_rows.py``).
 
-The id of an event's row is the number of the job and the offset, so that the events of a job lie together and
-nobody has to remember where. Jobs that were used last are in memory.
+Jobs that were used last are in memory. Others are read when they are asked for: all that are wanted while a read is
+under way are read together by the next one, so that many that are due at once cost few reads.
 """
 
 from array import array
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -15,23 +15,34 @@ import msgspec
 
 from service.core.errors import NotFound, SluiceError, StorageFailed
 from service.core.jobs.job import Job
+from service.core.jobs.kept import KeptJobs
 from service.core.pending import Pending
 from service.storage.damage import DamageLog
 from service.storage.database import Changes, Database
-from service.storage.records import Damaged, mend, unseal, write_json
+from service.storage.job_rows import (
+    RequestRow,
+    event_ids,
+    event_row,
+    read_request,
+    read_state,
+    write_request,
+    write_state,
+)
+from service.storage.records import Damaged, Mended, mend, unseal, write_json
 from service.storage.tables import Table
 from service.storage.writer import Writer
 
 __all__ = ["DiskJobs"]
 
-_OFFSET: Final = 20
-"""Bits of an offset, below the number of the job."""
 _PAGE: Final = 256
 """Events that are read at once."""
+_READ: Final = 4 << 20
+"""Bytes of requests that are read at once, about."""
 _RECENT: Final = 8 << 20
 """Bytes of jobs in memory."""
 _EACH: Final = 600
 _GONE: Final = "the job does not exist or has expired"
+_DAMAGED: Final = RequestRow(msgspec.Raw(b""), msgspec.Raw(b"null"))
 
 
 class DiskJobs:
@@ -39,20 +50,25 @@ class DiskJobs:
 
     durable = True
 
-    def __init__(self, writer: Writer, database: Database) -> None:
+    def __init__(self, writer: Writer, database: Database, kept: KeptJobs) -> None:
         self.last_row = database.rows.last(Table.JOBS)
+        self._kept = kept
         self._writer = writer
         self._rows = database.rows
         self._damage = DamageLog()
         self._recent: OrderedDict[int, tuple[Job, int]] = OrderedDict()
         self._size = 0
+        self._wanted: dict[int, Pending[Job]] = {}
+        self._reading = False
+        self._mended: deque[Mended] = deque()
+        """Requests in which one bit has flipped, as they were."""
 
     def __repr__(self) -> str:
         return f"<DiskJobs up to {self.last_row}>"
 
     @property
     def damaged(self) -> int:
-        """How many rows were found to be damaged."""
+        """How many rows were found to be damaged since the start."""
         return self._damage.count
 
     def new_row(self) -> int:
@@ -83,36 +99,80 @@ class DiskJobs:
         """Return a job, read where it was not used lately."""
         if row in self._recent:
             return self._recent[row][0]
-        return self._writer.read(partial(self._read_job, row)).then(self._remember)
+        wanted = self._wanted.get(row)
+        if wanted is None:
+            wanted = self._wanted[row] = Pending()
+            self._read_wanted()
+        return wanted
 
-    def _read_job(self, row: int) -> Job:
-        """Return a job; called in the writer's thread."""
+    def _read_wanted(self) -> None:
+        """Have the writer's thread read what is wanted, unless it does."""
+        if self._wanted and not self._reading:
+            self._reading = True
+            rows = tuple(self._wanted)
+            self._writer.read(partial(self._read_jobs, rows)).on_settled(partial(self._answer, rows))
+
+    def _answer(self, rows: Sequence[int], found: dict[int, Job | SluiceError] | Exception) -> None:
+        """Give those who wait what was read, and read the others."""
+        self._reading = False
+        while self._mended:
+            self._writer.add(_MendRequest(self._mended.popleft()))
+        for row in rows:
+            job = found if isinstance(found, Exception) else found.get(row)
+            if job is not None:
+                outcome = self._remember(job) if isinstance(job, Job) else job
+                self._writer.contain(self._wanted.pop(row).settle, outcome)
+        self._read_wanted()
+
+    def _read_jobs(self, rows: Sequence[int]) -> dict[int, Job | SluiceError]:
+        """Return jobs, at least the first of these; called in the writer's thread."""
+        found: dict[int, Job | SluiceError] = {}
+        room = _READ
         try:
-            record = self._rows.get(Table.JOBS, row)
+            for row in rows:
+                job = self._read_job(row)
+                found[row] = job or NotFound(_GONE)
+                room -= len(bytes(job.work)) if job is not None else 0
+                if room <= 0:
+                    break
         except apsw.Error as error:
             raise StorageFailed(f"storage: {error}") from error
-        job = self._decoded(row, record) if record is not None else None
-        if job is None:
-            raise NotFound(_GONE)
-        return job
+        return found
 
-    def _decoded(self, row: int, record: bytes) -> Job | None:
-        """Return the job of a record, as it was where one bit has flipped; None where more is wrong."""
+    def _read_job(self, row: int) -> Job | None:
+        state = self._whole(Table.JOBS, row)
+        if state is None:
+            return None
+        request = self._whole(Table.JOB_REQUESTS, row)
+        asked = _DAMAGED if request is None else read_request(row, request)
+        return msgspec.structs.replace(read_state(row, state), work=asked.work, grant=asked.grant)
+
+    def _whole(self, table: Table, row: int) -> bytes | None:
+        """Return a record, as it was where one bit has flipped; None where there is none, or more is wrong."""
+        record = self._rows.get(table, row)
+        if record is None:
+            return None
         try:
-            return _decode(row, record)
+            unseal(row, record)
         except Damaged as error:
-            self._damage.report(Table.JOBS, error)
-            mended = mend(row, record)
-            return _decode(*mended) if mended is not None and mended.row == row else None
+            self._damage.report(table, error)
+        else:
+            return record
+        mended = mend(row, record)
+        if mended is None or mended.row != row:
+            return None
+        if table is Table.JOB_REQUESTS:  # nobody can have put a newer one meanwhile
+            self._mended.append(mended)
+        return mended.record
 
     def read(self, row: int, after: int) -> Pending[Sequence[bytes | None]]:
         """Return the events that follow an offset, one page of them."""
         return self._writer.read(partial(self._read_events, row, after))
 
     def _read_events(self, row: int, after: int) -> Sequence[bytes | None]:
-        first = row << _OFFSET
+        first = event_row(row, after + 1)
         try:
-            records = self._rows.between(Table.JOB_EVENTS, first | after + 1, first | (1 << _OFFSET) - 1, _PAGE)
+            records = self._rows.between(Table.JOB_EVENTS, first, event_ids(row)[1], _PAGE)
         except apsw.Error as error:
             raise StorageFailed(f"storage: {error}") from error
         if not records:
@@ -120,7 +180,7 @@ class DiskJobs:
         events: list[bytes | None] = []
         for number, record in records:
             # What is missing between two others is damaged.
-            events.extend([None] * (number - (first | after + 1 + len(events))))
+            events.extend([None] * (number - (first + len(events))))
             events.append(self._event(number, record))
         return events
 
@@ -136,39 +196,33 @@ class DiskJobs:
         self._forget(row)
         self._writer.add(_DropJob(row, head))
 
-    def kept(self) -> Iterator[Job]:
-        """Yield all jobs; those that are damaged are reported and left out."""
-        for rows in self._rows.chunks(Table.JOBS):
-            for row, record in rows:
-                job = self._decoded(row, record)
-                if job is not None:
-                    yield job
-
-
-def _decode(row: int, record: bytes) -> Job:
-    try:
-        return msgspec.json.decode(unseal(row, record), type=Job)
-    except msgspec.MsgspecError as error:
-        raise Damaged(f"row {row}: {error}") from error
+    def kept(self) -> KeptJobs:
+        """Return what was read at the start."""
+        return self._kept
 
 
 class _PutJob:
-    """What a job has become."""
+    """What a job has become; its request too where it is new."""
 
-    __slots__ = ("_answer", "_events", "_job", "size")
+    __slots__ = ("_answer", "_before", "_events", "_job", "size")
     count = 1
 
     def __init__(self, job: Job, events: Sequence[bytes], answer: Pending[Job]) -> None:
         self._job = job
         self._events = events
         self._answer = answer
-        self.size = _EACH + len(bytes(job.work)) + sum(map(len, events))
+        self._before = job.head - len(events)
+        self.size = _EACH + len(bytes(job.result)) + sum(map(len, events))
+        if not self._before:
+            self.size += len(bytes(job.work))
 
     def prepare(self, changes: Changes) -> None:
         """Put the rows."""
-        row, offset = self._job.row, self._job.head - len(self._events)
-        changes.replace(Table.JOBS, row, write_json(row, msgspec.json.encode(self._job)))
-        for number, event in enumerate(self._events, start=(row << _OFFSET) + offset + 1):
+        row = self._job.row
+        changes.replace(Table.JOBS, row, write_state(self._job))
+        if not self._before:
+            changes.replace(Table.JOB_REQUESTS, row, write_request(self._job))
+        for number, event in enumerate(self._events, start=event_row(row, self._before + 1)):
             changes.replace(Table.JOB_EVENTS, number, write_json(number, event))
 
     def committed(self) -> None:
@@ -192,9 +246,30 @@ class _DropJob:
 
     def prepare(self, changes: Changes) -> None:
         """Delete the rows."""
-        first = self._row << _OFFSET
         changes.delete(Table.JOBS, array("q", [self._row]))
-        changes.delete(Table.JOB_EVENTS, array("q", range(first + 1, first + self._head + 1)))
+        changes.delete(Table.JOB_REQUESTS, array("q", [self._row]))
+        first = event_row(self._row, 1)
+        changes.delete(Table.JOB_EVENTS, array("q", range(first, first + self._head)))
+
+    def committed(self) -> None:
+        """Do nothing more."""
+
+    def refused(self, error: SluiceError) -> None:
+        """Leave it."""
+
+
+class _MendRequest:
+    """A request as it was before a bit of it flipped; where this is refused it is found again."""
+
+    count = 1
+
+    def __init__(self, mended: Mended) -> None:
+        self._mended = mended
+        self.size = _EACH + len(mended.record)
+
+    def prepare(self, changes: Changes) -> None:
+        """Put the row."""
+        changes.replace(Table.JOB_REQUESTS, *self._mended)
 
     def committed(self) -> None:
         """Do nothing more."""

@@ -19,6 +19,7 @@ from service.runtime.containment import contain
 from service.storage.database import Database, Sync
 from service.storage.directory import DataDirectory
 from service.storage.errors import CommitFailed, StorageUnusable
+from service.storage.job_recovery import recover_jobs
 from service.storage.job_store import DiskJobs
 from service.storage.log_recovery import recover_logs
 from service.storage.log_store import LogStore
@@ -55,6 +56,7 @@ class Storage:
         watches: WatchRows,
         logs: LogStore,
         batches: list[KeptBatch],
+        jobs: DiskJobs,
         recovered: Recovered,
         volatile: Sequence[str],
     ) -> None:
@@ -62,7 +64,7 @@ class Storage:
         self.watches = watches
         self.batches = logs
         self._kept_batches = batches
-        self.jobs = DiskJobs(writer, database)
+        self.jobs = jobs
         self.writer = writer
         self.recovered = recovered
         self._volatile = volatile
@@ -96,6 +98,7 @@ class Storage:
             with _uncollected():
                 topics, keys, watches, recovered = await recover(scan, wall, new_epoch)
                 found, batches = await recover_logs(scan, wall, new_epoch)
+                jobs = await recover_jobs(scan, new_epoch)
             await scan.finish()
             recovered.damaged = scan.damage.count + database.damage.count
             recovered.seconds = round(loop.time() - began, 3)
@@ -109,6 +112,7 @@ class Storage:
             "topics": recovered.topics,
             "messages": recovered.messages,
             "batches": len(batches),
+            "jobs": len(jobs.agenda),
             "damaged": recovered.damaged,
             "lost_commits": database.lost_commits,
             "renewed": recovered.renewed,
@@ -123,7 +127,8 @@ class Storage:
         watching = WatchRows(writer, watches)
         orphans = list(found.orphans.values())
         logs = LogStore(writer, database.rows, found.logs, orphans, found.ids, wall, new_epoch)
-        return cls(directory, database, writer, store, watching, logs, batches, recovered, options.volatile)
+        kept = DiskJobs(writer, database, jobs)
+        return cls(directory, database, writer, store, watching, logs, batches, kept, recovered, options.volatile)
 
     def store(self, memory: TopicStore) -> TopicStore:
         """Return the store of a hub: on disk is all but volatile topics and figures."""

@@ -19,13 +19,12 @@ __all__ = [
     "Table",
     "check_format",
     "disordered",
-    "migrate",
     "reason",
 ]
 
 APPLICATION: Final = 0x534C4349
 """``SLCI``, in the header of the file: what SQLite and ``file`` know the format by."""
-VERSION: Final = 3
+VERSION: Final = 4
 """Of the format; a newer one is refused, an older one is migrated at the start."""
 BACKUP_ROW: Final = 2
 """The row of the table ``state`` that a backup has beside the first: how many commits were counted."""
@@ -52,8 +51,11 @@ class Table(StrEnum):
     OUTCOMES = "outcomes"
     """For each event, under its id, which URL it ends: what a start has to know of it without reading its body."""
     JOBS = "jobs"
+    """The state of each, which changes."""
+    JOB_REQUESTS = "job_requests"
+    """What was asked for, under the id of the job; it never changes."""
     JOB_EVENTS = "job_events"
-    """The number of the job and the offset are the id (``job_store.py``)."""
+    """The number of the job and the offset are the id (``job_rows.py``)."""
 
 
 class Rows:
@@ -127,6 +129,16 @@ class Rows:
         found = self._connection.execute(f"SELECT record FROM {table} WHERE id = ?", (row,)).get  # noqa: S608
         return found if isinstance(found, bytes) else None
 
+    def ids(self, table: Table, first: int, last: int) -> "array[int]":
+        """Return the ids from ``first`` to ``last`` that there are."""
+        query = f"SELECT id FROM {table} WHERE id BETWEEN ? AND ?"  # noqa: S608
+        return array("q", (int(row or 0) for (row,) in self._connection.execute(query, (first, last))))
+
+    def size(self, table: Table, first: int, last: int) -> int:
+        """Return the bytes of the records with ids from ``first`` to ``last``."""
+        query = f"SELECT total(length(record)) FROM {table} WHERE id BETWEEN ? AND ?"  # noqa: S608
+        return int(self._connection.execute(query, (first, last)).get or 0)
+
     def span(self, table: Table) -> int:
         """Return how many rows a table has at the most, from its first and last id."""
         query = f"SELECT max(id) - min(id) + 1 FROM {table}"  # noqa: S608
@@ -157,15 +169,6 @@ def check_format(connection: apsw.Connection, path: Path) -> int:
             "use a newer version"
         )
     return version
-
-
-def migrate(connection: apsw.Connection) -> None:
-    """Make what the format of now has more than any older one, which is tables, in one transaction."""
-    with connection:
-        for table in Table:
-            connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (id INTEGER PRIMARY KEY, record BLOB NOT NULL)")
-        connection.pragma("application_id", APPLICATION)
-        connection.pragma("user_version", VERSION)
 
 
 def reason(error: Exception, path: Path) -> str:

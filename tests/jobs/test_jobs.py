@@ -12,6 +12,7 @@ from service.core.access.grants import EVERYTHING, NOTHING, Grant
 from service.core.errors import Draining, Forbidden, InvalidParams, LimitReached, NotFound, StorageFailed
 from service.core.jobs.events import Progress
 from service.core.jobs.job import Job, JobState
+from service.core.jobs.kept import KeptJobs
 from service.core.jobs.request import JobRequest, MoveRequest
 from service.core.jobs.store import MemoryJobs
 from service.core.owner import Owner
@@ -424,6 +425,39 @@ async def test_what_is_refused_leaves_nothing_behind(bench: Bench) -> None:
     assert (len(bench.jobs.agenda), bench.jobs.pool.used) == (0, 0)
 
 
+async def test_events_and_results_count_as_well_until_the_job_is_forgotten() -> None:
+    bench = Bench(limits=JobLimits(jobs_size=100_000))
+
+    async def work(attempt: Attempt) -> bytes:
+        for _ in range(50):
+            await attempt.report(Progress(data="x" * 10_000))
+        attempt.output = "y" * 1000
+        return b'"' + b"z" * 5000 + b'"'
+
+    await bench.jobs.open()
+    bench.executor.work = work
+    job = await bench.ended(await bench.make(keep=10))
+    # Further progress is not kept once there is no room for it, and the job ends all the same.
+    assert job.state is JobState.DONE
+    assert len(await bench.events(job)) == 3 + 8
+    assert bench.jobs.pool.used == job.held > 80_000 + 2 * 5000 + 1000
+    await asyncio.sleep(15)
+    assert bench.jobs.pool.used == 0
+    await bench.jobs.close()
+
+
+async def test_a_job_whose_request_is_damaged_fails_by_itself(bench: Bench) -> None:
+    job = await bench.make(delay=10)
+    bench.store._jobs[job.row].work = msgspec.Raw(b"")
+    job = await bench.ended(job)
+    assert (job.state, job.error, job.detail) == (
+        JobState.FAILED,
+        "storage",
+        "what it was to do is damaged on disk",
+    )
+    assert bench.executor.attempts == []
+
+
 async def test_an_owner_has_a_share_of_the_bytes() -> None:
     bench = Bench(limits=JobLimits(jobs_size=10_000))
     for _ in range(7):
@@ -481,7 +515,9 @@ async def test_what_ran_when_the_service_ended_is_lost_and_runs_again() -> None:
     assert bench.executor.running == 0
 
     bench.executor.work = _nothing
-    kept = list(bench.store._jobs.values())
+    kept = KeptJobs()
+    for job in bench.store._jobs.values():
+        kept.add(job)
     bench.store.kept = lambda: kept  # type: ignore[method-assign]
     again = bench.jobs = bench._jobs()
     await again.open()

@@ -42,7 +42,7 @@ from service.core.jobs.events import (
 from service.core.jobs.request import Kind
 from service.core.owner import Owner
 
-__all__ = ["MOST_EVENTS", "Job", "JobState", "Unmovable"]
+__all__ = ["MOST_EVENTS", "OVERHEAD", "Job", "JobState", "Unmovable"]
 
 _LOST: Final = 3
 """Attempts in a row that are lost to the end of a worker or of the service before the job fails."""
@@ -54,6 +54,8 @@ _LONGEST_DELAY: Final = 3600.0
 """Seconds before a failed attempt is made again; twice as many after each further one."""
 MOST_EVENTS: Final = 100_000
 """Of one job; further progress is not kept."""
+OVERHEAD: Final = 1024
+"""Bytes that a job counts for beside what it has."""
 
 
 class Unmovable(InvalidParams):
@@ -92,7 +94,7 @@ class Job(msgspec.Struct):
     """Name, weight, and whether it shares fetches."""
     kind: Kind
     work: msgspec.Raw
-    """What is to be done, as JSON."""
+    """What is to be done, as JSON; empty where that is damaged on disk."""
     created: float
     due: float
     keep: float
@@ -123,6 +125,8 @@ class Job(msgspec.Struct):
     detail: str | None = None
     output: str | None = None
     """What its last attempt has printed."""
+    size: int = 0
+    """Bytes of its request and of its events."""
 
     def __repr__(self) -> str:
         # Gets into logs: who knows the whole id can read and cancel it.
@@ -132,6 +136,11 @@ class Job(msgspec.Struct):
         """Return whose it is."""
         name, weight, shares = self.owner
         return Owner(name, weight, shares_fetches=shares)
+
+    @property
+    def held(self) -> int:
+        """Bytes that it counts for."""
+        return OVERHEAD + self.size + len(bytes(self.result)) + len(self.output or "")
 
     def shown_state(self, now: float) -> JobState:
         """Return the state as clients see it: a job that is due but has not begun is queued."""

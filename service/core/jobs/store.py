@@ -1,10 +1,11 @@
 """The port of the job store: each job with its events, by its row number."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from service.core.errors import NotFound
 from service.core.jobs.job import Job
+from service.core.jobs.kept import KeptJobs
 from service.core.pending import Pending
 
 __all__ = ["JobStore", "MemoryJobs"]
@@ -28,7 +29,10 @@ class JobStore(Protocol):
         ...
 
     def put(self, job: Job, events: Sequence[bytes]) -> Pending[Job] | None:
-        """Store a job and its newest events, the last of which has the offset ``job.head``."""
+        """Store a job and its newest events, the last of which has the offset ``job.head``.
+
+        Its work and grant are stored with its first event: they never change.
+        """
         ...
 
     def get(self, row: int) -> Job | Pending[Job]:
@@ -43,8 +47,8 @@ class JobStore(Protocol):
         """Forget a job with its events, up to this offset."""
         ...
 
-    def kept(self) -> Iterable[Job]:
-        """Return all jobs, in order of their rows; at the start only."""
+    def kept(self) -> KeptJobs:
+        """Return what is known of all jobs at the start; it is the caller's from then on."""
         ...
 
 
@@ -90,6 +94,6 @@ class MemoryJobs:
         self._jobs.pop(row, None)
         self._events.pop(row, None)
 
-    def kept(self) -> Iterable[Job]:
+    def kept(self) -> KeptJobs:
         """Return nothing: a start begins without jobs."""
-        return ()
+        return KeptJobs()

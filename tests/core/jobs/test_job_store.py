@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
+import msgspec
 import pytest
 
 from service.core.errors import NotFound
@@ -46,11 +47,13 @@ class JobStoreContract:
     async def test_what_was_put_is_there_with_its_events(self) -> None:
         store = self.make()
         row = store.new_row()
-        await self.put(store, new_job(row, head=1), b"1")
-        await self.put(store, new_job(row, head=3, state=JobState.RUNNING), b"2", b"3")
-        await self.put(store, new_job(row, head=3, state=JobState.RUNNING, stopping=True))
+        asked = {"work": msgspec.Raw(b'{"a":1}'), "grant": msgspec.Raw(b"[1]")}
+        await self.put(store, new_job(row, head=1, **asked), b"1")
+        await self.put(store, new_job(row, head=3, state=JobState.RUNNING, **asked), b"2", b"3")
+        await self.put(store, new_job(row, head=3, state=JobState.RUNNING, stopping=True, **asked))
         job = await self.value(store, store.get(row))
-        assert (job.state, job.head, job.stopping, bytes(job.work)) == (JobState.RUNNING, 3, True, b"{}")
+        assert (job.state, job.head, job.stopping) == (JobState.RUNNING, 3, True)
+        assert (bytes(job.work), bytes(job.grant)) == (b'{"a":1}', b"[1]")
         assert list(await self.events(store, row)) == [b"1", b"2", b"3"]
         assert list(await self.events(store, row, after=2)) == [b"3"]
 
@@ -89,4 +92,4 @@ class TestMemoryJobs(JobStoreContract):
 
     def test_a_start_begins_without_jobs(self) -> None:
         store = MemoryJobs()
-        assert (list(store.kept()), store.durable, repr(store)) == ([], False, "<MemoryJobs 0>")
+        assert (len(store.kept().agenda), store.durable, repr(store)) == (0, False, "<MemoryJobs 0>")

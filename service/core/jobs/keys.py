@@ -1,9 +1,5 @@
 """Keys of jobs: the same key of one owner makes one job, as long as that is kept."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from service.core.jobs.job import Job
 from service.core.owner import Owner
 
@@ -15,7 +11,6 @@ class JobKeys:
 
     def __init__(self) -> None:
         self._rows: dict[int, int] = {}
-        self._beginning: dict[int, asyncio.Future[None]] = {}
 
     def __repr__(self) -> str:
         return f"<JobKeys {len(self._rows)}>"
@@ -33,18 +28,6 @@ class JobKeys:
         """Forget the key of a job that is gone."""
         if job.key is not None and self._rows.get(_hash(job)) == job.row:
             del self._rows[_hash(job)]
-
-    @asynccontextmanager
-    async def alone(self, owner: Owner, key: str) -> AsyncIterator[None]:
-        """Wait until nobody else begins a job with this key."""
-        mine = hash((str(owner), key))
-        while (other := self._beginning.get(mine)) is not None:
-            await asyncio.shield(other)
-        self._beginning[mine] = asyncio.get_running_loop().create_future()
-        try:
-            yield
-        finally:
-            self._beginning.pop(mine).set_result(None)
 
 
 def _hash(job: Job) -> int:

@@ -1,0 +1,19 @@
+"""What is known of jobs at a start."""
+
+import msgspec
+
+from service.core.jobs.job import OVERHEAD, JobState
+from service.core.jobs.kept import KeptJobs
+from service.core.owner import Owner
+from tests.core.jobs.jobs import new_job
+
+
+def test_all_that_a_start_needs_is_known_of_each() -> None:
+    kept = KeptJobs()
+    kept.add(new_job(1, key="k", size=10, result=msgspec.Raw(b"12345"), output="123"))
+    kept.add(new_job(2, state=JobState.RUNNING))
+    kept.add(new_job(3, owner=("b", 1.0, True)))
+    assert (kept.agenda.next_due("publish"), kept.running, repr(kept)) == (110.0, [2], "<KeptJobs 3>")
+    assert kept.keys.get(Owner("a"), "k") == 1
+    nothing = len(b"null")
+    assert kept.held == {Owner("a"): 2 * OVERHEAD + 18 + nothing, Owner("b"): OVERHEAD + nothing}
