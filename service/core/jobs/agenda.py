@@ -1,14 +1,15 @@
 """All jobs in a few bytes each: when each is due, who owns it, and its state.
 
 A job here is the number of its row. What is known of it is one integer, from the lowest bits up: the state, the
-kind, the owner, and in milliseconds the time at which something is to be done about it: begin it when it is due, or
-forget it when it has ended and was kept long enough. So a million jobs take about 150 MiB; the rest of each is on
-disk.
+kind, the owner, the number with which it was put, and in milliseconds the time at which something is to be done
+about it: begin it when it is due, or forget it when it has ended and was kept long enough. So a million jobs take
+about 75 MiB; the rest of each is on disk.
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
 from service.core.jobs.job import Job, JobState
@@ -20,16 +21,24 @@ __all__ = ["Agenda", "Entry"]
 _STATES: Final = tuple(JobState)
 _KIND: Final = 3
 _OWNER: Final = 5
-_AT: Final = 29
+_PUT: Final = 29
+_AT: Final = 45
 """The lowest bit of each."""
-_OWNERS: Final = 1 << (_AT - _OWNER)
-_ROWS: Final = 40
-_LOW: Final = (1 << _ROWS) - 1
-"""Bits of a row, below the time in the heaps."""
-_SCHEDULED: Final = _STATES.index(JobState.SCHEDULED)
-_FIRST_ENDED: Final = _STATES.index(JobState.DONE)
-"""The states from this one on are those of jobs that have ended."""
+_OWNERS: Final = (1 << (_PUT - _OWNER)) - 1
+_PUTS: Final = (1 << (_AT - _PUT)) - 1
+_REST: Final = (1 << _AT) - 1
+_PAGE: Final = 6
+"""Bits of a row, within its page."""
+_IN_PAGE: Final = (1 << _PAGE) - 1
+_EMPTY: Final = bytes(8 * (2 * (_IN_PAGE + 1) + 1))
+"""A page: two numbers for each row, and how many rows it has."""
+_ROW: Final = 16
+_TIME: Final = 56
+"""The lowest bits of the row and of the time in the heaps, above the number with which the row was put."""
+_ROWS: Final = (1 << (_TIME - _ROW)) - 1
 _SLACK: Final = 1000
+_TIDIED: Final = 4
+"""Items that are looked at for each that comes in, where many are outdated."""
 
 
 class Entry(NamedTuple):
@@ -47,10 +56,12 @@ class Agenda:
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[Kind, JobState]] = Counter()
-        self._entries: dict[int, int] = {}
-        self._due: dict[Kind, _Heap] = {kind: _Heap(self._waits) for kind in KINDS}
-        self._ended = _Heap(self._has_ended)
+        self._entries = _Entries()
+        self._due: dict[Kind, _Heap] = {kind: _Heap(self._stands) for kind in KINDS}
+        self._ended = _Heap(self._stands)
         self._owners = _Owners()
+        self._put = 0
+        """The number of the last that was put."""
 
     def __repr__(self) -> str:
         return f"<Agenda {len(self._entries)} jobs>"
@@ -63,11 +74,13 @@ class Agenda:
 
     def get(self, row: int) -> Entry:
         """Return what is known of a job; raise KeyError where there is none."""
-        packed = self._entries[row]
+        packed = self._entries.get(row)
+        if packed is None:
+            raise KeyError(row)
         return Entry(
             _STATES[packed & 7],
             KINDS[packed >> _KIND & 3],
-            self._owners.name(packed >> _OWNER & (_OWNERS - 1)),
+            self._owners.name(packed >> _OWNER & _OWNERS),
             (packed >> _AT) / 1000,
         )
 
@@ -78,19 +91,21 @@ class Agenda:
         number = self._owners.take(job.belongs_to())
         if job.row in self._entries:
             self.remove(job.row)
-        packed = at << _AT | number << _OWNER | KINDS.index(job.kind) << _KIND | _STATES.index(job.state)
-        self._entries[job.row] = packed
+        self._put = put = self._put + 1 & _PUTS
+        rest = put << _PUT | number << _OWNER | KINDS.index(job.kind) << _KIND | _STATES.index(job.state)
+        self._entries.put(job.row, at, rest)
         self.counts[job.kind, job.state] += 1
+        item = at << _TIME | job.row << _ROW | put
         if ended:
-            self._ended.push(at, job.row)
+            self._ended.push(item, len(self._entries))
         elif job.state is JobState.SCHEDULED:
-            self._due[job.kind].push(at, job.row)
+            self._due[job.kind].push(item, self.counts[job.kind, JobState.SCHEDULED])
 
     def remove(self, row: int) -> None:
         """Forget a job."""
         entry, packed = self.get(row), self._entries.pop(row)
         self.counts[entry.kind, entry.state] -= 1
-        self._owners.give_back(packed >> _OWNER & (_OWNERS - 1))
+        self._owners.give_back(packed >> _OWNER & _OWNERS)
 
     def pop_due(self, kind: Kind, now: float) -> int | None:
         """Take out the row of this kind that has been due longest, or return None."""
@@ -106,53 +121,111 @@ class Agenda:
 
     def rows_before(self, row: int, most: int) -> Iterator[int]:
         """Yield the rows below this one, the highest first, from among the next ``most`` numbers."""
-        return (number for number in range(row - 1, max(0, row - 1 - most), -1) if number in self._entries)
+        return self._entries.rows(row - 1, max(0, row - 1 - most))
 
-    def _waits(self, at: int, row: int) -> bool:
-        """Return whether a job is still to begin at this time."""
-        packed = self._entries.get(row)
-        return packed is not None and packed >> _AT == at and packed & 7 == _SCHEDULED
+    def _stands(self, item: int) -> bool:
+        """Return whether a row has not been put again since an item for it was made."""
+        packed = self._entries.get(item >> _ROW & _ROWS)
+        return packed is not None and packed >> _AT == item >> _TIME and (packed >> _PUT ^ item) & _PUTS == 0
 
-    def _has_ended(self, at: int, row: int) -> bool:
-        """Return whether a job is still to be forgotten at this time."""
-        packed = self._entries.get(row)
-        return packed is not None and packed >> _AT == at and packed & 7 >= _FIRST_ENDED
+
+class _Entries:
+    """What is known of each row, in pages of rows in line: 17 bytes for one, 1 KiB for one that is alone."""
+
+    __slots__ = ("_count", "_pages")
+
+    def __init__(self) -> None:
+        self._pages: dict[int, array[int]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, row: int) -> bool:
+        page = self._pages.get(row >> _PAGE)
+        return page is not None and page[(row & _IN_PAGE) << 1] > 0
+
+    def get(self, row: int) -> int | None:
+        """Return what is known of a row, or None."""
+        page = self._pages.get(row >> _PAGE)
+        if page is None:
+            return None
+        place = (row & _IN_PAGE) << 1
+        after = page[place]
+        return after - 1 << _AT | page[place + 1] if after else None
+
+    def put(self, row: int, at: int, rest: int) -> None:
+        """Put a row that is not there."""
+        page = self._pages.get(row >> _PAGE)
+        if page is None:
+            page = self._pages[row >> _PAGE] = array("Q", _EMPTY)
+        place = (row & _IN_PAGE) << 1
+        # A time of 0 stands for a row that is not there.
+        page[place], page[place + 1] = at + 1, rest
+        page[-1] += 1
+        self._count += 1
+
+    def pop(self, row: int) -> int:
+        """Take out a row that is there."""
+        page, place = self._pages[row >> _PAGE], (row & _IN_PAGE) << 1
+        packed = page[place] - 1 << _AT | page[place + 1]
+        page[place] = 0
+        page[-1] -= 1
+        self._count -= 1
+        if not page[-1]:
+            del self._pages[row >> _PAGE]
+        return packed
+
+    def rows(self, newest: int, before: int) -> Iterator[int]:
+        """Yield the rows that are there, from this one down to the one after ``before``."""
+        for number in range(newest >> _PAGE, (before >> _PAGE) - 1, -1):
+            page, first = self._pages.get(number), number << _PAGE
+            if page is not None:
+                for row in range(min(newest, first + _IN_PAGE), max(before, first - 1), -1):
+                    if page[row - first << 1]:
+                        yield row
 
 
 class _Heap:
-    """Rows by time. Outdated items are dropped when they come up, or when there are too many."""
+    """Items by time. Outdated ones are dropped when they come up, and a few at a time where there are too many."""
 
-    __slots__ = ("_items", "_room", "_stands")
+    __slots__ = ("_items", "_old", "_stands")
 
-    def __init__(self, stands: Callable[[int, int], bool]) -> None:
+    def __init__(self, stands: Callable[[int], bool]) -> None:
         self._items: list[int] = []
-        self._room = _SLACK
+        self._old: list[int] = []
+        """Items of which those that stand go back to the others; what lacks its end is still a heap."""
         self._stands = stands
 
-    def push(self, at: int, row: int) -> None:
-        """Take in a row."""
-        heappush(self._items, at << _ROWS | row)
-        if len(self._items) > self._room:
-            self._items = [item for item in set(self._items) if self._stands(item >> _ROWS, item & _LOW)]
-            heapify(self._items)
-            self._room = 2 * len(self._items) + _SLACK
+    def push(self, item: int, standing: int) -> None:
+        """Take in an item; about so many stand."""
+        heappush(self._items, item)
+        if not self._old and len(self._items) > 2 * standing + _SLACK:
+            self._old, self._items = self._items, self._old
+        for old in self._old[: -_TIDIED - 1 : -1]:
+            self._old.pop()
+            if self._stands(old):
+                heappush(self._items, old)
 
     def pop(self, now: float) -> int | None:
         """Take out the row whose time came first, if it has come."""
         first = self.first()
         if first is None or first > now:
             return None
-        item = heappop(self._items)
-        while self._items and self._items[0] == item:
-            heappop(self._items)  # what was put more than once for the same time
-        return item & _LOW
+        heap = min(filter(None, (self._items, self._old)), key=_head)
+        return heappop(heap) >> _ROW & _ROWS
 
     def first(self) -> float | None:
         """Return the earliest time, in seconds."""
-        items = self._items
-        while items and not self._stands(items[0] >> _ROWS, items[0] & _LOW):
-            heappop(items)
-        return (items[0] >> _ROWS) / 1000 if items else None
+        for heap in (self._items, self._old):
+            while heap and not self._stands(heap[0]):
+                heappop(heap)
+        heads = [heap[0] for heap in (self._items, self._old) if heap]
+        return (min(heads) >> _TIME) / 1000 if heads else None
+
+
+def _head(heap: list[int]) -> int:
+    return heap[0]
 
 
 class _Owners:

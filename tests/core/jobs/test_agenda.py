@@ -1,6 +1,6 @@
 """What is due, in which order, and how little is known of each job."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.jobs.agenda import Agenda
+from service.core.jobs.agenda import _TIDIED, Agenda
 from service.core.jobs.job import Job, JobState
 from tests.core.jobs.jobs import new_job
 
@@ -81,13 +81,43 @@ def test_numbers_of_owners_without_jobs_are_used_again() -> None:
     assert len(agenda._owners._names) == 1
 
 
-def test_a_job_that_is_moved_again_and_again_costs_no_memory() -> None:
-    agenda, job = Agenda(), new_job(1)
-    for due in range(10_000):
+@pytest.mark.parametrize("times", [range(10_000), [5, 6] * 5_000, [7] * 10_000])
+def test_a_job_that_is_moved_again_and_again_costs_no_memory(times: Sequence[int]) -> None:
+    agenda, job = filled(new_job(2, due=1e6)), new_job(1)
+    for due in times:
         job.due = float(due)
         agenda.put(job)
-    assert len(agenda._due["publish"]._items) < 2_000
-    assert agenda.pop_due("publish", 10_000.0) == 1
+    heap = agenda._due["publish"]
+    assert len(heap._items) + len(heap._old) < 2_000
+    assert [agenda.pop_due("publish", 10_000.0) for _ in range(2)] == [1, None]
+    assert agenda.pop_due("publish", 1e6) == 2
+
+
+def test_what_is_outdated_is_tidied_a_few_at_a_time_and_nothing_is_lost() -> None:
+    agenda = filled(*(new_job(row, due=float(row)) for row in range(1, 4001)))
+    for row in range(1, 4001):
+        if row % 3:
+            agenda.remove(row)
+    heap = agenda._due["publish"]
+    agenda.put(new_job(9000, due=0.0))
+    assert len(heap._old) == 4001 - _TIDIED
+    assert [agenda.pop_due("publish", 6.0) for _ in range(4)] == [9000, 3, 6, None]
+    for row in range(5001, 6001):
+        agenda.put(new_job(row, due=9.0))
+    assert heap._old == []
+    due = [agenda.pop_due("publish", 4000.0) for _ in range(2333)]
+    assert due == [9, *range(5001, 6001), *range(12, 4001, 3), *[None] * 2]
+
+
+def test_pages_without_jobs_are_given_up() -> None:
+    agenda = filled(*(new_job(row) for row in range(1, 1000)))
+    for row in range(1, 1000):
+        if row not in (64, 700):
+            agenda.remove(row)
+    assert len(agenda._entries._pages) == 2
+    assert list(agenda.rows_before(1000, 1000)) == [700, 64]
+    assert (64 in agenda, 65 in agenda, 7 in agenda, len(agenda)) == (True, False, False, 2)
+    assert [agenda.pop_due("publish", 110.0) for _ in range(3)] == [64, 700, None]
 
 
 def test_a_job_that_is_put_twice_for_one_time_comes_up_once() -> None:
