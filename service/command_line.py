@@ -4,15 +4,25 @@ import argparse
 import gc
 import os
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from service import __version__
-from service.commands import data, fetch, job, token
+from service.commands import count, data, fetch, job, token
 from service.config.configuration import SettingsError, add_options, read_settings, shown
 from service.config.settings import Settings
 from service.ops.logs import complain
 from service.ops.standard_streams import run
 
 __all__ = ["run_command"]
+
+_COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
+    "fetch": fetch.fetch,
+    "count": count.count,
+    "token": token.token,
+    "job": job.run,
+    **dict.fromkeys(data.COMMANDS, data.run),
+}
+"""Those that do not serve."""
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -37,6 +47,7 @@ def _run(arguments: Sequence[str]) -> int:
     serve.add_argument("--print-config", action="store_true", help="print all settings as an environment, and end")
     serve.add_argument("--check-config", action="store_true", help="say what is wrong with the settings, and end")
     fetch.add_options(commands.add_parser("fetch", help="fetch URLs from the terminal"))
+    count.add_options(commands.add_parser("count", help="count the keys of lines of files"))
     trying = commands.add_parser(
         "token",
         help="make a signed token for trying out",
@@ -49,14 +60,8 @@ def _run(arguments: Sequence[str]) -> int:
     data.add_parsers(commands)
     job.add_options(commands.add_parser("job", help="submit, list, follow and cancel jobs of a running service"))
     options = parser.parse_args(arguments)
-    if options.command == "fetch":
-        return fetch.fetch(options)
-    if options.command == "token":
-        return token.token(options)
-    if options.command == "job":
-        return job.run(options)
-    if options.command in data.COMMANDS:
-        return data.run(options)
+    if options.command in _COMMANDS:
+        return _COMMANDS[options.command](options)
     try:
         settings = read_settings(vars(options))
     except SettingsError as error:

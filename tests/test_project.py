@@ -12,6 +12,7 @@ import tomllib
 from dataclasses import fields
 from importlib.metadata import distributions
 from pathlib import Path
+from types import ModuleType
 from typing import Any, get_args
 
 import msgspec
@@ -19,7 +20,7 @@ import orjson
 import pytest
 
 from service import __version__
-from service.commands import fetch, token
+from service.commands import count, fetch, token
 from service.config.configuration import add_options
 from service.config.limits import client_limits
 from service.config.settings import Settings
@@ -79,11 +80,12 @@ def test_the_options_that_the_documents_name_exist() -> None:
         assert option in known, option
 
 
-def test_the_options_and_exit_codes_of_the_fetch_page_are_those_of_the_command() -> None:
+@pytest.mark.parametrize(("page", "command"), [("fetch.md", fetch), ("counting.md", count)])
+def test_the_options_and_exit_codes_of_a_page_are_those_of_the_command(page: str, command: ModuleType) -> None:
     parser = argparse.ArgumentParser()
-    fetch.add_options(parser)
+    command.add_options(parser)
     known = {option for action in parser._actions for option in action.option_strings}
-    text = (ROOT / "docs" / "fetch.md").read_text()
+    text = (ROOT / "docs" / page).read_text()
     for option in set(re.findall(r"(--[a-z][a-z-]+)", text)):
         assert option in known | {"--help"}, option
     assert parser.epilog

@@ -13,7 +13,7 @@ import pytest
 
 from service.command_line import run_command
 from service.commands.data import command
-from service.commands.data.progress_line import ProgressLine
+from service.commands.progress_line import ProgressLine
 from service.storage.tables import VERSION, Table
 from tests.storage.stored import add_messages, add_topic, damage, new_database
 

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from service.core.errors import InvalidParams
-from service.work.builtin import count as module
-from service.work.builtin.count import Count, compile_pattern, count, summary_of
+from service.work import patterns
+from service.work.builtin.count import Count, count, summary_of
 from service.work.opening import import_steps
+from service.work.patterns import compile_pattern
 from service.work.step import Body, plan
 
 import_steps()
@@ -22,7 +23,7 @@ def linear(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
     if request.param:
         pytest.importorskip("re2")
     else:
-        monkeypatch.setattr(module, "find_spec", lambda name: None)
+        monkeypatch.setattr(patterns, "find_spec", lambda name: None)
     compile_pattern.cache_clear()
     yield request.param
     compile_pattern.cache_clear()
@@ -82,3 +83,8 @@ def test_both_match_bytes(linear: bool) -> None:
 def test_parameters_survive_the_way_to_a_process() -> None:
     parameters = Count(regex="(a)", top=3)
     assert msgspec.json.decode(msgspec.json.encode(parameters), type=Count) == parameters
+
+
+def test_a_byte_order_mark_is_not_part_of_a_key() -> None:
+    made = count(Body(memoryview(b"\xef\xbb\xbfa\na\n"), None, ""), Count(field=1))
+    assert made.fields == {"lines": 2, "keys": 1}

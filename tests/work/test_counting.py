@@ -110,6 +110,31 @@ def test_tables_that_fit_are_merged_exactly_also_beyond_one_piece() -> None:
     assert (first.exact, first.summary(1)["keys"]) == (True, 3000)
 
 
+def test_keys_that_are_written_alike_are_added_up() -> None:
+    counts = count(b"\xff\n\\xff\n", by_field(1))
+    merged = Counts()
+    for _ in merged.merge_pieces(Counts.read(b"\n".join(counts.pieces()))):
+        pass
+    assert top(merged) == [("\\xff", 2)]
+
+
+def test_a_table_that_spills_loses_nothing() -> None:
+    keys = _zipf(20_000, 5_000, 1)
+    merged = Counts(10_000)
+
+    def spill() -> None:
+        assert len(small) <= 400, "one hundred lines more than fit, at the most"
+        merged.merge_pieces([small.take()]).send(None)
+
+    small = Counts(300, spill=spill)
+    counter = LineCounter(by_field(1), small)
+    for at in range(0, len(keys), 100):
+        counter.feed(b"\n".join(keys[at : at + 100]) + b"\n")
+    spill()
+    assert (len(small), small.lines) == (0, 0)
+    assert merged.summary(10_000) == count(b"\n".join(keys), by_field(1), bound=10_000).summary(10_000)
+
+
 def test_long_lines_and_keys_are_skipped_and_not_held() -> None:
     counter = LineCounter(by_field(1), Counts(1000))
     for _ in range(3):

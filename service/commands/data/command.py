@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from service.commands.data.progress_line import ProgressLine
+from service.commands.progress_line import ProgressLine
 from service.commands.units import size_text
 from service.commands.writing import write_all
 from service.runtime.signals import handling

@@ -1,12 +1,12 @@
 """How far a run is, on standard error: a bar on a terminal, a line now and then elsewhere, a summary at the end."""
 
-import os
 import time
 from collections import deque
 
 from service.commands.fetch.output import Output
 from service.commands.fetch.tally import Tally
-from service.commands.units import size_text
+from service.commands.progress_line import bar_text, terminal_width
+from service.commands.units import clock_text, size_text
 from service.runtime.timer import Periodic
 
 __all__ = ["Progress"]
@@ -16,7 +16,6 @@ _PLAIN = 10.0
 _WINDOW = 50
 """Samples that the rate is taken over: 10 s of a bar."""
 _LONGEST = 40
-_SHORTEST = 5
 """Columns of the bar."""
 _CLEAR = "\r\x1b[K"
 
@@ -42,7 +41,7 @@ class Progress:
     def _update(self) -> float:
         # One that is not taken yet is enough: a terminal that was stopped gets no backlog.
         if self._output is not None and not self._output.waiting:
-            line = self.line(_width() - 1 if self._bar else 200)
+            line = self.line(terminal_width() - 1 if self._bar else 200)
             self._show(f"\r{line}\x1b[K" if self._bar else line + "\n")
         return _EVERY if self._bar else _PLAIN
 
@@ -55,16 +54,15 @@ class Progress:
         began, before = self._samples[0]
         rate = (fetched - before) / max(now - began, 1e-3)
         part = tally.done / tally.total if tally.total else 1.0
-        left = f"{_clock((tally.total - tally.done) / rate)} left" if rate else ""
+        left = f"{clock_text((tally.total - tally.done) / rate)} left" if rate else ""
         refused = f"{tally.refused:,} HTTP errors" if tally.refused else ""
         failed = f"{tally.failed:,} failed" if tally.failed else ""
         done = f"{tally.done:,}/{tally.total:,}"
         figures = "  ".join(filter(None, (done, f"{rate:,.0f}/s", size_text(tally.bytes), left, failed, refused)))
         # It only ever shrinks, so that it does not tremble with the length of the figures.
         self._room = room = min(self._room, max(0, width - len(figures) - 8))
-        full = int(part * room)
-        bar = f"[{'#' * full}{'.' * (room - full)}] " if room >= _SHORTEST else ""
-        return f"{int(part * 100):3}% {bar}{figures}"[:width]
+        bar = bar_text(part, room)
+        return f"{int(part * 100):3}% {bar}{' ' if bar else ''}{figures}"[:width]
 
     @property
     def elapsed_ms(self) -> float:
@@ -86,7 +84,7 @@ class Progress:
         skipped = f", {tally.skipped:,} already saved" if tally.skipped else ""
         left = f", {tally.total - tally.done:,} not done" if tally.done < tally.total else ""
         fine = tally.answered - tally.refused
-        lines = tally.table(_width() if self._bar else None)
+        lines = tally.table(terminal_width() if self._bar else None)
         lines.append(
             f"{fine:,} fetched, {tally.refused:,} HTTP errors, {tally.failed:,} failed{skipped}{left}; "
             f"{size_text(tally.bytes)} in {passed:.1f} s"
@@ -97,17 +95,3 @@ class Progress:
         if self._output is not None:
             data = text.encode("utf-8", "replace")
             self._output.put([data], len(data))
-
-
-def _width() -> int:
-    try:
-        columns = os.get_terminal_size(2).columns
-    except OSError:  # not a terminal any more
-        columns = 0
-    return max(20, columns or 80)  # nobody may have set the width
-
-
-def _clock(seconds: float) -> str:
-    whole = int(min(seconds, 359_999))
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

@@ -1,0 +1,120 @@
+"""The command itself: has the files counted, reports what could not be read, and prints the result."""
+
+import os
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import Any, Final
+
+import orjson
+
+from service.commands.count.options import MOST_PROCESSES
+from service.commands.fetch.tally import shown
+from service.commands.progress_line import ProgressLine
+from service.commands.units import size_text
+from service.commands.writing import write_all
+from service.runtime.signals import handling
+from service.work.counting import Counts
+from service.work.file_counts.files import parts_of, size_of
+from service.work.file_counts.processes import CountingFailed, Processes
+from service.work.line_keys import LineKeys
+
+__all__ = ["KEYS", "count"]
+
+KEYS: Final = 1_000_000
+"""Distinct keys up to which all is exact."""
+_FAILED, _USAGE, _INTERRUPTED, _READER_LEFT = 1, 2, 130, 141
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def count(options: Namespace) -> int:
+    """Run the command and return its exit code; its help lists the codes."""
+    if options.separator is not None and options.regex is not None:
+        return _complain("--separator goes with --field", _USAGE)
+    if not options.files and sys.stdin.isatty():
+        return _complain("no files: give some, or - for standard input", _USAGE)
+    try:
+        with handling(dict.fromkeys(_SIGNALS, _interrupt)):
+            return _Counting(options).run(options.files or ["-"])
+    except CountingFailed as error:
+        return _complain(str(error), _FAILED)
+    except OSError as error:
+        return _complain(f"a process cannot be started: {error.strerror}", _FAILED)
+    except KeyboardInterrupt:
+        return _complain("interrupted", _INTERRUPTED)
+
+
+class _Counting:
+    """One run."""
+
+    def __init__(self, options: Namespace) -> None:
+        self._options = options
+        self._progress = ProgressLine("counting", size_text, quiet=options.quiet)
+        self._read = 0
+        self._total: int | None = 0
+        self._missed: set[str] = set()
+
+    def run(self, names: Sequence[str]) -> int:
+        """Count the files and print the result; return the exit code."""
+        options = self._options
+        counts = Counts(KEYS)
+        keys = LineKeys(options.field, options.regex, options.separator)
+        most = options.processes or min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
+        self._total = size_of(names)
+        with self._progress, Processes(most, keys, counts, self._progressed, self._failed) as processes:
+            processes.run(parts_of(names, self._failed))
+        result = counts.summary(options.top)
+        if self._missed:
+            result["missed"] = len(self._missed)
+        code = _print(orjson.dumps(result) + b"\n" if options.json else _table(result))
+        if not (code or options.json or options.quiet):
+            sys.stderr.write(f"{_summary(result)}\n")
+        return code or (_FAILED if self._missed else 0)
+
+    def _progressed(self, size: int) -> None:
+        self._read += size
+        self._progress.report(self._read, self._total)
+
+    def _failed(self, name: str, why: str) -> None:
+        if name not in self._missed:  # a file has several parts
+            self._missed.add(name)
+            self._progress.clear()
+            _complain(f"{name}: {why}", _FAILED)
+
+
+def _table(result: Mapping[str, Any]) -> bytes:
+    width = max((len(f"{one['count']:,}") for one in result["top"]), default=0)
+    return "".join(f"{one['count']:>{width},}  {shown(one['key'])}\n" for one in result["top"]).encode()
+
+
+def _print(data: bytes) -> int:
+    """Write the result, and return the exit code."""
+    try:
+        write_all(1, data)
+    except (BrokenPipeError, ConnectionResetError):
+        return _READER_LEFT
+    except OSError as error:
+        return _complain(f"cannot write to standard output: {error.strerror}", _FAILED)
+    return 0
+
+
+def _summary(result: Mapping[str, Any]) -> str:
+    skipped = f" ({result['skipped']:,} without a key)" if result["skipped"] else ""
+    lines = f"{result['lines']:,} lines{skipped}"
+    if result["exact"]:
+        return f"{lines}, {result['keys']:,} distinct keys"
+    return (
+        f"{lines}, at least {result['keys']:,} distinct keys: more than fit, so that each count may be too low "
+        f"by {result['error_bound']:,} at the most"
+    )
+
+
+def _complain(text: str, code: int) -> int:
+    sys.stderr.write(f"sluice: {shown(text)}\n")
+    return code
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

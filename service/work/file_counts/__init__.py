@@ -1,0 +1,1 @@
+"""Counting the keys of the lines of files, over processes or machines."""

@@ -1,0 +1,104 @@
+"""A process that counts: carries out one task after another, and reports tables, until the end.
+
+It is given the number of a socket, and as JSON where the keys are.
+"""
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from service.runtime.child_process import limit
+from service.work.counting import Counts, LineCounter
+from service.work.errands import receive, send
+from service.work.file_counts.decoding import Unreadable
+from service.work.file_counts.messages import END, Report, Task, packed_table
+from service.work.file_counts.reading import pieces_of
+from service.work.line_keys import LineKeys
+
+__all__ = ["PATIENCE", "main"]
+
+PATIENCE: Final = 60.0
+"""Seconds of computing for one piece, then the process is ended: only a pattern that backtracks takes so long."""
+_KEYS: Final = 150_000
+"""Of the table of a process, which is reported when it is full: 20 MiB."""
+_EVERY: Final = 0.2
+"""Seconds between two reports, at least."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Count until the end."""
+    number, keys = arguments
+    limit(0)
+    with socket.socket(fileno=int(number)) as connection:
+        _Counting(connection, msgspec.json.decode(keys, type=LineKeys)).run()
+
+
+class _Counting:
+    def __init__(self, connection: socket.socket, keys: LineKeys) -> None:
+        self._connection = connection
+        self._counts = Counts(_KEYS, spill=self._report_table)
+        self._counter = LineCounter(keys.finder(), self._counts)
+        self._read = 0
+        self._next = time.monotonic() + _EVERY
+
+    def run(self) -> None:
+        while True:
+            order, descriptor = receive(self._connection)
+            if not order:
+                return  # the command has ended
+            if order == END:
+                self._report_table()
+                return
+            try:
+                failed = self._carry_out(msgspec.json.decode(order, type=Task), descriptor)
+            finally:
+                os.close(descriptor)
+            self._report(Report(self._read, ended=True, failed=failed), {})
+
+    def _carry_out(self, task: Task, descriptor: int) -> str | None:
+        """Count, and return why not all could be read."""
+        failed = None
+        try:
+            for data in pieces_of(descriptor, task.start, task.end, self._took):
+                signal.setitimer(signal.ITIMER_VIRTUAL, PATIENCE)
+                self._counter.feed(data)
+                if time.monotonic() >= self._next:
+                    self._report(Report(self._read), {})
+        except Unreadable as error:
+            failed = str(error)
+        except OSError as error:
+            failed = error.strerror or str(error)
+        self._counter.finish()
+        return failed
+
+    def _took(self, size: int) -> None:
+        self._read += size
+
+    def _report_table(self) -> None:
+        head, part = self._counts.take()
+        lines, skipped, error, distinct = head
+        self._report(Report(self._read, (lines, skipped, error, distinct), len(part)), part)
+
+    def _report(self, report: Report, part: dict[bytes, int]) -> None:
+        """Send a report; the answer to one that ends a task is the next task."""
+        descriptor = packed_table(part)
+        try:
+            send(self._connection, report, descriptor)
+        finally:
+            os.close(descriptor)
+        self._read = 0
+        self._next = time.monotonic() + _EVERY
+        if not report.ended:
+            order, _ = receive(self._connection)
+            if not order:
+                sys.exit(1)  # the command has ended
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
