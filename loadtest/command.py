@@ -36,6 +36,7 @@ _MORE: dict[str, ModuleType] = {
     "merge": merge,
     "origin": origin,
 }
+"""``origin`` is here for the help: the entrance runs it without this module."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,8 +65,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         if options.scenario == "merge":
             return _merge(options)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            if options.scenario == "origin":
-                return runner.run(origin.run(options))
             return _load(runner, options, scenarios, arguments)
     except KeyboardInterrupt:
         return STOPPED

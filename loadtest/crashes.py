@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from loadtest.measures import Measures
 from loadtest.pace import until, until_all
 from loadtest.report import Report
-from loadtest.server import listening_processes
+from loadtest.server_processes import listening_processes
 
 __all__ = ["CRASHING", "CannotCrash", "Crashes", "crashing", "wrong_crashes"]
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import psutil
@@ -15,8 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from loadtest.clock import ServerClock
 from loadtest.endpoint import Endpoint
 from loadtest.report import Report
+from loadtest.server_processes import listening_processes
 
-__all__ = ["Server", "listening_processes"]
+__all__ = ["Server"]
 
 _TIMEOUT = aiohttp.ClientTimeout(total=2)
 _MIB = 1 << 20
@@ -216,22 +216,3 @@ def _kernel_mib() -> float:
     except (OSError, IndexError):
         return 0.0
     return int(fields[fields.index("mem") + 1]) * resource.getpagesize() / _MIB
-
-
-def listening_processes(url: str, pid: int = 0) -> list[psutil.Process]:
-    """Return the process that listens where a URL of this machine points, and its children."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        if not pid and parts.hostname in ("localhost", "127.0.0.1", "::1"):
-            listening = psutil.net_connections("tcp")
-            pids = [
-                one.pid
-                for one in listening
-                if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid
-            ]
-            pid = min(pids, default=0)
-        process = psutil.Process(pid) if pid else None
-        return [process, *process.children(recursive=True)] if process else []
-    except psutil.Error:
-        return []

@@ -1,17 +1,37 @@
-"""``python -m loadtest origin``."""
+"""``python -m loadtest origin``, which needs nothing of the extra ``loadtest`` and starts without it."""
 
 import asyncio
 import signal
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+
+import uvloop
 
 from loadtest import origin
 from loadtest.origin.protocol import serve_origin
-from service.ops.standard_streams import greet
+from service.ops.standard_streams import greet, run
 
-__all__ = ["HELP", "add_options", "run"]
+__all__ = ["HELP", "add_options", "main"]
 
 HELP = "run the simulated upstream"
+_STOPPED = 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command and return its exit code: 0 ended by a signal, 1 failed to run, 2 bad usage."""
+    return run("loadtest", lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    parser = ArgumentParser(prog="loadtest origin")
+    add_options(parser)
+    options = parser.parse_args(arguments)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            return runner.run(_serve(options))
+        except KeyboardInterrupt:
+            return _STOPPED
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -24,7 +44,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--size", default="1024", help="distribution of bytes for /page (default 1024)")
 
 
-async def run(options: Namespace) -> int:
+async def _serve(options: Namespace) -> int:
     """Serve until a signal; return the exit code."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

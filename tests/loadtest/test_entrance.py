@@ -20,6 +20,17 @@ def test_without_its_extra_it_says_what_to_install(
     )
 
 
+def test_the_origin_does_without_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in ("rich", "hdrh", "psutil", "loadtest.command"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SystemExit) as ended:
+        main(["origin", "--help"])
+    assert ended.value.code == 0
+    assert "usage: loadtest origin" in capsys.readouterr().out
+
+
 def test_with_it_the_command_line_is_read(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--help"])

@@ -1,11 +1,8 @@
 """What the generator reads of the other end."""
 
-import os
-import socket
-
 import pytest
 
-from loadtest.server import _kernel_mib, _quantile, listening_processes
+from loadtest.server import _kernel_mib, _quantile
 
 INF = float("inf")
 
@@ -20,19 +17,6 @@ def test_a_quantile_lies_on_the_line_inside_its_bucket(rank: float, value: float
 
 def test_nothing_counted_is_nothing() -> None:
     assert _quantile({}, 0.0) == 0.0
-
-
-def test_the_process_is_found_by_its_port_or_named() -> None:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
-        port = listening.getsockname()[1]
-        found = listening_processes(f"http://127.0.0.1:{port}", 0)
-        assert [process.pid for process in found][:1] == [os.getpid()]
-    assert listening_processes(f"http://127.0.0.1:{port}", 0) == []
-    assert listening_processes("http://example.org", os.getpid())[0].pid == os.getpid()
-    assert listening_processes("http://example.org", 0) == []
-    assert listening_processes("http://example.org", 2**22 + 1) == []
 
 
 def test_the_kernels_memory_is_read() -> None:

