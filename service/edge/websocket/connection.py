@@ -80,8 +80,8 @@ class Connection:
         sock = transport.get_extra_info("socket")
         self._direct = sock.fileno() if direct else None
         self._counters = counters
-        self._unsent: list[bytes] = []
-        """Frames of answers that came late in this turn of the loop."""
+        self._unsent: list[bytes] | None = None
+        """Frames of answers that came late in this turn of the loop; most connections never have a list."""
         self.held = False
         """Whether messages wait for an answer that has to come before them."""
         # The kernel would keep 6 MiB of what a client sends faster than it is read, and hand out thousands of
@@ -93,7 +93,7 @@ class Connection:
     @property
     def descriptor(self) -> int | None:
         """Where visits may write past the transport."""
-        return None if self.held or self._unsent else self._direct
+        return None if self.held or self._unsent is not None else self._direct
 
     def new_reader(self, topic: Topic, on_lag: OnLag) -> PushReader:
         """Return a subscription that writes here.
@@ -124,15 +124,18 @@ class Connection:
         One commit may answer hundreds of requests, and a write of its own for each costs more than storing it.
         """
         self._counters.answered += 1
-        self._unsent.append(text_frame(text))
-        if len(self._unsent) == 1:
-            self._redirect_readers()
-            self.task.get_loop().call_soon(self.flush)
+        frame = text_frame(text)
+        if self._unsent is not None:
+            self._unsent.append(frame)
+            return
+        self._unsent = [frame]
+        self._redirect_readers()
+        self.task.get_loop().call_soon(self.flush)
 
     def flush(self) -> None:
         """Write the answers that came late: messages must not overtake them."""
-        if self._unsent:
-            frames, self._unsent = b"".join(self._unsent), []
+        if self._unsent is not None:
+            frames, self._unsent = b"".join(self._unsent), None
             self._redirect_readers()
             if not self.transport.is_closing():
                 self.transport.write(frames)

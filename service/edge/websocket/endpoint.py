@@ -127,9 +127,10 @@ class WebSockets:
             return refusal(error, request)
         connection = self._connect(request, address, shown)
         release_handshake_state(request, socket)
-        del shown
+        serving = serve(socket, connection)
+        del serve, shown
         try:
-            await serve(socket, connection)
+            await serving
         except asyncio.CancelledError:
             task = connection.task
             if connection.closing is None or task.uncancel() > 0:
@@ -160,8 +161,9 @@ class WebSockets:
             return self._converse
         return self._open(request, shown.grant, shown.owner)
 
-    async def _converse(self, socket: ClientSocket, connection: Connection) -> None:
-        await self._conversation.run(socket, connection, self._handler)
+    def _converse(self, socket: ClientSocket, connection: Connection) -> Awaitable[None]:
+        # A coroutine of its own would stay in memory for as long as the connection.
+        return self._conversation.run(socket, connection, self._handler)
 
     def _connect(self, request: web.Request, address: str | None, shown: _Shown) -> Connection:
         transport, task = request.transport, asyncio.current_task()
