@@ -89,6 +89,8 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "edge/websocket/echo": ("test_websocket",),
     "edge/websocket/push_reader": ("test_websocket", "test_fanout_model"),
     "ops/activity": ("test_stats_topic",),
+    "ops/stages": ("test_stats_topic",),
+    "work/guarded": ("test_places", "test_worker_pool"),
     "ops/logs/complaints": ("test_logs",),
     "ops/logs/lines": ("test_logs",),
     "ops/logs/throttle": ("test_logs",),

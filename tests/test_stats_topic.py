@@ -10,6 +10,7 @@ from service.core.topics.memory_store import MemoryStore
 from service.ops import activity
 from service.ops.activity import Activity
 from tests.edge.running import call, client_of
+from tests.edge.test_pipelines import toml
 from tests.test_project import rows
 
 PROTOCOL = (Path(__file__).parent.parent / "docs" / "protocol.md").read_text()
@@ -68,3 +69,23 @@ async def test_many_topics_are_looked_at_a_slice_a_turn() -> None:
         turns += 1
         await asyncio.sleep(0)
     assert turns >= 3
+
+
+async def test_the_stages_of_pipelines_that_have_clients_are_listed_with_their_rates(tmp_path: Path) -> None:
+    file = tmp_path / "pipelines.toml"
+    file.write_text(toml("double loop", "slowly loop"))
+    async with client_of(pipelines=str(file)) as client, client.socket() as socket:
+        await call(socket, "subscribe", topic="_stats")
+        assert (await figures(socket))["stages"] == []
+        async with client.session.ws_connect(client.url("/pipelines/p")) as items:
+            await figures(socket)
+            for _ in range(4):
+                await items.send_bytes(b"a")
+            stages = []
+            while not stages or stages[1]["ms"] is None:
+                stages = (await figures(socket))["stages"]
+        assert [(one["pipeline"], one["stage"]) for one in stages] == [("p", "double"), ("p", "slowly")]
+        assert 0 < stages[1]["per_second"] <= 1
+        assert stages[1]["ms"] == 1000
+        assert stages[1]["running"] + stages[1]["waiting"] > 0
+        assert [(await figures(socket))["stages"] for _ in range(2)][-1] == []

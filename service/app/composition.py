@@ -141,7 +141,7 @@ async def running(
         overload, fetches, (*crowd, service.streams), lambda: runner.close_unused(), most
     )
     lag = LoopLag(clock)
-    statistics = StatsTopic(hub, service.sockets, batches, watches, controller, lag)
+    statistics = StatsTopic(hub, service.sockets, batches, watches, pipelines, controller, lag)
     housekeeping = Housekeeping(hub, service.admission, controller, lag)
     broken: Counter[str] = Counter()
     more = service.pipelines.pool, service.pipelines.frames

@@ -11,8 +11,10 @@ from service.ops.activity import Activity
 from service.ops.loop_lag import LoopLag
 from service.ops.overload_controller import OverloadController
 from service.ops.process import resident
+from service.ops.stages import StageRates
 from service.sources.batches import Batches
 from service.sources.watches import Watches
+from service.work.pipelines.pipelines import Pipelines
 
 __all__ = ["StatsTopic"]
 
@@ -26,6 +28,7 @@ class StatsTopic:
         sockets: WebSockets,
         batches: Batches,
         watches: Watches,
+        pipelines: Pipelines,
         controller: OverloadController,
         lag: LoopLag,
     ) -> None:
@@ -36,6 +39,7 @@ class StatsTopic:
         self._batches = batches
         self._watches = watches
         self._activity = Activity(hub, batches, watches)
+        self._stages = StageRates(pipelines, hub.clock)
         self._topic = hub.own("_stats")
         self._started = hub.clock()
 
@@ -51,6 +55,7 @@ class StatsTopic:
                 self._hub.append(self._topic, orjson.dumps(self.snapshot(now)), now)
             else:
                 self._activity.forget()
+                self._stages.forget()
 
     def snapshot(self, now: float) -> dict[str, Any]:
         """Return the figures of now, and of the topics at the last look."""
@@ -73,4 +78,5 @@ class StatsTopic:
             "overload": int(self._controller.level),
             "rss_mib": round(resident() / (1 << 20), 1),
             **self._activity.document(),
+            "stages": self._stages.document(),
         }

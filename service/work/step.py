@@ -31,6 +31,7 @@ __all__ = [
     "StepFailed",
     "plan",
     "schema_of",
+    "sendable",
     "step",
 ]
 
@@ -38,10 +39,21 @@ Place = Literal["thread", "process"]
 """``thread`` for what waits, or computes without the interpreter's lock; ``process`` for all else."""
 MOST_STEPS: Final = 16
 """Steps of one list."""
+_LONGEST: Final = 2000
+"""Characters of why a step failed: a text that was made of the body may be as long as that."""
 
 
 class StepFailed(Exception):
     """A body that a step cannot process; the text says why, for the client."""
+
+    def __str__(self) -> str:
+        """Return the text as JSON can carry it: no halves of characters, and not too long."""
+        return sendable(super().__str__())
+
+
+def sendable(text: str) -> str:
+    """Return a text without lone surrogates, which JSON cannot carry, and not too long."""
+    return text[:_LONGEST].encode(errors="backslashreplace").decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from service.upstream.content.media_types import media_type
 from service.work.blob_files import DEFAULT_TYPE
 from service.work.blobs import Blobs, BlobsStatistics
 from service.work.errands import Errand
+from service.work.guarded import guarded
 from service.work.step import Body, Made, PlannedStep, Product, StepFailed, plan
 from service.work.worker_pool import StepTimeout, WorkerPool
 from service.work.worker_process import WorkerGone
@@ -153,12 +154,14 @@ class StepRunner:
         async with self._turns.turn(owner):
             loop = asyncio.get_running_loop()
             try:
-                async with asyncio.timeout(self._step_time):
+                async with asyncio.timeout(self._step_time) as limit:
                     # A thread cannot be ended; one that hangs keeps its place, and what waits for it times out too.
                     made, took = await loop.run_in_executor(
                         self._threads, _timed, planned.step.function, body, planned.parameters
                     )
             except TimeoutError:
+                if not limit.expired():
+                    raise
                 raise StepTimeout(f"took longer than {self._step_time:g} s") from None
         fields = orjson.dumps({"step": planned.step.name, **made.fields})
         return _Done(fields, made.product, made.tally, took)
@@ -204,7 +207,7 @@ def planned_by(runner: StepRunner | None, given: list[dict[str, Any]] | None) ->
 def _timed(function: Callable[[Body, Any], Made], body: Body, parameters: msgspec.Struct) -> tuple[Made, float]:
     """Carry out a step in a thread; return what it made, and how long it took."""
     began = time.perf_counter()
-    made = function(body, parameters)
+    made = guarded(function, body, parameters)
     return made, time.perf_counter() - began
 
 

@@ -10,15 +10,20 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 import orjson
 
 from service.runtime.child_process import limit
 from service.work.errands import Answer, Errand, pack, receive, send, unpack
-from service.work.step import STEPS, Body, Made, StepFailed
+from service.work.guarded import guarded
+from service.work.step import STEPS, Body, Made, StepFailed, sendable
 
 __all__ = ["carry_out", "main"]
+
+_TRACEBACK: Final = 2000
+"""Characters of it that the log gets: the last ones say most."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -54,14 +59,14 @@ def _carried_out(errand: Errand, descriptor: int) -> tuple[Answer, list[bytes | 
         step = STEPS[errand.step]
         parameters = msgspec.json.decode(errand.parameters, type=step.parameters)
         body = Body(memoryview(unpack(descriptor)), errand.type, errand.url)
-        made = step.function(body, parameters)
+        made = guarded(step.function, body, parameters)
         return _made(errand.step, made)
     except StepFailed as error:
         return Answer(failed=str(error)), []
     except MemoryError:
         return Answer(failed="needs more memory than a step may have"), []
     except Exception as error:
-        return Answer(broken="".join(traceback.format_exception(error))[-4000:]), []
+        return Answer(broken=sendable("".join(traceback.format_exception(error))[-_TRACEBACK:])), []
 
 
 def _made(name: str, made: Made) -> tuple[Answer, list[bytes | memoryview]]:

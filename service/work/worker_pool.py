@@ -57,7 +57,7 @@ class WorkerPool:
         raise AssertionError("not reached")
 
     async def _try(self, errand: Errand, body: bytes, time: float) -> tuple[Answer, bytes]:
-        worker = self._free.pop() if self._free else await WorkerProcess.start(self._modules, self._memory)
+        worker = self._take() or await WorkerProcess.start(self._modules, self._memory)
         try:
             async with asyncio.timeout(time):
                 answer = await worker.carry_out(errand, body)
@@ -71,6 +71,16 @@ class WorkerPool:
         self._free.append(worker)
         self._idle.restart(_IDLE)
         return answer
+
+    def _take(self) -> WorkerProcess | None:
+        """Take a process that has nothing to do."""
+        while self._free:
+            worker = self._free.pop()
+            if not worker.deaf:
+                return worker
+            self._kill(worker)
+            self.replaced += 1
+        return None
 
     def _dismiss(self) -> None:
         """End the processes that have nothing to do."""

@@ -69,7 +69,10 @@ class WorkerProcess:
 
     async def carry_out(self, errand: Errand, body: bytes) -> tuple[Answer, bytes]:
         """Return the answer with its bytes; raises WorkerGone; after any other exception, kill the process."""
-        descriptor = pack([body]) if len(body) <= _SMALL else await asyncio.to_thread(pack, [body])
+        try:
+            descriptor = pack([body]) if len(body) <= _SMALL else await asyncio.to_thread(pack, [body])
+        except OSError as error:
+            raise WorkerGone(f"a process cannot be given the body: {error.strerror}") from error
         try:
             send(self._connection, errand, descriptor)
         except OSError as error:
@@ -92,6 +95,8 @@ class WorkerProcess:
             raise WorkerGone(f"a process has ended: {error.strerror}") from error
         if not datagram:
             raise WorkerGone("a process has ended unexpectedly")
+        if descriptor < 0:
+            raise WorkerGone("an answer cannot be taken: too many open files")
         return msgspec.json.decode(datagram, type=Answer), bytes(unpack(descriptor))
 
     def kill(self) -> None:
@@ -104,6 +109,16 @@ class WorkerProcess:
     def ended(self) -> bool:
         """Whether the process is gone."""
         return self._process.returncode is not None
+
+    @property
+    def deaf(self) -> bool:
+        """Whether it can be given nothing any more: it may have been killed while it had nothing to do."""
+        try:
+            return not self._connection.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     async def wait(self) -> None:
         """Return when the process is gone."""

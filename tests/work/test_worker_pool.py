@@ -51,6 +51,18 @@ def bug(body, parameters):
 @step("refuse", Nothing, runs="process")
 def refuse(body, parameters):
     raise StepFailed("not a body that I like")
+
+@step("quit", Nothing, runs="process")
+def quit_(body, parameters):
+    raise SystemExit("this")
+
+@step("shout", Nothing, runs="process")
+def shout(body, parameters):
+    raise StepFailed("a" * 1_000_000)
+
+@step("half", Nothing, runs="process")
+def half(body, parameters):
+    raise KeyError("\\udcff")
 """
 
 
@@ -88,6 +100,30 @@ async def test_a_process_that_ends_costs_its_own_errand_after_a_second_try(
     assert pool.replaced == 2
     _, data = await pool.carry_out(errand("exit_once"), str(tmp_path / "was").encode(), OWNER, 30)
     assert msgspec.json.decode(data) == {"step": "exit_once", "again": True}
+    await pool.close()
+
+
+async def test_processes_that_were_killed_while_idle_cost_no_errand(modules: list[str]) -> None:
+    pool = WorkerPool(3, modules, memory=1 << 30)
+    await asyncio.gather(*(pool.carry_out(errand("length"), b"", OWNER, 30) for _ in range(3)))
+    idle = list(pool._free)
+    for worker in idle:
+        worker._process.kill()
+        await worker.wait()
+    answer, _ = await pool.carry_out(errand("length"), b"abc", OWNER, 30)
+    assert answer.failed is None
+    assert pool.replaced == len(idle) == 3
+    await pool.close()
+
+
+@pytest.mark.parametrize("step", ["quit", "shout", "half"])
+async def test_no_exception_and_no_text_ends_a_process(modules: list[str], step: str) -> None:
+    pool = WorkerPool(1, modules, memory=1 << 30)
+    answer, _ = await pool.carry_out(errand(step), b"", OWNER, 30)
+    said = answer.failed or answer.broken or ""
+    assert {"quit": "SystemExit", "shout": "a" * 2000, "half": "\\udcff"}[step] in said
+    assert len(said) <= 2010
+    assert pool.replaced == 0
     await pool.close()
 
 

@@ -2,6 +2,7 @@
 import { Plot, shown } from "./plot.js";
 import { Sluice } from "./sluice.js";
 import { bench } from "./bench.js";
+import { fill } from "./table.js";
 
 const $ = (id) => document.getElementById(id);
 const BEFORE_TRYING = 200; // ms that a cut is not worth a word
@@ -91,21 +92,6 @@ function tables({ busiest, running, watched }) {
   fill($("busiest"), busiest, (one) => [one.topic, one.readers, one.published, one.deliveries]);
   fill($("running"), running, (one) => [one.batch, one.ok + one.failed, one.failed, one.total]);
   fill($("watched"), watched, (one) => [one.url, one.every ?? "–", one.watchers]);
-}
-
-/** Write over the rows that are there, so that a reader's place and selection stay. */
-function fill(body, values, cells) {
-  while (body.rows.length > Math.max(values.length, 1)) body.deleteRow(-1);
-  const lines = values.length ? values.map(cells) : [["none"]];
-  lines.forEach((line, number) => {
-    const row = body.rows[number] ?? body.insertRow();
-    while (row.cells.length > line.length) row.deleteCell(-1);
-    line.forEach((value, column) => {
-      const cell = row.cells[column] ?? row.insertCell();
-      const text = typeof value === "number" ? shown(value) : value;
-      if (cell.textContent !== text) cell.textContent = text;
-    });
-  });
 }
 
 connect();

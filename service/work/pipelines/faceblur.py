@@ -4,6 +4,8 @@ It needs the extra ``vision`` (OpenCV below 5, whose package has the cascade fil
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from typing import Any, Final
@@ -50,7 +52,8 @@ def decode(data: bytes) -> Pixels:
     """Return the pixels of a picture, turned as its EXIF data says."""
     cv2 = _cv2()
     try:
-        pixels = cv2.imdecode(_bytes(data), cv2.IMREAD_COLOR) if data else None
+        with _standard_error_closed():
+            pixels = cv2.imdecode(_bytes(data), cv2.IMREAD_COLOR) if data else None
     except cv2.error as error:
         if "PIXELS" in str(error):
             raise ItemFailed(f"the picture has more than {_MOST_PIXELS:,} pixels") from error
@@ -104,6 +107,23 @@ def _cv2() -> Any:
     cv2.setNumThreads(1)  # the workers of a stage are its threads
     cv2.utils.logging.setLogLevel(0)  # what it cannot decode is the client's error
     return cv2
+
+
+@contextmanager
+def _standard_error_closed() -> Iterator[None]:
+    """Have nothing written to standard error: libjpeg and libpng complain there of what a client has sent."""
+    kept = os.dup(2)
+    try:
+        os.dup2(_nowhere(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@cache
+def _nowhere() -> int:
+    return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def _bytes(data: bytes) -> Any:

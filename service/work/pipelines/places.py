@@ -2,16 +2,18 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import msgspec
+import orjson
 
 from service.core.owner import Owner
 from service.runtime.turns import Turns
 from service.work.errands import Errand
+from service.work.guarded import ended_by, guarded
 from service.work.pipelines.item import ItemFailed, Output
 from service.work.pipelines.stage_calls import BYTES, PICKLED, STEP
 from service.work.worker_pool import StepTimeout, WorkerPool
@@ -47,16 +49,24 @@ class OnLoop:
 
     async def call(self, value: Any, owner: Owner) -> Output:
         """Call it here."""
-        made = self._function(_readable(value))
-        if inspect.isawaitable(made):
-            try:
-                async with asyncio.timeout(self._time) as limit:
-                    made = await made
-            except TimeoutError:
-                if not limit.expired():
-                    raise
-                raise _too_long(self._time) from None
+        try:
+            made = self._function(_readable(value))
+            if inspect.isawaitable(made):
+                made = await self._within_time(made)
+        except (Exception, asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:
+            raise ended_by(error) from error
         return _output(made)
+
+    async def _within_time(self, made: Awaitable[Any]) -> Any:
+        try:
+            async with asyncio.timeout(self._time) as limit:
+                return await made
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise _too_long(self._time) from None
 
     def close(self) -> None:
         """Do nothing: calls end with the tasks that make them."""
@@ -75,7 +85,7 @@ class InThread:
         """Call it in a thread, when it is the owner's turn."""
         argument = _readable(value)
         async with self._turns.turn(owner):
-            call = asyncio.get_running_loop().run_in_executor(self._threads, self._function, argument)
+            call = asyncio.get_running_loop().run_in_executor(self._threads, guarded, self._function, argument)
             # A thread cannot be ended; one that hangs keeps its place, and what waits for it times out too.
             done, _ = await asyncio.wait([call], timeout=self._time)
             if not done:
@@ -126,7 +136,9 @@ def _readable(value: Any) -> Any:
 
 
 def _output(made: Any) -> Output:
-    return made if isinstance(made, Output) else Output(made)
+    output = made if isinstance(made, Output) else Output(made)
+    orjson.dumps(dict(output.facts))  # raises here what would fail the run where its line is published
+    return output
 
 
 def _too_long(time: float) -> StepTimeout:

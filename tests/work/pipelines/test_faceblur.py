@@ -79,6 +79,25 @@ def test_what_is_not_a_picture_fails_alone(data: bytes) -> None:
         faceblur.decode(data)
 
 
+def test_damaged_pictures_write_nothing_to_standard_error_and_show_nothing_of_others(
+    photograph: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A decoder that keeps its buffers would fill what is missing with another client's picture."""
+    noise = jpeg(numpy.random.default_rng(1).integers(0, 60, (480, 640, 3)).astype(numpy.uint8))
+    cut = noise[: len(noise) // 3]
+    for damaged in (cut + b"\xff\xd9", cut + bytes(len(cut)), noise[:700] + b"\xff" * 99 + noise[700:]):
+        for _ in range(4):
+            faceblur.decode(jpeg(photograph))
+            try:
+                pixels = faceblur.decode(damaged)
+            except ItemFailed:
+                break
+            assert (numpy.abs(pixels.astype(int) - photograph.astype(int)).max(axis=2) < 4).mean() < 0.01
+    with pytest.raises(ItemFailed):
+        faceblur.decode(bytes(cv2.imencode(".png", photograph)[1])[:20_000])
+    assert capfd.readouterr() == ("", "")
+
+
 async def test_frames_go_through_its_processes_in_order(photograph: Any) -> None:
     pipelines = Pipelines([faceblur.declaration(2)], 256 << 20, time=60, process_memory=1 << 30)
     bomb = bytes(cv2.imencode(".png", numpy.zeros((6000, 6000), numpy.uint8))[1])

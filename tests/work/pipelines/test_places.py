@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,52 @@ async def test_on_the_loop_functions_and_coroutines_run() -> None:
 
     with pytest.raises(TimeoutError, match="its own"):
         await OnLoop(times_out, 30).call(b"a", ME)
+
+
+class Quit(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, StopIteration, GeneratorExit, Quit])
+async def test_what_would_end_the_loop_or_hang_a_future_is_an_error_of_the_item(
+    raised: type[BaseException],
+) -> None:
+    def function(data: bytes) -> bytes:
+        raise raised
+
+    place = InThread(function, 1, 30)
+    try:
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match=raised.__name__):
+                await place.call(b"a", ME)
+    finally:
+        place.close()
+
+
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, StopIteration, Quit])
+async def test_the_same_on_the_loop(raised: type[BaseException]) -> None:
+    def function(data: bytes) -> bytes:
+        raise raised
+
+    async def later(data: bytes) -> bytes:
+        await asyncio.sleep(0)
+        raise raised
+
+    for one in (function, later):
+        with pytest.raises(RuntimeError, match=raised.__name__):
+            await OnLoop(one, 30).call(b"a", ME)
+
+
+@pytest.mark.parametrize("facts", [{"at": object()}, {"n": 1 << 70}, {"\ud800": 1}, None, 7])
+async def test_facts_that_are_not_json_are_an_error_of_the_item(facts: Any) -> None:
+    with pytest.raises(TypeError):
+        await OnLoop(lambda data: Output(data, facts), 30).call(b"a", ME)
+    place = InThread(lambda data: Output(data, facts), 1, 30)
+    try:
+        with pytest.raises(TypeError):
+            await place.call(b"a", ME)
+    finally:
+        place.close()
 
 
 def test_a_name_that_is_not_a_function_is_refused() -> None:
