@@ -151,11 +151,11 @@ class Delivery:
         except Exception as error:
             self.broken(work.group, work.index, work.attempts, error)
 
-    def begins(self, work: FetchTask, keeps: Callable[[Target], bool]) -> None:
+    def begins(self, work: FetchTask, keeps: Callable[[Target, Owner], bool]) -> None:
         """Count a request that begins, where several clients fetch; ``keeps`` says whether it needs to connect."""
         if not self._owners.contended:
             return
-        connects = not keeps(work.target)
+        connects = not keeps(work.target, work.group.owner)
         if self._owners.gives_way(work.group.owner):
             # What a newcomer waits for takes some ten turns, each as short as can be: with one such request.
             self.turn.spend(_TURN)

@@ -11,6 +11,7 @@ from service.core.fetching.dial_policy import Policy
 from service.core.fetching.outcome import Failure, FailureKind, Fetched
 from service.core.fetching.target import Refusal, Target, check_redirect
 from service.core.memory_budget import UNLIMITED, MemoryBudget, OutOfMemory
+from service.core.owner import Owner
 from service.core.pool import Pool
 from service.runtime.per_turn import PerTurn
 from service.upstream.attempts import Attempt, milliseconds, reflects, traced
@@ -80,9 +81,9 @@ class Fetcher:
         """Give the fetch that runs in this task so many seconds from now on."""
         self._deadlines.begin(task, timeout)
 
-    def keeps(self, target: Target) -> bool:
+    def keeps(self, target: Target, owner: Owner) -> bool:
         """Whether a request needs no new connection, as far as anyone can say before it is made."""
-        return self._client.keeps(target.origin)
+        return self._client.keeps(target.origin, owner)
 
     def recall(self, attempt: Attempt) -> Fetched | None:
         """Answer from the cache alone, at once."""
@@ -144,14 +145,15 @@ class Fetcher:
             if self._robots is not None and attempt.robots and not await self._robots.allows(target):
                 return Failure("blocked", "the host's robots.txt forbids it")
             asked, conditional = self._put(attempt, method, headers, body)
-            response = await self._client.ask(method, target, asked, body, timing)
+            response = await self._client.ask(method, target, asked, body, attempt.owner, timing)
             if attempt.kept_apart is not None and not shareable(attempt.headers, response.headers):
                 attempt.kept_apart()
             if conditional and response.status in _UNCONDITIONAL:
                 response.release()
                 if (confirmed := self._confirmed(attempt, response, timing, started)) is not None:
                     return confirmed
-                response = await self._client.ask(method, target, traced(attempt, headers), body, timing)
+                asked = traced(attempt, headers)
+                response = await self._client.ask(method, target, asked, body, attempt.owner, timing)
             locations = response.locations if response.status in _REDIRECTS else ()
             if not locations:
                 first_byte = monotonic()

@@ -11,6 +11,7 @@ import pytest
 
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.target import Refusal, Target, check_redirect, check_url
+from service.core.owner import SERVICE
 from service.upstream.failures import failure_of
 from service.upstream.guard import (
     AddressRefused,
@@ -73,7 +74,7 @@ async def dial(url: str, dns: str, policy: Policy = PUBLIC) -> tuple[list[str], 
         return [], 0
     resolver = GuardedResolver(policy, lookup)
     with pytest.raises((Dialled, AddressRefused, NameNotFound)):
-        await Dialer(resolver, spy).dial(target, Timing())
+        await Dialer(resolver, spy).dial(target, SERVICE, Timing())
     await resolver.close()
     return spy.dialled, lookup.asked
 

@@ -105,7 +105,7 @@ class Response:
             elif (keep := connection.rest()) > 0:
                 self._pool.put(connection, keep)
             elif connection.unasked:
-                self._pool.distrust(connection.origin)
+                self._pool.distrust(connection.use)
 
 
 class Client:
@@ -125,14 +125,20 @@ class Client:
         """Close the connections that rest."""
         self._pool.close()
 
-    def keeps(self, origin: str) -> bool:
-        """Whether a connection to an origin rests."""
-        return self._pool.has(origin)
+    def keeps(self, origin: str, owner: Owner) -> bool:
+        """Whether a connection of an owner to an origin rests."""
+        return self._pool.has((origin, owner))
 
     async def ask(
-        self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None, timing: Timing
+        self,
+        method: str,
+        target: Target,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        owner: Owner,
+        timing: Timing,
     ) -> Response:
-        """Return the response once its head has come.
+        """Return the response once its head has come; requests of one owner alone share connections.
 
         Raises ProtocolError, Disconnected, InvalidRequest and OSError. A kept connection that the server ends just
         as the request comes says nothing of the server: the request is made once more, at once, on a new one
@@ -140,7 +146,7 @@ class Client:
         """
         request = self._requests.write(method, target, headers, body)
         personal = bool(headers) and _authenticates_connections(headers)
-        kept = self._pool.acquire(target.origin) if not personal else None
+        kept = self._pool.acquire((target.origin, owner)) if not personal else None
         if kept is not None:
             timing.reused = True
             reader = Reader(bodiless=method == "HEAD")
@@ -159,7 +165,7 @@ class Client:
                     return Response(kept, reader, head, self._pool, self._steps)
                 kept.close()
             timing.reused = False
-        connection = await self._dialer.dial(target, timing)
+        connection = await self._dialer.dial(target, owner, timing)
         connection.personal = personal
         reader = Reader(bodiless=method == "HEAD")
         connection.send(request, reader)
@@ -221,4 +227,4 @@ class _Outbox:
     def _refuse(self, connection: Connection) -> None:
         connection.refuse_unasked()
         if connection.unasked:
-            self._pool.distrust(connection.origin)
+            self._pool.distrust(connection.use)

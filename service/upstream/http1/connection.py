@@ -16,12 +16,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, cast
 
+from service.core.owner import Owner
 from service.runtime.direct_writes import write_now
 from service.upstream.http1.errors import Disconnected, ProtocolError
 from service.upstream.http1.head import Head
 from service.upstream.http1.reader import Reader
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "Use"]
 
 _HIGH: Final = 64 << 10
 """Bytes of a body that wait to be taken; beyond that the socket is not read. A loop reads up to 256 KiB at once."""
@@ -30,16 +31,20 @@ _GIVES_UP: Final = (b"HTTP/1.1 408", b"HTTP/1.0 408")
 """What proxies send before they end a connection that was idle for long."""
 
 
+Use = tuple[str, Owner]
+"""What a connection is for: an origin, and requests of one owner."""
+
+
 class Connection(asyncio.Protocol):
     """Not made by hand: see ``dialer.py``. The caller takes the answer, and closes it or lets it rest."""
 
     __slots__ = (
         "_behind", "_buffered", "_error", "_loop", "_paused", "_reader", "_tls", "_transport", "_waiter",
-        "descriptor", "idle_until", "lost", "on_lost", "origin", "personal", "unasked",
+        "descriptor", "idle_until", "lost", "on_lost", "personal", "unasked", "use",
     )  # fmt: skip
 
-    def __init__(self, origin: str, sock: socket.socket) -> None:
-        self.origin = origin
+    def __init__(self, use: Use, sock: socket.socket) -> None:
+        self.use = use
         self.idle_until = 0.0
         self.lost = False
         """Closed, or about to be."""
@@ -63,7 +68,7 @@ class Connection(asyncio.Protocol):
         self._tls: ssl.SSLObject | None = None
 
     def __repr__(self) -> str:
-        return f"<Connection to {self.origin}{', lost' if self.lost else ''}>"
+        return f"<Connection to {self.use[0]}{', lost' if self.lost else ''}>"
 
     # Called by the transport.
 

@@ -11,6 +11,7 @@ from time import monotonic
 from aiohappyeyeballs import start_connection
 
 from service.core.fetching.target import Target
+from service.core.owner import Owner
 from service.upstream.guard import AddrInfo, GuardedResolver
 from service.upstream.http1.connection import Connection
 
@@ -43,17 +44,17 @@ class Dialer:
         self._tls = tls
         self._loop = asyncio.get_running_loop()
 
-    async def dial(self, target: Target, timing: Timing) -> Connection:
+    async def dial(self, target: Target, owner: Owner, timing: Timing) -> Connection:
         """Return a new connection; raise OSError, of which AddressRefused, NameNotFound and SSLError are kinds."""
         started = monotonic()
         addresses = [target.host] if _is_address(target.host) else await self._resolver.resolve(target.host)
         looked_up = monotonic()
         timing.dns += looked_up - started
-        connection = await self._connect(addresses, target)
+        connection = await self._connect(addresses, target, owner)
         timing.connect += monotonic() - looked_up
         return connection
 
-    async def _connect(self, addresses: list[str], target: Target) -> Connection:
+    async def _connect(self, addresses: list[str], target: Target, owner: Owner) -> Connection:
         infos = [_info(address, target.port) for address in addresses]
         try:
             sock = await start_connection(
@@ -65,7 +66,7 @@ class Dialer:
         secure = target.scheme == "https"
         try:
             _, connection = await self._loop.create_connection(
-                lambda: Connection(target.origin, sock),
+                lambda: Connection((target.origin, owner), sock),
                 sock=sock,
                 ssl=(self._tls or _trusting()) if secure else None,
                 server_hostname=target.host if secure else None,

@@ -1,11 +1,11 @@
-"""Connections that rest until the next request to their origin."""
+"""Connections that rest until their owner's next request to their origin."""
 
 import asyncio
 from typing import Final
 
 from service.runtime.containment import contain
 from service.runtime.timer import Periodic
-from service.upstream.http1.connection import Connection
+from service.upstream.http1.connection import Connection, Use
 
 __all__ = ["ConnectionPool"]
 
@@ -13,7 +13,7 @@ _EVERY: Final = 1.0
 """Seconds between two looks for connections that have rested long enough."""
 
 _DISTRUSTED: Final = 600.0
-"""Seconds for which no connection to an origin is kept that has sent what nobody asked for."""
+"""Seconds for which no connection is kept of an owner to an origin that has sent what it did not ask for."""
 _MOST_DISTRUSTED: Final = 10_000
 
 
@@ -21,8 +21,9 @@ class ConnectionPool:
     """Keeps at most ``most`` connections, each for its own time; the one that takes a connection has it alone.
 
     A server that answers what nobody asked may do so just as the next request is written, and then nothing in
-    HTTP/1.1 tells the one answer from the other. So the first such bytes end the use of kept connections to their
-    origin, for ten minutes: each request there has a connection of its own.
+    HTTP/1.1 tells the one answer from the other. So a connection carries requests of one owner alone, and the first
+    such bytes end the use of kept connections to their origin for that owner, for ten minutes: each of its requests
+    there has a connection of its own.
     """
 
     def __init__(self, most: int) -> None:
@@ -30,9 +31,9 @@ class ConnectionPool:
         self._loop = asyncio.get_running_loop()
         self._idle: dict[Connection, None] = {}
         """The longest resting first."""
-        self._origins: dict[str, list[Connection]] = {}
-        self._distrusted: dict[str, float] = {}
-        """Until when, for each origin; the longest distrusted first."""
+        self._resting: dict[Use, list[Connection]] = {}
+        self._distrusted: dict[Use, float] = {}
+        """Until when; the longest distrusted first."""
         self._timer = Periodic("connection pool", _EVERY, self._close_expired)
         self._closed = False
 
@@ -42,17 +43,17 @@ class ConnectionPool:
     def __repr__(self) -> str:
         return f"<ConnectionPool {len(self._idle)} resting>"
 
-    def has(self, origin: str) -> bool:
-        """Return whether a connection to an origin rests."""
-        return origin in self._origins
+    def has(self, use: Use) -> bool:
+        """Return whether a connection rests for this use."""
+        return use in self._resting
 
-    def acquire(self, origin: str) -> Connection | None:
-        """Return the connection to an origin that was used last, if one rests and its time is not over."""
-        while resting := self._origins.get(origin):
+    def acquire(self, use: Use) -> Connection | None:
+        """Return the connection that was used last for this, if one rests and its time is not over."""
+        while resting := self._resting.get(use):
             # Not by _remove, which looks for it: this is done for each request.
             connection = resting.pop()
             if not resting:
-                del self._origins[origin]
+                del self._resting[use]
             del self._idle[connection]
             connection.on_lost = None
             if connection.idle_until > self._loop.time() and not connection.lost:
@@ -62,7 +63,7 @@ class ConnectionPool:
 
     def put(self, connection: Connection, keep: float) -> None:
         """Keep a connection that rests, for so many seconds."""
-        if self._closed or self._distrusts(connection.origin):
+        if self._closed or self._distrusts(connection.use):
             connection.close()
             return
         connection.idle_until = self._loop.time() + keep
@@ -70,17 +71,17 @@ class ConnectionPool:
         if not self._idle:
             self._timer.start()
         self._idle[connection] = None
-        self._origins.setdefault(connection.origin, []).append(connection)
+        self._resting.setdefault(connection.use, []).append(connection)
         if len(self._idle) > self._most:
             self._drop(next(iter(self._idle)))
 
-    def distrust(self, origin: str) -> None:
-        """Keep no connection to an origin for a while, and close those that rest."""
-        self._distrusted.pop(origin, None)
-        self._distrusted[origin] = self._loop.time() + _DISTRUSTED
+    def distrust(self, use: Use) -> None:
+        """Keep no connection for this use for a while, and close those that rest."""
+        self._distrusted.pop(use, None)
+        self._distrusted[use] = self._loop.time() + _DISTRUSTED
         if len(self._distrusted) > _MOST_DISTRUSTED:
             del self._distrusted[next(iter(self._distrusted))]
-        for connection in tuple(self._origins.get(origin, ())):
+        for connection in tuple(self._resting.get(use, ())):
             self._drop(connection)
 
     def close(self) -> None:
@@ -90,12 +91,12 @@ class ConnectionPool:
         for connection in tuple(self._idle):
             self._drop(connection)
 
-    def _distrusts(self, origin: str) -> bool:
-        until = self._distrusted.get(origin)
+    def _distrusts(self, use: Use) -> bool:
+        until = self._distrusted.get(use)
         if until is None:
             return False
         if until <= self._loop.time():
-            del self._distrusted[origin]
+            del self._distrusted[use]
             return False
         return True
 
@@ -108,18 +109,18 @@ class ConnectionPool:
         if connection not in self._idle:
             return
         del self._idle[connection]
-        resting = self._origins[connection.origin]
+        resting = self._resting[connection.use]
         if resting[-1] is connection:
             resting.pop()
         else:
             resting.remove(connection)
         if not resting:
-            del self._origins[connection.origin]
+            del self._resting[connection.use]
 
     def _on_lost(self, connection: Connection) -> None:
         self._remove(connection)
         if connection.unasked:
-            self.distrust(connection.origin)
+            self.distrust(connection.use)
 
     def _close_expired(self) -> float | None:
         now = self._loop.time()

@@ -16,7 +16,7 @@ import trustme
 
 from service.core.fetching.outcome import NO_MEMORY, Failure, Fetched
 from service.core.memory_budget import MemoryBudget
-from service.core.owner import SERVICE
+from service.core.owner import SERVICE, Owner
 from service.upstream.attempts import Attempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
@@ -273,6 +273,24 @@ async def test_an_origin_that_answers_what_nobody_asked_gets_a_connection_for_ea
         assert (server.connections, len(pool)) == (3, 0)
 
 
+async def test_an_owner_never_gets_the_connection_of_another() -> None:
+    """An answer too many comes as somebody else asks: that nobody asked for it cannot be seen."""
+
+    async def serve(
+        server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> None:
+        writer.write(echo(await server.read(reader)))
+        await server.read(reader)
+        writer.write(WRONG)
+
+    async with serving(serve) as server:
+        bad, careful = Owner("bad"), Owner("careful")
+        assert await server.body("/a", owner=bad) == b"/a"
+        assert await server.body("/b", owner=careful) == b"/b"
+        assert [await server.body("/c", owner=Owner(name)) for name in ("bad", "careful")] == [b"WRONG"] * 2
+        assert server.connections == 2
+
+
 async def test_an_origin_is_distrusted_for_ten_minutes_and_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     async def serve(
         server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
@@ -283,10 +301,12 @@ async def test_an_origin_is_distrusted_for_ten_minutes_and_alone(monkeypatch: py
     async with serving(serve) as server:
         pool = server.fetcher._client._pool
         assert await server.body("/a") == b"/a"
-        pool.distrust("http://127.0.0.1:1")
+        pool.distrust(("http://127.0.0.1:1", SERVICE))
         assert len(pool) == 1
-        [origin] = pool._origins
-        pool.distrust(origin)
+        [use] = pool._resting
+        pool.distrust((use[0], Owner("another")))
+        assert len(pool) == 1
+        pool.distrust(use)
         assert len(pool) == 0
         assert await server.body("/b") == b"/b"
         assert len(pool) == 0
@@ -609,7 +629,7 @@ async def test_a_server_that_sends_faster_than_is_read_is_held_back(chunked: boo
 
     async with serving(serve) as server:
         target = target_of(f"http://127.0.0.1:{server.port}/", server.fetcher.policy)
-        answer = await server.fetcher._client.ask("GET", target, {}, None, Timing())
+        answer = await server.fetcher._client.ask("GET", target, {}, None, SERVICE, Timing())
         before = -1
         while sent != before:
             before = sent
@@ -801,10 +821,10 @@ async def test_an_answer_that_was_released_no_longer_has_its_connection() -> Non
     async with serving(serve) as server:
         client = server.fetcher._client
         target = target_of(f"http://127.0.0.1:{server.port}/a", server.fetcher.policy)
-        answer = await client.ask("GET", target, {}, None, Timing())
+        answer = await client.ask("GET", target, {}, None, SERVICE, Timing())
         assert await answer.piece(SERVICE) == b"/a"
         answer.release()
-        next_one = await client.ask("GET", target, {}, None, Timing())
+        next_one = await client.ask("GET", target, {}, None, SERVICE, Timing())
         answer.close()
         answer.release()
         assert await next_one.piece(SERVICE) == b"/a"
