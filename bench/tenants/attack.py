@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import sys
+from contextlib import suppress
 
 import aiohttp
 
@@ -31,7 +32,9 @@ async def _main(name: str, port: int, near: int, far: int, seconds: float) -> No
         await asyncio.wait([attacking], timeout=seconds)
         attacking.cancel()
         await asyncio.gather(attacking, return_exceptions=True)
-    print(json.dumps({"answered": attacker.reported, "serials": sorted(attacker.serials)}), flush=True)
+        print(json.dumps({"answered": attacker.reported, "serials": sorted(attacker.serials)}), flush=True)
+        with suppress(aiohttp.ClientError, OSError):  # the other service is ended at once
+            await attacker.end()
 
 
 if __name__ == "__main__":

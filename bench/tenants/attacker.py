@@ -18,6 +18,8 @@ __all__ = ["Attack", "Attacker"]
 _LIMIT = re.compile(r"limit \w+")
 _PAUSE = 0.2
 """Seconds before something that was cut is begun anew."""
+_CANCELLED = 8
+"""Batches that are cancelled at once when an attack is over."""
 _LONGEST = 90
 """Characters of what it was answered."""
 
@@ -29,7 +31,7 @@ class Attacker:
         self.port = port
         self.reported: defaultdict[str, float] = defaultdict(float)
         self.serials: set[str] = set()
-        self._last = ""
+        self._detached: list[str] = []
         self.chance = random.Random(7)
         self._ports = {HOSTS: near, FAR: far}
         self._session = session
@@ -70,7 +72,8 @@ class Attacker:
         body = {"urls": urls, "options": {**options, "headers": headers or {}}}
         async with self._session.post(f"{self._url}/fetch-batch", json=body, headers=more) as answer:
             await self.note(answer)
-            self._last = answer.headers.get("Location", self._last)
+            if location := answer.headers.get("Location"):
+                self._detached.append(location)
             if answer.status == 200:
                 async for line in answer.content:
                     self._event(orjson.loads(line))
@@ -78,7 +81,7 @@ class Attacker:
 
     async def read_last_events(self) -> None:
         """Read the last events of the last batch that nobody reads, once it is done: they say why URLs failed."""
-        path = self._last
+        path = self._detached[-1] if self._detached else ""
         while path:
             async with self.get(path) as answer:
                 state = orjson.loads(await answer.read())
@@ -90,6 +93,24 @@ class Attacker:
             async with self.get(f"{path}/events?since={since}", Accept="application/x-ndjson") as answer:
                 async for line in answer.content:
                     self._event(orjson.loads(line))
+
+    async def end(self) -> None:
+        """Cancel the batches that would go on without a client: what is left then is the service's doing."""
+        left = iter(self._detached)
+
+        async def cancel() -> None:
+            for path in left:
+                await self._cancel(path)
+
+        await asyncio.gather(*(cancel() for _ in range(_CANCELLED)))
+
+    async def _cancel(self, path: str) -> None:
+        while True:
+            async with self._session.delete(f"{self._url}{path}") as answer:
+                await answer.read()
+            if answer.status != 429:
+                return
+            await asyncio.sleep(_PAUSE)
 
     async def post(self, path: str, body: Any, **headers: str) -> int:
         """Post a document, and return the status."""

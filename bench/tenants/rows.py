@@ -16,6 +16,8 @@ class Row:
     what: str
     reported: str = ""
     """What the attacker has to be answered at least once."""
+    takes: float = 0.0
+    """Seconds of attack that it takes for that, at the most: in less the share may not be used up."""
     moment: bool = False
     """Whether each blow takes the loop for a moment, which has an absolute bound: 12 MB to parse, thousands of
     watches to begin."""
@@ -25,10 +27,10 @@ class Row:
 
 ROWS: Final = (
     Row("D1", "surplus", "answers that nobody asked for, behind answers on kept connections of the same hosts"),
-    Row("D2", "large", "batches of 400 bodies of 1 MB that nobody reads", reported="limit batches_size"),
+    Row("D2", "large", "batches of 400 bodies of 1 MB that nobody reads", reported="limit batches_size", takes=30),
     Row("D3", "stalls", "bodies that stall before, in and after their head, in a chunk and in gzip; timeout 300 s"),
     Row("D4", "topics", "as many topics as it may have", reported="limit topics"),
-    Row("D4", "keys", "as many keys of publishes as it may have, over 4 WebSockets", reported="limit"),
+    Row("D4", "keys", "as many keys of publishes as it may have, over 4 WebSockets", reported="limit", takes=40),
     Row("D4", "rings", "more messages than all rings may keep"),
     Row("D4", "batches", "as many waiting batches as it may have", reported="limit batches"),
     Row(

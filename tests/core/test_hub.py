@@ -348,6 +348,34 @@ def test_one_message_to_many_topics_has_its_place_in_each() -> None:
     assert [hub.topics[name].payer for name in "tu"] == [A, Owner("b")]
 
 
+def test_what_is_published_in_slices_is_reserved_and_reaches_topics_that_were_forgotten_meanwhile() -> None:
+    hub = make_hub(Turns(), HubLimits(topics=6))
+    for name in "tuv":
+        hub.ring(name, owner=A)
+    hub.reserve("tuv", 100, A)
+    assert hub.rings.pool.held(A) == 300
+    assert hub.append_reserved("tu", b"x" * 100, 0.0, A) == [Position("e1", 1), Position("e2", 1)]
+    taken = hub.topics["t"].size + hub.topics["u"].size
+    assert hub.rings.pool.held(A) == taken + 100
+    hub.retire(hub.topics["v"])
+    for name in "wx":
+        hub.ring(name, owner=Owner("b"))
+    assert hub.owners.room(A) < 1
+    [position] = hub.append_reserved("v", b"x" * 100, 0.0, A)
+    assert hub.topics["v"].position == position
+    assert hub.rings.pool.held(A) == taken + hub.topics["v"].size
+    hub.reserve("tu", 100, A)
+    hub.release_reserved("tu", 100, A)
+    assert hub.rings.pool.held(A) == taken + hub.topics["v"].size
+
+
+def test_what_is_reserved_for_a_publish_has_no_room_for_another() -> None:
+    hub = make_hub(Turns(), HubLimits(ring_bytes=1000))
+    hub.reserve("tu", 300, A)
+    with pytest.raises(Overloaded):
+        hub.reserve("vw", 300, A)
+
+
 def test_a_sweep_leaves_logs_and_what_was_dropped_meanwhile_alone() -> None:
     turns = Turns()
     hub = make_hub(turns, HubLimits(ring=RingLimits(age=1.0)))

@@ -1,6 +1,7 @@
 """Topics over HTTP: publish, look, and streams with the same positions as a WebSocket's."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -8,6 +9,10 @@ import orjson
 import pytest
 from yarl import URL
 
+from service.core.owner import Owner
+from service.core.topics.hub import Hub
+from service.core.topics.memory_store import MemoryStore
+from service.core.topics.topic import Position
 from service.edge.routes.streams import PullReader
 from tests.edge.running import Client, client_of
 
@@ -91,6 +96,43 @@ async def test_one_body_to_many_topics_or_to_none() -> None:
         status, _, _ = await client.ask("POST", "/publish", json={"topics": ["c", "_stats"], "data": 1})
         assert status == 403
         assert (await client.ask("GET", "/topics/c"))[0] == 404
+
+
+async def test_a_publish_to_many_topics_goes_a_slice_in_each_turn_and_reaches_all_though_its_client_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slices: list[int] = []
+    appended = Hub.append_reserved
+
+    def append(self: Hub, names: Sequence[str], data: bytes, now: float, owner: Owner) -> Sequence[Position]:
+        slices.append(len(names))
+        if len(slices) == 2:
+            asking.cancel()
+        return appended(self, names, data, now, owner)
+
+    monkeypatch.setattr(Hub, "append_reserved", append)
+    async with client_of() as client:
+        names = [f"many/{number}" for number in range(100)]
+        asking = asyncio.create_task(client.ask("POST", "/publish", json={"topics": names, "data": 1}))
+        await asyncio.gather(asking, return_exceptions=True)
+        assert asking.cancelled()
+        async with asyncio.timeout(30):
+            while sum(slices) < 100:
+                await asyncio.sleep(0)
+        assert slices == [32, 32, 32, 4]
+        assert {client.service.hub.topics[name].head for name in names} == {1}
+
+
+async def test_a_publish_to_many_topics_ends_where_it_fails_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    def append(self: MemoryStore, *_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(MemoryStore, "append_all", append)
+    async with client_of() as client:
+        asked = {"topics": [f"many/{number}" for number in range(40)], "data": "x" * 1000}
+        assert (await client.ask("POST", "/publish", json=asked))[0] == 500
+        hub = client.service.hub
+        assert hub.rings.pool.held(hub.topics["many/0"].owner) == 0, "nothing is reserved any more"
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,10 @@ class TopicDirectory:
         """
         return _at_once(self.ring(name, owner=owner))
 
+    def reopen(self, name: str, owner: Owner) -> Topic:
+        """Make a topic that was there a moment ago: there is room for it in any case."""
+        return _at_once(self._begin_opening(name, self.limits.ring_of(name), owner))
+
     def readable(self, name: str, owner: Owner) -> Topic | Pending[Topic]:
         """Return the topic for a reader, made for this owner when it is missing and clients can publish to it."""
         return self.find(name, owner) if is_reserved(name) else self.ring(name, owner=owner)

@@ -131,6 +131,32 @@ class Hub(TopicDirectory):
                 self._append(topic, data, now)
         return positions
 
+    def reserve(self, names: Collection[str], size: int, owner: Owner) -> None:
+        """Have room for a message of so many bytes in each of these topics; raise as :meth:`check_room` does.
+
+        :meth:`append_reserved` uses it, a part of the topics at a time.
+        """
+        self.check_room(names, size, owner)
+        self.rings.pool.take(owner, size * len(names))
+
+    def release_reserved(self, names: Collection[str], size: int, owner: Owner) -> None:
+        """Give back what was reserved for these topics, and is not used."""
+        self.rings.pool.give_back(owner, size * len(names))
+
+    def append_reserved(self, names: Sequence[str], data: bytes, now: float, owner: Owner) -> Sequence[Position]:
+        """Append one message to these topics, for which there is room; their store answers at once.
+
+        One that was opened for that, and forgotten since because it was empty, is opened again.
+        """
+        self.release_reserved(names, len(data), owner)
+        topics = [self.topics.get(name) or self.reopen(name, owner) for name in names]
+        positions = self.store.append_all(topics, data, now)
+        assert not isinstance(positions, Pending)
+        for topic in topics:
+            self.rings.pay(topic, owner, len(data))
+            self._append(topic, data, now)
+        return positions
+
     def append(
         self, topic: Topic, data: bytes, now: float, outcome: Outcome | None = None
     ) -> Position | Pending[Position]:

@@ -13,7 +13,7 @@ from service.core.owner import Owner
 from service.core.sessions.messages import Broadcast, convert, published
 from service.core.topics.hub import Hub
 from service.core.topics.names import check_name, check_writable
-from service.core.topics.topic import Topic, default_on_lag
+from service.core.topics.topic import Position, Topic, default_on_lag
 from service.edge.access.credentials import GRANT, OWNER
 from service.edge.http.json_answer import json_answer
 from service.edge.http.pending import answer_of
@@ -25,8 +25,47 @@ from service.runtime.per_turn import PerTurn
 __all__ = ["TopicRoutes"]
 
 _SLICE: Final = 32
-"""Topics that are made, or published to together, in one turn of the loop, 5 to 30 us each; those of one publish go
-together all the same."""
+"""Topics that are made, or published to, in one turn of the loop, 5 to 30 us each; those that are kept on disk are
+published to together all the same, because they are stored together."""
+_CHEAPER: Final = 8
+"""How many names are checked in the time that one topic takes."""
+_CHECKED: Final = _CHEAPER * _SLICE
+
+
+class _InSlices:
+    """One message on its way to topics in memory, a slice of them in each turn of the loop.
+
+    It goes on where its client has left: it reaches all of them, or none.
+    """
+
+    def __init__(self, hub: Hub, turns: PerTurn, names: Sequence[str], data: bytes, owner: Owner) -> None:
+        """Begin; what it needs is reserved."""
+        self.positions: asyncio.Future[Sequence[Position]] = asyncio.get_running_loop().create_future()
+        self._hub = hub
+        self._turns = turns
+        self._names = names
+        self._data = data
+        self._owner = owner
+        self._done: list[Position] = []
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self._turns.call(self._owner, self._step, min(_SLICE, len(self._names) - len(self._done)))
+
+    def _step(self) -> None:
+        begin = len(self._done)
+        names, later = self._names[begin : begin + _SLICE], self._names[begin + _SLICE :]
+        try:
+            self._done += self._hub.append_reserved(names, self._data, self._hub.clock(), self._owner)
+        except Exception as error:
+            self._hub.release_reserved(later, len(self._data), self._owner)
+            if not self.positions.done():
+                self.positions.set_exception(error)
+            raise
+        if later:
+            self._go_on()
+        elif not self.positions.done():
+            self.positions.set_result(self._done)
 
 
 class TopicRoutes:
@@ -64,15 +103,16 @@ class TopicRoutes:
     async def broadcast(self, request: web.Request) -> web.Response:
         """Append one body to many topics, or to none: all is checked before the first gets it."""
         params = convert(await read_json(request, request[OWNER], self._body_size, self._body_time), Broadcast)
-        for name in params.topics:
+        data, owner, names = _compact(params.data), request[OWNER], tuple(dict.fromkeys(params.topics))
+        for number, name in enumerate(names):
+            if number % _CHECKED == 0:
+                await self._topics.wait(owner, 1 + min(_CHECKED, len(names) - number) // _CHEAPER)
             check_writable(name)
             request[GRANT].publish.check(name)
-        data, owner, names = _compact(params.data), request[OWNER], tuple(dict.fromkeys(params.topics))
         self._hub.check_room(names, len(data), owner)
         await self._open(names, owner)
-        await self._topics.wait(owner, len(names))
         await self._room_for_visits()
-        positions = await answer_of(self._hub.publish_all(names, data, self._hub.clock(), owner))
+        positions = await self._publish_all(names, data, owner)
         return json_answer(orjson.dumps({"topics": dict(zip(names, map(published, positions), strict=True))}))
 
     async def _open(self, names: Sequence[str], owner: Owner) -> None:
@@ -81,6 +121,13 @@ class TopicRoutes:
             if number % _SLICE == 0:
                 await self._topics.wait(owner, min(_SLICE, len(names) - number))
             await answer_of(self._hub.ring(name, owner=owner))
+
+    async def _publish_all(self, names: Sequence[str], data: bytes, owner: Owner) -> Sequence[Position]:
+        if any(map(self._hub.store.durable, names)):
+            await self._topics.wait(owner, len(names))
+            return await answer_of(self._hub.publish_all(names, data, self._hub.clock(), owner))
+        self._hub.reserve(names, len(data), owner)
+        return await _InSlices(self._hub, self._topics, names, data, owner).positions
 
     async def _room_for_visits(self) -> None:
         while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
