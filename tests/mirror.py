@@ -77,6 +77,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "edge/access/origins": ("test_middleware",),
     "edge/description/asyncapi": ("test_documents",),
     "edge/description/openapi": ("test_documents",),
+    "edge/description/pipeline_channel": ("test_documents",),
     "edge/description/operations": ("test_documents",),
     "edge/description/schemas": ("test_documents",),
     "edge/http/listening": ("test_acceptor", "test_serve"),

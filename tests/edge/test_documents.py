@@ -21,7 +21,9 @@ from service.core.sessions.session import METHODS
 from service.edge.description.asyncapi import NOTIFICATIONS, RESULTS, asyncapi
 from service.edge.description.openapi import openapi
 from service.edge.description.schemas import ERRORS
+from service.work.pipelines.events import EVENTS
 from tests.edge.running import Client, call, client_of
+from tests.edge.test_pipelines import toml
 
 NDJSON = {"Accept": "application/x-ndjson"}
 ASYNCAPI = Path(__file__).parents[1] / "data" / "asyncapi" / "asyncapi-3.0.0.json"
@@ -113,12 +115,14 @@ async def test_the_schema_of_headers_says_what_the_service_does(headers: dict[st
 async def test_every_method_is_in_the_other_document() -> None:
     async with client_of() as client:
         described = await document(client, "/asyncapi.json")
-    received = {name for name, operation in described["operations"].items() if operation["action"] == "receive"}
+
+    def named(action: str) -> set[str]:
+        return {name for name, operation in described["operations"].items() if operation["action"] == action}
+
     assert described["asyncapi"] == "3.0.0"
-    assert received == {*METHODS, "array"}
+    assert named("receive") == {*METHODS, "array", "pipeline.item", "pipeline.end"}
     assert RESULTS.keys() == METHODS.keys()
-    sent = {name for name, operation in described["operations"].items() if operation["action"] == "send"}
-    assert sent == NOTIFICATIONS.keys()
+    assert named("send") == {*NOTIFICATIONS, "pipeline.output", *(f"pipeline.{name}" for name in EVENTS)}
     socket = described["channels"]["socket"]
     assert [row["code"] for row in socket["x-close-codes"]] == [closing.code for closing in CLOSINGS]
     pairs = {
@@ -128,8 +132,8 @@ async def test_every_method_is_in_the_other_document() -> None:
     assert pairs == {(error.code, error.reason) for error in ERRORS}
 
 
-def message_schema(document: Any, name: str) -> jsonschema.Draft202012Validator:
-    payload = document["channels"]["socket"]["messages"][name]["payload"]
+def message_schema(document: Any, name: str, channel: str = "socket") -> jsonschema.Draft202012Validator:
+    payload = document["channels"][channel]["messages"][name]["payload"]
     return jsonschema.Draft202012Validator({**payload, "components": document["components"]})
 
 
@@ -170,6 +174,30 @@ async def answer_of(described: Any, socket: aiohttp.ClientWebSocketResponse, req
         if reported.get("id") == request:
             return reported
         message_schema(described, reported["method"]).validate(reported)
+
+
+async def test_what_a_pipeline_sends_beside_its_outputs_is_of_the_types_that_are_named(tmp_path: Path) -> None:
+    described, seen = asyncapi_document(), set[str]()
+    file = tmp_path / "pipelines.toml"
+    file.write_text(toml("facts loop", "slowly loop queue=1"))
+    async with client_of(pipelines=str(file)) as client:
+        at = client.url(described["channels"]["pipeline"]["address"].format(name="p"))
+        query = described["channels"]["pipeline"]["bindings"]["ws"]["query"]["properties"]
+        assert query.keys() == {"full", "to"}
+        async with client.session.ws_connect(f"{at}?full=drop_oldest&to=t") as socket:
+            await socket.send_str("[]")
+            await socket.send_bytes(b"bad")
+            events = [await socket.receive_json(), await socket.receive_json()]
+            for _ in range(20):
+                await socket.send_bytes(b"a")
+            await socket.receive()
+            draining = asyncio.create_task(client.service.drain())
+            events += [message.json() async for message in socket if message.type is aiohttp.WSMsgType.TEXT]
+            await draining
+    for event in events:
+        message_schema(described, event["event"], "pipeline").validate(event)
+        seen.add(event["event"])
+    assert seen == EVENTS.keys() - {"unpublished"}
 
 
 async def test_a_query_that_no_schema_allows_is_refused_also_where_another_parameter_wins() -> None:

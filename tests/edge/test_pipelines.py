@@ -11,6 +11,7 @@ import pytest
 from aiohttp import WSMsgType
 
 from service.work.pipelines import faceblur
+from tests.core.stores import FakeStore
 from tests.edge.running import Client, call, client_of
 from tests.edge.test_claims import SECRET, bearer
 
@@ -40,7 +41,7 @@ def connect(client: Client, path: str = "/pipelines/p", **more: Any) -> Any:
 async def received(socket: aiohttp.ClientWebSocketResponse) -> list[Any]:
     """Return all that comes until it is closed: bytes, events, and the close code."""
     found: list[Any] = []
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(100):
         while (message := await socket.receive()).type in (WSMsgType.BINARY, WSMsgType.TEXT):
             found.append(message.data if message.type is WSMsgType.BINARY else message.json())
     return [*found, socket.close_code]
@@ -232,6 +233,31 @@ async def test_a_client_that_waits_for_its_outputs_is_not_taken_for_a_dead_one(t
             while (message := await socket.receive()).type is WSMsgType.PING:
                 pass
         assert message.json()["detail"] == "never: took longer than 60 s"
+
+
+async def test_a_client_that_sends_nothing_and_answers_no_ping_is_cut(tmp_path: Path) -> None:
+    async with (
+        client_with(tmp_path, "double loop", heartbeat=4.0) as client,
+        connect(client, autoping=False) as socket,
+    ):
+        async with asyncio.timeout(10):
+            while (await socket.receive()).type is WSMsgType.PING:
+                pass
+        assert socket.close_code == 1006
+        async with asyncio.timeout(60):
+            while client.service.pipelines.pool.used:
+                await asyncio.sleep(0.1)
+
+
+async def test_a_line_whose_store_never_answers_is_reported_and_the_run_goes_on(tmp_path: Path) -> None:
+    async with client_with(tmp_path, "double loop") as client:
+        client.service.hub.store = FakeStore()
+        async with connect(client, "/pipelines/p?to=t") as socket:
+            await send(socket, b"a", b"b")
+            first, said, second, again, code = await received(socket)
+        assert (first, second, code) == (b"aa", b"bb", 1000)
+        assert [(one["event"], one["item"]) for one in (said, again)] == [("unpublished", 1), ("unpublished", 2)]
+        assert "30 s" in said["detail"]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from service.core.owner import Owner
+from service.work import worker_process
 from service.work.errands import Errand
 from service.work.worker_pool import StepTimeout, WorkerPool
 from service.work.worker_process import WorkerGone
@@ -167,6 +168,16 @@ async def test_one_that_is_cancelled_leaves_its_place_and_no_process(modules: li
 async def test_a_module_that_cannot_be_imported_fails_the_errand(tmp_path: Path) -> None:
     pool = WorkerPool(1, ["no_such_module"], memory=1 << 30)
     with pytest.raises(WorkerGone):
+        await pool.carry_out(errand("length"), b"", OWNER, 30)
+    await pool.close()
+
+
+async def test_a_process_that_does_not_start_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow_steps.py").write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(worker_process, "_START", 0.1)
+    pool = WorkerPool(1, ["slow_steps"], memory=1 << 30)
+    with pytest.raises(WorkerGone, match="was not ready within"):
         await pool.carry_out(errand("length"), b"", OWNER, 30)
     await pool.close()
 

@@ -1,4 +1,4 @@
-"""``/asyncapi.json`` (AsyncAPI 3.0): the WebSocket's requests, answers and notifications."""
+"""``/asyncapi.json`` (AsyncAPI 3.0): the requests, answers and notifications of /ws, and the pipelines."""
 
 from typing import Any, Final
 
@@ -6,11 +6,15 @@ from service import __version__
 from service.core import events
 from service.core.fetching.batch import BatchLimits
 from service.core.jobs.answers import JobAccepted
-from service.core.sessions.closing import CLOSINGS
 from service.core.sessions.messages import Empty
 from service.core.sessions.session import METHODS, SessionLimits
+from service.edge.description.pipeline_channel import (
+    close_codes,
+    handshake,
+    pipeline_channel,
+    pipeline_operations,
+)
 from service.edge.description.schemas import ERRORS, components, ref
-from service.edge.http.handshake import BEARER, PROTOCOL
 
 __all__ = ["NOTIFICATIONS", "RESULTS", "asyncapi"]
 
@@ -57,12 +61,10 @@ def asyncapi(limits: BatchLimits, *, token: bool) -> dict[str, Any]:
                 "address": "/ws",
                 "description": _DESCRIPTION,
                 "messages": _messages(),
-                "bindings": {"ws": {"method": "GET", "headers": _headers(), "bindingVersion": "0.1.0"}},
-                "x-close-codes": [
-                    {"code": closing.code, "reason": closing.reason, "reconnect": closing.reconnect.value}
-                    for closing in CLOSINGS
-                ],
-            }
+                "bindings": {"ws": {"method": "GET", "headers": handshake(), "bindingVersion": "0.1.0"}},
+                "x-close-codes": close_codes(),
+            },
+            "pipeline": pipeline_channel(),
         },
         "operations": _operations(token=token),
         "components": {
@@ -98,7 +100,7 @@ def _operations(*, token: bool) -> dict[str, Any]:
         }
     for name in NOTIFICATIONS:
         operations[name] = {"action": "send", "channel": _CHANNEL, "messages": [_named(name)]}
-    return operations
+    return operations | pipeline_operations(security)
 
 
 def _named(message: str) -> dict[str, Any]:
@@ -153,11 +155,6 @@ def _error() -> dict[str, Any]:
 def _notification(method: str, kind: type) -> dict[str, Any]:
     properties = {"jsonrpc": _RPC, "method": {"const": method}, "params": ref(kind)}
     return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def _headers() -> dict[str, Any]:
-    offered = {"type": "string", "description": f"{PROTOCOL}, and for browsers beside it {BEARER}TOKEN"}
-    return {"type": "object", "properties": {"Sec-WebSocket-Protocol": offered}}
 
 
 def _without_discriminators(schema: Any) -> None:
