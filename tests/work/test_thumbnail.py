@@ -84,6 +84,41 @@ def test_a_picture_is_turned_as_its_exif_data_says() -> None:
     assert (made.fields["width"], made.fields["height"]) == (50, 100)
 
 
+@pytest.mark.parametrize("orientation", range(10))
+def test_each_orientation_is_what_pillow_makes_of_it(orientation: int) -> None:
+    from PIL import Image, ImageOps
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    written = io.BytesIO()
+    Image.frombytes("L", (3, 2), bytes(range(0, 240, 40))).save(written, "PNG", exif=exif)
+    made = thumbnail(body(written.getvalue()), Thumbnail(10, 10, format="png"))
+    assert made.product is not None
+    expected = ImageOps.exif_transpose(opened(written.getvalue()))
+    assert (made.fields["width"], opened(made.product.data).tobytes()) == (expected.width, expected.tobytes())
+
+
+def exif_of(*entries: tuple[int, int, int, bytes]) -> bytes:
+    """Return EXIF data with these entries: tag, type, count and value."""
+    packed = b"".join(struct.pack(">HHI4s", *entry) for entry in entries)
+    return b"Exif\0\0MM\0\x2a\0\0\0\x08" + struct.pack(">H", len(entries)) + packed + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("exif", "size"),
+    [
+        (exif_of((0x0112, 3, 1, b"\0\6\0\0")), (50, 100)),
+        (exif_of((0x0112, 3, 1, b"\0\6\0\0"), (0x0103, 2, 4, b"abc\0")), (50, 100)),
+        (exif_of((0x0112, 2, 4, b"abc\0")), (100, 50)),
+        (b"Exif\0\0http://not.a.tiff/", (100, 50)),
+    ],
+    ids=["right", "another tag is of a wrong type", "it is of a wrong type", "not EXIF data at all"],
+)
+def test_damaged_exif_data_costs_nothing_but_the_turn(exif: bytes, size: tuple[int, int]) -> None:
+    made = thumbnail(body(picture((400, 200), exif=exif)), Thumbnail(100, 100))
+    assert (made.fields["width"], made.fields["height"]) == size
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [
@@ -99,11 +134,67 @@ def test_what_is_not_a_whole_picture_fails(data: bytes, says: str) -> None:
         thumbnail(body(data), Thumbnail(10, 10))
 
 
-def test_a_picture_that_is_too_large_fails_before_it_is_read() -> None:
-    head = b"IHDR" + struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+def png(width: int, height: int) -> bytes:
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
-    with pytest.raises(StepFailed, match="50000 x 50000"):
-        thumbnail(body(b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IDAT"), Thumbnail(10, 10))
+    return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IDAT"
+
+
+def gif(width: int, height: int, frame: tuple[int, int] = (1, 1), frames: int = 1) -> bytes:
+    head = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\xff\0\0\0\0\0"
+    image = b"\x2c" + struct.pack("<HHHHB", 0, 0, *frame, 0) + b"\x02\x02\x44\x01\0"
+    return head + image * frames + b"\x3b"
+
+
+def altered(kind: str, *fields: tuple[str, int], **options: Any) -> bytes:
+    """Return a picture of 400 x 200 that claims another size: formats of struct, and where in the file it is."""
+    data = bytearray(picture((400, 200), kind, **options))
+    for form, at in fields:
+        struct.pack_into(form, data, at, 50_000)
+    return bytes(data)
+
+
+def tiff(kind: str = "TIFF") -> bytes:
+    """Return a TIFF whose tags of width and height say 50,000."""
+    data = bytearray(picture((400, 200), kind))
+    (directory,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, directory)
+    for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+        if struct.unpack_from("<H", data, entry)[0] in (256, 257):
+            struct.pack_into("<HII", data, entry + 2, 4, 1, 50_000)
+    return bytes(data)
+
+
+def jpeg(**options: Any) -> bytes:
+    """Return a JPEG whose frame header says 50,000."""
+    data = bytearray(picture((400, 200), **options))
+    at = data.find(b"\xff\xc2" if options else b"\xff\xc0")
+    struct.pack_into(">HH", data, at + 5, 50_000, 50_000)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [
+        (png(50_000, 50_000), "50000 x 50000"),
+        (gif(50_000, 50_000), "50000 x 50000"),
+        (gif(1, 1, (50_000, 50_000)), "50000 x 50000"),
+        (altered("BMP", ("<i", 18), ("<i", 22)), "50000 x 50000"),
+        (tiff(), "50000 x 50000"),
+        (jpeg(), "50000 x 50000"),
+        (jpeg(progressive=True), "50000 x 50000"),
+        (png(1, 2**31 - 1), "1 x 2147483647"),
+    ],
+    ids=["PNG", "GIF", "GIF by its frame", "BMP", "TIFF", "JPEG", "progressive JPEG", "narrow PNG"],
+)  # fmt: skip
+def test_a_picture_that_is_too_large_fails_before_it_is_read(data: bytes, size: str) -> None:
+    with pytest.raises(StepFailed, match=f"has {size} pixels, more than 100,000,000"):
+        thumbnail(body(data), Thumbnail(10, 10))
+
+
+def test_of_ten_thousand_frames_none_but_the_first_is_read() -> None:
+    made = thumbnail(body(gif(20, 10, frames=10_000)), Thumbnail(10, 10))
+    assert (made.fields["width"], made.fields["height"]) == (10, 5)
 
 
 def test_of_an_animation_the_first_frame_is_taken() -> None:
