@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from service.core.topics.hub import Hub
 from service.core.topics.topic import Topic
 from service.sources.batches import Batches
+from service.sources.outcomes import rounded
 from service.sources.watches import Watches
 
 __all__ = ["Activity"]
@@ -77,6 +78,7 @@ class Activity:
                     "total": batch.total,
                     "ok": batch.ok,
                     "failed": batch.failed,
+                    "time_ms": rounded(batch.time_ms),
                 }
                 for batch in islice(self._batches.under_way(), _MOST)
             ],

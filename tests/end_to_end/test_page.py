@@ -1,5 +1,6 @@
 """The page in real Chromium: what its user sees and does."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,19 @@ async def test_a_batch_runs_to_done() -> None:
         assert sorted(cells) == ["", "10", "20", "30"]
         assert "invalid_url" in await page.text("#results .bad")
         assert await page.text("#progress-label") == "4 of 4"
+        await page.until("!document.getElementById('time').hidden")
+        label = await page.evaluate("document.querySelector('#time svg').getAttribute('aria-label')")
+        assert re.match(r"Time: network [\d.]+ m?s, ", label)
+        parts = "[...document.querySelectorAll('#time rect')].map(part => Number(part.getAttribute('width')))"
+        assert sum(await page.evaluate(parts)) == pytest.approx(100)
+        listed = await page.text("#time ul")
+        assert [place for place in ("network", "waiting", "loop", "threads", "processes") if place in listed] == [
+            "network", "waiting", "loop", "threads", "processes",
+        ]  # fmt: skip
         await page.fill("#urls", "\n".join(f"{upstream.url}/slow/20000?{number}" for number in range(3)))
         await page.click("#begin")
-        await page.until("document.querySelector('#running td')?.textContent !== 'none'")
+        await page.until("document.querySelector('#running td:last-child rect') !== null")
+        assert await page.evaluate("document.getElementById('time').hidden")
         await page.until("!document.getElementById('cancel').disabled")
         await page.click("#cancel")
         await page.until(

@@ -17,6 +17,7 @@ _FILES: Final = {
     "/static/bench.js": ("bench.js", "text/javascript"),
     "/static/plot.js": ("plot.js", "text/javascript"),
     "/static/table.js": ("table.js", "text/javascript"),
+    "/static/places.js": ("places.js", "text/javascript"),
     "/static/page.css": ("page.css", "text/css"),
     "/static/faceblur.html": ("faceblur.html", "text/html"),
     "/static/faceblur.js": ("faceblur.js", "text/javascript"),

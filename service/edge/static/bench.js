@@ -1,4 +1,6 @@
 /** Things to try: a batch of URLs, a watch, a topic with its cuts. */
+import { bar, legend } from "./places.js";
+
 const $ = (id) => document.getElementById(id);
 const ROWS = 500;
 const LINES = 200;
@@ -10,7 +12,7 @@ const CUT = 2; // seconds
  * @param {() => string | undefined} token
  */
 export function bench(client, token) {
-  batches(client);
+  batches(client, token);
   const watches = loop("watch", "unwatch", "watch-status", "changes");
   watches.start = () => {
     const select = $("select").value.trim() || undefined;
@@ -39,7 +41,7 @@ export function bench(client, token) {
   };
 }
 
-function batches(client) {
+function batches(client, token) {
   let events;
   $("fetch").onsubmit = async (submit) => {
     submit.preventDefault();
@@ -48,11 +50,14 @@ function batches(client) {
     await events?.return();
     const mine = (events = client().fetch(urls, { max_bytes: 65_536 }));
     $("results").replaceChildren();
+    $("time").hidden = true;
     Object.assign($("progress"), { max: urls.length, value: 0 });
     $("fetch-status").textContent = `fetching ${urls.length} URLs`;
     $("cancel").disabled = false;
     try {
       for await (const event of mine) outcome(event, urls.length);
+      const batch = await (await ask(`batches/${(await mine.started).batch}`, token())).json();
+      if (events === mine) spent(batch.time_ms);
     } catch (error) {
       $("fetch-status").textContent = error.message;
     }
@@ -62,6 +67,14 @@ function batches(client) {
     $("cancel").disabled = true;
     events.cancel().catch((error) => ($("fetch-status").textContent = error.message));
   };
+}
+
+/** Show where the time of a batch went. */
+function spent(times) {
+  const [image, list] = $("time").children;
+  bar(image, times);
+  legend(list, times);
+  $("time").hidden = false;
 }
 
 function outcome(event, total) {
@@ -175,12 +188,17 @@ function publishing(client, token, topics) {
 
 /** Publish without the connection that was cut, so many times at once. */
 async function beside(topic, count, token) {
-  const headers = { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) };
-  const request = { method: "POST", headers, body: JSON.stringify("published while you were away") };
+  const request = { method: "POST", body: JSON.stringify("published while you were away") };
   const path = `topics/${encodeURIComponent(topic)}`;
-  const answers = await Promise.all(Array.from({ length: count }, () => fetch(path, request)));
-  const refused = answers.find((answer) => !answer.ok);
-  if (refused) throw new Error((await refused.json()).detail);
+  await Promise.all(Array.from({ length: count }, () => ask(path, token, request)));
+}
+
+/** Make a request of its own; raises what the service says where it is refused. */
+async function ask(path, token, request = {}) {
+  const headers = { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) };
+  const answer = await fetch(path, { ...request, headers });
+  if (!answer.ok) throw new Error((await answer.json()).detail);
+  return answer;
 }
 
 /** What is not JSON is published as text. */

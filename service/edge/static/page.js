@@ -1,4 +1,5 @@
 /** The page: its connection, and the service's figures. All text from outside enters as text. */
+import { legend } from "./places.js";
 import { Plot, shown } from "./plot.js";
 import { Sluice } from "./sluice.js";
 import { bench } from "./bench.js";
@@ -90,8 +91,9 @@ function plot(data, before) {
 
 function tables({ busiest, running, watched }) {
   fill($("busiest"), busiest, (one) => [one.topic, one.readers, one.published, one.deliveries]);
-  fill($("running"), running, (one) => [one.batch, one.ok + one.failed, one.failed, one.total]);
+  fill($("running"), running, (one) => [one.batch, one.ok + one.failed, one.failed, one.total, one.time_ms]);
   fill($("watched"), watched, (one) => [one.url, one.every ?? "–", one.watchers]);
 }
 
+legend($("places"));
 connect();

@@ -5,7 +5,8 @@ const HEIGHT = 56;
 const STEP = WIDTH / (KEPT - 1);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
-function svg(name, attributes) {
+/** Make an element of an image. */
+export function svg(name, attributes) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   return element;

@@ -1,11 +1,12 @@
 /** Tables of figures. */
+import { bar } from "./places.js";
 import { shown } from "./plot.js";
 
 /**
  * Write over the rows that are there, so that a reader's place and selection stay.
  * @param {HTMLTableSectionElement} body
  * @param {any[]} values  one for each row
- * @param {(value: any) => (string | number)[]} cells  of a row
+ * @param {(value: any) => (string | number | object)[]} cells  of a row; an object is times by place, shown as a bar
  */
 export function fill(body, values, cells) {
   while (body.rows.length > Math.max(values.length, 1)) body.deleteRow(-1);
@@ -15,6 +16,7 @@ export function fill(body, values, cells) {
     while (row.cells.length > line.length) row.deleteCell(-1);
     line.forEach((value, column) => {
       const cell = row.cells[column] ?? row.insertCell();
+      if (typeof value === "object") return bar(cell, value);
       const text = typeof value === "number" ? shown(value) : value;
       if (cell.textContent !== text) cell.textContent = text;
     });
