@@ -33,6 +33,7 @@ from bench import (
 from bench.durability import command as durability
 from bench.reliability import command as reliability
 from bench.tenants import command as tenants
+from bench.work import command as work
 
 _COMPARED = (
     fanout,
@@ -52,8 +53,8 @@ _COMPARED = (
     sse,
     tsung,
 )
-# These have their own documents, or take long: reliability hours at full size, tenants half of one.
-_BY_NAME = (clients, rolling, conformance, durability, reliability, tenants, fuzz, quirks, schema)
+# These have their own documents, or take long: reliability hours at full size, tenants and work half of one.
+_BY_NAME = (clients, rolling, conformance, durability, reliability, tenants, work, fuzz, quirks, schema)
 _BENCHMARKS = {module.__name__.split(".")[1]: module for module in (*_COMPARED, *_BY_NAME)}
 
 

@@ -47,14 +47,16 @@ class Child:
     def __init__(
         self,
         argv: Sequence[str],
-        core: int,
+        core: int | str,
         env: Mapping[str, str] | None = None,
         *,
         idle: bool = False,
         apart: bool = False,
         errors: IO[Any] | int | None = None,
     ) -> None:
-        """Start it; ``apart`` gives it a process group of its own, ``errors`` takes its standard error.
+        """Start it on a core, or on several as taskset writes them.
+
+        ``apart`` gives it a process group of its own, ``errors`` takes its standard error.
 
         ``idle`` leaves the core to everyone else: it stands for another machine.
         """

@@ -1,4 +1,4 @@
-"""The upstream of the fetching benchmarks: a local nginx on core 1 with documents of 1 KiB."""
+"""The upstream of the fetching benchmarks: a local nginx, on core 1 for most, with documents of 1 KiB."""
 
 import shutil
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ def url(path: str) -> str:
 
 
 @contextmanager
-def upstream() -> Iterator[None]:
+def upstream(core: int | str = 1) -> Iterator[None]:
     """Run it until the block ends; exits where there is no nginx."""
     if not shutil.which("nginx"):
         raise SystemExit("bench: nginx is needed (nginx-light)")
-    nginx = Child(["nginx", "-c", str(_configure())], core=1)
+    nginx = Child(["nginx", "-c", str(_configure())], core=core)
     try:
         reachable(PORT)
         yield

@@ -46,9 +46,7 @@ async def test_the_figures_are_what_happened_and_the_protocol_lists_them() -> No
     assert (second["batches"], second["failed"], second["watches"], second["polls"]) == (1, 1, 1, 1)
     assert second["busiest"][0] == {"topic": "t", "readers": 1, "published": 5, "deliveries": 5}
     places = dict.fromkeys(("network", "loop", "threads", "processes", "waiting"), 0.0)
-    assert second["running"] == [
-        {"batch": f"{batch[:6]}…", "total": 2, "ok": 0, "failed": 1, "time_ms": places}
-    ]
+    assert second["running"] == [{"batch": f"{batch[:6]}…", "total": 2, "ok": 0, "failed": 1, "time_ms": places}]
     assert second["watched"] == [{"url": f"{client.origin}/etag/a?…", "every": 60.0, "watchers": 1}]
 
 
