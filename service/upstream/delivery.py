@@ -44,6 +44,8 @@ _PLAIN = 8
 _BEGINS, _CONNECTS = 600, 2000
 """Four times the microseconds that a request takes until it is answered, over a connection that was kept and over a
 new one. Where several clients fetch, what begins counts before it is answered, and takes several turns."""
+_BEHIND_OTHERS = 125
+"""What of that those have who give way to newcomers, all together."""
 _OWNER = 500
 """What one owner has delivered before it is another's turn, where several wait: as :data:`_TURN`."""
 STEP = 10
@@ -204,12 +206,19 @@ class Delivery:
 
     def _settle(self) -> None:
         """Deliver what has landed: as much as a turn has time for, and one event at least."""
-        room = _TURN_SHARED if self._owners.contended else _TURN
+        room, behind = _TURN_SHARED if self._owners.contended else _TURN, _BEHIND_OTHERS
         while room > 0 and self._landed:
             line = self._landed.first
-            favour = self._owners.favour(line.owner)
-            spent = self._serve(line, min(room, line.credit * favour))
-            self._landed.spend(-(-spent // favour))
+            if self._owners.gives_way(line.owner):
+                if behind <= 0:
+                    break
+                spent = self._serve(line, behind)
+                behind, cost = 0, _OWNER
+            else:
+                favour = self._owners.favour(line.owner)
+                spent = self._serve(line, min(room, line.credit * favour))
+                cost = -(-spent // favour)
+            self._landed.spend(cost)
             room -= spent
         if self._landed:
             self._loop.call_soon(self._settle)

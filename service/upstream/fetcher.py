@@ -20,6 +20,7 @@ from service.upstream.caching.rfc9111 import Stored, cache_key, shareable
 from service.upstream.deadlines import Deadlines
 from service.upstream.failures import failure_of
 from service.upstream.guard import AresLookup, GuardedResolver, Lookup, guarded_socket
+from service.upstream.http1.answer_turns import AnswerTurns
 from service.upstream.http1.client import Client, Response
 from service.upstream.http1.dialer import Dialer, Timing
 from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
@@ -64,7 +65,8 @@ class Fetcher:
         """Bytes of bodies that are being read now, by the owner of the request."""
         self._reading = Reading(self.reading)
         self._resolver = GuardedResolver(policy, lookup or AresLookup(timeout=1.5))
-        self._client = Client(Dialer(self._resolver, guarded_socket(policy), tls))
+        self.answers = AnswerTurns()
+        self._client = Client(Dialer(self._resolver, guarded_socket(policy), self.answers, tls))
         self._deadlines = Deadlines()
         self._taking = PerTurn(_TAKEN, _TAKEN // 4)
 

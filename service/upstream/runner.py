@@ -37,6 +37,7 @@ class Runner:
         self._loop = asyncio.get_running_loop()
         self.hosts = HostLimiter(limits.active_per_host, chance=chance, shared=limits.hosts_shared)
         self.plan = FetchPlan(limits, fetcher.policy, self.hosts)
+        fetcher.answers.gives_way = self.plan.owners.gives_way
         self._redirects = RedirectSlots(self.hosts, self._pump_soon)
         self._attempts = Attempts(self.hosts, self._redirects, fetcher.memory, chance=chance)
         self.measures = self._attempts.measures

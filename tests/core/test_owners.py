@@ -107,6 +107,39 @@ def test_an_owner_that_had_nothing_to_fetch_is_a_newcomer_again() -> None:
     assert [owners.gives_way(Owner(name)) for name in ("a", "b", "nobody")] == [False, True, False]
 
 
+def test_a_newcomer_that_was_there_is_expected_again_for_128_urls_of_the_others() -> None:
+    planned = Planned()
+    owners, first = planned.plan.owners, wide("new", 50)
+    long = wide("long", 600)
+    planned.add(long)
+    starts(planned, 300)
+    assert (owners.contended, owners.gives_way(Owner("long"))) == (False, False)
+    planned.add(first)
+    starts(planned, 40)
+    planned.plan.remove(first)
+    assert "new" not in owners.states
+    begun = 0
+    while owners.gives_way(Owner("long")):
+        assert owners.contended
+        begun += starts(planned, 1)["long"]
+    assert (begun, owners.contended) == (128, False)
+
+
+def test_nobody_is_expected_who_has_fetched_for_long_or_nothing_at_all() -> None:
+    planned = Planned()
+    owners = planned.plan.owners
+    planned.add(wide("long", 600))
+    starts(planned, 300)
+    for count in (0, 250):
+        other = wide("other", 300)
+        planned.add(other)
+        if count:
+            starts(planned, 500)
+        planned.plan.remove(other)
+        assert not owners.contended
+        assert not owners.gives_way(Owner("long"))
+
+
 def test_places_that_are_handed_on_count_as_well() -> None:
     planned = Planned()
     planned.add(batch_of([f"http://h.example/{number}" for number in range(300)], owner="a", concurrency=1))

@@ -26,6 +26,7 @@ from service.core.topics.memory_store import MemoryStore
 from service.core.topics.topic import OnLag, Topic
 from service.sources.batches import Batches
 from service.upstream.attempts import Attempt
+from service.upstream.http1.answer_turns import AnswerTurns
 from service.upstream.runner import Runner
 from tests.core.readers import FakeReader
 from tests.virtual import VirtualClockLoop
@@ -40,11 +41,12 @@ class FakeFetcher:
         self.policy = Policy()
         self.reading = Pool("reading_bytes", limits.reading_bytes)
         self.memory = UNLIMITED
+        self.answers = AnswerTurns()
         self.orders: list[Attempt] = []
         self.prolonged: list[float] = []
         self.answer = answer
 
-    def keeps(self, target: Target) -> bool:
+    def keeps(self, target: Target, owner: Owner) -> bool:
         return not target.host.startswith("far")
 
     def recall(self, attempt: Attempt) -> Fetched | None:

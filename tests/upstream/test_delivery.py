@@ -73,7 +73,7 @@ async def test_large_bodies_that_land_together_are_delivered_in_several_turns_an
     assert batch.done
     assert batch.ok == 16
     assert turns.order == list(range(16))
-    assert max(turns.bytes.values()) <= 2 << 20
+    assert max(turns.bytes.values()) <= 4 << 20
     # What is not delivered yet counts as landed still.
     assert turns.landed == [(15 - number) * ((1 << 20) + 300) for number in range(16)]
     assert batch.landed == 0
@@ -188,6 +188,37 @@ async def test_a_client_that_has_fetched_for_long_begins_one_request_a_turn_besi
     await turns.finish(long, new)
     turns.close()
     assert (long.ok, new.ok) == (500, 1)
+    await bench.close()
+
+
+async def test_a_client_that_has_fetched_for_long_is_given_fewer_answers_in_a_turn_beside_a_newcomer() -> None:
+    asked = asyncio.Event()
+
+    async def answer(attempt: Attempt) -> Fetched:
+        await (asked.wait() if attempt.owner == "new" or attempt.target.url.endswith("late") else asyncio.sleep(0))
+        return Fetched(200, attempt.target, {}, b"", truncated=False)
+
+    bench = Bench(answer)
+    turns = Turns(bench)
+    urls = [f"http://h{number}.example/{'late' if number >= 300 else ''}" for number in range(400)]
+    long = bench.batches.start(
+        BatchRequest(urls=urls, options=Options(concurrency=200)), owner=Owner("long"), keep=Keep.DETACHED
+    )
+    while len(bench.fetcher.orders) < 400:
+        await turns.run(1)
+    new = bench.start(20, owner="new")
+    while len(bench.fetcher.orders) < 420:
+        await turns.run(1)
+    turns.events.clear()
+    asked.set()
+    while not new.done:
+        await turns.run(1)
+    # The newcomer's own come together, and with them those nine of the other that 125 microseconds are for.
+    assert max(turns.events.values()) <= 29
+    assert long.ok < 330
+    await turns.finish(long)
+    turns.close()
+    assert (long.ok, new.ok) == (400, 20)
     await bench.close()
 
 

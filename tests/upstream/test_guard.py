@@ -22,6 +22,7 @@ from service.upstream.guard import (
     guarded_socket,
     own_addresses,
 )
+from service.upstream.http1.answer_turns import AnswerTurns
 from service.upstream.http1.dialer import Dialer, Timing
 
 CASES = [
@@ -50,7 +51,7 @@ class Spy:
 
 
 class FakeLookup:
-    """Answers as the case says; the second question gets the second answer."""
+    """AnswerTurns as the case says; the second question gets the second answer."""
 
     def __init__(self, column: str) -> None:
         self._answers = [answer.split(",") for answer in column.split("|")]
@@ -74,7 +75,7 @@ async def dial(url: str, dns: str, policy: Policy = PUBLIC) -> tuple[list[str], 
         return [], 0
     resolver = GuardedResolver(policy, lookup)
     with pytest.raises((Dialled, AddressRefused, NameNotFound)):
-        await Dialer(resolver, spy).dial(target, SERVICE, Timing())
+        await Dialer(resolver, spy, AnswerTurns()).dial(target, SERVICE, Timing())
     await resolver.close()
     return spy.dialled, lookup.asked
 

@@ -24,6 +24,8 @@ USUAL: Final = 2
 
 _NEW: Final = 200
 """URLs that an owner begins as a newcomer; once it has nothing to fetch, it is one again."""
+_EXPECTED: Final = 128
+"""URLs that the others begin while a newcomer is expected that was there: many come again and again."""
 _FAVOUR: Final = 4
 """How many turns a newcomer has where others are none: what is soon over goes before what goes on for long."""
 
@@ -59,7 +61,8 @@ class Owners:
     def __init__(self, bound: int, share: int) -> None:
         self.used = 0
         self.contended = False
-        """Whether several owners have something to fetch, so that each waits for what is done for the others."""
+        """Whether several owners have something to fetch, or a newcomer is expected, so that each waits for what is
+        done for the others."""
         self.states: dict[Owner, OwnerState] = {}
         self.backlogs: dict[str, Backlog] = {}
         """By the id of their group."""
@@ -70,6 +73,8 @@ class Owners:
         self._refused = 0
         self._lasting = 0
         """Owners that have begun more than newcomers do."""
+        self._expected = 0
+        """URLs that those begin as if a newcomer were there."""
         self._calm = alone(bound, _EAGER)
         self._held_back: dict[Owner, None] = {}
         self._paused: set[Owner] = set()
@@ -80,7 +85,7 @@ class Owners:
     def add(self, group: FetchGroup) -> None:
         """Begin a group: it takes turns."""
         owner = self.states.setdefault(group.owner, OwnerState(group.owner, 0))
-        self.contended = len(self.states) > 1
+        self._count_rivals()
         owner.groups += 1
         # What the owner's newest credentials say holds for all that it has.
         owner.share = group.share or self._share
@@ -159,6 +164,9 @@ class Owners:
         """Count a URL that an owner begins."""
         owner.begun += 1
         self._lasting += owner.begun == _NEW
+        if self._expected and owner.begun >= _NEW:
+            self._expected -= 1
+            self._count_rivals()
 
     def favour(self, name: Owner) -> int:
         """Return how many turns an owner has while one that has fetched for long has one."""
@@ -172,9 +180,10 @@ class Owners:
             owner.backlogs.popleft().in_turn = False
 
     def gives_way(self, name: Owner) -> bool:
-        """Return whether an owner has fetched for long while a newcomer fetches too."""
+        """Return whether an owner has fetched for long while a newcomer fetches too, or has a moment ago."""
         owner = self.states.get(name)
-        return owner is not None and owner.begun >= _NEW and len(self.states) > self._lasting
+        rivalled = self._expected or len(self.states) > self._lasting
+        return owner is not None and owner.begun >= _NEW and bool(rivalled)
 
     def charge(self, name: Owner, cost: int) -> None:
         """Have the next turns of an owner come later, one of whose requests took more than is usual."""
@@ -226,8 +235,14 @@ class Owners:
         """Forget an owner that has nothing any more."""
         if not owner.groups and not owner.active and self.states.get(owner.name) is owner:
             del self.states[owner.name]
-            self._lasting -= owner.begun >= _NEW
-            self.contended = len(self.states) > 1
+            if owner.begun >= _NEW:
+                self._lasting -= 1
+            elif owner.begun:
+                self._expected = _EXPECTED
+            self._count_rivals()
+
+    def _count_rivals(self) -> None:
+        self.contended = len(self.states) > 1 or bool(self._expected and self._lasting)
 
     def statistics(self) -> PoolStatistics:
         """Return an immutable snapshot."""

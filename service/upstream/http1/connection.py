@@ -18,6 +18,7 @@ from typing import Final, cast
 
 from service.core.owner import Owner
 from service.runtime.direct_writes import write_now
+from service.upstream.http1.answer_turns import AnswerTurns
 from service.upstream.http1.errors import Disconnected, ProtocolError
 from service.upstream.http1.head import Head
 from service.upstream.http1.reader import Reader
@@ -39,11 +40,11 @@ class Connection(asyncio.Protocol):
     """Not made by hand: see ``dialer.py``. The caller takes the answer, and closes it or lets it rest."""
 
     __slots__ = (
-        "_behind", "_buffered", "_error", "_loop", "_paused", "_reader", "_tls", "_transport", "_waiter",
-        "descriptor", "idle_until", "lost", "on_lost", "personal", "unasked", "use",
+        "_answers", "_behind", "_buffered", "_error", "_loop", "_paused", "_reader", "_tls", "_transport",
+        "_waiter", "descriptor", "idle_until", "lost", "on_lost", "personal", "unasked", "use",
     )  # fmt: skip
 
-    def __init__(self, use: Use, sock: socket.socket) -> None:
+    def __init__(self, use: Use, sock: socket.socket, answers: AnswerTurns) -> None:
         self.use = use
         self.idle_until = 0.0
         self.lost = False
@@ -55,6 +56,7 @@ class Connection(asyncio.Protocol):
         self.on_lost: Callable[[Connection], object] | None = None
         """Called when it is lost while it rests."""
         self.descriptor = sock.fileno()
+        self._answers = answers
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._reader: Reader | None = None
@@ -173,8 +175,7 @@ class Connection(asyncio.Protocol):
         waiter = self._waiter
         if waiter is not None and reader.head is not None:
             self._waiter = None
-            if not waiter.done():
-                waiter.set_result(reader.head)
+            self._answers.wake(self.use[1], waiter, reader.head)
 
     def _fail(self, error: ProtocolError | Disconnected) -> None:
         if self._error is None:
@@ -184,8 +185,8 @@ class Connection(asyncio.Protocol):
             # A head that came before the error is an answer: the error is that of its body.
             self._wake(self._reader)
         waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_exception(self._error.again())
+        if waiter is not None:
+            self._answers.wake(self.use[1], waiter, self._error.again())
 
     def _feed(self, reader: Reader, data: bytes) -> None:
         try:

@@ -13,6 +13,7 @@ from aiohappyeyeballs import start_connection
 from service.core.fetching.target import Target
 from service.core.owner import Owner
 from service.upstream.guard import AddrInfo, GuardedResolver
+from service.upstream.http1.answer_turns import AnswerTurns
 from service.upstream.http1.connection import Connection
 
 __all__ = ["Dialer", "Timing"]
@@ -37,10 +38,12 @@ class Dialer:
         self,
         resolver: GuardedResolver,
         make_socket: Callable[[AddrInfo], socket],
+        answers: AnswerTurns,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._resolver = resolver
         self._make_socket = make_socket
+        self._answers = answers
         self._tls = tls
         self._loop = asyncio.get_running_loop()
 
@@ -66,7 +69,7 @@ class Dialer:
         secure = target.scheme == "https"
         try:
             _, connection = await self._loop.create_connection(
-                lambda: Connection((target.origin, owner), sock),
+                lambda: Connection((target.origin, owner), sock, self._answers),
                 sock=sock,
                 ssl=(self._tls or _trusting()) if secure else None,
                 server_hostname=target.host if secure else None,

@@ -66,11 +66,11 @@ class Web:
     def close(self) -> None:
         """There is no connection."""
 
-    def keeps(self, origin: str) -> bool:
+    def keeps(self, origin: str, owner: Owner) -> bool:
         return True
 
     async def ask(
-        self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None, timing: Any
+        self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None, owner: Owner, timing: Any
     ) -> Reply:
         self.asked[target.url] += 1
         chance = Random(f"{self._seed} {target.url} {self.asked[target.url]}")

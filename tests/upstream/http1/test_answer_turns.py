@@ -1,0 +1,54 @@
+"""Who goes on with an answer in which turn of the loop."""
+
+import asyncio
+
+import pytest
+
+from service.core.owner import Owner
+from service.upstream.http1.answer_turns import AnswerTurns
+from service.upstream.http1.errors import Disconnected
+from service.upstream.http1.head import Head, parse_head
+
+LONG, NEW = Owner("long"), Owner("new")
+HEAD = parse_head(b"HTTP/1.1 200 OK\r\n\r\n")
+
+
+def futures(count: int) -> list["asyncio.Future[Head]"]:
+    return [asyncio.get_running_loop().create_future() for _ in range(count)]
+
+
+async def test_answers_of_who_gives_way_go_on_two_in_a_turn_and_those_of_others_at_once() -> None:
+    answers = AnswerTurns()
+    answers.gives_way = LONG.__eq__
+    long, new = futures(10), futures(10)
+    for waiters, owner in ((long, LONG), (new, NEW)):
+        for waiter in waiters:
+            answers.wake(owner, waiter, HEAD)
+    assert all(waiter.done() for waiter in new)
+    counts = []
+    while not all(waiter.done() for waiter in long):
+        counts.append(sum(waiter.done() for waiter in long))
+        await asyncio.sleep(0)
+    assert counts == [2, 4, 6, 8]
+    assert all(waiter.result() is HEAD for waiter in long)
+
+
+async def test_without_anybody_who_gives_way_all_go_on_at_once() -> None:
+    answers, waiters = AnswerTurns(), futures(10)
+    for waiter in waiters:
+        answers.wake(LONG, waiter, HEAD)
+    assert all(waiter.done() for waiter in waiters)
+
+
+async def test_who_waits_no_longer_is_left_alone_and_errors_take_turns_too() -> None:
+    answers = AnswerTurns()
+    answers.gives_way = LONG.__eq__
+    waiters = futures(4)
+    for waiter in waiters[:3]:
+        answers.wake(LONG, waiter, HEAD)
+    answers.wake(LONG, waiters[3], Disconnected(silent=True))
+    waiters[2].cancel()
+    await asyncio.sleep(0)
+    assert waiters[2].cancelled()
+    with pytest.raises(Disconnected):
+        await waiters[3]
