@@ -86,7 +86,7 @@ class GuardedResolver:
     """Resolve once, check every answer, and hand on numbers only.
 
     One refused address refuses the whole answer: a name that points inside and outside at once is an
-    attack or a mistake. AnswerTurns are kept ``ttl`` seconds; equal questions under way are asked once.
+    attack or a mistake. Answers are kept ``ttl`` seconds; equal questions under way are asked once.
     """
 
     def __init__(

@@ -36,7 +36,7 @@ async def never(order: Attempt) -> Fetched:
 
 
 class Half:
-    """AnswerTurns some, and none of the others."""
+    """Answers some, and none of the others."""
 
     def __init__(self, count: int, size: int = 10) -> None:
         self.left = count

@@ -183,7 +183,7 @@ async def test_a_server_that_refuses_our_conditions_is_asked_without_them(status
 
 
 class OneAfterAnother(Raw):
-    """AnswerTurns each request with the next of its pages."""
+    """Answers each request with the next of its pages."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections.append(writer)

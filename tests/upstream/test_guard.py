@@ -51,7 +51,7 @@ class Spy:
 
 
 class FakeLookup:
-    """AnswerTurns as the case says; the second question gets the second answer."""
+    """Answers as the case says; the second question gets the second answer."""
 
     def __init__(self, column: str) -> None:
         self._answers = [answer.split(",") for answer in column.split("|")]

@@ -19,7 +19,7 @@ from tests.upstream.test_watches import URL, Page, Watched, names, reported
 
 
 class Topics(FakeStore):
-    """AnswerTurns each append in the next turn of the loop; refuses all of them while it is ``full``."""
+    """Answers each append in the next turn of the loop; refuses all of them while it is ``full``."""
 
     full = False
 

@@ -20,7 +20,7 @@ from tests.upstream.test_watches import InProcess, Page, names, reported, watche
 
 
 class Server(Page):
-    """AnswerTurns each request by a function of its number and conditions."""
+    """Answers each request by a function of its number and conditions."""
 
     def __init__(self, answer: Callable[[int, dict[str, str]], Any]) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from service.upstream.http1.head import Head
 __all__ = ["AnswerTurns"]
 
 _EACH: Final = 2
-"""AnswerTurns, or pieces of them, in one turn of the loop."""
+"""Answers, or pieces of them, in one turn of the loop."""
 
 Outcome = Head | Exception
 

@@ -17,7 +17,7 @@ from service.upstream.http1.head import LONGEST_HEAD, LONGEST_LINE, Head, end_of
 __all__ = ["Reader"]
 
 _MOST_INTERIM: Final = 100
-"""AnswerTurns with 1xx before the answer."""
+"""Answers with 1xx before the answer."""
 _SLOP: Final = 4
 """Bytes of empty lines before a status line that are passed over, as browsers do."""
 

@@ -1,4 +1,4 @@
-"""AnswerTurns as servers really send them, in pieces of any size: what is read is the same, and so is what is refused."""
+"""Answers as servers really send them, in pieces of any size: what is read is the same, and so is what is refused."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -183,7 +183,7 @@ def test_repeated_fields_cost_no_more_than_their_size() -> None:
     assert found.headers["x"] == ", ".join(["yy"] * 4000)
 
 
-# AnswerTurns before the answer.
+# Answers before the answer.
 
 
 def test_interim_answers_are_passed_over_up_to_a_bound() -> None:
