@@ -403,6 +403,7 @@ def test_linters_find_nothing(arguments: list[str]) -> None:
     assert answer.stdout + answer.stderr == ""
 
 
+@pytest.mark.seconds(60)
 @pytest.mark.timeout(600)
 def test_the_dockerfiles_steps_build_the_programs(tmp_path: Path) -> None:
     """Without Docker: its steps run in an empty environment, in other folders and with pip's cache."""

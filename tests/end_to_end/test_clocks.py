@@ -107,6 +107,7 @@ async def test_a_clock_that_is_set_ends_nothing_and_forgets_nothing(tmp_path: Pa
         assert await asyncio.wait_for(messages, 30) == ["before", "after"]
 
 
+@pytest.mark.seconds(20)
 async def test_a_token_ends_after_its_time_also_when_the_clock_is_set(tmp_path: Path) -> None:
     secret = "s" * 40
     (tmp_path / "secret").write_text(secret)
@@ -217,6 +218,7 @@ async def test_a_run_of_the_load_generator_says_that_the_clock_was_set(tmp_path:
     assert 0 < document["latency_ms"]["delivery"]["max"] < 60_000
 
 
+@pytest.mark.seconds(16)
 async def test_a_process_that_was_suspended_goes_on_with_its_clients() -> None:
     """A laptop's lid, a debugger, a paused container: clients answered all pings, which nobody has read yet."""
     async with (

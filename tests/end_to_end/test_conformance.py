@@ -29,6 +29,7 @@ HTTP = [
 ]
 
 
+@pytest.mark.seconds(40)
 @pytest.mark.timeout(900)
 async def test_autobahns_fast_cases_find_no_failure(tmp_path: Path) -> None:
     try:

@@ -195,6 +195,7 @@ async def test_a_mixed_plan(tmp_path: Path) -> None:
     assert (counters["round_trips"], counters["fetched"]) == (100, 50)
 
 
+@pytest.mark.seconds(19)
 async def test_the_largest_load_that_holds(tmp_path: Path) -> None:
     async with service("--websockets", "25") as server:
         reported = await load(tmp_path, server, "capacity", "connect", "--vary", "clients", "--from", "10", "--to", "100",

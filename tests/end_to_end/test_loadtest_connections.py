@@ -66,6 +66,7 @@ def secure(authority: trustme.CA, *names: str, ask: bool = False) -> ssl.SSLCont
     return context
 
 
+@pytest.mark.seconds(20)
 async def test_tls_with_an_authority_of_ones_own(tmp_path: Path, authority: trustme.CA) -> None:
     ca = str(tmp_path / "ca.pem")
     async with peers(echo, tls=secure(authority, "127.0.0.1")) as server:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 from tests.end_to_end.centrifugo import Centrifugo
 from tests.end_to_end.npm import packages
@@ -36,6 +37,7 @@ async def test_server_sent_events_go_on_behind_the_last_event(tmp_path: Path) ->
     assert counters["delivered"] + counters["delivered_recovery"] == 60 * 10
 
 
+@pytest.mark.seconds(15)
 async def test_socket_io_recovers_its_state(tmp_path: Path) -> None:
     async with listening("node", str(SERVERS), "recovering", str(packages().parent), "0") as server:
         code, said, report = await resume(tmp_path, server.url, "socketio", "--token", "s3cret")
@@ -48,6 +50,7 @@ async def test_socket_io_recovers_its_state(tmp_path: Path) -> None:
     assert "who are you?" in said
 
 
+@pytest.mark.seconds(18)
 async def test_centrifugo_recovers_publications_and_what_it_forgets_is_found(tmp_path: Path) -> None:
     for forgets, code, lost in ((0, 0, 0), (1, 99, 1)):
         async with peers(Centrifugo(forgets=forgets)) as server:

@@ -106,6 +106,7 @@ async def publish(server: Process, data: Any) -> None:
         assert answer.status == 200
 
 
+@pytest.mark.seconds(17)
 async def test_behind_any_fault_it_connects_at_last_settles_every_call_and_ends() -> None:
     async with service("--drain", "1") as first, AsyncExitStack() as running:
         await publish(first, "first")

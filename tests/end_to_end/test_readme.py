@@ -83,6 +83,7 @@ async def serving(folder: Path, port: int) -> AsyncIterator[None]:
         yield
 
 
+@pytest.mark.seconds(90)
 @pytest.mark.timeout(600)
 async def test_every_command_and_program_runs_as_it_stands(tmp_path: Path) -> None:
     if shutil.which("node") is None:

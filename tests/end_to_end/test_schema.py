@@ -9,6 +9,7 @@ from bench.schema import command, environment
 from tests.end_to_end.processes import origin, run, service
 
 
+@pytest.mark.seconds(40)
 @pytest.mark.timeout(480)
 async def test_schemathesis_finds_nothing() -> None:
     async with (
