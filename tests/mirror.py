@@ -107,6 +107,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "work/pipelines/stage_calls": ("test_places",),
     "work/pipelines/opening": ("test_pipelines", "test_declaration"),
     "runtime/directories": ("test_blobs", "test_data"),
+    "runtime/whole_files": ("test_blobs", "test_folder"),
     "sources/charged_batches": ("test_retention",),
     "sources/held_batches": ("test_retention",),
     "sources/outcomes": ("test_batches", "test_stepping"),

@@ -4,6 +4,7 @@ Everything here blocks, and is called in threads.
 """
 
 import contextlib
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from service.runtime.directories import DirectoryLock, sync_directory
+from service.runtime.whole_files import temporary_file
 
 __all__ = ["DEFAULT_TYPE", "Blob", "BlobFiles"]
 
@@ -40,9 +42,11 @@ class BlobFiles:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = directory
         self._new = directory / "new"
+        self._numbers = itertools.count()
         self._lock = DirectoryLock(directory)
         try:
             self._new.mkdir(mode=0o700, exist_ok=True)
+            self._unfinished = os.open(self._new, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except BaseException:
             self._lock.close()
             raise
@@ -75,19 +79,12 @@ class BlobFiles:
         kind = content_type if _TYPE.fullmatch(content_type) else DEFAULT_TYPE
         folder = self._directory / sha256[:2]
         path = folder / f"{sha256}.{quote(kind, safe='+')}"
-        temporary = self._new / sha256
-        try:
-            with open(temporary, "wb", opener=_private) as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+        temporary = str(next(self._numbers))
+        with temporary_file(self._unfinished, temporary, data, mode=0o600, sync=True):
             if not folder.exists():
                 folder.mkdir(mode=0o700, exist_ok=True)
                 sync_directory(self._directory)
-            temporary.rename(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+            os.rename(temporary, path, src_dir_fd=self._unfinished)
         sync_directory(folder)
         return Blob(sha256, len(data), kind, path)
 
@@ -102,8 +99,5 @@ class BlobFiles:
 
     def close(self) -> None:
         """Let another process use the directory."""
+        os.close(self._unfinished)
         self._lock.close()
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)

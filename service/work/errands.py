@@ -12,6 +12,8 @@ from typing import Final
 
 import msgspec
 
+from service.runtime.whole_files import write_all
+
 __all__ = ["LONGEST", "Answer", "Errand", "pack", "receive", "send", "unpack"]
 
 LONGEST: Final = 128 << 10
@@ -47,9 +49,7 @@ def pack(parts: Sequence[bytes | memoryview]) -> int:
     descriptor = os.memfd_create("sluice", os.MFD_CLOEXEC)
     try:
         for part in parts:
-            view = memoryview(part)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            write_all(descriptor, part)
     except BaseException:
         os.close(descriptor)
         raise

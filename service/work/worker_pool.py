@@ -47,7 +47,7 @@ class WorkerPool:
         async with self.turns.turn(owner):
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
-                    return await self._try(errand, body, time)
+                    return await self._try(errand, body, time, fresh=attempt > 1)
                 except WorkerGone as error:
                     _log.warning(
                         "a worker ended", extra={"step": errand.step, "attempt": attempt, "why": str(error)}
@@ -56,8 +56,9 @@ class WorkerPool:
                         raise
         raise AssertionError("not reached")
 
-    async def _try(self, errand: Errand, body: bytes, time: float) -> tuple[Answer, bytes]:
-        worker = self._take() or await WorkerProcess.start(self._modules, self._memory)
+    async def _try(self, errand: Errand, body: bytes, time: float, *, fresh: bool) -> tuple[Answer, bytes]:
+        # What ended one process may be ending the others, too: the second try is in a new one.
+        worker = (None if fresh else self._take()) or await WorkerProcess.start(self._modules, self._memory)
         try:
             async with asyncio.timeout(time):
                 answer = await worker.carry_out(errand, body)

@@ -7,9 +7,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from service.commands.fetch import tree
 from service.commands.fetch.folder import Folder, SavingFailed
 from service.commands.fetch.inputs import UrlList
+from service.runtime import whole_files
 
 ORIGIN = "http://h.example:80"
 A, B = "http://h.example/a", "http://h.example/b"
@@ -162,7 +162,7 @@ def test_a_full_disk_leaves_nothing_and_the_index_whole(tmp_path: Path, monkeypa
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr(tree, "_write_all", full)
+        patched.setattr(whole_files, "write_all", full)
         with pytest.raises(OSError, match="No space"):
             save(folder, B)
     assert os.listdir(tmp_path / "h.example") == ["a.html"]

@@ -99,8 +99,13 @@ async def test_a_process_that_ends_costs_its_own_errand_after_a_second_try(
     with pytest.raises(WorkerGone):
         await pool.carry_out(errand("exit"), b"", OWNER, 30)
     assert pool.replaced == 2
+    await asyncio.gather(*(pool.carry_out(errand("length"), b"", OWNER, 30) for _ in range(2)))
+    before = set(pool._free)
     _, data = await pool.carry_out(errand("exit_once"), str(tmp_path / "was").encode(), OWNER, 30)
     assert msgspec.json.decode(data) == {"step": "exit_once", "again": True}
+    # What killed one may be killing all: the second try was in a new one.
+    assert len(pool._free) == 2
+    assert pool._free[-1] not in before
     await pool.close()
 
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import file_digest
 
+from service.runtime.whole_files import temporary_file
+
 __all__ = ["Occupied", "Tree"]
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # Not blocking: a planted FIFO would wait for its other end.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -77,19 +78,13 @@ class Tree:
         """
         *folders, name = path.split("/")
         unfinished = str(next(self._numbers))
-        descriptor = os.open(unfinished, _NEW, 0o666, dir_fd=self._unfinished)
-        try:
-            try:
-                _write_all(descriptor, body)
-            finally:
-                os.close(descriptor)
-            with self._folder(folders, make=True) as folder:
-                _check_free(folder, name, path, replace)
-                before()
-                os.rename(unfinished, name, src_dir_fd=self._unfinished, dst_dir_fd=folder)
-        except BaseException:
-            os.unlink(unfinished, dir_fd=self._unfinished)
-            raise
+        with (
+            temporary_file(self._unfinished, unfinished, body, mode=0o666, sync=False),
+            self._folder(folders, make=True) as folder,
+        ):
+            _check_free(folder, name, path, replace)
+            before()
+            os.rename(unfinished, name, src_dir_fd=self._unfinished, dst_dir_fd=folder)
 
     @contextmanager
     def _folder(self, parts: Sequence[str], *, make: bool = False) -> Iterator[int]:
@@ -135,9 +130,3 @@ def _check_free(folder: int, name: str, path: str, replace: bool) -> None:
 def _refuse_link(found: os.stat_result, path: str) -> None:
     if stat.S_ISLNK(found.st_mode):
         raise OSError(errno.ELOOP, "is a symbolic link, which is not followed", path)
-
-
-def _write_all(descriptor: int, body: bytes) -> None:
-    view = memoryview(body)
-    while view:
-        view = view[os.write(descriptor, view) :]
