@@ -10,6 +10,9 @@ __all__ = ["TESTED_IN", "UNDECIDED", "unmirrored"]
 
 TESTED_IN: dict[str, tuple[str, ...]] = {
     "edge/http/json_answer": ("test_topic_routes", "test_steps"),
+    "client/job_events": ("test_job",),
+    "commands/job/following": ("test_job_command",),
+    "commands/job/requests": ("test_job_command",),
     "core/jobs/answers": ("test_job_answers", "test_documents"),
     "core/jobs/store": ("test_job_store",),
     "edge/description/job_operations": ("test_documents",),

@@ -21,8 +21,9 @@ PYTHON = """
 from typing import assert_never
 
 from sluice_client import (
-    Backoff, Client, Done, Failed, Gap, OtherEvent, Position, Progress, Refused, Restart, Result,
-    WatchError, WatchRecovered, WatchState, sync,
+    Backoff, Client, Done, Failed, Gap, JobCancelled, JobDone, JobError, JobFailed, JobProgress, JobQueued,
+    JobRescheduled, JobRetry, JobStarted, OtherEvent, Position, Progress, Refused, Restart, Result, WatchError, WatchRecovered, WatchState,
+    sync,
 )
 
 
@@ -44,6 +45,21 @@ async def typed() -> None:
                     print(event.event.upper())
                 case _:
                     assert_never(event)
+        job = await client.job(run={"name": "transcode", "args": ["a.mkv"]}, delay=60, key="k", keep=None)
+        async for step in job:
+            match step:
+                case JobProgress():
+                    print((step.done or 0.0) / (step.total or 1.0), (step.message or "").upper())
+                case JobRetry() | JobFailed():
+                    print(step.error.upper(), step.detail.upper())
+                case JobQueued() | JobRescheduled():
+                    print(step.due.upper())
+                case JobStarted():
+                    print(step.attempt + 1, step.worker.upper())
+                case JobDone() | JobCancelled() | Gap() | Restart() | OtherEvent():
+                    print(step, await job.cancel() is True, job.state == "done")
+                case _:
+                    assert_never(step)
         position: Position = await client.publish("t", 1)
         print(Position.parse(str(position)) == position)
 
@@ -54,6 +70,12 @@ def plain() -> None:
             print(client.publish("t", 1).offset)
         except Refused as error:
             print(error.reason)
+        job = client.follow_job(client.job(publish={"topic": "t", "data": 1}).id)
+        try:
+            print([event for event in job], job.result(timeout=3.0), job.id.upper())
+        except JobError as failed:
+            print(failed.state == "failed", failed.error.upper(), failed.detail.upper())
+        client.job(call={"url": "http://a.example/"}, dealy=3)  # type: ignore[call-arg]
         for event in client.watch("http://a.example/", every=60):
             if isinstance(event, WatchState):
                 print(event.sha256.upper(), event.event == "changed")
@@ -61,7 +83,7 @@ def plain() -> None:
                 print(event.url)
 """
 TYPESCRIPT = """
-import { Sluice, SluiceError, type State } from "sluice-client";
+import { JobError, Sluice, SluiceError, type State } from "sluice-client";
 
 const client = new Sluice("http://127.0.0.1:8080", {
   token: async () => "T",
@@ -82,6 +104,24 @@ for await (const item of client.watch("http://a.example/", { every: 60 })) {
   else if (item.restart) console.log(item.restart.epoch);
   else if (item.event === "error") console.log(item.detail);
 }
+const job = await client.job({ run: { name: "transcode", args: ["a.mkv"] }, delay: 60 });
+for await (const event of job) {
+  switch (event.event) {
+    case "queued": case "rescheduled": console.log(event.due.toUpperCase()); break;
+    case "started": console.log(event.attempt + 1); break;
+    case "progress": console.log((event.done ?? 0) / (event.total ?? 1)); break;
+    case "retry": case "failed": console.log(event.error, event.detail); break;
+    case "done": console.log(event.result, job.state === "done"); break;
+    case "cancelled": case undefined: break;
+    default: { const never: never = event; console.log(never); }
+  }
+}
+const ended: boolean = await client.followJob(job.id).cancel();
+await job.result().catch((error: unknown) => { if (error instanceof JobError) console.log(ended, error.error, error.reason === "failed"); });
+// @ts-expect-error a job is one kind of work
+client.job({ publish: { topic: "t", data: 1 }, run: { name: "transcode" } });
+// @ts-expect-error and there has to be one
+client.job({ delay: 60 });
 // @ts-expect-error a watch needs its interval
 client.watch("http://a.example/", {});
 // @ts-expect-error there is no such option

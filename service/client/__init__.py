@@ -10,7 +10,7 @@ See docs/clients.md.
 from .backoff import Advice, Backoff
 from .client import Client
 from .credentials import Token
-from .errors import ClientClosed, ClientError, Disconnected, Reason, Refused, Unanswered
+from .errors import ClientClosed, ClientError, Disconnected, JobError, Reason, Refused, Unanswered
 from .events import (
     BatchEvent,
     Done,
@@ -23,6 +23,18 @@ from .events import (
     WatchEvent,
     WatchRecovered,
     WatchState,
+)
+from .job import Job, JobRequest, JobState
+from .job_events import (
+    JobCancelled,
+    JobDone,
+    JobEvent,
+    JobFailed,
+    JobProgress,
+    JobQueued,
+    JobRescheduled,
+    JobRetry,
+    JobStarted,
 )
 from .stream import Value
 from .subscription import Batch, Subscription
@@ -40,6 +52,19 @@ __all__ = [
     "Done",
     "Failed",
     "Gap",
+    "Job",
+    "JobCancelled",
+    "JobDone",
+    "JobError",
+    "JobEvent",
+    "JobFailed",
+    "JobProgress",
+    "JobQueued",
+    "JobRequest",
+    "JobRescheduled",
+    "JobRetry",
+    "JobStarted",
+    "JobState",
     "Message",
     "OnLag",
     "OtherEvent",

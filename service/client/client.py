@@ -3,13 +3,14 @@
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from .backoff import Backoff
 from .credentials import Credentials, Token, expires_of
 from .encoding import copied, encode, expected
 from .errors import Refused
 from .events import WatchEvent, read_event
+from .job import Job, JobRequest
 from .link import Link
 from .stream import Method, Stream, Value
 from .subscription import Batch, Subscription
@@ -20,6 +21,10 @@ __all__ = ["Client"]
 
 _KEY_LIFE: Final = 110.0
 """Seconds after its first sending for which a publish is repeated: the service knows its key for 120."""
+_KEEP: Final = 86_400.0
+"""Seconds for which a job is kept after its end, where it does not say otherwise: so long its key is known."""
+_MARGIN: Final = 10.0
+"""Seconds that a repeated request has to arrive in before its key may be forgotten."""
 _FRAMING: Final = 256
 """Bytes of a request beside its parameters, and some."""
 
@@ -128,6 +133,25 @@ class Client:
             params["key"] = key or secrets.token_urlsafe(12)
         answer = await self._call("publish", params, _KEY_LIFE if once else 0.0)
         return Position(expected(answer, "epoch", str), expected(answer, "offset", int))
+
+    async def job(self, **request: Unpack[JobRequest]) -> Job:
+        """Have work done, now or later: ``call``, ``publish``, ``fetch`` or ``run``, as docs/jobs.md has them.
+
+        Returns when the service keeps it. What had no answer is asked again with the same ``key`` (one is made up
+        where none is given), so that it is one job; where that key may be forgotten by then, since ``keep`` is
+        short, Unanswered is raised instead. Raises Refused.
+        """
+        params: dict[str, Any] = {name: value for name, value in request.items() if value is not None}
+        params.setdefault("key", secrets.token_urlsafe(12))
+        keep = params.get("keep")
+        known = keep if isinstance(keep, int | float) else _KEEP
+        answer = await self._call("job", params, max(0.0, known - _MARGIN))
+        state: Any = expected(answer, "state", str)
+        return Job(self._link, expected(answer, "job", str), state=state, due=expected(answer, "due", str))
+
+    def follow_job(self, job: str) -> Job:
+        """Return a job by its id, to iterate over its events, wait for its result, or cancel it."""
+        return Job(self._link, _text("job", job))
 
     async def presence(self, topic: str) -> int:
         """Return how many readers a topic has."""

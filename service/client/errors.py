@@ -3,6 +3,7 @@
     ClientError
     ├── Refused        the service said no to one request: ``reason`` is one of docs/protocol.md's
     ├── Unanswered     the answer was lost, and asking again could do the thing twice
+    ├── JobError       a job whose result was asked for has failed, or was cancelled
     ├── Disconnected   coming back does not help: a close code or a status that says so
     └── ClientClosed   the client's block was left
 
@@ -12,7 +13,7 @@ A cut connection is not one of these: it is made again, and calls that waited ar
 from typing import Any, Literal, get_args
 
 __all__ = [
-    "REASONS", "ClientClosed", "ClientError", "Disconnected", "Reason", "Refused", "Unanswered",
+    "REASONS", "ClientClosed", "ClientError", "Disconnected", "JobError", "Reason", "Refused", "Unanswered",
     "seconds",
 ]  # fmt: skip
 
@@ -77,7 +78,24 @@ class Refused(ClientError):
 
 
 class Unanswered(ClientError):
-    """A publish was sent, its answer never came, and its key is too old by now to ask again with."""
+    """A publish or a job was sent, its answer never came, and its key is too old by now to ask again with."""
+
+
+class JobError(ClientError):
+    """A job has ended without a result.
+
+    ``state`` is ``failed`` or ``cancelled``. ``error`` is one of the kinds of docs/jobs.md, or ``cancelled``, and
+    ``detail`` says more of it; ``attempts`` counts those of this run.
+    """
+
+    def __init__(
+        self, state: Literal["failed", "cancelled"], error: str, detail: str, attempts: int | None = None
+    ) -> None:
+        super().__init__(f"{error}: {detail}")
+        self.state = state
+        self.error = error
+        self.detail = detail
+        self.attempts = attempts
 
 
 class Disconnected(ClientError):

@@ -4,14 +4,15 @@ Fields that a later service adds are in ``raw``; an event that it adds, or that 
 :class:`OtherEvent`.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
 from .stream import Value
 from .values import Gap, Message, Restart
 
-__all__ = ["BatchEvent", "Done", "Failed", "OtherEvent", "Progress", "Result", "Timing", "WatchError", "WatchEvent",
-           "WatchRecovered", "WatchState", "read_event"]  # fmt: skip
+__all__ = ["BatchEvent", "Done", "Event", "Failed", "OtherEvent", "Progress", "Result", "Timing", "WatchError",
+           "WatchEvent", "WatchRecovered", "WatchState", "read_event", "reader_of"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +27,15 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Event:
+class Event:
+    """What all events have."""
+
     raw: dict[str, Any] = field(repr=False, compare=False)
     """The event as it came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result(_Event):
+class Result(Event):
     """An upstream's answer of any status; ``encoding`` is ``base64`` for what is not text."""
 
     event: Literal["result"]
@@ -53,7 +56,7 @@ class Result(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed(_Event):
+class Failed(Event):
     """A URL that has no answer; ``error`` is one of docs/protocol.md's kinds."""
 
     event: Literal["failed"]
@@ -69,7 +72,7 @@ class Failed(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress(_Event):
+class Progress(Event):
     """What the step ``count`` has counted in a batch so far."""
 
     event: Literal["progress"]
@@ -77,7 +80,7 @@ class Progress(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done(_Event):
+class Done(Event):
     """The last event of a batch."""
 
     event: Literal["done"]
@@ -90,7 +93,7 @@ class Done(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WatchState(_Event):
+class WatchState(Event):
     """What a watched URL has now: ``state`` first, ``changed`` from then on."""
 
     event: Literal["state", "changed"]
@@ -107,7 +110,7 @@ class WatchState(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WatchError(_Event):
+class WatchError(Event):
     """A watched URL has an error, until :class:`WatchRecovered`."""
 
     event: Literal["error"]
@@ -117,7 +120,7 @@ class WatchError(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WatchRecovered(_Event):
+class WatchRecovered(Event):
     """The error of a watched URL is over."""
 
     event: Literal["recovered"]
@@ -135,33 +138,27 @@ class OtherEvent:
 BatchEvent = Result | Failed | Progress | Done | OtherEvent | Gap | Restart
 WatchEvent = WatchState | WatchError | WatchRecovered | OtherEvent | Gap | Restart
 
-_KINDS: Final[dict[str, type[_Event]]] = {
-    "result": Result,
-    "failed": Failed,
-    "progress": Progress,
-    "done": Done,
-    "state": WatchState,
-    "changed": WatchState,
-    "error": WatchError,
-    "recovered": WatchRecovered,
-}
-_NAMES: Final = {kind: tuple(one.name for one in fields(kind) if one.name != "raw") for kind in _KINDS.values()}
 _TIMING: Final = tuple(one.name for one in fields(Timing))
 
 
-def read_event(value: Value) -> Any:
-    """Return the event of a message; what a stream has to say of itself stays as it is."""
-    if not isinstance(value, Message):
-        return value
-    data = value.data
-    name = data.get("event") if isinstance(data, dict) else None
-    if not isinstance(name, str):
-        return OtherEvent(event="", raw=data)
-    kind = _KINDS.get(name)
-    try:
-        return OtherEvent(event=name, raw=data) if kind is None else kind(raw=data, **_known(data, _NAMES[kind]))
-    except TypeError:  # a field is missing
-        return OtherEvent(event=name, raw=data)
+def reader_of(kinds: Mapping[str, type[Event]]) -> Callable[[Value], Any]:
+    """Return what makes events of these kinds of messages; what a stream has to say of itself stays as it is."""
+    names = {kind: tuple(one.name for one in fields(kind) if one.name != "raw") for kind in kinds.values()}
+
+    def read(value: Value) -> Any:
+        if not isinstance(value, Message):
+            return value
+        data = value.data
+        name = data.get("event") if isinstance(data, dict) else None
+        if not isinstance(name, str):
+            return OtherEvent(event="", raw=data)
+        kind = kinds.get(name)
+        try:
+            return OtherEvent(event=name, raw=data) if kind is None else kind(raw=data, **_known(data, names[kind]))
+        except TypeError:  # a field is missing
+            return OtherEvent(event=name, raw=data)
+
+    return read
 
 
 def _known(data: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
@@ -170,3 +167,18 @@ def _known(data: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
         timing = known["timing"]
         known["timing"] = Timing(**{name: timing[name] for name in _TIMING if name in timing})
     return known
+
+
+read_event: Final = reader_of(
+    {
+        "result": Result,
+        "failed": Failed,
+        "progress": Progress,
+        "done": Done,
+        "state": WatchState,
+        "changed": WatchState,
+        "error": WatchError,
+        "recovered": WatchRecovered,
+    }
+)
+"""Reads the events of batches and watches."""

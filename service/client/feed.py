@@ -109,7 +109,8 @@ class Feed:
         """See to a stream that a message has ended or filled."""
         if stream.over:
             del self.live[stream]
-            self._subscribed = False
+            # The service has ended that of a batch; that of a job may go on with another run.
+            self._subscribed = self._subscribed and not (self.topic or "").startswith("batch:")
             self._settle()
         else:
             self._wire.filled(stream)
@@ -219,9 +220,7 @@ class Feed:
             fresh.topic = self.topic
             self.remove(fresh)
         else:
-            del self._joining[fresh]
-            fresh.start(reply)
-            self.live[fresh] = None
+            self._start(fresh, reply, None)
         for stream in tuple(self.live):
             if stream.cursor.epoch != self._epoch or stream.cursor.offset < offset:
                 del self.live[stream]
@@ -231,11 +230,18 @@ class Feed:
         """Go on with all streams from an answer for the place of one of them."""
         for stream in (*self.live, *self._joining):
             if stream.begun and self._served(stream, asked):
-                stream.start(reply, asked)
+                self._start(stream, reply, asked)
                 if stream.cursor.offset < offset:
                     stream.gap(stream.cursor.offset + 1, offset)
-                self._joining.pop(stream, None)
-                self.live[stream] = None
+
+    def _start(self, stream: Stream, reply: dict[str, Any], asked: Position | None) -> None:
+        """Have a stream served from an answer on, unless nothing follows that."""
+        stream.start(reply, asked)
+        self._joining.pop(stream, None)
+        if stream.over:
+            self.live.pop(stream, None)
+        else:
+            self.live[stream] = None
 
     def _served(self, stream: Stream, asked: Position) -> bool:
         """Return whether a stream goes on from the answer for a place; one that came later may be before it."""

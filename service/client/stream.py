@@ -18,6 +18,9 @@ than the bytes is held, however large it is."""
 Value = Message | Gap | Restart
 Method = Literal["subscribe", "fetch", "watch"]
 
+_LAST: Final = {"batch": ("done",), "job": ("done", "failed", "cancelled")}
+"""The events that end streams, by the beginning of the topic's name."""
+
 
 class Stream:
     """What has come and was not taken, where the stream is, and how to ask for the rest of it."""
@@ -45,7 +48,9 @@ class Stream:
         self._held: deque[tuple[Value, int]] = deque()
         self._size = 0
         self._done = False
-        self._batch = False
+        self._last: tuple[str, ...] = ()
+        self._earlier = 0
+        """Up to which offset all is of earlier runs of a job, and ends nothing."""
         self._behind = False
         self._over = False
         self._error: Exception | None = None
@@ -94,15 +99,18 @@ class Stream:
     def start(self, answer: dict[str, Any], asked: Position | None = None) -> None:
         """Take the answer to a request, which ``asked`` for the place of another stream if it is given."""
         self.topic = answer["topic"]
-        self._batch = answer["topic"].startswith("batch:")
+        self._last = _LAST.get(answer["topic"].partition(":")[0], ())
         self.total = answer.get("total", self.total)
         # A batch is read from its first event on, and its answer does not say so.
         restart = self.cursor.start(answer["epoch"], answer.get("offset", 0), asked)
         if not self._taken[0]:
             self._taken = (self.cursor.epoch, self.cursor.offset)
+            self._earlier = _count(answer.get("earlier"))
         self._begun.set()
         if restart is not None:
             self._hold(restart, 0)
+        if answer.get("ended") is True:
+            self.end(None)
 
     def message(self, offset: int, data: Any, size: int) -> bool:
         """Take a message whose frame has so many bytes; return whether the stream is full or over now."""
@@ -113,7 +121,7 @@ class Stream:
         elif not self._new(offset):
             return False
         self._hold(Message(topic, cursor.epoch, offset, data), size)
-        if self._batch and isinstance(data, dict) and data.get("event") == "done":
+        if self._last and offset > self._earlier and isinstance(data, dict) and data.get("event") in self._last:
             self._done = True
             self.end(None)
         return self.full or self._over
@@ -192,6 +200,10 @@ class Stream:
         if left <= MESSAGES // 2 and self._size <= SIZE // 2:
             self._behind = False
             self.on_room(self)
+
+
+def _count(value: Any) -> int:
+    return value if type(value) is int else 0
 
 
 def _param(since: Literal["newest", "oldest"] | Position | None) -> Any:

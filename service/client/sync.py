@@ -13,16 +13,19 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from . import client as asynchronous
 from .errors import ClientClosed
 from .events import BatchEvent, WatchEvent
+from .job import Job as AsynchronousJob
+from .job import JobRequest, JobState
+from .job_events import JobEvent
 from .stream import Value
 from .subscription import Subscription
 from .values import OnLag, Position, Since
 
-__all__ = ["Client"]
+__all__ = ["Client", "Job"]
 
 _T = TypeVar("_T")
 
@@ -106,6 +109,14 @@ class Client:
         """Fetch URLs as one batch, and iterate over its events; leaving the iteration cancels it."""
         return self._iterate(self._client.fetch(urls, **options))
 
+    def job(self, **request: Unpack[JobRequest]) -> "Job":
+        """Have work done, now or later."""
+        return Job(self, self._wait(lambda: self._client.job(**request)))
+
+    def follow_job(self, job: str) -> "Job":
+        """Return a job by its id."""
+        return Job(self, self._client.follow_job(job))
+
     def _iterate(self, subscription: Subscription[_T]) -> Iterator[_T]:
         """Yield what a subscription has, which lives on the loop."""
 
@@ -156,6 +167,54 @@ class Client:
         self._loop.run_forever()
         self._loop.run_until_complete(_cancel_others())
         self._loop.close()
+
+
+class Job:
+    """A job that was made, or is followed: the asynchronous one, with calls that wait."""
+
+    def __init__(self, client: Client, job: AsynchronousJob) -> None:
+        self._client = client
+        self._job = job
+
+    def __repr__(self) -> str:
+        return f"<sync.Job {self.id} {self.state}>"
+
+    @property
+    def id(self) -> str:
+        """With which anyone may follow or cancel it."""
+        return self._job.id
+
+    @property
+    def topic(self) -> str:
+        """The topic with its events."""
+        return self._job.topic
+
+    @property
+    def state(self) -> JobState | None:
+        """What was heard last."""
+        return self._job.state
+
+    @property
+    def due(self) -> str | None:
+        """When it begins, or begins again."""
+        return self._job.due
+
+    def __iter__(self) -> Iterator[JobEvent]:
+        """Iterate over its events, from the first one to the last one of its run."""
+        return self._client._iterate(self._job.events())
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for its end and return its result; raises TimeoutError after so many seconds, and JobError."""
+
+        async def result() -> Any:
+            async with asyncio.timeout(timeout):
+                return await self._job.result()
+
+        return self._client._wait(result)
+
+    def cancel(self) -> bool:
+        """Have it never run, or stop; return whether it is cancelled."""
+        return self._client._wait(self._job.cancel)
 
 
 async def _cancel_others() -> None:

@@ -170,6 +170,10 @@ class Subscribed(Said):
     epoch: str
     offset: Count
     recovered: bool
+    earlier: Count | msgspec.UnsetType = msgspec.UNSET
+    """There where a job runs once more: up to this offset all is of earlier runs."""
+    ended: bool | msgspec.UnsetType = msgspec.UNSET
+    """There, and true, where a batch or job has ended and nothing is left to come."""
 
 
 class Readers(Said):

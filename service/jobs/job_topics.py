@@ -38,7 +38,7 @@ class JobTopics:
         if topic is None:
             kept = KeptTopic(Position(job.epoch, job.head), read=partial(self._store.read, job.row))
             topic = self._hub.adopt(name, kept, owner)
-            topic.final = job.state.ended
+            topic.final, topic.earlier = job.state.ended, job.first - 1
             topic.on_idle = partial(self._close, topic)
             self._loop.call_later(_UNREAD, self._close, topic)
         return topic
@@ -48,7 +48,7 @@ class JobTopics:
         topic = self._hub.topics.get(PREFIX + job.id)
         if topic is None:
             return
-        topic.final = False
+        topic.final, topic.earlier = False, job.first - 1
         for event in events[max(0, topic.head - (job.head - len(events))) :]:
             self._hub.add_stored(topic, event)
         if topic.size > _KEPT:

@@ -13,7 +13,19 @@ from typing import Any
 import orjson
 import pytest
 
-from service.client import Client, ClientClosed, Disconnected, Gap, Message, Refused, Restart, State, Unanswered
+from service.client import (
+    Client,
+    ClientClosed,
+    ClientError,
+    Gap,
+    Job,
+    JobError,
+    Message,
+    Position,
+    Restart,
+    State,
+    Unanswered,
+)
 from tests.client.model import timers
 from tests.client.scripted import Peer, Scripted, scripted
 
@@ -143,9 +155,10 @@ class Run:
         except ConnectionError:
             pass
 
-    async def do_asks(self, asks: str, params: dict[str, Any] | None = None) -> None:
+    async def do_asks(self, asks: str, params: dict[str, Any] | None = None, again: bool = False) -> None:
         frame = await self._frame(asks, params or {})
         assert frame.get("id") is not None, frame
+        assert not again or frame["params"] == self.asked[-1]["params"], frame
         self.asked.append(frame)
 
     async def do_tells(self, tells: str, params: dict[str, Any] | None = None) -> None:
@@ -196,7 +209,10 @@ class Run:
     async def do_calls(self, calls: str, **more: Any) -> None:
         args, options, name = made(more.get("args", [])), made(more.get("options", {})), more["as"]
         options = {{"onLag": "on_lag"}.get(option, option): value for option, value in options.items()}
-        if calls in ("subscribe", "fetch", "watch"):
+        if calls in ("job_result", "job_cancel"):
+            call = getattr(self.client.follow_job(*args), calls.removeprefix("job_"))
+            self.calls[name] = asyncio.create_task(call())
+        elif calls in ("subscribe", "fetch", "watch", "follow_job"):
             self.items[name] = asyncio.Queue()
             stream = getattr(self.client, calls)(*args, **options)
             self.calls[name] = asyncio.create_task(self._loop(stream, self.items[name]))
@@ -216,11 +232,12 @@ class Run:
 
     async def do_settles(self, settles: str, **more: Any) -> None:
         answer = await asyncio.wait_for(self.calls[settles], 1)
-        if "with" in more:
-            assert {"epoch": answer.epoch, "offset": answer.offset} == more["with"]
+        if isinstance(answer, Position | Job):
+            answer = {field: getattr(answer, field) for field in more.get("with", ())}
+        assert "with" not in more or answer == more["with"]
 
     async def do_rejects(self, rejects: str, **why: Any) -> None:
-        with pytest.raises((Refused, Disconnected, ClientClosed, Unanswered)) as raised:
+        with pytest.raises(ClientError) as raised:
             await asyncio.wait_for(self.calls[rejects], 1)
         self._why(raised.value, **why)
 
@@ -228,6 +245,9 @@ class Run:
         self, error: Exception, reason: str = "", naming: str = "", code: int = 0, closed: bool = False
     ) -> None:
         assert isinstance(error, ClientClosed) == closed
+        if isinstance(error, JobError):
+            assert (reason, naming) == (error.state, error.detail)
+            return
         assert reason == ("unanswered" if isinstance(error, Unanswered) else reason and error.reason)  # type: ignore[attr-defined]
         assert code == (code and error.code)  # type: ignore[attr-defined]
         assert naming in str(error)

@@ -5,7 +5,20 @@ import threading
 
 import pytest
 
-from service.client import ClientClosed, Disconnected, Done, Message, Position, Refused, Result, sync
+from service.client import (
+    ClientClosed,
+    Disconnected,
+    Done,
+    JobDone,
+    JobError,
+    JobQueued,
+    JobStarted,
+    Message,
+    Position,
+    Refused,
+    Result,
+    sync,
+)
 from tests.end_to_end.processes import Process, origin, service
 
 
@@ -38,6 +51,15 @@ def use(server: Process, url: str) -> None:
         assert over.wait(30)
         assert client.presence("t") == 0
         assert [type(event) for event in client.fetch([url, url])] == [Result, Result, Done]
+        job = client.job(publish={"topic": "t", "data": 3})
+        assert [type(event) for event in job] == [JobQueued, JobStarted, JobDone]
+        assert (job.result(timeout=30)["offset"], job.state, job.cancel()) == (3, "done", False)
+        waiting = client.follow_job(client.job(publish={"topic": "t", "data": 4}, delay=600).id)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.01)
+        assert waiting.cancel()
+        with pytest.raises(JobError, match="cancelled"):
+            waiting.result()
         with pytest.raises(Refused, match="forbidden"):
             client.publish("_stats", 1)
         with pytest.raises(Refused, match="not_found"):

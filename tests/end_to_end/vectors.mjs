@@ -80,9 +80,10 @@ class Run {
     await turn();
   }
 
-  async asks({ asks, params }) {
+  async asks({ asks, params, again }) {
     const frame = await this.frame(asks, params);
     assert.ok(frame.id !== undefined);
+    if (again) assert.deepEqual(frame.params, this.asked.at(-1).params);
     this.asked.push(frame);
   }
 
@@ -132,13 +133,24 @@ class Run {
 
   calls_({ calls: method, args = [], options, as: name }) {
     const all = options ? [...made(args), made(options)] : made(args);
-    if (!["subscribe", "fetch", "watch"].includes(method)) {
+    if (method.startsWith("job_")) {
+      this.settle(name, this.client.followJob(...all)[method.slice("job_".length)]());
+      return;
+    }
+    if (method === "follow_job") method = "followJob";
+    if (!["subscribe", "fetch", "watch", "followJob"].includes(method)) {
       this.settle(name, Promise.resolve().then(() => this.client[method](...all)));
       return;
     }
     this.items[name] = [];
-    this.streams[name] = this.client[method](...all);
+    this.streams[name] = method === "followJob" ? this.loopOver(...all) : this.client[method](...all);
     this.settle(name, this.loop(name));
+  }
+
+  /** A job has a stream for each loop. */
+  loopOver(job) {
+    const stream = this.client.followJob(job)[Symbol.asyncIterator]();
+    return { [Symbol.asyncIterator]: () => stream, return: () => stream.return() };
   }
 
   settle(name, promise) {
@@ -160,7 +172,9 @@ class Run {
   settles({ settles, with: value }) {
     assert.equal(this.calls[settles].error, undefined);
     assert.ok(this.calls[settles].done);
-    if (value) assert.deepEqual(this.calls[settles].value, value);
+    const answer = this.calls[settles].value;
+    if (answer?.topic && value) assert.deepEqual(Object.fromEntries(Object.keys(value).map((key) => [key, answer[key]])), value);
+    else if (value !== undefined) assert.deepEqual(answer, value);
   }
 
   rejects({ rejects, ...why }) {
@@ -169,7 +183,7 @@ class Run {
   }
 
   why(error, { reason, naming = "", code, closed }) {
-    assert.equal(error?.name, "SluiceError", String(error));
+    assert.ok(["SluiceError", "JobError"].includes(error?.name), String(error));
     assert.equal(error.reason === "closed", Boolean(closed));
     if (reason) assert.equal(error.reason, reason);
     if (code) assert.equal(error.code, code);

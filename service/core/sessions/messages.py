@@ -225,9 +225,16 @@ def publish_answer(request_id: Id, position: Position) -> bytes:
 
 
 def subscribed(topic: Topic, start: Start) -> dict[str, Any]:
-    """Return the result of a subscribe: where the reader starts."""
+    """Return the result of a subscribe: where the reader starts, and what says where the stream ends."""
     position = start.position
-    return {"topic": topic.name, "epoch": position.epoch, "offset": position.offset, "recovered": start.recovered}
+    answer = {
+        "topic": topic.name, "epoch": position.epoch, "offset": position.offset, "recovered": start.recovered,
+    }  # fmt: skip
+    if topic.earlier:
+        answer["earlier"] = topic.earlier
+    if topic.final and position.offset == topic.head:
+        answer["ended"] = True
+    return answer
 
 
 def cancelled(left: int) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Topic:
 
     __slots__ = (
         "delivered",
+        "earlier",
         "final",
         "furthest",
         "history",
@@ -71,6 +72,8 @@ class Topic:
         """Where readers count what they missed: the hub has one for all topics."""
         self.final = False
         """Nothing is ever appended again: a reader that has everything is finished."""
+        self.earlier = 0
+        """Up to which offset all is of runs before the one of now, for a job that runs once more."""
         self.history: History | None = None
         """Where readers get what is not in memory any more; None where everything that is kept is."""
         # A dict, not a set: visits keep the order in which readers came.

@@ -176,12 +176,21 @@ export type Reason =
 
 /** Why something was refused or has ended: `code` and `reason` of docs/protocol.md, or the code of a close. */
 export class SluiceError extends Error {
-  readonly name: "SluiceError";
+  readonly name: "SluiceError" | "JobError";
   readonly code: number;
   readonly reason: Reason;
   readonly temporary: boolean;
   /** In seconds. */
   readonly retryAfter: number;
+}
+
+/** A job whose result was asked for has failed, or was cancelled, as `reason` says. */
+export class JobError extends SluiceError {
+  readonly reason: "failed" | "cancelled";
+  /** One of the kinds of docs/jobs.md, or `cancelled`. */
+  readonly error: string;
+  readonly detail: string;
+  readonly attempts?: number;
 }
 
 export interface Started extends Position {
@@ -227,6 +236,72 @@ export interface FetchOptions {
   steps?: Step[];
 }
 
+export interface CallWork {
+  url: string;
+  method?: string;
+  headers?: Record<string, string>;
+  /** A text as it is, anything else as JSON. */
+  body?: unknown;
+}
+
+export interface PublishWork {
+  topic: string;
+  data: unknown;
+}
+
+export type FetchWork =
+  | { urls: string[]; requests?: undefined; options?: FetchOptions }
+  | { requests: FetchRequest[]; urls?: undefined; options?: FetchOptions };
+
+export interface RunWork {
+  name: string;
+  /** An array is positions, an object is keywords. */
+  args?: unknown[] | Record<string, unknown>;
+}
+
+type One<Works> = { [Kind in keyof Works]: Pick<Works, Kind> & { [Other in Exclude<keyof Works, Kind>]?: undefined } }[keyof Works];
+
+export type JobRequest = One<{ call: CallWork; publish: PublishWork; fetch: FetchWork; run: RunWork }> & {
+  /** Seconds from now. */
+  delay?: number;
+  /** A time, as RFC 3339 has it. */
+  at?: string;
+  key?: string;
+  retries?: number;
+  /** Seconds for an attempt. */
+  timeout?: number;
+  /** Seconds for which it can be read after its end. */
+  keep?: number;
+};
+
+export type JobState = "scheduled" | "queued" | "running" | "done" | "failed" | "cancelled";
+
+export type JobEvent =
+  /** With a `run` of 2 or higher, it runs once more. */
+  | { event: "queued"; due: string; run?: number }
+  | { event: "started"; attempt: number; worker: string }
+  | { event: "progress"; done?: number; total?: number; message?: string; data?: unknown }
+  | { event: "retry"; attempt: number; error: string; detail: string; at: string }
+  | { event: "rescheduled"; due: string }
+  | { event: "done"; result: any }
+  | { event: "failed"; error: string; detail: string; attempts: number }
+  | { event: "cancelled" };
+
+/** Each loop begins with the first event, and ends after the last one of the run that is under way when it begins. */
+export interface Job extends AsyncIterable<JobEvent | Gap | Restart> {
+  readonly id: string;
+  readonly topic: string;
+  /** What was heard last: by the answer to the request that made it, then from loops. */
+  readonly state?: JobState;
+  /** When it begins, or begins again. */
+  readonly due?: string;
+  [Symbol.asyncIterator](): Stream<JobEvent | Gap | Restart>;
+  /** Rejected with JobError where it failed or was cancelled. */
+  result(): Promise<any>;
+  /** Have it never run, or stop; whether it is cancelled: an ended one stays as it is. */
+  cancel(): Promise<boolean>;
+}
+
 export interface Options {
   /** A function is called for each connection, before its token ends, and where one is refused. */
   token?: string | (() => string | undefined | Promise<string | undefined>) | undefined;
@@ -249,11 +324,16 @@ export class Sluice {
   fetch(urls: Iterable<string | URL | FetchRequest>, options?: FetchOptions): Batch;
   /** Rejected where it is refused, or not answered for 110 s: then nobody knows. */
   publish(topic: string, data: unknown, options?: { key?: string }): Promise<Position>;
+  /** Have work done, now or later; resolved when the service keeps it. */
+  job(request: JobRequest): Promise<Job>;
+  /** A job by its id. */
+  followJob(id: string): Job;
   /** Replace the credentials, now and for later connections. */
   authenticate(token: string): Promise<{ expires: number | null; unsubscribed?: string[] }>;
   /** Make any request that may be carried out twice. */
   call(method: "presence", params: { topic: string }): Promise<{ readers: number }>;
   call(method: "cancel", params: { batch: string }): Promise<{ cancelled: number }>;
+  call(method: "cancel", params: { job: string }): Promise<{ cancelled: boolean; state: JobState }>;
   call(method: string, params?: object): Promise<any>;
   /** Cut the connection, and come back after so many seconds. */
   reconnect(after?: number): void;

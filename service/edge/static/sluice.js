@@ -1,11 +1,12 @@
 /**
- * A client of sluice: topics, batches of URLs and watches over one WebSocket. For browsers and Node >= 20.
+ * A client of sluice: topics, batches of URLs, watches and jobs over one WebSocket. For browsers and Node >= 20.
  *
  *     const client = new Sluice("http://127.0.0.1:8080");
  *     for await (const { offset, data, gap, restart } of client.subscribe("lobby", { since: "oldest" })) …
  *     for await (const event of client.fetch(["https://example.com/"])) …
  *     for await (const event of client.watch("https://example.com/", { every: 60 })) …
  *     await client.publish("lobby", { hello: "world" });
+ *     const result = await (await client.job({ run: { name: "transcode" } })).result();
  *     client.close();
  *
  * How it works: docs/clients.md has the table of states. A call is encoded when it is made, and asked again over each new
@@ -29,6 +30,9 @@ const ATTEMPT = 10_000; // ms for an attempt to connect, and for a function that
 const POST = 60_000; // ms for a batch to be sent and accepted
 const HEEDED = 600; // s of a `retry_after`
 const PATIENCE = 110_000; // ms that a call may go without success; the service knows the key of a publish for 120 s
+const KEEP = 86_400; // s for which a job is kept after its end where it does not say otherwise: so long its key is known
+const MARGIN = 10; // s that a repeated request has to arrive in before its key may be forgotten
+const LAST = { batch: ["done"], job: ["done", "failed", "cancelled"] }; // the events that end streams, by their topic's name
 const TRIES = 10; // connections that may end before they answer a request: it may be what ends them
 const LOOK = 15_000; // ms between two looks at a silent connection, and at batches that nobody reads
 const SOON = 1_000; // ms until the next renewal of a token below which the delay of one that failed counts
@@ -48,9 +52,18 @@ export class SluiceError extends Error {
   }
 }
 
+/** A job whose result was asked for has failed, or was cancelled: `error`, `detail` and `attempts` say how it ended. */
+export class JobError extends SluiceError {
+  constructor({ event, error = "cancelled", detail = "the job was cancelled", attempts }) {
+    super(`${error}: ${detail}`, 0, { reason: event });
+    Object.assign(this, { name: "JobError", error, detail, attempts });
+  }
+}
+
 const invalid = (message, cause) => new SluiceError(message, -32602, { reason: "invalid_params", cause });
 const tooLate = () => new SluiceError("not answered in time: nobody knows", 0, { reason: "timeout" });
 const tooLarge = () => new SluiceError("larger than a message may be", -32009, { reason: "too_large" });
+const unanswered = () => new SluiceError("the answer was lost, and the key is too old by now to ask again", 0, { reason: "unanswered" });
 const tooOften = () =>
   new SluiceError(`${TRIES} connections ended before this was answered: it may be what ends them`, 0, { reason: "unanswered" });
 
@@ -67,6 +80,8 @@ class Stream {
   done = false; // the batch is
   posting = false; // the batch has to be POSTed first
   tries = 0;
+  #last = []; // the events that end it
+  #earlier; // up to which offset all is of earlier runs of a job, and ends nothing
   #consumers = [];
   #looped = false;
 
@@ -92,8 +107,10 @@ class Stream {
   }
 
   /** Take the answer to a request, which `asked` for the place of another stream if that is given. */
-  begin({ topic, batch = this.batch, epoch, offset = 0 }, asked) {
+  begin({ topic, batch = this.batch, epoch, offset = 0, earlier = 0 }, asked) {
     Object.assign(this, { topic, batch });
+    this.#last = LAST[topic.split(":", 1)[0]] ?? [];
+    this.#earlier ??= earlier;
     const before = this.had ?? (this.params.since?.epoch ? this.params.since : undefined);
     const start = { epoch, offset };
     if (this.had?.epoch === epoch && asked && !same(asked, this.had) && (asked.epoch !== epoch || same(asked, start))) return;
@@ -110,7 +127,7 @@ class Stream {
     if (offset > before + 1) this.gap(offset - 1);
     this.had = { epoch, offset };
     this.take(this.show({ topic: this.topic, epoch, offset, data }), size);
-    this.done = this.topic.startsWith("batch:") && data?.event === "done";
+    this.done = offset > this.#earlier && this.#last.includes(data?.event);
     return this.done;
   }
 
@@ -182,6 +199,47 @@ class Stream {
 }
 
 /**
+ * A job that was made, or is followed. Each loop over it begins with its first event, and ends after the last one of the
+ * run that is under way when it begins; leaving a loop cancels nothing.
+ */
+class Job {
+  #link;
+
+  constructor(link, { job, state, due }) {
+    Object.assign(this, { id: job, topic: `job:${job}`, state, due });
+    this.#link = link;
+  }
+
+  [Symbol.asyncIterator]() {
+    return this.#link.follow(this.topic, ({ data }) => this.#take(data));
+  }
+
+  /** Wait for its end. Rejected with JobError where it failed or was cancelled. */
+  async result() {
+    let last;
+    for await (const event of this) last = event;
+    if (last?.event === "done") return last.result;
+    if (LAST.job.includes(last?.event)) throw new JobError(last);
+    throw this.#link.error() ?? new SluiceError("how the job has ended is not kept any more", -32004, { reason: "not_found" });
+  }
+
+  /** Have it never run, or stop; whether it is cancelled: an ended one stays as it is. */
+  async cancel() {
+    const { cancelled, state } = await this.#link.call("cancel", { job: this.id });
+    this.state = state;
+    return cancelled || state === "cancelled"; // a repetition, after a cut, finds it cancelled by the first request
+  }
+
+  #take(event) {
+    if (event?.event === "queued" || event?.event === "rescheduled") Object.assign(this, { state: "scheduled", due: event.due });
+    else if (event?.event === "retry") Object.assign(this, { state: "scheduled", due: event.at });
+    else if (event?.event === "started") this.state = "running";
+    else if (LAST.job.includes(event?.event)) this.state = event.event;
+    return event;
+  }
+}
+
+/**
  * One subscription of a connection, and the streams that it fills. A stream is joining until a subscription was answered
  * that serves its place, and live from then on; one without room is parked. A stream that has begun is served from any
  * place before its own, since it passes over what it had: a subscription is asked for from the earliest place of all. One
@@ -216,7 +274,7 @@ class Feed {
     for (const stream of this.live) {
       if (stream.message(offset, data, size)) {
         this.live.delete(stream);
-        this.#subscribed = false;
+        if (this.topic.startsWith("batch:")) this.#subscribed = false; // the service has ended it; a job may go on with another run
         this.wire.finish(stream);
       } else if (stream.full) {
         this.live.delete(stream);
@@ -306,8 +364,7 @@ class Feed {
 
   #begin(fresh, result) {
     if (this.#joining.delete(fresh)) {
-      fresh.begin(result);
-      this.live.add(fresh);
+      this.#start(fresh, result);
     } else {
       Object.assign(fresh, { topic: result.topic, batch: result.batch });
       this.remove(fresh); // it left meanwhile
@@ -325,11 +382,18 @@ class Feed {
       // One that came later may be before the place that was asked for: it is asked for next.
       const served = asked.epoch !== epoch || (stream.had?.epoch === epoch && stream.had.offset >= asked.offset);
       if (!stream.had || !served) continue;
-      stream.begin(result, asked);
-      stream.gap(offset);
       this.#joining.delete(stream);
-      this.live.add(stream);
+      this.#start(stream, result, asked);
+      stream.gap(offset);
     }
+  }
+
+  /** Have a stream served from an answer on, unless nothing follows that. */
+  #start(stream, result, asked) {
+    stream.begin(result, asked);
+    if (result.ended !== true) return this.live.add(stream);
+    this.live.delete(stream);
+    this.wire.finish(stream);
   }
 
   #refused(error, fresh) {
@@ -469,6 +533,9 @@ export class Sluice {
     },
     leave: (stream) => this.#leave(stream),
     cancel: (batch) => this.call("cancel", { batch }),
+    call: (method, params) => this.call(method, params),
+    follow: (topic, show) => this.#open("subscribe", () => ({ topic }), "oldest", show),
+    error: () => this.#error,
   };
   #networkEvents = [
     [globalThis, "online", () => this.#check()],
@@ -533,6 +600,22 @@ export class Sluice {
    */
   async publish(topic, data, { key } = {}) {
     return this.#call("publish", `{"topic":${json(text("topic", topic))},"data":${json(data)},"key":${json(key ?? unique())}}`);
+  }
+
+  /**
+   * Have work done, now or later: `call`, `publish`, `fetch` or `run`, as docs/jobs.md has them. What is sent again after a
+   * cut has the same key, so that it is one job.
+   * @param {object} request
+   * @returns {Promise<Job>}  resolved when the service keeps it
+   */
+  async job(request) {
+    const { keep = KEEP } = request;
+    return new Job(this.#link, await this.#call("job", json({ ...request, key: request.key ?? unique() }), (keep - MARGIN) * 1000));
+  }
+
+  /** A job by its id, to iterate over its events, wait for its result, or cancel it. */
+  followJob(id) {
+    return new Job(this.#link, { job: text("id", id) });
   }
 
   /** Replace the credentials, now and for later connections; where they are refused, the ones before stay. */
@@ -622,7 +705,7 @@ export class Sluice {
 
   // Requests.
 
-  #call(method, params) {
+  #call(method, params, repeatable = Infinity) {
     return new Promise((resolve, reject) => {
       if (this.#error) throw this.#error;
       if (this.#calls.size >= REQUESTS) throw new SluiceError("too many wait", 0, { reason: "limit" });
@@ -632,7 +715,8 @@ export class Sluice {
         this.#calls.delete(call);
         then(value);
       };
-      const call = { method, params, tries: 0, resolve: (value) => settle(resolve, value), reject: (error) => settle(reject, error) };
+      const until = performance.now() + repeatable; // when it may be sent for the last time after a cut
+      const call = { method, params, until, tries: 0, resolve: (value) => settle(resolve, value), reject: (error) => settle(reject, error) };
       call.timer = setTimeout(() => call.reject(call.refusal ?? tooLate()), PATIENCE);
       this.#calls.add(call);
       this.#send(call);
@@ -641,6 +725,7 @@ export class Sluice {
 
   #send(call) {
     if (!this.#isOpen || !this.#calls.has(call)) return;
+    if (call.tries && performance.now() > call.until) return call.reject(unanswered());
     this.#ask(call.method, call.params, (error, result) => {
       if (error === CUT) {
         if (++call.tries >= TRIES) call.reject(tooOften());
