@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from service.client import Client, JobProgress
 from tests.end_to_end.chromium import Page, chromium
 from tests.end_to_end.processes import Process, origin, service
 
@@ -135,6 +136,78 @@ async def test_a_topic_is_published_read_cut_and_resumed(meanwhile: int, gap: bo
         assert page.complaints == []
 
 
+FUNCTIONS = """
+import time
+from pathlib import Path
+from service.jobs import job
+
+
+@job(retries=0)
+def transcode(video, context):
+    print("pass one of", video)
+    context.progress(1, 4, "minutes")
+    while not context.cancelled and not Path(context.key).exists():
+        time.sleep(0.01)
+    raise ValueError("<b>no such codec</b>")
+"""
+
+
+async def test_jobs_are_listed_followed_cancelled_and_run_again(tmp_path: Path) -> None:
+    (tmp_path / "functions.py").write_text(FUNCTIONS)
+    async with (
+        service("--jobs", "functions", env={"PYTHONPATH": str(tmp_path)}) as server,
+        chromium(server.url) as page,
+        Client(server.url) as client,
+    ):
+        await connected(page)
+        assert await page.text("#jobs-none") == "none"
+        message = {"topic": "t", "data": 1}
+        for _ in range(11):
+            await client.job(publish=message, delay=3600)
+        key = str(tmp_path / "go on")
+        refresh = "document.getElementById('job-state').onchange()"
+        job = await client.job(run={"name": "transcode", "args": {"video": "a.mkv"}}, key=key)
+        async for event in job:
+            if isinstance(event, JobProgress):
+                break
+        await page.evaluate(refresh)
+        rows = "[...document.querySelectorAll('#job-list tr')].map(row => row.cells[2].textContent)"
+        await page.until(f"{rows}.join() === 'running' + ',scheduled'.repeat(9)")
+        assert (await page.text("#job-list td:last-child")) == "\N{EN DASH}"
+        due = "document.querySelector('#job-list tr:last-child td:last-child').textContent"
+        first = await page.until(f"/^in 59:|^in 1:00:00$/.test({due}) && {due}")
+        await page.until(f"{due} !== {first!r}")
+        await page.click("#jobs-older")
+        await page.until(f"{rows}.join() === 'scheduled,scheduled'")
+        await page.click("#jobs-newest")
+        await page.until(f"{rows}[0] === 'running'")
+
+        await page.click("#job-list button")
+        await page.until("document.getElementById('job-progress-label').textContent === '1 of 4 minutes'")
+        assert await page.evaluate("document.getElementById('job').value") == job.id
+        assert await page.evaluate("document.getElementById('job-progress').value") == 1
+        events = "[...document.querySelectorAll('#job-events li span:first-child')].map(mark => mark.textContent)"
+        assert await page.evaluate(events) == ["progress", "started", "queued"]
+        await page.click("#job-cancel")
+        await page.until("document.getElementById('follow-status').textContent === 'cancelled'")
+        await page.until("document.getElementById('job-output').textContent.includes('pass one of a.mkv')")
+        Path(key).touch()
+        await page.click("#job-again")
+        await page.until("document.getElementById('follow-status').textContent === 'failed'")
+        assert (await page.evaluate(events)).count("queued") == 2
+        # What a function raises is text, and nothing else.
+        assert "<b>no such codec</b>" in await page.text("#job-events li")
+        assert not await page.evaluate("document.getElementById('job-again').disabled")
+        await page.until(f"{rows}[0] === 'failed'")
+        await page.evaluate("document.getElementById('job-state').value = 'cancelled'")
+        await page.evaluate(refresh)
+        await page.until("!document.getElementById('jobs-none').hidden")
+        await page.fill("#job", "nonsense")
+        await page.press(**ENTER)
+        await page.until("document.getElementById('follow-status').textContent.includes('does not exist')")
+        assert [one for one in page.complaints if "404" not in one] == []
+
+
 async def test_it_asks_for_the_token_where_one_is_needed() -> None:
     async with service(env={"SLUICE_TOKEN": "right"}) as server, chromium(server.url) as page:
         await page.until("!document.getElementById('login').hidden")
@@ -191,7 +264,7 @@ async def test_everything_is_reached_by_keyboard_and_has_a_name() -> None:
                 await page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()")
             )
         expected = ["Skip to trying things", "urls", "begin", "watch-url", "every", "select", "topic", "since",
-                    "message", "meanwhile"]  # fmt: skip
+                    "message", "meanwhile", "job-state", "job"]  # fmt: skip
         assert [one for one in seen[: seen.index("sluice.js")] if one in expected] == expected
         tree = (await page.send("Accessibility.getFullAXTree"))["nodes"]
         named = {"button", "textbox", "combobox", "spinbutton", "progressbar", "link", "region", "image", "list"}
@@ -200,7 +273,9 @@ async def test_everything_is_reached_by_keyboard_and_has_a_name() -> None:
         for node in roles:
             assert node.get("name", {}).get("value"), node
         live = "[...document.querySelectorAll('[role=status]')].map(one => one.id)"
-        assert await page.evaluate(live) == ["state", "fetch-status", "watch-status", "topic-status"]
+        assert await page.evaluate(live) == [
+            "state", "fetch-status", "watch-status", "topic-status", "jobs-status", "follow-status",
+        ]  # fmt: skip
 
 
 async def test_it_fits_each_screen_and_keeps_still_where_that_is_asked_for(tmp_path: Path) -> None:
@@ -214,6 +289,10 @@ async def test_it_fits_each_screen_and_keeps_still_where_that_is_asked_for(tmp_p
         await page.fill("#urls", "\n".join(f"{upstream.url}/bytes/{size}" for size in range(20)) + "\nnonsense")
         await page.click("#begin")
         await page.until("document.getElementById('fetch-status').textContent.startsWith('done')")
+        await page.evaluate("fetch('jobs', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: "
+                            "JSON.stringify({ publish: { topic: 't', data: 1 } }) })")  # fmt: skip
+        await page.evaluate("document.getElementById('job-state').onchange()")
+        await page.until("/^[0-9/]+, [0-9:]+$/.test(document.querySelector('#job-list td:last-child').textContent)")
         sizes = set()
         for scheme in ("light", "dark"):
             for width in (360, 768, 1440):

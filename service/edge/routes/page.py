@@ -15,6 +15,7 @@ _FILES: Final = {
     "/static/sluice.js": ("sluice.js", "text/javascript"),
     "/static/page.js": ("page.js", "text/javascript"),
     "/static/bench.js": ("bench.js", "text/javascript"),
+    "/static/jobs.js": ("jobs.js", "text/javascript"),
     "/static/plot.js": ("plot.js", "text/javascript"),
     "/static/table.js": ("table.js", "text/javascript"),
     "/static/places.js": ("places.js", "text/javascript"),

@@ -99,6 +99,15 @@ function outcome(event, total) {
   }
 }
 
+/** Add a line on top of a list, which keeps the newest, and return it. */
+export function addLine(list, kind, mark, text) {
+  const line = Object.assign(document.createElement("li"), { className: kind });
+  for (const value of [mark, text]) line.append(Object.assign(document.createElement("span"), { textContent: value }));
+  list.prepend(line);
+  while (list.children.length > LINES) list.lastChild.remove();
+  return line;
+}
+
 /** A form that begins a stream and a button that ends it; what comes is listed line by line, the newest first. */
 function loop(form, button, status, list) {
   let stream;
@@ -113,13 +122,7 @@ function loop(form, button, status, list) {
       self.changed?.(undefined);
     },
     add(kind, mark, text) {
-      const line = document.createElement("li");
-      line.className = kind;
-      for (const value of [mark, text]) {
-        line.append(Object.assign(document.createElement("span"), { textContent: value }));
-      }
-      $(list).prepend(line);
-      while ($(list).children.length > LINES) $(list).lastChild.remove();
+      addLine($(list), kind, mark, text);
     },
   };
   const take = (item) => {

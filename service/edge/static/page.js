@@ -3,6 +3,7 @@ import { legend } from "./places.js";
 import { Plot, shown } from "./plot.js";
 import { Sluice } from "./sluice.js";
 import { bench } from "./bench.js";
+import { jobs } from "./jobs.js";
 import { fill } from "./table.js";
 
 const $ = (id) => document.getElementById(id);
@@ -29,7 +30,7 @@ function state({ state, code, reason, after }) {
     closed: reason,
   }[state];
   document.body.dataset.state = state;
-  if (state === "open") tries.opened();
+  if (state === "open") for (const part of parts) part.opened();
   const show = () => ($("state").textContent = text);
   if (state === "connecting" || (state === "waiting" && after < 1)) showing = setTimeout(show, BEFORE_TRYING);
   else show();
@@ -46,12 +47,12 @@ function askForToken(reason) {
 
 let token;
 let client;
-const tries = bench(() => client, () => token);
+const parts = [bench, jobs].map((part) => part(() => client, () => token));
 
 function connect() {
   client = new Sluice(new URL(".", location.href), { token, onState: state });
   figures(client);
-  tries.connected();
+  for (const part of parts) part.connected();
 }
 
 $("login").onsubmit = (event) => {
