@@ -30,7 +30,7 @@ DOCUMENTS = [
     *(ROOT / "service" / "edge" / "static").glob("*"),
     *(ROOT / "service").rglob("*.py"),
     *(ROOT / "loadtest").rglob("*.py"),
-    *(ROOT / "examples").glob("*"),
+    *(path for path in (ROOT / "examples").rglob("*.*") if "__pycache__" not in path.parts),
     *(ROOT / "tests").rglob("*.py"),
     *(ROOT / "tests").rglob("*.*js"),
     *(ROOT / "bench").rglob("*.py"),
