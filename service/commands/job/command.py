@@ -1,51 +1,57 @@
 """``sluice job`` itself: a request to the service, and its answer as a line, or as JSON."""
 
-import os
+import signal
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator
-from http.client import HTTPException, HTTPResponse
+from collections.abc import Callable
+from http.client import HTTPException
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
-from urllib.request import Request, urlopen
 
 import orjson
 
+from service.commands.job.following import events_of
+from service.commands.job.requests import Failed, Wrong, ask, base_of, refusal
 from service.commands.writing import write_all
+from service.runtime.signals import handling
 
 __all__ = ["run"]
 
-_FAILED, _USAGE, _CANCELLED, _INTERRUPTED = 1, 2, 3, 130
-_URL: Final = "http://127.0.0.1:8080"
-_PATIENCE: Final = 60.0
-"""Seconds without a byte from the service: it sends heartbeats more often."""
+_FAILED, _USAGE, _CANCELLED, _INTERRUPTED, _READER_LEFT = 1, 2, 3, 130, 141
 _ENDS: Final = {"done": 0, "failed": _FAILED, "cancelled": _CANCELLED}
 
 
-class Wrong(Exception):
-    """What the user gave is not right; the text is one line."""
+class _Unwritten(Exception):
+    """Standard output takes nothing; ``__cause__`` says why."""
 
 
 def run(options: Namespace) -> int:
     """Run the action and return its exit code."""
     try:
-        return _ACTIONS[options.action](options)
+        with handling(dict.fromkeys((signal.SIGINT, signal.SIGTERM), signal.default_int_handler)):
+            return _ACTIONS[options.action](options)
+    except _Unwritten as unwritten:
+        if isinstance(unwritten.__cause__, BrokenPipeError):
+            return _READER_LEFT
+        return _complain(f"cannot write to standard output: {unwritten.__cause__}")
     except Wrong as error:
         return _complain(str(error), _USAGE)
+    except Failed as error:
+        return _complain(str(error))
     except HTTPError as error:
-        return _complain(_refusal(error))
+        return _complain(refusal(error))
     except (URLError, OSError, HTTPException) as error:
         why = getattr(error, "reason", None) or error
-        return _complain(f"{_base(options)}: {why}; is the service there? --url or SLUICE_URL says where")
+        return _complain(f"{base_of(options)}: {why}; is the service there? --url or SLUICE_URL says where")
     except KeyboardInterrupt:
-        return _complain("interrupted; the job goes on", _INTERRUPTED)
+        return _complain("interrupted", _INTERRUPTED)
 
 
 def _submit(options: Namespace) -> int:
     names = ("delay", "at", "key", "retries", "timeout", "keep")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
-    made = _ask(options, "POST", "/jobs", {options.kind: _work(options), **given})
+    made = ask(options, "POST", "/jobs", {options.kind: _work(options), **given})
     if options.follow:
         sys.stderr.write(f"{made['job']}\n")
         return _events(options, made["job"])
@@ -92,7 +98,7 @@ def _list(options: Namespace) -> int:
     while left > 0:
         query = {"limit": min(left, 500), "state": options.state, "after": after}
         path = "/jobs?" + urlencode({name: value for name, value in query.items() if value is not None})
-        page = _ask(options, "GET", path)
+        page = ask(options, "GET", path)
         for job in page["jobs"]:
             _print(options, job, f"{job['job']}  {job['state']:<9}  {job['kind']:<7}  {job['due']}")
         left, after = left - len(page["jobs"]), page["next"]
@@ -102,16 +108,21 @@ def _list(options: Namespace) -> int:
 
 
 def _show(options: Namespace) -> int:
-    job = _ask(options, "GET", f"/jobs/{quote(options.id, safe='')}")
+    job = ask(options, "GET", f"/jobs/{quote(options.id, safe='')}")
     width = max(map(len, job))
-    _print(options, job, "\n".join(f"{name:<{width}}  {_text(value)}" for name, value in job.items()))
+    printed = None if options.json else job.pop("output", None)
+    lines = [f"{name:<{width}}  {_text(value)}" for name, value in job.items()]
+    if printed is not None:
+        lines += ["output", *(f"  {_text(line)}" for line in printed.splitlines())]
+    _print(options, job, "\n".join(lines))
     return 0
 
 
 def _cancel(options: Namespace) -> int:
-    answer = _ask(options, "DELETE", f"/jobs/{quote(options.id, safe='')}")
+    answer = ask(options, "DELETE", f"/jobs/{quote(options.id, safe='')}")
     before = "cancelled" if answer["cancelled"] else "it had ended"
-    _print(options, answer, f"{before}; it is {answer['state']}")
+    after = ", and is being stopped" if answer["cancelled"] and answer["state"] == "running" else ""
+    _print(options, answer, f"{before}; it is {answer['state']}{after}")
     return 0 if answer["cancelled"] else _FAILED
 
 
@@ -122,61 +133,27 @@ def _follow(options: Namespace) -> int:
 def _events(options: Namespace, job: str) -> int:
     """Print the events of a job; return the exit code that its last one stands for."""
     code = _FAILED
-    with _open(options, "GET", f"/jobs/{quote(job, safe='')}/events") as response:
-        for event in _lines(response):
-            name = event["event"]
-            if name == "heartbeat":
-                continue
+    try:
+        for event in events_of(options, job):
             rest = " ".join(f"{field}={_text(value)}" for field, value in event.items() if field != "event")
-            _print(options, event, f"{name} {rest}".rstrip())
-            code = _ENDS.get(name, _FAILED)
+            _print(options, event, f"{event['event']} {rest}".rstrip())
+            code = _ENDS.get(event["event"], _FAILED)
+    except KeyboardInterrupt:
+        return _complain(f"interrupted; the job goes on: sluice job follow {job}", _INTERRUPTED)
     return code
 
 
-def _lines(response: HTTPResponse) -> Iterator[dict[str, Any]]:
-    for line in response:
-        yield orjson.loads(line)
-
-
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    """Return a value for the terminal: what would move its cursor is escaped."""
+    return value if isinstance(value, str) and value.isprintable() else orjson.dumps(value).decode()
 
 
 def _print(options: Namespace, value: Any, text: str) -> None:
-    write_all(1, (orjson.dumps(value).decode() if options.json else text).encode() + b"\n")
-
-
-def _ask(options: Namespace, method: str, path: str, body: Any = None) -> Any:
-    with _open(options, method, path, body) as response:
-        return orjson.loads(response.read())
-
-
-def _open(options: Namespace, method: str, path: str, body: Any = None) -> HTTPResponse:
-    headers = {"Accept": "application/x-ndjson, application/json"}
-    if body is not None:
-        headers["Content-Type"] = "application/json"
-    if token := os.environ.get("SLUICE_TOKEN"):
-        headers["Authorization"] = f"Bearer {token}"
-    data = None if body is None else orjson.dumps(body)
-    # The scheme was checked.
-    request = Request(_base(options) + path, data, headers, method=method)  # noqa: S310
-    answer: HTTPResponse = urlopen(request, timeout=_PATIENCE)  # noqa: S310
-    return answer
-
-
-def _base(options: Namespace) -> str:
-    base = options.url or os.environ.get("SLUICE_URL") or _URL
-    if not base.startswith(("http://", "https://")):
-        raise Wrong(f"--url: {base[:80]!r} does not begin with http:// or https://")
-    return str(base.rstrip("/"))
-
-
-def _refusal(error: HTTPError) -> str:
+    line = (orjson.dumps(value).decode() if options.json else text).encode() + b"\n"
     try:
-        problem = orjson.loads(error.read())
-        return f"{problem['detail']} ({error.code})"
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return f"HTTP status {error.code}"
+        write_all(1, line)
+    except OSError as error:
+        raise _Unwritten from error
 
 
 def _complain(text: str, code: int = _FAILED) -> int:

@@ -1,6 +1,8 @@
 """The options of ``sluice job``."""
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter, _SubParsersAction
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter, _SubParsersAction
+from contextlib import suppress
+from math import inf
 from typing import Final
 
 __all__ = ["add_options"]
@@ -12,7 +14,8 @@ _EXAMPLES: Final = """examples:
   sluice job list --state failed
   sluice job follow ID
 
-exit code: 0 done; 1 it failed, or was refused; 2 bad usage; 3 the job that was followed was cancelled
+exit code: 0 done; 1 it failed, or was refused; 2 bad usage; 3 the job that was followed was cancelled;
+130 interrupted, which leaves the job as it is; 141 the reader of the output has gone
 """
 
 
@@ -23,23 +26,38 @@ def add_options(parser: ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     submit = _action(actions, "submit", "have work done, now or later; prints the id of the job")
     due = submit.add_mutually_exclusive_group()
-    due.add_argument("--delay", type=float, metavar="SECONDS", help="from now")
+    due.add_argument("--delay", type=_seconds, metavar="SECONDS", help="from now")
     due.add_argument("--at", metavar="TIME", help="such as 2026-12-24T18:00:00Z")
     submit.add_argument("--key", help="makes a repetition harmless")
     submit.add_argument("--retries", type=int, metavar="N", help="how often a failed attempt is made again")
-    submit.add_argument("--timeout", type=float, metavar="SECONDS", help="for one attempt")
-    submit.add_argument("--keep", type=float, metavar="SECONDS", help="for which it can be read after its end")
+    submit.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="for one attempt")
+    submit.add_argument("--keep", type=_seconds, metavar="SECONDS", help="for which it can be read after its end")
     submit.add_argument("--follow", action="store_true", help="print its events until it has ended")
     _add_kinds(submit)
     listing = _action(actions, "list", "list your jobs, the newest first")
     listing.add_argument("--state", choices=_STATES, help="those in this state alone")
-    listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (default 50)")
+    listing.add_argument("--limit", type=_count, default=50, metavar="N", help="at most so many (default 50)")
     for name, text in (
         ("show", "print what is known of a job"),
         ("cancel", "have a job never run, or stop"),
         ("follow", "print the events of a job until it has ended"),
     ):
         _action(actions, name, text).add_argument("id", help="of the job")
+
+
+def _seconds(text: str) -> float:
+    """Read a number of seconds; JSON has no infinity and no NaN."""
+    with suppress(ValueError):
+        if 0 <= (seconds := float(text)) < inf:
+            return seconds
+    raise ArgumentTypeError(f"{text!r} is not a number of seconds")
+
+
+def _count(text: str) -> int:
+    with suppress(ValueError):
+        if (count := int(text)) > 0:
+            return count
+    raise ArgumentTypeError(f"{text!r} is not a number from 1 on")
 
 
 def _action(actions: "_SubParsersAction[ArgumentParser]", name: str, text: str) -> ArgumentParser:
