@@ -148,7 +148,7 @@ async def running(
     metrics = MetricsRoutes(
         ProcessCollector(lag, service.supervisor, lambda: service.draining),
         LoadCollector(controller),
-        FanoutCollector(hub, service.sockets, service.streams, service.access, broken),
+        FanoutCollector(hub, service.sockets, service.pipeline_sockets, service.streams, service.access, broken),
         FetchingCollector(fetches, batches, watches, fetcher.cache),
         StorageCollector(storage.statistics),
         WorkCollector(steps),

@@ -173,6 +173,7 @@ async def test_a_client_that_reads_no_outputs_is_held_back_and_then_cut(tmp_path
         async with asyncio.timeout(60):
             while client.service.pipelines.frames.used:
                 await asyncio.sleep(0.1)
+        assert 'sluice_pipeline_cut_total{pipeline="p"} 1.0' in await metrics(client)
 
 
 async def test_a_client_that_leaves_ends_its_run_alone(tmp_path: Path) -> None:
@@ -247,6 +248,7 @@ async def test_a_client_that_sends_nothing_and_answers_no_ping_is_cut(tmp_path: 
         async with asyncio.timeout(60):
             while client.service.pipelines.pool.used:
                 await asyncio.sleep(0.1)
+        assert 'sluice_evictions_total{reason="silent"} 1.0' in await metrics(client)
 
 
 async def test_a_line_whose_store_never_answers_is_reported_and_the_run_goes_on(tmp_path: Path) -> None:

@@ -45,6 +45,10 @@ def hang(body, parameters):
 def memory(body, parameters):
     return Made({"n": len(bytearray(2 << 30))})
 
+@step("place", Nothing, runs="process")
+def place(body, parameters):
+    return Made({"adj": int(open("/proc/self/oom_score_adj").read())})
+
 @step("bug", Nothing, runs="process")
 def bug(body, parameters):
     raise KeyError("what")
@@ -155,6 +159,14 @@ async def test_one_that_needs_too_much_memory_or_has_a_bug_says_so_and_its_proce
     answer, _ = await pool.carry_out(errand("refuse"), b"", OWNER, 30)
     assert answer.failed == "not a body that I like"
     assert pool.replaced == 0
+    await pool.close()
+
+
+async def test_where_memory_is_used_up_the_kernel_ends_a_process_before_the_service(modules: list[str]) -> None:
+    pool = WorkerPool(1, modules, memory=1 << 30)
+    _, data = await pool.carry_out(errand("place"), b"", OWNER, 30)
+    ours = int(Path("/proc/self/oom_score_adj").read_text())
+    assert msgspec.json.decode(data)["adj"] == min(1000, ours + 500)
     await pool.close()
 
 

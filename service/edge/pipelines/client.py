@@ -135,6 +135,7 @@ class PipelineClient:
             nonlocal timer
             left = transport.get_write_buffer_size()
             if left == before:
+                self._run.count_cut()
                 self._connection.cut_slow("pipeline")
             else:
                 timer = loop.call_later(self._patience, look, left)

@@ -25,11 +25,18 @@ class FanoutCollector(Collector):
     """Who is here, what they say, what they get, and what happens to those that fall behind."""
 
     def __init__(
-        self, hub: Hub, sockets: WebSockets, streams: Streams, access: AccessMiddleware, broken: Mapping[str, int]
+        self,
+        hub: Hub,
+        sockets: WebSockets,
+        pipelines: WebSockets,
+        streams: Streams,
+        access: AccessMiddleware,
+        broken: Mapping[str, int],
     ) -> None:
         self._broken = broken
         self._hub = hub
         self._sockets = sockets
+        self._pipelines = pipelines
         self._streams = streams
         self._access = access
 
@@ -45,7 +52,7 @@ class FanoutCollector(Collector):
         yield Counter("sluice_upgrades", "WebSocket connections ever made.", traffic.made)
         yield counter_by(
             "sluice_closes", "WebSocket connections that the service ended, by close code.", "code",
-            {str(code): count for code, count in traffic.closed.items()},
+            {str(code): count for code, count in (traffic.closed + self._pipelines.traffic.closed).items()},
         )  # fmt: skip
         yield Gauge("sluice_streams", "SSE and NDJSON responses under way.", len(self._streams.readers))
         yield Gauge("sluice_requests", "HTTP requests under way, streams among them.", self._access.slots.used)
@@ -94,7 +101,7 @@ class FanoutCollector(Collector):
             "lag": lags.evicted,
             "dropped": lags.dropped,
             "backlogs": stalled.cut,
-            "silent": self._sockets.heartbeat.cut,
+            "silent": self._sockets.heartbeat.cut + self._pipelines.heartbeat.cut,
         }
         yield counter_by(
             "sluice_evictions", "Readers and connections ended by the service, by reason.", "reason", evicted

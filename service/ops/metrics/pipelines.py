@@ -23,6 +23,7 @@ class PipelineCollector(Collector):
         """Return the figures of now."""
         runs = Gauge("sluice_pipeline_runs", "Clients of each pipeline.", labels=["pipeline"])
         dropped = Counter("sluice_pipeline_dropped", "Items dropped at the entrance.", labels=["pipeline"])
+        cut = Counter("sluice_pipeline_cut", "Clients cut that took none of their outputs.", labels=["pipeline"])
         waiting = Gauge("sluice_pipeline_waiting", "Items that wait for a stage.", labels=_STAGE)
         running = Gauge("sluice_pipeline_running", "Items that are in a stage.", labels=_STAGE)
         items = Counter("sluice_pipeline_items", "Items that a stage has had.", labels=[*_STAGE, "outcome"])
@@ -30,10 +31,11 @@ class PipelineCollector(Collector):
         for name, pipeline in self._pipelines.declared.items():
             runs.add_metric([name], len(pipeline.runs))
             dropped.add_metric([name], pipeline.figures.dropped)
+            cut.add_metric([name], pipeline.figures.cut)
             for stage, found in pipeline.statistics().items():
                 waiting.add_metric([name, stage], found.waiting)
                 running.add_metric([name, stage], found.figures.running)
                 for outcome, count in found.figures.outcomes.items():
                     items.add_metric([name, stage, outcome], count)
                 seconds.add_metric([name, stage], buckets(found.figures.seconds), found.figures.seconds.sum)
-        return runs, dropped, waiting, running, items, seconds
+        return runs, dropped, cut, waiting, running, items, seconds

@@ -29,6 +29,8 @@ class PipelineFigures:
     stages: dict[str, StageFigures]
     dropped: int = 0
     """Items that were dropped at the entrance."""
+    cut: int = 0
+    """Clients that took none of their outputs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,10 @@ class Run:
         """How many items wait for each stage."""
         return self._pipeline.waiting
 
+    def count_cut(self) -> None:
+        """Count a client that took none of its outputs."""
+        self._declared.figures.cut += 1
+
     def age(self, item: Item[Frame]) -> float:
         """Return the seconds since an item was put in."""
         return self._clock() - item.value.began
