@@ -51,8 +51,8 @@ class Attempts:
     def __repr__(self) -> str:
         return f"<Attempts of {', '.join(self._executors)}>"
 
-    async def carry_out(self, kind: Kind, row: int) -> None:
-        """Make one attempt of a job, if it is due."""
+    async def carry_out(self, kind: Kind, row: int, worked: Callable[[], None]) -> None:
+        """Make one attempt of a job, if it is due; ``worked`` is called when its work is over."""
         executor = self._executors[kind]
         try:
             job = await self._changes.change(row, partial(self._begin, executor), lasting=True)
@@ -72,6 +72,7 @@ class Attempts:
             job.output = attempt.output
             return step(job)
 
+        worked()
         job = await self._changes.change(row, end, lasting=True)
         self.outcomes[kind, "retry" if job.state is JobState.SCHEDULED else job.state] += 1
 

@@ -134,9 +134,11 @@ class Jobs:
 
     async def _find(self, owner: Owner, key: str) -> Job | None:
         """Return the owner's job with this key."""
-        row = self._keys.get(owner, key)
-        job = await self._changes.read(row) if row in self.agenda else None
-        return job if job is not None and (job.owner[0], job.key) == (owner, key) else None
+        for row in self._keys.rows(owner, key):
+            job = await self._changes.read(row) if row in self.agenda else None
+            if job is not None and (job.owner[0], job.key) == (owner, key):
+                return job
+        return None
 
     async def _add(
         self, request: JobRequest, kind: Kind, work: Work, digest: str, owner: Owner, grant: Grant,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 from service.core.fair_queue import FairQueue
@@ -20,15 +21,23 @@ _BEGUN: Final = 20
 
 
 class Lane:
-    """Jobs of one kind; ``begin`` carries one out, from its row to its end."""
+    """Jobs of one kind; ``begin`` carries one out, and says when it needs its place no more."""
 
     def __init__(
-        self, kind: Kind, agenda: Agenda, places: int, begin: Callable[[int], Coroutine[Any, Any, None]]
+        self,
+        kind: Kind,
+        agenda: Agenda,
+        places: int,
+        begin: Callable[[int, Callable[[], None]], Coroutine[Any, Any, None]],
     ) -> None:
         self.kind = kind
         self.places = places
         self.running: dict[int, asyncio.Task[None]] = {}
         """By row; a task is here until all of its attempt is over."""
+        self._working: set[int] = set()
+        """Those of them that have a place: until the outcome is known, though it may not be stored yet."""
+        self._once_more: set[int] = set()
+        """Those of them that are due again already."""
         self.on_free: Callable[[], None] = lambda: None
         """Called when a place is free again."""
         self._agenda = agenda
@@ -37,7 +46,7 @@ class Lane:
         self._queued: set[int] = set()
 
     def __repr__(self) -> str:
-        return f"<Lane {self.kind}: {len(self.running)} of {self.places} run, {len(self._queued)} due>"
+        return f"<Lane {self.kind}: {len(self._working)} of {self.places} run, {len(self._queued)} due>"
 
     @property
     def due(self) -> int:
@@ -48,11 +57,13 @@ class Lane:
         """Begin what may begin now; return whether more may in the next turn of the loop."""
         taken = self._take_due(now)
         begun = 0
-        while self._queue and len(self.running) < self.places and begun < _BEGUN:
+        while self._queue and len(self._working) < self.places and begun < _BEGUN:
             row = self._queue.first.items.popleft()
             self._queue.spend(1)
             self._queued.discard(row)
-            if row in self._agenda and row not in self.running:
+            if row in self.running:
+                self._once_more.add(row)
+            elif row in self._agenda:
                 self._start(row)
                 begun += 1
         return taken == _TAKEN or begun == _BEGUN
@@ -70,19 +81,29 @@ class Lane:
             self._queue.put(self._agenda.get(row).owner, row)
 
     def _start(self, row: int) -> None:
+        self._working.add(row)
         task = asyncio.get_running_loop().create_task(self._carry_out(row), name="job")
         self.running[row] = task
         task.add_done_callback(lambda task: self._ended(row, task))
 
     async def _carry_out(self, row: int) -> None:
         # An error is one of this task, wherever it is raised.
-        await self._begin(row)
+        await self._begin(row, partial(self._free, row))
+
+    def _free(self, row: int) -> None:
+        """Give the place of an attempt to the next one."""
+        self._working.discard(row)
+        self.on_free()
 
     def _ended(self, row: int, task: asyncio.Task[None]) -> None:
         del self.running[row]
         if not task.cancelled() and (error := task.exception()) is not None:
             report("a job could not be carried out", error)
             asyncio.get_running_loop().call_later(_AGAIN, self._try_again, row)
+        if row in self._once_more:
+            self._once_more.remove(row)
+            self._put(row)
+        self._working.discard(row)
         self.on_free()
 
     def _try_again(self, row: int) -> None:

@@ -27,7 +27,7 @@ class Schedule:
         self,
         agenda: Agenda,
         places: Mapping[Kind, int],
-        carry_out: Callable[[Kind, int], Coroutine[Any, Any, None]],
+        carry_out: Callable[[Kind, int, Callable[[], None]], Coroutine[Any, Any, None]],
         forget: Callable[[int], object],
         wall: Callable[[], float],
     ) -> None:

@@ -4,10 +4,12 @@ Jobs that were used last are in memory. Others are read when they are asked for:
 under way are read together by the next one, so that many that are due at once cost few reads.
 """
 
+import asyncio
 from array import array
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 from typing import Final
 
 import apsw
@@ -37,7 +39,10 @@ __all__ = ["DiskJobs"]
 _PAGE: Final = 256
 """Events that are read at once."""
 _READ: Final = 4 << 20
-"""Bytes of requests that are read at once, about."""
+_ROWS: Final = 100
+"""Bytes of requests, about, and jobs that are read at once."""
+_TURN: Final = 10
+"""Jobs that go on in one turn of the loop: what follows takes 0.1 ms each."""
 _RECENT: Final = 8 << 20
 """Bytes of jobs in memory."""
 _EACH: Final = 600
@@ -109,20 +114,23 @@ class DiskJobs:
         """Have the writer's thread read what is wanted, unless it does."""
         if self._wanted and not self._reading:
             self._reading = True
-            rows = tuple(self._wanted)
+            rows = tuple(islice(self._wanted, _ROWS))
             self._writer.read(partial(self._read_jobs, rows)).on_settled(partial(self._answer, rows))
 
     def _answer(self, rows: Sequence[int], found: dict[int, Job | SluiceError] | Exception) -> None:
-        """Give those who wait what was read, and read the others."""
-        self._reading = False
+        """Give those who wait what was read, some in each turn of the loop, and read the others."""
         while self._mended:
             self._writer.add(_MendRequest(self._mended.popleft()))
-        for row in rows:
+        for row in rows[:_TURN]:
             job = found if isinstance(found, Exception) else found.get(row)
             if job is not None:
                 outcome = self._remember(job) if isinstance(job, Job) else job
                 self._writer.contain(self._wanted.pop(row).settle, outcome)
-        self._read_wanted()
+        if len(rows) > _TURN:
+            asyncio.get_running_loop().call_soon(self._answer, rows[_TURN:], found)
+        else:
+            self._reading = False
+            self._read_wanted()
 
     def _read_jobs(self, rows: Sequence[int]) -> dict[int, Job | SluiceError]:
         """Return jobs, at least the first of these; called in the writer's thread."""
@@ -205,7 +213,8 @@ class _PutJob:
     """What a job has become; its request too where it is new."""
 
     __slots__ = ("_answer", "_before", "_events", "_job", "size")
-    count = 1
+    count = 10
+    """Of changes that take as long: what follows wakes a task."""
 
     def __init__(self, job: Job, events: Sequence[bytes], answer: Pending[Job]) -> None:
         self._job = job

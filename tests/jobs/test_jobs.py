@@ -10,6 +10,7 @@ import pytest
 
 from service.core.access.grants import EVERYTHING, NOTHING, Grant
 from service.core.errors import Draining, Forbidden, InvalidParams, LimitReached, NotFound, StorageFailed
+from service.core.jobs.agenda import Agenda
 from service.core.jobs.events import Progress
 from service.core.jobs.job import Job, JobState
 from service.core.jobs.kept import KeptJobs
@@ -23,7 +24,9 @@ from service.core.topics.memory_store import MemoryStore
 from service.jobs.executor import Attempt, AttemptFailed, AttemptLost
 from service.jobs.figures import JobLimits
 from service.jobs.jobs import Jobs
+from service.jobs.lanes import Lane
 from service.runtime.awaiting import outcome_of
+from tests.core.jobs.jobs import new_job
 from tests.core.readers import FakeReader
 
 A, B = Owner("a"), Owner("b")
@@ -169,10 +172,10 @@ async def test_a_clock_that_is_set_back_as_a_job_begins_has_it_wait(
     job = await bench.make(delay=5)
     carry_out = bench.jobs.schedule.lanes["publish"]._begin
 
-    def begin(row: int) -> Any:
+    def begin(row: int, worked: Callable[[], None]) -> Any:
         bench.ahead -= 3600
         monkeypatch.setattr(bench.jobs.schedule.lanes["publish"], "_begin", carry_out)
-        return carry_out(row)
+        return carry_out(row, worked)
 
     monkeypatch.setattr(bench.jobs.schedule.lanes["publish"], "_begin", begin)
     await asyncio.sleep(10)
@@ -319,6 +322,12 @@ async def test_the_same_key_makes_one_job_also_at_the_same_time() -> None:
     await bench.jobs.close()
 
 
+async def test_keys_of_one_hash_make_a_job_each(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.core.jobs.keys._place", lambda owner, key: (1, 1))
+    jobs = [await bench.make(key=key, delay=5) for key in ("k", "l")]
+    assert [(await bench.make(key=key, delay=5)).id for key in ("k", "l")] == [job.id for job in jobs]
+
+
 async def test_a_key_is_forgotten_with_its_job(bench: Bench) -> None:
     first = await bench.make(key="k", keep=10)
     await asyncio.sleep(15)
@@ -354,6 +363,52 @@ async def test_at_most_so_many_run_and_owners_take_turns(bench: Bench) -> None:
     assert bench.executor.most == 2
     assert "b" in order[2:5]
     assert order.count("b") == 2
+
+
+async def test_a_place_is_free_as_soon_as_the_work_is_over_though_that_is_not_stored_yet() -> None:
+    store = FailingJobs()
+    bench = Bench(store)
+    await bench.jobs.open()
+    began: list[float] = []
+
+    async def work(attempt: Attempt) -> bytes:
+        began.append(bench.wall())
+        await asyncio.sleep(1)
+        return b"1"
+
+    bench.executor.work = work
+    jobs = [await bench.make() for _ in range(3)]
+    await asyncio.sleep(0.5)
+    store.fails = 1  # the end of the first, which is tried again
+    await asyncio.sleep(0.7)
+    assert (len(began), bench.jobs.running) == (3, 2)
+    assert await bench.state(jobs[0]) is JobState.RUNNING
+    assert [(await bench.ended(job)).state for job in jobs] == [JobState.DONE] * 3
+    assert bench.executor.most == 2
+    await bench.jobs.close()
+
+
+async def test_a_job_that_is_due_again_before_its_attempt_is_over_runs_again() -> None:
+    agenda, began, end = Agenda(), list[int](), asyncio.Event()
+    agenda.put(new_job(1))
+
+    async def begin(row: int, worked: Callable[[], None]) -> None:
+        began.append(row)
+        await end.wait()
+
+    lane = Lane("publish", agenda, 2, begin)
+    lane.pump(110.0)
+    await asyncio.sleep(0)
+    agenda.put(new_job(1))
+    lane.pump(110.0)
+    await asyncio.sleep(0)
+    assert began == [1]
+    end.set()
+    await asyncio.sleep(0.1)
+    lane.pump(110.0)
+    await asyncio.sleep(0)
+    assert began == [1, 1]
+    await lane.close()
 
 
 async def test_progress_is_stored_and_read(bench: Bench) -> None:

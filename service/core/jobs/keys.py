@@ -1,34 +1,52 @@
 """Keys of jobs: the same key of one owner makes one job, as long as that is kept."""
 
+from array import array
+from typing import Final
+
 from service.core.jobs.job import Job
 from service.core.owner import Owner
 
 __all__ = ["JobKeys"]
 
 
+_BUCKET: Final = 14
+_ROW: Final = 40
+"""Bits of a hash that choose the bucket, and bits of a row; 24 more of the hash are above the row."""
+_IN_BUCKET: Final = (1 << _BUCKET) - 1
+_ROWS: Final = (1 << _ROW) - 1
+_REST: Final = (1 << 24) - 1
+
+
 class JobKeys:
-    """Rows by a hash of owner and key, 100 bytes each; the caller checks the job that it finds."""
+    """Rows by a part of the hash of owner and key, in buckets that are searched: 10 bytes each of many."""
 
     def __init__(self) -> None:
-        self._rows: dict[int, int] = {}
+        self._buckets: dict[int, array[int]] = {}
 
     def __repr__(self) -> str:
-        return f"<JobKeys {len(self._rows)}>"
+        return f"<JobKeys {sum(map(len, self._buckets.values()))}>"
 
-    def get(self, owner: Owner, key: str) -> int:
-        """Return the row that may be that of the key; 0 where there is none."""
-        return self._rows.get(hash((str(owner), key)), 0)
+    def rows(self, owner: Owner, key: str) -> list[int]:
+        """Return the rows that may be that of the key, the newest first; the caller has to look at the jobs."""
+        place, mark = _place(str(owner), key)
+        return [item & _ROWS for item in reversed(self._buckets.get(place, ())) if item >> _ROW == mark]
 
     def put(self, job: Job) -> None:
-        """Remember the key of a job, if it has one."""
+        """Remember the key of a job, if it has one; once for each job."""
         if job.key is not None:
-            self._rows[_hash(job)] = job.row
+            place, mark = _place(job.owner[0], job.key)
+            self._buckets.setdefault(place, array("Q")).append(mark << _ROW | job.row)
 
     def forget(self, job: Job) -> None:
         """Forget the key of a job that is gone."""
-        if job.key is not None and self._rows.get(_hash(job)) == job.row:
-            del self._rows[_hash(job)]
+        if job.key is not None:
+            place, mark = _place(job.owner[0], job.key)
+            bucket = self._buckets[place]
+            bucket.remove(mark << _ROW | job.row)
+            if not bucket:
+                del self._buckets[place]
 
 
-def _hash(job: Job) -> int:
-    return hash((job.owner[0], job.key))
+def _place(owner: str, key: str) -> tuple[int, int]:
+    value = hash((owner, key))
+    return value & _IN_BUCKET, value >> _BUCKET & _REST

@@ -14,6 +14,6 @@ def test_all_that_a_start_needs_is_known_of_each() -> None:
     kept.add(new_job(2, state=JobState.RUNNING))
     kept.add(new_job(3, owner=("b", 1.0, True)))
     assert (kept.agenda.next_due("publish"), kept.running, repr(kept)) == (110.0, [2], "<KeptJobs 3>")
-    assert kept.keys.get(Owner("a"), "k") == 1
+    assert kept.keys.rows(Owner("a"), "k") == [1]
     nothing = len(b"null")
     assert kept.held == {Owner("a"): 2 * OVERHEAD + 18 + nothing, Owner("b"): OVERHEAD + nothing}
