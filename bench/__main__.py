@@ -31,6 +31,7 @@ from bench import (
     ways,
 )
 from bench.durability import command as durability
+from bench.jobs import command as jobs
 from bench.reliability import command as reliability
 from bench.tenants import command as tenants
 from bench.work import command as work
@@ -54,7 +55,7 @@ _COMPARED = (
     tsung,
 )
 # These have their own documents, or take long: reliability hours at full size, tenants and work half of one.
-_BY_NAME = (clients, rolling, conformance, durability, reliability, tenants, work, fuzz, quirks, schema)
+_BY_NAME = (clients, rolling, conformance, durability, jobs, reliability, tenants, work, fuzz, quirks, schema)
 _BENCHMARKS = {module.__name__.split(".")[1]: module for module in (*_COMPARED, *_BY_NAME)}
 
 

@@ -1,0 +1,1 @@
+"""Jobs through kills, their latency and their memory, beside Celery: the figures of docs/jobs.md."""

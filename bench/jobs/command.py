@@ -1,0 +1,68 @@
+"""Jobs: through kills, in time, and in memory, beside Celery alone where it can do the same; docs/jobs.md."""
+
+import os
+import resource
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from bench.durability.figure import data_folder, sync_ms
+from bench.jobs import again, due, kills, memory, start
+from bench.jobs.figure import Figure
+from bench.reliability.table import Table, machine
+
+__all__ = ["FIGURES", "add_options", "run"]
+
+_PARTS: Final[dict[str, Callable[[Namespace], Sequence[Figure]]]] = {
+    "kills": kills.run,
+    "due": due.run,
+    "post": start.post_figures,
+    "start": start.start_figures,
+    "again": again.run,
+    "memory": memory.run,
+}
+FIGURES: Final = Table(
+    "./x bench jobs --write docs/jobs.md",
+    ("figure", "of", "sluice", "Celery alone", "bar", "", "run"),
+    lambda name: list(_PARTS).index(name.split(":")[0]),
+)
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--only", action="append", choices=list(_PARTS), help="repeatable; default: all parts")
+    parser.add_argument("--port", type=int, default=18900, help="this one and the next are used")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the rows into the table of this document")
+    for part in (kills, due, start, again, memory):
+        part.add_options(parser)
+
+
+def run(options: Namespace) -> dict[str, Any]:
+    """Run the parts, print their rows, and return them."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    # The services have core 0.
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    with data_folder() as folder:
+        where = f"{machine()}, fdatasync {sync_ms(folder):.2f} ms, load {os.getloadavg()[0]:.1f} before"
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, part in _PARTS.items():
+        if options.only is None or name in options.only:
+            begin = time.monotonic()
+            rows = part(options)
+            found[name] = [asdict(row) for row in rows]
+            _show(rows, where, options.write)
+            print(f"  {name}: {time.monotonic() - begin:.0f} s", flush=True)
+    return {"machine": where, "parts": found}
+
+
+def _show(rows: Sequence[Figure], where: str, document: Path | None) -> None:
+    cells = [row.cells(f"{datetime.now(UTC):%Y-%m-%d}") for row in rows]
+    for row in cells:
+        print("  " + " | ".join(row), flush=True)
+    # At once: a later part may fail.
+    if document is not None:
+        document.write_text(FIGURES.written(document.read_text(), cells, where))
