@@ -68,7 +68,8 @@ def detect(pixels: Pixels) -> Output:
     cv2 = _cv2()
     height, width = pixels.shape[:2]
     scale = min(1.0, _WIDTH / max(height, width))
-    small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
     grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY))
     least = max(20, int(min(grey.shape) * _SMALLEST))
     found = _cascade().detectMultiScale(grey, scaleFactor=1.15, minNeighbors=5, minSize=(least, least))
@@ -94,7 +95,7 @@ def encode(pixels: Pixels) -> bytes:
     cv2 = _cv2()
     done, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     if not done:
-        raise ItemFailed("the picture cannot be encoded")
+        raise ItemFailed("the picture cannot be encoded: JPEG has at most 65,500 pixels a side")
     return bytes(data)
 
 

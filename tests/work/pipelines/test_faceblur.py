@@ -79,6 +79,17 @@ def test_what_is_not_a_picture_fails_alone(data: bytes) -> None:
         faceblur.decode(data)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (10, 20_000), (20_000, 10), (1, 60_000)])
+def test_pictures_of_any_shape_come_back(size: tuple[int, int]) -> None:
+    after, faces = blurred(bytes(cv2.imencode(".png", numpy.zeros(size, numpy.uint8))[1]))
+    assert (after.shape[:2], faces) == (size, 0)
+
+
+def test_a_picture_that_jpeg_cannot_hold_says_so() -> None:
+    with pytest.raises(ItemFailed, match="at most 65,500 pixels a side"):
+        blurred(bytes(cv2.imencode(".png", numpy.zeros((1, 70_000), numpy.uint8))[1]))
+
+
 def test_damaged_pictures_write_nothing_to_standard_error_and_show_nothing_of_others(
     photograph: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
