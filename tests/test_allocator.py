@@ -74,6 +74,28 @@ async def test_what_is_freed_after_a_trim_goes_back_too(monkeypatch: pytest.Monk
     assert trims == [460, 60]
 
 
+async def test_what_comes_and_goes_between_two_looks_goes_back_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A burst that one look saw begin has grown further, and was freed, when the next one comes."""
+    service = {"resident": 100 << 20, "used": 60 << 20}
+    trims: list[int] = []
+
+    def trim() -> None:
+        trims.append(service["used"] >> 20)
+        service["resident"] = service["used"] + (40 << 20)
+
+    monkeypatch.setattr(housekeeping, "resident", lambda: service["resident"])
+    monkeypatch.setattr(housekeeping, "in_use", lambda: service["used"])
+    monkeypatch.setattr(housekeeping, "trim", trim)
+    async with client_of():
+        await asyncio.sleep(20)
+        service |= {"resident": 125 << 20, "used": 85 << 20}
+        await asyncio.sleep(15)
+        assert trims == [85]
+        service |= {"resident": 140 << 20, "used": 75 << 20}
+        await asyncio.sleep(15)
+    assert trims == [85, 75]
+
+
 @pytest.mark.skipif(not GLIBC, reason="another C library than glibc has no mallinfo2")
 def test_it_is_known_what_is_in_use() -> None:
     before = in_use()

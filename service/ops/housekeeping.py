@@ -41,9 +41,9 @@ class Housekeeping:
             self._controller.sample(self._lag.worst, self._hub.clock())
 
     async def return_memory(self) -> None:
-        """Give back what was freed, whenever the process has grown or freed much since the last time."""
+        """Give back what was freed, whenever the process has grown, or has freed much, since the last time."""
         least = before = resident()
-        most = 0
+        unused = before
         while True:
             await asyncio.sleep(_TRIM_EVERY)
             now = resident()
@@ -51,10 +51,11 @@ class Housekeeping:
             if now <= least + _GROWN:
                 continue
             used = await asyncio.to_thread(in_use)
-            most = max(most, used)
-            if now > before + _GROWN or used < most - _GROWN:
+            unused = min(unused, now - used)
+            if now > before + _GROWN or now - used > unused + _GROWN:
                 await asyncio.to_thread(trim)
-                before, most = resident(), used
+                before = resident()
+                unused = before - used
 
     async def sweep(self) -> None:
         """Forget what has aged: messages, topics, keys, and addresses that no longer count."""

@@ -16,7 +16,7 @@ import msgspec
 from service.core.fair_queue import FairQueue, Line
 from service.core.fetching.batch import Batch
 from service.core.fetching.outcome import INTERNAL, Failure, Fetched
-from service.core.fetching.owners import USUAL
+from service.core.fetching.owners import PER_BYTES, USUAL
 from service.core.fetching.plan import FetchPlan
 from service.core.fetching.target import Target
 from service.core.fetching.task import ENDED, FetchGroup, FetchTask, Rejection, asker_of
@@ -236,6 +236,8 @@ class Delivery:
                 items.popleft()
                 size += first.size
                 others = others or first.others
+        if size >> PER_BYTES:
+            self._owners.spend(line.owner, size >> PER_BYTES)
         self._delivered(line.owner, size, others=others)
         return spent
 

@@ -140,6 +140,37 @@ def test_nobody_is_expected_who_has_fetched_for_long_or_nothing_at_all() -> None
         assert not owners.gives_way(Owner("long"))
 
 
+def test_who_spends_less_than_a_quarter_of_what_the_heaviest_does_stays_a_newcomer() -> None:
+    planned = Planned()
+    owners, long, light = planned.plan.owners, Owner("long"), Owner("light")
+    planned.add(wide("long", 10_000))
+    planned.add(wide("light", 10_000))
+    for _ in range(100):
+        starts(planned, 10)
+        owners.spend(long, 200)
+        owners.spend(Owner("gone"), 200)
+    assert (owners.favour(long), owners.favour(light)) == (1, 4)
+    assert (owners.gives_way(long), owners.gives_way(light)) == (True, False)
+    for _ in range(60):
+        starts(planned, 100)
+    assert {owners.favour(owner) for owner in (long, light)} == {1}, "what was spent long ago does not count"
+
+
+def test_when_all_are_gone_the_next_are_newcomers_as_usual() -> None:
+    planned = Planned()
+    owners, long = planned.plan.owners, wide("long", 600)
+    planned.add(long)
+    starts(planned, 50)
+    owners.spend(Owner("long"), 20_000)
+    planned.plan.remove(long)
+    for name in ("long", "new"):
+        planned.add(wide(name, 600))
+    owners.spend(Owner("long"), 199)
+    assert not owners.gives_way(Owner("long"))
+    owners.spend(Owner("long"), 1)
+    assert owners.gives_way(Owner("long"))
+
+
 def test_places_that_are_handed_on_count_as_well() -> None:
     planned = Planned()
     planned.add(batch_of([f"http://h.example/{number}" for number in range(300)], owner="a", concurrency=1))

@@ -222,6 +222,20 @@ async def test_a_client_that_has_fetched_for_long_is_given_fewer_answers_in_a_tu
     await bench.close()
 
 
+async def test_large_answers_make_a_client_give_way_that_has_begun_few_requests() -> None:
+    bench = Bench(large(512 << 10))
+    many = bench.start(30, owner="many", concurrency=30)
+    owners = bench.runner.plan.owners
+    while many.ok < 10:
+        assert not owners.gives_way(Owner("many"))
+        await asyncio.sleep(0)
+    small = bench.start(1, owner="small")
+    assert owners.gives_way(Owner("many"))
+    while not (many.done and small.done):
+        await asyncio.sleep(0)
+    await bench.close()
+
+
 async def test_a_client_whose_requests_connect_begins_fewer_than_another() -> None:
     bench = Bench(large(10))
     many, one = [

@@ -14,7 +14,7 @@ from service.core.owner import Owner
 from service.core.pool import PoolStatistics, alone
 from service.core.rotation import Rotation
 
-__all__ = ["USUAL", "OwnerState", "Owners"]
+__all__ = ["PER_BYTES", "USUAL", "OwnerState", "Owners"]
 
 _EAGER: Final = 9
 """One owner alone gets nine tenths of the places, and the next one finds some."""
@@ -23,7 +23,14 @@ USUAL: Final = 2
 """What the start of a request costs an owner of its turn: about 0.15 ms."""
 
 _NEW: Final = 200
-"""URLs that an owner begins as a newcomer; once it has nothing to fetch, it is one again."""
+"""What an owner spends as a newcomer: 1 for each URL that it begins, and for each 16 KiB of answers. Once it has
+nothing to fetch, it is one again."""
+PER_BYTES: Final = 14
+"""The power of two of those 16 KiB."""
+_LIGHT: Final = 4
+"""Who spends less than this part of what the heaviest does is as good as a newcomer."""
+_HALVED: Final = 1600
+"""What all spend together until all that was spent before counts half."""
 _EXPECTED: Final = 128
 """URLs that the others begin while a newcomer is expected that was there: many come again and again."""
 _FAVOUR: Final = 4
@@ -49,6 +56,8 @@ class OwnerState:
     """What is left of its turn."""
     begun: int = 0
     """URLs that it has begun since it last had nothing to fetch."""
+    spent: int = 0
+    """What it has spent since then, the less of it the longer ago that was."""
 
 
 class Owners:
@@ -72,7 +81,11 @@ class Owners:
         self._share = share
         self._refused = 0
         self._lasting = 0
-        """Owners that have begun more than newcomers do."""
+        """Owners that have spent more than newcomers do."""
+        self._bar = _NEW
+        """From which on they have."""
+        self._spent = 0
+        """By all, since what was spent before was halved."""
         self._expected = 0
         """URLs that those begin as if a newcomer were there."""
         self._calm = alone(bound, _EAGER)
@@ -163,15 +176,34 @@ class Owners:
     def count_start(self, owner: OwnerState) -> None:
         """Count a URL that an owner begins."""
         owner.begun += 1
-        self._lasting += owner.begun == _NEW
-        if self._expected and owner.begun >= _NEW:
+        self._spend(owner, 1)
+        if self._expected and owner.spent >= self._bar:
             self._expected -= 1
             self._count_rivals()
+
+    def spend(self, name: Owner, units: int) -> None:
+        """Count what answers took that an owner was given; one that is gone has nothing to pay any more."""
+        if (owner := self.states.get(name)) is not None:
+            self._spend(owner, units)
+
+    def _spend(self, owner: OwnerState, units: int) -> None:
+        self._lasting += owner.spent < self._bar <= owner.spent + units
+        owner.spent += units
+        self._spent += units
+        if self._spent >= _HALVED:
+            self._halve()
+
+    def _halve(self) -> None:
+        self._spent = 0
+        for owner in self.states.values():
+            owner.spent //= 2
+        self._bar = max(_NEW, max(owner.spent for owner in self.states.values()) // _LIGHT)
+        self._lasting = sum(owner.spent >= self._bar for owner in self.states.values())
 
     def favour(self, name: Owner) -> int:
         """Return how many turns an owner has while one that has fetched for long has one."""
         owner = self.states.get(name)
-        return _FAVOUR if self._lasting and owner is not None and owner.begun < _NEW else 1
+        return _FAVOUR if self._lasting and owner is not None and owner.spent < self._bar else 1
 
     def hold(self, group: FetchGroup) -> None:
         """Have the group whose turn it is take none until it is entered again."""
@@ -183,7 +215,7 @@ class Owners:
         """Return whether an owner has fetched for long while a newcomer fetches too, or has a moment ago."""
         owner = self.states.get(name)
         rivalled = self._expected or len(self.states) > self._lasting
-        return owner is not None and owner.begun >= _NEW and bool(rivalled)
+        return owner is not None and owner.spent >= self._bar and bool(rivalled)
 
     def charge(self, name: Owner, cost: int) -> None:
         """Have the next turns of an owner come later, one of whose requests took more than is usual."""
@@ -235,10 +267,12 @@ class Owners:
         """Forget an owner that has nothing any more."""
         if not owner.groups and not owner.active and self.states.get(owner.name) is owner:
             del self.states[owner.name]
-            if owner.begun >= _NEW:
+            if owner.spent >= self._bar:
                 self._lasting -= 1
             elif owner.begun:
                 self._expected = _EXPECTED
+            if not self.states:
+                self._bar, self._spent = _NEW, 0
             self._count_rivals()
 
     def _count_rivals(self) -> None:

@@ -24,7 +24,7 @@ from service.runtime.per_turn import PerTurn
 
 __all__ = ["TopicRoutes"]
 
-_SLICE: Final = 32
+_SLICE: Final = 16
 """Topics that are made, or published to, in one turn of the loop, 5 to 30 us each; those that are kept on disk are
 published to together all the same, because they are stored together."""
 _CHEAPER: Final = 8

@@ -22,7 +22,7 @@ _log = logging.getLogger("sluice.watches")
 
 _TIME: Final = 2.0
 """Seconds for one selection; a megabyte of ordinary HTML takes 20 ms."""
-_QUICK: Final = 0.5
+_QUICK: Final = 0.25
 """Seconds that one may hold up those of others: after that it begins again in the process for slow ones."""
 _MODULE: Final = "service.upstream.content.selection"
 _START: Final = 30.0
