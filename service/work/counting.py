@@ -17,7 +17,17 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from heapq import nlargest, nsmallest
 from typing import Any, Final
 
-__all__ = ["LONGEST_KEY", "LONGEST_LINE", "Counts", "Keys", "LineCounter", "Piece", "by_field", "by_regex"]
+__all__ = [
+    "LONGEST_KEY",
+    "LONGEST_LINE",
+    "Counts",
+    "Keys",
+    "LineCounter",
+    "Piece",
+    "by_field",
+    "by_regex",
+    "text_of",
+]
 
 LONGEST_LINE: Final = 1 << 20
 """Bytes; a longer line counts as skipped."""
@@ -122,7 +132,7 @@ class Counts:
         for head, part in self.pieces_of():
             texts = Counter[str]()
             for key, count in part.items():
-                texts[_text(key)] += count  # what is not UTF-8 may be written like something that is
+                texts[text_of(key)] += count  # what is not UTF-8 may be written like something that is
             yield orjson.dumps([head, texts])
 
     def pieces_of(self) -> Iterator[Piece]:
@@ -173,8 +183,8 @@ class Counts:
         if not counts:
             return []
         least = counts[-1]
-        above = [(_text(key), count) for key, count in self._table.items() if count > least]
-        equal = nsmallest(most - len(above), (_text(key) for key, count in self._table.items() if count == least))
+        above = [(text_of(key), count) for key, count in self._table.items() if count > least]
+        equal = nsmallest(most - len(above), (text_of(key) for key, count in self._table.items() if count == least))
         above.sort(key=lambda item: (-item[1], item[0]))
         return above + [(key, least) for key in equal]
 
@@ -259,5 +269,6 @@ class LineCounter:
         self.counts.add(found, len(lines))
 
 
-def _text(key: Any) -> str:
+def text_of(key: Any) -> str:
+    """Return a key as it is shown: what is not UTF-8 is escaped."""
     return key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else key

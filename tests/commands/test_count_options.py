@@ -34,9 +34,21 @@ def test_what_cannot_be_used_is_said(capfd: pytest.CaptureFixture[str], argument
     assert says in err.splitlines()[-1]
 
 
-def test_a_separator_goes_with_a_field(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["count", "f", "--regex", "(a)", "--separator", ","]) == 2
-    assert capfd.readouterr() == ("", "sluice: --separator goes with --field\n")
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["f", "--regex", "(a)", "--separator", ","], "--separator goes with --field"),
+        (["f", "-", "--field", "1", "--spark", "local"], "--spark reads files, not standard input"),
+        (["f", "--field", "1", "--spark", "local", "--processes", "2"], "--processes goes without --spark"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_refused(
+    capfd: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    assert main(["count", *arguments]) == 2
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"sluice: {says}")
 
 
 @pytest.mark.parametrize(
@@ -63,6 +75,14 @@ def test_the_examples_of_the_help_are_right() -> None:
     parser = ArgumentParser()
     add_options(parser)
     assert parser.parse_args(["a", "--field", "1"]) == Namespace(
-        files=["a"], field=1, regex=None, separator=None, top=20, processes=None, json=False, quiet=False
+        files=["a"],
+        field=1,
+        regex=None,
+        separator=None,
+        top=20,
+        processes=None,
+        spark=None,
+        json=False,
+        quiet=False,
     )
     assert parser.parse_args(["a", "--regex", r'" (5\d\d) ']).regex == r'" (5\d\d) '

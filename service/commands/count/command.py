@@ -19,6 +19,7 @@ from service.runtime.signals import handling
 from service.work.counting import Counts
 from service.work.file_counts.files import parts_of, size_of
 from service.work.file_counts.processes import CountingFailed, Processes
+from service.work.file_counts.spark import SparkFailed, count_by_spark
 from service.work.line_keys import LineKeys
 
 __all__ = ["KEYS", "count"]
@@ -31,14 +32,13 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def count(options: Namespace) -> int:
     """Run the command and return its exit code; its help lists the codes."""
-    if options.separator is not None and options.regex is not None:
-        return _complain("--separator goes with --field", _USAGE)
-    if not options.files and sys.stdin.isatty():
-        return _complain("no files: give some, or - for standard input", _USAGE)
+    files = options.files or ["-"]
+    if wrong := _misused(options, files):
+        return _complain(wrong, _USAGE)
     try:
         with handling(dict.fromkeys(_SIGNALS, _interrupt)):
-            return _Counting(options).run(options.files or ["-"])
-    except CountingFailed as error:
+            return _Counting(options).run(files)
+    except (CountingFailed, SparkFailed) as error:
         return _complain(str(error), _FAILED)
     except OSError as error:
         return _complain(f"a process cannot be started: {error.strerror}", _FAILED)
@@ -46,12 +46,24 @@ def count(options: Namespace) -> int:
         return _complain("interrupted", _INTERRUPTED)
 
 
+def _misused(options: Namespace, files: Sequence[str]) -> str:
+    """Return what is wrong with the command line."""
+    if options.separator is not None and options.regex is not None:
+        return "--separator goes with --field"
+    if options.spark is not None and "-" in files:
+        return "--spark reads files, not standard input: each machine of the cluster opens them itself"
+    if options.spark is not None and options.processes is not None:
+        return "--processes goes without --spark: the cluster has its own"
+    return "no files: give some, or - for standard input" if not options.files and sys.stdin.isatty() else ""
+
+
 class _Counting:
     """One run."""
 
     def __init__(self, options: Namespace) -> None:
         self._options = options
-        self._progress = ProgressLine("counting", size_text, quiet=options.quiet)
+        what, text = ("counting", size_text) if options.spark is None else ("counting parts", str)
+        self._progress = ProgressLine(what, text, quiet=options.quiet)
         self._read = 0
         self._total: int | None = 0
         self._missed: set[str] = set()
@@ -59,19 +71,27 @@ class _Counting:
     def run(self, names: Sequence[str]) -> int:
         """Count the files and print the result; return the exit code."""
         options = self._options
-        counts = Counts(KEYS)
         keys = LineKeys(options.field, options.regex, options.separator)
-        most = options.processes or min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
-        self._total = size_of(names)
-        with self._progress, Processes(most, keys, counts, self._progressed, self._failed) as processes:
-            processes.run(parts_of(names, self._failed))
-        result = counts.summary(options.top)
+        with self._progress:
+            result = self._by_processes(names, keys) if options.spark is None else self._by_spark(names, keys)
         if self._missed:
             result["missed"] = len(self._missed)
         code = _print(orjson.dumps(result) + b"\n" if options.json else _table(result))
         if not (code or options.json or options.quiet):
             sys.stderr.write(f"{_summary(result)}\n")
         return code or (_FAILED if self._missed else 0)
+
+    def _by_processes(self, names: Sequence[str], keys: LineKeys) -> dict[str, Any]:
+        counts = Counts(KEYS)
+        most = self._options.processes or min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
+        self._total = size_of(names)
+        with Processes(most, keys, counts, self._progressed, self._failed) as processes:
+            processes.run(parts_of(names, self._failed))
+        return counts.summary(self._options.top)
+
+    def _by_spark(self, names: Sequence[str], keys: LineKeys) -> dict[str, Any]:
+        options = self._options
+        return count_by_spark(options.spark, names, keys, options.top, self._progress.report, self._failed)
 
     def _progressed(self, size: int) -> None:
         self._read += size

@@ -29,9 +29,14 @@ EXACTNESS AND MEMORY
   is false. The memory is bounded for any input: up to about 230 MiB, and
   35 MiB for each process (zstd with a large window: up to 128 MiB more).
 
+SPARK
+  With --spark the parts are counted by a cluster, and always exactly. It reads
+  what spark-defaults.conf of its own says, from SPARK_CONF_DIR.
+
 EXIT CODES
   0    everything was counted
-  1    a file could not be read to its end, or the result not be written
+  1    a file could not be read to its end, Spark has failed, or the result
+       could not be written
   2    the command line cannot be used
   130  interrupted (Ctrl-C, SIGTERM)
   141  the reader of standard output has closed it, as "| head" does
@@ -61,6 +66,9 @@ def add_options(parser: ArgumentParser) -> None:
     add("--top", type=_between(1, 100_000), default=20, metavar="N", help="how many keys to print (default 20)")
     cores = f"default: cores, at most {MOST_PROCESSES}"
     add("--processes", type=_between(1, 64), metavar="N", help=f"how many processes count ({cores})")
+    add("--spark", metavar="MASTER_URL",
+        help="count by this cluster of Spark (extra spark, Java 17), such as spark://host:7077 or local[4]: every "
+        "machine of it has the files at the same paths")  # fmt: skip
     add("--json", action="store_true", help='print the result as JSON, like "counts" of a batch')
     add("-q", "--quiet", action="store_true", help="show neither progress nor summary")
 

@@ -43,7 +43,7 @@ class _Counting:
     def __init__(self, connection: socket.socket, keys: LineKeys) -> None:
         self._connection = connection
         self._counts = Counts(_KEYS, spill=self._report_table)
-        self._counter = LineCounter(keys.finder(), self._counts)
+        self._keys = keys.finder()
         self._read = 0
         self._next = time.monotonic() + _EVERY
 
@@ -63,19 +63,19 @@ class _Counting:
 
     def _carry_out(self, task: Task, descriptor: int) -> str | None:
         """Count, and return why not all could be read."""
-        failed = None
+        counter = LineCounter(self._keys, self._counts)
         try:
             for data in pieces_of(descriptor, task.start, task.end, self._took):
                 signal.setitimer(signal.ITIMER_VIRTUAL, PATIENCE)
-                self._counter.feed(data)
+                counter.feed(data)
                 if time.monotonic() >= self._next:
                     self._report(Report(self._read), {})
         except Unreadable as error:
-            failed = str(error)
+            return str(error)  # what it holds of a line may have half of a key
         except OSError as error:
-            failed = error.strerror or str(error)
-        self._counter.finish()
-        return failed
+            return error.strerror or str(error)
+        counter.finish()
+        return None
 
     def _took(self, size: int) -> None:
         self._read += size
