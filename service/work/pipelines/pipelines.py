@@ -11,7 +11,7 @@ from service.core.owner import Owner
 from service.work.pipelines.declaration import PipelineDeclaration, StageDeclaration
 from service.work.pipelines.figures import PipelineFigures, StageFigures, StageStatistics
 from service.work.pipelines.frames import FrameMemory, Lease
-from service.work.pipelines.item import ItemFailed
+from service.work.pipelines.item import ItemFailed, Output
 from service.work.pipelines.pipeline import Full, Item, Pipeline, Stage
 from service.work.pipelines.places import InProcess, InThread, OnLoop, Pickled, Place
 from service.work.pipelines.stage_calls import WORKER, function_of
@@ -23,7 +23,7 @@ __all__ = ["DeclaredPipeline", "Frame", "Pipelines", "Run"]
 _log = logging.getLogger("sluice.pipelines")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Frame:
     """What goes through the stages: the value, what is known of the item, and the memory that it has."""
 
@@ -88,6 +88,8 @@ class Run:
         self._owner = owner
         self._full = full
         self._lease = Lease(memory, owner)
+        self._under_way: dict[Frame, None] = {}
+        """In their order."""
         self._clock = asyncio.get_running_loop().time
         self._deliver_on = deliver
         stages = [self._stage(stage) for stage in declared.declaration.stages]
@@ -113,7 +115,9 @@ class Run:
         """Put an item in, as ``full`` says, when there is memory for it."""
         began = self._clock()
         taken = await self._lease.take(len(data))
-        await self._pipeline.put(Frame(data, began, taken))
+        frame = Frame(data, began, taken)
+        self._under_way[frame] = None
+        await self._pipeline.put(frame)
 
     async def __aenter__(self) -> "Run":
         await self._pipeline.__aenter__()
@@ -129,13 +133,15 @@ class Run:
 
     def _dropped(self, frame: Frame) -> None:
         self._declared.figures.dropped += 1
+        del self._under_way[frame]
         self._lease.give_back(frame.taken)
 
     async def _deliver(self, item: Item[Frame]) -> None:
         if item.error is None and not isinstance(item.value.value, bytes | bytearray | memoryview):
             item.error = ItemFailed("the last stage has to return bytes")
         await self._deliver_on(item)
-        self._lease.give_back(item.value.taken)
+        del self._under_way[item.value]
+        self._lease.came_out(item.value.taken)
 
     def _stage(self, stage: StageDeclaration) -> Stage[Frame]:
         figures, place = self._declared.figures.stages[stage.name], self._declared.places[stage.name]
@@ -144,7 +150,7 @@ class Run:
             began = self._clock()
             figures.running += 1
             try:
-                output = await place.call(frame.value, self._owner)
+                output = await self._called(place, frame)
             except Exception as error:
                 figures.outcomes["failed"] += 1
                 raise ItemFailed(
@@ -160,6 +166,19 @@ class Run:
             return frame
 
         return Stage(run, stage.workers, stage.queue)
+
+    async def _called(self, place: Place, frame: Frame) -> Output:
+        """Have a stage process a frame, when there is memory for what it makes of it."""
+        output = await place.call(frame.value, self._owner)
+        size = _size(output.value)
+        if self._lease.fits(frame.taken, size):
+            return output
+        if place.repeats:
+            del output
+        frame.taken = await self._lease.wait_to_grow(
+            frame.taken, size, lambda: next(iter(self._under_way)) is frame
+        )
+        return await place.call(frame.value, self._owner) if place.repeats else output
 
 
 def _detail(pipeline: str, stage: str, error: Exception) -> str:

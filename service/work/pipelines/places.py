@@ -31,6 +31,9 @@ class Pickled:
 class Place(Protocol):
     """Calls one function with one value after another, or several at a time."""
 
+    repeats: bool
+    """Whether a call may be repeated: what it made need not be kept while there is no room for it."""
+
     async def call(self, value: object, owner: Owner) -> Output:
         """Return what the function returns; raises what it raises, StepTimeout, and WorkerGone."""
         ...
@@ -42,6 +45,8 @@ class Place(Protocol):
 
 class OnLoop:
     """For what is done in less than a millisecond, and for coroutines that wait."""
+
+    repeats = False
 
     def __init__(self, function: Callable[[Any], Any], time: float) -> None:
         self._function = function
@@ -75,6 +80,8 @@ class OnLoop:
 class InThread:
     """For what waits, or computes without the interpreter's lock."""
 
+    repeats = False
+
     def __init__(self, function: Callable[[Any], Any], workers: int, time: float) -> None:
         self._function = function
         self._time = time
@@ -100,6 +107,9 @@ class InThread:
 
 class InProcess:
     """For what computes, or reads what may be hostile; the processes are those of the whole pipeline."""
+
+    repeats = True
+    """As where its process is killed."""
 
     def __init__(self, run: str, workers: WorkerPool, time: float) -> None:
         self._parameters: Final = msgspec.Raw(msgspec.json.encode({"run": run}))

@@ -35,6 +35,32 @@ async def test_one_that_holds_nothing_may_have_any_one_item() -> None:
     lease.close()
 
 
+async def test_what_has_grown_waits_for_room_but_for_the_first_of_one_run_of_each_owner() -> None:
+    memory = FrameMemory(1 << 20)
+    first, second = Lease(memory, A), Lease(memory, A)
+    for lease in (first, second):
+        await lease.take(100)
+    assert first.fits(100, 60_000)
+    assert not first.fits(100, 1 << 20)
+    async with asyncio.timeout(30):
+        assert await first.wait_to_grow(100, 2 << 20, lambda: True) == 2 << 20
+    assert memory.pool.refused == 1
+    later = [False]
+    waiting = asyncio.create_task(second.wait_to_grow(100, 2 << 20, lambda: later[0]))
+    first.give_back(0)
+    await asyncio.sleep(0)
+    later[0] = True
+    first.give_back(0)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    first.came_out(2 << 20)
+    async with asyncio.timeout(30):
+        assert await waiting == 2 << 20
+    for lease in (first, second):
+        lease.close()
+    assert memory.pool.used == 0
+
+
 async def test_a_run_takes_as_much_as_its_items_came_to_need() -> None:
     memory = FrameMemory(1000)
     lease = Lease(memory, A)
