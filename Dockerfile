@@ -2,8 +2,8 @@
 FROM python:3.11-slim AS build
 WORKDIR /src
 COPY requirements.lock ./
-RUN python -m pip install --no-cache-dir --require-hashes -r requirements.lock \
-    && python -m pip wheel --no-cache-dir --require-hashes -w /wheels -r requirements.lock
+RUN python -m pip wheel --no-cache-dir --require-hashes -w /wheels -r requirements.lock \
+    && python -m pip install --no-cache-dir --no-index --find-links /wheels /wheels/hatchling-*.whl
 COPY pyproject.toml README.md LICENSE ./
 COPY service ./service
 COPY loadtest ./loadtest

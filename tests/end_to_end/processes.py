@@ -8,10 +8,11 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,10 @@ _NO_AUTHORITIES = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
 _started: "set[Process]" = set()
 
 
-class Process:
-    """A child process; what it wrote and nobody read is in ``output`` and ``errors`` when it has been closed."""
+class Endpoint:
+    """Where a process listens."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.url = ""
-        self.output = b""
-        self.errors = b""
+    url = ""
 
     @property
     def port(self) -> int:
@@ -45,6 +42,15 @@ class Process:
     @property
     def authority(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+
+class Process(Endpoint):
+    """A child process; what it wrote and nobody read is in ``output`` and ``errors`` when it has been closed."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.output = b""
+        self.errors = b""
 
     async def line(self) -> str:
         assert self.process.stdout is not None
@@ -142,6 +148,28 @@ async def listening(*argv: str, env: Mapping[str, str] | None = None, **more: An
         await child.stop()
     finally:
         await child.close()
+
+
+@contextmanager
+def shared_service() -> Iterator[Endpoint]:
+    """Run the service without options, for many tests, each of which has a loop of its own."""
+    with tempfile.TemporaryFile() as log:
+        command = (sys.executable, "-m", "service", "serve", "--port", "0")
+        with subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **_NO_AUTHORITIES}, stdout=subprocess.PIPE, stderr=log, text=True
+        ) as process:
+            assert process.stdout is not None
+            shared = Endpoint()
+            shared.url = process.stdout.readline().partition("listening on")[2].strip()
+            try:
+                assert shared.url, "it did not start"
+                yield shared
+            finally:
+                process.terminate()
+                code = process.wait(PATIENCE)
+        log.seek(0)
+        logged = log.read().decode()
+    assert (code, "Traceback" in logged) == (0, False), logged
 
 
 def service(*options: str, env: dict[str, str] | None = None) -> AbstractAsyncContextManager[Process]:

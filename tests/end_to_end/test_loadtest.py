@@ -14,7 +14,7 @@ import pytest
 
 from tests.end_to_end.processes import (
     ROOT,
-    Process,
+    Endpoint,
     listening,
     loadtest,
     nginx,
@@ -28,7 +28,7 @@ from tests.end_to_end.processes import (
 NONE = {"lost": 0, "gapped": 0, "repeated": 0, "reordered": 0}
 
 
-async def load(tmp_path: Path, server: Process, *options: str, code: int = 0) -> Any:
+async def load(tmp_path: Path, server: Endpoint, *options: str, code: int = 0) -> Any:
     """Run a scenario and return its report; its findings are part of what a test may look at."""
     path = tmp_path / "report.json"
     got, out, err = await run(*loadtest(*options, "--url", server.url, "--json", str(path)))
@@ -37,14 +37,13 @@ async def load(tmp_path: Path, server: Process, *options: str, code: int = 0) ->
     return orjson.loads(path.read_bytes())
 
 
-async def test_a_broadcast_finds_nothing_wrong_with_the_service(tmp_path: Path) -> None:
+async def test_a_broadcast_finds_nothing_wrong_with_the_service(tmp_path: Path, shared: Endpoint) -> None:
     report, page = tmp_path / "r.json", tmp_path / "r.html"
-    async with service() as server:
-        code, out, err = await run(
-            *loadtest("broadcast", "--url", server.url, "--clients", "50", "--duration", "2", "--rate", "10",
-                      "--threshold", "lost==0", "--threshold", "delivered==1000", "--threshold", "server_fds_max>50",
-                      "--json", str(report), "--html", str(page))
-        )  # fmt: skip
+    code, out, err = await run(
+        *loadtest("broadcast", "--url", shared.url, "--clients", "50", "--duration", "2", "--rate", "10",
+                  "--threshold", "lost==0", "--threshold", "delivered==1000", "--threshold", "server_fds_max>50",
+                  "--json", str(report), "--html", str(page))
+    )  # fmt: skip
     assert code == 0, out + err
     document = orjson.loads(report.read_bytes())
     assert (document["checks"], document["findings"], document["errors"]) == (NONE, [], {})
@@ -57,11 +56,10 @@ async def test_a_broadcast_finds_nothing_wrong_with_the_service(tmp_path: Path) 
     assert "lost 0" in out
 
 
-async def test_workers_share_a_plan_exactly(tmp_path: Path) -> None:
-    async with service() as server:
-        reported = await load(tmp_path, server, "broadcast", "--clients", "31", "--topics", "3", "--publishers", "5",
-                          "--processes", "3", "--rate", "10..40", "--duration", "2", "--arrivals", "poisson",
-                          "--warm-up", "0")  # fmt: skip
+async def test_workers_share_a_plan_exactly(tmp_path: Path, shared: Endpoint) -> None:
+    reported = await load(tmp_path, shared, "broadcast", "--clients", "31", "--topics", "3", "--publishers", "5",
+                      "--processes", "3", "--rate", "10..40", "--duration", "2", "--arrivals", "poisson",
+                      "--warm-up", "0")  # fmt: skip
     counters = reported["counters"]
     # Topic 0 has 11 readers, topics 1 and 2 have 10: as many publishes each, because the schedule is the same.
     assert reported["checks"] == NONE
@@ -70,11 +68,8 @@ async def test_workers_share_a_plan_exactly(tmp_path: Path) -> None:
     assert counters["published"] % 3 == 0
 
 
-async def test_rounds_are_kept_apart_and_compared_with_themselves(tmp_path: Path) -> None:
-    async with service() as server:
-        reported = await load(
-            tmp_path, server, "broadcast", "--clients", "20", "--duration", "0.5", "--rounds", "4"
-        )
+async def test_rounds_are_kept_apart_and_compared_with_themselves(tmp_path: Path, shared: Endpoint) -> None:
+    reported = await load(tmp_path, shared, "broadcast", "--clients", "20", "--duration", "0.5", "--rounds", "4")
     assert [one["latency_ms"]["delivery"]["count"] for one in reported["rounds"]] == [100] * 4
     path = str(tmp_path / "report.json")
     code, out, _ = await run(*loadtest("compare", path, path))
@@ -83,9 +78,8 @@ async def test_rounds_are_kept_apart_and_compared_with_themselves(tmp_path: Path
 
 
 @pytest.mark.parametrize("options", [(), ("--rate", "200", "--arrivals", "poisson"), ("--topic", "t")])
-async def test_connect(tmp_path: Path, options: tuple[str, ...]) -> None:
-    async with service() as server:
-        reported = await load(tmp_path, server, "connect", "--clients", "100", "--duration", "0.5", *options)
+async def test_connect(tmp_path: Path, shared: Endpoint, options: tuple[str, ...]) -> None:
+    reported = await load(tmp_path, shared, "connect", "--clients", "100", "--duration", "0.5", *options)
     counted = reported["counters"]["connected"]
     assert counted == 100 if "poisson" not in options else 60 < counted < 140
     assert reported["counters"]["held"] == counted
@@ -139,12 +133,11 @@ async def test_one_poll_serves_all_who_watch(tmp_path: Path) -> None:
     assert reported["latency_ms"]["freshness"]["max"] < 4000
 
 
-async def test_readers_that_are_cut_again_and_again_miss_nothing(tmp_path: Path) -> None:
+async def test_readers_that_are_cut_again_and_again_miss_nothing(tmp_path: Path, shared: Endpoint) -> None:
     # Cut while they are written to: the service must neither lose anything of theirs nor anything of the others'.
-    async with service() as server:
-        reported = await load(tmp_path, server, "resume", "--clients", "100", "--roaming", "0.5", "--cuts", "50",
-                          "--away", "0.2", "--rate", "50", "--size", "2000", "--duration", "4",
-                          "--warm-up", "0")  # fmt: skip
+    reported = await load(tmp_path, shared, "resume", "--clients", "100", "--roaming", "0.5", "--cuts", "50",
+                      "--away", "0.2", "--rate", "50", "--size", "2000", "--duration", "4",
+                      "--warm-up", "0")  # fmt: skip
     counters = reported["counters"]
     assert (reported["checks"], reported["errors"]) == (NONE, {})
     assert counters["recovered"] == counters["cuts"] > 100
@@ -223,18 +216,16 @@ async def test_nchan_is_driven_by_the_same_scenario(tmp_path: Path) -> None:
     assert orjson.loads(path.read_bytes())["checks"] == NONE
 
 
-async def test_a_threshold_that_fails_is_exit_99() -> None:
-    async with service() as server:
-        code, out, _ = await run(*loadtest("connect", "--url", server.url, "--clients", "5", "--duration", "0.2",
-                                           "--threshold", "connected>5"))  # fmt: skip
+async def test_a_threshold_that_fails_is_exit_99(shared: Endpoint) -> None:
+    code, out, _ = await run(*loadtest("connect", "--url", shared.url, "--clients", "5", "--duration", "0.2",
+                                       "--threshold", "connected>5"))  # fmt: skip
     assert code == 99
     assert "FAILED connected>5: 5" in out
 
 
-async def test_a_broken_bound_can_end_the_run(tmp_path: Path) -> None:
-    async with service() as server:
-        reported = await load(tmp_path, server, "broadcast", "--clients", "10", "--duration", "60", "--warm-up", "0",
-                          "--threshold", "published<5", "--threshold", "held>0", "--abort-on-fail", code=99)  # fmt: skip
+async def test_a_broken_bound_can_end_the_run(tmp_path: Path, shared: Endpoint) -> None:
+    reported = await load(tmp_path, shared, "broadcast", "--clients", "10", "--duration", "60", "--warm-up", "0",
+                      "--threshold", "published<5", "--threshold", "held>0", "--abort-on-fail", code=99)  # fmt: skip
     assert reported["elapsed_s"] < 20
     assert any("aborted after" in note and "published<5" in note for note in reported["notes"])
     assert reported["checks"]["lost"] == 0
@@ -284,17 +275,16 @@ async def test_too_few_descriptors_are_said_with_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-async def test_ctrl_c_leaves_a_report_of_what_was_done(tmp_path: Path, processes: str) -> None:
+async def test_ctrl_c_leaves_a_report_of_what_was_done(tmp_path: Path, shared: Endpoint, processes: str) -> None:
     path = tmp_path / "report.json"
-    async with service() as server:
-        child = await start(*loadtest("broadcast", "--url", server.url, "--clients", "20", "--duration", "60",
-                                      "--processes", processes, "--warm-up", "0", "--json", str(path)))  # fmt: skip
-        assert child.process.stderr is not None
-        async with asyncio.timeout(60):
-            while not re.search(rb"[1-9]\d* delivered", await child.process.stderr.readline()):
-                pass
-        child.process.send_signal(signal.SIGINT)
-        out, err = await child.process.communicate()
+    child = await start(*loadtest("broadcast", "--url", shared.url, "--clients", "20", "--duration", "60",
+                                  "--processes", processes, "--warm-up", "0", "--json", str(path)))  # fmt: skip
+    assert child.process.stderr is not None
+    async with asyncio.timeout(60):
+        while not re.search(rb"[1-9]\d* delivered", await child.process.stderr.readline()):
+            pass
+    child.process.send_signal(signal.SIGINT)
+    out, err = await child.process.communicate()
     assert child.process.returncode == 1
     reported = orjson.loads(path.read_bytes())
     assert reported["counters"]["delivered"] >= 20
@@ -304,19 +294,18 @@ async def test_ctrl_c_leaves_a_report_of_what_was_done(tmp_path: Path, processes
     assert b"delivery" in out
 
 
-async def test_a_worker_that_is_killed_ends_the_run(tmp_path: Path) -> None:
-    async with service() as server:
-        child = await start(*loadtest("idle", "--url", server.url, "--clients", "20", "--duration", "60",
-                                      "--processes", "2", "--json", str(tmp_path / "r.json")))  # fmt: skip
-        assert child.process.stderr is not None
-        async with asyncio.timeout(60):
-            while b"holding" not in await child.process.stderr.readline():
-                pass
-        pid = child.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        assert len(children) == 2
-        os.kill(int(children[0]), signal.SIGKILL)
-        _, err = await child.process.communicate()
+async def test_a_worker_that_is_killed_ends_the_run(tmp_path: Path, shared: Endpoint) -> None:
+    child = await start(*loadtest("idle", "--url", shared.url, "--clients", "20", "--duration", "60",
+                                  "--processes", "2", "--json", str(tmp_path / "r.json")))  # fmt: skip
+    assert child.process.stderr is not None
+    async with asyncio.timeout(60):
+        while b"holding" not in await child.process.stderr.readline():
+            pass
+    pid = child.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    assert len(children) == 2
+    os.kill(int(children[0]), signal.SIGKILL)
+    _, err = await child.process.communicate()
     assert child.process.returncode == 1
     assert b"ended with -9: its last figures are missing" in err
 

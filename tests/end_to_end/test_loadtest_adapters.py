@@ -12,7 +12,7 @@ import pytest
 from tests.end_to_end.centrifugo import Centrifugo
 from tests.end_to_end.npm import packages
 from tests.end_to_end.peers import Peer, peers
-from tests.end_to_end.processes import listening, loadtest, nginx, run, service
+from tests.end_to_end.processes import Endpoint, listening, loadtest, nginx, run
 
 SERVERS = Path(__file__).parent / "servers.cjs"
 NONE = {"lost": 0, "gapped": 0, "repeated": 0, "reordered": 0}
@@ -113,11 +113,10 @@ async def test_protocols_by_their_documents(
 
 
 @pytest.mark.parametrize("target", ["sse", "ndjson"])
-async def test_streams_of_the_service(tmp_path: Path, target: str) -> None:
-    async with service() as server:
-        await holds(
-            tmp_path, server.url, target, "--path", "/topics/{topic}/events", "--publish-path", "/topics/{topic}"
-        )
+async def test_streams_of_the_service(tmp_path: Path, shared: Endpoint, target: str) -> None:
+    await holds(
+        tmp_path, shared.url, target, "--path", "/topics/{topic}/events", "--publish-path", "/topics/{topic}"
+    )
 
 
 async def test_server_sent_events_of_nchan(tmp_path: Path) -> None:

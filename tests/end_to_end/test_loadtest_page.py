@@ -9,7 +9,7 @@ from typing import Any
 
 from loadtest.page.document import render
 from tests.end_to_end.chromium import Page, chromium
-from tests.end_to_end.processes import loadtest, service, start
+from tests.end_to_end.processes import Endpoint, loadtest, start
 from tests.loadtest.test_page import hostile, report
 
 TIMED = "[...document.querySelectorAll('figure')].filter(one => !/^(bars|curve) /.test(one.dataset.key))"
@@ -126,30 +126,31 @@ async def labelled(page: Page, root: int) -> list[int]:
     return found["nodeIds"] if found else []
 
 
-async def test_the_live_page_moves_ends_with_the_verdict_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+async def test_the_live_page_moves_ends_with_the_verdict_and_keeps_nobody_waiting(
+    tmp_path: Path, shared: Endpoint
+) -> None:
     file = tmp_path / "report.html"
-    async with service() as server:
-        # It is stopped as soon as all was seen, however slow the browser is.
-        child = await start(*loadtest(
-            "broadcast", "--url", server.url, "--clients", "5", "--rate", "20", "--duration", "100",
-            "--live-port", "0", "--html", str(file),
-        ))  # fmt: skip
-        try:
-            url = await address(child.process.stderr)
-            async with chromium(url) as page:
-                delivered = "document.querySelector('#counted').textContent.match(/delivered([\\d,]+)/)?.[1]"
-                first = await page.until(f"{delivered} > '0' && {delivered}")
-                await page.until(f"{delivered} !== {first!r}")
-                assert await page.evaluate("document.title") == "loadtest broadcast: running"
-                await page.until(TIMED + ".length > 2")
-                child.process.send_signal(signal.SIGINT)
-                await page.until("document.title === 'loadtest broadcast: interrupted'")
-                assert await child.ended(30) == 1
-                assert str(file) in await page.text("#remark")
-                assert "interrupted" in await page.text("h1")
-                assert page.complaints == []
-        finally:
-            await child.close()
+    # It is stopped as soon as all was seen, however slow the browser is.
+    child = await start(*loadtest(
+        "broadcast", "--url", shared.url, "--clients", "5", "--rate", "20", "--duration", "100",
+        "--live-port", "0", "--html", str(file),
+    ))  # fmt: skip
+    try:
+        url = await address(child.process.stderr)
+        async with chromium(url) as page:
+            delivered = "document.querySelector('#counted').textContent.match(/delivered([\\d,]+)/)?.[1]"
+            first = await page.until(f"{delivered} > '0' && {delivered}")
+            await page.until(f"{delivered} !== {first!r}")
+            assert await page.evaluate("document.title") == "loadtest broadcast: running"
+            await page.until(TIMED + ".length > 2")
+            child.process.send_signal(signal.SIGINT)
+            await page.until("document.title === 'loadtest broadcast: interrupted'")
+            assert await child.ended(30) == 1
+            assert str(file) in await page.text("#remark")
+            assert "interrupted" in await page.text("h1")
+            assert page.complaints == []
+    finally:
+        await child.close()
     assert "loadtest broadcast: interrupted" in file.read_text()
 
 
@@ -160,13 +161,8 @@ async def address(stream: asyncio.StreamReader | None) -> str:
     return line.decode().split("live page at ")[1].strip()
 
 
-async def test_a_port_in_use_is_said_before_anything_is_connected() -> None:
-    async with service() as server:
-        child = await start(
-            *loadtest("idle", "--url", server.url, "--clients", "1", "--live-port", str(server.port))
-        )
-        _, err = await asyncio.wait_for(child.process.communicate(), 60)
-        assert child.process.returncode == 2
-        assert err.decode().startswith(
-            f"--live-port: cannot listen on 127.0.0.1:{server.port}: Address already in use"
-        )
+async def test_a_port_in_use_is_said_before_anything_is_connected(shared: Endpoint) -> None:
+    child = await start(*loadtest("idle", "--url", shared.url, "--clients", "1", "--live-port", str(shared.port)))
+    _, err = await asyncio.wait_for(child.process.communicate(), 60)
+    assert child.process.returncode == 2
+    assert err.decode().startswith(f"--live-port: cannot listen on 127.0.0.1:{shared.port}: Address already in use")
