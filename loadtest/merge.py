@@ -11,9 +11,9 @@ from loadtest.histogram import Histogram
 from loadtest.judging import judged, load_not_made
 from loadtest.ledger import KINDS
 from loadtest.report import SCHEMA, Report
+from loadtest.same_run import check_same_run, timeline
 from loadtest.tally import bounded
 from loadtest.thresholds import parse_threshold
-from loadtest.together import apart, timeline
 from loadtest.verdict import FAILED, PASSED, Status, Verdict
 
 __all__ = ["HELP", "add_options", "merged", "run"]
@@ -40,7 +40,7 @@ def merged(reports: list[dict[str, Any]], thresholds: list[str], names: Sequence
     """
     first = reports[0]
     names = names or [f"report {number}" for number in range(1, len(reports) + 1)]
-    careful = apart(names, reports)
+    careful = check_same_run(names, reports)
     whole = Report(first["scenario"], " ; ".join(one["command"] for one in reports))
     whole.started = min(one["started"] for one in reports)
     whole.elapsed = max(one["elapsed_s"] for one in reports)

@@ -18,9 +18,9 @@ from loadtest.exports import EXPORTS
 from loadtest.files import read_users
 from loadtest.headers import TOKEN_VARIABLE, settle_token
 from loadtest.measures import Measures
-from loadtest.once import Once
 from loadtest.recognition import finder
 from loadtest.schedule import parse_rate, parse_stages
+from loadtest.single_option import SingleOption
 from loadtest.targets import TARGETS, unable
 from loadtest.thresholds import parse_threshold
 
@@ -36,7 +36,10 @@ def add_common(parser: ArgumentParser, **defaults: object) -> None:
     """Declare what every scenario takes."""
     where = parser.add_argument_group("where")
     where.add_argument(
-        "--url", action=Once, default="http://127.0.0.1:8080", help="the server (default http://127.0.0.1:8080)"
+        "--url",
+        action=SingleOption,
+        default="http://127.0.0.1:8080",
+        help="the server (default http://127.0.0.1:8080)",
     )
     kinds = "; ".join(f"{name}: {target.HELP}" for name, target in TARGETS.items())
     where.add_argument(

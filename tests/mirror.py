@@ -123,7 +123,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "storage/log_rows": ("test_batches_on_disk",),
     "storage/log_store": ("test_batches_on_disk",),
     "storage/reads": ("test_batches_on_disk",),
-    "storage/trial": ("test_writer",),
+    "storage/space_probe": ("test_writer",),
     "core/batch_events": ("test_documents", "test_events"),
     "core/batch_store": ("test_history",),
     "storage/commit_count": ("test_reader", "test_database"),

@@ -1,4 +1,4 @@
-"""Calls at a time, which know their time."""
+"""Timers: calls at a given time, periodic calls, and calls after a time without news."""
 
 import asyncio
 from collections.abc import Callable

@@ -245,7 +245,7 @@ async def recover(scan: Scan, clock: WallClock, new_epoch: Callable[[], str]) ->
     await scan.read(Table.KEYS, reading.key)
     await scan.read(Table.WATCHES, reading.watch)
     if scan.database.rows.get(Table.STATE, FILLER_ROW) is not None:
-        # A trial of the writer that a kill has cut short.
+        # A probe of the writer that a kill has cut short.
         scan.discard(Table.STATE, FILLER_ROW)
     reading.renew(new_epoch)
     return Contents(reading.topics, reading.keys, reading.watches, reading.found)

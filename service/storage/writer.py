@@ -36,7 +36,7 @@ from service.storage.database import Changes, Database
 from service.storage.errors import CommitFailed
 from service.storage.items import Item, LastingItem
 from service.storage.reads import Reads
-from service.storage.trial import Trial
+from service.storage.space_probe import SpaceProbe
 
 __all__ = ["Item", "LastingItem", "Writer"]
 
@@ -74,7 +74,7 @@ class Writer:
         """When commits began to fail, by the loop's clock; None while they work."""
         self._failed_size = 0
         """Bytes of the largest group that failed since then."""
-        self._trial_at = 0.0
+        self._probe_at = 0.0
         self.commits = 0
         self.failures = 0
         self.durations = Histogram(_DURATIONS)
@@ -177,13 +177,13 @@ class Writer:
         return chosen
 
     def _next_group(self) -> "list[Item]":
-        """Take a trial while commits fail and its time has come, else what waits."""
-        if self.failing_since is None or self._began < self._trial_at:
+        """Take a probe while commits fail and its time has come, else what waits."""
+        if self.failing_since is None or self._began < self._probe_at:
             group = _pop_group(self._waiting, _BYTES)
             self.last = self._waiting[-1] if self._waiting else None
             return group
-        self._trial_at = self._began + _PROBE
-        return [Trial(self._failed_size, self.add)]
+        self._probe_at = self._began + _PROBE
+        return [SpaceProbe(self._failed_size, self.add)]
 
     def _prepare(self, items: "list[AnyItem]", changes: Changes) -> "tuple[list[AnyItem], int]":
         """Have items say what they change; return those that did, and how many bytes all of them hold."""
@@ -264,7 +264,7 @@ class Writer:
         self._failed_size = max(self._failed_size, size)
         if self.failing_since is None:
             self.failing_since = self._loop.time()
-            self._trial_at = self.failing_since + _PROBE
+            self._probe_at = self.failing_since + _PROBE
             known = isinstance(error, CommitFailed)
             _log.error("storage fails", exc_info=None if known else error, extra={"why": str(error)})
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from loadtest.clock import ServerClock, beginning, moment_text, parse_moment, settle_start
 from loadtest.context import CannotRun, Context
+from loadtest.same_run import check_same_run, timeline
 from loadtest.tally import Tally
-from loadtest.together import apart, timeline
 from loadtest.worker_link import WorkerLink
 
 
@@ -122,7 +122,7 @@ def of_machine(begin: float, seconds: float = 60.0, **load: Any) -> dict[str, An
 
 
 def test_reports_that_ran_together_are_parts_of_one() -> None:
-    assert apart("ab", [of_machine(0), of_machine(0.5)]) == []
+    assert check_same_run("ab", [of_machine(0), of_machine(0.5)]) == []
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_reports_that_ran_together_are_parts_of_one() -> None:
 )
 def test_parts_of_different_runs_are_refused(reports: list[dict[str, Any]], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        apart("ab", reports)
+        check_same_run("ab", reports)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_parts_of_different_runs_are_refused(reports: list[dict[str, Any]], said
     ],
 )
 def test_what_has_to_be_known_is_said(other: dict[str, Any], said: str) -> None:
-    (note,) = apart("ab", [of_machine(0, ahead_of_server_s=[0.0, 0.1]), other])
+    (note,) = check_same_run("ab", [of_machine(0, ahead_of_server_s=[0.0, 0.1]), other])
     assert said in note
 
 

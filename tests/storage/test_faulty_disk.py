@@ -176,7 +176,7 @@ async def test_little_room_is_not_taken_for_enough(
     bench.disk.room = 60_000
     with pytest.raises(StorageFailed, match="the disk is full"):
         await answer(bench.publish("a", 500_000))
-    # Small ones have room, and a trial of the size that failed has none, again and again.
+    # Small ones have room, and a probe of the size that failed has none, again and again.
     for _ in range(3):
         assert isinstance(await answer(bench.publish("a", 10)), Position)
     failures = bench.storage.writer.failures

@@ -203,7 +203,7 @@ async def test_a_state_that_is_damaged_badly_costs_nothing(disk: Disk) -> None:
     assert await publish(hub, "a", b"5") == Position(epochs["a"], 5)
 
 
-async def test_a_trial_of_the_writer_that_was_cut_short_leaves_nothing(disk: Disk) -> None:
+async def test_a_probe_of_the_writer_that_was_cut_short_leaves_nothing(disk: Disk) -> None:
     epochs = await filled(disk)
     storage = await disk.open()
     changes = Changes(storage._database.next_row)

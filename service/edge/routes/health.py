@@ -1,4 +1,4 @@
-"""Alive, and accepting."""
+"""The routes of health: ``/healthz`` says whether the service is alive, ``/readyz`` whether it accepts clients."""
 
 from collections.abc import Callable
 from typing import Final, Protocol

@@ -1,4 +1,4 @@
-"""Everything back, through the service's own connection code, for conformance suites.
+"""Echoes what clients send, through the connection code of the service: for conformance suites.
 
 ``/echo`` sends back every message of a WebSocket, ``POST /`` every body.
 """

@@ -5,7 +5,7 @@ from datetime import datetime
 from itertools import combinations
 from typing import Any
 
-__all__ = ["apart", "timeline"]
+__all__ = ["check_same_run", "timeline"]
 
 _ENOUGH = 0.9
 """Share of the longest run in which all of them have to run, or it is said."""
@@ -14,7 +14,7 @@ _AGREE = 0.5
 Document = dict[str, Any]
 
 
-def apart(names: Sequence[str], reports: Sequence[Document]) -> list[str]:
+def check_same_run(names: Sequence[str], reports: Sequence[Document]) -> list[str]:
     """Return what has to be known to read reports as one; raises ValueError for what are not parts of one run."""
     for (one, first), (other, second) in combinations(list(zip(names, reports, strict=True)), 2):
         if first == second and first.get("load"):

@@ -1,12 +1,12 @@
-"""Options that have one value."""
+"""Options that may be given only once."""
 
 from argparse import ArgumentError, ArgumentParser, Namespace, _StoreAction
 from typing import Any
 
-__all__ = ["Once"]
+__all__ = ["SingleOption"]
 
 
-class Once(_StoreAction):
+class SingleOption(_StoreAction):
     """An option of which a second value would be passed over in silence, and with it a server that was meant."""
 
     _given = False

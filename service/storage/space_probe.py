@@ -1,4 +1,4 @@
-"""Looking whether there is room again, while commits fail."""
+"""Probing for room on the disk, while commits fail."""
 
 from array import array
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from service.storage.items import Item
 from service.storage.records import write_filler
 from service.storage.tables import FILLER_ROW, Table
 
-__all__ = ["Trial"]
+__all__ = ["SpaceProbe"]
 
 
-class Trial:
+class SpaceProbe:
     """As many bytes as could not be stored, stored to see whether they can be now; then they are deleted."""
 
     count = 1
@@ -28,14 +28,14 @@ class Trial:
 
     def committed(self) -> None:
         """Have it deleted."""
-        self._add(_TrialEnd())
+        self._add(_ProbeEnd())
 
     def refused(self, error: SluiceError) -> None:
         """Leave it at that."""
 
 
-class _TrialEnd:
-    """The end of a trial; where it is refused, the next trial takes the same row."""
+class _ProbeEnd:
+    """The end of a probe; where it is refused, the next probe takes the same row."""
 
     count = 1
     size = 0
@@ -48,4 +48,4 @@ class _TrialEnd:
         """Go on: its room is used by what comes."""
 
     def refused(self, error: SluiceError) -> None:
-        """Leave it to the next trial."""
+        """Leave it to the next probe."""
