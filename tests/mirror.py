@@ -139,7 +139,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "storage/wall_clock": ("test_topic_store",),
     "ops/metrics/storage": ("test_data",),
     "sources/watch": ("test_watches",),
-    "upstream/attempts": ("test_measures", "test_correlation", "test_batches", "test_one_bad_item"),
+    "upstream/attempts": ("test_correlation", "test_batches", "test_one_bad_item"),
     "upstream/caching/rfc9111": ("test_cache",),
     "upstream/content/element_text": ("test_selecting",),
     "upstream/content/json_pointer": ("test_selecting",),

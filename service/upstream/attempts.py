@@ -1,9 +1,7 @@
 """Attempts at URLs: what each fetches, what it took, what that says of its host, and whether it is made again."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from random import getrandbits
 from time import time
@@ -18,20 +16,18 @@ from service.core.fetching.outcome import NO_MEMORY, Failure, Fetched
 from service.core.fetching.retry import RETRIED_STATUSES, memory_delay, retry_delay, verdict
 from service.core.fetching.target import Target
 from service.core.fetching.task import FetchTask
-from service.core.histogram import Histogram
 from service.core.memory_budget import COPIES, MemoryBudget
 from service.core.owner import SERVICE, Owner
 from service.runtime.containment import report
 from service.upstream.caching.cache import Revalidation
 from service.upstream.caching.dates import delay_of, seconds_of
 from service.upstream.caching.rfc9111 import CacheKey, blamed
+from service.upstream.fetch_metrics import FetchMetrics
 from service.upstream.redirect_slots import RedirectSlots
 
 __all__ = [
     "Attempt",
     "Attempts",
-    "Measures",
-    "RunnerStatistics",
     "attempt_of",
     "milliseconds",
     "reflects",
@@ -39,11 +35,6 @@ __all__ = [
     "traced",
 ]
 
-_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-_PHASES: Final = ("dns", "connect", "first_byte")
-_TOGETHER: Final = 1000
-"""Requests whose times are counted together, whether or not anybody asks for them."""
-_CLASSES: Final = tuple(f"{digit}xx" for digit in range(10))
 _SHORTEST: Final = 4
 """Characters of a value of ``tracestate`` that is looked for in answers; less is in many by chance."""
 
@@ -100,74 +91,6 @@ def attempt_of(work: FetchTask) -> Attempt:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class RunnerStatistics:
-    """A snapshot: requests under way and hosts that get less than their limit now, and totals since the start."""
-
-    active: int
-    throttled: int
-    attempts: int
-    joined: int
-    overdue: dict[str, int]
-    """URLs that the watchdog had to end, by where they waited."""
-
-
-class Measures:
-    """Totals over all requests; times are in seconds."""
-
-    def __init__(self) -> None:
-        self.outcomes: Counter[str] = Counter()
-        """By the class of the status (``2xx``), the kind of the failure, or ``cancelled``."""
-        self._phases = {name: Histogram(_BOUNDS) for name in ("queued", *_PHASES, "total")}
-        self._queued: list[float] = []
-        self._took: list[float] = []
-        self._timings: list[dict[str, float]] = []
-        """What is not counted yet."""
-
-    @property
-    def phases(self) -> dict[str, Histogram]:
-        """The times by their names.
-
-        ``dns`` and ``connect`` only where there was one: most requests go over a connection that was kept.
-        ``queued`` is the wait of a URL for its first request; ``first_byte`` and ``total`` count from its begin.
-        """
-        self._count()
-        return self._phases
-
-    def _count(self) -> None:
-        self._phases["queued"].observe_all(self._queued)
-        self._phases["total"].observe_all(self._took)
-        for phase in _PHASES:
-            times = [ms / 1000 for timing in self._timings if (ms := timing.get(phase))]
-            self._phases[phase].observe_all(times)
-        for counted in (self._queued, self._took, self._timings):
-            counted.clear()
-
-    def began(self, queued: float) -> None:
-        """Count a URL whose first request begins."""
-        self._queued.append(queued)
-
-    def ended(self, outcome: Fetched | Failure, took: float) -> None:
-        """Count a request that has ended."""
-        self._took.append(took)
-        if len(self._took) >= _TOGETHER:
-            self._count()
-        if isinstance(outcome, Failure):
-            self.outcomes[outcome.kind] += 1
-        elif outcome.cache == "hit":
-            # It failed, and what is stored stands in for it (stale-if-error).
-            self.outcomes["stale"] += 1
-        else:
-            self.outcomes["3xx" if outcome.cache == "revalidated" else _CLASSES[outcome.status // 100]] += 1
-            self._timings.append(outcome.timing)
-
-    def abandoned(self) -> None:
-        """Count a request that nobody waited for any more."""
-        self.outcomes["cancelled"] += 1
-        if len(self._queued) >= _TOGETHER:
-            self._count()
-
-
 class Attempts:
     """Begins and ends attempts: measures them, reports them to their hosts, and decides on retries."""
 
@@ -175,7 +98,7 @@ class Attempts:
         self, hosts: HostLimiter, redirects: RedirectSlots, memory: MemoryBudget, *, chance: Callable[[], float]
     ) -> None:
         self.made = 0
-        self.measures = Measures()
+        self.metrics = FetchMetrics()
         self._hosts = hosts
         self._memory = memory
         self._redirects = redirects
@@ -188,7 +111,7 @@ class Attempts:
         work.begun = begun = self._loop.time()
         work.attempts += 1
         if work.attempts == 1:
-            self.measures.began(begun - work.admitted)
+            self.metrics.began(begun - work.admitted)
         attempt.timeout = work.deadline - begun
         attempt.move = partial(self._redirects.move, work)
         return begun
@@ -197,7 +120,7 @@ class Attempts:
         """Measure an attempt that has ended, and record what it says of its host."""
         try:
             now = self._loop.time()
-            self.measures.ended(outcome, now - begun)
+            self.metrics.ended(outcome, now - begun)
             judged = verdict(outcome.status if isinstance(outcome, Fetched) else outcome, now - begun)
             if judged is not None and not (isinstance(outcome, Fetched) and outcome.cache == "hit"):
                 # Of the host that was asked last: a redirect to a dead host says nothing of who sent it.

@@ -14,8 +14,9 @@ from service.core.fetching.plan import FetchPlan
 from service.core.fetching.task import RUNNING, FetchGroup, FetchTask, asker_of
 from service.runtime.per_turn import PerTurn
 from service.runtime.timer import WakeUp
-from service.upstream.attempts import Attempts, RunnerStatistics
+from service.upstream.attempts import Attempts
 from service.upstream.delivery import Delivery
+from service.upstream.fetch_metrics import RunnerStatistics
 from service.upstream.fetcher import Fetcher
 from service.upstream.flights import Flight, Flights
 from service.upstream.redirect_slots import RedirectSlots
@@ -40,7 +41,7 @@ class Runner:
         fetcher.answers.gives_way = self.plan.owners.gives_way
         self._redirects = RedirectSlots(self.hosts, self._pump_soon)
         self._attempts = Attempts(self.hosts, self._redirects, fetcher.memory, chance=chance)
-        self.measures = self._attempts.measures
+        self.metrics = self._attempts.metrics
         self._tasks: dict[asyncio.Task[None], Flight] = {}
         self._flights = Flights(self._expired)
         self._delivery = Delivery(self.plan, self._attempts.again, self._pump_soon)
@@ -222,7 +223,7 @@ class Runner:
         """Free the place of a task that was cancelled or failed inside; even one that never began."""
         flight = self._tasks.pop(task)
         if flight.open:
-            self.measures.abandoned()
+            self.metrics.abandoned()
             self._end(flight)
         if not task.cancelled() and (error := task.exception()) is not None:
             for work in () if flight.landed else flight.waiters:

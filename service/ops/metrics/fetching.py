@@ -49,15 +49,15 @@ class FetchingCollector(Collector):
         yield Counter("sluice_changes", "Changes sent to watchers.", watches.changes)
 
     def _asked(self) -> Iterator[Metric]:
-        runner, measures = self._runner.statistics(), self._runner.measures
+        runner, metrics = self._runner.statistics(), self._runner.metrics
         yield Gauge("sluice_fetches_active", "Requests to upstreams under way.", runner.active)
         yield counter_by(
             "sluice_fetches", "Requests to upstreams that ended, by outcome: class of status or kind of failure.",
-            "outcome", measures.outcomes, ("2xx", "3xx", "4xx", "5xx", "connect", "timeout"),
+            "outcome", metrics.outcomes, ("2xx", "3xx", "4xx", "5xx", "connect", "timeout"),
         )  # fmt: skip
         yield Counter("sluice_fetches_joined", "URLs that joined a request under way.", runner.joined)
         yield histogram_by(
-            "sluice_fetch_seconds", "What a request to an upstream took, by phase.", "phase", measures.phases
+            "sluice_fetch_seconds", "What a request to an upstream took, by phase.", "phase", metrics.phases
         )
         yield counter_by(
             "sluice_overdue", "URLs that waited beyond their deadline for a bug of ours, by what they waited for.",
