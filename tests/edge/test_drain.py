@@ -2,6 +2,7 @@
 
 import asyncio
 
+import aiohttp
 import pytest
 
 from tests.edge.running import Client, call, client_of
@@ -35,6 +36,21 @@ async def test_an_event_source_that_comes_back_in_a_drain_is_served_and_newcomer
             assert await status_of(client, path) == 503
             assert await status_of(client, path, Last_Event_ID="another:1") == 503
             assert await status_of(client, path, "application/x-ndjson", Last_Event_ID=place) == 503
+
+
+async def test_the_events_of_a_job_that_goes_on_are_cut_and_those_of_a_topic_are_complete() -> None:
+    async with client_of() as client:
+        made = (await client.ask("POST", "/jobs", json={"publish": {"topic": "t", "data": 1}, "delay": 60}))[1]
+        async with (
+            client.session.get(client.url(f"/jobs/{made['job']}/events")) as job,
+            client.session.get(client.url("/topics/t/events")) as topic,
+        ):
+            assert b"queued" in await job.content.readline()
+            assert b"start" in await topic.content.readline()
+            client.service.streams.end()
+            assert await topic.content.read() == b""
+            with pytest.raises((aiohttp.ClientPayloadError, ConnectionError)):
+                await job.content.read()
 
 
 async def test_a_watch_that_is_refused_in_a_drain_asks_no_upstream() -> None:

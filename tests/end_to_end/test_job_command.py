@@ -46,7 +46,7 @@ async def test_jobs_are_submitted_followed_listed_shown_and_cancelled(tmp_path: 
         )
         assert out.splitlines()[-1] == "done result=42"
         done = err.strip()
-        code, out, _ = await sluice_job(server.url, "submit", "--follow", "run", "fail")
+        code, out, _ = await sluice_job(server.url, "submit", "run", "fail", "--follow")
         assert (code, out.splitlines()[-1].split()[0]) == (1, "failed")
         assert "no such video" in out
 
@@ -54,6 +54,7 @@ async def test_jobs_are_submitted_followed_listed_shown_and_cancelled(tmp_path: 
             server.url, "submit", "--json", "--delay", "600", "--key", "k", "publish", "t", '{"a": 1}'
         )
         waiting = orjson.loads(out)["job"]
+        assert orjson.loads(out)["due"] > "2026"
         code, out, _ = await sluice_job(server.url, "list", "--state", "scheduled")
         assert (code, [line.split()[:3] for line in out.splitlines()]) == (0, [[waiting, "scheduled", "publish"]])
         code, out, _ = await sluice_job(server.url, "show", done)
@@ -96,7 +97,7 @@ async def test_following_goes_on_after_cuts_and_restarts() -> None:
     async with server:
         port = server.sockets[0].getsockname()[1]
         code, out, err = await sluice_job(f"http://127.0.0.1:{port}", "follow", "1-a")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "sluice job: the service has gone; waiting for it to come back\n")
     assert [line.split()[0] for line in out.splitlines()] == ["queued", "started", "progress", "gap", "done"]
     assert asked == [f"/jobs/1-a/events{since}" for _, since in CUTS]
 
@@ -144,6 +145,8 @@ def test_numbers_that_are_none_are_refused_before_anything_is_asked(capsys: pyte
 
 
 WRONG = [
+    (("follow", "a\udcff"), 2, "'a\\udcff' is not the id of a job"),
+    (("show", ""), 2, "'' is not the id of a job"),
     (("show", "nonsense"), 1, "the job does not exist or has expired (404)"),
     (("submit", "publish", "_stats", "1"), 1, "is written by the service alone (403)"),
     (("submit", "publish", "t", "hello"), 2, "'hello' is not JSON"),

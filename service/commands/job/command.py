@@ -7,12 +7,12 @@ from collections.abc import Callable
 from http.client import HTTPException
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import orjson
 
 from service.commands.job.following import events_of
-from service.commands.job.requests import Failed, Wrong, ask, base_of, refusal
+from service.commands.job.requests import Failed, Wrong, ask, base_of, path_of, refusal
 from service.commands.writing import write_all
 from service.runtime.signals import handling
 
@@ -108,7 +108,7 @@ def _list(options: Namespace) -> int:
 
 
 def _show(options: Namespace) -> int:
-    job = ask(options, "GET", f"/jobs/{quote(options.id, safe='')}")
+    job = ask(options, "GET", path_of(options.id))
     width = max(map(len, job))
     printed = None if options.json else job.pop("output", None)
     lines = [f"{name:<{width}}  {_text(value)}" for name, value in job.items()]
@@ -119,7 +119,7 @@ def _show(options: Namespace) -> int:
 
 
 def _cancel(options: Namespace) -> int:
-    answer = ask(options, "DELETE", f"/jobs/{quote(options.id, safe='')}")
+    answer = ask(options, "DELETE", path_of(options.id))
     before = "cancelled" if answer["cancelled"] else "it had ended"
     after = ", and is being stopped" if answer["cancelled"] and answer["state"] == "running" else ""
     _print(options, answer, f"{before}; it is {answer['state']}{after}")

@@ -1,5 +1,6 @@
 """The events of a job, up to the last one of its run, through cuts and restarts of the service."""
 
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Generator, Iterator
@@ -10,7 +11,7 @@ from urllib.parse import quote
 
 import orjson
 
-from service.commands.job.requests import Failed, open_answer
+from service.commands.job.requests import Failed, open_answer, path_of
 
 __all__ = ["LAST", "events_of"]
 
@@ -46,12 +47,16 @@ class _Place:
 def events_of(options: Namespace, job: str) -> Iterator[dict[str, Any]]:
     """Yield the events of a job; raises HTTPError, OSError and HTTPException for the first request, then Failed."""
     place = _Place()
-    path = f"/jobs/{quote(job, safe='')}/events"
+    path = f"{path_of(job)}/events"
+    away = False
     while True:
         answer = _opened(options, path, place)
+        if answer is None and not away:
+            sys.stderr.write("sluice job: the service has gone; waiting for it to come back\n")
+        away = answer is None
         if answer is not None:
             with answer:
-                # A complete answer ends with the run, or with a service that goes away.
+                # A proxy may complete an answer that the service has cut.
                 if (yield from _read(answer, place)) and place.ended:
                     return
         if time.monotonic() - place.heard > _BACK:

@@ -1,6 +1,6 @@
 """The options of ``sluice job``."""
 
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter, _SubParsersAction
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter, _SubParsersAction
 from contextlib import suppress
 from math import inf
 from typing import Final
@@ -10,7 +10,7 @@ __all__ = ["add_options"]
 _STATES: Final = ("scheduled", "queued", "running", "done", "failed", "cancelled")
 _EXAMPLES: Final = """examples:
   sluice job submit --delay 1800 --key expire-17 call https://shop.example/orders/17/expire
-  sluice job submit --follow run transcode '{"video": "a.mkv"}'
+  sluice job submit run transcode '{"video": "a.mkv"}' --follow
   sluice job list --state failed
   sluice job follow ID
 
@@ -24,16 +24,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.formatter_class = RawDescriptionHelpFormatter
     parser.epilog = _EXAMPLES
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    submit = _action(actions, "submit", "have work done, now or later; prints the id of the job")
-    due = submit.add_mutually_exclusive_group()
-    due.add_argument("--delay", type=_seconds, metavar="SECONDS", help="from now")
-    due.add_argument("--at", metavar="TIME", help="such as 2026-12-24T18:00:00Z")
-    submit.add_argument("--key", help="makes a repetition harmless")
-    submit.add_argument("--retries", type=int, metavar="N", help="how often a failed attempt is made again")
-    submit.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="for one attempt")
-    submit.add_argument("--keep", type=_seconds, metavar="SECONDS", help="for which it can be read after its end")
-    submit.add_argument("--follow", action="store_true", help="print its events until it has ended")
-    _add_kinds(submit)
+    _add_submit(actions)
     listing = _action(actions, "list", "list your jobs, the newest first")
     listing.add_argument("--state", choices=_STATES, help="those in this state alone")
     listing.add_argument("--limit", type=_count, default=50, metavar="N", help="at most so many (default 50)")
@@ -62,23 +53,49 @@ def _count(text: str) -> int:
 
 def _action(actions: "_SubParsersAction[ArgumentParser]", name: str, text: str) -> ArgumentParser:
     action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    action.add_argument("--url", help="of the service (default: SLUICE_URL, or http://127.0.0.1:8080)")
-    action.add_argument("--json", action="store_true", help="print JSON as the service says it")
+    _add_common(action)
     return action
 
 
-def _add_kinds(submit: ArgumentParser) -> None:
+def _add_common(parser: ArgumentParser) -> None:
+    parser.add_argument("--url", help="of the service (default: SLUICE_URL, or http://127.0.0.1:8080)")
+    parser.add_argument("--json", action="store_true", help="print JSON as the service says it")
+
+
+def _add_submit(actions: "_SubParsersAction[ArgumentParser]") -> None:
+    """Add the command whose options may stand before the kind of work, and after it."""
+    submit = _action(actions, "submit", "have work done, now or later; prints the id of the job")
+    _add_request(submit)
+    # What is not given after the kind leaves alone what was given before it.
+    shared = ArgumentParser(add_help=False, argument_default=SUPPRESS)
+    _add_common(shared)
+    _add_request(shared)
+    _add_kinds(submit, shared)
+
+
+def _add_request(parser: ArgumentParser) -> None:
+    due = parser.add_mutually_exclusive_group()
+    due.add_argument("--delay", type=_seconds, metavar="SECONDS", help="from now")
+    due.add_argument("--at", metavar="TIME", help="such as 2026-12-24T18:00:00Z")
+    parser.add_argument("--key", help="makes a repetition harmless")
+    parser.add_argument("--retries", type=int, metavar="N", help="how often a failed attempt is made again")
+    parser.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="for one attempt")
+    parser.add_argument("--keep", type=_seconds, metavar="SECONDS", help="for which it can be read after its end")
+    parser.add_argument("--follow", action="store_true", help="print its events until it has ended")
+
+
+def _add_kinds(submit: ArgumentParser, shared: ArgumentParser) -> None:
     kinds = submit.add_subparsers(dest="kind", required=True, metavar="KIND")
-    call = kinds.add_parser("call", help="make an HTTP request")
+    call = kinds.add_parser("call", help="make an HTTP request", parents=[shared])
     call.add_argument("target", metavar="URL")
     call.add_argument("--method", help="default POST")
     call.add_argument("-H", "--header", action="append", default=[], metavar="NAME: VALUE", help="repeatable")
     call.add_argument("--body", metavar="TEXT", help="sent as it is, or as JSON where it is an array or an object")
-    publish = kinds.add_parser("publish", help="publish a message")
+    publish = kinds.add_parser("publish", help="publish a message", parents=[shared])
     publish.add_argument("topic")
     publish.add_argument("data", metavar="JSON")
-    fetch = kinds.add_parser("fetch", help="fetch URLs as a batch")
+    fetch = kinds.add_parser("fetch", help="fetch URLs as a batch", parents=[shared])
     fetch.add_argument("urls", nargs="+", metavar="URL")
-    run = kinds.add_parser("run", help="run a function of the service's operator")
+    run = kinds.add_parser("run", help="run a function of the service's operator", parents=[shared])
     run.add_argument("name")
     run.add_argument("args", nargs="?", metavar="JSON", help="an array of positions, or an object of keywords")

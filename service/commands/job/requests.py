@@ -5,12 +5,12 @@ from argparse import Namespace
 from http.client import HTTPResponse
 from typing import Any, Final
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
 import orjson
 
-__all__ = ["Failed", "Wrong", "ask", "base_of", "open_answer", "refusal"]
+__all__ = ["Failed", "Wrong", "ask", "base_of", "open_answer", "path_of", "refusal"]
 
 _URL: Final = "http://127.0.0.1:8080"
 _PATIENCE: Final = 60.0
@@ -59,6 +59,13 @@ def base_of(options: Namespace) -> str:
     if not (right and base.isascii() and base.isprintable()):
         raise Wrong(f"--url: {base[:80]!r} does not begin with http:// or https:// and a host")
     return base.rstrip("/")
+
+
+def path_of(job: str) -> str:
+    """Return the path of a job; raise Wrong."""
+    if not (job.isascii() and job.isprintable() and job):
+        raise Wrong(f"{ascii(job)[:80]} is not the id of a job")
+    return f"/jobs/{quote(job, safe='')}"
 
 
 def refusal(error: HTTPError) -> str:

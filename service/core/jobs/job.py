@@ -172,7 +172,7 @@ class Job(msgspec.Struct):
             return self._say(Rescheduled(Instant(due)))
         self.state, self.run = JobState.SCHEDULED, self.run + 1
         self.attempt = self.failures = self.lost = 0
-        self.stopping, self.ended, self.error, self.detail = False, None, None, None
+        self.stopping, self.ended, self.error, self.detail, self.output = False, None, None, None, None
         self.first = self.head + 1
         return self._say(Queued(Instant(due), self.run))
 

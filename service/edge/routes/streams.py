@@ -65,14 +65,16 @@ class Streams:
             raise Draining("the service is shutting down")
 
     def end(self) -> None:
-        """End the streams that have no end of their own.
+        """End the streams that have no end of their own, and cut those of jobs, which may be due in a year.
 
         An EventSource comes back when its stream ends, and gives up for good on any answer but 200. So this comes
         when the listener has closed: a connection that is refused it tries again.
         """
         for reader in tuple(self.readers):
             if not reader.topic.name.startswith("batch:"):
-                contain("a stream could not be ended", reader.end)
+                # An answer that is complete would say that the job has ended.
+                job = reader.topic.name.startswith("job:")
+                contain("a stream could not be ended", reader.evict if job else reader.end)
 
     def shed(self) -> int:
         """Cut the heaviest of those whose peer does not take what was written; return how many."""

@@ -126,7 +126,9 @@ def test_it_fails_when_its_retries_are_used_up_and_what_is_lost_uses_up_none() -
 
 def test_a_job_that_runs_once_more_begins_anew_on_the_same_topic() -> None:
     job = in_state("failed")
+    job.output = "of the run before"
     said: Any = job.move(300.0)
+    assert job.output is None
     assert (said.run, said.due.seconds, job.first, job.attempt, job.error, job.ended) == (
         2,
         300.0,
