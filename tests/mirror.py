@@ -28,7 +28,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "jobs/slot_process": ("test_slots",),
     "jobs/views": ("test_job_routes",),
     "runtime/child_process": ("test_worker_pool", "test_slots"),
-    "runtime/written_time": ("test_times", "test_logs"),
+    "runtime/timestamps": ("test_times", "test_logs"),
     "runtime/awaiting": ("test_jobs",),
     "sources/call_jobs": ("test_job_routes",),
     "sources/fetch_jobs": ("test_job_routes",),

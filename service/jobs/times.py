@@ -8,7 +8,7 @@ import msgspec
 from service.core.errors import InvalidParams
 from service.core.jobs.events import Event, Instant
 from service.core.jobs.request import JobRequest, MoveRequest
-from service.runtime.written_time import written
+from service.runtime.timestamps import timestamp
 
 __all__ = ["due_of", "encode_event"]
 
@@ -38,5 +38,5 @@ def encode_event(event: Event) -> bytes:
 
 def _write(value: Any) -> str:
     if isinstance(value, Instant):
-        return written(value.seconds)
+        return timestamp(value.seconds)
     raise NotImplementedError(type(value))

@@ -3,7 +3,7 @@
 from typing import Any
 
 from service.core.jobs.job import Job, JobState
-from service.runtime.written_time import written
+from service.runtime.timestamps import timestamp
 
 __all__ = ["accepted", "viewed"]
 
@@ -15,7 +15,7 @@ def accepted(job: Job, now: float) -> dict[str, Any]:
         "topic": f"job:{job.id}",
         "epoch": job.epoch,
         "state": job.shown_state(now),
-        "due": written(job.due),
+        "due": timestamp(job.due),
     }
 
 
@@ -29,8 +29,8 @@ def viewed(job: Job, now: float, *, whole: bool = True) -> dict[str, Any]:
         "kind": job.kind,
         "run": job.run,
         "attempts": job.attempt,
-        "created": written(job.created),
-        "ended": None if job.ended is None else written(job.ended),
+        "created": timestamp(job.created),
+        "ended": None if job.ended is None else timestamp(job.ended),
     }
     if job.key is not None:
         view["key"] = job.key

@@ -20,7 +20,7 @@ from service.core.fetching.task import FetchListener
 from service.core.owner import SERVICE, Owner
 from service.core.pending import Pending, when_known
 from service.core.topics.topic import Position, Topic
-from service.runtime.written_time import written
+from service.runtime.timestamps import timestamp
 from service.upstream.content.result_events import encode_body
 from service.work.step import PlannedStep
 
@@ -94,7 +94,7 @@ class View:
         self.remember(state)
         if state == self.digest:
             return False
-        now = written(time())
+        now = timestamp(time())
         encoding, text = encode_body(body, "auto", content_type, cut=fetched.truncated)
         position = self._publish(
             {

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from service.commands.units import size_text
-from service.runtime.written_time import written
+from service.runtime.timestamps import timestamp
 from service.storage.tables import Table
 from service.storage.verification import DamagedRow, Verified
 
@@ -77,6 +77,6 @@ def _time(at: float | None) -> str | None:
     if at is None:
         return None
     try:
-        return written(at)
+        return timestamp(at)
     except (ValueError, OverflowError, OSError):  # a wall clock that was far off
         return str(at)

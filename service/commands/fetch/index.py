@@ -10,7 +10,7 @@ from time import time
 
 import msgspec
 
-from service.runtime.written_time import written
+from service.runtime.timestamps import timestamp
 
 __all__ = ["INDEX", "Index", "Record"]
 
@@ -80,4 +80,4 @@ class Index:
 
 def now() -> str:
     """Return the time as lines have it."""
-    return written(time())
+    return timestamp(time())

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from math import isfinite
 from typing import Any, Final, Literal, TextIO
 
-from service.runtime.written_time import written
+from service.runtime.timestamps import timestamp
 
 __all__ = ["Redaction", "Style", "line_of", "style_of"]
 
@@ -101,7 +101,7 @@ def _text(record: logging.LogRecord, message: str, fields: dict[str, Any], error
 
 
 def _time(record: logging.LogRecord) -> str:
-    return written(record.created)
+    return timestamp(record.created)
 
 
 def _cut(text: str, part: int = 1) -> str:
