@@ -90,10 +90,11 @@ function plot(data, before) {
   plots.fetches.add((data.fetched + data.failed - before.fetched - before.failed) / seconds);
 }
 
-function tables({ busiest, running, watched }) {
+function tables({ busiest, running, watched, stages }) {
   fill($("busiest"), busiest, (one) => [one.topic, one.readers, one.published, one.deliveries]);
   fill($("running"), running, (one) => [one.batch, one.ok + one.failed, one.failed, one.total, one.time_ms]);
   fill($("watched"), watched, (one) => [one.url, one.every ?? "–", one.watchers]);
+  fill($("stages"), stages, (one) => [`${one.pipeline} ${one.stage}`, one.waiting, one.running, one.per_second, one.ms ?? "–"]);
 }
 
 legend($("places"));
