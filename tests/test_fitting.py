@@ -8,7 +8,10 @@ import pytest
 
 from service.config import fitting
 from service.config.configuration import SettingsError, read_settings
+from service.config.limits import pipeline_options
 from service.config.settings import Settings
+from service.work.pipelines.declaration import PipelineDeclaration, StageDeclaration
+from service.work.pipelines.pipelines import DeclaredPipeline
 
 MIB = 1 << 20
 DEFAULTS = msgspec.structs.asdict(Settings())
@@ -63,6 +66,15 @@ def test_bounds_are_shares_of_a_small_memory_and_their_defaults_in_a_large_one()
         + (fitting.READING + fitting.QUEUED) * 256 * MIB
         < 160 * MIB
     )
+
+
+@pytest.mark.parametrize(("memory", "processes"), [("256MiB", 2), ("16MiB", 1), ("4GiB", 32)])
+def test_a_pipeline_has_as_many_processes_as_the_memory_allows(memory: str, processes: int) -> None:
+    options = pipeline_options(read_settings({"memory_limit": memory}, {}))
+    assert options.processes == processes
+    stage = StageDeclaration("tests.edge.stages:double", workers=5)
+    declared = DeclaredPipeline(PipelineDeclaration("p", [stage]), time=1, memory=0, processes=options.processes)
+    assert declared._workers.turns.places == min(5, processes)
 
 
 def test_what_was_set_stays_and_is_warned_of_with_what_to_set() -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 __all__ = [
     "FRAMES",
     "JOBS",
+    "PROCESS",
     "QUEUED",
     "READING",
     "REFUSED",
@@ -41,6 +42,8 @@ JOBS: Final = 1 / 16
 """The same for jobs, where they are in memory."""
 FRAMES: Final = 1 / 8
 """The same for items of pipelines that are under way."""
+PROCESS: Final = 128 << 20
+"""Bytes of memory that there have to be for each process of a pipeline."""
 QUEUED: Final = 1 / 16
 """The same for batches whose URLs wait to be fetched."""
 COUNTS: Final = {"websockets": 80 << 10, "upstream": 4 << 20}

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
-from service.config.fitting import CREDIT, FRAMES, JOBS, QUEUED, READING, SELECTING, STEPS, share
+from service.config.fitting import CREDIT, FRAMES, JOBS, PROCESS, QUEUED, READING, SELECTING, STEPS, share
 from service.config.settings import Settings
 from service.core.access.address_limits import AddressLimits
 from service.core.fetching.batch import BatchLimits
@@ -108,11 +108,13 @@ def step_options(settings: Settings) -> StepOptions:
 
 def pipeline_options(settings: Settings) -> PipelineOptions:
     """Return what pipelines may take; all clients at once may be sending an item of the largest size."""
-    memory = share(FRAMES, memory_limit(settings.memory_limit), 256 << 20)
+    machine = memory_limit(settings.memory_limit)
+    memory = share(FRAMES, machine, 256 << 20)
     return PipelineOptions(
         file=settings.pipelines,
         time=settings.step_time,
         process_memory=settings.step_memory,
+        processes=max(1, (machine or 1 << 40) // PROCESS),
         cores=len(os.sched_getaffinity(0)),
         memory=memory,
         runs=max(_FEWEST_RUNS, min(_MOST_RUNS, memory // settings.frame_size)),

@@ -13,8 +13,9 @@ __all__ = ["environment", "limit"]
 
 _PR_SET_PDEATHSIG: Final = 1
 _SCORE: Final = Path("/proc/self/oom_score_adj")
-_GOES_FIRST: Final = 500
-"""Of 1,000: where the memory of the machine or the container is used up, the kernel ends it before the service."""
+_GOES_FIRST: Final = "1000"
+"""Where the memory of the machine or the container is used up, the kernel ends it before the service, however large
+that is."""
 
 
 def environment() -> dict[str, str]:
@@ -27,7 +28,7 @@ def limit(memory: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends it
     with suppress(OSError):  # where there is no /proc
-        _SCORE.write_text(str(min(1000, int(_SCORE.read_text()) + _GOES_FIRST)))
+        _SCORE.write_text(_GOES_FIRST)
     if memory:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

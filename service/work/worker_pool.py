@@ -42,7 +42,9 @@ class WorkerPool:
     def __repr__(self) -> str:
         return f"<WorkerPool {self.turns!r}, {len(self._free)} free processes>"
 
-    async def carry_out(self, errand: Errand, body: bytes, owner: Owner, time: float) -> tuple[Answer, bytes]:
+    async def carry_out(
+        self, errand: Errand, body: bytes | memoryview, owner: Owner, time: float
+    ) -> tuple[Answer, bytes]:
         """Carry out a step within so many seconds from its beginning; raises StepTimeout and WorkerGone."""
         async with self.turns.turn(owner):
             for attempt in range(1, _ATTEMPTS + 1):
@@ -56,7 +58,9 @@ class WorkerPool:
                         raise
         raise AssertionError("not reached")
 
-    async def _try(self, errand: Errand, body: bytes, time: float, *, fresh: bool) -> tuple[Answer, bytes]:
+    async def _try(
+        self, errand: Errand, body: bytes | memoryview, time: float, *, fresh: bool
+    ) -> tuple[Answer, bytes]:
         # What ended one process may be ending the others, too: the second try is in a new one.
         worker = (None if fresh else self._take()) or await WorkerProcess.start(self._modules, self._memory)
         try:

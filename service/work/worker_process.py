@@ -67,7 +67,7 @@ class WorkerProcess:
             raise
         return worker
 
-    async def carry_out(self, errand: Errand, body: bytes) -> tuple[Answer, bytes]:
+    async def carry_out(self, errand: Errand, body: bytes | memoryview) -> tuple[Answer, bytes]:
         """Return the answer with its bytes; raises WorkerGone; after any other exception, kill the process."""
         try:
             descriptor = pack([body]) if len(body) <= _SMALL else await asyncio.to_thread(pack, [body])

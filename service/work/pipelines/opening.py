@@ -24,5 +24,10 @@ def open_pipelines(options: PipelineOptions) -> Pipelines:
         else:
             missing[faceblur.NAME] = faceblur.MISSING
     return Pipelines(
-        declared, options.memory, time=options.time, process_memory=options.process_memory, missing=missing
+        declared,
+        options.memory,
+        time=options.time,
+        process_memory=options.process_memory,
+        processes=options.processes,
+        missing=missing,
     )

@@ -36,7 +36,7 @@ class Frame:
 class DeclaredPipeline:
     """One pipeline: its places are shared by all of its runs, which take turns by owner."""
 
-    def __init__(self, declaration: PipelineDeclaration, *, time: float, memory: int) -> None:
+    def __init__(self, declaration: PipelineDeclaration, *, time: float, memory: int, processes: int) -> None:
         self.declaration = declaration
         stages = declaration.stages
         self.figures = PipelineFigures({stage.name: StageFigures() for stage in stages})
@@ -44,7 +44,7 @@ class DeclaredPipeline:
         in_processes = [stage for stage in stages if stage.place == "process"]
         modules = dict.fromkeys(stage.run.partition(":")[0] for stage in in_processes)
         self._workers = WorkerPool(
-            max(1, sum(stage.workers for stage in in_processes)), (WORKER, *modules), memory=memory
+            max(1, min(processes, sum(stage.workers for stage in in_processes))), (WORKER, *modules), memory=memory
         )
         self.places: dict[str, Place] = {stage.name: self._place(stage, time) for stage in stages}
 
@@ -211,11 +211,15 @@ class Pipelines:
         *,
         time: float,
         process_memory: int,
+        processes: int = 1000,
         missing: dict[str, str] | None = None,
     ) -> None:
         self.memory = FrameMemory(memory)
         self._missing = missing or {}
-        self.declared = {one.name: DeclaredPipeline(one, time=time, memory=process_memory) for one in declarations}
+        self.declared = {
+            one.name: DeclaredPipeline(one, time=time, memory=process_memory, processes=processes)
+            for one in declarations
+        }
 
     def __repr__(self) -> str:
         return f"<Pipelines {', '.join(self.declared)}>"

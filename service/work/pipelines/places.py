@@ -25,7 +25,7 @@ __all__ = ["InProcess", "InThread", "OnLoop", "Pickled", "Place"]
 class Pickled:
     """A value that only processes read."""
 
-    data: bytes
+    data: memoryview
 
 
 class Place(Protocol):
@@ -119,9 +119,9 @@ class InProcess:
     async def call(self, value: Any, owner: Owner) -> Output:
         """Call it in a process, when it is the owner's turn."""
         kind, data = (PICKLED, value.data) if isinstance(value, Pickled) else (BYTES, value)
-        if not isinstance(data, bytes):
+        if not isinstance(value, Pickled | bytes):
             raise ItemFailed(
-                f"the stage before it has to return bytes, not {type(data).__name__}: only a stage in a process "
+                f"the stage before it has to return bytes, not {type(value).__name__}: only a stage in a process "
                 "may give another value to one"
             )
         answer, made = await self._workers.carry_out(
@@ -132,8 +132,8 @@ class InProcess:
         if answer.broken is not None:
             raise RuntimeError(answer.broken)
         facts = msgspec.json.decode(made[: answer.fields])["facts"]
-        product = made[answer.fields :]
-        return Output(Pickled(product) if answer.type == PICKLED else product, facts)
+        product = memoryview(made)[answer.fields :]  # a decoded picture is not copied
+        return Output(Pickled(product) if answer.type == PICKLED else bytes(product), facts)
 
     def close(self) -> None:
         """Do nothing: the pool is closed by the one who made it."""
