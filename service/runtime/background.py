@@ -43,7 +43,6 @@ BACKGROUND: Final[dict[str, OnFailure]] = {
     "stalled connections": OnFailure.CONTINUE,
     "watchdog": OnFailure.CONTINUE,
     # Tasks made for one item, which end with it.
-    "blob": OnFailure.ITEM,
     "fetch": OnFailure.ITEM,
     "handshake": OnFailure.ITEM,
     "job": OnFailure.ITEM,

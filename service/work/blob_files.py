@@ -74,7 +74,7 @@ class BlobFiles:
                         blob = Blob(match[1], facts.st_size, unquote(match[2]), Path(entry.path))
                         yield facts.st_mtime, blob
 
-    def write(self, sha256: str, data: bytes, content_type: str) -> Blob:
+    def write(self, sha256: str, data: bytes | memoryview, content_type: str) -> Blob:
         """Write a file, and return when it is on disk under its name; raises OSError, and then nothing is left."""
         kind = content_type if _TYPE.fullmatch(content_type) else DEFAULT_TYPE
         folder = self._directory / sha256[:2]

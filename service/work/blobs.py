@@ -5,19 +5,20 @@ Theory of operation. A body is written under a temporary name in ``new/``, synce
 the machine stops, and what stands in ``new/`` at a start is left over and removed. What is kept is known in memory,
 in the order in which it was used; that order outlives a restart by the files' times of modification.
 
-All state is changed on the loop; threads only hash, write, and remove.
+Bodies are saved in threads, each in one go: hashed, looked up, and written. A lock holds for what is looked up and
+changed in memory, never for what waits for the disk. Who saves what another thread is writing waits for that one.
 """
 
 import asyncio
 import hashlib
 import logging
+import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from service.core.errors import StorageFailed, TooLarge
 from service.work.blob_files import Blob, BlobFiles
@@ -26,11 +27,8 @@ __all__ = ["Blobs", "BlobsStatistics"]
 
 _log = logging.getLogger("sluice.blobs")
 
-_THREADS: Final = 8
-"""Writers at once: each waits for the disk most of its time."""
 _REMEMBER: Final = 60.0
 """Seconds between two notes on disk that a blob was used."""
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +45,17 @@ class BlobsStatistics:
 class Blobs:
     """The blobs of one directory, which belongs to this process until :meth:`close`; made by :meth:`open`."""
 
-    def __init__(self, files: BlobFiles, bound: int, threads: ThreadPoolExecutor, kept: list[Blob]) -> None:
+    def __init__(self, files: BlobFiles, bound: int, kept: list[Blob]) -> None:
         self._files = files
         self._bound = bound
-        self._threads = threads
+        self._lock = threading.Lock()
         self._kept = OrderedDict((blob.sha256, blob) for blob in kept)
         self._size = sum(blob.size for blob in kept)
         self._noted: dict[str, float] = {}
         """When the use of a blob was noted on disk."""
-        self._saving: dict[str, asyncio.Future[Blob]] = {}
+        self._notes = ThreadPoolExecutor(1, thread_name_prefix="blobs")
+        self._writing: dict[str, Future[Blob]] = {}
+        self._closed = False
         self._saved = self._evicted = 0
 
     def __repr__(self) -> str:
@@ -64,69 +64,88 @@ class Blobs:
     @classmethod
     async def open(cls, path: Path, bound: int) -> "Blobs":
         """Lock the directory, remove what is left over, and see what is kept; raises OSError."""
-        threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="blobs")
+        return await asyncio.to_thread(cls._opened, path, bound)
+
+    @classmethod
+    def _opened(cls, path: Path, bound: int) -> "Blobs":
+        files = BlobFiles(path)
         try:
-            files = await asyncio.get_running_loop().run_in_executor(threads, BlobFiles, path)
-            try:
-                kept = await asyncio.get_running_loop().run_in_executor(threads, files.scan)
-            except BaseException:
-                files.close()
-                raise
+            blobs = cls(files, bound, files.scan())
+            with blobs._lock:
+                gone = blobs._oldest(0)
+            blobs._remove(gone)
         except BaseException:
-            threads.shutdown(wait=False)
+            files.close()
             raise
-        blobs = cls(files, bound, threads, kept)
-        await blobs._make_room(0)
         return blobs
 
     def statistics(self) -> BlobsStatistics:
         """Return an immutable snapshot."""
-        return BlobsStatistics(self._bound, self._size, len(self._kept), self._saved, self._evicted)
+        with self._lock:
+            return BlobsStatistics(self._bound, self._size, len(self._kept), self._saved, self._evicted)
 
     def find(self, sha256: str) -> Blob | None:
         """Return a blob and count it as used; None if it is not kept."""
+        with self._lock:
+            return self._find(sha256)
+
+    def _find(self, sha256: str) -> Blob | None:
         blob = self._kept.get(sha256)
         if blob is not None:
             self._kept.move_to_end(sha256)
             now = time.monotonic()
             if now - self._noted.get(sha256, float("-inf")) >= _REMEMBER:
                 self._noted[sha256] = now
-                self._threads.submit(self._files.touch, blob)
+                self._notes.submit(self._files.touch, blob)
         return blob
 
-    async def save(self, data: bytes, content_type: str) -> Blob:
+    def save(self, data: bytes | memoryview, content_type: str) -> Blob:
         """Keep a body and return its blob, once it is on disk; one that is kept already keeps its type.
 
-        Raises TooLarge for one that is larger than all blobs may be together, and StorageFailed.
+        It waits for the disk: call it in a thread. Raises TooLarge for one that is larger than all blobs may be
+        together, and StorageFailed.
         """
         if len(data) > self._bound:
             raise TooLarge(f"limit blobs: {len(data)} bytes of at most {self._bound} that all blobs may have")
-        sha256 = await self._in_thread(_sha256, data)
-        if (blob := self.find(sha256)) is not None:
-            return blob
-        saving = self._saving.get(sha256)
-        if saving is None:
-            saving = self._saving[sha256] = asyncio.create_task(
-                self._write(sha256, data, content_type), name=f"blob {sha256[:8]}"
-            )
-            saving.add_done_callback(lambda _: self._saving.pop(sha256))
-        # Others may wait for the same file: it is written though this one gives up.
-        return await asyncio.shield(saving)
-
-    async def _write(self, sha256: str, data: bytes, content_type: str) -> Blob:
-        await self._make_room(len(data))
+        sha256 = hashlib.sha256(data).hexdigest()
+        with self._lock:
+            if (blob := self._find(sha256)) is not None:
+                return blob
+            if self._closed:
+                raise StorageFailed("storage: the service ends")
+            other = self._writing.get(sha256)
+            if other is None:
+                written = self._writing[sha256] = Future[Blob]()
+                gone = self._oldest(len(data))
+        if other is not None:
+            return other.result()
         try:
-            blob = await self._in_thread(self._files.write, sha256, data, content_type)
-        except OSError as error:
-            raise StorageFailed(f"storage: {error.strerror or error}") from error
-        self._kept[sha256] = blob
-        self._size += blob.size
-        self._saved += 1
-        await self._make_room(0)  # others may have written meanwhile
+            self._remove(gone)
+            blob = self._write(sha256, data, content_type)
+        except BaseException as error:
+            with self._lock:
+                self._writing.pop(sha256, None)
+            written.set_exception(error)
+            raise
+        written.set_result(blob)
         return blob
 
-    async def _make_room(self, size: int) -> None:
-        """Remove the blobs that have not been used for longest until one of so many bytes fits."""
+    def _write(self, sha256: str, data: bytes | memoryview, content_type: str) -> Blob:
+        try:
+            blob = self._files.write(sha256, data, content_type)
+        except OSError as error:
+            raise StorageFailed(f"storage: {error.strerror or error}") from error
+        with self._lock:
+            self._kept[sha256] = blob
+            self._size += blob.size
+            self._saved += 1
+            del self._writing[sha256]
+            gone = self._oldest(0)  # others may have written meanwhile
+        self._remove(gone)
+        return blob
+
+    def _oldest(self, size: int) -> list[Blob]:
+        """Give up the blobs that have not been used for longest until one of so many bytes fits; return them."""
         gone = []
         while self._kept and self._size + size > self._bound:
             _, blob = self._kept.popitem(last=False)
@@ -134,8 +153,7 @@ class Blobs:
             self._size -= blob.size
             self._evicted += 1
             gone.append(blob)
-        if gone:
-            await self._in_thread(self._remove, gone)
+        return gone
 
     def _remove(self, gone: list[Blob]) -> None:
         for blob in gone:
@@ -144,16 +162,11 @@ class Blobs:
             except OSError as error:
                 _log.warning("a blob was not removed", extra={"sha256": blob.sha256, "why": error.strerror})
 
-    async def _in_thread(self, function: Callable[..., Result], *args: object) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
-
     async def close(self) -> None:
-        """Finish what is being written, and give the directory back."""
-        if self._saving:
-            await asyncio.wait(self._saving.values())
-        await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
+        """Finish what is being written, begin no more, and give the directory back."""
+        with self._lock:
+            self._closed = True
+            writing = list(self._writing.values())
+        await asyncio.to_thread(wait, writing)
+        await asyncio.to_thread(self._notes.shutdown)
         self._files.close()
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +23,7 @@ from service.work.blob_files import DEFAULT_TYPE
 from service.work.blobs import Blobs, BlobsStatistics
 from service.work.errands import Errand
 from service.work.guarded import guarded
-from service.work.step import Body, Made, PlannedStep, Product, StepFailed, plan
+from service.work.step import Body, PlannedStep, Product, StepFailed, plan
 from service.work.worker_pool import StepTimeout, WorkerPool
 from service.work.worker_process import WorkerGone
 
@@ -47,11 +47,11 @@ class StepBroken(Exception):
 class _Done:
     """The outcome of one step."""
 
-    fields: bytes
+    result: bytes
     """JSON."""
-    product: Product | None
     tally: bytes
-    took: float
+    process: float = 0.0
+    thread: float = 0.0
     """Seconds that it ran, without its waiting."""
 
 
@@ -136,35 +136,55 @@ class StepRunner:
             name, started = planned.step.name, time.perf_counter()
             try:
                 done = await self._one(planned, body, owner)
-                results.append(done.fields if done.product is None else await self._kept(done.fields, done.product))
             except Exception as error:
                 self._done[name, "failed"] += 1
                 failed, detail = name, _detail(name, body, error)
                 seconds[planned.step.runs] += time.perf_counter() - started
                 break
             self._done[name, "ok"] += 1
+            results.append(done.result)
             tally = tally or done.tally
-            seconds[planned.step.runs] += done.took
+            seconds["thread"] += done.thread
+            seconds["process"] += done.process
         seconds["waiting"] = max(0.0, time.perf_counter() - began - sum(seconds.values()))
         return StepOutcome(tuple(results), failed, detail, tally, seconds)
 
     async def _one(self, planned: PlannedStep, body: Body, owner: Owner) -> _Done:
         if planned.step.runs == "process":
             return await self._in_process(planned, body, owner)
+        return await self._in_thread(owner, self._carry_out, planned, body)
+
+    async def _in_thread(self, owner: Owner, function: Callable[..., _Done], *arguments: object) -> _Done:
+        """Call a function in a thread, when it is the owner's turn; say how long it took."""
         async with self._turns.turn(owner):
             loop = asyncio.get_running_loop()
             try:
                 async with asyncio.timeout(self._step_time) as limit:
                     # A thread cannot be ended; one that hangs keeps its place, and what waits for it times out too.
-                    made, took = await loop.run_in_executor(
-                        self._threads, _timed, planned.step.function, body, planned.parameters
-                    )
+                    return await loop.run_in_executor(self._threads, _timed, function, *arguments)
             except TimeoutError:
                 if not limit.expired():
                     raise
                 raise StepTimeout(f"took longer than {self._step_time:g} s") from None
-        fields = orjson.dumps({"step": planned.step.name, **made.fields})
-        return _Done(fields, made.product, made.tally, took)
+
+    def _carry_out(self, planned: PlannedStep, body: Body) -> _Done:
+        """Carry out a step, and keep what it makes."""
+        made = planned.step.function(body, planned.parameters)
+        return self._finished(
+            _Done(orjson.dumps({"step": planned.step.name, **made.fields}), made.tally), made.product
+        )
+
+    def _finished(self, done: _Done, product: Product | None) -> _Done:
+        """Put what a step makes into the blob store, or into the result without one; it waits for the disk."""
+        if product is None:
+            return done
+        if self.blobs is None:
+            if len(product.data) > _BASE64:
+                raise StepFailed(f"made {len(product.data)} bytes, more than a result without --blobs may have")
+            return replace(done, result=_with(done.result, {"data": b64encode(product.data).decode()}))
+        blob = self.blobs.save(product.data, media_type(product.type).essence or DEFAULT_TYPE)
+        facts = {"sha256": blob.sha256, "bytes": blob.size, "type": blob.type} if product.described else {}
+        return replace(done, result=_with(done.result, {"blob": f"/blobs/{blob.sha256}", **facts}))
 
     async def _in_process(self, planned: PlannedStep, body: Body, owner: Owner) -> _Done:
         parameters = msgspec.Raw(msgspec.json.encode(planned.parameters))
@@ -175,24 +195,17 @@ class StepRunner:
         if answer.failed is not None:
             raise StepFailed(answer.failed)
         rest = answer.fields + answer.tally
-        product = Product(data[rest:], answer.type) if answer.type is not None else None
-        return _Done(data[: answer.fields], product, data[answer.fields : rest], answer.took)
-
-    async def _kept(self, fields: bytes, product: Product) -> bytes:
-        """Put a product into the blob store; without one, into the result."""
-        if self.blobs is None:
-            if len(product.data) > _BASE64:
-                raise StepFailed(f"made {len(product.data)} bytes, more than a result without --blobs may have")
-            return _with(fields, {"data": b64encode(product.data).decode()})
-        essence = media_type(product.type).essence or DEFAULT_TYPE
-        blob = await self.blobs.save(bytes(product.data), essence)
-        facts = {"sha256": blob.sha256, "bytes": blob.size, "type": blob.type} if product.described else {}
-        return _with(fields, {"blob": f"/blobs/{blob.sha256}", **facts})
+        done = _Done(data[: answer.fields], data[answer.fields : rest], process=answer.took)
+        if answer.type is None:
+            return done
+        return await self._in_thread(owner, self._finished, done, Product(memoryview(data)[rest:], answer.type))
 
     async def close(self) -> None:
-        """End what runs."""
+        """End what runs, and finish the files that are being written."""
         await self._workers.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self.blobs is not None:
+            await self.blobs.close()
 
 
 def planned_by(runner: StepRunner | None, given: list[dict[str, Any]] | None) -> tuple[PlannedStep, ...]:
@@ -204,11 +217,11 @@ def planned_by(runner: StepRunner | None, given: list[dict[str, Any]] | None) ->
     return plan(given, blobs=runner.blobs is not None)
 
 
-def _timed(function: Callable[[Body, Any], Made], body: Body, parameters: msgspec.Struct) -> tuple[Made, float]:
-    """Carry out a step in a thread; return what it made, and how long it took."""
+def _timed(function: Callable[..., _Done], *arguments: object) -> _Done:
+    """Carry out a step in a thread, or a part of it; say how long it took."""
     began = time.perf_counter()
-    made = guarded(function, body, parameters)
-    return made, time.perf_counter() - began
+    done = guarded(function, *arguments)
+    return replace(done, thread=time.perf_counter() - began)
 
 
 def _detail(name: str, body: Body, error: Exception) -> str:

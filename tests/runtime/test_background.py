@@ -4,7 +4,6 @@ import ast
 import asyncio
 import io
 import logging
-import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
@@ -37,8 +36,6 @@ from service.upstream.fetcher import Fetcher
 from service.upstream.guard import GuardedResolver
 from service.upstream.reading import Reading
 from service.upstream.robots import Robots
-from service.work.blob_files import BlobFiles
-from service.work.blobs import Blobs
 from service.work.pipelines.pipeline import Item as PipelineItem
 from service.work.pipelines.pipeline import Pipeline, Stage
 from service.work.step_runner import StepOutcome, StepRunner
@@ -433,20 +430,6 @@ async def the_stall_check(monkeypatch: pytest.MonkeyPatch) -> None:
     await on_a_loop_of_its_own("stall check", start, calls)
 
 
-async def a_blob(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unwritten(*_: object) -> None:
-        raise RuntimeError("made to raise")
-
-    with tempfile.TemporaryDirectory() as folder:
-        blobs = await Blobs.open(Path(folder), 1000)
-        with monkeypatch.context() as patched:
-            patched.setattr(BlobFiles, "write", unwritten)
-            with pytest.raises(RuntimeError):
-                await blobs.save(b"first", "a/b")
-        assert (await blobs.save(b"second", "a/b")).size == 6
-        await blobs.close()
-
-
 async def a_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Attempts, "carry_out", failing_once(Attempts.carry_out, []))
     async with client_of() as client:
@@ -488,7 +471,6 @@ async def an_item(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 OTHERS: dict[str, Callable[[pytest.MonkeyPatch], Awaitable[None]]] = {
-    "blob": a_blob,
     "fetch": a_fetch,
     "handshake": a_handshake,
     "job": a_job,

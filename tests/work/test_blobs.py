@@ -3,14 +3,19 @@
 import asyncio
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from service.core.errors import StorageFailed, TooLarge
 from service.runtime.directories import DirectoryInUse
-from service.work.blob_files import BlobFiles
+from service.work.blob_files import Blob, BlobFiles
 from service.work.blobs import Blobs
+
+
+async def save(blobs: Blobs, data: bytes, content_type: str) -> Blob:
+    return await asyncio.to_thread(blobs.save, data, content_type)
 
 
 def files_in(directory: Path) -> set[str]:
@@ -19,7 +24,7 @@ def files_in(directory: Path) -> set[str]:
 
 async def test_a_body_is_kept_once_under_its_hash(tmp_path: Path) -> None:
     blobs = await Blobs.open(tmp_path, 1000)
-    first, second = await asyncio.gather(blobs.save(b"abc", "image/png"), blobs.save(b"abc", "text/plain"))
+    first, second = await asyncio.gather(save(blobs, b"abc", "image/png"), save(blobs, b"abc", "text/plain"))
     assert first == second
     assert first.sha256 == hashlib.sha256(b"abc").hexdigest()
     assert first.path.read_bytes() == b"abc"
@@ -31,8 +36,8 @@ async def test_a_body_is_kept_once_under_its_hash(tmp_path: Path) -> None:
 
 async def test_they_are_found_again_with_their_types_after_a_restart(tmp_path: Path) -> None:
     blobs = await Blobs.open(tmp_path, 1000)
-    svg = await blobs.save(b"<svg/>", "image/svg+xml")
-    odd = await blobs.save(b"odd", "text/html; charset=utf-8 \n../../x")
+    svg = await save(blobs, b"<svg/>", "image/svg+xml")
+    odd = await save(blobs, b"odd", "text/html; charset=utf-8 \n../../x")
     await blobs.close()
     blobs = await Blobs.open(tmp_path, 1000)
     assert blobs.find(svg.sha256) == svg
@@ -45,9 +50,9 @@ async def test_they_are_found_again_with_their_types_after_a_restart(tmp_path: P
 
 async def test_the_longest_unused_ones_give_way(tmp_path: Path) -> None:
     blobs = await Blobs.open(tmp_path, 10)
-    one, two, three = [await blobs.save(text * 3, "text/plain") for text in (b"1", b"2", b"3")]
+    one, two, three = [await save(blobs, text * 3, "text/plain") for text in (b"1", b"2", b"3")]
     assert blobs.find(one.sha256) is not None
-    four = await blobs.save(b"4444", "text/plain")
+    four = await save(blobs, b"4444", "text/plain")
     assert blobs.find(two.sha256) is None
     assert not two.path.exists()
     assert [blobs.find(blob.sha256) for blob in (one, three, four)] == [one, three, four]
@@ -58,8 +63,8 @@ async def test_the_longest_unused_ones_give_way(tmp_path: Path) -> None:
 
 async def test_the_order_of_use_and_a_smaller_bound_hold_after_a_restart(tmp_path: Path) -> None:
     blobs = await Blobs.open(tmp_path, 10)
-    one = await blobs.save(b"111", "text/plain")
-    two = await blobs.save(b"222", "text/plain")
+    one = await save(blobs, b"111", "text/plain")
+    two = await save(blobs, b"222", "text/plain")
     await blobs.close()
     os.utime(one.path, (2_000_000_000, 2_000_000_000))
     os.utime(two.path, (1_000_000_000, 1_000_000_000))
@@ -72,7 +77,7 @@ async def test_the_order_of_use_and_a_smaller_bound_hold_after_a_restart(tmp_pat
 async def test_a_body_larger_than_the_bound_is_refused(tmp_path: Path) -> None:
     blobs = await Blobs.open(tmp_path, 2)
     with pytest.raises(TooLarge, match="3 bytes of at most 2"):
-        await blobs.save(b"abc", "text/plain")
+        await save(blobs, b"abc", "text/plain")
     await blobs.close()
 
 
@@ -106,20 +111,74 @@ async def test_a_disk_that_fails_fails_the_one_blob_and_leaves_nothing(
     with monkeypatch.context() as patched:
         patched.setattr("service.work.blob_files.os.fsync", full)
         with pytest.raises(StorageFailed, match="No space left"):
-            await blobs.save(b"abc", "text/plain")
+            await save(blobs, b"abc", "text/plain")
     assert files_in(tmp_path) == set()
     assert blobs.statistics().size == 0
-    assert (await blobs.save(b"abc", "text/plain")).path.exists()
+    assert (await save(blobs, b"abc", "text/plain")).path.exists()
     await blobs.close()
 
 
-async def test_one_that_gives_up_waiting_does_not_take_the_file_from_others(tmp_path: Path) -> None:
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Hold what is written back; return the event that says so, and the one that has it go on."""
+    begun, go_on = threading.Event(), threading.Event()
+    sync = os.fsync
+
+    def wait(descriptor: int) -> None:
+        begun.set()
+        go_on.wait(60)
+        sync(descriptor)
+
+    monkeypatch.setattr("service.work.blob_files.os.fsync", wait)
+    return begun, go_on
+
+
+async def test_what_is_being_written_is_written_once_and_others_wait_for_it(
+    tmp_path: Path, held: tuple[threading.Event, threading.Event]
+) -> None:
+    begun, go_on = held
     blobs = await Blobs.open(tmp_path, 1000)
-    first = asyncio.create_task(blobs.save(b"abc", "text/plain"))
-    second = asyncio.create_task(blobs.save(b"abc", "text/plain"))
-    await asyncio.sleep(0)
-    first.cancel()
-    assert (await second).path.read_bytes() == b"abc"
+    saving = [asyncio.create_task(save(blobs, b"abc", f"a/{number}")) for number in range(3)]
+    assert await asyncio.to_thread(begun.wait, 30)
+    assert blobs.find(hashlib.sha256(b"abc").hexdigest()) is None
+    saving.pop().cancel()
+    go_on.set()
+    first, second = await asyncio.gather(*saving)
+    assert first == second
+    assert (first.path.read_bytes(), blobs.statistics().saved) == (b"abc", 1)
+    await blobs.close()
+
+
+async def test_closing_finishes_what_is_being_written_and_begins_no_more(
+    tmp_path: Path, held: tuple[threading.Event, threading.Event]
+) -> None:
+    begun, go_on = held
+    blobs = await Blobs.open(tmp_path, 1000)
+    saving = asyncio.create_task(save(blobs, b"abc", "a/b"))
+    assert await asyncio.to_thread(begun.wait, 30)
+    closing = asyncio.create_task(blobs.close())
+    while not blobs._closed:
+        await asyncio.sleep(0)
+    with pytest.raises(StorageFailed, match="the service ends"):
+        await save(blobs, b"late", "a/b")
+    with pytest.raises(DirectoryInUse):
+        await Blobs.open(tmp_path, 1000)
+    go_on.set()
+    await closing
+    assert (await saving).path.read_bytes() == b"abc"
+    assert len(files_in(tmp_path)) == 1
+
+
+async def test_a_bug_in_writing_costs_one_body(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def odd(*_: object) -> None:
+        raise RuntimeError("made to raise")
+
+    blobs = await Blobs.open(tmp_path, 1000)
+    with monkeypatch.context() as patched:
+        patched.setattr(BlobFiles, "write", odd)
+        with pytest.raises(RuntimeError, match="made to raise"):
+            await save(blobs, b"abc", "a/b")
+    assert (await save(blobs, b"abc", "a/b")).size == 3
     await blobs.close()
 
 

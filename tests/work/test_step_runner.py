@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -174,6 +175,18 @@ async def test_a_disk_that_is_full_fails_the_step_and_nothing_else(tmp_path: Pat
             1,
         )
         assert (await run(steps, [{"step": "save"}], b"abc")).failed is None
+
+
+async def test_what_waits_for_the_disk_counts_as_time_in_threads(tmp_path: Path, monkeypatch: Any) -> None:
+    def slow(descriptor: int) -> None:
+        time.sleep(0.02)
+
+    monkeypatch.setattr("service.work.blob_files.os.fsync", slow)
+    async with runner(blobs=tmp_path) as steps:
+        saved = await run(steps, [{"step": "save"}], b"abc")
+        thumbnail = await run(steps, [{"step": "thumbnail", "width": 2, "height": 2}], PICTURE)
+    assert min(saved.seconds["thread"], thumbnail.seconds["thread"]) >= 0.04
+    assert (saved.seconds["process"], thumbnail.seconds["process"] > 0) == (0, True)
 
 
 async def test_a_product_that_is_too_large_for_a_result_fails(register: Any) -> None:
