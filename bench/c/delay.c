@@ -1,4 +1,4 @@
-/* Distance: a proxy whose other side is so many milliseconds away.
+/* Distance: a proxy whose other side is a round trip of so many milliseconds away.
  *
  *   delay PORT TO MS
  *

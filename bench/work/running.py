@@ -60,11 +60,11 @@ def service(port: int, *options: str, upstream: int = PORT) -> Iterator[Child]:
 
 @contextmanager
 def distant(port: int, milliseconds: float) -> Iterator[int]:
-    """Yield a port at which the upstream is so far away: a round trip for each connection and each answer."""
+    """Yield a port at which the upstream is so far away, each way: a round trip takes twice as long."""
     if not milliseconds:
         yield PORT
         return
-    proxy = Child([build("delay"), str(port), str(PORT), str(milliseconds)], core=ALL)
+    proxy = Child([build("delay"), str(port), str(PORT), str(2 * milliseconds)], core=ALL)
     try:
         proxy.line()
         reachable(port)

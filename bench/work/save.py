@@ -21,7 +21,7 @@ from bench.work.running import ALL, batch, distant, failures, service, start
 __all__ = ["add_options", "run"]
 
 _BARS: Final = {20.0: 5.0, 0.0: 1.5}
-"""By the latency: how many times as fast as the threads."""
+"""By the latency each way, in milliseconds: how many times as fast as the threads."""
 _LONGEST: Final = 0.8
 """Seconds from the begin of a batch to its kill, at the most: about the time that it takes."""
 _SAVE: Final = [{"step": "save"}]
@@ -60,7 +60,7 @@ def _compared(
             file=sys.stderr,
         )
     ratio = median(its / own for own, its in zip(ours, threads, strict=True))
-    count, far = len(pictures.names), f"{latency:g} ms away" if latency else "near"
+    count, far = len(pictures.names), f"{latency:g} ms each way" if latency else "near"
     spent = ", ".join(f"{place} {ms / 1000:.1f} s" for place, ms in shares.items())
     return Figure(
         f"save: {far}", f"{count:,} files of 300 KiB, every one right by its hash; `time_ms`: {spent}",

@@ -11,7 +11,7 @@ _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXE
 
 
 @contextmanager
-def temporary_file(folder: int, name: str, body: bytes, *, mode: int, sync: bool) -> Iterator[None]:
+def temporary_file(folder: int, name: str, body: bytes | memoryview, *, mode: int, sync: bool) -> Iterator[None]:
     """Write a file below an open folder; the block renames it. Where anything fails it is removed.
 
     With ``sync`` its bytes are on the disk before the block begins: so a power failure leaves no other under its

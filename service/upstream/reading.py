@@ -7,7 +7,7 @@ latest. So an owner holds its share and one body. A body that comes too slowly, 
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from service.core.owner import Owner
@@ -33,6 +33,8 @@ class Reading:
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._bodies: dict[Owner, OrderedDict[Body, None]] = {}
+        self._waiting = 0
+        """Bodies that wait for their turn."""
         self._timer = Periodic("slow bodies", _EVERY, self._check)
 
     def __repr__(self) -> str:
@@ -56,9 +58,11 @@ class Reading:
         while not self._may_go_on(body):
             self._pool.refused += 1
             body.turn = self._loop.create_future()
+            self._waiting += 1
             try:
                 await body.turn
             finally:
+                self._waiting -= 1
                 body.turn = None
 
     def end(self, body: "Body") -> None:
@@ -68,12 +72,16 @@ class Reading:
         del bodies[body]
         if not bodies:
             del self._bodies[body.owner]
-            return
-        for other in bodies:
-            if not self._may_go_on(other):
+        elif self._waiting:
+            self._go_on(bodies)
+
+    def _go_on(self, bodies: Iterable["Body"]) -> None:
+        """Let the first of an owner's bodies go on, for which there is room."""
+        for body in bodies:
+            if not self._may_go_on(body):
                 return
-            if other.turn is not None and not other.turn.done():
-                other.turn.set_result(None)
+            if body.turn is not None and not body.turn.done():
+                body.turn.set_result(None)
 
     def _check(self) -> float | None:
         """End what has brought too little for too long."""

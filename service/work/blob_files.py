@@ -46,10 +46,19 @@ class BlobFiles:
         self._lock = DirectoryLock(directory)
         try:
             self._new.mkdir(mode=0o700, exist_ok=True)
+            self._make_folders()
             self._unfinished = os.open(self._new, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except BaseException:
             self._lock.close()
             raise
+
+    def _make_folders(self) -> None:
+        """Make all folders at once: none has to reach the disk together with its first file."""
+        names = {f"{number:02x}" for number in range(256)} - set(os.listdir(self._directory))
+        for name in names:
+            (self._directory / name).mkdir(mode=0o700)
+        if names:
+            sync_directory(self._directory)
 
     def scan(self) -> list[Blob]:
         """Remove what is left over from a kill, and return all blobs, the longest unused first."""
@@ -81,9 +90,6 @@ class BlobFiles:
         path = folder / f"{sha256}.{quote(kind, safe='+')}"
         temporary = str(next(self._numbers))
         with temporary_file(self._unfinished, temporary, data, mode=0o600, sync=True):
-            if not folder.exists():
-                folder.mkdir(mode=0o700, exist_ok=True)
-                sync_directory(self._directory)
             os.rename(temporary, path, src_dir_fd=self._unfinished)
         sync_directory(folder)
         return Blob(sha256, len(data), kind, path)
