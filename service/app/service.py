@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
+from msgspec import to_builtins
+
 from service.config import checks
 from service.config.granting import credentials_of
 from service.config.limits import (
@@ -19,6 +21,7 @@ from service.config.limits import (
 from service.config.settings import Settings, tls_context
 from service.core.access.grants import Grant, HostPatterns
 from service.core.fetching.batch import Batch, BatchRequest, Keep
+from service.core.jobs.answers import JobCancel
 from service.core.jobs.job import Job
 from service.core.jobs.request import JobRequest
 from service.core.memory_budget import MemoryBudget
@@ -128,12 +131,12 @@ class Service:
         async def accept(stored: Callable[[Job], object]) -> Job:
             return (await self.jobs.accept(request, owner, grant, stored))[0]
 
-        return self.jobs.answer(accept).then(lambda job: accepted(job, self.jobs.wall()))
+        return self.jobs.answer(accept).then(lambda job: to_builtins(accepted(job, self.jobs.wall())))
 
     def cancel_job(self, job_id: str) -> Pending[dict[str, object]]:
         """Have a job never run, or stop."""
         return self.jobs.answer(lambda stored: self.jobs.cancel(job_id, stored)).then(
-            lambda outcome: {"cancelled": outcome[0], "state": str(outcome[1])}
+            lambda outcome: to_builtins(JobCancel(*outcome))
         )
 
     def authenticate(self, token: str) -> Grant:

@@ -30,14 +30,9 @@ class JobAccepted(_Said):
     due: _Time
 
 
-class JobView(_Said):
+class JobView(JobAccepted):
     """How far a job is."""
 
-    job: str
-    topic: str
-    epoch: str
-    state: JobState
-    due: _Time
     kind: Kind
     run: Annotated[int, msgspec.Meta(ge=1)]
     """2 or higher where it ran once more."""

@@ -21,12 +21,7 @@ from service.edge.http.negotiation import NDJSON, answers_event_stream, prefers_
 from service.edge.http.pending import answer_of
 from service.edge.http.queries import STREAM, check_query
 from service.edge.http.request_body import read_json, requested_key
-from service.edge.routes.streams import (
-    PullReader,
-    requested_lag,
-    requested_since,
-    stream_topic,
-)
+from service.edge.routes.streams import PullReader, stream_events, stream_topic
 from service.sources.batches import Batches
 
 __all__ = ["BatchRoutes"]
@@ -106,18 +101,10 @@ class BatchRoutes:
         return web.Response(body=orjson.dumps({"cancelled": cancelled}), content_type="application/json")
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """Stream a batch's events from the position that the client asks for, by default all of them."""
+        """Stream a batch's events."""
         check_query(request, STREAM)
         batch = self._batches.find(request.match_info["id"])
-        return await stream_topic(
-            request,
-            self._hub,
-            batch.topic,
-            since=requested_since(request, "oldest"),
-            on_lag=requested_lag(request),
-            batch=True,
-            headers={"Sluice-Batch": batch.id, "Sluice-Epoch": batch.topic.epoch},
-        )
+        return await stream_events(request, self._hub, batch.topic, {"Sluice-Batch": batch.id})
 
 
 class _Document:

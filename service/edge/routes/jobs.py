@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from service.core.errors import InvalidParams
+from service.core.jobs.answers import JobCancel, JobList
 from service.core.jobs.job import Job, JobState
 from service.core.jobs.request import JobRequest, MoveRequest
 from service.core.sessions.messages import convert
@@ -17,7 +18,7 @@ from service.edge.http.json_answer import json_answer
 from service.edge.http.pending import answer_of
 from service.edge.http.queries import STREAM, check_query
 from service.edge.http.request_body import read_json, requested_key
-from service.edge.routes.streams import requested_lag, requested_since, stream_topic
+from service.edge.routes.streams import stream_events
 from service.jobs.jobs import Jobs
 from service.jobs.views import accepted, viewed
 
@@ -67,11 +68,8 @@ class JobRoutes:
         check_query(request, ("state", "limit", "after"))
         jobs, after = await self._jobs.listed(request[OWNER], _state(request), _limit(request), _after(request))
         now = self._jobs.wall()
-        document = {
-            "jobs": [viewed(job, now, whole=False) for job in jobs],
-            "next": None if after is None else f"{after:x}",
-        }
-        return json_answer(msgspec.json.encode(document))
+        views = [viewed(job, now, whole=False) for job in jobs]
+        return json_answer(msgspec.json.encode(JobList(views, None if after is None else f"{after:x}")))
 
     async def state(self, request: web.Request) -> web.Response:
         """Answer with how far a job is."""
@@ -86,21 +84,13 @@ class JobRoutes:
     async def cancel(self, request: web.Request) -> web.Response:
         """Have a job never run, or stop."""
         cancelled, state = await self._answer(self._jobs.cancel(request.match_info["id"]))
-        return json_answer(msgspec.json.encode({"cancelled": cancelled, "state": state}))
+        return json_answer(msgspec.json.encode(JobCancel(cancelled, state)))
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """Stream the events of a job from the position that the client asks for, by default all of them."""
+        """Stream the events of a job."""
         check_query(request, STREAM)
         topic = await self._answer(self._jobs.topic(request.match_info["id"], request[OWNER]))
-        return await stream_topic(
-            request,
-            self._hub,
-            topic,
-            since=requested_since(request, "oldest"),
-            on_lag=requested_lag(request),
-            batch=True,
-            headers={"Sluice-Epoch": topic.epoch},
-        )
+        return await stream_events(request, self._hub, topic)
 
     def _document(self, job: Job) -> web.Response:
         return json_answer(msgspec.json.encode(viewed(job, self._jobs.wall())))

@@ -30,6 +30,7 @@ __all__ = [
     "Streams",
     "requested_lag",
     "requested_since",
+    "stream_events",
     "stream_topic",
 ]
 
@@ -249,6 +250,15 @@ async def stream_topic(
         streams.readers.discard(reader)
         streams.expiries.discard(reader)
     return response
+
+
+async def stream_events(
+    request: web.Request, hub: Hub, topic: Topic, headers: Mapping[str, str] | None = None
+) -> web.StreamResponse:
+    """Answer with the events of a batch or job from where the client wants to start, by default all of them."""
+    since, on_lag = requested_since(request, "oldest"), requested_lag(request)
+    headers = {**(headers or {}), "Sluice-Epoch": topic.epoch}
+    return await stream_topic(request, hub, topic, since=since, on_lag=on_lag, batch=True, headers=headers)
 
 
 def _response(sse: bool, headers: Mapping[str, str] | None) -> web.StreamResponse:
