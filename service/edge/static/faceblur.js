@@ -32,8 +32,8 @@ function connect() {
     token,
     onState: ({ state, code, reason }) => {
       document.body.dataset.state = state;
+      if (code === 4401) return askForToken();
       $("state").textContent = { open: "connected", waiting: "connection lost, trying again" }[state] ?? reason ?? state;
-      if (code === 4401) askForToken();
     },
   });
   follow("_stats", { onLag: "latest" }, ({ stages }) => stagesAre(stages));
@@ -54,6 +54,7 @@ function stagesAre(stages) {
 }
 
 function askForToken() {
+  $("state").textContent = token ? "the token is not valid" : "a token is needed";
   $("login").hidden = false;
   $("token").value = "";
   $("token").focus();
@@ -207,6 +208,7 @@ function draw(canvas, source, width, height, aside = 0, cut = 0) {
 
 function start(source) {
   run?.stop();
+  lastFaces = undefined;
   run = new Run(source);
 }
 
