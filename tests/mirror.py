@@ -25,6 +25,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "jobs/registry": ("test_slots",),
     "jobs/slot": ("test_slots",),
     "jobs/slot_messages": ("test_slots",),
+    "jobs/slot_output": ("test_slots",),
     "jobs/slot_process": ("test_slots",),
     "jobs/views": ("test_job_routes",),
     "runtime/child_process": ("test_worker_pool", "test_slots"),

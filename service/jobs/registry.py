@@ -21,8 +21,10 @@ AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 class Reporter(Protocol):
     """Where a function's progress goes."""
 
-    cancelled: bool
-    """Whether the job was cancelled: its function is asked to stop."""
+    @property
+    def cancelled(self) -> bool:
+        """Whether the job was cancelled: its function is asked to stop."""
+        ...
 
     def report(self, progress: dict[str, Any]) -> None:
         """Pass progress on; may wait until what was reported before has been stored."""

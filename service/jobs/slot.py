@@ -15,10 +15,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
+from service.core.jobs.events import Progress
 from service.jobs.registry import JOBS, Context, Function
 from service.jobs.slot_messages import (
     END,
@@ -42,24 +44,33 @@ _AHEAD: Final = 16
 """Reports that are not stored yet, after which a function waits."""
 _ROOM: Final = 1 << 20
 """Bytes of a frame beside what a function gave."""
+_TEXT: Final = 4000
+"""Characters of what a function raised."""
 
 
 class Connection:
-    """The socket, from the main thread and from the one that reads."""
+    """The socket, from the main thread, from the one that reads, and from those that a function starts."""
 
     def __init__(self, given: socket.socket) -> None:
         self.asked: queue.SimpleQueue[Ask] = queue.SimpleQueue()
         self.cancelled = False
         self._socket = given
+        self._pid = os.getpid()
+        self._sending = threading.Lock()
         self._reports = threading.Semaphore(_AHEAD)
+
+    @property
+    def ours(self) -> bool:
+        """Whether this is the process of the slot: one that a function has forked has the socket, too."""
+        return os.getpid() == self._pid
 
     def send(self, frame: bytes) -> None:
         """Send a frame."""
-        self._socket.sendall(frame)
+        with self._sending:
+            self._socket.sendall(frame)
 
-    def report(self, progress: dict[str, Any]) -> None:
-        """Send progress; wait where much of it is not stored yet. Raises ValueError for what cannot be sent."""
-        frame = _encoded(Reported(progress))
+    def report(self, frame: bytes) -> None:
+        """Send progress; wait where much of it is not stored yet."""
         self._reports.acquire()
         self.send(frame)
 
@@ -95,8 +106,30 @@ def main(arguments: Sequence[str]) -> None:
     while True:
         asked = connection.asked.get()
         ended = run(asked, connection)
+        if not connection.ours:
+            os._exit(0)  # the function has forked, and this is not the process that the service waits for
         _finish_output()
         connection.send(encode(ended))
+
+
+class Reports:
+    """The progress of one function, as long as it runs."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.over = False
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the function is asked to stop."""
+        return self.over or self._connection.cancelled
+
+    def report(self, progress: dict[str, Any]) -> None:
+        """Send progress; raise ValueError for what cannot be sent, and RuntimeError where nobody waits for it."""
+        frame = _encoded(progress)
+        if self.over or not self._connection.ours:
+            raise RuntimeError("progress is reported by the process of a job, and while its function runs")
+        self._connection.report(frame)
 
 
 def _finish_output() -> None:
@@ -123,15 +156,32 @@ def run(asked: Ask, connection: Connection) -> Ended:
     function = JOBS.get(asked.name)
     if function is None:
         return Ended(error=f"the function {asked.name!r} no longer exists", again=False)
+    reports = Reports(connection)
     try:
-        result = _call(function, asked, Context(asked.job, asked.attempt, asked.key, connection))
+        result = _call(function, asked, Context(asked.job, asked.attempt, asked.key, reports))
     except BaseException as error:  # SystemExit is an error of the function, too
-        traceback.print_exc()
-        return Ended(error=f"{type(error).__name__}: {error}"[:4000])
+        _print(error)
+        return Ended(error=_text(error))
+    finally:
+        reports.over = True
     try:
         return _fitting(Ended(msgspec.Raw(msgspec.json.encode(result))))
-    except (TypeError, ValueError, RecursionError, OverflowError) as error:
-        return Ended(error=f"the result has no form in JSON: {error}", again=False)
+    except Exception as error:
+        return Ended(error=f"the result has no form in JSON: {_text(error)}", again=False)
+
+
+def _text(error: BaseException) -> str:
+    """Say what was raised; its own text may be anything, and may raise."""
+    try:
+        text = str(error)
+    except BaseException as other:
+        text = f"its text raised {type(other).__name__}"
+    return f"{type(error).__name__}: {text}"[:_TEXT].encode(errors="replace").decode()
+
+
+def _print(error: BaseException) -> None:
+    with suppress(Exception):  # the function may have closed its output; _text says what was raised
+        traceback.print_exception(error)
 
 
 def _call(function: Function, asked: Ask, context: Context) -> Any:
@@ -154,10 +204,11 @@ def _fitting(ended: Ended) -> Ended:
     return ended
 
 
-def _encoded(message: Reported) -> bytes:
+def _encoded(progress: dict[str, Any]) -> bytes:
     try:
-        frame = encode(message)
-    except (TypeError, RecursionError, OverflowError) as error:
+        msgspec.convert(progress, Progress)
+        frame = encode(Reported(progress))
+    except (msgspec.ValidationError, TypeError, ValueError, RecursionError, OverflowError) as error:
         raise ValueError(f"progress has no form in JSON: {error}") from error
     if len(frame) > _ROOM:
         raise ValueError(f"progress has {len(frame)} bytes, and may have {_ROOM}")

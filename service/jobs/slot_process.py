@@ -5,13 +5,14 @@ import os
 import signal
 import socket
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
+import msgspec
+
 from service.jobs.slot_messages import (
-    END,
     HEAD,
     Ask,
     Described,
@@ -23,6 +24,7 @@ from service.jobs.slot_messages import (
     encode,
     length_of,
 )
+from service.jobs.slot_output import SlotOutput
 from service.runtime.child_process import environment
 
 __all__ = ["SlotGone", "SlotProcess", "SlotUnusable"]
@@ -32,11 +34,8 @@ _START: Final = 30.0
 """Seconds until a new process is ready."""
 GRACE: Final = 10.0
 """Seconds that a function has to stop before its process is killed."""
-_OUTPUT: Final = 16 << 10
-"""Bytes of output that are kept, the newest."""
-_LATE: Final = 1.0
-_PAUSE: Final = 0.02
-"""Seconds between two reads of much output: a function that prints for ever waits, and nobody else does."""
+_LAST: Final = 0.1
+"""Seconds in which the end of a process is known, and all that it has said before."""
 
 
 Report = Callable[[dict[str, Any]], Awaitable[None]]
@@ -53,19 +52,21 @@ class SlotUnusable(Exception):
 class SlotProcess:
     """One process; made by :meth:`start`."""
 
-    def __init__(self, process: Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, process: Process, output: SlotOutput, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self.functions: dict[str, tuple[int | None, float | None]] = {}
         """Retries and timeout of each registered function, by name."""
         self._process = process
+        self._output = output
         self._reader = reader
         self._writer = writer
         self.grace = GRACE
         self._length: int | None = None
         """Of a frame whose beginning was read, and no more of it."""
-        self._output = bytearray()
-        self._complete = asyncio.Event()
-        """Whether all is here that the function has printed."""
-        self._printing = asyncio.get_running_loop().create_task(self._read_output(), name="job")
+        self.spoilt = False
+        """Whether a function has closed the output, so that the next one could not print."""
+        self._watching = asyncio.get_running_loop().create_task(self._watch(), name="job")
 
     def __repr__(self) -> str:
         return f"<SlotProcess {self._process.pid}>"
@@ -78,20 +79,22 @@ class SlotProcess:
     @classmethod
     async def start(cls, module: str, memory: int) -> "SlotProcess":
         """Start a process and wait until it is ready; raises SlotGone, and SlotUnusable with what is wrong."""
+        output, printing = await SlotOutput.open()
         ours, theirs = socket.socketpair()
         try:
-            with theirs:
+            with theirs, os.fdopen(printing, "wb", 0):
                 process = await asyncio.create_subprocess_exec(
                     sys.executable, "-u", "-m", _MODULE, str(theirs.fileno()), str(memory), module,
-                    env=environment(),
-                    stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, pass_fds=(theirs.fileno(),), start_new_session=True,
+                    env=environment(), stdin=DEVNULL, stdout=printing, stderr=STDOUT,
+                    pass_fds=(theirs.fileno(),), start_new_session=True,
                 )  # fmt: skip
         except BaseException as error:
             ours.close()
+            await output.close()
             if isinstance(error, OSError):
                 raise SlotGone(f"a process cannot be started: {error.strerror}") from error
             raise
-        slot = cls(process, *await asyncio.open_connection(sock=ours))
+        slot = cls(process, output, *await asyncio.open_connection(sock=ours))
         try:
             async with asyncio.timeout(_START):
                 described = await slot._read()
@@ -114,31 +117,25 @@ class SlotProcess:
         latest.
         """
         self._output.clear()
-        self._complete.clear()
         try:
             await self._send(asked)
             return await self._until_ended(report)
         except asyncio.CancelledError:
             await self._stop(report)
             raise
+        except Exception:
+            await self.kill()  # it still runs the function: the next one would be given its result
+            raise
 
     async def _until_ended(self, report: Report) -> Ended:
         while True:
             message = await self._read()
             if isinstance(message, Ended):
-                await self._printed()
+                self.spoilt = not await self._output.complete()
                 return message
             if isinstance(message, Reported):
                 await report(message.progress)
                 await self._send(Stored())
-
-    async def _printed(self) -> None:
-        """Wait a moment for the end of what the function has printed: it comes another way."""
-        try:
-            async with asyncio.timeout(_LATE):
-                await self._complete.wait()
-        except TimeoutError:
-            return  # it has closed its output
 
     async def _stop(self, report: Report) -> None:
         """Ask a function to stop, and end its process."""
@@ -167,9 +164,21 @@ class SlotProcess:
             return decode(frame)
         except (asyncio.IncompleteReadError, OSError) as error:
             raise await self._gone() from error
+        except (ValueError, msgspec.MsgspecError) as error:
+            await self.kill()
+            raise SlotGone("a function has written to the socket of its process") from error
+
+    async def _watch(self) -> None:
+        """End the connection when the process has ended: what a function has forked may hold its other end open."""
+        await self._process.wait()
+        await asyncio.sleep(_LAST)
+        self._writer.transport.abort()
 
     async def _gone(self) -> SlotGone:
-        """Say how the process has ended."""
+        """Say how the process has ended, or is about to."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST):
+                await self._process.wait()
         await self.kill()
         code = self._process.returncode or 0
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
@@ -178,19 +187,7 @@ class SlotProcess:
     @property
     def output(self) -> str:
         """What the function has printed: the newest 16 KiB."""
-        return self._output.decode(errors="replace")
-
-    async def _read_output(self) -> None:
-        stream = self._process.stdout
-        assert stream is not None
-        while piece := await stream.read(_OUTPUT):
-            self._output += piece
-            if (end := self._output.rfind(END)) >= 0:
-                del self._output[end : end + len(END)]
-                self._complete.set()
-            del self._output[:-_OUTPUT]
-            if len(piece) > _OUTPUT // 4:
-                await asyncio.sleep(_PAUSE)
+        return self._output.text
 
     @property
     def ended(self) -> bool:
@@ -203,5 +200,6 @@ class SlotProcess:
         with suppress(ProcessLookupError):  # it is gone already
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
-        self._printing.cancel()
-        await asyncio.gather(self._printing, return_exceptions=True)
+        await self._output.close()
+        self._watching.cancel()
+        await asyncio.gather(self._watching, return_exceptions=True)

@@ -137,7 +137,7 @@ class Slots:
 
     def _give_back(self, slot: SlotProcess) -> None:
         self._busy.discard(slot)
-        if slot.ended or self._generations[slot] != self._generation:
+        if slot.ended or slot.spoilt or self._generations[slot] != self._generation:
             self._end(slot)
             return
         self._free.append(slot)

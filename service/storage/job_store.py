@@ -213,7 +213,7 @@ class _PutJob:
     """What a job has become; its request too where it is new."""
 
     __slots__ = ("_answer", "_before", "_events", "_job", "size")
-    count = 10
+    count = 5
     """Of changes that take as long: what follows wakes a task."""
 
     def __init__(self, job: Job, events: Sequence[bytes], answer: Pending[Job]) -> None:

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
+import threading
 import time
 from typing import Any
 
@@ -99,7 +101,98 @@ def print_for_ever(context: Context) -> None:
 
 
 @job
-def close_output() -> str:
+def close_output(how: str) -> str:
     """Close its standard output."""
-    os.close(1)
+    if how == "descriptor":
+        os.close(1)
+    else:
+        sys.stdout.close()
     return "closed"
+
+
+@job
+def close_all() -> None:
+    """Close the socket of its process, too."""
+    os.closerange(3, 256)
+
+
+@job
+def write_on_socket() -> None:
+    """Write on the socket of its process what is not a frame."""
+    for number in range(3, 256):
+        try:
+            given = socket.socket(fileno=number)
+        except OSError:
+            continue
+        given.sendall(b"nonsense")
+        time.sleep(1000)
+
+
+@job
+def fork_and_return() -> str:
+    """Return in two processes."""
+    return "child" if os.fork() == 0 else "parent"
+
+
+@job
+def leave_a_child(context: Context, how: str) -> str:
+    """Return, or end its process, while a child of it runs on that holds all that it has."""
+    child = os.fork()
+    if not child:
+        if how == "apart":
+            os.setsid()
+        time.sleep(1000)
+    context.progress(data=child)
+    if how == "return":
+        return "left"
+    os._exit(3)
+
+
+@job
+def leave_a_thread(context: Context) -> str:
+    """Return while a thread goes on to report."""
+
+    def report() -> None:
+        while not context.cancelled:
+            context.progress(1)
+
+    threading.Thread(target=report, daemon=True).start()
+    return "left"
+
+
+@job
+def report_at_once(context: Context) -> str:
+    """Report large progress from several threads."""
+    threads = [threading.Thread(target=context.progress, kwargs={"data": "x" * 500_000}) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return "reported"
+
+
+class Unspeakable(Exception):
+    """Its text cannot be made."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+@job
+def odd_errors(which: str) -> None:
+    """Raise what is hard to write down."""
+    raise {"surrogate": ValueError("\ud800"), "unspeakable": Unspeakable(), "interrupt": KeyboardInterrupt()}[which]
+
+
+@job
+def wrong_progress(context: Context) -> None:
+    """Report what is not a number."""
+    context.progress(done="half")  # type: ignore[arg-type]
+
+
+@job
+def deadlock() -> None:
+    """Wait for itself."""
+    lock = threading.Lock()
+    with lock, lock:
+        pass

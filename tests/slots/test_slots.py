@@ -1,6 +1,8 @@
 """Functions in processes of their own: what they return, how they fail, and how they end."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -97,6 +99,12 @@ async def test_two_run_in_processes_of_their_own(slots: Slots) -> None:
         ("large", [], "exception", "the result has 2097154 bytes, and may have 1048576", False),
         ("odd_progress", [], "exception", "ValueError: progress has no form in JSON", True),
         ("eat", [], "exception", "MemoryError", True),
+        ("odd_errors", ["surrogate"], "exception", "ValueError: ?", True),
+        ("odd_errors", ["unspeakable"], "exception", "Unspeakable: its text raised ValueError", True),
+        ("odd_errors", ["interrupt"], "exception", "KeyboardInterrupt", True),
+        ("wrong_progress", [], "exception", "ValueError: progress has no form in JSON: Expected", True),
+        ("close_all", [], "killed", "the process ended with exit code 1", True),
+        ("write_on_socket", [], "killed", "a function has written to the socket of its process", True),
         ("die", {"how": 3}, "killed", "the process ended with exit code 3", True),
         ("die", {"how": -9}, "killed", "the process ended by signal SIGKILL", True),
     ],
@@ -164,8 +172,78 @@ async def test_one_that_prints_for_ever_keeps_its_newest_output_and_nobody_waits
     assert 16_000 <= len(run.attempt.output) <= 16 << 10
 
 
-async def test_one_that_closes_its_output_ends_all_the_same(slots: Slots) -> None:
-    assert await Run(slots, "close_output").result() == "closed"
+@pytest.mark.parametrize("how", ["descriptor", "file"])
+async def test_one_that_closes_its_output_ends_all_the_same_and_the_next_one_prints(slots: Slots, how: str) -> None:
+    assert await Run(slots, "close_output", [how]).result() == "closed"
+    after = Run(slots, "add", [1, 2])
+    assert await after.result() == 3
+    assert after.attempt.output == "adding 1\n"
+
+
+async def test_one_that_forks_and_returns_twice_has_one_result_and_so_has_the_next(slots: Slots) -> None:
+    assert await Run(slots, "fork_and_return").result() == "parent"
+    assert await Run(slots, "add", [1, 2]).result() == 3
+    assert slots.started == 1
+
+
+@pytest.mark.parametrize("how", ["exit", "apart"])
+async def test_the_end_of_a_process_is_noticed_though_a_child_holds_what_it_had(slots: Slots, how: str) -> None:
+    run = Run(slots, "leave_a_child", {"how": how})
+    failure = await run.failure()
+    assert (failure.error, failure.detail) == ("killed", "the process ended with exit code 3")
+    with suppress(ProcessLookupError):
+        os.kill(run.progress[0].data, signal.SIGKILL)
+
+
+async def test_what_a_function_leaves_running_ends_with_its_process(slots: Slots) -> None:
+    run = Run(slots, "leave_a_child", {"how": "return"})
+    assert await run.result() == "left"
+    assert await Run(slots, "add", [1, 2]).result() == 3
+    await slots.close()
+    async with asyncio.timeout(30):
+        while _alive(run.progress[0].data):
+            await asyncio.sleep(0.01)
+
+
+async def test_a_thread_that_reports_on_costs_the_next_function_nothing(slots: Slots) -> None:
+    assert await Run(slots, "leave_a_thread").result() == "left"
+    after = Run(slots, "say.progress", {"count": 3})
+    await after.result()
+    assert after.progress == [*(Progress(number, 3, "step") for number in range(3)), Progress(data={"all": True})]
+
+
+async def test_threads_that_report_at_once_do_not_mix_their_reports(slots: Slots) -> None:
+    run = Run(slots, "report_at_once")
+    assert await run.result() == "reported"
+    assert run.progress == [Progress(data="x" * 500_000)] * 8
+
+
+async def test_one_that_cannot_report_its_progress_is_ended_and_the_next_one_has_its_own_result(
+    slots: Slots,
+) -> None:
+    run = Run(slots, "say.progress", {"count": 3})
+
+    async def fail(progress: Progress) -> None:
+        raise RuntimeError("a bug")
+
+    run.attempt.report = fail
+    with pytest.raises(RuntimeError, match="a bug"):
+        await run.result()
+    assert await Run(slots, "add", [1, 2]).result() == 3
+    assert slots.started == 2
+
+
+async def test_one_that_waits_for_itself_is_killed(slots: Slots) -> None:
+    task = asyncio.create_task(Run(slots, "deadlock").result())
+    async with asyncio.timeout(60):
+        while not slots._busy:
+            await asyncio.sleep(0.01)
+    (slot,) = slots._busy
+    slot.grace = 0.1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await Run(slots, "add", [1, 2]).result() == 3
 
 
 async def test_when_the_service_ends_nobody_waits_for_functions(slots: Slots) -> None:
