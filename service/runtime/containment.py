@@ -6,9 +6,10 @@ of each: an exception would else cost all that come after it their turn.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-__all__ = ["contain", "report"]
+__all__ = ["contain", "forget_cancellation", "report"]
 
 
 def report(what: str, error: BaseException, *, task: str | None = None) -> None:
@@ -31,3 +32,13 @@ def contain(what: str, action: Callable[..., object], *arguments: Any) -> bool:
         report(what, error)
         return False
     return True
+
+
+def forget_cancellation(task: "asyncio.Task[Any]") -> None:
+    """Have a task that was cancelled, and that nobody awaits, forget the error that ended it.
+
+    That has the frames which it passed, and they have the task: only the collector of cycles would free them, and
+    what they hold, minutes or hours later.
+    """
+    with suppress(asyncio.CancelledError):
+        task.exception()

@@ -12,6 +12,7 @@ from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.plan import FetchPlan
 from service.core.fetching.task import RUNNING, FetchGroup, FetchTask, asker_of
+from service.runtime.containment import forget_cancellation
 from service.runtime.per_turn import PerTurn
 from service.runtime.timer import WakeUp
 from service.upstream.attempts import Attempts
@@ -225,7 +226,9 @@ class Runner:
         if flight.open:
             self.metrics.abandoned()
             self._end(flight)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            forget_cancellation(task)
+        elif (error := task.exception()) is not None:
             for work in () if flight.landed else flight.waiters:
                 if work.state is RUNNING:
                     self.plan.landed(work)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import weakref
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -221,6 +222,33 @@ async def test_requests_of_a_cancelled_batch_end_a_few_in_each_turn_and_its_plac
     await asyncio.sleep(1)
     assert events(reader)[-1]["ok"] == 90
     assert (max(ended.values()), ended.total(), bench.runner.active) == (8, 90, 0)
+
+
+async def test_a_cancelled_request_holds_nothing_that_the_collector_has_to_find() -> None:
+    held: weakref.WeakSet[Body] = weakref.WeakSet()
+
+    async def answer(order: Attempt) -> Fetched:
+        pieces = Body()
+        held.add(pieces)
+        await never(order)
+        raise AssertionError(pieces)
+
+    bench = Bench(answer)
+    batch = bench.start(10)
+    await asyncio.sleep(1)
+    assert len(held) == 10
+    gc.collect()
+    gc.disable()
+    try:
+        bench.batches.cancel(batch.id)
+        await asyncio.sleep(1)
+        assert len(held) == 0
+    finally:
+        gc.enable()
+
+
+class Body:
+    """Pieces of an answer."""
 
 
 async def test_cancelling_before_anything_started_frees_every_place() -> None:
