@@ -4,6 +4,7 @@ A file without a name (memfd_create(2)) goes with the datagram as a descriptor. 
 size is copied once, and nothing is left behind when a process is killed.
 """
 
+import fcntl
 import mmap
 import os
 import socket
@@ -14,10 +15,14 @@ import msgspec
 
 from service.runtime.whole_files import write_all
 
-__all__ = ["LONGEST", "Answer", "Errand", "pack", "receive", "send", "unpack"]
+__all__ = ["LONGEST", "Answer", "Contents", "Errand", "pack", "receive", "send", "unpack"]
 
 LONGEST: Final = 128 << 10
 """Bytes of a datagram, which has what clients write: it is below what a socket of Linux takes at once."""
+
+
+Contents = mmap.mmap | bytes
+"""The bytes of a memory file: slices are copies, those of a memoryview are not."""
 
 
 class Errand(msgspec.Struct, frozen=True):
@@ -46,7 +51,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 def pack(parts: Sequence[bytes | memoryview]) -> int:
     """Return the descriptor of a memory file with these bytes; raises OSError."""
-    descriptor = os.memfd_create("sluice", os.MFD_CLOEXEC)
+    descriptor = os.memfd_create("sluice", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         for part in parts:
             write_all(descriptor, part)
@@ -56,9 +61,13 @@ def pack(parts: Sequence[bytes | memoryview]) -> int:
     return descriptor
 
 
-def unpack(descriptor: int) -> mmap.mmap | bytes:
-    """Return the bytes of a memory file without copying them, and close its descriptor."""
+def unpack(descriptor: int) -> Contents:
+    """Return the bytes of a memory file without copying them, and close its descriptor; raises OSError.
+
+    It is sealed: to read what the other process has cut off would end this one.
+    """
     try:
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
         size = os.fstat(descriptor).st_size
         return mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) if size else b""
     finally:

@@ -8,7 +8,7 @@ from typing import Final
 from service.core.owner import Owner
 from service.runtime.timer import IdleTimer
 from service.runtime.turns import Turns
-from service.work.errands import Answer, Errand
+from service.work.errands import Answer, Contents, Errand
 from service.work.worker_process import WorkerGone, WorkerProcess
 
 __all__ = ["StepTimeout", "WorkerPool"]
@@ -44,7 +44,7 @@ class WorkerPool:
 
     async def carry_out(
         self, errand: Errand, body: bytes | memoryview, owner: Owner, time: float
-    ) -> tuple[Answer, bytes]:
+    ) -> tuple[Answer, Contents]:
         """Carry out a step within so many seconds from its beginning; raises StepTimeout and WorkerGone."""
         async with self.turns.turn(owner):
             for attempt in range(1, _ATTEMPTS + 1):
@@ -60,7 +60,7 @@ class WorkerPool:
 
     async def _try(
         self, errand: Errand, body: bytes | memoryview, time: float, *, fresh: bool
-    ) -> tuple[Answer, bytes]:
+    ) -> tuple[Answer, Contents]:
         # What ended one process may be ending the others, too: the second try is in a new one.
         worker = (None if fresh else self._take()) or await WorkerProcess.start(self._modules, self._memory)
         try:

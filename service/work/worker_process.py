@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from service.runtime.child_process import environment
-from service.work.errands import Answer, Errand, pack, receive, send, unpack
+from service.work.errands import Answer, Contents, Errand, pack, receive, send, unpack
 
 __all__ = ["WorkerGone", "WorkerProcess"]
 
@@ -67,7 +67,7 @@ class WorkerProcess:
             raise
         return worker
 
-    async def carry_out(self, errand: Errand, body: bytes | memoryview) -> tuple[Answer, bytes]:
+    async def carry_out(self, errand: Errand, body: bytes | memoryview) -> tuple[Answer, Contents]:
         """Return the answer with its bytes; raises WorkerGone; after any other exception, kill the process."""
         try:
             descriptor = pack([body]) if len(body) <= _SMALL else await asyncio.to_thread(pack, [body])
@@ -81,7 +81,7 @@ class WorkerProcess:
             os.close(descriptor)
         return await self._answer()
 
-    async def _answer(self) -> tuple[Answer, bytes]:
+    async def _answer(self) -> tuple[Answer, Contents]:
         loop = asyncio.get_running_loop()
         readable = loop.create_future()
         loop.add_reader(self._connection, _resolve, readable)
@@ -97,7 +97,11 @@ class WorkerProcess:
             raise WorkerGone("a process has ended unexpectedly")
         if descriptor < 0:
             raise WorkerGone("an answer cannot be taken: too many open files")
-        return msgspec.json.decode(datagram, type=Answer), bytes(unpack(descriptor))
+        try:
+            contents = unpack(descriptor)
+        except OSError as error:
+            raise WorkerGone(f"an answer cannot be read: {error.strerror}") from error
+        return msgspec.json.decode(datagram, type=Answer), contents
 
     def kill(self) -> None:
         """Have the process end."""

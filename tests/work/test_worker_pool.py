@@ -1,6 +1,7 @@
 """The worker pool: an errand that ends its process, or hangs, costs itself alone."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import msgspec
@@ -8,7 +9,7 @@ import pytest
 
 from service.core.owner import Owner
 from service.work import worker_process
-from service.work.errands import Errand
+from service.work.errands import Errand, pack, unpack
 from service.work.worker_pool import StepTimeout, WorkerPool
 from service.work.worker_process import WorkerGone
 
@@ -211,3 +212,21 @@ async def test_owners_take_turns(modules: list[str]) -> None:
             group.create_task(one(owner))
     assert order == ["a", "a", "b", "c", "a", "a"]
     await pool.close()
+
+
+def test_what_another_process_has_sent_cannot_be_cut_off() -> None:
+    descriptor = pack([b"x" * 100_000])
+    theirs = os.dup(descriptor)
+    try:
+        contents = unpack(descriptor)
+        with pytest.raises(PermissionError):
+            os.ftruncate(theirs, 0)
+        assert contents[99_999:] == b"x"
+    finally:
+        os.close(theirs)
+
+
+def test_a_file_that_cannot_be_sealed_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"a")
+    with pytest.raises(OSError, match="Invalid argument|not permitted"):
+        unpack(os.open(tmp_path / "file", os.O_RDWR))
