@@ -33,6 +33,8 @@ def main(arguments: Sequence[str]) -> None:
     os.nice(10)  # the loop goes first
     for module in modules:
         importlib.import_module(module)
+    # Decoders write a line for each thing that they do not like in hostile bytes, past every bound of the log.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     connection = socket.socket(fileno=int(number))
     send(connection, Answer(), pack([]))  # it is ready
     while True:

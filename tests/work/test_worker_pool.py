@@ -3,6 +3,7 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -49,6 +50,13 @@ def memory(body, parameters):
 @step("place", Nothing, runs="process")
 def place(body, parameters):
     return Made({"adj": int(open("/proc/self/oom_score_adj").read())})
+
+@step("print", Nothing, runs="process")
+def write(body, parameters):
+    os.write(1, b"out")
+    os.write(2, b"err")
+    print("printed", flush=True)
+    return Made()
 
 @step("bug", Nothing, runs="process")
 def bug(body, parameters):
@@ -180,6 +188,14 @@ async def test_one_that_is_cancelled_leaves_its_place_and_no_process(modules: li
     answer, _ = await pool.carry_out(errand("length"), b"abc", OWNER, 30)
     assert answer.failed is None
     await pool.close()
+
+
+async def test_what_a_step_or_its_libraries_print_does_not_reach_the_log(modules: list[str], capfd: Any) -> None:
+    pool = WorkerPool(1, modules, memory=1 << 30)
+    answer, _ = await pool.carry_out(errand("print"), b"", OWNER, 30)
+    assert (answer.failed, answer.broken) == (None, None)
+    await pool.close()
+    assert capfd.readouterr() == ("", "")
 
 
 async def test_a_module_that_cannot_be_imported_fails_the_errand(tmp_path: Path) -> None:
