@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from service.core.owner import Owner
 from service.work import worker_process
-from service.work.errands import Errand, pack, unpack
+from service.work.errands import Errand, pack, receive, unpack
 from service.work.worker_pool import StepTimeout, WorkerPool
 from service.work.worker_process import WorkerGone
 
@@ -132,6 +133,28 @@ async def test_processes_that_were_killed_while_idle_cost_no_errand(modules: lis
     answer, _ = await pool.carry_out(errand("length"), b"abc", OWNER, 30)
     assert answer.failed is None
     assert pool.replaced == len(idle) == 3
+    await pool.close()
+
+
+async def test_an_answer_whose_file_cannot_be_taken_is_asked_for_again(
+    modules: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where all descriptors are in use: the kernel gives the datagram alone."""
+    pool = WorkerPool(1, modules, memory=1 << 30)
+    await pool.carry_out(errand("length"), b"", OWNER, 30)
+    lost = [True]
+
+    def short(connection: socket.socket) -> tuple[bytes, int]:
+        datagram, descriptor = receive(connection)
+        if lost and datagram:
+            lost.clear()
+            os.close(descriptor)
+            return datagram, -1
+        return datagram, descriptor
+
+    monkeypatch.setattr(worker_process, "receive", short)
+    answer, _ = await pool.carry_out(errand("length"), b"abc", OWNER, 30)
+    assert (answer.failed, pool.replaced) == (None, 1)
     await pool.close()
 
 
