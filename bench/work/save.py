@@ -22,8 +22,9 @@ __all__ = ["add_options", "run"]
 
 _BARS: Final = {20.0: 5.0, 0.0: 1.5}
 """By the latency each way, in milliseconds: how many times as fast as the threads."""
-_LONGEST: Final = 0.8
-"""Seconds from the begin of a batch to its kill, at the most: about the time that it takes."""
+_LONGEST: Final = 1.2
+"""Seconds from the begin of a batch of 1,000 to its kill, at the most: about the time that it takes."""
+_SHORTEST: Final = 0.1
 _SAVE: Final = [{"step": "save"}]
 
 
@@ -119,7 +120,7 @@ def _killed(options: Namespace, pictures: Pictures, folder: Path) -> Figure:
             status, body = post(options.port, "/fetch-batch", request, Prefer="respond-async")
             if status != 202:
                 raise RuntimeError(f"the batch was answered {status}: {body[:200]!r}")
-            time.sleep(chance.uniform(0.0, _LONGEST * len(pictures.names) / 1000))
+            time.sleep(_SHORTEST + chance.uniform(0.0, _LONGEST * len(pictures.names) / 1000))
         finally:
             child.process.kill()
             child.process.wait()

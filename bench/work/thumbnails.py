@@ -38,7 +38,9 @@ def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--pictures", type=int, default=1000, help="of 1600 x 1200 (default 1000)")
     parser.add_argument("--clients", type=int, default=5000, help="that get a broadcast each second (default 5000)")
-    parser.add_argument("--idle", type=float, default=20.0, help="seconds that the crowd is alone (default 20)")
+    parser.add_argument(
+        "--idle", type=float, default=40.0, help="seconds of the crowd alone, and beside the work (default 40)"
+    )
 
 
 def run(options: Namespace) -> Iterator[Figure]:
