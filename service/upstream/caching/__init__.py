@@ -11,8 +11,10 @@ def _import_hishel() -> None:
     """
     if "redis" not in sys.modules:
         sys.modules["redis"] = None  # type: ignore[assignment]
-        import_module("hishel")
-        del sys.modules["redis"]
+        try:
+            import_module("hishel")
+        finally:
+            del sys.modules["redis"]
 
 
 _import_hishel()
