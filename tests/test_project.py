@@ -253,6 +253,18 @@ def test_the_lock_has_a_hash_for_every_package_and_names_no_host(name: str) -> N
     assert "http" not in re.sub(r"\b(httpx?|aiohttp\S*|\w*http\w*)(?=[=\s])", "", lock)
 
 
+def test_the_locks_are_of_the_extras_that_there_are() -> None:
+    """An extra is in requirements-dev.lock, or has a lock of its own."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = {
+        lock.stem.removeprefix("requirements-"): set(re.findall(r"--extra (\S+)", lock.read_text().split("\n")[1]))
+        for lock in ROOT.glob("requirements*.lock")
+    }
+    assert named["dev"] == {extra for extra in extras if extra not in named}
+    assert all(extra in named[extra] for extra in extras if extra in named)
+    assert named["requirements"] < named["dev"]
+
+
 def test_what_runs_is_locked_at_the_versions_that_were_tested() -> None:
     running, development = (
         set(re.findall(r"^[a-z0-9][^\s=]*==\S+", (ROOT / name).read_text(), re.MULTILINE))
