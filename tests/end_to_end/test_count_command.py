@@ -42,7 +42,7 @@ async def test_files_of_all_kinds_are_counted_and_what_cannot_be_read_is_reporte
     (tmp_path / "frames").write_bytes(zstd_frame(third) + zstd_frame(third))
     (tmp_path / "windows").write_bytes(b"\xef\xbb\xbf" + third.replace(b"\n", b"\r\n"))
     (tmp_path / "cut").write_bytes(gzip.compress(b"10.0.0.1 x\n" * 9 + b"10.0.0.25")[:-8])
-    names = ["plain", "none", "members", "frames", "windows", "cut", "."]
+    names = ["plain", "n\udcff\n", "members", "frames", "windows", "cut", "."]
     code, out, err = await run(
         *SLUICE, *names, "--field", "1", "--json", "--top", "300", "--processes", "2",
         cwd=tmp_path, env={"PYTHONPATH": str(ROOT)},
@@ -56,7 +56,7 @@ async def test_files_of_all_kinds_are_counted_and_what_cannot_be_read_is_reporte
     assert sorted(err.splitlines()) == [
         "sluice: .: Is a directory",
         "sluice: cut: is cut off: the end of its compressed data is missing",
-        "sluice: none: No such file or directory",
+        r"sluice: n\xff\x0a: No such file or directory",
     ]
 
 

@@ -101,7 +101,7 @@ class _Counting:
         if name not in self._missed:  # a file has several parts
             self._missed.add(name)
             self._progress.clear()
-            _complain(f"{name}: {why}", _FAILED)
+            _complain(f"{os.fsencode(name).decode('utf-8', 'backslashreplace')}: {why}", _FAILED)
 
 
 def _table(result: Mapping[str, Any]) -> bytes:
@@ -122,13 +122,18 @@ def _print(data: bytes) -> int:
 
 def _summary(result: Mapping[str, Any]) -> str:
     skipped = f" ({result['skipped']:,} without a key)" if result["skipped"] else ""
-    lines = f"{result['lines']:,} lines{skipped}"
+    lines = f"{_plural(result['lines'], 'line')}{skipped}"
+    keys = _plural(result["keys"], "distinct key")
     if result["exact"]:
-        return f"{lines}, {result['keys']:,} distinct keys"
+        return f"{lines}, {keys}"
     return (
-        f"{lines}, at least {result['keys']:,} distinct keys: more than fit, so that each count may be too low "
+        f"{lines}, at least {keys}: more than fit, so that each count may be too low "
         f"by {result['error_bound']:,} at the most"
     )
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _complain(text: str, code: int) -> int:

@@ -27,7 +27,7 @@ EXACTNESS AND MEMORY
   All is exact up to 1,000,000 distinct keys (of up to 64 bytes on average).
   Beyond that a count may be too low by "error_bound" at the most, and "exact"
   is false. The memory is bounded for any input: up to about 230 MiB, and
-  35 MiB for each process (zstd with a large window: up to 128 MiB more).
+  50 MiB for each process (zstd with a large window: up to 128 MiB more).
 
 SPARK
   With --spark the parts are counted by a cluster, and always exactly. It reads

@@ -14,15 +14,15 @@ from service.work.file_counts.decoding import Unreadable
 from service.work.file_counts.reading import pieces_of
 from service.work.line_keys import LineKeys
 
-__all__ = ["MODULES", "FilePart", "Ranking", "count_part", "has_re2", "rank"]
+__all__ = ["MODULES", "TABLE", "FilePart", "Ranking", "count_part", "has_re2", "rank"]
 
 MODULES: Final = (
     "__init__", "work/__init__", "work/counting", "work/line_keys", "work/patterns", "work/file_counts/__init__",
     "work/file_counts/decoding", "work/file_counts/partitions", "work/file_counts/reading",
 )  # fmt: skip
 """Below ``service``: what executors are sent."""
-_KEYS: Final = 150_000
-"""Of one table: more are passed on."""
+TABLE: Final = 150_000
+"""Keys of a table that is passed on when it is full: 20 MiB."""
 _KEY, _LINES, _SKIPPED, _FAILED = b"k", b"l", b"s", b"f"
 """How what is counted begins: keys, and the figures beside them."""
 
@@ -55,7 +55,7 @@ def has_re2() -> bool:
 def count_part(part: FilePart, keys: LineKeys, re2: bool) -> Iterator[tuple[bytes, int]]:
     """Yield how often each key comes in a part, some keys several times; ``re2`` says what patterns mean."""
     pending: list[tuple[bytes, int]] = []
-    counts = Counts(_KEYS, spill=lambda: pending.extend(_taken(counts)))
+    counts = Counts(TABLE, spill=lambda: pending.extend(_taken(counts)))
     failed = ""
     try:
         counter = LineCounter(_finder(keys, re2), counts)

@@ -18,6 +18,7 @@ from service.work.counting import Counts, LineCounter
 from service.work.errands import receive, send
 from service.work.file_counts.decoding import Unreadable
 from service.work.file_counts.messages import END, Report, Task, packed_table
+from service.work.file_counts.partitions import TABLE
 from service.work.file_counts.reading import pieces_of
 from service.work.line_keys import LineKeys
 
@@ -25,8 +26,6 @@ __all__ = ["PATIENCE", "main"]
 
 PATIENCE: Final = 60.0
 """Seconds of computing for one piece, then the process is ended: only a pattern that backtracks takes so long."""
-_KEYS: Final = 150_000
-"""Of the table of a process, which is reported when it is full: 20 MiB."""
 _EVERY: Final = 0.2
 """Seconds between two reports, at least."""
 
@@ -42,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
 class _Counting:
     def __init__(self, connection: socket.socket, keys: LineKeys) -> None:
         self._connection = connection
-        self._counts = Counts(_KEYS, spill=self._report_table)
+        self._counts = Counts(TABLE, spill=self._report_table)
         self._keys = keys.finder()
         self._read = 0
         self._next = time.monotonic() + _EVERY

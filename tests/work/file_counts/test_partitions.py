@@ -28,7 +28,7 @@ def counted(path: Path, size: int, keys: LineKeys = FIELD, *, re2: bool = has_re
 def test_parts_add_up_and_are_ranked_by_count_and_then_by_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_KEYS", 10)
+    monkeypatch.setattr(module, "TABLE", 10)
     lines = [b"%d x" % (number * number % 97) for number in range(3000)] + [b"", b"\xff", b"\xc3\xa4", b"\xc3\xa4"]
     path = tmp_path / "file"
     path.write_bytes(b"\r\n".join(lines))
