@@ -204,7 +204,7 @@ def test_the_protocol_lists_every_route() -> None:
     }
     listed = PROTOCOL + " `GET /static`"
     for method, path in added - {("GET", "/echo"), ("POST", "/")}:
-        shown = re.sub(r"\{name:[^}]*\}", "NAME", path).replace("{id}", "ID")
+        shown = re.sub(r"\{name:[^}]*\}", "NAME", path).replace("{id}", "ID").replace("{attempt}", "N")
         shown = shown.replace("{sha256:[0-9a-f]+}", "SHA256")
         assert f"`{method} {shown}`" in listed, f"{method} {shown}"
 

@@ -13,6 +13,7 @@ from service.edge.http.request_body import MEMORY
 from service.edge.routes.batches import BatchRoutes
 from service.edge.routes.documents import DocumentRoutes
 from service.edge.routes.health import HealthRoutes
+from service.edge.routes.job_attempts import AttemptRoutes
 from service.edge.routes.jobs import JobRoutes
 from service.edge.routes.page import PageRoutes
 from service.edge.routes.steps import StepRoutes
@@ -46,6 +47,7 @@ def application_of(service: Service) -> web.Application:
     WatchRoutes(service.hub, service).add_to(app)
     StepRoutes(service.steps, body_size=settings.batch_size, body_time=body_time).add_to(app)
     JobRoutes(hub, service.jobs, body_size=settings.batch_size, body_time=body_time).add_to(app)
+    AttemptRoutes(service.jobs, body_time=body_time).add_to(app)
     DocumentRoutes(batch_limits(settings), token=service.credentials.needed).add_to(app)
     PageRoutes().add_to(app)
     return app

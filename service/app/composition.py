@@ -36,7 +36,7 @@ from service.edge.http.listening import listen
 from service.edge.http.server import HttpRunner
 from service.jobs.executor import Executor
 from service.jobs.jobs import Jobs
-from service.jobs.slots import open_slots
+from service.jobs.slots import open_broker, open_slots
 from service.ops.housekeeping import Housekeeping
 from service.ops.loop_lag import LoopLag
 from service.ops.metrics import (
@@ -92,6 +92,7 @@ async def running(
     storage = await open_storage(data_options(settings), clock=clock, new_epoch=new_epoch)
     steps = await open_steps(step_options(settings))
     slots = await open_slots(settings.jobs, settings.job_slots, settings.job_memory)
+    broker = open_broker(settings.celery)
     pipelines = open_pipelines(pipeline_options(settings))
     hub = Hub(hub_limits(settings), storage.store(MemoryStore(new_epoch)), call_soon=loop.call_soon, clock=clock)
     await storage.open_topics(hub)
@@ -119,7 +120,7 @@ async def running(
     }
     if slots is not None:
         executors["run"] = slots
-    jobs = Jobs(hub, storage.jobs, executors, job_limits(settings), chance=random.random, wall=wall)
+    jobs = Jobs(hub, storage.jobs, executors, job_limits(settings), chance=random.random, wall=wall, broker=broker)
     await jobs.open()
     service = Service(
         settings,

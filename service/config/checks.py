@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from service.core.jobs.webhooks import read_secret
 
@@ -71,6 +72,17 @@ def webhook_secret(path: str | None) -> list[str]:
         read_secret(Path(path).read_text())
     except (ValueError, OSError) as error:
         return [f"--webhook-secret-file: {path}: {error}; make one: echo whsec_$(openssl rand -base64 32)"]
+    return []
+
+
+def celery(broker: str | None, module: str | None) -> list[str]:
+    """Say what is wrong with the broker of functions."""
+    if broker is None:
+        return []
+    if urlsplit(broker).scheme not in ("redis", "rediss", "amqp", "amqps"):
+        return ["--celery: a URL of Redis (redis://HOST:6379/0) or of RabbitMQ (amqp://USER:PASSWORD@HOST//)"]
+    if module is None:
+        return ["--celery: needs --jobs MODULE too, which says what functions there are"]
     return []
 
 

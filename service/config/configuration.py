@@ -94,7 +94,7 @@ def shown(settings: Settings) -> str:
     for name, value in msgspec.structs.asdict(settings).items():
         if name in ("fitted", "warnings"):
             continue
-        if name in ("token", "jwt_secret") and value:
+        if name in ("token", "jwt_secret", "celery") and value:
             text = "(not shown)"
         elif isinstance(value, tuple):
             text = ",".join(map(str, value))
@@ -139,6 +139,7 @@ def _check(settings: Settings) -> list[str]:
     return [
         *wrong,
         *checks.webhook_secret(settings.webhook_secret_file),
+        *checks.celery(settings.celery, settings.jobs),
         *checks.tls(settings.tls_cert, settings.tls_key),
         *checks.listening(settings.host, settings.port),
         *([] if settings.pipelines is None else read_pipelines(settings.pipelines)[1]),

@@ -106,6 +106,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         1 << 30
     )
     jobs: Annotated[str | None, _Help(description="module of Python with functions that jobs run")] = None
+    celery: Annotated[
+        str | None,
+        _Help(
+            description="broker (redis or amqp URL) whose Celery workers run functions, in place of this machine"
+        ),
+    ] = None
     job_slots: Annotated[int, _Help(ge=0, description="processes that run functions; 0: one for each core")] = 0
     job_memory: Annotated[
         int, _Help(ge=0, description="bytes of memory of a process that runs functions; 0: as many as it wants")

@@ -2,30 +2,23 @@
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-import msgspec
-
 from service.core.errors import NotFound, SluiceError
-from service.core.histogram import Histogram
 from service.core.jobs.events import Event, Progress
 from service.core.jobs.job import MOST_EVENTS, Job, JobState
 from service.core.jobs.request import Kind
 from service.jobs.changes import Changes
 from service.jobs.executor import Attempt, AttemptFailed, AttemptLost, Executor
+from service.jobs.outcomes import DAMAGED, Outcomes
 
 __all__ = ["Attempts"]
 
 _log = logging.getLogger("sluice.jobs")
 
-_EARLY: Final = 0.001
-"""Seconds: the agenda has whole milliseconds."""
-_LATENESS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0)
 _ENDED: Final = "the service ended during the attempt"
-_DAMAGED: Final = "what it was to do is damaged on disk"
 
 
 class NotDue(Exception):
@@ -33,20 +26,12 @@ class NotDue(Exception):
 
 
 class Attempts:
-    """Carries jobs out; ``wall`` is the time since 1970, ``chance`` a random number from 0 to 1."""
+    """Carries jobs out in this process, or below it."""
 
-    def __init__(
-        self, changes: Changes, executors: Mapping[Kind, Executor], *,
-        wall: Callable[[], float], chance: Callable[[], float],
-    ) -> None:  # fmt: skip
+    def __init__(self, changes: Changes, executors: Mapping[Kind, Executor], outcomes: Outcomes) -> None:
         self._changes = changes
         self._executors = executors
-        self._wall = wall
-        self._chance = chance
-        self.outcomes: Counter[tuple[Kind, str]] = Counter()
-        """Attempts that ended, by kind and the state or the error that followed."""
-        self.lateness = Histogram(_LATENESS)
-        """Seconds from the time at which a job is due to its start."""
+        self._outcomes = outcomes
 
     def __repr__(self) -> str:
         return f"<Attempts of {', '.join(self._executors)}>"
@@ -61,53 +46,53 @@ class Attempts:
         except NotDue:
             await self._changes.schedule(row)
             return
-        self.lateness.observe(max(0.0, self._wall() - job.due))
+        self._outcomes.count_start(job)
         attempt = Attempt(job, partial(self._progress, job.row))
         if bytes(job.work):
             step = await self._outcome(executor, attempt)
         else:
-            step = partial(self._failed, executor, AttemptFailed("storage", _DAMAGED, again=False))
+            step = partial(self._outcomes.failed, None, DAMAGED)
 
         def end(job: Job) -> Event:
             job.output = attempt.output
             return step(job)
 
         worked()
-        job = await self._changes.change(row, end, lasting=True)
-        self.outcomes[kind, "retry" if job.state is JobState.SCHEDULED else job.state] += 1
+        self._outcomes.count_end(await self._changes.change(row, end, lasting=True))
 
     async def lose(self, row: int) -> None:
         """End an attempt under which the service has ended."""
-        await self._changes.change(row, partial(self._lost, _ENDED), lasting=True)
+        await self._changes.change(row, partial(self._outcomes.lost, _ENDED), lasting=True)
 
     def _begin(self, executor: Executor, job: Job) -> Event:
-        if job.state is not JobState.SCHEDULED or job.due > self._wall() + _EARLY:
+        if not self._outcomes.is_due(job):
             raise NotDue
         return job.begin(executor.worker)
 
     async def _outcome(self, executor: Executor, attempt: Attempt) -> Callable[[Job], Event]:
         """Have the work carried out; return what is to be done with the job then."""
-        job = attempt.job
+        job, outcomes = attempt.job, self._outcomes
+        failed = partial(outcomes.failed, executor.retries(job))
         seconds = job.time(executor.time(job))
         try:
             async with asyncio.timeout(seconds):
-                return partial(self._succeeded, await executor.carry_out(attempt))
+                return partial(outcomes.succeeded, await executor.carry_out(attempt))
         except asyncio.CancelledError:
             # A cancel has marked the job before; else the service ends, and the next start finds it running.
             if not (await self._changes.read(job.row)).stopping:
                 raise
-            return self._stopped
+            return outcomes.stopped
         except TimeoutError:
-            return partial(self._failed, executor, AttemptFailed("timeout", f"took longer than {seconds:g} s"))
+            return partial(failed, AttemptFailed("timeout", f"took longer than {seconds:g} s"))
         except AttemptLost as error:
-            return partial(self._lost, str(error))
+            return partial(outcomes.lost, str(error))
         except AttemptFailed as error:
-            return partial(self._failed, executor, error)
+            return partial(failed, error)
         except SluiceError as error:
-            return partial(self._failed, executor, AttemptFailed(error.reason, error.detail, again=error.temporary))
+            return partial(failed, AttemptFailed(error.reason, error.detail, again=error.temporary))
         except Exception as error:
             _log.exception("unhandled exception in a job", extra={"job": repr(job)})
-            return partial(self._failed, executor, AttemptFailed("exception", f"a bug of ours: {error!r}"[:200]))
+            return partial(failed, AttemptFailed("exception", f"a bug of ours: {error!r}"[:200]))
 
     async def _progress(self, row: int, progress: Progress) -> None:
         """Store what an attempt says, and bring it to those who read the job."""
@@ -122,20 +107,3 @@ class Attempts:
             await self._changes.change(row, step)
         except SluiceError as error:
             _log.warning("progress of a job was not stored", extra={"why": error.detail})
-
-    def _stopped(self, job: Job) -> Event:
-        return job.stopped(self._wall())
-
-    def _succeeded(self, result: bytes, job: Job) -> Event:
-        return self._stopped(job) if job.stopping else job.succeed(msgspec.Raw(result), self._wall())
-
-    def _failed(self, executor: Executor, error: AttemptFailed, job: Job) -> Event:
-        if job.stopping:
-            return self._stopped(job)
-        retries = job.allowed_retries(executor.retries(job)) if error.again else None
-        return job.fail(
-            error.error, error.detail, self._wall(), retries=retries, chance=self._chance(), after=error.after
-        )
-
-    def _lost(self, detail: str, job: Job) -> Event:
-        return self._stopped(job) if job.stopping else job.lose(detail, self._wall())

@@ -1,7 +1,7 @@
 """Changes of jobs: one at a time for each job, and stored before anyone is notified."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -17,13 +17,14 @@ from service.jobs.times import encode_event
 from service.jobs.turns import Turns
 from service.runtime.awaiting import outcome_of
 
-__all__ = ["Changes"]
+__all__ = ["Changes", "Step"]
 
 _AGAIN: Final = 0.5
 """Seconds after which what could not be stored is tried again."""
 
-
 _Stored = Callable[[Job], object]
+Step = Callable[[Job], Event | Sequence[Event] | None]
+"""Changes a job, and returns what is to be said of that."""
 
 
 def _nothing(job: Job) -> None:
@@ -64,9 +65,7 @@ class Changes:
             self._count(job, -held)
             raise
 
-    async def change(
-        self, row: int, step: Callable[[Job], Event | None], stored: _Stored = _nothing, *, lasting: bool = False
-    ) -> Job:
+    async def change(self, row: int, step: Step, stored: _Stored = _nothing, *, lasting: bool = False) -> Job:
         """Change a job by a step of its life; return what it has become.
 
         ``stored`` is called with it before any reader hears of it: an answer comes first.
@@ -88,17 +87,17 @@ class Changes:
         if not task.cancelled():
             task.exception()  # its caller has it, or has gone
 
-    async def _change(self, row: int, step: Callable[[Job], Event | None], stored: _Stored, lasting: bool) -> Job:
+    async def _change(self, row: int, step: Step, stored: _Stored, lasting: bool) -> Job:
         async with self._turns.of(row):
             while True:
                 job = await self.read(row)
                 before = msgspec.structs.replace(job)
-                event = step(job)
-                if event is None and job == before:
+                said = step(job)
+                if not said and job == before:
                     stored(job)
                     return job
                 try:
-                    return await self._put(job, event, stored, before.held)
+                    return await self._put(job, said, stored, before.held)
                 except StorageFailed:
                     if not lasting:
                         raise
@@ -125,9 +124,9 @@ class Changes:
             self._topics.forget(job)
             return job
 
-    async def _put(self, job: Job, event: Event | None, stored: _Stored, held: int) -> Job:
+    async def _put(self, job: Job, said: Event | Sequence[Event] | None, stored: _Stored, held: int) -> Job:
         """Store a job that has counted for so many bytes."""
-        events = [] if event is None else [encode_event(event)]
+        events = _encoded(said)
         job.size += sum(map(len, events))
         more = job.held - held
         self._count(job, more)
@@ -157,3 +156,9 @@ class Changes:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _encoded(said: Event | Sequence[Event] | None) -> list[bytes]:
+    if said is None:
+        return []
+    return [encode_event(event) for event in (said if isinstance(said, Sequence) else (said,))]

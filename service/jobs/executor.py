@@ -43,8 +43,7 @@ class Attempt:
     @property
     def key(self) -> str:
         """What makes an effect happen once: the same for every attempt of a run, and for no other job."""
-        job = self.job
-        return job.key or (job.id if job.run == 1 else f"{job.id}-{job.run}")
+        return self.job.effect_key
 
 
 class Executor(Protocol):

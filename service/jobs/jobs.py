@@ -11,6 +11,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from hashlib import sha256
 from secrets import compare_digest, token_hex
 from typing import Any, Final, TypeVar
@@ -19,7 +20,6 @@ import msgspec
 
 from service.core.access.grants import Grant
 from service.core.errors import Draining, InvalidParams, NotFound
-from service.core.jobs.agenda import Entry
 from service.core.jobs.events import Event
 from service.core.jobs.job import OVERHEAD, Job, JobState
 from service.core.jobs.request import JobRequest, Kind, MoveRequest, RunWork, Work, check_size, kind_of
@@ -30,11 +30,18 @@ from service.core.pool import FOUR_FIFTHS, Pool
 from service.core.topics.hub import Hub
 from service.core.topics.topic import Topic
 from service.jobs.attempts import Attempts
+from service.jobs.broker import Broker
 from service.jobs.changes import Changes
 from service.jobs.executor import Executor
-from service.jobs.figures import JobLimits, JobStatistics
+from service.jobs.figures import JobLimits
 from service.jobs.job_topics import PREFIX, JobTopics
+from service.jobs.lanes import Begin
+from service.jobs.listing import list_jobs
+from service.jobs.offers import OFFERED
+from service.jobs.outcomes import Outcomes
+from service.jobs.remote_attempts import RemoteAttempts
 from service.jobs.schedule import Schedule
+from service.jobs.statistics import JobStatistics, statistics_of
 from service.jobs.times import due_of
 from service.jobs.turns import Turns
 from service.runtime.containment import report
@@ -43,8 +50,6 @@ __all__ = ["Jobs"]
 
 T = TypeVar("T")
 _ID: Final = re.compile(r"([0-9a-f]{1,10})-[0-9a-f]{32}")
-_LOOKED_AT: Final = 20_000
-"""Numbers of rows that one list looks at: 2 ms. Where they have too few jobs, the next list goes on."""
 
 
 def _nothing(value: object) -> None:
@@ -56,7 +61,7 @@ class Jobs:
 
     def __init__(
         self, hub: Hub, store: JobStore, executors: Mapping[Kind, Executor], limits: JobLimits, *,
-        chance: Callable[[], float], wall: Callable[[], float] = time.time,
+        chance: Callable[[], float], wall: Callable[[], float] = time.time, broker: Broker | None = None,
     ) -> None:  # fmt: skip
         self.draining = False
         self._kept = store.kept()
@@ -68,11 +73,19 @@ class Jobs:
         self._store = store
         self._topics = JobTopics(hub, store)
         self._changes = Changes(store, self.agenda, self._topics, self.pool)
-        self._attempts = Attempts(self._changes, executors, wall=wall, chance=chance)
-        places = {kind: one.places for kind, one in executors.items()}
-        self.schedule = Schedule(
-            self.agenda, places, self._attempts.carry_out, lambda row: self.keep_up(self._forget(row)), wall
-        )
+        self._outcomes = Outcomes(wall, chance)
+        self._attempts = Attempts(self._changes, executors, self._outcomes)
+        begin: dict[Kind, tuple[int, Begin]] = {
+            kind: (one.places, partial(self._attempts.carry_out, kind)) for kind, one in executors.items()
+        }
+        self.remote = None if broker is None else RemoteAttempts(
+            self._changes, executors["run"], broker, self._outcomes, self.find,
+            lambda: self.schedule.wake(), self.keep_up,
+        )  # fmt: skip
+        if self.remote is not None:
+            begin["run"] = OFFERED, self.remote.offers.offer
+        self._withdraw = _nothing if self.remote is None else self.remote.offers.withdraw
+        self.schedule = Schedule(self.agenda, begin, lambda row: self.keep_up(self._forget(row)), wall)
         self._keys = self._kept.keys
         self._keys_begun = Turns()
         self.wall = wall
@@ -89,8 +102,7 @@ class Jobs:
 
     def statistics(self) -> JobStatistics:
         """Return a snapshot."""
-        due = {str(kind): lane.due for kind, lane in self.schedule.lanes.items()}
-        return JobStatistics(dict(self.agenda.counts), due, dict(self._attempts.outcomes), self._attempts.lateness)
+        return statistics_of(self.agenda, self.schedule, self._outcomes, self.remote)
 
     @property
     def running(self) -> int:
@@ -101,12 +113,16 @@ class Jobs:
         """Accept and begin no more jobs; running attempts go on until :meth:`close`."""
         self.draining = True
         self.schedule.pause()
+        if self.remote is not None:
+            self.remote.drain()
 
     async def open(self) -> None:
         """Go on with all that is kept, and begin what is due."""
         for owner, size in self._kept.held.items():
             self.pool.take(owner, size)
-        for row in self._kept.running:
+        if self.remote is not None:
+            self.remote.restore(self._kept.leased)
+        for row in self._kept.running + (self._kept.leased if self.remote is None else []):
             self.keep_up(self._attempts.lose(row))
         self.schedule.wake()
 
@@ -220,6 +236,7 @@ class Jobs:
             return job.cancel(self.wall())
 
         job = await self._changes.change(row, step, lambda job: stored((not ended, job.state)))
+        self._withdraw(row)
         if job.stopping:
             self.schedule.stop(job.kind, row)
         return not ended, job.state
@@ -231,6 +248,7 @@ class Jobs:
         job = await self.find(job_id)
         due = due_of(request, self.wall())
         job = await self._changes.change(job.row, lambda job: job.move(due))
+        self._withdraw(job.row)
         self.schedule.wake()
         return job
 
@@ -238,20 +256,10 @@ class Jobs:
         self, owner: Owner, state: JobState | None, limit: int, before: int | None
     ) -> tuple[list[Job], int | None]:
         """Return jobs of an owner, the newest first, and the row from which to go on; None at the end."""
-        now, rows = self.wall(), []
         start = self._store.last_row + 1 if before is None else before
-        after: int | None = None
-        for row in self.agenda.rows_before(start, _LOOKED_AT):
-            entry = self.agenda.get(row)
-            if entry.owner == owner and state in (None, _shown(entry, now)):
-                rows.append(row)
-                if len(rows) == limit:
-                    after = row
-                    break
-        else:
-            after = start - _LOOKED_AT if start - _LOOKED_AT > 1 else None
-        found = await asyncio.gather(*map(self._changes.read, rows), return_exceptions=True)
-        return [one for one in found if isinstance(one, Job)], after
+        return await list_jobs(
+            self.agenda, self._changes.read, owner=owner, state=state, limit=limit, before=start, now=self.wall()
+        )
 
     async def _forget(self, row: int) -> None:
         job = await self._changes.drop(row)
@@ -276,8 +284,6 @@ class Jobs:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.remote is not None:
+            self.remote.close()
         await self._changes.close()
-
-
-def _shown(entry: Entry, now: float) -> JobState:
-    return JobState.QUEUED if entry.state is JobState.SCHEDULED and entry.at <= now else entry.state

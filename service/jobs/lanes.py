@@ -10,7 +10,7 @@ from service.core.jobs.agenda import Agenda
 from service.core.jobs.request import Kind
 from service.runtime.containment import report
 
-__all__ = ["Lane"]
+__all__ = ["Begin", "Lane"]
 
 _TAKEN: Final = 500
 """Jobs that are taken out of the agenda in one turn of the loop, 2 us each."""
@@ -19,16 +19,19 @@ _AGAIN: Final = 1.0
 _BEGUN: Final = 20
 """Jobs that begin in one turn of the loop."""
 
+Begin = Callable[[int, Callable[[], None]], Coroutine[Any, Any, None]]
+"""Carries out the job of a row, and calls what it is given when it needs its place no more."""
+
 
 class Lane:
-    """Jobs of one kind; ``begin`` carries one out, and says when it needs its place no more."""
+    """Jobs of one kind; ``begin`` carries one out, or offers it."""
 
     def __init__(
         self,
         kind: Kind,
         agenda: Agenda,
         places: int,
-        begin: Callable[[int, Callable[[], None]], Coroutine[Any, Any, None]],
+        begin: Begin,
     ) -> None:
         self.kind = kind
         self.places = places

@@ -1,14 +1,13 @@
 """When jobs begin, and when they are forgotten."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from math import inf
-from typing import Any, Final
+from typing import Final
 
 from service.core.jobs.agenda import Agenda
 from service.core.jobs.request import Kind
-from service.jobs.lanes import Lane
+from service.jobs.lanes import Begin, Lane
 from service.runtime.timer import Periodic
 
 __all__ = ["Schedule"]
@@ -21,17 +20,16 @@ _FORGOTTEN: Final = 100
 
 
 class Schedule:
-    """Begins what is due, in a lane for each kind; ``carry_out`` and ``forget`` get the row of a job."""
+    """Begins what is due, in a lane for each kind; ``begin`` and ``forget`` get the row of a job."""
 
     def __init__(
         self,
         agenda: Agenda,
-        places: Mapping[Kind, int],
-        carry_out: Callable[[Kind, int, Callable[[], None]], Coroutine[Any, Any, None]],
+        begin: Mapping[Kind, tuple[int, Begin]],
         forget: Callable[[int], object],
         wall: Callable[[], float],
     ) -> None:
-        self.lanes = {kind: Lane(kind, agenda, most, partial(carry_out, kind)) for kind, most in places.items()}
+        self.lanes = {kind: Lane(kind, agenda, places, one) for kind, (places, one) in begin.items()}
         for lane in self.lanes.values():
             lane.on_free = self.wake
         self._agenda = agenda

@@ -27,7 +27,7 @@ from service.jobs.slot_messages import (
 from service.jobs.slot_output import SlotOutput
 from service.runtime.child_process import environment
 
-__all__ = ["SlotGone", "SlotProcess", "SlotUnusable"]
+__all__ = ["GRACE", "Report", "SlotGone", "SlotProcess", "SlotUnusable"]
 
 _MODULE: Final = "service.jobs.slot"
 _START: Final = 30.0

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -11,12 +12,13 @@ from service.core.errors import NotFound
 from service.core.jobs.events import Progress
 from service.core.jobs.job import Job
 from service.core.jobs.request import RunWork, Work
+from service.jobs.broker import Broker
 from service.jobs.executor import Attempt, AttemptFailed
 from service.jobs.slot_messages import Ask
-from service.jobs.slot_process import GRACE, SlotGone, SlotProcess, SlotUnusable
+from service.jobs.slot_process import GRACE, Report, SlotGone, SlotProcess, SlotUnusable
 from service.runtime.timer import IdleTimer
 
-__all__ = ["Slots", "SlotsUnusable", "open_slots"]
+__all__ = ["Slots", "SlotsUnusable", "open_broker", "open_slots"]
 
 _IDLE: Final = 60.0
 """Seconds after which processes that have nothing to do are ended."""
@@ -25,7 +27,7 @@ _SOON: Final = 0.2
 
 
 class SlotsUnusable(Exception):
-    """The module of functions cannot be used; the text is one line and says what to do."""
+    """Functions cannot be run; the text is one line and says what to do."""
 
 
 async def open_slots(module: str | None, places: int, memory: int) -> "Slots | None":
@@ -38,6 +40,17 @@ async def open_slots(module: str | None, places: int, memory: int) -> "Slots | N
     except (SlotGone, SlotUnusable) as error:
         raise SlotsUnusable(f"--jobs {module}: {error}") from error
     return slots
+
+
+def open_broker(url: str | None) -> Broker | None:
+    """Return the broker of ``--celery``, if there is one; raises SlotsUnusable where Celery is not installed."""
+    if url is None:
+        return None
+    try:
+        from service.jobs.celery_broker import CeleryBroker
+    except ImportError as error:
+        raise SlotsUnusable("--celery needs the package celery: pip install 'sluice[celery]'") from error
+    return CeleryBroker(url)
 
 
 class Slots:
@@ -98,21 +111,31 @@ class Slots:
         return self._functions.get(name, (None, None))
 
     async def carry_out(self, attempt: Attempt) -> bytes:
-        """Run the function in a process of its own for the time that it takes."""
+        """Run the function of a job in a process of its own."""
         work = msgspec.json.decode(attempt.job.work, type=RunWork)
         asked = Ask(work.name, work.args, attempt.job.id, attempt.job.attempt, attempt.key)
-        slot = await self._take()
-        slot.grace = self._grace
 
         async def report(progress: dict[str, object]) -> None:
             await attempt.report(msgspec.convert(progress, Progress))
 
+        def printed(output: str) -> None:
+            attempt.output = output
+
+        return await self.run(asked, report, printed)
+
+    async def run(self, asked: Ask, report: Report, printed: Callable[[str], None]) -> bytes:
+        """Run a function in a process of its own for the time that it takes; raise AttemptFailed.
+
+        ``printed`` is called at the end with what it has printed.
+        """
+        slot = await self._take()
+        slot.grace = self._grace
         try:
             ended = await slot.run(asked, report)
         except SlotGone as error:
             raise AttemptFailed("killed", str(error), after=_SOON) from error
         finally:
-            attempt.output = slot.output
+            printed(slot.output)
             self._give_back(slot)
         if ended.error is not None:
             raise AttemptFailed("exception", ended.error, again=ended.again)

@@ -37,6 +37,7 @@ BACKGROUND: Final[dict[str, OnFailure]] = {
     "held batches": OnFailure.CONTINUE,
     "idle watches": OnFailure.CONTINUE,
     "jobs": OnFailure.CONTINUE,
+    "leases": OnFailure.CONTINUE,
     "late answers": OnFailure.CONTINUE,
     "log writer": OnFailure.CONTINUE,
     "slow bodies": OnFailure.CONTINUE,

@@ -56,6 +56,9 @@ OPEN = {("GET", path) for path in ("/", "/healthz", "/readyz", "/openapi.json", 
 SOCKETS = {("GET", "/ws"), ("GET", "/echo"), ("POST", "/"), ("GET", "/pipelines/{name:[^/]+}")}
 """And what `--echo-route` has beside its socket."""
 
+WORKERS = {("POST", f"/jobs/{{id}}/attempts/{{attempt}}/{act}") for act in ("claim", "events")}
+"""The token of an attempt opens these, and nothing else: see test_job_attempts."""
+
 
 @pytest.mark.parametrize(("method", "path", "more", "named"), REFUSED, ids=lambda value: str(value)[:40])
 async def test_what_no_claim_covers_is_403_and_the_claim_is_named(
@@ -77,7 +80,7 @@ def test_every_route_is_known_to_need_a_claim_or_none() -> None:
         for file in SERVICE.rglob("*.py")
         for method, path in re.findall(r'add_(get|post|patch|delete)\("([^"]+)"', file.read_text())
     }
-    for method, path in added - ANY_TOKEN - OPEN - SOCKETS:
+    for method, path in added - ANY_TOKEN - OPEN - SOCKETS - WORKERS:
         form = re.sub(r"\\\{.*?\\\}", "[^/]+", re.escape(path))
         assert any(
             method == tested and re.fullmatch(form, where.partition("?")[0]) for tested, where, _, _ in REFUSED

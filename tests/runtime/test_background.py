@@ -24,6 +24,7 @@ from service.core.owner import SERVICE
 from service.core.pool import Pool
 from service.edge.http.server import HttpServer
 from service.jobs.attempts import Attempts
+from service.jobs.remote_attempts import RemoteAttempts
 from service.ops import housekeeping
 from service.ops.logs import Logs
 from service.ops.process import resident
@@ -41,6 +42,7 @@ from service.work.pipelines.pipeline import Pipeline, Stage
 from service.work.step_runner import StepOutcome, StepRunner
 from tests.core.stores import FakeStore
 from tests.edge.running import Client, call, client_of
+from tests.jobs.remote import FakeBroker, Functions
 from tests.upstream.servers import policy_for, target_of
 
 ROOT = Path(__file__).parent.parent.parent / "service"
@@ -237,6 +239,16 @@ async def a_job_that_is_due_later(client: Client) -> None:
     await until(lambda: "t" in client.service.hub.topics)
 
 
+async def a_leased_job(client: Client) -> None:
+    jobs = client.service.jobs
+    remote = RemoteAttempts(
+        jobs._changes, Functions(), FakeBroker(), jobs._outcomes, jobs.find, jobs.schedule.wake, jobs.keep_up
+    )
+    remote.restore([1])
+    await asyncio.sleep(3)
+    remote.close()
+
+
 TIMERS: dict[str, Callable[[Client], Awaitable[None]]] = {
     "accept": connections_that_have_to_wait,
     "connection pool": a_slow_fetch,
@@ -246,6 +258,7 @@ TIMERS: dict[str, Callable[[Client], Awaitable[None]]] = {
     "held batches": a_batch_that_is_held_back,
     "jobs": a_job_that_is_due_later,
     "idle watches": a_watch_that_nobody_watches,
+    "leases": a_leased_job,
     "late answers": a_store_that_never_answers,
     "stalled connections": a_stalled_connection,
     "watchdog": a_slow_fetch,

@@ -39,6 +39,7 @@ from service.core.jobs.events import (
     Retry,
     Started,
 )
+from service.core.jobs.lease import Lease
 from service.core.jobs.request import Kind
 from service.core.owner import Owner
 
@@ -114,6 +115,8 @@ class Job(msgspec.Struct):
     """How many in a row were lost."""
     stopping: bool = False
     """Whether it was cancelled while it ran."""
+    lease: Lease | None = None
+    """Of the attempt that a worker elsewhere makes now."""
     head: int = 0
     """The offset of its newest event."""
     first: int = 1
@@ -131,6 +134,11 @@ class Job(msgspec.Struct):
     def __repr__(self) -> str:
         # Gets into logs: who knows the whole id can read and cancel it.
         return f"<Job {self.id[:6]}… {self.kind} {self.state}>"
+
+    @property
+    def effect_key(self) -> str:
+        """What makes an effect happen once: the same for every attempt of a run, and for no other job."""
+        return self.key or (self.id if self.run == 1 else f"{self.id}-{self.run}")
 
     def belongs_to(self) -> Owner:
         """Return whose it is."""
@@ -176,10 +184,10 @@ class Job(msgspec.Struct):
         self.first = self.head + 1
         return self._say(Queued(Instant(due), self.run))
 
-    def begin(self, worker: str) -> Event:
-        """Begin an attempt."""
+    def begin(self, worker: str, lease: Lease | None = None) -> Event:
+        """Begin an attempt; with a lease, it is one that a worker elsewhere makes."""
         self._check(JobState.SCHEDULED)
-        self.state = JobState.RUNNING
+        self.state, self.lease = JobState.RUNNING, lease
         self.attempt += 1
         return self._say(Started(self.attempt, worker))
 
@@ -228,12 +236,12 @@ class Job(msgspec.Struct):
         return self._end(JobState.FAILED, Failed(error, detail, self.attempt), now)
 
     def _retry(self, error: str, detail: str, at: float) -> Event:
-        self.state, self.due = JobState.SCHEDULED, at
+        self.state, self.due, self.lease = JobState.SCHEDULED, at, None
         return self._say(Retry(self.attempt, error, detail, Instant(at)))
 
     def _end(self, state: JobState, event: Event, now: float, *, before: JobState = JobState.RUNNING) -> Event:
         self._check(before)
-        self.state, self.ended = state, now
+        self.state, self.ended, self.lease = state, now, None
         return self._say(event)
 
     def _say(self, event: Event) -> Event:

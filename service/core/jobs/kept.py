@@ -18,6 +18,8 @@ class KeptJobs:
         self.keys = JobKeys()
         self.running: list[int] = []
         """Rows of those under which the service has ended."""
+        self.leased: list[int] = []
+        """Rows of those that workers elsewhere make."""
         self.held: Counter[Owner] = Counter()
         """Bytes that the jobs of each owner count for."""
 
@@ -30,4 +32,4 @@ class KeptJobs:
         self.keys.put(job)
         self.held[job.belongs_to()] += job.held
         if job.state is JobState.RUNNING:
-            self.running.append(job.row)
+            (self.running if job.lease is None else self.leased).append(job.row)

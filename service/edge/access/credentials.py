@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from service.core.access.grants import EVERYTHING, STATIC, Grant
 from service.core.errors import Unauthorized
 from service.core.owner import Owner
 
-__all__ = ["GRANT", "OWNER", "Credentials"]
+__all__ = ["GRANT", "OWNER", "Credentials", "bearer"]
 
 GRANT: Final = web.RequestKey("grant", Grant)
 """What the credentials of a request grant; set for every route that needs them."""
@@ -62,3 +62,9 @@ class Credentials:
         if self._verify is None:
             raise Unauthorized("token: not valid")
         return self._verify(token)
+
+
+def bearer(request: web.Request) -> str | None:
+    """Return the token of the header ``Authorization`` (RFC 6750), or None."""
+    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None

@@ -13,7 +13,7 @@ from service.core.errors import Overloaded, SluiceError, Unauthorized
 from service.core.pool import Pool
 from service.core.ports import Refusals
 from service.edge.access.admission import ADDRESS, AdmissionControl
-from service.edge.access.credentials import GRANT, OWNER, Credentials
+from service.edge.access.credentials import GRANT, OWNER, Credentials, bearer
 from service.edge.access.origins import AllowedOrigins
 from service.edge.http.framing import check_framing
 from service.edge.http.handshake import BEARER, offered_protocols
@@ -24,6 +24,7 @@ from service.runtime.per_turn import PerTurn
 __all__ = ["AccessMiddleware", "add_cors"]
 
 _OPEN: Final = frozenset({"/healthz", "/readyz", "/", "/openapi.json", "/asyncapi.json"})
+_OF_WORKERS: Final = frozenset({f"/jobs/{{id}}/attempts/{{attempt}}/{act}" for act in ("claim", "events")})
 _ALWAYS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Answered however many come: operators have to see what is wrong."""
 _REQUESTS: Final = 4
@@ -111,7 +112,7 @@ class AccessMiddleware:
 
         Raises Unauthorized for wrong ones; browsers can see that after the upgrade only.
         """
-        token = _bearer(request) or _protocol_bearer(request)
+        token = bearer(request) or _protocol_bearer(request)
         if token is None and self._credentials.needed:
             return None
         return self._credentials.check(token)
@@ -145,10 +146,10 @@ class AccessMiddleware:
             self._admission.leave(address)
 
     def _check_token(self, request: web.Request) -> Grant:
-        if _is_open(request.path):
+        if _is_open(request.path) or _is_for_workers(request):
             return NOTHING
         try:
-            grant = request[GRANT] = self._credentials.check(_bearer(request))
+            grant = request[GRANT] = self._credentials.check(bearer(request))
         except Unauthorized:
             self._admission.wrong(request)
             raise
@@ -160,6 +161,15 @@ class AccessMiddleware:
 
 def _is_open(path: str) -> bool:
     return path in _OPEN or path.startswith("/static/")
+
+
+def _is_for_workers(request: web.Request) -> bool:
+    """Return whether the token is that of an attempt, which its route checks.
+
+    The route tells, and not the path: an encoded slash is one in the path alone.
+    """
+    resource = request.match_info.route.resource
+    return resource is not None and resource.canonical in _OF_WORKERS
 
 
 def _check_path(request: web.Request) -> None:
@@ -195,11 +205,6 @@ def _preflight() -> dict[str, str]:
         hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _CORS_HEADERS,
         hdrs.ACCESS_CONTROL_MAX_AGE: "600",
     }
-
-
-def _bearer(request: web.Request) -> str | None:
-    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _protocol_bearer(request: web.Request) -> str | None:

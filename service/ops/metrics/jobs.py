@@ -6,9 +6,13 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from service.jobs.jobs import Jobs
-from service.ops.metrics.families import Counter, Gauge, gauge_by, histogram
+from service.jobs.statistics import RemoteStatistics
+from service.ops.metrics.families import Counter, Gauge, counter_by, gauge_by, histogram
 
 __all__ = ["JobCollector"]
+
+_OFFERS = ("first", "again", "failed")
+_CLAIMS = ("granted", "refused")
 
 
 class JobCollector(Collector):
@@ -34,3 +38,22 @@ class JobCollector(Collector):
         yield histogram(
             "sluice_job_lateness_seconds", "From the time at which a job is due to its start.", figures.lateness
         )
+        running = {"here": figures.running, "workers": figures.remote.running}
+        yield gauge_by(
+            "sluice_jobs_running", "Jobs that run, in this service or on Celery workers.", "place", running
+        )
+        yield from _of_workers(figures.remote)
+
+
+def _of_workers(figures: RemoteStatistics) -> Iterable[Metric]:
+    yield Gauge("sluice_jobs_offered", "Jobs that wait for a Celery worker to claim them.", value=figures.offered)
+    yield Gauge("sluice_broker_away", "1 while the broker of Celery takes nothing, else 0.", value=figures.away)
+    yield counter_by(
+        "sluice_job_offers",
+        "Tasks that were given to the broker: first, again, or failed.",
+        "outcome",
+        figures.offers,
+        _OFFERS,
+    )
+    yield counter_by("sluice_job_claims", "Claims of Celery workers.", "outcome", figures.claims, _CLAIMS)
+    yield Counter("sluice_job_leases_lost", "Attempts whose worker was not heard of.", value=figures.lost)

@@ -165,3 +165,14 @@ def test_the_request_wins_over_the_function_and_that_over_what_is_usual() -> Non
 def test_logs_do_not_have_the_whole_id() -> None:
     assert "0" * 20 not in repr(new_job())
     assert repr(Instant(1.5)) == "<Instant 1.500>"
+
+
+def test_an_effect_has_one_key_for_all_attempts_of_a_run_and_another_for_the_next_run() -> None:
+    job = new_job()
+    assert job.effect_key == job.id
+    job.attempt = 3
+    assert job.effect_key == job.id
+    job.run = 2
+    assert job.effect_key == f"{job.id}-2"
+    job.key = "mine"
+    assert job.effect_key == "mine"

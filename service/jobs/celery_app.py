@@ -1,0 +1,34 @@
+"""Celery as both sides use it: the service, which publishes tasks, and ``service.jobs.worker``, which runs them.
+
+Of Celery's own state nothing is used: no result backend, no countdown, no revoked tasks. A task that comes twice is
+refused by the service when it is claimed, so that what a broker does after a time of its own is harmless.
+"""
+
+from typing import Final
+
+from celery import Celery
+
+__all__ = ["TASK", "celery_app"]
+
+TASK: Final = "sluice.attempt"
+_QUEUE: Final = "sluice"
+
+
+def celery_app(url: str) -> Celery:
+    """Return an application for a broker."""
+    app = Celery("sluice", broker=url, set_as_current=False)
+    app.conf.update(
+        task_acks_late=True,  # a worker that dies before its claim has the task go to another at once
+        task_reject_on_worker_lost=True,
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
+        task_default_queue=_QUEUE,
+        task_serializer="json",
+        accept_content=["json"],
+        worker_prefetch_multiplier=1,
+        worker_cancel_long_running_tasks_on_connection_loss=False,  # the attempt goes on: its lease counts
+        worker_enable_soft_shutdown_on_idle=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # for ever: a worker that has given up looks as if it were working
+    )
+    return app

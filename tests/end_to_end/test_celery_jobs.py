@@ -1,0 +1,200 @@
+"""Functions on real Celery workers, over real Redis and RabbitMQ: carried out, cancelled, killed, and cut off."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from tests.end_to_end.brokers import BROKERS, Broker, broker
+from tests.end_to_end.processes import ROOT, Process, free_port, start
+
+pytest.importorskip("celery", reason="Celery is not installed: pip install 'sluice[celery]'")
+pytestmark = pytest.mark.timeout(180)
+
+MODULE = """
+import os, time
+from pathlib import Path
+
+from service.jobs import Context, job
+
+
+@job
+def add(a: int, b: int, context: Context) -> int:
+    context.progress(1, 2, "added")
+    print("adding")
+    return a + b
+
+
+@job
+def count(until: str, context: Context) -> int:
+    number = 0
+    while not Path(until).exists() and not context.cancelled:
+        number += 1
+        context.progress(number)
+        time.sleep(0.05)
+    return number
+"""
+_LEASE = 15.0
+"""Seconds of the lease, and 5 more."""
+
+
+class System:
+    """A service, a broker and a worker, each of which may be ended and started again."""
+
+    def __init__(self, broker: Broker, folder: Path) -> None:
+        (folder / "theirs.py").write_text(MODULE)
+        self.broker = broker
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.env = {
+            "SLUICE_CELERY": broker.url, "SLUICE_JOBS": "theirs", "SLUICE_URL": self.url,
+            "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
+        }  # fmt: skip
+        self.session = aiohttp.ClientSession(self.url)
+
+    async def start_service(self) -> None:
+        options = ("--port", str(self.port), "--data", str(self.folder / "data"))
+        self.service = await start(sys.executable, "-m", "service", "serve", *options, env=self.env)
+        assert "listening on" in await self.service.line()
+
+    async def start_worker(self) -> None:
+        self.worker: Process = await start(
+            sys.executable, "-m", "celery", "-A", "service.jobs.worker", "worker", "-c", "2", "--loglevel", "INFO",
+            "--without-mingle", "--without-gossip", "--without-heartbeat",
+            env=self.env, stdout=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+
+    async def make(self, name: str, *args: Any, **more: Any) -> str:
+        async with self.session.post("/jobs", json={"run": {"name": name, "args": args}, **more}) as answer:
+            assert answer.status == 202, await answer.text()
+            return str((await answer.json())["job"])
+
+    async def view(self, job: str) -> Any:
+        async with self.session.get(f"/jobs/{job}") as answer:
+            return await answer.json()
+
+    async def cancel(self, job: str) -> Any:
+        async with self.session.delete(f"/jobs/{job}") as answer:
+            return await answer.json()
+
+    async def events(self, job: str, until: Callable[[list[Any]], bool] = lambda events: False) -> list[Any]:
+        """Return the events of a job to its end, or until there are those."""
+        events: list[Any] = []
+        async with asyncio.timeout(90), self.session.get(f"/jobs/{job}/events") as answer:
+            async for line in answer.content:
+                if line.strip() and (event := orjson.loads(line))["event"] != "heartbeat":
+                    events.append(event)
+                if until(events):
+                    break
+        return events
+
+    async def runs(self, job: str, attempt: int = 1) -> None:
+        """Return when an attempt has said something."""
+        await self.events(job, lambda events: names(events).count("started") == attempt and said(events[-1:]) != [])
+
+
+def names(events: list[Any]) -> list[str]:
+    return [event["event"] for event in events]
+
+
+def said(events: list[Any]) -> list[int]:
+    return [int(event["done"]) for event in events if event["event"] == "progress"]
+
+
+@asynccontextmanager
+async def system(kind: str, folder: Path) -> AsyncIterator[System]:
+    async with broker(kind, folder) as found:
+        made = System(found, folder)
+        async with made.session:
+            await made.start_service()
+            await made.start_worker()
+            yield made
+
+
+@pytest.mark.parametrize("kind", BROKERS)
+async def test_functions_run_once_are_cancelled_and_outlive_all_restarts(kind: str, tmp_path: Path) -> None:
+    async with system(kind, tmp_path) as sluice:
+        await it_runs(sluice)
+        await it_is_cancelled(sluice)
+        await it_goes_on_over_a_restart_of_the_service(sluice)
+        await it_runs_again_when_its_worker_was_killed(sluice)
+        await it_runs_when_the_broker_is_back(sluice)
+
+
+async def it_runs(sluice: System) -> None:
+    job = await sluice.make("add", 1, 2)
+    events = await sluice.events(job)
+    assert names(events) == ["queued", "started", "progress", "done"]
+    assert events[1]["worker"].startswith("celery@")
+    assert (events[-1]["result"], (await sluice.view(job))["output"]) == (3, "adding\n")
+
+
+async def it_is_cancelled(sluice: System) -> None:
+    job = await sluice.make("count", "/nowhere")
+    await sluice.runs(job)
+    assert await sluice.cancel(job) == {"cancelled": True, "state": "running"}
+    assert names(await sluice.events(job))[-1] == "cancelled"
+
+
+async def it_goes_on_over_a_restart_of_the_service(sluice: System) -> None:
+    end = sluice.folder / "over a restart"
+    job = await sluice.make("count", str(end))
+    await sluice.runs(job)
+    await sluice.service.stop()
+    await asyncio.sleep(0.5)  # the function says something meanwhile
+    await sluice.start_service()
+    end.touch()
+    events = await sluice.events(job)
+    assert (names(events)[:2], names(events)[-1]) == (["queued", "started"], "done")
+    assert said(events) == list(range(1, events[-1]["result"] + 1))
+
+
+async def it_runs_again_when_its_worker_was_killed(sluice: System) -> None:
+    end = sluice.folder / "after a kill"
+    job = await sluice.make("count", str(end), retries=0)
+    await sluice.runs(job)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    await sluice.worker.close()
+    await sluice.start_worker()
+    await sluice.runs(job, attempt=2)
+    assert loop.time() - begun < _LEASE + 15  # for a machine that does other things
+    end.touch()
+    events = await sluice.events(job)
+    assert (names(events).count("retry"), events[-1]["event"]) == (1, "done")
+    assert next(event for event in events if event["event"] == "retry")["error"] == "lost"
+
+
+async def it_runs_when_the_broker_is_back(sluice: System) -> None:
+    await sluice.broker.kill()
+    cancelled, job = await sluice.make("add", 1, 1), await sluice.make("add", 3, 4)
+    assert await sluice.cancel(cancelled) == {"cancelled": True, "state": "cancelled"}
+    assert (await sluice.view(job))["state"] == "queued"
+    await sluice.broker.start()
+    await sluice.worker.close()  # Celery's own coming back is not what is tested
+    await sluice.start_worker()
+    assert (await sluice.events(job))[-1]["result"] == 7
+    assert names(await sluice.events(cancelled)) == ["queued", "cancelled"]
+    await sluice.service.stop()
+    await sluice.service.close()
+    assert sluice.service.errors.count(b"the broker of jobs is away") == 1
+
+
+@pytest.mark.parametrize("missing", ["SLUICE_CELERY", "SLUICE_JOBS", "SLUICE_URL"])
+async def test_a_worker_that_lacks_a_setting_says_which(missing: str) -> None:
+    env = {"SLUICE_CELERY": "redis://127.0.0.1:1", "SLUICE_JOBS": "theirs", "SLUICE_URL": "http://127.0.0.1:1"}
+    worker = await start(
+        sys.executable, "-m", "celery", "-A", "service.jobs.worker", "worker", env={**env, missing: ""}
+    )
+    assert await worker.ended() != 0
+    await worker.close()
+    assert f"{missing} is missing".encode() in worker.errors
+    assert b"Traceback" not in worker.errors
