@@ -176,6 +176,21 @@ async def test_a_client_that_reads_no_outputs_is_held_back_and_then_cut(tmp_path
         assert 'sluice_pipeline_cut_total{pipeline="p"} 1.0' in await metrics(client)
 
 
+async def test_a_client_that_is_reset_while_outputs_wait_for_it_is_not_an_error_of_the_service(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with client_with(tmp_path, "enlarge loop") as client, connect(client) as socket:
+        transport = socket._response.connection.transport
+        transport.pause_reading()
+        await send(socket, bytes(20_000), end=False)
+        await asyncio.sleep(1)  # the output fills the buffers of both sockets, and waits
+        transport.abort()
+        async with asyncio.timeout(60):
+            while client.service.pipelines.pool.used:
+                await asyncio.sleep(0.1)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_a_client_that_leaves_ends_its_run_alone(tmp_path: Path) -> None:
     async with client_with(tmp_path, "slowly loop queue=4") as client, connect(client) as stays:
         async with connect(client) as leaves:

@@ -143,7 +143,7 @@ class PipelineClient:
         timer = loop.call_later(self._patience, look, -1)
         try:
             await self._socket.send_frame(data, kind)
-        except ConnectionResetError:
+        except ConnectionError:  # not every one that aiohttp raises is a ConnectionResetError
             raise _Abandoned from None
         finally:
             timer.cancel()
