@@ -29,19 +29,17 @@ ROWS: Final = (
     Row("D1", "surplus", "answers that nobody asked for, behind answers on kept connections of the same hosts"),
     Row("D2", "large", "batches of 400 bodies of 1 MB that nobody reads", reported="limit batches_size", takes=30),
     Row("D3", "stalls", "bodies that stall before, in and after their head, in a chunk and in gzip; timeout 300 s"),
-    Row("D4", "topics", "as many topics as it may have", reported="limit topics"),
+    Row("D4", "topics", "as many topics as it may have", reported="limit topics", kept=144),
     Row("D4", "keys", "as many keys of publishes as it may have, over 4 WebSockets", reported="limit", takes=40),
     Row("D4", "rings", "more messages than all rings may keep"),
-    Row("D4", "batches", "as many waiting batches as it may have", reported="limit batches"),
-    Row(
-        "D4", "queued", "batches of 8,000 long URLs that wait", reported="limit queued_bytes", moment=True, kept=160
-    ),
+    Row("D4", "batches", "as many waiting batches as it may have", reported="limit batches", kept=48),
+    Row("D4", "queued", "batches of 8,000 long URLs that wait", reported="limit queued_bytes", moment=True),
     Row("D4", "streams", "700 streams that never end", reported="limit"),
     Row("D4", "sockets", "1,200 WebSockets that read nothing of a busy topic", reported="429 before the upgrade"),
     Row(
         "D4", "watches", "12,000 watches of pages that never answer", reported="limit watches", moment=True, kept=48
     ),
-    Row("D5", "parked", "batches of one URL each, all at one host that hangs"),
+    Row("D5", "parked", "batches of one URL each, all at one host that hangs", kept=48),
     Row("D6", "hosts", "8,000 URLs that hang, at the same hosts"),
     Row("D7", "private", "answers with Set-Cookie asked for in the same moment"),
     Row("D8", "poison", "headers that an upstream shows in cacheable answers, or that make it fail"),
