@@ -1,8 +1,8 @@
 """Whose answers go on in this turn of the loop.
 
 Hundreds of requests of one client may be under way when another comes, and each goes on as soon as some of its
-answer is here: that takes 0.1 ms and more. Those of a client that has fetched for long go on a few in each turn
-while newcomers fetch.
+answer is here: that takes 0.1 ms and more. Those of a client that has fetched for long go on one in each turn while
+newcomers fetch.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from service.upstream.http1.head import Head
 
 __all__ = ["AnswerTurns"]
 
-_EACH: Final = 2
+_EACH: Final = 1
 """Answers, or pieces of them, in one turn of the loop."""
 
 Outcome = Head | Exception

@@ -24,7 +24,7 @@ _REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELET
 _MOST_IDLE: Final = 1000
 _OF_CONNECTIONS: Final = ("negotiate", "ntlm")
 """Schemes of ``Authorization`` that authenticate a connection, and not a request."""
-_STEPS = 16
+_STEPS = 8
 """Steps of decoding in one turn of the loop, of all answers together: 64 KiB and 0.2 ms each."""
 _UNASKED: Final = select.POLLIN | select.POLLRDHUP
 
