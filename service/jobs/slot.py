@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -69,10 +69,15 @@ class Connection:
         with self._sending:
             self._socket.sendall(frame)
 
-    def report(self, frame: bytes) -> None:
-        """Send progress; wait where much of it is not stored yet."""
+    def report(self, frame: bytes, over: Callable[[], bool]) -> bool:
+        """Send progress, once not much of it is left to be stored; return whether its function runs even then."""
         self._reports.acquire()
-        self.send(frame)
+        with self._sending:
+            if not over():
+                self._socket.sendall(frame)
+                return True
+        self._reports.release()
+        return False
 
     def read(self) -> None:
         """Take in what the service says, until it has gone: then the process ends, with all that it does."""
@@ -127,9 +132,8 @@ class Reports:
     def report(self, progress: dict[str, Any]) -> None:
         """Send progress; raise ValueError for what cannot be sent, and RuntimeError where nobody waits for it."""
         frame = _encoded(progress)
-        if self.over or not self._connection.ours:
+        if self.over or not self._connection.ours or not self._connection.report(frame, lambda: self.over):
             raise RuntimeError("progress is reported by the process of a job, and while its function runs")
-        self._connection.report(frame)
 
 
 def _finish_output() -> None:
