@@ -7,15 +7,15 @@ refused by the service when it is claimed, so that what a broker does after a ti
 from typing import Final
 
 from celery import Celery
-from kombu import Exchange, Queue
 
 __all__ = ["TASK", "celery_app"]
 
 TASK: Final = "sluice.attempt"
 _QUEUE: Final = "sluice"
 _LONGEST: Final = 2 * 86_400 * 1000
-"""Milliseconds for which RabbitMQ (3.12 or newer) leaves a worker alone that has not acknowledged a task: an attempt
-takes a day at the most. By default it cuts the channel after 30 minutes, and Celery's worker ends (celery#6760)."""
+"""Milliseconds for which RabbitMQ (3.12 or newer) leaves a worker alone that has not acknowledged a task: an
+attempt takes a day at the most. By default it cuts the channel after 30 minutes, and Celery's worker ends
+(celery#6760)."""
 
 
 def celery_app(url: str) -> Celery:
@@ -26,9 +26,13 @@ def celery_app(url: str) -> Celery:
         task_reject_on_worker_lost=True,
         task_ignore_result=True,
         task_store_errors_even_if_ignored=False,
-        task_queues=[
-            Queue(_QUEUE, Exchange(_QUEUE), routing_key=_QUEUE, queue_arguments={"x-consumer-timeout": _LONGEST})
-        ],
+        task_queues={
+            _QUEUE: {
+                "exchange": _QUEUE,
+                "routing_key": _QUEUE,
+                "queue_arguments": {"x-consumer-timeout": _LONGEST},
+            }
+        },
         task_default_queue=_QUEUE,
         task_serializer="json",
         accept_content=["json"],

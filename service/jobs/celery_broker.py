@@ -101,7 +101,7 @@ class _Publisher(threading.Thread):
     def _publish(self, task: Task) -> None:
         if self._connection is None:
             connection = self._app.connection_for_write()
-            connection.connect()
+            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)  # else for ever
             self._connection = connection
         with self._app.amqp.Producer(self._connection) as producer:
             self._app.send_task(TASK, kwargs=msgspec.structs.asdict(task), producer=producer, retry=False)

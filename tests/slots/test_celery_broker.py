@@ -1,0 +1,76 @@
+"""Celery's broker as the service uses it: one that refuses, or never answers, holds up nothing and nobody."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+pytest.importorskip("celery", reason="Celery is not installed: pip install 'sluice[celery]'")
+
+from service.jobs import celery_broker
+from service.jobs.broker import BrokerAway, Task
+from service.jobs.celery_broker import CeleryBroker
+
+TASK = Task("1-" + "0" * 32, 1, "token")
+URLS = ("redis://:secret-word@127.0.0.1:{}/0", "amqp://guest:secret-word@127.0.0.1:{}//")
+
+
+@asynccontextmanager
+async def mute_server() -> AsyncIterator[int]:
+    """Take connections and say nothing, until the block ends."""
+    writers: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+
+async def nothing_is_left() -> None:
+    async with asyncio.timeout(30):
+        while any(thread.name == "celery" for thread in threading.enumerate()):
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("url", URLS)
+async def test_a_broker_that_refuses_is_away_at_once(url: str) -> None:
+    broker = CeleryBroker(url.format(1))
+    for _ in range(2):
+        with pytest.raises(BrokerAway, match="refused"):
+            await broker.publish(TASK)
+    assert "secret-word" not in repr(broker)
+    broker.close()
+    broker.close()
+    await nothing_is_left()
+
+
+@pytest.mark.parametrize("url", URLS)
+async def test_a_broker_that_never_answers_is_left_with_its_thread_and_few_of_them(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(celery_broker, "_DEADLINE", 0.1)
+    async with mute_server() as port:
+        broker = CeleryBroker(url.format(port))
+        for _ in range(celery_broker._HUNG):
+            with pytest.raises(BrokerAway, match="no answer within"):
+                await broker.publish(TASK)
+        with pytest.raises(BrokerAway, match="threads wait"):
+            await broker.publish(TASK)
+    broker.close()
+    await nothing_is_left()
+
+
+async def test_publishes_that_wait_behind_a_hung_one_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(celery_broker, "_DEADLINE", 0.2)
+    async with mute_server() as port:
+        broker = CeleryBroker(URLS[0].format(port))
+        errors = await asyncio.gather(*(broker.publish(TASK) for _ in range(20)), return_exceptions=True)
+        assert all(isinstance(error, BrokerAway) for error in errors)
+        assert len([thread for thread in threading.enumerate() if thread.name == "celery"]) == 1
+    broker.close()
+    await nothing_is_left()
