@@ -11,10 +11,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.client import Backoff, Client, ClientError, Gap, Message, Position, Restart, Subscription, Value
+import orjson
+
+from service.client import (
+    Backoff,
+    Client,
+    ClientError,
+    Gap,
+    JobDone,
+    Message,
+    Position,
+    Refused,
+    Restart,
+    Subscription,
+    Value,
+)
 from service.client.transport import Unreachable
 from service.core.sessions.closing import DRAINED, EXPIRED, FLOODING, OVERLOADED, TOO_SLOW
-from service.core.topics.topic import RingLimits
+from service.core.topics.topic import RingLimits, Topic
 from tests.client.fake import FakeService, client_of
 from tests.virtual import VirtualClockLoop
 
@@ -61,6 +75,30 @@ class Reader:
             offset = last
 
 
+@dataclass
+class Follower:
+    """One loop over a job, and what it was given.
+
+    ``earlier`` is up to where the events were of earlier runs when it was begun: it goes on beyond that.
+    """
+
+    earlier: int
+    task: asyncio.Task[None]
+    values: list[Any] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Every event from the first one on, and at the end the last one of a run, unless the job is gone."""
+        assert not any(isinstance(value, Gap | Restart) for value in self.values)
+        assert [value.raw["number"] for value in self.values] == list(range(1, len(self.values) + 1))
+        error = self.task.exception()
+        if error is None:
+            assert isinstance(self.values[-1], JobDone), "it ended before the job"
+            assert len(self.values) > self.earlier, "it ended with an earlier run"
+        else:
+            assert isinstance(error, Refused)
+            assert error.reason == "not_found"
+
+
 class Schedule:
     """One run."""
 
@@ -72,6 +110,8 @@ class Schedule:
         self.client: Client
         self.readers: list[tuple[Reader, asyncio.Task[None]]] = []
         self.calls: list[asyncio.Task[Any]] = []
+        self.jobs: list[Topic] = []
+        self.followers: list[Follower] = []
 
     async def run(self) -> None:
         for topic in TOPICS:
@@ -79,7 +119,7 @@ class Schedule:
         tokens = (lambda: "T") if self.chance.random() < 0.5 else None
         async with client_of(self.service, backoff=Backoff(0.1, 1.0), token=tokens) as self.client:
             acts = [*[self.begin] * 4, *[self.publish] * 5, *[self.wait] * 2, self.leave, self.cut, self.restart, self.refuse, self.call, self.wait, self.wait,
-                    self.drain, self.end, self.stall]  # fmt: skip
+                    self.drain, self.end, self.stall, self.make, *[self.follow] * 2, *[self.proceed] * 3]  # fmt: skip
             if tokens:
                 acts.append(self.expire)
             for _ in range(self.chance.randint(5, 40)):
@@ -90,6 +130,8 @@ class Schedule:
             reader.check()
             if self.messages == 10_000:
                 assert not any(isinstance(value, Gap) for value in reader.values), "a gap where all is kept"
+        for follower in self.followers:
+            follower.check()
         assert asyncio.all_tasks() == {asyncio.current_task()}, "a task is left"
         assert not timers(), "a timer is left"
         assert all(socket.closed for socket in self.service.sockets), "a socket is left"
@@ -102,7 +144,11 @@ class Schedule:
         await self.wait(200)
         for topic in TOPICS:
             self.service.hub.publish(topic, b'"last"', asyncio.get_running_loop().time())
-        await asyncio.wait_for(asyncio.gather(*self.calls, return_exceptions=True), 3600)
+        for job in self.jobs:
+            if not job.final and self.service.hub.topics.get(job.name) is job:
+                self.say(job, "done")
+        loops = [follower.task for follower in self.followers]
+        await asyncio.wait_for(asyncio.gather(*self.calls, *loops, return_exceptions=True), 3600)
         for reader, task in self.readers:
             await asyncio.wait_for(task, 3600)
             assert reader.leaving or (isinstance(reader.values[-1], Message) and reader.values[-1].data == "last")
@@ -146,6 +192,44 @@ class Schedule:
                 return
 
         self.calls.append(asyncio.create_task(made()))
+
+    async def make(self) -> None:
+        topic = self.service.hub.log(f"job:{len(self.jobs)}")
+        self.jobs.append(topic)
+        self.say(topic, "queued")
+
+    async def follow(self) -> None:
+        if not self.jobs:
+            return
+        topic = self.chance.choice(self.jobs)
+        values: list[Any] = []
+        self.followers.append(Follower(topic.earlier, asyncio.create_task(self.read(topic, values)), values))
+        await asyncio.sleep(self.chance.choice([0, 0.01]))
+
+    async def read(self, topic: Topic, values: list[Any]) -> None:
+        async for event in self.client.follow_job(topic.name.removeprefix("job:")):
+            values.append(event)
+            await asyncio.sleep(self.chance.choice([0, 0, 0.1]))
+
+    async def proceed(self) -> None:
+        """Have a job say something, end its run, or begin the next one."""
+        there = [topic for topic in self.jobs if self.service.hub.topics.get(topic.name) is topic]
+        if not there:
+            return
+        topic = self.chance.choice(there)
+        if topic.final:
+            topic.final, topic.earlier = False, topic.head
+            self.say(topic, "queued")
+        for _ in range(self.chance.choice([0, 1, 300])):
+            self.say(topic, "progress")
+        if self.chance.random() < 0.5:
+            self.say(topic, "done")
+
+    def say(self, topic: Topic, event: str) -> None:
+        data = orjson.dumps({"event": event, "number": topic.head + 1, "due": "T", "result": 1})
+        self.service.hub.append(topic, data, asyncio.get_running_loop().time())
+        if event == "done":
+            self.service.hub.finish(topic)
 
     async def cut(self) -> None:
         if self.service.sockets:
