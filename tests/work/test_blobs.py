@@ -118,9 +118,8 @@ async def test_a_disk_that_fails_fails_the_one_blob_and_leaves_nothing(
     await blobs.close()
 
 
-@pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
-    """Hold what is written back; return the event that says so, and the one that has it go on."""
+def hold(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Hold what is written from now on back; return the event that says so, and the one that has it go on."""
     begun, go_on = threading.Event(), threading.Event()
     sync = os.fsync
 
@@ -134,10 +133,10 @@ def held(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Ev
 
 
 async def test_what_is_being_written_is_written_once_and_others_wait_for_it(
-    tmp_path: Path, held: tuple[threading.Event, threading.Event]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, go_on = held
     blobs = await Blobs.open(tmp_path, 1000)
+    begun, go_on = hold(monkeypatch)
     saving = [asyncio.create_task(save(blobs, b"abc", f"a/{number}")) for number in range(3)]
     assert await asyncio.to_thread(begun.wait, 30)
     assert blobs.find(hashlib.sha256(b"abc").hexdigest()) is None
@@ -150,10 +149,10 @@ async def test_what_is_being_written_is_written_once_and_others_wait_for_it(
 
 
 async def test_closing_finishes_what_is_being_written_and_begins_no_more(
-    tmp_path: Path, held: tuple[threading.Event, threading.Event]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, go_on = held
     blobs = await Blobs.open(tmp_path, 1000)
+    begun, go_on = hold(monkeypatch)
     saving = asyncio.create_task(save(blobs, b"abc", "a/b"))
     assert await asyncio.to_thread(begun.wait, 30)
     closing = asyncio.create_task(blobs.close())
