@@ -113,4 +113,4 @@ async def test_a_cluster_of_two_workers_has_the_same_answer(env: dict[str, str],
     names = [name for name in files(tmp_path) if Path(name).name in ("plain", "cut")]
     await compared(env, tmp_path, url, names, "--regex", r"GET /(\d)")
     used = [len(os.listdir(application)) for application in (tmp_path / "work").glob("app-*")]
-    assert used == [2], "both workers have run an executor"
+    assert [count >= 2 for count in used] == [True], "both workers have run an executor"
