@@ -20,6 +20,7 @@ from service.jobs import job
 def wait(file: str) -> str:
     while not Path(file).exists():
         time.sleep(0.01)
+    Path(file).unlink()
     return "x" * 1000
 """
 
@@ -60,10 +61,13 @@ async def test_on_a_full_disk_jobs_are_refused_and_one_that_ends_is_done_when_th
         resource.prlimit(process, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
         async with session.post("/jobs", json={"publish": {"topic": "t", "data": 1}}) as answer:
             assert (answer.status, (await answer.json())["reason"]) == (503, "storage")
-        (tmp_path / "go").touch()
         async with session.delete(f"/jobs/{job}") as answer:
             assert answer.status == 503
         assert await state(session, job) == "running"
+        (tmp_path / "go").touch()
+        async with asyncio.timeout(30):
+            while (tmp_path / "go").exists():
+                await asyncio.sleep(0.01)
         resource.prlimit(process, resource.RLIMIT_FSIZE, unlimited)
         await becomes(session, job, "done")
         assert await names_of(session, job) == ["queued", "started", "done"]
