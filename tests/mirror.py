@@ -19,6 +19,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "jobs/attempts": ("test_jobs",),
     "jobs/broker": ("test_remote_attempts",),
     "jobs/celery_app": ("test_celery_jobs",),
+    "jobs/redis_tasks": ("test_celery_jobs",),
     "jobs/worker": ("test_celery_jobs",),
     "jobs/service_link": ("test_celery_jobs",),
     "jobs/worker_log": ("test_worker_settings",),

@@ -11,10 +11,10 @@ import threading
 from typing import Any
 
 from celery import Celery, current_task, signals
-from kombu.transport.redis import Channel as RedisChannel
 
 from service.jobs.broker import Task
 from service.jobs.celery_app import TASK, celery_app
+from service.jobs.redis_tasks import forget_tasks_of_lost_channels
 from service.jobs.service_link import HttpLink
 from service.jobs.slots import Slots, SlotsUnusable, open_slots
 from service.jobs.worker_attempt import WorkerAttempt
@@ -31,8 +31,7 @@ def _settings() -> WorkerSettings:
         sys.exit(str(error))
 
 
-# Giving tasks back to a Redis that is away ended the worker for good (kombu 5.7); the service offers them again.
-RedisChannel.do_restore = False
+forget_tasks_of_lost_channels()
 _SETTINGS = _settings()
 app: Celery = celery_app(_SETTINGS.broker)
 

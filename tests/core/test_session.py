@@ -119,6 +119,17 @@ def test_a_position_is_resumed_in_both_spellings(since: Any) -> None:
     assert bench.readers[0].lines == ["2"]
 
 
+@pytest.mark.parametrize(("since", "ended"), [("oldest", {}), ("newest", {"ended": True})])
+def test_a_reader_learns_that_a_stream_has_ended_and_where_its_last_run_begins(since: str, ended: Any) -> None:
+    bench = Bench()
+    topic = bench.hub.log("job:1")
+    bench.hub.append(topic, b'{"event":"done"}', 0.0)
+    topic.earlier = 1
+    bench.hub.finish(topic)
+    answer = bench.call("subscribe", topic="job:1", since=since)
+    assert {key: answer[key] for key in ("earlier", "ended") if key in answer} == {"earlier": 1, **ended}
+
+
 def test_unsubscribe_ends_it_and_is_harmless_twice() -> None:
     bench = Bench()
     bench.call("subscribe", topic="t")
