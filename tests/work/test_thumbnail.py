@@ -52,6 +52,39 @@ def test_thumbnails_have_the_size_that_their_fit_says(
     assert made.fields["bytes"] == len(made.product.data)
 
 
+@pytest.mark.parametrize(
+    ("fit", "asked", "orientation", "decoded"),
+    [
+        ("inside", (800, 600), 1, (800, 600)),
+        ("inside", (600, 800), 6, (800, 600)),
+        ("inside", (600, 800), 1, (800, 600)),
+        ("inside", (801, 601), 1, (1600, 1200)),
+        ("cover", (600, 600), 1, (800, 600)),
+        ("cover", (100, 301), 1, (800, 600)),
+        ("exact", (800, 100), 1, (800, 600)),
+        ("exact", (100, 800), 8, (800, 600)),
+        ("inside", (200, 200), 3, (200, 150)),
+    ],
+)
+def test_a_jpeg_is_decoded_no_larger_than_it_has_to_be(
+    fit: Any, asked: tuple[int, int], orientation: int, decoded: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image, JpegImagePlugin
+
+    sizes = []
+    load = JpegImagePlugin.JpegImageFile.load
+
+    def note_size(self: Any) -> Any:
+        sizes.append(self.size)
+        return load(self)
+
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", note_size)
+    exif = Image.Exif()
+    exif[274] = orientation
+    thumbnail(body(picture((1600, 1200), exif=exif)), Thumbnail(*asked, fit=fit))
+    assert sizes[0] == decoded
+
+
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
 @pytest.mark.parametrize(
     ("given", "mode"),

@@ -1,6 +1,7 @@
 """``thumbnail``: a picture in another size. Needs the extra ``images``."""
 
 import io
+from math import ceil
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
@@ -22,6 +23,7 @@ _TURNS: Final[dict[Any, str]] = {
     8: "ROTATE_90",
 }  # fmt: skip
 """What makes a picture upright, by the orientation of its EXIF data."""
+_ON_ITS_SIDE: Final = frozenset({"TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"})
 _Side = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 
 
@@ -56,11 +58,11 @@ def _read(body: Body, parameters: Thumbnail) -> "Image":
         picture = Image.open(io.BytesIO(body.data), formats=_FORMATS)
         if picture.width * picture.height > _PIXELS:
             raise StepFailed(f"the picture has {picture.width} x {picture.height} pixels, more than {_PIXELS:,}")
-        # JPEG is decoded at a half, a quarter or an eighth of its size where that is enough; turned ones, too.
-        side = max(parameters.width, parameters.height)
-        picture.draft(None, (side, side))
+        turn = _turn(picture)
+        # JPEG is decoded at a half, a quarter or an eighth of its size where that is enough.
+        picture.draft(None, _enough(picture.size, parameters, on_its_side=turn in _ON_ITS_SIDE))
         picture.load()
-        return _turned(picture)
+        return picture.transpose(Image.Transpose[turn]) if turn is not None else picture
     except (StepFailed, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -70,15 +72,24 @@ def _read(body: Body, parameters: Thumbnail) -> "Image":
         raise StepFailed(f"the picture is damaged: {error}") from None
 
 
-def _turned(picture: "Image") -> "Image":
-    from PIL import ExifTags, Image
+def _turn(picture: "Image") -> str | None:
+    from PIL import ExifTags
 
     try:
-        turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
+        return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
     except Exception:
         # Its EXIF data is damaged, and the picture is not.
-        return picture
-    return picture.transpose(Image.Transpose[turn]) if turn is not None else picture
+        return None
+
+
+def _enough(size: tuple[int, int], parameters: Thumbnail, *, on_its_side: bool) -> tuple[int, int]:
+    """Return the size, in the picture's own directions, below which what is made of it would be enlarged."""
+    width, height = (parameters.height, parameters.width) if on_its_side else (parameters.width, parameters.height)
+    if parameters.fit == "exact":
+        return width, height
+    ratios = width / size[0], height / size[1]
+    ratio = min(ratios) if parameters.fit == "inside" else max(ratios)
+    return ceil(size[0] * ratio), ceil(size[1] * ratio)
 
 
 def _resized(picture: "Image", parameters: Thumbnail) -> "Image":
