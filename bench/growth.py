@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from statistics import median
 from typing import Any
 
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from bench.processes import Child, settle
 from bench.rounds import compared
@@ -44,8 +44,11 @@ def run(options: Namespace) -> dict[str, Any]:
 
 def _publish(options: Namespace) -> list[dict[str, Any]]:
     """Publish to one topic that one client reads, beside so many idle topics; all servers alive, in turns."""
-    servers = [(count, _Publishing(count, _PORT + 1 + number)) for number, count in enumerate(options.topics)]
+    servers: list[tuple[int, _Publishing]] = []
     try:
+        for number, count in enumerate(options.topics):
+            servers.append((count, _Publishing(_PORT + 1 + number)))
+            servers[-1][1].fill(count)
         used = [[one.round(options.publishes) for _, one in servers] for _ in range(options.rounds)]
     finally:
         for _, one in servers:
@@ -63,7 +66,9 @@ def _publish(options: Namespace) -> list[dict[str, Any]]:
 class _Publishing:
     """A service with idle topics, and a client that reads one topic and publishes to it."""
 
-    def __init__(self, idle: int, port: int) -> None:
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.socket: ClientConnection | None = None
         self.server = Child(
             [
                 sys.executable,
@@ -73,14 +78,17 @@ class _Publishing:
                 "--port",
                 str(port),
                 "--topics",
-                "100200",
+                "200500",  # one client alone has half of them
                 "--client-rate",
                 "1e9",
             ],
             core=0,
         )
         self.server.line()
-        api = http.client.HTTPConnection("127.0.0.1", port)
+
+    def fill(self, idle: int) -> None:
+        """Make the idle topics, and the client."""
+        api = http.client.HTTPConnection("127.0.0.1", self.port)
         for begin in range(0, idle, 1000):
             body = json.dumps({"topics": [f"idle/{n}" for n in range(begin, min(begin + 1000, idle))], "data": 1})
             api.request("POST", "/publish", body, {"Content-Type": "application/json"})
@@ -89,12 +97,13 @@ class _Publishing:
             if answer.status != 200:
                 raise RuntimeError(f"/publish answered {answer.status}")
         api.close()
-        self.socket = connect(f"ws://127.0.0.1:{port}/ws", compression=None, ping_interval=None)
+        self.socket = connect(f"ws://127.0.0.1:{self.port}/ws", compression=None, ping_interval=None)
         self.socket.send('{"jsonrpc":"2.0","id":1,"method":"subscribe","params":{"topic":"active"}}')
         self.socket.recv()
 
     def round(self, publishes: int) -> float:
         """Return the CPU of a publish and its delivery, in us."""
+        assert self.socket is not None
         settle(self.server)
         before = self.server.cpu()
         for number in range(publishes):
@@ -106,7 +115,8 @@ class _Publishing:
 
     def stop(self) -> None:
         """End both."""
-        self.socket.close()
+        if self.socket is not None:
+            self.socket.close()
         self.server.stop()
 
 
