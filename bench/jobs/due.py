@@ -87,7 +87,7 @@ async def _collect(messages: object, late: list[float], count: int) -> None:
     async for message in messages:  # type: ignore[attr-defined]
         if isinstance(message, Message):
             late.append(time.time() - message.data["due"])
-            if min(late) < 0:
+            if late[-1] < 0:
                 raise RuntimeError("a job began before it was due")
             if len(late) == count:
                 return
