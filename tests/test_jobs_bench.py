@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.durability.figure import Figure
 from bench.jobs.account import Account, Asked
 from bench.jobs.command import FIGURES
-from bench.jobs.figure import Figure, share
+from bench.jobs.figure import share
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "jobs.md"
 DONE = ("queued", "started", "done")

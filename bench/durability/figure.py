@@ -21,14 +21,14 @@ _ROOT: Final = Path(".bench").absolute()
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What was measured with a data directory and without one."""
+    """What was measured, and the same of what it is beside."""
 
     name: str
     """With its part before a colon; it stays the same when sizes change, so that a run replaces the one before."""
     load: str
     found: str
     control: str = ""
-    """The same of a service without a data directory, in the same run."""
+    """The same in the same run: of a service without a data directory, of Celery alone, or as written by hand."""
     bar: str = ""
     held: bool | None = None
     """Whether the bar was held; None where there is none."""

@@ -10,9 +10,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from bench.durability.figure import data_folder
+from bench.durability.figure import Figure, data_folder
 from bench.jobs import celery_alone
-from bench.jobs.figure import Figure, Requests, Service, wait_until
+from bench.jobs.figure import Requests, Service, wait_until
 
 __all__ = ["add_options", "run"]
 

@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from bench.durability.figure import data_folder, sync_ms
+from bench.durability.figure import Figure, data_folder, sync_ms
 from bench.jobs import again, due, kills, memory, start
-from bench.jobs.figure import Figure
 from bench.reliability.table import Table, machine
 
 __all__ = ["FIGURES", "add_options", "run"]

@@ -8,8 +8,8 @@ from typing import Final
 import uvloop
 
 from bench.delays import delays, more, percentile
-from bench.durability.figure import data_folder
-from bench.jobs.figure import Figure, Service, milliseconds
+from bench.durability.figure import Figure, data_folder
+from bench.jobs.figure import Service, milliseconds
 from bench.jobs.filling import fill, scheduled
 from service.client import Client, Message
 

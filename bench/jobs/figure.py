@@ -1,41 +1,21 @@
-"""Lines of the table, and what the parts have in common."""
+"""What the parts have in common: the service, a client of it, and times."""
 
 import http.client
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from bench.durability.figure import FULL, Kind
 from bench.processes import Child
 
-__all__ = ["FUNCTIONS", "SLOTS", "Figure", "Requests", "Service", "milliseconds", "share", "wait_until"]
+__all__ = ["FUNCTIONS", "SLOTS", "Requests", "Service", "milliseconds", "share", "wait_until"]
 
 FUNCTIONS: Final = "bench.jobs.functions"
 SLOTS: Final = 2
 """Processes for functions, here and in Celery's worker."""
 _LIMITS: Final = ("--client-rate", "1e9", "--client-bytes", "1000000000")
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """What was measured here, and the same of Celery alone in the same run."""
-
-    name: str
-    """With its part before a colon; it stays the same when sizes change, so that a run replaces the one before."""
-    load: str
-    found: str
-    celery: str = ""
-    bar: str = ""
-    held: bool | None = None
-    """Whether the bar was held; None where there is none."""
-
-    def cells(self, run: str) -> list[str]:
-        """Return its row in the table."""
-        verdict = "" if self.held is None else "held" if self.held else "**missed**"
-        return [self.name, self.load, self.found, self.celery, self.bar, verdict, run]
 
 
 class Service:

@@ -13,10 +13,10 @@ from typing import Final, Protocol
 import psutil
 import uvloop
 
-from bench.durability.figure import data_folder
+from bench.durability.figure import Figure, data_folder
 from bench.jobs.account import Account
 from bench.jobs.asking import TOPIC, Effects, Round
-from bench.jobs.figure import Figure, Service
+from bench.jobs.figure import Service
 from service.client import Backoff, Client, Message
 
 __all__ = ["Embedded", "Place", "add_options", "run"]

@@ -4,8 +4,8 @@ import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from bench.durability.figure import data_folder
-from bench.jobs.figure import Figure, Service
+from bench.durability.figure import Figure, data_folder
+from bench.jobs.figure import Service
 from bench.jobs.filling import fill, scheduled
 from bench.processes import settle
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from bench.durability.figure import data_folder
+from bench.durability.figure import Figure, data_folder
 from bench.jobs import celery_alone
-from bench.jobs.figure import Figure, Requests, Service, milliseconds, share, wait_until
+from bench.jobs.figure import Requests, Service, milliseconds, share, wait_until
 
 __all__ = ["add_options", "post_figures", "start_figures"]
 
