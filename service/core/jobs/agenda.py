@@ -26,7 +26,6 @@ _AT: Final = 45
 """The lowest bit of each."""
 _OWNERS: Final = (1 << (_PUT - _OWNER)) - 1
 _PUTS: Final = (1 << (_AT - _PUT)) - 1
-_REST: Final = (1 << _AT) - 1
 _PAGE: Final = 6
 """Bits of a row, within its page."""
 _IN_PAGE: Final = (1 << _PAGE) - 1
