@@ -5,7 +5,12 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
-__all__ = ["compile_pattern"]
+__all__ = ["compile_pattern", "has_re2"]
+
+
+def has_re2() -> bool:
+    """Return whether patterns are those of google-re2 here, and not of Python's own module."""
+    return find_spec("re2") is not None
 
 
 @lru_cache(maxsize=64)
@@ -14,7 +19,7 @@ def compile_pattern(text: str) -> Any:
 
     Raises ValueError, for the client, where it does not compile or has not exactly one group.
     """
-    pattern = _linear(text) if find_spec("re2") is not None else _backtracking(text)
+    pattern = _linear(text) if has_re2() else _backtracking(text)
     if pattern.groups != 1:
         raise ValueError(f"regex: has {pattern.groups} groups, and needs exactly one")
     return pattern

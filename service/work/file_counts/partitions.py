@@ -6,15 +6,15 @@ It needs the standard library alone, and so does what it imports: executors have
 import os
 from collections.abc import Iterable, Iterator
 from heapq import nsmallest
-from importlib.util import find_spec
 from typing import Final, NamedTuple
 
 from service.work.counting import Counts, Keys, LineCounter, text_of
 from service.work.file_counts.decoding import Unreadable
 from service.work.file_counts.reading import pieces_of
 from service.work.line_keys import LineKeys
+from service.work.patterns import has_re2
 
-__all__ = ["MODULES", "TABLE", "FilePart", "Ranking", "count_part", "has_re2", "rank"]
+__all__ = ["MODULES", "TABLE", "FilePart", "Ranking", "count_part", "rank"]
 
 MODULES: Final = (
     "__init__", "work/__init__", "work/counting", "work/line_keys", "work/patterns", "work/file_counts/__init__",
@@ -45,11 +45,6 @@ class Ranking(NamedTuple):
     """The most frequent first: counts below zero, so that it is sorted, and texts."""
     failed: dict[str, str]
     """Why files were not read to their end, by their paths."""
-
-
-def has_re2() -> bool:
-    """Return whether patterns are those of google-re2 here, and not of Python's own module."""
-    return find_spec("re2") is not None
 
 
 def count_part(part: FilePart, keys: LineKeys, re2: bool) -> Iterator[tuple[bytes, int]]:

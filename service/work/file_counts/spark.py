@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import service
 from service.work.file_counts.files import parts_of
-from service.work.file_counts.partitions import MODULES, FilePart, Ranking, count_part, has_re2, rank
+from service.work.file_counts.partitions import MODULES, FilePart, Ranking, count_part, rank
 from service.work.line_keys import LineKeys
+from service.work.patterns import has_re2
 
 if TYPE_CHECKING:
     from pyspark import SparkContext

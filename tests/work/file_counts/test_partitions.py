@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from service.work.file_counts import partitions as module
-from service.work.file_counts.partitions import FilePart, Ranking, count_part, has_re2, rank
+from service.work.file_counts.partitions import FilePart, Ranking, count_part, rank
 from service.work.file_counts.spark import write_modules
 from service.work.line_keys import LineKeys
+from service.work.patterns import has_re2
 
 FIELD = LineKeys(field=1)
 
