@@ -53,7 +53,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have the longest tests begin first: at the end nobody waits for one."""
+    """Start the longest tests first, so that no worker is left alone with one at the end."""
     items[:] = dealt(items, _seconds, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 

@@ -49,7 +49,7 @@ def run(options: Namespace) -> list[Figure]:
     """Kill a service that keeps everything, and a few times one that does not; return the figures."""
     seed = random.randrange(1 << 32) if options.seed is None else options.seed
     print(f"  kills: --seed {seed}", file=sys.stderr)
-    # It warns whenever it finds nobody at the port.
+    # It warns whenever nothing listens at the port.
     logging.getLogger("sluice.client").setLevel(logging.ERROR)
     with data_folder() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         kept = runner.run(_killed(FULL, options.kills, options.port, folder, random.Random(seed)))

@@ -90,7 +90,7 @@ def run(options: Namespace) -> list[Figure]:
     """Have jobs done through kills, and return the broken promises."""
     seed = random.randrange(1 << 32) if options.seed is None else options.seed
     print(f"  kills: --seed {seed}", file=sys.stderr)
-    # It warns whenever it finds nobody at the port.
+    # It warns whenever nothing listens at the port.
     logging.getLogger("sluice.client").setLevel(logging.ERROR)
     with data_folder() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_killed(options, folder, random.Random(seed)))

@@ -33,7 +33,7 @@ class _Watched:
 
     @property
     def flat(self) -> bool:
-        """Whether the last quarter has no more than the second."""
+        """Whether memory in the last quarter is at most what it was in the second."""
         second, last = self._quarters
         return last <= second * _FLAT[0] + _FLAT[1]
 

@@ -84,7 +84,7 @@ class Shop:
         return web.json_response(order.shown())
 
     async def expire(self, request: web.Request) -> web.Response:
-        """Let an order go that nobody has paid for; sluice calls this, at least once."""
+        """Expire an order that nobody has paid for; sluice calls this, at least once."""
         if not verified(self.secret, request.headers, await request.text()):
             raise web.HTTPForbidden(text="the signature is not right")
         order = self.find(request)
@@ -103,7 +103,7 @@ class Shop:
         """Return the order that a request is about."""
         order = self.orders.get(request.match_info["id"])
         if order is None:
-            raise web.HTTPNotFound(text="there is no such order")
+            raise web.HTTPNotFound(text="the order does not exist")
         return order
 
 

@@ -69,7 +69,7 @@ class Offers:
             del self._open[row]
 
     def _fail(self, job: Job) -> Sequence[Event]:
-        """End a job of which nobody knows any more what it was to do."""
+        """End a job whose request is lost."""
         return job.begin("service"), self._outcomes.failed(None, DAMAGED, job)
 
     async def _offer(self, job: Job, offered: _Open) -> None:
@@ -87,7 +87,7 @@ class Offers:
             settled.cancel()
 
     async def _publish(self, task: Task, settled: asyncio.Task[bool]) -> None:
-        """Return when the broker has the task, or nobody is to have it any more."""
+        """Return when the broker has the task, or when it is no longer wanted."""
         publishing = asyncio.get_running_loop().create_task(self._dispatch.publish(task), name="job")
         try:
             await asyncio.wait((publishing, settled), return_when=asyncio.FIRST_COMPLETED)

@@ -16,7 +16,7 @@ _KEPT: Final = 16 << 10
 _LATE: Final = 1.0
 """Seconds after the end of a function in which all is here that it has printed: it comes another way."""
 _PAUSE: Final = 0.02
-"""Seconds between two reads of much output: a function that prints for ever waits, and nobody else does."""
+"""Seconds between two reads of much output: a function that prints for ever waits, and no other does."""
 
 
 class SlotOutput:

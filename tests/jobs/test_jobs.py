@@ -492,7 +492,7 @@ async def test_events_and_results_count_as_well_until_the_job_is_forgotten() -> 
     await bench.jobs.open()
     bench.executor.work = work
     job = await bench.ended(await bench.make(keep=10))
-    # Further progress is not kept once there is no room for it, and the job ends all the same.
+    # Once its share is used up, further progress is dropped, and the job ends all the same.
     assert job.state is JobState.DONE
     assert len(await bench.events(job)) == 3 + 8
     assert bench.jobs.pool.used == job.held > 80_000 + 2 * 5000 + 1000

@@ -1,4 +1,4 @@
-"""Celery's broker as the service uses it: one that refuses, or never answers, holds up nothing and nobody."""
+"""Celery's broker as the service uses it: one that refuses, or never answers, holds nothing up."""
 
 import asyncio
 import threading

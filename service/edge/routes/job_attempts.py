@@ -77,5 +77,5 @@ def _token(request: web.Request) -> str:
 def _attempt(request: web.Request) -> int:
     text = request.match_info["attempt"]
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise NotFound("there is no such attempt")
+        raise NotFound("the attempt does not exist")
     return int(text)

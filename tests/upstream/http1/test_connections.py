@@ -274,7 +274,7 @@ async def test_an_origin_that_answers_what_nobody_asked_gets_a_connection_for_ea
 
 
 async def test_an_owner_never_gets_the_connection_of_another() -> None:
-    """An answer too many comes as somebody else asks: that nobody asked for it cannot be seen."""
+    """A surplus answer comes as another client asks: it looks like the answer to that request."""
 
     async def serve(
         server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
