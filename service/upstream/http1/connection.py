@@ -83,8 +83,6 @@ class Connection(asyncio.Protocol):
         """Read on, or end for what nobody asked for."""
         reader = self._reader
         if reader is None or reader.done:
-            if reader is not None:
-                reader.surplus = True
             self._note_unasked(data)
             self.close()
             return
@@ -152,7 +150,7 @@ class Connection(asyncio.Protocol):
         return keep
 
     def refuse_unasked(self) -> None:
-        """Cut it since something waits in its socket: bytes that nobody asked for, or its end."""
+        """Close it because something waits in its socket: bytes that nobody asked for, or its end."""
         if self._tls is None:
             with suppress(OSError):
                 self._note_unasked(os.read(self.descriptor, len(_GIVES_UP[0])))
