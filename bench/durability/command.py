@@ -5,13 +5,12 @@ import resource
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from bench.durability import kills, large, peers, publish, readers, recovery
-from bench.durability.figure import Figure, data_folder, sync_ms
-from bench.reliability.table import Table, machine
+from bench.durability.figure import Figure, measured_on, show
+from bench.reliability.table import Table
 
 __all__ = ["FIGURES", "PEERS", "add_options", "run"]
 
@@ -53,21 +52,11 @@ def run(options: Namespace) -> dict[str, Any]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     # The services have core 0.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    with data_folder() as folder:
-        where = f"{machine()}, fdatasync {sync_ms(folder):.2f} ms, load {os.getloadavg()[0]:.1f} before"
+    where = measured_on()
     found: dict[str, list[dict[str, Any]]] = {}
     for name, part in _RUNS.items():
         if options.only is None or name in options.only:
             rows = part(options)
             found[name] = [asdict(row) for row in rows]
-            _show(PEERS if name == "peers" else FIGURES, rows, where, options.write)
+            show(PEERS if name == "peers" else FIGURES, rows, where, options.write)
     return {"machine": where, "parts": found}
-
-
-def _show(table: Table, rows: Sequence[Figure | peers.Row], where: str, document: Path | None) -> None:
-    cells = [row.cells(f"{datetime.now(UTC):%Y-%m-%d}") for row in rows]
-    for row in cells:
-        print("  " + " | ".join(row), flush=True)
-    # At once: a later part may fail.
-    if document is not None:
-        document.write_text(table.written(document.read_text(), cells, where))

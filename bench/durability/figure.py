@@ -1,20 +1,22 @@
-"""Lines of the tables, and the services that are compared."""
+"""Lines of the tables and how they are shown, and the services that are compared."""
 
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Final, Protocol
 
 from bench.processes import Child
+from bench.reliability.table import Table, machine
 
-__all__ = ["FULL", "MEMORY", "NORMAL", "Figure", "Kind", "data_folder", "sync_ms"]
+__all__ = ["FULL", "MEMORY", "NORMAL", "Figure", "Kind", "data_folder", "measured_on", "show"]
 
 _ROOT: Final = Path(".bench").absolute()
 
@@ -37,6 +39,11 @@ class Figure:
         """Return its row in the table."""
         verdict = "" if self.held is None else "held" if self.held else "**missed**"
         return [self.name, self.load, self.found, self.control, self.bar, verdict, run]
+
+
+class _Line(Protocol):
+    def cells(self, run: str) -> list[str]:
+        """Return its row in the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,7 @@ def data_folder() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def sync_ms(folder: Path, count: int = 100) -> float:
+def _sync_ms(folder: Path, count: int = 100) -> float:
     """Return the milliseconds that the disk takes for 4 KiB that are appended and synchronised (fdatasync)."""
     times = []
     with (folder / "probe").open("wb", buffering=0) as file:
@@ -85,3 +92,18 @@ def sync_ms(folder: Path, count: int = 100) -> float:
             times.append(time.perf_counter() - begin)
     (folder / "probe").unlink()
     return median(times) * 1000
+
+
+def measured_on() -> str:
+    """Say on what machine and disk something is measured, and how busy it is before."""
+    with data_folder() as folder:
+        return f"{machine()}, fdatasync {_sync_ms(folder):.2f} ms, load {os.getloadavg()[0]:.1f} before"
+
+
+def show(table: Table, lines: Sequence[_Line], where: str, document: Path | None) -> None:
+    """Print lines, and put them into their table of a document at once: what is measured later may fail."""
+    cells = [line.cells(f"{datetime.now(UTC):%Y-%m-%d}") for line in lines]
+    for row in cells:
+        print("  " + " | ".join(row), flush=True)
+    if document is not None:
+        document.write_text(table.written(document.read_text(), cells, where))

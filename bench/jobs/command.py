@@ -6,13 +6,12 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from bench.durability.figure import Figure, data_folder, sync_ms
+from bench.durability.figure import Figure, measured_on, show
 from bench.jobs import again, due, kills, memory, start
-from bench.reliability.table import Table, machine
+from bench.reliability.table import Table
 
 __all__ = ["FIGURES", "add_options", "run"]
 
@@ -45,23 +44,13 @@ def run(options: Namespace) -> dict[str, Any]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     # The services have core 0.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    with data_folder() as folder:
-        where = f"{machine()}, fdatasync {sync_ms(folder):.2f} ms, load {os.getloadavg()[0]:.1f} before"
+    where = measured_on()
     found: dict[str, list[dict[str, Any]]] = {}
     for name, part in _PARTS.items():
         if options.only is None or name in options.only:
             begin = time.monotonic()
             rows = part(options)
             found[name] = [asdict(row) for row in rows]
-            _show(rows, where, options.write)
+            show(FIGURES, rows, where, options.write)
             print(f"  {name}: {time.monotonic() - begin:.0f} s", flush=True)
     return {"machine": where, "parts": found}
-
-
-def _show(rows: Sequence[Figure], where: str, document: Path | None) -> None:
-    cells = [row.cells(f"{datetime.now(UTC):%Y-%m-%d}") for row in rows]
-    for row in cells:
-        print("  " + " | ".join(row), flush=True)
-    # At once: a later part may fail.
-    if document is not None:
-        document.write_text(FIGURES.written(document.read_text(), cells, where))

@@ -1,18 +1,16 @@
 """Work: steps, pipelines and counting, each beside how one would write it by hand; docs/choosing.md."""
 
-import os
 import resource
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from bench.durability.figure import Figure, data_folder, sync_ms
-from bench.reliability.table import Table, machine
+from bench.durability.figure import Figure, measured_on, show
+from bench.reliability.table import Table
 from bench.work import count, faces, pictures, save, thumbnails
 
 __all__ = ["FIGURES", "PARTS", "add_options", "run"]
@@ -45,8 +43,7 @@ def run(options: Namespace) -> dict[str, Any]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     # A run that is ended ends what it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with data_folder() as folder:
-        where = f"{machine()}, fdatasync {sync_ms(folder):.2f} ms, load {os.getloadavg()[0]:.1f} before"
+    where = measured_on()
     found: dict[str, list[dict[str, Any]]] = {}
     for name, part in _RUNS.items():
         if options.only is not None and name not in options.only:
@@ -57,13 +54,5 @@ def run(options: Namespace) -> dict[str, Any]:
         found[name] = []
         for figure in part(options):
             found[name].append(asdict(figure))
-            _show(figure, where, options.write)
+            show(FIGURES, [figure], where, options.write)
     return {"machine": where, "parts": found}
-
-
-def _show(figure: Figure, where: str, document: Path | None) -> None:
-    cells = figure.cells(f"{datetime.now(UTC):%Y-%m-%d}")
-    print("  " + " | ".join(cells), flush=True)
-    # At once: what is measured later may fail.
-    if document is not None:
-        document.write_text(FIGURES.written(document.read_text(), [cells], where))
