@@ -30,6 +30,12 @@ class SlotsUnusable(Exception):
     """Functions cannot be run; the text is one line and says what to do."""
 
 
+class _Named(msgspec.Struct, frozen=True):
+    """Of the work of a job the function alone: to pass over its arguments takes an eighth of the time."""
+
+    name: str
+
+
 async def open_slots(module: str | None, places: int, memory: int) -> "Slots | None":
     """Import the module in a first process, if there is one; raises SlotsUnusable. 0 places: one for each core."""
     if module is None:
@@ -107,8 +113,7 @@ class Slots:
         return self._function(job)[1]
 
     def _function(self, job: Job) -> tuple[int | None, float | None]:
-        name = msgspec.json.decode(job.work, type=RunWork).name
-        return self._functions.get(name, (None, None))
+        return self._functions.get(msgspec.json.decode(job.work, type=_Named).name, (None, None))
 
     async def carry_out(self, attempt: Attempt) -> bytes:
         """Run the function of a job in a process of its own."""
