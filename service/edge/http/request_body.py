@@ -14,7 +14,7 @@ from service.runtime.per_turn import PerTurn
 from service.upstream.http1.codings import ACCEPTED, Decoding, codings_of
 from service.upstream.http1.errors import ProtocolError
 
-__all__ = ["MEMORY", "read_body", "read_json", "requested_key"]
+__all__ = ["MEMORY", "check_json", "read_body", "read_json", "requested_key"]
 
 MEMORY: Final = web.AppKey("memory", MemoryBudget)
 """The memory that bodies may take; without it there is no limit."""
@@ -22,13 +22,18 @@ _PIECE: Final = 256 << 10
 """Bytes that are decoded before the next are looked at: each step copies what is left of them."""
 
 
+def check_json(request: web.Request) -> None:
+    """Raise HTTPUnsupportedMediaType for a body that is not said to be JSON."""
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(text="Content-Type: a body is application/json")
+
+
 async def read_json(request: web.Request, owner: Owner, size: int, time: float) -> Any:
     """Return the body's JSON value; owners take turns with large ones.
 
     Raises HTTPUnsupportedMediaType, ParseError, and what ``read_body`` does.
     """
-    if request.content_type != "application/json":
-        raise web.HTTPUnsupportedMediaType(text="Content-Type: a body is application/json")
+    check_json(request)
     text = await _read(request, owner, size, time)
     large = request.app.get(LARGE_JSON) if len(text) > LARGE else None
     if large is None:

@@ -11,7 +11,7 @@ from service.core.jobs.reports import Claim, Report
 from service.edge.access.credentials import OWNER, bearer
 from service.edge.http.json_answer import json_answer
 from service.edge.http.pending import answer_of
-from service.edge.http.request_body import read_body
+from service.edge.http.request_body import check_json, read_body
 from service.jobs.jobs import Jobs
 from service.jobs.remote_attempts import RemoteAttempts
 
@@ -52,8 +52,7 @@ class AttemptRoutes:
         return self._jobs.remote
 
     async def _read(self, request: web.Request, kind: type[T]) -> T:
-        if request.content_type != "application/json":
-            raise web.HTTPUnsupportedMediaType(text="Content-Type: a body is application/json")
+        check_json(request)
         text = await read_body(request, request[OWNER], _SIZE, self._body_time)
         try:
             return msgspec.json.decode(text, type=kind)
