@@ -103,6 +103,11 @@ def echo(request: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(path), path)
 
 
+async def echoes(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+    while True:
+        writer.write(echo(await server.read(reader)))
+
+
 def reset(writer: asyncio.StreamWriter) -> None:
     sock = writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -232,13 +237,7 @@ async def test_surplus_after_an_answer_is_never_delivered(answer: bytes) -> None
 
 
 async def test_the_body_of_a_head_request_is_surplus() -> None:
-    async def serve(
-        server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
-    ) -> None:
-        while True:
-            writer.write(echo(await server.read(reader)))
-
-    async with serving(serve) as server:
+    async with serving(echoes) as server:
         assert await server.body("/a", method="HEAD") == b""
         assert await server.body("/b") == b"/b"
         assert server.connections == 2
@@ -292,13 +291,7 @@ async def test_an_owner_never_gets_the_connection_of_another() -> None:
 
 
 async def test_an_origin_is_distrusted_for_ten_minutes_and_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def serve(
-        server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
-    ) -> None:
-        while True:
-            writer.write(echo(await server.read(reader)))
-
-    async with serving(serve) as server:
+    async with serving(echoes) as server:
         pool = server.fetcher._client._pool
         assert await server.body("/a") == b"/a"
         pool.distrust(("http://127.0.0.1:1", SERVICE))
@@ -812,13 +805,7 @@ async def test_connections_that_rest_are_bounded() -> None:
 
 
 async def test_an_answer_that_was_released_no_longer_has_its_connection() -> None:
-    async def serve(
-        server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
-    ) -> None:
-        while True:
-            writer.write(echo(await server.read(reader)))
-
-    async with serving(serve) as server:
+    async with serving(echoes) as server:
         client = server.fetcher._client
         target = target_of(f"http://127.0.0.1:{server.port}/a", server.fetcher.policy)
         answer = await client.ask("GET", target, {}, None, SERVICE, Timing())
