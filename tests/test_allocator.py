@@ -52,8 +52,12 @@ async def test_the_service_looks_whenever_it_has_grown(monkeypatch: pytest.Monke
     assert trims == [90, 95], "grown twice by more than 16 MiB"
 
 
-async def test_what_is_freed_after_a_trim_goes_back_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trim at the peak finds nothing, and the process does not grow any more."""
+Memory = tuple[dict[str, int], list[int]]
+"""Bytes that the service has, resident and used, and the MiB that were used at each trim."""
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
     service = {"resident": 100 << 20, "used": 60 << 20}
     trims: list[int] = []
 
@@ -64,6 +68,12 @@ async def test_what_is_freed_after_a_trim_goes_back_too(monkeypatch: pytest.Monk
     monkeypatch.setattr(housekeeping, "resident", lambda: service["resident"])
     monkeypatch.setattr(housekeeping, "in_use", lambda: service["used"])
     monkeypatch.setattr(housekeeping, "trim", trim)
+    return service, trims
+
+
+async def test_what_is_freed_after_a_trim_goes_back_too(memory: Memory) -> None:
+    """A trim at the peak finds nothing, and the process does not grow any more."""
+    service, trims = memory
     async with client_of():
         await asyncio.sleep(20)
         service |= {"resident": 500 << 20, "used": 460 << 20}
@@ -74,18 +84,9 @@ async def test_what_is_freed_after_a_trim_goes_back_too(monkeypatch: pytest.Monk
     assert trims == [460, 60]
 
 
-async def test_what_comes_and_goes_between_two_looks_goes_back_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_comes_and_goes_between_two_looks_goes_back_too(memory: Memory) -> None:
     """A burst that one look saw begin has grown further, and was freed, when the next one comes."""
-    service = {"resident": 100 << 20, "used": 60 << 20}
-    trims: list[int] = []
-
-    def trim() -> None:
-        trims.append(service["used"] >> 20)
-        service["resident"] = service["used"] + (40 << 20)
-
-    monkeypatch.setattr(housekeeping, "resident", lambda: service["resident"])
-    monkeypatch.setattr(housekeeping, "in_use", lambda: service["used"])
-    monkeypatch.setattr(housekeeping, "trim", trim)
+    service, trims = memory
     async with client_of():
         await asyncio.sleep(20)
         service |= {"resident": 125 << 20, "used": 85 << 20}
