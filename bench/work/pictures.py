@@ -7,7 +7,7 @@ from typing import Final
 
 from bench.upstream import FOLDER
 
-__all__ = ["NOISE", "Pictures", "missing"]
+__all__ = ["NOISE", "Pictures", "missing", "sha256_of"]
 
 _GROUNDS: Final = 10
 """Pictures that are drawn from nothing; the others are one of these with a square of their own."""
@@ -34,7 +34,7 @@ class Pictures:
         self.names: Final = [f"{number}.jpg" for number in range(count)]
         self.folder.mkdir(parents=True, exist_ok=True)
         _draw([self.folder / name for name in self.names])
-        self.hashes: Final = {name: _sha256(self.folder / name) for name in self.names}
+        self.hashes: Final = {name: sha256_of(self.folder / name) for name in self.names}
 
     @property
     def paths(self) -> list[Path]:
@@ -65,5 +65,6 @@ def _draw(paths: list[Path]) -> None:
         picture.save(path, "JPEG", quality=85)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the hash of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

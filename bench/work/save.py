@@ -7,7 +7,6 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -15,7 +14,7 @@ from typing import Final
 from bench.durability.figure import Figure, data_folder
 from bench.raw import post
 from bench.upstream import PEERS, PORT, upstream
-from bench.work.pictures import Pictures
+from bench.work.pictures import Pictures, sha256_of
 from bench.work.running import ALL, batch, distant, failures, service, start
 
 __all__ = ["add_options", "run"]
@@ -89,7 +88,7 @@ def _threads(pictures: Pictures, out: Path, at: int) -> float:
     try:
         argv = [sys.executable, str(PEERS / "save_threads.py"), str(urls), str(out)]
         child = subprocess.run(["taskset", "-c", ALL, *argv], check=True, stdout=subprocess.PIPE, text=True)
-        if sorted(map(_sha256, out.iterdir())) != sorted(pictures.hashes.values()):
+        if sorted(map(sha256_of, out.iterdir())) != sorted(pictures.hashes.values()):
             raise RuntimeError("threads: not every file is right")
         return float(child.stdout)
     finally:
@@ -100,7 +99,7 @@ def _whole(blobs: Path) -> list[str]:
     """Return the hashes of the files under their final names; raises RuntimeError for one that is not whole."""
     found = []
     for path in blobs.glob("??/*"):
-        if (digest := _sha256(path)) != path.name.partition(".")[0]:
+        if (digest := sha256_of(path)) != path.name.partition(".")[0]:
             raise RuntimeError(f"{path.name} is not what its name says")
         found.append(digest)
     return sorted(found)
@@ -135,7 +134,3 @@ def _killed(options: Namespace, pictures: Pictures, folder: Path) -> Figure:
         f"{whole:,} files under their final name, all whole; {orphans} left over after the next start", "",
         "none half, none left over", orphans == 0,
     )  # fmt: skip
-
-
-def _sha256(path: Path) -> str:
-    return sha256(path.read_bytes()).hexdigest()
