@@ -75,7 +75,7 @@ def line_of(record: logging.LogRecord, style: Style, redact: Redaction) -> str:
 
 
 def _json(record: logging.LogRecord, message: str, fields: dict[str, Any], error: str) -> str:
-    begun = {"time": _time(record), "level": record.levelname.lower(), "logger": record.name}
+    begun = {"time": timestamp(record.created), "level": record.levelname.lower(), "logger": record.name}
     for part in (1, 8):
         line: dict[str, int | float | str] = {**begun, "message": _cut(message, part)}
         line |= {name: _value(value, part) for name, value in fields.items()}
@@ -95,13 +95,9 @@ def _value(value: object, part: int) -> int | float | str:
 
 def _text(record: logging.LogRecord, message: str, fields: dict[str, Any], error: str) -> str:
     shown = "".join(f" {name}={_word(value)}" for name, value in fields.items())
-    line = f"{_time(record)} {record.levelname} {record.name}: {_printable(_cut(message))}{shown}"
+    line = f"{timestamp(record.created)} {record.levelname} {record.name}: {_printable(_cut(message))}{shown}"
     # Indented, so that no text of a client's or an upstream's looks like an event.
     return "\n    ".join([line, *map(_printable, error.rstrip().split("\n"))]) if error else line
-
-
-def _time(record: logging.LogRecord) -> str:
-    return timestamp(record.created)
 
 
 def _cut(text: str, part: int = 1) -> str:
