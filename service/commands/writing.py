@@ -1,9 +1,25 @@
-"""Writing all of something to a descriptor."""
+"""Writing all of something to a descriptor, and what a command returns where that fails."""
 
 import os
 import select
+from collections.abc import Callable
+from typing import Final
 
-__all__ = ["write_all"]
+__all__ = ["print_all", "write_all"]
+
+_READER_LEFT: Final = 141
+"""What a shell says of a program that SIGPIPE ended."""
+
+
+def print_all(data: bytes, complain: Callable[[str], int]) -> int:
+    """Write to standard output; return 0, 141 where its reader has gone, or what ``complain`` makes of an error."""
+    try:
+        write_all(1, data)
+    except (BrokenPipeError, ConnectionResetError):
+        return _READER_LEFT
+    except OSError as error:
+        return complain(f"cannot write to standard output: {error.strerror}")
+    return 0
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -14,7 +14,7 @@ from service.commands.count.options import MOST_PROCESSES
 from service.commands.fetch.tally import shown
 from service.commands.progress_line import ProgressLine
 from service.commands.units import size_text
-from service.commands.writing import write_all
+from service.commands.writing import print_all
 from service.runtime.signals import handling
 from service.work.counting import Counts
 from service.work.file_counts.files import parts_of, size_of
@@ -26,7 +26,7 @@ __all__ = ["KEYS", "count"]
 
 KEYS: Final = 1_000_000
 """Distinct keys up to which all is exact."""
-_FAILED, _USAGE, _INTERRUPTED, _READER_LEFT = 1, 2, 130, 141
+_FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -39,9 +39,9 @@ def count(options: Namespace) -> int:
         with handling(dict.fromkeys(_SIGNALS, _interrupt)):
             return _Counting(options).run(files)
     except (CountingFailed, SparkFailed) as error:
-        return _complain(str(error), _FAILED)
+        return _complain(str(error))
     except OSError as error:
-        return _complain(f"a process cannot be started: {error.strerror}", _FAILED)
+        return _complain(f"a process cannot be started: {error.strerror}")
     except KeyboardInterrupt:
         return _complain("interrupted", _INTERRUPTED)
 
@@ -76,7 +76,7 @@ class _Counting:
             result = self._by_processes(names, keys) if options.spark is None else self._by_spark(names, keys)
         if self._missed:
             result["missed"] = len(self._missed)
-        code = _print(orjson.dumps(result) + b"\n" if options.json else _table(result))
+        code = print_all(orjson.dumps(result) + b"\n" if options.json else _table(result), _complain)
         if not (code or options.json or options.quiet):
             sys.stderr.write(f"{_summary(result)}\n")
         return code or (_FAILED if self._missed else 0)
@@ -101,23 +101,12 @@ class _Counting:
         if name not in self._missed:  # a file has several parts
             self._missed.add(name)
             self._progress.clear()
-            _complain(f"{os.fsencode(name).decode('utf-8', 'backslashreplace')}: {why}", _FAILED)
+            _complain(f"{os.fsencode(name).decode('utf-8', 'backslashreplace')}: {why}")
 
 
 def _table(result: Mapping[str, Any]) -> bytes:
     width = max((len(f"{one['count']:,}") for one in result["top"]), default=0)
     return "".join(f"{one['count']:>{width},}  {shown(one['key'])}\n" for one in result["top"]).encode()
-
-
-def _print(data: bytes) -> int:
-    """Write the result, and return the exit code."""
-    try:
-        write_all(1, data)
-    except (BrokenPipeError, ConnectionResetError):
-        return _READER_LEFT
-    except OSError as error:
-        return _complain(f"cannot write to standard output: {error.strerror}", _FAILED)
-    return 0
 
 
 def _summary(result: Mapping[str, Any]) -> str:
@@ -136,7 +125,7 @@ def _plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
-def _complain(text: str, code: int) -> int:
+def _complain(text: str, code: int = _FAILED) -> int:
     sys.stderr.write(f"sluice: {shown(text)}\n")
     return code
 

@@ -11,13 +11,13 @@ from typing import Final
 
 from service.commands.progress_line import ProgressLine
 from service.commands.units import size_text
-from service.commands.writing import write_all
+from service.commands.writing import print_all
 from service.runtime.signals import handling
 from service.storage.errors import StorageUnusable
 
 __all__ = ["run"]
 
-_FAILED, _USAGE, _INTERRUPTED, _READER_LEFT = 1, 2, 130, 141
+_FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
 _AT_ONE_MOMENT: Final = ("backup", "check")
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -112,12 +112,8 @@ def _export(options: Namespace) -> int:
 
     with DatabaseReader(database_of(Path(options.data))) as reader:
         for lines in lines_of(reader, options.topic):
-            try:
-                write_all(1, lines)
-            except (BrokenPipeError, ConnectionResetError):
-                return _READER_LEFT
-            except OSError as error:
-                return _complain(f"cannot write to standard output: {error.strerror}")
+            if code := print_all(lines, _complain):
+                return code
     return 0
 
 

@@ -13,17 +13,20 @@ import orjson
 
 from service.commands.job.following import events_of
 from service.commands.job.requests import Failed, Wrong, ask, base_of, path_of, refusal
-from service.commands.writing import write_all
+from service.commands.writing import print_all
 from service.runtime.signals import handling
 
 __all__ = ["run"]
 
-_FAILED, _USAGE, _CANCELLED, _INTERRUPTED, _READER_LEFT = 1, 2, 3, 130, 141
+_FAILED, _USAGE, _CANCELLED, _INTERRUPTED = 1, 2, 3, 130
 _ENDS: Final = {"done": 0, "failed": _FAILED, "cancelled": _CANCELLED}
 
 
 class _Unwritten(Exception):
-    """Standard output takes nothing; ``__cause__`` says why."""
+    """Standard output takes nothing, which was reported."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
 
 
 def run(options: Namespace) -> int:
@@ -32,9 +35,7 @@ def run(options: Namespace) -> int:
         with handling(dict.fromkeys((signal.SIGINT, signal.SIGTERM), signal.default_int_handler)):
             return _ACTIONS[options.action](options)
     except _Unwritten as unwritten:
-        if isinstance(unwritten.__cause__, BrokenPipeError):
-            return _READER_LEFT
-        return _complain(f"cannot write to standard output: {unwritten.__cause__}")
+        return unwritten.code
     except Wrong as error:
         return _complain(str(error), _USAGE)
     except Failed as error:
@@ -150,10 +151,8 @@ def _text(value: Any) -> str:
 
 def _print(options: Namespace, value: Any, text: str) -> None:
     line = (orjson.dumps(value).decode() if options.json else text).encode() + b"\n"
-    try:
-        write_all(1, line)
-    except OSError as error:
-        raise _Unwritten from error
+    if code := print_all(line, _complain):
+        raise _Unwritten(code)
 
 
 def _complain(text: str, code: int = _FAILED) -> int:
