@@ -5,7 +5,6 @@ from typing import Any
 
 from service.core.access.grants import EVERYTHING, Grant
 from service.core.jobs.job import Job
-from service.core.jobs.kept import KeptJobs
 from service.core.jobs.reports import Claim, Claimed, Report, Reported
 from service.core.jobs.request import JobRequest
 from service.core.jobs.store import MemoryJobs
@@ -94,16 +93,6 @@ class RemoteBench(Bench):
     def remote(self) -> RemoteAttempts:
         assert self.jobs.remote is not None
         return self.jobs.remote
-
-    async def restart(self) -> None:
-        """End the service and start it again on what it has stored."""
-        await self.jobs.close()
-        kept = KeptJobs()
-        for job in self.store._jobs.values():
-            kept.add(job)
-        self.store.kept = lambda: kept  # type: ignore[method-assign]
-        self.jobs = self._jobs()
-        await self.jobs.open()
 
     async def run_job(self, **fields: Any) -> Job:
         request = convert({"run": {"name": "f", "args": {"a": 1}}, **fields}, JobRequest)

@@ -111,6 +111,16 @@ class Bench:
             wall=self.wall,
         )
 
+    async def restart(self) -> None:
+        """End the service and start it again on what it has stored."""
+        await self.jobs.close()
+        kept = KeptJobs()
+        for job in self.store._jobs.values():
+            kept.add(job)
+        self.store.kept = lambda: kept  # type: ignore[method-assign]
+        self.jobs = self._jobs()
+        await self.jobs.open()
+
     def wall(self) -> float:
         return self.ahead + asyncio.get_running_loop().time()
 
@@ -570,19 +580,14 @@ async def test_what_ran_when_the_service_ended_is_lost_and_runs_again() -> None:
     assert bench.executor.running == 0
 
     bench.executor.work = _nothing
-    kept = KeptJobs()
-    for job in bench.store._jobs.values():
-        kept.add(job)
-    bench.store.kept = lambda: kept  # type: ignore[method-assign]
-    again = bench.jobs = bench._jobs()
-    await again.open()
+    await bench.restart()
     assert (await bench.ended(runs)).attempt == 2
     names = [event["event"] for event in await bench.events(runs)]
     assert names == ["queued", "started", "retry", "started", "done"]
     assert (await bench.ended(stops)).state is JobState.CANCELLED
     assert (await bench.ended(later)).state is JobState.DONE
     assert (await bench.make(delay=5, key="k")).id == later.id
-    await again.close()
+    await bench.jobs.close()
 
 
 async def test_ids_that_are_nearly_right_are_not_found(bench: Bench) -> None:
