@@ -123,6 +123,12 @@ class Child:
             if pipe is not None:
                 pipe.close()
 
+    def kill(self) -> None:
+        """Kill it, and wait for its end."""
+        self.process.kill()
+        self.process.wait()
+        self.stop()
+
 
 def descriptors(child: Child) -> int:
     """Return how many descriptors a process has open."""

@@ -68,11 +68,11 @@ async def _killed(kind: Kind, kills: int, port: int, folder: Path, chance: rando
         async with asyncio.timeout(120 + 5 * kills), killed.programs.running():
             for number in range(kills):
                 await asyncio.sleep(chance.uniform(0.0, _LONGEST))
-                _kill(child)
+                child.kill()
                 if chance.random() < _STARTING:
                     child = kind.spawn(port, folder, *argv)
                     await asyncio.sleep(chance.uniform(0.0, median(killed.starts_s or [0.5])))
-                    _kill(child)
+                    child.kill()
                     killed.starting += 1
                 begin = time.monotonic()
                 child = await asyncio.to_thread(kind.start, port, folder, *argv)
@@ -84,12 +84,6 @@ async def _killed(kind: Kind, kills: int, port: int, folder: Path, chance: rando
         for one in (child, origin):
             if one is not None:
                 one.stop(30)
-
-
-def _kill(child: Child) -> None:
-    child.process.kill()
-    child.process.wait()
-    child.stop()
 
 
 def _figures(options: Namespace, kept: _Killed, control: _Killed) -> list[Figure]:

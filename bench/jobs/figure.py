@@ -31,9 +31,7 @@ class Service:
 
     def kill(self) -> None:
         """Kill the service, and wait for its end."""
-        self.child.process.kill()
-        self.child.process.wait()
-        self.child.stop()
+        self.child.kill()
 
     def start_again(self) -> None:
         """Start it once more on the same port and directory."""

@@ -121,9 +121,7 @@ def _killed(options: Namespace, pictures: Pictures, folder: Path) -> Figure:
                 raise RuntimeError(f"the batch was answered {status}: {body[:200]!r}")
             time.sleep(_SHORTEST + chance.uniform(0.0, _LONGEST * len(pictures.names) / 1000))
         finally:
-            child.process.kill()
-            child.process.wait()
-            child.stop()
+            child.kill()
         halves += len(list((blobs / "new").iterdir()))
         whole += len(_whole(blobs))
         for path in blobs.glob("??/*"):
