@@ -11,6 +11,7 @@ from typing import Final
 from service.core.occurrences import Occurrences
 from service.core.owner import SERVICE, Owner
 from service.core.pool import FOUR_FIFTHS, Pool
+from service.runtime.timer import IdleTimer
 from service.runtime.turns import Turns
 from service.upstream.content.media_types import LONGEST
 from service.upstream.content.select_failed import SelectFailed
@@ -115,7 +116,7 @@ class _SelectionProcess:
         self._process: Process | None = None
         self._dismissed: list[Process] = []
         """Those whose input was closed, and which may not have ended yet."""
-        self._idle: asyncio.TimerHandle | None = None
+        self._idle = IdleTimer(self._dismiss)
         self._failures = Occurrences(time.monotonic)
 
     async def select(self, request: _Request, most: float) -> bytes:
@@ -134,7 +135,7 @@ class _SelectionProcess:
             await self.end()
             raise
         finally:
-            self._rest()
+            self._idle.restart(_IDLE)
         if (kind := KINDS[found]) is not None:
             raise SelectFailed(text.decode(), kind)
         return text
@@ -176,11 +177,6 @@ class _SelectionProcess:
         found, size = ANSWER.unpack(await process.stdout.readexactly(ANSWER.size))
         return found, await process.stdout.readexactly(size)
 
-    def _rest(self) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
-        self._idle = asyncio.get_running_loop().call_later(_IDLE, self._dismiss)
-
     def _dismiss(self) -> None:
         """Let an idle process end: it does when its input has."""
         if self._process is not None and not self.turns.taken:
@@ -192,8 +188,7 @@ class _SelectionProcess:
 
     async def end(self) -> None:
         """End the process, and those that were dismissed; the next selection begins another one."""
-        if self._idle is not None:
-            self._idle.cancel()
+        self._idle.cancel()
         processes, self._dismissed = self._dismissed, []
         if self._process is not None:
             processes.append(self._process)
