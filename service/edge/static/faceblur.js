@@ -212,21 +212,25 @@ function start(source) {
   run = new Run(source);
 }
 
+/** Send what a video shows; `release` is called in any case: when it is over, or cannot begin. */
 async function play(video, release) {
   video.muted = video.playsInline = true;
-  await video.play();
-  if (!video.videoWidth) throw new Error("it has no pictures");
   const show = () => {
     draw($("before"), video, video.videoWidth, video.videoHeight);
     return !video.ended;
   };
-  start({
-    draw: show,
-    release: () => {
-      video.pause();
-      release();
-    },
-  });
+  const end = () => {
+    video.pause();
+    release();
+  };
+  try {
+    await video.play();
+    if (!video.videoWidth) throw new Error("it has no pictures");
+    start({ draw: show, release: end });
+  } catch (error) {
+    release();
+    throw error;
+  }
 }
 
 /** Send a picture again and again; it moves a little, so that one sees the frames. */
@@ -256,11 +260,7 @@ $("camera").onclick = () =>
     const tracks = stream.getTracks();
     for (const track of tracks) track.onended = () => run?.stop(); // unplugged, or no longer allowed
     const video = Object.assign(document.createElement("video"), { srcObject: stream });
-    const release = () => tracks.forEach((track) => track.stop());
-    await play(video, release).catch((error) => {
-      release();
-      throw error;
-    });
+    await play(video, () => tracks.forEach((track) => track.stop()));
   });
 
 $("photograph").onclick = () =>
@@ -279,11 +279,7 @@ $("file").onchange = ({ target }) => {
     if (!file.type.startsWith("video/")) return hold(file);
     const url = URL.createObjectURL(file);
     const video = Object.assign(document.createElement("video"), { src: url });
-    const release = () => URL.revokeObjectURL(url);
-    return play(video, release).catch((error) => {
-      release();
-      throw error;
-    });
+    return play(video, () => URL.revokeObjectURL(url));
   });
   target.value = ""; // the same file may be chosen again
 };
