@@ -10,16 +10,18 @@ from typing import Final, Self
 
 from service.commands.units import clock_text
 
-__all__ = ["ProgressLine", "bar_text", "terminal_width"]
+__all__ = ["CLEAR", "EVERY", "PLAIN", "WINDOW", "ProgressLine", "bar_text", "can_write_over", "terminal_width"]
 
-_EVERY: Final = 0.2
-_PLAIN: Final = 10.0
-_WINDOW: Final = 50
+EVERY: Final = 0.2
+"""Seconds between two states of a line on a terminal."""
+PLAIN: Final = 10.0
+"""Seconds between two lines elsewhere."""
+WINDOW: Final = 50
 """Samples that the rate is taken over: 10 s on a terminal."""
 _BAR: Final = 30
 _SHORTEST: Final = 5
 """Columns of the bar."""
-_CLEAR: Final = "\r\x1b[K"
+CLEAR: Final = "\r\x1b[K"
 
 
 class ProgressLine:
@@ -36,12 +38,12 @@ class ProgressLine:
         self._what = what
         self._text = shown
         self._clock = clock
-        self._terminal = os.isatty(2) and os.environ.get("TERM") != "dumb"
-        self._every = _EVERY if self._terminal else _PLAIN
+        self._terminal = can_write_over()
+        self._every = EVERY if self._terminal else PLAIN
         self._quiet = quiet
         began = clock()
         self._next = began + self._every
-        self._samples: deque[tuple[float, int]] = deque([(began, 0)], maxlen=_WINDOW)
+        self._samples: deque[tuple[float, int]] = deque([(began, 0)], maxlen=WINDOW)
         self._visible = False
 
     def __enter__(self) -> Self:
@@ -55,7 +57,7 @@ class ProgressLine:
     def clear(self) -> None:
         """Take the line away, for something else that is written."""
         if self._visible:
-            self._write(_CLEAR)
+            self._write(CLEAR)
             self._visible = False
 
     def report(self, done: int, total: int | None) -> None:
@@ -66,7 +68,7 @@ class ProgressLine:
         self._next = now + self._every
         self._samples.append((now, done))
         line = self._line(done, total)
-        self._write(f"{_CLEAR}{line[: terminal_width() - 1]}" if self._terminal else f"sluice: {line}\n")
+        self._write(f"{CLEAR}{line[: terminal_width() - 1]}" if self._terminal else f"sluice: {line}\n")
         self._visible = self._terminal
 
     def _line(self, done: int, total: int | None) -> str:
@@ -86,6 +88,11 @@ class ProgressLine:
     def _write(text: str) -> None:
         sys.stderr.write(text)
         sys.stderr.flush()
+
+
+def can_write_over() -> bool:
+    """Return whether standard error is a terminal on which a line can be written over."""
+    return os.isatty(2) and os.environ.get("TERM") != "dumb"
 
 
 def bar_text(part: float, room: int) -> str:

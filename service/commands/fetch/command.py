@@ -22,6 +22,7 @@ from service.commands.fetch.progress import Progress
 from service.commands.fetch.run import Run
 from service.commands.fetch.stepping import Stepping
 from service.commands.fetch.tally import Tally, fail_conditions, shown
+from service.commands.progress_line import can_write_over
 from service.core.fetching.batch import BatchLimits
 from service.core.fetching.dial_policy import Policy
 
@@ -63,7 +64,7 @@ class _Command:
         self._errors = Output(2)
         self._tally = Tally(len(urls))
         # Lines and a bar on one terminal would write over each other.
-        bar = os.isatty(2) and os.environ.get("TERM") != "dumb" and not (self._lines is not None and terminal)
+        bar = can_write_over() and not (self._lines is not None and terminal)
         self._progress = Progress(self._tally, None if options.quiet else self._errors, bar=bar)
         self._concurrency = fitting_concurrency(options.concurrency)
         self._steps = Stepping(batch.steps)

@@ -5,19 +5,14 @@ from collections import deque
 
 from service.commands.fetch.output import Output
 from service.commands.fetch.tally import Tally
-from service.commands.progress_line import bar_text, terminal_width
+from service.commands.progress_line import CLEAR, EVERY, PLAIN, WINDOW, bar_text, terminal_width
 from service.commands.units import clock_text, size_text
 from service.runtime.timer import Periodic
 
 __all__ = ["Progress"]
 
-_EVERY = 0.2
-_PLAIN = 10.0
-_WINDOW = 50
-"""Samples that the rate is taken over: 10 s of a bar."""
 _LONGEST = 40
 """Columns of the bar."""
-_CLEAR = "\r\x1b[K"
 
 
 class Progress:
@@ -29,11 +24,11 @@ class Progress:
         self._bar = bar
         self._room = _LONGEST if bar else 0
         self._began = time.monotonic()
-        self._samples: deque[tuple[float, int]] = deque([(self._began, 0)], maxlen=_WINDOW)
+        self._samples: deque[tuple[float, int]] = deque([(self._began, 0)], maxlen=WINDOW)
 
     def start(self) -> Periodic:
         """Show it now and then until the timer that is returned is stopped."""
-        timer = Periodic("progress", _EVERY if self._bar else _PLAIN, self._update)
+        timer = Periodic("progress", EVERY if self._bar else PLAIN, self._update)
         if self._output is not None:
             timer.start()
         return timer
@@ -43,7 +38,7 @@ class Progress:
         if self._output is not None and not self._output.waiting:
             line = self.line(terminal_width() - 1 if self._bar else 200)
             self._show(f"\r{line}\x1b[K" if self._bar else line + "\n")
-        return _EVERY if self._bar else _PLAIN
+        return EVERY if self._bar else PLAIN
 
     def line(self, width: int) -> str:
         """Return the figures of now."""
@@ -72,11 +67,11 @@ class Progress:
     def clear(self) -> None:
         """Take the bar away."""
         if self._bar:
-            self._show(_CLEAR)
+            self._show(CLEAR)
 
     def print_line(self, text: str) -> None:
         """Show a line that stays."""
-        self._show(f"{_CLEAR if self._bar else ''}{text}\n")
+        self._show(f"{CLEAR if self._bar else ''}{text}\n")
 
     def end(self, *, hint: str) -> None:
         """Show the summary; ``hint`` says what can be done about what is missing."""
@@ -89,7 +84,7 @@ class Progress:
             f"{fine:,} fetched, {tally.refused:,} HTTP errors, {tally.failed:,} failed{skipped}{left}; "
             f"{size_text(tally.bytes)} in {passed:.1f} s"
         )
-        self._show((_CLEAR if self._bar else "") + "\n".join(lines) + "\n" + (f"{hint}\n" if hint else ""))
+        self._show((CLEAR if self._bar else "") + "\n".join(lines) + "\n" + (f"{hint}\n" if hint else ""))
 
     def _show(self, text: str) -> None:
         if self._output is not None:
