@@ -196,12 +196,13 @@ async function beside(topic, count, token) {
   await Promise.all(Array.from({ length: count }, () => ask(path, token, request)));
 }
 
-/** Make a request of its own; raises what the service says where it is refused. */
-async function ask(path, token, request = {}) {
-  const headers = { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) };
+/** Make a request of its own; raises what the service says where it is refused, with the `status`. */
+export async function ask(path, token, request = {}) {
+  const headers = { ...(request.body && { "Content-Type": "application/json" }), ...(token && { Authorization: `Bearer ${token}` }) };
   const answer = await fetch(path, { ...request, headers });
-  if (!answer.ok) throw new Error((await answer.json()).detail);
-  return answer;
+  if (answer.ok) return answer;
+  const { detail } = await answer.json();
+  throw Object.assign(new Error(detail ?? `status ${answer.status}`), { status: answer.status });
 }
 
 /** What is not JSON is published as text. */

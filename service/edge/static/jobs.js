@@ -1,5 +1,5 @@
 /** Jobs: the client's own by state, the newest first, and one that is followed, cancelled, and run again. */
-import { addLine } from "./bench.js";
+import { addLine, ask as request } from "./bench.js";
 
 const $ = (id) => document.getElementById(id);
 const PAGE = 10;
@@ -30,15 +30,12 @@ export function jobs(client, token) {
   };
 }
 
-/** Return what makes a request; raises what the service refuses it with. */
+/** Return what makes a request and returns its document. */
 function asking(token) {
   return async (method, path, body) => {
-    const headers = { ...(body && { "Content-Type": "application/json" }), ...(token() && { Authorization: `Bearer ${token()}` }) };
-    const answer = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
-    const document = await answer.json();
-    if (!answer.ok) throw Object.assign(new Error(document.detail ?? `status ${answer.status}`), { status: answer.status });
+    const answer = await request(path, token(), { method, body: body && JSON.stringify(body) });
     clock.set(answer.headers.get("Date"));
-    return document;
+    return answer.json();
   };
 }
 
