@@ -104,4 +104,4 @@ def _is_exact(events: Sequence[str]) -> bool:
 
 
 def _ended(job: Asked, how: str) -> bool:
-    return bool(job.events) and job.events is not None and job.events[-1] == how
+    return bool(job.events and job.events[-1] == how)
