@@ -12,7 +12,7 @@ import apsw
 import pytest
 
 from service.command_line import run_command
-from service.commands.data import command
+from service.commands import writing
 from service.commands.progress_line import ProgressLine
 from service.storage.tables import VERSION, Table
 from tests.storage.stored import add_messages, add_topic, damage, new_database
@@ -181,11 +181,11 @@ def test_a_missing_package_is_named(data: Path, capfd: Capture, monkeypatch: pyt
 
 
 def test_a_reader_of_the_output_may_leave(data: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    reading, writing = os.pipe()
+    reading, pipe = os.pipe()
     os.close(reading)
-    monkeypatch.setattr(command, "write_all", lambda _, lines: os.write(writing, lines))
+    monkeypatch.setattr(writing, "write_all", lambda _, lines: os.write(pipe, lines))
     code, out, err = sluice(capfd, "export", "--data", data, "--topic", "t")
-    os.close(writing)
+    os.close(pipe)
     assert (code, out, err) == (141, "", "")
 
 
