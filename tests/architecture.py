@@ -1,6 +1,7 @@
 """The rules of the structure, as functions over a source tree, so that each can be seen to fail on a small one."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,10 +106,55 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "loadtest": ("service.ops.standard_streams",),
 }
 """What each package may import of ours, beside itself. The longest name counts; a package without a line fails."""
-IMPURE = frozenset({"asyncio", "time", "datetime", "random", "secrets", "os", "socket", "ssl", "logging", "threading",
-                    "subprocess", "aiohttp", "uvloop", "selectors", "signal", "pathlib", "io", "sys"})  # fmt: skip
+PURE = frozenset(
+    {"array", "base64", "bisect", "collections", "dataclasses", "decimal", "enum", "functools", "hashlib", "heapq",
+     "hmac", "ipaddress", "itertools", "json", "math", "operator", "re", "struct", "typing",
+     "idna", "msgspec", "orjson"}
+)  # fmt: skip
+"""All that the core may import beside itself: nothing that knows a clock, chance, a socket, a log or the loop."""
+COMMON = frozenset({"msgspec", "orjson"})
+"""Packages of others that every module may import."""
+ENGINES: dict[str, tuple[str, ...]] = {
+    "PIL": ("service.work.builtin.thumbnail",),
+    "_typeshed": ("service.ops.logs.writer",),
+    "aiodns": ("service.upstream.guard",),
+    "aiohappyeyeballs": ("service.upstream.http1.dialer",),
+    "aiohttp": (
+        "service.app.application", "service.client", "service.edge", "service.jobs.service_link",
+        "service.ops.metrics.routes", "loadtest",
+    ),
+    "apsw": ("service.storage",),
+    "backports": ("service.upstream.http1.codings", "service.work.file_counts.decoding"),
+    "brotli": ("service.upstream.http1.codings", "loadtest.origin.hostile"),
+    "cachetools": ("service.edge.access.tokens", "service.upstream.guard", "service.upstream.robots"),
+    "celery": ("service.jobs.celery_app", "service.jobs.celery_broker", "service.jobs.worker"),
+    "cryptography": ("service.edge.access.tokens",),
+    "cssselect": ("service.upstream.content",),
+    "cv2": ("service.work.pipelines.faceblur",),
+    "hdrh": ("loadtest.histogram",),
+    "hishel": ("service.upstream.caching",),
+    "idna": ("service.core.fetching.target",),
+    "jwt": ("service.edge.access.tokens",),
+    "kombu": ("service.jobs.redis_tasks",),
+    "lxml": ("service.upstream.content", "service.work.builtin"),
+    "multidict": ("service.edge.http", "loadtest.endpoint"),
+    "numpy": ("service.work.pipelines.faceblur",),
+    "prometheus_client": ("service.ops.metrics", "loadtest.server"),
+    "psutil": ("loadtest",),
+    "py4j": ("service.work.file_counts.spark",),
+    "pyspark": ("service.work.file_counts.spark",),
+    "re2": ("service.work.patterns",),
+    "rich": ("loadtest.live",),
+    "uvloop": ("service.commands.fetch.command", "service.runtime.clock", "service.serving", "loadtest"),
+    "yarl": ("service.client.transport", "loadtest.endpoint"),
+}  # fmt: skip
+"""Every other package of others, and its adapters: the modules and packages that alone may import it."""
+TOP = frozenset({"service.__main__", "service.command_line", "service.serving"})
+"""The modules beside the packages of ``service``: the entrance and the process."""
 CLIENT = "service.client"
 LONGEST = 300
+_OURS = ("service", "loadtest", "tests", "bench")
+_STANDARD = sys.stdlib_module_names | {"compression"}  # of Python 3.14
 
 
 @dataclass(frozen=True)
@@ -136,7 +182,7 @@ class Module:
         if not level:
             return []
         parts = self.name.split(".")
-        return parts[: len(parts) + (self.path.name == "__init__.py") - level]
+        return parts[: len(parts) + _is_package(self) - level]
 
 
 def read(root: Path, *packages: str) -> list[Module]:
@@ -184,19 +230,65 @@ def purity(modules: list[Module]) -> list[str]:
     return [
         f"{module.name} imports {name}"
         for module in modules
-        if module.name.startswith("service.core")
+        if _of(module.name, "service.core")
         for name in module.imports()
-        if name.split(".")[0] in IMPURE
+        if name.split(".")[0] not in PURE and not _of(name, "service")
+    ]
+
+
+def engines(modules: list[Module]) -> list[str]:
+    """Name imports of packages of others outside of their adapters, and packages without a line in the table."""
+    return [
+        f"{module.name} imports {name}, which only its adapters may"
+        for module in modules
+        for name in module.imports()
+        if (package := name.split(".")[0]) not in (*COMMON, *_STANDARD, *_OURS)
+        and not any(_of(module.name, adapter) for adapter in ENGINES.get(package, ()))
+    ]
+
+
+def top(modules: list[Module]) -> list[str]:
+    """Name modules that stand beside the packages of the service, but for the entrance."""
+    return [
+        f"{module.name} belongs into a package"
+        for module in modules
+        if module.name.startswith("service.") and module.name.count(".") == 1 and not _is_package(module)
+        if module.name not in TOP
     ]
 
 
 def cycles(modules: list[Module]) -> list[str]:
     """Name the cycles of imports, also those that only types tie."""
     graph = {module.name: set(module.imports()) for module in modules}
-    graph = {
-        name: {target for target in targets if target in graph and target != name}
-        for name, targets in graph.items()
-    }
+    return _cycles(
+        {
+            name: {target for target in targets if target in graph and target != name}
+            for name, targets in graph.items()
+        }
+    )
+
+
+def folder_cycles(modules: list[Module]) -> list[str]:
+    """Name the cycles of folders beside each other; what stands in a folder may know its subfolders, and they it."""
+    folders = {module.name: _folder(module) for module in modules}
+    graph: dict[str, set[str]] = {folder: set() for folder in folders.values()}
+    for module in modules:
+        mine = folders[module.name]
+        for theirs in {folders[name] for name in module.imports() if name in folders}:
+            if not _of(mine, theirs) and not _of(theirs, mine):
+                graph[mine].add(theirs)
+    return _cycles(graph)
+
+
+def _folder(module: Module) -> str:
+    return module.name if _is_package(module) else module.name.rpartition(".")[0]
+
+
+def _is_package(module: Module) -> bool:
+    return module.path.name == "__init__.py"
+
+
+def _cycles(graph: dict[str, set[str]]) -> list[str]:
     done: set[str] = set()
     found: list[str] = []
 
@@ -272,4 +364,4 @@ def _undocumented(node: ast.AST) -> Iterator[str]:
             yield from (f"{child.name}.{name}" for name in _undocumented(child))
 
 
-RULES = (layering, purity, cycles, length, ports, docstrings)
+RULES = (layering, purity, engines, top, cycles, folder_cycles, length, ports, docstrings)

@@ -135,6 +135,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "storage/log_store": ("test_batches_on_disk",),
     "storage/reads": ("test_batches_on_disk",),
     "storage/space_probe": ("test_writer",),
+    "core/addresses": ("test_dial_policy", "test_callers"),
     "core/batch_events": ("test_documents", "test_events"),
     "core/batch_store": ("test_history",),
     "storage/commit_count": ("test_reader", "test_database"),

@@ -9,16 +9,20 @@ import pytest
 from tests import mirror
 from tests.architecture import (
     ALLOWED,
+    ENGINES,
     RULES,
     Module,
     cycles,
     docstrings,
+    engines,
+    folder_cycles,
     function_lengths,
     layering,
     length,
     ports,
     purity,
     read,
+    top,
 )
 from tests.mirror import unmirrored
 
@@ -74,10 +78,18 @@ def tree(folder: Path, **sources: str) -> list[Module]:
         (layering, {"loadtest__a": "from service import client"}, "may not"),
         (purity, {"service__core__a": "def f():\n    import asyncio"}, "asyncio"),
         (purity, {"service__core__a": "from time import monotonic"}, "time"),
+        (purity, {"service__core__a": "from uuid import uuid4"}, "uuid"),
+        (purity, {"service__core__b__a": "import aiodns"}, "aiodns"),
+        (engines, {"service__sources__a": "import apsw"}, "apsw"),
+        (engines, {"service__jobs__jobs": "def f():\n    from celery import Celery"}, "celery"),
+        (engines, {"service__work__builtin__text": "from PIL.Image import open"}, "PIL"),
+        (engines, {"service__edge__http__a": "import unheard_of"}, "unheard_of"),
+        (top, {"service__a": "x = 1"}, "service.a"),
         (layering, {"service__client__a": "from ..core.closing import x"}, "may not"),
         (cycles, {"p__a": "from .b import x", "p__b": "from . import a"}, "p.a -> p.b"),
         (cycles, {"p__a": "import p.b", "p__b": "from p.c import x", "p__c": "import p.a"}, "p.a -> p.b"),
         (cycles, {"p__a": TYPED, "p__b": "import p.a"}, "p.a -> p.b"),
+        (folder_cycles, {"p__a__b": "import p.c.d", "p__c__d": "x = 1", "p__c__e": "import p.a.b"}, "p.a -> p.c"),
         (length, {"p__a": "x = 1\n" * 301}, "301"),
         (
             ports,
@@ -92,6 +104,21 @@ def test_each_rule_can_fail(
     tmp_path: Path, rule: Callable[[list[Module]], list[str]], sources: dict[str, str], named: str
 ) -> None:
     assert any(named in wrong for wrong in rule(tree(tmp_path, **sources)))
+
+
+def test_a_folder_and_what_is_in_it_may_know_each_other(tmp_path: Path) -> None:
+    assert folder_cycles(tree(tmp_path, p__a="import p.b.c", p__b__c="import p.d", p__d="x = 1")) == []
+
+
+def test_each_adapter_of_the_table_imports_its_engine() -> None:
+    found = {(name.split(".")[0], module.name) for module in ours() for name in module.imports()}
+    unused = [
+        (engine, adapter)
+        for engine, adapters in ENGINES.items()
+        for adapter in adapters
+        if not any(name == engine and (f"{where}.").startswith(f"{adapter}.") for name, where in found)
+    ]
+    assert unused == []
 
 
 def test_the_documented_layers_are_the_tables() -> None:

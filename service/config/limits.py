@@ -10,8 +10,8 @@ from typing import Final
 from service.config.fitting import CREDIT, FRAMES, JOBS, PROCESS, QUEUED, READING, SELECTING, STEPS, share
 from service.config.settings import Settings
 from service.core.access.address_limits import AddressLimits
+from service.core.addresses import Network
 from service.core.fetching.batch import BatchLimits
-from service.core.fetching.dial_policy import Network
 from service.core.jobs.webhooks import read_secret
 from service.core.overload import Rule, rules
 from service.core.sessions.session import SessionLimits

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from service.config import checks
-from service.core.fetching.dial_policy import Network
+from service.core.addresses import Network
 
 __all__ = ["Settings", "tls_context"]
 

@@ -18,7 +18,8 @@ from typing import Any, Final, Protocol
 import aiodns
 from cachetools import TTLCache
 
-from service.core.fetching.dial_policy import Address, Policy
+from service.core.addresses import Address
+from service.core.fetching.dial_policy import Policy
 from service.core.occurrences import Occurrences
 
 __all__ = ["AddrInfo", "AddressRefused", "AresLookup", "GuardedResolver", "Lookup", "LookupFailed",

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.fetching.dial_policy import Policy, is_public, unwrapped
+from service.core.addresses import unwrapped
+from service.core.fetching.dial_policy import Policy, is_public
 
 
 @pytest.mark.parametrize(

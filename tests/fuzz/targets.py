@@ -25,8 +25,9 @@ from service.core.fetching.request import FetchRequest
 from service.core.fetching.target import LONGEST_URL, Target, check_redirect, check_url
 from service.core.jobs.request import JobRequest, kind_of
 from service.core.owner import SERVICE, Owner
+from service.core.parameters import convert
 from service.core.pending import Pending
-from service.core.sessions.messages import Broadcast, WatchRequest, convert
+from service.core.sessions.messages import Broadcast, WatchRequest
 from service.core.sessions.session import Session, SessionLimits
 from service.upstream.guard import guarded_socket
 from tests.core.readers import FakeReader, Turns, make_hub

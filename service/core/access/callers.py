@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
-from service.core.fetching.dial_policy import Address, Network, unwrapped
+from service.core.addresses import Address, Network, unwrapped
 
 __all__ = ["caller", "caller_key", "parse_hop"]
 

@@ -8,10 +8,9 @@ IANA's special-purpose registries; an IPv6 address has to be in 2000::/3 to begi
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-__all__ = ["DEFAULT_PORTS", "Address", "Network", "Policy", "is_public", "unwrapped"]
+from service.core.addresses import Address, Network, unwrapped
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+__all__ = ["DEFAULT_PORTS", "Policy", "is_public"]
 
 DEFAULT_PORTS = frozenset({80, 443, 8080, 8443})
 
@@ -46,12 +45,6 @@ _REFUSED_V6 = tuple(
         "3fff::/20",
     )
 )
-
-
-def unwrapped(address: Address) -> Address:
-    """Return the IPv4 address inside ``::ffff:0:0/96``, which is what the kernel dials; else the address."""
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
 
 
 def is_public(address: Address) -> bool:

@@ -1,7 +1,7 @@
 """The requests of the WebSocket protocol, each declared once, and how text becomes one of them."""
 
 import re
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 import orjson
@@ -27,7 +27,6 @@ __all__ = [
     "Unwatch",
     "WatchRequest",
     "cancelled",
-    "convert",
     "dump",
     "error_answer",
     "id_of",
@@ -47,8 +46,6 @@ Answer = dict[str, Any]
 _Name = Annotated[
     str, msgspec.Meta(min_length=1, max_length=255, extra_json_schema={"pattern": f"^{NAME.pattern}$"})
 ]
-_Params = TypeVar("_Params")
-_PASSED_ON = frozenset({"data", "body", "args"})
 
 
 SINCE = "^(newest|oldest|[^:]{1,64}:[0-9]{1,15})$"
@@ -166,34 +163,6 @@ def read_request(value: Any) -> Request:
     return Request(method, value.get("params", {}), request_id, "id" in value)
 
 
-def convert(params: Any, kind: type[_Params]) -> _Params:
-    """Return the parameters as ``kind``, or raise InvalidParams that names the one that is wrong."""
-    if not isinstance(params, dict):
-        raise InvalidParams("params: an object with named parameters")
-    try:
-        return msgspec.convert(params, kind)
-    except msgspec.ValidationError:
-        # 2.0 is an integer to JSON Schema, so it has to be one to us; it is rare enough for a second try.
-        return _convert(_whole(params), kind)
-
-
-def _convert(params: Any, kind: type[_Params]) -> _Params:
-    try:
-        return msgspec.convert(params, kind)
-    except msgspec.ValidationError as error:
-        raise InvalidParams(_readable(error)) from None
-
-
-def _whole(value: Any, depth: int = 3) -> Any:
-    """Return the value with whole floats as integers, as deep as any of our parameters has one.
-
-    What clients pass on stays as it is.
-    """
-    if isinstance(value, dict) and depth:
-        return {name: part if name in _PASSED_ON else _whole(part, depth - 1) for name, part in value.items()}
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def parse_since(since: str | PositionParam) -> Since:
     """Return where to start: ``newest``, ``oldest``, a position, or ``EPOCH:OFFSET`` as HTTP has it."""
     if isinstance(since, PositionParam):
@@ -266,9 +235,3 @@ def is_utf8(text: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _readable(error: msgspec.ValidationError) -> str:
-    """Put the path first, as every other refusal has it: ``topic: Expected `str`, got `int```."""
-    text, _, path = str(error).partition(" - at `$")
-    return f"{path.strip('.`')}: {text}" if path else text

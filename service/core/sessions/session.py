@@ -31,6 +31,7 @@ from service.core.errors import (
 from service.core.exact import check_exact, id_in, parse_requests
 from service.core.fetching.batch import BatchRequest
 from service.core.jobs.request import JobRequest
+from service.core.parameters import convert
 from service.core.pending import Pending
 from service.core.ports import Backend, Peer, StartedBatch
 from service.core.sessions import messages
@@ -39,7 +40,6 @@ from service.core.sessions.late_answers import LateAnswers
 from service.core.sessions.messages import (
     Answer,
     Request,
-    convert,
     dump,
     error_answer,
     id_of,

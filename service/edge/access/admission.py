@@ -10,8 +10,8 @@ from aiohttp import hdrs, web
 
 from service.core.access.address_limits import AddressLimiter, AddressLimits
 from service.core.access.callers import caller, caller_key
+from service.core.addresses import Address, Network, unwrapped
 from service.core.errors import Overloaded
-from service.core.fetching.dial_policy import Address, Network, unwrapped
 from service.core.memory_budget import UNLIMITED, MemoryBudget
 from service.core.overload import Level, Overload
 from service.core.owner import Owner

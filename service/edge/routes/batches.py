@@ -10,7 +10,7 @@ from aiohttp import web
 
 from service.core.fetching.batch import Batch, BatchRequest, IdempotencyKey, Keep, KeyScope, failed_event
 from service.core.fetching.outcome import Failure
-from service.core.sessions.messages import convert
+from service.core.parameters import convert
 from service.core.topics.hub import Hub
 from service.core.topics.topic import OnLag
 from service.core.topics.wire import Encoding

@@ -11,7 +11,7 @@ from service.core.errors import InvalidParams
 from service.core.jobs.answers import JobCancel, JobList
 from service.core.jobs.job import Job, JobState
 from service.core.jobs.request import JobRequest, MoveRequest
-from service.core.sessions.messages import convert
+from service.core.parameters import convert
 from service.core.topics.hub import Hub
 from service.edge.access.credentials import GRANT, OWNER
 from service.edge.http.json_answer import json_answer

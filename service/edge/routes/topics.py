@@ -10,7 +10,8 @@ from aiohttp import web
 from service.core.access.grants import Grant
 from service.core.errors import Forbidden, TooLarge
 from service.core.owner import Owner
-from service.core.sessions.messages import Broadcast, convert, published
+from service.core.parameters import convert
+from service.core.sessions.messages import Broadcast, published
 from service.core.topics.hub import Hub
 from service.core.topics.names import check_name, check_writable
 from service.core.topics.topic import Position, Topic, default_on_lag

@@ -6,8 +6,9 @@ from aiohttp import web
 
 from service.core.errors import InvalidParams, ParseError
 from service.core.exact import parse
+from service.core.parameters import convert
 from service.core.ports import Backend
-from service.core.sessions.messages import WatchRequest, convert
+from service.core.sessions.messages import WatchRequest
 from service.core.topics.hub import Hub
 from service.core.topics.topic import default_on_lag
 from service.edge.access.credentials import GRANT, OWNER
