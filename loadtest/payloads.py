@@ -114,10 +114,10 @@ class Payloads:
         several = self._own.finditer(payload) if self._ours and self._found is None else ()
         return list(dict.fromkeys(int(own[1]) << SHIFT | int(own[2]) for own in several)) or [number]
 
-    def is_altered(self, payload: bytes, number: int) -> bool:
-        """Return whether a message of this run came otherwise than it was sent: its filling, or its content.
+    def compare(self, payload: bytes, number: int) -> bool:
+        """Compare a message of this run with how it was sent; return whether its filling or its content differs.
 
-        Where the server numbers messages, one number has to stand for one content.
+        Where the server numbers messages, the content of each number is remembered: it has to stay the same.
         """
         own = self._own.search(payload) if self._found is None else None
         if own is None:

@@ -37,7 +37,7 @@ class ReadCache:
         self._separator = separator
         self.number = payloads.number
         self.numbers = payloads.numbers
-        self.is_altered = payloads.is_altered
+        self.compare = payloads.compare
         self._position = position
         self.positions: dict[int, bytes] = {}
         self.foreign = 0
@@ -81,7 +81,7 @@ class ReadCache:
 
     def is_plain(self, payload: bytes, number: int, first: int, count: int) -> bool:
         """Return whether a message goes on with a run of ``count`` from ``first`` on, and is as it was sent."""
-        if number == FOREIGN or (count and number != first + count) or self.is_altered(payload, number):
+        if number == FOREIGN or (count and number != first + count) or self.compare(payload, number):
             return False
         if len(self.numbers(payload)) > 1:
             return False

@@ -247,7 +247,7 @@ class Socket(asyncio.Protocol):
         if number == FOREIGN:
             reads.foreign += 1
         elif self.on_run is not None:
-            reads.altered += alone and reads.is_altered(payload, number)
+            reads.altered += alone and reads.compare(payload, number)
             reads.note_position(payload, number)
             self.on_run(number, 1, monotonic())
 

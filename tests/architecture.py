@@ -1,6 +1,7 @@
 """The rules of the structure, as functions over a source tree, so that each can be seen to fail on a small one."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -153,6 +154,15 @@ TOP = frozenset({"service.__main__", "service.command_line", "service.serving"})
 """The modules beside the packages of ``service``: the entrance and the process."""
 CLIENT = "service.client"
 LONGEST = 300
+_PREDICATE = re.compile(
+    r"^_?(is|are|has|may|can|should|must|needs|wants|knows|allows|distrusts|goes|takes|lacks)_|^_?(knows|allows)$"
+    r"|_(allowed|full)$|^_?(waiting|pressed|idle|stale|expired|full)$"
+)
+_COMMANDS = frozenset(
+    {"add", "append", "appendleft", "clear", "discard", "extend", "insert", "move_to_end", "pop", "popitem",
+     "popleft", "remove", "setdefault", "update", "cancel", "call_soon", "call_later", "call_at", "create_task",
+     "start", "stop", "close", "end", "drop", "forget", "evict", "spend", "take", "put", "set"}
+)  # fmt: skip
 _OURS = ("service", "loadtest", "tests", "bench")
 _STANDARD = sys.stdlib_module_names | {"compression"}  # of Python 3.14
 
@@ -340,6 +350,25 @@ def _untyped(node: ast.AST) -> Iterator[int]:
         yield from _untyped(child)
 
 
+def queries(modules: list[Module]) -> list[str]:
+    """Name predicates that change something: ``is_...``, ``has_...``, ``may_...`` and their like only answer."""
+    return [
+        f"{module.name}.{node.name} is a question and changes something in line {line}"
+        for module in modules
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.FunctionDef) and _PREDICATE.search(node.name)
+        for line in _changes(node)
+    ]
+
+
+def _changes(function: ast.FunctionDef) -> Iterator[int]:
+    for node in ast.walk(function):
+        stored = isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del)
+        called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _COMMANDS
+        if isinstance(node, ast.expr) and (stored or called):
+            yield node.lineno
+
+
 def docstrings(modules: list[Module]) -> list[str]:
     """Name public modules, classes and functions without a docstring."""
     wrong = []
@@ -364,4 +393,4 @@ def _undocumented(node: ast.AST) -> Iterator[str]:
             yield from (f"{child.name}.{name}" for name in _undocumented(child))
 
 
-RULES = (layering, purity, engines, top, cycles, folder_cycles, length, ports, docstrings)
+RULES = (layering, purity, engines, top, cycles, folder_cycles, length, ports, queries, docstrings)

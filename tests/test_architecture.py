@@ -21,6 +21,7 @@ from tests.architecture import (
     length,
     ports,
     purity,
+    queries,
     read,
     top,
 )
@@ -96,6 +97,9 @@ def tree(folder: Path, **sources: str) -> list[Module]:
             {"service__core__a": "class A(Protocol):\n    def b(self, c: list[Any]) -> dict[str, Any]: ..."},
             "A has Any in line 2",
         ),
+        (queries, {"p__a": "def may_start(self): self._batches.pop(1)"}, "may_start"),
+        (queries, {"p__a": "def _is_due(self):\n    del self.due[1]"}, "line 2"),
+        (queries, {"p__a": "def waiting(self):\n    self.count += 1"}, "waiting"),
         (docstrings, {"p__a": "x = 1"}, "p.a has"),
         (docstrings, {"p__a": '"""A."""\nclass B:\n    """B."""\n    def c(self): ...'}, "B.c"),
     ],

@@ -178,7 +178,7 @@ class Watches:
             lambda state: self._remember(watch, name, state),
         )
         view.restore()
-        if not self._goes_on(watch, view):
+        if not self._adopt_conditions(watch, view):
             self._ask_anew(watch)
         return view
 
@@ -187,8 +187,8 @@ class Watches:
         if self._store is not None:
             self._store.put(name, KeptWatch(state, watch.conditions))
 
-    def _goes_on(self, watch: Watch, view: View) -> bool:
-        """Return whether a view that is new to its watch was restored, so that conditions are right for it too."""
+    def _adopt_conditions(self, watch: Watch, view: View) -> bool:
+        """Restore the conditions of a watch with its first view; return whether they are right for this view."""
         kept = None if self._store is None else self._store.get(view.topic.name)
         if kept is None or view.failing is not None or kept.state != view.digest:
             return False

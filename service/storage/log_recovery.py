@@ -77,8 +77,8 @@ class RecoveredLogs:
         """Take in what an event ends, the next one of its batch."""
         self._add(row, read_outcome(row, record))
 
-    def lost_outcome(self, row: int) -> bool:
-        """Read the event for what it ends; return whether that says it."""
+    def recover_outcome(self, row: int) -> bool:
+        """Make a damaged outcome again from its event; return False where the event does not say it."""
         try:
             message = read_message(row, self._rows.get(Table.EVENTS, row) or b"")
             said = orjson.loads(message.data)
@@ -193,7 +193,7 @@ async def recover_logs(
     """Read everything in slices; the loop turns between them."""
     found = RecoveredLogs(scan, clock, new_epoch)
     await scan.read(Table.BATCHES, found.batch)
-    await scan.read(Table.OUTCOMES, found.outcome, found.lost_outcome)
+    await scan.read(Table.OUTCOMES, found.outcome, found.recover_outcome)
     await scan.read(Table.REQUESTS, found.request)
     rows = scan.database.rows
     found.ids = LogIds(rows.last(Table.BATCHES), rows.last(Table.REQUESTS), rows.last(Table.EVENTS))

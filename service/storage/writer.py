@@ -159,7 +159,7 @@ class Writer:
         self._timer, self._seen = None, 0
         self._began = self._loop.time()
         changes = Changes(self._database.next_row)
-        if self._lasting_next():
+        if self._choose_lasting():
             lasting, size = self._prepare(_pop_group(self._lasting, _LASTING_BYTES), changes)
             end = partial(self._end, lasting, size, self._postpone)
         else:
@@ -169,8 +169,8 @@ class Writer:
         self._commit.add_done_callback(end)
         self._slow = self._loop.call_later(_SLOW, _warn_of_slowness)
 
-    def _lasting_next(self) -> bool:
-        """Return whether the next group is one of lasting items."""
+    def _choose_lasting(self) -> bool:
+        """Choose between lasting items and others, by turns; return whether the next group is of lasting ones."""
         may = bool(self._lasting) and (self.failing_since is None or self._closing)
         chosen = may and (self._lasting_turn or not self._waiting)
         self._lasting_turn = not chosen

@@ -41,8 +41,8 @@ class Deadlines:
             self._cut.discard(task)
             task.uncancel()
 
-    def overdue(self, task: "asyncio.Task[Any]") -> bool:
-        """Return whether a cancellation that the task caught was ours alone, and take it back."""
+    def uncancel(self, task: "asyncio.Task[Any]") -> bool:
+        """Take back our cancellation of a task; return False where somebody else has cancelled it too."""
         if task not in self._cut:
             return False
         self._cut.discard(task)

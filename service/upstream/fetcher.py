@@ -102,7 +102,7 @@ class Fetcher:
         try:
             outcome = await self._follow(attempt, started)
         except asyncio.CancelledError:
-            if not self._deadlines.overdue(task):
+            if not self._deadlines.uncancel(task):
                 raise
             outcome = self._overdue(attempt)
         except TimeoutError:

@@ -86,20 +86,20 @@ def test_the_topic_says_the_sequence_where_the_server_numbers() -> None:
 @pytest.mark.parametrize("write", WRITINGS)
 def test_only_another_filling_is_an_alteration(write: Callable[[bytes], str]) -> None:
     payloads, data = Payloads(MARKER, run=RUN), payload(RUN, 17, 200.0, 150)
-    assert not payloads.is_altered(write(data).encode(), 17)
+    assert not payloads.compare(write(data).encode(), 17)
     for other in (
         data.replace(b"xxx", b"xx", 1),
         data.replace(b"xxx", b"xyx", 1),
         data.replace(b"xxx", b"xxxx", 1),
     ):
         assert payloads.number(write(other).encode()) == 17
-        assert payloads.is_altered(write(other).encode(), 17)
-    assert not payloads.is_altered(write(payload(RUN, 17, 200.0, 0, '{"a":1}')).encode(), 17)
+        assert payloads.compare(write(other).encode(), 17)
+    assert not payloads.compare(write(payload(RUN, 17, 200.0, 0, '{"a":1}')).encode(), 17)
 
 
 def test_one_number_of_a_server_has_one_content() -> None:
     payloads = Payloads(b'"offset":', run=RUN)
-    assert [payloads.is_altered(payload(RUN, number, 0.0, 0), 5) for number in (17, 17, 18)] == [False, False, True]
+    assert [payloads.compare(payload(RUN, number, 0.0, 0), 5) for number in (17, 17, 18)] == [False, False, True]
 
 
 def test_several_messages_in_one_payload_are_all_known() -> None:

@@ -16,7 +16,7 @@ async def limited(deadlines: Deadlines, seconds: float, job: float) -> str:
     try:
         await asyncio.sleep(job)
     except asyncio.CancelledError:
-        if not deadlines.overdue(task):
+        if not deadlines.uncancel(task):
             raise
         return "overdue"
     else:

@@ -245,11 +245,11 @@ class FetchPlan:
             for task in self.parking.pop_hopeless(origin, opens, now):
                 self._reject(task, unavailable(opens, now))
             return
-        while self._hosts.has_place(origin, now) and (first := self.parking.pop_first(origin, now, self._may_have)):
+        while self._hosts.has_place(origin, now) and (first := self.parking.pop_first(origin, now, self._try)):
             self._reserve(self.owners.states[first.group.owner], first)
             self._offer(first)
 
-    def _may_have(self, name: Owner, origin: str, now: float) -> bool:
+    def _try(self, name: Owner, origin: str, now: float) -> bool:
         owner = self.owners.states[name]
         if self.owners.used_up(owner):
             self.owners.hold_back(owner)

@@ -93,12 +93,7 @@ class ConnectionPool:
 
     def _distrusts(self, use: Use) -> bool:
         until = self._distrusted.get(use)
-        if until is None:
-            return False
-        if until <= self._loop.time():
-            del self._distrusted[use]
-            return False
-        return True
+        return until is not None and until > self._loop.time()
 
     def _drop(self, connection: Connection) -> None:
         self._remove(connection)
