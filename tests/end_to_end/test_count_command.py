@@ -128,7 +128,7 @@ async def _all_of(child: Process) -> tuple[bytes, bytes]:
     return out, err
 
 
-async def test_a_process_that_is_killed_fails_the_run_and_says_so() -> None:
+async def test_a_process_that_is_killed_while_it_reads_a_pipe_fails_the_run_and_says_so() -> None:
     child = await _child("-", "--field", "1")
     (pid,) = await _working(child)
     os.kill(pid, signal.SIGKILL)
@@ -136,5 +136,5 @@ async def test_a_process_that_is_killed_fails_the_run_and_says_so() -> None:
     assert (child.process.returncode, out) == (1, b"")
     assert err == (
         b"sluice: a counting process was ended by SIGKILL at standard input (is there too little memory?); "
-        b"nothing is counted\n"
+        b"a pipe cannot be read again, so nothing is counted\n"
     )

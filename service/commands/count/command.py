@@ -85,7 +85,7 @@ class _Counting:
         counts = Counts(KEYS)
         most = self._options.processes or min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
         self._total = size_of(names)
-        with Processes(most, keys, counts, self._progressed, self._failed) as processes:
+        with Processes(most, keys, counts, self._progressed, self._failed, self._lost) as processes:
             processes.run(parts_of(names, self._failed))
         return counts.summary(self._options.top)
 
@@ -100,8 +100,11 @@ class _Counting:
     def _failed(self, name: str, why: str) -> None:
         if name not in self._missed:  # a file has several parts
             self._missed.add(name)
-            self._progress.clear()
-            _complain(f"{os.fsencode(name).decode('utf-8', 'backslashreplace')}: {why}")
+            self._lost(f"{os.fsencode(name).decode('utf-8', 'backslashreplace')}: {why}")
+
+    def _lost(self, what: str) -> None:
+        self._progress.clear()
+        _complain(what)
 
 
 def _table(result: Mapping[str, Any]) -> bytes:

@@ -8,7 +8,7 @@ from typing import Final
 
 from service.work.file_counts.decoding import HEAD, compressed
 from service.work.file_counts.messages import Task
-from service.work.file_counts.processes import Part
+from service.work.file_counts.unreported import Part
 
 __all__ = ["PART", "parts_of", "size_of", "tasks_of"]
 

@@ -19,6 +19,10 @@ class Task(msgspec.Struct, frozen=True):
 
     start: int = 0
     end: int | None = None
+    skip: int = 0
+    """Lines at its beginning that are counted already."""
+    report: bool = False
+    """Whether a table is reported after it."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -30,6 +34,8 @@ class Report(msgspec.Struct, frozen=True):
     """Of the table."""
     keys: int = 0
     """In the table."""
+    counted: int | None = None
+    """With a table: the lines of the task under way that this table and those before it have."""
     ended: bool = False
     """Whether the task is over."""
     failed: str | None = None

@@ -19,7 +19,7 @@ from service.work.errands import receive, send
 from service.work.file_counts.decoding import Unreadable
 from service.work.file_counts.messages import END, Report, Task, packed_table
 from service.work.file_counts.partitions import TABLE
-from service.work.file_counts.reading import pieces_of
+from service.work.file_counts.reading import pieces_of, without_lines
 from service.work.line_keys import LineKeys
 
 __all__ = ["PATIENCE", "main"]
@@ -44,6 +44,10 @@ class _Counting:
         self._counts = Counts(TABLE, spill=self._report_table)
         self._keys = keys.finder()
         self._read = 0
+        self._before = 0
+        """Lines in the table that are not of this task."""
+        self._reported = 0
+        """Lines of this task that are in tables before it."""
         self._next = time.monotonic() + _EVERY
 
     def run(self) -> None:
@@ -54,17 +58,23 @@ class _Counting:
             if order == END:
                 self._report_table()
                 return
+            task = msgspec.json.decode(order, type=Task)
+            self._before, self._reported = self._counts.lines, task.skip
             try:
-                failed = self._carry_out(msgspec.json.decode(order, type=Task), descriptor)
+                failed = self._carry_out(task, descriptor)
             finally:
                 os.close(descriptor)
-            self._report(Report(self._read, ended=True, failed=failed), {})
+            if task.report:
+                self._report_table(ended=True, failed=failed)
+            else:
+                self._report(Report(self._read, ended=True, failed=failed), {})
 
     def _carry_out(self, task: Task, descriptor: int) -> str | None:
         """Count, and return why not all could be read."""
         counter = LineCounter(self._keys, self._counts)
         try:
-            for data in pieces_of(descriptor, task.start, task.end, self._took):
+            pieces = pieces_of(descriptor, task.start, task.end, self._took)
+            for data in without_lines(pieces, task.skip) if task.skip else pieces:
                 signal.setitimer(signal.ITIMER_VIRTUAL, PATIENCE)
                 counter.feed(data)
                 if time.monotonic() >= self._next:
@@ -79,10 +89,12 @@ class _Counting:
     def _took(self, size: int) -> None:
         self._read += size
 
-    def _report_table(self) -> None:
-        head, part = self._counts.take()
-        lines, skipped, error, distinct = head
-        self._report(Report(self._read, (lines, skipped, error, distinct), len(part)), part)
+    def _report_table(self, *, ended: bool = False, failed: str | None = None) -> None:
+        (lines, skipped, error, distinct), part = self._counts.take()
+        self._reported += lines - self._before
+        self._before = 0
+        head = (lines, skipped, error, distinct)
+        self._report(Report(self._read, head, len(part), self._reported, ended, failed), part)
 
     def _report(self, report: Report, part: dict[bytes, int]) -> None:
         """Send a report; the answer to one that ends a task is the next task."""

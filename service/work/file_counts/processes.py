@@ -1,4 +1,7 @@
-"""The processes that count, from the command's side: each has one part at a time, and reports tables that fit."""
+"""The processes that count, from the command's side: each has one part at a time, and reports tables that fit.
+
+Where one ends, another counts once more what it had and did not report.
+"""
 
 import selectors
 import signal
@@ -6,9 +9,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import islice
+from contextlib import ExitStack, suppress
+from itertools import chain, islice
 from subprocess import DEVNULL
 from types import TracebackType
 from typing import Final, Self
@@ -18,36 +20,32 @@ import msgspec
 from service.runtime.child_process import environment
 from service.work.counting import Counts
 from service.work.errands import receive, send
-from service.work.file_counts.messages import END, GO, Report, Task, unpacked_table
+from service.work.file_counts.messages import END, GO, Report, unpacked_table
 from service.work.file_counts.process import PATIENCE
+from service.work.file_counts.unreported import Part, Unreported
 from service.work.line_keys import LineKeys
 
-__all__ = ["CountingFailed", "Part", "Processes"]
+__all__ = ["CountingFailed", "Processes"]
 
 _MODULE: Final = "service.work.file_counts.process"
 _TICK: Final = 0.2
 """Seconds without a report after which the progress is shown again."""
+_BACKTRACKS: Final = -signal.SIGVTALRM
+"""The exit code of a process whose pattern does."""
 
 
 class CountingFailed(Exception):
-    """A process has ended with what it had counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one process is given at a time."""
-
-    name: str
-    """Of the file."""
-    task: Task
-    descriptor: int
-    """Of the file, which is open until the next part is asked for."""
+    """A process has ended, and what it had counted cannot be counted again."""
 
 
 class _Process:
-    def __init__(self, keys: LineKeys) -> None:
+    def __init__(self, keys: LineKeys, parts: Iterator[Part]) -> None:
+        """Start it; it is given ``parts``, one after the other."""
         self.part: Part | None = None
         """What it counts."""
+        self.unreported = Unreported()
+        self.parts = parts
+        """What it is given, and any process after it."""
         self.connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self.process = subprocess.Popen(
@@ -56,29 +54,33 @@ class _Process:
                 env=environment(), stdin=DEVNULL, stdout=DEVNULL, pass_fds=(theirs.fileno(),),
             )  # fmt: skip
 
-    def answer(self, report: Report, parts: Iterator[Part]) -> None:
-        """Have it go on, count the next part, or end."""
-        try:
-            if not report.ended:
-                self.connection.send(GO)
-            elif (part := next(parts, None)) is not None:
-                self.give(part)
-            else:
-                self.part = None
-                self.connection.send(END)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it has ended, which is seen next
+    def answer(self, report: Report) -> None:
+        """Have it go on, or count the next part."""
+        if report.ended:
+            self.give()
+        else:
+            self._send(lambda: self.connection.send(GO))
 
-    def give(self, part: Part) -> None:
-        """Have it count a part."""
-        self.part = part
-        send(self.connection, part.task, part.descriptor)
+    def give(self) -> None:
+        """Have it count the next part, or end."""
+        part = self.part = next(self.parts, None)
+        if part is None:
+            self._send(lambda: self.connection.send(END))
+        else:
+            given = self.unreported.add(part)
+            self._send(lambda: send(self.connection, given.task, given.descriptor))
+
+    @staticmethod
+    def _send(action: Callable[[], object]) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # it has ended, which is seen next
+            action()
 
     def close(self) -> None:
         """Have it end at once."""
         self.connection.close()
         self.process.kill()
         self.process.wait()
+        self.unreported.close()
 
 
 class Processes:
@@ -91,13 +93,18 @@ class Processes:
         counts: Counts,
         progressed: Callable[[int], None],
         failed: Callable[[str, str], None],
+        lost: Callable[[str], None],
     ) -> None:
-        """``progressed`` gets how many bytes were read; ``failed`` the name of a file, and why it was not read."""
+        """``progressed`` gets how many bytes were read, less than none where they are read once more.
+
+        ``failed`` gets the name of a file, and why it was not read; ``lost`` why a process has ended.
+        """
         self._most = most
         self._keys = keys
         self._counts = counts
         self._progressed = progressed
         self._failed = failed
+        self._lost = lost
         self._selector = selectors.DefaultSelector()
         self._stack = ExitStack()
 
@@ -113,16 +120,19 @@ class Processes:
     def run(self, parts: Iterator[Part]) -> None:
         """Count all parts. Raises CountingFailed, and OSError where no process can be started."""
         for part in islice(parts, self._most):
-            process = _Process(self._keys)
-            self._stack.callback(process.close)
-            self._selector.register(process.connection, selectors.EVENT_READ, process)
-            process.give(part)
+            self._start(chain([part], parts))
         while self._selector.get_map():
             for key, _ in self._selector.select(_TICK):
-                self._take(key.data, parts)
+                self._take(key.data)
             self._progressed(0)
 
-    def _take(self, process: _Process, parts: Iterator[Part]) -> None:
+    def _start(self, parts: Iterator[Part]) -> None:
+        process = _Process(self._keys, parts)
+        self._stack.callback(process.close)
+        self._selector.register(process.connection, selectors.EVENT_READ, process)
+        process.give()
+
+    def _take(self, process: _Process) -> None:
         """Take a report and answer it."""
         try:
             datagram, descriptor = receive(process.connection)
@@ -134,25 +144,35 @@ class Processes:
         report = msgspec.json.decode(datagram, type=Report)
         for _ in self._counts.merge_pieces([unpacked_table(report, descriptor)]):
             pass
+        process.unreported.reported(report)
         self._progressed(report.read)
         if report.failed is not None and process.part is not None:
             self._failed(process.part.name, report.failed)
-        process.answer(report, parts)
+        process.answer(report)
 
     def _take_end(self, process: _Process) -> None:
+        """Have another process count what one that has ended had not reported."""
         self._selector.unregister(process.connection)
         code = process.process.wait()
-        if code or process.part is not None:
-            raise CountingFailed(_why(code, process.part.name if process.part is not None else "the end"))
+        if not code and process.part is None:
+            return
+        why = _why(code, process.part.name if process.part is not None else "the end")
+        if code == _BACKTRACKS:
+            raise CountingFailed(why)
+        if why_not := process.unreported.why_not:
+            raise CountingFailed(f"{why}; {why_not}, so nothing is counted")
+        self._lost(f"{why}; what it had is counted once more")
+        self._progressed(-process.unreported.read)
+        self._start(chain(process.unreported.again(), process.parts))
 
 
 def _why(code: int, name: str) -> str:
-    if code == -signal.SIGVTALRM:
+    if code == _BACKTRACKS:
         return (
             f"{name}: the regular expression computed for over {PATIENCE:g} s on one piece: it backtracks; "
             "with the extra count (pip install 'sluice[count]') it takes linear time"
         )
     if code < 0:
         why = " (is there too little memory?)" if code == -signal.SIGKILL else ""
-        return f"a counting process was ended by {signal.Signals(-code).name} at {name}{why}; nothing is counted"
-    return f"a counting process failed at {name} with exit code {code}; nothing is counted"
+        return f"a counting process was ended by {signal.Signals(-code).name} at {name}{why}"
+    return f"a counting process failed at {name} with exit code {code}"

@@ -3,12 +3,12 @@
 import os
 import select
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from service.work.counting import LONGEST_LINE
 from service.work.file_counts.decoding import PIECE, Unreadable, decoded
 
-__all__ = ["lines_in_range", "pieces_of", "stream"]
+__all__ = ["lines_in_range", "pieces_of", "stream", "without_lines"]
 
 
 def pieces_of(descriptor: int, start: int, end: int | None, taken: Callable[[int], None]) -> Iterator[bytes]:
@@ -52,6 +52,19 @@ def lines_in_range(
         yield data
     if not searching and last != b"\n":
         yield from _rest_of_line(descriptor, at)
+
+
+def without_lines(pieces: Iterable[bytes], lines: int) -> Iterator[bytes]:
+    """Yield what follows so many lines; nothing for each piece that is left out."""
+    for data in pieces:
+        if not lines:
+            yield data
+        elif (ends := data.count(b"\n")) < lines:
+            lines -= ends
+            yield b""
+        else:
+            yield data.split(b"\n", lines)[lines]
+            lines = 0
 
 
 def _rest_of_line(descriptor: int, at: int) -> Iterator[bytes]:

@@ -1,0 +1,99 @@
+"""What a counting process has been given and has not reported yet: it is counted again where the process ends."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+import msgspec
+
+from service.work.file_counts.messages import Report, Task
+
+__all__ = ["Part", "Unreported"]
+
+_MOST: Final = 32
+"""Parts of one process whose counts it keeps to itself: so many are counted again at the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one process is given at a time."""
+
+    name: str
+    """Of the file."""
+    task: Task
+    descriptor: int
+    """Of the file, which is open until the next part is asked for."""
+    again: bool = False
+    """Whether a process has ended that had it before."""
+
+
+class Unreported:
+    """The parts of one process that no table has, in the order in which they were given."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        """Their descriptors are copies, and closed with them."""
+        self.read = 0
+        """Bytes that were read of them."""
+
+    def __repr__(self) -> str:
+        return f"<Unreported {len(self.parts)} parts, {self.read} bytes>"
+
+    def add(self, part: Part) -> Part:
+        """Take in a part that is given next, and return it as it is to be given."""
+        start = part.task.start if part.task.end is not None or part.again else _position(part.descriptor)
+        full = len(self.parts) + 1 >= _MOST
+        task = msgspec.structs.replace(part.task, start=start, report=full or part.again)
+        given = replace(part, task=task, descriptor=os.dup(part.descriptor))
+        self.parts.append(given)
+        return given
+
+    def reported(self, report: Report) -> None:
+        """Take in a report: what its table has is not counted again."""
+        self.read += report.read
+        if report.counted is None or not self.parts:
+            return
+        self.read = 0
+        last = self.parts.pop()
+        self.close()
+        if report.ended:
+            os.close(last.descriptor)
+        else:
+            # It is under way, or over: then nothing is left of it.
+            task = msgspec.structs.replace(last.task, skip=report.counted)
+            self.parts.append(replace(last, task=task))
+
+    @property
+    def why_not(self) -> str:
+        """Why they cannot be counted again; nothing where they can."""
+        if any(part.again for part in self.parts):
+            return "this is the second process that had it"
+        if any(part.task.start < 0 for part in self.parts):
+            return "a pipe cannot be read again"
+        return ""
+
+    def again(self) -> Iterator[Part]:
+        """Yield the parts to count again; each is closed when the next is asked for."""
+        while self.parts:
+            part = self.parts.pop(0)
+            try:
+                if part.task.end is None:
+                    os.lseek(part.descriptor, part.task.start, os.SEEK_SET)
+                yield replace(part, again=True)
+            finally:
+                os.close(part.descriptor)
+
+    def close(self) -> None:
+        """Close the files."""
+        for part in self.parts:
+            os.close(part.descriptor)
+        self.parts.clear()
+
+
+def _position(descriptor: int) -> int:
+    """Return where the rest of a file begins, or -1 where it cannot be read twice."""
+    try:
+        return os.lseek(descriptor, 0, os.SEEK_CUR)
+    except OSError:
+        return -1
