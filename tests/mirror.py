@@ -159,6 +159,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "upstream/content/markup": ("test_selecting",),
     "upstream/content/result_events": ("test_bodies",),
     "upstream/content/selection": ("test_selecting",),
+    "upstream/content/selection_forks": ("test_selecting",),
     "upstream/content/selection_process": ("test_selecting",),
     "upstream/http1/chunks": ("test_reader",),
     "upstream/http1/connection": ("test_connections",),

@@ -66,21 +66,38 @@ class Polls:
     def _poll(self, watch: Watch) -> None:
         now = self._loop.time()
         watch.timer = None
-        watch.polling = True
-        self.made += 1
         # The second poll comes at a random phase, so that what was begun together is spread; from there in step.
         phase = 0.5 + self._chance() if watch.polled is None else 1.0
         watch.due = max(watch.due + watch.every * phase, now)
         watch.polled = now
+        with self._going_on(watch):
+            if why := self._selects_nothing(watch):
+                self._unselected(watch, why)
+            else:
+                self._ask(watch)
+
+    def _selects_nothing(self, watch: Watch) -> str | None:
+        """Return why the last answer, if it came again, would only be asked for to be refused its selections."""
+        if not watch.size or any(view.select is None for view in watch.views.values()):
+            return None
+        return self._selector.refusal(watch.owner, watch.size)
+
+    def _unselected(self, watch: Watch, why: str) -> None:
+        watch.conditions = {}
+        self._each(watch, lambda view: view.failed("unavailable", f"select: {why}", unread=True))
+        self.schedule(watch)
+
+    def _ask(self, watch: Watch) -> None:
+        watch.polling = True
+        self.made += 1
         headers = {} if watch.anew else watch.conditions
         watch.anew = False
         options = Options(timeout=self._timeout, retries=1, cache="reload", concurrency=1)
         request = FetchRequest(watch.url, headers=headers or None)
         flavour = flavour_of(options, watch.hosts, watch.owner)
-        with self._going_on(watch):
-            self._runner.add(
-                Poll(f"poll-{self.made}", watch, self, options, [request], flavour, watch.hosts, watch.owner)
-            )
+        self._runner.add(
+            Poll(f"poll-{self.made}", watch, self, options, [request], flavour, watch.hosts, watch.owner)
+        )
 
     def admit(self, group: Poll) -> Permit:
         """Let every poll start: polls wait for nobody's reading, only what changed is kept, once for all."""
@@ -103,7 +120,7 @@ class Polls:
             if meaning in ("state", "unchanged"):
                 watch.answered(conditional=bool(headers))
             if meaning == "state" and isinstance(outcome, Fetched):
-                task = self._loop.create_task(self._read(watch, outcome), name="watch")
+                task = watch.reading = self._loop.create_task(self._read(watch, outcome), name="watch")
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
                 return
@@ -119,6 +136,7 @@ class Polls:
         """Find out what changed, and tell it."""
         try:
             watch.read(fetched.status, conditions_for(fetched.headers), fetched.target.url)
+            watch.size = len(fetched.body)
             for view in tuple(watch.views.values()):
                 try:
                     await self._show(watch, view, fetched)
@@ -128,6 +146,7 @@ class Polls:
         except Exception as error:
             self._broken(watch, error)
         finally:
+            watch.reading = None
             self._again(watch)
 
     async def _show(self, watch: Watch, view: View, fetched: Fetched) -> None:

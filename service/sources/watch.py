@@ -187,6 +187,17 @@ class Watch:
     not_before: float = 0.0
     polled: float | None = None
     """When its last poll began."""
+    size: int = 0
+    """Bytes of the last body."""
+    reading: "asyncio.Task[None] | None" = None
+    """Finds out what changed in the last answer."""
+
+    def stop(self) -> None:
+        """Poll no more, and read no further in the last answer: what waits for its selection lets others go on."""
+        self.stopped = True
+        for waiting in (self.timer, self.end, self.reading):
+            if waiting is not None:
+                waiting.cancel()
 
     def repeat(self, status: int, now: float) -> None:
         """Have it asked again at once, without conditions."""

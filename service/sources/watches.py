@@ -225,9 +225,7 @@ class Watches:
             return
         del self._watches[watch.key]
         self.owners.give_back(watch.owner, 1)
-        watch.stopped = True
-        if watch.timer is not None:
-            watch.timer.cancel()
+        watch.stop()
         for view in watch.views.values():
             view.topic.on_idle = None
             self._idle.put(view.topic)
@@ -251,10 +249,7 @@ class Watches:
         """End every poll and task."""
         self._idle.close()
         for watch in self._watches.values():
-            watch.stopped = True
-            for timer in (watch.timer, watch.end):
-                if timer is not None:
-                    timer.cancel()
+            watch.stop()
         self._watches.clear()
         await self._polls.close()
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import io
+import os
 import signal
 import sys
+from asyncio.subprocess import Process
 from pathlib import Path
 
 import pytest
@@ -391,17 +393,49 @@ def test_the_process_survives_a_bug_and_says_so(
     assert answers.getvalue() == answer * 2
 
 
-def test_a_process_that_ends_is_not_blamed_on_the_page() -> None:
+def children(process: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def parent(selector: Selector) -> Process:
+    process = selector._forks._parent
+    assert process is not None
+    return process
+
+
+@pytest.mark.parametrize("killed", ["the process", "its parent"])
+def test_a_process_that_ends_is_not_blamed_on_the_page(killed: str) -> None:
     async def run() -> None:
         selector = Selector()
         try:
             assert await selector.select(b"[1]", "/0") == b"1"
-            assert selector._usual._process is not None
-            selector._usual._process.kill()
+            (child,) = children(parent(selector).pid)
+            assert selector._usual._streams is not None
+            os.kill(child if killed == "the process" else parent(selector).pid, signal.SIGKILL)
+            assert await selector._usual._streams[0].read() == b""  # it has ended
             with pytest.raises(SelectFailed, match="ended unexpectedly") as failed:
                 await selector.select(b"[1]", "/0")
             assert failed.value.kind == "unavailable"
             assert await selector.select(b"[2]", "/0") == b"2"
+        finally:
+            await selector.close()
+
+    on_a_real_clock(run())
+
+
+def test_a_process_is_there_again_without_its_imports() -> None:
+    async def run() -> None:
+        selector = Selector()
+        try:
+            assert await selector.select(b"[1]", "/0") == b"1"
+            before = parent(selector)
+            for _ in range(3):
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.05):
+                        await selector.select(b"<p>a</p>" * 120_000, "p ~ p ~ p")
+                assert await selector.select(b"[2]", "/0") == b"2"
+            assert parent(selector) is before
+            assert len(children(before.pid)) == 1
         finally:
             await selector.close()
 
@@ -453,7 +487,7 @@ def test_a_process_that_ends_at_its_start_says_so(monkeypatch: pytest.MonkeyPatc
         selector = Selector()
         with pytest.raises(SelectFailed, match=r"cannot be started \(it ended at once\)"):
             await selector.select(b"[1]", "/0")
-        assert selector._usual._process is None
+        assert selector._usual._streams is None
         await selector.close()
 
     starting(tmp_path, "exit 0 #", monkeypatch)
@@ -465,7 +499,7 @@ def test_a_process_that_never_starts_is_given_up(monkeypatch: pytest.MonkeyPatch
         selector = Selector()
         with pytest.raises(SelectFailed, match=r"cannot be started \(it took longer than 0.2 s\)"):
             await selector.select(b"[1]", "/0")
-        assert selector._usual._process is None
+        assert selector._usual._streams is None
         await selector.close()
 
     monkeypatch.setattr(selection_process, "_START", 0.2)
@@ -473,30 +507,42 @@ def test_a_process_that_never_starts_is_given_up(monkeypatch: pytest.MonkeyPatch
     on_a_real_clock(run())
 
 
-def test_cancelling_a_selection_leaves_no_process() -> None:
+def test_cancelling_a_selection_ends_its_process() -> None:
     async def run() -> None:
         selector = Selector()
         task = asyncio.create_task(selector.select(b"<p>a</p>" * 120_000, "p ~ p ~ p"))
-        while selector._usual._process is None:
-            await asyncio.sleep(0.01)
-        process = selector._usual._process
+        while selector._usual._streams is None:
+            await asyncio.sleep(0.01)  # a process of another process
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        assert process.returncode is not None
+        while children(parent(selector).pid):
+            await asyncio.sleep(0.01)
         await selector.close()
 
     on_a_real_clock(run())
 
 
-def test_a_process_that_has_nothing_to_do_ends() -> None:
+def test_processes_that_have_nothing_to_do_end() -> None:
     async def run() -> None:
         selector = Selector()
         assert await selector.select(b"[1]", "/0") == b"1"
-        process = selector._usual._process
-        assert process is not None
-        selector._usual._dismiss()
+        process = parent(selector)
+        selector._dismiss()
         assert await asyncio.wait_for(process.wait(), 10) == 0
         assert await selector.select(b"[2]", "/0") == b"2"
+        await selector.close()
+
+    on_a_real_clock(run())
+
+
+def test_a_process_that_is_busy_is_not_dismissed() -> None:
+    async def run() -> None:
+        selector = Selector()
+        asking = asyncio.create_task(selector.select(b"[1]", "/0"))
+        await asyncio.sleep(0)
+        selector._dismiss()
+        assert await asking == b"1"
+        assert parent(selector).returncode is None
         await selector.close()
 
     on_a_real_clock(run())
@@ -506,10 +552,9 @@ def test_closing_ends_a_process_that_was_dismissed_too() -> None:
     async def run() -> None:
         selector = Selector()
         assert await selector.select(b"[1]", "/0") == b"1"
-        process = selector._usual._process
-        assert process is not None
+        process = parent(selector)
         process.send_signal(signal.SIGSTOP)  # it cannot notice that its input has ended
-        selector._usual._dismiss()
+        selector._dismiss()
         await asyncio.wait_for(selector.close(), 10)
         assert process.returncode is not None
 

@@ -56,6 +56,15 @@ class Page:
 class InProcess:
     """Selects here and now: the process that does it has a clock of its own."""
 
+    def __init__(self) -> None:
+        self.full = False
+        """Whether its client has as many pages that wait for a selection as it may have."""
+        self.begun: asyncio.Event | None = None
+        """Where it is there, selections begin and never end."""
+
+    def refusal(self, owner: Owner, size: int) -> str | None:
+        return f"no room for {size} bytes" if self.full else None
+
     async def select(
         self,
         body: bytes,
@@ -65,6 +74,9 @@ class InProcess:
         cut: bool = False,
         owner: Owner = SERVICE,
     ) -> bytes:
+        if self.begun is not None:
+            self.begun.set()
+            await asyncio.Event().wait()
         if select == "slow":
             raise SelectTimeout("took longer than 2 s")
         return select_from(body, select, content_type, cut=cut)
@@ -84,7 +96,8 @@ class Watched(Bench):
         for name in opened:
             self.hub.own(name)
         self.page = page
-        selector: Any = InProcess()
+        self.selector = InProcess()
+        selector: Any = self.selector
         self.watches = Watches(
             self.hub, self.runner, limits, policy=self.fetcher.policy, selector=selector, chance=lambda: 0.5, store=kept,
             steps=steps,
@@ -113,6 +126,49 @@ async def watched(page: Page | None = None, **limits: Any) -> AsyncIterator[Watc
     finally:
         await bench.watches.close()
         await bench.close()
+
+
+async def test_a_page_is_not_asked_for_whose_selection_would_be_refused() -> None:
+    async with watched() as bench:
+        reader, _ = bench.watch(select="/a")
+        bench.page.body = b'{"a": 1}'
+        await asyncio.sleep(2.2)
+        asked = len(bench.page.orders)
+        bench.selector.full = True
+        await asyncio.sleep(5)
+        assert len(bench.page.orders) == asked
+        assert reported(reader)[-1]["error"] == "unavailable"
+        assert reported(reader)[-1]["detail"] == "select: no room for 8 bytes"
+        bench.selector.full = False
+        await asyncio.sleep(2)
+        assert names(reader) == ["state", "error", "recovered"]
+
+
+async def test_a_page_is_asked_for_where_somebody_wants_all_of_it() -> None:
+    async with watched() as bench:
+        bench.page.body = b'{"a": 1}'
+        bench.watch(select="/a")
+        bench.watch()
+        await asyncio.sleep(2.2)
+        asked = len(bench.page.orders)
+        bench.selector.full = True
+        await asyncio.sleep(5)
+        assert len(bench.page.orders) >= asked + 4
+
+
+async def test_a_selection_ends_with_the_watch_that_waits_for_it() -> None:
+    async with watched(linger=1.0) as bench:
+        bench.selector.begun = asyncio.Event()
+        reader, watching = bench.watch(select="/a")
+        await bench.selector.begun.wait()
+        (watch,) = bench.watches.watched()
+        reading = watch.reading
+        assert reading is not None
+        reader.detach()
+        watching.release()
+        await asyncio.sleep(1.5)
+        assert reading.cancelled()
+        assert watch.reading is None
 
 
 async def test_a_state_at_once_then_what_changes_and_nothing_else() -> None:

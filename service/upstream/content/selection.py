@@ -1,12 +1,15 @@
 """What of a page is watched: a JSON Pointer (RFC 6901) or a CSS selector, and what it finds.
 
-Run as a module it is the process that does it: pages are other people's, and there are pages and selectors
-on which every HTML parser and matcher takes minutes (``p ~ p`` on 120,000 siblings). A process can be ended; it
-reads requests from standard input and writes answers to standard output.
+Run as a module it is the parent of the processes that do it: pages are other people's, and there are pages and
+selectors on which every HTML parser and matcher takes minutes (``p ~ p`` on 120,000 siblings). A process can be
+ended, and the next one is forked: it has everything imported, so that nobody waits for 0.5 s of imports because
+somebody else's selection was ended.
 """
 
+import gc
 import os
-import resource
+import signal
+import socket
 import struct
 import sys
 from functools import lru_cache
@@ -14,6 +17,7 @@ from typing import BinaryIO, Final
 
 import cssselect
 
+from service.runtime.child_process import limit
 from service.upstream.content.charset import read_text
 from service.upstream.content.json_pointer import value_at
 from service.upstream.content.select_failed import SelectFailed, SelectKind
@@ -64,10 +68,9 @@ def _failed(error: Exception) -> SelectFailed:
     return SelectFailed(f"internal error: {type(error).__name__}: {error}"[:200], "unavailable")
 
 
-def _serve(requests: BinaryIO, answers: BinaryIO, most: int = sys.maxsize) -> None:
-    """Answer requests, so many of them at the most."""
-    while most and (head := requests.read(REQUEST.size)):
-        most -= 1
+def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer requests until there are no more."""
+    while head := requests.read(REQUEST.size):
         select_size, type_size, body_size, cut = REQUEST.unpack(head)
         select, content_type = requests.read(select_size).decode(), requests.read(type_size).decode()
         body = requests.read(body_size)
@@ -80,9 +83,51 @@ def _serve(requests: BinaryIO, answers: BinaryIO, most: int = sys.maxsize) -> No
         answers.flush()
 
 
+def _fork(control: socket.socket, connection: socket.socket, niceness: int) -> int:
+    """Fork a process that answers the requests of a connection; return its id, or 0 where none can be forked."""
+    try:
+        child = os.fork()
+    except OSError:
+        return 0  # The service sees its connection closed.
+    if child:
+        return child
+    try:
+        control.close()
+        limit(_MEMORY)
+        os.nice(niceness)
+        with connection.makefile("rb") as requests, connection.makefile("wb") as answers:
+            _serve(requests, answers)
+    finally:
+        os._exit(0)
+
+
+def _end(child: int) -> None:
+    if child:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def _serve_forks(control: socket.socket) -> None:
+    """Fork processes as a socket asks for them, until it is closed.
+
+    A datagram is a niceness, and stands for the process that has it: that one is ended, and where a connection
+    comes with the datagram, another one answers what is asked there.
+    """
+    children: dict[int, int] = {}
+    while True:
+        asked, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not asked:
+            break
+        _end(children.pop(asked[0], 0))
+        for descriptor in descriptors:
+            with socket.socket(fileno=descriptor) as connection:
+                children[asked[0]] = _fork(control, connection, asked[0])
+    for child in children.values():
+        _end(child)
+
+
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    _serve(sys.stdin.buffer, sys.stdout.buffer, most=1)
-    # Where there is one core, the loop has it first; but what waits for a new process waits for its imports.
-    os.nice(10)
-    _serve(sys.stdin.buffer, sys.stdout.buffer)
+    limit(_MEMORY)
+    select_from(b"<p>", "p", "text/html")  # What it imports, all children have.
+    gc.freeze()
+    _serve_forks(socket.socket(fileno=int(sys.argv[1])))

@@ -1,11 +1,9 @@
-"""The process that selects, from the service's side: begun when it is needed, ended when it takes too long."""
+"""The processes that select, from the service's side: begun when they are needed, ended when they take too long."""
 
 import asyncio
 import logging
-import sys
 import time
-from asyncio.subprocess import DEVNULL, PIPE, Process
-from pathlib import Path
+from asyncio import StreamReader, StreamWriter
 from typing import Final
 
 from service.core.occurrences import Occurrences
@@ -16,6 +14,7 @@ from service.runtime.turns import Turns
 from service.upstream.content.media_types import LONGEST
 from service.upstream.content.select_failed import SelectFailed
 from service.upstream.content.selection import ANSWER, KINDS, REQUEST
+from service.upstream.content.selection_forks import SelectionForks
 
 __all__ = ["SelectTimeout", "Selector"]
 
@@ -25,15 +24,17 @@ _TIME: Final = 2.0
 """Seconds for one selection; a megabyte of ordinary HTML takes 20 ms."""
 _QUICK: Final = 0.25
 """Seconds that one may hold up those of others: after that it begins again in the process for slow ones."""
-_MODULE: Final = "service.upstream.content.selection"
 _START: Final = 30.0
 """Seconds until a new process has answered."""
-_ROOT: Final = Path(__file__).parents[3]
-"""Where the process finds the package."""
 _IDLE: Final = 60.0
-"""Seconds after which a process that has nothing to do is ended: it has 30 MiB."""
+"""Seconds after which processes that have nothing to do are ended: they have 35 MiB."""
+_USUAL: Final = 10
+"""The niceness of ordinary selections: where there is one core, the loop has it first."""
+_LAST: Final = 19
+"""That of slow ones, which get what is left."""
 _SLOW: Final = 60.0
 """Seconds for which an owner whose selection took too long is kept apart."""
+_UNSTARTED: Final = "the process for it cannot be started"
 _Request = tuple[bytes, bytes, bytes, bool]
 
 
@@ -51,7 +52,9 @@ class Selector:
     def __init__(self, bodies: int = 64 << 20) -> None:
         self.pool = Pool("selections", bodies, eager=FOUR_FIFTHS, advice="fewer watches, or smaller pages")
         """Bytes of bodies that wait for their turn, or have it."""
-        self._usual, self._slow = _SelectionProcess(), _SelectionProcess()
+        self._forks = SelectionForks()
+        self._idle = IdleTimer(self._dismiss)
+        self._usual, self._slow = (_SelectionProcess(self._forks, nice) for nice in (_USUAL, _LAST))
         self._slow_until: dict[Owner, float] = {}
 
     def __repr__(self) -> str:
@@ -68,14 +71,19 @@ class Selector:
     ) -> bytes:
         """Return what the selection finds, when it is its owner's turn; raises SelectFailed."""
         size = len(body)
-        if not self.pool.fits(owner, size):
-            raise SelectFailed(self.pool.refusal(owner).detail, "unavailable")
+        if why := self.refusal(owner, size):
+            raise SelectFailed(why, "unavailable")
         self.pool.take(owner, size)
         try:
             request = (select.encode(), (content_type or "")[:LONGEST].encode("utf-8", "replace"), body, cut)
             return await self._in_turn(request, owner)
         finally:
             self.pool.give_back(owner, size)
+            self._idle.restart(_IDLE)
+
+    def refusal(self, owner: Owner, size: int) -> str | None:
+        """Return why no body of such a size can wait for its selection, which counts as refused; else None."""
+        return None if self.pool.fits(owner, size) else self.pool.refusal(owner).detail
 
     async def _in_turn(self, request: _Request, owner: Owner) -> bytes:
         async with self._usual.turns.turn(owner):
@@ -102,63 +110,72 @@ class Selector:
         while self._slow_until and next(iter(self._slow_until.values())) <= now:
             del self._slow_until[next(iter(self._slow_until))]
 
+    def _dismiss(self) -> None:
+        """Have processes end that have nothing to do."""
+        if self.pool.used:
+            self._idle.restart(_IDLE)
+            return
+        self._drop()
+        self._forks.dismiss()
+
+    def _drop(self) -> None:
+        for process in (self._usual, self._slow):
+            process.drop()
+
     async def close(self) -> None:
         """End the processes."""
-        await self._usual.end()
-        await self._slow.end()
+        self._idle.cancel()
+        self._drop()
+        await self._forks.close()
 
 
 class _SelectionProcess:
-    """One process, begun when it is needed; the caller has the turn."""
+    """One process, forked when it is needed; the caller has the turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, forks: SelectionForks, niceness: int) -> None:
         self.turns = Turns()
-        self._process: Process | None = None
-        self._dismissed: list[Process] = []
-        """Those whose input was closed, and which may not have ended yet."""
-        self._idle = IdleTimer(self._dismiss)
+        self._forks = forks
+        self._niceness = niceness
+        self._streams: tuple[StreamReader, StreamWriter] | None = None
         self._failures = Occurrences(time.monotonic)
 
     async def select(self, request: _Request, most: float) -> bytes:
         """Return what is found in so many seconds; raises SelectFailed."""
         try:
-            process = self._process = self._process or await self._started()
+            streams = self._streams = self._streams or await self._started()
             async with asyncio.timeout(most):
-                found, text = await self._ask(process, *request)
+                found, text = await _ask(*streams, request)
         except TimeoutError:
-            await self.end()
+            self._end()
             raise SelectTimeout(f"took longer than {most:g} s") from None
         except (asyncio.IncompleteReadError, ConnectionError):
-            await self.end()
+            self._end()
             raise self._unavailable("the process for it ended unexpectedly") from None
         except BaseException:
-            await self.end()
+            self._end()
             raise
-        finally:
-            self._idle.restart(_IDLE)
         if (kind := KINDS[found]) is not None:
             raise SelectFailed(text.decode(), kind)
         return text
 
-    async def _started(self) -> Process:
-        """Start the process and wait until it answers; under load that takes longer than a selection may."""
+    async def _started(self) -> tuple[StreamReader, StreamWriter]:
+        """Have a process forked and wait until it answers; the first one waits for what its parent imports."""
         try:
             async with asyncio.timeout(_START):
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", _MODULE, cwd=_ROOT, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
-                )
+                reader, writer = await self._forks.fork(self._niceness)
                 try:
-                    # It imports what parses HTML: that is not the time of a selection.
-                    await self._ask(process, b"p", b"text/html", b"<p>", cut=False)
+                    await _ask(reader, writer, (b"p", b"text/html", b"<p>", False))
                 except BaseException:
-                    await _killed(process)
+                    writer.transport.abort()
                     raise
-                return process
+                return reader, writer
+        except TimeoutError as error:
+            await self._forks.close()
+            raise self._unavailable(f"{_UNSTARTED} (it took longer than {_START:g} s)") from error
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise self._unavailable("the process for it cannot be started (it ended at once)") from error
-        except OSError as error:  # a time-out is one, too
-            why = error.strerror or f"it took longer than {_START:g} s"
-            raise self._unavailable(f"the process for it cannot be started ({why})") from error
+            raise self._unavailable(f"{_UNSTARTED} (it ended at once)") from error
+        except OSError as error:
+            raise self._unavailable(f"{_UNSTARTED} ({error.strerror})") from error
 
     def _unavailable(self, why: str) -> SelectFailed:
         """Log what is an error of ours, not of the page, and return it."""
@@ -166,38 +183,21 @@ class _SelectionProcess:
             _log.error("the selection process failed", extra={"why": why, "count": count})
         return SelectFailed(f"internal error: {why}", "unavailable")
 
-    async def _ask(
-        self, process: Process, select: bytes, content_type: bytes, body: bytes, cut: bool
-    ) -> tuple[int, bytes]:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        head = REQUEST.pack(len(select), len(content_type), len(body), cut)
-        process.stdin.writelines([head, select, content_type, body])
-        await process.stdin.drain()
-        found, size = ANSWER.unpack(await process.stdout.readexactly(ANSWER.size))
-        return found, await process.stdout.readexactly(size)
+    def _end(self) -> None:
+        """End the process; the next selection has another one forked."""
+        self.drop()
+        self._forks.end(self._niceness)
 
-    def _dismiss(self) -> None:
-        """Let an idle process end: it does when its input has."""
-        if self._process is not None and not self.turns.taken:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-            self._dismissed = [one for one in self._dismissed if one.returncode is None]
-            self._dismissed.append(self._process)
-            self._process = None
-
-    async def end(self) -> None:
-        """End the process, and those that were dismissed; the next selection begins another one."""
-        self._idle.cancel()
-        processes, self._dismissed = self._dismissed, []
-        if self._process is not None:
-            processes.append(self._process)
-            self._process = None
-        for process in processes:
-            await _killed(process)
+    def drop(self) -> None:
+        """Close the connection: a process that is idle ends for that."""
+        if self._streams is not None:
+            self._streams[1].transport.abort()
+            self._streams = None
 
 
-async def _killed(process: Process) -> None:
-    if process.returncode is None:
-        process.kill()
-    await process.wait()
+async def _ask(reader: StreamReader, writer: StreamWriter, request: _Request) -> tuple[int, bytes]:
+    *parts, cut = request
+    writer.writelines([REQUEST.pack(*map(len, parts), cut), *parts])
+    await writer.drain()
+    found, size = ANSWER.unpack(await reader.readexactly(ANSWER.size))
+    return found, await reader.readexactly(size)
