@@ -44,8 +44,10 @@ def _run(arguments: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     add_options(serve)
-    serve.add_argument("--print-config", action="store_true", help="print all settings as an environment, and end")
-    serve.add_argument("--check-config", action="store_true", help="say what is wrong with the settings, and end")
+    serve.add_argument("--print-config", action="store_true", help="print all settings as variables, and exit")
+    serve.add_argument(
+        "--check-config", action="store_true", help="report what is wrong with the settings, and exit"
+    )
     fetch.add_options(commands.add_parser("fetch", help="fetch URLs from the terminal"))
     count.add_options(commands.add_parser("count", help="count the keys of lines of files"))
     trying = commands.add_parser(

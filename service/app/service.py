@@ -164,7 +164,7 @@ class Service:
         """
         credentials = credentials_of(settings)
         if credentials.needed != self.credentials.needed:
-            raise OSError("whether a token is needed can be changed by a restart alone")
+            raise OSError("only a restart can change whether a token is needed")
         if self.tls is not None and settings.tls_cert and settings.tls_key:
             # Tried first: a pair that does not fit would spoil the context.
             checks.tls_context(settings.tls_cert, settings.tls_key)

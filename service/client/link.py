@@ -154,7 +154,7 @@ class Link:
         try:
             await self._begin_batch(stream, body)
         except Exception as error:
-            _log.exception("a batch could not be begun")
+            _log.exception("a batch could not be started")
             stream.end(Disconnected(1006, f"a bug of the client: {error!r}"))
 
     async def _begin_batch(self, stream: Stream, body: bytes) -> None:
@@ -187,7 +187,7 @@ class Link:
         except Disconnected as error:
             self._end(error)
         except Exception as error:
-            _log.exception("the client failed inside")
+            _log.exception("internal error in the client")
             self._end(Disconnected(1006, f"a bug of the client: {error!r}"))
 
     async def _once(self) -> float:

@@ -39,7 +39,7 @@ class Liveness:
         self._silent = 0 if self.heard or self.paused else self._silent + 1
         self.heard = False
         if self._silent == _SILENCE + _SIGN:
-            _log.warning("nothing has come for %.0f s: the connection is given up", self._silent * _LOOK)
+            _log.warning("nothing received for %.0f s: giving up the connection", self._silent * _LOOK)
             self._lost()
             return
         if self._silent == _SILENCE:

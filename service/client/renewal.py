@@ -63,7 +63,7 @@ class Renewal:
         try:
             return await self._once(connection)
         except Exception:
-            _log.exception("the renewal of a token failed inside")
+            _log.exception("internal error in the renewal of a token")
             return False
 
     async def _once(self, connection: Connection) -> bool:

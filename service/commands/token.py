@@ -25,7 +25,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--key", metavar="FILE", help="sign with this private key (PEM): RS256 or ES256, by the key's type")
     add("--secret-file", metavar="FILE", help="sign with the first secret in this file: HS256 (default: "
         "SLUICE_JWT_SECRET or SLUICE_JWT_SECRET_FILE)")  # fmt: skip
-    add("--kid", metavar="NAME", help="name the key: its public file's name without ending, as the service has it")
+    add(
+        "--kid", metavar="NAME", help="key id: the name of its public file without extension, as the service has it"
+    )
     add("--sub", metavar="NAME", help="who the client is: its connections share turns and keys")
     add("--expires", metavar="TIME", type=_seconds, default=3600, help="30s, 15m, 1h, 7d, … (default 1h)")
     for claim, what in (("subscribe", "read"), ("publish", "written")):
@@ -40,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--topics", type=int, metavar="N", help="topics of the client, in place of --client-topics of serve")
     add("--rate", type=float, metavar="N", help="requests a second, in place of --client-rate")
     add("--fetches", type=int, metavar="N", help="fetches at once, in place of --upstream-client")
-    add("--weight", type=float, metavar="N", help="times its share of what clients share")
+    add("--weight", type=float, metavar="N", help="weight of the client: how many times the usual share it has")
     add("--share", choices=("public", "none"), help="whether it shares fetches, in place of --share of serve")
     add("--audience", metavar="AUD", help="default: SLUICE_JWT_AUDIENCE")
     add("--issuer", metavar="ISS", help="default: SLUICE_JWT_ISSUER")

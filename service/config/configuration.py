@@ -38,8 +38,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             more["action"] = "append"
             shown = f"repeatable; default {','.join(field.default)}" if field.default else "repeatable"
         else:
-            shown = f"default {field.default}" if field.default not in (None, False) else "default none"
+            shown = f"default {_default(field.default)}"
         parser.add_argument(option, help=f"{meta.description} ({shown}; {variable})", **more)
+
+
+def _default(value: object) -> object:
+    return "none" if value is None else "off" if value is False else value
 
 
 def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:

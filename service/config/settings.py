@@ -26,50 +26,70 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     host: Annotated[str, _Help(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, _Help(ge=0, le=65535, description="port to listen on; 0 takes a free one")] = 8080
-    token: Annotated[str | None, _Help(description="the token that clients have to show")] = None
-    token_file: Annotated[str | None, _Help(description="a file with the token")] = None
+    token: Annotated[str | None, _Help(description="token that clients must present")] = None
+    token_file: Annotated[str | None, _Help(description="file that holds the token")] = None
     jwt_secret: Annotated[str | None, _Help(extra={"variable_only": True})] = None
     """The secrets of ``jwt_secret_file``, given in the environment; an option would show up in process lists."""
     jwt_secret_file: Annotated[
-        str | None, _Help(description="a file with secrets of HS256 tokens, one a line, or SLUICE_JWT_SECRET")
+        str | None,
+        _Help(description="file with secrets for HS256 tokens, one per line, in place of SLUICE_JWT_SECRET"),
     ] = None
     jwt_key: Annotated[
-        tuple[str, ...], _Help(description="a file with the public key (PEM) of RS256 or ES256 tokens")
+        tuple[str, ...], _Help(description="file with the public key (PEM) for RS256 or ES256 tokens")
     ] = ()
-    jwt_issuer: Annotated[str | None, _Help(description="the iss that signed tokens have to have")] = None
-    jwt_audience: Annotated[str | None, _Help(description="the aud that signed tokens have to have")] = None
+    jwt_issuer: Annotated[str | None, _Help(description="iss that signed tokens must carry")] = None
+    jwt_audience: Annotated[str | None, _Help(description="aud that signed tokens must carry")] = None
     jwt_leeway: Annotated[
         float, _Help(ge=0, le=300, description="allowed clock skew of the token issuer, in seconds")
     ] = 5.0
     jwt_raise: Annotated[
-        float, _Help(ge=1, le=1000, description="times a setting for one client that a token's limits may have")
+        float,
+        _Help(
+            ge=1,
+            le=1000,
+            description="how far a token may raise the limits of its client; 2: to twice the settings",
+        ),
     ] = 1.0
     no_auth: Annotated[bool, _Help(description="listen beyond loopback without credentials")] = False
-    allow_net: Annotated[tuple[str, ...], _Help(description="network that fetches may reach too")] = ()
-    allow_port: Annotated[
-        tuple[int, ...], _Help(description="port that fetches may use beside 80, 443, 8080 and 8443")
+    allow_net: Annotated[
+        tuple[str, ...], _Help(description="network that fetches may reach in addition to public addresses")
     ] = ()
-    allow_method: Annotated[tuple[str, ...], _Help(description="method of fetches beside GET and HEAD")] = ()
-    allow_origin: Annotated[tuple[str, ...], _Help(description="page elsewhere that may use the service")] = ()
-    allow_host: Annotated[tuple[str, ...], _Help(description="name that clients may call the service by")] = ()
+    allow_port: Annotated[
+        tuple[int, ...], _Help(description="port that fetches may use in addition to 80, 443, 8080 and 8443")
+    ] = ()
+    allow_method: Annotated[
+        tuple[str, ...], _Help(description="method that fetches may use in addition to GET and HEAD")
+    ] = ()
+    allow_origin: Annotated[
+        tuple[str, ...], _Help(description="origin of pages elsewhere that may use the service")
+    ] = ()
+    allow_host: Annotated[
+        tuple[str, ...], _Help(description="host name by which clients may reach the service")
+    ] = ()
     tls_cert: Annotated[str | None, _Help(description="certificate chain (PEM)")] = None
     tls_key: Annotated[str | None, _Help(description="private key (PEM)")] = None
     echo_route: Annotated[bool, _Help(description="add /echo and POST /, for conformance suites")] = False
-    trust_proxy: Annotated[tuple[str, ...], _Help(description="network of proxies that name their clients")] = ()
-    exempt_net: Annotated[tuple[str, ...], _Help(description="network without limits by address")] = _PRIVATE
-    address_connections: Annotated[int, _Help(ge=1, description="connections at once of one address")] = 1000
+    trust_proxy: Annotated[
+        tuple[str, ...], _Help(description="network of proxies that are trusted to name their clients")
+    ] = ()
+    exempt_net: Annotated[tuple[str, ...], _Help(description="network that is exempt from limits per address")] = (
+        _PRIVATE
+    )
+    address_connections: Annotated[int, _Help(ge=1, description="concurrent connections from one address")] = 1000
     address_handshakes: Annotated[
         float,
-        _Help(gt=0, description="handshakes a second of one address"),
+        _Help(gt=0, description="handshakes per second from one address"),
     ] = 100.0
-    address_requests: Annotated[float, _Help(gt=0, description="other requests a second of one address")] = 1000.0
-    websockets: Annotated[int, _Help(ge=1, description="WebSocket connections at once")] = 10_000
-    connections: Annotated[int, _Help(ge=1, description="other requests at once")] = 500
-    message_size: Annotated[int, _Help(ge=128, description="bytes of a message to the service")] = 64 << 10
-    client_topics: Annotated[int, _Help(ge=1, description="topics of one client")] = 128
-    client_rate: Annotated[float, _Help(gt=0, description="requests a second of one client")] = 1000.0
-    client_bytes: Annotated[int, _Help(ge=1024, description="bytes a second of one client")] = 8 << 20
-    topics: Annotated[int, _Help(ge=1, description="topics at once")] = 200_000
+    address_requests: Annotated[float, _Help(gt=0, description="other requests per second from one address")] = (
+        1000.0
+    )
+    websockets: Annotated[int, _Help(ge=1, description="concurrent WebSocket connections")] = 10_000
+    connections: Annotated[int, _Help(ge=1, description="other concurrent requests")] = 500
+    message_size: Annotated[int, _Help(ge=128, description="largest message from a client, in bytes")] = 64 << 10
+    client_topics: Annotated[int, _Help(ge=1, description="topics that one client may read")] = 128
+    client_rate: Annotated[float, _Help(gt=0, description="requests per second from one client")] = 1000.0
+    client_bytes: Annotated[int, _Help(ge=1024, description="bytes per second from one client")] = 8 << 20
+    topics: Annotated[int, _Help(ge=1, description="topics that exist at the same time")] = 200_000
     ring_messages: Annotated[int, _Help(ge=1, description="messages that a topic keeps")] = 1000
     ring_size: Annotated[int, _Help(ge=1024, description="bytes that a topic keeps")] = 1 << 20
     ring_age: Annotated[float, _Help(gt=0, description="seconds that a topic keeps a message")] = 300.0
@@ -77,8 +97,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     backlogs_size: Annotated[int, _Help(ge=1024, description="bytes that wait for slow clients together")] = (
         256 << 20
     )
-    batch_urls: Annotated[int, _Help(ge=1, description="URLs of one batch")] = 10_000
-    batch_size: Annotated[int, _Help(ge=1024, description="bytes of a request for a batch")] = 16 << 20
+    batch_urls: Annotated[int, _Help(ge=1, description="URLs in one batch")] = 10_000
+    batch_size: Annotated[int, _Help(ge=1024, description="largest body of a request for a batch, in bytes")] = (
+        16 << 20
+    )
     batches_size: Annotated[int, _Help(ge=1024, description="bytes of results kept for all batches")] = 256 << 20
     batch_age: Annotated[float, _Help(gt=0, description="seconds that a finished batch is kept")] = 600.0
     batch_linger: Annotated[
@@ -98,14 +120,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ] = ()
     blobs: Annotated[str | None, _Help(description="directory for what steps save")] = None
     blobs_size: Annotated[
-        int, _Help(ge=1, description="bytes that blobs may have together; the longest unused give way")
+        int, _Help(ge=1, description="bytes of all blobs together; the least recently used are removed first")
     ] = 10 << 30
-    steps: Annotated[tuple[str, ...], _Help(description="module of Python with steps of your own")] = ()
+    steps: Annotated[tuple[str, ...], _Help(description="Python module with steps of your own")] = ()
     step_time: Annotated[float, _Help(gt=0, description="seconds that one step of one body may take")] = 60.0
-    step_memory: Annotated[int, _Help(ge=64 << 20, description="bytes of memory of a process that runs steps")] = (
-        1 << 30
-    )
-    jobs: Annotated[str | None, _Help(description="module of Python with functions that jobs run")] = None
+    step_memory: Annotated[
+        int, _Help(ge=64 << 20, description="memory limit of a process that runs steps, in bytes")
+    ] = 1 << 30
+    jobs: Annotated[str | None, _Help(description="Python module with the functions that jobs run")] = None
     celery: Annotated[
         str | None,
         _Help(
@@ -114,43 +136,49 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ] = None
     job_slots: Annotated[int, _Help(ge=0, description="processes that run functions; 0: one for each core")] = 0
     job_memory: Annotated[
-        int, _Help(ge=0, description="bytes of memory of a process that runs functions; 0: as many as it wants")
+        int, _Help(ge=0, description="memory limit of a process that runs functions, in bytes; 0: none")
     ] = 2 << 30
-    jobs_size: Annotated[int, _Help(ge=1 << 20, description="bytes that all jobs may have together")] = 1 << 30
+    jobs_size: Annotated[int, _Help(ge=1 << 20, description="bytes of all jobs together")] = 1 << 30
     webhook_secret_file: Annotated[
-        str | None, _Help(description="a file with a secret (whsec_...) that signs the calls of jobs")
+        str | None, _Help(description="file with the secret (whsec_...) that signs the calls of jobs")
     ] = None
     step_processes: Annotated[int, _Help(ge=0, description="processes that run steps; 0: one for each core")] = 0
     pipelines: Annotated[str | None, _Help(description="TOML file that declares pipelines")] = None
-    frame_size: Annotated[int, _Help(ge=1024, description="bytes of an item that is sent to a pipeline")] = 8 << 20
-    upstream: Annotated[int, _Help(ge=1, description="fetches at once")] = 500
-    upstream_client: Annotated[int, _Help(ge=1, description="fetches at once of one client")] = 450
-    upstream_host: Annotated[int, _Help(ge=1, description="fetches at once from one host")] = 20
-    robots: Annotated[bool, _Help(description="heed the robots.txt of hosts (RFC 9309), as sluice")] = False
-    watches: Annotated[int, _Help(ge=1, description="URLs watched at once")] = 20_000
-    cache_size: Annotated[int, _Help(ge=0, description="bytes of answers kept for their time; 0 keeps none")] = (
+    frame_size: Annotated[int, _Help(ge=1024, description="largest item of a pipeline, in bytes")] = 8 << 20
+    upstream: Annotated[int, _Help(ge=1, description="concurrent fetches")] = 500
+    upstream_client: Annotated[int, _Help(ge=1, description="concurrent fetches for one client")] = 450
+    upstream_host: Annotated[int, _Help(ge=1, description="concurrent fetches from one host")] = 20
+    robots: Annotated[
+        bool, _Help(description="obey the robots.txt of hosts (RFC 9309), as the user agent sluice")
+    ] = False
+    watches: Annotated[int, _Help(ge=1, description="URLs that are watched at the same time")] = 20_000
+    cache_size: Annotated[int, _Help(ge=0, description="bytes of answers kept in the cache; 0: no cache")] = (
         64 << 20
     )
     share: Annotated[
         Literal["public", "none"],
-        _Help(description="what clients share of what is fetched: public answers, or none"),
+        _Help(description="which answers clients share: public ones, or none"),
     ] = "public"
     memory_limit: Annotated[
         int,
-        _Help(ge=0, description="bytes it may have, or 512MiB and the like; 0 takes the system's limit"),
+        _Help(ge=0, description="memory that the service may use, in bytes or as 512MiB; 0: the system's limit"),
     ] = 0
     overload_lag: Annotated[
         float,
-        _Help(ge=0, description="seconds late from which on clients are refused"),
+        _Help(ge=0, description="event loop lag at which new clients are refused, in seconds"),
     ] = 2.0
-    handshake_time: Annotated[float, _Help(gt=0, description="seconds for a connection's next request")] = 15.0
+    handshake_time: Annotated[
+        float, _Help(gt=0, description="seconds in which a connection must send its next request")
+    ] = 15.0
     auth_time: Annotated[
         float,
-        _Help(ge=0, description="seconds to authenticate in without a token"),
+        _Help(ge=0, description="seconds in which a WebSocket without a token must authenticate"),
     ] = 0.0
-    heartbeat: Annotated[float, _Help(gt=0, description="seconds between two signs of life")] = 25.0
-    body_time: Annotated[float, _Help(gt=0, description="seconds that a request's body may take")] = 10.0
-    drain: Annotated[float, _Help(ge=0, description="seconds for clients to leave when it stops")] = 10.0
+    heartbeat: Annotated[float, _Help(gt=0, description="seconds between two heartbeats")] = 25.0
+    body_time: Annotated[float, _Help(gt=0, description="seconds in which the body of a request must arrive")] = (
+        10.0
+    )
+    drain: Annotated[float, _Help(ge=0, description="seconds that a drain may take when the service stops")] = 10.0
     log_format: Annotated[
         Literal["auto", "text", "json"], _Help(description="text, json, or auto: text for a terminal, else json")
     ] = "auto"

@@ -164,7 +164,7 @@ class Jobs:
             raise Draining("the service is shutting down")
         executor = self._executors.get(kind)
         if executor is None:
-            raise NotFound(f"{kind}: the service has no functions; its operator gives some with --jobs MODULE")
+            raise NotFound(f"{kind}: this service has no functions; its operator adds them with --jobs MODULE")
         now = self.wall()
         due = due_of(request, now)
         granted = executor.check(work, grant)

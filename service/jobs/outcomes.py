@@ -14,7 +14,7 @@ from service.jobs.executor import AttemptFailed
 
 __all__ = ["DAMAGED", "Outcomes"]
 
-DAMAGED: Final = AttemptFailed("storage", "what it was to do is damaged on disk", again=False)
+DAMAGED: Final = AttemptFailed("storage", "its request is damaged on disk", again=False)
 _EARLY: Final = 0.001
 """Seconds: the agenda has whole milliseconds."""
 _LATENESS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0)

@@ -123,7 +123,7 @@ class RemoteAttempts:
         if job.state is JobState.RUNNING:
             raise NotYours("the attempt is made by another worker")
         if not self._outcomes.is_due(job):
-            raise NotYours(f"the job is {job.state}, and not to begin now")
+            raise NotYours(f"the job is {job.state} and must not begin now")
         if self.draining:
             raise Draining("the service is shutting down")
         self.offers.check(job.row, digest, attempt)
@@ -219,6 +219,6 @@ class RemoteAttempts:
 
 def _check_lease(job: Job, digest: str, attempt: int) -> Lease:
     if job.lease is None or job.attempt != attempt:
-        raise NotYours("the attempt is not made any more: it has ended, or was lost")
+        raise NotYours("the attempt is over: it has ended, or was lost")
     job.lease.check(digest)
     return job.lease

@@ -61,7 +61,7 @@ class HttpLink:
         try:
             return msgspec.json.decode(text, type=kind)
         except msgspec.DecodeError as error:
-            raise Unreachable(f"what answers there is not a sluice of this version: {error}") from error
+            raise Unreachable(f"the server there is not sluice, or another version of it: {error}") from error
 
 
 def _detail(status: int, text: bytes) -> str:

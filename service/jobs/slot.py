@@ -133,7 +133,7 @@ class Reports:
         """Send progress; raise ValueError for what cannot be sent, and RuntimeError where nobody waits for it."""
         frame = _encoded(progress)
         if self.over or not self._connection.ours or not self._connection.report(frame, lambda: self.over):
-            raise RuntimeError("progress is reported by the process of a job, and while its function runs")
+            raise RuntimeError("progress can be reported only by the process of a job, while its function runs")
 
 
 def _finish_output() -> None:
@@ -213,7 +213,7 @@ def _encoded(progress: dict[str, Any]) -> bytes:
         msgspec.convert(progress, Progress)
         frame = encode(Reported(progress))
     except (msgspec.ValidationError, TypeError, ValueError, RecursionError, OverflowError) as error:
-        raise ValueError(f"progress has no form in JSON: {error}") from error
+        raise ValueError(f"progress cannot be written as JSON: {error}") from error
     if len(frame) > _ROOM:
         raise ValueError(f"progress has {len(frame)} bytes, and may have {_ROOM}")
     return frame

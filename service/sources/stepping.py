@@ -166,7 +166,7 @@ class Stepping:
         counts = state.counts is not None and self._batches.get(batch.id) is state
         if counts and self._loop.time() - state.progressed >= _PROGRESS:
             state.progressed = self._loop.time()
-            contain("a batch could not tell its progress", self._progressed, batch)
+            contain("the progress of a batch could not be appended", self._progressed, batch)
 
     def end(self, batch: Batch) -> None:
         """Forget a batch: what runs of it is stopped. What it has counted stays with it."""

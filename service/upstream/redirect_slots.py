@@ -33,7 +33,7 @@ class RedirectSlots:
         """Exchange a place for one at ``origin``; return why that is in vain where it is."""
         opens, now = self._hosts.opens_at(origin), self._loop.time()
         if opens > work.deadline:
-            return Failure("unavailable", "the host of a redirect is left alone for a while", round(opens - now, 3))
+            return Failure("unavailable", "the host of a redirect is in back-off", round(opens - now, 3))
         owner = work.group.owner
         self._hosts.end(work.place, owner)
         work.place = ""

@@ -221,7 +221,7 @@ class Runner:
             self._pump_soon()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Free the place of a task that was cancelled or failed inside; even one that never began."""
+        """Free the place of a task that was cancelled or raised; even one that never began."""
         flight = self._tasks.pop(task)
         if flight.open:
             self.metrics.abandoned()

@@ -57,7 +57,7 @@ class Starts:
                 given = self._start(decision, now) if isinstance(decision, Turn) else decision
             except Exception as error:
                 # A bug in what is common to all: they get another try, and not at once.
-                report("the plan failed inside", error)
+                report("internal error in the plan of fetches", error)
                 self._loop.call_later(_ANOTHER_TRY, self._soon)
                 return None
             if isinstance(given, float):

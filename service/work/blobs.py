@@ -112,7 +112,7 @@ class Blobs:
             if (blob := self._find(sha256)) is not None:
                 return blob
             if self._closed:
-                raise StorageFailed("storage: the service ends")
+                raise StorageFailed("storage: the service is shutting down")
             other = self._writing.get(sha256)
             if other is None:
                 written = self._writing[sha256] = Future[Blob]()

@@ -105,6 +105,6 @@ async def test_a_renewal_that_fails_is_tried_again(caplog: pytest.LogCaptureFixt
     renewal = Renewal(cast("Any", Credentials()), lambda _: None)
     task = asyncio.create_task(renewal.run(cast("Any", Answering())))
     await asyncio.wait_for(again.wait(), 600)
-    assert [record.message for record in caplog.records] == ["the renewal of a token failed inside"]
+    assert [record.message for record in caplog.records] == ["internal error in the renewal of a token"]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -141,7 +141,7 @@ def test_a_claim_that_is_missing_grants_nothing() -> None:
     assert not grant.publish.allows("t")
     for claim in (grant.fetch, grant.watch):
         assert not claim.allows("example.org")
-        with pytest.raises(Forbidden, match=f"claim {claim.claim}: the token has none"):
+        with pytest.raises(Forbidden, match=f"claim {claim.claim}: the token does not have it"):
             claim.check_any()
     assert grant.subscribe == NOTHING.subscribe
 
@@ -165,11 +165,11 @@ def test_a_watch_is_read_by_its_name_with_the_whole_claim_alone() -> None:
 
 
 def test_refusals_name_the_claim_and_what_it_does_not_cover() -> None:
-    with pytest.raises(Forbidden, match="claim subscribe: the token's does not cover the topic 'b'"):
+    with pytest.raises(Forbidden, match="claim subscribe: it does not cover the topic 'b'"):
         granted(subscribe=["a"]).check_read("b")
     with pytest.raises(Forbidden, match="claim publish: .* 'b'"):
         granted(publish=["a"]).publish.check("b")
-    assert "claim fetch: the token's does not cover the host 'b'" in granted(fetch=["a"]).fetch.refusal("b")
+    assert "claim fetch: it does not cover the host 'b'" in granted(fetch=["a"]).fetch.refusal("b")
 
 
 def test_limits_are_taken_as_far_as_the_operator_goes() -> None:

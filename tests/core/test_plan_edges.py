@@ -137,7 +137,7 @@ def test_a_url_that_runs_out_of_time_when_it_is_tried_again_ends() -> None:
     planned.plan.landed(running)
     planned.plan.retry(running, running.deadline)
     planned.start(running.deadline)
-    assert (running.index, Failure("timeout", "its time was over before its turn")) in planned.rejected
+    assert (running.index, Failure("timeout", "timed out before its turn")) in planned.rejected
 
 
 def test_an_invalid_request_of_a_batch_is_rejected_and_the_next_starts() -> None:

@@ -50,17 +50,17 @@ class Guarded(Bench):
 @pytest.mark.parametrize(
     ("method", "params", "named"),
     [
-        ("subscribe", {"topic": "other"}, "claim subscribe: the token's does not cover the topic 'other'"),
+        ("subscribe", {"topic": "other"}, "claim subscribe: it does not cover the topic 'other'"),
         ("subscribe", {"topic": "_stats"}, "claim subscribe"),
         ("subscribe", {"topic": "watch:0123"}, "claim watch"),
         ("presence", {"topic": "other"}, "claim subscribe"),
         (
             "publish",
             {"topic": "news.eu", "data": 1},
-            "claim publish: the token's does not cover the topic 'news.eu'",
+            "claim publish: it does not cover the topic 'news.eu'",
         ),
-        ("fetch", {"urls": ["http://a.example/"]}, "claim fetch: the token has none"),
-        ("watch", {"url": "http://other.example/", "every": 5}, "claim watch: the token's does not cover the host"),
+        ("fetch", {"urls": ["http://a.example/"]}, "claim fetch: the token does not have it"),
+        ("watch", {"url": "http://other.example/", "every": 5}, "claim watch: it does not cover the host"),
     ],
 )
 def test_what_no_claim_covers_is_forbidden_and_the_claim_is_named(

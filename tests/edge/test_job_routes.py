@@ -130,7 +130,7 @@ async def test_the_header_is_a_key_too() -> None:
         status, problem, _ = await client.ask(
             "POST", "/jobs", json={"publish": MESSAGE, "key": "x"}, headers=headers
         )
-        assert (status, problem["detail"]) == (422, "key: is another one than that of Idempotency-Key")
+        assert (status, problem["detail"]) == (422, "key: differs from Idempotency-Key")
 
 
 async def test_lists_go_on_where_they_stopped() -> None:

@@ -338,9 +338,9 @@ async def test_credentials_and_grants_are_looked_at(tmp_path: Path) -> None:
         async with connect(client) as socket:
             assert await received(socket) == [4401]
         status, problem = await refused(client, "/pipelines/p", headers=bearer(sub="a"))
-        assert (status, problem["detail"]) == (403, "claim fetch: the token has none")
+        assert (status, problem["detail"]) == (403, "claim fetch: the token does not have it")
         status, problem = await refused(client, "/pipelines/p?to=mine", headers=bearer(sub="a", fetch=True))
-        assert (status, problem["detail"]) == (403, "claim publish: the token's does not cover the topic 'mine'")
+        assert (status, problem["detail"]) == (403, "claim publish: it does not cover the topic 'mine'")
         may = bearer(sub="a", fetch=True, publish=["mine"])
         async with connect(client, "/pipelines/p?to=mine", headers=may) as socket:
             await send(socket, b"a")

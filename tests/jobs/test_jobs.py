@@ -518,7 +518,7 @@ async def test_a_job_whose_request_is_damaged_fails_by_itself(bench: Bench) -> N
     assert (job.state, job.error, job.detail) == (
         JobState.FAILED,
         "storage",
-        "what it was to do is damaged on disk",
+        "its request is damaged on disk",
     )
     assert bench.executor.attempts == []
 

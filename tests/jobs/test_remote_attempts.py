@@ -137,7 +137,7 @@ async def test_one_that_was_moved_runs_at_its_new_time_alone(bench: RemoteBench)
     job = await bench.run_job()
     first = await bench.broker.task()
     await bench.jobs.move(job.id, MoveRequest(delay=50.0))
-    with pytest.raises(NotYours, match="not to begin now"):
+    with pytest.raises(NotYours, match="must not begin now"):
         await bench.claim(first)
     await asyncio.sleep(51)
     with pytest.raises(NotYours):

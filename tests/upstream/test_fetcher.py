@@ -305,5 +305,5 @@ async def test_a_redirect_to_a_host_that_the_claim_does_not_cover_is_not_followe
             outcome = await fetch(moved.url, there.port, hosts=hosts)
     assert isinstance(outcome, Failure)
     assert outcome.kind == "blocked"
-    assert "claim fetch: the token's does not cover the host '127.0.0.2'" in outcome.detail
+    assert "claim fetch: it does not cover the host '127.0.0.2'" in outcome.detail
     assert there.requests == []

@@ -265,7 +265,7 @@ class Flaky(InProcess):
     async def select(self, *args: Any, **options: Any) -> bytes:
         if not self.failed:
             self.failed = True
-            raise SelectFailed("the process for it cannot be started", "unavailable")
+            raise SelectFailed("its process cannot be started", "unavailable")
         return await super().select(*args, **options)
 
 

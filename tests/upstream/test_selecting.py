@@ -331,7 +331,7 @@ def test_entities_of_a_document_are_read_and_files_are_not(tmp_path: Path) -> No
 
 
 def test_what_is_too_deep_or_too_much_is_said() -> None:
-    with pytest.raises(SelectFailed, match=r"2,000 elements one in another"):
+    with pytest.raises(SelectFailed, match=r"2,000 elements nested in each other"):
         select_from(b"<div>" * 100_000, "div", "text/html")
     assert select_from(b"<div>" * 1500 + b"<p>x", "p", "text/html") == b"x"
     with pytest.raises(SelectFailed, match="4,194,304 characters") as failed:

@@ -413,7 +413,7 @@ async def test_watchers_with_other_claims_have_a_watch_apart() -> None:
 
 async def test_a_host_that_the_claim_does_not_cover_is_not_watched() -> None:
     async with watched() as bench:
-        with pytest.raises(Forbidden, match="claim watch: the token's does not cover the host 'h.example'"):
+        with pytest.raises(Forbidden, match="claim watch: it does not cover the host 'h.example'"):
             bench.watches.watch(URL, 1.0, None, HostPatterns("watch", ("other.example",)))
         assert bench.watches.statistics().urls == 0
 

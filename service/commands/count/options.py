@@ -24,7 +24,7 @@ INPUT
   are counted, and so is what was read of it ("missed" says how many files).
 
 EXACTNESS AND MEMORY
-  All is exact up to 1,000,000 distinct keys (of up to 64 bytes on average).
+  Counts are exact up to 1,000,000 distinct keys (of up to 64 bytes on average).
   Beyond that a count may be too low by "error_bound" at the most, and "exact"
   is false. The memory is bounded for any input: up to about 230 MiB, and
   50 MiB for each process (zstd with a large window: up to 128 MiB more).
@@ -60,14 +60,14 @@ def add_options(parser: ArgumentParser) -> None:
         "--field", type=_between(1, 1000), metavar="N", help="the key is this field of the line, from 1"
     )
     key.add_argument("--regex", type=_pattern, metavar="PATTERN",
-        help="the key is what the one group of the first match has; it matches bytes")  # fmt: skip
+        help="the key is the one group of the first match; the pattern matches bytes")  # fmt: skip
     add("--separator", type=separator_of, metavar="TEXT",
-        help=r"what is between two fields; \t is a tab, \xHH a byte (default: any run of white space)")  # fmt: skip
+        help=r"text between two fields; \t is a tab, \xHH a byte (default: any run of white space)")  # fmt: skip
     add("--top", type=_between(1, 100_000), default=20, metavar="N", help="how many keys to print (default 20)")
     cores = f"default: cores, at most {MOST_PROCESSES}"
     add("--processes", type=_between(1, 64), metavar="N", help=f"how many processes count ({cores})")
     add("--spark", metavar="MASTER_URL",
-        help="count by this cluster of Spark (extra spark, Java 17), such as spark://host:7077 or local[4]: every "
+        help="count on this Spark cluster (extra spark, Java 17), such as spark://host:7077 or local[4]: every "
         "machine of it has the files at the same paths")  # fmt: skip
     add("--json", action="store_true", help='print the result as JSON, like "counts" of a batch')
     add("-q", "--quiet", action="store_true", help="show neither progress nor summary")

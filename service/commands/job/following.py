@@ -82,7 +82,7 @@ def _opened(options: Namespace, path: str, place: _Place) -> HTTPResponse | None
     place.epoch = answer.headers.get("Sluice-Epoch", "")
     if not place.epoch:
         answer.close()
-        raise Failed("what answers there is not sluice")
+        raise Failed("the server there is not sluice")
     return answer
 
 

@@ -26,11 +26,11 @@ def add_options(parser: ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_submit(actions)
     listing = _action(actions, "list", "list your jobs, the newest first")
-    listing.add_argument("--state", choices=_STATES, help="those in this state alone")
-    listing.add_argument("--limit", type=_count, default=50, metavar="N", help="at most so many (default 50)")
+    listing.add_argument("--state", choices=_STATES, help="only those in this state")
+    listing.add_argument("--limit", type=_count, default=50, metavar="N", help="at most this many (default 50)")
     for name, text in (
-        ("show", "print what is known of a job"),
-        ("cancel", "have a job never run, or stop"),
+        ("show", "print the state of a job"),
+        ("cancel", "cancel a job, and stop it if it runs"),
         ("follow", "print the events of a job until it has ended"),
     ):
         _action(actions, name, text).add_argument("id", help="of the job")
@@ -59,12 +59,12 @@ def _action(actions: "_SubParsersAction[ArgumentParser]", name: str, text: str) 
 
 def _add_common(parser: ArgumentParser) -> None:
     parser.add_argument("--url", help="of the service (default: SLUICE_URL, or http://127.0.0.1:8080)")
-    parser.add_argument("--json", action="store_true", help="print JSON as the service says it")
+    parser.add_argument("--json", action="store_true", help="print the service's JSON unchanged")
 
 
 def _add_submit(actions: "_SubParsersAction[ArgumentParser]") -> None:
     """Add the command whose options may stand before the kind of work, and after it."""
-    submit = _action(actions, "submit", "have work done, now or later; prints the id of the job")
+    submit = _action(actions, "submit", "submit work for now or later; prints the id of the job")
     _add_request(submit)
     # What is not given after the kind leaves alone what was given before it.
     shared = ArgumentParser(add_help=False, argument_default=SUPPRESS)
@@ -77,10 +77,10 @@ def _add_request(parser: ArgumentParser) -> None:
     due = parser.add_mutually_exclusive_group()
     due.add_argument("--delay", type=_seconds, metavar="SECONDS", help="from now")
     due.add_argument("--at", metavar="TIME", help="such as 2026-12-24T18:00:00Z")
-    parser.add_argument("--key", help="makes a repetition harmless")
-    parser.add_argument("--retries", type=int, metavar="N", help="how often a failed attempt is made again")
-    parser.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="for one attempt")
-    parser.add_argument("--keep", type=_seconds, metavar="SECONDS", help="for which it can be read after its end")
+    parser.add_argument("--key", help="idempotency key: the same key gives the same job")
+    parser.add_argument("--retries", type=int, metavar="N", help="how often a failed attempt is repeated")
+    parser.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="time limit of one attempt")
+    parser.add_argument("--keep", type=_seconds, metavar="SECONDS", help="how long it can be read after its end")
     parser.add_argument("--follow", action="store_true", help="print its events until it has ended")
 
 

@@ -31,7 +31,7 @@ def ask(options: Namespace, method: str, path: str, body: Any = None) -> Any:
         try:
             return orjson.loads(response.read())
         except orjson.JSONDecodeError:
-            raise Failed(f"{base_of(options)}: what answers there is not sluice") from None
+            raise Failed(f"{base_of(options)}: the server there is not sluice") from None
 
 
 def open_answer(options: Namespace, method: str, path: str, body: Any = None) -> HTTPResponse:
@@ -41,7 +41,7 @@ def open_answer(options: Namespace, method: str, path: str, body: Any = None) ->
         headers["Content-Type"] = "application/json"
     if token := os.environ.get("SLUICE_TOKEN"):
         if not (token.isascii() and token.isprintable()):
-            raise Wrong("SLUICE_TOKEN: a token has printable ASCII characters alone")
+            raise Wrong("SLUICE_TOKEN: a token may have printable ASCII characters only")
         headers["Authorization"] = f"Bearer {token}"
     request = Request(base_of(options) + path, _encoded(body), headers, method=method)  # noqa: S310 - it was checked
     answer: HTTPResponse = urlopen(request, timeout=_PATIENCE)  # noqa: S310

@@ -42,7 +42,7 @@ class TopicPatterns(NamedTuple):
     def check(self, topic: str) -> None:
         """Raise Forbidden for a topic that is not covered."""
         if not self.allows(topic):
-            raise Forbidden(f"claim {self.claim}: the token's does not cover the topic {topic!r}")
+            raise Forbidden(f"claim {self.claim}: it does not cover the topic {topic!r}")
 
 
 class HostPatterns(NamedTuple):
@@ -63,12 +63,12 @@ class HostPatterns(NamedTuple):
 
     def refusal(self, host: str) -> str:
         """Say why a host is not asked."""
-        return f"claim {self.claim}: the token's does not cover the host {host!r}"
+        return f"claim {self.claim}: it does not cover the host {host!r}"
 
     def check_any(self) -> None:
         """Raise Forbidden where not one host is covered."""
         if not self.names and not self.endings:
-            raise Forbidden(f"claim {self.claim}: the token has none")
+            raise Forbidden(f"claim {self.claim}: the token does not have it")
 
     @property
     def mark(self) -> str:
@@ -224,7 +224,7 @@ def _topics(claim: str, patterns: list[str]) -> TopicPatterns:
     for pattern in patterns:
         if not _TOPIC.fullmatch(pattern):
             raise Unauthorized(
-                f"token: claim {claim}: {pattern[:40]!r} is not a topic, and not the beginning of one with *"
+                f"token: claim {claim}: {pattern[:40]!r} is neither a topic nor the beginning of one with *"
             )
     names = {pattern for pattern in patterns if not pattern.endswith("*")}
     beginnings = {pattern[:-1] for pattern in patterns if pattern.endswith("*")}
@@ -250,7 +250,7 @@ def _host(claim: str, pattern: str) -> str:
         except AddressValueError:
             host = ""
     if not _HOST.fullmatch(host):
-        raise Unauthorized(f"token: claim {claim}: {pattern[:40]!r} is not a host, and not *. before one")
+        raise Unauthorized(f"token: claim {claim}: {pattern[:40]!r} is neither a host nor *. and a host")
     return host.removesuffix(".")
 
 

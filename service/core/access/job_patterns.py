@@ -25,12 +25,12 @@ class JobPatterns(NamedTuple):
         if name is not None and (name in self.names or name.startswith(self.beginnings)):
             return
         what = f"the function {name!r}" if name is not None else f"jobs of the kind {kind!r}"
-        raise Forbidden(f"claim jobs: the token's does not cover {what}")
+        raise Forbidden(f"claim jobs: it does not cover {what}")
 
     def check_any(self) -> None:
         """Raise Forbidden where no job is covered."""
         if not self.kinds and not self.names and not self.beginnings:
-            raise Forbidden("claim jobs: the token has none")
+            raise Forbidden("claim jobs: the token does not have it")
 
 
 NO_JOB: Final = JobPatterns()

@@ -168,10 +168,10 @@ class Parking:
 def too_late(task: FetchTask, opens: float, now: float) -> Failure | None:
     """Say why a URL cannot get its host in time, which may be asked from ``opens`` on."""
     if task.deadline <= now:
-        return Failure("timeout", "its time was over before its turn")
+        return Failure("timeout", "timed out before its turn")
     return unavailable(opens, now) if opens > task.deadline else None
 
 
 def unavailable(opens: float, now: float) -> Failure:
     """Say that a URL waits for a host that is left alone until then."""
-    return Failure("unavailable", "its host is left alone for a while", round(opens - now, 3))
+    return Failure("unavailable", "its host is in back-off", round(opens - now, 3))

@@ -194,7 +194,7 @@ class FetchPlan:
                 self._offer(task)
                 self.parking.watch(task)
         for task in self.parking.pop_late(now) if self.parking.waiting else ():
-            self._reject(task, Failure("timeout", "its time was over before its turn"))
+            self._reject(task, Failure("timeout", "timed out before its turn"))
         for origin in (*self._hosts.pop_opened(now), *self.parking.pop_unfinished(now)):
             try:
                 self._fill(origin, now)

@@ -48,7 +48,7 @@ class Lease(msgspec.Struct, frozen=True):
     def check(self, digest: str) -> None:
         """Raise NotYours for a token of another attempt."""
         if not compare_digest(self.token, digest):
-            raise NotYours("the attempt is no longer yours: it was lost, and the job begun anew")
+            raise NotYours("the attempt is no longer yours: it was lost, and the job started again")
 
 
 class Offer(msgspec.Struct, frozen=True):

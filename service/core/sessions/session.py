@@ -168,7 +168,7 @@ class Session:
         if method is None:
             raise MethodNotFound(f"method {request.method[:64]!r} does not exist")
         if self.grant is NOTHING and request.method != "authenticate":
-            raise Unauthorized("authenticate: no credentials were shown yet")
+            raise Unauthorized("no credentials yet: call authenticate first")
         kind, handle = method
         return handle(self, convert(request.params, kind), now)
 

@@ -29,7 +29,7 @@ class Subscriptions:
         if self.closed:
             raise Draining("the connection is closing")
         if name in self.readers:
-            raise AlreadySubscribed(f"topic: this connection has {name!r} already")
+            raise AlreadySubscribed(f"topic: this connection is already subscribed to {name!r}")
         if len(self.readers) >= most:
             raise LimitReached(f"limit topics a client: {most}")
 
@@ -43,7 +43,7 @@ class Subscriptions:
         name = watching.topic.name
         if name in self.readers:
             watching.release()
-            raise AlreadySubscribed(f"topic: this connection has {name!r} already")
+            raise AlreadySubscribed(f"topic: this connection is already subscribed to {name!r}")
         self._watching = self._watching or {}
         self._watching[name] = watching
 

@@ -178,11 +178,11 @@ def _check_path(request: web.Request) -> None:
     if "%" not in path:
         return
     if _BAD_PERCENT.search(path):
-        raise web.HTTPBadRequest(text="path: % has to be followed by two hexadecimal digits; write it as %25")
+        raise web.HTTPBadRequest(text="path: % must be followed by two hexadecimal digits; write it as %25")
     try:
         unquote_to_bytes(path).decode()
     except UnicodeDecodeError:
-        raise web.HTTPBadRequest(text="path: what is percent-encoded has to be UTF-8") from None
+        raise web.HTTPBadRequest(text="path: percent-encoded bytes must be UTF-8") from None
 
 
 async def _answer(response: web.Response) -> web.StreamResponse:

@@ -47,7 +47,7 @@ class AllowedOrigins:
     def check_host(self, request: web.Request) -> None:
         """Refuse names that are not ours: a page elsewhere may have made its own name point here."""
         if not _HOST.fullmatch(request.host):
-            raise web.HTTPBadRequest(text="Host: has to be a name or an address, and a port where it has one")
+            raise web.HTTPBadRequest(text="Host: must be a name or an address, with an optional port")
         if self._guarded() and not self._hosts:
             return
         host = _hostname(request.host)

@@ -200,7 +200,7 @@ def secrets(text: str) -> list[SigningKey]:
     if not lines:
         raise UnusableKey("is empty")
     if any("-----BEGIN" in line for line in lines):
-        raise UnusableKey("is a PEM file, and no secret")
+        raise UnusableKey("is a PEM file, not a secret")
     keys = [SigningKey("HS256", line.encode()) for line in lines]
     if any(len(key.material) < _SHORTEST_SECRET for key in keys):
         raise UnusableKey(f"shorter than {_SHORTEST_SECRET} bytes: make one with `openssl rand -hex 32`")

@@ -118,7 +118,7 @@ class Acceptor:
         # Until now it counted twice, or its TLS handshake failed: in both cases there is a place more.
         self._beginning.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            report("a connection could not be begun", error)
+            report("a connection could not be set up", error)
         self._resume()
 
     def _some_wait(self) -> bool:

@@ -31,12 +31,12 @@ def check_handshake(request: web.Request) -> None:
         )
     if request.headers.get(hdrs.SEC_WEBSOCKET_VERSION) != _VERSION:
         # aiohttp takes 7 and 8 too, of drafts that mask and close otherwise (RFC 6455, section 4.4).
-        raise _upgrade_required(f"Sec-WebSocket-Version: only {_VERSION} is spoken here")
+        raise _upgrade_required(f"Sec-WebSocket-Version: only {_VERSION} is supported")
     if not _KEY.fullmatch(request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").strip()):
         raise InvalidRequest("Sec-WebSocket-Key: 16 bytes in base64 are expected")
     offered = offered_protocols(request)
     if offered and PROTOCOL not in offered:
-        raise InvalidRequest(f"Sec-WebSocket-Protocol: only {PROTOCOL} is spoken here")
+        raise InvalidRequest(f"Sec-WebSocket-Protocol: only {PROTOCOL} is supported")
 
 
 def offered_protocols(request: web.Request) -> list[str]:

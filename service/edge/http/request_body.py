@@ -47,7 +47,7 @@ async def read_body(request: web.Request, owner: Owner, size: int, time: float) 
     Owners take turns where many are decoded.
 
     Raises TooLarge, HTTPRequestTimeout (aiohttp itself waits for a body without end), HTTPBadRequest for a body
-    that is not what its codings say, and HTTPUnsupportedMediaType for a coding that is not known here.
+    that is not what its codings say, and HTTPUnsupportedMediaType for a coding that is not supported.
     """
     return bytes(await _read(request, owner, size, time))
 
@@ -92,7 +92,7 @@ def _codings(request: web.Request) -> tuple[str, ...]:
         raise web.HTTPUnsupportedMediaType(text=f"Content-Encoding: {error}") from None
     if len(codings) < len(named):
         raise web.HTTPUnsupportedMediaType(
-            text=f"Content-Encoding: only {ACCEPTED} are known here", headers={hdrs.ACCEPT_ENCODING: ACCEPTED}
+            text=f"Content-Encoding: only {ACCEPTED} are supported", headers={hdrs.ACCEPT_ENCODING: ACCEPTED}
         )
     return codings
 

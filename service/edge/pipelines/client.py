@@ -23,7 +23,7 @@ __all__ = ["ENDED", "PipelineClient"]
 
 ENDED: Final = CloseReason(1000, "ended", Reconnect.NOW)
 """The client ended its input, and has received every output."""
-_UNKNOWN: Final = 'text: only {"event": "end"} is known here; items are binary messages'
+_UNKNOWN: Final = 'text: only {"event": "end"} is supported; items are binary messages'
 
 
 class _Abandoned(Exception):

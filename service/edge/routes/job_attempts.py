@@ -48,7 +48,7 @@ class AttemptRoutes:
 
     def _remote(self) -> RemoteAttempts:
         if self._jobs.remote is None:
-            raise NotFound("the service has no workers elsewhere; its operator gives it some with --celery")
+            raise NotFound("this service has no Celery workers; its operator adds them with --celery")
         return self._jobs.remote
 
     async def _read(self, request: web.Request, kind: type[T]) -> T:

@@ -105,7 +105,7 @@ def _with_key(asked: JobRequest, key: str | None) -> JobRequest:
     if key is None or asked.key == key:
         return asked
     if asked.key is not None:
-        raise InvalidParams("key: is another one than that of Idempotency-Key")
+        raise InvalidParams("key: differs from Idempotency-Key")
     return msgspec.structs.replace(asked, key=key)
 
 
@@ -131,5 +131,5 @@ def _after(request: web.Request) -> int | None:
     if text is None:
         return None
     if not _CURSOR.fullmatch(text):
-        raise InvalidParams("after: what the list before had as next")
+        raise InvalidParams("after: give what the previous list had as next")
     return int(text, 16)

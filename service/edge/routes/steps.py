@@ -80,7 +80,7 @@ class StepRoutes:
         blobs = self._steps.blobs
         blob = blobs.find(request.match_info["sha256"]) if blobs is not None else None
         if blob is None:
-            raise NotFound("the blob does not exist, or not any more")
+            raise NotFound("the blob does not exist or was removed")
         headers = {
             hdrs.CONTENT_TYPE: blob.type,
             hdrs.CONTENT_DISPOSITION: f'attachment; filename="{blob.sha256}"',

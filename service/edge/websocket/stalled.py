@@ -90,8 +90,8 @@ class Stalled:
         for connection in tuple(self._waiting):
             if not connection.reading or not connection.full():
                 self._waiting.pop(connection, None)
-                if not contain("a stalled connection failed inside", connection.revisit):
-                    contain("a stalled connection failed inside", connection.cut)
+                if not contain("internal error in a stalled connection", connection.revisit):
+                    contain("internal error in a stalled connection", connection.cut)
             else:
                 size = connection.transport.get_write_buffer_size()
                 held[connection.owner] = held.get(connection.owner, 0) + size
@@ -113,14 +113,14 @@ class Stalled:
             if not stuck[owner]:
                 del held[owner]
             self.cut += 1
-            contain("a stalled connection failed inside", connection.cut_slow, "backlogs")
+            contain("internal error in a stalled connection", connection.cut_slow, "backlogs")
 
     def shed(self) -> int:
         """Cut the tenth that holds most; return how many."""
         heavy = heaviest(self._waiting, lambda connection: connection.transport.get_write_buffer_size())
         for connection in heavy:
             del self._waiting[connection]
-            contain("a stalled connection failed inside", connection.cut_slow, "overload", None, OVERLOADED)
+            contain("internal error in a stalled connection", connection.cut_slow, "overload", None, OVERLOADED)
         return len(heavy)
 
     def close(self) -> None:

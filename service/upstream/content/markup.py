@@ -119,7 +119,7 @@ def _read(body: bytes, content_type: str | None, cut: bool) -> str:
     declared = not known and body[:_START].lstrip(b"\xef\xbb\xbf\t\n\r ").startswith(b"<?xml")
     read = read_text(body, content_type, syntax=None if known else "xml" if declared else "html", cut=cut)
     if read.encoding == "replacement":
-        raise SelectFailed(f"the charset {kind.charset} is one that nobody should read")
+        raise SelectFailed(f"the charset {kind.charset} is refused: it can hide markup")
     return read.text.replace("\0", "\ufffd")
 
 
@@ -140,7 +140,7 @@ def _parse_html(text: str) -> Any:
     )
     root = _parsed(text, parser, "HTML")
     if any(error.type == _DEEP for error in parser.error_log):
-        raise SelectFailed("the page has more than 2,000 elements one in another")
+        raise SelectFailed("the page has more than 2,000 elements nested in each other")
     return root
 
 

@@ -34,7 +34,7 @@ _LAST: Final = 19
 """That of slow ones, which get what is left."""
 _SLOW: Final = 60.0
 """Seconds for which an owner whose selection took too long is kept apart."""
-_UNSTARTED: Final = "the process for it cannot be started"
+_UNSTARTED: Final = "its process cannot be started"
 _Request = tuple[bytes, bytes, bytes, bool]
 
 
@@ -150,7 +150,7 @@ class _SelectionProcess:
             raise SelectTimeout(f"took longer than {most:g} s") from None
         except (asyncio.IncompleteReadError, ConnectionError):
             self._end()
-            raise self._unavailable("the process for it ended unexpectedly") from None
+            raise self._unavailable("its process ended unexpectedly") from None
         except BaseException:
             self._end()
             raise

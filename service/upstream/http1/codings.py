@@ -60,7 +60,7 @@ class _Zlib:
         if self._fresh and self._members:
             data = data.lstrip(b"\0")
             if data and self._wbits != 31:
-                raise ProtocolError("something follows the end of it")
+                raise ProtocolError("there is data after its end")
         if not data and self.starved:
             return b"", b""
         self._fresh = False
@@ -240,7 +240,7 @@ def transfer_codings(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the transfer codings beside chunked, none of which was asked for; raise where one is unknown."""
     for name in names:
         if name not in _KNOWN:
-            raise ProtocolError(f"the transfer coding {name[:40]!a} is not known here")
+            raise ProtocolError(f"the transfer coding {name[:40]!a} is not supported")
     return names
 
 

@@ -67,7 +67,7 @@ def _transferred(value: str) -> tuple[int, tuple[str, ...]]:
     if "chunked" not in codings:
         return UNTIL_CLOSE, codings
     if codings.index("chunked") < len(codings) - 1:
-        raise ProtocolError("in Transfer-Encoding, chunked must be last and stand there once")
+        raise ProtocolError("in Transfer-Encoding, chunked must be last and occur once")
     return CHUNKED, codings[:-1]
 
 

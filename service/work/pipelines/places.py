@@ -121,7 +121,7 @@ class InProcess:
         kind, data = (PICKLED, value.data) if isinstance(value, Pickled) else (BYTES, value)
         if not isinstance(value, Pickled | bytes):
             raise ItemFailed(
-                f"the stage before it has to return bytes, not {type(value).__name__}: only a stage in a process "
+                f"the stage before it must return bytes, not {type(value).__name__}: only a stage in a process "
                 "may give another value to one"
             )
         answer, made = await self._workers.carry_out(
