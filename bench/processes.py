@@ -1,6 +1,7 @@
 """Child processes that are pinned to a core, and what the kernel says of them."""
 
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -126,6 +127,13 @@ class Child:
     def kill(self) -> None:
         """Kill it, and wait for its end."""
         self.process.kill()
+        self.process.wait()
+        self.stop()
+
+    def kill_group(self) -> None:
+        """Kill it and all of its group, and wait for its end; it was started ``apart``."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.stop()
 

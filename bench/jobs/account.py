@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 __all__ = ["Account", "Asked"]
 
 _LAST = frozenset({"done", "failed", "cancelled"})
+_LOST = 3
 _STOPPING = 11.0
 """Seconds for which a function that runs may go on after its cancel: the service kills it after 10."""
 
@@ -23,8 +24,8 @@ class Asked:
     """When it was answered that it is cancelled."""
     stopping: bool = False
     """Whether it ran at that time."""
-    events: Sequence[str] | None = None
-    """The names of all of its events; None where they could not be read."""
+    events: Sequence[str] = ()
+    """The names of all of its events; none where it has not ended in time."""
     error: str = ""
 
 
@@ -50,12 +51,12 @@ class Account:
     @property
     def lost(self) -> list[str]:
         """Jobs that were acknowledged and have not ended."""
-        return [name for name, job in self.jobs.items() if job.events is None]
+        return [name for name, job in self.jobs.items() if not job.events]
 
     @property
     def ends(self) -> list[str]:
         """Jobs that do not begin with one ``queued`` and end with exactly one last event."""
-        return [name for name, job in self.jobs.items() if job.events is not None and not _is_exact(job.events)]
+        return [name for name, job in self.jobs.items() if job.events and not _is_exact(job.events)]
 
     @property
     def without_effect(self) -> list[str]:
@@ -79,12 +80,12 @@ class Account:
     @property
     def failed(self) -> list[str]:
         """Jobs that failed for another reason than three attempts that were lost in a row."""
-        return [name for name, job in self.jobs.items() if _ended(job, "failed") and job.error != "lost"]
+        return [name for name, job in self.jobs.items() if _ended(job, "failed") and not _is_given_up(job)]
 
     @property
     def given_up(self) -> int:
         """How many failed because three attempts in a row were lost to kills, which the documents say."""
-        return sum(_ended(job, "failed") and job.error == "lost" for job in self.jobs.values())
+        return sum(map(_is_given_up, self.jobs.values()))
 
     @property
     def again(self) -> int:
@@ -105,3 +106,7 @@ def _is_exact(events: Sequence[str]) -> bool:
 
 def _ended(job: Asked, how: str) -> bool:
     return bool(job.events and job.events[-1] == how)
+
+
+def _is_given_up(job: Asked) -> bool:
+    return _ended(job, "failed") and job.error == "lost" and job.events.count("started") >= _LOST

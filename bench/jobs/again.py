@@ -1,4 +1,4 @@
-"""A process that is killed while it runs a function: how soon the function runs once more."""
+"""A process, or a whole worker, that is killed while it runs a function: how soon the function runs once more."""
 
 import json
 import os
@@ -6,64 +6,119 @@ import signal
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from bench.durability.figure import Figure, data_folder
-from bench.jobs import celery_alone
+from bench.jobs import brokers, celery_alone
+from bench.jobs.brokers import Broker
+from bench.jobs.celery_alone import SHORT, VISIBILITY
 from bench.jobs.figure import Requests, Service, wait_until
+from bench.jobs.places import OnCelery
+from bench.jobs.workers import Workers
+from service.core.jobs.lease import LEASE
 
 __all__ = ["add_options", "run"]
 
 _PATIENCE: Final = 60.0
+_ALONE: Final = 150.0
+"""Seconds that Celery alone has: kombu looks for what was not acknowledged every 100 s."""
 _BAR: Final = 1.0
+_WORKER_BAR: Final = LEASE + 5.0
 
 
 def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--kill-slots", type=int, default=5, help="processes that are killed, one after another")
+    parser.add_argument("--kill-workers", type=int, default=3, help="the same of whole workers, with --celery")
 
 
 def run(options: Namespace) -> list[Figure]:
-    """Kill processes of functions, here and of a Celery worker with ``acks_late`` and ``reject_on_worker_lost``."""
+    """Kill processes of functions, or with ``--celery`` whole workers, here and of Celery alone."""
+    return (
+        [_workers_killed(options, kind) for kind in options.celery] if options.celery else [_slots_killed(options)]
+    )
+
+
+def _slots_killed(options: Namespace) -> Figure:
     count = options.kill_slots
     with data_folder() as folder:
         service = Service(options.port, folder)
         try:
             with closing(Requests(options.port)) as requests:
-
-                def make(file: Path) -> None:
-                    requests.make({"run": {"name": "hold", "args": [str(file), 0.0]}})
-
-                ours = [_again(folder / f"ours-{number}", make) for number in range(count)]
+                make = partial(_make, requests)
+                ours = [_again(folder / f"ours-{number}", make, _kill) for number in range(count)]
         finally:
             service.stop()
         found = celery_alone.missing() or ""
         if not found:
             with celery_alone.broker(options.port + 1, folder) as address, celery_alone.worker(address):
-                hold = celery_alone.tasks(address).hold
-                theirs = [
-                    _again(folder / f"theirs-{number}", lambda file: hold.delay(str(file), 0.0))
-                    for number in range(count)
-                ]
+                make = partial(celery_alone.send, address, "hold")
+                theirs = [_again(folder / f"theirs-{number}", make, _kill) for number in range(count)]
             found = f"{max(theirs) * 1e3:.0f} ms"
-    return [
-        Figure(
-            "again: after the kill of a process",
-            f"longest of {count}; Celery with `acks_late` and `reject_on_worker_lost`",
-            f"{max(ours) * 1e3:.0f} ms", found, f"{_BAR:g} s", max(ours) <= _BAR,
-        )
-    ]  # fmt: skip
+    return Figure(
+        "again: after the kill of a process",
+        f"longest of {count}; Celery with `acks_late` and `reject_on_worker_lost`",
+        f"{max(ours) * 1e3:.0f} ms", found, f"{_BAR:g} s", max(ours) <= _BAR,
+    )  # fmt: skip
 
 
-def _again(file: Path, make: Callable[[Path], object]) -> float:
+def _workers_killed(options: Namespace, kind: str) -> Figure:
+    name, count = f"again: after the kill of a worker, {brokers.NAMES[kind]}", options.kill_workers
+    if lacking := brokers.missing(kind) or celery_alone.missing():
+        return Figure(name, "", f"not measured: {lacking}")
+    with data_folder() as folder, ThreadPoolExecutor(1) as beside:
+        # Both of them wait, and do next to nothing.
+        theirs = beside.submit(_alone, kind, options.port + 4, folder)
+        place = OnCelery(kind, options.port, folder, options.port)
+        try:
+            with closing(Requests(options.port)) as requests:
+                make, kill = partial(_make, requests), place.workers.kill_above
+                ours = [_again(folder / f"ours-{number}", make, kill) for number in range(count)]
+        finally:
+            place.stop()
+        found = theirs.result()
+    return Figure(
+        name, f"longest of {count}; Celery: one, with `acks_late`, `visibility_timeout` of {SHORT:g} s on Redis",
+        f"{max(ours):.1f} s", found, f"{_WORKER_BAR:g} s: the lease and 5 s", max(ours) <= _WORKER_BAR,
+    )  # fmt: skip
+
+
+def _alone(kind: str, port: int, folder: Path) -> str:
+    """Kill a worker of Celery alone; return how long it took until the other one began anew."""
+    broker = Broker(kind, port, folder / "alone")
+    env = {VISIBILITY: str(SHORT)} if kind == "redis" else {}
+    workers = Workers(lambda name: celery_alone.start_worker(broker.url, name, 1, **env))
+    try:
+        make = partial(celery_alone.send, broker.url, "hold")
+        return f"{_again(folder / 'theirs', make, workers.kill_above, _ALONE):.1f} s"
+    except TimeoutError:
+        return f"not within {_ALONE:g} s"
+    finally:
+        workers.stop()
+        broker.stop()
+
+
+def _make(requests: Requests, file: str, given: float) -> None:
+    requests.make({"run": {"name": "hold", "args": [file, given]}})
+
+
+def _kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def _again(
+    file: Path, make: Callable[[str, float], object], kill: Callable[[int], object], patience: float = _PATIENCE
+) -> float:
     """Return the seconds from the kill of the first process to the next beginning."""
-    make(file)
+    make(str(file), 0.0)
     wait_until(lambda: len(_stamps(file)) == 1, _PATIENCE, "the first attempt")
-    os.kill(int(_stamps(file)[0][2]), signal.SIGKILL)
+    kill(int(_stamps(file)[0][2]))
     killed = time.time()
-    wait_until(lambda: len(_stamps(file)) == 2, _PATIENCE, "the second attempt")
+    wait_until(lambda: len(_stamps(file)) == 2, patience, "the second attempt")
     return float(_stamps(file)[1][1] - killed)
 
 

@@ -5,6 +5,7 @@ import json
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from bench.jobs.account import Account, Asked
 
-__all__ = ["KINDS", "TOPIC", "Effects", "Round"]
+__all__ = ["KINDS", "TOPIC", "Effects", "Round", "read_marks"]
 
 KINDS: Final = ("run", "publish", "call", "fetch")
 TOPIC: Final = "kills"
@@ -24,7 +25,8 @@ _CANCELLED: Final = 0.1
 _TWICE: Final = 0.1
 """Shares of the jobs that are cancelled, and asked for twice."""
 _AT_ONCE: Final = 20
-_PATIENCE: Final = 120.0
+_PATIENCE: Final = 300.0
+"""Seconds until a job has ended: an attempt whose task is lost is offered again after 30 s, and then 60."""
 
 
 class Effects:
@@ -125,18 +127,33 @@ class Round:
                 group.create_task(self._follow(self._account.jobs[name]))
 
     async def _follow(self, job: Asked) -> None:
-        path = f"/jobs/{min(job.ids)}/events"
-        async with self._places, asyncio.timeout(_PATIENCE), self._session.get(path) as answer:
-            events = [json.loads(line) for line in (await answer.text()).splitlines()]
-        job.events = [event["event"] for event in events if "event" in event]
-        job.error = next((event["error"] for event in reversed(events) if event.get("event") == "failed"), "")
+        """Read all events of a job; it has none if it is lost."""
+        with suppress(TimeoutError):
+            async with self._places, asyncio.timeout(_PATIENCE):
+                events = await self._events(f"/jobs/{min(job.ids)}/events")
+                job.events = [event["event"] for event in events if "event" in event]
+                job.error = next(
+                    (event["error"] for event in reversed(events) if event.get("event") == "failed"), ""
+                )
 
-    def read_marks(self, take: Callable[[str, float], None]) -> None:
-        """Take what functions have written."""
-        if self._file.exists():
-            for line in self._file.read_text().splitlines():
-                name, at, _ = json.loads(line)
-                take(name, at)
+    async def _events(self, path: str) -> list[Any]:
+        """Read to the end of the job, from the beginning each time that the service is killed."""
+        while True:
+            try:
+                async with self._session.get(path) as answer:
+                    if answer.status not in (429, 503):
+                        return [json.loads(line) for line in (await answer.text()).splitlines()]
+            except aiohttp.ClientError:
+                pass  # the service was killed
+            await asyncio.sleep(_AGAIN)
+
+
+def read_marks(file: Path, take: Callable[[str, float], None]) -> None:
+    """Take what functions have written."""
+    if file.exists():
+        for line in file.read_text().splitlines():
+            name, at, _ = json.loads(line)
+            take(name, at)
 
 
 def _written(seconds: float) -> str:

@@ -2,16 +2,22 @@
 
 import importlib.util
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from bench.jobs.figure import SLOTS
+from bench.jobs.workers import arguments
 from bench.processes import Child, reachable
 
-__all__ = ["broker", "missing", "tasks", "worker"]
+__all__ = ["BROKER", "SHORT", "VISIBILITY", "broker", "missing", "send", "start_worker", "tasks", "worker"]
+
+BROKER: Final = "BENCH_BROKER"
+"""The environment variable of a worker with the address of its broker."""
+VISIBILITY: Final = "BENCH_VISIBILITY"
+"""And the one with Redis's visibility timeout in seconds, where it is not Celery's own."""
+SHORT: Final = 5.0
+"""Such a timeout that is shorter than what is run."""
 
 
 def missing() -> str | None:
@@ -42,12 +48,21 @@ def tasks(address: str) -> Any:
 @contextmanager
 def worker(address: str) -> Iterator[Child]:
     """Yield a worker with a process for each core, which runs until the block ends."""
-    from bench.jobs.celery_tasks import BROKER
-
-    argv = [sys.executable, "-m", "celery", "-A", "bench.jobs.celery_tasks", "worker", "--loglevel", "ERROR",
-            "--concurrency", str(SLOTS), "--without-mingle", "--without-gossip"]  # fmt: skip
-    child = Child(argv, core=0, env={BROKER: address})
+    child = start_worker(address)
     try:
         yield child
     finally:
         child.stop(30)
+
+
+def start_worker(address: str, name: str = "worker", core: int = 0, **env: str) -> Child:
+    """Start a worker on a core, in a process group of its own."""
+    return Child(arguments("bench.jobs.celery_tasks", name), core=core, env={BROKER: address, **env}, apart=True)
+
+
+def send(address: str, name: str, *args: object, countdown: float | None = None) -> None:
+    """Send a task to a broker that others may be beside."""
+    from bench.jobs.celery_tasks import app
+
+    with app.connection_for_write(address) as connection:
+        app.send_task(name, args, countdown=countdown, connection=connection)

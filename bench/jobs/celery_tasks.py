@@ -6,16 +6,17 @@ from pathlib import Path
 
 from celery import Celery
 
+from bench.jobs import functions
+from bench.jobs.celery_alone import BROKER, VISIBILITY
 from bench.jobs.functions import write_stamp
 
-__all__ = ["BROKER", "app", "hold", "stamp"]
-
-BROKER = "BENCH_BROKER"
-"""The environment variable with the address of the broker."""
+__all__ = ["app", "hold", "stamp", "take"]
 
 app = Celery("bench", broker=os.environ.get(BROKER, "redis://127.0.0.1:6379/0"))
 app.conf.task_ignore_result = True
 app.conf.worker_hijack_root_logger = False
+if seconds := os.environ.get(VISIBILITY):
+    app.conf.broker_transport_options = {"visibility_timeout": float(seconds)}
 
 
 def _hold(file: str, given: float) -> None:
@@ -28,3 +29,4 @@ def _hold(file: str, given: float) -> None:
 
 stamp = app.task(name="stamp")(write_stamp)
 hold = app.task(name="hold", acks_late=True, reject_on_worker_lost=True)(_hold)
+take = app.task(name="take", acks_late=True, reject_on_worker_lost=True)(functions.take)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.durability.figure import Figure, measured_on, show
-from bench.jobs import again, due, kills, memory, start
+from bench.jobs import again, due, kills, memory, start, visibility
+from bench.jobs.brokers import BROKERS
 from bench.reliability.table import Table
 
 __all__ = ["FIGURES", "add_options", "run"]
@@ -22,7 +23,10 @@ _PARTS: Final[dict[str, Callable[[Namespace], Sequence[Figure]]]] = {
     "start": start.start_figures,
     "again": again.run,
     "memory": memory.run,
+    "visibility": visibility.run,
 }
+_BY_NAME: Final = ("visibility",)
+"""Parts that run only where they are named: they take minutes, in which nothing happens."""
 FIGURES: Final = Table(
     "./x bench jobs --write docs/jobs.md",
     ("figure", "of", "sluice", "Celery alone", "bar", "", "run"),
@@ -32,10 +36,15 @@ FIGURES: Final = Table(
 
 def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--only", action="append", choices=list(_PARTS), help="repeatable; default: all parts")
-    parser.add_argument("--port", type=int, default=18900, help="this one and the next are used")
+    parser.add_argument(
+        "--only", action="append", choices=list(_PARTS), help="repeatable; default: all but visibility"
+    )
+    parser.add_argument("--port", type=int, default=18900, help="this one and the next six are used")
+    parser.add_argument(
+        "--celery", action="append", choices=BROKERS, help="kills and again: on Celery workers with this broker"
+    )
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the rows into the table of this document")
-    for part in (kills, due, start, again, memory):
+    for part in (kills, due, start, again, memory, visibility):
         part.add_options(parser)
 
 
@@ -47,7 +56,7 @@ def run(options: Namespace) -> dict[str, Any]:
     where = measured_on()
     found: dict[str, list[dict[str, Any]]] = {}
     for name, part in _PARTS.items():
-        if options.only is None or name in options.only:
+        if name in (options.only or [one for one in _PARTS if one not in _BY_NAME]):
             begin = time.monotonic()
             rows = part(options)
             found[name] = [asdict(row) for row in rows]

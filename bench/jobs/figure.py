@@ -78,9 +78,9 @@ def milliseconds(seconds: Sequence[float]) -> str:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait for a condition; raises RuntimeError where it does not come true."""
+    """Wait for a condition; raises TimeoutError where it does not come true."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
-            raise RuntimeError(f"{what} took longer than {seconds:g} s")
+            raise TimeoutError(f"{what} took longer than {seconds:g} s")
         time.sleep(0.01)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from service.jobs import Context, job
 
-__all__ = ["hold", "mark", "stamp", "write_stamp"]
+__all__ = ["hold", "mark", "stamp", "take", "write_stamp"]
 
 
 def write_stamp(file: str, given: float | str) -> None:
@@ -33,6 +33,13 @@ def hold(file: str, given: float, context: Context) -> str:
     if context.attempt == 1:
         time.sleep(600)
     return Path(file).name
+
+
+@job
+def take(file: str, given: float, seconds: float) -> None:
+    """Say when it began, and take some time."""
+    write_stamp(file, given)
+    time.sleep(seconds)
 
 
 @job(retries=50)

@@ -6,77 +6,30 @@ import random
 import sys
 import time
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-import psutil
 import uvloop
 
 from bench.durability.figure import Figure, data_folder
+from bench.jobs import brokers
 from bench.jobs.account import Account
-from bench.jobs.asking import TOPIC, Effects, Round
-from bench.jobs.figure import Service
+from bench.jobs.asking import TOPIC, Effects, Round, read_marks
+from bench.jobs.places import Embedded, OnCelery, Place
 from service.client import Backoff, Client, Message
 
-__all__ = ["Embedded", "Place", "add_options", "run"]
+__all__ = ["add_options", "run"]
 
 _LONGEST: Final = 0.7
 """Seconds between two kills, at the most."""
 _KILLS: Final = 3
-"""Of one round, which no attempt of a job can all be lost to: it fails after three."""
+"""Of one round."""
+_ROUNDS: Final = 3
+"""Rounds at a time: while jobs of one wait for their next attempts, the next one begins."""
 _NAMED: Final = 5
-_SLOT: Final = "service.jobs.slot"
-_RING: Final = ("--ring-messages", "100000", "--ring-size", str(64 << 20), "--ring-age", "86400")
-
-
-class Place(Protocol):
-    """A service, and what carries its functions out: processes of its own, or the workers of a broker."""
-
-    name: str
-    url: str
-
-    def kill(self, chance: random.Random) -> str:
-        """Kill something, start it again if it does not come back by itself, and return what it was."""
-        ...
-
-    def stop(self) -> None:
-        """End all of it."""
-        ...
-
-
-class Embedded:
-    """A service with slots."""
-
-    name = "slots"
-
-    def __init__(self, port: int, folder: Path, upstream: int) -> None:
-        allowed = ("--allow-net", "127.0.0.0/8", "--allow-port", str(upstream), "--jobs-size", str(4 << 30))
-        self._service = Service(port, folder, *allowed, *_RING)
-        self.url = self._service.url
-
-    def kill(self, chance: random.Random) -> str:
-        """Kill the service, or one of its slots."""
-        slots = self._slots()
-        if slots and chance.random() < 0.5:
-            with suppress(psutil.NoSuchProcess):
-                chance.choice(slots).kill()
-            return "slot"
-        self._service.kill()
-        self._service.start_again()
-        return "service"
-
-    def _slots(self) -> list[psutil.Process]:
-        found = []
-        for child in psutil.Process(self._service.child.pid).children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                if _SLOT in child.cmdline():
-                    found.append(child)
-        return found
-
-    def stop(self) -> None:
-        """End the service."""
-        self._service.stop()
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -92,40 +45,68 @@ def run(options: Namespace) -> list[Figure]:
     print(f"  kills: --seed {seed}", file=sys.stderr)
     # It warns whenever nothing listens at the port.
     logging.getLogger("sluice.client").setLevel(logging.ERROR)
-    with data_folder() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_killed(options, folder, random.Random(seed)))
+    return [_figure(options, kind, seed) for kind in options.celery or [None]]
 
 
-async def _killed(options: Namespace, folder: Path, chance: random.Random) -> list[Figure]:
+def _figure(options: Namespace, kind: str | None, seed: int) -> Figure:
+    """Kill what is on one machine, or what a broker of a kind is between."""
+    if kind is not None and (lacking := brokers.missing(kind)):
+        return Figure(f"kills: promises broken, Celery on {brokers.NAMES[kind]}", "", f"not measured: {lacking}")
+    start = Embedded if kind is None else partial(OnCelery, kind)
     account, kills = Account(), dict[str, int]()
+    with data_folder() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        name = runner.run(_killed(options, start, folder, random.Random(seed), account, kills))
+    killed = ", ".join(f"{count} of a {what}" for what, count in sorted(kills.items()))
+    return Figure(
+        f"kills: promises broken, {name}",
+        f"{options.rounds} rounds of {options.jobs:,} jobs of all kinds; kills: {killed}",
+        f"{_shown(account)} of {len(account.jobs):,}; {account.again} effects again, {account.given_up} `lost`",
+        bar="0", held=not account.broken,
+    )  # fmt: skip
+
+
+async def _killed(
+    options: Namespace, start: Callable[[int, Path, int], Place], folder: Path, chance: random.Random,
+    account: Account, kills: dict[str, int],
+) -> str:  # fmt: skip
+    """Fill an account and the kills by what was killed; return the name of the place."""
     effects = Effects(account)
     await effects.open()
-    place: Place = await asyncio.to_thread(Embedded, options.port, folder, effects.port)
+    place = await asyncio.to_thread(start, options.port, folder, effects.port)
     try:
         reading = asyncio.create_task(_read(place.url, account))
-        for number in range(options.rounds):
-            one = Round(number, place.url, f"http://127.0.0.1:{effects.port}", folder / f"marks-{number}", account)
-            try:
-                await _round(one, place, options.jobs, chance, kills)
-            finally:
-                await one.close()
-            one.read_marks(account.effect)
-            print(f"  kills: round {number + 1} of {options.rounds}, {kills}, {_shown(account)}", file=sys.stderr)
+        async with asyncio.TaskGroup() as following:
+            turns = asyncio.Semaphore(_ROUNDS)
+            for number in range(options.rounds):
+                await turns.acquire()
+                one = Round(number, place.url, f"http://127.0.0.1:{effects.port}", folder / "marks", account)
+                await _ask(one, place, options.jobs, chance, kills)
+                print(f"  kills: round {number + 1} of {options.rounds}, {kills}", file=sys.stderr)
+                following.create_task(_follow(one, turns))
+        read_marks(folder / "marks", account.effect)
         await _published(reading, account)
     finally:
         await asyncio.to_thread(place.stop)
         await effects.close()
-    return [_figure(options, account, kills, place)]
+    return place.name
 
 
-async def _round(one: Round, place: Place, jobs: int, chance: random.Random, kills: dict[str, int]) -> None:
+async def _ask(one: Round, place: Place, jobs: int, chance: random.Random, kills: dict[str, int]) -> None:
+    """Make the jobs of a round, and kill meanwhile."""
     asking = asyncio.create_task(one.ask(jobs, chance))
     for _ in range(_KILLS):
         await asyncio.sleep(chance.uniform(0.0, _LONGEST))
         what = await asyncio.to_thread(place.kill, chance)
         kills[what] = kills.get(what, 0) + 1
     await asking
-    await one.follow()
+
+
+async def _follow(one: Round, turns: asyncio.Semaphore) -> None:
+    try:
+        await one.follow()
+    finally:
+        await one.close()
+        turns.release()
 
 
 async def _read(url: str, account: Account) -> None:
@@ -152,13 +133,3 @@ async def _published(reading: "asyncio.Task[None]", account: Account) -> None:
 def _shown(account: Account) -> str:
     broken = account.broken
     return "; ".join(f"{rule}: {len(names)} ({', '.join(names[:_NAMED])})" for rule, names in broken.items()) or "0"
-
-
-def _figure(options: Namespace, account: Account, kills: dict[str, int], place: Place) -> Figure:
-    killed = ", ".join(f"{count} of a {what}" for what, count in sorted(kills.items()))
-    return Figure(
-        f"kills: promises broken, {place.name}",
-        f"{options.rounds} rounds of {options.jobs:,} jobs of all kinds; kills: {killed}",
-        f"{_shown(account)} of {len(account.jobs):,}; {account.again} effects again, {account.given_up} `lost`",
-        bar="0", held=not account.broken,
-    )  # fmt: skip
