@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -41,6 +42,14 @@ def count(until: str, context: Context) -> int:
         time.sleep(0.05)
     return number
 """
+IMPATIENT = """
+from service.jobs.worker import app
+
+app.conf.broker_transport_options = {
+    "visibility_timeout": 1, "unacked_restore_interval": 1, "unacked_restore_throttle": 1
+}
+"""
+"""A worker whose Redis gives out again, within 2 s, what was not acknowledged for a second: by default an hour."""
 _LEASE = 15.0
 """Seconds of the lease, and 5 more."""
 
@@ -48,8 +57,10 @@ _LEASE = 15.0
 class System:
     """A service, a broker and a worker, each of which may be ended and started again."""
 
-    def __init__(self, broker: Broker, folder: Path) -> None:
+    def __init__(self, broker: Broker, folder: Path, app: str) -> None:
         (folder / "theirs.py").write_text(MODULE)
+        (folder / "impatient.py").write_text(IMPATIENT)
+        self._app = app
         self.broker = broker
         self.folder = folder
         self.port = free_port()
@@ -67,7 +78,7 @@ class System:
 
     async def start_worker(self) -> None:
         self.worker: Process = await start(
-            sys.executable, "-m", "celery", "-A", "service.jobs.worker", "worker", "-c", "2", "--loglevel", "INFO",
+            sys.executable, "-m", "celery", "-A", self._app, "worker", "-c", "2", "--loglevel", "INFO",
             "--without-mingle", "--without-gossip", "--without-heartbeat",
             env=self.env, stdout=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
@@ -96,6 +107,16 @@ class System:
                     break
         return events
 
+    async def refuses_a_claim(self) -> None:
+        """Return when a worker was refused an attempt."""
+        async with asyncio.timeout(60):
+            while True:
+                async with self.session.get("/metrics") as answer:
+                    found = re.search(r'sluice_job_claims_total\{outcome="refused"\} ([1-9])', await answer.text())
+                if found:
+                    return
+                await asyncio.sleep(0.1)
+
     async def runs(self, job: str, attempt: int = 1) -> None:
         """Return when an attempt has said something."""
         await self.events(job, lambda events: names(events).count("started") == attempt and said(events[-1:]) != [])
@@ -112,7 +133,7 @@ def said(events: list[Any]) -> list[int]:
 @asynccontextmanager
 async def system(kind: str, folder: Path) -> AsyncIterator[System]:
     async with broker(kind, folder) as found:
-        made = System(found, folder)
+        made = System(found, folder, "impatient" if kind == "redis" else "service.jobs.worker")
         async with made.session:
             await made.start_service()
             await made.start_worker()
@@ -123,6 +144,8 @@ async def system(kind: str, folder: Path) -> AsyncIterator[System]:
 async def test_functions_run_once_are_cancelled_and_outlive_all_restarts(kind: str, tmp_path: Path) -> None:
     async with system(kind, tmp_path) as sluice:
         await it_runs(sluice)
+        if kind == "redis":
+            await it_runs_once_beyond_the_visibility_timeout(sluice)
         await it_is_cancelled(sluice)
         await it_goes_on_over_a_restart_of_the_service(sluice)
         await it_runs_again_when_its_worker_was_killed(sluice)
@@ -135,6 +158,17 @@ async def it_runs(sluice: System) -> None:
     assert names(events) == ["queued", "started", "progress", "done"]
     assert events[1]["worker"].startswith("celery@")
     assert (events[-1]["result"], (await sluice.view(job))["output"]) == (3, "adding\n")
+
+
+async def it_runs_once_beyond_the_visibility_timeout(sluice: System) -> None:
+    end = sluice.folder / "beyond the timeout"
+    later, long = await sluice.make("add", 5, 6, delay=4), await sluice.make("count", str(end))
+    await sluice.runs(long)
+    await sluice.refuses_a_claim()  # Redis has given its task to the other process meanwhile
+    assert names(await sluice.events(later)) == ["queued", "started", "progress", "done"]
+    end.touch()
+    events = await sluice.events(long)
+    assert (names(events).count("started"), events[-1]["event"]) == (1, "done")
 
 
 async def it_is_cancelled(sluice: System) -> None:
