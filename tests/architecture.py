@@ -116,7 +116,7 @@ PURE = frozenset(
 COMMON = frozenset({"msgspec", "orjson"})
 """Packages of others that every module may import."""
 ENGINES: dict[str, tuple[str, ...]] = {
-    "PIL": ("service.work.builtin.thumbnail",),
+    "PIL": ("service.work.builtin.thumbnail", "service.work.pixels"),
     "_typeshed": ("service.ops.logs.writer",),
     "aiodns": ("service.upstream.guard",),
     "aiohappyeyeballs": ("service.upstream.http1.dialer",),

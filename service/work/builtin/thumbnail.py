@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
+from service.work.pixels import eight_bits, plain
 from service.work.step import Body, Made, Product, StepFailed, step
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ __all__ = ["Thumbnail", "thumbnail"]
 
 _PIXELS: Final = 100_000_000
 """Of a picture that is read, at the most: 300 MB as RGB."""
+_TEXTS: Final = 16 << 20
+"""Bytes of a text or a profile in a PNG: programs that draw pictures note there how they did it."""
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """What is read; each other format of Pillow is one more parser for hostile bytes."""
 _WHITE: Final = (255, 255, 255, 255)
@@ -40,8 +43,8 @@ class Thumbnail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @step("thumbnail", Thumbnail, runs="process", extra="images", imports="PIL")
 def thumbnail(body: Body, parameters: Thumbnail) -> Made:
-    """Return the picture, turned as its EXIF data says; of an animation, its first frame."""
-    picture = _resized(_read(body, parameters), parameters)
+    """Return the picture in sRGB, turned as its EXIF data says; of an animation, its first frame."""
+    picture = plain(_resized(_read(body, parameters), parameters))
     written = io.BytesIO()
     _with_mode(picture, parameters.format).save(written, parameters.format.upper(), **_options(parameters))
     data = written.getvalue()
@@ -51,9 +54,10 @@ def thumbnail(body: Body, parameters: Thumbnail) -> Made:
 
 
 def _read(body: Body, parameters: Thumbnail) -> "Image":
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
     Image.MAX_IMAGE_PIXELS = None  # it warns at first; the bound here is checked before a pixel is read
+    PngImagePlugin.MAX_TEXT_CHUNK = _TEXTS
     try:
         picture = Image.open(io.BytesIO(body.data), formats=_FORMATS)
         if picture.width * picture.height > _PIXELS:
@@ -96,11 +100,7 @@ def _resized(picture: "Image", parameters: Thumbnail) -> "Image":
     from PIL import Image, ImageOps
 
     size = (parameters.width, parameters.height)
-    if picture.mode in ("P", "1", "PA"):
-        # Between the colours of a palette nothing can be computed.
-        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-    elif picture.mode.startswith("I") or picture.mode == "F":
-        picture = picture.convert("L")
+    picture = eight_bits(picture)
     if parameters.fit == "cover":
         return ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
     if parameters.fit == "exact":
