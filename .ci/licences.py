@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "licences.md"
-# What metadata says in words of its own, as SPDX has it.
+# What metadata says in words of its own, and the identifiers of SPDX for it.
 _SPDX = {
     "Apache 2.0": "Apache-2.0",
     "Apache License": "Apache-2.0",

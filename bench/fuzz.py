@@ -1,4 +1,4 @@
-"""Fuzz: the readers of hostile input under atheris, each for so many minutes."""
+"""Fuzz: the readers of hostile input under atheris, each for this many minutes."""
 
 import re
 import subprocess

@@ -148,7 +148,7 @@ def _get(path: str) -> http.client.HTTPResponse:
 
 
 def _read(answer: http.client.HTTPResponse, count: int, rate: float = 0.0) -> dict[str, int]:
-    """Read a batch's events to their end, at so many bytes a second, and return the counts when they are exact."""
+    """Read a batch's events to their end, at this many bytes per second; return the counts if they are exact."""
     seen = bytearray(count)
     counts = {"result": 0, "failed": 0}
     taken, begin, rest = 0, time.monotonic(), b""

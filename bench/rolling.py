@@ -149,7 +149,7 @@ def wrong(account: dict[str, Any], accepted: list[Position], due: list[Position]
     """Name what a client was owed and did not have.
 
     All that was accepted before an instance began to drain (``due``: the last of each), and all that the last
-    instance accepted, was had or was said to be gone; and every step from one instance to the next was reported.
+    instance accepted, was received or reported as gone; and every step from one instance to the next was reported.
     """
     runs = account["runs"]
     found = list(account["wrong"])

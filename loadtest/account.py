@@ -23,7 +23,7 @@ class LoadAccount:
         self._add("started", count)
 
     def made(self, count: int = 1) -> None:
-        """Count what has come to its end as it should."""
+        """Count what has ended as it should."""
         self._add("made", count)
 
     def unanswered(self, count: int = 1) -> None:

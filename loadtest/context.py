@@ -89,7 +89,7 @@ class Context:
             raise CannotRun(f"--url: {endpoint.host} has no address: {error}") from None
 
     def sequences(self, count: int) -> int:
-        """Take numbers for so many sequences of messages, and return the first; a run of one needs none."""
+        """Take numbers for this many sequences of messages, and return the first; a run of one needs none."""
         first = self._sequences[0]
         self._sequences[0] += count
         return 0 if count == 1 and self.together is None else first

@@ -88,7 +88,7 @@ class Measures:
 
 
 def connecting_last(latencies: Iterable[str]) -> list[str]:
-    """Return the names of latencies as reports have them: the parts of connecting last."""
+    """Return the names of latencies in reports: the parts of connecting last."""
     return sorted(latencies, key=lambda name: name in _CONNECTING)
 
 

@@ -18,7 +18,7 @@ async def until(moment: float) -> None:
 
 
 async def until_all(conditions: Callable[[], bool], seconds: float) -> bool:
-    """Look again and again whether something holds, for so many seconds; return whether it does.
+    """Look again and again whether something holds, for this many seconds; return whether it does.
 
     Polled, not notified: what is waited for is decided by ten thousand accounts, at each message.
     """

@@ -45,5 +45,5 @@ class Verdict:
         return f"{self.status}: {'; '.join(self.reasons[:3])}" + (f"; and {more} more" if more > 0 else "")
 
 
-NOT_ENDED = Verdict(COULD_NOT_RUN, ("it did not come to its end",))
+NOT_ENDED = Verdict(COULD_NOT_RUN, ("it did not end",))
 """What a report has before anybody has judged it."""

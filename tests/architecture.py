@@ -260,7 +260,7 @@ def engines(modules: list[Module]) -> list[str]:
 def top(modules: list[Module]) -> list[str]:
     """Name modules that stand beside the packages of the service, but for the entrance."""
     return [
-        f"{module.name} belongs into a package"
+        f"{module.name} belongs in a package"
         for module in modules
         if module.name.startswith("service.") and module.name.count(".") == 1 and not _is_package(module)
         if module.name not in TOP

@@ -20,7 +20,7 @@ _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 SETTINGS: Final = "the settings"
 """Stands for fields that are named as settings are."""
 LONGEST: Final = 64 << 10
-"""Bytes of a line, as the document has it."""
+"""Bytes of a line, from the document."""
 
 
 def _rows(header: str) -> list[list[str]]:
@@ -38,7 +38,7 @@ FIELDS: Final = {name.strip("`"): kind for name, kind, *_ in _rows("| field | ty
 
 
 def event_of(line: bytes) -> dict[str, Any]:
-    """Return a line of the log that is as the document has it, or say what is wrong with it."""
+    """Return a line of the log that is as documented, or say what is wrong with it."""
     event: dict[str, Any] = orjson.loads(line)
     assert not (wrong := wrong_with(event)), f"{wrong}: {line!r}"
     assert len(line) <= LONGEST
@@ -46,7 +46,7 @@ def event_of(line: bytes) -> dict[str, Any]:
 
 
 def wrong_with(event: dict[str, Any]) -> str:
-    """Return the first thing that is not as the document has it."""
+    """Return the first thing that is not as documented."""
     if tuple(event)[: len(_ALWAYS)] != _ALWAYS or not _TIME.fullmatch(event["time"]):
         return "it does not begin as every line does"
     if event["message"] not in EVENTS:

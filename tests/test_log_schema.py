@@ -73,7 +73,7 @@ def _logged() -> Iterator[tuple[str, str, frozenset[str]]]:
 def message_of(call: ast.Call) -> str:
     """Return the message, which is a constant: it is the kind of the event."""
     assert isinstance(call.args[0], ast.Constant), ast.unparse(call)
-    assert len(call.args) == 1, f"particulars belong into extra: {ast.unparse(call)}"
+    assert len(call.args) == 1, f"particulars belong in extra: {ast.unparse(call)}"
     assert isinstance(call.args[0].value, str)
     return call.args[0].value
 

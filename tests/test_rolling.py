@@ -17,7 +17,7 @@ def judged(runs: list[list[Any]]) -> list[str]:
     return wrong({"runs": runs, "wrong": []}, ACCEPTED, DUE)
 
 
-def test_all_that_is_due_is_had_or_gone() -> None:
+def test_all_that_is_due_was_received_or_is_gone() -> None:
     assert judged(WHOLE) == []
     assert judged([["e", "had", 1, 3], *WHOLE[1:]]) == []
     assert judged([["e", "had", 1, 1], ["e", "gone", 2, 2], *WHOLE[1:]]) == []

@@ -22,7 +22,7 @@ __all__ = ["add_options", "run"]
 _CONTROL: Final = 5
 """Kills of a service that keeps nothing: what the same programs then find missing."""
 _LONGEST: Final = 0.8
-"""Seconds under load until a kill, at the most."""
+"""Seconds under load until a kill, at most."""
 _STARTING: Final = 0.1
 """Share of the kills that come while the service still starts."""
 _RINGS: Final = ("--ring-messages", str(RING), "--ring-size", str(64 << 20), "--client-rate", "1e9")

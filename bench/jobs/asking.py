@@ -20,7 +20,7 @@ KINDS: Final = ("run", "publish", "call", "fetch")
 TOPIC: Final = "kills"
 _AGAIN: Final = 0.05
 _LATEST: Final = 1.5
-"""Seconds until a job is due, at the most."""
+"""Seconds until a job is due, at most."""
 _CANCELLED: Final = 0.1
 _TWICE: Final = 0.1
 """Shares of the jobs that are cancelled, and asked for twice."""

@@ -24,7 +24,7 @@ from service.client import Backoff, Client, Message
 __all__ = ["add_options", "run"]
 
 _LONGEST: Final = 0.7
-"""Seconds between two kills, at the most."""
+"""Seconds between two kills, at most."""
 _KILLS: Final = 3
 """Of one round."""
 _ROUNDS: Final = 3

@@ -1,4 +1,4 @@
-"""Memory that comes to its limit: who comes is refused before the kernel has to kill."""
+"""Memory that reaches its limit: newcomers are refused before the kernel has to kill."""
 
 import http.client
 import json
@@ -20,7 +20,7 @@ _RATE = 16.0
 """Messages a second: a tenth of the limit, where refusing begins, is more than what comes between two looks."""
 _OVER = 4 << 20
 _SLOW = 20
-"""Readers that take nothing of what makes it grow."""
+"""Readers that take none of what makes it grow."""
 
 
 def _memory(scene: Scene) -> Outcome:

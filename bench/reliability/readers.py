@@ -132,7 +132,7 @@ def _half_open(scene: Scene) -> Outcome:
 
 
 def _kept_by_stock(peer: Stock, count: int, within: float) -> int:
-    """Return how many descriptors of readers with full buffers the plain server still has after so many seconds."""
+    """Return how many descriptors of readers with full buffers the plain server has after this many seconds."""
     before = descriptors(peer.child)
     full = [upgrade(peer.port, buffer=_BUFFER) for _ in range(count)]
     for _ in range(150):

@@ -68,7 +68,7 @@ def command() -> list[str]:
 
 
 def judge(url: str, folder: Path, excluded: Sequence[str], within: float = 300) -> Report:
-    """Run the cases against a server; raises Missing, and RuntimeError when the suite did not come to its end."""
+    """Run the cases against a server; raises Missing, and RuntimeError when the suite did not end."""
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     spec = folder / "spec.json"

@@ -163,7 +163,7 @@ async def _private(a: Attacker) -> None:
 
 
 async def _poison(a: Attacker) -> None:
-    """Headers that upstreams show, and such as make them fail."""
+    """Headers that upstreams show, and some that make them fail."""
     names = ("User-Agent", "Referer", "Origin", "Accept-Language", "X-Forwarded-Host", "X-Original-URL", "Cookie",
              "X-HTTP-Method-Override", "Forwarded", "X-Custom")  # fmt: skip
 

@@ -17,7 +17,7 @@ class Row:
     reported: str = ""
     """What the attacker has to be answered at least once."""
     takes: float = 0.0
-    """Seconds of attack that it takes for that, at the most: in less the share may not be used up."""
+    """Seconds of attack that it takes for that, at most: in less the share may not be used up."""
     moment: bool = False
     """Whether each blow takes the loop for a moment, which has an absolute bound: 12 MB to parse, thousands of
     watches to begin."""

@@ -41,7 +41,7 @@ def write_log(path: Path, mebibytes: int) -> None:
 
 
 def _block(size: int) -> bytes:
-    """Return lines of so many bytes in all."""
+    """Return lines of this many bytes in all."""
     chance = random.Random(1)
     weights = list(itertools.accumulate(1 / rank for rank in range(1, _ADDRESSES + 1)))
     addresses = [".".join(map(str, chance.randbytes(4))) for _ in range(_ADDRESSES)]

@@ -22,7 +22,7 @@ __all__ = ["add_options", "run"]
 _BARS: Final = {20.0: 5.0, 0.0: 1.5}
 """By the latency each way, in milliseconds: how many times as fast as the threads."""
 _LONGEST: Final = 1.2
-"""Seconds from the begin of a batch of 1,000 to its kill, at the most: about the time that it takes."""
+"""Seconds from the begin of a batch of 1,000 to its kill, at most: about the time that it takes."""
 _SHORTEST: Final = 0.1
 _SAVE: Final = [{"step": "save"}]
 

@@ -20,7 +20,7 @@ class Echo(Target):
         await socket.ask(data, data)
 
     def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
-        """Hand the echo to who waits for it."""
+        """Give the echo to the client that waits for it."""
         if not socket.answer(payload, None):
             raise ConnectFailed("something came back that nobody waits for: altered, twice or too late")
         return None

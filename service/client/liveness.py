@@ -1,4 +1,4 @@
-"""Whether the other end is still there: a network that forgets a connection says nothing of it."""
+"""Whether the other end is still there: a network that forgets a connection does not report it."""
 
 import logging
 from collections.abc import Callable

@@ -17,7 +17,7 @@ _GOODBYE: Final = 1.0
 
 
 class Outgoing:
-    """A queue of frames, bounded by those who wait: everyone who asks has one in it at the most."""
+    """A queue of frames, bounded by those who wait: everyone who asks has one in it at most."""
 
     def __init__(self, socket: "ClientWebSocketResponse[bool]") -> None:
         self._socket = socket

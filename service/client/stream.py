@@ -71,7 +71,7 @@ class Stream:
 
     @property
     def fetching(self) -> bool:
-        """Whether it is of a batch that its consumer has begun, and that has not come to its ``done``."""
+        """Whether it is of a batch that its consumer has begun, and that has not reached its ``done``."""
         return self.method == "fetch" and not self._done
 
     @property

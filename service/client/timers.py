@@ -18,7 +18,7 @@ class Timers:
         return f"<Timers {len(self._handles)}>"
 
     def after(self, delay: float, then: Callable[..., None], *args: Any) -> None:
-        """Call something after so many seconds."""
+        """Call something after this many seconds."""
 
         def due() -> None:
             self._handles.discard(handle)

@@ -25,9 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--key", metavar="FILE", help="sign with this private key (PEM): RS256 or ES256, by the key's type")
     add("--secret-file", metavar="FILE", help="sign with the first secret in this file: HS256 (default: "
         "SLUICE_JWT_SECRET or SLUICE_JWT_SECRET_FILE)")  # fmt: skip
-    add(
-        "--kid", metavar="NAME", help="key id: the name of its public file without extension, as the service has it"
-    )
+    add("--kid", metavar="NAME", help="key id: the name of its public file without its extension")
     add("--sub", metavar="NAME", help="who the client is: its connections share turns and keys")
     add("--expires", metavar="TIME", type=_seconds, default=3600, help="30s, 15m, 1h, 7d, … (default 1h)")
     for claim, what in (("subscribe", "read"), ("publish", "written")):

@@ -81,7 +81,7 @@ class Counts(Said):
     """Distinct keys; at least so many, where that is not exact."""
     exact: bool
     error_bound: Count
-    """By how much a count may be too low at the most."""
+    """By how much a count may be too low at most."""
     top: list[Counted]
     missed: int | msgspec.UnsetType = msgspec.UNSET
     """Results of before a restart, whose keys are not counted."""

@@ -15,7 +15,7 @@
     ├── Overloaded            -32007  503  the service has no room now
     ├── Draining              -32008  503  the service is going away; another may take you
     ├── TooLarge              -32009  413  one thing is bigger than what is taken
-    ├── StorageFailed         -32010  503  it could not be stored, and nothing of it was
+    ├── StorageFailed         -32010  503  it could not be stored, and none of it was
     └── Unanswered            -32011  504  the store has not answered: it may be stored or not
 
 The codes from -32768 to -32600 are JSON-RPC 2.0's (section 5.1), those from -32001 on are ours.
@@ -95,7 +95,7 @@ class InvalidParams(SluiceError):
 
 
 class InternalError(SluiceError):
-    """A bug of ours; the detail never carries the exception's text."""
+    """A bug in sluice; the detail never carries the exception's text."""
 
     code, reason, status = -32603, "internal", 500
 
@@ -159,7 +159,7 @@ class TooLarge(SluiceError):
 
 
 class StorageFailed(SluiceError):
-    """The store could not keep it: the disk is full, or an I/O error. Nothing of it was stored."""
+    """The store could not keep it: the disk is full, or an I/O error. None of it was stored."""
 
     code, reason, status, temporary = -32010, "storage", 503, True
     retry_after_default = 5.0

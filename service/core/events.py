@@ -218,7 +218,7 @@ class Missed(Said, rename={"first": "from", "last": "to"}):
 
 
 class Closing(Said):
-    """The connection is about to end; come back after so many seconds."""
+    """The connection is about to end; come back after this many seconds."""
 
     reason: str
     retry_after: float

@@ -58,7 +58,7 @@ class FairQueue(Generic[Item]):
         return self._turns.first
 
     def spend(self, cost: int) -> None:
-        """Charge the owner whose turn it is; where nothing of it is left, its turn is over."""
+        """Charge the owner whose turn it is; where none of it is left, its turn is over."""
         line = self._turns.first
         if line.items:
             self._turns.spend(cost)

@@ -6,7 +6,7 @@ from typing import Final
 __all__ = ["COPIES", "UNLIMITED", "MemoryBudget", "OutOfMemory"]
 
 COPIES: Final = 3
-"""How often a body is in memory at once at the most: its bytes, its event, and that on its way to a reader."""
+"""How often a body is in memory at once at most: its bytes, its event, and that on its way to a reader."""
 _MOST: Final = 0.9
 """The share of the limit that may be taken: what overload refuses new clients at."""
 _FRESH: Final = 0.05
@@ -41,7 +41,7 @@ class MemoryBudget:
         return True
 
     def has(self, size: int) -> bool:
-        """Return whether there is room for so many bytes."""
+        """Return whether there is room for this many bytes."""
         if not self._limit:
             return True
         if self._clock() >= self._until:

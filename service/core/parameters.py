@@ -1,4 +1,4 @@
-"""Parameters that clients send, as JSON has them, turned into the types that declare them."""
+"""Parameters that clients send, converted from JSON values into the types that declare them."""
 
 from typing import Any, Final, TypeVar
 

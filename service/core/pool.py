@@ -103,7 +103,7 @@ class Pool:
         # Written out: every URL of a batch asks for it.
         most = free * self.eager
         if 4 * most < self.bound:
-            # The floor is a quarter at the most: there are two shares or more.
+            # The floor is a quarter at most: there are two shares or more.
             shares = len(self._held) + 1 + (held is None)
             most = max(most, self.bound // (shares * shares))
         if owner.weight != 1:
@@ -117,7 +117,7 @@ class Pool:
         return not self._held.get(owner) or self.room(owner) >= amount * (1 + self.eager * owner.weight)
 
     def check(self, owner: Owner, amount: int = 1, *, retry_after: float | None = None) -> None:
-        """Raise the pool's error for an owner that has no room for so many more."""
+        """Raise the pool's error for an owner that has no room for this many more."""
         if self.room(owner) < 1 + (amount - 1) * (1 + self.eager * owner.weight):
             raise self.refusal(owner, retry_after)
 

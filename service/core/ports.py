@@ -130,7 +130,7 @@ class TopicStore(Protocol):
     ) -> Position | Pending[Position]:
         """Keep one message of compact JSON, with its key where it has one, or its outcome; return its position.
 
-        An answer that is there at once is the next position of the topic. A pending one is that as a rule. Another
+        An answer that is there at once is the next position of the topic. A pending one usually is that. Another
         epoch says that the topic has begun anew: its readers are sent away to start over. An offset that the topic
         has had says that the message is there already; one further ahead, that those between are lost to this
         service: readers get a gap.
@@ -248,7 +248,7 @@ class Backend(Protocol):
 
 
 class Peer(Protocol):
-    """The connection of one session, from which its client is reached. Nothing of it waits."""
+    """The connection of one session, from which its client is reached. None of it waits."""
 
     owner: Owner
     """Who owns what is held for it, by the credentials that it has shown last."""

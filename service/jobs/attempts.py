@@ -92,7 +92,7 @@ class Attempts:
             return partial(failed, AttemptFailed(error.reason, error.detail, again=error.temporary))
         except Exception as error:
             _log.exception("unhandled exception in a job", extra={"job": repr(job)})
-            return partial(failed, AttemptFailed("exception", f"a bug of ours: {error!r}"[:200]))
+            return partial(failed, AttemptFailed("exception", f"a bug in sluice: {error!r}"[:200]))
 
     async def _progress(self, row: int, progress: Progress) -> None:
         """Store what an attempt says, and bring it to those who read the job."""

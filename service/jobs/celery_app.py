@@ -14,7 +14,7 @@ TASK: Final = "sluice.attempt"
 _QUEUE: Final = "sluice"
 _LONGEST: Final = 2 * 86_400 * 1000
 """Milliseconds for which RabbitMQ (3.12 or newer) leaves a worker alone that has not acknowledged a task: an
-attempt takes a day at the most. By default it cuts the channel after 30 minutes, and Celery's worker ends
+attempt takes a day at most. By default it cuts the channel after 30 minutes, and Celery's worker ends
 (celery#6760)."""
 
 

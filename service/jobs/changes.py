@@ -125,7 +125,7 @@ class Changes:
             return job
 
     async def _put(self, job: Job, said: Event | Sequence[Event] | None, stored: _Stored, held: int) -> Job:
-        """Store a job that has counted for so many bytes."""
+        """Store a job that has counted for this many bytes."""
         events = _encoded(said)
         job.size += sum(map(len, events))
         more = job.held - held

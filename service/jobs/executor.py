@@ -54,7 +54,7 @@ class Executor(Protocol):
     places: int
 
     def check(self, work: Work, grant: Grant) -> object:
-        """Return what is to be kept of the grant with the job, as JSON has it.
+        """Return what to keep of the grant with the job, as values of JSON.
 
         Raises a SluiceError for what can never succeed, or is not granted.
         """

@@ -1,4 +1,4 @@
-"""Who is next: the jobs of one kind that are due, owners by turns, at most so many at once."""
+"""Who is next: the jobs of one kind that are due, owners by turns, at most this many at once."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

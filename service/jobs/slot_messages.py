@@ -25,7 +25,7 @@ HEAD: Final = _LENGTH.size
 END: Final = b"\x00\x17\x00"
 """What a slot prints when a function has ended."""
 LONGEST: Final = 2 << 20
-"""Bytes of a frame: the arguments or the result of a job have half of that at the most."""
+"""Bytes of a frame: the arguments or the result of a job have half of that at most."""
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):

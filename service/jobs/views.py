@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def accepted(job: Job, now: float) -> JobAccepted:
-    """Return the answer to who has made a job; ``now`` is the time since 1970."""
+    """Return the answer to the client that made a job; ``now`` is the time since 1970."""
     return JobAccepted(job.id, f"job:{job.id}", job.epoch, job.shown_state(now), timestamp(job.due))
 
 

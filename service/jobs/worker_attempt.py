@@ -138,7 +138,7 @@ def _last_event(work: asyncio.Task[WorkerEvent], output: str) -> WorkerEvent:
     if error is None:
         return msgspec.structs.replace(work.result(), output=output)
     _log.error("unhandled exception in an attempt", exc_info=error)
-    return WorkerFailed("exception", f"a bug of ours: {error!r}"[:200], output=output)
+    return WorkerFailed("exception", f"a bug in sluice: {error!r}"[:200], output=output)
 
 
 async def _end(*tasks: asyncio.Task[Any]) -> None:

@@ -42,7 +42,7 @@ class IdleTimer:
         return f"<IdleTimer {'at rest' if self._handle is None else 'running'}>"
 
     def restart(self, seconds: float) -> None:
-        """Call after so many seconds, and not before."""
+        """Call after this many seconds, and not before."""
         self.cancel()
         self._handle = asyncio.get_running_loop().call_later(seconds, self._ring)
 

@@ -85,5 +85,5 @@ class Outcomes:
 
 
 def rounded(times: Mapping[str, float]) -> dict[str, float]:
-    """Return milliseconds as answers have them."""
+    """Return milliseconds, rounded for answers."""
     return {place: round(spent, 1) for place, spent in times.items()}

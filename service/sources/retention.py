@@ -193,7 +193,7 @@ class Retention:
             self._charged[batch.owner].end_wait()
 
     def refuses(self, batch: Batch, size: int) -> Failure | None:
-        """Say why a result of so many bytes is not kept: memory is short, or nobody reads it and all is used."""
+        """Say why a result of this many bytes is not kept: memory is short, or nobody reads it and all is used."""
         if not self._memory.reserve(COPIES * size):
             return NO_MEMORY
         pool, owner = self.pool, batch.owner

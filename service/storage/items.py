@@ -30,7 +30,7 @@ class Item(Protocol):
         ...
 
     def refused(self, error: SluiceError) -> None:
-        """Give it up: nothing of it is stored."""
+        """Give it up: none of it is stored."""
         ...
 
 

@@ -119,7 +119,7 @@ class Rows:
         return {row: record if isinstance(record, bytes) else b"" for row, record in found.items()}
 
     def between(self, table: Table, first: int, last: int, most: int) -> list[tuple[int, bytes]]:
-        """Return the rows with ids from ``first`` to ``last``, in order, at most so many."""
+        """Return the rows with ids from ``first`` to ``last``, in order, at most this many."""
         query = f"SELECT id, record FROM {table} WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"  # noqa: S608
         found = self._connection.execute(query, (first, last, most)).fetchall()
         return [(int(row or 0), record if isinstance(record, bytes) else b"") for row, record in found]
@@ -140,7 +140,7 @@ class Rows:
         return int(self._connection.execute(query, (first, last)).get or 0)
 
     def span(self, table: Table) -> int:
-        """Return how many rows a table has at the most, from its first and last id."""
+        """Return how many rows a table has at most, from its first and last id."""
         query = f"SELECT max(id) - min(id) + 1 FROM {table}"  # noqa: S608
         found = self._connection.execute(query).get
         return found if isinstance(found, int) else 0

@@ -109,5 +109,5 @@ class _Row:
         self._rows.committed(self._name)
 
     def refused(self, error: SluiceError) -> None:
-        """Nothing of it is stored."""
+        """None of it is stored."""
         self._rows.refused(self._name)

@@ -28,7 +28,7 @@ class Deadlines:
         return f"<Deadlines {len(self._due)}>"
 
     def begin(self, task: "asyncio.Task[Any]", after: float) -> None:
-        """Cancel a task after so many seconds, unless :meth:`end` is called by then; again, to change the time."""
+        """Cancel a task after this many seconds, unless :meth:`end` is called by then; again, to change that."""
         if not self._due:
             self._timer.start()
         self._due[task] = self._loop.time() + after
@@ -37,7 +37,7 @@ class Deadlines:
         """Leave the task alone from now on."""
         self._due.pop(task, None)
         if task in self._cut:
-            # Cut off in the very moment that it ended by itself: the cancellation has no receiver any more.
+            # Cut off at the very moment that it ended by itself: the cancellation has no receiver any more.
             self._cut.discard(task)
             task.uncancel()
 

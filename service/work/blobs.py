@@ -145,7 +145,7 @@ class Blobs:
         return blob
 
     def _oldest(self, size: int) -> list[Blob]:
-        """Give up the blobs that have not been used for longest until one of so many bytes fits; return them."""
+        """Give up the blobs that have not been used for longest until one of this many bytes fits; return them."""
         gone = []
         while self._kept and self._size + size > self._bound:
             _, blob = self._kept.popitem(last=False)

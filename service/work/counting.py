@@ -7,7 +7,7 @@ error bound. This is Misra and Gries's summary, which holds the same as Space-Sa
 so that a line costs the same on the average (Agarwal and others, "Mergeable Summaries", 2012). Two tables merge
 by addition; over all lines the error stays below lines / (bound / 2).
 
-Everything here computes, and belongs into a process of its own where there is much of it. It needs the standard
+Everything here computes, and belongs in a process of its own where there is much of it. It needs the standard
 library alone, except for tallies: executors of Spark have nothing else.
 """
 
@@ -85,7 +85,7 @@ class Counts:
         self.skipped = 0
         """Those without a key."""
         self.error_bound = 0
-        """By how much a count may be too low at the most."""
+        """By how much a count may be too low at most."""
         self._bound = bound
         self._spill = spill
         self._table: Counter[Any] = Counter()
@@ -106,7 +106,7 @@ class Counts:
         return not self.error_bound
 
     def add(self, keys: Iterable[Any], lines: int) -> None:
-        """Count the keys that were found in so many lines."""
+        """Count the keys that were found in this many lines."""
         found = list(keys)
         self.lines += lines
         self.skipped += lines - len(found)
@@ -164,7 +164,7 @@ class Counts:
             yield head, part
 
     def summary(self, top: int) -> dict[str, Any]:
-        """Return the counts as the contract has them, the most frequent keys first.
+        """Return the counts in the form of the contract, the most frequent keys first.
 
         ``keys`` is at least the number of distinct keys that were seen, where that is not exact.
         """

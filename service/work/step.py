@@ -102,7 +102,7 @@ class Step:
     imports: str | None = None
     """The extra that it needs, and what that has to have installed."""
     merges: bool = False
-    """Whether it makes tallies; a list has one such step at the most."""
+    """Whether it makes tallies; a list has one such step at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def plan(given: object, *, blobs: bool) -> tuple[PlannedStep, ...]:
     planned = tuple(_planned(number, one, blobs) for number, one in enumerate(given))
     merging = [one.step.name for one in planned if one.step.merges]
     if len(merging) > 1:
-        raise InvalidParams(f"steps: one {merging[0]} step at the most, not {len(merging)}")
+        raise InvalidParams(f"steps: one {merging[0]} step at most, not {len(merging)}")
     return planned
 
 

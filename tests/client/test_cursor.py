@@ -22,7 +22,7 @@ def test_another_epoch_and_an_offset_that_never_was_are_reported() -> None:
     assert Cursor(None).start("e", 2) is None
 
 
-def test_what_was_had_is_passed_over_and_what_is_missing_is_a_gap() -> None:
+def test_what_was_delivered_is_skipped_and_what_is_missing_is_a_gap() -> None:
     cursor = Cursor("oldest")
     cursor.start("e", 2)
     assert cursor.message(3) == (True, None)

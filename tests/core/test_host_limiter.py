@@ -177,7 +177,7 @@ def test_retries_have_a_budget_that_success_refills() -> None:
     assert sum(some.spend_retry(HOST) for _ in range(1000)) == 1
 
 
-def test_it_remembers_ten_thousand_at_the_most() -> None:
+def test_it_remembers_ten_thousand_at_most() -> None:
     some = hosts()
     for number in range(10_500):
         some.record(f"http://h{number}.example:80", "down", 0.0, 0.0)

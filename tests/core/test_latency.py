@@ -99,7 +99,7 @@ def test_history_does_not_count_as_delivery_in_time() -> None:
     assert hub.latency.delivery.sum < 1.0
 
 
-def test_what_was_published_to_nobody_is_history_for_who_comes() -> None:
+def test_what_was_published_to_nobody_is_history_for_newcomers() -> None:
     turns = Turns()
     hub = make_hub(turns)
     hub.publish("t", b"1", 0.0)

@@ -106,7 +106,7 @@ def test_an_owner_that_is_paused_and_a_batch_that_is_gone_meanwhile_start_nothin
     else:
         pause(planned)
     assert planned.plan.hand_on(turn, ended, 0.0) is None
-    assert ended.place, "it is freed by who has it"
+    assert ended.place, "it is freed by its holder"
 
 
 def test_a_url_of_another_host_does_not_have_the_place() -> None:

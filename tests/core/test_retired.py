@@ -84,7 +84,7 @@ def test_where_it_stood_can_be_asked_and_is_forgotten_in_time() -> None:
     assert hub.publish("t", b"1", turns.now).epoch != before.epoch
 
 
-def test_one_that_is_asked_for_counts_for_who_asks() -> None:
+def test_one_that_is_asked_for_counts_for_the_owner_that_asks() -> None:
     """Else a client makes topics, lets them retire, asks for them, and has its whole share once more."""
     turns = Turns()
     hub = make_hub(turns, HubLimits(ring=RingLimits(age=1.0), topics=8))

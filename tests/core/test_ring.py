@@ -103,7 +103,7 @@ def test_lines_carry_offsets_and_sse_carries_positions() -> None:
     assert ring.chunk(1, Encoding.SSE)[0] == b"id: e1:2\ndata: 2\n\n"
 
 
-def test_nothing_of_what_was_skipped_is_kept_or_joined_still() -> None:
+def test_what_was_skipped_is_neither_kept_nor_joined() -> None:
     ring = filled(5)
     size = ring.size
     ring.chunk(2, Encoding.FRAMES)

@@ -91,7 +91,7 @@ def test_who_fills_the_rings_that_another_began_pays_for_them_and_the_other_lose
 
 
 @pytest.mark.parametrize(("sizes", "payer"), [((900, 100), A), ((100, 900), B), ((500, 500), A)])
-def test_a_ring_counts_for_who_has_filled_most_of_it(sizes: tuple[int, int], payer: Owner) -> None:
+def test_a_ring_counts_for_the_owner_that_filled_most_of_it(sizes: tuple[int, int], payer: Owner) -> None:
     hub = make_hub(Turns())
     for number in range(10):
         for owner, size in zip((A, B), sizes, strict=True):
@@ -166,7 +166,7 @@ def test_the_largest_gives_up_all_but_its_newest_and_no_more() -> None:
     assert all(hub.topics[f"a{number}"].head == 1 for number in range(1, 36))
 
 
-def test_the_newest_message_alone_may_be_replaced_by_who_has_no_room_left() -> None:
+def test_the_newest_message_alone_may_be_replaced_by_an_owner_without_room() -> None:
     hub = make_hub(Turns(), HubLimits(ring_bytes=50_000))
     fill(hub, A)
     hub.publish("a0", BIG, 0.0, owner=A)

@@ -425,7 +425,7 @@ def test_draining_refuses_what_is_new_and_serves_what_is_there() -> None:
     assert bench.call("ping") == {}
 
 
-def test_a_bug_of_ours_is_logged_and_does_not_leave_its_text() -> None:
+def test_an_internal_error_is_logged_and_does_not_leave_its_text() -> None:
     bench = Bench()
     bench.cancel = lambda batch_id: 1 // 0  # type: ignore[method-assign]
     answer = bench.call("cancel", batch="b1")

@@ -1,4 +1,4 @@
-"""Limits by address over real sockets: who counts, what is answered, and that nothing of it stays."""
+"""Limits by address over real sockets: who counts, what is answered, and that none of it stays."""
 
 import asyncio
 from typing import Any

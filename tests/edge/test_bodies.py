@@ -1,4 +1,4 @@
-"""Request bodies in their content codings: what is not what it says is refused, and nothing is a bug of ours."""
+"""Request bodies in their content codings: what is not what it says is refused, and nothing is a bug in sluice."""
 
 import asyncio
 import gzip

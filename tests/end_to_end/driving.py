@@ -82,7 +82,7 @@ class Driver:
         return await self.until(lambda reported: reported.get("state") == state)
 
     async def items(self, count: int, name: str = "a") -> list[Any]:
-        """Wait for so many items of a stream, and take them."""
+        """Wait for this many items of a stream, and take them."""
         return [
             (await self.until(lambda reported: reported.get("name") == name and "item" in reported))["item"]
             for _ in range(count)

@@ -343,7 +343,7 @@ async def test_closed_standard_input_without_urls_is_an_empty_list() -> None:
 
 
 async def on_terminal(argv: list[str], columns: int) -> tuple[int, str]:
-    """Run a command on a terminal of so many columns, and return its exit code and all that it showed."""
+    """Run a command on a terminal of this many columns, and return its exit code and all that it showed."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     child = await start(*argv, env={"TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=theirs)

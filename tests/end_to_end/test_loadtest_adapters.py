@@ -43,7 +43,7 @@ async def finds(tmp_path: Path, url: str, target: str, *more: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "target", "more"),
-    # This broker of STOMP sends nothing back to who has sent it.
+    # This broker of STOMP sends nothing back to the sender.
     [("socketio", "socketio", ()), ("graphql", "graphql-ws", ()), ("stomp", "stomp", ("--apart",))],
 )
 async def test_servers_from_npm(tmp_path: Path, kind: str, target: str, more: tuple[str, ...]) -> None:

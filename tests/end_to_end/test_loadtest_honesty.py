@@ -17,7 +17,7 @@ FAULTY = str(Path(__file__).parent / "faulty.py")
 
 
 class Page(HTMLParser):
-    """The status as the page has it: in its title and in its heading."""
+    """The status on the page: in its title and in its heading."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -79,7 +79,7 @@ async def test_ten_large_batches_fit_a_control_group() -> None:
 
 
 async def burst(server: Process, count: int) -> tuple[Counter[bytes], list[bytes]]:
-    """Ask for so many upgrades at once; return the answers, and what health checks got meanwhile."""
+    """Ask for this many upgrades at once; return the answers, and what health checks got meanwhile."""
     answers: Counter[bytes] = Counter()
     writers = []
 

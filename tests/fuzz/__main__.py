@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("target", choices=sorted(TARGETS))
     parser.add_argument("--seconds", type=int, default=10)
-    parser.add_argument("--inputs", type=int, default=-1, help="end after so many")
+    parser.add_argument("--inputs", type=int, default=-1, help="end after this many")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", help="folder for what reaches new branches, read again by the next run")
     options = parser.parse_args()

@@ -67,7 +67,7 @@ class Backend:
         raise AssertionError("every answer is at once")
 
     def on_bug(self, error: BaseException) -> None:
-        raise AssertionError("a bug of ours") from error
+        raise AssertionError("a bug in sluice") from error
 
     def new_reader(self, topic: Any, on_lag: Any) -> FakeReader:
         return FakeReader(topic, on_lag)

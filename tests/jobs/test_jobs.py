@@ -358,7 +358,7 @@ async def test_a_job_is_forgotten_once_also_where_its_cancel_came_after_its_end(
     assert caplog.text == ""
 
 
-async def test_at_most_so_many_run_and_owners_take_turns(bench: Bench) -> None:
+async def test_at_most_this_many_run_and_owners_take_turns(bench: Bench) -> None:
     order: list[str] = []
 
     async def work(attempt: Attempt) -> bytes:

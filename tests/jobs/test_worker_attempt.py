@@ -125,7 +125,7 @@ async def test_a_service_that_is_away_has_the_task_given_up(caplog: pytest.LogCa
         (AttemptFailed("exception", "x" * 9000), {"error": "exception", "detail": "x" * 4000}),
         (AttemptFailed("killed", "ended", after=0.2), {"error": "killed", "detail": "ended", "after": 0.2}),
         (AttemptFailed("exception", "no", again=False), {"error": "exception", "detail": "no", "again": False}),
-        (KeyError("bug"), {"error": "exception", "detail": "a bug of ours: KeyError('bug')"}),
+        (KeyError("bug"), {"error": "exception", "detail": "a bug in sluice: KeyError('bug')"}),
     ],
 )
 async def test_each_failure_is_reported_with_what_was_printed(error: Exception, event: Any) -> None:

@@ -88,7 +88,7 @@ async def test_an_etag_is_answered_with_304_until_it_changes(monkeypatch: pytest
     assert (counted["kinds"], counted["conditional"], counted["not_modified"]) == ({"etag": 3}, 2, 1)
 
 
-async def test_a_limit_of_so_many_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_limit_per_second(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [5.0]
     monkeypatch.setattr(time, "time", lambda: now[0])
     async with origin() as session:

@@ -21,7 +21,7 @@ STATIC = ROOT / "loadtest" / "page" / "static"
 
 
 def report(seconds: int = 5, **more: list[float]) -> Report:
-    """Return a report of so many seconds, with these columns in its time line."""
+    """Return a report of this many seconds, with these columns in its time line."""
     report = Report("broadcast", "python -m loadtest broadcast")
     report.counters |= {"published": 10.0 * seconds, "delivered": 100.0 * seconds}
     for ms in range(1, 101):

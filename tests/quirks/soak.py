@@ -286,7 +286,7 @@ def _percentile(values: list[float], share: float) -> float:
 async def _work(
     client: aiohttp.ClientSession, url: str, choice: _Choice, account: Account, fetches: int, seconds: float
 ) -> None:
-    """Ask for so many URLs in so many seconds, in batches, evenly."""
+    """Ask for this many URLs in this many seconds, in batches, evenly."""
     begun, running = time.monotonic(), set()
     batches = -(-fetches // _BATCH)
     for number in range(batches):

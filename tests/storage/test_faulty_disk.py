@@ -48,7 +48,7 @@ class Bench:
         await self.storage.open_topics(self.hub)
 
     def publish(self, name: str, size: int = 10, owner: Owner = A) -> Position | Pending[Position]:
-        """Publish a text of so many bytes."""
+        """Publish a text of this many bytes."""
         return self.hub.publish(name, b'"%b"' % (b"x" * (size - 2)), self.hub.clock(), owner=owner)
 
 

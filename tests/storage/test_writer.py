@@ -120,7 +120,7 @@ async def test_an_item_that_cannot_be_prepared_is_refused_alone(database: Gated)
     assert isinstance(ended[0], InternalError)
     assert ended[1:] == [b"1", b"3"]
     assert [str(error) for error in errors] == ["odd"]
-    assert database.groups == [2], "nothing of it is stored"
+    assert database.groups == [2], "none of it is stored"
     await writer.close()
 
 

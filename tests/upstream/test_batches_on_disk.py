@@ -347,7 +347,7 @@ async def test_publishes_are_stored_while_events_of_batches_cannot_be(
 
 
 def spoil(life: Running, table: str, row: int, bits: int = 0x11) -> None:
-    """Flip bits of a record; two as a rule, so that nobody can say any more which."""
+    """Flip bits of a record; usually two, so that nobody can say any more which."""
     connection = life.storage._database._connection
     record = bytearray(connection.execute(f"SELECT record FROM {table} WHERE id = ?", (row,)).get)
     record[-3] ^= bits

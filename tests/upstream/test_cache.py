@@ -350,7 +350,7 @@ def test_one_client_alone_has_all_of_it_and_the_next_finds_room() -> None:
     assert kept.cache.pool.held(B) > 25_000
 
 
-def test_an_answer_that_is_confirmed_stays_with_who_brought_it() -> None:
+def test_an_answer_that_is_confirmed_stays_with_its_owner() -> None:
     kept = Kept()
     kept.answer({**FRESH, "etag": '"1"'}, ago=70, owner=A)
     question = kept.cache.ask(KEY, {}, B, anew=False)

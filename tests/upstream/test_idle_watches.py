@@ -85,7 +85,7 @@ async def state(disk: Disk, select: str | None = None) -> Position:
         return reader.topic.position
 
 
-async def test_who_comes_back_after_a_restart_hears_nothing_of_what_has_not_changed() -> None:
+async def test_a_watcher_that_comes_back_after_a_restart_gets_only_what_has_changed() -> None:
     disk = Disk()
     position = await state(disk)
     async with disk.service() as bench:

@@ -1,4 +1,4 @@
-"""What a Content-Type says: as the standards have it, and what else is sent."""
+"""What a Content-Type says: as in the standards, and what else is sent."""
 
 import pytest
 

@@ -83,7 +83,7 @@ async def test_a_host_that_stays_dead_is_unavailable_with_a_time() -> None:
     assert all(0 < event["retry_after"] <= 60 for event in unavailable)
 
 
-async def test_a_redirect_to_a_dead_host_says_nothing_of_who_sent_it() -> None:
+async def test_a_redirect_to_a_dead_host_says_nothing_about_its_sender() -> None:
     async def redirected(attempt: Attempt) -> Failure:
         attempt.target = target_of("http://dead.example/", Policy())
         return Failure("connect", "nobody")

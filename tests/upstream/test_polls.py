@@ -1,4 +1,4 @@
-"""Watches that do not die: validators that cannot be sent, odd statuses, bodies that cannot be read, bugs of ours."""
+"""Watches that do not die: validators that cannot be sent, odd statuses, bodies that cannot be read, bugs in sluice."""
 
 import asyncio
 import logging

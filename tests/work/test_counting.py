@@ -71,7 +71,7 @@ def _zipf(lines: int, keys: int, seed: int) -> list[bytes]:
 
 
 def _check(counts: Counts, true: "Counter[bytes]", bound: int) -> None:
-    """Each count is right, or too low by the error bound at the most; so is what is not in the table."""
+    """Each count is right, or too low by the error bound at most; so is what is not in the table."""
     lines = sum(true.values())
     assert counts.lines == lines
     assert counts.error_bound <= lines / (bound // 2)
@@ -123,7 +123,7 @@ def test_a_table_that_spills_loses_nothing() -> None:
     merged = Counts(10_000)
 
     def spill() -> None:
-        assert len(small) <= 400, "one hundred lines more than fit, at the most"
+        assert len(small) <= 400, "one hundred lines more than fit, at most"
         merged.merge_pieces([small.take()]).send(None)
 
     small = Counts(300, spill=spill)

@@ -120,7 +120,7 @@ def _summary(result: Mapping[str, Any]) -> str:
         return f"{lines}, {keys}"
     return (
         f"{lines}, at least {keys}: more than fit, so that each count may be too low "
-        f"by {result['error_bound']:,} at the most"
+        f"by {result['error_bound']:,} at most"
     )
 
 

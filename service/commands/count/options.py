@@ -25,7 +25,7 @@ INPUT
 
 EXACTNESS AND MEMORY
   Counts are exact up to 1,000,000 distinct keys (of up to 64 bytes on average).
-  Beyond that a count may be too low by "error_bound" at the most, and "exact"
+  Beyond that a count may be too low by "error_bound" at most, and "exact"
   is false. The memory is bounded for any input: up to about 230 MiB, and
   50 MiB for each process (zstd with a large window: up to 128 MiB more).
 

@@ -79,5 +79,5 @@ class Index:
 
 
 def now() -> str:
-    """Return the time as lines have it."""
+    """Return the time in the form of the lines."""
     return timestamp(time())

@@ -265,7 +265,7 @@ class Run:
             self._over.set()
 
     def _broken(self, index: int, error: BaseException) -> None:
-        """End a URL that a bug of ours is in the way of, so that the others are waited for alone."""
+        """End a URL that cannot end because of a bug in sluice; the others do not wait for it."""
         if self._ended[index]:
             return
         first = self._indices[index]

@@ -58,7 +58,7 @@ class HostPatterns(NamedTuple):
         return self.endings == ("",)
 
     def allows(self, host: str) -> bool:
-        """Return whether a host is covered; it is in lower case and without a trailing dot, as a Target has it."""
+        """Return whether a host is covered; it is in lower case and without a trailing dot, as in a Target."""
         return host in self.names or host.endswith(self.endings)
 
     def refusal(self, host: str) -> str:

@@ -63,7 +63,7 @@ class Failure:
 
 
 INTERNAL: Final = Failure("protocol", "internal error (logged)")
-"""The message for a URL that a bug of ours ended; the log has the rest."""
+"""The message for a URL that a bug in sluice ended; the log has the rest."""
 
 NO_MEMORY: Final = Failure("unavailable", "timed out while the service was short of memory", temporary=True)
 """The outcome of a URL for which there was no memory until its deadline."""

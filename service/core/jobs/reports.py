@@ -34,7 +34,7 @@ class Claimed(msgspec.Struct, frozen=True):
     args: list[Any] | dict[str, Any]
     timeout: float
     heartbeat: float
-    """Seconds between two reports, at the most."""
+    """Seconds between two reports, at most."""
 
 
 class _Event(_Base, frozen=True, tag_field="event"):

@@ -91,7 +91,7 @@ class LateAnswers:
         else:
             assert self._client is not None
             self._client.on_bug(outcome)
-            reply = error_answer(request_id, InternalError("a bug of ours; it was logged"))
+            reply = error_answer(request_id, InternalError("internal error; it was logged"))
         return reply if answered else {}
 
     def send(self, request: Request, result: Pending[Any], now: float) -> Answer:
@@ -107,7 +107,7 @@ class LateAnswers:
         return reply
 
     def settle(self, waiting: _Waiting, outcome: Any) -> None:
-        """Take the outcome of a request; after its time is over, a bug of ours is reported, and nothing sent."""
+        """Take the outcome of a request; after its time is over, a bug in sluice is reported, and nothing sent."""
         if waiting.over:
             if isinstance(outcome, Exception) and not isinstance(outcome, SluiceError):
                 self._made(waiting.id, waiting.answered, outcome)

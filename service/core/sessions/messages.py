@@ -49,7 +49,7 @@ _Name = Annotated[
 
 
 SINCE = "^(newest|oldest|[^:]{1,64}:[0-9]{1,15})$"
-"""Where to start as HTTP has it."""
+"""Where to start, as a query parameter."""
 _POSITION = re.compile(r"([^:]{1,64}):([0-9]{1,15})", re.ASCII)
 
 
@@ -164,7 +164,7 @@ def read_request(value: Any) -> Request:
 
 
 def parse_since(since: str | PositionParam) -> Since:
-    """Return where to start: ``newest``, ``oldest``, a position, or ``EPOCH:OFFSET`` as HTTP has it."""
+    """Return where to start: ``newest``, ``oldest``, a position, or ``EPOCH:OFFSET`` of a query."""
     if isinstance(since, PositionParam):
         return Position(since.epoch, since.offset)
     if since == "newest":

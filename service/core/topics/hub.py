@@ -59,7 +59,7 @@ class Hub(TopicDirectory):
         self.latency = self._visits.latency
 
     def check_room(self, names: Collection[str], size: int, owner: Owner) -> None:
-        """Make room for a message of so many bytes in each of these topics; raise LimitReached or Overloaded."""
+        """Make room for a message of this many bytes in each of these topics; raise LimitReached or Overloaded."""
         if missing := len({name for name in names if name not in self.topics}):
             self.owners.check(owner, missing)
         self.rings.make_room(None, owner, size * len(names))
@@ -132,7 +132,7 @@ class Hub(TopicDirectory):
         return positions
 
     def reserve(self, names: Collection[str], size: int, owner: Owner) -> None:
-        """Have room for a message of so many bytes in each of these topics; raise as :meth:`check_room` does.
+        """Have room for a message of this many bytes in each of these topics; raise as :meth:`check_room` does.
 
         :meth:`append_reserved` uses it, a part of the topics at a time.
         """

@@ -20,7 +20,7 @@ from service.core.topics.wire import Encoding, gap_chunk, message_data, message_
 __all__ = ["CHUNK", "History", "Ring", "RingLimits"]
 
 CHUNK: Final = 256 * 1024
-"""Bytes that one write carries at the most, or one message: a late reader of a large batch is
+"""Bytes that one write carries at most, or one message: a late reader of a large batch is
 served in steps, so that what it has not taken yet stays shared in the topic."""
 
 _CHUNKS: Final = 16

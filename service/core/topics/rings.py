@@ -3,7 +3,7 @@
 A ring counts for the client that has filled most of it: the majority vote of Boyer and Moore, weighed by bytes,
 which needs one number for each ring. A client that has used up its share of the memory keeps of its own topics, the
 longest unpublished first, the newest messages alone; when it has nothing else, its publish is refused. Others
-notice nothing of it. A client that has less than an equal share finds room in any case: the topics of those that
+do not notice. A client that has less than an equal share finds room in any case: the topics of those that
 hold most give way likewise.
 """
 

@@ -36,7 +36,7 @@ def job_paths(streaming: list[Any]) -> dict[str, Any]:
     streamed = stream((*_EVENTS, events.Heartbeat), {"anyOf": [*map(ref, _EVENTS)]})
     read = {
         "200": answer("its events", streamed, _EPOCH),
-        "204": answer("all of it was had before", headers=_EPOCH),
+        "204": answer("all of it was received before", headers=_EPOCH),
     }
     pages = [
         query("state", "jobs in this state alone", {"enum": [*JobState]}),

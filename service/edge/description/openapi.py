@@ -112,7 +112,7 @@ def _batches(limits: BatchLimits) -> dict[str, Any]:
     cancelled = {"200": json_answer("what was left", events.Cancelled)}
     ended = {
         "200": answer("its events", streamed, _BATCH_HEADERS),
-        "204": answer("all of it was had before", headers=_BATCH_HEADERS),
+        "204": answer("all of it was received before", headers=_BATCH_HEADERS),
     }
     return {
         "/fetch-batch": {"post": fetch},
@@ -163,7 +163,7 @@ def _watches() -> dict[str, Any]:
         query("url", "what to watch", watch["url"], required=True),
         query("every", "seconds", watch["every"], required=True),
         query("select", "a JSON Pointer or a CSS selector", watch["select"]["anyOf"][0]),
-        query("steps", "a list of steps as JSON, as options.steps has it", {"type": "string", "pattern": _STEPS}),
+        query("steps", "a list of steps in JSON, like options.steps", {"type": "string", "pattern": _STEPS}),
         *_STREAM,
     ]
     data = [*map(ref, changes), untagged(events.Started), untagged(events.Gap)]
@@ -203,7 +203,7 @@ def _pipelines() -> dict[str, Any]:
 
 
 def _steps() -> dict[str, Any]:
-    asked = query("steps", "the list of steps as JSON, as options.steps has it", {"type": "string"}, required=True)
+    asked = query("steps", "the list of steps in JSON, like options.steps", {"type": "string"}, required=True)
     done = {"200": json_answer("the result of each step", StepResults)}
     listed = {"200": json_answer("each step and its parameters", StepList)}
     blob = path("sha256", "the SHA-256 of the blob", {"type": "string", "pattern": "^[0-9a-f]{64}$"})

@@ -48,7 +48,7 @@ class IdleCuts:
         return f"<IdleCuts {list(self._silences)}>"
 
     def note(self, silence: float) -> None:
-        """Record that the other side ended a connection in use after so many seconds without a byte."""
+        """Record that the other side ended a connection in use after this many seconds without a byte."""
         if not _SHORTEST <= silence < self._heartbeat or self._clock() - self._noted < _APART:
             return
         self._noted = self._clock()

@@ -103,7 +103,7 @@ async def problems(
         what = {"method": request.method, "path": request.path, **correlation_of(request).log_fields()}
         _log.exception("unhandled exception in a request", extra=what)
         refusals["http", InternalError.reason] += 1
-        return refusal(InternalError("a bug of ours; it was logged"), request)
+        return refusal(InternalError("internal error; it was logged"), request)
 
 
 def _document(

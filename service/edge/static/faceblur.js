@@ -103,7 +103,7 @@ class Run {
     this.#next();
   }
 
-  /** Send a frame, if fewer than so many are under way, and come back for the next. */
+  /** Send a frame, if fewer than this many are under way, and come back for the next. */
   async #next() {
     const begun = performance.now();
     const more = this.#source.draw();

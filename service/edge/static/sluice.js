@@ -123,7 +123,7 @@ class Stream {
   /** @returns {boolean} whether that was the last */
   message(offset, data, size) {
     const { epoch, offset: before } = this.had;
-    if (!(offset > before)) return false; // it was had
+    if (!(offset > before)) return false; // it was delivered before
     if (offset > before + 1) this.gap(offset - 1);
     this.had = { epoch, offset };
     this.take(this.show({ topic: this.topic, epoch, offset, data }), size);
@@ -639,7 +639,7 @@ export class Sluice {
     return this.#call(text("method", method), params === undefined ? undefined : json(params));
   }
 
-  /** Cut the connection, and come back after so many seconds: when the network has changed, or to try it. */
+  /** Cut the connection, and come back after this many seconds: when the network has changed, or to try it. */
   reconnect(after = 0) {
     if (this.#error) return;
     this.#retryAfter = seconds(after) ?? 0;
@@ -884,7 +884,7 @@ export class Sluice {
     this.#state({ state: "waiting", code, reason, after });
   }
 
-  /** How many seconds to wait after so many failures: anything up to the delay, or at least half of it where not `soon`. */
+  /** How many seconds to wait after this many failures: anything up to the delay, or at least half of it where not `soon`. */
   #delay(failures, soon = false) {
     const { first, most } = this.backoff;
     const delay = Math.min(most, first * 2 ** Math.min(failures, 60));

@@ -60,7 +60,7 @@ class FetchingCollector(Collector):
             "sluice_fetch_seconds", "What a request to an upstream took, by phase.", "phase", metrics.phases
         )
         yield counter_by(
-            "sluice_overdue", "URLs that waited beyond their deadline for a bug of ours, by what they waited for.",
+            "sluice_overdue", "URLs that waited beyond their deadline (a bug in sluice), by what they waited for.",
             "wait", runner.overdue,
         )  # fmt: skip
         yield Gauge("sluice_hosts_throttled", "Hosts that get less than their limit, or nothing.", runner.throttled)

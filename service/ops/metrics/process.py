@@ -41,7 +41,9 @@ class ProcessCollector(Collector):
         text = "Failures of background work, by its name (other: of one item)."
         yield counter_by("sluice_task_failures", text, "task", self._supervisor.failures)
         yield Gauge(
-            "sluice_loop_lag_seconds", "How late the loop was at the most in the last second.", self._lag.worst
+            "sluice_loop_lag_seconds", "The longest that the loop was late in the last second.", self._lag.worst
         )
-        yield histogram("sluice_loop_delay_seconds", "How late the loop was, ten looks a second.", self._lag.delays)
+        yield histogram(
+            "sluice_loop_delay_seconds", "How late the loop was, sampled ten times a second.", self._lag.delays
+        )
         yield Gauge("sluice_kernel_socket_bytes", "Kernel memory of all TCP sockets of the machine.", sockets())

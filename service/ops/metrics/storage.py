@@ -26,9 +26,7 @@ class StorageCollector(Collector):
             "sluice_storage_commit_seconds", "From the beginning of a commit to its end.", figures.durations
         )
         yield Counter("sluice_storage_commits", "Commits.", figures.commits)
-        yield Counter(
-            "sluice_storage_failures", "Commits that failed; nothing of them was stored.", figures.failures
-        )
+        yield Counter("sluice_storage_failures", "Commits that failed; none of them was stored.", figures.failures)
         yield Gauge("sluice_storage_waiting", "Changes that wait for the next commit.", figures.waiting)
         yield Gauge("sluice_storage_bytes", "Bytes of the data directory.", figures.size)
         yield Gauge("sluice_storage_topics", "Topics that are kept.", figures.topics)

@@ -48,7 +48,7 @@ _ELSEWHERE: Final = {
 """Characters that Python reads where the standard has others: it has no code for these, so they can be replaced."""
 
 _MOST_REPAIRS: Final = 1_500
-"""Bad places of one piece, or escapes, that are read as the standard has it: 1 to 3 us each, 4 ms together for
+"""Bad places of one piece, or escapes, that are read as the standard says: 1 to 3 us each, 4 ms together for
 which the loop waits. Beyond, Python's own replacement does for all of it: a bad pair may take its second byte with
 it or not, and the characters of NEC and IBM in EUC-JP count as bad."""
 _MOST_IN_A_STEP: Final = 800
@@ -149,7 +149,7 @@ def decode(body: bytes, encoding: str, *, cut: bool = False) -> tuple[str, bool]
 
 
 def decode_in_steps(body: bytes, encoding: str, *, start: int, step: int, cut: bool) -> Iterator[tuple[str, bool]]:
-    """Yield what :func:`decode` returns of a body from ``start`` on, in pieces of so many bytes.
+    """Yield what :func:`decode` returns of a body from ``start`` on, in pieces of this many bytes.
 
     Bad places are counted for each piece: of more than 800 it makes less of an effort.
     """

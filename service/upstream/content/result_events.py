@@ -20,7 +20,7 @@ _BINARY: Final = bytes(byte for byte in range(0x20) if byte not in b"\t\n\f\r\x1
 """Not in any text: what the MIME Sniffing standard calls binary data bytes."""
 
 LARGE: Final = 64 << 10
-"""Bytes of a body beyond which it is encoded in steps: what has no more takes 5 ms at the most, and 0.2 ms where
+"""Bytes of a body beyond which it is encoded in steps: what has no more takes 5 ms at most, and 0.2 ms where
 nothing in it is bad."""
 _STEP: Final = 24 << 10
 """Bytes of a step; they are a multiple of three, for base64."""

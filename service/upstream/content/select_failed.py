@@ -5,7 +5,7 @@ from typing import Literal
 __all__ = ["NothingThere", "SelectFailed", "SelectKind"]
 
 SelectKind = Literal["protocol", "too_large", "unavailable"]
-"""As the contract has it: ``unavailable`` is not the page's fault."""
+"""A kind of failure in the contract: ``unavailable`` is not the page's fault."""
 
 
 class SelectFailed(Exception):

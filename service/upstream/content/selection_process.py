@@ -140,7 +140,7 @@ class _SelectionProcess:
         self._failures = Occurrences(time.monotonic)
 
     async def select(self, request: _Request, most: float) -> bytes:
-        """Return what is found in so many seconds; raises SelectFailed."""
+        """Return what is found in this many seconds; raises SelectFailed."""
         try:
             streams = self._streams = self._streams or await self._started()
             async with asyncio.timeout(most):

@@ -172,8 +172,8 @@ def _fields(lines: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
 def _name(name: str, line: str) -> str:
     """Return a field's name, or nothing for a line that is passed over: browsers do that with one without a name.
 
-    Spaces before the colon go (RFC 9112, section 5.1). A name that could be none stays as it is; it is no
-    other field's name for that.
+    Spaces before the colon go (RFC 9112, section 5.1). A name that could be none stays as it is; it does not
+    become the name of another field.
     """
     if _TOKEN.fullmatch(name):
         return name.lower()

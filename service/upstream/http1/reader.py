@@ -53,7 +53,7 @@ class Reader:
 
     @property
     def keep(self) -> float:
-        """For how many seconds the connection can be kept, now that the answer has come to its end."""
+        """For how many seconds the connection can be kept, now that the answer has ended."""
         return self._keep if self.done and not self.surplus else 0.0
 
     def read(self) -> bytes:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Thumbnail", "thumbnail"]
 
 _PIXELS: Final = 100_000_000
-"""Of a picture that is read, at the most: 300 MB as RGB."""
+"""Of a picture that is read, at most: 300 MB as RGB."""
 _TEXTS: Final = 16 << 20
 """Bytes of a text or a profile in a PNG: programs that draw pictures note there how they did it."""
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")

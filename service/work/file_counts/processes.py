@@ -84,7 +84,7 @@ class _Process:
 
 
 class Processes:
-    """At most so many processes, whose reports are merged into ``counts``. Leaving the context ends all of them."""
+    """At most this many processes; their reports are merged into ``counts``. Leaving the context ends them."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ def futures(count: int) -> list["asyncio.Future[Head]"]:
     return [asyncio.get_running_loop().create_future() for _ in range(count)]
 
 
-async def test_answers_of_who_gives_way_go_on_one_in_a_turn_and_those_of_others_at_once() -> None:
+async def test_answers_of_owners_that_give_way_go_on_one_in_a_turn_and_those_of_others_at_once() -> None:
     answers = AnswerTurns()
     answers.gives_way = LONG.__eq__
     long, new = futures(10), futures(10)

@@ -47,7 +47,7 @@ OWNERS = (
 
 
 class Selecting:
-    """Selects, fails or takes too long, as chance has it."""
+    """Selects, fails or takes too long, at random."""
 
     def __init__(self, chance: Random) -> None:
         self.pool = Pool("selections", 1)
