@@ -61,8 +61,8 @@ def _upgrade_required(text: str) -> web.HTTPUpgradeRequired:
 
 def _members(request: web.Request, name: str) -> list[str]:
     """Return the members of a list, of all its lines (RFC 9110, section 5.6.1)."""
-    members = (member.strip() for line in request.headers.getall(name, ()) for member in line.split(","))
-    return [member for member in members if member]
+    lines = request.headers.getall(name, ())
+    return [stripped for line in lines for member in line.split(",") if (stripped := member.strip())]
 
 
 def _listed(request: web.Request, name: str) -> set[str]:

@@ -104,6 +104,7 @@ class HttpServer(web.Server):
         self._idle_cuts = idle_cuts
         self._options = options
         self._reading = PerTurn(_READ, what="a connection could not be read on")
+        self._open = 0
 
     def __call__(self) -> RequestHandler:
         """Return the protocol of a new connection."""
@@ -113,8 +114,8 @@ class HttpServer(web.Server):
 
     @property
     def open(self) -> int:
-        """How many connections are open."""
-        return len(self.connections)
+        """How many connections are open; counted here, because aiohttp copies its list each time."""
+        return self._open
 
     def close_unused(self) -> int:
         """Close connections on which no request is under way, and return how many they were.
@@ -126,6 +127,11 @@ class HttpServer(web.Server):
         for handler in unused:
             handler.force_close()
         return len(unused)
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        """Count a connection in."""
+        super().connection_made(handler, transport)
+        self._open += 1
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """Forget a connection, when the task that handles it has ended."""
@@ -148,6 +154,7 @@ class HttpServer(web.Server):
             self._idle_cuts.note(silence)
 
     def _lost(self) -> None:
+        self._open -= 1
         if self.on_lost is not None:
             self.on_lost()
 
