@@ -97,6 +97,29 @@ async def test_what_comes_and_goes_between_two_looks_goes_back_too(memory: Memor
     assert trims == [85, 75]
 
 
+async def test_memory_that_stands_still_is_seldom_looked_at(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, _ = memory
+    looks: list[int] = []
+
+    def in_use() -> int:
+        looks.append(service["resident"])
+        return service["used"]
+
+    monkeypatch.setattr(housekeeping, "in_use", in_use)
+    async with client_of():
+        await asyncio.sleep(20)
+        service |= {"resident": 500 << 20, "used": 460 << 20}
+        await asyncio.sleep(40)
+        assert len(looks) == 2
+        await asyncio.sleep(600)
+        assert len(looks) <= 8, "40 without a growing pause"
+        service["resident"] += 2 << 20
+        await asyncio.sleep(16)
+        assert looks[-1] == 502 << 20
+
+
 @pytest.mark.skipif(not GLIBC, reason="another C library than glibc has no mallinfo2")
 def test_it_is_known_what_is_in_use() -> None:
     before = in_use()
