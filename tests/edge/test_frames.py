@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from service.edge.websocket.frames import ClientFrames
 from tests.edge.running import Client, client_of
 
-TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 KEY = b"\x01\x82\x03\x44"
 
 
@@ -96,6 +96,40 @@ def test_the_first_forbidden_frame_is_the_last_thing_that_arrives(
 @given(st.binary(max_size=300), CUTS)
 def test_any_bytes_pass_alike_however_they_are_cut(stream: bytes, cuts: list[int]) -> None:
     assert passed(stream, cuts) == passed(stream, [])
+
+
+class Pinged:
+    """Has pinged, and waits for one pong, or does not."""
+
+    def __init__(self, *, due: bool = True) -> None:
+        self.due = due
+
+    def take_pong(self) -> bool:
+        due, self.due = self.due, False
+        return due
+
+
+@pytest.mark.parametrize(
+    ("sent", "due", "arrives"),
+    [
+        ([frame(b"", PONG)], True, b""),
+        ([frame(b"", PONG), frame(b"", PONG)], True, frame(b"", PONG)),
+        ([frame(b"", PONG)], False, frame(b"", PONG)),
+        ([frame(b"p", PONG)], True, frame(b"p", PONG)),
+        ([frame(b"", PONG, first=0)], True, frame(b"", PONG, first=0)),
+        ([frame(b"", PING)], True, frame(b"", PING)),
+        ([frame(b"", PONG)[:3], frame(b"", PONG)[3:]], True, frame(b"", PONG)),
+        # The same bytes, as the payload of another frame.
+        ([frame(b"x" * 10)[:-6], frame(b"", PONG)], True, frame(b"x" * 10)[:-6] + frame(b"", PONG)),
+    ],
+    ids=["due", "one of two", "not due", "payload", "fragment", "ping", "cut", "payload of another"],
+)
+def test_the_pong_that_answers_a_ping_goes_no_further(sent: list[bytes], due: bool, arrives: bytes) -> None:
+    frames = ClientFrames(reader := Reader())
+    frames.pinged = Pinged(due=due)
+    for piece in sent:
+        assert frames.feed_data(piece) == (False, b"")
+    assert reader.data == arrives
 
 
 def test_nothing_more_is_read_after_a_forbidden_frame_and_the_end_is_passed_on() -> None:

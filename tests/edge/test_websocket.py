@@ -105,6 +105,31 @@ async def test_answers_pongs_and_messages_never_cut_into_each_other() -> None:
     assert pongs == [b"p%d" % number for number in range(200)]
 
 
+@pytest.mark.parametrize("pongs", [0, 3])
+async def test_pongs_that_answer_no_ping_count_as_requests_and_the_others_do_not(
+    pongs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    as_before = Session.control
+
+    def control(session: Session, size: int, now: float) -> bool:
+        counted.append(size)
+        return as_before(session, size, now)
+
+    monkeypatch.setattr(Session, "control", control)
+    async with client_of(heartbeat=10.0) as client, client.socket() as socket:
+        await call(socket, "subscribe", topic="t")
+        answering = asyncio.create_task(socket.receive())
+        (connection,) = client.service.sockets.connections
+        for _ in range(pongs):
+            await socket.pong()
+        await asyncio.sleep(100)
+        assert counted == [0] * pongs
+        assert client.service.sockets.heartbeat.cut == 0
+        assert connection.alive
+        answering.cancel()
+
+
 async def test_only_another_protocol_is_refused_before_the_upgrade() -> None:
     async with client_of() as client:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:

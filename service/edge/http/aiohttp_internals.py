@@ -25,6 +25,7 @@ __all__ = [
     "is_paused",
     "is_serving",
     "is_waiting",
+    "reader_of",
     "release_handshake_state",
     "task_of",
 ]
@@ -36,10 +37,12 @@ class Feature(Enum):
     """What the internals are used for; the value says what the service does without them."""
 
     UNUSED = "connections on which no request is under way are not closed early when descriptors are short"
-    ENDINGS = "places of closed connections are given out up to a second late, and idle cuts are not noticed"
+    ENDINGS = (
+        "places of closed connections are given out before their handlers have ended; idle cuts are not noticed"
+    )
     FRAMES = "frames of WebSocket clients that are not masked are accepted"
     READING = "bodies of requests that come by the hundred are read in one turn of the loop"
-    HANDSHAKE = "each WebSocket keeps the headers of its handshake, 3 to 6 KiB"
+    HANDSHAKE = "each WebSocket keeps the headers of its handshake, 4 to 7 KiB"
 
 
 NEEDED: Final[Mapping[Feature, tuple[tuple[type, str], ...]]] = {
@@ -52,6 +55,7 @@ NEEDED: Final[Mapping[Feature, tuple[tuple[type, str], ...]]] = {
     ),
     Feature.READING: ((RequestHandler, "_reading_paused"),),
     Feature.HANDSHAKE: (
+        (RequestHandler, "_messages"),
         (RequestHandler, "_parser"),
         (RequestHandler, "_upgraded"),
         (web.BaseRequest, "_message"),
@@ -135,11 +139,17 @@ class HookedWebSocket(web.WebSocketResponse):
             connection.data_received(early)
 
 
+def reader_of(request: web.Request) -> Any:
+    """Return what gets the bytes of an upgraded connection, or None where that is not known."""
+    protocol: Any = request.protocol
+    return protocol._payload_parser if has(Feature.FRAMES) else None
+
+
 def release_handshake_state(request: web.Request, response: web.WebSocketResponse) -> None:
     """Forget how a WebSocket began; afterwards nobody may ask its request for anything.
 
-    A socket that idles for days would hold its request's headers three times, their parser and the answer's
-    headers: 2.5 KiB of 16, and 6 KiB for a browser with cookies (docs/decisions/05-memory.md).
+    A socket that idles for days would hold its request's headers three times, their parser, the answer's headers
+    and a queue for requests: 3.3 KiB of 16, and 7 KiB for a browser with cookies (docs/decisions/05-memory.md).
     """
     protocol: Any = request.protocol
     if not has(Feature.HANDSHAKE) or not protocol._upgraded:
@@ -150,6 +160,8 @@ def release_handshake_state(request: web.Request, response: web.WebSocketRespons
     request._headers = _NO_HEADERS
     request._cache.clear()
     response.headers.clear()
+    if not protocol._messages:
+        protocol._messages = []  # no other request can come; an empty deque has 760 bytes
 
 
 def _empty(message: Any) -> None:

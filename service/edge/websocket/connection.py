@@ -199,9 +199,18 @@ class Connection:
         """
         progress = self._progress()
         self.alive = progress != self._seen
-        self._seen = progress
-        if not self.alive and not self.full() and not self.transport.is_closing():
+        if self.alive:
+            self._seen = progress  # another tuple of the same numbers would be 56 bytes for each connection
+        elif not self.full() and not self.transport.is_closing():
             self.transport.write(_PING)
+
+    def take_pong(self) -> bool:
+        """Take a pong that may answer the last ping; return whether it was waited for.
+
+        Others count as requests do: they come by :class:`Conversation`.
+        """
+        due, self.alive = not self.alive, True
+        return due
 
     @property
     def silent(self) -> bool:

@@ -18,13 +18,13 @@ from service.core.topics.hub import Hub
 from service.core.topics.wire import closing_frame
 from service.edge.access.admission import ADDRESS, AdmissionControl
 from service.edge.access.expiries import Expiries
-from service.edge.http.aiohttp_internals import release_handshake_state
+from service.edge.http.aiohttp_internals import reader_of, release_handshake_state
 from service.edge.http.handshake import PROTOCOL, as_one_line_each, check_handshake
 from service.edge.http.problems import reason_of, refusal
 from service.edge.websocket.connection import Connection
 from service.edge.websocket.conversation import Conversation, MessageHandler, RequestHandler
 from service.edge.websocket.counters import WebSocketCounters
-from service.edge.websocket.frames import ClientSocket
+from service.edge.websocket.frames import ClientFrames, ClientSocket
 from service.edge.websocket.heartbeat import Heartbeat
 from service.edge.websocket.stalled import Stalled
 from service.runtime.per_turn import PerTurn
@@ -177,6 +177,8 @@ class WebSockets:
         )
         connection.closing = shown.closing
         connection.session = Session(self._hub, self._services, self.limits.session, connection, shown.grant)
+        if isinstance(frames := reader_of(request), ClientFrames):
+            frames.pinged = connection
         # Counted when nothing can fail any more: the kernel may have cut the connection already.
         self._admission.enter(address)
         self.pool.take(shown.owner, 1)
