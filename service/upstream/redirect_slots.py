@@ -1,11 +1,12 @@
 """Redirects to other hosts: they give up their place and wait for one at the new host.
 
 Without that, names that all redirect to one host would have as many requests at once there as they have
-hosts. A redirected URL has waited in a batch already, so it goes before URLs that still do.
+hosts. A redirected URL has waited in a batch already, so it goes before URLs that still do; but no client has more
+than its share of a host's places, whether its URLs name the host or are redirected to it, and clients take turns.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from service.core.fetching.host_limiter import HostLimiter
@@ -15,6 +16,9 @@ from service.core.owner import Owner
 
 __all__ = ["RedirectSlots"]
 
+_Line = OrderedDict[Owner, deque[asyncio.Future[None]]]
+"""Who waits at a host, by owner; the first has the next turn."""
+
 
 class RedirectSlots:
     """All who wait for a place at another host; ``freed`` is called when somebody has given up one."""
@@ -23,65 +27,80 @@ class RedirectSlots:
         self._hosts = hosts
         self._freed = freed
         self._loop = asyncio.get_running_loop()
-        self.waiting: dict[str, deque[tuple[asyncio.Future[None], Owner]]] = {}
-        """For each host who waits there, and for which owner."""
+        self.waiting: dict[str, _Line] = {}
+        """For each host who waits there."""
 
     def __repr__(self) -> str:
-        return f"<RedirectSlots {sum(map(len, self.waiting.values()))} waiting>"
+        count = sum(len(turns) for line in self.waiting.values() for turns in line.values())
+        return f"<RedirectSlots {count} waiting>"
 
     async def move(self, work: FetchTask, origin: str) -> Failure | None:
         """Exchange a place for one at ``origin``; return why that is in vain where it is."""
-        opens, now = self._hosts.opens_at(origin), self._loop.time()
+        owner, now = work.group.owner, self._loop.time()
+        opens = self._hosts.opens_for(origin, owner, now)
         if opens > work.deadline:
             return Failure("unavailable", "the host of a redirect is in back-off", round(opens - now, 3))
-        owner = work.group.owner
         self._hosts.end(work.place, owner)
         work.place = ""
         self._freed()
-        if origin in self.waiting or not self._hosts.has_place(origin, now):
-            await self._wait(origin, owner)
-        else:
+        if owner not in self.waiting.get(origin, ()) and self._hosts.has_place(origin, now, owner):
             self._hosts.begin(origin, owner)
+        else:
+            await self._wait(origin, owner)
         work.place = origin
         return None
 
     async def _wait(self, origin: str, owner: Owner) -> None:
         turn: asyncio.Future[None] = self._loop.create_future()
-        queue = self.waiting.setdefault(origin, deque())
-        queue.append((turn, owner))
+        self.waiting.setdefault(origin, OrderedDict()).setdefault(owner, deque()).append(turn)
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._hosts.end(origin, owner)
                 self._freed()
-            elif (turn, owner) in queue:
-                queue.remove((turn, owner))
-                if not queue and self.waiting.get(origin) is queue:
-                    del self.waiting[origin]
+            else:
+                self._take_out(origin, owner, turn)
             raise
+
+    def _take_out(self, origin: str, owner: Owner, turn: asyncio.Future[None]) -> None:
+        """Forget one that was cancelled while it waited."""
+        line = self.waiting.get(origin)
+        if line is None or turn not in line.get(owner, ()):
+            return
+        line[owner].remove(turn)
+        if not line[owner]:
+            del line[owner]
+        if not line:
+            del self.waiting[origin]
 
     def admit(self) -> None:
         """Let in those that there is a place for now."""
         if not self.waiting:
             return
         now = self._loop.time()
-        for origin, queue in tuple(self.waiting.items()):
+        for origin, line in tuple(self.waiting.items()):
             try:
-                self._admit(origin, queue, now)
+                self._admit(origin, line, now)
             except Exception as error:
                 # It is the host's state: only URLs that wait there fail of it.
-                for turn, _ in queue:
+                for turn in [turn for turns in line.values() for turn in turns]:
                     if not turn.done():
                         turn.set_exception(error)
-                queue.clear()
-            if not queue:
+                line.clear()
+            if not line:
                 del self.waiting[origin]
 
-    def _admit(self, origin: str, queue: deque[tuple[asyncio.Future[None], Owner]], now: float) -> None:
-        while queue and self._hosts.has_place(origin, now):
-            turn, owner = queue[0]
+    def _admit(self, origin: str, line: _Line, now: float) -> None:
+        while line and self._hosts.has_place(origin, now):
+            owner = next((one for one in line if self._hosts.has_place(origin, now, one)), None)
+            if owner is None:
+                self._hosts.count_refusal(origin, now)
+                return
+            turns = line.pop(owner)
+            turn = turns.popleft()
+            if turns:
+                line[owner] = turns
             if not turn.done():
                 self._hosts.begin(origin, owner)
                 turn.set_result(None)
-            queue.popleft()

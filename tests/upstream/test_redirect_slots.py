@@ -8,6 +8,7 @@ from service.core.fetching.outcome import Failure
 from service.core.fetching.request import FetchRequest
 from service.core.fetching.target import Target, check_url
 from service.core.fetching.task import FetchTask
+from service.core.owner import Owner
 from service.upstream.redirect_slots import RedirectSlots
 from tests.core.test_plan import batch_of
 
@@ -15,21 +16,22 @@ HERE, THERE = "http://here.example:80", "http://there.example:80"
 
 
 class Slots:
-    """Places at two hosts, two each, and how often one was given up."""
+    """Places at two hosts, two each where nothing else is said, and how often one was given up."""
 
-    def __init__(self) -> None:
-        self.hosts = HostLimiter(2, chance=lambda: 1.0)
+    def __init__(self, places: int = 2, *, shared: bool = False) -> None:
+        self.hosts = HostLimiter(places, chance=lambda: 1.0, shared=shared)
         self.freed = 0
         self.slots = RedirectSlots(self.hosts, self.free)
 
     def free(self) -> None:
         self.freed += 1
 
-    def work(self, deadline: float = 10.0) -> FetchTask:
+    def work(self, deadline: float = 10.0, owner: str = "o") -> FetchTask:
         """Return a task that has a place here."""
         target = check_url("http://here.example/", Policy())
         assert isinstance(target, Target)
-        task = FetchTask(batch_of(["http://here.example/"]), 0, FetchRequest("http://here.example/"), target, None)
+        batch = batch_of(["http://here.example/"], owner=owner)
+        task = FetchTask(batch, 0, FetchRequest("http://here.example/"), target, None)
         task.deadline, task.place = deadline, HERE
         self.hosts.begin(HERE, task.group.owner)
         return task
@@ -137,4 +139,29 @@ async def test_an_error_of_one_hosts_state_fails_only_who_waits_there() -> None:
     await asyncio.wait([bad, good])
     assert isinstance(bad.exception(), ValueError)
     assert good.result() is None
+    assert not some.slots.waiting
+
+
+async def test_a_client_leaves_others_a_place_where_its_urls_are_redirected_to_and_they_take_turns() -> None:
+    some = Slots(8, shared=True)
+    got: list[str] = []
+
+    async def move(owner: str) -> None:
+        await some.slots.move(some.work(owner=owner), THERE)
+        got.append(owner)
+
+    tasks = [asyncio.create_task(move("a")) for _ in range(20)]
+    await asyncio.sleep(0.01)
+    assert len(got) == 6, "it leaves a quarter to others"
+    tasks += [asyncio.create_task(move("b")) for _ in range(4)]
+    await asyncio.sleep(0.01)
+    assert got[6:] == ["b", "b"]
+    for owner in got[:4]:
+        some.hosts.end(THERE, Owner(owner))
+        some.slots.admit()
+        await asyncio.sleep(0.01)
+    assert got[8:] == ["a", "b", "a", "b"], "all that have less than their share take turns"
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
     assert not some.slots.waiting
