@@ -31,7 +31,6 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "jobs/figures": ("test_jobs",),
     "jobs/statistics": ("test_jobs", "test_remote_attempts"),
     "jobs/job_topics": ("test_jobs",),
-    "jobs/lanes": ("test_jobs",),
     "jobs/registry": ("test_slots",),
     "jobs/slot": ("test_slots",),
     "jobs/slot_messages": ("test_slots",),

@@ -65,3 +65,15 @@ class FairQueue(Generic[Item]):
         else:
             del self._lines[line.owner]
             self._turns.leave()
+
+    def set_aside(self) -> Line[Item]:
+        """Take out the line of the owner whose turn it is, with all that waits in it."""
+        line = self._turns.first
+        del self._lines[line.owner]
+        self._turns.leave()
+        return line
+
+    def bring_back(self, line: Line[Item]) -> None:
+        """Take in a line again, as the last."""
+        self._lines[line.owner] = line
+        self._turns.enter(line)

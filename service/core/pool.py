@@ -17,7 +17,7 @@ from typing import Final
 from service.core.errors import LimitReached, SluiceError
 from service.core.owner import Owner
 
-__all__ = ["FOUR_FIFTHS", "Pool", "PoolStatistics", "alone"]
+__all__ = ["FOUR_FIFTHS", "Pool", "PoolStatistics", "alone", "share_used"]
 
 FOUR_FIFTHS: Final = 4
 """``eager`` of a pool of which one owner alone gets so much."""
@@ -33,6 +33,11 @@ class PoolStatistics:
     largest: int
     refused: int
     """How often an owner met its share since the start: it was refused, had to wait, or gave something up."""
+
+
+def share_used(one: PoolStatistics) -> float:
+    """Return which part of a pool is in use, to show the busiest of several by."""
+    return one.used / one.bound if one.bound else 0.0
 
 
 def alone(bound: int, eager: int) -> int:

@@ -1,13 +1,19 @@
-"""Who is next: the jobs of one kind that are due, owners by turns, at most this many at once."""
+"""Who is next: the jobs of one kind that are due, owners by turns, at most this many at once.
+
+An attempt may take as long as its ``timeout`` allows. So nobody has all places: an owner leaves a tenth of many to
+others; where there are so few that it has all, there is one more for those who have none.
+"""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
-from service.core.fair_queue import FairQueue
+from service.core.fair_queue import FairQueue, Line
 from service.core.jobs.agenda import Agenda
 from service.core.jobs.request import Kind
+from service.core.owner import Owner
+from service.core.pool import Pool
 from service.runtime.containment import report
 
 __all__ = ["Begin", "Lane"]
@@ -18,6 +24,8 @@ _AGAIN: Final = 1.0
 """Seconds after which a job is looked at again that could not be carried out."""
 _BEGUN: Final = 20
 """Jobs that begin in one turn of the loop."""
+_EAGER: Final = 9
+"""One owner alone has nine tenths of the places: of fewer than ten, all."""
 
 Begin = Callable[[int, Callable[[], None]], Coroutine[Any, Any, None]]
 """Carries out the job of a row, and calls what it is given when it needs its place no more."""
@@ -34,11 +42,14 @@ class Lane:
         begin: Begin,
     ) -> None:
         self.kind = kind
+        self.pool = Pool(f"{kind}_jobs", places, eager=_EAGER)
+        """Whose attempts have places."""
         self.places = places
+        self._spare = int(places <= _EAGER)
         self.running: dict[int, asyncio.Task[None]] = {}
         """By row; a task is here until all of its attempt is over."""
-        self._working: set[int] = set()
-        """Those of them that have a place: until the outcome is known, though it may not be stored yet."""
+        self._working: dict[int, Owner] = {}
+        """Those that have a place, and whose: until the outcome is known, though it may not be stored yet."""
         self._once_more: set[int] = set()
         """Those of them that are due again already."""
         self.on_free: Callable[[], None] = lambda: None
@@ -47,9 +58,11 @@ class Lane:
         self._begin = begin
         self._queue: FairQueue[int] = FairQueue(1)
         self._queued: set[int] = set()
+        self._aside: dict[Owner, Line[int]] = {}
+        """What waits of owners that have used up their share, until a place is free."""
 
     def __repr__(self) -> str:
-        return f"<Lane {self.kind}: {len(self._working)} of {self.places} run, {len(self._queued)} due>"
+        return f"<Lane {self.kind}: {len(self._working)} of {self.places} run, {self.due} due>"
 
     @property
     def due(self) -> int:
@@ -60,16 +73,25 @@ class Lane:
         """Begin what may begin now; return whether more may in the next turn of the loop."""
         taken = self._take_due(now)
         begun = 0
-        while self._queue and len(self._working) < self.places and begun < _BEGUN:
-            row = self._queue.first.items.popleft()
+        while self._queue and len(self._working) < self.places + self._spare and begun < _BEGUN:
+            line = self._queue.first
+            if not self._has_place(line.owner):
+                self.pool.refused += 1
+                self._aside[line.owner] = self._queue.set_aside()
+                continue
+            row = line.items.popleft()
             self._queue.spend(1)
             self._queued.discard(row)
             if row in self.running:
                 self._once_more.add(row)
             elif row in self._agenda:
-                self._start(row)
+                self._start(row, line.owner)
                 begun += 1
         return taken == _TAKEN or begun == _BEGUN
+
+    def _has_place(self, owner: Owner) -> bool:
+        places = self.places if self.pool.held(owner) else self.places + self._spare
+        return len(self._working) < places and self.pool.room(owner) > 0
 
     def _take_due(self, now: float) -> int:
         taken = 0
@@ -81,10 +103,15 @@ class Lane:
     def _put(self, row: int) -> None:
         if row not in self._queued and row in self._agenda:
             self._queued.add(row)
-            self._queue.put(self._agenda.get(row).owner, row)
+            owner = self._agenda.get(row).owner
+            if (line := self._aside.get(owner)) is not None:
+                line.items.append(row)
+            else:
+                self._queue.put(owner, row)
 
-    def _start(self, row: int) -> None:
-        self._working.add(row)
+    def _start(self, row: int, owner: Owner) -> None:
+        self._working[row] = owner
+        self.pool.take(owner, 1)
         task = asyncio.get_running_loop().create_task(self._carry_out(row), name="job")
         self.running[row] = task
         task.add_done_callback(lambda task: self._ended(row, task))
@@ -95,8 +122,17 @@ class Lane:
 
     def _free(self, row: int) -> None:
         """Give the place of an attempt to the next one."""
-        self._working.discard(row)
+        self._give_back(row)
         self.on_free()
+
+    def _give_back(self, row: int) -> None:
+        """Free the place of an attempt, if it still has one: those who have used up their share may go on."""
+        if (owner := self._working.pop(row, None)) is None:
+            return
+        self.pool.give_back(owner, 1)
+        for line in self._aside.values():
+            self._queue.bring_back(line)
+        self._aside.clear()
 
     def _ended(self, row: int, task: asyncio.Task[None]) -> None:
         del self.running[row]
@@ -106,7 +142,7 @@ class Lane:
         if row in self._once_more:
             self._once_more.remove(row)
             self._put(row)
-        self._working.discard(row)
+        self._give_back(row)
         self.on_free()
 
     def _try_again(self, row: int) -> None:
@@ -116,7 +152,7 @@ class Lane:
 
     async def close(self) -> None:
         """Cancel running attempts, and begin no others."""
-        self.places = 0
+        self.places = self._spare = 0
         tasks = tuple(self.running.values())
         for task in tasks:
             task.cancel()

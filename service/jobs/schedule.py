@@ -7,6 +7,7 @@ from typing import Final
 
 from service.core.jobs.agenda import Agenda
 from service.core.jobs.request import Kind
+from service.core.pool import PoolStatistics, share_used
 from service.jobs.lanes import Begin, Lane
 from service.runtime.timer import Periodic
 
@@ -79,6 +80,10 @@ class Schedule:
     def running(self) -> int:
         """How many jobs run."""
         return sum(len(lane.running) for lane in self.lanes.values())
+
+    def places(self) -> PoolStatistics:
+        """Return a snapshot of the places of one kind: that of which most are taken."""
+        return max((lane.pool.statistics() for lane in self.lanes.values()), key=share_used)
 
     def pause(self) -> None:
         """Begin no more jobs; running attempts go on."""

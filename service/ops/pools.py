@@ -69,4 +69,7 @@ def pools_of(
         backlogs_size=sockets.stalled.statistics,
         upstream=fetches.plan.owners.statistics,
         upstream_host=fetches.hosts.statistics,
+        lookups=fetcher.resolver.turns.statistics,
+        step_places=steps.places,
+        job_places=jobs.schedule.places,
     )

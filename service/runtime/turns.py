@@ -1,19 +1,30 @@
 """Places that few can have at a time: owners that wait for one take turns, however much each of them wants."""
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
+
+from service.core.pool import PoolStatistics
 
 __all__ = ["Turns"]
 
 
 class Turns:
-    """A semaphore that is given to one owner after another; of one owner, first come, first served."""
+    """A semaphore that is given to one owner after another; of one owner, first come, first served.
 
-    def __init__(self, places: int = 1) -> None:
+    Beside its places it has ``spare`` ones, for owners that have none while others have all: who keeps every place
+    for long does not lock out those who come next.
+    """
+
+    def __init__(self, places: int = 1, spare: int = 0) -> None:
         self.places = places
+        self.spare = spare
         self.taken = 0
+        self._had_to_wait = 0
+        """How often an owner had to wait for a place since the start."""
+        self._held: Counter[Hashable] = Counter()
+        """How many each owner has."""
         self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
 
     def __repr__(self) -> str:
@@ -24,6 +35,15 @@ class Turns:
         """How many wait, of all owners."""
         return sum(map(len, self._waiting.values()))
 
+    def statistics(self) -> PoolStatistics:
+        """Return a snapshot."""
+        largest = max(self._held.values(), default=0)
+        return PoolStatistics(self.places + self.spare, self.taken, len(self._held), largest, self._had_to_wait)
+
+    def has_place(self, owner: Hashable) -> bool:
+        """Return whether an owner that asks now need not wait."""
+        return self.taken < self.places or (self.taken < self.places + self.spare and not self._held[owner])
+
     @asynccontextmanager
     async def turn(self, owner: Hashable) -> AsyncIterator[None]:
         """Wait for this owner's turn, and have a place."""
@@ -31,12 +51,13 @@ class Turns:
         try:
             yield
         finally:
-            self._next()
+            self._give_back(owner)
 
     async def _wait(self, owner: Hashable) -> None:
-        if self.taken < self.places:
-            self.taken += 1
+        if self.has_place(owner):
+            self._take(owner)
             return
+        self._had_to_wait += 1
         mine = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(owner, deque()).append(mine)
         try:
@@ -44,17 +65,26 @@ class Turns:
         except asyncio.CancelledError:
             if not mine.cancelled():
                 # It was given the place in the moment in which it was cancelled.
-                self._next()
+                self._give_back(owner)
             raise
 
-    def _next(self) -> None:
-        """Give a place that has become free to the next that waits."""
-        while self._waiting:
-            owner, futures = self._waiting.popitem(last=False)
+    def _take(self, owner: Hashable) -> None:
+        self.taken += 1
+        self._held[owner] += 1
+
+    def _give_back(self, owner: Hashable) -> None:
+        """Free a place, and give it to the next that waits and may have it."""
+        self.taken -= 1
+        self._held[owner] -= 1
+        if not self._held[owner]:
+            del self._held[owner]
+        # Those that may not have a spare place have one already: they are few.
+        while (following := next(filter(self.has_place, self._waiting), None)) is not None:
+            futures = self._waiting.pop(following)
             first = futures.popleft()
             if futures:
-                self._waiting[owner] = futures
+                self._waiting[following] = futures
             if not first.done():
+                self._take(following)
                 first.set_result(None)
                 return
-        self.taken -= 1

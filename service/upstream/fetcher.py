@@ -64,9 +64,9 @@ class Fetcher:
         self.reading = Pool("reading_bytes", reading_bytes)
         """Bytes of bodies that are being read now, by the owner of the request."""
         self._reading = Reading(self.reading)
-        self._resolver = GuardedResolver(policy, lookup or AresLookup(timeout=1.5))
+        self.resolver = GuardedResolver(policy, lookup or AresLookup(timeout=1.5))
         self.answers = AnswerTurns()
-        self._client = Client(Dialer(self._resolver, guarded_socket(policy), self.answers, tls))
+        self._client = Client(Dialer(self.resolver, guarded_socket(policy), self.answers, tls))
         self._deadlines = Deadlines()
         self._taking = PerTurn(_TAKEN, _TAKEN // 4)
 
@@ -77,7 +77,7 @@ class Fetcher:
         self._deadlines.close()
         self._reading.close()
         self._client.close()
-        await self._resolver.close()
+        await self.resolver.close()
 
     def prolong(self, task: "asyncio.Task[Any]", timeout: float) -> None:
         """Give the fetch that runs in this task so many seconds from now on."""
@@ -127,7 +127,7 @@ class Fetcher:
         """Return why an attempt had no answer in its time."""
         if attempt.slow:
             return Failure("timeout", f"the body brought less than {LEAST} bytes in {PATIENCE:g} s")
-        if self._resolver.asking(attempt.target.host):
+        if self.resolver.asking(attempt.target.host, attempt.owner):
             return Failure("dns", f"the name's look-up took longer than {attempt.timeout:g} s", temporary=True)
         return Failure("timeout", f"took longer than {attempt.timeout:g} s")
 

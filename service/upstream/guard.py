@@ -10,6 +10,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,8 @@ from cachetools import TTLCache
 from service.core.addresses import Address
 from service.core.fetching.dial_policy import Policy
 from service.core.occurrences import Occurrences
+from service.core.owner import SERVICE, Owner
+from service.runtime.turns import Turns
 
 __all__ = ["AddrInfo", "AddressRefused", "AresLookup", "GuardedResolver", "Lookup", "LookupFailed",
            "NameNotFound", "guarded_socket", "own_addresses"]  # fmt: skip
@@ -87,38 +90,59 @@ class GuardedResolver:
     """Resolve once, check every answer, and hand on numbers only.
 
     One refused address refuses the whole answer: a name that points inside and outside at once is an
-    attack or a mistake. Answers are kept ``ttl`` seconds; equal questions under way are asked once.
+    attack or a mistake. Answers are kept ``ttl`` seconds; equal questions under way are asked once. Owners take
+    turns, and ``spare`` look-ups are for those that have none under way while one has ``lookups``: many names whose
+    servers are mute hold up nobody else's.
     """
 
     def __init__(
-        self, policy: Policy, lookup: Lookup, *, lookups: int = 64, timeout: float = 5.0, ttl: float = 30.0
+        self,
+        policy: Policy,
+        lookup: Lookup,
+        *,
+        lookups: int = 48,
+        spare: int = 16,
+        timeout: float = 5.0,
+        ttl: float = 30.0,
     ) -> None:
         self._policy = policy
         self._lookup = lookup
-        self._slots = asyncio.Semaphore(lookups)
+        self.turns = Turns(lookups, spare)
         self._timeout = timeout
         self._known: TTLCache[str, list[str]] = TTLCache(_NAMES, ttl, timer=time.monotonic)
         self._asking: dict[str, asyncio.Task[list[str]]] = {}
+        """Look-ups that have begun, for all who want the name."""
+        self._asked: dict[tuple[Owner, str], asyncio.Task[list[str]]] = {}
+        """All, by who asked first: nobody else waits for that one's turn."""
         self._failures = Occurrences(time.monotonic)
 
-    async def resolve(self, host: str) -> list[str]:
+    async def resolve(self, host: str, owner: Owner = SERVICE) -> list[str]:
         """Return checked addresses; raise AddressRefused, NameNotFound or LookupFailed."""
         addresses = self._known.get(host)
         if addresses is None:
-            task = self._asking.get(host)
-            if task is None:
-                task = self._asking[host] = asyncio.create_task(self._ask(host), name=f"resolve {host}")
-                task.add_done_callback(lambda _: self._asking.pop(host, None))
             # One asker that leaves does not end the look-up for the others; its time is bounded anyway.
-            addresses = await asyncio.shield(task)
+            addresses = await asyncio.shield(self._look_up(host, owner))
         if not all(map(self._policy.allows_text, addresses)):
             raise AddressRefused(f"{host} has an address that is not public")
         return addresses
 
-    async def _ask(self, host: str) -> list[str]:
+    def _look_up(self, host: str, owner: Owner) -> "asyncio.Task[list[str]]":
+        """Return the look-up of a name that is under way, or that waits for this owner's turn, or begin one."""
+        task = self._asking.get(host) or self._asked.get((owner, host))
+        if task is None:
+            task = self._asked[owner, host] = asyncio.create_task(self._ask(host, owner), name=f"resolve {host}")
+            task.add_done_callback(partial(self._ended, host, owner))
+        return task
+
+    def _ended(self, host: str, owner: Owner, task: "asyncio.Task[list[str]]") -> None:
+        del self._asked[owner, host]
+        if self._asking.get(host) is task:
+            del self._asking[host]
+
+    async def _ask(self, host: str, owner: Owner) -> list[str]:
         try:
-            async with asyncio.timeout(self._timeout), self._slots:
-                addresses = await self._lookup(host)
+            async with asyncio.timeout(self._timeout), self.turns.turn(owner):
+                addresses = await self._begin(host)
         except TimeoutError:
             raise self._trouble(
                 host, LookupFailed(f"the name's look-up took longer than {self._timeout:g} s")
@@ -130,21 +154,33 @@ class GuardedResolver:
         self._known[host] = addresses
         return addresses
 
+    async def _begin(self, host: str) -> list[str]:
+        """Ask for a name in its turn, unless another owner's look-up has found it meanwhile, or is about to."""
+        if (known := self._known.get(host)) is not None:
+            return known
+        if (other := self._asking.get(host)) is not None:
+            return await asyncio.shield(other)
+        task = asyncio.current_task()
+        assert task is not None
+        self._asking[host] = task
+        return await self._lookup(host)
+
     def _trouble(self, host: str, error: LookupFailed) -> LookupFailed:
         """Log that name servers fail, once a minute: every name is concerned."""
         if count := self._failures.happened():
             _log.warning("names cannot be looked up", extra={"host": host, "why": str(error), "count": count})
         return error
 
-    def asking(self, host: str) -> bool:
-        """Whether a name is being looked up."""
-        return host in self._asking
+    def asking(self, host: str, owner: Owner = SERVICE) -> bool:
+        """Whether a name is being looked up, or is about to be."""
+        return host in self._asking or (owner, host) in self._asked
 
     async def close(self) -> None:
         """End look-ups under way."""
-        for task in tuple(self._asking.values()):
+        tasks = tuple(self._asked.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._lookup.close()
 
 

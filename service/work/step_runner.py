@@ -16,7 +16,7 @@ import orjson
 from service.core.errors import InvalidParams, SluiceError
 from service.core.fetching.outcome import Failure
 from service.core.owner import Owner
-from service.core.pool import FOUR_FIFTHS, Pool
+from service.core.pool import FOUR_FIFTHS, Pool, PoolStatistics, share_used
 from service.runtime.turns import Turns
 from service.upstream.content.media_types import media_type
 from service.work.blob_files import DEFAULT_TYPE
@@ -113,6 +113,10 @@ class StepRunner:
             self._workers.replaced,
             self.blobs.statistics() if self.blobs is not None else None,
         )
+
+    def places(self) -> PoolStatistics:
+        """Return a snapshot of the places in threads, or in processes: where more of them are taken."""
+        return max(self._turns.statistics(), self._workers.turns.statistics(), key=share_used)
 
     def check(self, owner: Owner, size: int) -> None:
         """Raise the pool's error for an owner that has no room for a body of this size."""

@@ -17,6 +17,7 @@ _log = logging.getLogger("sluice.steps")
 
 _ATTEMPTS: Final = 2
 """Of one errand, where its process ends under it: it may have been killed for another reason."""
+_SPARE: Final = 1
 _IDLE: Final = 60.0
 """Seconds after which processes that have nothing to do are ended: each has 25 MiB or more."""
 
@@ -26,10 +27,13 @@ class StepTimeout(Exception):
 
 
 class WorkerPool:
-    """At most ``size`` processes; one that ends or hangs costs its own errand alone."""
+    """At most ``size`` processes, and one more for owners that have none while others have all.
+
+    One that ends or hangs costs its own errand alone.
+    """
 
     def __init__(self, size: int, modules: Sequence[str], *, memory: int) -> None:
-        self.turns = Turns(size)
+        self.turns = Turns(size, _SPARE)
         self._modules = modules
         self._memory = memory
         self._free: list[WorkerProcess] = []

@@ -108,3 +108,16 @@ def test_debts_end_with_the_others() -> None:
     queue.put(B, "b")
     served(queue, 10**9)
     assert drained(queue) == "ba"
+
+
+def test_a_line_that_is_set_aside_waits_until_it_is_brought_back() -> None:
+    queue: FairQueue[str] = FairQueue(2)
+    for item in "1234":
+        queue.put(A, item)
+    for item in "xyz":
+        queue.put(B, item)
+    line = queue.set_aside()
+    assert line.owner == A
+    assert served(queue, 1) == "x"
+    queue.bring_back(line)
+    assert drained(queue) == "y12z34"

@@ -43,3 +43,25 @@ async def test_a_turn_that_is_cancelled_goes_to_the_next() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     assert order == ["w", "z"]
     assert not turns.taken
+
+
+async def test_who_has_every_place_for_long_does_not_lock_out_the_others() -> None:
+    turns, now = Turns(2, spare=1), asyncio.get_running_loop().time
+    began, order = now(), []
+
+    async def one(owner: str, seconds: float) -> None:
+        async with turns.turn(Owner(owner)):
+            order.append((owner, now() - began))
+            await asyncio.sleep(seconds)
+
+    tasks = [asyncio.create_task(one("a", 60)) for _ in range(4)]
+    await asyncio.sleep(1)
+    tasks += [asyncio.create_task(one("b", 10)) for _ in range(2)]
+    tasks.append(asyncio.create_task(one("c", 1)))
+    await asyncio.sleep(1)
+    assert (turns.taken, turns.waiting) == (3, 4)
+    assert repr(turns) == "<Turns 3 of 2 taken, 3 owners wait>"
+    await asyncio.gather(*tasks)
+    begun = [(owner, round(at)) for owner, at in order]
+    assert begun == [("a", 0), ("a", 0), ("b", 1), ("b", 11), ("c", 21), ("a", 60), ("a", 60)]
+    assert (turns.taken, turns.waiting) == (0, 0)

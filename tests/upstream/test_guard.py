@@ -1,5 +1,6 @@
 """Every case of data/ssrf_cases.txt, through the dialer: not one dial to a refused address."""
 
+import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -11,7 +12,7 @@ import pytest
 
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.target import Refusal, Target, check_redirect, check_url
-from service.core.owner import SERVICE
+from service.core.owner import SERVICE, Owner
 from service.upstream.failures import failure_of
 from service.upstream.guard import (
     AddressRefused,
@@ -134,8 +135,6 @@ def test_the_socket_factory_refuses_by_itself(address: str, port: int) -> None:
 
 
 async def test_equal_questions_under_way_are_asked_once_and_answers_are_kept() -> None:
-    import asyncio
-
     lookup = FakeLookup("8.8.8.8")
     resolver = GuardedResolver(PUBLIC, lookup)
     await asyncio.gather(*(resolver.resolve("a.example") for _ in range(5)))
@@ -146,8 +145,6 @@ async def test_equal_questions_under_way_are_asked_once_and_answers_are_kept() -
 
 @pytest.fixture
 async def stuck() -> AsyncIterator[Callable[[], GuardedResolver]]:
-    import asyncio
-
     class Stuck(FakeLookup):
         async def __call__(self, host: str) -> list[str]:
             await asyncio.Event().wait()
@@ -155,6 +152,47 @@ async def stuck() -> AsyncIterator[Callable[[], GuardedResolver]]:
 
     resolver = GuardedResolver(PUBLIC, Stuck(""), timeout=5.0)
     yield lambda: resolver
+    await resolver.close()
+
+
+class Mute(FakeLookup):
+    """Answers every name but those that begin with ``mute``."""
+
+    async def __call__(self, host: str) -> list[str]:
+        if host.startswith("mute"):
+            await asyncio.Event().wait()
+        return await super().__call__(host)
+
+
+async def test_many_names_whose_servers_are_mute_hold_up_no_other_client() -> None:
+    resolver = GuardedResolver(PUBLIC, Mute("8.8.8.8"), timeout=5.0)
+    loop, careless = asyncio.get_running_loop(), Owner("careless")
+    mute = [asyncio.ensure_future(resolver.resolve(f"mute{one}.example", careless)) for one in range(300)]
+    # It wants the name of another client, too, behind all of its own.
+    mute.append(asyncio.ensure_future(resolver.resolve("shop.example", careless)))
+    await asyncio.sleep(0.1)
+    assert resolver.asking("shop.example", careless)
+    assert not resolver.asking("shop.example", Owner("careful")), "whose turn it waits for is its own"
+    began = loop.time()
+    for name in ("shop.example", "b.example", "c.example"):
+        assert await resolver.resolve(name, Owner("careful")) == ["8.8.8.8"]
+    assert loop.time() == began
+    outcomes = await asyncio.gather(*mute, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {LookupFailed}
+    assert not resolver.asking("shop.example", careless)
+    assert resolver.turns.taken == 0
+    await resolver.close()
+
+
+async def test_a_name_that_two_clients_wait_for_is_asked_once() -> None:
+    lookup = Mute("8.8.8.8")
+    resolver = GuardedResolver(PUBLIC, lookup, lookups=1, spare=1)
+    tasks = [asyncio.create_task(resolver.resolve("mute.example", Owner("a")))]
+    await asyncio.sleep(0.1)
+    tasks += [asyncio.create_task(resolver.resolve("shop.example", Owner(owner))) for owner in "aabb"]
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert [task.exception() for task in tasks[3:]] == [None, None]
+    assert lookup.asked == 1
     await resolver.close()
 
 
@@ -176,8 +214,6 @@ async def test_a_look_up_that_hangs_has_failed(stuck: Callable[[], GuardedResolv
 async def test_the_resolvers_reason_says_whether_the_name_or_its_servers_are_at_fault(
     code: int | None, kind: type[Exception], reported: str
 ) -> None:
-    import asyncio
-
     class NameServer(asyncio.DatagramProtocol):
         transport: Any
 

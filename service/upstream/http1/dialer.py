@@ -50,7 +50,7 @@ class Dialer:
     async def dial(self, target: Target, owner: Owner, timing: Timing) -> Connection:
         """Return a new connection; raise OSError, of which AddressRefused, NameNotFound and SSLError are kinds."""
         started = monotonic()
-        addresses = [target.host] if _is_address(target.host) else await self._resolver.resolve(target.host)
+        addresses = [target.host] if _is_address(target.host) else await self._resolver.resolve(target.host, owner)
         looked_up = monotonic()
         timing.dns += looked_up - started
         connection = await self._connect(addresses, target, owner)
