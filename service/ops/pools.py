@@ -71,5 +71,6 @@ def pools_of(
         upstream_host=fetches.hosts.statistics,
         lookups=fetcher.resolver.turns.statistics,
         step_places=steps.places,
+        blobs_size=steps.kept,
         job_places=jobs.schedule.places,
     )

@@ -1,4 +1,6 @@
-"""Blobs on disk: a directory of files ``ab/ab12....TYPE``, and ``new/`` for those that are being written.
+"""Blobs on disk: a directory of files ``ab/ab12....TYPE~KEEPER``, and ``new/`` for those that are being written.
+
+The keeper is a hash of whose request brought the blob; it is not there in files of older versions.
 
 Everything here blocks, and is called in threads.
 """
@@ -19,7 +21,7 @@ __all__ = ["DEFAULT_TYPE", "Blob", "BlobFiles"]
 
 DEFAULT_TYPE: Final = "application/octet-stream"
 """Of a body whose type is not known (RFC 9110, section 8.3)."""
-_NAME: Final = re.compile(r"([0-9a-f]{64})\.([A-Za-z0-9%!#$&^_.+-]{3,150})")
+_NAME: Final = re.compile(r"([0-9a-f]{64})\.([A-Za-z0-9%!#$&^_.+-]{3,150})(?:~([0-9a-f]{16}))?")
 _TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,60}/[a-z0-9!#$&^_.+-]{1,60}")
 """A media type as it may be registered (RFC 6838, section 4.2)."""
 
@@ -32,6 +34,8 @@ class Blob(NamedTuple):
     type: str
     """Its media type without parameters."""
     path: Path
+    keeper: str = ""
+    """Whose share it is of."""
 
 
 class BlobFiles:
@@ -80,19 +84,19 @@ class BlobFiles:
                 for entry in entries:
                     if (match := _NAME.fullmatch(entry.name)) and entry.is_file(follow_symlinks=False):
                         facts = entry.stat(follow_symlinks=False)
-                        blob = Blob(match[1], facts.st_size, unquote(match[2]), Path(entry.path))
+                        blob = Blob(match[1], facts.st_size, unquote(match[2]), Path(entry.path), match[3] or "")
                         yield facts.st_mtime, blob
 
-    def write(self, sha256: str, data: bytes | memoryview, content_type: str) -> Blob:
+    def write(self, sha256: str, data: bytes | memoryview, content_type: str, keeper: str) -> Blob:
         """Write a file, and return when it is on disk under its name; raises OSError, and then nothing is left."""
         kind = content_type if _TYPE.fullmatch(content_type) else DEFAULT_TYPE
         folder = self._directory / sha256[:2]
-        path = folder / f"{sha256}.{quote(kind, safe='+')}"
+        path = folder / f"{sha256}.{quote(kind, safe='+')}~{keeper}"
         temporary = str(next(self._numbers))
         with temporary_file(self._unfinished, temporary, data, mode=0o600, sync=True):
             os.rename(temporary, path, src_dir_fd=self._unfinished)
         sync_directory(folder)
-        return Blob(sha256, len(data), kind, path)
+        return Blob(sha256, len(data), kind, path, keeper)
 
     def touch(self, blob: Blob) -> None:
         """Note that a blob was used."""

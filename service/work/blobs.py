@@ -1,9 +1,12 @@
-"""Blobs: bodies kept as files under their SHA-256, once each, within a bound; the oldest unused ones give way.
+"""Blobs: bodies kept as files under their SHA-256, once each, within a bound that owners share.
+
+Where it is used up, the longest unused blobs give way of the owner whose requests brought most of what is kept: who
+floods the store pushes out its own.
 
 Theory of operation. A body is written under a temporary name in ``new/``, synced, and renamed to
-``ab/ab12...TYPE``; then its directory is synced. So a file under its final name is whole, whenever the process or
-the machine stops, and what stands in ``new/`` at a start is left over and removed. What is kept is known in memory,
-in the order in which it was used; that order outlives a restart by the files' times of modification.
+``ab/ab12...TYPE~KEEPER``; then its directory is synced. So a file under its final name is whole, whenever the
+process or the machine stops, and what stands in ``new/`` at a start is left over and removed. What is kept is known
+in memory, in the order in which it was used; that order outlives a restart by the files' times of modification.
 
 Bodies are saved in threads, each in one go: hashed, looked up, and written. A lock holds for what is looked up and
 changed in memory, never for what waits for the disk. Who saves what another thread is writing waits for that one.
@@ -21,6 +24,8 @@ from pathlib import Path
 from typing import Final
 
 from service.core.errors import StorageFailed, TooLarge
+from service.core.owner import SERVICE, Owner
+from service.core.pool import Pool, PoolStatistics
 from service.work.blob_files import Blob, BlobFiles
 
 __all__ = ["Blobs", "BlobsStatistics"]
@@ -47,19 +52,22 @@ class Blobs:
 
     def __init__(self, files: BlobFiles, bound: int, kept: list[Blob]) -> None:
         self._files = files
-        self._bound = bound
+        self._pool = Pool("blobs_size", bound)
         self._lock = threading.Lock()
-        self._kept = OrderedDict((blob.sha256, blob) for blob in kept)
-        self._size = sum(blob.size for blob in kept)
+        self._kept: dict[str, Blob] = {}
+        self._of: dict[Owner, OrderedDict[str, Blob]] = {}
+        """Those of each keeper, the longest unused first."""
+        for blob in kept:
+            self._keep(blob)
         self._noted: dict[str, float] = {}
         """When the use of a blob was noted on disk."""
         self._notes = ThreadPoolExecutor(1, thread_name_prefix="blobs")
         self._writing: dict[str, Future[Blob]] = {}
         self._closed = False
-        self._saved = self._evicted = 0
+        self._saved = 0
 
     def __repr__(self) -> str:
-        return f"<Blobs {len(self._kept)} of {self._size} bytes, at most {self._bound}>"
+        return f"<Blobs {len(self._kept)} of {self._pool.used} bytes, at most {self._pool.bound}>"
 
     @classmethod
     async def open(cls, path: Path, bound: int) -> "Blobs":
@@ -82,7 +90,14 @@ class Blobs:
     def statistics(self) -> BlobsStatistics:
         """Return an immutable snapshot."""
         with self._lock:
-            return BlobsStatistics(self._bound, self._size, len(self._kept), self._saved, self._evicted)
+            return BlobsStatistics(
+                self._pool.bound, self._pool.used, len(self._kept), self._saved, self._pool.refused
+            )
+
+    def shares(self) -> PoolStatistics:
+        """Return a snapshot of whose blobs there are."""
+        with self._lock:
+            return self._pool.statistics()
 
     def find(self, sha256: str) -> Blob | None:
         """Return a blob and count it as used; None if it is not kept."""
@@ -92,21 +107,21 @@ class Blobs:
     def _find(self, sha256: str) -> Blob | None:
         blob = self._kept.get(sha256)
         if blob is not None:
-            self._kept.move_to_end(sha256)
+            self._of[Owner(blob.keeper)].move_to_end(sha256)
             now = time.monotonic()
             if now - self._noted.get(sha256, float("-inf")) >= _REMEMBER:
                 self._noted[sha256] = now
                 self._notes.submit(self._files.touch, blob)
         return blob
 
-    def save(self, data: bytes | memoryview, content_type: str) -> Blob:
-        """Keep a body and return its blob, once it is on disk; one that is kept already keeps its type.
+    def save(self, data: bytes | memoryview, content_type: str, owner: Owner = SERVICE) -> Blob:
+        """Keep a body for an owner and return its blob, once it is on disk; one that is kept stays as it is.
 
         It waits for the disk: call it in a thread. Raises TooLarge for one that is larger than all blobs may be
         together, and StorageFailed.
         """
-        if len(data) > self._bound:
-            raise TooLarge(f"limit blobs: {len(data)} bytes of at most {self._bound} that all blobs may have")
+        if len(data) > self._pool.bound:
+            raise TooLarge(f"limit blobs: {len(data)} bytes of at most {self._pool.bound} that all blobs may have")
         sha256 = hashlib.sha256(data).hexdigest()
         with self._lock:
             if (blob := self._find(sha256)) is not None:
@@ -121,7 +136,7 @@ class Blobs:
             return other.result()
         try:
             self._remove(gone)
-            blob = self._write(sha256, data, content_type)
+            blob = self._write(sha256, data, content_type, _keeper(owner))
         except BaseException as error:
             with self._lock:
                 self._writing.pop(sha256, None)
@@ -130,28 +145,36 @@ class Blobs:
         written.set_result(blob)
         return blob
 
-    def _write(self, sha256: str, data: bytes | memoryview, content_type: str) -> Blob:
+    def _write(self, sha256: str, data: bytes | memoryview, content_type: str, keeper: str) -> Blob:
         try:
-            blob = self._files.write(sha256, data, content_type)
+            blob = self._files.write(sha256, data, content_type, keeper)
         except OSError as error:
             raise StorageFailed(f"storage: {error.strerror or error}") from error
         with self._lock:
-            self._kept[sha256] = blob
-            self._size += blob.size
+            self._keep(blob)
             self._saved += 1
             del self._writing[sha256]
             gone = self._oldest(0)  # others may have written meanwhile
         self._remove(gone)
         return blob
 
+    def _keep(self, blob: Blob) -> None:
+        keeper = Owner(blob.keeper)
+        self._kept[blob.sha256] = blob
+        self._of.setdefault(keeper, OrderedDict())[blob.sha256] = blob
+        self._pool.take(keeper, blob.size)
+
     def _oldest(self, size: int) -> list[Blob]:
-        """Give up the blobs that have not been used for longest until one of this many bytes fits; return them."""
+        """Give up blobs until one of this many bytes fits, the longest unused of who keeps most; return them."""
         gone = []
-        while self._kept and self._size + size > self._bound:
-            _, blob = self._kept.popitem(last=False)
-            self._noted.pop(blob.sha256, None)
-            self._size -= blob.size
-            self._evicted += 1
+        while self._pool.used + size > self._pool.bound and (keeper := self._pool.largest()) is not None:
+            sha256, blob = self._of[keeper].popitem(last=False)
+            if not self._of[keeper]:
+                del self._of[keeper]
+            del self._kept[sha256]
+            self._noted.pop(sha256, None)
+            self._pool.give_back(keeper, blob.size)
+            self._pool.refused += 1
             gone.append(blob)
         return gone
 
@@ -170,3 +193,8 @@ class Blobs:
         await asyncio.to_thread(wait, writing)
         await asyncio.to_thread(self._notes.shutdown)
         self._files.close()
+
+
+def _keeper(owner: Owner) -> str:
+    """Return what stands for an owner on disk, where no token is to be read."""
+    return hashlib.blake2b(owner.encode(errors="surrogatepass"), digest_size=8).hexdigest()

@@ -118,6 +118,10 @@ class StepRunner:
         """Return a snapshot of the places in threads, or in processes: where more of them are taken."""
         return max(self._turns.statistics(), self._workers.turns.statistics(), key=share_used)
 
+    def kept(self) -> PoolStatistics:
+        """Return a snapshot of whose blobs are kept."""
+        return self.blobs.shares() if self.blobs is not None else PoolStatistics(0, 0, 0, 0, 0)
+
     def check(self, owner: Owner, size: int) -> None:
         """Raise the pool's error for an owner that has no room for a body of this size."""
         if not self.pool.fits(owner, size + _OVERHEAD):
@@ -156,7 +160,7 @@ class StepRunner:
     async def _one(self, planned: PlannedStep, body: Body, owner: Owner) -> _Done:
         if planned.step.runs == "process":
             return await self._in_process(planned, body, owner)
-        return await self._in_thread(owner, self._carry_out, planned, body)
+        return await self._in_thread(owner, self._carry_out, planned, body, owner)
 
     async def _in_thread(self, owner: Owner, function: Callable[..., _Done], *arguments: object) -> _Done:
         """Call a function in a thread, when it is the owner's turn; say how long it took."""
@@ -171,14 +175,14 @@ class StepRunner:
                     raise
                 raise StepTimeout(f"took longer than {self._step_time:g} s") from None
 
-    def _carry_out(self, planned: PlannedStep, body: Body) -> _Done:
+    def _carry_out(self, planned: PlannedStep, body: Body, owner: Owner) -> _Done:
         """Carry out a step, and keep what it makes."""
         made = planned.step.function(body, planned.parameters)
         return self._finished(
-            _Done(orjson.dumps({"step": planned.step.name, **made.fields}), made.tally), made.product
+            _Done(orjson.dumps({"step": planned.step.name, **made.fields}), made.tally), made.product, owner
         )
 
-    def _finished(self, done: _Done, product: Product | None) -> _Done:
+    def _finished(self, done: _Done, product: Product | None, owner: Owner) -> _Done:
         """Put what a step makes into the blob store, or into the result without one; it waits for the disk."""
         if product is None:
             return done
@@ -186,7 +190,7 @@ class StepRunner:
             if len(product.data) > _BASE64:
                 raise StepFailed(f"made {len(product.data)} bytes, more than a result without --blobs may have")
             return replace(done, result=_with(done.result, {"data": b64encode(product.data).decode()}))
-        blob = self.blobs.save(product.data, media_type(product.type).essence or DEFAULT_TYPE)
+        blob = self.blobs.save(product.data, media_type(product.type).essence or DEFAULT_TYPE, owner)
         facts = {"sha256": blob.sha256, "bytes": blob.size, "type": blob.type} if product.described else {}
         return replace(done, result=_with(done.result, {"blob": f"/blobs/{blob.sha256}", **facts}))
 
@@ -202,7 +206,9 @@ class StepRunner:
         done = _Done(data[: answer.fields], data[answer.fields : rest], process=answer.took)
         if answer.type is None:
             return done
-        return await self._in_thread(owner, self._finished, done, Product(memoryview(data)[rest:], answer.type))
+        return await self._in_thread(
+            owner, self._finished, done, Product(memoryview(data)[rest:], answer.type), owner
+        )
 
     async def close(self) -> None:
         """End what runs, and finish the files that are being written."""

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from service.core.errors import StorageFailed, TooLarge
+from service.core.owner import SERVICE, Owner
 from service.runtime.directories import DirectoryInUse
 from service.work.blob_files import Blob, BlobFiles
 from service.work.blobs import Blobs
 
 
-async def save(blobs: Blobs, data: bytes, content_type: str) -> Blob:
-    return await asyncio.to_thread(blobs.save, data, content_type)
+async def save(blobs: Blobs, data: bytes, content_type: str, owner: Owner = SERVICE) -> Blob:
+    return await asyncio.to_thread(blobs.save, data, content_type, owner)
 
 
 def files_in(directory: Path) -> set[str]:
@@ -58,6 +59,39 @@ async def test_the_longest_unused_ones_give_way(tmp_path: Path) -> None:
     assert [blobs.find(blob.sha256) for blob in (one, three, four)] == [one, three, four]
     assert blobs.statistics().size == 10
     assert blobs.statistics().evicted == 1
+    await blobs.close()
+
+
+async def test_who_floods_the_store_pushes_out_its_own(tmp_path: Path) -> None:
+    blobs = await Blobs.open(tmp_path, 100)
+    careful, flood = Owner("careful"), Owner("flood")
+    mine = [await save(blobs, b"mine %d" % number, "text/plain", careful) for number in range(5)]
+    for number in range(50):
+        await save(blobs, b"flood %03d" % number, "text/plain", flood)
+    assert [blobs.find(blob.sha256) for blob in mine] == mine
+    shares = blobs.shares()
+    assert (shares.owners, shares.largest, shares.used) == (2, 63, 93)
+    await blobs.close()
+    blobs = await Blobs.open(tmp_path, 100)
+    for number in range(50):
+        await save(blobs, b"again %03d" % number, "text/plain", flood)
+    assert [blobs.find(blob.sha256) for blob in mine] == mine, "whose it is outlives a restart"
+    assert not any("careful" in name for name in files_in(tmp_path))
+    await blobs.close()
+
+
+async def test_files_of_older_versions_are_found_and_count_together(tmp_path: Path) -> None:
+    blobs = await Blobs.open(tmp_path, 20)
+    old = [await save(blobs, text * 8, "text/plain", Owner("a")) for text in (b"1", b"2")]
+    await blobs.close()
+    for blob in old:
+        blob.path.rename(blob.path.with_name(blob.path.name.partition("~")[0]))
+    blobs = await Blobs.open(tmp_path, 20)
+    found = [blobs.find(blob.sha256) for blob in old]
+    assert [blob.keeper for blob in found if blob is not None] == ["", ""]
+    assert blobs.shares().owners == 1
+    await save(blobs, b"3" * 8, "text/plain", Owner("a"))
+    assert [blobs.find(blob.sha256) is not None for blob in old] == [False, True]
     await blobs.close()
 
 
@@ -158,7 +192,7 @@ async def test_closing_finishes_what_is_being_written_and_begins_no_more(
     closing = asyncio.create_task(blobs.close())
     while not blobs._closed:
         await asyncio.sleep(0)
-    with pytest.raises(StorageFailed, match="the service ends"):
+    with pytest.raises(StorageFailed, match="shutting down"):
         await save(blobs, b"late", "a/b")
     with pytest.raises(DirectoryInUse):
         await Blobs.open(tmp_path, 1000)

@@ -115,7 +115,7 @@ class Engine:
         )
         self.pools: Pools = pools_of(
             self.hub, edge, edge, self.batches, self.watches, self.runner, selecting, self.fetcher,  # type: ignore[arg-type]
-            SimpleNamespace(pool=Pool("step_bytes", 1), places=Pool("step_places", 1).statistics),  # type: ignore[arg-type]
+            SimpleNamespace(pool=Pool("step_bytes", 1), places=Pool("step_places", 1).statistics, kept=Pool("blobs_size", 1).statistics),  # type: ignore[arg-type]
             SimpleNamespace(pool=Pool("jobs", 1), schedule=SimpleNamespace(places=Pool("job_places", 1).statistics)),  # type: ignore[arg-type]
         )  # fmt: skip
 
