@@ -59,6 +59,10 @@ class Selecting:
             raise SelectTimeout("took longer than 2 s") if kind < 0.1 else SelectFailed("not that")
         return body[:1]
 
+    def refusal(self, owner: Owner, size: int) -> str | None:
+        """Refuse what would wait, now and then."""
+        return "limit selections: none are left" if self._chance.random() < 0.1 else None
+
 
 class BatchReader(FakeReader):
     """A reader of a batch."""
