@@ -113,7 +113,7 @@ class GuardedResolver:
         self._asking: dict[str, asyncio.Task[list[str]]] = {}
         """Look-ups that have begun, for all who want the name."""
         self._asked: dict[tuple[Owner, str], asyncio.Task[list[str]]] = {}
-        """All, by who asked first: nobody else waits for that one's turn."""
+        """All, by the owner whose turn they wait for: others ask for the name themselves."""
         self._failures = Occurrences(time.monotonic)
 
     async def resolve(self, host: str, owner: Owner = SERVICE) -> list[str]:

@@ -165,7 +165,7 @@ class Blobs:
         self._pool.take(keeper, blob.size)
 
     def _oldest(self, size: int) -> list[Blob]:
-        """Give up blobs until one of this many bytes fits, the longest unused of who keeps most; return them."""
+        """Give up blobs until one of this size fits: of the owner that keeps most, the longest unused."""
         gone = []
         while self._pool.used + size > self._pool.bound and (keeper := self._pool.largest()) is not None:
             sha256, blob = self._of[keeper].popitem(last=False)

@@ -370,7 +370,7 @@ async def test_at_most_this_many_run_and_owners_take_turns(bench: Bench) -> None
     jobs = [await bench.make(owner=A) for _ in range(10)] + [await bench.make(owner=B) for _ in range(2)]
     for job in jobs:
         await bench.ended(job)
-    assert bench.executor.most == 3, "two, and one more for who has none"
+    assert bench.executor.most == 3, "two, and one more for a client that has none"
     assert "b" in order[2:5]
     assert order.count("b") == 2
 
