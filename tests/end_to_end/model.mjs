@@ -17,18 +17,51 @@ function numbers(seed) {
   };
 }
 
-/** A service with topics as docs/protocol.md has them, and one connection after another. */
+/** A service with topics and jobs as docs/protocol.md and docs/jobs.md have them, and one connection after another. */
 class Service {
   constructor(chance, ring) {
-    Object.assign(this, { chance, ring, epochs: 0, socket: null, away: 0 });
+    Object.assign(this, { chance, ring, epochs: 0, socket: null, away: 0, topics: {}, keys: new Map(), made: 0 });
     this.restart();
   }
 
+  /** Jobs are kept on disk, or not. */
   restart() {
     this.epochs += 1;
-    this.topics = {};
+    if (this.chance() < 0.5) for (const name of this.jobs()) this.forget(name);
+    this.readers = new Map();
     for (const name of ["a", "b"]) this.topics[name] = { epoch: `e${this.epochs}`, head: 0, oldest: 1, data: new Map() };
     this.cut();
+  }
+
+  /** The names of the topics of jobs that are kept. */
+  jobs() {
+    return Object.keys(this.topics).filter((name) => name.startsWith("job:") && !this.topics[name].gone);
+  }
+
+  make(key) {
+    if (!this.keys.has(key)) {
+      const name = `job:${(this.made += 1)}`;
+      this.keys.set(key, name);
+      this.topics[name] = { epoch: `j${this.made}`, head: 0, oldest: 1, data: new Map(), earlier: 0, final: false, gone: false };
+      this.say(name, "queued");
+    }
+    const topic = this.keys.get(key);
+    return { job: topic.slice(4), topic, epoch: this.topics[topic].epoch, state: "queued", due: "T" };
+  }
+
+  /** Have a job say something; a run begins with "queued", and ends with "done" or "cancelled". */
+  say(name, event) {
+    const topic = this.topics[name];
+    if (event === "queued") Object.assign(topic, { final: false, earlier: topic.head });
+    topic.head += 1;
+    topic.data.set(topic.head, { event, number: topic.head, due: "T", result: 1 });
+    topic.final = ["done", "cancelled"].includes(event);
+  }
+
+  /** Keep a job no longer: readers that are behind get a gap, and then its last event. */
+  forget(name) {
+    const topic = this.topics[name];
+    Object.assign(topic, { gone: true, oldest: topic.head });
   }
 
   cut() {
@@ -75,6 +108,7 @@ class Service {
         this.readers.set(name, offset);
         socket.say({ method: "message", params: { topic: name, offset, data: topic.data.get(offset) } });
       }
+      if (topic.final && this.readers.get(name) === topic.head) this.readers.delete(name);
     }
   }
 
@@ -83,14 +117,23 @@ class Service {
     if (method === "unsubscribe") this.readers.delete(params.topic);
     if (id === undefined) return;
     if (this.chance() < 0.1) return refuse("rate", true);
+    if (method === "job") return this.socket.say({ id, result: this.make(params.key) });
+    const job = this.topics[params.job === undefined ? params.topic : `job:${params.job}`];
+    if (job?.gone) return refuse("not_found", false);
+    if (method === "cancel") {
+      const cancelled = !job.final;
+      if (cancelled) this.say(`job:${params.job}`, "cancelled");
+      return this.socket.say({ id, result: { cancelled, state: job.data.get(job.head).event } });
+    }
     if (method !== "subscribe") return this.socket.say({ id, result: { epoch: "p", offset: 1, readers: 0 } });
     if (this.readers.has(params.topic)) return refuse("already_subscribed", false);
-    const { epoch, head, oldest } = this.topics[params.topic];
+    const { epoch, head, oldest, earlier, final } = job;
     const { since = "newest" } = params;
     const known = since.epoch === epoch && since.offset <= head;
     const offset = since === "newest" ? head : known ? since.offset : oldest - 1;
-    this.readers.set(params.topic, offset);
-    this.socket.say({ id, result: { topic: params.topic, epoch, offset, recovered: known } });
+    const ended = (final && offset === head) || undefined;
+    if (!ended) this.readers.set(params.topic, offset);
+    this.socket.say({ id, result: { topic: params.topic, epoch, offset, recovered: known, earlier: earlier || undefined, ended } });
   }
 }
 
@@ -132,6 +175,40 @@ class Reader {
   }
 }
 
+/** A loop over a job, and what it was given; `earlier` is up to where the events were of runs before when it began. */
+class Follower {
+  items = [];
+  done = false;
+  leaving = false;
+
+  constructor(job, earlier, pace) {
+    Object.assign(this, { job, earlier, pace });
+    this.ended = this.run().then(() => (this.done = true), (error) => Object.assign(this, { done: true, error }));
+  }
+
+  async run() {
+    for await (const event of this.job) {
+      this.items.push(event);
+      if (this.leaving) break;
+      if (this.pace) await new Promise((wake) => setTimeout(wake, this.pace));
+    }
+  }
+
+  /** Every event comes from the first one on, and at the end the last one of a run, unless the job is gone. */
+  check() {
+    let number = 0;
+    for (const { gap, ...event } of this.items) {
+      assert.equal(gap?.from ?? event.number, number + 1);
+      number = gap?.to ?? event.number;
+    }
+    if (this.error) return assert.equal(this.error.reason, "not_found");
+    if (this.leaving) return;
+    const last = this.items.at(-1);
+    assert.ok(["done", "cancelled"].includes(last?.event), "it ended before the job");
+    assert.ok(last.number > this.earlier, "it ended with an earlier run");
+  }
+}
+
 async function schedule(seed) {
   const chance = numbers(seed);
   const one = (...values) => values[Math.floor(chance() * values.length)];
@@ -144,7 +221,9 @@ async function schedule(seed) {
   const client = new Sluice("http://service.example", { WebSocket: Socket, token, backoff: { first: 0.1, most: 1 } });
   const readers = [];
   const calls = [];
-  const call = (promise) => calls.push(promise.then(() => true, ({ name }) => assert.equal(name, "SluiceError")));
+  const call = (promise) => calls.push(promise.then(() => true, ({ name }) => assert.match(name, /^(Sluice|Job)Error$/)));
+  const jobs = [];
+  const followers = [];
   const text = (length) => "x".repeat(length);
   const acts = {
     begin: () => {
@@ -163,10 +242,33 @@ async function schedule(seed) {
     away: () => (service.away = one(1, 2, 3)),
     mute: () => (Socket.mute = one(true, false)),
     call: () => call(one(() => client.publish("c", 1), () => client.publish("c", NaN), () => client.call("presence", { topic: "a" }))()),
+    make: () => call(client.job({ run: { name: "f" } }).then((job) => jobs.push(job))),
+    follow: () => {
+      const job = one(...jobs, undefined);
+      const { gone, earlier } = service.topics[job?.topic] ?? { gone: true };
+      if (!gone) followers.push(new Follower(one(job, client.followJob(job.id)), earlier, one(0, 0, 100)));
+    },
+    proceed: () => {
+      const name = one(...service.jobs(), undefined);
+      if (!name) return;
+      if (service.topics[name].final) service.say(name, "queued");
+      for (let left = one(0, 1, 300); left > 0; left--) service.say(name, "progress");
+      if (chance() < 0.5) service.say(name, "done");
+    },
+    stop: () => {
+      const follower = one(...followers, undefined);
+      if (follower) follower.leaving = true;
+    },
+    cancelJob: () => one(...jobs, undefined) && call(one(...jobs).cancel()),
+    result: () => one(...jobs, undefined) && call(one(...jobs).result()),
+    forget: () => {
+      const name = one(...service.jobs(), undefined);
+      if (name && service.topics[name].final) service.forget(name);
+    },
     reconnect: () => client.reconnect(one(0, 1)),
     nonsense: () => service.socket?.readyState === 1 && service.socket.say(one("{", "[]", '{"method":"message"}', "null")),
   };
-  const usual = ["begin", "publish", "serve", "take", "wait"];
+  const usual = ["begin", "publish", "serve", "take", "wait", "make", "follow", "proceed"];
   for (let left = 10 + Math.floor(chance() * 60); left > 0; left--) {
     await acts[chance() < 0.7 ? one(...usual) : one(...Object.keys(acts))]();
     await turn();
@@ -183,7 +285,12 @@ async function schedule(seed) {
   };
   await rest();
   for (const name of ["a", "b"]) service.publish(name, 1, "last");
+  for (const name of service.jobs()) if (!service.topics[name].final) service.say(name, "done");
   await rest();
+  for (const follower of followers) {
+    assert.ok(follower.done, "a loop over a job that does not end");
+    follower.check();
+  }
   for (const reader of readers) {
     assert.ok(reader.done, "a loop that does not end");
     assert.equal(reader.error, undefined);
@@ -192,7 +299,7 @@ async function schedule(seed) {
   readers.push(new Reader(client.subscribe("a"), 0));
   call(client.publish("c", 1));
   client.close();
-  await Promise.all([...calls, ...readers.map(({ ended }) => ended)]);
+  await Promise.all([...calls, ...[...readers, ...followers].map(({ ended }) => ended)]);
   assert.equal(timersLeft(), 0, "a timer is left");
   assert.ok(Socket.all.every(({ readyState }) => readyState === 3), "a socket is left");
 }
