@@ -15,6 +15,8 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "commands/job/requests": ("test_job_command",),
     "core/jobs/answers": ("test_job_answers", "test_documents"),
     "core/jobs/store": ("test_job_store",),
+    "core/jobs/entries": ("test_agenda",),
+    "core/jobs/summary": ("test_job", "test_kept"),
     "edge/description/job_operations": ("test_documents",),
     "jobs/attempts": ("test_jobs",),
     "jobs/broker": ("test_remote_attempts",),

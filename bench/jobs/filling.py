@@ -24,9 +24,11 @@ def scheduled(row: int, due: float, now: float, *, topic: str, data: object, key
     """Return a job that publishes, as an anonymous client of this machine makes it."""
     work = msgspec.Raw(msgspec.json.encode({"topic": topic, "data": data}))
     owner = ("127.0.0.1", 1.0, True)
-    job = Job(f"{row:x}-{row:032x}", row, f"{row:016x}", owner, "publish", work, now, due, 86_400.0, key=key)
+    job = Job(
+        id=f"{row:x}-{row:032x}", row=row, epoch=f"{row:016x}", owner=owner, kind="publish", work=work, created=now,
+        due=due, keep=86_400.0, key=key, digest="0" * 64,
+    )  # fmt: skip
     job.accept()
-    job.digest = "0" * 64
     return job
 
 

@@ -11,6 +11,7 @@ from secrets import token_hex
 
 from service.app.application import application_of
 from service.app.service import Service
+from service.app.starting import answering
 from service.config.fitting import REFUSED
 from service.config.granting import credentials_of
 from service.config.limits import (
@@ -89,7 +90,8 @@ async def running(
     listeners = listen(settings.host, settings.port)
     new_epoch = partial(token_hex, 8)
     clock = clock_of(loop)
-    storage = await open_storage(data_options(settings), clock=clock, new_epoch=new_epoch)
+    async with answering(settings, listeners, clock):
+        storage = await open_storage(data_options(settings), clock=clock, new_epoch=new_epoch)
     steps = await open_steps(step_options(settings))
     slots = await open_slots(settings.jobs, settings.job_slots, settings.job_memory)
     broker = open_broker(settings.celery)

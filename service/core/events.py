@@ -159,7 +159,7 @@ class Cancelled(Said):
 class Health(Said):
     """Whether the service is there for you."""
 
-    status: Literal["alive", "ready", "slow", "overloaded", "draining"]
+    status: Literal["alive", "starting", "ready", "slow", "overloaded", "storage", "draining"]
     why: str | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -173,11 +173,11 @@ class Jobs:
         self.pool.check(owner, OVERHEAD + len(encoded))
         row = self._store.new_row()
         job = Job(
-            f"{row:x}-{token_hex(16)}", row, token_hex(8), (str(owner), owner.weight, owner.shares_fetches), kind,
-            msgspec.Raw(encoded), now, due, request.keep, msgspec.Raw(msgspec.json.encode(granted)), request.key,
-            digest, request.retries, request.timeout,
+            id=f"{row:x}-{token_hex(16)}", row=row, epoch=token_hex(8), kind=kind, created=now, due=due,
+            owner=(str(owner), owner.weight, owner.shares_fetches), keep=request.keep,
+            work=msgspec.Raw(encoded), grant=msgspec.Raw(msgspec.json.encode(granted)), size=len(encoded),
+            key=request.key, digest=digest, retries=request.retries, timeout=request.timeout,
         )  # fmt: skip
-        job.size = len(encoded)
 
         def kept(job: Job) -> None:
             self._keys.put(job)

@@ -50,6 +50,7 @@ BACKGROUND: Final[dict[str, OnFailure]] = {
     "pipeline": OnFailure.ITEM,
     "resolve": OnFailure.ITEM,
     "robots": OnFailure.ITEM,
+    "starting": OnFailure.ITEM,
     "step": OnFailure.ITEM,
     "watch": OnFailure.ITEM,
     # Of `sluice fetch`.

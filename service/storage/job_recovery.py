@@ -4,32 +4,71 @@ A job whose state cannot be put right is gone, with all that it has. Where the W
 begin new epochs, as all others do.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, Final
 
 from service.core.jobs.kept import KeptJobs
-from service.storage.job_rows import event_ids, read_state, write_state
+from service.core.jobs.summary import JobSummary
+from service.storage.job_rows import event_ids, read_state, read_summary, write_state
+from service.storage.records import Damaged
 from service.storage.scan import Scan
-from service.storage.tables import Table
+from service.storage.tables import Table, disordered
 
 __all__ = ["recover_jobs"]
+
+_TOGETHER: Final = 4_000
+"""Jobs that are taken in at once: 15 ms."""
+
+
+class _Reading:
+    """One pass over the table."""
+
+    def __init__(self, scan: Scan, new_epoch: Callable[[], str]) -> None:
+        self.found = KeptJobs()
+        self._scan = scan
+        self._new_epoch = new_epoch
+        self._unread: Iterator[tuple[int, Any]] = scan.database.rows.cursor(Table.JOBS)
+        self._last = -1
+        self._some: list[JobSummary] = []
+
+    def some(self) -> int:
+        """Take in some more jobs; return how many were read."""
+        count, last, scan = 0, self._last, self._scan
+        take = self._renew if scan.database.lost_commits else self._take
+        for row, record in islice(self._unread, _TOGETHER):
+            if row <= last:
+                raise disordered(Table.JOBS)
+            last = row
+            count += 1
+            try:
+                take(row, record)
+            except (Damaged, TypeError):
+                scan.take(Table.JOBS, row, record if isinstance(record, bytes) else b"", take, self._lost)
+        self._last = last
+        self.found.add(self._some)
+        self._some.clear()
+        return count
+
+    def _take(self, row: int, record: bytes) -> None:
+        self._some.append(read_summary(row, record))
+
+    def _renew(self, row: int, record: bytes) -> None:
+        job = read_state(row, record)
+        job.epoch = self._new_epoch()
+        self._scan.changes.replace(Table.JOBS, row, write_state(job))
+        self._some.append(job)
+
+    def _lost(self, row: int) -> bool:
+        """Have all else of a job deleted, as its state is."""
+        rows = self._scan.database.rows
+        self._scan.discard(Table.JOB_REQUESTS, row)
+        self._scan.changes.delete(Table.JOB_EVENTS, rows.ids(Table.JOB_EVENTS, *event_ids(row)))
+        return False
 
 
 async def recover_jobs(scan: Scan, new_epoch: Callable[[], str]) -> KeptJobs:
     """Read the state of each in slices; the loop turns between them."""
-    found = KeptJobs()
-    rows = scan.database.rows
-
-    def take(row: int, record: bytes) -> None:
-        job = read_state(row, record)
-        if scan.database.lost_commits:
-            job.epoch = new_epoch()
-            scan.changes.replace(Table.JOBS, row, write_state(job))
-        found.add(job)
-
-    def lost(row: int) -> bool:
-        scan.discard(Table.JOB_REQUESTS, row)
-        scan.changes.delete(Table.JOB_EVENTS, rows.ids(Table.JOB_EVENTS, *event_ids(row)))
-        return False
-
-    await scan.read(Table.JOBS, take, lost)
-    return found
+    reading = _Reading(scan, new_epoch)
+    await scan.read_slices(Table.JOBS, reading.some)
+    return reading.found

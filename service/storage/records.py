@@ -231,6 +231,6 @@ def _seal(row: int, content: bytes) -> bytes:
 def unseal(row: int, record: bytes) -> bytes:
     """Return what a record holds behind its checksum, or raise Damaged."""
     content = record[_CHECKSUM.size :]
-    if len(record) < _CHECKSUM.size or _CHECKSUM.unpack_from(record)[0] != crc32(content, crc32(_ID.pack(row))):
+    if record[: _CHECKSUM.size] != _CHECKSUM.pack(crc32(content, crc32(_ID.pack(row)))):
         raise Damaged(f"row {row} does not have its checksum")
     return content

@@ -53,7 +53,7 @@ class Scan:
             count = 0
             for row, record in islice(rows, SLICE):
                 count += 1
-                self._take(table, row, record, take, lost)
+                self.take(table, row, record, take, lost)
             return count
 
         await self.read_slices(table, take_some)
@@ -80,7 +80,10 @@ class Scan:
         if self.changes.put or self.changes.deleted or self.database.damage.count:
             await asyncio.to_thread(self.database.write, self.changes)
 
-    def _take(self, table: Table, row: int, record: bytes, take: Take, lost: Callable[[int], bool] | None) -> None:
+    def take(
+        self, table: Table, row: int, record: bytes, take: Take, lost: Callable[[int], bool] | None = None
+    ) -> None:
+        """Have one row taken in, as :meth:`read` does."""
         try:
             take(row, record)
         except Damaged as error:

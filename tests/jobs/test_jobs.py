@@ -115,8 +115,7 @@ class Bench:
         """End the service and start it again on what it has stored."""
         await self.jobs.close()
         kept = KeptJobs()
-        for job in self.store._jobs.values():
-            kept.add(job)
+        kept.add(list(self.store._jobs.values()))
         self.store.kept = lambda: kept  # type: ignore[method-assign]
         self.jobs = self._jobs()
         await self.jobs.open()

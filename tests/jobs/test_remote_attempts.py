@@ -426,7 +426,7 @@ async def test_without_workers_a_leased_attempt_is_lost_at_the_start(bench: Remo
     job = await bench.run_job()
     await bench.claim(await bench.broker.task())
     kept = KeptJobs()
-    kept.add(bench.store._jobs[job.row])
+    kept.add([bench.store._jobs[job.row]])
     store = MemoryJobs()
     store._jobs[job.row] = bench.store._jobs[job.row]
     store.kept = lambda: kept  # type: ignore[method-assign]

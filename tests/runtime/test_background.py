@@ -14,6 +14,7 @@ from typing import Any, cast
 import orjson
 import pytest
 
+from service.app import composition, starting
 from service.commands.fetch.progress import Progress
 from service.commands.fetch.run import Run
 from service.commands.fetch.tally import Tally
@@ -23,6 +24,7 @@ from service.core.fetching.request import Options
 from service.core.owner import SERVICE
 from service.core.pool import Pool
 from service.edge.http.server import HttpServer
+from service.edge.routes.health import starting_application
 from service.jobs.attempts import Attempts
 from service.jobs.remote_attempts import RemoteAttempts
 from service.ops import housekeeping
@@ -443,8 +445,29 @@ async def the_stall_check(monkeypatch: pytest.MonkeyPatch) -> None:
     await on_a_loop_of_its_own("stall check", start, calls)
 
 
+async def the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(starting, "_SOON", 0.0)
+    monkeypatch.setattr(starting, "starting_application", failing_once(starting_application, calls))
+    monkeypatch.setattr(composition, "open_storage", late(composition.open_storage))  # type: ignore[attr-defined]
+    async with client_of() as client:
+        assert calls
+        assert client.service.supervisor.failures[OTHER] == 1
+        assert (await client.ask("GET", "/readyz"))[0] == 200
+
+
+def late(work: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Return the same work, which begins when others have had their turns."""
+
+    async def begin(*given: Any, **more: Any) -> Any:
+        await asyncio.sleep(1)
+        return await work(*given, **more)
+
+    return begin
+
+
 async def a_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Attempts, "carry_out", failing_once(Attempts.carry_out, []))
+    monkeypatch.setattr(Attempts, "_make", failing_once(Attempts._make, []))
     async with client_of() as client:
         for topic in ("first", "second"):
             await client.ask("POST", "/jobs", json={"publish": {"topic": topic, "data": 1}})
@@ -496,6 +519,7 @@ OTHERS: dict[str, Callable[[pytest.MonkeyPatch], Awaitable[None]]] = {
     "progress": the_bar,
     "slow bodies": slow_bodies,
     "stall check": the_stall_check,
+    "starting": the_start,
 }
 
 

@@ -25,7 +25,7 @@ def third_format(folder: Path, *jobs: Job) -> Path:
     connection.execute("DROP TABLE job_requests")
     for job in jobs:
         document = msgspec.json.decode(msgspec.json.encode(job))
-        del document["size"]
+        document.pop("size", None)
         whole = write_json(job.row, msgspec.json.encode(document))
         connection.execute("INSERT INTO jobs VALUES (?, ?)", (job.row, whole))
         number = (job.row << 20) + 1

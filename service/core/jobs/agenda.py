@@ -6,14 +6,14 @@ about it: begin it when it is due, or forget it when it has ended and was kept l
 about 75 MiB; the rest of each is on disk.
 """
 
-from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
-from service.core.jobs.job import Job, JobState
+from service.core.jobs.entries import AT, Entries
 from service.core.jobs.request import KINDS, Kind
+from service.core.jobs.summary import JobState, JobSummary
 from service.core.owner import Owner
 
 __all__ = ["Agenda", "Entry"]
@@ -22,15 +22,9 @@ _STATES: Final = tuple(JobState)
 _KIND: Final = 3
 _OWNER: Final = 5
 _PUT: Final = 29
-_AT: Final = 45
 """The lowest bit of each."""
 _OWNERS: Final = (1 << (_PUT - _OWNER)) - 1
-_PUTS: Final = (1 << (_AT - _PUT)) - 1
-_PAGE: Final = 6
-"""Bits of a row, within its page."""
-_IN_PAGE: Final = (1 << _PAGE) - 1
-_EMPTY: Final = bytes(8 * (2 * (_IN_PAGE + 1) + 1))
-"""A page: two numbers for each row, and how many rows it has."""
+_PUTS: Final = (1 << (AT - _PUT)) - 1
 _ROW: Final = 16
 _TIME: Final = 56
 """The lowest bits of the row and of the time in the heaps, above the number with which the row was put."""
@@ -55,7 +49,7 @@ class Agenda:
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[Kind, JobState]] = Counter()
-        self._entries = _Entries()
+        self._entries = Entries()
         self._due: dict[Kind, _Heap] = {kind: _Heap(self._stands) for kind in KINDS}
         self._ended = _Heap(self._stands)
         self._owners = _Owners()
@@ -80,25 +74,50 @@ class Agenda:
             _STATES[packed & 7],
             KINDS[packed >> _KIND & 3],
             self._owners.name(packed >> _OWNER & _OWNERS),
-            (packed >> _AT) / 1000,
+            (packed >> AT) / 1000,
         )
 
-    def put(self, job: Job) -> None:
+    def put(self, job: JobSummary) -> None:
         """Add a job, or update it."""
-        ended = job.ended is not None and job.state.ended
-        at = max(0, round(1000 * (job.ended + job.keep if ended and job.ended is not None else job.due)))
         number = self._owners.take(job.belongs_to())
         if job.row in self._entries:
             self.remove(job.row)
         self._put = put = self._put + 1 & _PUTS
-        rest = put << _PUT | number << _OWNER | KINDS.index(job.kind) << _KIND | _STATES.index(job.state)
-        self._entries.put(job.row, at, rest)
+        at, heap = _time_of(job), self._heap(job.kind, job.state)
+        self._entries.add(job.row, at, put << _PUT | _packed(number, job.kind, job.state))
         self.counts[job.kind, job.state] += 1
-        item = at << _TIME | job.row << _ROW | put
-        if ended:
-            self._ended.push(item, len(self._entries))
-        elif job.state is JobState.SCHEDULED:
-            self._due[job.kind].push(item, self.counts[job.kind, JobState.SCHEDULED])
+        if heap is not None:
+            standing = len(self._entries) if heap is self._ended else self.counts[job.kind, job.state]
+            heap.push(at << _TIME | job.row << _ROW | put, standing)
+
+    def fill(self, jobs: Iterable[JobSummary]) -> None:
+        """Add many jobs, as a start does, in a third of the time; one that is there stays as it is."""
+        alike: dict[tuple[tuple[str, float, bool], Kind, JobState], _Alike] = {}
+        add, put = self._entries.add, self._put
+        for job in jobs:
+            one = alike.get((job.owner, job.kind, job.state))
+            if one is None:
+                one = alike[job.owner, job.kind, job.state] = self._alike(job)
+            put = put + 1 & _PUTS
+            at = _time_of(job)
+            if add(job.row, at, put << _PUT | one.rest):
+                one.items.append(at << _TIME | job.row << _ROW | put)
+        self._put = put
+        for (_, kind, state), one in alike.items():
+            self.counts[kind, state] += len(one.items)
+            self._owners.take(one.owner, len(one.items) - 1)
+            if (heap := self._heap(kind, state)) is not None:
+                heap.fill(one.items)
+
+    def _alike(self, first: JobSummary) -> "_Alike":
+        owner = first.belongs_to()
+        return _Alike(owner, _packed(self._owners.take(owner), first.kind, first.state), [])
+
+    def _heap(self, kind: Kind, state: JobState) -> "_Heap | None":
+        """Return where jobs of a state wait for their time, if they do."""
+        if state is JobState.SCHEDULED:
+            return self._due[kind]
+        return self._ended if state.ended else None
 
     def remove(self, row: int) -> None:
         """Forget a job."""
@@ -125,64 +144,26 @@ class Agenda:
     def _stands(self, item: int) -> bool:
         """Return whether a row has not been put again since an item for it was made."""
         packed = self._entries.get(item >> _ROW & _ROWS)
-        return packed is not None and packed >> _AT == item >> _TIME and (packed >> _PUT ^ item) & _PUTS == 0
+        return packed is not None and packed >> AT == item >> _TIME and (packed >> _PUT ^ item) & _PUTS == 0
 
 
-class _Entries:
-    """What is known of each row, in pages of rows in line: 17 bytes for one, 1 KiB for one that is alone."""
+class _Alike(NamedTuple):
+    """Jobs of one owner, kind and state."""
 
-    __slots__ = ("_count", "_pages")
+    owner: Owner
+    rest: int
+    """What is known of each of them beside its time and its number."""
+    items: list[int]
 
-    def __init__(self) -> None:
-        self._pages: dict[int, array[int]] = {}
-        self._count = 0
 
-    def __len__(self) -> int:
-        return self._count
+def _packed(owner: int, kind: Kind, state: JobState) -> int:
+    return owner << _OWNER | KINDS.index(kind) << _KIND | _STATES.index(state)
 
-    def __contains__(self, row: int) -> bool:
-        page = self._pages.get(row >> _PAGE)
-        return page is not None and page[(row & _IN_PAGE) << 1] > 0
 
-    def get(self, row: int) -> int | None:
-        """Return what is known of a row, or None."""
-        page = self._pages.get(row >> _PAGE)
-        if page is None:
-            return None
-        place = (row & _IN_PAGE) << 1
-        after = page[place]
-        return after - 1 << _AT | page[place + 1] if after else None
-
-    def put(self, row: int, at: int, rest: int) -> None:
-        """Put a row that is not there."""
-        page = self._pages.get(row >> _PAGE)
-        if page is None:
-            page = self._pages[row >> _PAGE] = array("Q", _EMPTY)
-        place = (row & _IN_PAGE) << 1
-        # A time of 0 stands for a row that is not there.
-        page[place], page[place + 1] = at + 1, rest
-        page[-1] += 1
-        self._count += 1
-
-    def pop(self, row: int) -> int:
-        """Take out a row that is there."""
-        page, place = self._pages[row >> _PAGE], (row & _IN_PAGE) << 1
-        packed = page[place] - 1 << _AT | page[place + 1]
-        page[place] = 0
-        page[-1] -= 1
-        self._count -= 1
-        if not page[-1]:
-            del self._pages[row >> _PAGE]
-        return packed
-
-    def rows(self, newest: int, before: int) -> Iterator[int]:
-        """Yield the rows that are there, from this one down to the one after ``before``."""
-        for number in range(newest >> _PAGE, (before >> _PAGE) - 1, -1):
-            page, first = self._pages.get(number), number << _PAGE
-            if page is not None:
-                for row in range(min(newest, first + _IN_PAGE), max(before, first - 1), -1):
-                    if page[row - first << 1]:
-                        yield row
+def _time_of(job: JobSummary) -> int:
+    """Return when something is to be done about a job, in milliseconds since 1970."""
+    at = job.due if job.ended is None or not job.state.ended else job.ended + job.keep
+    return round(1000 * at) if at > 0 else 0
 
 
 class _Heap:
@@ -205,6 +186,11 @@ class _Heap:
             self._old.pop()
             if self._stands(old):
                 heappush(self._items, old)
+
+    def fill(self, items: Iterable[int]) -> None:
+        """Take in many items, all of which stand."""
+        for item in items:
+            heappush(self._items, item)
 
     def pop(self, now: float) -> int | None:
         """Take out the row whose time came first, if it has come."""
@@ -240,12 +226,12 @@ class _Owners:
         """Return the owner of a number."""
         return self._names[number]
 
-    def take(self, owner: Owner) -> int:
-        """Count one more job of an owner, and return its number."""
+    def take(self, owner: Owner, count: int = 1) -> int:
+        """Count more jobs of an owner, and return its number."""
         number = self._numbers.get(owner)
         if number is None:
             number = self._numbers[owner] = self._new(owner)
-        self._jobs[number] += 1
+        self._jobs[number] += count
         return number
 
     def _new(self, owner: Owner) -> int:

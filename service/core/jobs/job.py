@@ -21,7 +21,6 @@ a ``queued`` and the next ``done``, ``failed`` or ``cancelled``, which is its la
 cancelled is asked to stop, and has ended when it has stopped.
 """
 
-from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -40,10 +39,9 @@ from service.core.jobs.events import (
     Started,
 )
 from service.core.jobs.lease import Lease
-from service.core.jobs.request import Kind
-from service.core.owner import Owner
+from service.core.jobs.summary import OVERHEAD, JobState, JobSummary
 
-__all__ = ["MOST_EVENTS", "OVERHEAD", "Job", "JobState", "Unmovable"]
+__all__ = ["MOST_EVENTS", "OVERHEAD", "Job", "JobState", "JobSummary", "Unmovable"]
 
 _LOST: Final = 3
 """Attempts in a row that are lost to the end of a worker or of the service before the job fails."""
@@ -55,8 +53,6 @@ _LONGEST_DELAY: Final = 3600.0
 """Seconds before a failed attempt is made again; twice as many after each further one."""
 MOST_EVENTS: Final = 100_000
 """Of one job; further progress is not kept."""
-OVERHEAD: Final = 1024
-"""Bytes that a job counts for beside what it has."""
 
 
 class Unmovable(InvalidParams):
@@ -65,48 +61,21 @@ class Unmovable(InvalidParams):
     status = 409
 
 
-class JobState(StrEnum):
-    """Where a job is in its life."""
-
-    SCHEDULED = "scheduled"
-    QUEUED = "queued"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-    @property
-    def ended(self) -> bool:
-        """Whether its run is over."""
-        return self in _ENDED
-
-
-_ENDED: Final = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
-
-
-class Job(msgspec.Struct):
+class Job(JobSummary, omit_defaults=True):
     """A job as it is kept; times are in seconds since 1970. Each method is a row of the table above."""
 
     id: str
-    row: int
     epoch: str
     """Of its topic."""
-    owner: tuple[str, float, bool]
-    """Name, weight, and whether it shares fetches."""
-    kind: Kind
     work: msgspec.Raw
     """What is to be done, as JSON; empty where that is damaged on disk."""
     created: float
-    due: float
-    keep: float
     grant: msgspec.Raw = msgspec.Raw(b"null")
     """What its client may ask, for the kinds that ask for it."""
-    key: str | None = None
     digest: str = ""
     """Of what was asked for with the key."""
     retries: int | None = None
     timeout: float | None = None
-    state: JobState = JobState.SCHEDULED
     run: int = 1
     attempt: int = 0
     """How many were begun in this run."""
@@ -115,21 +84,12 @@ class Job(msgspec.Struct):
     """How many in a row were lost."""
     stopping: bool = False
     """Whether it was cancelled while it ran."""
-    lease: Lease | None = None
-    """Of the attempt that a worker elsewhere makes now."""
     head: int = 0
     """The offset of its newest event."""
     first: int = 1
     """The offset of the first event of this run."""
-    ended: float | None = None
-    result: msgspec.Raw = msgspec.Raw(b"null")
-    """JSON."""
     error: str | None = None
     detail: str | None = None
-    output: str | None = None
-    """What its last attempt has printed."""
-    size: int = 0
-    """Bytes of its request and of its events."""
 
     def __repr__(self) -> str:
         # Gets into logs: who knows the whole id can read and cancel it.
@@ -139,16 +99,6 @@ class Job(msgspec.Struct):
     def effect_key(self) -> str:
         """What makes an effect happen once: the same for every attempt of a run, and for no other job."""
         return self.key or (self.id if self.run == 1 else f"{self.id}-{self.run}")
-
-    def belongs_to(self) -> Owner:
-        """Return whose it is."""
-        name, weight, shares = self.owner
-        return Owner(name, weight, shares_fetches=shares)
-
-    @property
-    def held(self) -> int:
-        """Bytes that it counts for."""
-        return OVERHEAD + self.size + len(bytes(self.result)) + len(self.output or "")
 
     def shown_state(self, now: float) -> JobState:
         """Return the state as clients see it: a job that is due but has not begun is queued."""
@@ -199,7 +149,7 @@ class Job(msgspec.Struct):
     def succeed(self, result: msgspec.Raw, now: float) -> Event:
         """End it with a result."""
         self.result, self.lost = result, 0
-        return self._end(JobState.DONE, Done(result), now)
+        return self._end(JobState.DONE, now)
 
     def fail(
         self, error: str, detail: str, now: float, *, retries: int | None, chance: float, after: float | None = None
@@ -222,27 +172,35 @@ class Job(msgspec.Struct):
     def cancel(self, now: float) -> Event | None:
         """Have it never run, or stop; an ended one stays as it is."""
         if self.state is JobState.SCHEDULED:
-            return self._end(JobState.CANCELLED, Cancelled(), now, before=JobState.SCHEDULED)
+            return self._end(JobState.CANCELLED, now, before=JobState.SCHEDULED)
         if self.state is JobState.RUNNING:
             self.stopping = True
         return None
 
     def stopped(self, now: float) -> Event:
         """End one that was cancelled while it ran."""
-        return self._end(JobState.CANCELLED, Cancelled(), now)
+        return self._end(JobState.CANCELLED, now)
+
+    def outcome(self) -> Event:
+        """Return the last event of a run that has ended."""
+        if self.state is JobState.DONE:
+            return Done(self.result)
+        if self.state is JobState.FAILED:
+            return Failed(self.error or "", self.detail or "", self.attempt)
+        return Cancelled()
 
     def _fail(self, error: str, detail: str, now: float) -> Event:
         self.error, self.detail = error, detail
-        return self._end(JobState.FAILED, Failed(error, detail, self.attempt), now)
+        return self._end(JobState.FAILED, now)
 
     def _retry(self, error: str, detail: str, at: float) -> Event:
         self.state, self.due, self.lease = JobState.SCHEDULED, at, None
         return self._say(Retry(self.attempt, error, detail, Instant(at)))
 
-    def _end(self, state: JobState, event: Event, now: float, *, before: JobState = JobState.RUNNING) -> Event:
+    def _end(self, state: JobState, now: float, *, before: JobState = JobState.RUNNING) -> Event:
         self._check(before)
         self.state, self.ended, self.lease = state, now, None
-        return self._say(event)
+        return self._say(self.outcome())
 
     def _say(self, event: Event) -> Event:
         self.head += 1

@@ -1,10 +1,11 @@
 """What a start finds: of each job only what is needed until something is to be done about it."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from service.core.jobs.agenda import Agenda
-from service.core.jobs.job import Job, JobState
 from service.core.jobs.keys import JobKeys
+from service.core.jobs.summary import JobState, JobSummary
 from service.core.owner import Owner
 
 __all__ = ["KeptJobs"]
@@ -26,10 +27,14 @@ class KeptJobs:
     def __repr__(self) -> str:
         return f"<KeptJobs {len(self.agenda)}>"
 
-    def add(self, job: Job) -> None:
-        """Take in a job; it need not have its work."""
-        self.agenda.put(job)
-        self.keys.put(job)
-        self.held[job.belongs_to()] += job.held
-        if job.state is JobState.RUNNING:
-            (self.running if job.lease is None else self.leased).append(job.row)
+    def add(self, jobs: Sequence[JobSummary]) -> None:
+        """Take in jobs."""
+        self.agenda.fill(jobs)
+        self.keys.fill(jobs)
+        held: Counter[tuple[str, float, bool]] = Counter()
+        for job in jobs:
+            held[job.owner] += job.held
+            if job.state is JobState.RUNNING:
+                (self.running if job.lease is None else self.leased).append(job.row)
+        for (name, weight, shares), size in held.items():
+            self.held[Owner(name, weight, shares_fetches=shares)] += size

@@ -1,9 +1,10 @@
 """Keys of jobs: the same key of one owner makes one job, as long as that is kept."""
 
 from array import array
+from collections.abc import Iterable
 from typing import Final
 
-from service.core.jobs.job import Job
+from service.core.jobs.summary import JobSummary
 from service.core.owner import Owner
 
 __all__ = ["JobKeys"]
@@ -31,13 +32,23 @@ class JobKeys:
         place, mark = _place(str(owner), key)
         return [item & _ROWS for item in reversed(self._buckets.get(place, ())) if item >> _ROW == mark]
 
-    def put(self, job: Job) -> None:
+    def put(self, job: JobSummary) -> None:
         """Remember the key of a job, if it has one; once for each job."""
-        if job.key is not None:
-            place, mark = _place(job.owner[0], job.key)
-            self._buckets.setdefault(place, array("Q")).append(mark << _ROW | job.row)
+        self.fill((job,))
 
-    def forget(self, job: Job) -> None:
+    def fill(self, jobs: Iterable[JobSummary]) -> None:
+        """Remember the keys of many jobs."""
+        buckets = self._buckets
+        for job in jobs:
+            if job.key is None:
+                continue
+            place, mark = _place(job.owner[0], job.key)
+            bucket = buckets.get(place)
+            if bucket is None:
+                bucket = buckets[place] = array("Q")
+            bucket.append(mark << _ROW | job.row)
+
+    def forget(self, job: JobSummary) -> None:
         """Forget the key of a job that is gone."""
         if job.key is not None:
             place, mark = _place(job.owner[0], job.key)

@@ -166,7 +166,7 @@ class HttpRunner:
     """
 
     def __init__(
-        self, application: web.Application, broken: Counter[str], idle_cuts: IdleCuts, **options: Any
+        self, application: web.Application, broken: Counter[str], idle_cuts: IdleCuts | None, **options: Any
     ) -> None:
         self._runner = web.AppRunner(application, access_log=None)
         self._options = {"broken": broken, "idle_cuts": idle_cuts, "access_log": None, **options}

@@ -1,14 +1,17 @@
 """The routes of health: ``/healthz`` says whether the service is alive, ``/readyz`` whether it accepts clients."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 import orjson
 from aiohttp import web
 
+from service.core.errors import StorageFailed
 from service.core.overload import Level, Overload
+from service.edge.http.correlation import add_request_id
+from service.edge.http.problems import refusal
 
-__all__ = ["HealthRoutes"]
+__all__ = ["HealthRoutes", "starting_application"]
 
 
 class StorageHealth(Protocol):
@@ -57,6 +60,32 @@ class HealthRoutes:
         reasons = [reason for reason in (self._overload.why, self._shortage()) if reason]
         state = _STATES[max(level, Level.SLOW) if reasons else level]
         return _state(503 if level >= Level.REFUSE else 200, state, ", ".join(reasons))
+
+
+def starting_application() -> web.Application:
+    """Return what a service answers while it starts: it is alive, and takes nobody yet."""
+    app = web.Application(middlewares=[_refuse_others])
+    app.on_response_prepare.append(add_request_id)
+
+    async def alive(request: web.Request) -> web.Response:
+        return _state(200, "alive")
+
+    async def ready(request: web.Request) -> web.Response:
+        return _state(503, "starting", "the data directory is being read")
+
+    app.router.add_get("/healthz", alive)
+    app.router.add_get("/readyz", ready)
+    return app
+
+
+@web.middleware
+async def _refuse_others(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Refuse all that the application has no route for."""
+    if request.match_info.http_exception is None:
+        return await handler(request)
+    return refusal(StorageFailed("storage: the service is starting and reads its data; try again"), request)
 
 
 _STATES: Final = {

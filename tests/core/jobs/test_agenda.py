@@ -38,6 +38,33 @@ def test_what_is_known_without_reading_it() -> None:
         agenda.get(8)
 
 
+def test_an_agenda_that_is_filled_at_once_knows_what_one_knows_that_is_filled_job_by_job() -> None:
+    ended: dict[str, Any] = {"state": JobState.DONE, "ended": 5.0}
+    jobs = [
+        *(new_job(row, due=float(row * 7 % 5), owner=("ab"[row % 2], 1.0, True)) for row in range(1, 200)),
+        new_job(300, kind="call", due=-5.0), new_job(301, **ended), new_job(302, state=JobState.RUNNING),
+    ]  # fmt: skip
+    at_once, one_by_one = Agenda(), filled(*jobs)
+    at_once.fill(jobs[:150])
+    at_once.fill(jobs[150:])
+    at_once.fill([new_job(1, due=99.0), new_job(302)])  # what is there stays as it is
+
+    def known(agenda: Agenda) -> list[Any]:
+        rows = [*agenda.rows_before(1000, 1000)]
+        return [len(agenda), dict(agenda.counts), rows, [agenda.get(row) for row in rows]]
+
+    def taken_out(agenda: Agenda) -> list[Any]:
+        due = [[agenda.pop_due(kind, 9.0) for _ in range(201)] for kind in ("publish", "call")]
+        return [due, agenda.pop_expired(64.0), agenda.pop_expired(65.0)]
+
+    assert known(at_once) == known(one_by_one)
+    assert taken_out(at_once) == taken_out(one_by_one)
+    for agenda in (at_once, one_by_one):
+        for row in (*range(1, 200), 300, 301, 302):
+            agenda.remove(row)
+        assert (len(agenda), agenda._owners._numbers) == (0, {})
+
+
 def test_a_job_that_was_moved_is_due_at_its_new_time_alone() -> None:
     job = new_job(1, due=5.0)
     agenda = filled(job)

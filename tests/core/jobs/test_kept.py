@@ -11,10 +11,10 @@ from tests.core.jobs.jobs import new_job
 
 def test_all_that_a_start_needs_is_known_of_each() -> None:
     kept = KeptJobs()
-    kept.add(new_job(1, key="k", size=10, result=msgspec.Raw(b"12345"), output="123"))
-    kept.add(new_job(2, state=JobState.RUNNING))
-    kept.add(new_job(4, state=JobState.RUNNING, keep=1.0, lease=Lease("digest", "claim")))
-    kept.add(new_job(3, owner=("b", 1.0, True)))
+    first = new_job(1, key="k", size=10, result=msgspec.Raw(b"12345"), output="123")
+    leased = new_job(4, state=JobState.RUNNING, keep=1.0, lease=Lease("digest", "claim"))
+    kept.add([first, new_job(2, state=JobState.RUNNING), leased])
+    kept.add([new_job(3, owner=("b", 1.0, True))])
     assert (kept.agenda.next_due("publish"), kept.running, kept.leased, repr(kept)) == (
         110.0,
         [2],

@@ -1,0 +1,55 @@
+"""What is answered while the service starts: that it is alive, and not ready yet.
+
+A data directory with a million jobs takes seconds to read. Who asks meanwhile would else be refused a connection,
+as if nothing was there.
+"""
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from service.config.settings import Settings, tls_context
+from service.core.ports import Clock
+from service.edge.http.acceptor import Acceptor
+from service.edge.http.server import HttpRunner
+from service.edge.routes.health import starting_application
+from service.runtime.containment import report
+
+__all__ = ["answering"]
+
+_SOON: Final = 1.0
+"""Seconds that clients rather wait: nearly all starts take less."""
+_MOST: Final = 100
+"""Connections."""
+
+
+@asynccontextmanager
+async def answering(settings: Settings, listeners: Sequence[socket.socket], clock: Clock) -> AsyncIterator[None]:
+    """Answer until the block is left, once it has taken a second."""
+    task = asyncio.get_running_loop().create_task(_answer(settings, listeners, clock), name="starting")
+    try:
+        yield
+    finally:
+        task.cancel()
+        (error,) = await asyncio.gather(task, return_exceptions=True)
+        if isinstance(error, Exception):
+            report("health checks could not be answered during the start", error)
+
+
+async def _answer(settings: Settings, listeners: Sequence[socket.socket], clock: Clock) -> None:
+    await asyncio.sleep(_SOON)
+    runner = HttpRunner(starting_application(), Counter(), None, keepalive_timeout=settings.handshake_time)
+    # Their sockets are used again by the service itself: only the copies are closed.
+    acceptor = Acceptor(
+        await runner.start(), [listener.dup() for listener in listeners], most=_MOST, tls=tls_context(settings),
+        tls_time=settings.handshake_time, clock=clock,
+    )  # fmt: skip
+    acceptor.start()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        acceptor.close()
+        await runner.close()

@@ -1,0 +1,66 @@
+"""What has to be known of every job: its state, when something is to be done about it, and how much it holds."""
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from service.core.jobs.lease import Lease
+from service.core.jobs.request import Kind
+from service.core.owner import Owner
+
+__all__ = ["OVERHEAD", "JobState", "JobSummary"]
+
+OVERHEAD: Final = 1024
+"""Bytes that a job counts for beside what it has."""
+
+
+class JobState(StrEnum):
+    """Where a job is in its life."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether its run is over."""
+        return self in _ENDED
+
+
+_ENDED: Final = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
+
+
+class JobSummary(msgspec.Struct, kw_only=True):
+    """The fields of a job that a start reads; times are in seconds since 1970."""
+
+    row: int
+    owner: tuple[str, float, bool]
+    """Name, weight, and whether it shares fetches."""
+    kind: Kind
+    due: float
+    keep: float
+    state: JobState = JobState.SCHEDULED
+    ended: float | None = None
+    key: str | None = None
+    lease: Lease | None = None
+    """Of the attempt that a worker elsewhere makes now."""
+    size: int = 0
+    """Bytes of its request and of its events."""
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    """JSON."""
+    output: str | None = None
+    """What its last attempt has printed."""
+
+    def belongs_to(self) -> Owner:
+        """Return whose it is."""
+        name, weight, shares = self.owner
+        return Owner(name, weight, shares_fetches=shares)
+
+    @property
+    def held(self) -> int:
+        """Bytes that it counts for."""
+        return OVERHEAD + self.size + len(bytes(self.result)) + len(self.output or "")
