@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from service.core.errors import NotFound, SluiceError
 from service.core.jobs.events import Event, Progress
 from service.core.jobs.job import MOST_EVENTS, Job, JobState
 from service.core.jobs.request import Kind
 from service.jobs.changes import Changes
 from service.jobs.executor import Attempt, AttemptFailed, AttemptLost, Executor
+from service.jobs.lanes import Lane
 from service.jobs.outcomes import DAMAGED, Outcomes
 
 __all__ = ["Attempts"]
@@ -36,16 +39,46 @@ class Attempts:
     def __repr__(self) -> str:
         return f"<Attempts of {', '.join(self._executors)}>"
 
-    async def carry_out(self, kind: Kind, row: int, worked: Callable[[], None]) -> None:
-        """Make one attempt of a job, if it is due; ``worked`` is called when its work is over."""
-        executor = self._executors[kind]
+    async def accept(self, job: Job, lane: Lane | None, stored: Callable[[Job], object]) -> Job:
+        """Store a new job; where it has a place in a lane, its first attempt begins with the same commit.
+
+        Returns the job as it was accepted, before it began; ``stored`` gets that before any reader hears of it.
+        """
+        said = [job.accept()]
+        accepted = msgspec.structs.replace(job)
+        if lane is None:
+            return await self._changes.add(job, said, stored)
+        said.append(self._begin(job))
+
+        def kept(job: Job) -> None:
+            lane.start(job.row, partial(self._make, job))
+            stored(accepted)
+
         try:
-            job = await self._changes.change(row, partial(self._begin, executor), lasting=True)
+            await self._changes.add(job, said, kept)
+        except BaseException:
+            lane.free(job.row)
+            raise
+        return accepted
+
+    async def carry_out(self, row: int, worked: Callable[[], None]) -> None:
+        """Make one attempt of a job, if it is due; ``worked`` is called when its work is over."""
+        try:
+            job = await self._changes.change(row, self._begin_due, lasting=True)
         except NotFound:
             return
         except NotDue:
             await self._changes.schedule(row)
             return
+        if job.state is JobState.RUNNING:
+            await self._make(job, worked)
+
+    def _begin(self, job: Job) -> Event:
+        return job.begin(self._executors[job.kind].worker)
+
+    async def _make(self, job: Job, worked: Callable[[], None]) -> None:
+        """Make the attempt that has begun."""
+        executor = self._executors[job.kind]
         self._outcomes.count_start(job)
         attempt = Attempt(job, partial(self._progress, job.row))
         if bytes(job.work):
@@ -58,16 +91,19 @@ class Attempts:
             return step(job)
 
         worked()
-        self._outcomes.count_end(await self._changes.change(row, end, lasting=True))
+        self._outcomes.count_end(await self._changes.change(job.row, end, lasting=True))
 
     async def lose(self, row: int) -> None:
         """End an attempt under which the service has ended."""
         await self._changes.change(row, partial(self._outcomes.lost, _ENDED), lasting=True)
 
-    def _begin(self, executor: Executor, job: Job) -> Event:
+    def _begin_due(self, job: Job) -> Event:
+        if job.state is JobState.RUNNING:
+            # One that is at work does not come here.
+            return self._outcomes.lost("a bug has ended the attempt", job)
         if not self._outcomes.is_due(job):
             raise NotDue
-        return job.begin(executor.worker)
+        return self._begin(job)
 
     async def _outcome(self, executor: Executor, attempt: Attempt) -> Callable[[Job], Event]:
         """Have the work carried out; return what is to be done with the job then."""

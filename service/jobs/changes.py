@@ -51,16 +51,16 @@ class Changes:
             raise NotFound("the job does not exist or has expired")
         return msgspec.structs.replace(await outcome_of(self._store.get(row)))
 
-    async def add(self, job: Job, event: Event, stored: _Stored = _nothing) -> Job:
+    async def add(self, job: Job, said: Sequence[Event], stored: _Stored = _nothing) -> Job:
         """Store a new job; raise StorageFailed."""
         # At once: the next one may come before this is stored.
         self._count(job, job.held)
-        return await self._whole(self._add(job, event, stored))
+        return await self._whole(self._add(job, said, stored))
 
-    async def _add(self, job: Job, event: Event, stored: _Stored) -> Job:
+    async def _add(self, job: Job, said: Sequence[Event], stored: _Stored) -> Job:
         held = job.held
         try:
-            return await self._put(job, event, stored, held)
+            return await self._put(job, said, stored, held)
         except BaseException:
             self._count(job, -held)
             raise
@@ -88,20 +88,24 @@ class Changes:
             task.exception()  # its caller has it, or has gone
 
     async def _change(self, row: int, step: Step, stored: _Stored, lasting: bool) -> Job:
-        async with self._turns.of(row):
-            while True:
-                job = await self.read(row)
-                before = msgspec.structs.replace(job)
-                said = step(job)
-                if not said and job == before:
-                    stored(job)
-                    return job
-                try:
-                    return await self._put(job, said, stored, before.held)
-                except StorageFailed:
-                    if not lasting:
-                        raise
-                    await asyncio.sleep(_AGAIN)
+        while True:
+            try:
+                # Others have turns between two tries: a cancel is refused at once while nothing can be stored.
+                async with self._turns.of(row):
+                    return await self._step(row, step, stored)
+            except StorageFailed:
+                if not lasting:
+                    raise
+            await asyncio.sleep(_AGAIN)
+
+    async def _step(self, row: int, step: Step, stored: _Stored) -> Job:
+        job = await self.read(row)
+        before = msgspec.structs.replace(job)
+        said = step(job)
+        if not said and job == before:
+            stored(job)
+            return job
+        return await self._put(job, said, stored, before.held)
 
     async def schedule(self, row: int) -> None:
         """Have a job begin when it is due, though it was taken out of the agenda for that before."""

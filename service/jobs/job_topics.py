@@ -12,6 +12,7 @@ from service.core.ports import KeptTopic
 from service.core.topics.hub import Hub
 from service.core.topics.position import Position
 from service.core.topics.topic import Topic
+from service.jobs.times import encode_event
 from service.runtime.containment import contain
 
 __all__ = ["PREFIX", "JobTopics"]
@@ -57,10 +58,10 @@ class JobTopics:
             self._hub.finish(topic)
 
     def forget(self, job: Job) -> None:
-        """Drop the topic of a job that is gone."""
+        """Drop the topic of a job that is gone; readers that are behind get a gap, and how the job has ended."""
         topic = self._hub.topics.get(PREFIX + job.id)
         if topic is not None:
-            self._hub.release(topic)
+            self._hub.conclude(topic, encode_event(job.outcome()))
 
     def _close(self, topic: Topic) -> None:
         if not topic.readers:

@@ -11,7 +11,6 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from functools import partial
 from hashlib import sha256
 from secrets import compare_digest, token_hex
 from typing import Any, Final, TypeVar
@@ -76,7 +75,7 @@ class Jobs:
         self._outcomes = Outcomes(wall, chance)
         self._attempts = Attempts(self._changes, executors, self._outcomes)
         begin: dict[Kind, tuple[int, Begin]] = {
-            kind: (one.places, partial(self._attempts.carry_out, kind)) for kind, one in executors.items()
+            kind: (one.places, self._attempts.carry_out) for kind, one in executors.items()
         }
         self.remote = None if broker is None else RemoteAttempts(
             self._changes, executors["run"], broker, self._outcomes, self.find,
@@ -183,9 +182,11 @@ class Jobs:
             self._keys.put(job)
             stored(job)
 
-        await self._changes.add(job, job.accept(), kept)
+        elsewhere = kind == "run" and self.remote is not None
+        lane = None if elsewhere or due > now else self.schedule.reserve(kind, row, owner)
+        accepted = await self._attempts.accept(job, lane, kept)
         self.schedule.wake()
-        return job
+        return accepted
 
     async def find(self, job_id: str) -> Job:
         """Return a job, or raise NotFound."""
@@ -228,16 +229,16 @@ class Jobs:
         ``stored`` is called with that before anybody hears of it.
         """
         row = (await self.find(job_id)).row
-        ended = False
+        ended = asked = False
 
         def step(job: Job) -> Event | None:
-            nonlocal ended
-            ended = job.state.ended
+            nonlocal ended, asked
+            ended, asked = job.state.ended, job.stopping
             return job.cancel(self.wall())
 
         job = await self._changes.change(row, step, lambda job: stored((not ended, job.state)))
         self._withdraw(row)
-        if job.stopping:
+        if job.stopping and not asked:  # a second time would cut short what a function has to stop in
             self.schedule.stop(job.kind, row)
         return not ended, job.state
 

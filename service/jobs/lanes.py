@@ -16,7 +16,7 @@ from service.core.owner import Owner
 from service.core.pool import Pool
 from service.runtime.containment import report
 
-__all__ = ["Begin", "Lane"]
+__all__ = ["Begin", "Lane", "Work"]
 
 _TAKEN: Final = 500
 """Jobs that are taken out of the agenda in one turn of the loop, 2 us each."""
@@ -27,8 +27,10 @@ _BEGUN: Final = 20
 _EAGER: Final = 9
 """One owner alone has nine tenths of the places: of fewer than ten, all."""
 
+Work = Callable[[Callable[[], None]], Coroutine[Any, Any, None]]
+"""Carries a job out, and calls what it is given when it needs its place no more."""
 Begin = Callable[[int, Callable[[], None]], Coroutine[Any, Any, None]]
-"""Carries out the job of a row, and calls what it is given when it needs its place no more."""
+"""The same for the job of a row."""
 
 
 class Lane:
@@ -85,7 +87,8 @@ class Lane:
             if row in self.running:
                 self._once_more.add(row)
             elif row in self._agenda:
-                self._start(row, line.owner)
+                self._take_place(row, line.owner)
+                self.start(row, partial(self._begin, row))
                 begun += 1
         return taken == _TAKEN or begun == _BEGUN
 
@@ -109,18 +112,32 @@ class Lane:
             else:
                 self._queue.put(owner, row)
 
-    def _start(self, row: int, owner: Owner) -> None:
+    def reserve(self, row: int, owner: Owner, now: float) -> bool:
+        """Give a place to a new job that is due, unless others wait for one; return whether it has one."""
+        due = self._agenda.next_due(self.kind)
+        others_wait = bool(self._queue) or owner in self._aside or (due is not None and due <= now)
+        if others_wait or not self._has_place(owner):
+            return False
+        self._take_place(row, owner)
+        return True
+
+    def _take_place(self, row: int, owner: Owner) -> None:
         self._working[row] = owner
         self.pool.take(owner, 1)
-        task = asyncio.get_running_loop().create_task(self._carry_out(row), name="job")
+
+    def start(self, row: int, work: Work) -> None:
+        """Carry out the work of a job that has a place."""
+        if not self.places:
+            return  # the service ends
+        task = asyncio.get_running_loop().create_task(self._carry_out(row, work), name="job")
         self.running[row] = task
         task.add_done_callback(lambda task: self._ended(row, task))
 
-    async def _carry_out(self, row: int) -> None:
+    async def _carry_out(self, row: int, work: Work) -> None:
         # An error is one of this task, wherever it is raised.
-        await self._begin(row, partial(self._free, row))
+        await work(partial(self.free, row))
 
-    def _free(self, row: int) -> None:
+    def free(self, row: int) -> None:
         """Give the place of an attempt to the next one."""
         self._give_back(row)
         self.on_free()

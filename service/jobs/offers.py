@@ -8,7 +8,7 @@ from typing import Final
 
 from service.core.errors import NotFound
 from service.core.jobs.events import Event
-from service.core.jobs.job import Job
+from service.core.jobs.job import Job, JobState
 from service.core.jobs.lease import NotYours, Offer, digest_of
 from service.jobs.broker import Dispatch, Task
 from service.jobs.changes import Changes
@@ -60,7 +60,9 @@ class Offers:
             await self._changes.schedule(row)
             return
         if not bytes(job.work):
-            self._outcomes.count_end(await self._changes.change(row, self._fail, lasting=True))
+            job = await self._changes.change(row, self._fail, lasting=True)
+            if job.state is JobState.FAILED:
+                self._outcomes.count_end(job)
             return
         offered = self._open[row] = _Open()
         try:
@@ -69,7 +71,9 @@ class Offers:
             del self._open[row]
 
     def _fail(self, job: Job) -> Sequence[Event]:
-        """End a job whose request is lost."""
+        """End a job whose request is lost, unless it was cancelled or moved meanwhile."""
+        if not self._outcomes.is_due(job):
+            return ()
         return job.begin("service"), self._outcomes.failed(None, DAMAGED, job)
 
     async def _offer(self, job: Job, offered: _Open) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from service.core.jobs.agenda import Agenda
 from service.core.jobs.request import Kind
+from service.core.owner import Owner
 from service.core.pool import PoolStatistics, share_used
 from service.jobs.lanes import Begin, Lane
 from service.runtime.timer import Periodic
@@ -49,6 +50,11 @@ class Schedule:
         if not self._waking and not self._closed:
             self._waking = True
             self._loop.call_soon(self._pump_now)
+
+    def reserve(self, kind: Kind, row: int, owner: Owner) -> Lane | None:
+        """Return the lane of a new job that is due, with a place for it; None where it has to wait."""
+        lane = self.lanes[kind]
+        return lane if not self._closed and lane.reserve(row, owner, self._wall()) else None
 
     def stop(self, kind: Kind, row: int) -> None:
         """Cancel the running attempt of a job, if there is one."""

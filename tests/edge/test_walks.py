@@ -7,7 +7,7 @@ import pytest
 from tests.edge.running import call, client_of
 from tests.walks import ROOT, Hop, Walk, hops, walking
 
-PUBLISH, URL = "A message's way", "A fetch's way"
+PUBLISH, URL, JOB = "A message's way", "A fetch's way", "A job's way"
 
 
 def left_out(walk: Walk, expected: list[Hop]) -> list[Hop]:
@@ -16,7 +16,7 @@ def left_out(walk: Walk, expected: list[Hop]) -> list[Hop]:
     return [hop for hop in expected if hop not in rest]
 
 
-@pytest.mark.parametrize(("heading", "most"), [(PUBLISH, 10), (URL, 22)])
+@pytest.mark.parametrize(("heading", "most"), [(PUBLISH, 10), (URL, 22), (JOB, 12)])
 def test_a_walk_is_short_and_each_hop_is_a_function_of_its_file(heading: str, most: int) -> None:
     walk = hops(heading)
     assert most // 2 < len({file for file, _ in walk}) <= most
@@ -51,3 +51,12 @@ async def test_a_url_takes_the_hops_that_are_listed_in_their_order() -> None:
     assert left_out(walk, hops(URL)) == [], "each of them comes after the one before"
     engine = ("upstream/", "core/fetching/")
     assert [way for way in walk.back if way[0].startswith(engine)] == [], "the engine returns what it decides"
+
+
+async def test_a_job_takes_the_hops_that_are_listed_in_their_order() -> None:
+    async with client_of() as client:
+        with walking() as walk:
+            _, job, _ = await client.ask("POST", "/jobs", json={"publish": {"topic": "t", "data": 1}})
+            _, events, _ = await client.ask("GET", f"/jobs/{job['job']}/events")
+    assert b'"done"' in events.splitlines()[-1]
+    assert left_out(walk, hops(JOB)) == [], "each of them comes after the one before"

@@ -74,9 +74,12 @@ class FailingJobs(MemoryJobs):
     def __init__(self) -> None:
         super().__init__()
         self.fails = 0
+        self.puts: list[int] = []
+        """How many events each of them had."""
 
     def put(self, job: Job, events: Any) -> Any:
         answer: Pending[Job] = Pending()
+        self.puts.append(len(events))
         if self.fails:
             self.fails -= 1
             asyncio.get_running_loop().call_later(0.01, answer.settle, StorageFailed("full"))
@@ -301,6 +304,27 @@ async def test_what_runs_is_stopped_and_ends_as_cancelled(bench: Bench) -> None:
     assert [event["event"] for event in await bench.events(job)] == ["queued", "started", "cancelled"]
 
 
+async def test_a_second_cancel_leaves_what_runs_the_time_that_it_has_to_stop(bench: Bench) -> None:
+    async def stop_slowly(attempt: Attempt) -> bytes:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(5)
+            stopped.append(bench.wall())
+        return b""
+
+    stopped: list[float] = []
+    bench.executor.work = stop_slowly
+    job = await bench.make()
+    await asyncio.sleep(0.1)
+    asked = bench.wall()
+    for _ in range(3):
+        assert await bench.jobs.cancel(job.id) == (True, JobState.RUNNING)
+        await asyncio.sleep(1)
+    assert (await bench.ended(job)).state is JobState.CANCELLED
+    assert stopped == [pytest.approx(asked + 5, abs=0.1)]
+
+
 async def test_a_job_moves_while_it_has_not_begun_and_runs_once_more_when_it_failed(bench: Bench) -> None:
     job = await bench.make(delay=10)
     await bench.jobs.move(job.id, MoveRequest(delay=100))
@@ -454,6 +478,45 @@ async def test_a_reader_has_all_events_and_its_stream_ends_with_the_run(bench: B
     assert bench.hub.topics == {}
 
 
+@pytest.mark.parametrize(
+    ("error", "last"),
+    [
+        (None, {"event": "done", "result": "done"}),
+        ("broken", {"event": "failed", "error": "exception", "detail": "broken", "attempts": 1}),
+        ("cancelled", {"event": "cancelled"}),
+    ],
+)
+async def test_a_reader_that_is_behind_when_the_job_is_forgotten_hears_how_it_ended_and_is_not_cut(
+    bench: Bench, error: str | None, last: dict[str, Any]
+) -> None:
+    async def work(attempt: Attempt) -> bytes:
+        for number in range(20):
+            await attempt.report(Progress(data=str(number) * 2000))
+        if error is not None:
+            raise AttemptFailed("exception", error, again=False)
+        return b'"done"'
+
+    bench.executor.work = work
+    job = await bench.make(keep=10, delay=5 if error == "cancelled" else 0)
+    topic = await bench.jobs.topic(job.id, A)
+    slow, quick = FakeReader(topic), FakeReader(topic)
+    slow.stuck = True
+    for reader in (slow, quick):
+        bench.hub.attach(reader, "oldest")
+    if error == "cancelled":
+        await bench.jobs.cancel(job.id)
+    await bench.ended(job)
+    await asyncio.sleep(30)
+    assert (bench.hub.topics, len(bench.jobs.agenda), bench.hub.log_bytes) == ({}, 0, 0)
+    assert (slow.evicted, slow.complete, quick.complete) == (False, False, True)
+    head = topic.head
+    slow.stuck = False
+    slow.visit()
+    assert [orjson.loads(line) for line in slow.lines] == [{"event": "gap", "from": 1, "to": head - 1}, last]
+    assert (slow.evicted, slow.complete, slow.attached) == (False, True, False)
+    assert orjson.loads(quick.lines[-1]) == last
+
+
 async def test_a_topic_that_nobody_reads_is_forgotten(bench: Bench) -> None:
     job = await bench.make(delay=100)
     await outcome_of(bench.hub.find(f"job:{job.id}", A))
@@ -550,6 +613,101 @@ async def test_what_cannot_be_stored_is_refused_or_waits() -> None:
     assert job.state is JobState.DONE
     assert [event["event"] for event in await bench.events(job)] == ["queued", "started", "done"]
     await bench.jobs.close()
+
+
+async def test_while_an_outcome_cannot_be_stored_a_cancel_is_refused_at_once_and_holds_once_it_is_stored() -> None:
+    store = FailingJobs()
+    bench = Bench(store)
+    await bench.jobs.open()
+
+    async def work(attempt: Attempt) -> bytes:
+        store.fails = 1000
+        return b"1"
+
+    bench.executor.work = work
+    job = await bench.make()
+    await asyncio.sleep(10)
+    asked = bench.wall()
+    with pytest.raises(StorageFailed):
+        await bench.jobs.cancel(job.id)
+    assert bench.wall() - asked < 0.1
+    store.fails = 0
+    assert await bench.jobs.cancel(job.id) == (True, JobState.RUNNING)
+    assert (await bench.ended(job)).state is JobState.CANCELLED
+    assert [event["event"] for event in await bench.events(job)] == ["queued", "started", "cancelled"]
+    await bench.jobs.close()
+
+
+async def test_a_job_that_is_cancelled_while_its_start_cannot_be_stored_never_runs() -> None:
+    store = FailingJobs()
+    bench = Bench(store)
+    await bench.jobs.open()
+    job = await bench.make(delay=5)
+    await asyncio.sleep(4.9)
+    store.fails = 1
+    await asyncio.sleep(0.2)  # its start was refused, and is tried again 0.5 s later
+    assert await bench.jobs.cancel(job.id) == (True, JobState.CANCELLED)
+    await asyncio.sleep(5)
+    assert bench.executor.attempts == []
+    await bench.jobs.close()
+
+
+async def test_one_commit_accepts_a_job_and_begins_it_where_there_is_a_place() -> None:
+    store = FailingJobs()
+    bench = Bench(store)
+    await bench.jobs.open()
+    stop = asyncio.Event()
+
+    async def work(attempt: Attempt) -> bytes:
+        await stop.wait()
+        return b"1"
+
+    bench.executor.work = work
+    jobs = [await bench.make() for _ in range(2)]
+    assert [job.state for job in jobs] == [JobState.SCHEDULED] * 2  # as they were accepted
+    assert store.puts == [2, 2]
+    waits, later = await bench.make(), await bench.make(delay=5)
+    await asyncio.sleep(0.1)
+    assert (store.puts, len(bench.executor.attempts)) == ([2, 2, 1, 1], 2)
+    stop.set()
+    for job in (*jobs, waits, later):
+        names = [event["event"] for event in await bench.events(await bench.ended(job))]
+        assert names == ["queued", "started", "done"]
+    await bench.jobs.close()
+
+
+async def test_a_job_that_could_not_be_stored_gives_its_place_back() -> None:
+    store = FailingJobs()
+    bench = Bench(store)
+    await bench.jobs.open()
+    store.fails = 3
+    for _ in range(3):
+        with pytest.raises(StorageFailed):
+            await bench.make()
+    assert bench.executor.attempts == []
+    jobs = [await bench.make() for _ in range(2)]
+    assert store.puts.count(2) == 5
+    assert [(await bench.ended(job)).state for job in jobs] == [JobState.DONE] * 2
+    await bench.jobs.close()
+
+
+async def test_who_comes_later_waits_behind_those_who_wait() -> None:
+    agenda = Agenda()
+
+    async def begin(row: int, worked: Callable[[], None]) -> None:
+        await asyncio.Event().wait()
+
+    lane = Lane("publish", agenda, 2, begin)
+    assert lane.reserve(1, A, 100.0)
+    agenda.put(new_job(2, due=100.0))
+    assert not lane.reserve(3, A, 100.0)
+    lane.pump(100.0)
+    assert not lane.reserve(3, A, 100.0)
+    lane.free(1)
+    assert lane.reserve(3, A, 100.0)
+    await lane.close()
+    lane.start(3, lambda worked: begin(3, worked))
+    assert lane.running == {}
 
 
 async def test_what_changes_nothing_is_not_stored() -> None:

@@ -178,6 +178,13 @@ class TopicDirectory:
             self.store.drop(topic)
 
     def _forget(self, topic: Topic) -> bool:
+        if not self._remove(topic):
+            return False
+        self._evict_all(topic)
+        return True
+
+    def _remove(self, topic: Topic) -> bool:
+        """Take a topic out of the directory; its readers stay in it."""
         if self.topics.get(topic.name) is not topic:
             return False
         del self.topics[topic.name]
@@ -187,7 +194,6 @@ class TopicDirectory:
             self.log_bytes -= topic.size
         else:
             self.rings.dropped(topic)
-        self._evict_all(topic)
         if topic.history is not None:
             topic.history.end()
         return True

@@ -239,6 +239,17 @@ class Hub(TopicDirectory):
             if not reader.behind:
                 self._contain(_finish, reader)
 
+    def conclude(self, topic: Topic, last: bytes) -> None:
+        """Forget a complete topic whose messages are gone: readers that are behind get a gap, and the last one."""
+        if not self._remove(topic):
+            return
+        ring = topic.ring
+        ring.skip(ring.head - 1)
+        ring.append(last, self.clock())
+        for reader in topic.readers:
+            reader.resuming = True  # they lag because of us, so their policy does not count
+        self.wake(topic)
+
     def wake(self, topic: Topic) -> None:
         """Have all readers of the topic visited, from the next loop turn on."""
         self._visits.wake(topic)
