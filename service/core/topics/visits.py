@@ -87,9 +87,9 @@ _THROUGH: Final = {
     VisitState.AGAIN: VisitState.UNDER_WAY,
 }
 _NOBODY: Final[Iterator[VisitedReader]] = iter(())
-_TIME: Final = 0.006
+_TIME: Final = 0.002
 """Seconds of a slice, about: a visit takes 10 us with one message, and 100 with all that a write carries."""
-_LOOK: Final = 64
+_LOOK: Final = 16
 """Visits between two looks at the clock; a power of two."""
 
 

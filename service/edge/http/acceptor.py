@@ -23,8 +23,8 @@ __all__ = ["Acceptor"]
 _log = logging.getLogger("sluice.http")
 
 _BACKLOG: Final = 4096
-_AT_ONCE: Final = 16
-"""Connections that are accepted in one turn of the loop, 0.1 ms each."""
+_AT_ONCE: Final = 2
+"""Connections that are accepted in one turn of the loop from each of four queues, 0.1 ms each."""
 _PATIENCE: Final = 1.0
 """Seconds that others wait before connections on which nothing is asked are closed."""
 

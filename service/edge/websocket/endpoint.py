@@ -21,6 +21,7 @@ from service.edge.access.expiries import Expiries
 from service.edge.http.aiohttp_internals import reader_of, release_handshake_state
 from service.edge.http.handshake import PROTOCOL, as_one_line_each, check_handshake
 from service.edge.http.problems import reason_of, refusal
+from service.edge.http.server import read_for
 from service.edge.websocket.connection import Connection
 from service.edge.websocket.conversation import Conversation, MessageHandler, RequestHandler
 from service.edge.websocket.counters import WebSocketCounters
@@ -176,6 +177,7 @@ class WebSockets:
             name, transport, task, self.stalled, request[ADDRESS], self.pool, shown.owner, self.traffic
         )
         connection.closing = shown.closing
+        read_for(request, shown.owner, upgraded=True)
         connection.session = Session(self._hub, self._services, self.limits.session, connection, shown.grant)
         if isinstance(frames := reader_of(request), ClientFrames):
             frames.pinged = connection

@@ -1,0 +1,152 @@
+"""What comes together, or ends together, on many connections is spread over turns of the loop, clients in turns."""
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from service.edge.http.acceptor import Acceptor
+from service.edge.http.server import _BEGUN, _ENDED, HttpServer
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+LARGE = 400_000
+
+
+class Turns:
+    """Counts the turns of the loop."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        loop: Any = asyncio.get_running_loop()
+        self._once = loop._run_once
+        loop._run_once = self._next
+
+    def _next(self) -> None:
+        self.number += 1
+        self._once()
+
+
+class Serving:
+    """A server that notes in which turn of the loop each request began and ended, and whose it was."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self.turns = Turns()
+        self.begun: list[tuple[int, str]] = []
+        self.ended: list[int] = []
+        self.bodies: list[int] = []
+        self.endless = False
+        self.on_first: Callable[[], object] = int
+        self.server = HttpServer(self._handle)
+        self._listener = stack.enter_context(socket.socket())
+        self._listener.bind(("0.0.0.0", 0))
+        loop = asyncio.get_running_loop()
+        self.acceptor = Acceptor(self.server, [self._listener], most=1000, tls=None, tls_time=1.0, clock=loop.time)
+        self.acceptor.start()
+
+    async def _handle(self, request: web.BaseRequest) -> web.Response:
+        if not self.begun:
+            self.on_first()
+        self.begun.append((self.turns.number, str(request.remote)))
+        self.bodies.append(len(await request.read()))
+        try:
+            if self.endless:
+                await asyncio.Event().wait()
+        finally:
+            self.ended.append(self.turns.number)
+        return web.Response()
+
+    async def connect(self, count: int, address: str = "127.0.0.1") -> list[socket.socket]:
+        """Return connections from an address that the server has accepted."""
+        clients = []
+        for _ in range(count):
+            client = self._stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.bind((address, 0))
+            await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", self._listener.getsockname()[1]))
+            clients.append(client)
+        await until(lambda: self.server.open >= count)
+        await asyncio.sleep(1)  # of a virtual clock: what was accepted waits for its request
+        return clients
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+async def serving() -> AsyncIterator[Serving]:
+    with ExitStack() as stack:
+        serving = Serving(stack)
+        yield serving
+        serving.acceptor.close()
+        await serving.server.shutdown(1)
+
+
+async def test_requests_that_come_together_begin_one_group_after_another(serving: Serving) -> None:
+    for client in await serving.connect(40):
+        client.send(GET)
+    await until(lambda: len(serving.begun) == 40)
+    together = Counter(turn for turn, _ in serving.begun)
+    assert max(together.values()) <= _BEGUN
+    assert len(together) >= 40 // _BEGUN
+
+
+async def test_a_request_waits_for_no_more_than_a_group_of_another_address(serving: Serving) -> None:
+    many = await serving.connect(100)
+    (one,) = await serving.connect(1, "127.0.0.2")
+    for client in many:
+        client.send(GET)
+    one.send(GET)
+    await until(lambda: len(serving.begun) == 101)
+    assert [address for _, address in serving.begun].index("127.0.0.2") <= 2 * _BEGUN
+
+
+async def test_what_comes_while_a_request_waits_for_its_turn_is_its_own(serving: Serving) -> None:
+    clients = await serving.connect(30)
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % LARGE
+    loop = asyncio.get_running_loop()
+    for client in clients:
+        client.send(head[:20])
+    sending = [asyncio.create_task(loop.sock_sendall(one, head[20:] + bytes(LARGE))) for one in clients]
+    await until(lambda: len(serving.bodies) == 30)
+    assert serving.bodies == [LARGE] * 30
+    await asyncio.gather(*sending)
+
+
+async def test_a_client_that_leaves_before_its_turn_is_forgotten(serving: Serving) -> None:
+    clients = await serving.connect(30)
+    for client in clients:
+        client.send(GET)
+    for client in clients[10:]:
+        client.close()
+    await until(lambda: serving.server.open == 10)
+    assert len(serving.begun) >= 10
+
+
+async def test_a_connection_that_waits_for_its_turn_is_not_unused(serving: Serving) -> None:
+    closed: list[int] = []
+    serving.on_first = lambda: closed.append(serving.server.close_unused())
+    for client in await serving.connect(30):
+        client.send(GET)
+    await until(lambda: len(serving.begun) == 30)
+    assert closed == [0]
+
+
+async def test_requests_whose_connections_end_together_end_one_group_after_another(serving: Serving) -> None:
+    serving.endless = True
+    clients = await serving.connect(100)
+    for client in clients:
+        client.send(GET)
+    await until(lambda: len(serving.bodies) == 100)
+    for client in clients:
+        client.close()
+    await until(lambda: len(serving.ended) == 100)
+    assert max(Counter(serving.ended).values()) <= _ENDED
