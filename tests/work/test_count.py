@@ -1,5 +1,7 @@
 """The step count: its parameters, its patterns in linear time and by Python's own module, and what it makes."""
 
+import bz2
+import gzip
 import re
 from typing import Any
 
@@ -11,7 +13,8 @@ from service.work import patterns
 from service.work.builtin.count import Count, count, summary_of
 from service.work.opening import import_steps
 from service.work.patterns import compile_pattern
-from service.work.step import Body, plan
+from service.work.step import Body, StepFailed, plan
+from tests.work.file_counts.frames import zstd_frame
 
 import_steps()
 LOG = b"1.1.1.1 GET /a\n2.2.2.2 GET /\n\n1.1.1.1 GET /a\n"
@@ -46,6 +49,26 @@ def test_keys_are_counted(linear: bool, parameters: dict[str, Any], top: list[tu
     counts = summary_of(planned, made.tally)
     assert [(one["key"], one["count"]) for one in counts["top"]] == top
     assert (counts["lines"], counts["skipped"], counts["exact"]) == (4, 1, True)
+
+
+@pytest.mark.parametrize("packed", [gzip.compress(LOG) + gzip.compress(LOG), zstd_frame(LOG + LOG)])
+def test_what_a_compressed_body_holds_is_counted(packed: bytes) -> None:
+    made = count(Body(memoryview(packed), "application/octet-stream", ""), Count(field=1))
+    assert made.fields == {"lines": 8, "keys": 2}
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (gzip.compress(LOG)[:-9], "the body is cut off: the end of its compressed data is missing"),
+        (gzip.compress(LOG)[:20] + b"x" * 30, "the body is damaged: "),
+        (bz2.compress(LOG), "the body is compressed with bzip2, which cannot be counted$"),
+        (LOG.decode().encode("utf-16"), "the body is UTF-16, which cannot be counted$"),
+    ],
+)
+def test_a_body_that_cannot_be_read_to_its_end_fails(body: bytes, says: str) -> None:
+    with pytest.raises(StepFailed, match=says):
+        count(Body(memoryview(body), "text/plain", ""), Count(field=1))
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,20 @@
 """``count``: how often each key comes in the lines of a body; the results of a batch are merged."""
 
-from codecs import BOM_UTF8
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Final
 
 import msgspec
 
 from service.work.counting import Counts, LineCounter
+from service.work.file_counts.decoding import PIECE, Unreadable, decoded
 from service.work.line_keys import LineKeys
 from service.work.patterns import compile_pattern
-from service.work.step import Body, Made, PlannedStep, step
+from service.work.step import Body, Made, PlannedStep, StepFailed, step
 
 __all__ = ["KEYS", "Count", "count", "summary_of", "top_of"]
 
 KEYS: Final = 50_000
 """Distinct keys up to which the counts of a body, and those of a batch, are exact."""
-_PIECE: Final = 256 << 10
-"""Bytes whose lines fit the cache of a core: more take longer."""
 
 
 class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,16 +41,27 @@ class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @step("count", Count, runs="process", merges=True)
 def count(body: Body, parameters: Count) -> Made:
-    """Return how many lines and distinct keys there are; the counts of the keys are the tally."""
+    """Return how many lines and distinct keys there are; the counts of the keys are the tally.
+
+    A body that is gzip or zstd is counted as what it holds, as ``sluice count`` does.
+    """
     separator = parameters.separator.encode() if parameters.separator is not None else None
     keys = LineKeys(parameters.field, parameters.regex, separator)
     counter = LineCounter(keys.finder(), Counts(KEYS))
-    begin = len(BOM_UTF8) if bytes(body.data[: len(BOM_UTF8)]) == BOM_UTF8 else 0
-    for at in range(begin, len(body.data), _PIECE):
-        counter.feed(body.data[at : at + _PIECE])
+    try:
+        for piece in decoded(_reader(body.data)):
+            counter.feed(piece)
+    except Unreadable as error:
+        raise StepFailed(f"the body {error.why}") from None
     counter.finish()
     counted = counter.counts.summary(1)
     return Made({"lines": counted["lines"], "keys": counted["keys"]}, tally=b"\n".join(counter.counts.pieces()))
+
+
+def _reader(data: memoryview | bytes) -> Callable[[], bytes]:
+    """Return what reads a body piece by piece, to nothing at its end."""
+    pieces = (bytes(data[at : at + PIECE]) for at in range(0, len(data), PIECE))
+    return lambda: next(pieces, b"")
 
 
 def top_of(steps: Iterable[PlannedStep]) -> int:

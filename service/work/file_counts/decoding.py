@@ -33,6 +33,11 @@ _OTHERS: Final = {
 class Unreadable(Exception):
     """Why a file cannot be read any further, or at all; the text follows its name."""
 
+    def __init__(self, why: str, command: str = "") -> None:
+        """Say with a command what reads it all the same."""
+        super().__init__(f"{why}: {command}" if command else why)
+        self.why = why
+
 
 def compressed(head: bytes) -> bool:
     """Return whether a file that begins so is anything but lines."""
@@ -46,7 +51,7 @@ def decoded(read: Callable[[], bytes]) -> Iterator[bytes]:
         head += more
     for begin, (name, program) in _OTHERS.items():
         if head.startswith(begin):
-            raise Unreadable(f"is {name}, which cannot be counted: {program} FILE | sluice count - ...")
+            raise Unreadable(f"is {name}, which cannot be counted", f"{program} FILE | sluice count - ...")
     if head.startswith(_GZIP):
         yield from _members(_slices(head, read), _Gzip)
     elif _zstd(head):
