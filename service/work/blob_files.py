@@ -98,6 +98,13 @@ class BlobFiles:
         sync_directory(folder)
         return Blob(sha256, len(data), kind, path, keeper)
 
+    def has(self, blob: Blob) -> bool:
+        """Return whether the file of a blob is there, with all of its bytes."""
+        try:
+            return blob.path.stat().st_size == blob.size
+        except OSError:
+            return False
+
     def touch(self, blob: Blob) -> None:
         """Note that a blob was used."""
         with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile

@@ -100,9 +100,21 @@ class Blobs:
             return self._pool.statistics()
 
     def find(self, sha256: str) -> Blob | None:
-        """Return a blob and count it as used; None if it is not kept."""
+        """Return a blob and count it as used; None if it is not kept. It looks at the disk: call it in a thread."""
         with self._lock:
-            return self._find(sha256)
+            blob = self._find(sha256)
+        if blob is None or self._files.has(blob):
+            return blob
+        self._forget(blob)
+        return None
+
+    def _forget(self, blob: Blob) -> None:
+        """Give up a blob whose file somebody else has removed or cut: it is saved again when it comes again."""
+        _log.warning("a blob is not as it was saved", extra={"sha256": blob.sha256})
+        with self._lock:
+            if self._kept.get(blob.sha256) is blob:
+                self._give_up(blob)
+                self._remove([blob])  # with the lock: nobody writes it again before
 
     def _find(self, sha256: str) -> Blob | None:
         blob = self._kept.get(sha256)
@@ -123,9 +135,11 @@ class Blobs:
         if len(data) > self._pool.bound:
             raise TooLarge(f"limit blobs: {len(data)} bytes of at most {self._pool.bound} that all blobs may have")
         sha256 = hashlib.sha256(data).hexdigest()
+        if (kept := self.find(sha256)) is not None:
+            return kept
         with self._lock:
-            if (blob := self._find(sha256)) is not None:
-                return blob
+            if (kept := self._kept.get(sha256)) is not None:
+                return kept
             if self._closed:
                 raise StorageFailed("storage: the service is shutting down")
             other = self._writing.get(sha256)
@@ -164,16 +178,21 @@ class Blobs:
         self._of.setdefault(keeper, OrderedDict())[blob.sha256] = blob
         self._pool.take(keeper, blob.size)
 
+    def _give_up(self, blob: Blob) -> None:
+        keeper = Owner(blob.keeper)
+        del self._of[keeper][blob.sha256]
+        if not self._of[keeper]:
+            del self._of[keeper]
+        del self._kept[blob.sha256]
+        self._noted.pop(blob.sha256, None)
+        self._pool.give_back(keeper, blob.size)
+
     def _oldest(self, size: int) -> list[Blob]:
         """Give up blobs until one of this size fits: of the owner that keeps most, the longest unused."""
         gone = []
         while self._pool.used + size > self._pool.bound and (keeper := self._pool.largest()) is not None:
-            sha256, blob = self._of[keeper].popitem(last=False)
-            if not self._of[keeper]:
-                del self._of[keeper]
-            del self._kept[sha256]
-            self._noted.pop(sha256, None)
-            self._pool.give_back(keeper, blob.size)
+            blob = next(iter(self._of[keeper].values()))
+            self._give_up(blob)
             self._pool.refused += 1
             gone.append(blob)
         return gone

@@ -95,6 +95,21 @@ async def test_files_of_older_versions_are_found_and_count_together(tmp_path: Pa
     await blobs.close()
 
 
+async def test_one_whose_file_was_removed_or_cut_is_not_there_and_is_saved_again(tmp_path: Path) -> None:
+    blobs = await Blobs.open(tmp_path, 100)
+    for damage in (Path.unlink, lambda path: os.truncate(path, 1)):
+        for look_first in (True, False):
+            kept = await save(blobs, b"abc", "text/plain")
+            damage(kept.path)
+            if look_first:
+                assert blobs.find(kept.sha256) is None
+            again = await save(blobs, b"abc", "text/plain")
+            assert again.path.read_bytes() == b"abc"
+            assert blobs.find(kept.sha256) == again
+            assert (blobs.statistics().size, blobs.statistics().count) == (3, 1)
+    await blobs.close()
+
+
 async def test_the_order_of_use_and_a_smaller_bound_hold_after_a_restart(tmp_path: Path) -> None:
     blobs = await Blobs.open(tmp_path, 10)
     one = await save(blobs, b"111", "text/plain")

@@ -1,5 +1,6 @@
 """Steps on an uploaded body, what steps there are, and the blobs that come of them."""
 
+import asyncio
 from typing import Any, Final
 
 import msgspec
@@ -78,7 +79,7 @@ class StepRoutes:
         """Answer with a blob, or a range of it (RFC 9110, section 14)."""
         request[GRANT].fetch.check_any()
         blobs = self._steps.blobs
-        blob = blobs.find(request.match_info["sha256"]) if blobs is not None else None
+        blob = await asyncio.to_thread(blobs.find, request.match_info["sha256"]) if blobs is not None else None
         if blob is None:
             raise NotFound("the blob does not exist or was removed")
         headers = {
