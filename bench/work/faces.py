@@ -1,5 +1,6 @@
 """Video through the pipeline ``faceblur``: faces blurred, frames a second, and twice as many as it can do."""
 
+import sys
 import threading
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ _INSIDE, _OUTSIDE = 12.0, 4.0
 """By which a pixel of a face differs at least, and one elsewhere at most (JPEG alone makes 1 to 2)."""
 _FLAT: Final = (1.05, 8.0)
 """The growth of memory that counts as none: a factor, and MiB."""
+_SHOWN: Final = 30
+"""Seconds between two lines that say how far the run at twice the capacity is."""
 _UNEVEN: Final = 1.5
 """By which the slowest of a hundred frames may be above what full queues take on average."""
 
@@ -116,6 +119,8 @@ def _overloaded(child: Child, uri: str, video: list[bytes], rate: float, minutes
     def look() -> None:
         while not ended.wait(1.0):
             looks.append(child.resident() / 2**20)
+            if len(looks) % _SHOWN == 0:
+                print(f"  faces: {len(looks)} of {minutes * 60:.0f} s, {looks[-1]:.0f} MiB", file=sys.stderr)
 
     looking = threading.Thread(target=look)
     looking.start()

@@ -102,6 +102,18 @@ async def test_what_is_not_a_blob_is_404(tmp_path: Path, path: str) -> None:
         assert (await client.ask("GET", path))[0] == 404
 
 
+async def test_a_blob_whose_file_was_removed_is_404_until_it_is_saved_again(tmp_path: Path) -> None:
+    async with client_of(blobs=str(tmp_path)) as client:
+        path = f"/blobs/{hashlib.sha256(b'abc').hexdigest()}"
+        for _ in range(2):
+            await ask(client, [{"step": "save"}], b"abc")
+            assert (await client.ask("GET", path))[0] == 200
+            [file] = tmp_path.glob("ba/*")
+            file.unlink()
+            status, problem, _ = await client.ask("GET", path)
+            assert (status, problem["reason"]) == (404, "not_found")
+
+
 async def test_who_may_not_fetch_may_not_run_steps_nor_read_blobs(tmp_path: Path) -> None:
     async with client_of(blobs=str(tmp_path), jwt_secret=SECRET) as client:
         allowed, other = bearer(sub="a", fetch=True), bearer(sub="b", fetch=False)
