@@ -7,6 +7,7 @@ a name with one refused address from being used at all.
 
 import asyncio
 import logging
+import os
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Union
 
 import aiodns
 from cachetools import TTLCache
@@ -31,6 +32,8 @@ __all__ = ["AddrInfo", "AddressRefused", "AresLookup", "GuardedResolver", "Looku
 _log = logging.getLogger("sluice.names")
 
 AddrInfo = tuple[int, int, int, str, tuple[Any, ...]]
+Outcome = Union[list[str], "NameNotFound"]
+"""Of a look-up: the addresses, or why there are none."""
 
 
 class AddressRefused(OSError):
@@ -59,24 +62,39 @@ class Lookup(Protocol):
 
 _NAMES: Final = 1000
 """Names whose addresses are kept."""
+_TRIES: Final = 5
+"""Questions to each name server about one name. Where earlier answers came fast, c-ares waits 0.25 s for the first
+one and up to twice as long each time: with two, a name that takes a second to find is never found."""
+_CONFIGURATION: Final = "/etc/resolv.conf"
 _UNKNOWN: Final = frozenset({aiodns.error.ARES_ENODATA, aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_EBADNAME})
 """What c-ares says of a name that has no address; everything else is trouble with the name servers."""
 
 
 class AresLookup:
-    """Look-ups by c-ares: on the loop, without threads, so that slow name servers cannot use them up.
+    """Look-ups by c-ares: without threads that slow name servers could use up.
 
-    ``timeout`` is for the first answer; a second try has twice as long.
+    ``timeout`` is for the first answer of a name server that is not known yet. c-ares learns by itself that
+    resolv.conf has changed, but not where the file is mounted into a container: so each look-up looks at the file.
     """
 
     def __init__(self, timeout: float, servers: Sequence[str] | None = None) -> None:
-        self._resolver = aiodns.DNSResolver(servers, timeout=timeout, tries=2)
+        self._timeout = timeout
+        self._servers = servers
+        self._read = _configuration()
+        self._resolver = self._new()
 
     async def __call__(self, host: str) -> list[str]:
         """Return the addresses of the name."""
+        if (found := _configuration()) != self._read:
+            self._read = found
+            old, self._resolver = self._resolver, self._new()
+            await old.close()
+        resolver = self._resolver
         try:
-            answer = await self._resolver.getaddrinfo(host, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
+            answer = await resolver.getaddrinfo(host, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
         except aiodns.error.DNSError as error:
+            if resolver is not self._resolver:
+                return await self(host)  # its name servers are not the ones to ask any more
             kind = NameNotFound if error.args[0] in _UNKNOWN else LookupFailed
             raise kind(f"the name cannot be looked up: {error.args[-1]}") from None
         return [_text(node.addr[0]) for node in answer.nodes]
@@ -84,6 +102,18 @@ class AresLookup:
     async def close(self) -> None:
         """Close its sockets."""
         await self._resolver.close()
+
+    def _new(self) -> aiodns.DNSResolver:
+        return aiodns.DNSResolver(self._servers, timeout=self._timeout, tries=_TRIES)
+
+
+def _configuration() -> tuple[int, int, int] | None:
+    """Return what differs where the file that names the name servers has changed; None where there is none."""
+    try:
+        found = os.stat(_CONFIGURATION)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 class GuardedResolver:
@@ -110,9 +140,9 @@ class GuardedResolver:
         self.turns = Turns(lookups, spare)
         self._timeout = timeout
         self._known: TTLCache[str, list[str]] = TTLCache(_NAMES, ttl, timer=time.monotonic)
-        self._asking: dict[str, asyncio.Task[list[str]]] = {}
+        self._asking: dict[str, asyncio.Task[Outcome]] = {}
         """Look-ups that have begun, for all who want the name."""
-        self._asked: dict[tuple[Owner, str], asyncio.Task[list[str]]] = {}
+        self._asked: dict[tuple[Owner, str], asyncio.Task[Outcome]] = {}
         """All, by the owner whose turn they wait for: others ask for the name themselves."""
         self._failures = Occurrences(time.monotonic)
 
@@ -121,12 +151,15 @@ class GuardedResolver:
         addresses = self._known.get(host)
         if addresses is None:
             # One asker that leaves does not end the look-up for the others; its time is bounded anyway.
-            addresses = await asyncio.shield(self._look_up(host, owner))
+            outcome = await asyncio.shield(self._look_up(host, owner))
+            if isinstance(outcome, NameNotFound):
+                raise outcome
+            addresses = outcome
         if not all(map(self._policy.allows_text, addresses)):
             raise AddressRefused(f"{host} has an address that is not public")
         return addresses
 
-    def _look_up(self, host: str, owner: Owner) -> "asyncio.Task[list[str]]":
+    def _look_up(self, host: str, owner: Owner) -> "asyncio.Task[Outcome]":
         """Return the look-up of a name that is under way, or that waits for this owner's turn, or begin one."""
         task = self._asking.get(host) or self._asked.get((owner, host))
         if task is None:
@@ -134,27 +167,29 @@ class GuardedResolver:
             task.add_done_callback(partial(self._ended, host, owner))
         return task
 
-    def _ended(self, host: str, owner: Owner, task: "asyncio.Task[list[str]]") -> None:
+    def _ended(self, host: str, owner: Owner, task: "asyncio.Task[Outcome]") -> None:
         del self._asked[owner, host]
         if self._asking.get(host) is task:
             del self._asking[host]
 
-    async def _ask(self, host: str, owner: Owner) -> list[str]:
+    async def _ask(self, host: str, owner: Owner) -> Outcome:
+        """Return the addresses, or why there are none: where who asked has left, nobody takes an exception."""
         try:
             async with asyncio.timeout(self._timeout), self.turns.turn(owner):
-                addresses = await self._begin(host)
+                outcome = await self._begin(host)
         except TimeoutError:
-            raise self._trouble(
-                host, LookupFailed(f"the name's look-up took longer than {self._timeout:g} s")
-            ) from None
+            return self._trouble(host, LookupFailed(f"the name's look-up took longer than {self._timeout:g} s"))
         except LookupFailed as error:
-            raise self._trouble(host, error) from None
-        if not addresses:
-            raise NameNotFound(f"{host} has no address")
-        self._known[host] = addresses
-        return addresses
+            return self._trouble(host, error)
+        except NameNotFound as error:
+            return error
+        if not outcome:
+            return NameNotFound(f"{host} has no address")
+        if not isinstance(outcome, NameNotFound):
+            self._known[host] = outcome
+        return outcome
 
-    async def _begin(self, host: str) -> list[str]:
+    async def _begin(self, host: str) -> Outcome:
         """Ask for a name in its turn, unless another owner's look-up has found it meanwhile, or is about to."""
         if (known := self._known.get(host)) is not None:
             return known

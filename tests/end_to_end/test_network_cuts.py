@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from socket import inet_aton
+from socket import AF_INET, SOCK_DGRAM, inet_aton, socket
 from typing import cast
 
 import aiohttp
@@ -171,6 +171,8 @@ async def test_names_that_cannot_be_looked_up_are_failures_of_dns(tmp_path: Path
     mount = f"mount --bind {resolver} /etc/resolv.conf"
     async with upstream() as other, cabled(*FETCHING, "--allow-port", str(other.port), before=mount) as cable:
         names, _ = await asyncio.get_running_loop().create_datagram_endpoint(NameServer, (HERE, 53))
+        mute = socket(AF_INET, SOCK_DGRAM)
+        mute.bind((HERE, 0))
         try:
             first, second, third = [f"http://h{number}.example:{other.port}/" for number in range(3)]
             assert await fetched(cable, first) == ["hello"]
@@ -179,8 +181,16 @@ async def test_names_that_cannot_be_looked_up_are_failures_of_dns(tmp_path: Path
             cable.mend()
             assert await fetched(cable, second, timeout=20) == ["hello"]
             cable.silence()
-            assert await fetched(cable, third, timeout=15, retries=0) == ["dns"]
+            assert await fetched(cable, third, timeout=1, retries=0) == ["dns"]
             cable.mend()
             assert await fetched(cable, third, timeout=20) == ["hello"]
+            # Written anew, as container engines do that mount it: those who still ask the mute one ask the new one.
+            resolver.write_text(f"nameserver {HERE}:{mute.getsockname()[1]}\n")
+            waiting = asyncio.create_task(fetched(cable, f"http://h4.example:{other.port}/", timeout=20, retries=0))
+            await cable.reaches('sluice_pool_used{pool="lookups"}', 1)
+            resolver.write_text(f"nameserver {HERE}\n")
+            assert await fetched(cable, f"http://h5.example:{other.port}/", retries=0) == ["hello"]
+            assert await waiting == ["hello"]
         finally:
             names.close()
+            mute.close()
