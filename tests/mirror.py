@@ -38,6 +38,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "jobs/slot_messages": ("test_slots",),
     "jobs/slot_output": ("test_slots",),
     "jobs/slot_process": ("test_slots",),
+    "jobs/surroundings": ("test_slots",),
     "jobs/views": ("test_job_routes",),
     "runtime/child_process": ("test_worker_pool", "test_slots"),
     "runtime/timestamps": ("test_times", "test_logs"),

@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from inspect import signature
 from typing import Any, Final, Protocol, TypeVar, overload
 
+import msgspec
+
+from service.core.jobs.request import JobName, Retries, Timeout
+
 __all__ = ["JOBS", "Context", "Function", "Reporter", "job"]
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
@@ -95,14 +99,28 @@ def job(
     """Register a function, under its own name or another; it may be an ``async def``.
 
     ``retries`` (5) is how often a failed attempt is made again, ``timeout`` (600) the seconds for one; a request
-    may say otherwise. Raises ValueError for a name that is taken.
+    may say otherwise. Raises ValueError for a name that is taken, and for what no request could say.
     """
 
     def register(function: AnyFunction) -> AnyFunction:
         named = name or str(getattr(function, "__name__", ""))
+        _check(named, retries, timeout)
         if named in JOBS:
             raise ValueError(f"a job {named!r} is registered already")
         JOBS[named] = Function(named, function, retries, timeout, "context" in signature(function).parameters)
         return function
 
     return register if function is None else register(function)
+
+
+def _check(name: object, retries: object, timeout: object) -> None:
+    """Raise ValueError for what a request could not say either."""
+    for what, value, kind, text in (
+        ("name", name, JobName, "a text of 1 to 128 characters"),
+        ("retries", retries, Retries | None, "a whole number from 0 to 100"),
+        ("timeout", timeout, Timeout | None, "a number of seconds above 0, at most 86400"),
+    ):
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError:
+            raise ValueError(f"@job: {what} is {text}, and not {value!r:.80}") from None

@@ -8,6 +8,7 @@ functions.
 import asyncio
 import importlib
 import inspect
+import json
 import os
 import queue
 import socket
@@ -20,6 +21,8 @@ from typing import Any, Final
 
 import msgspec
 
+from service.core.errors import SluiceError
+from service.core.exact import parse
 from service.core.jobs.events import Progress
 from service.jobs.registry import JOBS, Context, Function
 from service.jobs.slot_messages import (
@@ -36,6 +39,7 @@ from service.jobs.slot_messages import (
     encode,
     length_of,
 )
+from service.jobs.surroundings import Surroundings
 from service.runtime.child_process import limit
 
 __all__ = ["main", "run"]
@@ -108,13 +112,14 @@ def main(arguments: Sequence[str]) -> None:
     connection = Connection(socket.socket(fileno=int(number)))
     connection.send(encode(_described(module)))
     threading.Thread(target=connection.read, daemon=True).start()
+    surroundings = Surroundings()
     while True:
         asked = connection.asked.get()
         ended = run(asked, connection)
         if not connection.ours:
             os._exit(0)  # the function has forked, and this is not the process that the service waits for
         _finish_output()
-        connection.send(encode(ended))
+        connection.send(encode(msgspec.structs.replace(ended, spoilt=surroundings.spoilt())))
 
 
 class Reports:
@@ -169,9 +174,9 @@ def run(asked: Ask, connection: Connection) -> Ended:
     finally:
         reports.over = True
     try:
-        return _fitting(Ended(msgspec.Raw(msgspec.json.encode(result))))
+        return _fitting(Ended(msgspec.Raw(_exact(result))))
     except Exception as error:
-        return Ended(error=f"the result has no form in JSON: {_text(error)}", again=False)
+        return Ended(error=f"the result cannot be written as JSON: {_text(error)}", again=False)
 
 
 def _text(error: BaseException) -> str:
@@ -208,9 +213,22 @@ def _fitting(ended: Ended) -> Ended:
     return ended
 
 
+def _exact(value: Any) -> bytes:
+    """Return a value as JSON; raise ValueError or TypeError for what JSON has no form for, or might be changed."""
+    text = msgspec.json.encode(value)
+    if b"null" in text:  # that may have been NaN
+        json.dumps(msgspec.to_builtins(value, str_keys=True), allow_nan=False)
+    try:
+        parse(text)
+    except SluiceError as error:
+        raise ValueError(error.detail) from error
+    return text
+
+
 def _encoded(progress: dict[str, Any]) -> bytes:
     try:
         msgspec.convert(progress, Progress)
+        _exact(progress)
         frame = encode(Reported(progress))
     except (msgspec.ValidationError, TypeError, ValueError, RecursionError, OverflowError) as error:
         raise ValueError(f"progress cannot be written as JSON: {error}") from error

@@ -65,6 +65,8 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
     result: msgspec.Raw = msgspec.Raw(b"null")
     error: str | None = None
     again: bool = True
+    spoilt: bool = False
+    """Whether the next function needs another process."""
 
 
 _Any = Ask | Stop | Stored | Described | Reported | Ended

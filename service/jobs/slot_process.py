@@ -65,7 +65,7 @@ class SlotProcess:
         self._length: int | None = None
         """Of a frame whose beginning was read, and no more of it."""
         self.spoilt = False
-        """Whether a function has closed the output, so that the next one could not print."""
+        """Whether a function has left the process in a state in which the next one may fail, or could not print."""
         self._watching = asyncio.get_running_loop().create_task(self._watch(), name="job")
 
     def __repr__(self) -> str:
@@ -131,7 +131,7 @@ class SlotProcess:
         while True:
             message = await self._read()
             if isinstance(message, Ended):
-                self.spoilt = not await self._output.complete()
+                self.spoilt = not await self._output.complete() or message.spoilt
                 return message
             if isinstance(message, Reported):
                 await report(message.progress)

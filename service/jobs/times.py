@@ -1,5 +1,6 @@
 """Times as people and other programs write them (RFC 3339), and when a job is due."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,8 @@ from service.runtime.timestamps import timestamp
 
 __all__ = ["due_of", "encode_event"]
 
+_LEAP = re.compile(r"(T[0-9]{2}:59):60(?=[.,Z+-]|$)")
+"""A leap second, which RFC 3339 allows and Unix counts as the second after it."""
 _FARTHEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
 
@@ -21,9 +24,10 @@ def due_of(request: JobRequest | MoveRequest, now: float) -> float:
         raise InvalidParams("delay, at: give one of them")
     if request.at is None:
         return now + (request.delay or 0.0)
+    text, leap = _LEAP.subn(r"\1:59", request.at.upper())
     try:
-        at = datetime.fromisoformat(request.at.upper())
-        seconds = at.timestamp() if at.tzinfo is not None else None
+        at = datetime.fromisoformat(text)
+        seconds = at.timestamp() + leap if at.tzinfo is not None else None
     except (ValueError, OverflowError):
         seconds = None
     if seconds is None:

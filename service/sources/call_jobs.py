@@ -147,6 +147,10 @@ def _body(work: CallWork) -> tuple[str | None, str | None]:
 
 def _result(outcome: Fetched | Failure) -> bytes:
     if isinstance(outcome, Failure):
+        if outcome.kind == "redirects":
+            raise AttemptFailed(
+                "http_status", "the answer is a redirect, which a call does not follow", again=False
+            )
         raise AttemptFailed(
             outcome.kind,
             outcome.detail,

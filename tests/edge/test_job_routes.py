@@ -55,10 +55,13 @@ async def test_a_call_goes_through_the_fetch_engine_and_its_status_decides() -> 
     async with client_of() as client:
         right = await make(client, call={"url": f"{client.origin}/bytes/5", "method": "GET"})
         wrong = await make(client, call={"url": f"{client.origin}/status/404", "method": "GET"})
+        moved = await make(client, call={"url": f"{client.origin}/redirect/1", "method": "GET"})
         again = await make(client, call={"url": f"{client.origin}/status/503", "method": "GET"}, retries=2)
         view = await ended(client, right["job"])
         assert (view["state"], view["result"]["status"], len(view["result"]["body"])) == ("done", 200, 5)
         view = await ended(client, wrong["job"])
+        assert (view["state"], view["error"], view["attempts"]) == ("failed", "http_status", 1)
+        view = await ended(client, moved["job"])
         assert (view["state"], view["error"], view["attempts"]) == ("failed", "http_status", 1)
         assert (await ended(client, again["job"]))["attempts"] == 3
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -84,6 +85,45 @@ def large() -> str:
 def odd_progress(context: Context) -> None:
     """Report what JSON has no form for."""
     context.progress(data=object())
+
+
+@job
+def returned(what: str) -> object:
+    """Return what a reader of JSON would be given changed."""
+    return {"nan": [float("nan")], "infinity": {"a": float("-inf")}, "long": 1 << 64, "half": "\ud800"}[what]
+
+
+@job
+def odd_but_fine() -> object:
+    """Return what has a form in JSON, though it looks odd."""
+    return {"set": {1}, "bytes": b"abc", "none": None, "long": (1 << 64) - 1, "number": 0.1, 1: (2,)}
+
+
+@job
+def report_nan(context: Context) -> None:
+    """Report what is not a number."""
+    context.progress(float("nan"))
+
+
+LEFT: list[Any] = []
+
+
+@job
+def leave_behind(what: str) -> str:
+    """Leave something in the process in which the next function would fail."""
+    if what == "directory":
+        os.chdir("/")
+    elif what == "handler":
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+    elif what == "timer":
+        signal.setitimer(signal.ITIMER_PROF, 1000)
+    elif what == "mask":
+        os.umask(0o777)
+    elif what == "memory":
+        LEFT.append(bytearray(1500 << 20))
+    elif what == "descriptors":
+        LEFT.extend(os.dup(1) for _ in range(resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 20))
+    return what
 
 
 @job

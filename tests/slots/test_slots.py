@@ -95,8 +95,31 @@ async def test_two_run_in_processes_of_their_own(slots: Slots) -> None:
     [
         ("add", [1], "exception", "TypeError: add() missing 1 required positional argument: 'b'", True),
         ("leave", [], "exception", "SystemExit: leaving", True),
-        ("odd", [], "exception", "the result has no form in JSON", False),
+        ("odd", [], "exception", "the result cannot be written as JSON", False),
         ("large", [], "exception", "the result has 2097154 bytes, and may have 1048576", False),
+        (
+            "returned",
+            ["nan"],
+            "exception",
+            "the result cannot be written as JSON: ValueError: Out of range float",
+            False,
+        ),
+        (
+            "returned",
+            ["infinity"],
+            "exception",
+            "the result cannot be written as JSON: ValueError: Out of range",
+            False,
+        ),
+        (
+            "returned",
+            ["long"],
+            "exception",
+            "the result cannot be written as JSON: ValueError: there is an integer",
+            False,
+        ),
+        ("returned", ["half"], "exception", "the result cannot be written as JSON: UnicodeEncodeError", False),
+        ("report_nan", [], "exception", "ValueError: progress cannot be written as JSON: Out of range float", True),
         ("odd_progress", [], "exception", "ValueError: progress cannot be written as JSON", True),
         ("eat", [], "exception", "MemoryError", True),
         ("odd_errors", ["surrogate"], "exception", "ValueError: ?", True),
@@ -116,6 +139,18 @@ async def test_what_goes_wrong_fails_its_own_attempt_and_the_next_one_runs(
     assert (failure.error, failure.again) == (error, again)
     assert failure.detail.startswith(detail)
     assert await Run(slots, "add", [1, 2]).result() == 3
+
+
+async def test_what_json_has_a_form_for_is_a_result(slots: Slots) -> None:
+    expected = {"set": [1], "bytes": "YWJj", "none": None, "long": (1 << 64) - 1, "number": 0.1, "1": [2]}
+    assert await Run(slots, "odd_but_fine").result() == expected
+
+
+@pytest.mark.parametrize("what", ["nothing", "directory", "handler", "timer", "mask", "memory", "descriptors"])
+async def test_a_process_in_which_a_function_has_left_something_is_not_used_again(slots: Slots, what: str) -> None:
+    assert await Run(slots, "leave_behind", [what]).result() == what
+    assert await Run(slots, "add", [1, 2]).result() == 3
+    assert slots.started == (1 if what == "nothing" else 2)
 
 
 async def test_a_traceback_is_in_the_output(slots: Slots) -> None:
@@ -316,6 +351,28 @@ async def test_processes_that_have_nothing_to_do_are_ended(slots: Slots, monkeyp
         while any(map(_alive, pids)):
             await asyncio.sleep(0.01)
     assert await Run(slots, "add", [1, 2]).result() == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"retries": -1}, "retries is a whole number from 0 to 100, and not -1"),
+        ({"retries": 1.5}, "retries"),
+        ({"retries": True}, "retries"),
+        ({"timeout": 0}, "timeout is a number of seconds above 0"),
+        ({"timeout": "5"}, "timeout"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"name": "x" * 129}, "name is a text of 1 to 128 characters"),
+        ({"name": 3}, "name"),
+    ],
+)
+def test_what_no_request_could_say_is_refused_when_a_function_is_registered(
+    options: dict[str, Any], wrong: str
+) -> None:
+    before = dict(JOBS)
+    with pytest.raises(ValueError, match=f"@job: {wrong}"):
+        job(**options)(lambda: None)
+    assert before == JOBS
 
 
 def test_a_name_is_registered_once() -> None:

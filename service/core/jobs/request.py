@@ -9,8 +9,8 @@ from service.core.fetching.headers import check_headers
 from service.core.fetching.request import FetchRequest, Options
 
 __all__ = [
-    "KINDS", "METHODS", "CallWork", "FetchWork", "JobRequest", "Kind", "MoveRequest", "PublishWork", "RunWork",
-    "Work", "check_size", "kind_of",
+    "KINDS", "METHODS", "CallWork", "FetchWork", "JobName", "JobRequest", "Kind", "MoveRequest", "PublishWork",
+    "Retries", "RunWork", "Timeout", "Work", "check_size", "kind_of",
 ]  # fmt: skip
 
 Kind = Literal["call", "publish", "fetch", "run"]
@@ -20,6 +20,9 @@ _YEARS: Final = 10 * 366 * 86_400
 METHODS: Final = ("POST", "PUT", "PATCH", "DELETE", "GET", "HEAD")
 
 _Key = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+JobName = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+Retries = Annotated[int, msgspec.Meta(ge=0, le=100)]
+Timeout = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 _Delay = Annotated[float, msgspec.Meta(ge=0, le=_YEARS)]
 
 
@@ -54,7 +57,7 @@ class FetchWork(_Base, frozen=True):
 class RunWork(_Base, frozen=True):
     """A function that the operator has registered; ``args`` are keywords where they are an object."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    name: JobName
     args: list[Any] | dict[str, Any] = {}
 
 
@@ -71,8 +74,8 @@ class JobRequest(_Base, frozen=True):
     delay: _Delay | None = None
     at: Annotated[str, msgspec.Meta(max_length=40, extra_json_schema={"format": "date-time"})] | None = None
     key: _Key | None = None
-    retries: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
-    timeout: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
+    retries: Retries | None = None
+    timeout: Timeout | None = None
     keep: Annotated[float, msgspec.Meta(ge=1, le=_YEARS)] = 86_400.0
 
 

@@ -1,0 +1,52 @@
+"""What functions share that run in one process, one after another: the next one finds it as the first one did."""
+
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["Surroundings"]
+
+_TIMERS: Final = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+_LIMITS: Final = tuple(getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_"))
+_STATUS: Final = Path("/proc/self/status")
+_DESCRIPTORS: Final = "/proc/self/fd"
+_THREADS: Final = 100
+"""More than there were at the beginning: libraries keep a few."""
+
+
+class Surroundings:
+    """How the process was before its first function."""
+
+    def __init__(self) -> None:
+        self._before, self._threads, self._memory = _look()
+
+    def __repr__(self) -> str:
+        return f"<Surroundings {self._before[0]}>"
+
+    def spoilt(self) -> bool:
+        """Return whether a function has left them in a state in which others may fail: the process has to end."""
+        try:
+            now, threads, memory = _look()
+            return now != self._before or threads > self._threads + _THREADS or self._short(memory)
+        except OSError:  # the working directory is gone, or no descriptor is left
+            return True
+
+    def _short(self, memory: int) -> bool:
+        """Return whether half of what there was for functions is still in use, though none runs."""
+        room, descriptors = (resource.getrlimit(one)[0] for one in (resource.RLIMIT_AS, resource.RLIMIT_NOFILE))
+        return (descriptors != resource.RLIM_INFINITY and 2 * len(os.listdir(_DESCRIPTORS)) > descriptors) or (
+            room != resource.RLIM_INFINITY and 2 * (memory - self._memory) > room - self._memory
+        )
+
+
+def _look() -> tuple[list[Any], int, int]:
+    """Return what should be the same as before, the number of threads, and the bytes of memory."""
+    status = dict(line.split(":\t", 1) for line in _STATUS.read_text().splitlines() if ":\t" in line)
+    signals = [status[name] for name in ("SigBlk", "SigIgn", "SigCgt", "Umask")]
+    timers = [signal.getitimer(timer) for timer in _TIMERS]
+    limits = [resource.getrlimit(limit) for limit in _LIMITS]
+    memory = int(status["VmSize"].split()[0]) << 10
+    return [os.getcwd(), sys.gettrace(), signals, timers, limits], int(status["Threads"]), memory
