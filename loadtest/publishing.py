@@ -18,7 +18,7 @@ from loadtest.schedule import dealt
 from loadtest.sequences import first_of, sequences
 from loadtest.sockets import ConnectFailed
 from loadtest.targets import Target
-from loadtest.topics import TopicPlan
+from loadtest.topics import Publishers, TopicPlan
 
 __all__ = ["PUBLISHING", "Publishing", "add_publishing", "wrong_publishing"]
 
@@ -138,6 +138,7 @@ class Publishing:
         """Publish to all topics by the schedule, this process its share, without waiting for answers."""
         context, options = self.context, self.context.options
         schedule, topics = context.schedule(), self._plan.topics
+        publishers = Publishers(self._plan, clients)
         asyncio.get_running_loop().call_later(max(0.0, begin - monotonic()), context.intake.payloads.begin)
         async with asyncio.TaskGroup() as group:
             for place, topic in enumerate(topics):
@@ -146,16 +147,14 @@ class Publishing:
                 for publisher in range(options.publishers):
                     if self._plan.worker_of(topic, publisher, context.link.count) == context.link.index:
                         times = dealt(context.times(schedule), publisher, options.publishers)
-                        client = self._publisher(topic, publisher, clients)
+                        client = self._publisher(publishers, topic, publisher)
                         group.create_task(self._topic(topic, publisher, client, times, begin + phase))
 
-    def _publisher(self, topic: str, publisher: int, clients: list[Client]) -> Client:
-        """Return the client that publishes: if possible, one that reads the topic."""
+    def _publisher(self, readers: Publishers[Client], topic: str, publisher: int) -> Client:
+        """Return the client that publishes: one that only publishes where there are such, else a reader."""
         if self._apart:
             return self._apart[publisher // self.context.link.count % len(self._apart)]
-        wanted = self._plan.reader_of(topic, publisher)
-        readers = [client for client in clients if topic in self._plan.topics_of(client.number)] or clients
-        return next((client for client in readers if client.number == wanted), readers[publisher % len(readers)])
+        return readers.of(topic, publisher)
 
     async def _topic(self, topic: str, publisher: int, client: Client, times: Any, begin: float) -> None:
         tally, options = self.context.tally, self.context.options
