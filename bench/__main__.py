@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,7 @@ from bench import (
 )
 from bench.durability import command as durability
 from bench.jobs import command as jobs
+from bench.processes import CHECKOUT
 from bench.reliability import command as reliability
 from bench.tenants import command as tenants
 from bench.work import command as work
@@ -62,10 +64,17 @@ _BENCHMARKS = {module.__name__.split(".")[1]: module for module in (*_COMPARED, 
 def main() -> int:
     """Run one benchmark, or all that compare; the figures are also written to bench-out/."""
     parser = argparse.ArgumentParser(prog="./x bench", description=__doc__)
+    parser.add_argument(
+        "--service", type=Path, metavar="DIR", help="measure the service of another checkout, with this bench"
+    )
     commands = parser.add_subparsers(dest="name", metavar="BENCHMARK")
     for name, module in _BENCHMARKS.items():
         module.add_options(commands.add_parser(name, help=(module.__doc__ or "").split("\n")[0]))
     given = parser.parse_args()
+    if given.service is not None:
+        if not (given.service / "service" / "__main__.py").is_file():
+            parser.error(f"--service: {given.service} is not a checkout of sluice")
+        os.environ[CHECKOUT] = str(given.service.absolute())
     for name in [given.name] if given.name else list(_BENCHMARKS)[: len(_COMPARED)]:
         options = given if given.name else parser.parse_args([name])
         print(f"== {name}")

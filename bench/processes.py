@@ -8,15 +8,18 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import psutil
 
 from service.ops.process import sockets
 
-__all__ = ["Child", "build", "descriptors", "kernel", "reachable", "settle", "unread_pipe"]
+__all__ = ["CHECKOUT", "Child", "build", "descriptors", "kernel", "reachable", "settle", "unread_pipe"]
 
 _FOLDER = Path(__file__).parent
+_SERVICE: Final = ["-m", "service"]
+CHECKOUT: Final = "BENCH_SERVICE"
+"""The variable of the environment that names the checkout whose service is started, where it is not this one."""
 _ERRORS = Path("bench-out") / "errors.log"
 """What children write to standard error: between the figures nobody could read either."""
 
@@ -71,6 +74,7 @@ class Child:
                 stderr=log if errors is None else errors,
                 text=True,
                 env={**os.environ, **(env or {})},
+                cwd=os.environ.get(CHECKOUT) if list(argv[1:3]) == _SERVICE else None,
                 start_new_session=apart,
             )
 
