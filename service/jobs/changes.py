@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from service.core.errors import NotFound, StorageFailed
+from service.core.errors import NotFound, SluiceError, StorageFailed
 from service.core.jobs.agenda import Agenda
 from service.core.jobs.events import Event
 from service.core.jobs.job import Job, JobState
@@ -16,6 +16,7 @@ from service.jobs.job_topics import JobTopics
 from service.jobs.times import encode_event
 from service.jobs.turns import Turns
 from service.runtime.awaiting import outcome_of
+from service.runtime.containment import report_failure
 
 __all__ = ["Changes", "Step"]
 
@@ -77,15 +78,14 @@ class Changes:
 
     async def _whole(self, change: Coroutine[Any, Any, Job]) -> Job:
         """Carry a change out to its end, even if its caller stops waiting."""
-        task = asyncio.get_running_loop().create_task(change, name="job")
+        task = asyncio.get_running_loop().create_task(change, name="job change")
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
-
-    def _ended(self, task: asyncio.Task[Job]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # its caller has it, or has gone
+        task.add_done_callback(self._tasks.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_ended_alone)
+            raise
 
     async def _change(self, row: int, step: Step, stored: _Stored, lasting: bool) -> Job:
         while True:
@@ -160,6 +160,12 @@ class Changes:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _ended_alone(task: asyncio.Task[Job]) -> None:
+    """Report a bug that no caller hears of any more; what is refused needs no report."""
+    if task.cancelled() or not isinstance(task.exception(), SluiceError):
+        report_failure("a change of a job failed", task)
 
 
 def _encoded(said: Event | Sequence[Event] | None) -> list[bytes]:

@@ -43,7 +43,7 @@ from service.jobs.schedule import Schedule
 from service.jobs.statistics import JobStatistics, statistics_of
 from service.jobs.times import due_of
 from service.jobs.turns import Turns
-from service.runtime.containment import report
+from service.runtime.containment import report_failure
 
 __all__ = ["Jobs"]
 
@@ -275,8 +275,7 @@ class Jobs:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            report("a job could not be kept up", error)
+        report_failure("a job could not be kept up", task)
 
     async def close(self) -> None:
         """Cancel running attempts, which the next start finds, and begin no others."""

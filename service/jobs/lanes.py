@@ -14,7 +14,7 @@ from service.core.jobs.agenda import Agenda
 from service.core.jobs.request import Kind
 from service.core.owner import Owner
 from service.core.pool import Pool
-from service.runtime.containment import report
+from service.runtime.containment import report_failure
 
 __all__ = ["Begin", "Lane", "Work"]
 
@@ -153,8 +153,7 @@ class Lane:
 
     def _ended(self, row: int, task: asyncio.Task[None]) -> None:
         del self.running[row]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            report("a job could not be carried out", error)
+        if report_failure("a job could not be carried out", task):
             asyncio.get_running_loop().call_later(_AGAIN, self._try_again, row)
         if row in self._once_more:
             self._once_more.remove(row)

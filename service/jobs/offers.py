@@ -77,7 +77,7 @@ class Offers:
         return job.begin("service"), self._outcomes.failed(None, DAMAGED, job)
 
     async def _offer(self, job: Job, offered: _Open) -> None:
-        settled = asyncio.get_running_loop().create_task(offered.settled.wait(), name="job")
+        settled = asyncio.get_running_loop().create_task(offered.settled.wait(), name="job offer")
         wait, kind = _FIRST_WAIT, "first"
         try:
             while not settled.done():
@@ -92,7 +92,7 @@ class Offers:
 
     async def _publish(self, task: Task, settled: asyncio.Task[bool]) -> None:
         """Return when the broker has the task, or when it is no longer wanted."""
-        publishing = asyncio.get_running_loop().create_task(self._dispatch.publish(task), name="job")
+        publishing = asyncio.get_running_loop().create_task(self._dispatch.publish(task), name="job offer")
         try:
             await asyncio.wait((publishing, settled), return_when=asyncio.FIRST_COMPLETED)
             if publishing.done():

@@ -8,6 +8,7 @@ import os
 from typing import Final
 
 from service.jobs.slot_messages import END
+from service.runtime.containment import end_task
 
 __all__ = ["SlotOutput"]
 
@@ -28,7 +29,7 @@ class SlotOutput:
         self._kept = bytearray()
         self._complete = asyncio.Event()
         """Whether all is here that the function has printed."""
-        self._reading = asyncio.get_running_loop().create_task(self._read(), name="job")
+        self._reading = asyncio.get_running_loop().create_task(self._read(), name="job output")
 
     def __repr__(self) -> str:
         return f"<SlotOutput {len(self._kept)} bytes>"
@@ -75,5 +76,4 @@ class SlotOutput:
     async def close(self) -> None:
         """Read no more."""
         self._transport.close()
-        self._reading.cancel()
-        await asyncio.gather(self._reading, return_exceptions=True)
+        await end_task("the output of a job could not be read", self._reading)

@@ -26,6 +26,7 @@ from service.jobs.slot_messages import (
 )
 from service.jobs.slot_output import SlotOutput
 from service.runtime.child_process import environment
+from service.runtime.containment import end_task
 
 __all__ = ["GRACE", "Report", "SlotGone", "SlotProcess", "SlotUnusable"]
 
@@ -66,7 +67,7 @@ class SlotProcess:
         """Of a frame whose beginning was read, and no more of it."""
         self.spoilt = False
         """Whether a function has left the process in a state in which the next one may fail, or could not print."""
-        self._watching = asyncio.get_running_loop().create_task(self._watch(), name="job")
+        self._watching = asyncio.get_running_loop().create_task(self._watch(), name="job process")
 
     def __repr__(self) -> str:
         return f"<SlotProcess {self._process.pid}>"
@@ -201,5 +202,4 @@ class SlotProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
         await self._output.close()
-        self._watching.cancel()
-        await asyncio.gather(self._watching, return_exceptions=True)
+        await end_task("the process of a job could not be watched", self._watching)

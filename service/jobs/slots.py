@@ -16,6 +16,7 @@ from service.jobs.broker import Broker
 from service.jobs.executor import Attempt, AttemptFailed
 from service.jobs.slot_messages import Ask
 from service.jobs.slot_process import GRACE, Report, SlotGone, SlotProcess, SlotUnusable
+from service.runtime.containment import report_failure
 from service.runtime.timer import IdleTimer
 
 __all__ = ["Slots", "SlotsUnusable", "open_broker", "open_slots"]
@@ -179,9 +180,13 @@ class Slots:
 
     def _end(self, slot: SlotProcess) -> None:
         self._generations.pop(slot, None)
-        task = asyncio.get_running_loop().create_task(slot.kill(), name="job")
+        task = asyncio.get_running_loop().create_task(slot.kill(), name="job process")
         self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._ending.discard(task)
+        report_failure("the process of a job could not be ended", task)
 
     async def close(self) -> None:
         """End all processes, and return when they are gone."""

@@ -93,9 +93,9 @@ class WorkerAttempt:
         return None
 
     async def _make(self, claimed: Claimed) -> None:
-        work = asyncio.get_running_loop().create_task(self._carry_out(claimed), name="job")
+        work = asyncio.get_running_loop().create_task(self._carry_out(claimed), name="worker attempt")
         self._outbox = Outbox(self._report, heartbeat=claimed.heartbeat, on_stop=work.cancel)
-        sending = asyncio.get_running_loop().create_task(self._outbox.run(), name="job")
+        sending = asyncio.get_running_loop().create_task(self._outbox.run(), name="worker reports")
         try:
             await asyncio.wait((work, sending), return_when=asyncio.FIRST_COMPLETED)
             work.cancel()  # where it has not ended: the attempt was lost

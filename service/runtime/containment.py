@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["contain", "forget_cancellation", "report"]
+__all__ = ["contain", "end_task", "forget_cancellation", "report", "report_failure"]
 
 
 def report(what: str, error: BaseException, *, task: str | None = None) -> None:
@@ -32,6 +32,21 @@ def contain(what: str, action: Callable[..., object], *arguments: Any) -> bool:
         report(what, error)
         return False
     return True
+
+
+def report_failure(what: str, task: "asyncio.Task[Any]") -> bool:
+    """Report what a task that has ended and that nobody awaits raised; return whether it raised."""
+    if task.cancelled() or (error := task.exception()) is None:
+        return False
+    report(what, error)
+    return True
+
+
+async def end_task(what: str, task: "asyncio.Task[Any]") -> None:
+    """Cancel a task and wait for its end; report what it has raised, now or before."""
+    task.cancel()
+    await asyncio.wait((task,))
+    report_failure(what, task)
 
 
 def forget_cancellation(task: "asyncio.Task[Any]") -> None:

@@ -17,7 +17,7 @@ from service.core.fetching.target import final_url
 from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool
-from service.runtime.containment import contain, report
+from service.runtime.containment import contain, report, report_failure
 from service.work.builtin.count import KEYS, top_of
 from service.work.counting import Counts
 from service.work.step import Body, PlannedStep
@@ -161,8 +161,7 @@ class Stepping:
         batch.landed -= size
         state.size -= size
         state.tasks.discard(job)
-        if not job.cancelled() and (error := job.exception()) is not None:
-            report("a result with steps could not be delivered", error)
+        report_failure("a result with steps could not be delivered", job)
         counts = state.counts is not None and self._batches.get(batch.id) is state
         if counts and self._loop.time() - state.progressed >= _PROGRESS:
             state.progressed = self._loop.time()

@@ -710,6 +710,28 @@ async def test_who_comes_later_waits_behind_those_who_wait() -> None:
     assert lane.running == {}
 
 
+async def test_a_bug_in_a_change_whose_caller_has_gone_is_reported(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(*_: Any) -> Any:
+        raise KeyError("odd")
+
+    errors: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context["message"]))
+    job = await bench.make(delay=100)
+    for refused, put in ((False, odd), (True, FailingJobs().put)):
+        monkeypatch.setattr(bench.store, "put", put)
+        if refused:
+            put.__self__.fails = 1
+        cancelling = asyncio.create_task(bench.jobs.cancel(job.id))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        cancelling.cancel()
+        await asyncio.wait((cancelling,))
+        await asyncio.sleep(1)
+    assert errors == ["a change of a job failed"]
+
+
 async def test_what_changes_nothing_is_not_stored() -> None:
     store = FailingJobs()
     bench = Bench(store)

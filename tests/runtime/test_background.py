@@ -4,6 +4,7 @@ import ast
 import asyncio
 import io
 import logging
+import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
@@ -21,12 +22,16 @@ from service.commands.fetch.tally import Tally
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.outcome import Failure
 from service.core.fetching.request import Options
+from service.core.jobs.job import JobState
 from service.core.owner import SERVICE
 from service.core.pool import Pool
 from service.edge.http.server import HttpServer
 from service.edge.routes.health import starting_application
 from service.jobs.attempts import Attempts
 from service.jobs.remote_attempts import RemoteAttempts
+from service.jobs.slot_messages import END
+from service.jobs.slot_output import SlotOutput
+from service.jobs.slot_process import SlotProcess
 from service.ops import housekeeping
 from service.ops.logs import Logs
 from service.ops.process import resident
@@ -44,7 +49,8 @@ from service.work.pipelines.pipeline import Pipeline, Stage
 from service.work.step_runner import StepOutcome, StepRunner
 from tests.core.stores import FakeStore
 from tests.edge.running import Client, call, client_of
-from tests.jobs.remote import FakeBroker, Functions
+from tests.jobs.remote import FakeBroker, Functions, RemoteBench
+from tests.jobs.test_worker_attempt import Bench as WorkerBench
 from tests.upstream.servers import policy_for, target_of
 
 ROOT = Path(__file__).parent.parent.parent / "service"
@@ -61,6 +67,13 @@ class Item:
 
 class Odd(RuntimeError):
     """What the work raises."""
+
+
+def reported() -> list[str]:
+    """Return a list in which every error comes that the loop's handler gets from now on."""
+    errors: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context["message"]))
+    return errors
 
 
 def failing_once(right: Callable[..., Any], calls: list[int]) -> Callable[..., Any]:
@@ -160,15 +173,28 @@ def test_the_table_has_no_work_that_nobody_does() -> None:
 
 def test_no_assertion_has_an_effect() -> None:
     """Under ``python -O`` it would not be there."""
-    harmless = {"isinstance", "len"}
     found = [
         f"{path}:{node.lineno}"
         for path, tree in trees()
         for node in ast.walk(tree)
-        if isinstance(node, ast.Assert)
-        and any(isinstance(part, ast.Call) and called(part) not in harmless for part in ast.walk(node.test))
+        if isinstance(node, ast.Assert) and any(effective(part) for part in ast.walk(node.test))
     ]
     assert found == []
+
+
+def effective(part: ast.AST) -> bool:
+    """Whether a part of an assertion may change something: a call, a name that is set, or a wait."""
+    if isinstance(part, ast.Call):
+        return called(part) not in ("isinstance", "len")
+    return isinstance(part, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom)
+
+
+@pytest.mark.parametrize(
+    "test", ["task.cancel()", "(found := 1)", "await done", "len(f())", "all(f(x) for x in y)"]
+)
+def test_an_assertion_with_an_effect_is_found(test: str) -> None:
+    tree = ast.parse(f"async def f():\n assert {test}")
+    assert any(effective(part) for part in ast.walk(tree))
 
 
 # The work itself: each raises once.
@@ -476,6 +502,72 @@ async def a_job(monkeypatch: pytest.MonkeyPatch) -> None:
         await until(lambda: "first" in client.service.hub.topics)
 
 
+async def a_change_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = RemoteBench()
+    job = await bench.run_job(delay=1000)
+    monkeypatch.setattr(bench.store, "put", failing_once(bench.store.put, []))
+    with pytest.raises(Odd):
+        await bench.jobs.cancel(job.id)
+    assert await bench.jobs.cancel(job.id) == (True, JobState.CANCELLED)
+    await bench.jobs.close()
+
+
+async def an_offer(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, errors = RemoteBench(), reported()
+    monkeypatch.setattr(bench.broker, "publish", failing_once(bench.broker.publish, []))
+    job = await bench.run_job()
+    assert (await bench.broker.task()).job == job.id
+    assert errors == ["a job could not be carried out"]
+    await bench.jobs.close()
+
+
+async def the_output_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read(output: SlotOutput) -> None:
+        fail()
+        await right(output)
+
+    errors, right, fail = reported(), SlotOutput._read, failing_once(lambda: None, [])
+    monkeypatch.setattr(SlotOutput, "_read", read)
+    for complete in (False, True):
+        output, printing = await SlotOutput.open()
+        os.write(printing, END)
+        os.close(printing)
+        assert await output.complete() == complete
+        await output.close()
+    assert errors == ["the output of a job could not be read"]
+
+
+async def the_process_of_a_slot(_: pytest.MonkeyPatch) -> None:
+    async def wait() -> None:
+        ended()
+
+    errors, ended = reported(), failing_once(lambda: None, [])
+    output, printing = await SlotOutput.open()
+    os.close(printing)
+    process, writer = SimpleNamespace(wait=wait, pid=1 << 22, returncode=0), SimpleNamespace(close=lambda: None)
+    slot = SlotProcess(cast("Any", process), output, asyncio.StreamReader(), cast("Any", writer))
+    await asyncio.sleep(1)
+    await slot.kill()
+    assert errors == ["the process of a job could not be watched"]
+
+
+async def an_attempt_of_a_worker(_: pytest.MonkeyPatch) -> None:
+    first, second = WorkerBench(), WorkerBench()
+    first.functions.work = second.functions.work = failing_once(second.functions.work, [])
+    for bench in (first, second):
+        await bench.run()
+    assert (first.last["event"], second.last["event"]) == ("failed", "done")
+
+
+async def reports_of_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = WorkerBench()
+    monkeypatch.setattr(bench.link, "report", failing_once(bench.link.report, []))
+    with pytest.raises(Odd):
+        await bench.run()
+    await bench.run()
+    assert bench.last["event"] == "done"
+
+
 async def a_body(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run(*_: object) -> StepOutcome:
         answer()
@@ -510,11 +602,17 @@ OTHERS: dict[str, Callable[[pytest.MonkeyPatch], Awaitable[None]]] = {
     "fetch": a_fetch,
     "handshake": a_handshake,
     "job": a_job,
+    "job change": a_change_of_a_job,
+    "job offer": an_offer,
+    "job output": the_output_of_a_process,
+    "job process": the_process_of_a_slot,
     "pipeline": an_item,
     "resolve": a_look_up,
     "robots": a_robots_txt,
     "step": a_body,
     "watch": a_poll,
+    "worker attempt": an_attempt_of_a_worker,
+    "worker reports": reports_of_a_worker,
     "log writer": the_log,
     "progress": the_bar,
     "slow bodies": slow_bodies,

@@ -10,7 +10,7 @@ from service.core.exact import parse
 from service.core.fetching.outcome import Fetched
 from service.core.fetching.target import final_url
 from service.core.owner import SERVICE
-from service.runtime.containment import report
+from service.runtime.containment import report, report_failure
 from service.work.builtin.count import KEYS, top_of
 from service.work.counting import Counts
 from service.work.opening import import_steps, open_steps
@@ -65,7 +65,11 @@ class Stepping:
         """Begin the steps of an answer, and call back with their outcome."""
         task = asyncio.create_task(self._carry_out(url, fetched, then), name="step")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        report_failure("a result with steps could not be printed", task)
 
     async def _carry_out(self, url: str, fetched: Fetched, then: Callable[[StepOutcome], None]) -> None:
         if self._runner is None:
@@ -73,12 +77,12 @@ class Stepping:
         body = Body(fetched.body, fetched.content_type, final_url(fetched.target, url))
         try:
             outcome = await self._runner.run(self._steps, body, SERVICE)
+            if self._counts is not None and outcome.failed is None:
+                for _ in self._counts.merge_pieces(Counts.read(outcome.tally)):
+                    await asyncio.sleep(0)
         except Exception as error:
             report("the steps of a body could not be carried out", error)
             outcome = StepOutcome((), self._steps[0].step.name, f"internal error: {error!a}")
-        if self._counts is not None and outcome.failed is None:
-            for _ in self._counts.merge_pieces(Counts.read(outcome.tally)):
-                await asyncio.sleep(0)
         then(outcome)
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 
 from service.core.occurrences import Occurrences
 from service.edge.http.server import HttpServer
-from service.runtime.containment import report
+from service.runtime.containment import report_failure
 from service.runtime.timer import Periodic
 
 __all__ = ["Acceptor"]
@@ -117,8 +117,7 @@ class Acceptor:
     def _begun(self, task: asyncio.Task[None]) -> None:
         # Until now it counted twice, or its TLS handshake failed: in both cases there is a place more.
         self._beginning.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            report("a connection could not be set up", error)
+        report_failure("a connection could not be set up", task)
         self._resume()
 
     def _some_wait(self) -> bool:
