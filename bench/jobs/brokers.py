@@ -55,7 +55,8 @@ def rabbitmq_program(port: int, names: int, ours: int, folder: Path, more: str =
     (folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{port}\n{more}\n")
     (folder / "plugins").write_text("[].\n")
     env = {
-        "HOME": str(folder), "ERL_EPMD_PORT": str(names), "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "HOME": str(folder), "ERL_CRASH_DUMP": str(folder / "crash"),
+        "ERL_EPMD_PORT": str(names), "ERL_EPMD_ADDRESS": "127.0.0.1",
         "RABBITMQ_NODENAME": f"broker{port}@localhost", "RABBITMQ_DIST_PORT": str(ours),
         "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"), "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
         "RABBITMQ_LOG_BASE": str(folder / "log"), "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),

@@ -14,8 +14,7 @@ TASK: Final = "sluice.attempt"
 _QUEUE: Final = "sluice"
 _LONGEST: Final = 2 * 86_400 * 1000
 """Milliseconds for which RabbitMQ (3.12 or newer) leaves a worker alone that has not acknowledged a task: an
-attempt takes a day at most. By default it cuts the channel after 30 minutes, and Celery's worker ends
-(celery#6760)."""
+attempt takes a day at most. By default it cuts the channel after 30 minutes, and delivers the task once more."""
 
 
 def celery_app(url: str) -> Celery:
@@ -40,6 +39,9 @@ def celery_app(url: str) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,  # the attempt goes on: its lease counts
         worker_enable_soft_shutdown_on_idle=False,
         broker_connection_retry_on_startup=True,
+        # A worker ends by default when its broker refuses a command: a Redis that is read-only for the time of a
+        # failover, or full; a RabbitMQ that has cut a channel. It connects again, as to one that was away.
+        broker_channel_error_retry=True,
         broker_connection_max_retries=None,  # for ever: a worker that has given up looks as if it were working
     )
     return app

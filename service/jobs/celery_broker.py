@@ -90,7 +90,7 @@ class _Publisher(threading.Thread):
             if future.done():
                 continue
             try:
-                self._publish(task)
+                self._deliver(task)
             except Exception as error:  # of the broker's library, the transport's, or the system's
                 self._disconnect()
                 self._answer(future, BrokerAway(f"{type(error).__name__}: {error}"[:500]))
@@ -98,11 +98,20 @@ class _Publisher(threading.Thread):
                 self._answer(future, None)
         self._disconnect()
 
+    def _deliver(self, task: Task) -> None:
+        """Publish a task over the connection that is there, or over a new one where that one was cut meanwhile."""
+        if self._connection is not None:
+            try:
+                return self._publish(task)
+            except Exception:  # what is wrong, if anything is, a new connection shows
+                self._disconnect()
+        connection = self._app.connection_for_write()
+        tries = max(1, len(connection.alt))  # a URL may name several brokers; without a bound it tries for ever
+        connection.ensure_connection(max_retries=tries, interval_start=0, interval_step=0)
+        self._connection = connection
+        self._publish(task)
+
     def _publish(self, task: Task) -> None:
-        if self._connection is None:
-            connection = self._app.connection_for_write()
-            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)  # else for ever
-            self._connection = connection
         with self._app.amqp.Producer(self._connection) as producer:
             self._app.send_task(TASK, kwargs=msgspec.structs.asdict(task), producer=producer, retry=False)
 

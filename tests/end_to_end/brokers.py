@@ -18,6 +18,7 @@ class Broker:
 
     def __init__(self, program: Program) -> None:
         self.url = program.url
+        self.port = program.port
         self._program = program
         self._process: Process | None = None
 
@@ -31,7 +32,7 @@ class Broker:
 
     async def _takes_connections(self) -> bool:
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", self._program.port)
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
         except OSError:
             return False
         writer.close()

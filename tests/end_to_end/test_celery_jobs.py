@@ -107,14 +107,13 @@ class System:
                     break
         return events
 
-    async def refuses_a_claim(self) -> None:
-        """Return when a worker was refused an attempt."""
+    async def shows(self, metric: str) -> None:
+        """Return when a metric matches."""
         async with asyncio.timeout(60):
             while True:
                 async with self.session.get("/metrics") as answer:
-                    found = re.search(r'sluice_job_claims_total\{outcome="refused"\} ([1-9])', await answer.text())
-                if found:
-                    return
+                    if re.search(f"^{metric}", await answer.text(), re.MULTILINE):
+                        return
                 await asyncio.sleep(0.1)
 
     async def runs(self, job: str, attempt: int = 1) -> None:
@@ -150,6 +149,11 @@ async def test_functions_run_once_are_cancelled_and_outlive_all_restarts(kind: s
         await it_goes_on_over_a_restart_of_the_service(sluice)
         await it_runs_again_when_its_worker_was_killed(sluice)
         await it_runs_when_the_broker_is_back(sluice)
+        if kind == "redis":
+            await it_runs_after_a_failover(sluice)
+        await sluice.service.stop()
+        await sluice.service.close()
+        assert sluice.service.errors.count(b"the broker of jobs is away") == 1 + (kind == "redis")
 
 
 async def it_runs(sluice: System) -> None:
@@ -164,7 +168,8 @@ async def it_runs_once_beyond_the_visibility_timeout(sluice: System) -> None:
     end = sluice.folder / "beyond the timeout"
     later, long = await sluice.make("add", 5, 6, delay=4), await sluice.make("count", str(end))
     await sluice.runs(long)
-    await sluice.refuses_a_claim()  # Redis has given its task to the other process meanwhile
+    # Redis gives its task to the other process.
+    await sluice.shows(r'sluice_job_claims_total\{outcome="refused"\} [1-9]')
     assert names(await sluice.events(later)) == ["queued", "started", "progress", "done"]
     end.touch()
     events = await sluice.events(long)
@@ -215,9 +220,23 @@ async def it_runs_when_the_broker_is_back(sluice: System) -> None:
     await sluice.broker.start()
     assert (await sluice.events(job))[-1]["result"] == 7
     assert names(await sluice.events(cancelled)) == ["queued", "cancelled"]
-    await sluice.service.stop()
-    await sluice.service.close()
-    assert sluice.service.errors.count(b"the broker of jobs is away") == 1
+
+
+async def it_runs_after_a_failover(sluice: System) -> None:
+    """Have Redis refuse all writes, as one does that is another's replica now."""
+    await ask_redis(sluice.broker, b"REPLICAOF 127.0.0.1 1")
+    job = await sluice.make("add", 5, 6)
+    await sluice.shows(r"sluice_broker_away 1")
+    await ask_redis(sluice.broker, b"REPLICAOF NO ONE")
+    assert (await sluice.events(job))[-1]["result"] == 11
+
+
+async def ask_redis(broker: Broker, command: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+    writer.write(command + b"\r\n")
+    assert await reader.readline() == b"+OK\r\n"
+    writer.close()
+    await writer.wait_closed()
 
 
 @pytest.mark.parametrize("missing", ["SLUICE_CELERY", "SLUICE_JOBS", "SLUICE_URL"])

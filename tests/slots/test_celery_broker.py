@@ -2,8 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
@@ -72,5 +72,65 @@ async def test_publishes_that_wait_behind_a_hung_one_end_too(monkeypatch: pytest
         errors = await asyncio.gather(*(broker.publish(TASK) for _ in range(20)), return_exceptions=True)
         assert all(isinstance(error, BrokerAway) for error in errors)
         assert len([thread for thread in threading.enumerate() if thread.name == "celery"]) == 1
+    broker.close()
+    await nothing_is_left()
+
+
+async def test_all_brokers_of_a_list_are_tried() -> None:
+    broker = CeleryBroker(";".join([*(URLS[0].format(port) for port in (1, 2, 3)), "memory://"]))
+    await broker.publish(TASK)
+    broker.close()
+    await nothing_is_left()
+
+
+class Connection:
+    """A connection to a broker, which somebody between may cut."""
+
+    alt = ()
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.cut = False
+
+    def ensure_connection(self, **_: float) -> None:
+        assert not self.cut
+
+    def close(self) -> None:
+        self.cut = True
+
+
+class App:
+    """Celery as a publisher uses it; ``refuses`` has every connection refuse what comes."""
+
+    def __init__(self) -> None:
+        self.connections: list[Connection] = []
+        self.refuses = False
+        self.amqp = self
+
+    def connection_for_write(self) -> Connection:
+        self.connections.append(Connection())
+        return self.connections[-1]
+
+    @contextmanager
+    def Producer(self, connection: Connection) -> Iterator[Connection]:
+        yield connection
+
+    def send_task(self, name: str, kwargs: dict[str, str], producer: Connection, **_: bool) -> None:
+        if producer.cut or self.refuses:
+            raise ConnectionResetError("cut")
+        producer.taken.append(kwargs["job"])
+
+
+async def test_a_connection_that_was_cut_between_two_tasks_is_replaced_and_the_broker_is_not_away() -> None:
+    app, broker = App(), CeleryBroker("memory://")
+    broker._app = app
+    await broker.publish(TASK)
+    app.connections[0].cut = True
+    await broker.publish(TASK)
+    assert [one.taken for one in app.connections] == [[TASK.job], [TASK.job]]
+    app.refuses = True
+    with pytest.raises(BrokerAway, match="ConnectionResetError: cut"):
+        await broker.publish(TASK)
+    assert [one.cut for one in app.connections] == [True, True, True]
     broker.close()
     await nothing_is_left()
