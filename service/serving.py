@@ -68,11 +68,12 @@ async def _until_stopped(settings: Settings, read_again: Callable[[], Settings],
             os._exit(1)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
     # A terminal that is closed, or an operator who does not know yet what it does here: no reason to end.
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     async with running(settings, failures) as service:
+        # Until here they end the process (ops/start_signals.py): nothing is to be drained.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal)
         _settle_memory()
         loop.add_signal_handler(signal.SIGHUP, _reload, service, read_again)
         scheme = "https" if settings.tls_cert else "http"

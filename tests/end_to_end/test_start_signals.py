@@ -87,6 +87,20 @@ async def test_it_ends_at_any_moment_of_the_start(number: signal.Signals) -> Non
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_ends_while_it_opens_what_takes_long(number: signal.Signals, tmp_path: Path) -> None:
+    imported = tmp_path / "imported"
+    (tmp_path / "slow.py").write_text(f"import time\nopen({str(imported)!r}, 'w').close()\ntime.sleep(1000)\n")
+    child = await start(*SERVE, "--jobs", "slow", env={"PYTHONPATH": str(tmp_path)})
+    async with asyncio.timeout(PATIENCE):
+        while not imported.exists():
+            await asyncio.sleep(0.01)
+    child.process.send_signal(number)
+    assert await child.ended() == 128 + number
+    await child.close()
+    assert (child.output, child.errors) == (b"", ended_by(number))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("command", ["serve", "fetch", "token"])
 async def test_a_start_that_a_signal_ends_is_one_line(command: str, number: signal.Signals) -> None:
     child = await start(sys.executable, "-c", IMPORTING, command, stdin=asyncio.subprocess.PIPE)
