@@ -77,6 +77,7 @@ class Slots:
         self._generation = 0
         self._generations: dict[SlotProcess, int] = {}
         self._idle = IdleTimer(self._dismiss)
+        self._reloading = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -84,7 +85,8 @@ class Slots:
 
     async def reload(self) -> None:
         """Import the module anew: what runs goes on with the old one. Raises SlotUnusable and SlotGone."""
-        first = await SlotProcess.start(self._module, self._memory)
+        async with self._reloading:  # one that began earlier may take longer, and has older functions
+            first = await SlotProcess.start(self._module, self._memory)
         self.started += 1
         self._generation += 1
         self._generations[first] = self._generation
@@ -155,12 +157,13 @@ class Slots:
                 self._busy.add(slot)
                 return slot
             self._end(slot)
+        generation = self._generation  # of what it imports, though the module may be reloaded meanwhile
         try:
             slot = await SlotProcess.start(self._module, self._memory)
         except (SlotGone, SlotUnusable) as error:
             raise AttemptFailed("killed", str(error)) from error
         self.started += 1
-        self._generations[slot] = self._generation
+        self._generations[slot] = generation
         self._busy.add(slot)
         return slot
 

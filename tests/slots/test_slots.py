@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from service.core.jobs.job import Job
 from service.core.jobs.request import RunWork
 from service.jobs.executor import Attempt, AttemptFailed
 from service.jobs.registry import JOBS, job
+from service.jobs.slot_process import SlotProcess
 from service.jobs.slots import Slots, SlotsUnusable, open_slots
 from tests.core.jobs.jobs import new_job
 
@@ -336,6 +337,65 @@ async def test_a_module_is_imported_anew_and_what_runs_goes_on(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    await slots.close()
+
+
+class Changing:
+    """A module whose function is changed, and a process of it that was started before and is ready afterwards."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._file = folder / "altered.py"
+        self._monkeypatch = monkeypatch
+        monkeypatch.syspath_prepend(folder)
+        monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+        self.write("old")
+
+    def write(self, result: str) -> None:
+        self._file.write_text(
+            f"from service.jobs import job\n@job\ndef f(): return {result!r}\n@job\ndef {result}(): ...\n"
+        )
+
+    async def while_one_starts(self, starts: Coroutine[Any, Any, Any], change: Coroutine[Any, Any, Any]) -> Any:
+        """Begin what starts a process, change the module, and then let the first go on; return what it returns."""
+        start, imported, changed = SlotProcess.start, asyncio.Event(), asyncio.Event()
+
+        async def start_slowly(module: str, memory: int) -> SlotProcess:
+            slot = await start(module, memory)
+            imported.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await changed.wait()
+            return slot
+
+        self._monkeypatch.setattr(SlotProcess, "start", start_slowly)
+        first = asyncio.create_task(starts)
+        await imported.wait()
+        self._monkeypatch.setattr(SlotProcess, "start", start)
+        self.write("new")
+        await change
+        changed.set()
+        return await first
+
+
+async def test_a_process_that_was_starting_when_the_module_was_reloaded_is_used_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changing = Changing(tmp_path, monkeypatch)
+    slots = await open_slots("altered", 2, 0)
+    assert slots is not None
+    slots._dismiss()
+    assert await changing.while_one_starts(Run(slots, "f").result(), slots.reload()) == "old"
+    assert [await Run(slots, "f").result() for _ in range(2)] == ["new", "new"]
+    await slots.close()
+
+
+async def test_of_two_reloads_the_later_one_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changing = Changing(tmp_path, monkeypatch)
+    slots = await open_slots("altered", 2, 0)
+    assert slots is not None
+    await changing.while_one_starts(slots.reload(), slots.reload())
+    slots.check(RunWork("new"), EVERYTHING)
+    assert await Run(slots, "f").result() == "new"
     await slots.close()
 
 
