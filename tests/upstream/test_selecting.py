@@ -535,6 +535,26 @@ def test_processes_that_have_nothing_to_do_end() -> None:
     on_a_real_clock(run())
 
 
+def test_the_process_for_slow_ones_ends_though_others_go_on_to_select(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection_process, "_SLOW_IDLE", 0.05)
+    careful, slow = Owner("careful"), Owner("slow")
+
+    async def run() -> None:
+        selector = Selector()
+        selector._keep_apart(slow)
+        for _ in range(2):
+            assert await selector.select(b"[1]", "/0", owner=slow) == b"1"
+            while selector._slow._streams is not None:
+                assert await selector.select(b"[2]", "/0", owner=careful) == b"2"
+                await asyncio.sleep(0.01)  # a timer of the real clock
+            while len(children(parent(selector).pid)) > 1:
+                await asyncio.sleep(0.01)  # a process of another process
+        assert selector._usual._streams is not None
+        await selector.close()
+
+    on_a_real_clock(run())
+
+
 def test_a_process_that_is_busy_is_not_dismissed() -> None:
     async def run() -> None:
         selector = Selector()

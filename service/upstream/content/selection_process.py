@@ -28,6 +28,8 @@ _START: Final = 30.0
 """Seconds until a new process has answered."""
 _IDLE: Final = 60.0
 """Seconds after which processes that have nothing to do are ended: they have 35 MiB."""
+_SLOW_IDLE: Final = 10.0
+"""And that for slow ones: it may have grown by large pages, and most of the time nobody needs it."""
 _USUAL: Final = 10
 """The niceness of ordinary selections: where there is one core, the loop has it first."""
 _LAST: Final = 19
@@ -54,7 +56,8 @@ class Selector:
         """Bytes of bodies that wait for their turn, or have it."""
         self._forks = SelectionForks()
         self._idle = IdleTimer(self._dismiss)
-        self._usual, self._slow = (_SelectionProcess(self._forks, nice) for nice in (_USUAL, _LAST))
+        self._usual = _SelectionProcess(self._forks, _USUAL, _IDLE)
+        self._slow = _SelectionProcess(self._forks, _LAST, _SLOW_IDLE)
         self._slow_until: dict[Owner, float] = {}
 
     def __repr__(self) -> str:
@@ -132,8 +135,10 @@ class Selector:
 class _SelectionProcess:
     """One process, forked when it is needed; the caller has the turn."""
 
-    def __init__(self, forks: SelectionForks, niceness: int) -> None:
+    def __init__(self, forks: SelectionForks, niceness: int, idle: float) -> None:
         self.turns = Turns()
+        self._idle_time = idle
+        self._idle = IdleTimer(self._end)
         self._forks = forks
         self._niceness = niceness
         self._streams: tuple[StreamReader, StreamWriter] | None = None
@@ -141,6 +146,7 @@ class _SelectionProcess:
 
     async def select(self, request: _Request, most: float) -> bytes:
         """Return what is found in this many seconds; raises SelectFailed."""
+        self._idle.cancel()
         try:
             streams = self._streams = self._streams or await self._started()
             async with asyncio.timeout(most):
@@ -154,6 +160,7 @@ class _SelectionProcess:
         except BaseException:
             self._end()
             raise
+        self._idle.restart(self._idle_time)
         if (kind := KINDS[found]) is not None:
             raise SelectFailed(text.decode(), kind)
         return text
@@ -190,6 +197,7 @@ class _SelectionProcess:
 
     def drop(self) -> None:
         """Close the connection: a process that is idle ends for that."""
+        self._idle.cancel()
         if self._streams is not None:
             self._streams[1].transport.abort()
             self._streams = None
