@@ -19,7 +19,7 @@ from service.config.configuration import SettingsError
 from service.config.settings import Settings
 from service.jobs.slots import SlotsUnusable
 from service.ops.logs import Logs, complain, style_of
-from service.ops.process import save_address_space
+from service.ops.process import share_heap
 from service.ops.sd_notify import Notifier
 from service.ops.standard_streams import greet
 from service.storage.errors import StorageUnusable
@@ -33,7 +33,7 @@ _log = logging.getLogger("sluice")
 
 def serve(settings: Settings, read_again: Callable[[], Settings]) -> int:
     """Serve until a signal ends it, and return the exit code."""
-    save_address_space()
+    share_heap()
     failures: Counter[str] = Counter()
     logs = Logs(
         style=style_of(settings.log_format), secrets=[settings.token, settings.jwt_secret], failures=failures

@@ -39,6 +39,29 @@ def test_what_was_freed_amid_the_heap_goes_back() -> None:
     assert after < before / 2
 
 
+IN_A_THREAD = """
+from concurrent.futures import ThreadPoolExecutor
+from service.ops.allocator import trim
+from service.ops.process import resident, share_heap
+
+share_heap()
+bytes(30 << 20)  # From then on glibc keeps as much and more at the end of a heap.
+with ThreadPoolExecutor(1) as threads:
+    before = threads.submit(resident).result()
+    threads.submit(lambda: len([bytes(20_000) for _ in range(1000)])).result()
+    trim()
+    print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(not GLIBC, reason="another C library than glibc has no malloc_trim")
+def test_what_a_thread_has_freed_goes_back() -> None:
+    out = subprocess.run(
+        [sys.executable, "-c", IN_A_THREAD], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    assert int(out) < 4 << 20
+
+
 async def test_the_service_looks_whenever_it_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = [100 << 20, 110 << 20, 120 << 20, 90 << 20, 100 << 20, 130 << 20, 95 << 20]
     trims: list[int] = []

@@ -75,10 +75,14 @@ def memory(limit: int, root: Path = _ROOT) -> int:
     return max(used, limit - left)
 
 
-def save_address_space() -> None:
-    """Have threads share a heap where address space is limited: glibc reserves 64 MiB for each thread."""
+def share_heap() -> None:
+    """Have all threads share one heap: malloc_trim(3) does not shorten any other.
+
+    What a thread has freed, such as a document that it parsed, would stay until the end of the process. And glibc
+    reserves 64 MiB of address space for each heap.
+    """
     libc = ctypes.CDLL(None)
-    if any(_own_limits(_ROOT)) and hasattr(libc, "mallopt"):
+    if hasattr(libc, "mallopt"):
         libc.mallopt(_ARENA_MAX, 1)
 
 
