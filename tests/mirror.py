@@ -102,7 +102,6 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "edge/routes/health": ("test_drain", "test_overload"),
     "edge/routes/topics": ("test_topic_routes",),
     "edge/websocket/connection": ("test_websocket", "test_fanout_model"),
-    "edge/websocket/conversation": ("test_websocket",),
     "edge/websocket/echo": ("test_websocket",),
     "edge/websocket/push_reader": ("test_websocket", "test_fanout_model"),
     "ops/activity": ("test_stats_topic",),

@@ -42,6 +42,7 @@ class Connection:
         "alive",
         "busy",
         "closing",
+        "dear",
         "held",
         "name",
         "owner",
@@ -71,6 +72,9 @@ class Connection:
         self.task = task
         self.closing: CloseReason | None = None
         self.alive = True
+        self.dear = 0
+        """What carrying out its last message took, as bytes of a message: one that begins a watch takes ten times
+        as long as a publish of its size, and the next one is most likely of its kind."""
         self.busy = False
         """Whether nothing is read, pongs neither, until what was sent before has been carried out."""
         self.patient = False

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from time import perf_counter
 from typing import Final, Protocol
 
 from aiohttp import WSMessage, WSMsgType, web
@@ -22,6 +23,10 @@ _MESSAGES: Final = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, 
 _TURN: Final = 4 << 10
 """Bytes of one client's messages, each with ``_LEAST`` more, that are carried out before the others' turn: 1 ms."""
 _LEAST: Final = 64
+_SECOND: Final = _TURN * 1000
+"""Bytes that a second of carrying out messages counts as."""
+_DEAREST: Final = 4 * _TURN
+"""What one message counts as at most."""
 _END: Final = 128
 """What its end counts as: a thousand sockets of one client may end together, 20 us each."""
 _ALL: Final = 8 << 10
@@ -56,7 +61,7 @@ class Conversation:
         while connection.closing is None:
             message = await socket.receive()
             connection.alive = True
-            cost = _LEAST + len(message.data) if message.type in _MESSAGES else _END
+            cost = max(_LEAST + len(message.data), connection.dear) if message.type in _MESSAGES else _END
             carried_out += cost
             await self._turns.wait(connection.owner, cost)
             if message.type is WSMsgType.TEXT:
@@ -104,7 +109,9 @@ class RequestHandler:
         self._traffic.received += 1
         session = connection.session
         before = session.grant
+        begin = perf_counter()
         answer = session.receive(data, self._hub.clock())
+        connection.dear = min(_DEAREST, int((perf_counter() - begin) * _SECOND))
         if session.grant is not before:
             self._expiries.set(connection, session.grant.until)
         if session.late.bounded:

@@ -1,0 +1,72 @@
+"""What the messages of a WebSocket cost of their client's turns."""
+
+import asyncio
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiohttp import WSMessage, WSMsgType
+
+from service.core.owner import Owner
+from service.edge.websocket import conversation
+from service.edge.websocket.conversation import Conversation, RequestHandler
+from service.runtime.per_turn import PerTurn
+
+
+class Costs(PerTurn):
+    """Lets everybody pass, and remembers at which cost."""
+
+    def __init__(self) -> None:
+        super().__init__(1 << 30)
+        self.costs: list[int] = []
+
+    async def wait(self, owner: Owner, cost: int = 1) -> None:
+        self.costs.append(cost)
+
+
+class Socket:
+    """Has some messages, and then ends."""
+
+    def __init__(self, *texts: bytes) -> None:
+        self._messages = [WSMessage(WSMsgType.TEXT, text, None) for text in texts]
+
+    async def receive(self) -> WSMessage:
+        return self._messages.pop(0) if self._messages else WSMessage(WSMsgType.CLOSED, None, None)
+
+    async def send_frame(self, text: bytes, kind: WSMsgType) -> None:
+        return
+
+
+class Session:
+    """Takes some seconds for each message."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *took: float) -> None:
+        self.grant, self.late, self.flooding = object(), SimpleNamespace(bounded=False), False
+        self._took, self._now = list(took), 0.0
+        monkeypatch.setattr(conversation, "perf_counter", lambda: self._now)
+
+    def receive(self, data: bytes, now: float) -> Any:
+        self._now += self._took.pop(0)
+        return SimpleNamespace(text=b"", closing=None)
+
+
+async def costs(monkeypatch: pytest.MonkeyPatch, *took: float) -> list[int]:
+    """Return what messages of 100 bytes cost that take so many seconds, and what the end of their connection does."""
+    session: Any = Session(monkeypatch, *took)
+    connection: Any = SimpleNamespace(closing=None, alive=True, owner=Owner("a"), session=session, dear=0)
+    hub: Any = SimpleNamespace(clock=lambda: 0.0, pressed=False)
+    counters: Any = SimpleNamespace(received=0, answered=0, closed=Counter())
+    socket: Any = Socket(*[b"x" * 100] * len(took))
+    talking = Conversation(asyncio.get_running_loop().time)
+    turns = talking._turns = Costs()
+    await talking.run(socket, connection, RequestHandler(hub, counters, SimpleNamespace()))  # type: ignore[arg-type]
+    return turns.costs
+
+
+async def test_a_message_costs_its_size_or_what_the_one_before_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await costs(monkeypatch, 0.00001, 0.0005, 0.00001) == [164, 164, 2048, 128]
+
+
+async def test_what_one_message_costs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await costs(monkeypatch, 5.0, 0.0) == [164, 16384, 128]
