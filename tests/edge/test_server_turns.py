@@ -2,15 +2,17 @@
 
 import asyncio
 import socket
+import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
 
-from service.edge.http.acceptor import Acceptor
+from service.edge.http.acceptor import _HANDSHAKES, Acceptor
 from service.edge.http.server import _BEGUN, _ENDED, HttpServer
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -63,16 +65,71 @@ class Serving:
 
     async def connect(self, count: int, address: str = "127.0.0.1") -> list[socket.socket]:
         """Return connections from an address that the server has accepted."""
-        clients = []
-        for _ in range(count):
-            client = self._stack.enter_context(socket.socket())
-            client.setblocking(False)
-            client.bind((address, 0))
-            await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", self._listener.getsockname()[1]))
-            clients.append(client)
+        port = self._listener.getsockname()[1]
+        clients = [await connected(self._stack, port, address) for _ in range(count)]
         await until(lambda: self.server.open >= count)
         await asyncio.sleep(1)  # of a virtual clock: what was accepted waits for its request
         return clients
+
+
+@contextmanager
+def over_tls(handshakes: list[tuple[int, str]]) -> Iterator[tuple[Acceptor, int]]:
+    """Yield an acceptor that notes in which turn of the loop each TLS handshake begins, and whose, and its port."""
+    loop, turns = asyncio.get_running_loop(), Turns()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with socket.socket() as listener:
+        listener.bind(("0.0.0.0", 0))
+
+        async def note(_: HttpServer, connection: socket.socket, **options: object) -> None:
+            handshakes.append((turns.number, connection.getpeername()[0]))
+            raise ConnectionError
+
+        acceptor = Acceptor(
+            HttpServer(_nothing), [listener], most=1000, tls=context, tls_time=15.0, clock=loop.time
+        )
+        acceptor._loop = cast("Any", SimpleNamespace(
+            time=loop.time, add_reader=loop.add_reader, remove_reader=loop.remove_reader,
+            create_task=loop.create_task, create_future=loop.create_future, connect_accepted_socket=note,
+        ))  # fmt: skip
+        acceptor.start()
+        yield acceptor, listener.getsockname()[1]
+        acceptor.close()
+
+
+async def _nothing(_: web.BaseRequest) -> web.Response:
+    return web.Response()
+
+
+async def connected(stack: ExitStack, port: int, address: str = "127.0.0.1") -> socket.socket:
+    client = stack.enter_context(socket.socket())
+    client.setblocking(False)
+    client.bind((address, 0))
+    await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
+    return client
+
+
+async def test_tls_handshakes_that_come_together_begin_a_few_in_each_turn_of_the_loop() -> None:
+    handshakes: list[tuple[int, str]] = []
+    with over_tls(handshakes) as (acceptor, port), ExitStack() as stack:
+        clients = [await connected(stack, port) for _ in range(50)]
+        clients.append(await connected(stack, port, "127.0.0.2"))
+        await until(lambda: acceptor.open == 51)
+        for client in clients:
+            client.send(b"\x16\x03\x01")
+        await until(lambda: len(handshakes) == 51)
+        assert max(Counter(turn for turn, _ in handshakes).values()) <= _HANDSHAKES
+        assert [address for _, address in handshakes].index("127.0.0.2") <= 2 * _HANDSHAKES
+        await until(lambda: acceptor.open == 0)
+
+
+async def test_a_client_that_begins_no_tls_handshake_has_as_long_as_one_that_does_not_end_it() -> None:
+    loop = asyncio.get_running_loop()
+    with over_tls([]) as (acceptor, port), ExitStack() as stack:
+        client = await connected(stack, port)
+        begin = loop.time()
+        assert await loop.sock_recv(client, 1) == b""
+        assert 14.9 < loop.time() - begin < 15.1
+        assert acceptor.open == 0
 
 
 async def until(condition: Callable[[], object]) -> None:

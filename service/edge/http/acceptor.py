@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from service.core.occurrences import Occurrences
-from service.edge.http.server import HttpServer
+from service.edge.http.server import HttpServer, owner_at
 from service.runtime.containment import report_failure
+from service.runtime.per_turn import PerTurn
 from service.runtime.timer import Periodic
 
 __all__ = ["Acceptor"]
@@ -25,6 +26,10 @@ _log = logging.getLogger("sluice.http")
 _BACKLOG: Final = 4096
 _AT_ONCE: Final = 2
 """Connections that are accepted in one turn of the loop from each of four queues, 0.1 ms each."""
+_HANDSHAKES: Final = 2
+"""TLS handshakes that begin in one turn of the loop, 1 ms each, in turns of the addresses that they come from."""
+_LEAST: Final = 0.001
+"""Seconds that a handshake has in any case."""
 _PATIENCE: Final = 1.0
 """Seconds that others wait before connections on which nothing is asked are closed."""
 
@@ -46,7 +51,8 @@ class Acceptor:
         self._listeners = list(listeners)
         self._most = most
         self._tls = tls
-        self._tls_time = tls_time if tls is not None else None
+        self._tls_time = tls_time
+        self._handshakes = PerTurn(_HANDSHAKES)
         self._loop = asyncio.get_running_loop()
         self._beginning: set[asyncio.Task[None]] = set()
         self._paused = False
@@ -89,7 +95,7 @@ class Acceptor:
             return
         for _ in range(min(room, _AT_ONCE)):
             try:
-                connection, _ = listener.accept()
+                connection, address = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 break
             except OSError as error:  # descriptors or memory are short by something else
@@ -97,22 +103,31 @@ class Acceptor:
                 self._pause()
                 return
             connection.setblocking(False)
-            task = self._loop.create_task(self._begin(connection), name="handshake")
+            task = self._loop.create_task(self._begin(connection, address), name="handshake")
             self._beginning.add(task)
             task.add_done_callback(self._begun)
         if self._waiting_since is not None and not self._some_wait():
             self._waiting_since = None
 
-    async def _begin(self, connection: socket.socket) -> None:
+    async def _begin(self, connection: socket.socket, address: object) -> None:
         try:
+            left = None if self._tls is None else await self._hello(connection, address)
             await self._loop.connect_accepted_socket(
-                self._server, connection, ssl=self._tls, ssl_handshake_timeout=self._tls_time
+                self._server, connection, ssl=self._tls, ssl_handshake_timeout=left
             )
         except OSError:
-            return  # A peer that goes, or that does not speak TLS, is not our error.
-        except Exception:
+            connection.close()  # A peer that goes, or that does not speak TLS, is not our error.
+        except BaseException:
             connection.close()
             raise
+
+    async def _hello(self, connection: socket.socket, address: object) -> float:
+        """Wait until a client begins its handshake, and for its turn; return the seconds that are left for it."""
+        until = self._loop.time() + self._tls_time
+        async with asyncio.timeout_at(until):
+            await _readable(self._loop, connection)
+            await self._handshakes.wait(owner_at(address))
+        return max(until - self._loop.time(), _LEAST)
 
     def _begun(self, task: asyncio.Task[None]) -> None:
         # Until now it counted twice, or its TLS handshake failed: in both cases there is a place more.
@@ -152,3 +167,18 @@ class Acceptor:
         self._patience.stop()
         for listener in self._listeners:
             self._loop.add_reader(listener.fileno(), self._accept, listener)
+
+
+async def _readable(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
+    """Return when something has come, or the other end has gone."""
+    there = loop.create_future()
+    loop.add_reader(connection, _note, there)
+    try:
+        await there
+    finally:
+        loop.remove_reader(connection)
+
+
+def _note(there: "asyncio.Future[None]") -> None:
+    if not there.done():
+        there.set_result(None)

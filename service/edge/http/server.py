@@ -24,7 +24,7 @@ from service.edge.http.idle_cuts import IdleCuts, silence_of
 from service.edge.http.problems import unreadable
 from service.runtime.per_turn import PerTurn
 
-__all__ = ["HttpRunner", "HttpServer", "read_for"]
+__all__ = ["HttpRunner", "HttpServer", "owner_at", "read_for"]
 
 _SHUTDOWN: Final = 2.0
 """Seconds that requests have at the end."""
@@ -64,9 +64,7 @@ class _Protocol(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection; until its first request it belongs to its address."""
         super().connection_made(transport)
-        peer = transport.get_extra_info("peername")
-        if isinstance(peer, tuple):
-            self.owner = _at(peer[0])
+        self.owner = owner_at(transport.get_extra_info("peername"))
 
     def data_received(self, data: bytes) -> None:
         """Begin a request when it is its client's turn; what belongs to one that has begun is its own."""
@@ -143,6 +141,11 @@ _REASONS: Final = {
 def _is_unused(handler: RequestHandler) -> bool:
     """Return whether nothing is asked on a connection; what waits for its turn is asked."""
     return is_waiting(handler) and not (isinstance(handler, _Protocol) and handler.unread)
+
+
+def owner_at(peer: object) -> Owner:
+    """Return whose turns a connection takes of which its address alone is known."""
+    return _at(peer[0]) if isinstance(peer, tuple) else SERVICE
 
 
 @lru_cache(maxsize=4096)
