@@ -1,5 +1,6 @@
 """What may be asked of a job: one kind of work, when it is due, and how often it is tried."""
 
+import re
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -18,6 +19,9 @@ KINDS: Final[tuple[Kind, ...]] = ("call", "publish", "fetch", "run")
 _YEARS: Final = 10 * 366 * 86_400
 """Seconds: as far ahead as a job may be due."""
 METHODS: Final = ("POST", "PUT", "PATCH", "DELETE", "GET", "HEAD")
+
+_SENT_KEY: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
+"""What comes through a header as it is, and is signed as it is sent."""
 
 _Key = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 JobName = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
@@ -95,13 +99,15 @@ def kind_of(request: JobRequest) -> tuple[Kind, Work]:
         raise InvalidParams("call, publish, fetch, run: give exactly one of them")
     kind, work = given[0]
     if isinstance(work, CallWork):
-        _check_call(work)
+        _check_call(work, request.key)
     elif isinstance(work, FetchWork):
         _check_fetch(work)
     return kind, work
 
 
-def _check_call(call: CallWork) -> None:
+def _check_call(call: CallWork, key: str | None) -> None:
+    if key is not None and not _SENT_KEY.fullmatch(key):
+        raise InvalidParams("key: a call sends it as a header; give letters, digits and signs of ASCII")
     if call.method not in METHODS:
         raise InvalidParams(f"call.method: one of {', '.join(METHODS)}")
     if call.headers and (wrong := check_headers(call.headers)):

@@ -20,6 +20,8 @@ def test_the_one_kind_of_work_is_found() -> None:
     assert kind_of(asked(publish={"topic": "a", "data": 1})) == ("publish", PublishWork("a", 1))
     assert kind_of(asked(fetch={"urls": ["x"]})) == ("fetch", FetchWork(["x"]))
     assert kind_of(asked(run={"name": "f", "args": [1]})) == ("run", RunWork("f", [1]))
+    assert kind_of(asked(call=CALL, key="order 17, ~"))[0] == "call"
+    assert kind_of(asked(run={"name": "f"}, key="ключ\n"))[0] == "run"
     assert asked(call=CALL).call == CallWork(CALL["url"], "POST", {}, None)
 
 
@@ -32,6 +34,10 @@ def test_the_one_kind_of_work_is_found() -> None:
         ({"call": {**CALL, "method": "TRACE"}}, "call.method"),
         ({"call": {**CALL, "method": "GET", "body": 1}}, "call.body"),
         ({"call": {**CALL, "headers": {"a b": "c"}}}, "call.headers"),
+        *(
+            ({"call": CALL, "key": key}, "key: a call")
+            for key in ("a\r\nX: 1", "\x00", "é", "ключ", " a", "a ", "\x7f")
+        ),
         ({"fetch": {}}, "fetch.urls"),
         ({"fetch": {"urls": []}}, "fetch.urls"),
         ({"fetch": {"urls": ["a"], "requests": [CALL]}}, "fetch.urls"),
