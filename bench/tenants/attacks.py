@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from bench.tenants.attacker import Attack, Attacker
+from bench.tenants.variations import bursts, crowd, in_turn, together
 
 __all__ = ["ATTACKS"]
 
@@ -281,26 +282,16 @@ async def _odd(a: Attacker) -> None:
     await asyncio.gather(*(a.steadily(step, 0.01) for _ in range(8)))
 
 
-async def _mix(a: Attacker) -> None:
-    """Three at a time, each for some seconds."""
-    kinds = [attack for name, attack in ATTACKS.items() if name != "mix"]
-
-    async def step(_: int) -> None:
-        attack = a.chance.choice(kinds)
-        try:
-            async with asyncio.timeout(3.0):
-                await attack(a)
-        except TimeoutError:
-            return
-
-    await asyncio.gather(*(a.steadily(step) for _ in range(3)))
-
-
-ATTACKS: dict[str, Attack] = {
+_KINDS: dict[str, Attack] = {
     "surplus": _surplus, "large": _large, "stalls": _stalls, "topics": _topics, "keys": _keys, "rings": _rings,
     "batches": _batches, "queued": _queued, "streams": _streams, "sockets": _sockets, "watches": _watches,
     "parked": _parked, "hosts": _hosts, "private": _private, "poison": _poison, "selections": _selections,
     "same-keys": _same_keys, "names": _names, "wishes": _wishes, "odd": _odd, "requests": _requests,
-    "documents": _documents, "downloads": _downloads, "uploads": _uploads, "mix": _mix,
+    "documents": _documents, "downloads": _downloads, "uploads": _uploads, "bursts": bursts, "crowd": crowd,
 }  # fmt: skip
+ATTACKS: dict[str, Attack] = {
+    **_KINDS,
+    "mix": together(_KINDS, 3, 3.0),
+    "shifts": in_turn(_KINDS, 1.0),
+}
 """By name."""
