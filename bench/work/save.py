@@ -110,7 +110,8 @@ def _curl(pictures: Pictures, out: Path, at: int) -> float:
     try:
         begin = time.monotonic()
         argv = ["curl", "--silent", "--parallel", "--parallel-max", str(_AT_ONCE), "--config", str(config)]
-        subprocess.run(["taskset", "-c", ALL, *argv], check=True)
+        # It shows its progress all the same.
+        subprocess.run(["taskset", "-c", ALL, *argv], check=True, stderr=subprocess.DEVNULL)
         seconds = time.monotonic() - begin
         if sorted(map(sha256_of, out.iterdir())) != sorted(pictures.hashes.values()):
             raise RuntimeError("curl: not every file is right")
