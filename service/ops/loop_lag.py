@@ -10,7 +10,8 @@ from service.core.histogram import Histogram
 __all__ = ["LoopLag"]
 
 _EVERY: Final = 0.1
-_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BOUNDS: Final = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.035, 0.05, 0.1, 0.25, 0.5, 1.0,
+                  2.5, 5.0, 10.0)  # fmt: skip
 
 
 class LoopLag:
