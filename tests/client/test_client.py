@@ -434,7 +434,7 @@ async def test_a_peer_that_vanished_is_noticed_within_45_s_of_its_last_word(
         assert 40 <= loop.time() - begun <= 45.1
         assert state.reason == "silence"
         assert [record.getMessage() for record in caplog.records] == [
-            "nothing has come for 40 s: the connection is given up"
+            "nothing received for 40 s: giving up the connection"
         ]
 
 

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from service.core.access.grants import EVERYTHING, Grant
 from service.core.jobs.job import Job
 from service.core.jobs.reports import Claim, Claimed, Report, Reported
@@ -15,7 +17,7 @@ from service.jobs.jobs import Jobs
 from service.jobs.remote_attempts import RemoteAttempts
 from tests.jobs.test_jobs import A, Bench
 
-__all__ = ["FakeBroker", "Functions", "RemoteBench"]
+__all__ = ["BrokerContract", "FakeBroker", "Functions", "RemoteBench"]
 
 
 class Functions:
@@ -41,6 +43,38 @@ class Functions:
 
     async def close(self) -> None:
         """There is nothing to end."""
+
+
+class BrokerContract:
+    """Subclasses make a broker that is there, and one that is away."""
+
+    async def broker(self, *, away: bool = False) -> Any:
+        """Return a broker."""
+        raise NotImplementedError
+
+    async def tasks(self, broker: Any) -> list[Task]:
+        """Return what its workers would get."""
+        raise NotImplementedError
+
+    async def test_each_task_that_was_taken_is_there_in_order(self) -> None:
+        broker = await self.broker()
+        tasks = [Task("1-" + "0" * 32, attempt, "token") for attempt in (1, 2)]
+        for task in tasks:
+            await broker.publish(task)
+        assert await self.tasks(broker) == tasks
+        broker.close()
+
+    async def test_one_that_is_away_says_so_each_time(self) -> None:
+        broker = await self.broker(away=True)
+        for _ in range(2):
+            with pytest.raises(BrokerAway, match="refused"):
+                await broker.publish(Task("1-" + "0" * 32, 1, "token"))
+        broker.close()
+
+    async def test_it_may_be_closed_again_and_before_anything_was_published(self) -> None:
+        broker = await self.broker()
+        broker.close()
+        broker.close()
 
 
 class FakeBroker:

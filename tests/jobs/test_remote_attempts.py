@@ -17,10 +17,20 @@ from service.jobs import remote_attempts
 from service.jobs.broker import Task
 from service.jobs.figures import JobLimits
 from service.jobs.offers import OFFERED
-from tests.jobs.remote import RemoteBench
+from tests.jobs.remote import BrokerContract, FakeBroker, RemoteBench
 from tests.jobs.test_jobs import Bench, FailingJobs
 
 DONE = WorkerDone(msgspec.Raw(b'{"b":2}'), "printed")
+
+
+class TestFakeBroker(BrokerContract):
+    async def broker(self, *, away: bool = False) -> FakeBroker:
+        broker = FakeBroker()
+        broker.away = away
+        return broker
+
+    async def tasks(self, broker: FakeBroker) -> list[Task]:
+        return broker.tasks
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ pytest.importorskip("celery", reason="Celery is not installed: pip install 'slui
 from service.jobs import celery_broker
 from service.jobs.broker import BrokerAway, Task
 from service.jobs.celery_broker import CeleryBroker
+from tests.jobs.remote import BrokerContract
 
 TASK = Task("1-" + "0" * 32, 1, "token")
 URLS = ("redis://:secret-word@127.0.0.1:{}/0", "amqp://guest:secret-word@127.0.0.1:{}//")
@@ -35,6 +36,30 @@ async def nothing_is_left() -> None:
     async with asyncio.timeout(30):
         while any(thread.name == "celery" for thread in threading.enumerate()):
             await asyncio.sleep(0.05)
+
+
+class TestCeleryBroker(BrokerContract):
+    """Over kombu's transport in memory; real brokers are in end_to_end/test_celery_jobs.py."""
+
+    async def broker(self, *, away: bool = False) -> CeleryBroker:
+        return CeleryBroker(URLS[0].format(1) if away else "memory://")
+
+    async def tasks(self, broker: CeleryBroker) -> list[Task]:
+        found = []
+        with broker._app.connection_for_read() as connection:
+            (name,) = broker._app.amqp.queues
+            received = connection.SimpleQueue(name)
+            while len(received):
+                message = received.get_nowait()
+                message.ack()
+                found.append(Task(**message.payload[1]))
+            received.close()
+        return found
+
+    @pytest.fixture(autouse=True)
+    async def ends(self) -> AsyncIterator[None]:
+        yield
+        await nothing_is_left()
 
 
 @pytest.mark.parametrize("url", URLS)

@@ -10,10 +10,9 @@ from service.core.ports import KeptWatch
 from service.core.topics.hub import Hub
 from service.storage.errors import CommitFailed
 from service.storage.storage import Storage
+from service.storage.watch_rows import WatchRows
 from tests.storage.test_topic_store import A, Disk, answer
-
-FIRST = KeptWatch("200 a", {"If-None-Match": '"a"'})
-SECOND = KeptWatch("200 b", {"If-None-Match": '"b"', "If-Modified-Since": "Fri, 27 Nov 2026 06:00:00 GMT"})
+from tests.upstream.watch_stores import FIRST, SECOND, WatchStoreContract
 
 
 @pytest.fixture
@@ -22,6 +21,12 @@ async def disk(tmp_path: Path) -> AsyncIterator[Disk]:
     disk = Disk(tmp_path / "data")
     yield disk
     await disk.close()
+
+
+class TestWatchRows(WatchStoreContract):
+    @pytest.fixture
+    async def store(self, disk: Disk) -> WatchRows:
+        return (await disk.open()).watches
 
 
 async def put(storage: Storage, hub: Hub, name: str, watch: KeptWatch) -> None:

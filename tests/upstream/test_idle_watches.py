@@ -16,6 +16,7 @@ from service.sources.watches import WatchLimits
 from tests.core.stores import FakeStore
 from tests.upstream.test_batches import FakeReader
 from tests.upstream.test_watches import URL, Page, Watched, names, reported
+from tests.upstream.watch_stores import Kept, WatchStoreContract
 
 
 class Topics(FakeStore):
@@ -29,14 +30,10 @@ class Topics(FakeStore):
         return pending
 
 
-class Kept(dict[str, KeptWatch]):
-    """Keeps watches."""
-
-    def put(self, name: str, watch: KeptWatch) -> None:
-        self[name] = KeptWatch(watch.state, dict(watch.conditions))
-
-    def delete(self, name: str) -> None:
-        self.pop(name, None)
+class TestFakeStore(WatchStoreContract):
+    @pytest.fixture
+    def store(self) -> Kept:
+        return Kept()
 
 
 class Disk:

@@ -11,7 +11,7 @@ import pytest
 
 from service.core.owner import Owner
 from service.work.pipelines.item import ItemFailed, Output
-from service.work.pipelines.places import InProcess, InThread, OnLoop, Pickled
+from service.work.pipelines.places import InProcess, InThread, OnLoop, Pickled, Place
 from service.work.pipelines.stage_calls import function_of
 from service.work.worker_pool import StepTimeout, WorkerPool
 from service.work.worker_process import WorkerGone
@@ -30,6 +30,62 @@ async def workers() -> AsyncIterator[WorkerPool]:
         await pool.close()
 
 
+@asynccontextmanager
+async def on_loop(name: str, time: float) -> AsyncIterator[Place]:
+    yield OnLoop(getattr(stages, name), time)
+
+
+@asynccontextmanager
+async def in_thread(name: str, time: float) -> AsyncIterator[Place]:
+    place = InThread(getattr(stages, name), 1, time)
+    yield place
+    place.close()
+
+
+@asynccontextmanager
+async def in_process(name: str, time: float) -> AsyncIterator[Place]:
+    async with workers() as pool:
+        yield InProcess(f"{HERE}:{name}", pool, time)
+
+
+@pytest.mark.parametrize("place_of", [on_loop, in_thread, in_process], ids=lambda one: one.__name__)
+class TestPlaceContract:
+    """What a stage may rely on, wherever its function runs."""
+
+    async def test_an_item_has_its_output_its_refusal_or_its_error_and_the_next_goes_on(
+        self, place_of: Any
+    ) -> None:
+        async with place_of("facts", 30) as place:
+            assert await place.call(b"abc", ME) == Output(b"ABC", {"faces": 3})
+            with pytest.raises(ItemFailed, match="^not this one$"):
+                await place.call(b"bad", ME)
+            with pytest.raises((KeyError, RuntimeError), match="secret"):
+                await place.call(b"bug", ME)
+            assert (await place.call(b"a", ME)).value == b"A"
+
+    async def test_what_takes_too_long_costs_its_item_and_a_cancelled_call_frees_its_place(
+        self, place_of: Any
+    ) -> None:
+        stages.release.clear()
+        try:
+            async with place_of("never" if place_of is on_loop else "hold", 0.05) as place:
+                with pytest.raises(StepTimeout, match=r"^took longer than 0\.05 s$"):
+                    await place.call(b"a", ME)
+                call = asyncio.create_task(place.call(b"b", ME))
+                await asyncio.sleep(0)
+                call.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await call
+        finally:
+            stages.release.set()
+
+    async def test_it_may_be_closed_twice(self, place_of: Any) -> None:
+        async with place_of("double", 30) as place:
+            assert await place.call(b"a", ME) == Output(b"aa")
+            place.close()
+            place.close()
+
+
 async def test_between_processes_any_value_goes_and_the_service_does_not_read_it() -> None:
     async with workers() as pool:
         split, join = (InProcess(f"{HERE}:{name}", pool, 30) for name in ("split", "join"))
@@ -39,7 +95,7 @@ async def test_between_processes_any_value_goes_and_the_service_does_not_read_it
         assert await InProcess(f"{HERE}:facts", pool, 30).call(b"abc", ME) == Output(b"ABC", {"faces": 3})
         with pytest.raises(ItemFailed, match="has to return bytes to one that is elsewhere"):
             await OnLoop(stages.join, 30).call(between.value, ME)
-        with pytest.raises(ItemFailed, match="has to return bytes, not list"):
+        with pytest.raises(ItemFailed, match="must return bytes, not list"):
             await join.call([b"a"], ME)
 
 
