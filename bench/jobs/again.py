@@ -116,8 +116,8 @@ def _again(
     """Return the seconds from the kill of the first process to the next beginning."""
     make(str(file), 0.0)
     wait_until(lambda: len(_stamps(file)) == 1, _PATIENCE, "the first attempt")
-    kill(int(_stamps(file)[0][2]))
-    killed = time.time()
+    pid, killed = int(_stamps(file)[0][2]), time.time()
+    kill(pid)
     wait_until(lambda: len(_stamps(file)) == 2, patience, "the second attempt")
     return float(_stamps(file)[1][1] - killed)
 

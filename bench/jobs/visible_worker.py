@@ -5,4 +5,4 @@ from service.jobs.worker import app
 
 __all__ = ["app"]
 
-app.conf.broker_transport_options = {"visibility_timeout": SHORT}
+app.conf.broker_transport_options |= {"visibility_timeout": SHORT}

@@ -4,6 +4,7 @@ Of Celery's own state nothing is used: no result backend, no countdown, no revok
 refused by the service when it is claimed, so that what a broker does after a time of its own is harmless.
 """
 
+import socket
 from typing import Final
 
 from celery import Celery
@@ -15,6 +16,18 @@ _QUEUE: Final = "sluice"
 _LONGEST: Final = 2 * 86_400 * 1000
 """Milliseconds for which RabbitMQ (3.12 or newer) leaves a worker alone that has not acknowledged a task: an
 attempt takes a day at most. By default it cuts the channel after 30 minutes, and delivers the task once more."""
+
+_REDIS: Final = {
+    "socket_keepalive": True,
+    "socket_keepalive_options": {
+        socket.TCP_KEEPIDLE: 10,
+        socket.TCP_KEEPINTVL: 5,
+        socket.TCP_KEEPCNT: 4,
+        socket.TCP_USER_TIMEOUT: 30_000,
+    },
+}
+"""A connection that somebody between has dropped is noticed after 30 s, by default after two hours: a worker waits
+for Redis, and says nothing (celery#10502). RabbitMQ has heartbeats."""
 
 
 def celery_app(url: str) -> Celery:
@@ -44,4 +57,6 @@ def celery_app(url: str) -> Celery:
         broker_channel_error_retry=True,
         broker_connection_max_retries=None,  # for ever: a worker that has given up looks as if it were working
     )
+    if url.startswith("redis"):
+        app.conf.broker_transport_options = dict(_REDIS)
     return app

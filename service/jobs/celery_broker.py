@@ -31,7 +31,7 @@ class CeleryBroker:
         self._app.conf.update(
             broker_heartbeat=0,  # nobody would send them between two tasks
             broker_connection_timeout=_PATIENCE,
-            broker_transport_options=_transport(url),
+            broker_transport_options={**self._app.conf.broker_transport_options, **_transport(url)},
         )
         self._publisher: _Publisher | None = None
         self._hung: list[_Publisher] = []
@@ -138,5 +138,5 @@ def _settle(future: "asyncio.Future[None]", error: BrokerAway | None) -> None:
 def _transport(url: str) -> dict[str, object]:
     """Return what makes a step of a conversation end in time."""
     if url.startswith("redis"):
-        return {"socket_timeout": _PATIENCE, "socket_connect_timeout": _PATIENCE, "socket_keepalive": True}
+        return {"socket_timeout": _PATIENCE, "socket_connect_timeout": _PATIENCE}
     return {"confirm_publish": True, "read_timeout": _PATIENCE, "write_timeout": _PATIENCE}
