@@ -13,8 +13,8 @@ from service.core.jobs.job import Job, JobState
 from service.core.jobs.store import JobStore
 from service.core.pool import Pool
 from service.jobs.job_topics import JobTopics
+from service.jobs.named_locks import NamedLocks
 from service.jobs.times import encode_event
-from service.jobs.turns import Turns
 from service.runtime.awaiting import outcome_of
 from service.runtime.containment import report_failure
 
@@ -40,11 +40,11 @@ class Changes:
         self._agenda = agenda
         self._topics = topics
         self._pool = pool
-        self._turns = Turns()
+        self._locks = NamedLocks()
         self._tasks: set[asyncio.Task[Job]] = set()
 
     def __repr__(self) -> str:
-        return f"<Changes of {len(self._turns)} jobs>"
+        return f"<Changes of {len(self._locks)} jobs>"
 
     async def read(self, row: int) -> Job:
         """Return a copy of a job; raise NotFound."""
@@ -91,7 +91,7 @@ class Changes:
         while True:
             try:
                 # Others have turns between two tries: a cancel is refused at once while nothing can be stored.
-                async with self._turns.of(row):
+                async with self._locks.of(row):
                     return await self._step(row, step, stored)
             except StorageFailed:
                 if not lasting:
@@ -109,14 +109,14 @@ class Changes:
 
     async def schedule(self, row: int) -> None:
         """Have a job begin when it is due, though it was taken out of the agenda for that before."""
-        async with self._turns.of(row):
+        async with self._locks.of(row):
             job = await self.read(row)
             if job.state is JobState.SCHEDULED:
                 self._agenda.put(job)
 
     async def drop(self, row: int) -> Job | None:
         """Forget a job that has ended; return what it was, or None where it is to be kept, or gone already."""
-        async with self._turns.of(row):
+        async with self._locks.of(row):
             if row not in self._agenda:
                 return None
             job = await self.read(row)

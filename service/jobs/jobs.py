@@ -36,13 +36,13 @@ from service.jobs.figures import JobLimits
 from service.jobs.job_topics import PREFIX, JobTopics
 from service.jobs.lanes import Begin
 from service.jobs.listing import list_jobs
+from service.jobs.named_locks import NamedLocks
 from service.jobs.offers import OFFERED
 from service.jobs.outcomes import Outcomes
 from service.jobs.remote_attempts import RemoteAttempts
 from service.jobs.schedule import Schedule
 from service.jobs.statistics import JobStatistics, statistics_of
 from service.jobs.times import due_of
-from service.jobs.turns import Turns
 from service.runtime.containment import report_failure
 
 __all__ = ["Jobs"]
@@ -86,7 +86,7 @@ class Jobs:
         self._withdraw = _nothing if self.remote is None else self.remote.offers.withdraw
         self.schedule = Schedule(self.agenda, begin, lambda row: self.keep_up(self._forget(row)), wall)
         self._keys = self._kept.keys
-        self._keys_begun = Turns()
+        self._keys_begun = NamedLocks()
         self.wall = wall
         self._tasks: set[asyncio.Task[Any]] = set()
         hub.openers["job"] = self._open
