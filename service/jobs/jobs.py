@@ -180,13 +180,12 @@ class Jobs:
 
         def kept(job: Job) -> None:
             self._keys.put(job)
+            self.schedule.wake()  # here, because the caller may have gone before this returns
             stored(job)
 
         elsewhere = kind == "run" and self.remote is not None
         lane = None if elsewhere or due > now else self.schedule.reserve(kind, row, owner)
-        accepted = await self._attempts.accept(job, lane, kept)
-        self.schedule.wake()
-        return accepted
+        return await self._attempts.accept(job, lane, kept)
 
     async def find(self, job_id: str) -> Job:
         """Return a job, or raise NotFound."""

@@ -68,8 +68,8 @@ class Schedule:
             self._look.stop()
             self._look.start(after=0.0)
 
-    def _pump(self) -> float:
-        """Begin what is due, and forget what was kept long enough; return the seconds until the next look."""
+    def _pump(self) -> float | None:
+        """Begin what is due, and forget what was kept long enough; return when to look next: None without jobs."""
         now = self._wall()
         more = [lane.pump(now) for lane in self.lanes.values()]
         for _ in range(_FORGOTTEN):
@@ -79,6 +79,8 @@ class Schedule:
             self._forget(row)
         if any(more):
             return 0.0
+        if not self._agenda:
+            return None  # nobody has jobs: the first one wakes this
         due = min((at for kind in self.lanes if (at := self._agenda.next_due(kind)) is not None), default=inf)
         return max(_SHORTEST, min(_LOOK, due - now))
 

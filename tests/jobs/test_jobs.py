@@ -166,6 +166,30 @@ async def test_one_that_is_due_later_begins_then_and_not_before(bench: Bench) ->
     assert job.ended == pytest.approx(began + 3600, abs=0.05)
 
 
+async def test_nothing_is_looked_at_while_nobody_has_jobs(bench: Bench) -> None:
+    look = bench.jobs.schedule._look
+    await asyncio.sleep(5)
+    assert not look.running
+    for _ in range(2):
+        await bench.ended(await bench.make(delay=60, keep=10))
+        assert look.running, "it has to be forgotten in time"
+        await asyncio.sleep(15)
+        assert (len(bench.jobs.agenda), look.running) == (0, False)
+
+
+async def test_the_first_job_begins_though_its_client_left_before_it_was_stored() -> None:
+    bench = Bench(FailingJobs())
+    await bench.jobs.open()
+    await asyncio.sleep(5)
+    making = asyncio.create_task(bench.make(delay=1))
+    await asyncio.sleep(0.005)
+    making.cancel()
+    await asyncio.wait((making,))
+    await asyncio.sleep(5)
+    assert len(bench.executor.attempts) == 1
+    await bench.jobs.close()
+
+
 async def test_a_clock_that_is_set_counts_within_a_second(bench: Bench) -> None:
     job = await bench.make(delay=3600)
     await asyncio.sleep(5)
