@@ -25,6 +25,7 @@ from tests.architecture import (
     read,
     top,
 )
+from tests.contracts import CONTRACTS, uncontracted
 from tests.mirror import unmirrored
 
 ROOT = Path(__file__).parent.parent
@@ -179,3 +180,16 @@ def test_an_entry_that_is_out_of_date_is_found(tmp_path: Path, monkeypatch: pyte
         "both: it has two entries",
         "app: test_b.py does not exist",
     ]
+
+
+def test_each_port_has_a_contract_or_a_reason() -> None:
+    assert uncontracted(ROOT) == []
+
+
+def test_a_port_without_a_contract_is_found(tmp_path: Path) -> None:
+    (tmp_path / "service").mkdir()
+    (tmp_path / "service" / "a.py").write_text("class New(Protocol): ...\nclass Clock(Protocol): ...\n")
+    wrong = uncontracted(tmp_path)
+    assert "New has neither a contract nor a reason" in wrong
+    assert "Broker is not a port" in wrong
+    assert f"{CONTRACTS['Clock']} does not exist" in wrong
