@@ -45,7 +45,7 @@ WITHOUT: dict[str, str] = {
 
 
 def uncontracted(root: Path) -> list[str]:
-    """Name the ports in neither table or in both, the entries that are no ports, and contracts that do not exist."""
+    """Name ports in neither table or in both, entries that are not ports, and contracts that do not exist."""
     ports = {
         node.name
         for node in _classes(root / "service")
