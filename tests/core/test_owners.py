@@ -156,6 +156,19 @@ def test_who_spends_less_than_a_quarter_of_what_the_heaviest_does_stays_a_newcom
     assert {owners.favour(owner) for owner in (long, light)} == {1}, "what was spent long ago does not count"
 
 
+def test_who_has_hundreds_of_groups_that_wait_is_not_a_newcomer() -> None:
+    planned = Planned()
+    owners = planned.plan.owners
+    planned.add(wide("b", 400))
+    planned.start(most=300)
+    for number in range(400):
+        assert owners.gives_way(Owner("b")) is (number > 0)
+        assert owners.favour(A) == (4 if number else 1)
+        planned.add(batch_of([f"http://h{number}.a/"], name=f"a{number}", owner="a"))
+    assert not owners.gives_way(Owner("b"))
+    assert owners.favour(A) == 1
+
+
 def test_when_all_are_gone_the_next_are_newcomers_as_usual() -> None:
     planned = Planned()
     owners, long = planned.plan.owners, wide("long", 600)

@@ -23,8 +23,8 @@ USUAL: Final = 2
 """What the start of a request costs an owner of its turn: about 0.15 ms."""
 
 _NEW: Final = 200
-"""What an owner spends as a newcomer: 1 for each URL that it begins, and for each 16 KiB of answers. Once it has
-nothing to fetch, it is one again."""
+"""What an owner spends as a newcomer: 1 for each URL that it begins, for each 16 KiB of answers, and for each group
+that it adds to as many. Once it has nothing to fetch, it is one again."""
 PER_BYTES: Final = 14
 """The power of two of those 16 KiB."""
 _LIGHT: Final = 4
@@ -100,6 +100,9 @@ class Owners:
         owner = self.states.setdefault(group.owner, OwnerState(group.owner, 0))
         self._count_rivals()
         owner.groups += 1
+        if owner.groups > _NEW:
+            # Thousands of polls or batches that wait are not soon over, however few of them have begun.
+            self._spend(owner, 1)
         # What the owner's newest credentials say holds for all that it has.
         owner.share = group.share or self._share
         self.backlogs[group.id] = backlog = Backlog(group)
