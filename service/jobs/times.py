@@ -13,8 +13,9 @@ from service.runtime.timestamps import timestamp
 
 __all__ = ["due_of", "encode_event"]
 
-_LEAP = re.compile(r"(T[0-9]{2}:59):60(?=[.,Z+-]|$)")
-"""A leap second, which RFC 3339 allows and Unix counts as the second after it."""
+_LEAP = re.compile(r"([T ][0-9]{2}:[0-9]{2}):60(?=[.,Z+-])")
+"""A leap second, which RFC 3339 allows; Unix counts it as the second after it, the first one of a day."""
+_DAY = 86_400
 _FARTHEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
 
@@ -28,6 +29,8 @@ def due_of(request: JobRequest | MoveRequest, now: float) -> float:
     try:
         at = datetime.fromisoformat(text)
         seconds = at.timestamp() + leap if at.tzinfo is not None else None
+        if leap and seconds is not None and int(seconds) % _DAY:
+            seconds = None
     except (ValueError, OverflowError):
         seconds = None
     if seconds is None:
