@@ -30,34 +30,31 @@ class _Reading:
         self._new_epoch = new_epoch
         self._unread: Iterator[tuple[int, Any]] = scan.database.rows.cursor(Table.JOBS)
         self._last = -1
-        self._some: list[JobSummary] = []
 
     def some(self) -> int:
         """Take in some more jobs; return how many were read."""
-        count, last, scan = 0, self._last, self._scan
-        take = self._renew if scan.database.lost_commits else self._take
+        some: list[JobSummary] = []
+        count, last, add, scan = 0, self._last, some.append, self._scan
+        read = self._renewed if scan.database.lost_commits else read_summary
         for row, record in islice(self._unread, _TOGETHER):
             if row <= last:
                 raise disordered(Table.JOBS)
             last = row
             count += 1
             try:
-                take(row, record)
+                add(read(row, record))
             except (Damaged, TypeError):
-                scan.take(Table.JOBS, row, record if isinstance(record, bytes) else b"", take, self._lost)
+                odd = record if isinstance(record, bytes) else b""
+                scan.take(Table.JOBS, row, odd, lambda row, record: add(read(row, record)), self._lost)
         self._last = last
-        self.found.add(self._some)
-        self._some.clear()
+        self.found.add(some)
         return count
 
-    def _take(self, row: int, record: bytes) -> None:
-        self._some.append(read_summary(row, record))
-
-    def _renew(self, row: int, record: bytes) -> None:
+    def _renewed(self, row: int, record: bytes) -> JobSummary:
         job = read_state(row, record)
         job.epoch = self._new_epoch()
         self._scan.changes.replace(Table.JOBS, row, write_state(job))
-        self._some.append(job)
+        return job
 
     def _lost(self, row: int) -> bool:
         """Have all else of a job deleted, as its state is."""
