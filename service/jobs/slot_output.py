@@ -39,9 +39,13 @@ class SlotOutput:
         """Return it, and the descriptor that the process writes to, which the caller has to close."""
         ours, theirs = os.pipe()
         stream = asyncio.StreamReader()
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(ours, "rb", 0)
-        )
+        try:
+            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(ours, "rb", 0)
+            )
+        except BaseException:
+            os.close(theirs)
+            raise
         return cls(stream, transport), theirs
 
     @property

@@ -78,6 +78,9 @@ class Slots:
         self._generations: dict[SlotProcess, int] = {}
         self._idle = IdleTimer(self._dismiss)
         self._reloading = asyncio.Lock()
+        self._starting: set[asyncio.Task[SlotProcess]] = set()
+        self._left: list[asyncio.Task[SlotProcess]] = []
+        """Starts of processes whose job was cancelled meanwhile: the next job takes one."""
         self._ending: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -157,15 +160,41 @@ class Slots:
                 self._busy.add(slot)
                 return slot
             self._end(slot)
-        generation = self._generation  # of what it imports, though the module may be reloaded meanwhile
+        starting = self._left.pop() if self._left else self._begin_start()
         try:
-            slot = await SlotProcess.start(self._module, self._memory)
+            slot = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            self._left.append(starting)
+            self._idle.restart(_IDLE)
+            raise
         except (SlotGone, SlotUnusable) as error:
             raise AttemptFailed("killed", str(error)) from error
-        self.started += 1
-        self._generations[slot] = generation
         self._busy.add(slot)
         return slot
+
+    def _begin_start(self) -> asyncio.Task[SlotProcess]:
+        """Start a process, also where its job is cancelled meanwhile: half of a start could not be undone."""
+        task = asyncio.get_running_loop().create_task(self._start(), name="job process")
+        self._starting.add(task)
+        task.add_done_callback(self._started)
+        return task
+
+    async def _start(self) -> SlotProcess:
+        generation = self._generation  # of what it imports, though the module may be reloaded meanwhile
+        slot = await SlotProcess.start(self._module, self._memory)
+        self.started += 1
+        self._generations[slot] = generation
+        return slot
+
+    def _started(self, task: asyncio.Task[SlotProcess]) -> None:
+        self._starting.discard(task)
+        if not task.cancelled():
+            task.exception()  # who waits for the process has it, if anybody does
+
+    def _end_started(self, task: asyncio.Task[SlotProcess]) -> None:
+        """End the process of a start that nobody waits for, if there is one."""
+        if not task.cancelled() and task.exception() is None:
+            self._end(task.result())
 
     def _give_back(self, slot: SlotProcess) -> None:
         self._busy.discard(slot)
@@ -180,6 +209,9 @@ class Slots:
         free, self._free = self._free, []
         for slot in free:
             self._end(slot)
+        left, self._left = self._left, []
+        for starting in left:
+            starting.add_done_callback(self._end_started)
 
     def _end(self, slot: SlotProcess) -> None:
         self._generations.pop(slot, None)
@@ -195,6 +227,9 @@ class Slots:
         """End all processes, and return when they are gone."""
         self._idle.cancel()
         self._dismiss()
+        for starting in self._starting:
+            starting.cancel()
+        await asyncio.gather(*self._starting, return_exceptions=True)
         for slot in tuple(self._busy):
             self._end(slot)
         await asyncio.gather(*self._ending, return_exceptions=True)

@@ -162,6 +162,37 @@ async def test_a_traceback_is_in_the_output(slots: Slots) -> None:
     assert "unsupported operand" in run.attempt.output
 
 
+async def test_a_process_that_starts_for_a_job_that_is_cancelled_is_the_next_ones(slots: Slots) -> None:
+    slots._dismiss()
+    for _ in range(3):
+        task = asyncio.create_task(Run(slots, "add", [1, 2]).result())
+        async with asyncio.timeout(30):
+            while not slots._starting:
+                await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await Run(slots, "add", [1, 2]).result() == 3
+    assert slots.started == 2
+
+
+async def test_a_process_that_starts_for_nobody_ends(slots: Slots) -> None:
+    slots._dismiss()
+    task = asyncio.create_task(Run(slots, "add", [1, 2]).result())
+    async with asyncio.timeout(30):
+        while not slots._starting:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        (starting,) = slots._left
+        slots._dismiss()
+        pid = (await starting).pid
+        while _alive(pid):
+            await asyncio.sleep(0.01)
+    assert (slots._left, slots._starting, slots._generations) == ([], set(), {})
+
+
 async def test_one_that_is_cancelled_is_asked_to_stop(slots: Slots) -> None:
     task = await Run(slots, "stop_when_asked").begun()
     task.cancel()
