@@ -98,6 +98,7 @@ async def running(
     pipelines = open_pipelines(pipeline_options(settings))
     hub = Hub(hub_limits(settings), storage.store(MemoryStore(new_epoch)), call_soon=loop.call_soon, clock=clock)
     await storage.open_topics(hub)
+    steps.gives_way.busy = hub.is_visiting_many
     policy = Policy(nets=settings.nets, ports=DEFAULT_PORTS | frozenset(settings.allow_port), own=own_addresses())
     limits = batch_limits(settings)
     most = memory_limit(settings.memory_limit)

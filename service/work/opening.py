@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from service.runtime.giving_way import GivingWay
 from service.work.blobs import Blobs
 from service.work.options import StepOptions
 from service.work.step_runner import StepRunner
@@ -31,8 +32,9 @@ async def open_steps(options: StepOptions) -> StepRunner:
             blobs = await Blobs.open(options.blobs, options.blobs_size)
         except OSError as error:
             raise StepsUnusable(f"--blobs {options.blobs}: {error.strerror or error}") from error
-    workers = WorkerPool(options.processes, modules, memory=options.memory)
-    return StepRunner(workers, blobs, step_time=options.time, bodies=options.bodies)
+    gives_way = GivingWay()
+    workers = WorkerPool(options.processes, modules, memory=options.memory, gives_way=gives_way)
+    return StepRunner(workers, blobs, step_time=options.time, bodies=options.bodies, gives_way=gives_way)
 
 
 def import_steps(more: Sequence[str] = ()) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from service.core.errors import InvalidParams, SluiceError
 from service.core.fetching.outcome import Failure
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool, PoolStatistics, share_used
+from service.runtime.giving_way import GivingWay
 from service.runtime.turns import Turns
 from service.upstream.content.media_types import media_type
 from service.work.blob_files import DEFAULT_TYPE
@@ -90,8 +91,18 @@ class StepStatistics:
 class StepRunner:
     """Runs steps for all owners, in turns, until :meth:`close`."""
 
-    def __init__(self, workers: WorkerPool, blobs: Blobs | None, *, step_time: float, bodies: int) -> None:
+    def __init__(
+        self,
+        workers: WorkerPool,
+        blobs: Blobs | None,
+        *,
+        step_time: float,
+        bodies: int,
+        gives_way: GivingWay | None = None,
+    ) -> None:
         self.blobs = blobs
+        self.gives_way = gives_way or GivingWay()
+        """What each step waits for before it begins."""
         self.pool = Pool("step_bytes", bodies, eager=FOUR_FIFTHS, advice="fewer steps at a time, or smaller bodies")
         """Bytes of bodies whose steps wait or run."""
         self._workers = workers
@@ -165,6 +176,7 @@ class StepRunner:
     async def _in_thread(self, owner: Owner, function: Callable[..., _Done], *arguments: object) -> _Done:
         """Call a function in a thread, when it is the owner's turn; say how long it took."""
         async with self._turns.turn(owner):
+            await self.gives_way.wait()
             loop = asyncio.get_running_loop()
             try:
                 async with asyncio.timeout(self._step_time) as limit:

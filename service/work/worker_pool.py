@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from service.core.owner import Owner
+from service.runtime.giving_way import GivingWay
 from service.runtime.timer import IdleTimer
 from service.runtime.turns import Turns
 from service.work.errands import Answer, Contents, Errand
@@ -32,8 +33,11 @@ class WorkerPool:
     One that ends or hangs costs its own errand alone.
     """
 
-    def __init__(self, size: int, modules: Sequence[str], *, memory: int) -> None:
+    def __init__(
+        self, size: int, modules: Sequence[str], *, memory: int, gives_way: GivingWay | None = None
+    ) -> None:
         self.turns = Turns(size, _SPARE)
+        self._gives_way = gives_way or GivingWay()
         self._modules = modules
         self._memory = memory
         self._free: list[WorkerProcess] = []
@@ -51,6 +55,7 @@ class WorkerPool:
     ) -> tuple[Answer, Contents]:
         """Carry out a step within so many seconds from its beginning; raises StepTimeout and WorkerGone."""
         async with self.turns.turn(owner):
+            await self._gives_way.wait()
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
                     return await self._try(errand, body, time, fresh=attempt > 1)

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from service.core.topics import visits
+from service.core.topics.hub import HubLimits
 from service.core.topics.topic import Reader
 from service.core.topics.visits import Visit, VisitState
 from tests.core.readers import FakeReader, Turns, make_hub
@@ -58,3 +59,18 @@ def test_there_is_news_from_scheduled_on() -> None:
         VisitState.AGAIN,
     ]
     assert repr(in_state(VisitState.AGAIN)) == "<Visit AGAIN at 3>"
+
+
+def test_a_hub_is_visiting_many_until_all_readers_have_had_what_is_new() -> None:
+    turns = Turns()
+    hub = make_hub(turns, HubLimits(slice_readers=2))
+    topic = hub.own("t")
+    for _ in range(5):
+        hub.attach(FakeReader(topic), "newest")
+    assert not hub.is_visiting_many()
+    hub.publish("t", b"1", 0.0)
+    visiting = []
+    while turns.due:
+        visiting.append(hub.is_visiting_many())
+        turns.turn()
+    assert (visiting, hub.is_visiting_many()) == ([False, True, True], False)

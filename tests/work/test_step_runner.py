@@ -38,6 +38,20 @@ async def run(steps: StepRunner, given: Any, data: bytes, kind: str | None = "te
     return await steps.run(planned, Body(data, kind, "http://a.example/"), OWNER)
 
 
+async def test_each_step_gives_way_before_it_begins() -> None:
+    async with runner() as steps:
+        asked = list[int]()
+
+        def busy() -> bool:
+            asked.append(len(asked))
+            return len(asked) < 3
+
+        steps.gives_way.busy = busy
+        outcome = await run(steps, [{"step": "digest"}, {"step": "select", "css": "p"}], b"<p>one</p>")
+    assert outcome.failed is None
+    assert len(asked) == 4, "three times before the first step, once before the second"
+
+
 class Nothing(msgspec.Struct):
     """It has no parameters."""
 

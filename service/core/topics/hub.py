@@ -222,6 +222,10 @@ class Hub(TopicDirectory):
         """
         return bool(self._visits.pressed)
 
+    def is_visiting_many(self) -> bool:
+        """Return whether it takes several turns of the loop to bring readers what is new."""
+        return self._visits.going_on
+
     def attach(self, reader: Reader, since: Since) -> Start:
         """Let a reader join its topic: it is visited if it is behind, and finished if it has had all of it."""
         start = reader.attach(since)

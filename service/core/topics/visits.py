@@ -183,6 +183,8 @@ class Visits:
         self.pressed: set[VisitedTopic] = set()
         """Topics whose rings fill faster than their visits go round."""
         self.latency = Latency()
+        self.going_on = False
+        """Whether a slice was not enough for the readers that were to be visited."""
         self._room = room
         self._contain = contain
         self._call_soon = call_soon
@@ -206,7 +208,7 @@ class Visits:
         try:
             self._slice(self._room)
         finally:
-            self._running = bool(self._queue)
+            self._running = self.going_on = bool(self._queue)
             if self._running:
                 self._call_soon(self._run)
 
