@@ -90,10 +90,12 @@ class Runner:
     def forget(self, group: FetchGroup) -> None:
         """Start nothing of this group any more."""
         self.plan.remove(group)
+        if self._redirects.waiting or self.plan.parking.waiting:
+            self._pump_soon()  # Places may have come free that were offered to it.
 
     def cancel(self, group: FetchGroup) -> None:
         """Start nothing of this group any more, and cancel what runs of it."""
-        self.plan.remove(group)
+        self.forget(group)
         for flight in tuple(self._tasks.values()):
             self._leave(flight, [work for work in flight.waiters if work.group is not group])
 
@@ -125,7 +127,7 @@ class Runner:
         self._watchdog.wake()
         self._redirects.admit()
         for _ in range(_BEGUN):
-            ready = self._starts.next()
+            ready = self._next()
             if ready is None:
                 return
             task = self._loop.create_task(self._run(ready), name=f"fetch {asker_of(ready[0].group)}")
@@ -194,7 +196,23 @@ class Runner:
                 # The watchdog has given it up, and it did not stop then.
                 break
             self._attempts.ended(attempt, outcome, begun)
-            ready = self._land(flight, outcome) or self._starts.next()
+            ready = self._land(flight, outcome) or self._following()
+
+    def _next(self) -> Ready | None:
+        """Return what is fetched now; what was given up meanwhile may have left a place for a redirect."""
+        ready = self._starts.next()
+        self._redirects.admit()
+        return ready
+
+    def _following(self) -> Ready | None:
+        """Return what is fetched in a place that was freed; what else may start does in the next turn.
+
+        One end may make room for several: at its host, in its batch, and in its owner's share.
+        """
+        ready = self._next()
+        if ready is not None and self.plan.active < self.plan.places and self.plan.owners.turns:
+            self._pump_soon()
+        return ready
 
     def _land(self, flight: Flight, outcome: Fetched | Failure) -> Ready | None:
         """Have an outcome delivered; return what is fetched next where its place is handed on, and not freed."""

@@ -14,7 +14,7 @@ from tests.upstream.model.walk import shortest, walk
 STEPS = range(1000)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(20))
 def test_every_url_ends_once_and_in_time(seed: int) -> None:
     if broken := walk(seed, STEPS):
         few = shortest(seed, STEPS)
@@ -32,6 +32,21 @@ def places_that_leak(engine: Engine) -> None:
 
 def batches_that_stay_held(engine: Engine) -> None:
     engine.batches._holding.wake = lambda batch: None  # type: ignore[method-assign]
+
+
+def ends_that_make_room_for_one_alone(engine: Engine) -> None:
+    engine.runner._following = engine.runner._next  # type: ignore[method-assign]
+
+
+def places_that_no_redirect_hears_of(engine: Engine) -> None:
+    engine.runner._next = engine.runner._starts.next  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("broken", "seed"), [(ends_that_make_room_for_one_alone, 5), (places_that_no_redirect_hears_of, 9)]
+)
+def test_a_wake_up_that_is_lost_is_found_out(broken: Callable[[Engine], None], seed: int) -> None:
+    assert "could have gone on" in walk(seed, STEPS, broken)
 
 
 @pytest.mark.parametrize("broken", [no_deadlines, places_that_leak, batches_that_stay_held])

@@ -208,3 +208,54 @@ async def test_pages_of_one_client_that_ask_for_less_hold_back_nobody_else() -> 
         await asyncio.sleep(0.5 if number else 3.0)
         assert events(reader)[-1]["ok"] == 10, number
     await bench.close()
+
+
+async def test_one_end_makes_room_for_several_and_all_of_them_begin() -> None:
+    loop, began = asyncio.get_running_loop(), dict[str, float]()
+
+    async def answer(attempt: Attempt) -> Fetched:
+        began[attempt.target.url] = loop.time()
+        await asyncio.sleep(1 if attempt.target.url.endswith("first") else 100)
+        return Fetched(200, attempt.target, {}, b"", truncated=False)
+
+    bench = Bench(answer, BatchLimits(active_per_host=1))
+    for owner, *asked in (("a", "http://h.example/first", "http://free.example/"), ("b", "http://h.example/next")):
+        request = BatchRequest(urls=asked, options=Options(concurrency=1, timeout=300))
+        bench.batches.start(request, owner=Owner(owner), keep=Keep.DETACHED)
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(50)
+    # The end of the first makes room in its batch, and at its host for another client's.
+    assert [round(at - began["http://h.example/first"], 1) for at in began.values()] == [0.0, 1.0, 1.0]
+    await bench.close()
+
+
+async def test_a_place_that_was_offered_to_a_cancelled_batch_goes_to_a_redirect() -> None:
+    moved: list[str] = []
+
+    async def answer(attempt: Attempt) -> Fetched:
+        host = attempt.target.host
+        await asyncio.sleep({"busy.example": 100, "far.example": 2}.get(host, 1))
+        if host == "far.example":
+            assert attempt.move is not None
+            assert await attempt.move("http://h.example:80") is None
+            moved.append(host)
+        return Fetched(200, attempt.target, {}, b"", truncated=False)
+
+    bench = Bench(answer, BatchLimits(active_per_host=1))
+
+    def start(url: str) -> str:
+        request = BatchRequest(urls=[url], options=Options(timeout=300))
+        return bench.batches.start(request, owner=Owner(url), keep=Keep.DETACHED).id
+
+    for host in ("busy", "far", "h"):
+        start(f"http://{host}.example/")
+    await asyncio.sleep(0.1)
+    waiting = start("http://h.example/second")
+    await asyncio.sleep(0.1)
+    bench.runner.slow(0.001)  # It is offered the place of the first, and may not begin.
+    await asyncio.sleep(5)
+    assert not moved
+    bench.batches.cancel(waiting)
+    await asyncio.sleep(0.1)
+    assert moved == ["far.example"]
+    await bench.close()

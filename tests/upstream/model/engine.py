@@ -1,8 +1,8 @@
 """The engine of the model, and what may happen to it: every step is one thing that clients, hosts or the machine do.
 
 Batches of several owners (one with hardly a share, one that shares nothing) fetch from hosts that answer, fail, hang and
-redirect; readers join, stall, take again and leave; URLs are watched; batches are cancelled and drained; memory, credit
-and places are small, or nothing at all.
+redirect; readers join, stall, take again, leave and come back to where they were; URLs are watched; some bodies have
+steps, which fail or take long; batches are cancelled and drained; memory, credit and places are small, or nothing at all.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any, Final, Literal
 
+import service.work.builtin.digest  # noqa: F401 - registers the step
 from service.core.access.grants import EVERY_HOST, EVERYTHING, ClientLimits
 from service.core.errors import Draining, SluiceError
 from service.core.fetching.batch import Batch, BatchLimits, BatchRequest, IdempotencyKey, Keep, KeyScope
@@ -18,11 +19,13 @@ from service.core.fetching.dial_policy import Policy
 from service.core.fetching.request import Options
 from service.core.memory_budget import MemoryBudget
 from service.core.owner import Owner
-from service.core.pool import Pool
+from service.core.pool import FOUR_FIFTHS, Pool
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.memory_store import MemoryStore
+from service.core.topics.position import Position
 from service.core.topics.topic import OnLag, Since
 from service.ops.pools import Pools, pools_of
+from service.runtime.turns import Turns
 from service.sources.batches import Batches
 from service.sources.watches import Watches, WatchLimits
 from service.upstream.caching.cache import Cache
@@ -30,6 +33,8 @@ from service.upstream.content.select_failed import SelectFailed
 from service.upstream.content.selection_process import SelectTimeout
 from service.upstream.fetcher import Fetcher
 from service.upstream.runner import Runner
+from service.work.step import Body
+from service.work.step_runner import StepOutcome
 from tests.core.readers import FakeReader
 from tests.upstream.model.web import HOSTS, PAGES, Web
 
@@ -62,6 +67,31 @@ class Selecting:
     def refusal(self, owner: Owner, size: int) -> str | None:
         """Refuse what would wait, now and then."""
         return "limit selections: none are left" if self._chance.random() < 0.1 else None
+
+
+class Carrying:
+    """Carries steps out in two places and a spare one, or fails, at random."""
+
+    blobs = None
+
+    def __init__(self, chance: Random) -> None:
+        self.pool = Pool("step_bytes", chance.choice((1, 10_000, 1 << 20)), eager=FOUR_FIFTHS)
+        self.turns = Turns(2, spare=1)
+        self.places = self.turns.statistics
+        self.kept = Pool("blobs_size", 1).statistics
+        self._chance = chance
+
+    async def run(self, steps: Any, body: Body, owner: Owner) -> StepOutcome:
+        """Take as long as it takes; the body counts as with the real one."""
+        size = len(body.data) + 100
+        self.pool.take(owner, size)
+        try:
+            async with self.turns.turn(owner):
+                await asyncio.sleep(self._chance.choice((0.0, 0.1, 2.0, 20.0)))
+        finally:
+            self.pool.give_back(owner, size)
+        failed = self._chance.random() < 0.1
+        return StepOutcome((), "digest", "not that") if failed else StepOutcome((b'{"step":"digest"}',))
 
 
 class BatchReader(FakeReader):
@@ -106,9 +136,11 @@ class Engine:
         self.fetcher._client = self.web  # type: ignore[assignment] # the seam: behind it are sockets alone
         self.runner = Runner(self.fetcher, limits, chance=chance.random)
         ids = iter(range(1 << 60))
+        self.carrying = Carrying(Random(seed + 2))
         self.batches = Batches(
-            self.hub, self.fetcher, self.runner, limits, new_id=lambda: f"b{next(ids)}", memory=memory
-        )
+            self.hub, self.fetcher, self.runner, limits, new_id=lambda: f"b{next(ids)}", memory=memory,
+            steps=self.carrying,  # type: ignore[arg-type]
+        )  # fmt: skip
         selecting = Selecting(Random(seed + 1))
         self.watches = Watches(
             self.hub, self.runner, WatchLimits(urls=chance.choice((1, 20)), penalty=20.0), policy=Policy(),
@@ -119,7 +151,7 @@ class Engine:
         )
         self.pools: Pools = pools_of(
             self.hub, edge, edge, self.batches, self.watches, self.runner, selecting, self.fetcher,  # type: ignore[arg-type]
-            SimpleNamespace(pool=Pool("step_bytes", 1), places=Pool("step_places", 1).statistics, kept=Pool("blobs_size", 1).statistics),  # type: ignore[arg-type]
+            self.carrying,  # type: ignore[arg-type]
             SimpleNamespace(pool=Pool("jobs", 1), schedule=SimpleNamespace(places=Pool("job_places", 1).statistics)),  # type: ignore[arg-type]
         )  # fmt: skip
 
@@ -136,6 +168,7 @@ class Engine:
             redirects=chance.choice((0, 5)),
             cache=chance.choice(CACHE),
             max_bytes=chance.choice((100, 1 << 20)),
+            steps=[{"step": "digest"}] if chance.random() < 0.15 else None,
         )
         owner = chance.choice(OWNERS)
         key = (
@@ -155,7 +188,8 @@ class Engine:
 
     def read(self, batch: Batch, chance: Random) -> "BatchReader":
         reader = BatchReader(batch.topic, chance.choice(tuple(OnLag)))
-        since: Since = chance.choice(("oldest", "oldest", "newest"))
+        came_back = Position(batch.topic.epoch, chance.randrange(batch.topic.head + 2))
+        since: Since = chance.choice(("oldest", "oldest", "newest", came_back))
         reader.whole = since == "oldest"
         self.hub.attach(reader, since)
         return reader

@@ -15,6 +15,7 @@ import orjson
 from service.core.fetching.batch import Batch, Keep
 from tests.core.readers import FakeReader
 from tests.upstream.model.engine import MEMORY, BatchReader, Engine
+from tests.upstream.model.idleness import Idleness
 from tests.upstream.model.web import HOSTS
 from tests.virtual import VirtualClockLoop
 
@@ -42,6 +43,7 @@ class Walk:
         self.seed = seed
         self.loop = asyncio.get_running_loop()
         self.engine = Engine(seed)
+        self.idleness = Idleness(self.engine)
         self.running: dict[str, Batch] = {}
         self.readers: list[BatchReader] = []
         self.watching: list[tuple[FakeReader, Any]] = []
@@ -137,6 +139,8 @@ class Walk:
         now = self.loop.time()
         if late := self.engine.runner.plan.admitted.overdue(now - SLACK):
             raise Broken(f"{late[0].group.id}: {late[0].request.url} has no event {SLACK} s after its deadline")
+        if stuck := self.idleness.check(now, SLACK):
+            raise Broken(stuck)
         for batch in [batch for batch in self.running.values() if batch.done]:
             del self.running[batch.id]
             if (
