@@ -71,6 +71,7 @@ from service.upstream.guard import own_addresses
 from service.upstream.runner import Runner
 from service.work.opening import open_steps
 from service.work.pipelines.opening import open_pipelines
+from service.work.pipelines.pipelines import Pipelines
 
 __all__ = ["running"]
 
@@ -148,32 +149,7 @@ async def running(
     statistics = StatsTopic(hub, service.sockets, batches, watches, pipelines, controller, lag)
     housekeeping = Housekeeping(hub, service.admission, controller, lag)
     broken: Counter[str] = Counter()
-    more = service.pipelines.pool, service.pipelines.frames
-    metrics = MetricsRoutes(
-        ProcessCollector(lag, service.supervisor, lambda: service.draining),
-        LoadCollector(controller),
-        FanoutCollector(hub, service.sockets, service.pipeline_sockets, service.streams, service.access, broken),
-        FetchingCollector(fetches, batches, watches, fetcher.cache),
-        StorageCollector(storage.statistics),
-        WorkCollector(steps),
-        JobCollector(jobs),
-        PipelineCollector(pipelines),
-        ShareCollector(
-            pools_of(
-                hub,
-                service.access,
-                service.sockets,
-                batches,
-                watches,
-                fetches,
-                selector,
-                fetcher,
-                steps,
-                jobs,
-                *more,
-            )
-        ),
-    )
+    metrics = _metrics(service, controller, lag, fetcher, fetches, selector, pipelines, broken)
     application = application_of(service)
     metrics.add_to(application)
     runner = HttpRunner(
@@ -202,26 +178,61 @@ async def running(
         service.acceptor.start()
         yield service
     finally:
-        async with AsyncExitStack() as stack:  # the last is closed first; one that fails leaves no other open
-            stack.callback(loop.set_exception_handler, None)
-            stack.push_async_callback(storage.close)
-            stack.push_async_callback(steps.close)
-            stack.push_async_callback(pipelines.close)
-            stack.push_async_callback(fetcher.close)
-            stack.push_async_callback(runner.close)
-            if service.acceptor is not None:
-                stack.callback(service.acceptor.close)
-            stack.push_async_callback(fetches.close)
-            if slots is not None:
-                stack.push_async_callback(slots.close)
-            stack.push_async_callback(jobs.close)
-            if slots is not None:
-                stack.callback(slots.hasten)
-            stack.push_async_callback(selector.close)
-            stack.push_async_callback(watches.close)
-            stack.push_async_callback(batches.stepping.close)
-            stack.callback(batches.close)
-            for endpoint in reversed(service.endpoints.values()):
-                stack.push_async_callback(endpoint.close)
-            stack.callback(service.streams.expiries.close)
-            stack.push_async_callback(supervisor.close)
+        await _close(service, runner, fetcher, fetches, selector, pipelines)
+
+
+def _metrics(
+    service: Service, controller: OverloadController, lag: LoopLag, fetcher: Fetcher, fetches: Runner,
+    selector: Selector, pipelines: Pipelines, broken: Counter[str],
+) -> MetricsRoutes:  # fmt: skip
+    """Return the route of metrics, with the figures of every part."""
+    hub, batches, watches, steps, jobs = service.hub, service.batches, service.watches, service.steps, service.jobs
+    pools = pools_of(
+        hub, service.access, service.sockets, batches, watches, fetches, selector, fetcher, steps, jobs,
+        service.pipelines.pool, service.pipelines.frames,
+    )  # fmt: skip
+    return MetricsRoutes(
+        ProcessCollector(lag, service.supervisor, lambda: service.draining),
+        LoadCollector(controller),
+        FanoutCollector(hub, service.sockets, service.pipeline_sockets, service.streams, service.access, broken),
+        FetchingCollector(fetches, batches, watches, fetcher.cache),
+        StorageCollector(service.storage.statistics),
+        WorkCollector(steps),
+        JobCollector(jobs),
+        PipelineCollector(pipelines),
+        ShareCollector(pools),
+    )
+
+
+async def _close(
+    service: Service,
+    runner: HttpRunner,
+    fetcher: Fetcher,
+    fetches: Runner,
+    selector: Selector,
+    pipelines: Pipelines,
+) -> None:
+    """Close the parts in the opposite of their order; one that fails leaves no other open."""
+    async with AsyncExitStack() as stack:
+        stack.callback(asyncio.get_running_loop().set_exception_handler, None)
+        stack.push_async_callback(service.storage.close)
+        stack.push_async_callback(service.steps.close)
+        stack.push_async_callback(pipelines.close)
+        stack.push_async_callback(fetcher.close)
+        stack.push_async_callback(runner.close)
+        if service.acceptor is not None:
+            stack.callback(service.acceptor.close)
+        stack.push_async_callback(fetches.close)
+        if service.slots is not None:
+            stack.push_async_callback(service.slots.close)
+        stack.push_async_callback(service.jobs.close)
+        if service.slots is not None:
+            stack.callback(service.slots.hasten)
+        stack.push_async_callback(selector.close)
+        stack.push_async_callback(service.watches.close)
+        stack.push_async_callback(service.batches.stepping.close)
+        stack.callback(service.batches.close)
+        for endpoint in reversed(service.endpoints.values()):
+            stack.push_async_callback(endpoint.close)
+        stack.callback(service.streams.expiries.close)
+        stack.push_async_callback(service.supervisor.close)
