@@ -40,7 +40,6 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "jobs/slot_process": ("test_slots",),
     "jobs/surroundings": ("test_slots",),
     "jobs/views": ("test_job_routes",),
-    "runtime/child_process": ("test_worker_pool", "test_slots"),
     "runtime/timestamps": ("test_times", "test_logs"),
     "runtime/awaiting": ("test_jobs",),
     "sources/call_jobs": ("test_job_routes",),

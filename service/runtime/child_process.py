@@ -30,5 +30,8 @@ def limit(memory: int) -> None:
     with suppress(OSError):  # where there is no /proc
         _SCORE.write_text(_GOES_FIRST)
     if memory:
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        most = resource.getrlimit(resource.RLIMIT_AS)[1]
+        # The service's own limit is inherited, and only lower ones can be set.
+        least = memory if most == resource.RLIM_INFINITY else min(memory, most)
+        resource.setrlimit(resource.RLIMIT_AS, (least, least))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

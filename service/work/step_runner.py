@@ -253,7 +253,7 @@ def _detail(name: str, body: Body, error: Exception) -> str:
     if isinstance(error, SluiceError):
         return error.detail
     if isinstance(error, WorkerGone):
-        return f"its process was ended twice: {error}"
+        return f"no process carried it out, in two tries: {error}"
     _log.error("a step raised", exc_info=error, extra={"step": name, "url": body.url})
     return "internal error in the step; the service's log says more"
 

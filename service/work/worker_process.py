@@ -39,7 +39,10 @@ class WorkerProcess:
     @classmethod
     async def start(cls, modules: Sequence[str], memory: int) -> "WorkerProcess":
         """Start a process and wait until it is ready; raises WorkerGone."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            raise WorkerGone(f"a process cannot be started: {error.strerror}") from error
         ours.setblocking(False)
         try:
             with theirs:

@@ -1,6 +1,7 @@
 """The worker pool: an errand that ends its process, or hangs, costs itself alone."""
 
 import asyncio
+import errno
 import os
 import socket
 from pathlib import Path
@@ -270,3 +271,18 @@ def test_a_file_that_cannot_be_sealed_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"a")
     with pytest.raises(OSError, match="Invalid argument|not permitted"):
         unpack(os.open(tmp_path / "file", os.O_RDWR))
+
+
+async def test_where_descriptors_are_used_up_no_process_is_started(
+    modules: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    pool = WorkerPool(1, modules, memory=1 << 30)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socketpair", none_left)
+        with pytest.raises(WorkerGone, match="cannot be started: Too many open files"):
+            await pool.carry_out(errand("length"), b"", OWNER, 30)
+    assert (await pool.carry_out(errand("length"), b"", OWNER, 30))[0].fields
+    await pool.close()

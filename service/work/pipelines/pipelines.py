@@ -186,7 +186,7 @@ def _detail(pipeline: str, stage: str, error: Exception) -> str:
     if isinstance(error, ItemFailed | StepTimeout):
         return str(error)
     if isinstance(error, WorkerGone):
-        return f"its process was ended twice: {error}"
+        return f"no process carried it out, in two tries: {error}"
     _log.error("a stage raised", exc_info=error, extra={"pipeline": pipeline, "stage": stage})
     return "internal error in the stage; the service's log says more"
 
