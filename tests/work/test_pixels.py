@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from service.work.builtin.thumbnail import Thumbnail, thumbnail
-from service.work.step import Body
+from service.work.step import Body, StepFailed
 
 FORMATS = ("jpeg", "png", "webp")
 
@@ -124,3 +124,10 @@ def test_a_drawing_that_says_at_length_how_it_was_made_is_a_picture() -> None:
     texts = PngImagePlugin.PngInfo()
     texts.add_text("workflow", "x" * (3 << 20), zip=True)
     assert made(written(Image.new("RGB", (64, 64)), "PNG", pnginfo=texts), "png")[0].size == (64, 64)
+
+
+def test_a_text_that_is_a_bomb_fails_the_picture() -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("workflow", "x" * (17 << 20), zip=True)
+    with pytest.raises(StepFailed, match="texts or the colour profile of the picture have more than 16 MiB"):
+        made(written(Image.new("RGB", (64, 64)), "PNG", pnginfo=texts), "png")

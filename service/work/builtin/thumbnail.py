@@ -73,7 +73,13 @@ def _read(body: Body, parameters: Thumbnail) -> "Image":
         raise StepFailed(f"the body is not a picture of a known format ({', '.join(_FORMATS).lower()})") from None
     except Exception as error:
         # Pillow's decoders raise a dozen kinds for what is damaged, struct.error and SyntaxError among them.
-        raise StepFailed(f"the picture is damaged: {error}") from None
+        raise StepFailed(_damage(error)) from None
+
+
+def _damage(error: Exception) -> str:
+    if "MAX_TEXT" in str(error):
+        return f"the texts or the colour profile of the picture have more than {_TEXTS >> 20} MiB"
+    return f"the picture is damaged: {error}"
 
 
 def _turn(picture: "Image") -> str | None:
