@@ -381,6 +381,21 @@ def test_one_client_leaves_places_at_a_host_to_the_others() -> None:
     assert {work.group.id for work in planned.start()} == {"a", "b"}, "places that come free go round"
 
 
+def test_what_waits_goes_on_when_newer_credentials_give_its_client_a_larger_share() -> None:
+    planned = Planned(replace(LIMITS, active_per_host=1))
+    planned.add(batch_of(hosts(1), name="b", owner="b"))
+    first = planned.start()[0]
+    planned.add(replace(batch_of(hosts(1), name="one"), share=1))
+    assert planned.start() == [], "its host is full"
+    planned.add(replace(batch_of(["http://other.example/"], name="two"), share=1))
+    assert [work.group.id for work in planned.start()] == ["two"]
+    planned.plan.free(first)
+    planned.plan.landed(first)
+    assert planned.start() == [], "now it has all of its share"
+    planned.add(batch_of([], name="three"))
+    assert [work.group.id for work in planned.start()] == ["one"]
+
+
 def test_a_place_goes_past_a_client_that_has_all_of_its_share_and_back_to_it_later() -> None:
     planned = Planned(replace(LIMITS, active_per_host=1, active_per_client=2))
     planned.add(batch_of(hosts(2), name="one", owner="other"))

@@ -95,8 +95,8 @@ class Owners:
     def __repr__(self) -> str:
         return f"<Owners {self.used} of {self._bound}, {len(self._held_back)} held back>"
 
-    def add(self, group: FetchGroup) -> None:
-        """Begin a group: it takes turns."""
+    def add(self, group: FetchGroup) -> OwnerState:
+        """Begin a group: it takes turns; return its owner."""
         owner = self.states.setdefault(group.owner, OwnerState(group.owner, 0))
         self._count_rivals()
         owner.groups += 1
@@ -107,6 +107,7 @@ class Owners:
         owner.share = group.share or self._share
         self.backlogs[group.id] = backlog = Backlog(group)
         self.enter_backlog(backlog)
+        return owner
 
     def remove(self, group: FetchGroup) -> None:
         """Forget a group, and its owner with its last one."""

@@ -61,8 +61,8 @@ class FetchPlan:
         return min(self._hosts.wake_at(), self.parking.next_deadline(), retry)
 
     def add(self, group: FetchGroup) -> None:
-        """Begin a group."""
-        self.owners.add(group)
+        """Begin a group; what its credentials say of its owner's share may let others go on, too."""
+        self._go_on(self.owners.add(group))
 
     def remove(self, group: FetchGroup) -> None:
         """Start nothing of this group any more: all of its URLs end."""
