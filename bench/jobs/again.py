@@ -48,9 +48,8 @@ def _slots_killed(options: Namespace) -> Figure:
     with data_folder() as folder:
         service = Service(options.port, folder)
         try:
-            with closing(Requests(options.port)) as requests:
-                make = partial(_make, requests)
-                ours = [_again(folder / f"ours-{number}", make, _kill) for number in range(count)]
+            make = partial(_make, options.port)
+            ours = [_again(folder / f"ours-{number}", make, _kill) for number in range(count)]
         finally:
             service.stop()
         found = celery_alone.missing() or ""
@@ -75,9 +74,8 @@ def _workers_killed(options: Namespace, kind: str) -> Figure:
         theirs = beside.submit(_alone, kind, options.port + 4, folder)
         place = OnCelery(kind, options.port, folder, options.port)
         try:
-            with closing(Requests(options.port)) as requests:
-                make, kill = partial(_make, requests), place.workers.kill_above
-                ours = [_again(folder / f"ours-{number}", make, kill) for number in range(count)]
+            make, kill = partial(_make, options.port), place.workers.kill_above
+            ours = [_again(folder / f"ours-{number}", make, kill) for number in range(count)]
         finally:
             place.stop()
         found = theirs.result()
@@ -102,8 +100,9 @@ def _alone(kind: str, port: int, folder: Path) -> str:
         broker.stop()
 
 
-def _make(requests: Requests, file: str, given: float) -> None:
-    requests.make({"run": {"name": "hold", "args": [file, given]}})
+def _make(port: int, file: str, given: float) -> None:
+    with closing(Requests(port)) as requests:  # an idle connection is closed in the time that a lease takes
+        requests.make({"run": {"name": "hold", "args": [file, given]}})
 
 
 def _kill(pid: int) -> None:
