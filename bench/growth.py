@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -128,18 +129,18 @@ def _many(options: Namespace) -> dict[str, Any]:
     try:
         server.line()
         before, begin = server.cpu(), time.monotonic()
-        report = ".bench/many.json"
+        report = Path(".bench", "many.json")
+        report.parent.mkdir(exist_ok=True)
         load = Child(
             [sys.executable, "-m", "loadtest", "broadcast", "--url", f"http://127.0.0.1:{_PORT}",
-             "--clients", "10000", "--topics", "10000", "--rate", "0.2", "--duration", "20", "--json", report],
+             "--clients", "10000", "--topics", "10000", "--rate", "0.2", "--duration", "20", "--json", str(report)],
             core=1,
         )  # fmt: skip
         ended = load.process.wait()
         load.stop()
         if ended not in (0, _BELOW_PLAN):
             raise RuntimeError(f"the load generator ended with {ended}")
-        with open(report) as file:
-            document = json.load(file)
+        document = json.loads(report.read_text())
         share = (server.cpu() - before) / (time.monotonic() - begin)
         row = {
             "published": document["counters"]["published"],
