@@ -24,8 +24,9 @@ __all__ = ["Acceptor"]
 _log = logging.getLogger("sluice.http")
 
 _BACKLOG: Final = 4096
-_AT_ONCE: Final = 2
-"""Connections that are accepted in one turn of the loop from each of four queues, 0.1 ms each."""
+_AT_ONCE: Final = 1
+"""Connections that are accepted in one turn of the loop from each of four queues, 0.1 ms each: two handshakes and
+four requests go on in a turn, so that more would only wait behind them."""
 _HANDSHAKES: Final = 2
 """TLS handshakes that begin in one turn of the loop, 1 ms each, in turns of the addresses that they come from."""
 _LEAST: Final = 0.001

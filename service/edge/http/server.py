@@ -32,7 +32,7 @@ _SHUTDOWN: Final = 2.0
 
 _READ: Final = 8
 """Connections whose bodies are read on in one turn of the loop, 256 KiB and 0.2 ms each."""
-_BEGUN: Final = 8
+_BEGUN: Final = 4
 """Requests whose head is read in one turn of the loop, 0.15 ms each until their client is known: 500 on connections
 that were kept would be a turn of 75 ms."""
 _ENDED: Final = 32
