@@ -12,7 +12,7 @@ def test_true_covers_all_and_nothing_covers_nothing() -> None:
         EVERY_JOB.check(kind, None)
         with pytest.raises(Forbidden, match="claim jobs"):
             NO_JOB.check(kind, None)
-    with pytest.raises(Forbidden, match="has none"):
+    with pytest.raises(Forbidden, match="does not have it"):
         NO_JOB.check_any()
     EVERY_JOB.check_any()
 
