@@ -24,7 +24,7 @@ INPUT
   are counted, and so is what was read of it ("missed" says how many files).
 
 EXACTNESS AND MEMORY
-  Counts are exact up to 1,000,000 distinct keys (of up to 64 bytes on average).
+  Counts are exact up to 1,000,000 distinct keys (up to 64 bytes on average).
   Beyond that a count may be too low by "error_bound" at most, and "exact"
   is false. The memory is bounded for any input: up to about 230 MiB, and
   50 MiB for each process (zstd with a large window: up to 128 MiB more).

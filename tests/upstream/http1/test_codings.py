@@ -84,7 +84,7 @@ def test_nothing_and_identity_are_not_codings() -> None:
 
 def test_a_transfer_coding_that_is_not_known_is_refused() -> None:
     assert transfer_codings(("gzip",)) == ("gzip",)
-    with pytest.raises(ProtocolError, match="'x-foo' is not known"):
+    with pytest.raises(ProtocolError, match="'x-foo' is not supported"):
         transfer_codings(("gzip", "x-foo"))
 
 
