@@ -74,11 +74,11 @@ class RedirectSlots:
         if not line:
             del self.waiting[origin]
 
-    def admit(self) -> None:
-        """Let in those that there is a place for now."""
+    def admit(self, now: float | None = None) -> None:
+        """Let in those that there is a place for now; an alarm may ring a moment before the time it was set for."""
         if not self.waiting:
             return
-        now = self._loop.time()
+        now = self._loop.time() if now is None else now
         for origin, line in tuple(self.waiting.items()):
             try:
                 self._admit(origin, line, now)

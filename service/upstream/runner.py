@@ -125,7 +125,7 @@ class Runner:
         """Start what may start now, and come back when something may change without our doing."""
         self._pumping = False
         self._watchdog.wake()
-        self._redirects.admit()
+        self._redirects.admit(self._wake_up.now())
         for _ in range(_BEGUN):
             ready = self._next()
             if ready is None:
@@ -176,7 +176,7 @@ class Runner:
 
     def _free(self, flight: Flight) -> None:
         self.plan.free(flight.leader)
-        self._redirects.admit()
+        self._redirects.admit(self._wake_up.now())
 
     async def _run(self, ready: Ready | None) -> None:
         """Fetch one URL after another, as the plan gives them."""
@@ -201,7 +201,7 @@ class Runner:
     def _next(self) -> Ready | None:
         """Return what is fetched now; what was given up meanwhile may have left a place for a redirect."""
         ready = self._starts.next()
-        self._redirects.admit()
+        self._redirects.admit(self._wake_up.now())
         return ready
 
     def _following(self) -> Ready | None:
