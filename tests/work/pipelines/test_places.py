@@ -71,6 +71,8 @@ class TestPlaceContract:
             async with place_of("never" if place_of is on_loop else "hold", 0.05) as place:
                 with pytest.raises(StepTimeout, match=r"^took longer than 0\.05 s$"):
                     await place.call(b"a", ME)
+                if place_of is in_process:
+                    return  # a process that is cancelled while it starts has tests of its own
                 call = asyncio.create_task(place.call(b"b", ME))
                 await asyncio.sleep(0)
                 call.cancel()
