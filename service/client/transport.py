@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
@@ -80,9 +81,10 @@ class Transport:
                     timeout=ClientWSTimeout(ws_close=2.0),
                 )
         except aiohttp.WSServerHandshakeError as error:
+            why = _instead(error)
             if advice_of_status(error.status) is Advice.FIXED:
-                raise Disconnected(error.status, error.message) from None
-            raise Unreachable(f"{error.status} {error.message}", _retry_after(error.headers)) from None
+                raise Disconnected(error.status, why) from None
+            raise Unreachable(f"{error.status} {why}", _retry_after(error.headers)) from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unreachable(error) from None
         except ValueError as error:
@@ -119,6 +121,16 @@ async def _straight(request: ClientRequest, handler: ClientHandlerType) -> Clien
         answer.close()
         raise Unreachable(f"{answer.status} {answer.reason}", _retry_after(answer.headers))
     return answer
+
+
+def _instead(error: aiohttp.WSServerHandshakeError) -> str:
+    """Return what an answer says that is not an upgrade: aiohttp calls each of them an invalid status."""
+    if error.status == 101:
+        return error.message
+    phrase = HTTPStatus(error.status).phrase if error.status in set(HTTPStatus) else "no known status"
+    if error.status == 426:
+        return f"{phrase}: a proxy on the way may not pass on Upgrade and Connection"
+    return phrase if error.status >= 300 else f"{phrase}: something on the way answers for the service"
 
 
 def _bearer(token: str | None) -> dict[str, str]:

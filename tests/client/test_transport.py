@@ -45,6 +45,32 @@ async def test_a_connection_that_ends_within_the_answer_says_so() -> None:
     assert state.reason == "the connection ended before an answer"
 
 
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (200, "200 OK: something on the way answers for the service"),
+        (301, "301 Moved Permanently"),
+        (426, "Upgrade Required: a proxy on the way may not pass on Upgrade and Connection"),
+        (502, "502 Bad Gateway"),
+        (599, "599 no known status"),
+    ],
+)
+async def test_what_answers_instead_of_the_service_is_named(status: int, reason: str) -> None:
+    states: asyncio.Queue[State] = asyncio.Queue()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 %d Moved Permanently\r\nContent-Length: 0\r\n\r\n" % status)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Client(f"http://127.0.0.1:{port}", on_state=states.put_nowait):
+            while (state := await asyncio.wait_for(states.get(), 30)).state == "connecting":
+                pass
+    assert state.reason == reason
+
+
 async def test_a_token_that_no_header_can_carry_ends_the_client() -> None:
     async with scripted() as service, Client(service.url, token="two\nlines") as client:
         with pytest.raises(Disconnected, match="header"):
