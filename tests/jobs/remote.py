@@ -10,6 +10,7 @@ from service.core.jobs.job import Job
 from service.core.jobs.reports import Claim, Claimed, Report, Reported
 from service.core.jobs.request import JobRequest
 from service.core.jobs.store import MemoryJobs
+from service.core.owner import Owner
 from service.core.parameters import convert
 from service.jobs.broker import BrokerAway, Task
 from service.jobs.figures import JobLimits
@@ -128,9 +129,9 @@ class RemoteBench(Bench):
         assert self.jobs.remote is not None
         return self.jobs.remote
 
-    async def run_job(self, **fields: Any) -> Job:
+    async def run_job(self, *, owner: Owner = A, **fields: Any) -> Job:
         request = convert({"run": {"name": "f", "args": {"a": 1}}, **fields}, JobRequest)
-        return (await self.jobs.accept(request, A, EVERYTHING))[0]
+        return (await self.jobs.accept(request, owner, EVERYTHING))[0]
 
     async def claim(self, task: Task, claim: str = "c" * 32) -> Claimed:
         return await self.remote.claim(task.job, task.attempt, task.token, Claim(claim, "celery@w"))

@@ -18,7 +18,7 @@ from service.jobs.broker import Task
 from service.jobs.figures import JobLimits
 from service.jobs.offers import OFFERED
 from tests.jobs.remote import BrokerContract, FakeBroker, RemoteBench
-from tests.jobs.test_jobs import Bench, FailingJobs
+from tests.jobs.test_jobs import B, Bench, FailingJobs
 
 DONE = WorkerDone(msgspec.Raw(b'{"b":2}'), "printed")
 
@@ -360,6 +360,10 @@ async def test_a_cancel_does_not_wait_for_a_broker_that_is_away(bench: RemoteBen
 async def test_a_bounded_number_is_offered_at_once(bench: RemoteBench) -> None:
     for _ in range(OFFERED + 20):
         await bench.run_job()
+    await asyncio.sleep(5)
+    assert len(bench.broker.tasks) == OFFERED - OFFERED // 10, "a tenth is for others"
+    for _ in range(OFFERED):
+        await bench.run_job(owner=B)
     await asyncio.sleep(5)
     assert len(bench.broker.tasks) == OFFERED
     for task in bench.broker.tasks[:20]:
