@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -85,7 +86,7 @@ class BlobFiles:
                     if (match := _NAME.fullmatch(entry.name)) and entry.is_file(follow_symlinks=False):
                         facts = entry.stat(follow_symlinks=False)
                         blob = Blob(match[1], facts.st_size, unquote(match[2]), Path(entry.path), match[3] or "")
-                        yield facts.st_mtime, blob
+                        yield facts.st_atime, blob
 
     def write(self, sha256: str, data: bytes | memoryview, content_type: str, keeper: str) -> Blob:
         """Write a file, and return when it is on disk under its name; raises OSError, and then nothing is left."""
@@ -106,9 +107,9 @@ class BlobFiles:
             return False
 
     def touch(self, blob: Blob) -> None:
-        """Note that a blob was used."""
+        """Note that a blob was used: in its time of access, as that of change is part of its ETag."""
         with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
-            os.utime(blob.path)
+            os.utime(blob.path, ns=(time.time_ns(), blob.path.stat().st_mtime_ns))
 
     def remove(self, blob: Blob) -> None:
         """Remove a blob; raises OSError."""

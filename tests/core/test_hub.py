@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import orjson
 import pytest
 
 from service.core.errors import LimitReached, NotFound, Overloaded
@@ -423,6 +424,29 @@ def test_a_reader_of_an_ended_topic_is_finished_only_when_it_has_had_all() -> No
     slow.stuck = False
     slow.visit()
     assert slow.complete
+
+
+def test_a_reader_that_is_behind_when_its_topic_is_concluded_gets_the_last_message() -> None:
+    turns = Turns()
+    hub = make_hub(turns)
+    log = hub.log("l")
+    reader = FakeReader(log)
+    reader.stuck = True
+    hub.attach(reader, "oldest")
+    for number in range(3):
+        hub.append(log, b"%d" % number, 0.0)
+    turns.settle()
+    hub.finish(log)
+    hub.conclude(log, b"last")
+    hub.conclude(log, b"again")
+    assert hub.topics == {}
+    turns.settle()
+    reader.stuck = False
+    reader.visit()
+    assert (reader.evicted, reader.complete) == (False, True)
+    gap, last = b"".join(reader.sent).splitlines()
+    assert orjson.loads(gap) == {"event": "gap", "from": 1, "to": 2}
+    assert last == b"last"
 
 
 def test_a_source_opens_its_topics_when_somebody_reads_them() -> None:

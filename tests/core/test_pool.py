@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from service.core.errors import LimitReached, Overloaded
 from service.core.owner import Owner
-from service.core.pool import Pool, PoolStatistics
+from service.core.pool import Pool, PoolStatistics, share_used
 
 A, B, C = Owner("a"), Owner("b"), Owner("c")
 
@@ -130,3 +130,10 @@ def test_nothing_taken_makes_nobody_an_owner() -> None:
     pool.take(A, 0)
     pool.give_back(A, 0)
     assert (pool.used, pool.statistics().owners) == (0, 0)
+
+
+def test_the_part_of_a_pool_that_is_in_use() -> None:
+    pool = Pool("p", 1000)
+    pool.take(A, 250)
+    assert share_used(pool.statistics()) == 0.25
+    assert share_used(Pool("none", 0).statistics()) == 0.0

@@ -115,12 +115,22 @@ async def test_the_order_of_use_and_a_smaller_bound_hold_after_a_restart(tmp_pat
     one = await save(blobs, b"111", "text/plain")
     two = await save(blobs, b"222", "text/plain")
     await blobs.close()
-    os.utime(one.path, (2_000_000_000, 2_000_000_000))
-    os.utime(two.path, (1_000_000_000, 1_000_000_000))
+    os.utime(one.path, (2_000_000_000, 1_000_000_000))
+    os.utime(two.path, (1_000_000_000, 2_000_000_000))
     blobs = await Blobs.open(tmp_path, 5)
     assert blobs.find(one.sha256) == one
     assert files_in(tmp_path) == {one.path.name}
     await blobs.close()
+
+
+async def test_use_leaves_the_time_of_change_alone_which_clients_compare(tmp_path: Path) -> None:
+    blobs = await Blobs.open(tmp_path, 10)
+    one = await save(blobs, b"111", "text/plain")
+    changed = 1_000_000_000_123_456_789
+    os.utime(one.path, ns=(changed, changed))
+    assert blobs.find(one.sha256) == one
+    await blobs.close()
+    assert one.path.stat().st_mtime_ns == changed < one.path.stat().st_atime_ns
 
 
 async def test_a_body_larger_than_the_bound_is_refused(tmp_path: Path) -> None:
