@@ -160,7 +160,9 @@ class Polls:
                 return
             outcome = await self._stepped(watch, view, fetched)
             if outcome.failed is not None:
-                view.steps_failed(fetched.status, body, f"{outcome.failed}: {outcome.detail}")
+                if outcome.error != "step_failed":
+                    watch.conditions = {}  # the same body may be processed another time
+                view.steps_failed(fetched.status, body, outcome.error, f"{outcome.failed}: {outcome.detail}")
                 return
             steps = outcome.results
         try:

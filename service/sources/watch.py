@@ -14,7 +14,7 @@ import orjson
 
 from service.core.access.grants import EVERY_HOST, HostPatterns
 from service.core.correlation import Trace
-from service.core.fetching.outcome import Fetched
+from service.core.fetching.outcome import FailureKind, Fetched
 from service.core.fetching.request import FetchRequest, Options
 from service.core.fetching.task import FetchListener
 from service.core.owner import SERVICE, Owner
@@ -75,10 +75,11 @@ class View:
         """Return whether what was selected of an answer is new, and goes through steps."""
         return bool(self.steps) and 200 <= status < 300 and status != 206 and _state(status, body) != self.digest
 
-    def steps_failed(self, status: int, body: bytes, detail: str) -> None:
-        """Take the failure of a step; the same state fails again without it."""
-        self.unfit = _state(status, body)
-        self.failed("step_failed", detail, unread=True)
+    def steps_failed(self, status: int, body: bytes, kind: FailureKind, detail: str) -> None:
+        """Take the failure of a step; the same state fails again without it, if it is the fault of the body."""
+        if kind == "step_failed":
+            self.unfit = _state(status, body)
+        self.failed(kind, detail, unread=True)
 
     def is_unfit(self, status: int, body: bytes) -> bool:
         """Return whether the steps of this state have failed before."""

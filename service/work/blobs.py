@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from service.core.errors import StorageFailed, TooLarge
+from service.core.occurrences import Occurrences
 from service.core.owner import SERVICE, Owner
 from service.core.pool import Pool, PoolStatistics
 from service.work.blob_files import Blob, BlobFiles
@@ -65,6 +66,7 @@ class Blobs:
         self._writing: dict[str, Future[Blob]] = {}
         self._closed = False
         self._saved = 0
+        self._failures = Occurrences(time.monotonic)
 
     def __repr__(self) -> str:
         return f"<Blobs {len(self._kept)} of {self._pool.used} bytes, at most {self._pool.bound}>"
@@ -163,7 +165,12 @@ class Blobs:
         try:
             blob = self._files.write(sha256, data, content_type, keeper)
         except OSError as error:
-            raise StorageFailed(f"storage: {error.strerror or error}") from error
+            why = error.strerror or str(error)
+            with self._lock:
+                count = self._failures.happened()
+            if count:
+                _log.error("a blob was not saved", extra={"why": why, "count": count})
+            raise StorageFailed(f"storage: {why}") from error
         with self._lock:
             self._keep(blob)
             self._saved += 1

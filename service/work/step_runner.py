@@ -13,8 +13,8 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from service.core.errors import InvalidParams, SluiceError
-from service.core.fetching.outcome import Failure
+from service.core.errors import InvalidParams, SluiceError, StorageFailed
+from service.core.fetching.outcome import Failure, FailureKind
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool, PoolStatistics, share_used
 from service.runtime.giving_way import GivingWay
@@ -67,13 +67,16 @@ class StepOutcome:
     """What is merged over a batch."""
     seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
     """By place, and ``waiting`` for all of the rest."""
+    error: FailureKind = "step_failed"
+    """The kind of failure: ``storage`` is not the fault of the body."""
 
     @property
     def failure(self) -> Failure | None:
         """What the event of its URL says, where a step failed."""
         if self.failed is None:
             return None
-        return Failure("step_failed", self.detail, step=self.failed, steps=self.results)
+        temporary = self.error == "storage"
+        return Failure(self.error, self.detail, temporary=temporary, step=self.failed, steps=self.results)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,7 @@ class StepRunner:
         results: list[bytes] = []
         seconds = {"thread": 0.0, "process": 0.0}
         began, tally, failed, detail = time.perf_counter(), b"", None, ""
+        kind: FailureKind = "step_failed"
         for planned in steps:
             name, started = planned.step.name, time.perf_counter()
             try:
@@ -158,6 +162,7 @@ class StepRunner:
             except Exception as error:
                 self._done[name, "failed"] += 1
                 failed, detail = name, _detail(name, body, error)
+                kind = "storage" if isinstance(error, StorageFailed) else "step_failed"
                 seconds[planned.step.runs] += time.perf_counter() - started
                 break
             self._done[name, "ok"] += 1
@@ -166,7 +171,7 @@ class StepRunner:
             seconds["thread"] += done.thread
             seconds["process"] += done.process
         seconds["waiting"] = max(0.0, time.perf_counter() - began - sum(seconds.values()))
-        return StepOutcome(tuple(results), failed, detail, tally, seconds)
+        return StepOutcome(tuple(results), failed, detail, tally, seconds, kind)
 
     async def _one(self, planned: PlannedStep, body: Body, owner: Owner) -> _Done:
         if planned.step.runs == "process":

@@ -61,6 +61,17 @@ async def test_a_body_that_a_step_cannot_process_is_422_and_says_what_went_befor
     assert [one["step"] for one in problem["steps"]] == ["digest"]
 
 
+async def test_a_disk_that_is_full_is_503_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with client_of(blobs=str(tmp_path)) as client:
+        monkeypatch.setattr("service.work.blob_files.os.fsync", full)
+        status, problem = await ask(client, [{"step": "save"}], b"abc")
+    assert (status, problem["reason"], problem["temporary"]) == (503, "storage", True)
+    assert problem["detail"] == "save: storage: No space left on device"
+
+
 async def test_the_list_of_steps_has_their_schemas() -> None:
     async with client_of() as client:
         status, answer, _ = await client.ask("GET", "/steps")

@@ -77,6 +77,14 @@ async def test_a_step_that_fails_is_an_error_until_the_state_changes_and_is_not_
         assert names(other) == ["state", "changed"]
 
 
+async def test_a_disk_that_is_full_is_an_error_that_the_next_poll_tries_again() -> None:
+    async with stepped(Page(b"full")) as (bench, steps):
+        reader = watch(bench, DIGEST)
+        await asyncio.sleep(4.5)
+        assert [(event["event"], event["error"]) for event in reported(reader)] == [("error", "storage")]
+        assert len(steps.bodies) > 1
+
+
 async def test_a_bug_in_a_step_hurts_its_own_watch_alone() -> None:
     page = Page(b"bug")
     async with stepped(page) as (bench, _):

@@ -62,6 +62,8 @@ class FakeSteps:
             raise KeyError("bug")
         if body.data == b"bad":
             return StepOutcome((b'{"step":"digest"}',), "links", "not a page")
+        if body.data == b"full":
+            return StepOutcome((), "save", "storage: No space left on device", error="storage")
         tally = count(body, steps[0].parameters).tally if isinstance(steps[0].parameters, Count) else b""
         result = orjson.dumps({"step": steps[0].step.name})
         return StepOutcome((result,), tally=tally, seconds=self.seconds)

@@ -82,6 +82,8 @@ async def test_a_step_that_fails_is_the_last_and_what_went_before_stays() -> Non
         outcome = await run(steps, given, b"<p>")
     assert (outcome.failed, len(outcome.results)) == ("thumbnail", 1)
     assert "not a picture" in outcome.detail
+    assert outcome.failure is not None
+    assert (outcome.failure.kind, outcome.failure.temporary) == ("step_failed", False)
 
 
 async def test_a_bug_in_a_step_is_logged_and_its_text_does_not_leave(register: Any, caplog: Any) -> None:
@@ -188,6 +190,8 @@ async def test_a_disk_that_is_full_fails_the_step_and_nothing_else(tmp_path: Pat
             "storage: No space left on device",
             1,
         )
+        assert outcome.failure is not None
+        assert (outcome.failure.kind, outcome.failure.temporary, outcome.failure.step) == ("storage", True, "save")
         assert (await run(steps, [{"step": "save"}], b"abc")).failed is None
 
 

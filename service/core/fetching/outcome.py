@@ -13,7 +13,7 @@ __all__ = ["INTERNAL", "NO_MEMORY", "Failure", "FailureKind", "Fetched", "Permit
 
 FailureKind = Literal[
     "invalid_url", "invalid_request", "blocked", "dns", "connect", "tls", "timeout", "protocol", "redirects",
-    "too_large", "cancelled", "unavailable", "step_failed",
+    "too_large", "cancelled", "unavailable", "step_failed", "storage",
 ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import msgspec
 import orjson
 from aiohttp import hdrs, web
 
-from service.core.errors import InvalidParams, NotFound, ParseError, SluiceError
+from service.core.errors import InvalidParams, NotFound, ParseError, SluiceError, StorageFailed
 from service.core.exact import parse
 from service.edge.access.credentials import GRANT, OWNER
 from service.edge.http.json_answer import json_answer
@@ -69,7 +69,10 @@ class StepRoutes:
         body = Body(data, request.headers.get(hdrs.CONTENT_TYPE), "")
         outcome = await self._steps.run(steps, body, request[OWNER])
         if outcome.failed is not None:
-            raise StepRejected(f"{outcome.failed}: {outcome.detail}", outcome.failed, outcome.results)
+            detail = f"{outcome.failed}: {outcome.detail}"
+            if outcome.error == "storage":
+                raise StorageFailed(detail)
+            raise StepRejected(detail, outcome.failed, outcome.results)
         answer: dict[str, Any] = {"steps": [orjson.Fragment(one) for one in outcome.results]}
         if outcome.tally:
             answer["counts"] = summary_of(steps, outcome.tally)

@@ -41,7 +41,7 @@ export interface Restart {
 
 export type FetchError =
   | "invalid_url" | "invalid_request" | "blocked" | "dns" | "connect" | "tls" | "timeout" | "protocol" | "redirects"
-  | "too_large" | "cancelled" | "unavailable" | "step_failed" | (string & {});
+  | "too_large" | "cancelled" | "unavailable" | "step_failed" | "storage" | (string & {});
 
 export interface Timing {
   queued: number;
