@@ -95,7 +95,6 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "edge/description/pipeline_channel": ("test_documents",),
     "edge/description/operations": ("test_documents",),
     "edge/description/schemas": ("test_documents",),
-    "edge/http/listening": ("test_acceptor", "test_serve"),
     "edge/http/problems": ("test_documents",),
     "edge/http/request_body": ("test_bodies",),
     "edge/routes/health": ("test_drain", "test_overload"),

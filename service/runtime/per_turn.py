@@ -31,19 +31,22 @@ class PerTurn:
         self._ahead = 0
         """What those cost that were let pass in this turn: their tasks go on in the next one."""
         self._waiting: FairQueue[_Waiting] = FairQueue(quantum)
+        self._count = 0
+        """How many wait: looked at for everything that comes."""
         self._turning = False
 
     def __repr__(self) -> str:
-        return f"<PerTurn {self.left} of {self._each} left, {len(self._waiting)} waiting>"
+        return f"<PerTurn {self.left} of {self._each} left, {self._count} waiting>"
 
     def spend(self, cost: int) -> None:
         """Take some of this turn without waiting: all is there again a turn of the loop after the first of it."""
         self.left -= cost
-        self._turn_soon()
+        if not self._turning:
+            self._turn_soon()
 
     async def wait(self, owner: Owner, cost: int = 1) -> None:
         """Return when it is the caller's turn."""
-        if self.left > 0 and not self._waiting:
+        if self.left > 0 and not self._count:
             self.spend(cost)
             return
         place = asyncio.get_running_loop().create_future()
@@ -52,7 +55,7 @@ class PerTurn:
 
     def call(self, owner: Owner, action: Callable[[], object], cost: int = 1) -> None:
         """Carry out a short action: now, or when it is its turn."""
-        if self.left > 0 and not self._waiting:
+        if self.left > 0 and not self._count:
             self.spend(cost)
             contain(self._what, action)
         else:
@@ -60,32 +63,35 @@ class PerTurn:
 
     def _put(self, owner: Owner, waiting: "_Waiting") -> None:
         self._waiting.put(owner, waiting)
-        self._turn_soon()
+        self._count += 1
+        if not self._turning:
+            self._turn_soon()
 
     def _turn_soon(self) -> None:
-        if not self._turning:
-            self._turning = True
-            asyncio.get_running_loop().call_soon(self._turn)
+        self._turning = True
+        asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
         """Let the next ones pass; one that has gone in the meantime takes nobody's place."""
         self._turning = False
         self.left, self._ahead = self._each - self._ahead, 0
-        if self._waiting:
+        if self._count:
             # Before those who pass go on: what is left of this turn is not theirs.
             self._turn_soon()
-        while self._waiting:
-            first = self._waiting.first.items[0]
+        while self._count:
+            items = self._waiting.first.items
+            first = items[0]
             if (self._ahead >= self._each) if first.ahead else (self.left <= 0):
                 break
-            self._waiting.first.items.popleft()
+            items.popleft()
             spent = first.cost if first.passes() else 0
             self._waiting.spend(spent)
+            self._count -= 1
             if first.ahead:
                 self._ahead += spent
             else:
                 self.left -= spent
-        if self._ahead or self.left < self._each:
+        if not self._turning and (self._ahead or self.left < self._each):
             self._turn_soon()
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiohttp import hdrs, web
 
@@ -16,7 +16,7 @@ from service.core.memory_budget import UNLIMITED, MemoryBudget
 from service.core.overload import Level, Overload
 from service.core.owner import Owner
 
-__all__ = ["ADDRESS", "AdmissionControl"]
+__all__ = ["ADDRESS", "AdmissionControl", "Caller"]
 
 ADDRESS: Final = web.RequestKey("address", str)
 """Where a request comes from, behind trusted proxies; whether or not limits by address count for it."""
@@ -24,6 +24,19 @@ _EACH: Final = 16 << 10
 """Bytes that a connection or a request takes, about."""
 _USUAL: Final = 100
 """Characters of an ``X-Forwarded-For`` whose answer is remembered: of longer ones, 4,096 would be 32 MiB."""
+
+
+class Caller(NamedTuple):
+    """Where a request comes from, behind trusted proxies."""
+
+    address: str
+    owner: Owner
+    """Whose turn it takes before its credentials are looked at."""
+    counts: bool
+    """Whether limits by address count for it."""
+
+
+_LOCAL: Final = Caller("local", Owner("local"), counts=False)
 
 
 class AdmissionControl:
@@ -55,37 +68,33 @@ class AdmissionControl:
     def __repr__(self) -> str:
         return f"<AdmissionControl {self.addresses!r}>"
 
-    def caller(self, request: web.Request) -> Owner:
-        """Return whose turn a request takes before its credentials are looked at: that of its address."""
-        return Owner(self._caller(request)[0])
-
-    def handshake(self, request: web.Request) -> str | None:
+    def handshake(self, request: web.Request, caller: Caller) -> str | None:
         """Let a WebSocket handshake pass; return the address that it counts for.
 
         Raises Overloaded, RateExceeded and LimitReached. Who passes is counted by ``enter`` when it is connected.
         """
-        return self._pass(request, self.addresses.handshake)
+        return self._pass(request, caller, self.addresses.handshake)
 
     def request(self, request: web.Request) -> str | None:
         """Let any other request pass; raises Overloaded, RateExceeded and LimitReached."""
-        return self._pass(request, self.addresses.request)
+        return self._pass(request, self.caller(request), self.addresses.request)
 
-    def _pass(self, request: web.Request, count: Callable[[str, float], None]) -> str | None:
+    def _pass(self, request: web.Request, caller: Caller, count: Callable[[str, float], None]) -> str | None:
         if self._overload.level >= Level.REFUSE or not self._memory.reserve(_EACH):
             # Spread, so that clients that come back after their Retry-After do not come back together.
             raise Overloaded("the service is overloaded", retry_after=round(5 + 10 * self._chance(), 1))
-        request[ADDRESS], counts = self._caller(request)
-        address = request[ADDRESS] if counts else None
-        if address is not None:
-            count(address, self._now())
-            self.addresses.check(address)
+        address = request[ADDRESS] = caller.address
+        if not caller.counts:
+            return None
+        count(address, self._now())
+        self.addresses.check(address)
         return address
 
     def wrong(self, request: web.Request) -> None:
         """Record wrong credentials; raises RateExceeded where one address shows many."""
-        address, counts = self._caller(request)
-        if counts:
-            self.addresses.handshake(address, self._now())
+        caller = self.caller(request)
+        if caller.counts:
+            self.addresses.handshake(caller.address, self._now())
 
     def enter(self, address: str | None) -> None:
         """Count a connection in."""
@@ -116,11 +125,12 @@ class AdmissionControl:
         address = unwrapped(ip_address(peer))
         return any(address in network for network in self._trusted)
 
-    def _caller(self, request: web.Request) -> tuple[str, bool]:
-        """Return the address that a request comes from, and whether limits by address count for it."""
-        peer = request.transport.get_extra_info("peername") if request.transport else None
+    def caller(self, request: web.Request) -> Caller:
+        """Return where a request comes from."""
+        transport = request.transport
+        peer = transport.get_extra_info("peername") if transport is not None else None
         if not isinstance(peer, tuple):
-            return "local", False
+            return _LOCAL
         at = peer[0]
         if not self._trusted:
             return self._known(at)
@@ -129,15 +139,21 @@ class AdmissionControl:
             return self._find(at, *listed, forwarded=[hop.get("for", "") for hop in request.forwarded])
         return self._known(at, *listed)
 
-    def _find(self, at: str, *listed: str, forwarded: Sequence[str] = ()) -> tuple[str, bool]:
-        """Return the address, and whether it counts, where a peer says this of the client that it forwards."""
+    def _find(self, at: str, *listed: str, forwarded: Sequence[str] = ()) -> Caller:
+        """Return where a request comes from whose peer says this of the client that it forwards."""
         peer = unwrapped(ip_address(at))
         hops = [hops for hops in (forwarded, [hop for header in listed for hop in header.split(",")]) if hops]
         if not hops:
-            return self._key(peer)
+            return self._counted(peer)
         found = caller(peer, hops, self._trusted)
         # A proxy that names nobody, or two, has no exemption for them.
-        return self._key(found) if found is not None else (caller_key(peer), True)
+        return self._counted(found) if found is not None else _caller_at(peer, counts=True)
 
-    def _key(self, address: Address) -> tuple[str, bool]:
-        return caller_key(address), not any(address in network for network in self._exempt)
+    def _counted(self, address: Address) -> Caller:
+        """Return the caller at an address, for which limits count unless it is exempt."""
+        return _caller_at(address, counts=not any(address in network for network in self._exempt))
+
+
+def _caller_at(address: Address, *, counts: bool) -> Caller:
+    key = caller_key(address)
+    return Caller(key, Owner(key), counts)

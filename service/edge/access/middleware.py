@@ -128,7 +128,7 @@ class AccessMiddleware:
         elif not _is_open(request.path):
             self._pages.check_site(request)
         if request.path in _ALWAYS:
-            await self._requests.wait(self._admission.caller(request))
+            await self._requests.wait(self._admission.caller(request).owner)
             self._check_token(request)
             return await handler(request)
         address = self._admission.request(request)
@@ -209,5 +209,7 @@ def _preflight() -> dict[str, str]:
 
 def _protocol_bearer(request: web.Request) -> str | None:
     """Return the token that a browser offers beside the subprotocol: it cannot set headers."""
-    entries = (name for name in offered_protocols(request) if name.startswith(BEARER))
-    return next(entries, "").removeprefix(BEARER) or None
+    for name in offered_protocols(request):
+        if name.startswith(BEARER):
+            return name[len(BEARER) :] or None
+    return None

@@ -93,6 +93,7 @@ def _place(scheme: str, host: str) -> tuple[str, str | None, int | None]:
         return scheme, host.lower(), None
 
 
+@lru_cache(maxsize=64)  # clients write the same few
 def _hostname(host: str) -> str | None:
     try:
         return urlsplit(f"//{host}").hostname

@@ -15,7 +15,7 @@ from typing import Final
 
 from service.core.occurrences import Occurrences
 from service.edge.http.server import HttpServer, owner_at
-from service.runtime.containment import report_failure
+from service.runtime.containment import report
 from service.runtime.per_turn import PerTurn
 from service.runtime.timer import Periodic
 
@@ -24,9 +24,6 @@ __all__ = ["Acceptor"]
 _log = logging.getLogger("sluice.http")
 
 _BACKLOG: Final = 4096
-_AT_ONCE: Final = 1
-"""Connections that are accepted in one turn of the loop from each of four queues, 0.1 ms each: two handshakes and
-four requests go on in a turn, so that more would only wait behind them."""
 _HANDSHAKES: Final = 2
 """TLS handshakes that begin in one turn of the loop, 1 ms each, in turns of the addresses that they come from."""
 _LEAST: Final = 0.001
@@ -90,19 +87,22 @@ class Acceptor:
             task.cancel()
 
     def _accept(self, listener: socket.socket) -> None:
-        room = self._most - self.open
-        if room <= 0:
+        """Accept one connection of this queue in this turn of the loop, 0.1 ms.
+
+        There are four queues. Two handshakes and four requests go on in a turn, so that more would only wait.
+        """
+        if self.open >= self._most:
             self._pause()
             return
-        for _ in range(min(room, _AT_ONCE)):
-            try:
-                connection, address = listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                break
-            except OSError as error:  # descriptors or memory are short by something else
-                _log.warning("a connection could not be accepted", extra={"why": str(error)})
-                self._pause()
-                return
+        try:
+            connection, address = listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            pass  # it has gone, or another process has taken it
+        except OSError as error:  # descriptors or memory are short by something else
+            _log.warning("a connection could not be accepted", extra={"why": str(error)})
+            self._pause()
+            return
+        else:
             connection.setblocking(False)
             task = self._loop.create_task(self._begin(connection, address), name="handshake")
             self._beginning.add(task)
@@ -118,6 +118,9 @@ class Acceptor:
             )
         except OSError:
             connection.close()  # A peer that goes, or that does not speak TLS, is not our error.
+        except Exception as error:
+            connection.close()
+            report("a connection could not be set up", error)
         except BaseException:
             connection.close()
             raise
@@ -133,7 +136,6 @@ class Acceptor:
     def _begun(self, task: asyncio.Task[None]) -> None:
         # Until now it counted twice, or its TLS handshake failed: in both cases there is a place more.
         self._beginning.discard(task)
-        report_failure("a connection could not be set up", task)
         self._resume()
 
     def _some_wait(self) -> bool:

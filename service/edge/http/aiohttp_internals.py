@@ -44,6 +44,9 @@ class Feature(Enum):
     READING = "bodies of requests that come by the hundred are read in one turn of the loop"
     HANDSHAKE = "each WebSocket keeps the headers of its handshake, 4 to 7 KiB"
 
+    # That of enumerations is Python, and `has` is asked four times for each connection.
+    __hash__ = object.__hash__
+
 
 NEEDED: Final[Mapping[Feature, tuple[tuple[type, str], ...]]] = {
     Feature.UNUSED: ((RequestHandler, "_waiter"),),

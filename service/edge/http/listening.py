@@ -26,10 +26,12 @@ def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
-        # Both are inherited by every connection. What a reader does not take waits in its topic once, not
-        # in 4 MiB of kernel memory for each; and a peer that acknowledges nothing is gone in 20 s.
+        # These are inherited by every connection. What a reader does not take waits in its topic once, not
+        # in 4 MiB of kernel memory for each; a peer that acknowledges nothing is gone in 20 s; and the kernel
+        # probes peers to which nothing is sent.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 << 10)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         listener.bind((host, port))
     except OSError:
         listener.close()

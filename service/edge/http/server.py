@@ -188,7 +188,10 @@ class HttpServer(web.Server):
 
     def __call__(self) -> RequestHandler:
         """Return the protocol of a new connection."""
-        protocol = _Protocol(self, loop=asyncio.get_running_loop(), read_bufsize=_BUFFER, **self._options)
+        # Connections inherit SO_KEEPALIVE from their listener.
+        protocol = _Protocol(
+            self, loop=asyncio.get_running_loop(), read_bufsize=_BUFFER, tcp_keepalive=False, **self._options
+        )
         protocol.turns, protocol.owner, protocol.unread, protocol.upgraded = self._turns, SERVICE, b"", False
         return protocol
 

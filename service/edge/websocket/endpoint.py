@@ -115,10 +115,11 @@ class WebSockets:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one client until it leaves, or refuse it before the upgrade."""
-        await self._handshakes.wait(self._admission.caller(request))
+        caller = self._admission.caller(request)
+        await self._handshakes.wait(caller.owner)
         try:
             self._admit(request)
-            address = self._admission.handshake(request)
+            address = self._admission.handshake(request, caller)
             shown = self._shown(request)
             serve = self._server_of(request, shown)
             socket = ClientSocket(PROTOCOL, self.limits.message_size, self.limits.close_timeout)
@@ -129,7 +130,7 @@ class WebSockets:
         connection = self._connect(request, address, shown)
         release_handshake_state(request, socket)
         serving = serve(socket, connection)
-        del serve, shown
+        del caller, serve, shown
         try:
             await serving
         except asyncio.CancelledError:
