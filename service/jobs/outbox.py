@@ -28,6 +28,11 @@ class Unreachable(Exception):
 class Refused(Exception):
     """The attempt is not this worker's, or not any more; the text says why."""
 
+    def __init__(self, why: str, *, unknown: bool = False) -> None:
+        super().__init__(why)
+        self.unknown = unknown
+        """Whether the server knows neither the job nor its token: it may be another one."""
+
 
 class Outbox:
     """Reports again and again, at least every ``heartbeat`` seconds, until the last event was taken in.

@@ -17,6 +17,8 @@ _TIME: Final = 8.0
 """Seconds for an answer: within a lease."""
 _FINAL: Final = frozenset({400, 401, 403, 404, 409, 413, 415, 422})
 """Statuses after which the same request is refused again."""
+_UNKNOWN: Final = frozenset({401, 403, 404})
+"""Those of a server that has not offered the attempt."""
 
 
 class HttpLink:
@@ -55,7 +57,7 @@ class HttpLink:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unreachable(str(error) or type(error).__name__) from error
         if answer.status in _FINAL:
-            raise Refused(_detail(answer.status, text))
+            raise Refused(_detail(answer.status, text), unknown=answer.status in _UNKNOWN)
         if answer.status != 200:
             raise Unreachable(_detail(answer.status, text))
         try:

@@ -7,7 +7,7 @@ import socket
 import sys
 from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
 import msgspec
@@ -80,22 +80,10 @@ class SlotProcess:
     @classmethod
     async def start(cls, module: str, memory: int) -> "SlotProcess":
         """Start a process and wait until it is ready; raises SlotGone, and SlotUnusable with what is wrong."""
-        output, printing = await SlotOutput.open()
-        ours, theirs = socket.socketpair()
         try:
-            with theirs, os.fdopen(printing, "wb", 0):
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-u", "-m", _MODULE, str(theirs.fileno()), str(memory), module,
-                    env=environment(), stdin=DEVNULL, stdout=printing, stderr=STDOUT,
-                    pass_fds=(theirs.fileno(),), start_new_session=True,
-                )  # fmt: skip
-        except BaseException as error:
-            ours.close()
-            await output.close()
-            if isinstance(error, OSError):
-                raise SlotGone(f"a process cannot be started: {error.strerror}") from error
-            raise
-        slot = cls(process, output, *await asyncio.open_connection(sock=ours))
+            slot = await cls._begin(module, memory)
+        except OSError as error:
+            raise SlotGone(f"a process cannot be started: {error.strerror}") from error
         try:
             async with asyncio.timeout(_START):
                 described = await slot._read()
@@ -110,6 +98,24 @@ class SlotProcess:
             raise SlotUnusable(getattr(described, "wrong", None) or "it did not say what functions there are")
         slot.functions = described.functions
         return slot
+
+    @classmethod
+    async def _begin(cls, module: str, memory: int) -> "SlotProcess":
+        """Start a process; raises OSError, and then it has left nothing open."""
+        async with AsyncExitStack() as opened:
+            output, printing = await SlotOutput.open()
+            opened.push_async_callback(output.close)
+            with os.fdopen(printing, "wb", 0):
+                ours, theirs = socket.socketpair()
+                opened.callback(ours.close)
+                with theirs:
+                    process = await asyncio.create_subprocess_exec(
+                        sys.executable, "-u", "-m", _MODULE, str(theirs.fileno()), str(memory), module,
+                        env=environment(), stdin=DEVNULL, stdout=printing, stderr=STDOUT,
+                        pass_fds=(theirs.fileno(),), start_new_session=True,
+                    )  # fmt: skip
+            opened.pop_all()
+        return cls(process, output, *await asyncio.open_connection(sock=ours))
 
     async def run(self, asked: Ask, report: Report) -> Ended:
         """Run a function; raises SlotGone.

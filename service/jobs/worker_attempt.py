@@ -87,7 +87,13 @@ class WorkerAttempt:
                     await asyncio.sleep(pause)
                     pause = min(_LONGEST_PAUSE, 2 * pause)
         except Refused as error:
-            _log.info("an attempt is not to be made", extra={"job": repr(self), "why": str(error)})
+            if error.unknown:
+                _log.warning(
+                    "the service does not know a task; check SLUICE_URL and the broker",
+                    extra={"job": repr(self), "why": str(error)},
+                )
+            else:
+                _log.info("an attempt is not to be made", extra={"job": repr(self), "why": str(error)})
         except TimeoutError:
             _log.warning("the service was not reached, and a task given up", extra={"job": repr(self), "why": why})
         return None

@@ -1,9 +1,21 @@
-"""What workers log: Celery's lines, with the particulars of ours behind the text."""
+"""What workers log: Celery's lines, with the particulars of ours behind the text.
+
+Where its broker refuses commands, a worker connects again several times a second: each of those lines is written
+once a minute.
+"""
 
 import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["add_particulars"]
+from service.core.occurrences import Occurrences
+
+__all__ = ["OnceAMinute", "add_particulars"]
+
+_RECONNECTING: Final = "celery.worker.consumer"
+"""The loggers of what connects to the broker."""
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "data"}
 
@@ -25,7 +37,22 @@ class _Formatter(logging.Formatter):
         )
 
 
+class OnceAMinute(logging.Filter):
+    """Passes each line about the connection to the broker once a minute, and all others."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._lines: defaultdict[tuple[str, str], Occurrences] = defaultdict(lambda: Occurrences(clock))
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a line is written."""
+        if not record.name.startswith(_RECONNECTING):
+            return True
+        return self._lines[record.name, str(record.msg)[:100]].happened() > 0
+
+
 def add_particulars(logger: logging.Logger, **_: Any) -> None:
     """Have the handlers of a logger write them; what else Celery says with its signal is not needed."""
     for handler in logger.handlers:
+        handler.addFilter(OnceAMinute())
         handler.setFormatter(_Formatter(handler.formatter or logging.Formatter()))

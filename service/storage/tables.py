@@ -1,5 +1,6 @@
 """The tables, and reading them. All have the same shape: an id and a record (``records.py``)."""
 
+import errno
 from array import array
 from collections.abc import Iterator
 from enum import StrEnum
@@ -173,8 +174,9 @@ def check_format(connection: apsw.Connection, path: Path) -> int:
 
 def reason(error: Exception, path: Path) -> str:
     """Say in an operator's words what SQLite could not do."""
+    if _is_full(error):
+        return "the disk is full"
     known: tuple[tuple[type[Exception], str], ...] = (
-        (apsw.FullError, "the disk is full"),
         (apsw.NotADBError, f"{path} is not a database of sluice; choose another"),
         (apsw.CorruptError, f"{path} is damaged; restore it from a backup"),
         (apsw.ReadOnlyError, f"{path} cannot be written"),
@@ -183,3 +185,11 @@ def reason(error: Exception, path: Path) -> str:
         (apsw.IOError, f"{path} cannot be read or written: {error}"),
     )
     return next((text for kind, text in known if isinstance(error, kind)), f"{path}: {error}")
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # SQLite takes it for an I/O error where the file beside the WAL, which processes share, cannot grow.
+    shared = getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
+    return shared or isinstance(error, apsw.FullError)

@@ -185,3 +185,15 @@ async def test_an_outcome_that_nobody_takes_is_given_up(caplog: pytest.LogCaptur
     bench.service.away = True
     await bench.run()
     assert "outcome given up" in caplog.text
+
+
+@pytest.mark.parametrize(("unknown", "level"), [(True, "WARNING"), (False, "INFO")])
+async def test_a_server_that_does_not_know_the_task_is_a_warning(
+    unknown: bool, level: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    bench = Bench()
+    bench.link.claim_fails = Refused("404: the job does not exist", unknown=unknown)
+    await bench.run()
+    (record,) = caplog.records
+    assert (record.levelname, "check SLUICE_URL" in record.getMessage()) == (level, unknown)

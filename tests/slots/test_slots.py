@@ -1,8 +1,10 @@
 """Functions in processes of their own: what they return, how they fail, and how they end."""
 
 import asyncio
+import errno
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -474,3 +476,23 @@ def test_a_name_is_registered_once() -> None:
     with pytest.raises(ValueError, match="registered already"):
         job(name="registered once")(function)
     del JOBS["registered once"]
+
+
+@pytest.mark.parametrize(("module", "name"), [(os, "pipe"), (socket, "socketpair")])
+async def test_where_descriptors_are_used_up_the_job_is_tried_again(
+    slots: Slots, monkeypatch: pytest.MonkeyPatch, module: Any, name: str
+) -> None:
+    def none_left(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    slots._dismiss()
+    await asyncio.gather(*slots._ending)
+    before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patched:
+        patched.setattr(module, name, none_left)
+        with pytest.raises(AttemptFailed, match="cannot be started: Too many open files") as failed:
+            await Run(slots, "add", [1, 2]).result()
+    assert failed.value.again
+    await asyncio.sleep(0)  # the loop closes the pipe
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert await Run(slots, "add", [1, 2]).result() == 3
