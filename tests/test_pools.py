@@ -128,6 +128,12 @@ async def try_queued(client: Client) -> tuple[int, Any]:
     return await http(client, "POST", "/fetch-batch", 6, json=body, headers={"Prefer": "respond-async"})
 
 
+async def try_stored(client: Client) -> tuple[int, Any]:
+    # As if batches of this client that run filled it already.
+    client.service.batches.stored.pool.take(Owner("127.0.0.1"), 10 << 30)
+    return await http(client, "POST", "/fetch-batch", 1, json={"urls": [f"{client.origin}/bytes/1"]})
+
+
 async def try_connections(client: Client) -> tuple[int, Any]:
     async with AsyncExitStack() as streams:
         for number in range(8):
@@ -199,6 +205,7 @@ REFUSES: dict[str, tuple[Callable[[Client], Awaitable[tuple[int, Any]]], int, di
     "keys": (try_keys, 429, {}),
     "batches": (try_batches, 429, {}),
     "queued_bytes": (try_queued, 503, {}),
+    "stored_batches": (try_stored, 429, {}),
     "watches": (try_watches, -32005, {"watches": 6}),
     "selections": (try_selections, 0, {}),
     "step_bytes": (try_steps, 429, {}),

@@ -167,6 +167,7 @@ def batch_limits(settings: Settings) -> BatchLimits:
         methods=frozenset({"GET", "HEAD"}) | frozenset(settings.allow_method),
         retention=settings.batch_age,
         retained_bytes=settings.batches_size,
+        stored_bytes=settings.stored_batches_size,
         linger=settings.batch_linger,
         reading_bytes=share(READING, memory, 256 << 20),
         credit=share(CREDIT, memory, 16 << 20),

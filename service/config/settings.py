@@ -110,6 +110,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         str | None,
         _Help(description="directory that keeps topics over a restart or a crash"),
     ] = None
+    stored_batches_size: Annotated[
+        int, _Help(ge=1 << 20, description="bytes of results that all batches keep in --data")
+    ] = 10 << 30
     sync: Annotated[
         Literal["full", "normal"],
         _Help(description="what a publish waits for: full, the disk; normal, the operating system"),

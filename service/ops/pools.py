@@ -57,6 +57,7 @@ def pools_of(
         batches.acceptance.queued,
         batches.retention.pool,
         batches.retention.finished.pool,
+        batches.stored.pool,
         fetcher.reading,
         fetches.undelivered,
         watches.owners,

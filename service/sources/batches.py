@@ -29,6 +29,7 @@ from service.sources.outcomes import Outcomes, rounded
 from service.sources.restoring import state_of
 from service.sources.retention import Retention
 from service.sources.stepping import Stepping
+from service.sources.stored_batches import StoredBatches
 from service.upstream.fetcher import Fetcher
 from service.upstream.runner import Runner
 from service.work.step_runner import StepRunner
@@ -56,13 +57,14 @@ class Batches:
         self._loop = asyncio.get_running_loop()
         self._runner = runner
         self._batches: dict[str, Batch] = {}
-        self.retention = Retention(hub, limits.retained_bytes, self._drop, memory)
+        self.stored = StoredBatches(limits.stored_bytes, self._drop)
+        self.retention = Retention(hub, limits.retained_bytes, self._drop, self.stored, memory)
         self._finished = 0
         self._store: BatchStore = MemoryBatches() if store is None else store
         self.acceptance = Acceptance(self._store, limits, self._begin, self._refused)
         self._lifetimes = Lifetimes(limits.linger, limits.retention, self._abandon, self._drop)
         self._holding = HeldBatches(runner.wake)
-        self.outcomes = Outcomes(hub, self.retention, self._after_event)
+        self.outcomes = Outcomes(hub, self.retention, self.stored, self._after_event)
         self.stepping = Stepping(steps, self.outcomes.stepped, self.retention.append_progress)
 
     def __repr__(self) -> str:
@@ -124,6 +126,7 @@ class Batches:
         items = check_request(request, self._limits)
         steps = self.stepping.plan(request.options.steps, owner)
         self.acceptance.check(owner)
+        self.stored.check(owner)
         batch_id = self._new_id()
         if self._hub.owners.room(owner) < 1:
             self.retention.finished.drop_oldest(owner)
@@ -143,6 +146,7 @@ class Batches:
     def _begin(self, batch: Batch) -> None:
         self._batches[batch.id] = batch
         self.retention.add(batch)
+        self.stored.count(batch)
         self._lifetimes.begin(batch)
         self._runner.add(batch)
 
@@ -152,6 +156,7 @@ class Batches:
         self.acceptance.take_places(batch)
         self._batches[batch.id] = batch
         self.retention.add(batch)
+        self.stored.count(batch)
         if kept.ended is not None:
             self.acceptance.give_places_back(batch)
             batch.items = []
@@ -219,6 +224,8 @@ class Batches:
 
     def admit(self, group: Batch) -> Permit | Failure:
         """Hold a batch back while its reader or the store has much to take, or its owner has used up its memory."""
+        if (full := self.stored.admit(group)) is not None:
+            return full
         permit: Permit | Failure = Permit.HOLD
         in_credit = (group.keep is Keep.DETACHED or group.unread < self._credit) and self.stepping.has_room(group)
         may_read = not self.reading.used or self.reading.room(group.owner) > 0
@@ -259,6 +266,7 @@ class Batches:
         self._hub.finish(batch.topic)
         self._store.end(batch)
         self._lifetimes.end(batch, passed)
+        self.stored.finish(batch)
         self.retention.finish(batch)
         if batch.on_ended is not None:
             batch.on_ended()
@@ -269,6 +277,7 @@ class Batches:
         del self._batches[batch.id]
         self._lifetimes.forget(batch)
         self._finished -= 1
+        self.stored.forget(batch)
         self.retention.forget(batch)
 
     def document(self, batch: Batch) -> bytes:

@@ -35,6 +35,7 @@ from service.core.topics.topic import Position
 from service.runtime.containment import report
 from service.sources.charged_batches import PATIENCE, ChargedBatches
 from service.sources.finished_batches import FinishedBatches
+from service.sources.stored_batches import StoredBatches
 
 __all__ = ["Retention"]
 
@@ -50,9 +51,11 @@ class Retention:
     """The events of all batches; ``drop`` forgets a finished batch."""
 
     def __init__(
-        self, hub: Hub, bound: int, drop: Callable[[Batch], None], memory: MemoryBudget = UNLIMITED
-    ) -> None:
+        self, hub: Hub, bound: int, drop: Callable[[Batch], None], stored: StoredBatches,
+        memory: MemoryBudget = UNLIMITED,
+    ) -> None:  # fmt: skip
         self._memory = memory
+        self._stored = stored
         self.pool = Pool("batches_size", bound)
         """What running batches, and those that are read still, hold."""
         self.given_up = 0
@@ -106,6 +109,7 @@ class Retention:
         size = batch.topic.ring.size_of(position.offset)
         batch.sums.append(size + (batch.sums[-1] if batch.sums else 0))
         self.pool.take(batch.owner, size)
+        self._stored.count(batch)
         if self._hub.log_bytes > self.pool.bound:
             self.finished.make_room()
         if batch.topic.history is not None and self.pool.room(batch.owner) <= 0:
@@ -165,8 +169,7 @@ class Retention:
         coming = batch.landed + batch.under_way * usual
         if not self._memory.has(COPIES * (coming + (usual or _UNKNOWN))):
             return self._starving(batch)
-        if self._starved:
-            self._starved.pop(batch.id, None)
+        self._starved.pop(batch.id, None)
         expected = 2 * coming  # each byte is held, and is no longer free
         if self.pool.room(batch.owner) <= expected:
             self._make_room_for(batch, expected)

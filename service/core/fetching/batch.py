@@ -69,6 +69,8 @@ class BatchLimits:
     methods: frozenset[str] = frozenset({"GET", "HEAD"})
     retention: float = 600.0
     retained_bytes: int = 256 << 20
+    stored_bytes: int = 10 << 30
+    """On disk, where batches are kept there."""
     linger: float = 60.0
     credit: int = 16 << 20
     reading_bytes: int = 256 << 20

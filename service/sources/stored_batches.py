@@ -1,0 +1,122 @@
+"""Batches on disk: how many bytes of events each owner may keep there, and what gives way when they are used up.
+
+A finished batch that nobody reads makes room for what comes next: the oldest of the owner that keeps most, or of
+the owner that needs room. Where none is left, a new batch is refused, and the remaining URLs of a running one fail
+as ``too_large``. Requests are not counted here: ``queued_bytes`` bounds them, and a finished batch has none.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from service.core.fetching.batch import Batch
+from service.core.fetching.outcome import Failure
+from service.core.fetching.task import asker_of
+from service.core.owner import Owner
+from service.core.pool import FOUR_FIFTHS, Pool
+
+__all__ = ["StoredBatches"]
+
+_log = logging.getLogger("sluice.batches")
+
+_BATCH: Final = 1024
+_EVENT: Final = 128
+"""Bytes that the rows of a batch, and of each of its events, take beside the events themselves."""
+
+
+class StoredBatches:
+    """What batches hold on disk, running and finished; ``drop`` forgets a finished one."""
+
+    def __init__(self, bound: int, drop: Callable[[Batch], None]) -> None:
+        self.pool = Pool("stored_batches", bound, eager=FOUR_FIFTHS, advice="wait for its batches to end")
+        self._drop = drop
+        self._sizes: dict[str, int] = {}
+        """What is counted of each batch."""
+        self._finished: dict[Owner, dict[str, Batch]] = {}
+        """By owner, the oldest first."""
+
+    def __repr__(self) -> str:
+        return f"<StoredBatches {self.pool!r}>"
+
+    def check(self, owner: Owner) -> None:
+        """Raise LimitReached where an owner has no room for another batch."""
+        if not self._make_room(owner, _BATCH):
+            raise self.pool.refusal(owner)
+
+    def count(self, batch: Batch) -> None:
+        """Count what has been stored of a batch; one that is in memory alone is not counted."""
+        if batch.topic.history is None:
+            return
+        size = _BATCH + len(batch.sums) * _EVENT + (batch.sums[-1] if batch.sums else 0)
+        self.pool.take(batch.owner, size - self._sizes.get(batch.id, 0))
+        self._sizes[batch.id] = size
+
+    def admit(self, batch: Batch) -> Failure | None:
+        """Say why the remaining URLs of a batch fail, or return None where there is room for another event."""
+        if batch.topic.history is None:
+            return None
+        if not batch.outgrown:
+            if self._make_room(batch.owner, _EVENT):
+                return None
+            batch.outgrown = True
+            self.pool.refused += 1
+            _log.warning("a batch outgrew its share of the disk", extra=self._log_fields(batch))
+        return self._too_large(batch)
+
+    def refuses(self, batch: Batch, size: int) -> Failure | None:
+        """Say why a result of this many bytes is not kept, or return None for one that is."""
+        if batch.topic.history is None or self._make_room(batch.owner, size + _EVENT):
+            return None
+        return self._too_large(batch)
+
+    def finish(self, batch: Batch) -> None:
+        """Record that a batch is done: from now on it gives way while nobody reads it."""
+        if batch.topic.history is not None:
+            self._finished.setdefault(batch.owner, {})[batch.id] = batch
+
+    def forget(self, batch: Batch) -> None:
+        """Count a finished batch out."""
+        if (size := self._sizes.pop(batch.id, None)) is not None:
+            self.pool.give_back(batch.owner, size)
+            finished = self._finished[batch.owner]
+            del finished[batch.id]
+            if not finished:
+                del self._finished[batch.owner]
+
+    def _make_room(self, owner: Owner, size: int) -> bool:
+        """Drop finished batches until an owner has room for that size; return whether it has."""
+        pool = self.pool
+        while (full := not pool.fits(owner, size)) or pool.used + size > pool.bound:
+            victim = self._oldest_of_largest(pool.held(owner) + size)
+            if victim is None and full:
+                victim = self._oldest(owner)
+            if victim is None:
+                break
+            pool.refused += 1
+            self._drop(victim)
+        return not full
+
+    def _oldest_of_largest(self, held: int) -> Batch | None:
+        """Return what gives way of the owner that keeps most, if that is more than another will have then."""
+        largest = self.pool.largest()
+        return self._oldest(largest) if largest is not None and self.pool.held(largest) > held else None
+
+    def _oldest(self, owner: Owner) -> Batch | None:
+        batches = self._finished.get(owner, {}).values()
+        return next((batch for batch in batches if not batch.topic.readers), None)
+
+    def _too_large(self, batch: Batch) -> Failure:
+        share, bound = self.pool.share(batch.owner), self.pool.bound
+        return Failure(
+            "too_large",
+            f"limit stored_batches: the batches of this client on disk use up its share, {share} of {bound} bytes; "
+            "wait for others to end, lower max_bytes, or split the batch",
+        )
+
+    def _log_fields(self, batch: Batch) -> dict[str, object]:
+        return {
+            "batch": asker_of(batch),
+            "readers": len(batch.topic.readers),
+            "held_bytes": self.pool.held(batch.owner),
+            "share_bytes": self.pool.share(batch.owner),
+        }
