@@ -120,6 +120,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "work/pipelines/opening": ("test_pipelines", "test_declaration"),
     "runtime/directories": ("test_blobs", "test_data"),
     "runtime/whole_files": ("test_blobs", "test_folder"),
+    "sources/batch_shares": ("test_retention", "test_stored_batches"),
     "sources/charged_batches": ("test_retention",),
     "sources/held_batches": ("test_retention",),
     "sources/outcomes": ("test_batches", "test_stepping"),

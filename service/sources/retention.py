@@ -24,7 +24,6 @@ import orjson
 
 from service.core.fetching.batch import Batch, Keep, failed_event
 from service.core.fetching.outcome import INTERNAL, NO_MEMORY, Failure, Permit
-from service.core.fetching.task import asker_of
 from service.core.memory_budget import COPIES, UNLIMITED, MemoryBudget
 from service.core.owner import Owner
 from service.core.pending import Pending
@@ -33,6 +32,7 @@ from service.core.ports import Outcome
 from service.core.topics.hub import Hub
 from service.core.topics.topic import Position
 from service.runtime.containment import report
+from service.sources.batch_shares import log_fields, too_large
 from service.sources.charged_batches import PATIENCE, ChargedBatches
 from service.sources.finished_batches import FinishedBatches
 from service.sources.stored_batches import StoredBatches
@@ -186,7 +186,7 @@ class Retention:
         if since is None:
             since = self._short[batch.id] = now
             charged.begin_wait()
-            _log.info("a batch waits for memory", extra=self._log_fields(batch))
+            _log.info("a batch waits for memory", extra=log_fields(batch, self.pool))
         if batch.topic.history is None:
             charged.check_readers(now)
         return self._refusal(batch, now - since) or Permit.HOLD
@@ -211,7 +211,7 @@ class Retention:
         now = self._hub.clock()
         since = self._starved.setdefault(batch.id, now)
         if since == now:
-            _log.info("a batch waits for memory", extra=self._log_fields(batch))
+            _log.info("a batch waits for memory", extra=log_fields(batch, self.pool))
         return NO_MEMORY if now - since > batch.options.timeout else Permit.HOLD
 
     def _refusal(self, batch: Batch, waited: float) -> Failure | None:
@@ -232,21 +232,9 @@ class Retention:
         if not batch.outgrown:
             batch.outgrown = True
             self.outgrown += 1
-            _log.warning("a batch outgrew its share of memory", extra=self._log_fields(batch))
-        share, bound = self.pool.share(batch.owner), self.pool.bound
-        return Failure(
-            "too_large",
-            f"limit batches_size: the results that this client has not read use up its share, {share} of {bound} "
-            "bytes; read the batch while it runs, lower max_bytes, or split the batch",
-        )
-
-    def _log_fields(self, batch: Batch) -> dict[str, object]:
-        return {
-            "batch": asker_of(batch),
-            "readers": len(batch.topic.readers),
-            "held_bytes": self.pool.held(batch.owner),
-            "share_bytes": self.pool.share(batch.owner),
-        }
+            _log.warning("a batch outgrew its share of memory", extra=log_fields(batch, self.pool))
+        what = "the results that this client has not read"
+        return too_large(batch, self.pool, what, "read the batch while it runs")
 
     def _make_room_for(self, batch: Batch, expected: int) -> None:
         """Give up what readers have taken: first those of the batch itself, then those of its owner's others."""

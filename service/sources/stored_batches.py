@@ -11,9 +11,9 @@ from typing import Final
 
 from service.core.fetching.batch import Batch
 from service.core.fetching.outcome import Failure
-from service.core.fetching.task import asker_of
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool
+from service.sources.batch_shares import log_fields, too_large
 
 __all__ = ["StoredBatches"]
 
@@ -60,7 +60,7 @@ class StoredBatches:
                 return None
             batch.outgrown = True
             self.pool.refused += 1
-            _log.warning("a batch outgrew its share of the disk", extra=self._log_fields(batch))
+            _log.warning("a batch outgrew its share of the disk", extra=log_fields(batch, self.pool))
         return self._too_large(batch)
 
     def refuses(self, batch: Batch, size: int) -> Failure | None:
@@ -106,17 +106,5 @@ class StoredBatches:
         return next((batch for batch in batches if not batch.topic.readers), None)
 
     def _too_large(self, batch: Batch) -> Failure:
-        share, bound = self.pool.share(batch.owner), self.pool.bound
-        return Failure(
-            "too_large",
-            f"limit stored_batches: the batches of this client on disk use up its share, {share} of {bound} bytes; "
-            "wait for others to end, lower max_bytes, or split the batch",
-        )
-
-    def _log_fields(self, batch: Batch) -> dict[str, object]:
-        return {
-            "batch": asker_of(batch),
-            "readers": len(batch.topic.readers),
-            "held_bytes": self.pool.held(batch.owner),
-            "share_bytes": self.pool.share(batch.owner),
-        }
+        what = "the batches of this client on disk"
+        return too_large(batch, self.pool, what, "wait for others to end")

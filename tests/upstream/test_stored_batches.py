@@ -92,9 +92,12 @@ async def test_a_running_batch_ends_within_its_share_and_hurts_nobody_else(
     assert 100 < len(failed) < 300
     assert "limit stored_batches" in failed[-1]["detail"]
     assert "its share" in failed[-1]["detail"]
+    assert "wait for others to end, lower max_bytes, or split the batch" in failed[-1]["detail"]
     kept_bytes = sum(len(event.get("body", "")) for event in after)
     assert BOUND / 3 < kept_bytes < BOUND * 4 / 5
-    assert sum("share of the disk" in record.message for record in caplog.records) == 1
+    (warning,) = [record.__dict__ for record in caplog.records if "share of the disk" in record.message]
+    assert (warning["batch"], warning["readers"]) == (greedy.id, 0)
+    assert (warning["held_bytes"] > BOUND / 2, warning["share_bytes"]) == (True, BOUND * 4 // 9)
     assert not any(event.get("error") == "too_large" for event in await life.all_of(other.id))
 
 
