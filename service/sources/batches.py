@@ -64,7 +64,7 @@ class Batches:
         self.acceptance = Acceptance(self._store, limits, self._begin, self._refused)
         self._lifetimes = Lifetimes(limits.linger, limits.retention, self._abandon, self._drop)
         self._holding = HeldBatches(runner.wake)
-        self.outcomes = Outcomes(hub, self.retention, self.stored, self._after_event)
+        self.outcomes = Outcomes(hub, self.retention, self._after_event)
         self.stepping = Stepping(steps, self.outcomes.stepped, self.retention.append_progress)
 
     def __repr__(self) -> str:
@@ -146,7 +146,6 @@ class Batches:
     def _begin(self, batch: Batch) -> None:
         self._batches[batch.id] = batch
         self.retention.add(batch)
-        self.stored.count(batch)
         self._lifetimes.begin(batch)
         self._runner.add(batch)
 
@@ -156,7 +155,6 @@ class Batches:
         self.acceptance.take_places(batch)
         self._batches[batch.id] = batch
         self.retention.add(batch)
-        self.stored.count(batch)
         if kept.ended is not None:
             self.acceptance.give_places_back(batch)
             batch.items = []
@@ -266,7 +264,6 @@ class Batches:
         self._hub.finish(batch.topic)
         self._store.end(batch)
         self._lifetimes.end(batch, passed)
-        self.stored.finish(batch)
         self.retention.finish(batch)
         if batch.on_ended is not None:
             batch.on_ended()
@@ -277,7 +274,6 @@ class Batches:
         del self._batches[batch.id]
         self._lifetimes.forget(batch)
         self._finished -= 1
-        self.stored.forget(batch)
         self.retention.forget(batch)
 
     def document(self, batch: Batch) -> bytes:

@@ -12,7 +12,6 @@ from service.core.topics.hub import Hub
 from service.runtime.containment import report
 from service.sources.retention import Retention
 from service.sources.stepping import Stepped
-from service.sources.stored_batches import StoredBatches
 from service.upstream.content.result_events import result_event
 
 __all__ = ["Outcomes", "rounded"]
@@ -24,15 +23,12 @@ _STEPPED: Final = {"thread": "threads", "process": "processes", "waiting": "wait
 class Outcomes:
     """Appends events; ``appended`` is called after each."""
 
-    def __init__(
-        self, hub: Hub, retention: Retention, stored: StoredBatches, appended: Callable[[Batch], None]
-    ) -> None:
+    def __init__(self, hub: Hub, retention: Retention, appended: Callable[[Batch], None]) -> None:
         self.ok = 0
         self.failures: Counter[str] = Counter()
         """How many failed since the start, by their kind."""
         self._hub = hub
         self._retention = retention
-        self._stored = stored
         self._appended = appended
 
     def __repr__(self) -> str:
@@ -48,8 +44,7 @@ class Outcomes:
         began = perf_counter()
         mode = batch.options.mode(fetched.status)
         size = sum(map(len, steps)) if steps is not None and mode == "none" else len(fetched.body)
-        refused = self._stored.refuses(batch, size) or self._retention.refuses(batch, size)
-        if refused is not None:
+        if (refused := self._retention.refuses(batch, size)) is not None:
             self.failure(batch, task.index, refused, task.attempts, fetched.timing)
             return
         cache = "shared" if shared else fetched.cache

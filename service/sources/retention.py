@@ -11,6 +11,8 @@ Else a batch whose owner has used up its share goes on like this:
     no reader has come, or none came back    its remaining URLs fail as ``too_large``
       within ``PATIENCE``
 
+What they hold on disk is counted, and bounded, apart (``stored_batches.py``); it hears of each batch from here.
+
 So everything that a batch waits for ends by itself. A batch that waits for a reader to come back (``Keep.LINGER``)
 ends with that wait.
 """
@@ -48,7 +50,7 @@ _SLACK: Final = 64
 
 
 class Retention:
-    """The events of all batches; ``drop`` forgets a finished batch."""
+    """The events of all batches; ``drop`` forgets a finished batch. ``stored`` counts those on disk."""
 
     def __init__(
         self, hub: Hub, bound: int, drop: Callable[[Batch], None], stored: StoredBatches,
@@ -90,6 +92,7 @@ class Retention:
     def add(self, batch: Batch) -> None:
         """Take in a batch that begins."""
         self._charged.setdefault(batch.owner, ChargedBatches()).batches[batch.id] = batch
+        self._stored.count(batch)
 
     def append(self, batch: Batch, event: Mapping[str, Any], now: float) -> Position | Pending[Position]:
         """Append an event to a batch, whether or not there is room; finished batches make room for it."""
@@ -145,6 +148,7 @@ class Retention:
 
     def finish(self, batch: Batch) -> None:
         """Record that a batch is done: from its last reader on it is kept only while there is room."""
+        self._stored.finish(batch)
         self._end_wait(batch)
         self._starved.pop(batch.id, None)
         if batch.topic.readers:
@@ -154,6 +158,7 @@ class Retention:
 
     def forget(self, batch: Batch) -> None:
         """Forget a finished batch; readers that are still in it are evicted."""
+        self._stored.forget(batch)
         topic = batch.topic
         # Topic and batch would else refer to each other, and wait for the collector of cycles.
         topic.on_idle = None
@@ -196,7 +201,9 @@ class Retention:
             self._charged[batch.owner].end_wait()
 
     def refuses(self, batch: Batch, size: int) -> Failure | None:
-        """Say why a result of this many bytes is not kept: memory is short, or nobody reads it and all is used."""
+        """Say why a result of this size is refused: disk or memory is short, or all is used and nobody reads it."""
+        if (full := self._stored.refuses(batch, size)) is not None:
+            return full
         if not self._memory.reserve(COPIES * size):
             return NO_MEMORY
         pool, owner = self.pool, batch.owner
