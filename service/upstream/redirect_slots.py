@@ -21,11 +21,15 @@ _Line = OrderedDict[Owner, deque[asyncio.Future[None]]]
 
 
 class RedirectSlots:
-    """All who wait for a place at another host; ``freed`` is called when somebody has given up one."""
+    """All who wait for a place at another host; ``freed`` is called when somebody has given up one.
 
-    def __init__(self, hosts: HostLimiter, freed: Callable[[], None]) -> None:
+    ``clock`` says when pauses are over, and never less than the time of an alarm that has rung.
+    """
+
+    def __init__(self, hosts: HostLimiter, freed: Callable[[], None], clock: Callable[[], float]) -> None:
         self._hosts = hosts
         self._freed = freed
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self.waiting: dict[str, _Line] = {}
         """For each host who waits there."""
@@ -36,7 +40,7 @@ class RedirectSlots:
 
     async def move(self, work: FetchTask, origin: str) -> Failure | None:
         """Exchange a place for one at ``origin``; return why that is in vain where it is."""
-        owner, now = work.group.owner, self._loop.time()
+        owner, now = work.group.owner, self._clock()
         opens = self._hosts.opens_for(origin, owner, now)
         if opens > work.deadline:
             return Failure("unavailable", "the host of a redirect is in back-off", round(opens - now, 3))
@@ -74,11 +78,11 @@ class RedirectSlots:
         if not line:
             del self.waiting[origin]
 
-    def admit(self, now: float | None = None) -> None:
-        """Let in those that there is a place for now; an alarm may ring a moment before the time it was set for."""
+    def admit(self) -> None:
+        """Let in those that there is a place for now."""
         if not self.waiting:
             return
-        now = self._loop.time() if now is None else now
+        now = self._clock()
         for origin, line in tuple(self.waiting.items()):
             try:
                 self._admit(origin, line, now)

@@ -40,7 +40,8 @@ class Runner:
         self.hosts = HostLimiter(limits.active_per_host, chance=chance, shared=limits.hosts_shared)
         self.plan = FetchPlan(limits, fetcher.policy, self.hosts)
         fetcher.answers.gives_way = self.plan.owners.gives_way
-        self._redirects = RedirectSlots(self.hosts, self._pump_soon)
+        self._wake_up = WakeUp(self._pump)
+        self._redirects = RedirectSlots(self.hosts, self._pump_soon, self._wake_up.now)
         self._attempts = Attempts(self.hosts, self._redirects, fetcher.memory, chance=chance)
         self.metrics = self._attempts.metrics
         self._tasks: dict[asyncio.Task[None], Flight] = {}
@@ -48,7 +49,6 @@ class Runner:
         self._delivery = Delivery(self.plan, self._attempts.again, self._pump_soon)
         self.undelivered = self._delivery.undelivered
         self._watchdog = Watchdog(self.plan.admitted, self._drop, self._give_up)
-        self._wake_up = WakeUp(self._pump)
         self._starts = Starts(
             self.plan, fetcher, self._flights, self._attempts, self._delivery, self._wake_up, self._pump_soon
         )
@@ -125,7 +125,7 @@ class Runner:
         """Start what may start now, and come back when something may change without our doing."""
         self._pumping = False
         self._watchdog.wake()
-        self._redirects.admit(self._wake_up.now())
+        self._redirects.admit()
         for _ in range(_BEGUN):
             ready = self._next()
             if ready is None:
@@ -176,7 +176,7 @@ class Runner:
 
     def _free(self, flight: Flight) -> None:
         self.plan.free(flight.leader)
-        self._redirects.admit(self._wake_up.now())
+        self._redirects.admit()
 
     async def _run(self, ready: Ready | None) -> None:
         """Fetch one URL after another, as the plan gives them."""
@@ -201,7 +201,7 @@ class Runner:
     def _next(self) -> Ready | None:
         """Return what is fetched now; what was given up meanwhile may have left a place for a redirect."""
         ready = self._starts.next()
-        self._redirects.admit(self._wake_up.now())
+        self._redirects.admit()
         return ready
 
     def _following(self) -> Ready | None:

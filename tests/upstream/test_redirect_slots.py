@@ -21,7 +21,7 @@ class Slots:
     def __init__(self, places: int = 2, *, shared: bool = False) -> None:
         self.hosts = HostLimiter(places, chance=lambda: 1.0, shared=shared)
         self.freed = 0
-        self.slots = RedirectSlots(self.hosts, self.free)
+        self.slots = RedirectSlots(self.hosts, self.free, asyncio.get_running_loop().time)
 
     def free(self) -> None:
         self.freed += 1
