@@ -15,7 +15,7 @@ from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Protocol, Union
+from typing import Any, Final, Protocol
 
 import aiodns
 from cachetools import TTLCache
@@ -32,8 +32,6 @@ __all__ = ["AddrInfo", "AddressRefused", "AresLookup", "GuardedResolver", "Looku
 _log = logging.getLogger("sluice.names")
 
 AddrInfo = tuple[int, int, int, str, tuple[Any, ...]]
-Outcome = Union[list[str], "NameNotFound"]
-"""Of a look-up: the addresses, or why there are none."""
 
 
 class AddressRefused(OSError):
@@ -46,6 +44,10 @@ class NameNotFound(OSError):
 
 class LookupFailed(NameNotFound):
     """Whether a name has an address is not known: the name servers cannot be asked, or fail. Another try may do."""
+
+
+_Outcome = list[str] | NameNotFound
+"""Of a look-up: the addresses, or why there are none."""
 
 
 class Lookup(Protocol):
@@ -140,9 +142,9 @@ class GuardedResolver:
         self.turns = Turns(lookups, spare)
         self._timeout = timeout
         self._known: TTLCache[str, list[str]] = TTLCache(_NAMES, ttl, timer=time.monotonic)
-        self._asking: dict[str, asyncio.Task[Outcome]] = {}
+        self._asking: dict[str, asyncio.Task[_Outcome]] = {}
         """Look-ups that have begun, for all who want the name."""
-        self._asked: dict[tuple[Owner, str], asyncio.Task[Outcome]] = {}
+        self._asked: dict[tuple[Owner, str], asyncio.Task[_Outcome]] = {}
         """All, by the owner whose turn they wait for: others ask for the name themselves."""
         self._failures = Occurrences(time.monotonic)
 
@@ -159,7 +161,7 @@ class GuardedResolver:
             raise AddressRefused(f"{host} has an address that is not public")
         return addresses
 
-    def _look_up(self, host: str, owner: Owner) -> "asyncio.Task[Outcome]":
+    def _look_up(self, host: str, owner: Owner) -> "asyncio.Task[_Outcome]":
         """Return the look-up of a name that is under way, or that waits for this owner's turn, or begin one."""
         task = self._asking.get(host) or self._asked.get((owner, host))
         if task is None:
@@ -167,29 +169,24 @@ class GuardedResolver:
             task.add_done_callback(partial(self._ended, host, owner))
         return task
 
-    def _ended(self, host: str, owner: Owner, task: "asyncio.Task[Outcome]") -> None:
+    def _ended(self, host: str, owner: Owner, task: "asyncio.Task[_Outcome]") -> None:
         del self._asked[owner, host]
         if self._asking.get(host) is task:
             del self._asking[host]
 
-    async def _ask(self, host: str, owner: Owner) -> Outcome:
+    async def _ask(self, host: str, owner: Owner) -> _Outcome:
         """Return the addresses, or why there are none: where who asked has left, nobody takes an exception."""
         try:
             async with asyncio.timeout(self._timeout), self.turns.turn(owner):
-                outcome = await self._begin(host)
+                return await self._begin(host)
         except TimeoutError:
             return self._trouble(host, LookupFailed(f"the name's look-up took longer than {self._timeout:g} s"))
         except LookupFailed as error:
             return self._trouble(host, error)
         except NameNotFound as error:
             return error
-        if not outcome:
-            return NameNotFound(f"{host} has no address")
-        if not isinstance(outcome, NameNotFound):
-            self._known[host] = outcome
-        return outcome
 
-    async def _begin(self, host: str) -> Outcome:
+    async def _begin(self, host: str) -> _Outcome:
         """Ask for a name in its turn, unless another owner's look-up has found it meanwhile, or is about to."""
         if (known := self._known.get(host)) is not None:
             return known
@@ -198,7 +195,11 @@ class GuardedResolver:
         task = asyncio.current_task()
         assert task is not None
         self._asking[host] = task
-        return await self._lookup(host)
+        addresses = await self._lookup(host)
+        if not addresses:
+            raise NameNotFound(f"{host} has no address")
+        self._known[host] = addresses
+        return addresses
 
     def _trouble(self, host: str, error: LookupFailed) -> LookupFailed:
         """Log that name servers fail, once a minute: every name is concerned."""

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,27 @@ async def test_a_name_that_two_clients_wait_for_is_asked_once() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     assert [task.exception() for task in tasks[3:]] == [None, None]
     assert lookup.asked == 1
+    await resolver.close()
+
+
+async def test_who_waited_for_a_turn_does_not_prolong_what_another_look_up_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "monotonic", asyncio.get_running_loop().time)
+    lookup = Mute("8.8.8.8")
+    resolver = GuardedResolver(PUBLIC, lookup, lookups=1, spare=1, timeout=5.0, ttl=10.0)
+    mute = asyncio.create_task(resolver.resolve("mute.example", Owner("a")))
+    await asyncio.sleep(1)
+    waiting = asyncio.create_task(resolver.resolve("shop.example", Owner("a")))
+    await asyncio.sleep(0.1)
+    await resolver.resolve("shop.example", Owner("b"))
+    await asyncio.sleep(5)
+    assert await waiting == ["8.8.8.8"]
+    assert isinstance(mute.exception(), LookupFailed)
+    assert lookup.asked == 1
+    await asyncio.sleep(5)
+    await resolver.resolve("shop.example", Owner("b"))
+    assert lookup.asked == 2
     await resolver.close()
 
 
