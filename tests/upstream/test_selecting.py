@@ -442,6 +442,22 @@ def test_a_process_is_there_again_without_its_imports() -> None:
     on_a_real_clock(run())
 
 
+def test_modules_in_the_current_folder_do_not_hide_those_of_the_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        selector = Selector()
+        try:
+            assert await selector.select(b"[1]", "/0") == b"1"
+        finally:
+            await selector.close()
+
+    (tmp_path / "service").mkdir()
+    (tmp_path / "service" / "__init__.py").write_text("raise ImportError")
+    monkeypatch.chdir(tmp_path)
+    on_a_real_clock(run())
+
+
 def test_a_process_that_cannot_start_is_an_error_of_ours_and_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,14 +5,13 @@ import socket
 import sys
 from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import DEVNULL, Process
-from pathlib import Path
 from typing import Final
+
+from service.runtime.child_process import environment
 
 __all__ = ["SelectionForks"]
 
 _MODULE: Final = "service.upstream.content.selection"
-_ROOT: Final = Path(__file__).parents[3]
-"""Where the process finds the package."""
 
 
 class SelectionForks:
@@ -59,9 +58,10 @@ class SelectionForks:
         with theirs:
             ours.setblocking(False)
             try:
+                # -P: modules in the folder that the service runs in do not hide its own.
                 self._parent = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", _MODULE, str(theirs.fileno()), cwd=_ROOT, pass_fds=(theirs.fileno(),),
-                    stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL,
+                    sys.executable, "-P", "-m", _MODULE, str(theirs.fileno()),
+                    env=environment(), pass_fds=(theirs.fileno(),), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL,
                 )  # fmt: skip
             except BaseException:
                 ours.close()
