@@ -44,8 +44,7 @@ def run(options: Namespace) -> list[Figure]:
             before, control = _resident(kept) - idle, _resident(memory) - memory_idle
         finally:
             memory.stop(30)
-            kept.process.kill()
-            kept.stop()
+            kept.kill()
         size = sum(file.stat().st_size for file in (folder / "full").iterdir())
         kept, seconds, resident = _started(FULL, options.port, folder)
         try:

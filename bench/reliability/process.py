@@ -115,11 +115,9 @@ def _killed(scene: Scene) -> Outcome:
             streams = [_streaming(port, [f"{url}?{number}"]) for number in range(count)]
             _, body = post(port, "/fetch-batch", {"urls": [url]}, Prefer="respond-async")
             batch = json.loads(body)["batch"]
-            child.process.kill()
-            child.process.wait()
+            child.kill()
             complete = sum(b'"done"' in _rest(one) for one in streams)
             begin = time.monotonic()
-            child.stop()
             child = Child(argv, core=0, apart=True)
             child.line()
             up = time.monotonic() - begin

@@ -52,11 +52,7 @@ ROWS: Final = (
     Row("-", "documents", "batches of 9,900 URLs, 15 MB each, of which nothing can be fetched", moment=True),
     Row("-", "downloads", "20 results of 1 MB from the cache again and again, over 8 connections, at full speed"),
     Row("-", "uploads", "documents of 15 MB over 8 connections, at full speed, which are refused", moment=True),
-    Row(
-        "-",
-        "bursts",
-        "300 WebSockets, 300 requests, or 300 beginnings of TLS in the same moment, by turns",
-    ),
+    Row("-", "bursts", "300 WebSockets, 300 requests, or 300 beginnings of TLS in the same moment, by turns"),
     Row("-", "crowd", "400 WebSockets, each with a request of each kind, twice a second"),
     Row("all", "mix", "three of these at a time, each for 3 s", moment=True),
     Row("all", "shifts", "one of these at a time, another each second", moment=True),

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
 
 import aiohttp
 
@@ -45,7 +47,7 @@ async def bursts(a: Attacker) -> None:
 async def crowd(a: Attacker) -> None:
     """Many small clients of one owner: each asks for a little of everything, twice a second."""
 
-    async def one(name: int) -> None:
+    async def one(name: int, _: int) -> None:
         async with a.socket() as socket:
 
             async def step(number: int) -> None:
@@ -58,7 +60,7 @@ async def crowd(a: Attacker) -> None:
 
             await a.steadily(step, _PAUSE)
 
-    await asyncio.gather(*(a.steadily(lambda _, name=name: one(name), 1.0) for name in range(_CROWD)))  # type: ignore[misc]
+    await asyncio.gather(*(a.steadily(partial(one, name), 1.0) for name in range(_CROWD)))
 
 
 def in_turn(attacks: Mapping[str, Attack], seconds: float) -> Attack:
@@ -81,8 +83,6 @@ def together(attacks: Mapping[str, Attack], places: int, seconds: float) -> Atta
 
 
 async def _for(a: Attacker, attack: Attack, seconds: float) -> None:
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await attack(a)
-    except TimeoutError:
-        return
