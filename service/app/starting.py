@@ -1,7 +1,7 @@
 """What is answered while the service starts: that it is alive, and not ready yet.
 
-A data directory with a million jobs takes seconds to read. Who asks meanwhile would else be refused a connection,
-as if nothing was there.
+A data directory with a million jobs takes seconds to read. Without this, clients that ask meanwhile would be
+refused a connection, as if the service did not run.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from service.core.ports import Clock
 from service.edge.http.acceptor import Acceptor
 from service.edge.http.server import HttpRunner
 from service.edge.routes.health import starting_application
-from service.runtime.containment import report
+from service.runtime.containment import end_task
 
 __all__ = ["answering"]
 
 _SOON: Final = 1.0
-"""Seconds that clients rather wait: nearly all starts take less."""
+"""Seconds for which clients wait instead: nearly all starts take less."""
 _MOST: Final = 100
 """Connections."""
 
@@ -33,10 +33,7 @@ async def answering(settings: Settings, listeners: Sequence[socket.socket], cloc
     try:
         yield
     finally:
-        task.cancel()
-        (error,) = await asyncio.gather(task, return_exceptions=True)
-        if isinstance(error, Exception):
-            report("health checks could not be answered during the start", error)
+        await end_task("health checks could not be answered during the start", task)
 
 
 async def _answer(settings: Settings, listeners: Sequence[socket.socket], clock: Clock) -> None:
