@@ -1,11 +1,12 @@
-"""Waiting for an answer of the core in a task."""
+"""Waiting in a task: for an answer of the core, and for a socket."""
 
 import asyncio
+import socket
 from typing import TypeVar
 
 from service.core.pending import Pending
 
-__all__ = ["outcome_of"]
+__all__ = ["outcome_of", "readable"]
 
 T = TypeVar("T")
 
@@ -26,3 +27,19 @@ async def outcome_of(answer: T | Pending[T]) -> T:
 
     answer.on_settled(settle)
     return await future
+
+
+async def readable(connection: socket.socket) -> None:
+    """Return when something has come on a socket, or its other end has gone."""
+    loop = asyncio.get_running_loop()
+    came = loop.create_future()
+    loop.add_reader(connection, _note, came)
+    try:
+        await came
+    finally:
+        loop.remove_reader(connection)
+
+
+def _note(came: "asyncio.Future[None]") -> None:
+    if not came.done():
+        came.set_result(None)

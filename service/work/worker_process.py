@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from service.runtime.awaiting import readable
 from service.runtime.child_process import environment
 from service.work.errands import Answer, Contents, Errand, pack, receive, send, unpack
 
@@ -85,13 +86,7 @@ class WorkerProcess:
         return await self._answer()
 
     async def _answer(self) -> tuple[Answer, Contents]:
-        loop = asyncio.get_running_loop()
-        readable = loop.create_future()
-        loop.add_reader(self._connection, _resolve, readable)
-        try:
-            await readable
-        finally:
-            loop.remove_reader(self._connection)
+        await readable(self._connection)
         try:
             datagram, descriptor = receive(self._connection)
         except OSError as error:
@@ -130,8 +125,3 @@ class WorkerProcess:
     async def wait(self) -> None:
         """Return when the process is gone."""
         await self._process.wait()
-
-
-def _resolve(readable: "asyncio.Future[None]") -> None:
-    if not readable.done():
-        readable.set_result(None)

@@ -89,7 +89,7 @@ def over_tls(handshakes: list[tuple[int, str]]) -> Iterator[tuple[Acceptor, int]
         )
         acceptor._loop = cast("Any", SimpleNamespace(
             time=loop.time, add_reader=loop.add_reader, remove_reader=loop.remove_reader,
-            create_task=loop.create_task, create_future=loop.create_future, connect_accepted_socket=note,
+            create_task=loop.create_task, connect_accepted_socket=note,
         ))  # fmt: skip
         acceptor.start()
         yield acceptor, listener.getsockname()[1]

@@ -15,6 +15,7 @@ from typing import Final
 
 from service.core.occurrences import Occurrences
 from service.edge.http.server import HttpServer, owner_at
+from service.runtime.awaiting import readable
 from service.runtime.containment import report
 from service.runtime.per_turn import PerTurn
 from service.runtime.timer import Periodic
@@ -129,7 +130,7 @@ class Acceptor:
         """Wait until a client begins its handshake, and for its turn; return the seconds that are left for it."""
         until = self._loop.time() + self._tls_time
         async with asyncio.timeout_at(until):
-            await _readable(self._loop, connection)
+            await readable(connection)
             await self._handshakes.wait(owner_at(address))
         return max(until - self._loop.time(), _LEAST)
 
@@ -170,18 +171,3 @@ class Acceptor:
         self._patience.stop()
         for listener in self._listeners:
             self._loop.add_reader(listener.fileno(), self._accept, listener)
-
-
-async def _readable(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
-    """Return when something has come, or the other end has gone."""
-    there = loop.create_future()
-    loop.add_reader(connection, _note, there)
-    try:
-        await there
-    finally:
-        loop.remove_reader(connection)
-
-
-def _note(there: "asyncio.Future[None]") -> None:
-    if not there.done():
-        there.set_result(None)
