@@ -5,11 +5,9 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 from aiohttp import WSMessage, WSMsgType
 
 from service.core.owner import Owner
-from service.edge.websocket import conversation
 from service.edge.websocket.conversation import Conversation, RequestHandler
 from service.runtime.per_turn import PerTurn
 
@@ -41,21 +39,20 @@ class Socket:
 class Session:
     """Takes some seconds for each message."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *took: float) -> None:
+    def __init__(self, *took: float) -> None:
         self.grant, self.late, self.flooding = object(), SimpleNamespace(bounded=False), False
-        self._took, self._now = list(took), 0.0
-        monkeypatch.setattr(conversation, "perf_counter", lambda: self._now)
+        self._took, self.now = list(took), 0.0
 
     def receive(self, data: bytes, now: float) -> Any:
-        self._now += self._took.pop(0)
+        self.now += self._took.pop(0)
         return SimpleNamespace(text=b"", closing=None)
 
 
-async def costs(monkeypatch: pytest.MonkeyPatch, *took: float) -> list[int]:
-    """Return what messages of 100 bytes cost that take so many seconds, and what the end of their connection does."""
-    session: Any = Session(monkeypatch, *took)
-    connection: Any = SimpleNamespace(closing=None, alive=True, owner=Owner("a"), session=session, dear=0)
-    hub: Any = SimpleNamespace(clock=lambda: 0.0, pressed=False)
+async def costs(*took: float) -> list[int]:
+    """Return what messages of 100 bytes cost that take this many seconds, and what the end of their connection does."""
+    session: Any = Session(*took)
+    connection: Any = SimpleNamespace(closing=None, alive=True, owner=Owner("a"), session=session, last_cost=0)
+    hub: Any = SimpleNamespace(clock=lambda: session.now, pressed=False)
     counters: Any = SimpleNamespace(received=0, answered=0, closed=Counter())
     socket: Any = Socket(*[b"x" * 100] * len(took))
     talking = Conversation(asyncio.get_running_loop().time)
@@ -64,9 +61,9 @@ async def costs(monkeypatch: pytest.MonkeyPatch, *took: float) -> list[int]:
     return turns.costs
 
 
-async def test_a_message_costs_its_size_or_what_the_one_before_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await costs(monkeypatch, 0.00001, 0.0005, 0.00001) == [164, 164, 2048, 128]
+async def test_a_message_costs_its_size_or_what_the_one_before_it_took() -> None:
+    assert await costs(0.00001, 0.0005, 0.00001) == [164, 164, 2048, 128]
 
 
-async def test_what_one_message_costs_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await costs(monkeypatch, 5.0, 0.0) == [164, 16384, 128]
+async def test_what_one_message_costs_is_bounded() -> None:
+    assert await costs(5.0, 0.0) == [164, 16384, 128]

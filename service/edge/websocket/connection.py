@@ -42,8 +42,8 @@ class Connection:
         "alive",
         "busy",
         "closing",
-        "dear",
         "held",
+        "last_cost",
         "name",
         "owner",
         "patient",
@@ -72,9 +72,9 @@ class Connection:
         self.task = task
         self.closing: CloseReason | None = None
         self.alive = True
-        self.dear = 0
-        """What carrying out its last message took, as bytes of a message: one that begins a watch takes ten times
-        as long as a publish of its size, and the next one is most likely of its kind."""
+        self.last_cost = 0
+        """What its last message cost by the time that it took, as bytes of a message: one that begins a watch takes
+        ten times as long as a publish of its size, and the next one is most likely of the same kind."""
         self.busy = False
         """Whether nothing is read, pongs neither, until what was sent before has been carried out."""
         self.patient = False

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from time import perf_counter
 from typing import Final, Protocol
 
 from aiohttp import WSMessage, WSMsgType, web
@@ -25,7 +24,7 @@ _TURN: Final = 4 << 10
 _LEAST: Final = 64
 _SECOND: Final = _TURN * 1000
 """Bytes that a second of carrying out messages counts as."""
-_DEAREST: Final = 4 * _TURN
+_MOST: Final = 4 * _TURN
 """What one message counts as at most."""
 _END: Final = 128
 """What its end counts as: a thousand sockets of one client may end together, 20 us each."""
@@ -61,7 +60,7 @@ class Conversation:
         while connection.closing is None:
             message = await socket.receive()
             connection.alive = True
-            cost = max(_LEAST + len(message.data), connection.dear) if message.type in _MESSAGES else _END
+            cost = max(_LEAST + len(message.data), connection.last_cost) if message.type in _MESSAGES else _END
             carried_out += cost
             await self._turns.wait(connection.owner, cost)
             if message.type is WSMsgType.TEXT:
@@ -109,9 +108,9 @@ class RequestHandler:
         self._traffic.received += 1
         session = connection.session
         before = session.grant
-        begin = perf_counter()
-        answer = session.receive(data, self._hub.clock())
-        connection.dear = min(_DEAREST, int((perf_counter() - begin) * _SECOND))
+        begin = self._hub.clock()
+        answer = session.receive(data, begin)
+        connection.last_cost = min(_MOST, int((self._hub.clock() - begin) * _SECOND))
         if session.grant is not before:
             self._expiries.set(connection, session.grant.until)
         if session.late.bounded:
