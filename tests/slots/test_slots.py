@@ -164,31 +164,31 @@ async def test_a_traceback_is_in_the_output(slots: Slots) -> None:
     assert "unsupported operand" in run.attempt.output
 
 
+async def cancel_while_its_process_starts(slots: Slots) -> None:
+    """Run a function, and cancel it once it waits for a process that starts."""
+    task = asyncio.create_task(Run(slots, "add", [1, 2]).result())
+    async with asyncio.timeout(30):
+        while slots._left or not slots._starting:  # one that was left is taken first
+            await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_a_process_that_starts_for_a_job_that_is_cancelled_is_the_next_ones(slots: Slots) -> None:
     slots._dismiss()
     for _ in range(3):
-        task = asyncio.create_task(Run(slots, "add", [1, 2]).result())
-        async with asyncio.timeout(30):
-            while not slots._starting:
-                await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        await cancel_while_its_process_starts(slots)
     assert await Run(slots, "add", [1, 2]).result() == 3
     assert slots.started == 2
 
 
 async def test_a_process_that_starts_for_nobody_ends(slots: Slots) -> None:
     slots._dismiss()
-    task = asyncio.create_task(Run(slots, "add", [1, 2]).result())
+    await cancel_while_its_process_starts(slots)
+    (starting,) = slots._left
+    slots._dismiss()
     async with asyncio.timeout(30):
-        while not slots._starting:
-            await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        (starting,) = slots._left
-        slots._dismiss()
         pid = (await starting).pid
         while _alive(pid):
             await asyncio.sleep(0.01)
