@@ -6,6 +6,7 @@ import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Final
 
 import msgspec
@@ -41,23 +42,9 @@ class WorkerProcess:
     async def start(cls, modules: Sequence[str], memory: int) -> "WorkerProcess":
         """Start a process and wait until it is ready; raises WorkerGone."""
         try:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            worker = await cls._begin(modules, memory)
         except OSError as error:
             raise WorkerGone(f"a process cannot be started: {error.strerror}") from error
-        ours.setblocking(False)
-        try:
-            with theirs:
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", _MODULE, str(theirs.fileno()), str(memory), *modules,
-                    env=environment(),
-                    stdin=DEVNULL, stdout=DEVNULL, pass_fds=(theirs.fileno(),),
-                )  # fmt: skip
-        except BaseException as error:
-            ours.close()
-            if isinstance(error, OSError):
-                raise WorkerGone(f"a process cannot be started: {error.strerror}") from error
-            raise
-        worker = cls(process, ours)
         try:
             async with asyncio.timeout(_START):
                 await worker._answer()
@@ -70,6 +57,21 @@ class WorkerProcess:
             await worker.wait()
             raise
         return worker
+
+    @classmethod
+    async def _begin(cls, modules: Sequence[str], memory: int) -> "WorkerProcess":
+        """Start a process; raises OSError, and then it has left nothing open."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with ExitStack() as opened:
+            opened.callback(ours.close)
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", _MODULE, str(theirs.fileno()), str(memory), *modules,
+                    env=environment(), stdin=DEVNULL, stdout=DEVNULL, pass_fds=(theirs.fileno(),),
+                )  # fmt: skip
+            opened.pop_all()
+        return cls(process, ours)
 
     async def carry_out(self, errand: Errand, body: bytes | memoryview) -> tuple[Answer, Contents]:
         """Return the answer with its bytes; raises WorkerGone; after any other exception, kill the process."""
