@@ -74,7 +74,7 @@ class _Counting:
         counter = LineCounter(self._keys, self._counts)
         try:
             pieces = pieces_of(descriptor, task.start, task.end, self._took)
-            for data in without_lines(pieces, task.skip) if task.skip else pieces:
+            for data in without_lines(pieces, task.skip):
                 signal.setitimer(signal.ITIMER_VIRTUAL, PATIENCE)
                 counter.feed(data)
                 if time.monotonic() >= self._next:

@@ -55,7 +55,7 @@ def lines_in_range(
 
 
 def without_lines(pieces: Iterable[bytes], lines: int) -> Iterator[bytes]:
-    """Yield what follows so many lines; nothing for each piece that is left out."""
+    """Yield what follows this many lines; b"" for each piece that is left out."""
     for data in pieces:
         if not lines:
             yield data
