@@ -28,7 +28,7 @@ _EAGER: Final = 9
 """One owner alone has nine tenths of the places: of fewer than ten, all."""
 
 Work = Callable[[Callable[[], None]], Coroutine[Any, Any, None]]
-"""Carries a job out, and calls what it is given when it needs its place no more."""
+"""Carries out a job, and calls its argument when the job no longer needs its place."""
 Begin = Callable[[int, Callable[[], None]], Coroutine[Any, Any, None]]
 """The same for the job of a row."""
 

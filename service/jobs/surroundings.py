@@ -1,4 +1,4 @@
-"""What functions share that run in one process, one after another: the next one finds it as the first one did."""
+"""What functions share that run one after another in a process: each has to find it as the first one did."""
 
 import os
 import resource

@@ -6,7 +6,7 @@ floods the store pushes out its own.
 Theory of operation. A body is written under a temporary name in ``new/``, synced, and renamed to
 ``ab/ab12...TYPE~KEEPER``; then its directory is synced. So a file under its final name is whole, whenever the
 process or the machine stops, and what stands in ``new/`` at a start is left over and removed. What is kept is known
-in memory, in the order in which it was used; that order outlives a restart by the files' times of modification.
+in memory, in the order in which it was used; that order outlives a restart by the files' times of access.
 
 Bodies are saved in threads, each in one go: hashed, looked up, and written. A lock holds for what is looked up and
 changed in memory, never for what waits for the disk. Who saves what another thread is writing waits for that one.

@@ -12,7 +12,7 @@ from service.work.file_counts.messages import Report, Task
 __all__ = ["Part", "Unreported"]
 
 _MOST: Final = 32
-"""Parts of one process whose counts it keeps to itself: so many are counted again at most."""
+"""Parts that one process counts before it reports: at most this many are counted again."""
 
 
 @dataclass(frozen=True, slots=True)
