@@ -20,6 +20,7 @@ _FOLDER = Path(__file__).parent
 _SERVICE: Final = ["-m", "service"]
 CHECKOUT: Final = "BENCH_SERVICE"
 """The variable of the environment that names the checkout whose service is started, where it is not this one."""
+_AGAIN: Final = 0.05
 _ERRORS = Path("bench-out") / "errors.log"
 """What children write to standard error: between the figures nobody could read either."""
 
@@ -33,13 +34,13 @@ def build(name: str) -> str:
     return str(target.absolute())
 
 
-def reachable(port: int) -> None:
-    """Wait until somebody listens on a port of this machine; raises RuntimeError after 5 s."""
-    for _ in range(100):
+def reachable(port: int, within: float = 5.0) -> None:
+    """Wait until somebody listens on a port of this machine; raises RuntimeError after this many seconds."""
+    for _ in range(int(within / _AGAIN)):
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
         except ConnectionRefusedError:
-            time.sleep(0.05)
+            time.sleep(_AGAIN)
         else:
             return
     raise RuntimeError(f"nothing listens on {port}")

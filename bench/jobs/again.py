@@ -14,11 +14,9 @@ from typing import Final
 
 from bench.durability.figure import Figure, data_folder
 from bench.jobs import brokers, celery_alone
-from bench.jobs.brokers import Broker
-from bench.jobs.celery_alone import SHORT, VISIBILITY
+from bench.jobs.celery_alone import SHORT
 from bench.jobs.figure import Requests, Service, wait_until
 from bench.jobs.places import OnCelery
-from bench.jobs.workers import Workers
 from service.core.jobs.lease import LEASE
 
 __all__ = ["add_options", "run"]
@@ -52,8 +50,9 @@ def _slots_killed(options: Namespace) -> Figure:
             ours = [_again(folder / f"ours-{number}", make, _kill) for number in range(count)]
         finally:
             service.stop()
-        found = celery_alone.missing() or ""
-        if not found:
+        if lacking := celery_alone.missing():
+            found = f"not measured: {lacking}"
+        else:
             with celery_alone.broker(options.port + 1, folder) as address, celery_alone.worker(address):
                 make = partial(celery_alone.send, address, "hold")
                 theirs = [_again(folder / f"theirs-{number}", make, _kill) for number in range(count)]
@@ -87,17 +86,12 @@ def _workers_killed(options: Namespace, kind: str) -> Figure:
 
 def _alone(kind: str, port: int, folder: Path) -> str:
     """Kill a worker of Celery alone; return how long it took until the other one began anew."""
-    broker = Broker(kind, port, folder / "alone")
-    env = {VISIBILITY: str(SHORT)} if kind == "redis" else {}
-    workers = Workers(lambda name: celery_alone.start_worker(broker.url, name, 1, **env))
-    try:
-        make = partial(celery_alone.send, broker.url, "hold")
-        return f"{_again(folder / 'theirs', make, workers.kill_above, _ALONE):.1f} s"
-    except TimeoutError:
-        return f"not within {_ALONE:g} s"
-    finally:
-        workers.stop()
-        broker.stop()
+    with celery_alone.workers(kind, port, folder / "alone") as (address, workers):
+        make = partial(celery_alone.send, address, "hold")
+        try:
+            return f"{_again(folder / 'theirs', make, workers.kill_above, _ALONE):.1f} s"
+        except TimeoutError:
+            return f"not within {_ALONE:g} s"
 
 
 def _make(port: int, file: str, given: float) -> None:

@@ -2,14 +2,12 @@
 
 import os
 import shutil
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bench.jobs.figure import wait_until
-from bench.processes import Child
+from bench.processes import Child, reachable
 
 __all__ = ["BROKERS", "NAMES", "Broker", "Program", "missing", "names_program", "rabbitmq_program", "redis_program"]
 
@@ -83,14 +81,7 @@ class Broker:
     def start(self) -> None:
         """Start it, and return when it takes connections."""
         self._child = Child(self._program.argv, core=0, env=self._program.env, apart=True)
-        wait_until(self._takes_connections, _PATIENCE, f"the start of {self._program.argv[0]}")
-
-    def _takes_connections(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self._program.port), 1).close()
-        except OSError:
-            return False
-        return True
+        reachable(self._program.port, _PATIENCE)
 
     def kill(self) -> None:
         """Kill it, as a crash would."""

@@ -3,14 +3,15 @@
 import importlib.util
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from bench.jobs.workers import arguments
+from bench.jobs.brokers import Broker
+from bench.jobs.workers import Workers, arguments
 from bench.processes import Child, reachable
 
-__all__ = ["BROKER", "SHORT", "VISIBILITY", "broker", "missing", "send", "start_worker", "tasks", "worker"]
+__all__ = ["BROKER", "SHORT", "VISIBILITY", "broker", "missing", "send", "tasks", "worker", "workers"]
 
 BROKER: Final = "BENCH_BROKER"
 """The environment variable of a worker with the address of its broker."""
@@ -23,7 +24,7 @@ SHORT: Final = 5.0
 def missing() -> str | None:
     """Say what has to be installed for it, or return None."""
     there = shutil.which("redis-server") and all(map(importlib.util.find_spec, ("celery", "redis")))
-    return None if there else "not measured: redis-server, and the packages celery and redis"
+    return None if there else "redis-server, or one of the packages celery and redis, is not installed"
 
 
 @contextmanager
@@ -48,14 +49,26 @@ def tasks(address: str) -> Any:
 @contextmanager
 def worker(address: str) -> Iterator[Child]:
     """Yield a worker with a process for each core, which runs until the block ends."""
-    child = start_worker(address)
+    child = _start_worker(address)
     try:
         yield child
     finally:
         child.stop(30)
 
 
-def start_worker(address: str, name: str = "worker", core: int = 0, **env: str) -> Child:
+@contextmanager
+def workers(kind: str, port: int, folder: Path) -> Iterator[tuple[str, Workers]]:
+    """Yield the address of a broker, and two workers on the other core; a Redis has the short timeout."""
+    env = {VISIBILITY: str(SHORT)} if kind == "redis" else {}
+    with ExitStack() as stack:
+        found = Broker(kind, port, folder)
+        stack.callback(found.stop)
+        running = Workers(lambda name: _start_worker(found.url, name, 1, **env))
+        stack.callback(running.stop)
+        yield found.url, running
+
+
+def _start_worker(address: str, name: str = "worker", core: int = 0, **env: str) -> Child:
     """Start a worker on a core, in a process group of its own."""
     return Child(arguments("bench.jobs.celery_tasks", name), core=core, env={BROKER: address, **env}, apart=True)
 

@@ -34,7 +34,9 @@ def post_figures(options: Namespace) -> list[Figure]:
         finally:
             service.stop()
         theirs: list[float] | str
-        if (theirs := celery_alone.missing() or "") == "":
+        if lacking := celery_alone.missing():
+            theirs = f"not measured: {lacking}"
+        else:
             with celery_alone.broker(options.port + 1, folder) as address:
                 task = celery_alone.tasks(address).stamp
                 theirs = _paced(count, options.rate, lambda: task.apply_async(("", 0.0), countdown=3600))
@@ -71,7 +73,9 @@ def start_figures(options: Namespace) -> list[Figure]:
     with data_folder() as folder:
         ours = _started_here(options, folder, count)
         theirs: list[float] | str
-        if (theirs := celery_alone.missing() or "") == "":
+        if lacking := celery_alone.missing():
+            theirs = f"not measured: {lacking}"
+        else:
             theirs = _started_there(options, folder, count)
     held = None if isinstance(theirs, str) else share(ours, 0.99) <= share(theirs, 0.99)
     return [

@@ -8,11 +8,9 @@ from typing import Final
 
 from bench.durability.figure import Figure, data_folder
 from bench.jobs import brokers, celery_alone
-from bench.jobs.brokers import Broker
-from bench.jobs.celery_alone import SHORT, VISIBILITY
+from bench.jobs.celery_alone import SHORT
 from bench.jobs.figure import Requests
 from bench.jobs.places import OnCelery
-from bench.jobs.workers import Workers
 
 __all__ = ["add_options", "run"]
 
@@ -34,15 +32,11 @@ def run(options: Namespace) -> list[Figure]:
     with data_folder() as folder, ExitStack() as stack:
         place = OnCelery("redis", options.port, folder, options.port, "bench.jobs.visible_worker")
         stack.callback(place.stop)
-        alone = Broker("redis", options.port + 4, folder / "alone")
-        stack.callback(alone.stop)
-        env = {VISIBILITY: str(SHORT)}
-        workers = Workers(lambda name: celery_alone.start_worker(alone.url, name, 1, **env))
-        stack.callback(workers.stop)
+        alone, _ = stack.enter_context(celery_alone.workers("redis", options.port + 4, folder / "alone"))
         with closing(Requests(options.port)) as requests:
             _make(requests, folder, later)
-        celery_alone.send(alone.url, "stamp", str(folder / f"theirs-{_NAMES[0]}"), 0.0, countdown=later)
-        celery_alone.send(alone.url, "take", str(folder / f"theirs-{_NAMES[1]}"), 0.0, later)
+        celery_alone.send(alone, "stamp", str(folder / f"theirs-{_NAMES[0]}"), 0.0, countdown=later)
+        celery_alone.send(alone, "take", str(folder / f"theirs-{_NAMES[1]}"), 0.0, later)
         time.sleep(later + _AFTER)
         return [_figure(folder, name, later) for name in _NAMES]
 
