@@ -7,6 +7,7 @@ from service.core.owner import Owner
 from service.core.pool import Pool
 from service.core.topics.hub import Hub
 from service.runtime.containment import report
+from service.sources.batches_by_owner import BatchesByOwner
 
 __all__ = ["FinishedBatches"]
 
@@ -21,7 +22,7 @@ class FinishedBatches:
         """Events that left memory since the start."""
         self._hub = hub
         self._drop = drop
-        self._batches: dict[Owner, dict[str, Batch]] = {}
+        self._batches = BatchesByOwner()
 
     def __repr__(self) -> str:
         return f"<FinishedBatches {self.pool!r}>"
@@ -29,28 +30,25 @@ class FinishedBatches:
     def add(self, batch: Batch) -> None:
         """Take in a batch whose last reader has left."""
         self.pool.take(batch.owner, batch.topic.size)
-        self._batches.setdefault(batch.owner, {})[batch.id] = batch
+        self._batches.add(batch)
 
     def remove(self, batch: Batch) -> bool:
         """Take out a batch; return whether it was here."""
-        if self._batches.get(batch.owner, {}).pop(batch.id, None) is None:
-            return False
-        self.pool.give_back(batch.owner, batch.topic.size)
-        if not self._batches[batch.owner]:
-            del self._batches[batch.owner]
-        return True
+        found = self._batches.remove(batch)
+        if found:
+            self.pool.give_back(batch.owner, batch.topic.size)
+        return found
 
     def drop_oldest(self, owner: Owner) -> None:
         """Forget the owner's oldest, if it has one."""
-        batches = self._batches.get(owner)
-        if batches:
-            self._drop(next(iter(batches.values())))
+        if (batch := self._batches.oldest(owner)) is not None:
+            self._drop(batch)
 
     def make_room(self) -> None:
         """Drop batches, the oldest of the owner that keeps most first, until all fit their bound."""
         while self._hub.log_bytes > self.pool.bound and (owner := self.pool.largest()) is not None:
-            batches = self._batches[owner]
-            victim = next((one for one in batches.values() if not one.topic.readers), next(iter(batches.values())))
+            victim = self._batches.oldest_unread(owner) or self._batches.oldest(owner)
+            assert victim is not None
             if victim.topic.history is not None:
                 self._spill(owner)
                 continue
@@ -58,12 +56,11 @@ class FinishedBatches:
                 self._drop(victim)
             except Exception as error:
                 report("a finished batch could not be dropped", error)
-                if batches.pop(victim.id, None) is not None:
-                    self.pool.give_back(owner, victim.topic.size)
+                self.remove(victim)
 
     def _spill(self, owner: Owner) -> None:
         """Drop from memory all that an owner keeps."""
-        for batch in self._batches[owner].values():
+        for batch in self._batches.of(owner):
             before = batch.topic.ring.spilled
             self.pool.give_back(owner, self._hub.spill(batch.topic, batch.topic.size))
             self.spilled += batch.topic.ring.spilled - before

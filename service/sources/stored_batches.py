@@ -14,6 +14,7 @@ from service.core.fetching.outcome import Failure
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool
 from service.sources.batch_shares import log_fields, too_large
+from service.sources.batches_by_owner import BatchesByOwner
 
 __all__ = ["StoredBatches"]
 
@@ -32,8 +33,7 @@ class StoredBatches:
         self._drop = drop
         self._sizes: dict[str, int] = {}
         """What is counted of each batch."""
-        self._finished: dict[Owner, dict[str, Batch]] = {}
-        """By owner, the oldest first."""
+        self._finished = BatchesByOwner()
 
     def __repr__(self) -> str:
         return f"<StoredBatches {self.pool!r}>"
@@ -72,16 +72,13 @@ class StoredBatches:
     def finish(self, batch: Batch) -> None:
         """Record that a batch is done: from now on it gives way while nobody reads it."""
         if batch.topic.history is not None:
-            self._finished.setdefault(batch.owner, {})[batch.id] = batch
+            self._finished.add(batch)
 
     def forget(self, batch: Batch) -> None:
         """Count a finished batch out."""
         if (size := self._sizes.pop(batch.id, None)) is not None:
             self.pool.give_back(batch.owner, size)
-            finished = self._finished[batch.owner]
-            del finished[batch.id]
-            if not finished:
-                del self._finished[batch.owner]
+            self._finished.remove(batch)
 
     def _make_room(self, owner: Owner, size: int) -> bool:
         """Drop finished batches until an owner has room for that size; return whether it has."""
@@ -89,7 +86,7 @@ class StoredBatches:
         while (full := not pool.fits(owner, size)) or pool.used + size > pool.bound:
             victim = self._oldest_of_largest(pool.held(owner) + size)
             if victim is None and full:
-                victim = self._oldest(owner)
+                victim = self._finished.oldest_unread(owner)
             if victim is None:
                 break
             pool.refused += 1
@@ -99,11 +96,9 @@ class StoredBatches:
     def _oldest_of_largest(self, held: int) -> Batch | None:
         """Return what gives way of the owner that keeps most, if that is more than another will have then."""
         largest = self.pool.largest()
-        return self._oldest(largest) if largest is not None and self.pool.held(largest) > held else None
-
-    def _oldest(self, owner: Owner) -> Batch | None:
-        batches = self._finished.get(owner, {}).values()
-        return next((batch for batch in batches if not batch.topic.readers), None)
+        if largest is None or self.pool.held(largest) <= held:
+            return None
+        return self._finished.oldest_unread(largest)
 
     def _too_large(self, batch: Batch) -> Failure:
         what = "the batches of this client on disk"
