@@ -88,7 +88,7 @@ async def receiving(seconds: int) -> dict[str, Any]:
 
 
 async def received(command: list[str], count: int) -> tuple[float, float]:
-    """Return the CPU time of a process that receives so many messages, after its start, and its memory in MiB."""
+    """Return the CPU time of a process that receives ``count`` messages, after its start, and its memory in MiB."""
     application = aiohttp.web.Application()
 
     async def handle(request: aiohttp.web.Request) -> aiohttp.web.WebSocketResponse:

@@ -1,4 +1,4 @@
-"""Fuzz: the readers of hostile input under atheris, each for this many minutes."""
+"""Fuzz: the readers of hostile input under atheris, each for some minutes."""
 
 import re
 import subprocess

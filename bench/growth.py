@@ -46,7 +46,7 @@ def run(options: Namespace) -> dict[str, Any]:
 
 
 def _publish(options: Namespace) -> list[dict[str, Any]]:
-    """Publish to one topic that one client reads, beside so many idle topics; all servers alive, in turns."""
+    """Publish to one topic that one client reads, beside many idle topics; all servers alive, in turns."""
     servers: list[tuple[int, _Publishing]] = []
     try:
         for number, count in enumerate(options.topics):

@@ -72,7 +72,7 @@ class _Listener:
 
 
 class _Planned:
-    """The plan alone: so many URLs wait at ten hosts that never answer, and one is asked for elsewhere."""
+    """The plan alone: many URLs wait at ten hosts that never answer, and one is asked for elsewhere."""
 
     def __init__(self, parked: int) -> None:
         limits = BatchLimits(active=10_000, active_per_client=_A_BATCH, active_per_host=1, hosts_shared=True)
@@ -92,7 +92,7 @@ class _Planned:
         return Batch(name, topic, Owner(name), Keep.DETACHED, urls, options, 0.0, _Listener())
 
     def step(self, count: int) -> float:
-        """Return the seconds of one URL's start and end, of a batch with so many."""
+        """Return the seconds of one URL's start and end, of a batch with ``count``."""
         batch = self._batch("free", ["http://free.example/"] * count)
         self._plan.add(batch)
         begin = perf_counter()
@@ -143,7 +143,7 @@ class _Service:
         self._late: dict[float, float] = {}
 
     def park(self, count: int) -> None:
-        """Begin batches of which so many URLs wait for a host that never answers."""
+        """Begin batches of which ``count`` URLs wait for a host that never answers."""
         left = count + _PLACES
         while left > 0:
             urls = [f"http://127.0.0.1:{_PORT}/hostile/never-answers?{left}-{one}" for one in range(_A_BATCH)]

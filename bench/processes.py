@@ -22,7 +22,7 @@ CHECKOUT: Final = "BENCH_SERVICE"
 """The variable of the environment that names the checkout whose service is started, where it is not this one."""
 _AGAIN: Final = 0.05
 _ERRORS = Path("bench-out") / "errors.log"
-"""What children write to standard error: between the figures nobody could read either."""
+"""Where the standard error of children goes: among the figures it would make both unreadable."""
 
 
 def build(name: str) -> str:

@@ -67,7 +67,7 @@ class Account:
         return {key for key, place in self.acknowledged.items() if got.get(key) != place}
 
     def gone(self, reader: str, newest: Mapping[str, Place], ring: int) -> set[str]:
-        """Return those that a reader of the end has missed, though rings of this many messages should have them."""
+        """Return those that a reader of the end has missed, though rings of ``ring`` messages should have them."""
         missed = self.missed(reader)
         return {key for key in missed if _is_kept(self.acknowledged[key], newest, ring)}
 

@@ -23,7 +23,7 @@ _ROOT: Final = Path(".bench").absolute()
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What was measured, and the same of what it is beside."""
+    """What was measured, and what it is compared with."""
 
     name: str
     """With its part before a colon; it stays the same when sizes change, so that a run replaces the one before."""

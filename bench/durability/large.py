@@ -23,7 +23,7 @@ _BODY: Final = 100 << 10
 _READ: Final = 1 << 20
 _PATIENCE: Final = 900
 _SLICE: Final = 8
-"""Kills come in the first so many eighths of the batch, one in each."""
+"""Parts of the batch, of which the first ones have a kill each."""
 _BEFORE: Final = 50
 """Events that are read before a kill, to be compared with those at the end."""
 _MEMORY: Final = 1 << 30
@@ -120,7 +120,7 @@ async def _begin(session: aiohttp.ClientSession, urls: list[str]) -> str:
 
 
 async def _reached(session: aiohttp.ClientSession, batch: str, count: int) -> int:
-    """Wait until a batch has so many events, the last one too; return how many it has."""
+    """Wait until a batch has ``count`` events, the last one too; return how many it has."""
     while True:
         async with session.get(f"/batches/{batch}") as answer:
             state: dict[str, Any] = await answer.json()

@@ -57,7 +57,7 @@ def _trickling(scene: Scene) -> Outcome:
 
 
 def _not_reading(scene: Scene, taken: int) -> Outcome:
-    """Evict readers that take so many bytes a second of 200 KiB a second."""
+    """Evict readers that take ``taken`` bytes a second of 200 KiB a second."""
     count, seconds = scene.many(1000), scene.seconds(60, 10)
     with Stage(scene) as stage:
         silent = [mute(stage.port, "load", buffer=_BUFFER) for _ in range(count)]
@@ -132,7 +132,7 @@ def _half_open(scene: Scene) -> Outcome:
 
 
 def _kept_by_stock(peer: Stock, count: int, within: float) -> int:
-    """Return how many descriptors of readers with full buffers the plain server has after this many seconds."""
+    """Return how many descriptors of readers with full buffers the plain server has after ``within`` seconds."""
     before = descriptors(peer.child)
     full = [upgrade(peer.port, buffer=_BUFFER) for _ in range(count)]
     for _ in range(150):

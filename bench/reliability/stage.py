@@ -122,7 +122,7 @@ class Stage:
         stock: str = "",
         **figures: Any,
     ) -> Outcome:
-        """Wait for the recovery, ``within`` so many seconds, and sum up.
+        """Wait at most ``within`` seconds for the recovery, and sum up.
 
         ``kept`` is what the allocator may keep beside 10 % and the usual, in bytes. ``factor`` bounds the control
         group's p99; None is for what takes the whole core for a moment: nobody may be later than that is worth

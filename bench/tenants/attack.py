@@ -1,6 +1,6 @@
 """One attack: ``python -m bench.tenants.attack NAME PORT NEAR FAR SECONDS``, the client's token in TOKEN.
 
-It does one thing for this many seconds, as much of it as it can, and prints the answers by number. ``NEAR`` and
+It does one thing for SECONDS seconds, as much of it as it can, and prints the answers by number. ``NEAR`` and
 ``FAR`` are the ports of the upstreams that both ask, and of its own.
 """
 

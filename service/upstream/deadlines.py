@@ -28,7 +28,7 @@ class Deadlines:
         return f"<Deadlines {len(self._due)}>"
 
     def begin(self, task: "asyncio.Task[Any]", after: float) -> None:
-        """Cancel a task after this many seconds, unless :meth:`end` is called by then; again, to change that."""
+        """Cancel a task after this many seconds, unless :meth:`end` is called first; again, to change the time."""
         if not self._due:
             self._timer.start()
         self._due[task] = self._loop.time() + after

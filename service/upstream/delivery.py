@@ -227,7 +227,7 @@ class Delivery:
             self._idle.set()
 
     def _serve(self, line: Line[_Landed], most: int) -> int:
-        """Deliver outcomes of one owner for this many microseconds, about; return how many it took."""
+        """Deliver outcomes of one owner for about ``most`` microseconds; return how many it took."""
         items, spent, size, others = line.items, 0, 0, False
         while spent < most and items:
             first = items[0]

@@ -80,7 +80,7 @@ class Fetcher:
         await self.resolver.close()
 
     def prolong(self, task: "asyncio.Task[Any]", timeout: float) -> None:
-        """Give the fetch that runs in this task so many seconds from now on."""
+        """Give the fetch that runs in this task ``timeout`` seconds from now on."""
         self._deadlines.begin(task, timeout)
 
     def keeps(self, target: Target, owner: Owner) -> bool:

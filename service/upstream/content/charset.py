@@ -86,7 +86,7 @@ def read_text(body: bytes, content_type: str | None, *, syntax: Syntax | None = 
 def read_in_steps(
     body: bytes, content_type: str | None, take: Callable[[str], object], *, step: int, cut: bool = False
 ) -> Generator[None, None, Text]:
-    """Do as :func:`read_text`, so many bytes at a time: ``take`` gets the text, and what is returned has none.
+    """Do as :func:`read_text`, ``step`` bytes at a time: ``take`` gets the text, and what is returned has none.
 
     An empty piece says that all of it comes again, in another encoding.
     """

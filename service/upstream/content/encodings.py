@@ -149,7 +149,7 @@ def decode(body: bytes, encoding: str, *, cut: bool = False) -> tuple[str, bool]
 
 
 def decode_in_steps(body: bytes, encoding: str, *, start: int, step: int, cut: bool) -> Iterator[tuple[str, bool]]:
-    """Yield what :func:`decode` returns of a body from ``start`` on, in pieces of this many bytes.
+    """Yield what :func:`decode` returns of a body from ``start`` on, in pieces of ``step`` bytes.
 
     Bad places are counted for each piece: of more than 800 it makes less of an effort.
     """
