@@ -17,7 +17,6 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from service.core.access.callers import caller_key
-from service.core.addresses import unwrapped
 from service.core.owner import SERVICE, Owner
 from service.edge.http.aiohttp_internals import Feature, has, is_paused, is_serving, is_waiting, task_of
 from service.edge.http.idle_cuts import IdleCuts, silence_of
@@ -150,7 +149,7 @@ def owner_at(peer: object) -> Owner:
 
 @lru_cache(maxsize=4096)
 def _at(address: str) -> Owner:
-    return Owner(caller_key(unwrapped(ip_address(address))))
+    return Owner(caller_key(ip_address(address)))
 
 
 def read_for(request: web.BaseRequest, owner: Owner, *, upgraded: bool = False) -> None:
