@@ -150,11 +150,11 @@ class Publishing:
                         client = self._publisher(publishers, topic, publisher)
                         group.create_task(self._topic(topic, publisher, client, times, begin + phase))
 
-    def _publisher(self, readers: Publishers[Client], topic: str, publisher: int) -> Client:
-        """Return the client that publishes: one that only publishes where there are such, else a reader."""
+    def _publisher(self, publishers: Publishers[Client], topic: str, publisher: int) -> Client:
+        """Return the client that publishes: one that does nothing else if there are any, or else a reader."""
         if self._apart:
             return self._apart[publisher // self.context.link.count % len(self._apart)]
-        return readers.of(topic, publisher)
+        return publishers.of(topic, publisher)
 
     async def _topic(self, topic: str, publisher: int, client: Client, times: Any, begin: float) -> None:
         tally, options = self.context.tally, self.context.options

@@ -60,7 +60,7 @@ _Client = TypeVar("_Client", bound=_Numbered)
 class Publishers(Generic[_Client]):
     """Which client of this process publishes to a topic: if possible, one that reads it.
 
-    For ten thousand topics, each asked for once: nothing here looks through all clients or topics for one of them.
+    There may be ten thousand topics: to find the publisher of one, neither all clients nor all topics are searched.
     """
 
     def __init__(self, plan: TopicPlan, clients: Sequence[_Client]) -> None:

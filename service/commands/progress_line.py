@@ -91,7 +91,7 @@ class ProgressLine:
 
 
 def can_write_over() -> bool:
-    """Return whether standard error is a terminal on which a line can be written over."""
+    """Return whether standard error is a terminal that can overwrite a line."""
     return os.isatty(2) and os.environ.get("TERM") != "dumb"
 
 

@@ -32,7 +32,7 @@ class PerTurn:
         """What those cost that were let pass in this turn: their tasks go on in the next one."""
         self._waiting: FairQueue[_Waiting] = FairQueue(quantum)
         self._count = 0
-        """How many wait: looked at for everything that comes."""
+        """How many wait, counted here because everything that comes looks at it."""
         self._turning = False
 
     def __repr__(self) -> str:

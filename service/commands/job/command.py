@@ -23,7 +23,7 @@ _ENDS: Final = {"done": 0, "failed": _FAILED, "cancelled": _CANCELLED}
 
 
 class _Unwritten(Exception):
-    """Standard output takes nothing, which was reported."""
+    """Standard output cannot be written to, and that was reported."""
 
     def __init__(self, code: int) -> None:
         self.code = code

@@ -140,7 +140,7 @@ class AdmissionControl:
         return self._known(at, *listed)
 
     def _find(self, at: str, *listed: str, forwarded: Sequence[str] = ()) -> Caller:
-        """Return where a request comes from whose peer says this of the client that it forwards."""
+        """Return where a request comes from, by what its peer says of the client that it forwards."""
         peer = unwrapped(ip_address(at))
         hops = [hops for hops in (forwarded, [hop for header in listed for hop in header.split(",")]) if hops]
         if not hops:

@@ -28,7 +28,7 @@ _BACKLOG: Final = 4096
 _HANDSHAKES: Final = 2
 """TLS handshakes that begin in one turn of the loop, 1 ms each, in turns of the addresses that they come from."""
 _LEAST: Final = 0.001
-"""Seconds that a handshake has in any case."""
+"""Seconds that a handshake has at least, however long it waited for its turn."""
 _PATIENCE: Final = 1.0
 """Seconds that others wait before connections on which nothing is asked are closed."""
 

@@ -44,7 +44,7 @@ class Feature(Enum):
     READING = "bodies of requests that come by the hundred are read in one turn of the loop"
     HANDSHAKE = "each WebSocket keeps the headers of its handshake, 4 to 7 KiB"
 
-    # That of enumerations is Python, and `has` is asked four times for each connection.
+    # The hash of enumerations is a Python function, and `has` is called four times for each connection.
     __hash__ = object.__hash__
 
 

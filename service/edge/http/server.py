@@ -32,20 +32,20 @@ _SHUTDOWN: Final = 2.0
 _READ: Final = 8
 """Connections whose bodies are read on in one turn of the loop, 256 KiB and 0.2 ms each."""
 _BEGUN: Final = 4
-"""Requests whose head is read in one turn of the loop, 0.15 ms each until their client is known: 500 on connections
-that were kept would be a turn of 75 ms."""
+"""Requests whose head is read in one turn of the loop, 0.15 ms each until their client is known: 500 that come
+together on idle connections would make a turn of 75 ms."""
 _ENDED: Final = 32
-"""Requests and WebSockets that end in one turn of the loop for the end of their connections, 20 us each."""
+"""Requests and WebSockets that end in one turn of the loop because their connections ended, 20 us each."""
 _BUFFER: Final = 64 << 10
 """Bytes of a body that wait for its request; beyond twice that it is not read on: all that loops read at once."""
 
 
 class _Turns:
-    """What the connections of a server do in turns of their clients."""
+    """What clients of a server take turns with, over all of its connections."""
 
     def __init__(self) -> None:
-        self.begin = PerTurn(_BEGUN, what="a request could not be begun")
-        self.read = PerTurn(_READ, what="a connection could not be read on")
+        self.begin = PerTurn(_BEGUN, what="a request could not be started")
+        self.read = PerTurn(_READ, what="reading from a connection could not be resumed")
         self.end = PerTurn(_ENDED, what="a request could not be ended")
 
 
@@ -138,12 +138,12 @@ _REASONS: Final = {
 
 
 def _is_unused(handler: RequestHandler) -> bool:
-    """Return whether nothing is asked on a connection; what waits for its turn is asked."""
+    """Return whether a connection has no request, not even one that waits for its turn."""
     return is_waiting(handler) and not (isinstance(handler, _Protocol) and handler.unread)
 
 
 def owner_at(peer: object) -> Owner:
-    """Return whose turns a connection takes of which its address alone is known."""
+    """Return whose turns a connection takes while only its address is known."""
     return _at(peer[0]) if isinstance(peer, tuple) else SERVICE
 
 

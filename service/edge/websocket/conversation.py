@@ -27,7 +27,7 @@ _SECOND: Final = _TURN * 1000
 _MOST: Final = 4 * _TURN
 """What one message counts as at most."""
 _END: Final = 128
-"""What its end counts as: a thousand sockets of one client may end together, 20 us each."""
+"""What the end of a connection counts as: a thousand sockets of one client may end together, 20 us each."""
 _ALL: Final = 8 << 10
 """Bytes of all clients' messages, counted as those, that are carried out in one turn of the loop: clients take
 turns, however many connections each has."""
