@@ -151,6 +151,20 @@ async def bench() -> AsyncIterator[Bench]:
     await bench.jobs.close()
 
 
+@pytest.fixture
+def store() -> FailingJobs:
+    return FailingJobs()
+
+
+@pytest.fixture
+async def failing(store: FailingJobs) -> AsyncIterator[Bench]:
+    """A bench on the store that fails on demand."""
+    bench = Bench(store)
+    await bench.jobs.open()
+    yield bench
+    await bench.jobs.close()
+
+
 async def test_a_job_that_is_due_now_is_carried_out_at_once(bench: Bench) -> None:
     job = await bench.ended(await bench.make())
     assert (job.state, bytes(job.result), job.attempt) == (JobState.DONE, b'"done"', 1)
@@ -177,17 +191,14 @@ async def test_nothing_is_looked_at_while_nobody_has_jobs(bench: Bench) -> None:
         assert (len(bench.jobs.agenda), look.running) == (0, False)
 
 
-async def test_the_first_job_begins_though_its_client_left_before_it_was_stored() -> None:
-    bench = Bench(FailingJobs())
-    await bench.jobs.open()
+async def test_the_first_job_begins_though_its_client_left_before_it_was_stored(failing: Bench) -> None:
     await asyncio.sleep(5)
-    making = asyncio.create_task(bench.make(delay=1))
+    making = asyncio.create_task(failing.make(delay=1))
     await asyncio.sleep(0.005)
     making.cancel()
     await asyncio.wait((making,))
     await asyncio.sleep(5)
-    assert len(bench.executor.attempts) == 1
-    await bench.jobs.close()
+    assert len(failing.executor.attempts) == 1
 
 
 async def test_a_clock_that_is_set_counts_within_a_second(bench: Bench) -> None:
@@ -368,15 +379,12 @@ async def test_a_job_moves_while_it_has_not_begun_and_runs_once_more_when_it_fai
     assert names == ["queued", "cancelled", "queued", "started", "done"]
 
 
-async def test_the_same_key_makes_one_job_also_at_the_same_time() -> None:
-    bench = Bench(FailingJobs())
-    await bench.jobs.open()
-    made = await asyncio.gather(*(bench.make(key="k", delay=5) for _ in range(5)))
+async def test_the_same_key_makes_one_job_also_at_the_same_time(failing: Bench) -> None:
+    made = await asyncio.gather(*(failing.make(key="k", delay=5) for _ in range(5)))
     assert len({job.id for job in made}) == 1
-    assert (await bench.make(owner=B, key="k", delay=5)).id != made[0].id
+    assert (await failing.make(owner=B, key="k", delay=5)).id != made[0].id
     with pytest.raises(InvalidParams, match="another request"):
-        await bench.make(key="k", delay=6)
-    await bench.jobs.close()
+        await failing.make(key="k", delay=6)
 
 
 async def test_keys_of_one_hash_make_a_job_each(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,27 +430,25 @@ async def test_at_most_this_many_run_and_owners_take_turns(bench: Bench) -> None
     assert order.count("b") == 2
 
 
-async def test_a_place_is_free_as_soon_as_the_work_is_over_though_that_is_not_stored_yet() -> None:
-    store = FailingJobs()
-    bench = Bench(store)
-    await bench.jobs.open()
+async def test_a_place_is_free_as_soon_as_the_work_is_over_though_that_is_not_stored_yet(
+    failing: Bench, store: FailingJobs
+) -> None:
     began: list[float] = []
 
     async def work(attempt: Attempt) -> bytes:
-        began.append(bench.wall())
+        began.append(failing.wall())
         await asyncio.sleep(1)
         return b"1"
 
-    bench.executor.work = work
-    jobs = [await bench.make() for _ in range(3)]
+    failing.executor.work = work
+    jobs = [await failing.make() for _ in range(3)]
     await asyncio.sleep(0.5)
     store.fails = 1  # the end of the first, which is tried again
     await asyncio.sleep(0.7)
-    assert (len(began), bench.jobs.running) == (3, 2)
-    assert await bench.state(jobs[0]) is JobState.RUNNING
-    assert [(await bench.ended(job)).state for job in jobs] == [JobState.DONE] * 3
-    assert bench.executor.most == 2
-    await bench.jobs.close()
+    assert (len(began), failing.jobs.running) == (3, 2)
+    assert await failing.state(jobs[0]) is JobState.RUNNING
+    assert [(await failing.ended(job)).state for job in jobs] == [JobState.DONE] * 3
+    assert failing.executor.most == 2
 
 
 async def test_a_job_that_is_due_again_before_its_attempt_is_over_runs_again() -> None:
@@ -620,99 +626,84 @@ async def test_an_owner_has_a_share_of_the_bytes() -> None:
     await bench.jobs.close()
 
 
-async def test_what_cannot_be_stored_is_refused_or_waits() -> None:
-    store = FailingJobs()
-    bench = Bench(store)
-    await bench.jobs.open()
+async def test_what_cannot_be_stored_is_refused_or_waits(failing: Bench, store: FailingJobs) -> None:
     store.fails = 1
     with pytest.raises(StorageFailed):
-        await bench.make()
-    assert bench.jobs.pool.used == 0
-    job = await bench.make(delay=1)
+        await failing.make()
+    assert failing.jobs.pool.used == 0
+    job = await failing.make(delay=1)
     store.fails = 1
     with pytest.raises(StorageFailed):
-        await bench.jobs.cancel(job.id)
+        await failing.jobs.cancel(job.id)
     store.fails = 3
-    job = await bench.ended(job)
+    job = await failing.ended(job)
     assert job.state is JobState.DONE
-    assert [event["event"] for event in await bench.events(job)] == ["queued", "started", "done"]
-    await bench.jobs.close()
+    assert [event["event"] for event in await failing.events(job)] == ["queued", "started", "done"]
 
 
-async def test_while_an_outcome_cannot_be_stored_a_cancel_is_refused_at_once_and_holds_once_it_is_stored() -> None:
-    store = FailingJobs()
-    bench = Bench(store)
-    await bench.jobs.open()
-
+async def test_while_an_outcome_cannot_be_stored_a_cancel_is_refused_at_once_and_holds_once_it_is_stored(
+    failing: Bench, store: FailingJobs
+) -> None:
     async def work(attempt: Attempt) -> bytes:
         store.fails = 1000
         return b"1"
 
-    bench.executor.work = work
-    job = await bench.make()
+    failing.executor.work = work
+    job = await failing.make()
     await asyncio.sleep(10)
-    asked = bench.wall()
+    asked = failing.wall()
     with pytest.raises(StorageFailed):
-        await bench.jobs.cancel(job.id)
-    assert bench.wall() - asked < 0.1
+        await failing.jobs.cancel(job.id)
+    assert failing.wall() - asked < 0.1
     store.fails = 0
-    assert await bench.jobs.cancel(job.id) == (True, JobState.RUNNING)
-    assert (await bench.ended(job)).state is JobState.CANCELLED
-    assert [event["event"] for event in await bench.events(job)] == ["queued", "started", "cancelled"]
-    await bench.jobs.close()
+    assert await failing.jobs.cancel(job.id) == (True, JobState.RUNNING)
+    assert (await failing.ended(job)).state is JobState.CANCELLED
+    assert [event["event"] for event in await failing.events(job)] == ["queued", "started", "cancelled"]
 
 
-async def test_a_job_that_is_cancelled_while_its_start_cannot_be_stored_never_runs() -> None:
-    store = FailingJobs()
-    bench = Bench(store)
-    await bench.jobs.open()
-    job = await bench.make(delay=5)
+async def test_a_job_that_is_cancelled_while_its_start_cannot_be_stored_never_runs(
+    failing: Bench, store: FailingJobs
+) -> None:
+    job = await failing.make(delay=5)
     await asyncio.sleep(4.9)
     store.fails = 1
     await asyncio.sleep(0.2)  # its start was refused, and is tried again 0.5 s later
-    assert await bench.jobs.cancel(job.id) == (True, JobState.CANCELLED)
+    assert await failing.jobs.cancel(job.id) == (True, JobState.CANCELLED)
     await asyncio.sleep(5)
-    assert bench.executor.attempts == []
-    await bench.jobs.close()
+    assert failing.executor.attempts == []
 
 
-async def test_one_commit_accepts_a_job_and_begins_it_where_there_is_a_place() -> None:
-    store = FailingJobs()
-    bench = Bench(store)
-    await bench.jobs.open()
+async def test_one_commit_accepts_a_job_and_begins_it_where_there_is_a_place(
+    failing: Bench, store: FailingJobs
+) -> None:
     stop = asyncio.Event()
 
     async def work(attempt: Attempt) -> bytes:
         await stop.wait()
         return b"1"
 
-    bench.executor.work = work
-    jobs = [await bench.make() for _ in range(2)]
+    failing.executor.work = work
+    jobs = [await failing.make() for _ in range(2)]
     assert [job.state for job in jobs] == [JobState.SCHEDULED] * 2  # as they were accepted
     assert store.puts == [2, 2]
-    waits, later = await bench.make(), await bench.make(delay=5)
+    waits, later = await failing.make(), await failing.make(delay=5)
     await asyncio.sleep(0.1)
-    assert (store.puts, len(bench.executor.attempts)) == ([2, 2, 1, 1], 2)
+    assert (store.puts, len(failing.executor.attempts)) == ([2, 2, 1, 1], 2)
     stop.set()
     for job in (*jobs, waits, later):
-        names = [event["event"] for event in await bench.events(await bench.ended(job))]
+        names = [event["event"] for event in await failing.events(await failing.ended(job))]
         assert names == ["queued", "started", "done"]
-    await bench.jobs.close()
 
 
-async def test_a_job_that_could_not_be_stored_gives_its_place_back() -> None:
-    store = FailingJobs()
-    bench = Bench(store)
-    await bench.jobs.open()
+async def test_a_job_that_could_not_be_stored_gives_its_place_back(failing: Bench, store: FailingJobs) -> None:
     store.fails = 3
     for _ in range(3):
         with pytest.raises(StorageFailed):
-            await bench.make()
-    assert bench.executor.attempts == []
-    jobs = [await bench.make() for _ in range(2)]
+            await failing.make()
+    assert failing.executor.attempts == []
+    jobs = [await failing.make() for _ in range(2)]
     assert store.puts.count(2) == 5
-    assert [(await bench.ended(job)).state for job in jobs] == [JobState.DONE] * 2
-    await bench.jobs.close()
+    assert [(await failing.ended(job)).state for job in jobs] == [JobState.DONE] * 2
 
 
 async def test_who_comes_later_waits_behind_those_who_wait() -> None:
@@ -756,15 +747,11 @@ async def test_a_bug_in_a_change_whose_caller_has_gone_is_reported(
     assert errors == ["a change of a job failed"]
 
 
-async def test_what_changes_nothing_is_not_stored() -> None:
-    store = FailingJobs()
-    bench = Bench(store)
-    await bench.jobs.open()
-    job = await bench.ended(await bench.make())
+async def test_what_changes_nothing_is_not_stored(failing: Bench, store: FailingJobs) -> None:
+    job = await failing.ended(await failing.make())
     store.fails = 1
-    assert await bench.jobs.cancel(job.id) == (False, JobState.DONE)
+    assert await failing.jobs.cancel(job.id) == (False, JobState.DONE)
     assert store.fails == 1
-    await bench.jobs.close()
 
 
 async def test_what_ran_when_the_service_ended_is_lost_and_runs_again() -> None:
