@@ -6,7 +6,7 @@ from service.core.fetching.batch import Batch
 from service.core.owner import Owner
 from service.core.pool import Pool
 from service.core.topics.hub import Hub
-from service.runtime.containment import report
+from service.runtime.containment import contain
 from service.sources.batches_by_owner import BatchesByOwner
 
 __all__ = ["FinishedBatches"]
@@ -52,11 +52,8 @@ class FinishedBatches:
             if victim.topic.history is not None:
                 self._spill(owner)
                 continue
-            try:
-                self._drop(victim)
-            except Exception as error:
-                report("a finished batch could not be dropped", error)
-                self.remove(victim)
+            contain("a finished batch could not be dropped", self._drop, victim)
+            self.remove(victim)  # otherwise one that cannot be dropped would be found again
 
     def _spill(self, owner: Owner) -> None:
         """Drop from memory all that an owner keeps."""

@@ -13,6 +13,7 @@ from service.core.fetching.batch import Batch
 from service.core.fetching.outcome import Failure
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool
+from service.runtime.containment import contain
 from service.sources.batch_shares import log_fields, too_large
 from service.sources.batches_by_owner import BatchesByOwner
 
@@ -90,7 +91,8 @@ class StoredBatches:
             if victim is None:
                 break
             pool.refused += 1
-            self._drop(victim)
+            contain("a finished batch could not be dropped", self._drop, victim)
+            self.forget(victim)  # otherwise one that cannot be dropped would be found again
         return not full
 
     def _oldest_of_largest(self, held: int) -> Batch | None:

@@ -17,6 +17,7 @@ from tests.core.readers import FakeReader
 from tests.upstream.batch_disk import BatchDisk, Running, url
 from tests.upstream.test_batches import LIMITS, Bench
 from tests.upstream.test_batches_on_disk import Half
+from tests.upstream.test_one_bad_item import raising
 
 BOUND = 300_000
 EACH = 10
@@ -145,6 +146,17 @@ async def test_a_finished_batch_that_is_read_does_not_give_way(disk: BatchDisk) 
     life.hub.attach(Stuck(read.topic, OnLag.DISCONNECT), "oldest")
     many = await finished(life, "many", 20)
     assert kept(life, [read, many[0]]) == [True, False]
+
+
+async def test_a_finished_batch_that_cannot_be_dropped_refuses_nobody(disk: BatchDisk) -> None:
+    life = await disk.open(Half(10_000, 2_000), stored_bytes=BOUND)
+    (first,) = await finished(life, "many", 1)
+    acceptance = life.batches.acceptance
+    acceptance.forget_key = raising(  # type: ignore[method-assign]
+        acceptance.forget_key, lambda batch: batch is first
+    )
+    await finished(life, "many", 20)
+    assert life.batches.stored.pool.used <= BOUND
 
 
 async def test_a_restart_counts_what_is_kept_and_its_end_gives_it_back(disk: BatchDisk) -> None:
