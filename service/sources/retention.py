@@ -92,7 +92,7 @@ class Retention:
     def add(self, batch: Batch) -> None:
         """Take in a batch that begins."""
         self._charged.setdefault(batch.owner, ChargedBatches()).batches[batch.id] = batch
-        self._stored.count(batch)
+        self._stored.add(batch)
 
     def append(self, batch: Batch, event: Mapping[str, Any], now: float) -> Position | Pending[Position]:
         """Append an event to a batch, whether or not there is room; finished batches make room for it."""
@@ -112,7 +112,7 @@ class Retention:
         size = batch.topic.ring.size_of(position.offset)
         batch.sums.append(size + (batch.sums[-1] if batch.sums else 0))
         self.pool.take(batch.owner, size)
-        self._stored.count(batch)
+        self._stored.grow(batch, size)
         if self._hub.log_bytes > self.pool.bound:
             self.finished.make_room()
         if batch.topic.history is not None and self.pool.room(batch.owner) <= 0:

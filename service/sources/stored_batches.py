@@ -32,8 +32,6 @@ class StoredBatches:
     def __init__(self, bound: int, drop: Callable[[Batch], None]) -> None:
         self.pool = Pool("stored_batches", bound, eager=FOUR_FIFTHS, advice="wait for its batches to end")
         self._drop = drop
-        self._sizes: dict[str, int] = {}
-        """What is counted of each batch."""
         self._finished = BatchesByOwner()
 
     def __repr__(self) -> str:
@@ -44,13 +42,15 @@ class StoredBatches:
         if not self._make_room(owner, _BATCH):
             raise self.pool.refusal(owner)
 
-    def count(self, batch: Batch) -> None:
-        """Count what has been stored of a batch; one that is in memory alone is not counted."""
-        if batch.topic.history is None:
-            return
-        size = _BATCH + len(batch.sums) * _EVENT + (batch.sums[-1] if batch.sums else 0)
-        self.pool.take(batch.owner, size - self._sizes.get(batch.id, 0))
-        self._sizes[batch.id] = size
+    def add(self, batch: Batch) -> None:
+        """Count a batch in; one that is in memory alone is not counted."""
+        if batch.topic.history is not None:
+            self.pool.take(batch.owner, _size_of(batch))
+
+    def grow(self, batch: Batch, size: int) -> None:
+        """Count in one more event of this many bytes."""
+        if batch.topic.history is not None:
+            self.pool.take(batch.owner, size + _EVENT)
 
     def admit(self, batch: Batch) -> Failure | None:
         """Say why the remaining URLs of a batch fail, or return None where there is room for another event."""
@@ -77,9 +77,8 @@ class StoredBatches:
 
     def forget(self, batch: Batch) -> None:
         """Count a finished batch out."""
-        if (size := self._sizes.pop(batch.id, None)) is not None:
-            self.pool.give_back(batch.owner, size)
-            self._finished.remove(batch)
+        if self._finished.remove(batch):
+            self.pool.give_back(batch.owner, _size_of(batch))
 
     def _make_room(self, owner: Owner, size: int) -> bool:
         """Drop finished batches until an owner has room for that size; return whether it has."""
@@ -105,3 +104,7 @@ class StoredBatches:
     def _too_large(self, batch: Batch) -> Failure:
         what = "the batches of this client on disk"
         return too_large(batch, self.pool, what, "wait for others to end")
+
+
+def _size_of(batch: Batch) -> int:
+    return _BATCH + len(batch.sums) * _EVENT + (batch.sums[-1] if batch.sums else 0)
