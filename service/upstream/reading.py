@@ -19,7 +19,7 @@ __all__ = ["LEAST", "PATIENCE", "Body", "Reading"]
 
 LEAST: Final = 1024
 PATIENCE: Final = 30.0
-"""A body has to bring 1,024 bytes in each 30 s, not counting those in which it waits for its turn."""
+"""A body that brings less than ``LEAST`` bytes in ``PATIENCE`` seconds is ended; waits for a turn do not count."""
 _EVERY: Final = 2.0
 """Seconds between two looks at all bodies."""
 _AT_ONCE: Final = 8

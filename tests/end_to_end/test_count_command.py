@@ -15,6 +15,7 @@ import pytest
 
 from service.work.file_counts.files import PART
 from tests.end_to_end.processes import PATIENCE, ROOT, Process, run, start
+from tests.procfs import children
 from tests.work.file_counts.frames import zstd_frame
 
 SLUICE = (sys.executable, "-m", "service", "count")
@@ -92,16 +93,10 @@ async def test_a_reader_that_has_gone_ends_it_without_a_word() -> None:
     assert (child.process.returncode, err) == (141, b"")
 
 
-def workers(child: Process) -> list[int]:
-    """Return the processes that a process has started."""
-    pid = child.process.pid
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 async def _working(child: Process) -> list[int]:
     """Return its processes, once it has some."""
     async with asyncio.timeout(PATIENCE):
-        while not (found := workers(child)):
+        while not (found := children(child.process.pid)):
             await asyncio.sleep(0.02)  # nothing is written that one could wait for
     return found
 

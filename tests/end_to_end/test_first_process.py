@@ -10,12 +10,9 @@ import aiohttp
 import pytest
 
 from tests.end_to_end.processes import origin, program, run, start
+from tests.procfs import children
 
 ALONE = ("unshare", "--pid", "--fork", "--mount-proc")
-
-
-def children(process: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 async def test_it_drains_and_reaps_its_selection_process() -> None:

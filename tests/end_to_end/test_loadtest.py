@@ -24,6 +24,7 @@ from tests.end_to_end.processes import (
     service,
     start,
 )
+from tests.procfs import children
 
 NONE = {"lost": 0, "gapped": 0, "repeated": 0, "reordered": 0}
 
@@ -301,10 +302,9 @@ async def test_a_worker_that_is_killed_ends_the_run(tmp_path: Path, shared: Endp
     async with asyncio.timeout(60):
         while b"holding" not in await child.process.stderr.readline():
             pass
-    pid = child.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    assert len(children) == 2
-    os.kill(int(children[0]), signal.SIGKILL)
+    workers = children(child.process.pid)
+    assert len(workers) == 2
+    os.kill(workers[0], signal.SIGKILL)
     _, err = await child.process.communicate()
     assert child.process.returncode == 1
     assert b"ended with -9: its last figures are missing" in err

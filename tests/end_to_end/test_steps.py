@@ -16,6 +16,7 @@ import aiohttp
 import orjson
 
 from tests.end_to_end.processes import ROOT, Process, run, service
+from tests.procfs import children
 
 KILLS = 5
 
@@ -63,10 +64,7 @@ async def test_what_was_saved_outlives_kills_and_nothing_is_left_half(tmp_path: 
 
 
 def workers_of(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [
-        int(child) for child in children if b"service.work.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
+    return [one for one in children(pid) if b"service.work.worker" in Path(f"/proc/{one}/cmdline").read_bytes()]
 
 
 async def gone(pids: list[int]) -> None:

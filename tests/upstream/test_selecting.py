@@ -16,6 +16,7 @@ from service.upstream.content import selection_process
 from service.upstream.content.select_failed import SelectFailed
 from service.upstream.content.selection import check_select, select_from
 from service.upstream.content.selection_process import Selector, SelectTimeout
+from tests.procfs import children
 
 DOCUMENT = rb"""{"foo": ["bar", "baz"], "": 0, "a/b": 1, "c%d": 2, "e^f": 3, "g|h": 4, "i\\j": 5, "k\"l": 6,
 " ": 7, "m~n": 8}"""
@@ -391,10 +392,6 @@ def test_the_process_survives_a_bug_and_says_so(
     selecting._serve(io.BytesIO((selecting.REQUEST.pack(2, 1, 3, False) + b"/atxyz") * 2), answers)
     answer = selecting.ANSWER.pack(selecting.KINDS.index(kind), len(detail)) + detail.encode()
     assert answers.getvalue() == answer * 2
-
-
-def children(process: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 def parent(selector: Selector) -> Process:
