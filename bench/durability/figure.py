@@ -106,4 +106,4 @@ def show(table: Table, lines: Sequence[_Line], where: str, document: Path | None
     for row in cells:
         print("  " + " | ".join(row), flush=True)
     if document is not None:
-        document.write_text(table.written(document.read_text(), cells, where))
+        table.write(document, cells, where)

@@ -48,8 +48,7 @@ def run(options: Namespace) -> dict[str, Any]:
             _show(outcome)
             # At once: a later one may fail, after hours.
             if options.write is not None:
-                text = RELIABILITY.written(options.write.read_text(), [row(trial, outcome, mark)], where)
-                options.write.write_text(text)
+                RELIABILITY.write(options.write, [row(trial, outcome, mark)], where)
     passed = sum(outcome.passed for outcome in outcomes.values())
     print(f"{passed} of {len(outcomes)} passed ({where})")
     return {

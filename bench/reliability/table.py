@@ -49,6 +49,10 @@ class Table:
         lines += ["| " + " | ".join(one) + " |" for one in ordered]
         return f"{before}{begin}\n\nThe last run: {where}.\n\n" + "\n".join(lines) + f"\n\n{end}{after}"
 
+    def write(self, document: Path, rows: list[list[str]], where: str) -> None:
+        """Do as :meth:`written`, in the file of a document."""
+        document.write_text(self.written(document.read_text(), rows, where))
+
 
 RELIABILITY: Final = Table(
     "./x bench reliability --write docs/reliability.md",

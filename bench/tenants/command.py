@@ -63,8 +63,7 @@ def run(options: Namespace) -> dict[str, Any]:
         _show(figures)
         attacks[row.name] = {**asdict(figures), "checks": figures.outcome.checks}
         if options.write is not None:
-            cells = _cells(row, figures, mark)
-            options.write.write_text(TABLE.written(options.write.read_text(), [cells], where))
+            TABLE.write(options.write, [_cells(row, figures, mark)], where)
     passed = sum(all(one["checks"].values()) for one in attacks.values())
     machines = sum(bool(one.get("verdict", {}).get("machine")) for one in attacks.values())
     print(
