@@ -123,7 +123,8 @@ class Attempts:
             self.metrics.ended(outcome, now - begun)
             judged = verdict(outcome.status if isinstance(outcome, Fetched) else outcome, now - begun)
             if judged is not None and not (isinstance(outcome, Fetched) and outcome.cache == "hit"):
-                # Of the host that was asked last: a redirect to a dead host says nothing about its sender.
+                # Recorded for the host that was asked last: a redirect to a dead host says nothing about the host
+                # that sent it.
                 retry_after = None if judged == "fine" else retry_after_of(outcome)
                 self._hosts.record(
                     attempt.target.origin, judged, begun, now, retry_after, attempt.target.url, attempt.owner

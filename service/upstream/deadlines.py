@@ -37,12 +37,12 @@ class Deadlines:
         """Leave the task alone from now on."""
         self._due.pop(task, None)
         if task in self._cut:
-            # Cut off at the very moment that it ended by itself: the cancellation has no receiver any more.
+            # It was cut at the very moment when it ended by itself: nothing receives the cancellation any more.
             self._cut.discard(task)
             task.uncancel()
 
     def uncancel(self, task: "asyncio.Task[Any]") -> bool:
-        """Take back our cancellation of a task; return False where somebody else has cancelled it too."""
+        """Take back this object's cancellation of a task; return False if something else has cancelled it too."""
         if task not in self._cut:
             return False
         self._cut.discard(task)

@@ -78,7 +78,7 @@ class FetchMetrics:
             self._timings.append(outcome.timing)
 
     def abandoned(self) -> None:
-        """Count a request whose asker had left."""
+        """Count a request that ended after everyone who had asked for it had left."""
         self.outcomes["cancelled"] += 1
         if len(self._queued) >= _TOGETHER:
             self._count()

@@ -47,7 +47,7 @@ class LookupFailed(NameNotFound):
 
 
 _Outcome = list[str] | NameNotFound
-"""Of a look-up: the addresses, or why there are none."""
+"""The outcome of a look-up: the addresses, or why there are none."""
 
 
 class Lookup(Protocol):
@@ -65,8 +65,9 @@ class Lookup(Protocol):
 _NAMES: Final = 1000
 """Names whose addresses are kept."""
 _TRIES: Final = 5
-"""Questions to each name server about one name. Where earlier answers came fast, c-ares waits 0.25 s for the first
-one and up to twice as long each time: with two, a name that takes a second to find is never found."""
+"""How often each name server is asked for one name. If earlier answers came fast, c-ares waits 0.25 s the first
+time, and up to twice as long each further time: with two tries, a name that takes a second to look up would never
+be found."""
 _CONFIGURATION: Final = "/etc/resolv.conf"
 _UNKNOWN: Final = frozenset({aiodns.error.ARES_ENODATA, aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_EBADNAME})
 """What c-ares says of a name that has no address; everything else is trouble with the name servers."""
@@ -75,8 +76,8 @@ _UNKNOWN: Final = frozenset({aiodns.error.ARES_ENODATA, aiodns.error.ARES_ENOTFO
 class AresLookup:
     """Look-ups by c-ares: without threads that slow name servers could use up.
 
-    ``timeout`` is for the first answer of a name server that is not known yet. c-ares learns by itself that
-    resolv.conf has changed, but not where the file is mounted into a container: so each look-up looks at the file.
+    ``timeout`` is for the first answer of a name server that is not known yet. c-ares notices by itself
+    that resolv.conf has changed, unless the file is mounted into a container: so each look-up checks the file.
     """
 
     def __init__(self, timeout: float, servers: Sequence[str] | None = None) -> None:
@@ -96,7 +97,7 @@ class AresLookup:
             answer = await resolver.getaddrinfo(host, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
         except aiodns.error.DNSError as error:
             if resolver is not self._resolver:
-                return await self(host)  # its name servers are not the ones to ask any more
+                return await self(host)  # resolv.conf names other servers by now
             kind = NameNotFound if error.args[0] in _UNKNOWN else LookupFailed
             raise kind(f"the name cannot be looked up: {error.args[-1]}") from None
         return [_text(node.addr[0]) for node in answer.nodes]
@@ -110,7 +111,7 @@ class AresLookup:
 
 
 def _configuration() -> tuple[int, int, int] | None:
-    """Return what differs where the file that names the name servers has changed; None where there is none."""
+    """Return a value that differs when resolv.conf has changed; None without that file."""
     try:
         found = os.stat(_CONFIGURATION)
     except OSError:
@@ -123,8 +124,8 @@ class GuardedResolver:
 
     One refused address refuses the whole answer: a name that points inside and outside at once is an
     attack or a mistake. Answers are kept ``ttl`` seconds; equal questions under way are asked once. Owners take
-    turns, and ``spare`` look-ups are for those that have none under way while one has ``lookups``: many names whose
-    servers are mute hold up nobody else's.
+    turns, and ``spare`` look-ups are reserved for owners that have none under way while others have all
+    ``lookups``: names of one owner whose servers do not answer hold up nobody else's.
     """
 
     def __init__(
@@ -143,9 +144,9 @@ class GuardedResolver:
         self._timeout = timeout
         self._known: TTLCache[str, list[str]] = TTLCache(_NAMES, ttl, timer=time.monotonic)
         self._asking: dict[str, asyncio.Task[_Outcome]] = {}
-        """Look-ups that have begun, for all who want the name."""
+        """Look-ups that have begun, by name: everyone who asks for the name shares one."""
         self._asked: dict[tuple[Owner, str], asyncio.Task[_Outcome]] = {}
-        """All, by the owner whose turn they wait for: others ask for the name themselves."""
+        """All look-ups, by owner and name; until one begins, other owners wait for turns of their own."""
         self._failures = Occurrences(time.monotonic)
 
     async def resolve(self, host: str, owner: Owner = SERVICE) -> list[str]:
@@ -162,7 +163,7 @@ class GuardedResolver:
         return addresses
 
     def _look_up(self, host: str, owner: Owner) -> "asyncio.Task[_Outcome]":
-        """Return the look-up of a name that is under way, or that waits for this owner's turn, or begin one."""
+        """Return the look-up of a name that is under way or that waits for this owner's turn, or begin one."""
         task = self._asking.get(host) or self._asked.get((owner, host))
         if task is None:
             task = self._asked[owner, host] = asyncio.create_task(self._ask(host, owner), name=f"resolve {host}")
@@ -175,7 +176,7 @@ class GuardedResolver:
             del self._asking[host]
 
     async def _ask(self, host: str, owner: Owner) -> _Outcome:
-        """Return the addresses, or why there are none: where who asked has left, nobody takes an exception."""
+        """Return the addresses, or why there are none; it is not raised, as everyone who asked may have left."""
         try:
             async with asyncio.timeout(self._timeout), self.turns.turn(owner):
                 return await self._begin(host)

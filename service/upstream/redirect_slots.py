@@ -1,8 +1,9 @@
-"""Redirects to other hosts: they give up their place and wait for one at the new host.
+"""Redirects to other hosts: a redirected URL gives up its place and waits for one at the new host.
 
-Without that, names that all redirect to one host would have as many requests at once there as they have
-hosts. A redirected URL has waited in a batch already, so it goes before URLs that still do; but no client has more
-than its share of a host's places, whether its URLs name the host or are redirected to it, and clients take turns.
+Without that, names that all redirect to one host could have as many requests there at once as all of their hosts
+allow together. A redirected URL has waited in a batch already, so it goes before URLs that still do; but no client
+has more than its share of a host's places, whether its URLs name the host or are redirected to it, and clients
+take turns.
 """
 
 import asyncio
@@ -17,11 +18,11 @@ from service.core.owner import Owner
 __all__ = ["RedirectSlots"]
 
 _Line = OrderedDict[Owner, deque[asyncio.Future[None]]]
-"""Who waits at a host, by owner; the first has the next turn."""
+"""Redirects that wait for a place at one host, by owner; the first owner has the next turn."""
 
 
 class RedirectSlots:
-    """All who wait for a place at another host; ``freed`` is called when somebody has given up one.
+    """All redirects that wait for a place at another host; ``freed`` is called when one has given up its place.
 
     ``clock`` says when pauses are over, and never less than the time of an alarm that has rung.
     """
@@ -32,14 +33,14 @@ class RedirectSlots:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self.waiting: dict[str, _Line] = {}
-        """For each host who waits there."""
+        """The redirects that wait, by host."""
 
     def __repr__(self) -> str:
         count = sum(len(turns) for line in self.waiting.values() for turns in line.values())
         return f"<RedirectSlots {count} waiting>"
 
     async def move(self, work: FetchTask, origin: str) -> Failure | None:
-        """Exchange a place for one at ``origin``; return why that is in vain where it is."""
+        """Exchange a place for one at ``origin``; return why that is in vain, or None."""
         owner, now = work.group.owner, self._clock()
         opens = self._hosts.opens_for(origin, owner, now)
         if opens > work.deadline:
@@ -79,7 +80,7 @@ class RedirectSlots:
             del self.waiting[origin]
 
     def admit(self) -> None:
-        """Let in those that there is a place for now."""
+        """Give the places that are free now to redirects that wait."""
         if not self.waiting:
             return
         now = self._clock()
@@ -87,7 +88,7 @@ class RedirectSlots:
             try:
                 self._admit(origin, line, now)
             except Exception as error:
-                # It is the host's state: only URLs that wait there fail of it.
+                # It comes from the host's state: only URLs that wait there fail because of it.
                 for turn in [turn for turns in line.values() for turn in turns]:
                     if not turn.done():
                         turn.set_exception(error)

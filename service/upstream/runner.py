@@ -91,7 +91,7 @@ class Runner:
         """Start nothing of this group any more."""
         self.plan.remove(group)
         if self._redirects.waiting or self.plan.parking.waiting:
-            self._pump_soon()  # Places may have come free that were offered to it.
+            self._pump_soon()  # Places that were offered to it may be free now.
 
     def cancel(self, group: FetchGroup) -> None:
         """Start nothing of this group any more, and cancel what runs of it."""
@@ -199,15 +199,15 @@ class Runner:
             ready = self._land(flight, outcome) or self._following()
 
     def _next(self) -> Ready | None:
-        """Return what is fetched now; what was given up meanwhile may have left a place for a redirect."""
+        """Return what is fetched now; tasks that the plan dropped may have left a place for a redirect."""
         ready = self._starts.next()
         self._redirects.admit()
         return ready
 
     def _following(self) -> Ready | None:
-        """Return what is fetched in a place that was freed; what else may start does in the next turn.
+        """Return what is fetched in a place that was freed; other URLs that may start do so in the next turn.
 
-        One end may make room for several: at its host, in its batch, and in its owner's share.
+        The end of one request may make room for several: at its host, in its batch, and in its owner's share.
         """
         ready = self._next()
         if ready is not None and self.plan.active < self.plan.places and self.plan.owners.turns:
@@ -215,7 +215,7 @@ class Runner:
         return ready
 
     def _land(self, flight: Flight, outcome: Fetched | Failure) -> Ready | None:
-        """Have an outcome delivered; return what is fetched next where its place is handed on, and not freed."""
+        """Have an outcome delivered; return what is fetched next in its place, or None if the place was freed."""
         self._flights.end(flight)
         turn = self._starts.successor(flight.leader) if not self._redirects.waiting else None
         if turn is None:
@@ -231,7 +231,7 @@ class Runner:
         return self._starts.hand_on(turn, flight.leader) if turn is not None else None
 
     def _set_apart(self, flight: Flight) -> None:
-        """Have those ask for their own to whom an answer may not be given."""
+        """Retry, each on its own, the requests that may not share this flight's answer."""
         for work in self._flights.set_apart(flight):
             work.attempts -= 1
             self.plan.landed(work)
@@ -239,7 +239,7 @@ class Runner:
             self._pump_soon()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Free the place of a task that was cancelled or raised; even one that never began."""
+        """Free the place of a task that was cancelled or raised, even if it never began."""
         flight = self._tasks.pop(task)
         if flight.open:
             self.metrics.abandoned()

@@ -48,9 +48,9 @@ _ELSEWHERE: Final = {
 """Characters that Python reads where the standard has others: it has no code for these, so they can be replaced."""
 
 _MOST_REPAIRS: Final = 1_500
-"""Bad places of one piece, or escapes, that are read as the standard says: 1 to 3 us each, 4 ms together for
-which the loop waits. Beyond, Python's own replacement does for all of it: a bad pair may take its second byte with
-it or not, and the characters of NEC and IBM in EUC-JP count as bad."""
+"""Malformed sequences or escapes of one piece that are read as the standard says: 1 to 3 us each, so that the loop
+waits for 4 ms. A piece with more of them is left to Python's own replacement: then a bad pair may or may not take
+its second byte with it, and the characters of NEC and IBM in EUC-JP count as bad."""
 _MOST_IN_A_STEP: Final = 800
 _ESCAPE: Final = re.compile(rb"(\x1b(?:\([BJI]|\$[@B]))")
 _UNFINISHED: Final = re.compile(rb"\x1b[($]?\Z")
@@ -151,7 +151,7 @@ def decode(body: bytes, encoding: str, *, cut: bool = False) -> tuple[str, bool]
 def decode_in_steps(body: bytes, encoding: str, *, start: int, step: int, cut: bool) -> Iterator[tuple[str, bool]]:
     """Yield what :func:`decode` returns of a body from ``start`` on, in pieces of ``step`` bytes.
 
-    Bad places are counted for each piece: of more than 800 it makes less of an effort.
+    Malformed sequences are counted for each piece: a piece with more than 800 is read with Python's replacement.
     """
     if (read := _UNICODE.get(encoding)) is not None:
         while start < len(body):

@@ -1,9 +1,9 @@
-"""What of a page is watched: a JSON Pointer (RFC 6901) or a CSS selector, and what it finds.
+"""Which part of a page is watched: a JSON Pointer (RFC 6901) or a CSS selector, and what it finds.
 
-Run as a module it is the parent of the processes that do it: pages are other people's, and there are pages and
+Run as a module, this is the parent of the processes that select. Pages come from strangers, and there are pages and
 selectors on which every HTML parser and matcher takes minutes (``p ~ p`` on 120,000 siblings). A process can be
-ended, and the next one is forked: it has everything imported, so that nobody waits for 0.5 s of imports because
-somebody else's selection was ended.
+ended, and the next one is forked from a parent that has imported everything: nobody waits for 0.5 s of imports
+because somebody else's selection was ended.
 """
 
 import gc
@@ -69,7 +69,7 @@ def _failed(error: Exception) -> SelectFailed:
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer requests until there are no more."""
+    """Answer the service's requests for selections until it closes the connection."""
     while head := requests.read(REQUEST.size):
         select_size, type_size, body_size, cut = REQUEST.unpack(head)
         select, content_type = requests.read(select_size).decode(), requests.read(type_size).decode()
@@ -84,11 +84,11 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
 
 
 def _fork(control: socket.socket, connection: socket.socket, niceness: int) -> int:
-    """Fork a process that answers the requests of a connection; return its id, or 0 where none can be forked."""
+    """Fork a process that answers the requests on a connection; return its id, or 0 if the fork fails."""
     try:
         child = os.fork()
     except OSError:
-        return 0  # The service sees its connection closed.
+        return 0  # The service notices that its connection is closed.
     if child:
         return child
     try:
@@ -108,10 +108,10 @@ def _end(child: int) -> None:
 
 
 def _serve_forks(control: socket.socket) -> None:
-    """Fork processes as a socket asks for them, until it is closed.
+    """Fork and end processes as the service asks on a socket, until it closes that.
 
-    A datagram is a niceness, and stands for the process that has it: that one is ended, and where a connection
-    comes with the datagram, another one answers what is asked there.
+    A datagram holds a niceness, which identifies the process that runs at it. That process is ended. If the
+    datagram carries a connection, a new process at this niceness answers the requests on it.
     """
     children: dict[int, int] = {}
     while True:
@@ -128,6 +128,6 @@ def _serve_forks(control: socket.socket) -> None:
 
 if __name__ == "__main__":
     limit(_MEMORY)
-    select_from(b"<p>", "p", "text/html")  # What it imports, all children have.
+    select_from(b"<p>", "p", "text/html")  # The imports of a first selection, for all children.
     gc.freeze()
     _serve_forks(socket.socket(fileno=int(sys.argv[1])))

@@ -1,4 +1,4 @@
-"""The parent of the processes that select, from the service's side: begun when it is needed."""
+"""The service's side of the process that forks those that select; it is started when it is first needed."""
 
 import asyncio
 import socket
@@ -15,9 +15,9 @@ _MODULE: Final = "service.upstream.content.selection"
 
 
 class SelectionForks:
-    """Has processes forked that select, each known by its niceness, and has them ended.
+    """Has processes that select forked, each identified by its niceness, and has them ended.
 
-    That takes a few milliseconds, where a process of its own would have to import for half a second.
+    A fork takes a few milliseconds; a process started from nothing would spend half a second on imports.
     """
 
     def __init__(self) -> None:
@@ -25,20 +25,20 @@ class SelectionForks:
         self._control: socket.socket | None = None
         self._starting = asyncio.Lock()
         self._dismissed: list[Process] = []
-        """Those that were to end by themselves, and may not have ended yet."""
+        """Parents that were asked to end, and may not have ended yet."""
 
     def __repr__(self) -> str:
         return f"<SelectionForks of {self._parent!r}>"
 
     async def fork(self, niceness: int) -> tuple[StreamReader, StreamWriter]:
-        """Return a connection to a new process, in the place of the one before it; raises OSError."""
+        """Return a connection to a new process, which replaces the one with this niceness; raises OSError."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
                 async with self._starting:
                     try:
                         self._ask(niceness, theirs)
-                    except OSError:  # It has never been started, or has ended.
+                    except OSError:  # The parent has never been started, or has ended.
                         await self._start()
                         self._ask(niceness, theirs)
             ours.setblocking(False)
@@ -69,14 +69,14 @@ class SelectionForks:
         self._control = ours
 
     def end(self, niceness: int) -> None:
-        """End the process that has it."""
+        """End the process with this niceness."""
         try:
             self._ask(niceness)
         except OSError:
-            self.dismiss()  # Its children have ended with it.
+            self.dismiss()  # The parent has ended, and its children with it.
 
     def dismiss(self) -> None:
-        """Have all processes end."""
+        """Have the parent and all of its children end, without waiting for that."""
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -86,7 +86,7 @@ class SelectionForks:
             self._parent = None
 
     async def close(self) -> None:
-        """End all processes, and wait for that of the parent."""
+        """End all processes, and wait until the parent has ended."""
         self.dismiss()
         processes, self._dismissed = self._dismissed, []
         for process in processes:

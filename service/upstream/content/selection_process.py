@@ -27,13 +27,13 @@ _QUICK: Final = 0.25
 _START: Final = 30.0
 """Seconds until a new process has answered."""
 _IDLE: Final = 60.0
-"""Seconds after which processes that have nothing to do are ended: they have 35 MiB."""
+"""Seconds after which processes without work are ended: they take 35 MiB."""
 _SLOW_IDLE: Final = 10.0
-"""And that for slow ones: it may have grown by large pages, and most of the time nobody needs it."""
+"""Seconds for the process of slow selections: large pages may have made it grow, and it is rarely needed."""
 _USUAL: Final = 10
-"""The niceness of ordinary selections: where there is one core, the loop has it first."""
+"""The niceness of ordinary selections: on a single core, the loop goes first."""
 _LAST: Final = 19
-"""That of slow ones, which get what is left."""
+"""The niceness of slow selections, which get the CPU time that is left."""
 _SLOW: Final = 60.0
 """Seconds for which an owner whose selection took too long is kept apart."""
 _UNSTARTED: Final = "its process cannot be started"
@@ -85,7 +85,7 @@ class Selector:
             self._idle.restart(_IDLE)
 
     def refusal(self, owner: Owner, size: int) -> str | None:
-        """Return why no body of such a size can wait for its selection, which counts as refused; else None."""
+        """Return why a body of this size cannot wait for its selection, and count that as refused; else None."""
         return None if self.pool.fits(owner, size) else self.pool.refusal(owner).detail
 
     async def _in_turn(self, request: _Request, owner: Owner) -> bytes:
@@ -114,7 +114,7 @@ class Selector:
             del self._slow_until[next(iter(self._slow_until))]
 
     def _dismiss(self) -> None:
-        """Have processes end that have nothing to do."""
+        """End the processes unless a selection waits or runs."""
         if self.pool.used:
             self._idle.restart(_IDLE)
             return
@@ -133,7 +133,7 @@ class Selector:
 
 
 class _SelectionProcess:
-    """One process, forked when it is needed; the caller has the turn."""
+    """One process, forked when it is needed; callers hold one of ``turns`` while they use it."""
 
     def __init__(self, forks: SelectionForks, niceness: int, idle: float) -> None:
         self.turns = Turns()
@@ -145,7 +145,7 @@ class _SelectionProcess:
         self._failures = Occurrences(time.monotonic)
 
     async def select(self, request: _Request, most: float) -> bytes:
-        """Return what is found in this many seconds; raises SelectFailed."""
+        """Return what the selection finds; raises SelectFailed, also after this many seconds."""
         self._idle.cancel()
         try:
             streams = self._streams = self._streams or await self._started()
@@ -166,7 +166,7 @@ class _SelectionProcess:
         return text
 
     async def _started(self) -> tuple[StreamReader, StreamWriter]:
-        """Have a process forked and wait until it answers; the first one waits for what its parent imports."""
+        """Have a process forked and wait until it answers; the first one waits for its parent's imports."""
         try:
             async with asyncio.timeout(_START):
                 reader, writer = await self._forks.fork(self._niceness)
@@ -185,7 +185,7 @@ class _SelectionProcess:
             raise self._unavailable(f"{_UNSTARTED} ({error.strerror})") from error
 
     def _unavailable(self, why: str) -> SelectFailed:
-        """Log what is an error of ours, not of the page, and return it."""
+        """Log an error that is a fault of the service, not of the page, and return it."""
         if count := self._failures.happened():
             _log.error("the selection process failed", extra={"why": why, "count": count})
         return SelectFailed(f"internal error: {why}", "unavailable")
@@ -196,7 +196,7 @@ class _SelectionProcess:
         self._forks.end(self._niceness)
 
     def drop(self) -> None:
-        """Close the connection: a process that is idle ends for that."""
+        """Close the connection: an idle process ends when it notices that."""
         self._idle.cancel()
         if self._streams is not None:
             self._streams[1].transport.abort()

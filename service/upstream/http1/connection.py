@@ -150,7 +150,7 @@ class Connection(asyncio.Protocol):
         return keep
 
     def refuse_unasked(self) -> None:
-        """Close it because something waits in its socket: bytes that nobody asked for, or its end."""
+        """Close it because its socket has bytes that no request asked for, or the end of the stream."""
         if self._tls is None:
             with suppress(OSError):
                 self._note_unasked(os.read(self.descriptor, len(_GIVES_UP[0])))

@@ -170,10 +170,10 @@ def _fields(lines: list[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
 
 
 def _name(name: str, line: str) -> str:
-    """Return a field's name, or nothing for a line that is passed over: browsers do that with one without a name.
+    """Return a field's name, or an empty one for a line without a colon, which is skipped as in browsers.
 
-    Spaces before the colon go (RFC 9112, section 5.1). A name that could be none stays as it is; it does not
-    become the name of another field.
+    Spaces before the colon are removed (RFC 9112, section 5.1). A malformed name keeps its other characters, so
+    that it does not become the name of another field.
     """
     if _TOKEN.fullmatch(name):
         return name.lower()

@@ -62,7 +62,7 @@ class ConnectionPool:
         return None
 
     def put(self, connection: Connection, keep: float) -> None:
-        """Keep a connection that rests, for this many seconds."""
+        """Keep an idle connection for this many seconds."""
         if self._closed or self._distrusts(connection.use):
             connection.close()
             return
