@@ -253,12 +253,10 @@ def _timed(function: Callable[..., _Done], *arguments: object) -> _Done:
 
 def _detail(name: str, body: Body, error: Exception) -> str:
     """Return what a client may know of an error; a bug in a step is logged, and its text does not leave."""
-    if isinstance(error, StepFailed | StepTimeout):
+    if isinstance(error, StepFailed | StepTimeout | WorkerGone):
         return str(error)
     if isinstance(error, SluiceError):
         return error.detail
-    if isinstance(error, WorkerGone):
-        return f"no process carried it out, in two tries: {error}"
     _log.error("a step raised", exc_info=error, extra={"step": name, "url": body.url})
     return "internal error in the step; the service's log says more"
 

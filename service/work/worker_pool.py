@@ -60,12 +60,9 @@ class WorkerPool:
                 try:
                     return await self._try(errand, body, time, fresh=attempt > 1)
                 except WorkerGone as error:
-                    _log.warning(
-                        "a worker ended", extra={"step": errand.step, "attempt": attempt, "why": str(error)}
-                    )
-                    if attempt == _ATTEMPTS:
-                        raise
-        raise AssertionError("not reached")
+                    why = str(error)
+                    _log.warning("a worker ended", extra={"step": errand.step, "attempt": attempt, "why": why})
+        raise WorkerGone(f"no process carried it out, in two tries: {why}")
 
     async def _try(
         self, errand: Errand, body: bytes | memoryview, time: float, *, fresh: bool

@@ -111,7 +111,7 @@ async def test_a_process_that_ends_costs_its_own_errand_after_a_second_try(
     modules: list[str], tmp_path: Path
 ) -> None:
     pool = WorkerPool(2, modules, memory=1 << 30)
-    with pytest.raises(WorkerGone):
+    with pytest.raises(WorkerGone, match="^no process carried it out, in two tries: a process has ended"):
         await pool.carry_out(errand("exit"), b"", OWNER, 30)
     assert pool.replaced == 2
     await asyncio.gather(*(pool.carry_out(errand("length"), b"", OWNER, 30) for _ in range(2)))

@@ -183,10 +183,8 @@ class Run:
 
 def _detail(pipeline: str, stage: str, error: Exception) -> str:
     """Return what a client may know of an error; a bug in a stage is logged, and its text does not leave."""
-    if isinstance(error, ItemFailed | StepTimeout):
+    if isinstance(error, ItemFailed | StepTimeout | WorkerGone):
         return str(error)
-    if isinstance(error, WorkerGone):
-        return f"no process carried it out, in two tries: {error}"
     _log.error("a stage raised", exc_info=error, extra={"pipeline": pipeline, "stage": stage})
     return "internal error in the stage; the service's log says more"
 
