@@ -8,11 +8,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
 
 from service.core.errors import Overloaded
 from service.core.fetching.batch import flavour_of
-from service.core.fetching.outcome import Failure, Fetched, Permit
+from service.core.fetching.outcome import INTERNAL, Failure, Fetched, Permit
 from service.core.fetching.request import FetchRequest, Options
 from service.core.fetching.target import final_url
 from service.core.fetching.task import FetchTask
@@ -27,8 +26,6 @@ from service.work.step_runner import StepOutcome, StepRunner
 __all__ = ["Polls"]
 
 _log = logging.getLogger("sluice.watches")
-
-_BUG: Final = "internal error (logged)"
 
 
 class Polls:
@@ -142,7 +139,7 @@ class Polls:
                     await self._show(watch, view, fetched)
                 except Exception as error:
                     self._broken(watch, error)
-                    self._each(watch, lambda one: one.failed("protocol", _BUG, unread=True), view)
+                    self._each(watch, lambda one: one.failed(INTERNAL.kind, INTERNAL.detail, unread=True), view)
         except Exception as error:
             self._broken(watch, error)
         finally:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from service.core.errors import InvalidParams
 from service.core.fetching.batch import Batch
-from service.core.fetching.outcome import Fetched
+from service.core.fetching.outcome import INTERNAL, Fetched
 from service.core.fetching.target import final_url
 from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
@@ -153,7 +153,7 @@ class Stepping:
                     await asyncio.sleep(0)
         except Exception as error:
             report("the steps of a body could not be carried out", error)
-            outcome = StepOutcome((), state.steps[0].step.name, "internal error (logged)")
+            outcome = StepOutcome((), state.steps[0].step.name, INTERNAL.detail)
         self._ended(Stepped(batch, task, fetched, queued, shared, outcome))
 
     def _over(self, batch: Batch, state: _Batch, job: "asyncio.Task[None]", size: int) -> None:
