@@ -248,7 +248,7 @@ class Backend(Protocol):
 
 
 class Peer(Protocol):
-    """The connection of one session, from which its client is reached. None of it waits."""
+    """The connection of one session, from which its client is reached. No method of it waits."""
 
     owner: Owner
     """Who owns what is held for it, by the credentials that it has shown last."""

@@ -68,18 +68,18 @@ class Polls:
         watch.due = max(watch.due + watch.every * phase, now)
         watch.polled = now
         with self._going_on(watch):
-            if why := self._selects_nothing(watch):
-                self._unselected(watch, why)
+            if why := self._selection_refusal(watch):
+                self._refuse_selections(watch, why)
             else:
                 self._ask(watch)
 
-    def _selects_nothing(self, watch: Watch) -> str | None:
-        """Return why the last answer, if it came again, would only be asked for to be refused its selections."""
+    def _selection_refusal(self, watch: Watch) -> str | None:
+        """Return why a poll is useless now: nothing could be selected from an answer as large as the last one."""
         if not watch.size or any(view.select is None for view in watch.views.values()):
             return None
         return self._selector.refusal(watch.owner, watch.size)
 
-    def _unselected(self, watch: Watch, why: str) -> None:
+    def _refuse_selections(self, watch: Watch, why: str) -> None:
         watch.conditions = {}
         self._each(watch, lambda view: view.failed("unavailable", f"select: {why}", unread=True))
         self.schedule(watch)

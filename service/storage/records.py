@@ -220,7 +220,7 @@ def read_row(row: int, record: bytes, kind: type[_Row]) -> _Row:
 
 
 def write_filler(row: int, size: int) -> bytes:
-    """Return a record of about this many bytes that says nothing."""
+    """Return a record of about ``size`` bytes that says nothing."""
     return _seal(row, b'{"filler":"%b"}' % (b"0" * size))
 
 

@@ -63,7 +63,7 @@ class Sweep:
         self._deleted += other._deleted
 
     def prepare(self, changes: Changes) -> None:
-        """Delete at most this many rows as a group has time for; the next sweep finds the others."""
+        """Delete at most as many rows as a group has time for; the next sweep finds the others."""
         changes.delete(Table.KEYS, self.keys)
         changes.delete(Table.MESSAGES, self._rows)
         for kept in self._deleted:

@@ -120,7 +120,7 @@ class Rows:
         return {row: record if isinstance(record, bytes) else b"" for row, record in found.items()}
 
     def between(self, table: Table, first: int, last: int, most: int) -> list[tuple[int, bytes]]:
-        """Return the rows with ids from ``first`` to ``last``, in order, at most this many."""
+        """Return the rows with ids from ``first`` to ``last``, in order, at most ``most`` of them."""
         query = f"SELECT id, record FROM {table} WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"  # noqa: S608
         found = self._connection.execute(query, (first, last, most)).fetchall()
         return [(int(row or 0), record if isinstance(record, bytes) else b"") for row, record in found]

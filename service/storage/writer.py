@@ -11,8 +11,8 @@ all before it ended, and what is refused has changed nothing.
           +-------ended, nothing waits-------+
 
 While commits fail every group is refused. Every ``_PROBE`` s a group is tried that is as large as the largest that
-failed and says nothing: storage works again when that, or a real one of the size, is stored. Smaller ones may have
-room before; they are stored, and change none of it.
+failed and says nothing: storage works again when that, or a real one of the size, is stored. Smaller ones may fit
+before that; they are stored, but do not end the probing.
 
 *Lasting* items, the events of batches, have a queue and groups of their own, smaller ones; where both wait, groups
 of both take turns. So a publish waits for at most ``_LASTING_BYTES`` of events, and is not refused because there is

@@ -27,7 +27,7 @@ class _Answered:
 
 
 class OwnerPauses:
-    """Who was answered by which host, and who leaves it alone until when; at most this many of each."""
+    """Who was answered by which host, and who leaves it alone until when; at most ``_MOST`` of each."""
 
     def __init__(self) -> None:
         self._answered: OrderedDict[str, _Answered] = OrderedDict()

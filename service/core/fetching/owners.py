@@ -23,8 +23,8 @@ USUAL: Final = 2
 """What the start of a request costs an owner of its turn: about 0.15 ms."""
 
 _NEW: Final = 200
-"""What an owner spends as a newcomer: 1 for each URL that it begins, for each 16 KiB of answers, and for each group
-that it adds to as many. Once it has nothing to fetch, it is one again."""
+"""What an owner may spend as a newcomer: 1 for each URL that it begins, for each 16 KiB of answers, and for each
+group that it adds while it has this many. Once it has nothing to fetch, it is a newcomer again."""
 PER_BYTES: Final = 14
 """The power of two of those 16 KiB."""
 _LIGHT: Final = 4

@@ -178,7 +178,7 @@ class _Heap:
         self._stands = stands
 
     def push(self, item: int, standing: int) -> None:
-        """Take in an item; about this many stand."""
+        """Take in an item; ``standing`` is about how many items still stand."""
         heappush(self._items, item)
         if not self._old and len(self._items) > 2 * standing + _SLACK:
             self._old, self._items = self._items, self._old

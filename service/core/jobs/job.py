@@ -41,7 +41,7 @@ from service.core.jobs.events import (
 from service.core.jobs.lease import Lease
 from service.core.jobs.summary import OVERHEAD, JobState, JobSummary
 
-__all__ = ["MOST_EVENTS", "OVERHEAD", "Job", "JobState", "JobSummary", "Unmovable"]
+__all__ = ["MOST_EVENTS", "OVERHEAD", "Job", "JobState", "Unmovable"]
 
 _LOST: Final = 3
 """Attempts in a row that are lost to the end of a worker or of the service before the job fails."""
