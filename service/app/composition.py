@@ -212,7 +212,7 @@ async def _close(
     selector: Selector,
     pipelines: Pipelines,
 ) -> None:
-    """Close the parts in the opposite of their order; one that fails leaves no other open."""
+    """Close the parts in reverse order; one that fails does not leave the others open."""
     async with AsyncExitStack() as stack:
         stack.callback(asyncio.get_running_loop().set_exception_handler, None)
         stack.push_async_callback(service.storage.close)

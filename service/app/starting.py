@@ -1,4 +1,4 @@
-"""What is answered while the service starts: that it is alive, and not ready yet.
+"""Answers while the service starts: it is alive, and not ready yet.
 
 A data directory with a million jobs takes seconds to read. Without this, clients that ask meanwhile would be
 refused a connection, as if the service did not run.
@@ -28,7 +28,7 @@ _MOST: Final = 100
 
 @asynccontextmanager
 async def answering(settings: Settings, listeners: Sequence[socket.socket], clock: Clock) -> AsyncIterator[None]:
-    """Answer until the block is left, once it has taken a second."""
+    """Answer requests from a second after the block began until it is left."""
     task = asyncio.get_running_loop().create_task(_answer(settings, listeners, clock), name="starting")
     try:
         yield
@@ -39,7 +39,7 @@ async def answering(settings: Settings, listeners: Sequence[socket.socket], cloc
 async def _answer(settings: Settings, listeners: Sequence[socket.socket], clock: Clock) -> None:
     await asyncio.sleep(_SOON)
     runner = HttpRunner(starting_application(), Counter(), None, keepalive_timeout=settings.handshake_time)
-    # Their sockets are used again by the service itself: only the copies are closed.
+    # The service itself uses the sockets afterwards: only the copies are closed.
     acceptor = Acceptor(
         await runner.start(), [listener.dup() for listener in listeners], most=_MOST, tls=tls_context(settings),
         tls_time=settings.handshake_time, clock=clock,

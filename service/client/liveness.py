@@ -1,4 +1,4 @@
-"""Whether the other end is still there: a network that forgets a connection does not report it."""
+"""Whether the other end is still there: a network that drops a connection may not report that."""
 
 import logging
 from collections.abc import Callable

@@ -17,7 +17,7 @@ _GOODBYE: Final = 1.0
 
 
 class Outgoing:
-    """A queue of frames, bounded by those who wait: everyone who asks has one in it at most."""
+    """A queue of frames, bounded by the number of callers: each has at most one frame in it."""
 
     def __init__(self, socket: "ClientWebSocketResponse[bool]") -> None:
         self._socket = socket

@@ -71,7 +71,7 @@ class Stream:
 
     @property
     def fetching(self) -> bool:
-        """Whether it is of a batch that its consumer has begun, and that has not reached its ``done``."""
+        """Whether this is the stream of a batch that its consumer has begun and whose ``done`` has not come."""
         return self.method == "fetch" and not self._done
 
     @property

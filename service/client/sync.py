@@ -204,7 +204,7 @@ class Job:
         return self._client._iterate(self._job.events())
 
     def result(self, timeout: float | None = None) -> Any:
-        """Wait for its end and return its result; raises TimeoutError after this many seconds, and JobError."""
+        """Wait for the job's end and return its result; raises JobError, or TimeoutError after ``timeout`` s."""
 
         async def result() -> Any:
             async with asyncio.timeout(timeout):

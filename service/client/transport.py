@@ -124,13 +124,13 @@ async def _straight(request: ClientRequest, handler: ClientHandlerType) -> Clien
 
 
 def _instead(error: aiohttp.WSServerHandshakeError) -> str:
-    """Return what an answer says that is not an upgrade: aiohttp calls each of them an invalid status."""
+    """Say what an answer without an upgrade means: aiohttp calls each of them an invalid status."""
     if error.status == 101:
         return error.message
     phrase = HTTPStatus(error.status).phrase if error.status in set(HTTPStatus) else "no known status"
     if error.status == 426:
-        return f"{phrase}: a proxy on the way may not pass on Upgrade and Connection"
-    return phrase if error.status >= 300 else f"{phrase}: something on the way answers for the service"
+        return f"{phrase}: a proxy on the way may not forward Upgrade and Connection"
+    return phrase if error.status >= 300 else f"{phrase}: something on the way answers in place of the service"
 
 
 def _bearer(token: str | None) -> dict[str, str]:

@@ -13,7 +13,7 @@ from service.commands.units import clock_text
 __all__ = ["CLEAR", "EVERY", "PLAIN", "WINDOW", "ProgressLine", "bar_text", "can_write_over", "terminal_width"]
 
 EVERY: Final = 0.2
-"""Seconds between two states of a line on a terminal."""
+"""Seconds between two updates of the line on a terminal."""
 PLAIN: Final = 10.0
 """Seconds between two lines elsewhere."""
 WINDOW: Final = 50

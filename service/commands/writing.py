@@ -8,11 +8,11 @@ from typing import Final
 __all__ = ["print_all", "write_all"]
 
 _READER_LEFT: Final = 141
-"""What a shell says of a program that SIGPIPE ended."""
+"""The exit code that a shell reports for a program that SIGPIPE ended."""
 
 
 def print_all(data: bytes, complain: Callable[[str], int]) -> int:
-    """Write to standard output; return 0, 141 where its reader has gone, or what ``complain`` makes of an error."""
+    """Write to standard output; return 0, 141 if its reader has gone, or what ``complain`` returns for an error."""
     try:
         write_all(1, data)
     except (BrokenPipeError, ConnectionResetError):

@@ -74,7 +74,7 @@ def size_of(text: str) -> str:
 
 
 def share(part: float, memory: int, most: int) -> int:
-    """Return a bound: this part of the memory, and at most this much; 0 bytes of memory are not known."""
+    """Return a bound: this part of the memory, and at most this much; 0 bytes mean that the memory is not known."""
     return min(most, max(_LEAST, int(part * memory))) if memory else most
 
 

@@ -1,4 +1,4 @@
-"""IP addresses, and which of them stand for others."""
+"""IP addresses, and which of them embed another address."""
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -9,6 +9,6 @@ Network = IPv4Network | IPv6Network
 
 
 def unwrapped(address: Address) -> Address:
-    """Return the IPv4 address inside ``::ffff:0:0/96``, which is what the kernel dials; else the address."""
+    """Return the IPv4 address inside ``::ffff:0:0/96``, which the kernel dials; else the address itself."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address

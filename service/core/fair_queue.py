@@ -58,7 +58,7 @@ class FairQueue(Generic[Item]):
         return self._turns.first
 
     def spend(self, cost: int) -> None:
-        """Charge the owner whose turn it is; where none of it is left, its turn is over."""
+        """Charge the owner whose turn it is; the turn is over when nothing is left of it, or nothing waits."""
         line = self._turns.first
         if line.items:
             self._turns.spend(cost)
@@ -67,13 +67,13 @@ class FairQueue(Generic[Item]):
             self._turns.leave()
 
     def set_aside(self) -> Line[Item]:
-        """Take out the line of the owner whose turn it is, with all that waits in it."""
+        """Remove the line of the owner whose turn it is, and return it with everything that waits in it."""
         line = self._turns.first
         del self._lines[line.owner]
         self._turns.leave()
         return line
 
     def bring_back(self, line: Line[Item]) -> None:
-        """Take in a line again, as the last."""
+        """Add a line again that was set aside; it has the last turn."""
         self._lines[line.owner] = line
         self._turns.enter(line)

@@ -1,4 +1,4 @@
-"""A histogram in the form of Prometheus: how many values were at most so large, and the sum of all."""
+"""A histogram in the form of Prometheus: how many values are at most each bound, and the sum of all."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence

@@ -6,7 +6,8 @@ from typing import Final
 __all__ = ["COPIES", "UNLIMITED", "MemoryBudget", "OutOfMemory"]
 
 COPIES: Final = 3
-"""How often a body is in memory at once at most: its bytes, its event, and that on its way to a reader."""
+"""How many copies of a body are in memory at once, at most: its bytes, its event, and the event on its way to a
+reader."""
 _MOST: Final = 0.9
 """The share of the limit that may be taken: what overload refuses new clients at."""
 _FRESH: Final = 0.05

@@ -13,13 +13,13 @@ _PASSED_ON: Final = frozenset({"data", "body", "args"})
 
 
 def convert(params: Any, kind: type[_Params]) -> _Params:
-    """Return the parameters as ``kind``, or raise InvalidParams that names the one that is wrong."""
+    """Return the parameters as ``kind``; raises InvalidParams, which names the parameter that is wrong."""
     if not isinstance(params, dict):
         raise InvalidParams("params: an object with named parameters")
     try:
         return msgspec.convert(params, kind)
     except msgspec.ValidationError:
-        # 2.0 is an integer to JSON Schema, so it has to be one to us; it is rare enough for a second try.
+        # In JSON Schema 2.0 is an integer, so it has to be one here; it is rare enough for a second try.
         return _convert(_whole(params), kind)
 
 
@@ -31,9 +31,9 @@ def _convert(params: Any, kind: type[_Params]) -> _Params:
 
 
 def _whole(value: Any, depth: int = 3) -> Any:
-    """Return the value with whole floats as integers, as deep as any of our parameters has one.
+    """Return the value with whole floats as integers, as deep as any parameter may have one.
 
-    What clients pass on stays as it is.
+    Data that is passed on for clients stays as it is.
     """
     if isinstance(value, dict) and depth:
         return {name: part if name in _PASSED_ON else _whole(part, depth - 1) for name, part in value.items()}
@@ -41,6 +41,6 @@ def _whole(value: Any, depth: int = 3) -> Any:
 
 
 def _readable(error: msgspec.ValidationError) -> str:
-    """Put the path first, as every other refusal has it: ``topic: Expected `str`, got `int```."""
+    """Put the path first, as in every other refusal: ``topic: Expected `str`, got `int```."""
     text, _, path = str(error).partition(" - at `$")
     return f"{path.strip('.`')}: {text}" if path else text

@@ -36,7 +36,7 @@ class PoolStatistics:
 
 
 def share_used(one: PoolStatistics) -> float:
-    """Return which part of a pool is in use, to show the busiest of several by."""
+    """Return the fraction of a pool that is in use: the key by which the busiest of several pools is shown."""
     return one.used / one.bound if one.bound else 0.0
 
 
@@ -108,7 +108,7 @@ class Pool:
         # Written out: every URL of a batch asks for it.
         most = free * self.eager
         if 4 * most < self.bound:
-            # The floor is a quarter at most: there are two shares or more.
+            # The floor is at most a quarter of the pool, because there are at least two shares.
             shares = len(self._held) + 1 + (held is None)
             most = max(most, self.bound // (shares * shares))
         if owner.weight != 1:

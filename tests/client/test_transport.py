@@ -48,9 +48,9 @@ async def test_a_connection_that_ends_within_the_answer_says_so() -> None:
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (200, "200 OK: something on the way answers for the service"),
+        (200, "200 OK: something on the way answers in place of the service"),
         (301, "301 Moved Permanently"),
-        (426, "Upgrade Required: a proxy on the way may not pass on Upgrade and Connection"),
+        (426, "Upgrade Required: a proxy on the way may not forward Upgrade and Connection"),
         (502, "502 Bad Gateway"),
         (599, "599 no known status"),
     ],

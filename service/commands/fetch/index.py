@@ -79,5 +79,5 @@ class Index:
 
 
 def now() -> str:
-    """Return the time in the form of the lines."""
+    """Return the present time in the format of the index's lines."""
     return timestamp(time())

@@ -58,11 +58,11 @@ class HostPatterns(NamedTuple):
         return self.endings == ("",)
 
     def allows(self, host: str) -> bool:
-        """Return whether a host is covered; it is in lower case and without a trailing dot, as in a Target."""
+        """Return whether a host is covered; its name is in lower case, without a trailing dot, as in a Target."""
         return host in self.names or host.endswith(self.endings)
 
     def refusal(self, host: str) -> str:
-        """Say why a host is not asked."""
+        """Say why a request to a host is refused."""
         return f"claim {self.claim}: it does not cover the host {host!r}"
 
     def check_any(self) -> None:

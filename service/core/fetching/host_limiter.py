@@ -41,7 +41,7 @@ _DECAY = 0.1
 """Answers of 503 without a Retry-After may be one page's: they count as a request for less from every tenth on."""
 _MOST = 10_000
 _RESERVED = 5
-"""Places at a host that one owner leaves to others at most: so many newcomers find one at once."""
+"""The most places at a host that one owner leaves to others: that many newcomers find one at once."""
 
 
 @dataclass(slots=True, eq=False)

@@ -28,7 +28,7 @@ group that it adds while it has this many. Once it has nothing to fetch, it is a
 PER_BYTES: Final = 14
 """The power of two of those 16 KiB."""
 _LIGHT: Final = 4
-"""Who spends less than this part of what the heaviest does is as good as a newcomer."""
+"""An owner that spends less than this fraction of what the heaviest does counts as a newcomer."""
 _HALVED: Final = 1600
 """What all spend together until all that was spent before counts half."""
 _EXPECTED: Final = 128
@@ -96,12 +96,12 @@ class Owners:
         return f"<Owners {self.used} of {self._bound}, {len(self._held_back)} held back>"
 
     def add(self, group: FetchGroup) -> OwnerState:
-        """Begin a group: it takes turns; return its owner."""
+        """Begin a group, which takes turns with others; return its owner's state."""
         owner = self.states.setdefault(group.owner, OwnerState(group.owner, 0))
         self._count_rivals()
         owner.groups += 1
         if owner.groups > _NEW:
-            # Thousands of polls or batches that wait are not soon over, however few of them have begun.
+            # Thousands of waiting polls or batches take long, however few of their URLs have begun.
             self._spend(owner, 1)
         # What the owner's newest credentials say holds for all that it has.
         owner.share = group.share or self._share

@@ -61,7 +61,7 @@ class FetchPlan:
         return min(self._hosts.wake_at(), self.parking.next_deadline(), retry)
 
     def add(self, group: FetchGroup) -> None:
-        """Begin a group; what its credentials say of its owner's share may let others go on, too."""
+        """Begin a group; its credentials may change its owner's share, which may let other groups go on."""
         self._go_on(self.owners.add(group))
 
     def remove(self, group: FetchGroup) -> None:

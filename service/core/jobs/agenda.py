@@ -91,7 +91,7 @@ class Agenda:
             heap.push(at << _TIME | job.row << _ROW | put, standing)
 
     def fill(self, jobs: Iterable[JobSummary]) -> None:
-        """Add many jobs, as a start does, in a third of the time; one that is there stays as it is."""
+        """Add many jobs, as a start does, in a third of the time; jobs that are there already stay as they are."""
         alike: dict[tuple[tuple[str, float, bool], Kind, JobState], _Alike] = {}
         add, put = self._entries.add, self._put
         for job in jobs:
@@ -114,7 +114,7 @@ class Agenda:
         return _Alike(owner, _packed(self._owners.take(owner), first.kind, first.state), [])
 
     def _heap(self, kind: Kind, state: JobState) -> "_Heap | None":
-        """Return where jobs of a state wait for their time, if they do."""
+        """Return the heap in which jobs of this kind and state wait for their time; None if they wait for none."""
         if state is JobState.SCHEDULED:
             return self._due[kind]
         return self._ended if state.ended else None
@@ -152,7 +152,7 @@ class _Alike(NamedTuple):
 
     owner: Owner
     rest: int
-    """What is known of each of them beside its time and its number."""
+    """What all of them have in common: owner, kind and state, packed."""
     items: list[int]
 
 
@@ -188,7 +188,7 @@ class _Heap:
                 heappush(self._items, old)
 
     def fill(self, items: Iterable[int]) -> None:
-        """Take in many items, all of which stand."""
+        """Add many items, none of which is outdated."""
         for item in items:
             heappush(self._items, item)
 
@@ -227,7 +227,7 @@ class _Owners:
         return self._names[number]
 
     def take(self, owner: Owner, count: int = 1) -> int:
-        """Count more jobs of an owner, and return its number."""
+        """Count this many more jobs of an owner, and return the owner's number."""
         number = self._numbers.get(owner)
         if number is None:
             number = self._numbers[owner] = self._new(owner)

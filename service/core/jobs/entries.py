@@ -1,4 +1,4 @@
-"""What is known of each row: a time, and a number below it."""
+"""A time for each row, and a number in the bits below it."""
 
 from array import array
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _EMPTY: Final = bytes(8 * (2 * (_IN_PAGE + 1) + 1))
 
 
 class Entries:
-    """What is known of each row, in pages of rows in line: 17 bytes for one, 1 KiB for one that is alone."""
+    """A number for each row, in pages of consecutive rows: 17 bytes a row, or 1 KiB for a row alone in its page."""
 
     __slots__ = ("_count", "_pages")
 
@@ -32,7 +32,7 @@ class Entries:
         return page is not None and page[(row & _IN_PAGE) << 1] > 0
 
     def get(self, row: int) -> int | None:
-        """Return what is known of a row, or None."""
+        """Return the number of a row, its time included, or None."""
         page = self._pages.get(row >> _PAGE)
         if page is None:
             return None
@@ -41,7 +41,7 @@ class Entries:
         return after - 1 << AT | page[place + 1] if after else None
 
     def add(self, row: int, at: int, rest: int) -> bool:
-        """Put a row, unless it is there; return whether it was not."""
+        """Add a row unless it is there already; return whether it was added."""
         page = self._pages.get(row >> _PAGE)
         if page is None:
             page = self._pages[row >> _PAGE] = array("Q", _EMPTY)
@@ -55,7 +55,7 @@ class Entries:
         return True
 
     def pop(self, row: int) -> int:
-        """Take out a row that is there."""
+        """Remove a row that is there, and return its number."""
         page, place = self._pages[row >> _PAGE], (row & _IN_PAGE) << 1
         packed = page[place] - 1 << AT | page[place + 1]
         page[place] = 0

@@ -182,7 +182,7 @@ class Job(JobSummary, omit_defaults=True):
         return self._end(JobState.CANCELLED, now)
 
     def outcome(self) -> Event:
-        """Return the last event of a run that has ended."""
+        """Return the last event of a run, which has ended."""
         if self.state is JobState.DONE:
             return Done(self.result)
         if self.state is JobState.FAILED:

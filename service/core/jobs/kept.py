@@ -28,7 +28,7 @@ class KeptJobs:
         return f"<KeptJobs {len(self.agenda)}>"
 
     def add(self, jobs: Sequence[JobSummary]) -> None:
-        """Take in jobs."""
+        """Add jobs that were read."""
         self.agenda.fill(jobs)
         self.keys.fill(jobs)
         held: Counter[tuple[str, float, bool]] = Counter()

@@ -58,7 +58,7 @@ class WorkerDone(_Event, frozen=True, tag="done"):
 
 
 class WorkerFailed(_Event, frozen=True, tag="failed"):
-    """The last one: why the attempt failed, whether another one may help, and after how many seconds."""
+    """The last event: why the attempt failed, whether another attempt may help, and after how many seconds."""
 
     error: Annotated[str, msgspec.Meta(pattern="^(exception|killed|timeout)$")]
     detail: _Detail

@@ -21,7 +21,7 @@ _YEARS: Final = 10 * 366 * 86_400
 METHODS: Final = ("POST", "PUT", "PATCH", "DELETE", "GET", "HEAD")
 
 _SENT_KEY: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
-"""What comes through a header as it is, and is signed as it is sent."""
+"""Keys that a header carries unchanged, so that the signed key is the one that is sent."""
 
 _Key = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 JobName = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
@@ -107,7 +107,7 @@ def kind_of(request: JobRequest) -> tuple[Kind, Work]:
 
 def _check_call(call: CallWork, key: str | None) -> None:
     if key is not None and not _SENT_KEY.fullmatch(key):
-        raise InvalidParams("key: a call sends it as a header; give letters, digits and signs of ASCII")
+        raise InvalidParams("key: a call sends it as a header; use printable ASCII without spaces at the ends")
     if call.method not in METHODS:
         raise InvalidParams(f"call.method: one of {', '.join(METHODS)}")
     if call.headers and (wrong := check_headers(call.headers)):

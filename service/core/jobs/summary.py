@@ -12,7 +12,7 @@ from service.core.owner import Owner
 __all__ = ["OVERHEAD", "JobState", "JobSummary"]
 
 OVERHEAD: Final = 1024
-"""Bytes that a job counts for beside what it has."""
+"""Bytes that each job counts for in addition to its contents."""
 
 
 class JobState(StrEnum):
@@ -47,16 +47,16 @@ class JobSummary(msgspec.Struct, kw_only=True):
     ended: float | None = None
     key: str | None = None
     lease: Lease | None = None
-    """Of the attempt that a worker elsewhere makes now."""
+    """The lease of the attempt that a worker elsewhere is making."""
     size: int = 0
     """Bytes of its request and of its events."""
     result: msgspec.Raw = msgspec.Raw(b"null")
     """JSON."""
     output: str | None = None
-    """What its last attempt has printed."""
+    """The output that its last attempt has printed."""
 
     def belongs_to(self) -> Owner:
-        """Return whose it is."""
+        """Return the owner of the job."""
         name, weight, shares = self.owner
         return Owner(name, weight, shares_fetches=shares)
 

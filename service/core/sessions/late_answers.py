@@ -107,7 +107,7 @@ class LateAnswers:
         return reply
 
     def settle(self, waiting: _Waiting, outcome: Any) -> None:
-        """Take the outcome of a request; after its time is over, a bug in sluice is reported, and nothing sent."""
+        """Take the outcome of a request; once its time is over, nothing is sent, and only a bug is reported."""
         if waiting.over:
             if isinstance(outcome, Exception) and not isinstance(outcome, SluiceError):
                 self._made(waiting.id, waiting.answered, outcome)

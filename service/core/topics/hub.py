@@ -132,9 +132,9 @@ class Hub(TopicDirectory):
         return positions
 
     def reserve(self, names: Collection[str], size: int, owner: Owner) -> None:
-        """Have room for a message of this many bytes in each of these topics; raise as :meth:`check_room` does.
+        """Reserve room for a message of this many bytes in each of these topics; raise as :meth:`check_room` does.
 
-        :meth:`append_reserved` uses it, a part of the topics at a time.
+        :meth:`append_reserved` uses the room, for a part of the topics at a time.
         """
         self.check_room(names, size, owner)
         self.rings.pool.take(owner, size * len(names))
@@ -223,7 +223,7 @@ class Hub(TopicDirectory):
         return bool(self._visits.pressed)
 
     def is_visiting_many(self) -> bool:
-        """Return whether it takes several turns of the loop to bring readers what is new."""
+        """Return whether the present visits of readers take more than one turn of the loop."""
         return self._visits.going_on
 
     def attach(self, reader: Reader, since: Since) -> Start:
@@ -244,14 +244,14 @@ class Hub(TopicDirectory):
                 self._contain(_finish, reader)
 
     def conclude(self, topic: Topic, last: bytes) -> None:
-        """Forget a complete topic whose messages are gone: readers that are behind get a gap, and the last one."""
+        """Forget a complete topic whose messages are gone: readers that are behind get a gap, then ``last``."""
         if not self._remove(topic):
             return
         ring = topic.ring
         ring.skip(ring.head - 1)
         ring.append(last, self.clock())
         for reader in topic.readers:
-            reader.resuming = True  # they lag because of us, so their policy does not count
+            reader.resuming = True  # the service made them lag, so their policy does not count
         self.wake(topic)
 
     def wake(self, topic: Topic) -> None:

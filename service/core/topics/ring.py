@@ -20,8 +20,8 @@ from service.core.topics.wire import Encoding, gap_chunk, message_data, message_
 __all__ = ["CHUNK", "History", "Ring", "RingLimits"]
 
 CHUNK: Final = 256 * 1024
-"""Bytes that one write carries at most, or one message: a late reader of a large batch is
-served in steps, so that what it has not taken yet stays shared in the topic."""
+"""Bytes that one write carries at most, unless a single message is larger. A late reader of a large batch is
+served in steps, so that the messages that it has not taken yet stay shared in the topic."""
 
 _CHUNKS: Final = 16
 """Joined chunks that a ring remembers: readers at more cursors than that are served one by one."""

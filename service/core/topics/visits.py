@@ -184,7 +184,7 @@ class Visits:
         """Topics whose rings fill faster than their visits go round."""
         self.latency = Latency()
         self.going_on = False
-        """Whether a slice was not enough for the readers that were to be visited."""
+        """Whether the last slice has left readers that are still to be visited."""
         self._room = room
         self._contain = contain
         self._call_soon = call_soon
