@@ -40,9 +40,9 @@ class Attempts:
         return f"<Attempts of {', '.join(self._executors)}>"
 
     async def accept(self, job: Job, lane: Lane | None, stored: Callable[[Job], object]) -> Job:
-        """Store a new job; where it has a place in a lane, its first attempt begins with the same commit.
+        """Store a new job; if it has a place in a lane, its first attempt begins with the same commit.
 
-        Returns the job as it was accepted, before it began; ``stored`` gets that before any reader hears of it.
+        Returns the job as it was accepted, before it began; ``stored`` gets that job before readers get its events.
         """
         said = [job.accept()]
         accepted = msgspec.structs.replace(job)
@@ -99,7 +99,7 @@ class Attempts:
 
     def _begin_due(self, job: Job) -> Event:
         if job.state is JobState.RUNNING:
-            # One that is at work does not come here.
+            # A job whose attempt is being made does not get here.
             return self._outcomes.lost("a bug has ended the attempt", job)
         if not self._outcomes.is_due(job):
             raise NotDue

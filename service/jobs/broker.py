@@ -28,7 +28,7 @@ class BrokerAway(Exception):
 
 
 class Broker(Protocol):
-    """Brings each task to a worker: usually once, never or more than once in bad times."""
+    """Brings each task to a worker: usually once, but a failure may lose it or deliver it more than once."""
 
     async def publish(self, task: Task) -> None:
         """Return when the broker has taken it; raise BrokerAway, also for one that does not answer in time."""

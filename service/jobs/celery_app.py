@@ -14,8 +14,8 @@ __all__ = ["TASK", "celery_app"]
 TASK: Final = "sluice.attempt"
 _QUEUE: Final = "sluice"
 _LONGEST: Final = 2 * 86_400 * 1000
-"""Milliseconds for which RabbitMQ (3.12 or newer) leaves a worker alone that has not acknowledged a task: an
-attempt takes a day at most. By default it cuts the channel after 30 minutes, and delivers the task once more."""
+"""Milliseconds that RabbitMQ (3.12 or newer) waits for a worker to acknowledge a task: an attempt takes a day at
+most. By default RabbitMQ closes the channel after 30 minutes, and delivers the task once more."""
 
 _REDIS: Final = {
     "socket_keepalive": True,
@@ -26,8 +26,8 @@ _REDIS: Final = {
         socket.TCP_USER_TIMEOUT: 30_000,
     },
 }
-"""A connection that somebody between has dropped is noticed after 30 s, by default after two hours: a worker waits
-for Redis, and says nothing (celery#10502). RabbitMQ has heartbeats."""
+"""A worker notices after 30 s that the network has dropped its connection silently; by default that takes two
+hours, as it only waits for Redis and sends nothing (celery#10502). RabbitMQ has heartbeats."""
 
 
 def celery_app(url: str) -> Celery:
@@ -52,8 +52,8 @@ def celery_app(url: str) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,  # the attempt goes on: its lease counts
         worker_enable_soft_shutdown_on_idle=False,
         broker_connection_retry_on_startup=True,
-        # A worker ends by default when its broker refuses a command: a Redis that is read-only for the time of a
-        # failover, or full; a RabbitMQ that has cut a channel. It connects again, as to one that was away.
+        # By default a worker ends when its broker refuses a command: when Redis is full, or read-only during a
+        # failover, or when RabbitMQ has closed a channel. With this it connects again, as after an outage.
         broker_channel_error_retry=True,
         broker_connection_max_retries=None,  # for ever: a worker that has given up looks as if it were working
     )

@@ -99,11 +99,11 @@ class _Publisher(threading.Thread):
         self._disconnect()
 
     def _deliver(self, task: Task) -> None:
-        """Publish a task over the connection that is there, or over a new one where that one was cut meanwhile."""
+        """Publish a task over the present connection, or over a new one if that fails."""
         if self._connection is not None:
             try:
                 return self._publish(task)
-            except Exception:  # what is wrong, if anything is, a new connection shows
+            except Exception:  # a new connection shows whether anything is wrong
                 self._disconnect()
         connection = self._app.connection_for_write()
         tries = max(1, len(connection.alt))  # a URL may name several brokers; without a bound it tries for ever

@@ -90,7 +90,8 @@ class Changes:
     async def _change(self, row: int, step: Step, stored: _Stored, lasting: bool) -> Job:
         while True:
             try:
-                # Others have turns between two tries: a cancel is refused at once while nothing can be stored.
+                # Other changes have turns between two tries: a cancel is refused at once while nothing can be
+                # stored.
                 async with self._locks.of(row):
                     return await self._step(row, step, stored)
             except StorageFailed:
@@ -129,7 +130,7 @@ class Changes:
             return job
 
     async def _put(self, job: Job, said: Event | Sequence[Event] | None, stored: _Stored, held: int) -> Job:
-        """Store a job that has counted for this many bytes."""
+        """Store a changed job, which has counted for ``held`` bytes until now."""
         events = _encoded(said)
         job.size += sum(map(len, events))
         more = job.held - held
@@ -163,7 +164,7 @@ class Changes:
 
 
 def _ended_alone(task: asyncio.Task[Job]) -> None:
-    """Report a bug that no caller hears of any more; what is refused needs no report."""
+    """Report a bug that no caller waits for any more; a refusal needs no report."""
     if task.cancelled() or not isinstance(task.exception(), SluiceError):
         report_failure("a change of a job failed", task)
 

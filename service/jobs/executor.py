@@ -54,9 +54,9 @@ class Executor(Protocol):
     places: int
 
     def check(self, work: Work, grant: Grant) -> object:
-        """Return what to keep of the grant with the job, as values of JSON.
+        """Return the part of the grant to keep with the job, as values of JSON.
 
-        Raises a SluiceError for what can never succeed, or is not granted.
+        Raises a SluiceError for work that can never succeed, or is not granted.
         """
         ...
 

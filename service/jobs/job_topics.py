@@ -58,7 +58,7 @@ class JobTopics:
             self._hub.finish(topic)
 
     def forget(self, job: Job) -> None:
-        """Drop the topic of a job that is gone; readers that are behind get a gap, and how the job has ended."""
+        """Drop the topic of a job that is gone; readers that are behind get a gap and the job's last event."""
         topic = self._hub.topics.get(PREFIX + job.id)
         if topic is not None:
             self._hub.conclude(topic, encode_event(job.outcome()))

@@ -180,7 +180,7 @@ class Jobs:
 
         def kept(job: Job) -> None:
             self._keys.put(job)
-            self.schedule.wake()  # here, because the caller may have gone before this returns
+            self.schedule.wake()  # not after the commit: the caller may have gone by then
             stored(job)
 
         elsewhere = kind == "run" and self.remote is not None
@@ -237,7 +237,7 @@ class Jobs:
 
         job = await self._changes.change(row, step, lambda job: stored((not ended, job.state)))
         self._withdraw(row)
-        if job.stopping and not asked:  # a second time would cut short what a function has to stop in
+        if job.stopping and not asked:  # again would cut the function's time to stop short
             self.schedule.stop(job.kind, row)
         return not ended, job.state
 

@@ -1,7 +1,7 @@
-"""Who is next: the jobs of one kind that are due, owners by turns, at most this many at once.
+"""Which job is next: the due jobs of one kind, of their owners in turns, a bounded number at once.
 
-An attempt may take as long as its ``timeout`` allows. So nobody has all places: an owner leaves a tenth of many to
-others; where there are so few that it has all, there is one more for those who have none.
+An attempt may take as long as its ``timeout`` allows, so no owner may lock out the others: it leaves a tenth of the
+places to them. Where there are so few places that it may have all, there is an extra one for owners that have none.
 """
 
 import asyncio
@@ -21,16 +21,16 @@ __all__ = ["Begin", "Lane", "Work"]
 _TAKEN: Final = 500
 """Jobs that are taken out of the agenda in one turn of the loop, 2 us each."""
 _AGAIN: Final = 1.0
-"""Seconds after which a job is looked at again that could not be carried out."""
+"""Seconds after which a job that could not be carried out is tried again."""
 _BEGUN: Final = 20
 """Jobs that begin in one turn of the loop."""
 _EAGER: Final = 9
-"""One owner alone has nine tenths of the places: of fewer than ten, all."""
+"""One owner alone has nine tenths of the places, or all if there are fewer than ten."""
 
 Work = Callable[[Callable[[], None]], Coroutine[Any, Any, None]]
 """Carries out a job, and calls its argument when the job no longer needs its place."""
 Begin = Callable[[int, Callable[[], None]], Coroutine[Any, Any, None]]
-"""The same for the job of a row."""
+"""The same for the job in a row of the table."""
 
 
 class Lane:
@@ -45,15 +45,15 @@ class Lane:
     ) -> None:
         self.kind = kind
         self.pool = Pool(f"{kind}_jobs", places, eager=_EAGER)
-        """Whose attempts have places."""
+        """The places, by the owners whose attempts have them."""
         self.places = places
         self._spare = int(places <= _EAGER)
         self.running: dict[int, asyncio.Task[None]] = {}
-        """By row; a task is here until all of its attempt is over."""
+        """Tasks by row; a task is here until its attempt is over and stored."""
         self._working: dict[int, Owner] = {}
-        """Those that have a place, and whose: until the outcome is known, though it may not be stored yet."""
+        """Rows that have a place, and their owners: until the outcome is known, even if it is not stored yet."""
         self._once_more: set[int] = set()
-        """Those of them that are due again already."""
+        """Rows in ``running`` that are due again already."""
         self.on_free: Callable[[], None] = lambda: None
         """Called when a place is free again."""
         self._agenda = agenda
@@ -61,7 +61,7 @@ class Lane:
         self._queue: FairQueue[int] = FairQueue(1)
         self._queued: set[int] = set()
         self._aside: dict[Owner, Line[int]] = {}
-        """What waits of owners that have used up their share, until a place is free."""
+        """Due jobs of owners that have used up their share, until a place is free."""
 
     def __repr__(self) -> str:
         return f"<Lane {self.kind}: {len(self._working)} of {self.places} run, {self.due} due>"
@@ -113,7 +113,7 @@ class Lane:
                 self._queue.put(owner, row)
 
     def reserve(self, row: int, owner: Owner, now: float) -> bool:
-        """Give a place to a new job that is due, unless others wait for one; return whether it has one."""
+        """Give a place to a new job that is due, unless other jobs wait for one; return whether it got one."""
         due = self._agenda.next_due(self.kind)
         others_wait = bool(self._queue) or owner in self._aside or (due is not None and due <= now)
         if others_wait or not self._has_place(owner):
@@ -128,7 +128,7 @@ class Lane:
     def start(self, row: int, work: Work) -> None:
         """Carry out the work of a job that has a place."""
         if not self.places:
-            return  # the service ends
+            return  # the service is shutting down
         task = asyncio.get_running_loop().create_task(self._carry_out(row, work), name="job")
         self.running[row] = task
         task.add_done_callback(lambda task: self._ended(row, task))
@@ -143,7 +143,7 @@ class Lane:
         self.on_free()
 
     def _give_back(self, row: int) -> None:
-        """Free the place of an attempt, if it still has one: those who have used up their share may go on."""
+        """Free the place of an attempt, if it still has one; owners that were set aside have turns again."""
         if (owner := self._working.pop(row, None)) is None:
             return
         self.pool.give_back(owner, 1)

@@ -1,4 +1,4 @@
-"""Locks by name: one user at a time for each of many things, without a lock that outlives its users."""
+"""Locks by name: one user at a time for each of many things; a lock does not outlive its users."""
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable

@@ -71,7 +71,7 @@ class Offers:
             del self._open[row]
 
     def _fail(self, job: Job) -> Sequence[Event]:
-        """End a job whose request is lost, unless it was cancelled or moved meanwhile."""
+        """Fail a job whose request is damaged, unless it was cancelled or moved meanwhile."""
         if not self._outcomes.is_due(job):
             return ()
         return job.begin("service"), self._outcomes.failed(None, DAMAGED, job)
@@ -91,7 +91,7 @@ class Offers:
             settled.cancel()
 
     async def _publish(self, task: Task, settled: asyncio.Task[bool]) -> None:
-        """Return when the broker has the task, or when it is no longer wanted."""
+        """Return when the broker has the task, or when the offer is settled."""
         publishing = asyncio.get_running_loop().create_task(self._dispatch.publish(task), name="job offer")
         try:
             await asyncio.wait((publishing, settled), return_when=asyncio.FIRST_COMPLETED)

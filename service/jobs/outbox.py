@@ -31,7 +31,7 @@ class Refused(Exception):
     def __init__(self, why: str, *, unknown: bool = False) -> None:
         super().__init__(why)
         self.unknown = unknown
-        """Whether the server knows neither the job nor its token: it may be another one."""
+        """Whether the server knows neither the job nor its token: it may not be the one that made the offer."""
 
 
 class Outbox:

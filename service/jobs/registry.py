@@ -98,8 +98,9 @@ def job(
 ) -> AnyFunction | Callable[[AnyFunction], AnyFunction]:
     """Register a function, under its own name or another; it may be an ``async def``.
 
-    ``retries`` (5) is how often a failed attempt is made again, ``timeout`` (600) the seconds for one; a request
-    may say otherwise. Raises ValueError for a name that is taken, and for what no request could say.
+    ``retries`` (5) is how often a failed attempt is made again, ``timeout`` (600) the seconds for one attempt; a
+    request may override both. Raises ValueError for a name that is taken, and for values that a request could not
+    have.
     """
 
     def register(function: AnyFunction) -> AnyFunction:
@@ -114,7 +115,7 @@ def job(
 
 
 def _check(name: object, retries: object, timeout: object) -> None:
-    """Raise ValueError for what a request could not say either."""
+    """Raise ValueError for values that a request could not have either."""
     for what, value, kind, text in (
         ("name", name, JobName, "a text of 1 to 128 characters"),
         ("retries", retries, Retries | None, "a whole number from 0 to 100"),

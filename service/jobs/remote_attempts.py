@@ -134,7 +134,7 @@ class RemoteAttempts:
         return Claimed(job.id, job.attempt, job.effect_key, work.name, work.args, seconds, HEARTBEAT)
 
     async def report(self, job_id: str, attempt: int, token: str, report: Report) -> Reported:
-        """Take in what a worker reports; raise NotYours where it no longer makes the attempt."""
+        """Record what a worker reports; raise NotYours if the attempt is no longer its own."""
         job, digest = await self._find(job_id), digest_of(token)
         _check_lease(job, digest, attempt)
         self._leases.renew(job.row)  # before the store is asked: it may take its time

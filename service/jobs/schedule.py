@@ -52,7 +52,7 @@ class Schedule:
             self._loop.call_soon(self._pump_now)
 
     def reserve(self, kind: Kind, row: int, owner: Owner) -> Lane | None:
-        """Return the lane of a new job that is due, with a place for it; None where it has to wait."""
+        """Give a new job that is due a place, and return its lane; return None if the job has to wait."""
         lane = self.lanes[kind]
         return lane if not self._closed and lane.reserve(row, owner, self._wall()) else None
 
@@ -69,7 +69,7 @@ class Schedule:
             self._look.start(after=0.0)
 
     def _pump(self) -> float | None:
-        """Begin what is due, and forget what was kept long enough; return when to look next: None without jobs."""
+        """Begin due jobs, forget those kept long enough; return the seconds to the next look, None without jobs."""
         now = self._wall()
         more = [lane.pump(now) for lane in self.lanes.values()]
         for _ in range(_FORGOTTEN):
@@ -80,7 +80,7 @@ class Schedule:
         if any(more):
             return 0.0
         if not self._agenda:
-            return None  # nobody has jobs: the first one wakes this
+            return None  # there are no jobs: the first one calls wake()
         due = min((at for kind in self.lanes if (at := self._agenda.next_due(kind)) is not None), default=inf)
         return max(_SHORTEST, min(_LOOK, due - now))
 
@@ -90,7 +90,7 @@ class Schedule:
         return sum(len(lane.running) for lane in self.lanes.values())
 
     def places(self) -> PoolStatistics:
-        """Return a snapshot of the places of one kind: that of which most are taken."""
+        """Return a snapshot of the places of the busiest kind."""
         return max((lane.pool.statistics() for lane in self.lanes.values()), key=share_used)
 
     def pause(self) -> None:

@@ -18,7 +18,7 @@ _TIME: Final = 8.0
 _FINAL: Final = frozenset({400, 401, 403, 404, 409, 413, 415, 422})
 """Statuses after which the same request is refused again."""
 _UNKNOWN: Final = frozenset({401, 403, 404})
-"""Those of a server that has not offered the attempt."""
+"""Statuses of a server that has not offered the attempt."""
 
 
 class HttpLink:

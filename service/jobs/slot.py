@@ -214,9 +214,9 @@ def _fitting(ended: Ended) -> Ended:
 
 
 def _exact(value: Any) -> bytes:
-    """Return a value as JSON; raise ValueError or TypeError for what JSON has no form for, or might be changed."""
+    """Return a value as JSON; raise ValueError or TypeError if JSON cannot represent it, or not exactly."""
     text = msgspec.json.encode(value)
-    if b"null" in text:  # that may have been NaN
+    if b"null" in text:  # a null may have been NaN
         json.dumps(msgspec.to_builtins(value, str_keys=True), allow_nan=False)
     try:
         parse(text)

@@ -25,7 +25,7 @@ HEAD: Final = _LENGTH.size
 END: Final = b"\x00\x17\x00"
 """What a slot prints when a function has ended."""
 LONGEST: Final = 2 << 20
-"""Bytes of a frame: the arguments or the result of a job have half of that at most."""
+"""Bytes of a frame: arguments and results of jobs have at most half of that."""
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):
@@ -66,7 +66,7 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
     error: str | None = None
     again: bool = True
     spoilt: bool = False
-    """Whether the next function needs another process."""
+    """Whether the function has left the process in a state in which the next one may fail."""
 
 
 _Any = Ask | Stop | Stored | Described | Reported | Ended

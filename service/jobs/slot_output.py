@@ -15,9 +15,9 @@ __all__ = ["SlotOutput"]
 _KEPT: Final = 16 << 10
 """Bytes of output that are kept, the newest."""
 _LATE: Final = 1.0
-"""Seconds after the end of a function in which all is here that it has printed: it comes another way."""
+"""Seconds that its output has to arrive after a function has ended: it comes through a pipe of its own."""
 _PAUSE: Final = 0.02
-"""Seconds between two reads of much output: a function that prints for ever waits, and no other does."""
+"""Seconds between two reads of much output: a function that prints for ever slows down itself alone."""
 
 
 class SlotOutput:

@@ -64,9 +64,9 @@ class SlotProcess:
         self._writer = writer
         self.grace = GRACE
         self._length: int | None = None
-        """Of a frame whose beginning was read, and no more of it."""
+        """The length of a frame of which only the head was read; None between frames."""
         self.spoilt = False
-        """Whether a function has left the process in a state in which the next one may fail, or could not print."""
+        """Whether a function has left the process in a state in which the next one may fail or cannot print."""
         self._watching = asyncio.get_running_loop().create_task(self._watch(), name="job process")
 
     def __repr__(self) -> str:
@@ -101,7 +101,7 @@ class SlotProcess:
 
     @classmethod
     async def _begin(cls, module: str, memory: int) -> "SlotProcess":
-        """Start a process; raises OSError, and then it has left nothing open."""
+        """Start a process; if it raises OSError, nothing is left open."""
         async with AsyncExitStack() as opened:
             output, printing = await SlotOutput.open()
             opened.push_async_callback(output.close)

@@ -32,7 +32,7 @@ class SlotsUnusable(Exception):
 
 
 class _Named(msgspec.Struct, frozen=True):
-    """Of the work of a job the function alone: to pass over its arguments takes an eighth of the time."""
+    """The function's name in the work of a job: skipping the arguments takes an eighth of the time."""
 
     name: str
 
@@ -80,15 +80,15 @@ class Slots:
         self._reloading = asyncio.Lock()
         self._starting: set[asyncio.Task[SlotProcess]] = set()
         self._left: list[asyncio.Task[SlotProcess]] = []
-        """Starts of processes whose job was cancelled meanwhile: the next job takes one."""
+        """Starts of processes whose job was cancelled meanwhile: the next job takes over one of them."""
         self._ending: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         return f"<Slots of {self._module}: {len(self._busy)} run, {len(self._free)} free>"
 
     async def reload(self) -> None:
-        """Import the module anew: what runs goes on with the old one. Raises SlotUnusable and SlotGone."""
-        async with self._reloading:  # one that began earlier may take longer, and has older functions
+        """Import the module anew; running functions go on with the old one. Raises SlotUnusable and SlotGone."""
+        async with self._reloading:  # an earlier reload may take longer, and has older functions
             first = await SlotProcess.start(self._module, self._memory)
         self.started += 1
         self._generation += 1
@@ -173,14 +173,14 @@ class Slots:
         return slot
 
     def _begin_start(self) -> asyncio.Task[SlotProcess]:
-        """Start a process, also where its job is cancelled meanwhile: half of a start could not be undone."""
+        """Start a process, even if its job is cancelled meanwhile: half of a start could not be undone."""
         task = asyncio.get_running_loop().create_task(self._start(), name="job process")
         self._starting.add(task)
         task.add_done_callback(self._started)
         return task
 
     async def _start(self) -> SlotProcess:
-        generation = self._generation  # of what it imports, though the module may be reloaded meanwhile
+        generation = self._generation  # the module that it imports; a reload may come meanwhile
         slot = await SlotProcess.start(self._module, self._memory)
         self.started += 1
         self._generations[slot] = generation
@@ -189,10 +189,10 @@ class Slots:
     def _started(self, task: asyncio.Task[SlotProcess]) -> None:
         self._starting.discard(task)
         if not task.cancelled():
-            task.exception()  # who waits for the process has it, if anybody does
+            task.exception()  # if anybody waits for the process, this error reaches them
 
     def _end_started(self, task: asyncio.Task[SlotProcess]) -> None:
-        """End the process of a start that nobody waits for, if there is one."""
+        """End the process of a start that nobody waits for, if the start has succeeded."""
         if not task.cancelled() and task.exception() is None:
             self._end(task.result())
 

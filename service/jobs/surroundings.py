@@ -14,11 +14,11 @@ _LIMITS: Final = tuple(getattr(resource, name) for name in dir(resource) if name
 _STATUS: Final = Path("/proc/self/status")
 _DESCRIPTORS: Final = "/proc/self/fd"
 _THREADS: Final = 100
-"""More than there were at the beginning: libraries keep a few."""
+"""Threads more than there were at first: libraries keep a few."""
 
 
 class Surroundings:
-    """How the process was before its first function."""
+    """The state of the process before its first function."""
 
     def __init__(self) -> None:
         self._before, self._threads, self._memory = _look()
@@ -27,7 +27,7 @@ class Surroundings:
         return f"<Surroundings {self._before[0]}>"
 
     def spoilt(self) -> bool:
-        """Return whether a function has left them in a state in which others may fail: the process has to end."""
+        """Return whether a function has left a state in which others may fail: then the process has to end."""
         try:
             now, threads, memory = _look()
             return now != self._before or threads > self._threads + _THREADS or self._short(memory)
@@ -35,7 +35,7 @@ class Surroundings:
             return True
 
     def _short(self, memory: int) -> bool:
-        """Return whether half of what there was for functions is still in use, though none runs."""
+        """Return whether half of the descriptors, or of the memory for functions, is in use while none runs."""
         room, descriptors = (resource.getrlimit(one)[0] for one in (resource.RLIMIT_AS, resource.RLIMIT_NOFILE))
         return (descriptors != resource.RLIM_INFINITY and 2 * len(os.listdir(_DESCRIPTORS)) > descriptors) or (
             room != resource.RLIM_INFINITY and 2 * (memory - self._memory) > room - self._memory
@@ -43,7 +43,7 @@ class Surroundings:
 
 
 def _look() -> tuple[list[Any], int, int]:
-    """Return what should be the same as before, the number of threads, and the bytes of memory."""
+    """Return the state that should not change, the number of threads, and the bytes of memory."""
     status = dict(line.split(":\t", 1) for line in _STATUS.read_text().splitlines() if ":\t" in line)
     signals = [status[name] for name in ("SigBlk", "SigIgn", "SigCgt", "Umask")]
     timers = [signal.getitimer(timer) for timer in _TIMERS]

@@ -14,7 +14,7 @@ from service.runtime.timestamps import timestamp
 __all__ = ["due_of", "encode_event"]
 
 _LEAP = re.compile(r"([T ][0-9]{2}:[0-9]{2}):60(?=[.,Z+-])")
-"""A leap second, which RFC 3339 allows; Unix counts it as the second after it, the first one of a day."""
+"""A leap second, which RFC 3339 allows; Unix time counts it as the second that follows, the first one of a day."""
 _DAY = 86_400
 _FARTHEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 

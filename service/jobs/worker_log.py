@@ -1,7 +1,7 @@
-"""What workers log: Celery's lines, with the particulars of ours behind the text.
+"""What workers log: Celery's lines; those of sluice have their particulars after the text.
 
-Where its broker refuses commands, a worker connects again several times a second: each of those lines is written
-once a minute.
+While its broker refuses commands, a worker connects again several times a second: each of the lines about that is
+written once a minute.
 """
 
 import logging
@@ -15,7 +15,7 @@ from service.core.occurrences import Occurrences
 __all__ = ["OnceAMinute", "add_particulars"]
 
 _RECONNECTING: Final = "celery.worker.consumer"
-"""The loggers of what connects to the broker."""
+"""The logger, and its children, of the code that connects to the broker."""
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "data"}
 
@@ -38,7 +38,7 @@ class _Formatter(logging.Formatter):
 
 
 class OnceAMinute(logging.Filter):
-    """Passes each line about the connection to the broker once a minute, and all others."""
+    """Passes each line about the connection to the broker once a minute, and every other line always."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()

@@ -18,21 +18,22 @@ _TRIM_EVERY: Final = 15.0
 _GROWN: Final = 16 << 20
 """Bytes that are worth a look: of growth, or of what was freed."""
 _CHANGED: Final = 1 << 20
-"""Bytes of resident memory by which a service that does something differs from one look to the next."""
+"""Bytes of resident memory; a larger change between two looks means that the service is busy."""
 _LONGEST: Final = 8
-"""Times the usual pause between two looks at memory that stands still."""
+"""The longest pause between two looks at memory that does not change, in usual pauses."""
 _TOPICS: Final = 1000
 """Topics that one sweep looks at, and a fifth of all: a round takes six seconds at most."""
 _SLICE: Final = 100
-"""Of them in one turn of the loop, 10 us each where they are forgotten: 100,000 of one client may age together."""
+"""Topics in one turn of the loop, 10 us for each that is forgotten: 100,000 of one client may age together."""
 _PAUSE: Final = 0.002
-"""Seconds after that: an answer takes several turns of the loop, and is not to find a slice in each of them."""
+"""Seconds between two slices: an answer takes several turns of the loop, and should not meet a slice in each of
+them."""
 
 
 class _Looks:
     """When allocated memory is worth another look: soon where it changes, later and later where it does not.
 
-    A look at what 10,000 idle clients hold takes as much of the processor as their pings of half a second.
+    With 10,000 idle clients, one look takes as much CPU time as half a second of their pings.
     """
 
     def __init__(self) -> None:

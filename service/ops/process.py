@@ -76,10 +76,10 @@ def memory(limit: int, root: Path = _ROOT) -> int:
 
 
 def share_heap() -> None:
-    """Have all threads share one heap: malloc_trim(3) does not shorten any other.
+    """Have all threads share one heap: malloc_trim(3) shrinks no other.
 
-    What a thread has freed, such as a document that it parsed, would stay until the end of the process. And glibc
-    reserves 64 MiB of address space for each heap.
+    Otherwise the memory that a thread has freed, such as that of a parsed document, would stay until the process
+    ends. And glibc reserves 64 MiB of address space for each heap.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):

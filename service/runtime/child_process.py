@@ -24,7 +24,7 @@ def environment() -> dict[str, str]:
 
 
 def limit(memory: int) -> None:
-    """In the process: end with the service, and use at most this many bytes of memory; 0 sets no bound."""
+    """Have this process end with the service, and use at most this many bytes of memory; 0 sets no bound."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends it
     with suppress(OSError):  # where there is no /proc

@@ -1,4 +1,4 @@
-"""Work that can wait gives way to work that has to be over soon, though not for ever."""
+"""Work that can wait gives way, for a short time, to work that has to be over soon."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,11 +8,11 @@ __all__ = ["GivingWay"]
 
 _LOOK: Final = 0.005
 _PATIENCE: Final = 0.03
-"""Seconds that work waits at most: where there is always something to give way to, it goes on, more slowly."""
+"""Seconds that work waits at most: if something urgent is always under way, it still goes on, more slowly."""
 
 
 class GivingWay:
-    """``busy`` says whether there is something that goes first; it is set once that is there."""
+    """``busy`` says whether something urgent is under way; the part that does such work sets it."""
 
     def __init__(self) -> None:
         self.busy: Callable[[], bool] = _never
@@ -21,7 +21,7 @@ class GivingWay:
         return f"<GivingWay{', to what is under way' if self.busy() else ''}>"
 
     async def wait(self) -> None:
-        """Return when nothing goes first any more, or after a while."""
+        """Return when nothing urgent is under way any more, or after 30 ms."""
         waited = 0.0
         while waited < _PATIENCE and self.busy():
             await asyncio.sleep(_LOOK)

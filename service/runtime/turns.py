@@ -13,8 +13,8 @@ __all__ = ["Turns"]
 class Turns:
     """A semaphore that is given to one owner after another; of one owner, first come, first served.
 
-    Beside its places it has ``spare`` ones, for owners that have none while others have all: who keeps every place
-    for long does not lock out those who come next.
+    In addition to its places it has ``spare`` ones, for owners that have none while others have all: an owner that
+    keeps every place for long does not lock out those that come next.
     """
 
     def __init__(self, places: int = 1, spare: int = 0) -> None:
@@ -64,7 +64,7 @@ class Turns:
             await mine
         except asyncio.CancelledError:
             if not mine.cancelled():
-                # It was given the place in the moment in which it was cancelled.
+                # It was given the place at the moment when it was cancelled.
                 self._give_back(owner)
             raise
 
@@ -73,12 +73,12 @@ class Turns:
         self._held[owner] += 1
 
     def _give_back(self, owner: Hashable) -> None:
-        """Free a place, and give it to the next that waits and may have it."""
+        """Free a place, and give it to the next owner that waits and may have it."""
         self.taken -= 1
         self._held[owner] -= 1
         if not self._held[owner]:
             del self._held[owner]
-        # Those that may not have a spare place have one already: they are few.
+        # Owners that are skipped, because they may not have a spare place, hold a place already: they are few.
         while (following := next(filter(self.has_place, self._waiting), None)) is not None:
             futures = self._waiting.pop(following)
             first = futures.popleft()
