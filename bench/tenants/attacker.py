@@ -55,14 +55,18 @@ class Attacker:
         while True:
             try:
                 await step(number)
-            except aiohttp.WSServerHandshakeError as error:
-                self.reported[f"{error.status} before the upgrade"] += 1
-                await asyncio.sleep(_PAUSE)
             except (aiohttp.ClientError, OSError) as error:
-                self.reported[f"cut: {type(error).__name__}"] += 1
+                self.cut(error)
                 await asyncio.sleep(_PAUSE)
             number += 1
             await asyncio.sleep(pause)
+
+    def cut(self, error: Exception) -> None:
+        """Count what was cut, by its status where that is a WebSocket that was refused."""
+        if isinstance(error, aiohttp.WSServerHandshakeError):
+            self.reported[f"{error.status} before the upgrade"] += 1
+        else:
+            self.reported[f"cut: {type(error).__name__}"] += 1
 
     async def batch(
         self, urls: list[str], *, detached: bool = False, headers: dict[str, str] | None = None, **options: Any

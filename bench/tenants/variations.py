@@ -20,11 +20,8 @@ async def bursts(a: Attacker) -> None:
     """Much in the same moment, then a rest: WebSockets that come and leave, requests, TLS to a plain port."""
 
     async def socket(_: int) -> None:
-        try:
-            async with a.socket() as one:
-                await a.request(one, "subscribe", {"topic": "t"})
-        except aiohttp.WSServerHandshakeError as error:
-            a.reported[f"{error.status} before the upgrade"] += 1
+        async with a.socket() as one:
+            await a.request(one, "subscribe", {"topic": "t"})
 
     async def request(number: int) -> None:
         async with a.get(f"/topics/burst-{number}") as answer:
@@ -39,7 +36,11 @@ async def bursts(a: Attacker) -> None:
     kinds: tuple[Callable[[int], Awaitable[None]], ...] = (socket, request, hello)
 
     async def step(number: int) -> None:
-        await asyncio.gather(*(kinds[number % 3](one) for one in range(_BURST)), return_exceptions=True)
+        outcomes = await asyncio.gather(*map(kinds[number % 3], range(_BURST)), return_exceptions=True)
+        for error in filter(None, outcomes):
+            if not isinstance(error, (aiohttp.ClientError, OSError)):
+                raise error
+            a.cut(error)
 
     await a.steadily(step, _PAUSE)
 
