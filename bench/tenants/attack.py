@@ -30,6 +30,8 @@ async def _main(name: str, port: int, near: int, far: int, seconds: float) -> No
         await asyncio.to_thread(sys.stdin.readline)
         attacking = asyncio.create_task(attacker.steadily(lambda _: ATTACKS[name](attacker), _PAUSE))
         await asyncio.wait([attacking], timeout=seconds)
+        if attacking.done():
+            attacking.result()  # raises: it ends by itself only for a bug
         attacking.cancel()
         await asyncio.gather(attacking, return_exceptions=True)
         print(json.dumps({"answered": attacker.reported, "serials": sorted(attacker.serials)}), flush=True)
