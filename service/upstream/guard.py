@@ -143,9 +143,9 @@ class GuardedResolver:
         self.turns = Turns(lookups, spare)
         self._timeout = timeout
         self._known: TTLCache[str, list[str]] = TTLCache(_NAMES, ttl, timer=time.monotonic)
-        self._asking: dict[str, asyncio.Task[_Outcome]] = {}
+        self._begun: dict[str, asyncio.Task[_Outcome]] = {}
         """Look-ups that have begun, by name: everyone who asks for the name shares one."""
-        self._asked: dict[tuple[Owner, str], asyncio.Task[_Outcome]] = {}
+        self._by_owner: dict[tuple[Owner, str], asyncio.Task[_Outcome]] = {}
         """All look-ups, by owner and name; until one begins, other owners wait for turns of their own."""
         self._failures = Occurrences(time.monotonic)
 
@@ -164,16 +164,16 @@ class GuardedResolver:
 
     def _look_up(self, host: str, owner: Owner) -> "asyncio.Task[_Outcome]":
         """Return the look-up of a name that is under way or that waits for this owner's turn, or begin one."""
-        task = self._asking.get(host) or self._asked.get((owner, host))
+        task = self._begun.get(host) or self._by_owner.get((owner, host))
         if task is None:
-            task = self._asked[owner, host] = asyncio.create_task(self._ask(host, owner), name=f"resolve {host}")
+            task = self._by_owner[owner, host] = asyncio.create_task(self._ask(host, owner), name=f"resolve {host}")
             task.add_done_callback(partial(self._ended, host, owner))
         return task
 
     def _ended(self, host: str, owner: Owner, task: "asyncio.Task[_Outcome]") -> None:
-        del self._asked[owner, host]
-        if self._asking.get(host) is task:
-            del self._asking[host]
+        del self._by_owner[owner, host]
+        if self._begun.get(host) is task:
+            del self._begun[host]
 
     async def _ask(self, host: str, owner: Owner) -> _Outcome:
         """Return the addresses, or why there are none; it is not raised, as everyone who asked may have left."""
@@ -191,11 +191,11 @@ class GuardedResolver:
         """Ask for a name in its turn, unless another owner's look-up has found it meanwhile, or is about to."""
         if (known := self._known.get(host)) is not None:
             return known
-        if (other := self._asking.get(host)) is not None:
+        if (other := self._begun.get(host)) is not None:
             return await asyncio.shield(other)
         task = asyncio.current_task()
         assert task is not None
-        self._asking[host] = task
+        self._begun[host] = task
         addresses = await self._lookup(host)
         if not addresses:
             raise NameNotFound(f"{host} has no address")
@@ -210,11 +210,11 @@ class GuardedResolver:
 
     def asking(self, host: str, owner: Owner = SERVICE) -> bool:
         """Whether a name is being looked up, or is about to be."""
-        return host in self._asking or (owner, host) in self._asked
+        return host in self._begun or (owner, host) in self._by_owner
 
     async def close(self) -> None:
         """End look-ups under way."""
-        tasks = tuple(self._asked.values())
+        tasks = tuple(self._by_owner.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -198,7 +198,7 @@ async def test_a_name_that_two_clients_wait_for_is_asked_once() -> None:
     await resolver.close()
 
 
-async def test_who_waited_for_a_turn_does_not_prolong_what_another_look_up_found(
+async def test_an_owner_that_waited_for_a_turn_does_not_prolong_what_another_look_up_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(time, "monotonic", asyncio.get_running_loop().time)
@@ -256,7 +256,7 @@ async def test_the_resolvers_reason_says_whether_the_name_or_its_servers_are_at_
     transport.close()
 
 
-async def test_who_left_before_a_look_up_failed_leaves_no_exception_behind(
+async def test_an_asker_that_left_before_a_look_up_failed_leaves_no_exception_behind(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Late(FakeLookup):
