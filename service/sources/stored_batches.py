@@ -1,7 +1,7 @@
-"""Batches on disk: how many bytes of events each owner may keep there, and what gives way when they are used up.
+"""Batches on disk: how many bytes of events each owner may keep there, and what is deleted when they are used up.
 
 A finished batch that nobody reads makes room for what comes next: the oldest of the owner that keeps most, or of
-the owner that needs room. Where none is left, a new batch is refused, and the remaining URLs of a running one fail
+the owner that needs room. If there is none, a new batch is refused, and the remaining URLs of a running one fail
 as ``too_large``. Requests are not counted here: ``queued_bytes`` bounds them, and a finished batch has none.
 """
 
@@ -23,7 +23,7 @@ _log = logging.getLogger("sluice.batches")
 
 _BATCH: Final = 1024
 _EVENT: Final = 128
-"""Bytes that the rows of a batch, and of each of its events, take beside the events themselves."""
+"""Bytes that the rows of a batch, and of each of its events, take in addition to the events themselves."""
 
 
 class StoredBatches:
@@ -53,7 +53,7 @@ class StoredBatches:
             self.pool.take(batch.owner, size + _EVENT)
 
     def admit(self, batch: Batch) -> Failure | None:
-        """Say why the remaining URLs of a batch fail, or return None where there is room for another event."""
+        """Return why the remaining URLs of a batch fail; None if there is room for another event."""
         if batch.topic.history is None:
             return None
         if not batch.outgrown:
@@ -65,18 +65,18 @@ class StoredBatches:
         return self._too_large(batch)
 
     def refuses(self, batch: Batch, size: int) -> Failure | None:
-        """Say why a result of this many bytes is not kept, or return None for one that is."""
+        """Return why a result of this many bytes is not kept; None if it is."""
         if batch.topic.history is None or self._make_room(batch.owner, size + _EVENT):
             return None
         return self._too_large(batch)
 
     def finish(self, batch: Batch) -> None:
-        """Record that a batch is done: from now on it gives way while nobody reads it."""
+        """Record that a batch is done: from now on it may be dropped while nobody reads it."""
         if batch.topic.history is not None:
             self._finished.add(batch)
 
     def forget(self, batch: Batch) -> None:
-        """Count a finished batch out."""
+        """Stop counting a finished batch."""
         if self._finished.remove(batch):
             self.pool.give_back(batch.owner, _size_of(batch))
 
@@ -95,7 +95,7 @@ class StoredBatches:
         return not full
 
     def _oldest_of_largest(self, held: int) -> Batch | None:
-        """Return what gives way of the owner that keeps most, if that is more than another will have then."""
+        """Return the batch to drop of the owner that keeps most; None if that owner keeps no more than ``held``."""
         largest = self.pool.largest()
         if largest is None or self.pool.held(largest) <= held:
             return None

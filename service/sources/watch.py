@@ -76,7 +76,7 @@ class View:
         return bool(self.steps) and 200 <= status < 300 and status != 206 and _state(status, body) != self.digest
 
     def steps_failed(self, status: int, body: bytes, kind: FailureKind, detail: str) -> None:
-        """Take the failure of a step; the same state fails again without it, if it is the fault of the body."""
+        """Record that a step failed; if that is the body's fault, the same state is not tried again."""
         if kind == "step_failed":
             self.unfit = _state(status, body)
         self.failed(kind, detail, unread=True)
@@ -191,10 +191,10 @@ class Watch:
     size: int = 0
     """Bytes of the last body."""
     reading: "asyncio.Task[None] | None" = None
-    """Finds out what changed in the last answer."""
+    """The task that finds out what changed in the last answer."""
 
     def stop(self) -> None:
-        """Poll no more, and read no further in the last answer: what waits for its selection lets others go on."""
+        """Stop polling, and stop processing the last answer: if that waits for a selection, others get its turn."""
         self.stopped = True
         for waiting in (self.timer, self.end, self.reading):
             if waiting is not None:

@@ -188,7 +188,7 @@ class Watches:
             self._store.put(name, KeptWatch(state, watch.conditions))
 
     def _adopt_conditions(self, watch: Watch, view: View) -> bool:
-        """Restore the conditions of a watch with its first view; return whether they are right for this view."""
+        """Restore the conditional headers of a watch with its first view; return whether they fit this view."""
         kept = None if self._store is None else self._store.get(view.topic.name)
         if kept is None or view.failing is not None or kept.state != view.digest:
             return False

@@ -30,7 +30,7 @@ class Item(Protocol):
         ...
 
     def refused(self, error: SluiceError) -> None:
-        """Give it up: none of it is stored."""
+        """Give the item up: no part of it is stored."""
         ...
 
 

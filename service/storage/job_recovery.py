@@ -18,7 +18,7 @@ from service.storage.tables import Table, disordered
 __all__ = ["recover_jobs"]
 
 _TOGETHER: Final = 4_000
-"""Jobs that are taken in at once: 15 ms."""
+"""Jobs that are read in one slice: 15 ms."""
 
 
 class _Reading:
@@ -32,7 +32,7 @@ class _Reading:
         self._last = -1
 
     def some(self) -> int:
-        """Take in some more jobs; return how many were read."""
+        """Read some more jobs; return how many."""
         some: list[JobSummary] = []
         count, last, add, scan = 0, self._last, some.append, self._scan
         read = self._renewed if scan.database.lost_commits else read_summary
@@ -57,7 +57,7 @@ class _Reading:
         return job
 
     def _lost(self, row: int) -> bool:
-        """Have all else of a job deleted, as its state is."""
+        """Have the rest of a job deleted along with its state."""
         rows = self._scan.database.rows
         self._scan.discard(Table.JOB_REQUESTS, row)
         self._scan.changes.delete(Table.JOB_EVENTS, rows.ids(Table.JOB_EVENTS, *event_ids(row)))
@@ -65,7 +65,7 @@ class _Reading:
 
 
 async def recover_jobs(scan: Scan, new_epoch: Callable[[], str]) -> KeptJobs:
-    """Read the state of each in slices; the loop turns between them."""
+    """Read the states of all jobs in slices; the loop turns between them."""
     reading = _Reading(scan, new_epoch)
     await scan.read_slices(Table.JOBS, reading.some)
     return reading.found

@@ -65,7 +65,7 @@ def read_state(row: int, record: bytes) -> Job:
 
 
 def read_summary(row: int, record: bytes) -> JobSummary:
-    """Return what a start needs of a record, in half the time that all of it takes; or raise Damaged."""
+    """Return the part of a record that a start needs, in half the time that the whole takes; or raise Damaged."""
     try:
         return _decode_summary(unseal(row, record))
     except msgspec.MsgspecError as error:

@@ -239,7 +239,7 @@ class _PutJob:
         self._answer.settle(self._job)
 
     def refused(self, error: SluiceError) -> None:
-        """Answer that none of it was stored."""
+        """Answer that no part of it was stored."""
         self._answer.settle(error)
 
 

@@ -78,7 +78,7 @@ class RecoveredLogs:
         self._add(row, read_outcome(row, record))
 
     def recover_outcome(self, row: int) -> bool:
-        """Make a damaged outcome again from its event; return False where the event does not say it."""
+        """Rebuild a damaged outcome from its event; return False if the event does not say the outcome."""
         try:
             message = read_message(row, self._rows.get(Table.EVENTS, row) or b"")
             said = orjson.loads(message.data)

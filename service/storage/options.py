@@ -10,7 +10,7 @@ __all__ = ["DataOptions"]
 
 @dataclass(frozen=True, slots=True)
 class DataOptions:
-    """What is kept and how, from the settings; ``key_age`` is how many seconds keys are kept."""
+    """What is kept and how, from the settings; ``key_age`` is for how many seconds keys are kept."""
 
     path: Path | None
     sync: Literal["full", "normal"]

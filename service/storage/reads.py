@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Reads:
-    """Jobs that wait for the thread; it has one of them at a time, so that a commit waits for one at most."""
+    """Reads that wait for the storage thread: it gets one at a time, so a commit waits for one read at most."""
 
     def __init__(self, thread: Executor, contain: Containment) -> None:
         self._loop = asyncio.get_running_loop()

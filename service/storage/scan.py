@@ -83,7 +83,7 @@ class Scan:
     def take(
         self, table: Table, row: int, record: bytes, take: Take, lost: Callable[[int], bool] | None = None
     ) -> None:
-        """Have one row taken in, as :meth:`read` does."""
+        """Pass one row to ``take``, as :meth:`read` does."""
         try:
             take(row, record)
         except Damaged as error:

@@ -190,6 +190,6 @@ def reason(error: Exception, path: Path) -> str:
 def _is_full(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    # SQLite takes it for an I/O error where the file beside the WAL, which processes share, cannot grow.
+    # When the shared-memory file beside the WAL cannot grow, SQLite reports an I/O error.
     shared = getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
     return shared or isinstance(error, apsw.FullError)

@@ -109,5 +109,5 @@ class _Row:
         self._rows.committed(self._name)
 
     def refused(self, error: SluiceError) -> None:
-        """None of it is stored."""
+        """Do nothing: no part of it is stored."""
         self._rows.refused(self._name)

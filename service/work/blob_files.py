@@ -1,6 +1,6 @@
 """Blobs on disk: a directory of files ``ab/ab12....TYPE~KEEPER``, and ``new/`` for those that are being written.
 
-The keeper is a hash of whose request brought the blob; it is not there in files of older versions.
+The keeper is a hash of the client whose request brought the blob; names from older versions do not have it.
 
 Everything here blocks, and is called in threads.
 """
@@ -36,7 +36,7 @@ class Blob(NamedTuple):
     """Its media type without parameters."""
     path: Path
     keeper: str = ""
-    """Whose share it is of."""
+    """A hash of the client in whose share it counts."""
 
 
 class BlobFiles:
@@ -100,14 +100,14 @@ class BlobFiles:
         return Blob(sha256, len(data), kind, path, keeper)
 
     def has(self, blob: Blob) -> bool:
-        """Return whether the file of a blob is there, with all of its bytes."""
+        """Return whether the file of a blob is there and has its full size."""
         try:
             return blob.path.stat().st_size == blob.size
         except OSError:
             return False
 
     def touch(self, blob: Blob) -> None:
-        """Note that a blob was used: in its time of access, as that of change is part of its ETag."""
+        """Record the use of a blob in its file's access time; the modification time is part of its ETag."""
         with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
             os.utime(blob.path, ns=(time.time_ns(), blob.path.stat().st_mtime_ns))
 

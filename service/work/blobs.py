@@ -1,15 +1,16 @@
 """Blobs: bodies kept as files under their SHA-256, once each, within a bound that owners share.
 
-Where it is used up, the longest unused blobs give way of the owner whose requests brought most of what is kept: who
-floods the store pushes out its own.
+When the bound is reached, the longest unused blobs of the owner whose requests brought most of what is kept are
+removed: an owner that floods the store loses only its own.
 
 Theory of operation. A body is written under a temporary name in ``new/``, synced, and renamed to
 ``ab/ab12...TYPE~KEEPER``; then its directory is synced. So a file under its final name is whole, whenever the
 process or the machine stops, and what stands in ``new/`` at a start is left over and removed. What is kept is known
 in memory, in the order in which it was used; that order outlives a restart by the files' times of access.
 
-Bodies are saved in threads, each in one go: hashed, looked up, and written. A lock holds for what is looked up and
-changed in memory, never for what waits for the disk. Who saves what another thread is writing waits for that one.
+Bodies are saved in threads, each in one go: hashed, looked up, and written. A lock is held while memory is
+read and changed, never while a thread waits for the disk. A thread that saves a body that another one is writing
+waits for that one.
 """
 
 import asyncio
@@ -57,7 +58,7 @@ class Blobs:
         self._lock = threading.Lock()
         self._kept: dict[str, Blob] = {}
         self._of: dict[Owner, OrderedDict[str, Blob]] = {}
-        """Those of each keeper, the longest unused first."""
+        """The blobs of each keeper, the longest unused first."""
         for blob in kept:
             self._keep(blob)
         self._noted: dict[str, float] = {}
@@ -97,12 +98,12 @@ class Blobs:
             )
 
     def shares(self) -> PoolStatistics:
-        """Return a snapshot of whose blobs there are."""
+        """Return a snapshot of the shares that owners have of the bound."""
         with self._lock:
             return self._pool.statistics()
 
     def find(self, sha256: str) -> Blob | None:
-        """Return a blob and count it as used; None if it is not kept. It looks at the disk: call it in a thread."""
+        """Return a blob and count it as used; None if it is not kept. This reads the disk: call it in a thread."""
         with self._lock:
             blob = self._find(sha256)
         if blob is None or self._files.has(blob):
@@ -111,12 +112,12 @@ class Blobs:
         return None
 
     def _forget(self, blob: Blob) -> None:
-        """Give up a blob whose file somebody else has removed or cut: it is saved again when it comes again."""
+        """Forget a blob whose file was removed or truncated from outside: the next such body is saved again."""
         _log.warning("a blob is not as it was saved", extra={"sha256": blob.sha256})
         with self._lock:
             if self._kept.get(blob.sha256) is blob:
                 self._give_up(blob)
-                self._remove([blob])  # with the lock: nobody writes it again before
+                self._remove([blob])  # under the lock, so that nobody writes it again before
 
     def _find(self, sha256: str) -> Blob | None:
         blob = self._kept.get(sha256)
@@ -129,10 +130,10 @@ class Blobs:
         return blob
 
     def save(self, data: bytes | memoryview, content_type: str, owner: Owner = SERVICE) -> Blob:
-        """Keep a body for an owner and return its blob, once it is on disk; one that is kept stays as it is.
+        """Keep a body for an owner and return its blob, once it is on disk; a kept blob stays as it is.
 
-        It waits for the disk: call it in a thread. Raises TooLarge for one that is larger than all blobs may be
-        together, and StorageFailed.
+        This waits for the disk: call it in a thread. Raises StorageFailed, and TooLarge for a body that is larger
+        than all blobs together may be.
         """
         if len(data) > self._pool.bound:
             raise TooLarge(f"limit blobs: {len(data)} bytes of at most {self._pool.bound} that all blobs may have")
@@ -195,7 +196,7 @@ class Blobs:
         self._pool.give_back(keeper, blob.size)
 
     def _oldest(self, size: int) -> list[Blob]:
-        """Give up blobs until one of this size fits: of the owner that keeps most, the longest unused."""
+        """Forget the longest unused blobs of the owner that keeps most until this size fits; return them."""
         gone = []
         while self._pool.used + size > self._pool.bound and (keeper := self._pool.largest()) is not None:
             blob = next(iter(self._of[keeper].values()))
@@ -222,5 +223,5 @@ class Blobs:
 
 
 def _keeper(owner: Owner) -> str:
-    """Return what stands for an owner on disk, where no token is to be read."""
+    """Return a hash that stands for an owner on disk, where the owner's name must not be readable."""
     return hashlib.blake2b(owner.encode(errors="surrogatepass"), digest_size=8).hexdigest()

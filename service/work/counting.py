@@ -1,10 +1,10 @@
 """How often each key comes in lines of text: exact up to a bound of distinct keys, then within a known error.
 
 Theory of operation. :class:`LineCounter` cuts bytes into lines, takes a key out of each, and adds them to
-:class:`Counts`. Up to the bound of distinct keys, the counts are exact. Beyond it, the table is cut
-to the more frequent half: the largest count that does not stay is subtracted from all that do, and added to the
-error bound. This is Misra and Gries's summary, which holds the same as Space-Saving does, cut many keys at a time,
-so that a line costs the same on the average (Agarwal and others, "Mergeable Summaries", 2012). Two tables merge
+:class:`Counts`. Up to the bound of distinct keys, the counts are exact. Beyond it, the table is cut to
+its more frequent half: the largest count that is dropped is subtracted from all that stay, and added to the error
+bound. This is Misra and Gries's summary, which is equivalent to Space-Saving; as many keys are dropped at a time, a
+line costs the same on average (Agarwal and others, "Mergeable Summaries", 2012). Two tables merge
 by addition; over all lines the error stays below lines / (bound / 2).
 
 Everything here computes, and belongs in a process of its own where there is much of it. It needs the standard

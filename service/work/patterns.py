@@ -9,7 +9,7 @@ __all__ = ["compile_pattern", "has_re2"]
 
 
 def has_re2() -> bool:
-    """Return whether patterns are those of google-re2 here, and not of Python's own module."""
+    """Return whether patterns are compiled by google-re2 here, and not by Python's ``re``."""
     return find_spec("re2") is not None
 
 

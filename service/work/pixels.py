@@ -1,7 +1,7 @@
-"""A picture's pixels as every viewer shows them: eight bits a channel, in sRGB, and nothing beside them.
+"""A picture's pixels as every viewer shows them: eight bits per channel, in sRGB, and nothing else.
 
-Of what else is in a file nothing is passed on: comments may be private, and a profile of two megabytes would be
-many times the size of what is written.
+Everything else in a file is left out: comments may be private, and a profile of two megabytes would be many times
+the size of the thumbnail.
 """
 
 import io
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 __all__ = ["eight_bits", "plain"]
 
 _SRGB: Final = ("sRGB", "c2")
-"""How descriptions begin of profiles that mean sRGB; the second is a small one that is widely used."""
+"""How the descriptions of sRGB profiles begin; the second is a small profile that is widely used."""
 _PROFILED: Final = {"L": "RGB", "RGB": "RGB", "CMYK": "RGB", "RGBA": "RGBA"}
-"""The mode in which a picture is after its colours were converted."""
+"""The mode of a picture after its colours were converted, by the mode before."""
 
 
 def eight_bits(picture: "Image") -> "Image":
-    """Return a picture whose colours one can compute with: no palette, eight bits a channel.
+    """Return a picture whose colours one can compute with: no palette, eight bits per channel.
 
-    Of 16 bits the upper eight count. What has more of them, or fractions, has no white that is agreed upon: it is
-    stretched from its darkest value to its brightest.
+    Of 16 bits the upper eight are used. Wider values and fractions have no agreed white: they are scaled from the
+    darkest value to the brightest.
     """
     mode = picture.mode
     if mode.startswith("I;16"):
@@ -56,5 +56,5 @@ def _in_srgb(picture: "Image", profile: bytes) -> "Image":
         wanted = ImageCms.createProfile("sRGB")
         return ImageCms.profileToProfile(picture, given, wanted, outputMode=_PROFILED[picture.mode]) or picture
     except Exception:
-        # The profile is damaged, or for other pictures than this one; the picture is not damaged.
+        # The profile is damaged, or meant for other kinds of pictures; the picture itself is not damaged.
         return picture

@@ -105,7 +105,7 @@ class StepRunner:
     ) -> None:
         self.blobs = blobs
         self.gives_way = gives_way or GivingWay()
-        """What each step waits for before it begins."""
+        """Urgent work for which each step waits before it begins."""
         self.pool = Pool("step_bytes", bodies, eager=FOUR_FIFTHS, advice="fewer steps at a time, or smaller bodies")
         """Bytes of bodies whose steps wait or run."""
         self._workers = workers
@@ -129,11 +129,11 @@ class StepRunner:
         )
 
     def places(self) -> PoolStatistics:
-        """Return a snapshot of the places in threads, or in processes: where more of them are taken."""
+        """Return a snapshot of the places in threads or in processes, of the busier of the two."""
         return max(self._turns.statistics(), self._workers.turns.statistics(), key=share_used)
 
     def kept(self) -> PoolStatistics:
-        """Return a snapshot of whose blobs are kept."""
+        """Return a snapshot of the shares that owners have of the blobs."""
         return self.blobs.shares() if self.blobs is not None else PoolStatistics(0, 0, 0, 0, 0)
 
     def check(self, owner: Owner, size: int) -> None:

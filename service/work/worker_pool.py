@@ -30,7 +30,7 @@ class StepTimeout(Exception):
 class WorkerPool:
     """At most ``size`` processes, and one more for owners that have none while others have all.
 
-    One that ends or hangs costs its own errand alone.
+    A process that ends or hangs costs only its own errand.
     """
 
     def __init__(

@@ -43,7 +43,7 @@ class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def count(body: Body, parameters: Count) -> Made:
     """Return how many lines and distinct keys there are; the counts of the keys are the tally.
 
-    A body that is gzip or zstd is counted as what it holds, as ``sluice count`` does.
+    A gzip or zstd body is decompressed, as ``sluice count`` does with files.
     """
     separator = parameters.separator.encode() if parameters.separator is not None else None
     keys = LineKeys(parameters.field, parameters.regex, separator)
@@ -59,7 +59,7 @@ def count(body: Body, parameters: Count) -> Made:
 
 
 def _reader(data: memoryview | bytes) -> Callable[[], bytes]:
-    """Return what reads a body piece by piece, to nothing at its end."""
+    """Return a function that reads a body piece by piece, and returns nothing at its end."""
     pieces = (bytes(data[at : at + PIECE]) for at in range(0, len(data), PIECE))
     return lambda: next(pieces, b"")
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["Thumbnail", "thumbnail"]
 
 _PIXELS: Final = 100_000_000
-"""Of a picture that is read, at most: 300 MB as RGB."""
+"""The most pixels of a picture that is read: 300 MB as RGB."""
 _TEXTS: Final = 16 << 20
-"""Bytes of a text or a profile in a PNG: programs that draw pictures note there how they did it."""
+"""Bytes of a text or a colour profile in a PNG: programs that draw pictures record there how they were made."""
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """What is read; each other format of Pillow is one more parser for hostile bytes."""
 _WHITE: Final = (255, 255, 255, 255)
@@ -63,7 +63,7 @@ def _read(body: Body, parameters: Thumbnail) -> "Image":
         if picture.width * picture.height > _PIXELS:
             raise StepFailed(f"the picture has {picture.width} x {picture.height} pixels, more than {_PIXELS:,}")
         turn = _turn(picture)
-        # JPEG is decoded at a half, a quarter or an eighth of its size where that is enough.
+        # A JPEG is decoded at a half, a quarter or an eighth of its size if that is enough.
         picture.draft(None, _enough(picture.size, parameters, on_its_side=turn in _ON_ITS_SIDE))
         picture.load()
         return picture.transpose(Image.Transpose[turn]) if turn is not None else picture
@@ -93,7 +93,7 @@ def _turn(picture: "Image") -> str | None:
 
 
 def _enough(size: tuple[int, int], parameters: Thumbnail, *, on_its_side: bool) -> tuple[int, int]:
-    """Return the size, in the picture's own directions, below which what is made of it would be enlarged."""
+    """Return the smallest size, before the picture is turned, from which the thumbnail need not be enlarged."""
     width, height = (parameters.height, parameters.width) if on_its_side else (parameters.width, parameters.height)
     if parameters.fit == "exact":
         return width, height

@@ -34,7 +34,7 @@ class Unreadable(Exception):
     """Why a file cannot be read any further, or at all; the text follows its name."""
 
     def __init__(self, why: str, command: str = "") -> None:
-        """Say with a command what reads it all the same."""
+        """Name a command that makes the file readable all the same."""
         super().__init__(f"{why}: {command}" if command else why)
         self.why = why
 

@@ -35,7 +35,7 @@ class Report(msgspec.Struct, frozen=True):
     keys: int = 0
     """In the table."""
     counted: int | None = None
-    """With a table: the lines of the task under way that this table and those before it have."""
+    """With a table: how many lines of the present task are in this table and in those before it."""
     ended: bool = False
     """Whether the task is over."""
     failed: str | None = None

@@ -1,6 +1,6 @@
-"""The processes that count, from the command's side: each has one part at a time, and reports tables that fit.
+"""The command's side of the processes that count: each counts one part at a time, and reports small tables.
 
-Where one ends, another counts once more what it had and did not report.
+If a process is killed, another one counts again the parts that it had and did not report.
 """
 
 import selectors
@@ -31,7 +31,7 @@ _MODULE: Final = "service.work.file_counts.process"
 _TICK: Final = 0.2
 """Seconds without a report after which the progress is shown again."""
 _BACKTRACKS: Final = -signal.SIGVTALRM
-"""The exit code of a process whose pattern does."""
+"""The exit code of a process whose pattern backtracks for too long."""
 
 
 class CountingFailed(Exception):
@@ -45,7 +45,7 @@ class _Process:
         """What it counts."""
         self.unreported = Unreported()
         self.parts = parts
-        """What it is given, and any process after it."""
+        """Parts to give it: its own first, then those that all processes share."""
         self.connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self.process = subprocess.Popen(
@@ -72,7 +72,7 @@ class _Process:
 
     @staticmethod
     def _send(action: Callable[[], object]) -> None:
-        with suppress(BrokenPipeError, ConnectionResetError):  # it has ended, which is seen next
+        with suppress(BrokenPipeError, ConnectionResetError):  # it has ended, which the next look finds
             action()
 
     def close(self) -> None:
@@ -95,9 +95,9 @@ class Processes:
         failed: Callable[[str, str], None],
         lost: Callable[[str], None],
     ) -> None:
-        """``progressed`` gets how many bytes were read, less than none where they are read once more.
+        """``progressed`` gets how many bytes were read, a negative number if they are to be read again.
 
-        ``failed`` gets the name of a file, and why it was not read; ``lost`` why a process has ended.
+        ``failed`` gets the name of a file and why it was not read; ``lost`` gets why a process has ended.
         """
         self._most = most
         self._keys = keys
@@ -151,7 +151,7 @@ class Processes:
         process.answer(report)
 
     def _take_end(self, process: _Process) -> None:
-        """Have another process count what one that has ended had not reported."""
+        """Have another process count the parts that a process had not reported when it ended."""
         self._selector.unregister(process.connection)
         code = process.process.wait()
         if not code and process.part is None:

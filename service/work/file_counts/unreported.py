@@ -1,4 +1,4 @@
-"""What a counting process has been given and has not reported yet: it is counted again where the process ends."""
+"""The parts that a counting process has not reported yet: they are counted again if the process is killed."""
 
 import os
 from collections.abc import Iterator
@@ -20,20 +20,20 @@ class Part:
     """What one process is given at a time."""
 
     name: str
-    """Of the file."""
+    """The name of the file."""
     task: Task
     descriptor: int
-    """Of the file, which is open until the next part is asked for."""
+    """A descriptor of the file, which is open until the next part is asked for."""
     again: bool = False
-    """Whether a process has ended that had it before."""
+    """Whether a process that had this part before has ended."""
 
 
 class Unreported:
-    """The parts of one process that no table has, in the order in which they were given."""
+    """The parts of one process that are in none of its tables, in the order in which they were given."""
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
-        """Their descriptors are copies, and closed with them."""
+        """Their descriptors are copies, which are closed when the parts are removed."""
         self.read = 0
         """Bytes that were read of them."""
 
@@ -41,7 +41,7 @@ class Unreported:
         return f"<Unreported {len(self.parts)} parts, {self.read} bytes>"
 
     def add(self, part: Part) -> Part:
-        """Take in a part that is given next, and return it as it is to be given."""
+        """Add the part that is given next, and return it in the form in which to give it."""
         start = part.task.start if part.task.end is not None or part.again else _position(part.descriptor)
         full = len(self.parts) + 1 >= _MOST
         task = msgspec.structs.replace(part.task, start=start, report=full or part.again)
@@ -50,7 +50,7 @@ class Unreported:
         return given
 
     def reported(self, report: Report) -> None:
-        """Take in a report: what its table has is not counted again."""
+        """Record a report: lines that are in its table are not counted again."""
         self.read += report.read
         if report.counted is None or not self.parts:
             return
@@ -60,13 +60,13 @@ class Unreported:
         if report.ended:
             os.close(last.descriptor)
         else:
-            # It is under way, or over: then nothing is left of it.
+            # The part is still under way, or has just been read to its end: then no lines are left.
             task = msgspec.structs.replace(last.task, skip=report.counted)
             self.parts.append(replace(last, task=task))
 
     @property
     def why_not(self) -> str:
-        """Why they cannot be counted again; nothing where they can."""
+        """Why the parts cannot be counted again; empty if they can."""
         if any(part.again for part in self.parts):
             return "this is the second process that had it"
         if any(part.task.start < 0 for part in self.parts):

@@ -32,7 +32,7 @@ class FrameMemory:
         return f"<FrameMemory {self.pool!r}, {len(self._waiting)} waiting>"
 
     async def take(self, owner: Owner, size: int) -> None:
-        """Wait until the owner has room for this much, and take it; one that holds nothing may take any item."""
+        """Wait until the owner has room for this many bytes; an owner that holds nothing may take any item."""
         if not self.pool.fits(owner, size):
             self.pool.refused += 1
         while not self.pool.fits(owner, size):

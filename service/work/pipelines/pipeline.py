@@ -80,7 +80,7 @@ class Pipeline(Generic[T]):
 
     @property
     def capacity(self) -> int:
-        """How many items are under way at most: waiting, in a stage, or being delivered."""
+        """The most items that may be under way: waiting, in a stage, or being delivered."""
         return sum(stage.queue + stage.workers for stage in self._stages) + 2
 
     async def put(self, value: T) -> None:

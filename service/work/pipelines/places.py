@@ -32,7 +32,7 @@ class Place(Protocol):
     """Calls one function with one value after another, or several at a time."""
 
     repeats: bool
-    """Whether a call may be repeated: what it made may be dropped while memory is short."""
+    """Whether a call may be repeated, so that its output may be dropped while memory is short."""
 
     async def call(self, value: object, owner: Owner) -> Output:
         """Return what the function returns; raises what it raises, StepTimeout, and WorkerGone."""
