@@ -12,7 +12,7 @@ _BUCKET: Final = re.compile(r'sluice_loop_delay_seconds_bucket\{le="([^"]+)"\} (
 
 
 def delays(port: int) -> dict[float, float]:
-    """Return how many looks found the loop at most this many seconds late, since the start."""
+    """Return how many samples since the start found the loop at most this many seconds late."""
     text = http_request(port, "GET", "/metrics")[1].decode()
     return {float(bound): float(looks) for bound, looks in _BUCKET.findall(text)}
 

@@ -19,7 +19,7 @@ __all__ = ["add_options", "run"]
 
 _PORT = 18400
 _BELOW_PLAN = 99
-"""The exit code of the load generator where it ran, and a threshold failed: the machine may not make this load."""
+"""The load generator's exit code for a failed threshold: the machine may be too slow for this load."""
 
 
 def add_options(parser: ArgumentParser) -> None:

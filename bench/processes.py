@@ -19,7 +19,7 @@ __all__ = ["CHECKOUT", "Child", "build", "descriptors", "kernel", "reachable", "
 _FOLDER = Path(__file__).parent
 _SERVICE: Final = ["-m", "service"]
 CHECKOUT: Final = "BENCH_SERVICE"
-"""The variable of the environment that names the checkout whose service is started, where it is not this one."""
+"""The environment variable that names the checkout whose service is started, if it is not this one."""
 _AGAIN: Final = 0.05
 _ERRORS = Path("bench-out") / "errors.log"
 """Where the standard error of children goes: among the figures it would make both unreadable."""

@@ -146,10 +146,11 @@ async def restarted(options: argparse.Namespace) -> tuple[dict[str, Any], list[s
 
 
 def wrong(account: dict[str, Any], accepted: list[Position], due: list[Position]) -> list[str]:
-    """Name what a client was owed and did not have.
+    """Name the messages and reports that a client should have received and did not.
 
-    All that was accepted before an instance began to drain (``due``: the last of each), and all that the last
-    instance accepted, was received or reported as gone; and every step from one instance to the next was reported.
+    Every message that was accepted before an instance began to drain (``due``: the last of each), or that the last
+    instance accepted, has to be received or reported as gone, and every step from one instance to the next
+    reported.
     """
     runs = account["runs"]
     found = list(account["wrong"])

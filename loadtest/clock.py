@@ -57,7 +57,7 @@ def beginning(start_at: float, soonest: float) -> float:
 
 
 def moment_text(seconds: float) -> str:
-    """Return a moment in the form of reports."""
+    """Return a moment in the format of reports."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

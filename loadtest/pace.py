@@ -18,9 +18,9 @@ async def until(moment: float) -> None:
 
 
 async def until_all(conditions: Callable[[], bool], seconds: float) -> bool:
-    """Look again and again whether something holds, for this many seconds; return whether it does.
+    """Check a condition again and again for this many seconds; return whether it holds.
 
-    Polled, not notified: what is waited for is decided by ten thousand accounts, at each message.
+    It is polled because ten thousand accounts decide it, at each message.
     """
     deadline = monotonic() + seconds
     while not conditions() and monotonic() < deadline:  # noqa: ASYNC110

@@ -42,7 +42,7 @@ class TopicPlan:
 
     @cached_property
     def _named_readers(self) -> dict[str, list[int]]:
-        """The clients of each topic that users name."""
+        """The clients of each topic, for topics that users name."""
         readers: defaultdict[str, list[int]] = defaultdict(list)
         for number in range(self._options.clients):
             for topic in dict.fromkeys(self.topics_of(number)):

@@ -112,9 +112,9 @@ PURE = frozenset(
      "hmac", "ipaddress", "itertools", "json", "math", "operator", "re", "struct", "typing",
      "idna", "msgspec", "orjson"}
 )  # fmt: skip
-"""All that the core may import beside itself: nothing that knows a clock, chance, a socket, a log or the loop."""
+"""The modules that the core may import besides itself: none with a clock, chance, a socket, a log or the loop."""
 COMMON = frozenset({"msgspec", "orjson"})
-"""Packages of others that every module may import."""
+"""Third-party packages that every module may import."""
 ENGINES: dict[str, tuple[str, ...]] = {
     "PIL": ("service.work.builtin.thumbnail", "service.work.pixels"),
     "_typeshed": ("service.ops.logs.writer",),
@@ -149,9 +149,9 @@ ENGINES: dict[str, tuple[str, ...]] = {
     "uvloop": ("service.commands.fetch.command", "service.runtime.clock", "service.serving", "loadtest"),
     "yarl": ("service.client.transport", "loadtest.endpoint"),
 }  # fmt: skip
-"""Every other package of others, and its adapters: the modules and packages that alone may import it."""
+"""Every other third-party package, and its adapters: the only modules and packages that may import it."""
 TOP = frozenset({"service.__main__", "service.command_line", "service.serving"})
-"""The modules beside the packages of ``service``: the entrance and the process."""
+"""The modules directly in ``service``: the entrance and the process."""
 CLIENT = "service.client"
 LONGEST = 300
 _PREDICATE = re.compile(
@@ -247,7 +247,7 @@ def purity(modules: list[Module]) -> list[str]:
 
 
 def engines(modules: list[Module]) -> list[str]:
-    """Name imports of packages of others outside of their adapters, and packages without a line in the table."""
+    """Name imports of third-party packages outside of their adapters, and packages without a line in the table."""
     return [
         f"{module.name} imports {name}, which only its adapters may"
         for module in modules
@@ -258,7 +258,7 @@ def engines(modules: list[Module]) -> list[str]:
 
 
 def top(modules: list[Module]) -> list[str]:
-    """Name modules that stand beside the packages of the service, but for the entrance."""
+    """Name modules directly in ``service``, except the entrance and the process."""
     return [
         f"{module.name} belongs in a package"
         for module in modules
@@ -279,7 +279,7 @@ def cycles(modules: list[Module]) -> list[str]:
 
 
 def folder_cycles(modules: list[Module]) -> list[str]:
-    """Name the cycles of folders beside each other; what stands in a folder may know its subfolders, and they it."""
+    """Name the cycles of sibling folders; modules of a folder and its subfolders may import each other."""
     folders = {module.name: _folder(module) for module in modules}
     graph: dict[str, set[str]] = {folder: set() for folder in folders.values()}
     for module in modules:

@@ -38,7 +38,7 @@ FIELDS: Final = {name.strip("`"): kind for name, kind, *_ in _rows("| field | ty
 
 
 def event_of(line: bytes) -> dict[str, Any]:
-    """Return a line of the log that is as documented, or say what is wrong with it."""
+    """Return a line of the log if it is as documented; raise an error that says what is wrong if it is not."""
     event: dict[str, Any] = orjson.loads(line)
     assert not (wrong := wrong_with(event)), f"{wrong}: {line!r}"
     assert len(line) <= LONGEST

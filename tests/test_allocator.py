@@ -45,7 +45,7 @@ from service.ops.allocator import trim
 from service.ops.process import resident, share_heap
 
 share_heap()
-bytes(30 << 20)  # From then on glibc keeps as much and more at the end of a heap.
+bytes(30 << 20)  # From then on glibc keeps at least this much at the end of a heap.
 with ThreadPoolExecutor(1) as threads:
     before = threads.submit(resident).result()
     threads.submit(lambda: len([bytes(20_000) for _ in range(1000)])).result()
@@ -76,7 +76,7 @@ async def test_the_service_looks_whenever_it_has_grown(monkeypatch: pytest.Monke
 
 
 Memory = tuple[dict[str, int], list[int]]
-"""Bytes that the service has, resident and used, and the MiB that were used at each trim."""
+"""The resident and the used bytes of the service, and the MiB in use at each trim."""
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
 
 
 async def test_what_is_freed_after_a_trim_goes_back_too(memory: Memory) -> None:
-    """A trim at the peak finds nothing, and the process does not grow any more."""
+    """A trim at the peak finds nothing to give back, and the process does not grow any more."""
     service, trims = memory
     async with client_of():
         await asyncio.sleep(20)

@@ -1,4 +1,4 @@
-"""The account of ``./x bench jobs --only kills``: which promises it finds broken."""
+"""The account of ``./x bench jobs --only kills``: which promises were broken."""
 
 from typing import Any
 

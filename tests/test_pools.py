@@ -129,7 +129,7 @@ async def try_queued(client: Client) -> tuple[int, Any]:
 
 
 async def try_stored(client: Client) -> tuple[int, Any]:
-    # As if batches of this client that run filled it already.
+    # As if running batches of this client had filled the pool already.
     client.service.batches.stored.pool.take(Owner("127.0.0.1"), 10 << 30)
     return await http(client, "POST", "/fetch-batch", 1, json={"urls": [f"{client.origin}/bytes/1"]})
 

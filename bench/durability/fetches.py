@@ -17,7 +17,7 @@ _URLS: Final = 40
 _SLOW_MS: Final = 100
 _AGAIN: Final = 0.02
 _GLANCE: Final = 0.3
-"""Seconds for which a batch is read at most before it has ended."""
+"""Seconds for which a batch is read at most without reaching its end."""
 
 
 class Batches:

@@ -30,7 +30,8 @@ class Figure:
     load: str
     found: str
     control: str = ""
-    """The same in the same run: of a service without a data directory, of Celery alone, or as written by hand."""
+    """The peer's figure in the same run: a service without a data directory, Celery alone, or code written by
+    hand."""
     bar: str = ""
     held: bool | None = None
     """Whether the bar was held; None where there is none."""
@@ -95,13 +96,13 @@ def _sync_ms(folder: Path, count: int = 100) -> float:
 
 
 def measured_on() -> str:
-    """Say on what machine and disk something is measured, and how busy it is before."""
+    """Describe the machine and the disk, and how busy the machine is before the run."""
     with data_folder() as folder:
         return f"{machine()}, fdatasync {_sync_ms(folder):.2f} ms, load {os.getloadavg()[0]:.1f} before"
 
 
 def show(table: Table, lines: Sequence[_Line], where: str, document: Path | None) -> None:
-    """Print lines, and put them into their table of a document at once: what is measured later may fail."""
+    """Print lines, and put them into their table of a document at once, because a later measurement may fail."""
     cells = [line.cells(f"{datetime.now(UTC):%Y-%m-%d}") for line in lines]
     for row in cells:
         print("  " + " | ".join(row), flush=True)

@@ -45,7 +45,7 @@ class _Entrant:
     late: dict[float, float] = field(default_factory=dict)
 
     def lag_ms(self, share: float) -> float:
-        """Return how late the loop was at most in this share of the looks."""
+        """Return how late the loop was at most in this share of the samples."""
         return percentile(self.late, share) * 1000
 
 

@@ -25,7 +25,7 @@ class Asked:
     stopping: bool = False
     """Whether it ran at that time."""
     events: Sequence[str] = ()
-    """The names of all of its events; none where it has not ended in time."""
+    """The names of all of its events; empty if it has not ended in time."""
     error: str = ""
 
 

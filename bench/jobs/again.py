@@ -1,4 +1,4 @@
-"""A process, or a whole worker, that is killed while it runs a function: how soon the function runs once more."""
+"""How soon a function runs once more when its process, or the whole worker, is killed."""
 
 import json
 import os
@@ -23,7 +23,7 @@ __all__ = ["add_options", "run"]
 
 _PATIENCE: Final = 60.0
 _ALONE: Final = 150.0
-"""Seconds that Celery alone has: kombu looks for what was not acknowledged every 100 s."""
+"""Seconds that Celery alone gets: kombu looks for unacknowledged tasks every 100 s."""
 _BAR: Final = 1.0
 _WORKER_BAR: Final = LEASE + 5.0
 
@@ -85,7 +85,7 @@ def _workers_killed(options: Namespace, kind: str) -> Figure:
 
 
 def _alone(kind: str, port: int, folder: Path) -> str:
-    """Kill a worker of Celery alone; return how long it took until the other one began anew."""
+    """Kill a worker of Celery alone; return how long it took until the other worker began the task again."""
     with celery_alone.workers(kind, port, folder / "alone") as (address, workers):
         make = partial(celery_alone.send, address, "hold")
         try:
@@ -95,7 +95,7 @@ def _alone(kind: str, port: int, folder: Path) -> str:
 
 
 def _make(port: int, file: str, given: float) -> None:
-    with closing(Requests(port)) as requests:  # an idle connection is closed in the time that a lease takes
+    with closing(Requests(port)) as requests:  # an idle connection would be closed while the lease runs out
         requests.make({"run": {"name": "hold", "args": [file, given]}})
 
 

@@ -149,7 +149,7 @@ class Round:
 
 
 def read_marks(file: Path, take: Callable[[str, float], None]) -> None:
-    """Take what functions have written."""
+    """Record the lines that functions have written."""
     if file.exists():
         for line in file.read_text().splitlines():
             name, at, _ = json.loads(line)

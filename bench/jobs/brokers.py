@@ -13,16 +13,16 @@ __all__ = ["BROKERS", "NAMES", "Broker", "Program", "missing", "names_program", 
 
 BROKERS: Final = ("redis", "rabbitmq")
 _PATIENCE: Final = 120.0
-"""Seconds until one takes connections: RabbitMQ needs five on a core that is free."""
+"""Seconds until a broker takes connections: RabbitMQ needs five on a free core."""
 _RABBITMQ: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-"""Debian's; the one on the path changes to another user."""
+"""Debian's program itself; the script on the path changes to another user."""
 _PACKAGES: Final = {"redis": "redis-server", "rabbitmq": "rabbitmq-server"}
 NAMES: Final = {"redis": "Redis", "rabbitmq": "RabbitMQ"}
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """How a broker is started; started once more, it goes on with its data."""
+    """How a broker is started; when started again, it continues with its data."""
 
     url: str
     port: int
@@ -44,7 +44,7 @@ def redis_program(port: int, folder: Path, more: str = "") -> Program:
 
 
 def names_program(port: int) -> Sequence[str]:
-    """Return the server of names that a RabbitMQ needs; one that RabbitMQ starts itself would outlive it."""
+    """Return the name server (epmd) that RabbitMQ needs; one started by RabbitMQ itself would outlive it."""
     return ["epmd", "-port", str(port), "-address", "127.0.0.1"]
 
 
@@ -79,16 +79,16 @@ class Broker:
         self.start()
 
     def start(self) -> None:
-        """Start it, and return when it takes connections."""
+        """Start the broker, and return when it takes connections."""
         self._child = Child(self._program.argv, core=0, env=self._program.env, apart=True)
         reachable(self._program.port, _PATIENCE)
 
     def kill(self) -> None:
-        """Kill it, as a crash would."""
+        """Kill the broker, like a crash."""
         self._child.kill_group()
 
     def stop(self) -> None:
-        """End it, and the server of names."""
+        """End the broker, and its name server."""
         self.kill()
         if self._names is not None:
             self._names.stop()

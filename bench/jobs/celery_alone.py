@@ -16,9 +16,9 @@ __all__ = ["BROKER", "SHORT", "VISIBILITY", "broker", "missing", "send", "tasks"
 BROKER: Final = "BENCH_BROKER"
 """The environment variable of a worker with the address of its broker."""
 VISIBILITY: Final = "BENCH_VISIBILITY"
-"""And the one with Redis's visibility timeout in seconds, where it is not Celery's own."""
+"""The variable with Redis's visibility timeout in seconds, if it is not Celery's default."""
 SHORT: Final = 5.0
-"""Such a timeout that is shorter than what is run."""
+"""A visibility timeout that is shorter than the functions run."""
 
 
 def missing() -> str | None:
@@ -74,7 +74,7 @@ def _start_worker(address: str, name: str = "worker", core: int = 0, **env: str)
 
 
 def send(address: str, name: str, *args: object, countdown: float | None = None) -> None:
-    """Send a task to a broker that others may be beside."""
+    """Send a task to one of several brokers that may run at the same time."""
     from bench.jobs.celery_tasks import app
 
     with app.connection_for_write(address) as connection:

@@ -1,4 +1,4 @@
-"""What the parts have in common: the service, a client of it, and times."""
+"""What all parts of the bench use: the service, a client of it, and times."""
 
 import http.client
 import json
@@ -78,7 +78,7 @@ def milliseconds(seconds: Sequence[float]) -> str:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait for a condition; raises TimeoutError where it does not come true."""
+    """Wait for a condition; raises TimeoutError if it does not become true in time."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:

@@ -37,7 +37,7 @@ def hold(file: str, given: float, context: Context) -> str:
 
 @job
 def take(file: str, given: float, seconds: float) -> None:
-    """Say when it began, and take some time."""
+    """Record when the function began, and take some time."""
     write_stamp(file, given)
     time.sleep(seconds)
 

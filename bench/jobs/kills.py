@@ -28,7 +28,7 @@ _LONGEST: Final = 0.7
 _KILLS: Final = 3
 """Of one round."""
 _ROUNDS: Final = 3
-"""Rounds at a time: while jobs of one wait for their next attempts, the next one begins."""
+"""Rounds at a time: the next round begins while jobs of the one before wait for their next attempts."""
 _NAMED: Final = 5
 
 
@@ -49,7 +49,7 @@ def run(options: Namespace) -> list[Figure]:
 
 
 def _figure(options: Namespace, kind: str | None, seed: int) -> Figure:
-    """Kill what is on one machine, or what a broker of a kind is between."""
+    """Kill processes of a service with slots, or with ``--celery`` of a service, its workers and the broker."""
     if kind is not None and (lacking := brokers.missing(kind)):
         return Figure(f"kills: promises broken, Celery on {brokers.NAMES[kind]}", "", f"not measured: {lacking}")
     start = Embedded if kind is None else partial(OnCelery, kind)
@@ -69,7 +69,7 @@ async def _killed(
     options: Namespace, start: Callable[[int, Path, int], Place], folder: Path, chance: random.Random,
     account: Account, kills: dict[str, int],
 ) -> str:  # fmt: skip
-    """Fill an account and the kills by what was killed; return the name of the place."""
+    """Fill the account, and count the kills by what was killed; return the name of the place."""
     effects = Effects(account)
     await effects.open()
     place = await asyncio.to_thread(start, options.port, folder, effects.port)

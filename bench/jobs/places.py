@@ -17,7 +17,7 @@ _SIZE: Final = ("--jobs-size", str(4 << 30))
 
 
 class Place(Protocol):
-    """A service, and what carries its functions out: processes of its own, or the workers of a broker."""
+    """A service, and the processes that run its functions: its own, or those of Celery workers."""
 
     name: str
     url: str
@@ -68,10 +68,10 @@ class OnCelery:
             "slot": self.workers.kill_slot,
             "broker": lambda _: self._restart_broker(),
         }
-        """Each returns whether there was one."""
+        """Functions that kill something, and return whether there was anything to kill."""
 
     def kill(self, chance: random.Random) -> str:
-        """Kill the service, a whole worker, a process of its pool, one that runs functions, or the broker."""
+        """Kill the service, a whole worker, a process of its pool, a process that runs functions, or the broker."""
         while not self._kills[what := chance.choice(list(self._kills))](chance):
             continue
         return what

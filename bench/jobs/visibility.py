@@ -1,4 +1,4 @@
-"""How often jobs run that are due, or take, much longer than the visibility timeout of a Redis."""
+"""How often jobs run that are due later, or take longer, than the visibility timeout of Redis."""
 
 import time
 from argparse import ArgumentParser, Namespace
@@ -25,7 +25,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace) -> list[Figure]:
-    """Have both jobs made here and by Celery alone, at the same time, and count how often they began."""
+    """Run both jobs here and with Celery alone, at the same time, and count how often they began."""
     if lacking := brokers.missing("redis") or celery_alone.missing():
         return [Figure(f"visibility: runs of a job that {_NAMES[0]}", "", f"not measured: {lacking}")]
     later = options.later

@@ -24,7 +24,7 @@ class Workers:
         self._running = {name: start(name) for name in (f"worker-{number}" for number in range(_COUNT))}
 
     def kill(self, chance: random.Random) -> bool:
-        """Kill one with all of its processes, and start it again."""
+        """Kill a worker with all of its processes, and start it again."""
         self._replace(chance.choice(list(self._running)))
         return True
 
@@ -37,7 +37,7 @@ class Workers:
         return kill_one([one for child in self._children() for one in slots(child)], chance)
 
     def kill_above(self, pid: int) -> None:
-        """Kill the one that a process belongs to."""
+        """Kill the worker to which a process belongs."""
         above = {one.pid for one in psutil.Process(pid).parents()}
         self._replace(next(name for name, child in self._running.items() if child.pid in above))
 
@@ -77,7 +77,7 @@ def slots(parent: Child) -> list[psutil.Process]:
 
 
 def kill_one(processes: list[psutil.Process], chance: random.Random) -> bool:
-    """Kill one of them; return whether there was one: they end by themselves, too."""
+    """Kill one of these processes; return whether there was one, as they also end by themselves."""
     if not processes:
         return False
     try:

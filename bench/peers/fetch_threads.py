@@ -1,4 +1,4 @@
-"""URLs with ten threads and requests: ``get`` as in tutorials, or with a session for each thread."""
+"""Fetch URLs with requests in ten threads: ``get`` as in tutorials, or with a session for each thread."""
 
 import sys
 import threading

@@ -1,8 +1,8 @@
 """The careful client: ``python -m bench.tenants.careful PORT UPSTREAM``, its token in TOKEN.
 
 It asks for 200 URLs a second at 20 hosts, watches 50 pages, publishes 20 messages a second with idempotency keys,
-and comes anew 20 times a second. Times count from the moment that something was meant to happen. Each line on
-standard input has it print one line of JSON: what it has seen since the line before.
+and opens a new connection 20 times a second. Times count from the moment that something was meant to happen. Each
+line on standard input has it print one line of JSON: what it has seen since the line before.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _URLS = 10
 """Of a batch; there are 20 a second."""
 _EVERY = 0.05
 _COMES = 0.05
-"""With five a second, the p99 of a row of 20 s was the longest of a hundred."""
+"""Seconds between new connections: with five a second, the p99 of a row of 20 s was the longest of a hundred."""
 _WATCHES = 50
 _SELECTS = 10
 """Of the watches."""

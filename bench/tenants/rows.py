@@ -17,7 +17,7 @@ class Row:
     reported: str = ""
     """What the attacker has to be answered at least once."""
     takes: float = 0.0
-    """Seconds of attack that it takes for that, at most: in less the share may not be used up."""
+    """Seconds of attack after which the share is used up: a shorter attack may not get that far."""
     moment: bool = False
     """Whether each blow takes the loop for a moment, which has an absolute bound: 12 MB to parse, thousands of
     watches to begin."""
@@ -52,9 +52,9 @@ ROWS: Final = (
     Row("-", "documents", "batches of 9,900 URLs, 15 MB each, of which nothing can be fetched", moment=True),
     Row("-", "downloads", "20 results of 1 MB from the cache again and again, over 8 connections, at full speed"),
     Row("-", "uploads", "documents of 15 MB over 8 connections, at full speed, which are refused", moment=True),
-    Row("-", "bursts", "300 WebSockets, 300 requests, or 300 beginnings of TLS in the same moment, by turns"),
+    Row("-", "bursts", "300 WebSockets, 300 requests, or 300 beginnings of TLS at the same moment, in turn"),
     Row("-", "crowd", "400 WebSockets, each with a request of each kind, twice a second"),
     Row("all", "mix", "three of these at a time, each for 3 s", moment=True),
-    Row("all", "shifts", "one of these at a time, another each second", moment=True),
+    Row("all", "shifts", "one of these attacks at a time, a different one each second", moment=True),
 )
 BY_NAME: Final = {row.name: row for row in ROWS}

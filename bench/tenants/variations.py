@@ -1,4 +1,4 @@
-"""Attacks that vary those of attacks.py: in bursts, by many small clients, or of another kind each second."""
+"""Variations of the attacks in attacks.py: in bursts, by many small clients, or a different kind each second."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,7 +17,7 @@ _PAUSE = 0.5
 
 
 async def bursts(a: Attacker) -> None:
-    """Much in the same moment, then a rest: WebSockets that come and leave, requests, TLS to a plain port."""
+    """Much at the same moment, then a rest: WebSockets that come and leave, requests, TLS to a plain port."""
 
     async def socket(_: int) -> None:
         async with a.socket() as one:
@@ -65,7 +65,7 @@ async def crowd(a: Attacker) -> None:
 
 
 def in_turn(attacks: Mapping[str, Attack], seconds: float) -> Attack:
-    """Return an attack that is another of these each time, for this many seconds."""
+    """Return an attack that runs one of these at random for this many seconds, then another."""
 
     async def attack(a: Attacker) -> None:
         await a.steadily(lambda _: _for(a, a.chance.choice(tuple(attacks.values())), seconds))
@@ -74,7 +74,7 @@ def in_turn(attacks: Mapping[str, Attack], seconds: float) -> Attack:
 
 
 def together(attacks: Mapping[str, Attack], places: int, seconds: float) -> Attack:
-    """Return an attack that is several of these at a time, others each time."""
+    """Return an attack that runs several of these at a time, chosen at random again and again."""
     one = in_turn(attacks, seconds)
 
     async def attack(a: Attacker) -> None:

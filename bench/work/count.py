@@ -35,7 +35,7 @@ _LOOK: Final = 0.05
 class _Took:
     seconds: float
     mib: float
-    """Of all of its processes at once, at most."""
+    """The peak memory of all of its processes together."""
     top: list[tuple[int, str]]
 
 

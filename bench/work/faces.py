@@ -23,7 +23,7 @@ _INSIDE, _OUTSIDE = 12.0, 4.0
 _FLAT: Final = (1.05, 8.0)
 """The growth of memory that counts as none: a factor, and MiB."""
 _SHOWN: Final = 30
-"""Seconds between two lines that say how far the run at twice the capacity is."""
+"""Seconds between two lines about the progress of the run at twice the capacity."""
 _UNEVEN: Final = 1.5
 """By which the slowest of a hundred frames may be above what full queues take on average."""
 

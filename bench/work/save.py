@@ -20,15 +20,15 @@ from bench.work.running import ALL, batch, distant, failures, service, start
 __all__ = ["add_options", "run"]
 
 _BARS: Final = {20.0: 5.0, 10.0: 5.0, 0.0: 1.5}
-"""By the latency each way, in milliseconds: how many times as fast as the threads.
+"""The bars, by latency each way in milliseconds: how many times as fast as the threads sluice has to be.
 
 "20 ms of latency" may be meant each way, as in tc, or for a round trip: both are measured.
 """
 _LONGEST: Final = 1.2
-"""Seconds from the begin of a batch of 1,000 to its kill, at most: about the time that it takes."""
+"""Seconds from the begin of a batch of 1,000 URLs to the kill, at most: about as long as the batch takes."""
 _SHORTEST: Final = 0.1
 _AT_ONCE: Final = 100
-"""Requests of curl, as of a batch."""
+"""Concurrent requests of curl, as many as of a batch."""
 _SAVE: Final = [{"step": "save"}]
 
 
@@ -102,7 +102,7 @@ def _threads(pictures: Pictures, out: Path, at: int) -> float:
 
 
 def _curl(pictures: Pictures, out: Path, at: int) -> float:
-    """Return what a program in C takes that only writes files, as many at once: what this machine can do."""
+    """Return the time of curl, which only writes the files, with as many requests at once: the machine's floor."""
     out.mkdir()
     lines = [f'url = "{url}"\noutput = "{out / url.rpartition("/")[2]}"' for url in pictures.urls(at)]
     config = out.with_suffix(".curl")

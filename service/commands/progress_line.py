@@ -96,7 +96,7 @@ def can_write_over() -> bool:
 
 
 def bar_text(part: float, room: int) -> str:
-    """Return a bar of this many columns and its frame; nothing where there is not enough room."""
+    """Return a bar of this many columns and its frame; empty if there is not enough room."""
     full = int(part * room)
     return f"[{'#' * full}{'.' * (room - full)}]" if room >= _SHORTEST else ""
 

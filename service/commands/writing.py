@@ -1,4 +1,4 @@
-"""Writing all of something to a descriptor, and what a command returns where that fails."""
+"""Writing all bytes to a descriptor, and the exit code of a command when that fails."""
 
 import os
 import select

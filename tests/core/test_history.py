@@ -24,7 +24,7 @@ PAGE = 3
 
 
 class Kept(MemoryStore):
-    """Has a log of this many messages on disk; pages are read when the test says so."""
+    """A store with a log of this many messages; pages are read when the test says so."""
 
     def __init__(self, count: int) -> None:
         super().__init__(lambda: "e")

@@ -1,4 +1,4 @@
-"""Parameters become what declares them, or are refused by name."""
+"""Parameters become the type that declares them, or are refused by name."""
 
 from typing import Any
 

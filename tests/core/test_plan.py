@@ -391,7 +391,7 @@ def test_what_waits_goes_on_when_newer_credentials_give_its_client_a_larger_shar
     assert [work.group.id for work in planned.start()] == ["two"]
     planned.plan.free(first)
     planned.plan.landed(first)
-    assert planned.start() == [], "now it has all of its share"
+    assert planned.start() == [], "now the client has all of its share"
     planned.add(batch_of([], name="three"))
     assert [work.group.id for work in planned.start()] == ["one"]
 

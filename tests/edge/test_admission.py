@@ -1,4 +1,4 @@
-"""Limits by address over real sockets: who counts, what is answered, and that none of it stays."""
+"""Limits by address over real sockets: which client counts, what is answered, and that nothing is left behind."""
 
 import asyncio
 from typing import Any

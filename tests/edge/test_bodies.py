@@ -1,4 +1,4 @@
-"""Request bodies in their content codings: what is not what it says is refused, and nothing is a bug in sluice."""
+"""Request bodies in their content codings: a body that cannot be decoded is refused, without an internal error."""
 
 import asyncio
 import gzip

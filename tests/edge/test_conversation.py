@@ -1,4 +1,4 @@
-"""What the messages of a WebSocket cost of their client's turns."""
+"""How much of their client's turns the messages of a WebSocket use up."""
 
 import asyncio
 from collections import Counter
@@ -13,7 +13,7 @@ from service.runtime.per_turn import PerTurn
 
 
 class Costs(PerTurn):
-    """Lets everybody pass, and remembers at which cost."""
+    """Lets every message pass, and records its cost."""
 
     def __init__(self) -> None:
         super().__init__(1 << 30)
@@ -24,7 +24,7 @@ class Costs(PerTurn):
 
 
 class Socket:
-    """Has some messages, and then ends."""
+    """A socket that receives some messages, and then ends."""
 
     def __init__(self, *texts: bytes) -> None:
         self._messages = [WSMessage(WSMsgType.TEXT, text, None) for text in texts]
@@ -37,7 +37,7 @@ class Socket:
 
 
 class Session:
-    """Takes some seconds for each message."""
+    """A session that takes some seconds for each message."""
 
     def __init__(self, *took: float) -> None:
         self.grant, self.late, self.flooding = object(), SimpleNamespace(bounded=False), False
@@ -49,7 +49,7 @@ class Session:
 
 
 async def costs(*took: float) -> list[int]:
-    """Return what messages of 100 bytes cost that take this many seconds, and what the end of their connection does."""
+    """Return the costs of messages of 100 bytes that take these times, and of the end of their connection."""
     session: Any = Session(*took)
     connection: Any = SimpleNamespace(closing=None, alive=True, owner=Owner("a"), session=session, last_cost=0)
     hub: Any = SimpleNamespace(clock=lambda: session.now, pressed=False)

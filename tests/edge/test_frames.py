@@ -99,7 +99,7 @@ def test_any_bytes_pass_alike_however_they_are_cut(stream: bytes, cuts: list[int
 
 
 class Pinged:
-    """Has pinged, and waits for one pong, or does not."""
+    """A pinger that waits for a pong, or does not."""
 
     def __init__(self, *, due: bool = True) -> None:
         self.due = due
@@ -119,7 +119,7 @@ class Pinged:
         ([frame(b"", PONG, first=0)], True, frame(b"", PONG, first=0)),
         ([frame(b"", PING)], True, frame(b"", PING)),
         ([frame(b"", PONG)[:3], frame(b"", PONG)[3:]], True, frame(b"", PONG)),
-        # The same bytes, as the payload of another frame.
+        # The bytes of a pong, as the payload of another frame.
         ([frame(b"x" * 10)[:-6], frame(b"", PONG)], True, frame(b"x" * 10)[:-6] + frame(b"", PONG)),
     ],
     ids=["due", "one of two", "not due", "payload", "fragment", "ping", "cut", "payload of another"],

@@ -1,4 +1,4 @@
-"""What connections have of the sockets that the service listens on."""
+"""Options that connections inherit from the sockets that the service listens on."""
 
 import select
 import socket

@@ -1,4 +1,4 @@
-"""What comes together, or ends together, on many connections is spread over turns of the loop, clients in turns."""
+"""Requests and connections that begin or end together are spread over turns of the loop, and clients take turns."""
 
 import asyncio
 import socket
@@ -34,7 +34,7 @@ class Turns:
 
 
 class Serving:
-    """A server that notes in which turn of the loop each request began and ended, and whose it was."""
+    """A server that records in which turn of the loop each request began and ended, and its client's address."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -68,13 +68,13 @@ class Serving:
         port = self._listener.getsockname()[1]
         clients = [await connected(self._stack, port, address) for _ in range(count)]
         await until(lambda: self.server.open >= count)
-        await asyncio.sleep(1)  # of a virtual clock: what was accepted waits for its request
+        await asyncio.sleep(1)  # on the virtual clock: accepted connections wait for their requests
         return clients
 
 
 @contextmanager
 def over_tls(handshakes: list[tuple[int, str]]) -> Iterator[tuple[Acceptor, int]]:
-    """Yield an acceptor that notes in which turn of the loop each TLS handshake begins, and whose, and its port."""
+    """Yield an acceptor and its port; ``handshakes`` gets the loop's turn and the address of each handshake."""
     loop, turns = asyncio.get_running_loop(), Turns()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with socket.socket() as listener:

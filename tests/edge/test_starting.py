@@ -1,4 +1,4 @@
-"""What is answered while the service starts."""
+"""Answers during the start of the service."""
 
 import asyncio
 import socket

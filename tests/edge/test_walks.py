@@ -35,7 +35,7 @@ async def test_a_publish_takes_the_hops_that_are_listed_and_never_goes_back() ->
             )
             answer, message = [await socket.receive_json() for _ in range(2)]
     assert (answer["result"]["offset"], message["params"]["offset"]) == (1, 1)
-    assert left_out(walk, hops(PUBLISH)) == [], "each of them comes after the one before"
+    assert left_out(walk, hops(PUBLISH)) == [], "each hop comes after the one before it"
     assert walk.back == set()
     assert len(walk.passed) <= 10
     # 15 at c68774d, of which it passed 8: before stores, shares of memory and turns of clients.
@@ -48,8 +48,8 @@ async def test_a_url_takes_the_hops_that_are_listed_in_their_order() -> None:
         await client.batch({"urls": [f"{client.origin}/first"]})
         with walking() as walk:
             await client.batch({"urls": [f"{client.origin}/one"]}, Accept="application/x-ndjson")
-    assert left_out(walk, hops(URL)) == [], "each of them comes after the one before"
-    # 45 and 84 now, which is more than the 22 that are listed: no more of them without a reason.
+    assert left_out(walk, hops(URL)) == [], "each hop comes after the one before it"
+    # 45 and 84 now, more than the 22 hops that are listed: these bounds are raised only for a reason.
     assert (len(walk.passed) <= 46, len(walk.entered) <= 86) == (True, True), (len(walk.passed), len(walk.entered))
     engine = ("upstream/", "core/fetching/")
     assert [way for way in walk.back if way[0].startswith(engine)] == [], "the engine returns what it decides"
@@ -61,4 +61,4 @@ async def test_a_job_takes_the_hops_that_are_listed_in_their_order() -> None:
             _, job, _ = await client.ask("POST", "/jobs", json={"publish": {"topic": "t", "data": 1}})
             _, events, _ = await client.ask("GET", f"/jobs/{job['job']}/events")
     assert b'"done"' in events.splitlines()[-1]
-    assert left_out(walk, hops(JOB)) == [], "each of them comes after the one before"
+    assert left_out(walk, hops(JOB)) == [], "each hop comes after the one before it"

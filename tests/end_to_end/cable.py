@@ -1,6 +1,6 @@
 """A network of two machines whose cable can be cut: the service in one network namespace, the test in another.
 
-None of it is in the machine's own network, and the kernel takes it away with the last process in it.
+The machine's own network is not involved, and the kernel removes the namespaces with the last process in them.
 """
 
 import asyncio

@@ -49,7 +49,7 @@ app.conf.broker_transport_options |= {
     "visibility_timeout": 1, "unacked_restore_interval": 1, "unacked_restore_throttle": 1
 }
 """
-"""A worker whose Redis gives out again, within 2 s, what was not acknowledged for a second: by default an hour."""
+"""A worker whose Redis delivers again, within 2 s, tasks unacknowledged for a second (by default an hour)."""
 _LEASE = 15.0
 """Seconds of the lease, and 5 more."""
 
@@ -166,14 +166,14 @@ async def it_runs(sluice: System) -> None:
 
 
 async def it_notices_connections_that_were_dropped(broker: Broker) -> None:
-    """Wait until the kernel asks the other end of each connection to Redis, from time to time, if it is there."""
+    """Wait until the kernel sends keepalive probes on each connection to Redis."""
     async with asyncio.timeout(30):
         while timers(broker.port) != {"02"}:
             await asyncio.sleep(0.05)
 
 
 def timers(port: int) -> set[str]:
-    """Return what the kernel waits for with established connections to a port: 02 is to send a keepalive probe."""
+    """Return the kernel's timers of established connections to a port: 02 is the one for keepalive probes."""
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return {line[5][:2] for line in lines if line[2].endswith(f":{port:04X}") and line[3] == "01"}
 
@@ -182,7 +182,7 @@ async def it_runs_once_beyond_the_visibility_timeout(sluice: System) -> None:
     end = sluice.folder / "beyond the timeout"
     later, long = await sluice.make("add", 5, 6, delay=4), await sluice.make("count", str(end))
     await sluice.runs(long)
-    # Redis gives its task to the other process.
+    # Redis delivers the task of the long job to the other process, too.
     await sluice.shows(r'sluice_job_claims_total\{outcome="refused"\} [1-9]')
     assert names(await sluice.events(later)) == ["queued", "started", "progress", "done"]
     end.touch()
@@ -237,7 +237,7 @@ async def it_runs_when_the_broker_is_back(sluice: System) -> None:
 
 
 async def it_runs_after_a_failover(sluice: System) -> None:
-    """Have Redis refuse all writes, as one does that is another's replica now."""
+    """Have Redis refuse all writes, like one that has become a replica of another."""
     await ask_redis(sluice.broker, b"REPLICAOF 127.0.0.1 1")
     job = await sluice.make("add", 5, 6)
     await sluice.shows(r"sluice_broker_away 1")

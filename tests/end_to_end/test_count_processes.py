@@ -1,4 +1,4 @@
-"""Processes that count: more keys than fit, one that does not come to an end, and some that are killed."""
+"""Processes that count: more keys than fit, a process that does not end, and some that are killed."""
 
 import gzip
 import random
@@ -55,7 +55,7 @@ def test_a_pattern_that_backtracks_for_ever_fails_the_run(tmp_path: Path, monkey
 def test_what_a_process_had_that_was_killed_is_counted_once_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A table has 1,000 keys: some of a part have been reported when its process is killed, others have not.
+    # A table has 1,000 keys: when a process is killed, it has reported some keys of its part, and others not.
     monkeypatch.setattr(module, "_MODULE", "tests.work.file_counts.mortal")
     lines, deaths = [b"%d" % (number % 3500) for number in range(200_000)], []
     for number, at in enumerate((60_000, 110_000, 150_000)):
@@ -66,7 +66,7 @@ def test_what_a_process_had_that_was_killed_is_counted_once_more(
     (tmp_path / "plain").write_bytes(data)
     for death in deaths:
         data = data.replace(bytes(death), bytes(death) + b"z")
-        Path(f"{death}z").write_text("1" if death is deaths[1] else "0")  # it is one part, and tried twice
+        Path(f"{death}z").write_text("1" if death is deaths[1] else "0")  # the file is one part, tried twice
     (tmp_path / "gzip").write_bytes(gzip.compress(data, 1))
     counts, read, ended = Counts(), list[int](), list[str]()
     names = [str(tmp_path / "plain"), str(tmp_path / "gzip")]

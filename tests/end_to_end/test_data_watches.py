@@ -26,7 +26,7 @@ class Page:
         self.conditional = asyncio.Semaphore(0)
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Answer 304 to a client that has it."""
+        """Answer 304 to a client that has the present version."""
         etag = f'"{self.body["text"]}"'
         if request.headers.get("If-None-Match") == etag:
             self.conditional.release()

@@ -184,7 +184,7 @@ async def test_a_batch_that_is_left_is_cancelled_and_one_can_be_cancelled_and_re
         *failed, done = await client.rest("b")
         assert [event["error"] for event in failed] == ["cancelled"] * 3
         assert done["failed"] == 3
-        # Of the first batch, too: none of it is fetched any more.
+        # This includes the first batch: none of its URLs is fetched any more.
         metrics = f"{server.url}/metrics"
         async with aiohttp.ClientSession() as session, session.get(metrics) as answer:
             assert "sluice_batches_running 0.0" in await answer.text()

@@ -65,7 +65,7 @@ async def test_a_mute_name_server_is_named_when_the_time_of_a_url_is_over(tmp_pa
 
 
 class NameServer(asyncio.DatagramProtocol):
-    """Answers with an address; what is asked about a slow name is known a second later."""
+    """Answers with an address, for names that contain ``slow`` after a second."""
 
     def __init__(self, address: str) -> None:
         self._answer = b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4" + socket.inet_aton(address)
@@ -85,7 +85,7 @@ class NameServer(asyncio.DatagramProtocol):
 
 @asynccontextmanager
 async def name_server(address: str) -> AsyncIterator[str]:
-    """Run one, and yield where it is."""
+    """Run a name server, and yield its address and port."""
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(lambda: NameServer(address), ("127.0.0.1", 0))
     try:
@@ -95,7 +95,7 @@ async def name_server(address: str) -> AsyncIterator[str]:
 
 
 async def test_a_name_that_takes_a_second_is_found_beside_fast_ones() -> None:
-    """c-ares expects of a name server that it answers as fast as it did before."""
+    """c-ares expects a name server to answer as fast as it did before."""
     async with name_server("192.0.2.1") as where:
         lookup = AresLookup(1.5, [where])
         for number in range(5):

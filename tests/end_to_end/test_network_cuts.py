@@ -184,7 +184,7 @@ async def test_names_that_cannot_be_looked_up_are_failures_of_dns(tmp_path: Path
             assert await fetched(cable, third, timeout=1, retries=0) == ["dns"]
             cable.mend()
             assert await fetched(cable, third, timeout=20) == ["hello"]
-            # Written anew, as container engines do that mount it: those who still ask the mute one ask the new one.
+            # Rewritten in place, as container engines do with a mounted file: pending look-ups ask the new server.
             resolver.write_text(f"nameserver {HERE}:{mute.getsockname()[1]}\n")
             waiting = asyncio.create_task(fetched(cable, f"http://h4.example:{other.port}/", timeout=20, retries=0))
             await cable.reaches('sluice_pool_used{pool="lookups"}', 1)

@@ -47,10 +47,10 @@ class Functions:
 
 
 class BrokerContract:
-    """Subclasses make a broker that is there, and one that is away."""
+    """What every broker does; subclasses make one that is reachable, and one that is away."""
 
     async def broker(self, *, away: bool = False) -> Any:
-        """Return a broker."""
+        """Return a broker that is reachable."""
         raise NotImplementedError
 
     async def tasks(self, broker: Any) -> list[Task]:

@@ -75,7 +75,7 @@ class FailingJobs(MemoryJobs):
         super().__init__()
         self.fails = 0
         self.puts: list[int] = []
-        """How many events each of them had."""
+        """How many events each commit had."""
 
     def put(self, job: Job, events: Any) -> Any:
         answer: Pending[Job] = Pending()
@@ -594,7 +594,7 @@ async def test_events_and_results_count_as_well_until_the_job_is_forgotten() -> 
     await bench.jobs.open()
     bench.executor.work = work
     job = await bench.ended(await bench.make(keep=10))
-    # Once its share is used up, further progress is dropped, and the job ends all the same.
+    # Once the client's share is used up, further progress is dropped, and the job ends all the same.
     assert job.state is JobState.DONE
     assert len(await bench.events(job)) == 3 + 8
     assert bench.jobs.pool.used == job.held > 80_000 + 2 * 5000 + 1000
@@ -684,7 +684,7 @@ async def test_one_commit_accepts_a_job_and_begins_it_where_there_is_a_place(
 
     failing.executor.work = work
     jobs = [await failing.make() for _ in range(2)]
-    assert [job.state for job in jobs] == [JobState.SCHEDULED] * 2  # as they were accepted
+    assert [job.state for job in jobs] == [JobState.SCHEDULED] * 2  # in the state in which they were accepted
     assert store.puts == [2, 2]
     waits, later = await failing.make(), await failing.make(delay=5)
     await asyncio.sleep(0.1)

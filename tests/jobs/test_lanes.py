@@ -1,4 +1,4 @@
-"""Places for attempts of jobs: nobody has all of them for long, and few are shared by one more."""
+"""Places for attempts of jobs: no client keeps all of them, and of few places there is an extra one for others."""
 
 import asyncio
 from collections import Counter
@@ -33,7 +33,7 @@ class Carried:
             self.agenda.put(new_job(self._rows, owner=(owner, 1.0, True), kind="call"))
 
     async def pump(self) -> Counter[str]:
-        """Begin what may begin, and return how many of each owner have begun."""
+        """Begin the jobs that may begin, and return how many of each owner have begun."""
         while self.lane.pump(1000.0):
             pass
         await asyncio.sleep(0.01)
@@ -68,7 +68,7 @@ async def test_of_few_places_one_has_all_and_there_is_one_more_for_others() -> N
     bench.make("b", 2)
     assert await bench.pump() == {"a": 2, "b": 1}
     bench.make("c", 1)
-    assert await bench.pump() == {"a": 2, "b": 1}, "one, and not one for everybody"
+    assert await bench.pump() == {"a": 2, "b": 1}, "one extra place, and not one for each client"
     await bench.end("b")
     assert await bench.pump() in ({"a": 2, "b": 2}, {"a": 2, "b": 1, "c": 1})
     await bench.lane.close()

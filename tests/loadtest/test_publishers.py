@@ -1,4 +1,4 @@
-"""Who reads and publishes which topic, and that ten thousand topics are as quickly shared out as they are many."""
+"""Who reads and publishes which topic, and that the time to plan 10,000 topics grows only with their number."""
 
 from argparse import Namespace
 from collections import Counter
@@ -9,14 +9,14 @@ from loadtest.topics import Publishers, TopicPlan
 
 
 class Numbered:
-    """A client, as far as plans know one."""
+    """A client with what plans know of it."""
 
     def __init__(self, number: int) -> None:
         self.number = number
 
 
 class CountingPlan(TopicPlan):
-    """Counts what it is asked."""
+    """A plan of topics that counts the questions to it."""
 
     def __init__(self, options: Namespace) -> None:
         super().__init__(options, "")
@@ -42,9 +42,9 @@ def clients(*numbers: int) -> list[Numbered]:
         (options(6, 2), (0, 1, 2, 3, 4, 5), "t/1", 0, 1),
         (options(6, 2), (0, 1, 2, 3, 4, 5), "t/1", 2, 5),
         (options(6, 2), (0, 1, 2, 3, 4, 5), "t/1", 3, 1),
-        # The planned one is not here: another reader of the topic.
+        # The planned publisher is in another process: another reader of the topic publishes.
         (options(6, 2), (0, 3, 5), "t/1", 0, 3),
-        # No reader of it is here, or there is none at all.
+        # The topic has no reader in this process, or none at all.
         (options(6, 2), (0, 2), "t/1", 1, 2),
         (options(2, 4), (0, 1), "t/3", 1, 1),
         (options(3, 0, ["a"], ["b"], ["b", "a"]), (0, 1, 2), "b", 1, 2),

@@ -70,7 +70,7 @@ class Odd(RuntimeError):
 
 
 def reported() -> list[str]:
-    """Return a list in which every error comes that the loop's handler gets from now on."""
+    """Return a list to which every error is added that the loop's handler gets from now on."""
     errors: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context["message"]))
     return errors
@@ -483,7 +483,7 @@ async def the_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def late(work: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """Return the same work, which begins when others have had their turns."""
+    """Return the same work, which begins after other tasks have had their turns."""
 
     async def begin(*given: Any, **more: Any) -> Any:
         await asyncio.sleep(1)

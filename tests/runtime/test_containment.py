@@ -1,4 +1,4 @@
-"""What is done about errors that no caller hears of: each is reported once, and a cancellation never."""
+"""Errors that reach no caller: each is reported once, and a cancellation never."""
 
 import asyncio
 from typing import Any

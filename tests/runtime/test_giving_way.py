@@ -1,4 +1,4 @@
-"""Work that gives way waits for what goes first, and not for ever."""
+"""Work that gives way waits for urgent work, and not for ever."""
 
 import asyncio
 

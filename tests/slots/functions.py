@@ -89,19 +89,19 @@ def odd_progress(context: Context) -> None:
 
 @job
 def returned(what: str) -> object:
-    """Return what a reader of JSON would be given changed."""
+    """Return a value that JSON would change on the way to its reader."""
     return {"nan": [float("nan")], "infinity": {"a": float("-inf")}, "long": 1 << 64, "half": "\ud800"}[what]
 
 
 @job
 def odd_but_fine() -> object:
-    """Return what has a form in JSON, though it looks odd."""
+    """Return an odd value that JSON can represent."""
     return {"set": {1}, "bytes": b"abc", "none": None, "long": (1 << 64) - 1, "number": 0.1, 1: (2,)}
 
 
 @job
 def report_nan(context: Context) -> None:
-    """Report what is not a number."""
+    """Report NaN as progress."""
     context.progress(float("nan"))
 
 

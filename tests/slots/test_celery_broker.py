@@ -1,4 +1,4 @@
-"""Celery's broker as the service uses it: one that refuses, or never answers, holds nothing up."""
+"""Celery's broker as the service uses it: a broker that refuses, or never answers, delays nothing else."""
 
 import asyncio
 import threading
@@ -109,7 +109,7 @@ async def test_all_brokers_of_a_list_are_tried() -> None:
 
 
 class Connection:
-    """A connection to a broker, which somebody between may cut."""
+    """A connection to a broker, which the network may cut."""
 
     alt = ()
 
@@ -125,7 +125,7 @@ class Connection:
 
 
 class App:
-    """Celery as a publisher uses it; ``refuses`` has every connection refuse what comes."""
+    """Celery as a publisher uses it; with ``refuses`` every connection refuses its tasks."""
 
     def __init__(self) -> None:
         self.connections: list[Connection] = []

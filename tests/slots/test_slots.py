@@ -374,7 +374,7 @@ async def test_a_module_is_imported_anew_and_what_runs_goes_on(
 
 
 class Changing:
-    """A module whose function is changed, and a process of it that was started before and is ready afterwards."""
+    """A module whose function changes while a process that imports it starts."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._file = folder / "altered.py"
@@ -389,7 +389,7 @@ class Changing:
         )
 
     async def while_one_starts(self, starts: Coroutine[Any, Any, Any], change: Coroutine[Any, Any, Any]) -> Any:
-        """Begin what starts a process, change the module, and then let the first go on; return what it returns."""
+        """Call something that starts a process, change the module meanwhile, and return the outcome of the call."""
         start, imported, changed = SlotProcess.start, asyncio.Event(), asyncio.Event()
 
         async def start_slowly(module: str, memory: int) -> SlotProcess:

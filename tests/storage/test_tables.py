@@ -1,4 +1,4 @@
-"""What an operator is to read of what SQLite could not do."""
+"""The reasons that an operator reads when SQLite fails."""
 
 import errno
 import os

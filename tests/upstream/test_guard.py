@@ -170,11 +170,11 @@ async def test_many_names_whose_servers_are_mute_hold_up_no_other_client() -> No
     resolver = GuardedResolver(PUBLIC, Mute("8.8.8.8"), timeout=5.0)
     loop, careless = asyncio.get_running_loop(), Owner("careless")
     mute = [asyncio.ensure_future(resolver.resolve(f"mute{one}.example", careless)) for one in range(300)]
-    # It wants the name of another client, too, behind all of its own.
+    # It also asks for a name that another client wants, after all of its own.
     mute.append(asyncio.ensure_future(resolver.resolve("shop.example", careless)))
     await asyncio.sleep(0.1)
     assert resolver.asking("shop.example", careless)
-    assert not resolver.asking("shop.example", Owner("careful")), "whose turn it waits for is its own"
+    assert not resolver.asking("shop.example", Owner("careful")), "it waits for its own owner's turn alone"
     began = loop.time()
     for name in ("shop.example", "b.example", "c.example"):
         assert await resolver.resolve(name, Owner("careful")) == ["8.8.8.8"]

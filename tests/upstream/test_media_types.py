@@ -1,4 +1,4 @@
-"""What a Content-Type says: as in the standards, and what else is sent."""
+"""Values of Content-Type: those of the standards, and others that servers send."""
 
 import pytest
 

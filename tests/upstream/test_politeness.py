@@ -252,7 +252,7 @@ async def test_a_place_that_was_offered_to_a_cancelled_batch_goes_to_a_redirect(
     await asyncio.sleep(0.1)
     waiting = start("http://h.example/second")
     await asyncio.sleep(0.1)
-    bench.runner.slow(0.001)  # It is offered the place of the first, and may not begin.
+    bench.runner.slow(0.001)  # This batch is offered the place of the first, and may not begin.
     await asyncio.sleep(5)
     assert not moved
     bench.batches.cancel(waiting)

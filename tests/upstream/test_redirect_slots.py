@@ -16,7 +16,7 @@ HERE, THERE = "http://here.example:80", "http://there.example:80"
 
 
 class Slots:
-    """Places at two hosts, two each where nothing else is said, and how often one was given up."""
+    """Places at two hosts, by default two each, and how often a place was given up."""
 
     def __init__(self, places: int = 2, *, shared: bool = False) -> None:
         self.hosts = HostLimiter(places, chance=lambda: 1.0, shared=shared)

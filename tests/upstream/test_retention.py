@@ -324,7 +324,7 @@ async def test_batches_that_wait_in_their_hundreds_are_looked_at_together() -> N
     retention._give_up_taken = give_up_taken  # type: ignore[method-assign]
     stuck.looked = 0
     await asyncio.sleep(2)
-    # Each looks at itself five times a second, and one of them at all ten times at most.
+    # Each batch checks itself five times a second, and one of them checks all at most ten times.
     assert 0 < looked <= 2 * 301 * (5 + 10) * 1.2
     assert 0 < stuck.looked <= 3
     await bench.close()

@@ -1,4 +1,4 @@
-"""Batches on disk are bounded: who keeps most gives way, and an error names the share that is used up."""
+"""Batches on disk are bounded: the client that keeps most loses some, and errors name the share that is used up."""
 
 import asyncio
 from collections.abc import AsyncIterator

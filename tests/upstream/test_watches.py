@@ -60,7 +60,7 @@ class InProcess:
         self.full = False
         """Whether its client has as many pages that wait for a selection as it may have."""
         self.begun: asyncio.Event | None = None
-        """Where it is there, selections begin and never end."""
+        """If it is set, selections begin and never end."""
 
     def refusal(self, owner: Owner, size: int) -> str | None:
         return f"no room for {size} bytes" if self.full else None

@@ -1,4 +1,4 @@
-"""What every store of watches does, and the fake of one."""
+"""What every store of watches does, and a fake store."""
 
 from service.core.ports import KeptWatch, WatchStore
 

@@ -1,4 +1,4 @@
-"""Pixels as every viewer shows them, in thumbnails of pictures that have more to them."""
+"""Thumbnails have pixels as every viewer shows them, and nothing else of their pictures."""
 
 import io
 import struct
@@ -31,7 +31,7 @@ def made(data: bytes, kind: Any) -> tuple[Image.Image, int]:
 
 
 def profile(red: bytes, green: bytes, blue: bytes) -> bytes:
-    """Return an ICC profile of displays, whose channels have these colours and a gamma of 2.2."""
+    """Return an ICC profile of a display whose channels have these colours and a gamma of 2.2."""
     text = b"swapped".ljust(8, b"\0")
     described = b"desc\0\0\0\0" + struct.pack(">I", 8) + text + bytes(79)
     tags = {

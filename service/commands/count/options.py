@@ -31,7 +31,7 @@ EXACTNESS AND MEMORY
 
 SPARK
   With --spark the parts are counted by a cluster, and always exactly. It reads
-  what spark-defaults.conf of its own says, from SPARK_CONF_DIR.
+  the spark-defaults.conf in SPARK_CONF_DIR.
 
 EXIT CODES
   0    everything was counted

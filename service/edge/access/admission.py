@@ -31,9 +31,9 @@ class Caller(NamedTuple):
 
     address: str
     owner: Owner
-    """Whose turn it takes before its credentials are looked at."""
+    """The owner whose turn a request takes until its credentials are checked."""
     counts: bool
-    """Whether limits by address count for it."""
+    """Whether limits by address apply to it."""
 
 
 _LOCAL: Final = Caller("local", Owner("local"), counts=False)
@@ -150,7 +150,7 @@ class AdmissionControl:
         return self._counted(found) if found is not None else _caller_at(peer, counts=True)
 
     def _counted(self, address: Address) -> Caller:
-        """Return the caller at an address, for which limits count unless it is exempt."""
+        """Return the caller at an address; limits apply to it unless the address is exempt."""
         return _caller_at(address, counts=not any(address in network for network in self._exempt))
 
 

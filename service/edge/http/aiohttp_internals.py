@@ -143,7 +143,7 @@ class HookedWebSocket(web.WebSocketResponse):
 
 
 def reader_of(request: web.Request) -> Any:
-    """Return what gets the bytes of an upgraded connection, or None where that is not known."""
+    """Return the reader of the bytes of an upgraded connection; None if it is not known."""
     protocol: Any = request.protocol
     return protocol._payload_parser if has(Feature.FRAMES) else None
 
@@ -164,7 +164,7 @@ def release_handshake_state(request: web.Request, response: web.WebSocketRespons
     request._cache.clear()
     response.headers.clear()
     if not protocol._messages:
-        protocol._messages = []  # no other request can come; an empty deque has 760 bytes
+        protocol._messages = []  # no other request can come; an empty deque takes 760 bytes
 
 
 def _empty(message: Any) -> None:

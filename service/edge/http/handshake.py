@@ -76,5 +76,5 @@ def _members(request: web.Request, name: str) -> list[str]:
 def _has_member(request: web.Request, name: str, member: str) -> bool:
     """Return whether a list has this member, given in lower case; the list may have it in any case."""
     if request.headers.get(name, "").lower() == member:
-        return True  # nearly every handshake: nothing else is there
+        return True  # nearly every handshake: the header has no other member
     return any(listed.lower() == member for listed in _members(request, name))

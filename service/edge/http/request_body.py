@@ -23,7 +23,7 @@ _PIECE: Final = 256 << 10
 
 
 def check_json(request: web.Request) -> None:
-    """Raise HTTPUnsupportedMediaType for a body that is not said to be JSON."""
+    """Raise HTTPUnsupportedMediaType for a body whose Content-Type is not JSON."""
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="Content-Type: a body is application/json")
 
@@ -42,12 +42,12 @@ async def read_json(request: web.Request, owner: Owner, size: int, time: float) 
 
 
 async def read_body(request: web.Request, owner: Owner, size: int, time: float) -> bytes:
-    """Return the body without its content codings: at most ``size`` bytes, with them and without.
+    """Return the body without its content codings: at most ``size`` bytes, encoded and decoded.
 
-    Owners take turns where many are decoded.
+    Owners take turns when many bodies are decoded.
 
     Raises TooLarge, HTTPRequestTimeout (aiohttp itself waits for a body without end), HTTPBadRequest for a body
-    that is not what its codings say, and HTTPUnsupportedMediaType for a coding that is not supported.
+    that cannot be decoded by its codings, and HTTPUnsupportedMediaType for a coding that is not supported.
     """
     return bytes(await _read(request, owner, size, time))
 

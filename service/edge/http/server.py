@@ -1,7 +1,7 @@
 """The HTTP server: aiohttp's, with three differences.
 
-Malformed HTTP is answered with a problem document too: such a request never becomes one, aiohttp's protocol answers
-it in plain text, before any middleware, and logs a traceback for each. Connections that break are counted. And
+Malformed HTTP is answered with a problem document too: by itself, aiohttp's protocol answers it in plain text,
+before any middleware, and logs a traceback for each. Connections that break are counted. And
 requests that come together, or connections that end together, are spread over turns of the loop.
 """
 
@@ -53,12 +53,12 @@ class _Protocol(RequestHandler):
     __slots__ = ("owner", "turns", "unread", "upgraded")
 
     owner: Owner
-    """Whose request it has, or had last; before the first, the address that it comes from."""
+    """The owner of its present or last request; before the first, its address stands for the owner."""
     turns: _Turns
     unread: bytes
-    """The beginning of a request, until it is its turn."""
+    """The beginning of a request that waits for its turn."""
     upgraded: bool
-    """Whether it is a WebSocket, whose messages have turns of their own."""
+    """Whether the connection is a WebSocket, whose messages have turns of their own."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection; until its first request it belongs to its address."""
@@ -66,7 +66,7 @@ class _Protocol(RequestHandler):
         self.owner = owner_at(transport.get_extra_info("peername"))
 
     def data_received(self, data: bytes) -> None:
-        """Begin a request when it is its client's turn; what belongs to one that has begun is its own."""
+        """Begin a request when it is its client's turn; bytes of a request that has begun go to it at once."""
         if self.upgraded:
             super().data_received(data)
         elif self.unread:
@@ -95,14 +95,14 @@ class _Protocol(RequestHandler):
             raise
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """End what was under way when it is its client's turn: a thousand sockets of one may go together."""
+        """End what is under way when it is the client's turn: a thousand sockets of one client may end together."""
         task = task_of(self)
         super().connection_lost(exc)
         if task is not None and not task.done():
             self.turns.end.call(self.owner, task.cancel)
 
     def resume_reading(self, *how: Any, **options: Any) -> None:
-        """Read on where a request has taken the outcome of its body, when it is this connection's turn."""
+        """Read the next part of a request's body when it is this connection's turn."""
         if how or options or not is_paused(self):
             super().resume_reading(*how, **options)
         else:
@@ -153,7 +153,7 @@ def _at(address: str) -> Owner:
 
 
 def read_for(request: web.BaseRequest, owner: Owner, *, upgraded: bool = False) -> None:
-    """Have what else comes on a connection read in turns of its request's owner, or at once for a WebSocket."""
+    """Have later bytes of a connection read in turns of its request's owner, or at once for a WebSocket."""
     protocol = request.protocol
     if isinstance(protocol, _Protocol):
         protocol.owner, protocol.upgraded = owner, upgraded

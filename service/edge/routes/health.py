@@ -63,7 +63,7 @@ class HealthRoutes:
 
 
 def starting_application() -> web.Application:
-    """Return what a service answers while it starts: it is alive, and takes nobody yet."""
+    """Return the application that answers during the start: the service is alive, and accepts no clients yet."""
     app = web.Application(middlewares=[_refuse_others])
     app.on_response_prepare.append(add_request_id)
 
@@ -82,7 +82,7 @@ def starting_application() -> web.Application:
 async def _refuse_others(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Refuse all that the application has no route for."""
+    """Refuse every request for which the application has no route."""
     if request.match_info.http_exception is None:
         return await handler(request)
     return refusal(StorageFailed("storage: the service is starting and reads its data; try again"), request)

@@ -19,7 +19,7 @@ __all__ = ["AttemptRoutes"]
 
 T = TypeVar("T")
 _SIZE: Final = 3 << 20
-"""Bytes of a report: a result or progress has 1 MiB at most."""
+"""Bytes of a report: a result or progress has at most 1 MiB."""
 
 
 class AttemptRoutes:

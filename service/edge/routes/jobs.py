@@ -131,5 +131,5 @@ def _after(request: web.Request) -> int | None:
     if text is None:
         return None
     if not _CURSOR.fullmatch(text):
-        raise InvalidParams("after: give what the previous list had as next")
+        raise InvalidParams("after: give the value of next from the previous page")
     return int(text, 16)

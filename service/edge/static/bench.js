@@ -196,7 +196,7 @@ async function beside(topic, count, token) {
   await Promise.all(Array.from({ length: count }, () => ask(path, token, request)));
 }
 
-/** Make a request of its own; raises what the service says where it is refused, with the `status`. */
+/** Make one request; if the service refuses it, throws an error with the service's detail and the `status`. */
 export async function ask(path, token, request = {}) {
   const headers = { ...(request.body && { "Content-Type": "application/json" }), ...(token && { Authorization: `Bearer ${token}` }) };
   const answer = await fetch(path, { ...request, headers });

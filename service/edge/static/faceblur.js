@@ -212,7 +212,7 @@ function start(source) {
   run = new Run(source);
 }
 
-/** Send what a video shows; `release` is called in any case: when it is over, or cannot begin. */
+/** Send the pictures of a video; `release` is called in any case: when it has ended, or cannot begin. */
 async function play(video, release) {
   video.muted = video.playsInline = true;
   const show = () => {
@@ -225,7 +225,7 @@ async function play(video, release) {
   };
   try {
     await video.play();
-    if (!video.videoWidth) throw new Error("it has no pictures");
+    if (!video.videoWidth) throw new Error("the video has no pictures");
     start({ draw: show, release: end });
   } catch (error) {
     release();

@@ -30,7 +30,7 @@ export function jobs(client, token) {
   };
 }
 
-/** Return what makes a request and returns its document. */
+/** Return a function that makes a request and returns the document of its answer. */
 function asking(token) {
   return async (method, path, body) => {
     const answer = await request(path, token(), { method, body: body && JSON.stringify(body) });

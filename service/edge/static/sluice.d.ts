@@ -335,7 +335,7 @@ export class Sluice {
   call(method: "cancel", params: { batch: string }): Promise<{ cancelled: number }>;
   call(method: "cancel", params: { job: string }): Promise<{ cancelled: boolean; state: JobState }>;
   call(method: string, params?: object): Promise<any>;
-  /** Cut the connection, and come back after this many seconds. */
+  /** Cut the connection and connect again after this many seconds. */
   reconnect(after?: number): void;
   /** End the connection, all calls, and all streams. */
   close(): void;

@@ -639,7 +639,7 @@ export class Sluice {
     return this.#call(text("method", method), params === undefined ? undefined : json(params));
   }
 
-  /** Cut the connection, and come back after this many seconds: when the network has changed, or to try it. */
+  /** Cut the connection and connect again after this many seconds: when the network has changed, or to try that out. */
   reconnect(after = 0) {
     if (this.#error) return;
     this.#retryAfter = seconds(after) ?? 0;

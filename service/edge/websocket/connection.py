@@ -209,9 +209,9 @@ class Connection:
             self.transport.write(_PING)
 
     def take_pong(self) -> bool:
-        """Take a pong that may answer the last ping; return whether it was waited for.
+        """Take a pong that may answer the last ping; return whether a pong was due.
 
-        Others count as requests do: they come by :class:`Conversation`.
+        Other pongs count like requests: they reach the :class:`Conversation`.
         """
         due, self.alive = not self.alive, True
         return due

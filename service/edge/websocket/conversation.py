@@ -25,7 +25,7 @@ _LEAST: Final = 64
 _SECOND: Final = _TURN * 1000
 """Bytes that a second of carrying out messages counts as."""
 _MOST: Final = 4 * _TURN
-"""What one message counts as at most."""
+"""The most bytes that one message counts as."""
 _END: Final = 128
 """What the end of a connection counts as: a thousand sockets of one client may end together, 20 us each."""
 _ALL: Final = 8 << 10

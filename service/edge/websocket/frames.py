@@ -25,21 +25,21 @@ _UNLAWFUL: Final = -1
 
 
 class Pinged(Protocol):
-    """What sends pings without a payload."""
+    """A part that sends pings without a payload."""
 
     def take_pong(self) -> bool:
-        """Take a pong that may answer the last ping; return whether it was waited for."""
+        """Take a pong that may answer the last ping; return whether a pong was due."""
         ...
 
 
 class ClientFrames:
-    """Stands before a connection's reader, looks at the header of each frame, and passes on what is lawful.
+    """Stands before a connection's reader, checks the header of each frame, and passes on lawful frames.
 
-    In the place of a frame that is not, the reader gets one that it refuses by itself: so what came before is
-    still answered, and the end is the same as that of any other broken frame.
+    In place of an unlawful frame the reader gets one that it refuses by itself: so earlier messages are still
+    answered, and the connection ends as after any other broken frame.
 
-    The pong that answers a ping goes no further: from an idle client nothing else comes, and to wake its task for
-    each takes 20 us.
+    The pong that answers a ping goes no further: an idle client sends nothing else, and waking its task for each
+    pong takes 20 us.
     """
 
     __slots__ = ("_held", "_left", "_reader", "pinged")
@@ -51,7 +51,7 @@ class ClientFrames:
         # Bytes of a frame that are still to come; below 0 when nothing may come any more.
         self._left = 0
         self.pinged: Pinged | None = None
-        """Who gets the pongs that answer pings; None where the reader gets all."""
+        """The object that gets pongs that answer pings; None if the reader gets all pongs."""
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
         """Pass on what came; return what aiohttp's reader does: whether this is the end, and nothing."""

@@ -47,7 +47,7 @@ def test_an_agenda_that_is_filled_at_once_knows_what_one_knows_that_is_filled_jo
     at_once, one_by_one = Agenda(), filled(*jobs)
     at_once.fill(jobs[:150])
     at_once.fill(jobs[150:])
-    at_once.fill([new_job(1, due=99.0), new_job(302)])  # what is there stays as it is
+    at_once.fill([new_job(1, due=99.0), new_job(302)])  # jobs that are there already stay as they are
 
     def known(agenda: Agenda) -> list[Any]:
         rows = [*agenda.rows_before(1000, 1000)]

@@ -1,4 +1,4 @@
-"""The engine of the model, and what may happen to it: every step is one thing that clients, hosts or the machine do.
+"""The engine of the model, and what may happen to it: each event is one action of a client, a host or the machine.
 
 Batches of several owners (one with hardly a share, one that shares nothing) fetch from hosts that answer, fail, hang and
 redirect; readers join, stall, take again, leave and come back to where they were; URLs are watched; some bodies have
@@ -65,7 +65,7 @@ class Selecting:
         return body[:1]
 
     def refusal(self, owner: Owner, size: int) -> str | None:
-        """Refuse what would wait, now and then."""
+        """Refuse a page at random."""
         return "limit selections: none are left" if self._chance.random() < 0.1 else None
 
 
@@ -82,7 +82,7 @@ class Carrying:
         self._chance = chance
 
     async def run(self, steps: Any, body: Body, owner: Owner) -> StepOutcome:
-        """Take as long as it takes; the body counts as with the real one."""
+        """Take a random time; the body counts in the pool as with the real runner."""
         size = len(body.data) + 100
         self.pool.take(owner, size)
         try:

@@ -1,4 +1,4 @@
-"""What could go on and does not: a wake-up that was lost, even where a later one would make up for it."""
+"""Work that could go on and does not, because a wake-up was lost, even if a later wake-up would make up for it."""
 
 from collections.abc import Iterator
 
@@ -9,14 +9,14 @@ __all__ = ["Idleness"]
 
 
 class Idleness:
-    """Remembers what could have gone on at each look, and since when."""
+    """Records at each look which work could go on, and since when."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._since: dict[tuple[str, ...], tuple[object, float]] = {}
 
     def check(self, now: float, patience: float) -> str:
-        """Return what has had room for longer than that and is where it was; nothing where all goes on."""
+        """Describe work that has had room for longer than ``patience`` and has not moved; empty without any."""
         before, self._since = self._since, {}
         for what, where in self._ready(now):
             since = before[what][1] if what in before and before[what][0] == where else now
@@ -26,7 +26,7 @@ class Idleness:
         return ""
 
     def _ready(self, now: float) -> Iterator[tuple[tuple[str, ...], object]]:
-        """Name what may go on at once, and where it is."""
+        """Yield the work that may go on at once, with its position."""
         plan, hosts = self._engine.runner.plan, self._engine.runner.hosts
         for origin, line in self._engine.runner._redirects.waiting.items():
             for owner, turns in line.items():

@@ -1,4 +1,4 @@
-"""A counting process with a small table that kills itself at a line ``die FILE``, as often as FILE says it has to."""
+"""A counting process with a small table that kills itself at a line ``die FILE``, as often as FILE says."""
 
 import os
 import re

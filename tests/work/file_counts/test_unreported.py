@@ -1,4 +1,4 @@
-"""What is counted again where a counting process ends."""
+"""The parts that are counted again when a counting process is killed."""
 
 import os
 from collections.abc import Iterator
