@@ -1,4 +1,4 @@
-"""Everything that sluice refuses, once: its JSON-RPC code, its HTTP status, and whether trying again helps.
+"""Every kind of refusal, in one place: its JSON-RPC code, its HTTP status, and whether trying again helps.
 
     SluiceError
     ├── ParseError            -32700  400  not JSON
@@ -159,7 +159,7 @@ class TooLarge(SluiceError):
 
 
 class StorageFailed(SluiceError):
-    """The store could not keep it: the disk is full, or an I/O error. None of it was stored."""
+    """The store could not keep it, because of a full disk or an I/O error. No part of it was stored."""
 
     code, reason, status, temporary = -32010, "storage", 503, True
     retry_after_default = 5.0

@@ -31,7 +31,7 @@ them."""
 
 
 class _Looks:
-    """When allocated memory is worth another look: soon where it changes, later and later where it does not.
+    """When to look at allocated memory again: soon if it changes, later and later if it does not.
 
     With 10,000 idle clients, one look takes as much CPU time as half a second of their pings.
     """
@@ -41,7 +41,7 @@ class _Looks:
         self._pause = self._left = 1
 
     def due(self, now: int) -> bool:
-        """Return whether it is time, at this size of resident memory; asked once in each usual pause."""
+        """Return whether to look now, at this size of resident memory; called once in each usual pause."""
         if abs(now - self._seen) > _CHANGED:
             self._seen, self._pause, self._left = now, 1, 1
         self._left -= 1

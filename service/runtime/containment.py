@@ -35,7 +35,7 @@ def contain(what: str, action: Callable[..., object], *arguments: Any) -> bool:
 
 
 def report_failure(what: str, task: "asyncio.Task[Any]") -> bool:
-    """Report what a task that has ended and that nobody awaits raised; return whether it raised."""
+    """Report the exception of an ended task that nobody awaits; return whether there was one."""
     if task.cancelled() or (error := task.exception()) is None:
         return False
     report(what, error)

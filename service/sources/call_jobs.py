@@ -30,7 +30,7 @@ _PLACES: Final = 250
 _LARGEST: Final = 64 << 10
 """Bytes of an answer that are kept."""
 _DAY: Final = 86_400.0
-"""Seconds that an upstream may put a call off at most."""
+"""The most seconds by which an upstream may put off a call."""
 _AGAIN: Final = frozenset({408, 425, 429})
 _TEMPORARY: Final = frozenset({"dns", "connect", "tls", "timeout", "protocol", "unavailable"})
 

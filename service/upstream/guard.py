@@ -74,7 +74,7 @@ _UNKNOWN: Final = frozenset({aiodns.error.ARES_ENODATA, aiodns.error.ARES_ENOTFO
 
 
 class AresLookup:
-    """Look-ups by c-ares: without threads that slow name servers could use up.
+    """Look-ups by c-ares: it needs no threads, which slow name servers could use up.
 
     ``timeout`` is for the first answer of a name server that is not known yet. c-ares notices by itself
     that resolv.conf has changed, unless the file is mounted into a container: so each look-up checks the file.
@@ -188,7 +188,7 @@ class GuardedResolver:
             return error
 
     async def _begin(self, host: str) -> _Outcome:
-        """Ask for a name in its turn, unless another owner's look-up has found it meanwhile, or is about to."""
+        """Look a name up, unless another owner's look-up has found it meanwhile or is under way."""
         if (known := self._known.get(host)) is not None:
             return known
         if (other := self._begun.get(host)) is not None:
@@ -209,7 +209,7 @@ class GuardedResolver:
         return error
 
     def asking(self, host: str, owner: Owner = SERVICE) -> bool:
-        """Whether a name is being looked up, or is about to be."""
+        """Whether a look-up of a name is under way, or waits for its turn."""
         return host in self._begun or (owner, host) in self._by_owner
 
     async def close(self) -> None:

@@ -102,7 +102,7 @@ class Step:
     imports: str | None = None
     """The extra that it needs, and what that has to have installed."""
     merges: bool = False
-    """Whether it makes tallies; a list has one such step at most."""
+    """Whether the step makes tallies; a list of steps has at most one such step."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ def caller_key(address: Address) -> str:
 
 
 def _inside(address: IPv6Address) -> IPv4Address | None:
-    """Return the IPv4 address of a client behind 6to4, Teredo or NAT64: it could choose any /64 of thousands."""
+    """Return the IPv4 address of a client behind 6to4, Teredo or NAT64, which could choose any of many /64s."""
     if address.sixtofour is not None:
         return address.sixtofour
     if address.teredo is not None:

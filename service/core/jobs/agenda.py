@@ -161,7 +161,7 @@ def _packed(owner: int, kind: Kind, state: JobState) -> int:
 
 
 def _time_of(job: JobSummary) -> int:
-    """Return when something is to be done about a job, in milliseconds since 1970."""
+    """Return when a job is due or, once it has ended, expires, in milliseconds since 1970."""
     at = job.due if job.ended is None or not job.state.ended else job.ended + job.keep
     return round(1000 * at) if at > 0 else 0
 

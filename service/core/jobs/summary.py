@@ -1,4 +1,4 @@
-"""What has to be known of every job: its state, when something is to be done about it, and how much it holds."""
+"""The summary of a job: its state, when it is due or expires, and how many bytes it holds."""
 
 from enum import StrEnum
 from typing import Final
@@ -62,5 +62,5 @@ class JobSummary(msgspec.Struct, kw_only=True):
 
     @property
     def held(self) -> int:
-        """Bytes that it counts for."""
+        """Bytes that the job counts for."""
         return OVERHEAD + self.size + len(bytes(self.result)) + len(self.output or "")

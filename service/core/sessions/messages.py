@@ -49,7 +49,7 @@ _Name = Annotated[
 
 
 SINCE = "^(newest|oldest|[^:]{1,64}:[0-9]{1,15})$"
-"""Where to start, as a query parameter."""
+"""Where a stream starts, as a query parameter."""
 _POSITION = re.compile(r"([^:]{1,64}):([0-9]{1,15})", re.ASCII)
 
 

@@ -1,10 +1,10 @@
-"""The memory of all rings: whose messages it holds, and what gives way.
+"""The memory of all rings: whose messages it holds, and which are dropped when it is used up.
 
 A ring counts for the client that has filled most of it: the majority vote of Boyer and Moore, weighed by bytes,
-which needs one number for each ring. A client that has used up its share of the memory keeps of its own topics, the
-longest unpublished first, the newest messages alone; when it has nothing else, its publish is refused. Others
-do not notice. A client that has less than an equal share finds room in any case: the topics of those that
-hold most give way likewise.
+which needs one number for each ring. A client that has used up its share of the memory loses messages of its own
+topics, beginning with the topic longest without a publish, until each has its newest message alone; after that its
+publishes are refused. Others do not notice. A client that has less than an equal share finds room in any case: then
+the clients that hold most lose messages in the same way.
 """
 
 from collections import OrderedDict
@@ -49,7 +49,7 @@ class Rings:
         topic.majority = majority
 
     def make_room(self, topic: Topic | None, owner: Owner, size: int) -> None:
-        """Have so much more that an owner publishes fit into a share; raise Overloaded where it cannot.
+        """Have ``size`` more bytes of an owner's fit into its share; raise Overloaded if they cannot.
 
         A ring counts for its publisher, too, once the client that pays for it has no room for more.
         """

@@ -26,7 +26,7 @@ _log = logging.getLogger("sluice.http")
 
 _BACKLOG: Final = 4096
 _HANDSHAKES: Final = 2
-"""TLS handshakes that begin in one turn of the loop, 1 ms each, in turns of the addresses that they come from."""
+"""TLS handshakes that begin in one turn of the loop, 1 ms each; their addresses take turns."""
 _LEAST: Final = 0.001
 """Seconds that a handshake has at least, however long it waited for its turn."""
 _PATIENCE: Final = 1.0
@@ -99,7 +99,7 @@ class Acceptor:
             connection, address = listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             pass  # it has gone, or another process has taken it
-        except OSError as error:  # descriptors or memory are short by something else
+        except OSError as error:  # something else has used up descriptors or memory
             _log.warning("a connection could not be accepted", extra={"why": str(error)})
             self._pause()
             return
@@ -118,7 +118,7 @@ class Acceptor:
                 self._server, connection, ssl=self._tls, ssl_handshake_timeout=left
             )
         except OSError:
-            connection.close()  # A peer that goes, or that does not speak TLS, is not our error.
+            connection.close()  # A peer that leaves, or does not speak TLS, is not an error of the service.
         except Exception as error:
             connection.close()
             report("a connection could not be set up", error)
@@ -127,7 +127,7 @@ class Acceptor:
             raise
 
     async def _hello(self, connection: socket.socket, address: object) -> float:
-        """Wait until a client begins its handshake, and for its turn; return the seconds that are left for it."""
+        """Wait until a client begins its handshake and has its turn; return the seconds left for the handshake."""
         until = self._loop.time() + self._tls_time
         async with asyncio.timeout_at(until):
             await readable(connection)

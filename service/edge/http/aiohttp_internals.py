@@ -149,7 +149,7 @@ def reader_of(request: web.Request) -> Any:
 
 
 def release_handshake_state(request: web.Request, response: web.WebSocketResponse) -> None:
-    """Forget how a WebSocket began; afterwards nobody may ask its request for anything.
+    """Free the state of a WebSocket's handshake; its request must not be read afterwards.
 
     A socket that idles for days would hold its request's headers three times, their parser, the answer's headers
     and a queue for requests: 3.3 KiB of 16, and 7 KiB for a browser with cookies (docs/decisions/05-memory.md).

@@ -61,7 +61,7 @@ class _Protocol(RequestHandler):
     """Whether the connection is a WebSocket, whose messages have turns of their own."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a connection; until its first request it belongs to its address."""
+        """Begin a connection; until its first request, its address stands for its owner."""
         super().connection_made(transport)
         self.owner = owner_at(transport.get_extra_info("peername"))
 
@@ -175,7 +175,7 @@ class HttpServer(web.Server):
         idle_cuts: IdleCuts | None = None,
         **options: Any,
     ) -> None:
-        # Where it is not known which task serves a connection, aiohttp has to cancel it.
+        # If the task that serves a connection cannot be found, aiohttp itself has to cancel it.
         super().__init__(handler, request_factory=request_factory, handler_cancellation=not has(Feature.ENDINGS))
         self.on_lost: Callable[[], None] | None = None
         """Called whenever a connection has ended."""
@@ -211,7 +211,7 @@ class HttpServer(web.Server):
         return len(unused)
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """Count a connection in."""
+        """Count a new connection."""
         super().connection_made(handler, transport)
         self._open += 1
 

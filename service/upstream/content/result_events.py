@@ -20,8 +20,8 @@ _BINARY: Final = bytes(byte for byte in range(0x20) if byte not in b"\t\n\f\r\x1
 """Not in any text: what the MIME Sniffing standard calls binary data bytes."""
 
 LARGE: Final = 64 << 10
-"""Bytes of a body beyond which it is encoded in steps: what has no more takes 5 ms at most, and 0.2 ms where
-nothing in it is bad."""
+"""Bytes of a body beyond which it is encoded in steps: a smaller one takes at most 5 ms, or 0.2 ms if none of it is
+malformed."""
 _STEP: Final = 24 << 10
 """Bytes of a step; they are a multiple of three, for base64."""
 _HEADERS_SIZE: Final = 16 << 10

@@ -1,4 +1,4 @@
-"""The processes that select, from the service's side: begun when they are needed, ended when they take too long."""
+"""The service's side of the processes that select: started when needed, ended when they take too long."""
 
 import asyncio
 import logging

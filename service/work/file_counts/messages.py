@@ -22,7 +22,7 @@ class Task(msgspec.Struct, frozen=True):
     skip: int = 0
     """Lines at its beginning that are counted already."""
     report: bool = False
-    """Whether a table is reported after it."""
+    """Whether the process reports its table after this part."""
 
 
 class Report(msgspec.Struct, frozen=True):

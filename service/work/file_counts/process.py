@@ -45,9 +45,9 @@ class _Counting:
         self._keys = keys.finder()
         self._read = 0
         self._before = 0
-        """Lines in the table that are not of this task."""
+        """Lines in the present table that belong to earlier tasks."""
         self._reported = 0
-        """Lines of this task that are in tables before it."""
+        """Lines of this task that are in earlier tables."""
         self._next = time.monotonic() + _EVERY
 
     def run(self) -> None:

@@ -35,12 +35,12 @@ _BACKTRACKS: Final = -signal.SIGVTALRM
 
 
 class CountingFailed(Exception):
-    """A process has ended, and what it had counted cannot be counted again."""
+    """A process has ended, and the parts that it had cannot be counted again."""
 
 
 class _Process:
     def __init__(self, keys: LineKeys, parts: Iterator[Part]) -> None:
-        """Start it; it is given ``parts``, one after the other."""
+        """Start a process that counts ``parts``, one after the other."""
         self.part: Part | None = None
         """What it counts."""
         self.unreported = Unreported()

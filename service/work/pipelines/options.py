@@ -16,7 +16,7 @@ class PipelineOptions:
     process_memory: int = 1 << 30
     """Of one worker process."""
     processes: int = 1000
-    """Of one pipeline at most, however many workers its stages have."""
+    """The most processes of one pipeline, however many workers its stages have."""
     cores: int = 1
     memory: int = 256 << 20
     """Of all items that are under way."""
