@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "licences.md"
-# What metadata says in words of its own, and the identifiers of SPDX for it.
+# Licence names that metadata spells in its own way, and their SPDX identifiers.
 _SPDX = {
     "Apache 2.0": "Apache-2.0",
     "Apache License": "Apache-2.0",

@@ -53,7 +53,7 @@ def run(options: Namespace) -> dict[str, Any]:
 
 
 def _show(pauses: dict[str, Any]) -> None:
-    """Print what has held up the loop: how often, how long in all and at most, and where."""
+    """Print what has held up the loop: how often, the total and the longest time, and where."""
     longest = [round(took * 1000, 1) for took in pauses["longest"][:10]]
     print(f"\n{pauses['turns']} turns over 5 ms of CPU, the longest: {longest}")
     for place, (times, total, longest) in list(pauses["places"].items())[:40]:

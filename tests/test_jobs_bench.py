@@ -1,4 +1,4 @@
-"""What ``./x bench jobs`` says of a run: its table fits the page."""
+"""The report of ``./x bench jobs`` on a run: its table fits the page."""
 
 from pathlib import Path
 

@@ -26,7 +26,7 @@ _TWICE: Final = 0.1
 """Shares of the jobs that are cancelled, and asked for twice."""
 _AT_ONCE: Final = 20
 _PATIENCE: Final = 300.0
-"""Seconds until a job has ended: an attempt whose task is lost is offered again after 30 s, and then 60."""
+"""Seconds within which a job has to end: an attempt whose task is lost is offered again after 30 s, then 60 s."""
 
 
 class Effects:

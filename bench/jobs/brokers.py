@@ -31,7 +31,7 @@ class Program:
 
 
 def missing(kind: str) -> str | None:
-    """Say what has to be installed for a broker, or return None."""
+    """Return what has to be installed for a broker; None if nothing is missing."""
     found = _RABBITMQ.exists() if kind == "rabbitmq" else shutil.which("redis-server")
     return None if found else f"{_PACKAGES[kind]} is not installed: apt-get install {_PACKAGES[kind]}"
 

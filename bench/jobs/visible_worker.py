@@ -1,4 +1,4 @@
-"""A worker of the service with a visibility timeout of Redis that is far too short for what it runs."""
+"""A worker of the service whose visibility timeout of Redis is far too short for the functions that it runs."""
 
 from bench.jobs.celery_alone import SHORT
 from service.jobs.worker import app

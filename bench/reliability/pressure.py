@@ -20,7 +20,7 @@ _RATE = 16.0
 """Messages a second: a tenth of the limit, where refusing begins, is more than what comes between two looks."""
 _OVER = 4 << 20
 _SLOW = 20
-"""Readers that take none of what makes it grow."""
+"""Readers that take none of the messages that make the memory grow."""
 
 
 def _memory(scene: Scene) -> Outcome:

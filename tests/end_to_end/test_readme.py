@@ -53,7 +53,7 @@ def changed(text: str, port: int) -> str:
 
 
 def copy(folder: Path) -> Path:
-    """Copy what git tracks, as in a checkout."""
+    """Copy the files that git tracks, as in a checkout."""
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
     for name in names.split("\0"):
         if name and (ROOT / name).exists():

@@ -72,7 +72,7 @@ def _in_steps(body: bytes, content_type: str | None, *, cut: bool) -> Text:
 
 
 def _look_at_value(body: bytes, content_type: str | None, pointer: str, found: bytes) -> None:
-    """The value is the one that the standard library finds, and none of it is written otherwise."""
+    """The value is the one that the standard library finds, and its spelling is unchanged."""
     numbers: dict[str, Any] = {"parse_int": str, "parse_float": str}
     value = json.loads(read_text(body, content_type, syntax="json").text, **numbers)
     for part in pointer.split("/")[1:]:

@@ -54,7 +54,7 @@ class BrokerContract:
         raise NotImplementedError
 
     async def tasks(self, broker: Any) -> list[Task]:
-        """Return what its workers would get."""
+        """Return the tasks that the broker's workers would get."""
         raise NotImplementedError
 
     async def test_each_task_that_was_taken_is_there_in_order(self) -> None:

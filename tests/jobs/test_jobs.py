@@ -115,7 +115,7 @@ class Bench:
         )
 
     async def restart(self) -> None:
-        """End the service and start it again on what it has stored."""
+        """End the service and start it again with the jobs that it has stored."""
         await self.jobs.close()
         kept = KeptJobs()
         kept.add(list(self.store._jobs.values()))

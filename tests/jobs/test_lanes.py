@@ -10,7 +10,7 @@ from tests.core.jobs.jobs import new_job
 
 
 class Carried:
-    """A lane whose attempts go on until they are ended."""
+    """A lane whose attempts run until the test ends them."""
 
     def __init__(self, places: int) -> None:
         self.agenda = Agenda()

@@ -10,7 +10,7 @@ from service.runtime.containment import contain, end_task, report_failure
 
 @pytest.fixture
 async def errors() -> list[tuple[str, str]]:
-    """What the loop's handler gets."""
+    """The errors that the loop's handler gets."""
     found: list[tuple[str, str]] = []
     asyncio.get_running_loop().set_exception_handler(
         lambda _, context: found.append((context["message"], repr(context["exception"])))

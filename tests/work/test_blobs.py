@@ -75,7 +75,7 @@ async def test_who_floods_the_store_pushes_out_its_own(tmp_path: Path) -> None:
     blobs = await Blobs.open(tmp_path, 100)
     for number in range(50):
         await save(blobs, b"again %03d" % number, "text/plain", flood)
-    assert [blobs.find(blob.sha256) for blob in mine] == mine, "whose it is outlives a restart"
+    assert [blobs.find(blob.sha256) for blob in mine] == mine, "a blob still counts for its owner after a restart"
     assert not any("careful" in name for name in files_in(tmp_path))
     await blobs.close()
 

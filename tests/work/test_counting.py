@@ -71,7 +71,7 @@ def _zipf(lines: int, keys: int, seed: int) -> list[bytes]:
 
 
 def _check(counts: Counts, true: "Counter[bytes]", bound: int) -> None:
-    """Each count is right, or too low by the error bound at most; so is what is not in the table."""
+    """Each count is right, or too low by at most the error bound; a key that is not in the table counts as 0."""
     lines = sum(true.values())
     assert counts.lines == lines
     assert counts.error_bound <= lines / (bound // 2)

@@ -50,7 +50,7 @@ async def in_process(name: str, time: float) -> AsyncIterator[Place]:
 
 @pytest.mark.parametrize("place_of", [on_loop, in_thread, in_process], ids=lambda one: one.__name__)
 class TestPlaceContract:
-    """What a stage may rely on, wherever its function runs."""
+    """Guarantees for a stage, in each place where its function may run."""
 
     async def test_an_item_has_its_output_its_refusal_or_its_error_and_the_next_goes_on(
         self, place_of: Any
