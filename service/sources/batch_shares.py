@@ -5,10 +5,10 @@ from service.core.fetching.outcome import Failure
 from service.core.fetching.task import asker_of
 from service.core.pool import Pool
 
-__all__ = ["log_fields", "too_large"]
+__all__ = ["share_fields", "too_large"]
 
 
-def log_fields(batch: Batch, pool: Pool) -> dict[str, object]:
+def share_fields(batch: Batch, pool: Pool) -> dict[str, object]:
     """Return who reads a batch, and how much its owner holds of its share."""
     return {
         "batch": asker_of(batch),

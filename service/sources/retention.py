@@ -34,7 +34,7 @@ from service.core.ports import Outcome
 from service.core.topics.hub import Hub
 from service.core.topics.topic import Position
 from service.runtime.containment import report
-from service.sources.batch_shares import log_fields, too_large
+from service.sources.batch_shares import share_fields, too_large
 from service.sources.charged_batches import PATIENCE, ChargedBatches
 from service.sources.finished_batches import FinishedBatches
 from service.sources.stored_batches import StoredBatches
@@ -191,7 +191,7 @@ class Retention:
         if since is None:
             since = self._short[batch.id] = now
             charged.begin_wait()
-            _log.info("a batch waits for memory", extra=log_fields(batch, self.pool))
+            _log.info("a batch waits for memory", extra=share_fields(batch, self.pool))
         if batch.topic.history is None:
             charged.check_readers(now)
         return self._refusal(batch, now - since) or Permit.HOLD
@@ -218,7 +218,7 @@ class Retention:
         now = self._hub.clock()
         since = self._starved.setdefault(batch.id, now)
         if since == now:
-            _log.info("a batch waits for memory", extra=log_fields(batch, self.pool))
+            _log.info("a batch waits for memory", extra=share_fields(batch, self.pool))
         return NO_MEMORY if now - since > batch.options.timeout else Permit.HOLD
 
     def _refusal(self, batch: Batch, waited: float) -> Failure | None:
@@ -239,7 +239,7 @@ class Retention:
         if not batch.outgrown:
             batch.outgrown = True
             self.outgrown += 1
-            _log.warning("a batch outgrew its share of memory", extra=log_fields(batch, self.pool))
+            _log.warning("a batch outgrew its share of memory", extra=share_fields(batch, self.pool))
         what = "the results that this client has not read"
         return too_large(batch, self.pool, what, "read the batch while it runs")
 

@@ -14,7 +14,7 @@ from service.core.fetching.outcome import Failure
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool
 from service.runtime.containment import contain
-from service.sources.batch_shares import log_fields, too_large
+from service.sources.batch_shares import share_fields, too_large
 from service.sources.batches_by_owner import BatchesByOwner
 
 __all__ = ["StoredBatches"]
@@ -61,7 +61,7 @@ class StoredBatches:
                 return None
             batch.outgrown = True
             self.pool.refused += 1
-            _log.warning("a batch outgrew its share of the disk", extra=log_fields(batch, self.pool))
+            _log.warning("a batch outgrew its share of the disk", extra=share_fields(batch, self.pool))
         return self._too_large(batch)
 
     def refuses(self, batch: Batch, size: int) -> Failure | None:
