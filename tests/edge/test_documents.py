@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ import pytest
 from yarl import URL
 
 from service.core import events
+from service.core.errors import InvalidParams
 from service.core.fetching.batch import BatchLimits
 from service.core.jobs import answers as jobs
+from service.core.jobs.request import JobRequest, kind_of
+from service.core.parameters import convert
 from service.core.sessions.closing import CLOSINGS
 from service.core.sessions.session import METHODS
 from service.edge.description.asyncapi import NOTIFICATIONS, RESULTS, asyncapi
@@ -112,6 +116,28 @@ async def test_the_schema_of_headers_says_what_the_service_does(headers: dict[st
     async with client_of() as client:
         body = {"urls": [f"{client.origin}/bytes/1"], "options": {"headers": headers}}
         assert (await client.batch(body))[0] == (200 if good else 422)
+
+
+@pytest.mark.parametrize(
+    ("body", "good"),
+    [
+        ({"call": {"url": "http://a/"}, "key": "order 1"}, True),
+        ({"call": {"url": "http://a/"}, "key": None}, True),
+        ({"call": {"url": "http://a/"}, "key": " order"}, False),
+        ({"call": {"url": "http://a/"}, "key": "\u00e9"}, False),
+        ({"call": {"url": "http://a/"}, "key": "a\nb"}, False),
+        ({"publish": {"topic": "t", "data": 1}, "key": "\u00e9"}, True),
+        ({"publish": {"topic": "t", "data": 1}, "run": {"name": "f"}}, False),
+        ({"call": {"url": "http://a/", "method": "GET", "body": "b"}}, False),
+        ({"fetch": {"urls": []}}, False),
+    ],
+)
+def test_the_schema_of_jobs_says_what_the_service_does(body: dict[str, object], good: bool) -> None:
+    document = openapi_document()
+    schema = {**document["components"]["schemas"]["JobRequest"], "components": document["components"]}
+    assert jsonschema.Draft202012Validator(schema).is_valid(body) == good
+    with nullcontext() if good else pytest.raises(InvalidParams):
+        kind_of(convert(body, JobRequest))
 
 
 async def test_every_method_is_in_the_other_document() -> None:
@@ -244,7 +270,7 @@ async def test_head_of_a_stream_is_its_headers_and_the_connection_goes_on(path: 
 
 
 @pytest.mark.parametrize(
-    "request_",
+    "body",
     [
         b"nonsense\r\n\r\n",
         b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\n\r\n",
@@ -252,10 +278,10 @@ async def test_head_of_a_stream_is_its_headers_and_the_connection_goes_on(path: 
         b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
     ],
 )
-async def test_malformed_http_is_refused_with_a_problem_document(request_: bytes, caplog: Any) -> None:
+async def test_malformed_http_is_refused_with_a_problem_document(body: bytes, caplog: Any) -> None:
     async with client_of() as client:
         reader, writer = await asyncio.open_connection("127.0.0.1", client.service.port)
-        writer.write(request_)
+        writer.write(body)
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
         writer.close()
     assert re.match(rb"HTTP/1.[01] 400 ", head)

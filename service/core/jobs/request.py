@@ -10,8 +10,8 @@ from service.core.fetching.headers import check_headers
 from service.core.fetching.request import FetchRequest, Options
 
 __all__ = [
-    "KINDS", "METHODS", "CallWork", "FetchWork", "JobName", "JobRequest", "Kind", "MoveRequest", "PublishWork",
-    "Retries", "RunWork", "Timeout", "Work", "check_size", "kind_of",
+    "KINDS", "METHODS", "SENT_KEY", "CallWork", "FetchWork", "JobName", "JobRequest", "Kind", "MoveRequest",
+    "PublishWork", "Retries", "RunWork", "Timeout", "Work", "check_size", "kind_of",
 ]  # fmt: skip
 
 Kind = Literal["call", "publish", "fetch", "run"]
@@ -20,7 +20,7 @@ _YEARS: Final = 10 * 366 * 86_400
 """Seconds: as far ahead as a job may be due."""
 METHODS: Final = ("POST", "PUT", "PATCH", "DELETE", "GET", "HEAD")
 
-_SENT_KEY: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
+SENT_KEY: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
 """Keys that a header carries unchanged, so that the signed key is the one that is sent."""
 
 _Key = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
@@ -106,7 +106,7 @@ def kind_of(request: JobRequest) -> tuple[Kind, Work]:
 
 
 def _check_call(call: CallWork, key: str | None) -> None:
-    if key is not None and not _SENT_KEY.fullmatch(key):
+    if key is not None and not SENT_KEY.fullmatch(key):
         raise InvalidParams("key: a call sends it as a header; use printable ASCII without spaces at the ends")
     if call.method not in METHODS:
         raise InvalidParams(f"call.method: one of {', '.join(METHODS)}")

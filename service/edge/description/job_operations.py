@@ -6,7 +6,7 @@ from typing import Any, Final
 from service.core import events
 from service.core.jobs import answers
 from service.core.jobs.job import JobState
-from service.core.jobs.request import KINDS, METHODS, JobRequest, MoveRequest
+from service.core.jobs.request import KINDS, METHODS, SENT_KEY, JobRequest, MoveRequest
 from service.core.topics.names import NAME
 from service.edge.description.operations import answer, json_answer, operation, path, query, stream
 from service.edge.description.schemas import ref
@@ -73,6 +73,7 @@ def bound_jobs(schemas: dict[str, Any]) -> None:
     job, move = schemas["JobRequest"], schemas["MoveRequest"]
     at_most_one = {"not": {"required": ["delay", "at"], "properties": {"delay": _GIVEN, "at": _GIVEN}}}
     job["oneOf"] = [_alone(kind, KINDS) for kind in KINDS]
+    job["oneOf"][KINDS.index("call")]["properties"]["key"] = {"pattern": f"^({SENT_KEY.pattern})$"}
     job["allOf"] = [at_most_one]
     move["oneOf"] = [_alone(name, ("delay", "at")) for name in ("delay", "at")]
     call, fetch = schemas["CallWork"], schemas["FetchWork"]
