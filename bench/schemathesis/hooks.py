@@ -25,9 +25,9 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         forms = _ACCEPTED.get(path, (_EVENTS,))
         case.headers["Accept"] = forms[number % len(forms)]
     key = case.headers.get("Idempotency-Key", "")
-    if isinstance(key, str) and 1 <= len(key) <= 100:
+    if isinstance(key, str) and 1 <= len(key) <= 128:
         # A key that comes again with another body is refused, which no schema tells.
-        case.headers["Idempotency-Key"] = f"{number}-{key}"
+        case.headers["Idempotency-Key"] = f"{key[:100]}-{number}"
     if path == "/fetch-batch" and isinstance(case.body, dict):
         _ask_origin(case.body, number)
         _take_steps(case.body)
@@ -51,8 +51,8 @@ def _ask_origin(body: dict[str, Any], number: int) -> None:
 def _make_job(body: dict[str, Any], number: int) -> None:
     """Give each job a key of its own, and a URL that no schema describes in full."""
     key, call, fetch = body.get("key"), body.get("call"), body.get("fetch")
-    if isinstance(key, str) and 1 <= len(key) <= 100:
-        body["key"] = f"{number}-{key}"
+    if isinstance(key, str) and 1 <= len(key) <= 128:
+        body["key"] = f"{key[:100]}-{number}"
     if isinstance(call, dict) and str(call.get("url", "")).lower().startswith("http"):
         body["call"] = {**call, "url": _ORIGIN + _PATHS[number % len(_PATHS)]}
     if isinstance(fetch, dict):
