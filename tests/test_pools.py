@@ -117,13 +117,13 @@ async def try_keys(client: Client) -> tuple[int, Any]:
 
 
 async def try_batches(client: Client) -> tuple[int, Any]:
-    client.service.batches.acceptance.pool.bound = 4
+    client.service.batches.lifecycle.pool.bound = 4
     body = {"urls": [f"{client.origin}/slow/60000"]}
     return await http(client, "POST", "/fetch-batch", 4, json=body, headers={"Prefer": "respond-async"})
 
 
 async def try_queued(client: Client) -> tuple[int, Any]:
-    client.service.batches.acceptance.queued.bound = 20_000
+    client.service.batches.lifecycle.queued.bound = 20_000
     body = {"urls": [f"{client.origin}/slow/60000?{'x' * 5000}"]}
     return await http(client, "POST", "/fetch-batch", 6, json=body, headers={"Prefer": "respond-async"})
 

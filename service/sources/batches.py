@@ -1,7 +1,7 @@
 """Every batch by id: its beginning, its events in its topic, its end.
 
 A batch counts from the moment on at which the store has accepted it. How much its readers may leave lying before it
-has to wait for them is decided here; how long it lives, in ``lifetimes.py``.
+has to wait for them is decided here; how long it lives, in ``lifecycle.py``.
 """
 
 import asyncio
@@ -21,15 +21,13 @@ from service.core.memory_budget import UNLIMITED, MemoryBudget
 from service.core.owner import Owner
 from service.core.pending import Pending, when_known
 from service.core.topics.hub import Hub
-from service.sources.acceptance import Acceptance
+from service.sources.batch_shares import StoredBatches
 from service.sources.batches_statistics import BatchesStatistics
 from service.sources.held_batches import HeldBatches
-from service.sources.lifetimes import Lifetimes
+from service.sources.lifecycle import Lifecycle, restored
 from service.sources.outcomes import Outcomes, rounded
-from service.sources.restoring import state_of
 from service.sources.retention import Retention
 from service.sources.stepping import Stepping
-from service.sources.stored_batches import StoredBatches
 from service.upstream.fetcher import Fetcher
 from service.upstream.runner import Runner
 from service.work.step_runner import StepRunner
@@ -61,8 +59,14 @@ class Batches:
         self.retention = Retention(hub, limits.retained_bytes, self._drop, self.stored, memory)
         self._finished = 0
         self._store: BatchStore = MemoryBatches() if store is None else store
-        self.acceptance = Acceptance(self._store, limits, self._begin, self._refused)
-        self._lifetimes = Lifetimes(limits.linger, limits.retention, self._abandon, self._drop)
+        self.lifecycle = Lifecycle(
+            self._store,
+            limits,
+            began=self._begin,
+            refused=self._refused,
+            abandoned=self._abandon,
+            expired=self._drop,
+        )
         self._holding = HeldBatches(runner.wake)
         self.outcomes = Outcomes(hub, self.retention, self._after_event)
         self.stepping = Stepping(steps, self.outcomes.stepped, self.retention.append_progress)
@@ -117,15 +121,15 @@ class Batches:
 
         Raises SluiceError to refuse it whole; InvalidParams where the key came with another body before.
         """
-        if (before := self.acceptance.begun_with(key)) is not None:
+        if (before := self.lifecycle.begun_with(key)) is not None:
             if keep is Keep.DETACHED and before.keep is not keep:
-                self.acceptance.detach(before, self._holding.wake)
+                self.lifecycle.detach(before, self._holding.wake)
             return before
         if self.draining:
             raise Draining("the service is shutting down")
         items = check_request(request, self._limits)
         steps = self.stepping.plan(request.options.steps, owner)
-        self.acceptance.check(owner)
+        self.lifecycle.check(owner)
         self.stored.check(owner)
         batch_id = self._new_id()
         if self._hub.owners.room(owner) < 1:
@@ -136,7 +140,7 @@ class Batches:
             grant.fetch, grant.limits.fetches, correlation,
         )  # fmt: skip
         self.stepping.add(batch, steps)
-        self.acceptance.accept(batch)
+        self.lifecycle.accept(batch)
         return batch
 
     def _refused(self, batch: Batch) -> None:
@@ -146,21 +150,21 @@ class Batches:
     def _begin(self, batch: Batch) -> None:
         self._batches[batch.id] = batch
         self.retention.add(batch)
-        self._lifetimes.begin(batch)
+        self.lifecycle.begin(batch)
         self._runner.add(batch)
 
     def restore(self, kept: KeptBatch) -> None:
         """Go on with a batch of before a restart, or keep it on where it is done."""
-        batch = state_of(kept, self._hub, self)
-        self.acceptance.take_places(batch)
+        batch = restored(kept, self._hub, self)
+        self.lifecycle.take_places(batch)
         self._batches[batch.id] = batch
         self.retention.add(batch)
         if kept.ended is not None:
-            self.acceptance.give_places_back(batch)
+            self.lifecycle.give_places_back(batch)
             batch.items = []
             self._ended(batch, self._hub.clock() - kept.ended)
             return
-        self._lifetimes.begin(batch)
+        self.lifecycle.begin(batch)
         for index in kept.damaged:
             self.failed(batch, index, Failure("invalid_request", "it was damaged on disk"), 0, {})
         if batch.complete and not batch.done:
@@ -190,7 +194,7 @@ class Batches:
         batch = self.find(batch_id)
         if batch.done or batch.cancelled:
             return 0
-        return self.acceptance.cancel(batch, self._cancel)
+        return self.lifecycle.cancel(batch, self._cancel)
 
     def _cancel(self, batch: Batch) -> int:
         if batch.done or batch.cancelled:
@@ -216,8 +220,8 @@ class Batches:
     def _abandon(self, batch: Batch) -> None:
         """End a batch that nobody reads; where that cannot be stored now, it is found again after a restart."""
         # A client that tries again after a cut wants the URLs, and not the events of what was cancelled for it.
-        self.acceptance.forget_key(batch)
-        self.acceptance.cancel(batch, lambda _: 0)
+        self.lifecycle.forget_key(batch)
+        self.lifecycle.cancel(batch, lambda _: 0)
         self._cancel(batch)
 
     def admit(self, group: Batch) -> Permit | Failure:
@@ -253,7 +257,7 @@ class Batches:
         """Append the last event."""
         self._runner.forget(batch)
         self.stepping.end(batch)
-        self.acceptance.give_places_back(batch)
+        self.lifecycle.give_places_back(batch)
         now = self._hub.clock()
         last = self.retention.append_done(batch, batch.finish(now), now)
         when_known(last, lambda _: self._ended(batch))
@@ -262,17 +266,15 @@ class Batches:
         """Go on after the last event of a batch was stored, so many seconds ago: from then on it is retained."""
         self._finished += 1
         self._hub.finish(batch.topic)
-        self._store.end(batch)
-        self._lifetimes.end(batch, passed)
+        self.lifecycle.end(batch, passed)
         self.retention.finish(batch)
         if batch.on_ended is not None:
             batch.on_ended()
 
     def _drop(self, batch: Batch) -> None:
         """Forget a finished batch."""
-        self.acceptance.forget_key(batch)
+        self.lifecycle.forget(batch)
         del self._batches[batch.id]
-        self._lifetimes.forget(batch)
         self._finished -= 1
         self.retention.forget(batch)
 
@@ -293,4 +295,4 @@ class Batches:
         self.draining = True
         self.cancel_all()
         self._holding.close()
-        self._lifetimes.close()
+        self.lifecycle.close()

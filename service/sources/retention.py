@@ -2,7 +2,7 @@
 
 Theory of operation. All events of all batches stay within one bound. Batches that run, or are read still, are
 *charged* to the pool that their owners share; finished ones that nobody reads are *kept* in what is left, and
-go first (``finished_batches.py``): the oldest of the owner that keeps most. What is on disk leaves memory instead.
+go first (``batch_shares.py``): the oldest of the owner that keeps most. What is on disk leaves memory instead.
 Else a batch whose owner has used up its share goes on like this:
 
     its present readers have taken events    the oldest of them are given up; a later reader gets a gap
@@ -11,7 +11,7 @@ Else a batch whose owner has used up its share goes on like this:
     no reader has come, or none came back    its remaining URLs fail as ``too_large``
       within ``PATIENCE``
 
-What they hold on disk is counted, and bounded, apart (``stored_batches.py``); it hears of each batch from here.
+What they hold on disk is counted, and bounded, apart (``batch_shares.py``); it hears of each batch from here.
 
 So everything that a batch waits for ends by itself. A batch that waits for a reader to come back (``Keep.LINGER``)
 ends with that wait.
@@ -34,10 +34,8 @@ from service.core.ports import Outcome
 from service.core.topics.hub import Hub
 from service.core.topics.topic import Position
 from service.runtime.containment import report
-from service.sources.batch_shares import share_fields, too_large
+from service.sources.batch_shares import FinishedBatches, StoredBatches, share_fields, too_large
 from service.sources.charged_batches import PATIENCE, ChargedBatches
-from service.sources.finished_batches import FinishedBatches
-from service.sources.stored_batches import StoredBatches
 
 __all__ = ["Retention"]
 

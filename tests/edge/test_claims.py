@@ -300,12 +300,12 @@ async def test_nothing_of_a_token_stays_with_the_service(caplog: pytest.LogCaptu
         service = client.service
         headers = {"Authorization": f"Bearer {given}", "Idempotency-Key": "k"}
         await client.batch({"urls": [client.origin + "/bytes/5"]}, **headers)
-        assert service.batches.acceptance.keys
+        assert service.batches.lifecycle.keys
         shown = [
             service.settings,
             service.credentials,
             service.access,
-            service.batches.acceptance.keys,
+            service.batches.lifecycle.keys,
             service.sockets,
         ]
         for secret in (given, given.split(".")[2], SECRET, "the-static-one"):

@@ -405,7 +405,7 @@ async def test_who_runs_many_batches_is_refused_and_others_are_not() -> None:
         bench.start(1, owner="greedy")
     bench.batches.cancel_all()
     await asyncio.sleep(1)
-    assert (bench.batches.acceptance.pool.used, bench.batches.acceptance.queued.used) == (0, 0)
+    assert (bench.batches.lifecycle.pool.used, bench.batches.lifecycle.queued.used) == (0, 0)
     bench.start(1, owner="greedy")
 
 

@@ -105,8 +105,8 @@ async def test_a_batch_that_was_not_stored_does_not_begin(disk: BatchDisk, monke
         batch.accepted.on_settled(refused.append)
         await asyncio.sleep(0.005)
     assert isinstance(refused[0], StorageFailed)
-    assert (life.batches.acceptance.pool.used, life.batches.acceptance.queued.used) == (0, 0)
-    assert (life.batches.acceptance.keys, life.hub.topics, life.hub.owners.used) == ({}, {}, 0)
+    assert (life.batches.lifecycle.pool.used, life.batches.lifecycle.queued.used) == (0, 0)
+    assert (life.batches.lifecycle.keys, life.hub.topics, life.hub.owners.used) == ({}, {}, 0)
     await asyncio.sleep(2)
     assert life.asked == []
     again = life.start(key=key_of())
@@ -167,7 +167,7 @@ async def test_a_finished_batch_is_read_until_its_time_is_over(disk: BatchDisk) 
     # Where the time went is not kept.
     assert document == {**before, "time_ms": dict.fromkeys(before["time_ms"], 0.0)}
     assert again.asked == []
-    assert (again.batches.acceptance.pool.used, again.batches.acceptance.queued.used) == (0, 0)
+    assert (again.batches.lifecycle.pool.used, again.batches.lifecycle.queued.used) == (0, 0)
 
 
 async def test_rows_of_a_batch_go_when_its_time_is_over(disk: BatchDisk) -> None:
@@ -291,9 +291,7 @@ async def test_what_was_asked_is_what_it_was(disk: BatchDisk) -> None:
     restored = again.batches.find(batch.id)
     assert restored.items == requests
     assert (restored.options, restored.owner) == (batch.options, batch.owner)
-    assert again.batches.acceptance.queued.held(Owner("sub ü")) == life.batches.acceptance.queued.held(
-        Owner("sub ü")
-    )
+    assert again.batches.lifecycle.queued.held(Owner("sub ü")) == life.batches.lifecycle.queued.held(Owner("sub ü"))
 
 
 async def test_a_full_disk_pauses_a_batch_that_goes_on_when_there_is_room(
@@ -567,10 +565,10 @@ async def test_memory_is_charged_again_and_nothing_accepted_is_refused(disk: Bat
     disk.kill()
     again = await disk.open(at_once, batches=2, queued_bytes=10)
     assert again.batches.running == 5
-    assert again.batches.acceptance.pool.used == 5
+    assert again.batches.lifecycle.pool.used == 5
     await asyncio.sleep(60)
     assert again.batches.running == 0
-    assert (again.batches.acceptance.pool.used, again.batches.acceptance.queued.used) == (0, 0)
+    assert (again.batches.lifecycle.pool.used, again.batches.lifecycle.queued.used) == (0, 0)
 
 
 async def test_an_orderly_end_leaves_batches_to_the_next_start(disk: BatchDisk) -> None:

@@ -245,8 +245,8 @@ async def test_a_finished_batch_that_cannot_be_dropped_costs_the_others_no_room(
     bench = Bench()
     first = bench.start(3)
     await asyncio.sleep(1)
-    acceptance = bench.batches.acceptance
-    acceptance.forget_key = raising(acceptance.forget_key, lambda batch: True)  # type: ignore[method-assign]
+    lifecycle = bench.batches.lifecycle
+    lifecycle.forget_key = raising(lifecycle.forget_key, lambda batch: True)  # type: ignore[method-assign]
     bench.batches.retention.pool.bound = 1
     second = bench.read(bench.start(3))
     await asyncio.sleep(1)

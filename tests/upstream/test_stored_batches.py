@@ -151,9 +151,9 @@ async def test_a_finished_batch_that_is_read_does_not_give_way(disk: BatchDisk) 
 async def test_a_finished_batch_that_cannot_be_dropped_refuses_nobody(disk: BatchDisk) -> None:
     life = await disk.open(Half(10_000, 2_000), stored_bytes=BOUND)
     (first,) = await finished(life, "many", 1)
-    acceptance = life.batches.acceptance
-    acceptance.forget_key = raising(  # type: ignore[method-assign]
-        acceptance.forget_key, lambda batch: batch is first
+    lifecycle = life.batches.lifecycle
+    lifecycle.forget_key = raising(  # type: ignore[method-assign]
+        lifecycle.forget_key, lambda batch: batch is first
     )
     await finished(life, "many", 20)
     assert life.batches.stored.pool.used <= BOUND

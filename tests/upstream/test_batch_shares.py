@@ -1,7 +1,7 @@
 """Finished batches are found in the order in which they give way."""
 
 from service.core.owner import Owner
-from service.sources.batches_by_owner import BatchesByOwner
+from service.sources.batch_shares import BatchesByOwner
 from tests.core.readers import FakeReader, Turns, make_hub
 from tests.core.test_plan import batch_of
 

@@ -1,0 +1,173 @@
+"""The life of a batch: accepted within its owner's pools, kept alive while it runs, kept on, and forgotten.
+
+accepted   once for each key, and stored first; from here on it holds its places in the pools
+running    ``Keep`` says how long without a reader: after that it is abandoned
+done       its places are given back, and it is kept for as long as the setting says: after that it expires
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from itertools import accumulate
+
+from service.core.batch_store import BatchStore, KeptBatch
+from service.core.errors import InvalidParams, Overloaded
+from service.core.fetching.batch import Batch, BatchLimits, IdempotencyKey, Keep
+from service.core.fetching.task import FetchListener
+from service.core.owner import Owner
+from service.core.pending import Pending
+from service.core.pool import Pool
+from service.core.topics.hub import Hub
+
+__all__ = ["Lifecycle", "restored"]
+
+
+class Lifecycle:
+    """What batches hold until they are done, and one timer for each: how long it waits for a reader, or is kept.
+
+    ``began`` gets a batch that the store has accepted, ``refused`` one of which nothing is left, ``abandoned`` one
+    that has waited for a reader in vain, and ``expired`` one that has been kept long enough.
+    """
+
+    def __init__(
+        self, store: BatchStore, limits: BatchLimits, *, began: Callable[[Batch], None],
+        refused: Callable[[Batch], None], abandoned: Callable[[Batch], None], expired: Callable[[Batch], None],
+    ) -> None:  # fmt: skip
+        self.pool = Pool("batches", limits.batches, advice="wait for one to end")
+        self.queued = Pool(
+            "queued_bytes", limits.queued_bytes, error=Overloaded, advice="wait for its batches to be fetched"
+        )
+        """Bytes of the requests of batches that run."""
+        self.keys: dict[IdempotencyKey, Batch] = {}
+        self._store = store
+        self._began = began
+        self._refused = refused
+        self._linger = limits.linger
+        self._retention = limits.retention
+        self._abandoned = abandoned
+        self._expired = expired
+        self._loop = asyncio.get_running_loop()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    def __repr__(self) -> str:
+        return f"<Lifecycle {self.pool!r}, {len(self.keys)} keys, {len(self._timers)} timers>"
+
+    def begun_with(self, key: IdempotencyKey | None) -> Batch | None:
+        """Return the batch that was begun with a key; raise InvalidParams if that came with another body."""
+        before = None if key is None else self.keys.get(key)
+        if before is not None and key is not None and before.key is not None and before.key.digest != key.digest:
+            raise InvalidParams("Idempotency-Key: was used with another body")
+        return before
+
+    def check(self, owner: Owner) -> None:
+        """Raise LimitReached or Overloaded where an owner has no room for another batch."""
+        self.pool.check(owner)
+        self.queued.check(owner)
+
+    def accept(self, batch: Batch) -> None:
+        """Have the store accept a batch; it begins now, or with the answer."""
+        self.take_places(batch)
+        batch.accepted = self._store.begin(batch)
+        if batch.accepted is None:
+            self._began(batch)
+        else:
+            # Added first, so that the batch has begun, or is gone, before its client is answered.
+            batch.accepted.on_settled(partial(self._answered, batch))
+
+    def _answered(self, batch: Batch, outcome: Batch | Exception) -> None:
+        if isinstance(outcome, Exception):
+            self.forget_key(batch)
+            self.give_places_back(batch)
+            self._refused(batch)
+        else:
+            self._began(batch)
+
+    def detach(self, batch: Batch, then: Callable[[Batch], None]) -> None:
+        """Have a batch go on without its readers; call back when that is stored."""
+
+        def answered(outcome: Batch | Exception) -> None:
+            if not isinstance(outcome, Exception):
+                batch.keep = Keep.DETACHED
+                then(batch)
+
+        stored = self._store.change(batch, Keep.DETACHED, cancelled=batch.cancelled)
+        batch.accepted = stored
+        if stored is None:
+            answered(batch)
+        else:
+            stored.on_settled(answered)
+
+    def cancel(self, batch: Batch, then: Callable[[Batch], int]) -> int | Pending[int]:
+        """Have the store record that a batch is cancelled, and return what ``then`` returns after that."""
+        stored = self._store.change(batch, batch.keep, cancelled=True)
+        return then(batch) if stored is None else stored.then(then)
+
+    def take_places(self, batch: Batch) -> None:
+        """Count a batch in, whether or not there is room."""
+        if batch.key is not None:
+            self.keys[batch.key] = batch
+        self.pool.take(batch.owner, 1)
+        self.queued.take(batch.owner, batch.weight)
+
+    def give_places_back(self, batch: Batch) -> None:
+        """Count a batch out: it is done."""
+        self.pool.give_back(batch.owner, 1)
+        self.queued.give_back(batch.owner, batch.weight)
+
+    def forget_key(self, batch: Batch) -> None:
+        """Have the batch's key begin another one."""
+        if batch.key is not None and self.keys.get(batch.key) is batch:
+            del self.keys[batch.key]
+
+    def begin(self, batch: Batch) -> None:
+        """Wait for the first reader: it comes at once, or never, as the client may have gone meanwhile."""
+        batch.topic.on_idle = lambda: self._left(batch)
+        if batch.keep is not Keep.DETACHED:
+            self._time(batch, self._linger, self._abandon)
+
+    def _left(self, batch: Batch) -> None:
+        """Decide how long a batch goes on whose last reader has left."""
+        if not batch.done and batch.keep is not Keep.DETACHED:
+            self._time(batch, self._linger if batch.keep is Keep.LINGER else 0.0, self._abandon)
+
+    def _abandon(self, batch: Batch) -> None:
+        if not (batch.topic.readers or batch.done or batch.keep is Keep.DETACHED):
+            self._abandoned(batch)
+
+    def end(self, batch: Batch, passed: float = 0.0) -> None:
+        """Keep a batch on whose last event was stored so many seconds ago."""
+        self._store.end(batch)
+        self._time(batch, max(0.0, self._retention - passed), self._expired)
+
+    def forget(self, batch: Batch) -> None:
+        """Take out a batch that is gone."""
+        self.forget_key(batch)
+        self._stop(batch)
+
+    def close(self) -> None:
+        """End all waiting."""
+        for timer in self._timers.values():
+            timer.cancel()
+
+    def _time(self, batch: Batch, delay: float, then: Callable[[Batch], None]) -> None:
+        self._stop(batch)
+        self._timers[batch.id] = self._loop.call_later(delay, then, batch)
+
+    def _stop(self, batch: Batch) -> None:
+        if (timer := self._timers.pop(batch.id, None)) is not None:
+            timer.cancel()
+
+
+def restored(kept: KeptBatch, hub: Hub, listener: FetchListener[Batch]) -> Batch:
+    """Return a batch of before a restart as it was, and make its topic: only what has not ended is wanted."""
+    topic = hub.log(f"batch:{kept.id}", kept.owner, restored=True)
+    batch = Batch(
+        kept.id, topic, kept.owner, kept.keep, kept.items, kept.options, kept.started, listener, kept.key,
+        kept.hosts, kept.share, kept.correlation,
+    )  # fmt: skip
+    batch.recall(kept.outcomes)
+    batch.sums = list(accumulate(kept.sizes))
+    batch.cancelled = kept.cancelled
+    if kept.ended is not None:
+        batch.done, batch.elapsed_ms = True, kept.elapsed_ms
+    return batch
