@@ -13,11 +13,11 @@ from service.core.jobs.events import Event, Progress
 from service.core.jobs.job import MOST_EVENTS, Job, JobState
 from service.core.jobs.request import Kind
 from service.jobs.changes import Changes
-from service.jobs.executor import Attempt, AttemptFailed, AttemptLost, Executor
+from service.jobs.executor import AttemptFailed, AttemptLost, Executor, JobAttempt
 from service.jobs.lanes import Lane
 from service.jobs.outcomes import DAMAGED, Outcomes
 
-__all__ = ["Attempts"]
+__all__ = ["LocalAttempts"]
 
 _log = logging.getLogger("sluice.jobs")
 
@@ -28,7 +28,7 @@ class NotDue(Exception):
     """The job was moved, cancelled or begun meanwhile."""
 
 
-class Attempts:
+class LocalAttempts:
     """Carries jobs out in this process, or below it."""
 
     def __init__(self, changes: Changes, executors: Mapping[Kind, Executor], outcomes: Outcomes) -> None:
@@ -37,7 +37,7 @@ class Attempts:
         self._outcomes = outcomes
 
     def __repr__(self) -> str:
-        return f"<Attempts of {', '.join(self._executors)}>"
+        return f"<LocalAttempts of {', '.join(self._executors)}>"
 
     async def accept(self, job: Job, lane: Lane | None, stored: Callable[[Job], object]) -> Job:
         """Store a new job; if it has a place in a lane, its first attempt begins with the same commit.
@@ -80,7 +80,7 @@ class Attempts:
         """Make the attempt that has begun."""
         executor = self._executors[job.kind]
         self._outcomes.count_start(job)
-        attempt = Attempt(job, partial(self._progress, job.row))
+        attempt = JobAttempt(job, partial(self._progress, job.row))
         if bytes(job.work):
             step = await self._outcome(executor, attempt)
         else:
@@ -105,7 +105,7 @@ class Attempts:
             raise NotDue
         return self._begin(job)
 
-    async def _outcome(self, executor: Executor, attempt: Attempt) -> Callable[[Job], Event]:
+    async def _outcome(self, executor: Executor, attempt: JobAttempt) -> Callable[[Job], Event]:
         """Have the work carried out; return what is to be done with the job then."""
         job, outcomes = attempt.job, self._outcomes
         failed = partial(outcomes.failed, executor.retries(job))

@@ -8,7 +8,7 @@ from service.core.jobs.events import Progress
 from service.core.jobs.job import Job
 from service.core.jobs.request import Work
 
-__all__ = ["Attempt", "AttemptFailed", "AttemptLost", "Executor", "ServiceExecutor"]
+__all__ = ["AttemptFailed", "AttemptLost", "Executor", "JobAttempt", "ServiceExecutor"]
 
 
 class AttemptFailed(Exception):
@@ -27,7 +27,7 @@ class AttemptLost(Exception):
     """The outcome of the attempt is unknown: its worker is gone."""
 
 
-class Attempt:
+class JobAttempt:
     """One attempt of a job, for what carries it out."""
 
     def __init__(self, job: Job, report: Callable[[Progress], Awaitable[None]]) -> None:
@@ -38,7 +38,7 @@ class Attempt:
         """Returns when the progress is stored, and everybody who reads the job hears of it."""
 
     def __repr__(self) -> str:
-        return f"<Attempt {self.job.attempt} of {self.job!r}>"
+        return f"<JobAttempt {self.job.attempt} of {self.job!r}>"
 
     @property
     def key(self) -> str:
@@ -68,7 +68,7 @@ class Executor(Protocol):
         """Return the seconds that an attempt may take, where the work says so itself."""
         ...
 
-    async def carry_out(self, attempt: Attempt) -> bytes:
+    async def carry_out(self, attempt: JobAttempt) -> bytes:
         """Return the result as JSON; raise AttemptFailed or AttemptLost.
 
         Where it is cancelled it ends soon, and its work with it.

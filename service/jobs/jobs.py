@@ -28,7 +28,7 @@ from service.core.pending import Pending
 from service.core.pool import FOUR_FIFTHS, Pool
 from service.core.topics.hub import Hub
 from service.core.topics.topic import Topic
-from service.jobs.attempts import Attempts
+from service.jobs.attempts import LocalAttempts
 from service.jobs.broker import Broker
 from service.jobs.changes import Changes
 from service.jobs.executor import Executor
@@ -73,7 +73,7 @@ class Jobs:
         self._topics = JobTopics(hub, store)
         self._changes = Changes(store, self.agenda, self._topics, self.pool)
         self._outcomes = Outcomes(wall, chance)
-        self._attempts = Attempts(self._changes, executors, self._outcomes)
+        self._attempts = LocalAttempts(self._changes, executors, self._outcomes)
         begin: dict[Kind, tuple[int, Begin]] = {
             kind: (one.places, self._attempts.carry_out) for kind, one in executors.items()
         }

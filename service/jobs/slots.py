@@ -13,7 +13,7 @@ from service.core.jobs.events import Progress
 from service.core.jobs.job import Job
 from service.core.jobs.request import RunWork, Work
 from service.jobs.broker import Broker
-from service.jobs.executor import Attempt, AttemptFailed
+from service.jobs.executor import AttemptFailed, JobAttempt
 from service.jobs.slot_messages import Ask
 from service.jobs.slot_process import GRACE, Report, SlotGone, SlotProcess, SlotUnusable
 from service.runtime.containment import report_failure
@@ -121,7 +121,7 @@ class Slots:
     def _function(self, job: Job) -> tuple[int | None, float | None]:
         return self._functions.get(msgspec.json.decode(job.work, type=_Named).name, (None, None))
 
-    async def carry_out(self, attempt: Attempt) -> bytes:
+    async def carry_out(self, attempt: JobAttempt) -> bytes:
         """Run the function of a job in a process of its own."""
         work = msgspec.json.decode(attempt.job.work, type=RunWork)
         asked = Ask(work.name, work.args, attempt.job.id, attempt.job.attempt, attempt.key)

@@ -19,7 +19,7 @@ from service.core.fetching.target import Refusal, check_url
 from service.core.fetching.task import FetchListener, FetchTask
 from service.core.jobs.request import CallWork, Work
 from service.core.jobs.webhooks import signature
-from service.jobs.executor import Attempt, AttemptFailed, ServiceExecutor
+from service.jobs.executor import AttemptFailed, JobAttempt, ServiceExecutor
 from service.upstream.attempts import retry_after_of
 from service.upstream.content.result_events import encode_body
 from service.upstream.runner import Runner
@@ -38,7 +38,7 @@ _TEMPORARY: Final = frozenset({"dns", "connect", "tls", "timeout", "protocol", "
 class _Call:
     """One request, as the plan knows it."""
 
-    def __init__(self, attempt: Attempt, listener: "CallJobs", request: FetchRequest, options: Options) -> None:
+    def __init__(self, attempt: JobAttempt, listener: "CallJobs", request: FetchRequest, options: Options) -> None:
         job = attempt.job
         claim, names, endings = msgspec.json.decode(job.grant, type=tuple[str, tuple[str, ...], tuple[str, ...]])
         self.id = f"job-{job.row}-{job.run}-{job.attempt}"
@@ -80,7 +80,7 @@ class CallJobs(ServiceExecutor):
             raise Forbidden(grant.fetch.refusal(target.host))
         return list(grant.fetch)
 
-    async def carry_out(self, attempt: Attempt) -> bytes:
+    async def carry_out(self, attempt: JobAttempt) -> bytes:
         """Make the request, and return the answer; any status but 2xx is a failure."""
         work = msgspec.json.decode(attempt.job.work, type=CallWork)
         body, content_type = _body(work)
@@ -100,7 +100,9 @@ class CallJobs(ServiceExecutor):
             self._runner.forget(call)
         return _result(outcome)
 
-    def _headers_of(self, work: CallWork, attempt: Attempt, body: str, content_type: str | None) -> dict[str, str]:
+    def _headers_of(
+        self, work: CallWork, attempt: JobAttempt, body: str, content_type: str | None
+    ) -> dict[str, str]:
         """Return the headers of the client, and those that say which job it is, and from whom."""
         ours = {"Idempotency-Key": attempt.key}
         if content_type is not None:

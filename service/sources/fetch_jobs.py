@@ -11,7 +11,7 @@ from service.core.access.grants import EVERYTHING, ClientLimits, Grant, HostPatt
 from service.core.errors import NotFound
 from service.core.fetching.batch import Batch, BatchRequest, IdempotencyKey, Keep, KeyScope
 from service.core.jobs.request import FetchWork, Work
-from service.jobs.executor import Attempt, ServiceExecutor
+from service.jobs.executor import JobAttempt, ServiceExecutor
 from service.runtime.awaiting import outcome_of
 from service.sources.batches import Batches
 
@@ -44,7 +44,7 @@ class FetchJobs(ServiceExecutor):
         self._batches.check(_batch(work))
         return msgspec.to_builtins(Granted(*grant.fetch, grant.limits.fetches))
 
-    async def carry_out(self, attempt: Attempt) -> bytes:
+    async def carry_out(self, attempt: JobAttempt) -> bytes:
         """Fetch, and return which batch has the results."""
         job = attempt.job
         granted = msgspec.json.decode(job.grant, type=Granted)

@@ -12,7 +12,7 @@ from service.core.jobs.request import PublishWork, Work
 from service.core.sessions.messages import published
 from service.core.topics.hub import Hub
 from service.core.topics.names import check_writable
-from service.jobs.executor import Attempt, ServiceExecutor
+from service.jobs.executor import JobAttempt, ServiceExecutor
 from service.runtime.awaiting import outcome_of
 
 __all__ = ["PublishJobs"]
@@ -35,7 +35,7 @@ class PublishJobs(ServiceExecutor):
         grant.publish.check(work.topic)
         _encode(work)
 
-    async def carry_out(self, attempt: Attempt) -> bytes:
+    async def carry_out(self, attempt: JobAttempt) -> bytes:
         """Publish, and return the position."""
         work = msgspec.json.decode(attempt.job.work, type=PublishWork)
         while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need

@@ -26,8 +26,8 @@ from service.upstream.fetch_metrics import FetchMetrics
 from service.upstream.redirect_slots import RedirectSlots
 
 __all__ = [
-    "Attempt",
-    "Attempts",
+    "FetchAttempt",
+    "FetchAttempts",
     "attempt_of",
     "milliseconds",
     "reflects",
@@ -39,7 +39,7 @@ _SHORTEST: Final = 4
 """Characters of a value of ``tracestate`` that is looked for in answers; less is in many by chance."""
 
 
-class Attempt(msgspec.Struct, eq=False):
+class FetchAttempt(msgspec.Struct, eq=False):
     """What to fetch; ``timeout`` in seconds is for everything, ``max_bytes`` for the decoded body."""
 
     target: Target
@@ -72,10 +72,10 @@ class Attempt(msgspec.Struct, eq=False):
     """What the cache has to do with what was asked last."""
 
 
-def attempt_of(work: FetchTask) -> Attempt:
+def attempt_of(work: FetchTask) -> FetchAttempt:
     """Return what an attempt at this URL is to fetch."""
     request, options = work.request, work.group.options
-    return Attempt(
+    return FetchAttempt(
         target=work.target if not work.target.fragment else work.target.without_fragment(),
         method=request.method or options.method,
         headers={**options.headers, **(request.headers or {})} if request.headers else options.headers,
@@ -91,7 +91,7 @@ def attempt_of(work: FetchTask) -> Attempt:
     )
 
 
-class Attempts:
+class FetchAttempts:
     """Begins and ends attempts: measures them, reports them to their hosts, and decides on retries."""
 
     def __init__(
@@ -105,7 +105,7 @@ class Attempts:
         self._chance = chance
         self._loop = asyncio.get_running_loop()
 
-    def begin(self, work: FetchTask, attempt: Attempt) -> float:
+    def begin(self, work: FetchTask, attempt: FetchAttempt) -> float:
         """Count an attempt that begins; return when."""
         self.made += 1
         work.begun = begun = self._loop.time()
@@ -116,7 +116,7 @@ class Attempts:
         attempt.move = partial(self._redirects.move, work)
         return begun
 
-    def ended(self, attempt: Attempt, outcome: Fetched | Failure, begun: float) -> None:
+    def ended(self, attempt: FetchAttempt, outcome: Fetched | Failure, begun: float) -> None:
         """Measure an attempt that has ended, and record what it says of its host."""
         try:
             now = self._loop.time()
@@ -190,7 +190,7 @@ def milliseconds(seconds: float) -> float:
     return int(seconds * 100_000 + 0.5) / 100
 
 
-def traced(attempt: Attempt, headers: Mapping[str, str]) -> Mapping[str, str]:
+def traced(attempt: FetchAttempt, headers: Mapping[str, str]) -> Mapping[str, str]:
     """Add to the headers of a request which trace it is part of, unless they say so themselves."""
     if attempt.trace is None or any(name.lower() in ("traceparent", "tracestate") for name in headers):
         return headers

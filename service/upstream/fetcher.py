@@ -14,7 +14,7 @@ from service.core.memory_budget import UNLIMITED, MemoryBudget, OutOfMemory
 from service.core.owner import Owner
 from service.core.pool import Pool
 from service.runtime.per_turn import PerTurn
-from service.upstream.attempts import Attempt, milliseconds, reflects, traced
+from service.upstream.attempts import FetchAttempt, milliseconds, reflects, traced
 from service.upstream.caching.cache import Cache, Revalidation
 from service.upstream.caching.rfc9111 import Stored, cache_key, shareable
 from service.upstream.deadlines import Deadlines
@@ -87,7 +87,7 @@ class Fetcher:
         """Whether a request needs no new connection, as far as anyone can say before it is made."""
         return self._client.keeps(target.origin, owner)
 
-    def recall(self, attempt: Attempt) -> Fetched | None:
+    def recall(self, attempt: FetchAttempt) -> Fetched | None:
         """Answer from the cache alone, at once."""
         if attempt.cache == "reload" or attempt.cache == "no-store" or attempt.body is not None:
             return None
@@ -95,7 +95,7 @@ class Fetcher:
         stored = self.cache.find(key, attempt.headers) if key is not None else None
         return self._stored(attempt, stored, "hit", _NOT_TIMED) if stored is not None else None
 
-    async def fetch(self, attempt: Attempt, task: "asyncio.Task[Any]") -> Fetched | Failure:
+    async def fetch(self, attempt: FetchAttempt, task: "asyncio.Task[Any]") -> Fetched | Failure:
         """Make one attempt, in the current task; expected trouble is a Failure of the contract's kinds."""
         started = monotonic()
         self._deadlines.begin(task, attempt.timeout)
@@ -118,12 +118,12 @@ class Fetcher:
             else self._unless_stale(attempt, question, outcome)
         )
 
-    def _cut_slow(self, attempt: Attempt, task: "asyncio.Task[Any]") -> None:
+    def _cut_slow(self, attempt: FetchAttempt, task: "asyncio.Task[Any]") -> None:
         """End an attempt whose body hardly comes."""
         attempt.slow = True
         self._deadlines.cut(task)
 
-    def _overdue(self, attempt: Attempt) -> Failure:
+    def _overdue(self, attempt: FetchAttempt) -> Failure:
         """Return why an attempt had no answer in its time."""
         if attempt.slow:
             return Failure("timeout", f"the body brought less than {LEAST} bytes in {PATIENCE:g} s")
@@ -132,14 +132,14 @@ class Fetcher:
         return Failure("timeout", f"took longer than {attempt.timeout:g} s")
 
     def _unless_stale(
-        self, attempt: Attempt, question: Revalidation, outcome: Fetched | Failure
+        self, attempt: FetchAttempt, question: Revalidation, outcome: Fetched | Failure
     ) -> Fetched | Failure:
         """Return what is stored where the upstream fails and has allowed that before, or else the outcome."""
         bad = outcome.status in _FAILING if isinstance(outcome, Fetched) else outcome.kind in _UNREACHED
         stored = question.stale(self.cache.clock()) if bad else None
         return self._stored(attempt, stored, "hit", _NOT_TIMED) if stored is not None else outcome
 
-    async def _follow(self, attempt: Attempt, started: float) -> Fetched | Failure:
+    async def _follow(self, attempt: FetchAttempt, started: float) -> Fetched | Failure:
         method, headers, body = attempt.method, attempt.headers, attempt.body
         timing = Timing()
         for _ in range(attempt.redirects + 1):
@@ -170,7 +170,7 @@ class Fetcher:
             method, headers, body = _repeated(method, headers, body, response.status)
         return Failure("redirects", f"more than {attempt.redirects} redirects")
 
-    async def _move_on(self, attempt: Attempt, locations: Collection[str]) -> Failure | None:
+    async def _move_on(self, attempt: FetchAttempt, locations: Collection[str]) -> Failure | None:
         """Ask where a redirect leads in the next step, or return why not."""
         if len(locations) > 1:
             return Failure("protocol", "the redirect has several Location headers that differ")
@@ -188,7 +188,7 @@ class Fetcher:
         return None
 
     def _put(
-        self, attempt: Attempt, method: str, headers: Mapping[str, str], body: bytes | None
+        self, attempt: FetchAttempt, method: str, headers: Mapping[str, str], body: bytes | None
     ) -> tuple[Mapping[str, str], bool]:
         """Return the headers to send, and whether they ask only for what is not stored already."""
         attempt.question = None
@@ -203,7 +203,9 @@ class Fetcher:
             return asked, False
         return {**asked, **question.conditions}, True
 
-    def _confirmed(self, attempt: Attempt, response: Response, timing: Timing, started: float) -> Fetched | None:
+    def _confirmed(
+        self, attempt: FetchAttempt, response: Response, timing: Timing, started: float
+    ) -> Fetched | None:
         """Return what a 304 confirms, if it is that and what it confirms is here."""
         if response.status != 304:
             return None
@@ -215,7 +217,7 @@ class Fetcher:
         return None
 
     def _stored(
-        self, attempt: Attempt, stored: Stored, cache: Literal["hit", "revalidated"], timing: dict[str, float]
+        self, attempt: FetchAttempt, stored: Stored, cache: Literal["hit", "revalidated"], timing: dict[str, float]
     ) -> Fetched:
         most = attempt.max_bytes if attempt.want_body else 0
         return Fetched(
@@ -228,7 +230,7 @@ class Fetcher:
             cache,
         )
 
-    def _fetched(self, attempt: Attempt, response: Response, body: bytes, times: dict[str, float]) -> Fetched:
+    def _fetched(self, attempt: FetchAttempt, response: Response, body: bytes, times: dict[str, float]) -> Fetched:
         """Return what came, and keep it if it may be kept."""
         truncated = len(body) > attempt.max_bytes
         if truncated:
@@ -248,7 +250,7 @@ class Fetcher:
             response.close()
             raise OutOfMemory("the service is short of memory")
 
-    async def _body(self, attempt: Attempt, response: Response) -> bytes:
+    async def _body(self, attempt: FetchAttempt, response: Response) -> bytes:
         """Read decoded bytes to the bound, and some beyond it where there are more."""
         pieces = []
         task = asyncio.current_task()

@@ -9,7 +9,7 @@ from cachetools import TLRUCache
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.robots import ALL, NONE, Rules, parse_robots
 from service.core.fetching.target import Target
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 
 __all__ = ["Robots"]
 
@@ -25,7 +25,7 @@ _MEMORY: Final = 64 << 20
 _COST: Final = 1 << 20
 """Characters that are matched on the loop; a host that has more to be looked at has it done in a thread."""
 
-Fetch = Callable[[Attempt, "asyncio.Task[Any]"], Coroutine[Any, Any, Fetched | Failure]]
+Fetch = Callable[[FetchAttempt, "asyncio.Task[Any]"], Coroutine[Any, Any, Fetched | Failure]]
 
 
 class Robots:
@@ -67,7 +67,7 @@ class Robots:
     async def _ask(self, target: Target) -> Rules:
         task = asyncio.current_task()
         assert task is not None
-        attempt = Attempt(target.at("/robots.txt"), "GET", {}, None, 10.0, _SIZE, 5, robots=False)
+        attempt = FetchAttempt(target.at("/robots.txt"), "GET", {}, None, 10.0, _SIZE, 5, robots=False)
         outcome = await self._fetch(attempt, task)
         age = _AGE
         if isinstance(outcome, Failure):

@@ -15,7 +15,7 @@ from service.core.fetching.task import RUNNING, FetchGroup, FetchTask, asker_of
 from service.runtime.containment import forget_cancellation
 from service.runtime.per_turn import PerTurn
 from service.runtime.timer import WakeUp
-from service.upstream.attempts import Attempts
+from service.upstream.attempts import FetchAttempts
 from service.upstream.delivery import Delivery
 from service.upstream.fetch_metrics import RunnerStatistics
 from service.upstream.fetcher import Fetcher
@@ -42,7 +42,7 @@ class Runner:
         fetcher.answers.gives_way = self.plan.owners.gives_way
         self._wake_up = WakeUp(self._pump)
         self._redirects = RedirectSlots(self.hosts, self._pump_soon, self._wake_up.now)
-        self._attempts = Attempts(self.hosts, self._redirects, fetcher.memory, chance=chance)
+        self._attempts = FetchAttempts(self.hosts, self._redirects, fetcher.memory, chance=chance)
         self.metrics = self._attempts.metrics
         self._tasks: dict[asyncio.Task[None], Flight] = {}
         self._flights = Flights(self._expired)

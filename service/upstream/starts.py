@@ -11,14 +11,14 @@ from service.core.fetching.plan import FetchPlan
 from service.core.fetching.task import RUNNING, FetchTask, Rejection, Turn
 from service.runtime.containment import report
 from service.runtime.timer import WakeUp
-from service.upstream.attempts import Attempt, Attempts, attempt_of
+from service.upstream.attempts import FetchAttempt, FetchAttempts, attempt_of
 from service.upstream.delivery import STEP, Delivery
 from service.upstream.fetcher import Fetcher
 from service.upstream.flights import Flight, Flights
 
 __all__ = ["Ready", "Starts"]
 
-Ready = tuple[FetchTask, Attempt]
+Ready = tuple[FetchTask, FetchAttempt]
 """A URL that starts, and what has to be fetched for it."""
 
 _NOT_CACHED = Failure("unavailable", "only-if-cached: nothing fresh is stored of it")
@@ -30,7 +30,7 @@ class Starts:
     """Asks the plan, and starts what it lets start; ``soon`` has it asked in another turn of the loop."""
 
     def __init__(
-        self, plan: FetchPlan, fetcher: Fetcher, flights: Flights, attempts: Attempts, delivery: Delivery,
+        self, plan: FetchPlan, fetcher: Fetcher, flights: Flights, attempts: FetchAttempts, delivery: Delivery,
         wake_up: WakeUp, soon: Callable[[], None],
     ) -> None:  # fmt: skip
         self.joined = 0
@@ -113,7 +113,7 @@ class Starts:
             self._plan.refuse(turn, permit)
         return None
 
-    def _attempt(self, work: FetchTask) -> Attempt | None:
+    def _attempt(self, work: FetchTask) -> FetchAttempt | None:
         """Return what has to be fetched for a URL that starts, if anything has; a bug fails that URL alone.
 
         It joins a flight, or is answered from the cache, where it can.

@@ -21,7 +21,7 @@ from service.core.parameters import convert
 from service.core.pending import Pending
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.memory_store import MemoryStore
-from service.jobs.executor import Attempt, AttemptFailed, AttemptLost
+from service.jobs.executor import AttemptFailed, AttemptLost, JobAttempt
 from service.jobs.figures import JobLimits
 from service.jobs.jobs import Jobs
 from service.jobs.lanes import Lane
@@ -30,10 +30,10 @@ from tests.core.jobs.jobs import new_job
 from tests.core.readers import FakeReader
 
 A, B = Owner("a"), Owner("b")
-Work = Callable[[Attempt], Awaitable[bytes]]
+Work = Callable[[JobAttempt], Awaitable[bytes]]
 
 
-async def _nothing(attempt: Attempt) -> bytes:
+async def _nothing(attempt: JobAttempt) -> bytes:
     return b'"done"'
 
 
@@ -45,7 +45,7 @@ class FakeExecutor:
 
     def __init__(self) -> None:
         self.work: Work = _nothing
-        self.attempts: list[Attempt] = []
+        self.attempts: list[JobAttempt] = []
         self.running = self.most = 0
 
     def check(self, work: Any, grant: Grant) -> Any:
@@ -58,7 +58,7 @@ class FakeExecutor:
     def time(self, job: Job) -> float | None:
         return None
 
-    async def carry_out(self, attempt: Attempt) -> bytes:
+    async def carry_out(self, attempt: JobAttempt) -> bytes:
         self.attempts.append(attempt)
         self.running += 1
         self.most = max(self.most, self.running)
@@ -232,7 +232,7 @@ async def test_a_clock_that_is_set_back_as_a_job_begins_has_it_wait(
 
 
 async def test_in_a_drain_nothing_begins_and_what_runs_goes_on(bench: Bench) -> None:
-    async def work(attempt: Attempt) -> bytes:
+    async def work(attempt: JobAttempt) -> bytes:
         await asyncio.sleep(3)
         return b"1"
 
@@ -248,7 +248,7 @@ async def test_in_a_drain_nothing_begins_and_what_runs_goes_on(bench: Bench) -> 
 
 
 async def test_what_fails_is_tried_again_later_and_then_fails(bench: Bench) -> None:
-    async def fail(attempt: Attempt) -> bytes:
+    async def fail(attempt: JobAttempt) -> bytes:
         raise AttemptFailed("http_status", "500")
 
     bench.executor.work = fail
@@ -270,7 +270,7 @@ async def test_what_fails_is_tried_again_later_and_then_fails(bench: Bench) -> N
     ],
 )
 async def test_what_can_never_succeed_is_not_tried_again(bench: Bench, error: Exception, kind: str) -> None:
-    async def fail(attempt: Attempt) -> bytes:
+    async def fail(attempt: JobAttempt) -> bytes:
         raise error
 
     bench.executor.work = fail
@@ -279,7 +279,7 @@ async def test_what_can_never_succeed_is_not_tried_again(bench: Bench, error: Ex
 
 
 async def test_what_is_lost_three_times_in_a_row_fails(bench: Bench) -> None:
-    async def lose(attempt: Attempt) -> bytes:
+    async def lose(attempt: JobAttempt) -> bytes:
         raise AttemptLost("the worker is gone")
 
     bench.executor.work = lose
@@ -288,7 +288,7 @@ async def test_what_is_lost_three_times_in_a_row_fails(bench: Bench) -> None:
 
 
 async def test_what_takes_too_long_is_ended(bench: Bench) -> None:
-    async def hang(attempt: Attempt) -> bytes:
+    async def hang(attempt: JobAttempt) -> bytes:
         await asyncio.Event().wait()
         return b""
 
@@ -299,7 +299,7 @@ async def test_what_takes_too_long_is_ended(bench: Bench) -> None:
 
 
 async def test_a_bug_fails_its_own_job_alone_and_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    async def fail(attempt: Attempt) -> bytes:
+    async def fail(attempt: JobAttempt) -> bytes:
         if attempt.job.row == 1:
             raise KeyError("bug")
         return b"1"
@@ -323,7 +323,7 @@ async def test_what_has_not_begun_never_runs_once_it_is_cancelled(bench: Bench) 
 async def test_what_runs_is_stopped_and_ends_as_cancelled(bench: Bench) -> None:
     stopped = asyncio.Event()
 
-    async def hang(attempt: Attempt) -> bytes:
+    async def hang(attempt: JobAttempt) -> bytes:
         try:
             await asyncio.Event().wait()
         finally:
@@ -340,7 +340,7 @@ async def test_what_runs_is_stopped_and_ends_as_cancelled(bench: Bench) -> None:
 
 
 async def test_a_second_cancel_leaves_what_runs_the_time_that_it_has_to_stop(bench: Bench) -> None:
-    async def stop_slowly(attempt: Attempt) -> bytes:
+    async def stop_slowly(attempt: JobAttempt) -> bytes:
         try:
             await asyncio.Event().wait()
         finally:
@@ -416,7 +416,7 @@ async def test_a_job_is_forgotten_once_also_where_its_cancel_came_after_its_end(
 async def test_at_most_this_many_run_and_owners_take_turns(bench: Bench) -> None:
     order: list[str] = []
 
-    async def work(attempt: Attempt) -> bytes:
+    async def work(attempt: JobAttempt) -> bytes:
         order.append(attempt.job.owner[0])
         await asyncio.sleep(1)
         return b"1"
@@ -435,7 +435,7 @@ async def test_a_place_is_free_as_soon_as_the_work_is_over_though_that_is_not_st
 ) -> None:
     began: list[float] = []
 
-    async def work(attempt: Attempt) -> bytes:
+    async def work(attempt: JobAttempt) -> bytes:
         began.append(failing.wall())
         await asyncio.sleep(1)
         return b"1"
@@ -475,7 +475,7 @@ async def test_a_job_that_is_due_again_before_its_attempt_is_over_runs_again() -
 
 
 async def test_progress_is_stored_and_read(bench: Bench) -> None:
-    async def work(attempt: Attempt) -> bytes:
+    async def work(attempt: JobAttempt) -> bytes:
         await attempt.report(Progress(done=1, total=2, message="half"))
         await attempt.report(Progress(data={"frame": 7}))
         return b"1"
@@ -519,7 +519,7 @@ async def test_a_reader_has_all_events_and_its_stream_ends_with_the_run(bench: B
 async def test_a_reader_that_is_behind_when_the_job_is_forgotten_hears_how_it_ended_and_is_not_cut(
     bench: Bench, error: str | None, last: dict[str, Any]
 ) -> None:
-    async def work(attempt: Attempt) -> bytes:
+    async def work(attempt: JobAttempt) -> bytes:
         for number in range(20):
             await attempt.report(Progress(data=str(number) * 2000))
         if error is not None:
@@ -585,7 +585,7 @@ async def test_what_is_refused_leaves_nothing_behind(bench: Bench) -> None:
 async def test_events_and_results_count_as_well_until_the_job_is_forgotten() -> None:
     bench = Bench(limits=JobLimits(jobs_size=100_000))
 
-    async def work(attempt: Attempt) -> bytes:
+    async def work(attempt: JobAttempt) -> bytes:
         for _ in range(50):
             await attempt.report(Progress(data="x" * 10_000))
         attempt.output = "y" * 1000
@@ -644,7 +644,7 @@ async def test_what_cannot_be_stored_is_refused_or_waits(failing: Bench, store: 
 async def test_while_an_outcome_cannot_be_stored_a_cancel_is_refused_at_once_and_holds_once_it_is_stored(
     failing: Bench, store: FailingJobs
 ) -> None:
-    async def work(attempt: Attempt) -> bytes:
+    async def work(attempt: JobAttempt) -> bytes:
         store.fails = 1000
         return b"1"
 
@@ -678,7 +678,7 @@ async def test_one_commit_accepts_a_job_and_begins_it_where_there_is_a_place(
 ) -> None:
     stop = asyncio.Event()
 
-    async def work(attempt: Attempt) -> bytes:
+    async def work(attempt: JobAttempt) -> bytes:
         await stop.wait()
         return b"1"
 
@@ -758,7 +758,7 @@ async def test_what_ran_when_the_service_ended_is_lost_and_runs_again() -> None:
     bench = Bench()
     await bench.jobs.open()
 
-    async def hang(attempt: Attempt) -> bytes:
+    async def hang(attempt: JobAttempt) -> bytes:
         await asyncio.Event().wait()
         return b""
 

@@ -27,7 +27,7 @@ from service.core.owner import SERVICE
 from service.core.pool import Pool
 from service.edge.http.server import HttpServer
 from service.edge.routes.health import starting_application
-from service.jobs.attempts import Attempts
+from service.jobs.attempts import LocalAttempts
 from service.jobs.remote_attempts import RemoteAttempts
 from service.jobs.slot_messages import END
 from service.jobs.slot_output import SlotOutput
@@ -493,7 +493,7 @@ def late(work: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
 
 
 async def a_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Attempts, "_make", failing_once(Attempts._make, []))
+    monkeypatch.setattr(LocalAttempts, "_make", failing_once(LocalAttempts._make, []))
     async with client_of() as client:
         for topic in ("first", "second"):
             await client.ask("POST", "/jobs", json={"publish": {"topic": topic, "data": 1}})

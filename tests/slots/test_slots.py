@@ -18,7 +18,7 @@ from service.core.errors import NotFound
 from service.core.jobs.events import Progress
 from service.core.jobs.job import Job
 from service.core.jobs.request import RunWork
-from service.jobs.executor import Attempt, AttemptFailed
+from service.jobs.executor import AttemptFailed, JobAttempt
 from service.jobs.registry import JOBS, job
 from service.jobs.slot_process import SlotProcess
 from service.jobs.slots import Slots, SlotsUnusable, open_slots
@@ -35,7 +35,7 @@ class Run:
         self.job: Job = new_job(kind="run", work=work, attempt=attempt)
         self.progress: list[Progress] = []
         self.reported = asyncio.Event()
-        self.attempt = Attempt(self.job, self.report)
+        self.attempt = JobAttempt(self.job, self.report)
         self.slots = slots
 
     async def report(self, progress: Progress) -> None:

@@ -20,14 +20,14 @@ from service.core.topics.topic import OnLag, Since
 from service.sources.batches import Batches
 from service.storage.options import DataOptions
 from service.storage.storage import Storage
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from service.upstream.runner import Runner
 from tests.core.readers import FakeReader
 from tests.upstream.test_batches import FakeFetcher
 
 __all__ = ["BatchDisk", "Running", "events", "url"]
 
-Answer = Callable[[Attempt], Awaitable[Fetched | Failure]]
+Answer = Callable[[FetchAttempt], Awaitable[Fetched | Failure]]
 
 
 def url(index: int) -> str:

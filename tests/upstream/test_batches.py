@@ -26,7 +26,7 @@ from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.memory_store import MemoryStore
 from service.core.topics.topic import OnLag, Topic
 from service.sources.batches import Batches
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from service.upstream.http1.answer_turns import AnswerTurns
 from service.upstream.runner import Runner
 from tests.core.readers import FakeReader
@@ -38,35 +38,35 @@ LIMITS = BatchLimits()
 class FakeFetcher:
     """Gives prepared answers, and keeps every attempt."""
 
-    def __init__(self, answer: Callable[[Attempt], Awaitable[Fetched | Failure]], limits: BatchLimits) -> None:
+    def __init__(self, answer: Callable[[FetchAttempt], Awaitable[Fetched | Failure]], limits: BatchLimits) -> None:
         self.policy = Policy()
         self.reading = Pool("reading_bytes", limits.reading_bytes)
         self.memory = UNLIMITED
         self.answers = AnswerTurns()
-        self.orders: list[Attempt] = []
+        self.orders: list[FetchAttempt] = []
         self.prolonged: list[float] = []
         self.answer = answer
 
     def keeps(self, target: Target, owner: Owner) -> bool:
         return not target.host.startswith("far")
 
-    def recall(self, attempt: Attempt) -> Fetched | None:
+    def recall(self, attempt: FetchAttempt) -> Fetched | None:
         return None
 
     def prolong(self, task: asyncio.Task[Any], timeout: float) -> None:
         self.prolonged.append(timeout)
 
-    async def fetch(self, attempt: Attempt, task: asyncio.Task[Any]) -> Fetched | Failure:
+    async def fetch(self, attempt: FetchAttempt, task: asyncio.Task[Any]) -> Fetched | Failure:
         self.orders.append(attempt)
         return await self.answer(attempt)
 
 
-async def at_once(attempt: Attempt) -> Fetched:
+async def at_once(attempt: FetchAttempt) -> Fetched:
     await asyncio.sleep(0)  # no network answers in the turn in which it was asked
     return Fetched(200, attempt.target, {"content-type": "text/plain"}, b"body", truncated=False)
 
 
-async def never(attempt: Attempt) -> Fetched:
+async def never(attempt: FetchAttempt) -> Fetched:
     await asyncio.Event().wait()
     raise AssertionError
 
@@ -74,7 +74,7 @@ async def never(attempt: Attempt) -> Fetched:
 class Bench:
     def __init__(
         self,
-        answer: Callable[[Attempt], Awaitable[Any]] = at_once,
+        answer: Callable[[FetchAttempt], Awaitable[Any]] = at_once,
         limits: BatchLimits = LIMITS,
         memory: MemoryBudget = UNLIMITED,
         store: TopicStore | None = None,
@@ -164,7 +164,7 @@ async def test_bad_urls_fail_alone() -> None:
 async def test_an_attempt_that_failed_in_passing_is_made_again() -> None:
     left = [Failure("connect", "no"), Failure("timeout", "slow")]
 
-    async def answer(attempt: Attempt) -> Fetched | Failure:
+    async def answer(attempt: FetchAttempt) -> Fetched | Failure:
         return left.pop() if left else await at_once(attempt)
 
     bench = Bench(answer)
@@ -174,7 +174,7 @@ async def test_an_attempt_that_failed_in_passing_is_made_again() -> None:
 
 
 async def test_no_retry_goes_beyond_the_time_of_the_url() -> None:
-    async def answer(attempt: Attempt) -> Fetched:
+    async def answer(attempt: FetchAttempt) -> Fetched:
         return Fetched(503, attempt.target, {"retry-after": "30"}, b"", truncated=False)
 
     bench = Bench(answer)
@@ -185,7 +185,7 @@ async def test_no_retry_goes_beyond_the_time_of_the_url() -> None:
 
 
 async def test_cancel_fails_what_is_left_and_ends_with_done() -> None:
-    async def answer(attempt: Attempt) -> Fetched:
+    async def answer(attempt: FetchAttempt) -> Fetched:
         return await (at_once(attempt) if attempt.target.url.endswith("/0") else never(attempt))
 
     bench = Bench(answer)
@@ -206,7 +206,7 @@ async def test_requests_of_a_cancelled_batch_end_a_few_in_each_turn_and_its_plac
     loop, ended = asyncio.get_running_loop(), Counter[int]()
     assert isinstance(loop, VirtualClockLoop)
 
-    async def answer(order: Attempt) -> Fetched:
+    async def answer(order: FetchAttempt) -> Fetched:
         try:
             return await never(order)
         finally:
@@ -227,7 +227,7 @@ async def test_requests_of_a_cancelled_batch_end_a_few_in_each_turn_and_its_plac
 async def test_a_cancelled_request_holds_nothing_that_the_collector_has_to_find() -> None:
     held: weakref.WeakSet[Body] = weakref.WeakSet()
 
-    async def answer(order: Attempt) -> Fetched:
+    async def answer(order: FetchAttempt) -> Fetched:
         pieces = Body()
         held.add(pieces)
         await never(order)
@@ -270,7 +270,7 @@ async def test_the_task_that_ends_a_batch_goes_on_with_another() -> None:
 
 
 async def test_a_bug_in_a_fetch_fails_its_url_alone(caplog: pytest.LogCaptureFixture) -> None:
-    async def answer(attempt: Attempt) -> Fetched:
+    async def answer(attempt: FetchAttempt) -> Fetched:
         if attempt.target.url.endswith("/1"):
             raise RuntimeError("secret")
         return await at_once(attempt)

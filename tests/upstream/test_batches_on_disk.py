@@ -21,16 +21,16 @@ from service.storage.database import Changes
 from service.storage.errors import CommitFailed
 from service.storage.records import read_outcome, write_outcome
 from service.storage.tables import Table
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from tests.upstream.batch_disk import BatchDisk, Running, events, url
 
 
-async def at_once(order: Attempt) -> Fetched:
+async def at_once(order: FetchAttempt) -> Fetched:
     await asyncio.sleep(0.01)
     return Fetched(200, order.target, {"content-type": "text/plain"}, order.target.url.encode(), truncated=False)
 
 
-async def never(order: Attempt) -> Fetched:
+async def never(order: FetchAttempt) -> Fetched:
     await asyncio.Event().wait()
     raise AssertionError
 
@@ -42,7 +42,7 @@ class Half:
         self.left = count
         self.body = b"b" * size
 
-    async def __call__(self, order: Attempt) -> Fetched | Failure:
+    async def __call__(self, order: FetchAttempt) -> Fetched | Failure:
         await asyncio.sleep(0.01)
         self.left -= 1
         if self.left < 0:

@@ -13,7 +13,7 @@ from service.core.fetching.request import Options
 from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
 from service.upstream import delivery
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from tests.upstream.test_batches import Bench, events
 
 
@@ -57,7 +57,7 @@ class Turns:
 
 
 def large(size: int) -> Any:
-    async def answer(attempt: Attempt) -> Fetched:
+    async def answer(attempt: FetchAttempt) -> Fetched:
         await asyncio.sleep(0)
         return Fetched(200, attempt.target, {"content-type": "text/plain"}, b"x" * size, truncated=False)
 
@@ -161,7 +161,7 @@ async def test_fewer_requests_begin_in_a_turn_where_several_clients_fetch() -> N
 async def test_a_client_that_has_fetched_for_long_begins_one_request_a_turn_beside_a_newcomer() -> None:
     asked = asyncio.Event()
 
-    async def answer(attempt: Attempt) -> Fetched:
+    async def answer(attempt: FetchAttempt) -> Fetched:
         await (asked.wait() if attempt.owner == "new" else asyncio.sleep(0))
         return Fetched(200, attempt.target, {}, b"", truncated=False)
 
@@ -194,7 +194,7 @@ async def test_a_client_that_has_fetched_for_long_begins_one_request_a_turn_besi
 async def test_a_client_that_has_fetched_for_long_is_given_fewer_answers_in_a_turn_beside_a_newcomer() -> None:
     asked = asyncio.Event()
 
-    async def answer(attempt: Attempt) -> Fetched:
+    async def answer(attempt: FetchAttempt) -> Fetched:
         await (asked.wait() if attempt.owner == "new" or attempt.target.url.endswith("late") else asyncio.sleep(0))
         return Fetched(200, attempt.target, {}, b"", truncated=False)
 
@@ -257,7 +257,7 @@ async def test_a_client_whose_requests_connect_begins_fewer_than_another() -> No
 async def test_a_large_body_is_encoded_in_steps_and_others_go_on_between_them() -> None:
     text = "gr\u00fc\u00df dich, " * 200_000
 
-    async def answer(attempt: Attempt) -> Fetched:
+    async def answer(attempt: FetchAttempt) -> Fetched:
         await asyncio.sleep(0)
         body = text.encode() if attempt.target.url.endswith("large") else b"small"
         return Fetched(200, attempt.target, {"content-type": "text/plain"}, body, truncated=False)

@@ -25,7 +25,7 @@ from service.core.fetching.task import FetchGroup, FetchListener, FetchTask
 from service.core.owner import Owner
 from service.core.topics.topic import Topic
 from service.sources.watches import Watches, WatchLimits
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from service.upstream.runner import Runner
 from tests.core.listeners import FakeListener
 from tests.upstream.test_batches import Bench, FakeFetcher, at_once
@@ -33,7 +33,7 @@ from tests.upstream.test_batches import Bench, FakeFetcher, at_once
 WELL, ILL = "http://h.example/well", "http://h.example/ill"
 
 
-async def upstream(attempt: Attempt) -> Fetched | Failure:
+async def upstream(attempt: FetchAttempt) -> Fetched | Failure:
     if attempt.target.url == ILL:
         await asyncio.sleep(0)
         return Failure("dns", "there is no such name")

@@ -15,7 +15,7 @@ from service.core.access.grants import HostPatterns
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.owner import Owner
 from service.runtime.per_turn import PerTurn
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
 from tests.upstream.servers import Raw, closed_port, policy_for, target_of
@@ -43,7 +43,7 @@ async def fetch(url: str, *ports: int, **more: Any) -> Fetched | Failure:
     }  # fmt: skip
     fetcher = Fetcher(policy, Cache(1 << 20, clock=time.time))
     try:
-        outcome = await fetcher.fetch(Attempt(target=target_of(url, policy), **options), this_task())
+        outcome = await fetcher.fetch(FetchAttempt(target=target_of(url, policy), **options), this_task())
         assert fetcher.reading.used == 0
         return outcome
     finally:
@@ -172,7 +172,7 @@ async def test_no_cookie_is_kept() -> None:
         policy = policy_for(sets.port)
         fetcher = Fetcher(policy, Cache(1 << 20, clock=time.time))
         for _ in range(2):
-            attempt = Attempt(target_of(sets.url, policy), "GET", {}, None, 10.0, 100, 5)
+            attempt = FetchAttempt(target_of(sets.url, policy), "GET", {}, None, 10.0, 100, 5)
             assert isinstance(await fetcher.fetch(attempt, this_task()), Fetched)
         await fetcher.close()
     assert b"ookie" not in sets.requests[1]
@@ -243,7 +243,7 @@ async def test_a_kept_connection_that_was_closed_is_replaced() -> None:
         policy = policy_for(server.port)
         fetcher = Fetcher(policy, Cache(1 << 20, clock=time.time))
         for _ in range(3):
-            attempt = Attempt(target_of(server.url, policy), "GET", {}, None, 10.0, 100, 5)
+            attempt = FetchAttempt(target_of(server.url, policy), "GET", {}, None, 10.0, 100, 5)
             outcome = await fetcher.fetch(attempt, this_task())
             assert isinstance(outcome, Fetched), outcome
         await fetcher.close()
@@ -265,7 +265,7 @@ async def test_a_connection_that_was_switched_is_not_used_again() -> None:
         policy = policy_for(server.port)
         fetcher = Fetcher(policy, Cache(1 << 20, clock=time.time))
         for _ in range(2):
-            attempt = Attempt(target_of(server.url, policy), "GET", {}, None, 2.0, 100, 5)
+            attempt = FetchAttempt(target_of(server.url, policy), "GET", {}, None, 2.0, 100, 5)
             outcome = await fetcher.fetch(attempt, this_task())
             assert isinstance(outcome, Fetched)
             assert outcome.status == 101

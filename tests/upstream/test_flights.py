@@ -12,7 +12,7 @@ from service.core.fetching.batch import Batch, BatchRequest, Keep
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.request import FetchRequest, Options
 from service.core.owner import Owner
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from service.upstream.caching.rfc9111 import shareable
 from tests.upstream.test_batches import LIMITS, Bench, events
 
@@ -22,12 +22,12 @@ URL = "http://h.example/same"
 class Slow:
     """An upstream that answers after a while, and counts."""
 
-    def __init__(self, seconds: float, outcome: Callable[[Attempt], Fetched | Failure] | None = None) -> None:
+    def __init__(self, seconds: float, outcome: Callable[[FetchAttempt], Fetched | Failure] | None = None) -> None:
         self.seconds = seconds
         self.outcome = outcome
         self.cancelled = 0
 
-    async def __call__(self, attempt: Attempt) -> Fetched | Failure:
+    async def __call__(self, attempt: FetchAttempt) -> Fetched | Failure:
         try:
             await asyncio.sleep(self.seconds)
         except asyncio.CancelledError:
@@ -193,7 +193,7 @@ class Heads(Slow):
         self.body = body
         self.made = 0
 
-    async def __call__(self, attempt: Attempt) -> Fetched | Failure:
+    async def __call__(self, attempt: FetchAttempt) -> Fetched | Failure:
         self.made += 1
         number = self.made
         await asyncio.sleep(self.seconds)

@@ -16,7 +16,7 @@ from service.core.fetching.outcome import INTERNAL, Fetched
 from service.core.fetching.request import Options
 from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from tests.core.readers import FakeReader
 from tests.upstream.test_batches import Bench, events
 
@@ -63,7 +63,7 @@ def recall(bench: Bench) -> None:
 
 
 def fetch(bench: Bench) -> None:
-    async def fetched(attempt: Attempt) -> Any:
+    async def fetched(attempt: FetchAttempt) -> Any:
         if str(attempt.target.url) == URLS[BAD]:
             raise Bug
         return await real(attempt)
@@ -79,7 +79,7 @@ def retry(bench: Bench) -> None:
 def known(bench: Bench) -> None:
     delivery, recalled = bench.runner._delivery, bench.fetcher.recall
 
-    def recall(attempt: Attempt) -> Fetched | None:
+    def recall(attempt: FetchAttempt) -> Fetched | None:
         if str(attempt.target.url) == URLS[BAD]:
             return Fetched(200, attempt.target, {}, b"", False)
         return recalled(attempt)
@@ -96,7 +96,7 @@ def result(bench: Bench) -> None:
 
 
 def encoding(bench: Bench) -> None:
-    async def odd(attempt: Attempt) -> Any:
+    async def odd(attempt: FetchAttempt) -> Any:
         outcome = await real(attempt)
         if str(attempt.target.url) == URLS[BAD]:
             assert isinstance(outcome, Fetched)
@@ -177,7 +177,7 @@ async def test_a_url_that_cannot_be_encoded_fails_and_its_batch_ends() -> None:
 
 
 async def test_one_of_many_in_a_flight_fails_alone() -> None:
-    async def slow(attempt: Attempt) -> Fetched:
+    async def slow(attempt: FetchAttempt) -> Fetched:
         await asyncio.sleep(1)
         return Fetched(200, attempt.target, {}, b"body", truncated=False)
 
@@ -199,7 +199,7 @@ async def test_one_of_many_in_a_flight_fails_alone() -> None:
 
 
 async def test_members_of_a_flight_that_end_late_do_so_each_for_itself() -> None:
-    async def never(attempt: Attempt) -> Fetched:
+    async def never(attempt: FetchAttempt) -> Fetched:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -226,7 +226,7 @@ async def test_members_of_a_flight_that_end_late_do_so_each_for_itself() -> None
 
 
 async def test_a_cancel_reports_every_url_though_one_cannot_be_sent() -> None:
-    async def never(attempt: Attempt) -> Fetched:
+    async def never(attempt: FetchAttempt) -> Fetched:
         await asyncio.Event().wait()
         raise AssertionError
 

@@ -8,7 +8,7 @@ from service.core.fetching.dial_policy import Policy
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.request import Options
 from service.core.owner import Owner
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from tests.upstream.servers import target_of
 from tests.upstream.test_batches import Bench, events
 
@@ -22,7 +22,7 @@ class Host:
         self.peak = 0
         self.at: list[float] = []
 
-    async def __call__(self, attempt: Attempt) -> Fetched | Failure:
+    async def __call__(self, attempt: FetchAttempt) -> Fetched | Failure:
         loop = asyncio.get_running_loop()
         self.at.append(loop.time())
         self.now += 1
@@ -84,7 +84,7 @@ async def test_a_host_that_stays_dead_is_unavailable_with_a_time() -> None:
 
 
 async def test_a_redirect_to_a_dead_host_says_nothing_about_its_sender() -> None:
-    async def redirected(attempt: Attempt) -> Failure:
+    async def redirected(attempt: FetchAttempt) -> Failure:
         attempt.target = target_of("http://dead.example/", Policy())
         return Failure("connect", "nobody")
 
@@ -101,7 +101,7 @@ class Redirecting:
         self.peak = 0
         self.asked = 0
 
-    async def __call__(self, attempt: Attempt) -> Fetched | Failure:
+    async def __call__(self, attempt: FetchAttempt) -> Fetched | Failure:
         if attempt.target.host != "victim.example":
             await asyncio.sleep(0.01)
             assert attempt.move is not None
@@ -163,7 +163,7 @@ def capacity_left(bench: Bench) -> int:
 
 
 async def test_a_page_that_asks_for_two_minutes_leaves_its_host_to_others() -> None:
-    async def page(attempt: Attempt) -> Fetched:
+    async def page(attempt: FetchAttempt) -> Fetched:
         await asyncio.sleep(0.01)
         if attempt.target.url.endswith("/limited"):
             return Fetched(429, attempt.target, {"retry-after": "120"}, b"", truncated=False)
@@ -185,7 +185,7 @@ async def test_a_page_that_asks_for_two_minutes_leaves_its_host_to_others() -> N
 
 
 async def test_pages_of_one_client_that_ask_for_less_hold_back_nobody_else() -> None:
-    async def answer(attempt: Attempt) -> Fetched | Failure:
+    async def answer(attempt: FetchAttempt) -> Fetched | Failure:
         await asyncio.sleep(0.01)
         if "good" in attempt.target.url:
             return Fetched(200, attempt.target, {}, b"", truncated=False)
@@ -213,7 +213,7 @@ async def test_pages_of_one_client_that_ask_for_less_hold_back_nobody_else() -> 
 async def test_one_end_makes_room_for_several_and_all_of_them_begin() -> None:
     loop, began = asyncio.get_running_loop(), dict[str, float]()
 
-    async def answer(attempt: Attempt) -> Fetched:
+    async def answer(attempt: FetchAttempt) -> Fetched:
         began[attempt.target.url] = loop.time()
         await asyncio.sleep(1 if attempt.target.url.endswith("first") else 100)
         return Fetched(200, attempt.target, {}, b"", truncated=False)
@@ -232,7 +232,7 @@ async def test_one_end_makes_room_for_several_and_all_of_them_begin() -> None:
 async def test_a_place_that_was_offered_to_a_cancelled_batch_goes_to_a_redirect() -> None:
     moved: list[str] = []
 
-    async def answer(attempt: Attempt) -> Fetched:
+    async def answer(attempt: FetchAttempt) -> Fetched:
         host = attempt.target.host
         await asyncio.sleep({"busy.example": 100, "far.example": 2}.get(host, 1))
         if host == "far.example":

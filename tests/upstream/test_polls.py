@@ -10,7 +10,7 @@ import pytest
 from service.core.fetching.batch import BatchLimits
 from service.core.fetching.outcome import Failure, Fetched
 from service.sources.watches import Watches, WatchLimits
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from service.upstream.caching.cache import Cache
 from service.upstream.content.select_failed import SelectFailed
 from service.upstream.fetcher import Fetcher
@@ -30,7 +30,7 @@ class Server(Page):
     def conditions(self) -> list[dict[str, str]]:
         return [dict(attempt.headers) for _, attempt in self.orders]
 
-    async def __call__(self, attempt: Attempt) -> Fetched | Failure:
+    async def __call__(self, attempt: FetchAttempt) -> Fetched | Failure:
         self.orders.append((asyncio.get_running_loop().time(), attempt))
         await asyncio.sleep(0.01)
         answer = self.answer(len(self.orders), dict(attempt.headers))

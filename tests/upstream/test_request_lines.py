@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from service.core.fetching.outcome import Failure, Fetched
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
 from tests.upstream.servers import Raw, policy_for, target_of
@@ -109,7 +109,7 @@ async def test_a_final_dot_of_a_host_makes_no_other_origin() -> None:
         fetcher = Fetcher(policy, Cache(1 << 20, clock=time.time), lookup=FakeLookup("127.0.0.1"))
         for host in ("localhost.", "localhost", "LOCALHOST."):
             target = target_of(f"http://{host}:{server.port}/", policy)
-            attempt = Attempt(target, "GET", {}, None, timeout=10.0, max_bytes=100, redirects=0)
+            attempt = FetchAttempt(target, "GET", {}, None, timeout=10.0, max_bytes=100, redirects=0)
             assert isinstance(await fetcher.fetch(attempt, this_task()), Fetched)
         await fetcher.close()
     assert len(server.connections) == 1

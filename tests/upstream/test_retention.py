@@ -13,7 +13,7 @@ from service.core.fetching.outcome import Failure, Fetched
 from service.core.owner import Owner
 from service.core.topics.topic import OnLag
 from service.sources.charged_batches import PATIENCE, ChargedBatches
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from tests.core.readers import FakeReader
 from tests.upstream.test_batches import LIMITS, Bench, at_once, events, never
 
@@ -21,7 +21,7 @@ BOUND = 1 << 20
 SMALL = replace(LIMITS, retained_bytes=BOUND, credit=BOUND // 16)
 
 
-async def large(attempt: Attempt) -> Fetched:
+async def large(attempt: FetchAttempt) -> Fetched:
     await asyncio.sleep(0.01)
     return Fetched(200, attempt.target, {}, b"x" * 10_000, truncated=False)
 
@@ -271,7 +271,7 @@ async def test_the_log_names_the_batch_that_waits_and_the_one_that_fails(caplog:
 
 
 async def test_a_failure_that_takes_no_memory_is_sent_though_memory_is_full() -> None:
-    async def fails(attempt: Attempt) -> Failure:
+    async def fails(attempt: FetchAttempt) -> Failure:
         return Failure("dns", "no such name")
 
     bench = Bench(fails, replace(SMALL, retained_bytes=0))
@@ -353,7 +353,7 @@ async def test_the_patience_with_a_reader_begins_anew_when_no_batch_has_waited_i
 
 
 async def test_a_batch_that_nobody_reads_has_what_the_readers_of_another_have_taken() -> None:
-    async def last_hangs(attempt: Attempt) -> Fetched:
+    async def last_hangs(attempt: FetchAttempt) -> Fetched:
         return await (never if attempt.target.url.endswith("/44") else large)(attempt)
 
     bench = Bench(last_hangs, SMALL)

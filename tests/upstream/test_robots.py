@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.core.fetching.outcome import Failure
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
 from tests.upstream.servers import policy_for, target_of
@@ -47,7 +47,7 @@ async def site(**pages: bytes) -> AsyncIterator[tuple[Site, Any]]:
     fetcher = Fetcher(policy, Cache(0, clock=time.time), robots=True)
 
     async def fetch(path: str) -> str:
-        attempt = Attempt(target_of(f"http://127.0.0.1:{port}{path}", policy), "GET", {}, None, 5.0, 100, 5)
+        attempt = FetchAttempt(target_of(f"http://127.0.0.1:{port}{path}", policy), "GET", {}, None, 5.0, 100, 5)
         task = asyncio.current_task()
         assert task is not None
         outcome = await fetcher.fetch(attempt, task)

@@ -9,7 +9,7 @@ from service.core.fetching.outcome import NO_MEMORY, Failure, Fetched
 from service.core.fetching.request import FetchRequest, Options
 from service.core.memory_budget import MemoryBudget
 from service.core.owner import Owner
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from tests.upstream.test_batches import LIMITS, Bench, at_once, events
 
 LIMIT = 100 << 20
@@ -76,7 +76,7 @@ async def test_a_short_lack_of_memory_has_no_url_fail() -> None:
 async def test_a_body_that_has_no_room_is_asked_for_again_beside_the_retries() -> None:
     memory = Memory()
 
-    async def large(attempt: Attempt) -> Fetched | Failure:
+    async def large(attempt: FetchAttempt) -> Fetched | Failure:
         await asyncio.sleep(0.1)
         if len(bench.fetcher.orders) == 1:
             memory.used = LIMIT
@@ -93,7 +93,7 @@ async def test_a_body_that_has_no_room_is_asked_for_again_beside_the_retries() -
 
 
 async def test_a_request_that_may_not_be_repeated_fails_at_once() -> None:
-    async def short(attempt: Attempt) -> Failure:
+    async def short(attempt: FetchAttempt) -> Failure:
         await asyncio.sleep(0.1)
         return NO_MEMORY
 
@@ -114,7 +114,7 @@ async def test_what_the_cache_has_waits_for_memory_too() -> None:
     bench = Bench(memory=memory.budget)
     body = b"x" * (20 << 20)
 
-    def recall(attempt: Attempt) -> Fetched:
+    def recall(attempt: FetchAttempt) -> Fetched:
         return Fetched(200, attempt.target, {}, body, truncated=False, cache="hit")
 
     bench.fetcher.recall = recall  # type: ignore[method-assign]

@@ -9,7 +9,7 @@ from service.core.fetching.batch import BatchRequest, Keep
 from service.core.fetching.outcome import Failure, Fetched, Permit
 from service.core.fetching.request import Options
 from service.core.owner import Owner
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from tests.upstream.test_batches import LIMITS, Bench, at_once, events
 
 ONE_HOST = [f"http://h.example/{number}" for number in range(60)]
@@ -31,7 +31,7 @@ class Handing(Bench):
 
         self.runner.plan.hand_on = handed_on  # type: ignore[assignment, method-assign]
 
-    async def counted(self, attempt: Attempt) -> Fetched | Failure:
+    async def counted(self, attempt: FetchAttempt) -> Fetched | Failure:
         self.running += 1
         self.most = max(self.most, self.running)
         try:
@@ -67,7 +67,7 @@ async def test_places_are_handed_on_and_no_more_requests_run_than_places() -> No
 async def test_what_is_answered_from_the_cache_or_joins_needs_no_place() -> None:
     bench = Handing()
 
-    def recall(attempt: Attempt) -> Fetched | None:
+    def recall(attempt: FetchAttempt) -> Fetched | None:
         return Fetched(200, attempt.target, {}, b"known", False) if "known" in attempt.target.url else None
 
     bench.fetcher.recall = recall  # type: ignore[method-assign]
@@ -124,7 +124,7 @@ async def test_a_listener_that_raises_costs_one_url_its_result_where_places_are_
 async def test_a_bug_of_the_cache_costs_one_url_its_result_where_its_place_was_handed_on() -> None:
     bench = Handing()
 
-    def recall(attempt: Attempt) -> Fetched | None:
+    def recall(attempt: FetchAttempt) -> Fetched | None:
         if attempt.target.url.endswith("/30"):
             raise RuntimeError
         return None

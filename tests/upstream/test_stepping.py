@@ -15,7 +15,7 @@ from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool
 from service.sources.batches import Batches
 from service.sources.stepping import AHEAD
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from service.work.builtin.count import Count, count
 from service.work.opening import import_steps
 from service.work.step import Body, PlannedStep
@@ -88,8 +88,8 @@ class StepBench(Bench):
 
 def answering(
     status: int = 200, body: bytes = b"body", *, truncated: bool = False
-) -> Callable[[Attempt], Awaitable[Fetched]]:
-    async def answer(attempt: Attempt) -> Fetched:
+) -> Callable[[FetchAttempt], Awaitable[Fetched]]:
+    async def answer(attempt: FetchAttempt) -> Fetched:
         await asyncio.sleep(0)
         return Fetched(status, attempt.target, {"content-type": "text/plain"}, body, truncated=truncated)
 
@@ -159,7 +159,7 @@ async def test_a_body_that_was_cut_is_step_failed() -> None:
 
 
 async def test_a_step_that_fails_costs_its_own_url_and_says_what_went_before() -> None:
-    async def answer(attempt: Attempt) -> Fetched:
+    async def answer(attempt: FetchAttempt) -> Fetched:
         body = b"bad" if attempt.target.url.endswith("/1") else b"good"
         return await answering(body=body)(attempt)
 
@@ -289,7 +289,7 @@ async def test_an_answer_that_is_shared_has_the_steps_of_each_batch() -> None:
 
 
 async def test_counts_are_merged_over_the_batch() -> None:
-    async def answer(attempt: Attempt) -> Fetched:
+    async def answer(attempt: FetchAttempt) -> Fetched:
         return await answering(body=b"a 1\nb 1\na 2\n\n")(attempt)
 
     bench = StepBench(answer)
@@ -356,7 +356,7 @@ async def disk(tmp_path: Path) -> AsyncIterator[BatchDisk]:
 async def reported_before_a_kill(disk: BatchDisk, **options: Any) -> tuple[str, list[dict[str, Any]]]:
     """Begin a batch of ten, of which the steps of four are carried out, and kill the service."""
 
-    async def answer(attempt: Attempt) -> Fetched:
+    async def answer(attempt: FetchAttempt) -> Fetched:
         if len(steps.bodies) >= 4:
             steps.go_on.clear()
         await asyncio.sleep(0.01)

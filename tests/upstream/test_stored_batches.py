@@ -12,7 +12,7 @@ from service.core.fetching.batch import Batch
 from service.core.fetching.outcome import Fetched
 from service.core.owner import Owner
 from service.core.topics.topic import OnLag
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from tests.core.readers import FakeReader
 from tests.upstream.batch_disk import BatchDisk, Running, url
 from tests.upstream.test_batches import LIMITS, Bench
@@ -113,7 +113,7 @@ async def test_a_result_that_is_larger_than_what_is_left_fails_alone(disk: Batch
     assert not small.outgrown
 
 
-async def all_but_the_last(order: Attempt) -> Fetched:
+async def all_but_the_last(order: FetchAttempt) -> Fetched:
     await asyncio.sleep(0.01)
     if order.target.url == url(EACH - 1):
         await asyncio.Event().wait()

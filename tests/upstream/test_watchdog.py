@@ -13,7 +13,7 @@ from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.request import Options
 from service.core.fetching.task import FetchTask
 from service.core.owner import SERVICE
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from service.upstream.watchdog import waits_for
 from tests.upstream.test_batches import Bench, at_once, events
 
@@ -22,7 +22,7 @@ LATE = 10.0 + 3.0 + 2.0
 """Seconds until the watchdog has looked twice."""
 
 
-async def stuck(attempt: Attempt) -> Fetched:
+async def stuck(attempt: FetchAttempt) -> Fetched:
     """Answer all but the first URL, which waits for something that never comes, and heeds the second cancellation."""
     if attempt.target.url == f"{HOST}0":
         with contextlib.suppress(asyncio.CancelledError):
@@ -111,7 +111,7 @@ async def test_a_request_that_ends_after_it_was_given_up_frees_nothing_twice() -
 
 
 async def test_what_is_late_because_the_loop_was_held_up_ends_as_usual(caplog: pytest.LogCaptureFixture) -> None:
-    async def slow(attempt: Attempt) -> Failure:
+    async def slow(attempt: FetchAttempt) -> Failure:
         await asyncio.sleep(attempt.timeout)
         return Failure("timeout", "took too long")
 
@@ -136,7 +136,7 @@ async def test_nothing_is_looked_for_while_nothing_is_on_the_clock() -> None:
 
 
 async def test_what_was_cancelled_is_on_the_clock_no_more() -> None:
-    async def never(attempt: Attempt) -> Fetched:
+    async def never(attempt: FetchAttempt) -> Fetched:
         await asyncio.Event().wait()
         raise AssertionError
 

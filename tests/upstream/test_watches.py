@@ -15,7 +15,7 @@ from service.core.fetching.outcome import Failure, Fetched
 from service.core.owner import SERVICE, Owner
 from service.core.ports import TopicStore, Watching, WatchStore
 from service.sources.watches import Watches, WatchLimits, _digest
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from service.upstream.content.selection import select_from
 from service.upstream.content.selection_process import SelectTimeout
 from tests.upstream.test_batches import Bench, FakeReader
@@ -31,7 +31,7 @@ class Page:
         self.status = 200
         self.headers: dict[str, str] = {}
         self.failure: Failure | None = None
-        self.orders: list[tuple[float, Attempt]] = []
+        self.orders: list[tuple[float, FetchAttempt]] = []
 
     @property
     def conditional(self) -> list[bool]:
@@ -41,7 +41,7 @@ class Page:
     def at(self) -> list[float]:
         return [at for at, _ in self.orders]
 
-    async def __call__(self, attempt: Attempt) -> Fetched | Failure:
+    async def __call__(self, attempt: FetchAttempt) -> Fetched | Failure:
         self.orders.append((asyncio.get_running_loop().time(), attempt))
         await asyncio.sleep(0.01)
         if self.failure:
@@ -444,7 +444,7 @@ async def test_who_watches_many_urls_is_refused_and_others_are_not() -> None:
 
 async def test_watches_that_hang_do_not_hold_up_the_polls_of_others() -> None:
     class Hanging(Page):
-        async def __call__(self, attempt: Attempt) -> Fetched | Failure:
+        async def __call__(self, attempt: FetchAttempt) -> Fetched | Failure:
             if attempt.target.host.startswith("hang"):
                 await asyncio.sleep(9.9)
             return await super().__call__(attempt)

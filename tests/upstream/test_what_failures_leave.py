@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from service.core.fetching.outcome import Fetched
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
 from service.upstream.http1.connection import Connection
@@ -47,7 +47,7 @@ async def kinds(url: str, port: int, timeout: float = 10.0) -> set[str]:
     found: set[str] = set()
     try:
         for _ in range(3):
-            attempt = Attempt(target_of(url, policy), "GET", {}, None, timeout, 1 << 20, 5)
+            attempt = FetchAttempt(target_of(url, policy), "GET", {}, None, timeout, 1 << 20, 5)
             outcome = await fetcher.fetch(attempt, this_task())
             found.add("result" if isinstance(outcome, Fetched) else outcome.kind)
     finally:

@@ -17,7 +17,7 @@ import trustme
 from service.core.fetching.outcome import NO_MEMORY, Failure, Fetched
 from service.core.memory_budget import MemoryBudget
 from service.core.owner import SERVICE, Owner
-from service.upstream.attempts import Attempt
+from service.upstream.attempts import FetchAttempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
 from service.upstream.http1.dialer import Timing
@@ -52,7 +52,7 @@ class Server:
         task = asyncio.current_task()
         assert task is not None
         target = target_of(f"{self.scheme}://127.0.0.1:{self.port}{path}", self.fetcher.policy)
-        return await self.fetcher.fetch(Attempt(target=target, **options), task)
+        return await self.fetcher.fetch(FetchAttempt(target=target, **options), task)
 
     async def body(self, path: str = "/", **more: Any) -> bytes:
         outcome = await self.ask(path, **more)
