@@ -10,7 +10,7 @@ from service.core.fetching.batch import Batch, IdempotencyKey, Keep
 from service.core.fetching.request import FetchRequest, Options
 from service.core.owner import Owner
 from service.core.pending import Pending
-from service.core.ports import Outcome
+from service.core.ports import UrlOutcome
 
 __all__ = ["BatchStore", "KeptBatch", "MemoryBatches"]
 
@@ -31,7 +31,7 @@ class KeptBatch:
     hosts: HostPatterns
     share: int | None
     correlation: Correlation | None
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[UrlOutcome]
     """Of its events, in order of their offsets."""
     sizes: Sequence[int]
     """Bytes of its events."""

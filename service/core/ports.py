@@ -20,13 +20,13 @@ __all__ = [
     "KeptKey",
     "KeptTopic",
     "KeptWatch",
-    "Outcome",
     "Peer",
     "PublishKey",
     "Refusals",
     "StartedBatch",
     "Steps",
     "TopicStore",
+    "UrlOutcome",
     "WatchStore",
     "Watching",
 ]
@@ -58,7 +58,7 @@ class PublishKey(NamedTuple):
     key: str
 
 
-class Outcome(NamedTuple):
+class UrlOutcome(NamedTuple):
     """Which URL of a batch an event ends, and with which status: 0 where it failed."""
 
     item: int
@@ -126,7 +126,7 @@ class TopicStore(Protocol):
         ...
 
     def append(
-        self, topic: Topic, data: bytes, now: float, note: PublishKey | Outcome | None
+        self, topic: Topic, data: bytes, now: float, note: PublishKey | UrlOutcome | None
     ) -> Position | Pending[Position]:
         """Keep one message of compact JSON, with its key where it has one, or its outcome; return its position.
 

@@ -15,7 +15,7 @@ from service.core.jobs.request import Kind
 from service.jobs.changes import Changes
 from service.jobs.executor import AttemptFailed, AttemptLost, Executor, JobAttempt
 from service.jobs.lanes import Lane
-from service.jobs.outcomes import DAMAGED, Outcomes
+from service.jobs.outcomes import DAMAGED, AttemptOutcomes
 
 __all__ = ["LocalAttempts"]
 
@@ -31,7 +31,7 @@ class NotDue(Exception):
 class LocalAttempts:
     """Carries jobs out in this process, or below it."""
 
-    def __init__(self, changes: Changes, executors: Mapping[Kind, Executor], outcomes: Outcomes) -> None:
+    def __init__(self, changes: Changes, executors: Mapping[Kind, Executor], outcomes: AttemptOutcomes) -> None:
         self._changes = changes
         self._executors = executors
         self._outcomes = outcomes

@@ -38,7 +38,7 @@ from service.jobs.lanes import Begin
 from service.jobs.listing import list_jobs
 from service.jobs.named_locks import NamedLocks
 from service.jobs.offers import OFFERED
-from service.jobs.outcomes import Outcomes
+from service.jobs.outcomes import AttemptOutcomes
 from service.jobs.remote_attempts import RemoteAttempts
 from service.jobs.schedule import Schedule
 from service.jobs.statistics import JobStatistics, statistics_of
@@ -72,7 +72,7 @@ class Jobs:
         self._store = store
         self._topics = JobTopics(hub, store)
         self._changes = Changes(store, self.agenda, self._topics, self.pool)
-        self._outcomes = Outcomes(wall, chance)
+        self._outcomes = AttemptOutcomes(wall, chance)
         self._attempts = LocalAttempts(self._changes, executors, self._outcomes)
         begin: dict[Kind, tuple[int, Begin]] = {
             kind: (one.places, self._attempts.carry_out) for kind, one in executors.items()

@@ -12,7 +12,7 @@ from service.core.jobs.job import Job, JobState
 from service.core.jobs.lease import NotYours, Offer, digest_of
 from service.jobs.broker import Dispatch, Task
 from service.jobs.changes import Changes
-from service.jobs.outcomes import DAMAGED, Outcomes
+from service.jobs.outcomes import DAMAGED, AttemptOutcomes
 
 __all__ = ["OFFERED", "Offers"]
 
@@ -36,7 +36,7 @@ class _Open:
 class Offers:
     """Offers, by row; each is made anew, with a new token, until it is claimed or withdrawn."""
 
-    def __init__(self, changes: Changes, dispatch: Dispatch, outcomes: Outcomes) -> None:
+    def __init__(self, changes: Changes, dispatch: Dispatch, outcomes: AttemptOutcomes) -> None:
         self.made: Counter[str] = Counter()
         """How many were made: a first one, or again."""
         self._changes = changes

@@ -12,7 +12,7 @@ from service.core.jobs.job import Job, JobState
 from service.core.jobs.request import Kind
 from service.jobs.executor import AttemptFailed
 
-__all__ = ["DAMAGED", "Outcomes"]
+__all__ = ["DAMAGED", "AttemptOutcomes"]
 
 DAMAGED: Final = AttemptFailed("storage", "its request is damaged on disk", again=False)
 _EARLY: Final = 0.001
@@ -20,7 +20,7 @@ _EARLY: Final = 0.001
 _LATENESS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0)
 
 
-class Outcomes:
+class AttemptOutcomes:
     """Steps that end attempts; ``wall`` is the time since 1970, ``chance`` a random number from 0 to 1."""
 
     def __init__(self, wall: Callable[[], float], chance: Callable[[], float]) -> None:
@@ -32,7 +32,7 @@ class Outcomes:
         """Seconds from the time at which a job is due to its start."""
 
     def __repr__(self) -> str:
-        return f"<Outcomes of {self.ended.total()} attempts>"
+        return f"<AttemptOutcomes of {self.ended.total()} attempts>"
 
     def is_due(self, job: Job) -> bool:
         """Return whether a job may begin now."""

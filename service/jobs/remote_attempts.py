@@ -35,7 +35,7 @@ from service.jobs.broker import Broker, Dispatch
 from service.jobs.changes import Changes
 from service.jobs.executor import AttemptFailed, Executor
 from service.jobs.offers import Offers
-from service.jobs.outcomes import Outcomes
+from service.jobs.outcomes import AttemptOutcomes
 from service.runtime.timer import Periodic
 
 __all__ = ["HEARTBEAT", "RemoteAttempts"]
@@ -52,7 +52,7 @@ class RemoteAttempts:
     """All attempts of one kind of job that are offered or made elsewhere."""
 
     def __init__(
-        self, changes: Changes, executor: Executor, broker: Broker, outcomes: Outcomes,
+        self, changes: Changes, executor: Executor, broker: Broker, outcomes: AttemptOutcomes,
         find: Callable[[str], Awaitable[Job]], on_due: Callable[[], None],
         keep_up: Callable[[Coroutine[Any, Any, object]], None],
     ) -> None:  # fmt: skip

@@ -7,7 +7,7 @@ from service.core.histogram import Histogram
 from service.core.jobs.agenda import Agenda
 from service.core.jobs.job import JobState
 from service.core.jobs.request import Kind
-from service.jobs.outcomes import Outcomes
+from service.jobs.outcomes import AttemptOutcomes
 from service.jobs.remote_attempts import RemoteAttempts
 from service.jobs.schedule import Schedule
 
@@ -44,7 +44,7 @@ class JobStatistics:
 
 
 def statistics_of(
-    agenda: Agenda, schedule: Schedule, outcomes: Outcomes, remote: RemoteAttempts | None
+    agenda: Agenda, schedule: Schedule, outcomes: AttemptOutcomes, remote: RemoteAttempts | None
 ) -> JobStatistics:
     """Return a snapshot of the jobs of these."""
     due = {str(kind): lane.due for kind, lane in schedule.lanes.items()}

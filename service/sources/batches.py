@@ -25,7 +25,7 @@ from service.sources.batch_shares import StoredBatches
 from service.sources.batches_statistics import BatchesStatistics
 from service.sources.held_batches import HeldBatches
 from service.sources.lifecycle import Lifecycle, restored
-from service.sources.outcomes import Outcomes, rounded
+from service.sources.outcomes import OutcomeRecorder, rounded
 from service.sources.retention import Retention
 from service.sources.stepping import Stepping
 from service.upstream.fetcher import Fetcher
@@ -68,7 +68,7 @@ class Batches:
             expired=self._drop,
         )
         self._holding = HeldBatches(runner.wake)
-        self.outcomes = Outcomes(hub, self.retention, self._after_event)
+        self.outcomes = OutcomeRecorder(hub, self.retention, self._after_event)
         self.stepping = Stepping(steps, self.outcomes.stepped, self.retention.append_progress)
 
     def __repr__(self) -> str:

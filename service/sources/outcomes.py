@@ -14,13 +14,13 @@ from service.sources.retention import Retention
 from service.sources.stepping import Stepped
 from service.upstream.content.result_events import result_event
 
-__all__ = ["Outcomes", "rounded"]
+__all__ = ["OutcomeRecorder", "rounded"]
 
 _STEPPED: Final = {"thread": "threads", "process": "processes", "waiting": "waiting"}
 """What the time of steps counts as in a batch."""
 
 
-class Outcomes:
+class OutcomeRecorder:
     """Appends events; ``appended`` is called after each."""
 
     def __init__(self, hub: Hub, retention: Retention, appended: Callable[[Batch], None]) -> None:
@@ -32,7 +32,7 @@ class Outcomes:
         self._appended = appended
 
     def __repr__(self) -> str:
-        return f"<Outcomes {self.ok} ok, {self.failures.total()} failed>"
+        return f"<OutcomeRecorder {self.ok} ok, {self.failures.total()} failed>"
 
     def result(
         self, batch: Batch, task: FetchTask, fetched: Fetched, queued: float, *, shared: bool,

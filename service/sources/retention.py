@@ -30,7 +30,7 @@ from service.core.memory_budget import COPIES, UNLIMITED, MemoryBudget
 from service.core.owner import Owner
 from service.core.pending import Pending
 from service.core.pool import Pool
-from service.core.ports import Outcome
+from service.core.ports import UrlOutcome
 from service.core.topics.hub import Hub
 from service.core.topics.topic import Position
 from service.runtime.containment import report
@@ -95,7 +95,7 @@ class Retention:
     def append(self, batch: Batch, event: Mapping[str, Any], now: float) -> Position | Pending[Position]:
         """Append an event to a batch, whether or not there is room; finished batches make room for it."""
         item = event.get("index", -1 if event["event"] == "done" else -2)
-        outcome = Outcome(item, event.get("status", 0))
+        outcome = UrlOutcome(item, event.get("status", 0))
         position = self._hub.append(batch.topic, orjson.dumps(event), now, outcome)
         if isinstance(position, Position):
             self._appended(batch, position)

@@ -10,11 +10,11 @@ import msgspec
 from service.core.errors import SluiceError, StorageFailed
 from service.core.fetching.request import FetchRequest
 from service.core.pending import Pending
-from service.core.ports import Outcome
+from service.core.ports import UrlOutcome
 from service.core.topics.position import Position
 from service.storage.database import Changes
 from service.storage.log_rows import LogRows, RowIds
-from service.storage.records import EventOutcome, write_document, write_json, write_message, write_outcome
+from service.storage.records import OutcomeRecord, write_document, write_json, write_message, write_outcome
 from service.storage.tables import Table
 from service.storage.writer import Writer
 
@@ -118,7 +118,7 @@ class AppendEvent:
     __slots__ = ("_answer", "_at", "_data", "_given", "_ids", "_log", "_outcome", "size")
 
     def __init__(
-        self, log: LogRows, ids: RowIds, data: bytes, at: float, outcome: Outcome, answer: Pending[Position]
+        self, log: LogRows, ids: RowIds, data: bytes, at: float, outcome: UrlOutcome, answer: Pending[Position]
     ) -> None:
         self._log = log
         self._ids = ids
@@ -135,7 +135,7 @@ class AppendEvent:
         if log.dropped:
             return
         row, offset, size = self._ids.next(), log.head + 1, len(self._data)
-        outcome = EventOutcome(log.id, offset, self._at, self._outcome.item, self._outcome.status, size)
+        outcome = OutcomeRecord(log.id, offset, self._at, self._outcome.item, self._outcome.status, size)
         changes.replace(Table.EVENTS, row, write_message(row, log.id, offset, self._at, self._data))
         changes.replace(Table.OUTCOMES, row, write_outcome(row, outcome))
         log.head = offset

@@ -15,12 +15,12 @@ import orjson
 from service.core.batch_store import KeptBatch
 from service.core.fetching.batch import Keep
 from service.core.fetching.request import FetchRequest, Options
-from service.core.ports import Outcome
+from service.core.ports import UrlOutcome
 from service.storage.log_rows import BatchRow, LogRows, RequestRow, hosts_of, key_of, owner_of, tracing_of
 from service.storage.log_store import LogIds
 from service.storage.records import (
     Damaged,
-    EventOutcome,
+    OutcomeRecord,
     read_message,
     read_outcome,
     read_row,
@@ -34,7 +34,7 @@ from service.storage.wall_clock import WallClock
 __all__ = ["RecoveredLogs", "recover_logs"]
 
 _DONE: Final = -1
-_UNKNOWN: Final = Outcome(-2, 0)
+_UNKNOWN: Final = UrlOutcome(-2, 0)
 
 
 class _Found:
@@ -42,7 +42,7 @@ class _Found:
 
     def __init__(self, log: LogRows) -> None:
         self.log = log
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[UrlOutcome] = []
         self.items: list[Any] = []
         self.ended: float | None = None
 
@@ -84,7 +84,7 @@ class RecoveredLogs:
             said = orjson.loads(message.data)
             others = _DONE if said.get("event") == "done" else _UNKNOWN.item
             index, status = said.get("index", others), said.get("status", 0)
-            outcome = EventOutcome(message.topic, message.offset, message.at, index, status, len(message.data))
+            outcome = OutcomeRecord(message.topic, message.offset, message.at, index, status, len(message.data))
             self._add(row, outcome)
         except (Damaged, ValueError):
             self._lost += 1
@@ -93,7 +93,7 @@ class RecoveredLogs:
         self._scan.changes.replace(Table.OUTCOMES, row, write_outcome(row, outcome))
         return True
 
-    def _add(self, row: int, outcome: EventOutcome) -> None:
+    def _add(self, row: int, outcome: OutcomeRecord) -> None:
         found = self._found.get(outcome.batch)
         if found is None:
             orphan = self.orphans.setdefault(outcome.batch, LogRows(outcome.batch, "", ""))
@@ -109,18 +109,18 @@ class RecoveredLogs:
         log.rows.extend([-1] * missing + [row])
         log.sizes.extend([0] * missing + [outcome.size])
         log.head = outcome.offset
-        found.outcomes += [_UNKNOWN] * missing + [Outcome(outcome.item, outcome.status)]
+        found.outcomes += [_UNKNOWN] * missing + [UrlOutcome(outcome.item, outcome.status)]
         if outcome.item == _DONE:
             found.ended = outcome.at
 
-    def _fill(self, found: _Found, row: int, outcome: EventOutcome) -> None:
+    def _fill(self, found: _Found, row: int, outcome: OutcomeRecord) -> None:
         """Put an outcome where one was missing: its row was found later, under another id."""
         log, place = found.log, outcome.offset - 1
         if place < 0 or log.rows[place] != -1:
             raise Damaged(f"row {row} has an offset that another has")
         self._lost += 1
         log.rows[place], log.sizes[place] = row, outcome.size
-        found.outcomes[place] = Outcome(outcome.item, outcome.status)
+        found.outcomes[place] = UrlOutcome(outcome.item, outcome.status)
 
     def request(self, row: int, record: bytes) -> None:
         """Take in some of what a batch asked for."""

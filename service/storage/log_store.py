@@ -15,7 +15,7 @@ from service.core.errors import StorageFailed
 from service.core.fetching.batch import Batch, Keep
 from service.core.owner import Owner
 from service.core.pending import Pending
-from service.core.ports import KeptTopic, Outcome, PublishKey
+from service.core.ports import KeptTopic, PublishKey, UrlOutcome
 from service.core.topics.position import Position
 from service.core.topics.ring import CHUNK
 from service.core.topics.topic import Topic
@@ -99,14 +99,16 @@ class LogStore:
         if log is not None and log.requests:
             self._writer.add(ForgetRequests(log))
 
-    def append(self, topic: Topic, data: bytes, now: float, note: PublishKey | Outcome | None) -> Pending[Position]:
+    def append(
+        self, topic: Topic, data: bytes, now: float, note: PublishKey | UrlOutcome | None
+    ) -> Pending[Position]:
         """Return the position that a commit gives to the event, now or once storage works again."""
         answer: Pending[Position] = Pending()
         log = self._logs.get(topic.name)
         if log is None:
             answer.settle(StorageFailed("the batch was dropped"))
             return answer
-        outcome = note if isinstance(note, Outcome) else Outcome(-2, 0)
+        outcome = note if isinstance(note, UrlOutcome) else UrlOutcome(-2, 0)
         self._writer.add_lasting(
             AppendEvent(log, self._ids.events, data, self._clock.to_wall(now), outcome, answer)
         )

@@ -16,9 +16,9 @@ __all__ = [
     "LATEST",
     "Count",
     "Damaged",
-    "EventOutcome",
     "Mended",
     "Message",
+    "OutcomeRecord",
     "Seconds",
     "StateRow",
     "guess_message",
@@ -131,7 +131,7 @@ def _flipped(change: int, bits: int) -> int | None:
     return None
 
 
-class EventOutcome(NamedTuple):
+class OutcomeRecord(NamedTuple):
     """What an event of a batch ends."""
 
     batch: int
@@ -176,17 +176,17 @@ def guess_message(record: bytes) -> Message | None:
     return Message(topic, offset, at, b"")
 
 
-def write_outcome(row: int, outcome: EventOutcome) -> bytes:
+def write_outcome(row: int, outcome: OutcomeRecord) -> bytes:
     """Return the record of what an event of a batch ends."""
     return _seal(row, _OUTCOME.pack(*outcome))
 
 
-def read_outcome(row: int, record: bytes) -> EventOutcome:
+def read_outcome(row: int, record: bytes) -> OutcomeRecord:
     """Return the outcome of a record, or raise Damaged."""
     content = unseal(row, record)
     if len(content) != _OUTCOME.size:
         raise Damaged(f"row {row} does not have the size of an outcome")
-    return EventOutcome(*_OUTCOME.unpack(content))
+    return OutcomeRecord(*_OUTCOME.unpack(content))
 
 
 def write_json(row: int, document: bytes) -> bytes:

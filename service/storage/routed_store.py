@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from service.core.owner import Owner
 from service.core.pending import Pending
-from service.core.ports import KeptTopic, Outcome, PublishKey, TopicStore
+from service.core.ports import KeptTopic, PublishKey, TopicStore, UrlOutcome
 from service.core.topics.position import Position
 from service.core.topics.topic import Topic
 from service.storage.log_store import LogStore
@@ -43,7 +43,7 @@ class RoutedStore:
         return self._logs.history(name, owner) if _is_log(name) else self._of(name).history(name, owner)
 
     def append(
-        self, topic: Topic, data: bytes, now: float, note: PublishKey | Outcome | None
+        self, topic: Topic, data: bytes, now: float, note: PublishKey | UrlOutcome | None
     ) -> Position | Pending[Position]:
         """Append to the topic's store."""
         if topic.limits is None:

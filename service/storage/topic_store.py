@@ -13,7 +13,7 @@ from service.core.errors import SluiceError, StorageFailed
 from service.core.owner import Owner
 from service.core.pending import Pending
 from service.core.pool import Pool
-from service.core.ports import KeptTopic, Outcome, PublishKey
+from service.core.ports import KeptTopic, PublishKey, UrlOutcome
 from service.core.topics.position import Position
 from service.core.topics.retired import RetiredTopics
 from service.core.topics.topic import Topic
@@ -100,7 +100,9 @@ class DiskStore:
         kept.messages, kept.times, kept.keys = [], [], []
         return history
 
-    def append(self, topic: Topic, data: bytes, now: float, note: PublishKey | Outcome | None) -> Pending[Position]:
+    def append(
+        self, topic: Topic, data: bytes, now: float, note: PublishKey | UrlOutcome | None
+    ) -> Pending[Position]:
         """Return the position that the next commit gives to the message."""
         key = note if isinstance(note, PublishKey) else None
         append = Append(self._used(topic), data, self._clock.to_wall(now), key)

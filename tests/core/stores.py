@@ -8,7 +8,7 @@ from service.core.errors import StorageFailed
 from service.core.owner import Owner
 from service.core.pending import Pending
 from service.core.pool import Pool
-from service.core.ports import KeptKey, KeptTopic, Outcome, PublishKey
+from service.core.ports import KeptKey, KeptTopic, PublishKey, UrlOutcome
 from service.core.topics.position import Position
 from service.core.topics.topic import Topic
 
@@ -66,7 +66,9 @@ class FakeStore:
         kept.epoch = kept.epoch or self.new_epoch()
         return KeptTopic(Position(kept.epoch, kept.head), tuple(kept.messages), tuple(kept.times), tuple(kept.keys))
 
-    def append(self, topic: Topic, data: bytes, now: float, key: PublishKey | Outcome | None) -> Pending[Position]:
+    def append(
+        self, topic: Topic, data: bytes, now: float, key: PublishKey | UrlOutcome | None
+    ) -> Pending[Position]:
         pending: Pending[Position] = Pending()
         kept = key if isinstance(key, PublishKey) else None
         self.appends.append(_Append([topic.name], data, now, kept, pending))

@@ -13,7 +13,7 @@ from typing import Final
 from service.core.containment import Containment
 from service.core.owner import SERVICE, Owner
 from service.core.pending import Pending
-from service.core.ports import Clock, Outcome, PublishKey, TopicStore
+from service.core.ports import Clock, PublishKey, TopicStore, UrlOutcome
 from service.core.topics.directory import HubLimits, TopicDirectory
 from service.core.topics.topic import Position, Reader, Since, Start, Topic
 from service.core.topics.visits import Visits, VisitState
@@ -158,7 +158,7 @@ class Hub(TopicDirectory):
         return positions
 
     def append(
-        self, topic: Topic, data: bytes, now: float, outcome: Outcome | None = None
+        self, topic: Topic, data: bytes, now: float, outcome: UrlOutcome | None = None
     ) -> Position | Pending[Position]:
         """Append for a source, and have every reader visited in the loop turn after that; return the position.
 

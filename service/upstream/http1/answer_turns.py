@@ -19,7 +19,7 @@ __all__ = ["AnswerTurns"]
 _EACH: Final = 1
 """Answers, or pieces of them, in one turn of the loop."""
 
-Outcome = Head | Exception
+HeadOrError = Head | Exception
 
 
 class AnswerTurns:
@@ -32,7 +32,7 @@ class AnswerTurns:
     def __repr__(self) -> str:
         return f"<AnswerTurns {self._turns!r}>"
 
-    def wake(self, owner: Owner, waiter: "asyncio.Future[Head]", outcome: Outcome) -> None:
+    def wake(self, owner: Owner, waiter: "asyncio.Future[Head]", outcome: HeadOrError) -> None:
         """End the wait of a request of an owner, now or in a turn of its own."""
         if self.gives_way(owner):
             self._turns.call(owner, partial(_end, waiter, outcome))
@@ -44,7 +44,7 @@ def _nobody(_: Owner) -> bool:
     return False
 
 
-def _end(waiter: "asyncio.Future[Head]", outcome: Outcome) -> None:
+def _end(waiter: "asyncio.Future[Head]", outcome: HeadOrError) -> None:
     if waiter.done():
         return
     if isinstance(outcome, Exception):
