@@ -17,7 +17,7 @@ __all__ = [
     "Count",
     "Damaged",
     "Mended",
-    "Message",
+    "MessageRecord",
     "OutcomeRecord",
     "Seconds",
     "StateRow",
@@ -74,7 +74,7 @@ class Damaged(ValueError):
     """A record is not what was written."""
 
 
-class Message(NamedTuple):
+class MessageRecord(NamedTuple):
     """A message of a topic."""
 
     topic: int
@@ -154,7 +154,7 @@ def write_message(row: int, topic: int, offset: int, at: float, data: bytes) -> 
     return _CHECKSUM.pack(crc32(whole)) + whole[_ID.size :]
 
 
-def read_message(row: int, record: bytes) -> Message:
+def read_message(row: int, record: bytes) -> MessageRecord:
     """Return the message of a record, or raise Damaged."""
     if len(record) < HEAD_SIZE:
         unseal(row, record)
@@ -165,15 +165,15 @@ def read_message(row: int, record: bytes) -> Message:
         raise Damaged(f"row {row} does not have its checksum")
     if offset > _HIGHEST or not -LATEST <= at <= LATEST:
         raise Damaged(f"row {row} has an offset or a time that no message has")
-    return tuple.__new__(Message, (topic, offset, at, record[HEAD_SIZE:]))
+    return tuple.__new__(MessageRecord, (topic, offset, at, record[HEAD_SIZE:]))
 
 
-def guess_message(record: bytes) -> Message | None:
+def guess_message(record: bytes) -> MessageRecord | None:
     """Return what a damaged record may have been; None where it is too short."""
     if len(record) < _CHECKSUM.size + _MESSAGE.size:
         return None
     topic, offset, at = _MESSAGE.unpack_from(record, _CHECKSUM.size)
-    return Message(topic, offset, at, b"")
+    return MessageRecord(topic, offset, at, b"")
 
 
 def write_outcome(row: int, outcome: OutcomeRecord) -> bytes:

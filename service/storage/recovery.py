@@ -24,7 +24,7 @@ from service.storage.records import (
     HEAD_SIZE,
     LATEST,
     Damaged,
-    Message,
+    MessageRecord,
     guess_message,
     pack_row,
     read_head,
@@ -153,7 +153,7 @@ class _Reading:
         self._place(row, message, message.data)
         return True
 
-    def _place(self, row: int, message: Message, data: bytes | None) -> None:
+    def _place(self, row: int, message: MessageRecord, data: bytes | None) -> None:
         """Put a message at its place in its topic."""
         kept = self.topics.by_id.get(message.topic)
         if kept is None or message.offset <= kept.head:
@@ -190,7 +190,7 @@ class _Reading:
         if self._oldest.pop(kept.id, offset - 1) != offset - 1:
             self.newest_damaged += 1
 
-    def _place_by_guess(self, row: int, guess: Message | None) -> bool:
+    def _place_by_guess(self, row: int, guess: MessageRecord | None) -> bool:
         """Believe the head of a damaged record where it fits the messages before; return whether it does."""
         kept = None if guess is None else self.topics.by_id.get(guess.topic)
         if guess is None or kept is None:
