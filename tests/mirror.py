@@ -27,7 +27,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "jobs/listing": ("test_jobs", "test_job_routes"),
     "jobs/offers": ("test_remote_attempts",),
     "jobs/outcomes": ("test_jobs", "test_remote_attempts"),
-    "jobs/changes": ("test_jobs",),
+    "jobs/updates": ("test_jobs",),
     "jobs/executor": ("test_jobs",),
     "jobs/figures": ("test_jobs",),
     "jobs/statistics": ("test_jobs", "test_remote_attempts"),

@@ -10,7 +10,7 @@ import msgspec
 from service.core.jobs.events import Instant, Queued
 from service.core.jobs.job import Job
 from service.jobs.times import encode_event
-from service.storage.database import Changes, Database, Sync
+from service.storage.database import Database, RowChanges, Sync
 from service.storage.job_rows import event_row, write_request, write_state
 from service.storage.records import write_json
 from service.storage.tables import Table
@@ -38,7 +38,7 @@ def fill(folder: Path, jobs: Iterator[Job]) -> None:
     database = Database(folder / "sluice.db", Sync.NORMAL)
     try:
         while some := list(islice(jobs, _GROUP)):
-            changes = Changes(database.next_row)
+            changes = RowChanges(database.next_row)
             for job in some:
                 _put(changes, job)
             database.write(changes)
@@ -46,7 +46,7 @@ def fill(folder: Path, jobs: Iterator[Job]) -> None:
         database.close()
 
 
-def _put(changes: Changes, job: Job) -> None:
+def _put(changes: RowChanges, job: Job) -> None:
     event = encode_event(Queued(Instant(job.due)))
     job.size = len(bytes(job.work)) + len(event)
     changes.replace(Table.JOBS, job.row, write_state(job))

@@ -12,10 +12,10 @@ from service.core.errors import NotFound, SluiceError
 from service.core.jobs.events import Event, Progress
 from service.core.jobs.job import MOST_EVENTS, Job, JobState
 from service.core.jobs.request import Kind
-from service.jobs.changes import Changes
 from service.jobs.executor import AttemptFailed, AttemptLost, Executor, JobAttempt
 from service.jobs.lanes import Lane
 from service.jobs.outcomes import DAMAGED, AttemptOutcomes
+from service.jobs.updates import JobUpdates
 
 __all__ = ["LocalAttempts"]
 
@@ -31,8 +31,8 @@ class NotDue(Exception):
 class LocalAttempts:
     """Carries jobs out in this process, or below it."""
 
-    def __init__(self, changes: Changes, executors: Mapping[Kind, Executor], outcomes: AttemptOutcomes) -> None:
-        self._changes = changes
+    def __init__(self, updates: JobUpdates, executors: Mapping[Kind, Executor], outcomes: AttemptOutcomes) -> None:
+        self._updates = updates
         self._executors = executors
         self._outcomes = outcomes
 
@@ -47,7 +47,7 @@ class LocalAttempts:
         said = [job.accept()]
         accepted = msgspec.structs.replace(job)
         if lane is None:
-            return await self._changes.add(job, said, stored)
+            return await self._updates.add(job, said, stored)
         said.append(self._begin(job))
 
         def kept(job: Job) -> None:
@@ -55,7 +55,7 @@ class LocalAttempts:
             stored(accepted)
 
         try:
-            await self._changes.add(job, said, kept)
+            await self._updates.add(job, said, kept)
         except BaseException:
             lane.free(job.row)
             raise
@@ -64,11 +64,11 @@ class LocalAttempts:
     async def carry_out(self, row: int, worked: Callable[[], None]) -> None:
         """Make one attempt of a job, if it is due; ``worked`` is called when its work is over."""
         try:
-            job = await self._changes.change(row, self._begin_due, lasting=True)
+            job = await self._updates.change(row, self._begin_due, lasting=True)
         except NotFound:
             return
         except NotDue:
-            await self._changes.schedule(row)
+            await self._updates.schedule(row)
             return
         if job.state is JobState.RUNNING:
             await self._make(job, worked)
@@ -91,11 +91,11 @@ class LocalAttempts:
             return step(job)
 
         worked()
-        self._outcomes.count_end(await self._changes.change(job.row, end, lasting=True))
+        self._outcomes.count_end(await self._updates.change(job.row, end, lasting=True))
 
     async def lose(self, row: int) -> None:
         """End an attempt under which the service has ended."""
-        await self._changes.change(row, partial(self._outcomes.lost, _ENDED), lasting=True)
+        await self._updates.change(row, partial(self._outcomes.lost, _ENDED), lasting=True)
 
     def _begin_due(self, job: Job) -> Event:
         if job.state is JobState.RUNNING:
@@ -115,7 +115,7 @@ class LocalAttempts:
                 return partial(outcomes.succeeded, await executor.carry_out(attempt))
         except asyncio.CancelledError:
             # A cancel has marked the job before; else the service ends, and the next start finds it running.
-            if not (await self._changes.read(job.row)).stopping:
+            if not (await self._updates.read(job.row)).stopping:
                 raise
             return outcomes.stopped
         except TimeoutError:
@@ -136,10 +136,10 @@ class LocalAttempts:
         def step(job: Job) -> Event | None:
             if job.state is not JobState.RUNNING or job.head >= MOST_EVENTS:
                 return None
-            self._changes.check_room(job)
+            self._updates.check_room(job)
             return job.progress(progress)
 
         try:
-            await self._changes.change(row, step)
+            await self._updates.change(row, step)
         except SluiceError as error:
             _log.warning("progress of a job was not stored", extra={"why": error.detail})

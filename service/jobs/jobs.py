@@ -1,7 +1,7 @@
 """Jobs: accepted, begun when they are due, carried out, and kept until their outcome has been seen.
 
 Theory of operation. A job is stored before it is acknowledged, and each event before anybody hears of it
-(``changes.py``). What is due is in the agenda (``core/jobs/agenda.py``) by wall time, which is looked at once a
+(``updates.py``). What is due is in the agenda (``core/jobs/agenda.py``) by wall time, which is looked at once a
 second at least, so that a clock that is set counts. A lane for each kind begins what is due, owners by turns
 (``schedule.py``). An attempt (``attempts.py``) is a task that stores ``started``, has the kind's executor carry the
 work out, and stores how that ended. An attempt under which the service ended is found at the next start, and lost.
@@ -30,7 +30,6 @@ from service.core.topics.hub import Hub
 from service.core.topics.topic import Topic
 from service.jobs.attempts import LocalAttempts
 from service.jobs.broker import Broker
-from service.jobs.changes import Changes
 from service.jobs.executor import Executor
 from service.jobs.figures import JobLimits
 from service.jobs.job_topics import PREFIX, JobTopics
@@ -43,6 +42,7 @@ from service.jobs.remote_attempts import RemoteAttempts
 from service.jobs.schedule import Schedule
 from service.jobs.statistics import JobStatistics, statistics_of
 from service.jobs.times import due_of
+from service.jobs.updates import JobUpdates
 from service.runtime.containment import report_failure
 
 __all__ = ["Jobs"]
@@ -71,14 +71,14 @@ class Jobs:
         self._limits = limits
         self._store = store
         self._topics = JobTopics(hub, store)
-        self._changes = Changes(store, self.agenda, self._topics, self.pool)
+        self._updates = JobUpdates(store, self.agenda, self._topics, self.pool)
         self._outcomes = AttemptOutcomes(wall, chance)
-        self._attempts = LocalAttempts(self._changes, executors, self._outcomes)
+        self._attempts = LocalAttempts(self._updates, executors, self._outcomes)
         begin: dict[Kind, tuple[int, Begin]] = {
             kind: (one.places, self._attempts.carry_out) for kind, one in executors.items()
         }
         self.remote = None if broker is None else RemoteAttempts(
-            self._changes, executors["run"], broker, self._outcomes, self.find,
+            self._updates, executors["run"], broker, self._outcomes, self.find,
             lambda: self.schedule.wake(), self.keep_up,
         )  # fmt: skip
         if self.remote is not None:
@@ -150,7 +150,7 @@ class Jobs:
     async def _find(self, owner: Owner, key: str) -> Job | None:
         """Return the owner's job with this key."""
         for row in self._keys.rows(owner, key):
-            job = await self._changes.read(row) if row in self.agenda else None
+            job = await self._updates.read(row) if row in self.agenda else None
             if job is not None and (job.owner[0], job.key) == (owner, key):
                 return job
         return None
@@ -190,7 +190,7 @@ class Jobs:
     async def find(self, job_id: str) -> Job:
         """Return a job, or raise NotFound."""
         found = _ID.fullmatch(job_id)
-        job = await self._changes.read(int(found[1], 16)) if found else None
+        job = await self._updates.read(int(found[1], 16)) if found else None
         if job is None or not compare_digest(job.id, job_id):
             raise NotFound("the job does not exist or has expired")
         return job
@@ -235,7 +235,7 @@ class Jobs:
             ended, asked = job.state.ended, job.stopping
             return job.cancel(self.wall())
 
-        job = await self._changes.change(row, step, lambda job: stored((not ended, job.state)))
+        job = await self._updates.change(row, step, lambda job: stored((not ended, job.state)))
         self._withdraw(row)
         if job.stopping and not asked:  # again would cut the function's time to stop short
             self.schedule.stop(job.kind, row)
@@ -247,7 +247,7 @@ class Jobs:
             raise InvalidParams("delay, at: give one of them")
         job = await self.find(job_id)
         due = due_of(request, self.wall())
-        job = await self._changes.change(job.row, lambda job: job.move(due))
+        job = await self._updates.change(job.row, lambda job: job.move(due))
         self._withdraw(job.row)
         self.schedule.wake()
         return job
@@ -258,11 +258,11 @@ class Jobs:
         """Return jobs of an owner, the newest first, and the row from which to go on; None at the end."""
         start = self._store.last_row + 1 if before is None else before
         return await list_jobs(
-            self.agenda, self._changes.read, owner=owner, state=state, limit=limit, before=start, now=self.wall()
+            self.agenda, self._updates.read, owner=owner, state=state, limit=limit, before=start, now=self.wall()
         )
 
     async def _forget(self, row: int) -> None:
-        job = await self._changes.drop(row)
+        job = await self._updates.drop(row)
         if job is not None:
             self._keys.forget(job)
 
@@ -285,4 +285,4 @@ class Jobs:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.remote is not None:
             self.remote.close()
-        await self._changes.close()
+        await self._updates.close()

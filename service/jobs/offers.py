@@ -11,8 +11,8 @@ from service.core.jobs.events import Event
 from service.core.jobs.job import Job, JobState
 from service.core.jobs.lease import NotYours, Offer, digest_of
 from service.jobs.broker import Dispatch, Task
-from service.jobs.changes import Changes
 from service.jobs.outcomes import DAMAGED, AttemptOutcomes
+from service.jobs.updates import JobUpdates
 
 __all__ = ["OFFERED", "Offers"]
 
@@ -36,10 +36,10 @@ class _Open:
 class Offers:
     """Offers, by row; each is made anew, with a new token, until it is claimed or withdrawn."""
 
-    def __init__(self, changes: Changes, dispatch: Dispatch, outcomes: AttemptOutcomes) -> None:
+    def __init__(self, updates: JobUpdates, dispatch: Dispatch, outcomes: AttemptOutcomes) -> None:
         self.made: Counter[str] = Counter()
         """How many were made: a first one, or again."""
-        self._changes = changes
+        self._updates = updates
         self._dispatch = dispatch
         self._outcomes = outcomes
         self._open: dict[int, _Open] = {}
@@ -53,14 +53,14 @@ class Offers:
     async def offer(self, row: int, worked: Callable[[], None]) -> None:
         """Offer an attempt of a job, if it is due, until it is claimed or withdrawn: then its place is free."""
         try:
-            job = await self._changes.read(row)
+            job = await self._updates.read(row)
         except NotFound:
             return
         if not self._outcomes.is_due(job):
-            await self._changes.schedule(row)
+            await self._updates.schedule(row)
             return
         if not bytes(job.work):
-            job = await self._changes.change(row, self._fail, lasting=True)
+            job = await self._updates.change(row, self._fail, lasting=True)
             if job.state is JobState.FAILED:
                 self._outcomes.count_end(job)
             return

@@ -32,10 +32,10 @@ from service.core.jobs.reports import (
 )
 from service.core.jobs.request import RunWork
 from service.jobs.broker import Broker, Dispatch
-from service.jobs.changes import Changes
 from service.jobs.executor import AttemptFailed, Executor
 from service.jobs.offers import Offers
 from service.jobs.outcomes import AttemptOutcomes
+from service.jobs.updates import JobUpdates
 from service.runtime.timer import Periodic
 
 __all__ = ["HEARTBEAT", "RemoteAttempts"]
@@ -52,19 +52,19 @@ class RemoteAttempts:
     """All attempts of one kind of job that are offered or made elsewhere."""
 
     def __init__(
-        self, changes: Changes, executor: Executor, broker: Broker, outcomes: AttemptOutcomes,
+        self, updates: JobUpdates, executor: Executor, broker: Broker, outcomes: AttemptOutcomes,
         find: Callable[[str], Awaitable[Job]], on_due: Callable[[], None],
         keep_up: Callable[[Coroutine[Any, Any, object]], None],
     ) -> None:  # fmt: skip
         self.dispatch = Dispatch(broker)
-        self.offers = Offers(changes, self.dispatch, outcomes)
+        self.offers = Offers(updates, self.dispatch, outcomes)
         self.claims: Counter[str] = Counter()
         """Claims that were granted or refused."""
         self.lost = 0
         """Leases that ran out."""
         self.draining = False
         self._broker = broker
-        self._changes = changes
+        self._updates = updates
         self._executor = executor
         self._outcomes = outcomes
         self._find = find
@@ -107,7 +107,7 @@ class RemoteAttempts:
             return job.begin(claim.worker, Lease(digest, claim.claim))
 
         try:
-            job = await self._changes.change(job.row, step)
+            job = await self._updates.change(job.row, step)
         except NotYours:
             self.claims["refused"] += 1
             raise
@@ -146,7 +146,7 @@ class RemoteAttempts:
             said, reached = self._take_in(job, lease, report)
             return said
 
-        job = await self._changes.change(job.row, step)
+        job = await self._updates.change(job.row, step)
         if job.lease is None:
             self._leases.end(job.row)
             self._outcomes.count_end(job)
@@ -175,7 +175,7 @@ class RemoteAttempts:
         if job.head >= MOST_EVENTS:
             return []
         try:
-            self._changes.check_room(job)
+            self._updates.check_room(job)
         except LimitReached as error:
             _log.warning("progress of a job was not stored", extra={"why": error.detail})
             return []
@@ -204,7 +204,7 @@ class RemoteAttempts:
             lost = row not in self._leases and job.lease is not None  # else it was heard of meanwhile
             return self._outcomes.lost(_SILENT, job) if lost else None
 
-        job = await self._changes.change(row, step, lasting=True)
+        job = await self._updates.change(row, step, lasting=True)
         if lost:
             self.lost += 1
             self._outcomes.count_end(job)

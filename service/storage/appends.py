@@ -12,7 +12,7 @@ from service.core.errors import InternalError, SluiceError, StorageFailed
 from service.core.pending import Pending
 from service.core.ports import PublishKey
 from service.core.topics.position import Position
-from service.storage.database import Changes
+from service.storage.database import RowChanges
 from service.storage.kept_topics import KeptTopicRows
 from service.storage.key_rows import KeyRows
 from service.storage.records import write_message
@@ -61,7 +61,7 @@ class Appends:
         self.count += 1
         self.size += _EACH + len(append.data)
 
-    def prepare(self, changes: Changes) -> None:
+    def prepare(self, changes: RowChanges) -> None:
         """Give each its offset and row; not if its topic was dropped meanwhile, or it cannot be written."""
         row, messages, odd = changes.next_row, changes.messages, []
         for append in self._appends:
@@ -133,7 +133,7 @@ class AppendAll:
         self._positions: list[Position] = []
         self.size = (_EACH + len(data)) * len(topics)
 
-    def prepare(self, changes: Changes) -> None:
+    def prepare(self, changes: RowChanges) -> None:
         """Give the message its offsets and rows; where a topic was dropped meanwhile there are none."""
         if any(kept.dropped for kept in self._topics):
             return

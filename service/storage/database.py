@@ -30,7 +30,7 @@ from service.storage.migration import migrate
 from service.storage.records import Damaged, StateRow, mend, read_row, write_document
 from service.storage.tables import VERSION, Rows, Table, check_format, reason
 
-__all__ = ["Changes", "Database", "Sync"]
+__all__ = ["Database", "RowChanges", "Sync"]
 
 _log = logging.getLogger("sluice.storage")
 
@@ -52,7 +52,7 @@ Mark = tuple[int, dict[Table, int], dict[Table, int]]
 
 
 @dataclass(slots=True)
-class Changes:
+class RowChanges:
     """What one transaction does: rows to put, and rows to delete."""
 
     first: int
@@ -161,7 +161,7 @@ class Database:
             mended = mend(row, record)
             return StateRow() if mended is None else read_row(*mended, StateRow)
 
-    def write(self, changes: Changes) -> None:
+    def write(self, changes: RowChanges) -> None:
         """Carry out all changes in one transaction, on disk when this returns; raise CommitFailed and do none."""
         try:
             self._check_place()
@@ -200,7 +200,7 @@ class Database:
         except OSError as error:
             _log.warning("the number of commits could not be written down", extra={"why": str(error)})
 
-    def _change(self, changes: Changes) -> None:
+    def _change(self, changes: RowChanges) -> None:
         for table, rows in changes.deleted.items():
             self._execute(f"DELETE FROM {table} WHERE id IN carray(?)", (apsw.carray(rows),))  # noqa: S608
         for table, records in changes.put.items():

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from service.core.errors import SluiceError
-from service.storage.database import Changes
+from service.storage.database import RowChanges
 
 __all__ = ["Item", "LastingItem"]
 
@@ -21,7 +21,7 @@ class Item(Protocol):
         """How many changes it counts as."""
         ...
 
-    def prepare(self, changes: Changes) -> None:
+    def prepare(self, changes: RowChanges) -> None:
         """Add what it changes; all before it have ended."""
         ...
 

@@ -20,7 +20,7 @@ from service.core.jobs.job import Job
 from service.core.jobs.kept import KeptJobs
 from service.core.pending import Pending
 from service.storage.damage import DamageLog
-from service.storage.database import Changes, Database
+from service.storage.database import Database, RowChanges
 from service.storage.job_rows import (
     RequestRow,
     event_ids,
@@ -225,7 +225,7 @@ class _PutJob:
         if not self._before:
             self.size += len(bytes(job.work))
 
-    def prepare(self, changes: Changes) -> None:
+    def prepare(self, changes: RowChanges) -> None:
         """Put the rows."""
         row = self._job.row
         changes.replace(Table.JOBS, row, write_state(self._job))
@@ -253,7 +253,7 @@ class _DropJob:
         self._row = row
         self._head = head
 
-    def prepare(self, changes: Changes) -> None:
+    def prepare(self, changes: RowChanges) -> None:
         """Delete the rows."""
         changes.delete(Table.JOBS, array("q", [self._row]))
         changes.delete(Table.JOB_REQUESTS, array("q", [self._row]))
@@ -276,7 +276,7 @@ class _MendRequest:
         self._mended = mended
         self.size = _EACH + len(mended.record)
 
-    def prepare(self, changes: Changes) -> None:
+    def prepare(self, changes: RowChanges) -> None:
         """Put the row."""
         changes.replace(Table.JOB_REQUESTS, *self._mended)
 

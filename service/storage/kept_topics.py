@@ -9,7 +9,7 @@ import msgspec
 from service.core.ports import KeptKey
 from service.core.topics.position import Position
 from service.core.topics.topic import Topic
-from service.storage.database import Changes
+from service.storage.database import RowChanges
 from service.storage.records import Count, Seconds, write_document
 from service.storage.tables import Table
 
@@ -69,7 +69,7 @@ class KeptTopicRows:
             return len(self.rows)
         return 0 if self.topic is None else max(0, min(self.topic.first - self.oldest, len(self.rows)))
 
-    def write(self, changes: Changes) -> None:
+    def write(self, changes: RowChanges) -> None:
         """Put its own row, which says after which offset the rows of messages begin."""
         base = self.oldest - 1
         document = {"name": self.name, "owner": self.owner, "epoch": self.epoch, "head": base, "used": self.used}

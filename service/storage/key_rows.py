@@ -6,7 +6,7 @@ from collections import deque
 import msgspec
 
 from service.core.ports import PublishKey
-from service.storage.database import Changes
+from service.storage.database import RowChanges
 from service.storage.records import Count, Seconds, write_document
 from service.storage.tables import Table
 
@@ -38,7 +38,7 @@ class KeyRows:
         self._rows.append((at, row))
         self._next = row + 1
 
-    def put(self, changes: Changes, key: PublishKey, topic: int, offset: int, at: float) -> None:
+    def put(self, changes: RowChanges, key: PublishKey, topic: int, offset: int, at: float) -> None:
         """Store the key of a message; the topic is its id in the database."""
         document = {"topic": topic, "owner": str(key.owner), "key": key.key, "offset": offset, "at": at}
         changes.replace(Table.KEYS, self._next, write_document(self._next, document))

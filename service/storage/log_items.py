@@ -12,7 +12,7 @@ from service.core.fetching.request import FetchRequest
 from service.core.pending import Pending
 from service.core.ports import UrlOutcome
 from service.core.topics.position import Position
-from service.storage.database import Changes
+from service.storage.database import RowChanges
 from service.storage.log_rows import LogRows, RowIds
 from service.storage.records import OutcomeRecord, write_document, write_json, write_message, write_outcome
 from service.storage.tables import Table
@@ -38,7 +38,7 @@ class PutRequests:
         self._items = items
         self.size = _EACH + sum(len(item) if isinstance(item, str) else len(item.body or "") for item in items)
 
-    def prepare(self, changes: Changes) -> None:
+    def prepare(self, changes: RowChanges) -> None:
         """Put the row."""
         row = self._ids.next()
         document = {"batch": self._log.id, "first": self._first, "items": self._items}
@@ -71,7 +71,7 @@ class PutBatch:
         self._failed = failed
         self.size = _EACH
 
-    def prepare(self, changes: Changes) -> None:
+    def prepare(self, changes: RowChanges) -> None:
         """Put the row, unless the batch is gone or not whole."""
         log = self._log
         if not (log.dropped or log.refused):
@@ -99,7 +99,7 @@ class ForgetRequests:
         self._log = log
         self.size = _EACH
 
-    def prepare(self, changes: Changes) -> None:
+    def prepare(self, changes: RowChanges) -> None:
         """Delete the rows."""
         changes.delete(Table.REQUESTS, self._log.requests)
 
@@ -129,7 +129,7 @@ class AppendEvent:
         self._given: Position | None = None
         self.size = _EACH + len(data)
 
-    def prepare(self, changes: Changes) -> None:
+    def prepare(self, changes: RowChanges) -> None:
         """Give the event its offset and row."""
         log = self._log
         if log.dropped:
@@ -185,7 +185,7 @@ class DropLogs:
             self._under_way = True
             self._writer.add(self)
 
-    def prepare(self, changes: Changes) -> None:
+    def prepare(self, changes: RowChanges) -> None:
         """Delete what one commit has time for: the row of a batch first, so that no start takes it for whole."""
         self._cut = []
         room = _PAGES

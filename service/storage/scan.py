@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Final
 
 from service.storage.damage import DamageLog
-from service.storage.database import Changes, Database
+from service.storage.database import Database, RowChanges
 from service.storage.records import Damaged, Mended, mend
 from service.storage.tables import Table
 
@@ -37,7 +37,7 @@ class Scan:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.damage = DamageLog()
-        self.changes = Changes(database.next_row)
+        self.changes = RowChanges(database.next_row)
 
     def __repr__(self) -> str:
         return f"<Scan of {self.database!r}, {self.damage.count} damaged>"

@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Callable
 
 from service.core.errors import SluiceError
-from service.storage.database import Changes
+from service.storage.database import RowChanges
 from service.storage.items import Item
 from service.storage.records import write_filler
 from service.storage.tables import FILLER_ROW, Table
@@ -22,7 +22,7 @@ class SpaceProbe:
         self.size = size
         self._add = add
 
-    def prepare(self, changes: Changes) -> None:
+    def prepare(self, changes: RowChanges) -> None:
         """Put a filler."""
         changes.replace(Table.STATE, FILLER_ROW, write_filler(FILLER_ROW, self.size))
 
@@ -40,7 +40,7 @@ class _ProbeEnd:
     count = 1
     size = 0
 
-    def prepare(self, changes: Changes) -> None:
+    def prepare(self, changes: RowChanges) -> None:
         """Delete the filler."""
         changes.delete(Table.STATE, array("q", [FILLER_ROW]))
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from service.core.errors import SluiceError
-from service.storage.database import Changes
+from service.storage.database import RowChanges
 from service.storage.kept_topics import KeptTopicRows
 from service.storage.tables import Table
 
@@ -62,7 +62,7 @@ class Sweep:
         self._trimmed |= other._trimmed
         self._deleted += other._deleted
 
-    def prepare(self, changes: Changes) -> None:
+    def prepare(self, changes: RowChanges) -> None:
         """Delete at most as many rows as a group has time for; the next sweep finds the others."""
         changes.delete(Table.KEYS, self.keys)
         changes.delete(Table.MESSAGES, self._rows)

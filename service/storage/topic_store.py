@@ -18,7 +18,7 @@ from service.core.topics.position import Position
 from service.core.topics.retired import RetiredTopics
 from service.core.topics.topic import Topic
 from service.storage.appends import MOST, Append, AppendAll, Appends
-from service.storage.database import Changes
+from service.storage.database import RowChanges
 from service.storage.kept_topics import KeptTopicRows, KeptTopics
 from service.storage.key_rows import KeyRows
 from service.storage.sweep import Sweep
@@ -197,7 +197,7 @@ class _Begin:
         self._kept = kept
         self.size = _BEGIN
 
-    def prepare(self, changes: Changes) -> None:
+    def prepare(self, changes: RowChanges) -> None:
         """Put its row."""
         if not self._kept.dropped:
             self._kept.write(changes)

@@ -9,7 +9,7 @@ import msgspec
 
 from service.core.errors import SluiceError
 from service.core.ports import KeptWatch
-from service.storage.database import Changes
+from service.storage.database import RowChanges
 from service.storage.records import write_document
 from service.storage.tables import Table
 from service.storage.writer import Writer
@@ -66,7 +66,7 @@ class WatchRows:
             self._changed.add(name)
             self._writer.add(_Row(self, name))
 
-    def prepare(self, name: str, changes: Changes) -> None:
+    def prepare(self, name: str, changes: RowChanges) -> None:
         """Put the row as it is to be now, or delete it."""
         self._changed.discard(name)
         watch = self._kept.get(name)
@@ -100,7 +100,7 @@ class _Row:
         self._name = name
         self.size = _SIZE
 
-    def prepare(self, changes: Changes) -> None:
+    def prepare(self, changes: RowChanges) -> None:
         """Put or delete the row."""
         self._rows.prepare(self._name, changes)
 

@@ -32,7 +32,7 @@ from service.core.containment import Containment
 from service.core.errors import InternalError, StorageFailed
 from service.core.histogram import Histogram
 from service.core.pending import Pending
-from service.storage.database import Changes, Database
+from service.storage.database import Database, RowChanges
 from service.storage.errors import CommitFailed
 from service.storage.items import Item, LastingItem
 from service.storage.reads import Reads
@@ -158,7 +158,7 @@ class Writer:
         """Have the thread commit the next group."""
         self._timer, self._seen = None, 0
         self._began = self._loop.time()
-        changes = Changes(self._database.next_row)
+        changes = RowChanges(self._database.next_row)
         if self._choose_lasting():
             lasting, size = self._prepare(_pop_group(self._lasting, _LASTING_BYTES), changes)
             end = partial(self._end, lasting, size, self._postpone)
@@ -185,11 +185,11 @@ class Writer:
         self._probe_at = self._began + _PROBE
         return [SpaceProbe(self._failed_size, self.add)]
 
-    def _prepare(self, items: "list[AnyItem]", changes: Changes) -> "tuple[list[AnyItem], int]":
+    def _prepare(self, items: "list[AnyItem]", changes: RowChanges) -> "tuple[list[AnyItem], int]":
         """Have items say what they change; return those that did, and how many bytes all of them hold."""
         return [item for item in items if self._prepared(item, changes)], sum(item.size for item in items)
 
-    def _prepared(self, item: Item, changes: Changes) -> bool:
+    def _prepared(self, item: Item, changes: RowChanges) -> bool:
         """Have an item say what it changes; one that raises is refused alone, and changes nothing."""
         mark = changes.mark()
         try:

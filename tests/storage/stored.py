@@ -5,7 +5,7 @@ from pathlib import Path
 
 import apsw
 
-from service.storage.database import Changes, Database
+from service.storage.database import Database, RowChanges
 from service.storage.records import write_document, write_message
 from service.storage.tables import Table
 
@@ -20,7 +20,7 @@ def new_database(folder: Path) -> Database:
 
 def add_topic(database: Database, number: int, name: str, head: int = 0) -> None:
     """Store a topic."""
-    changes = Changes(database.next_row)
+    changes = RowChanges(database.next_row)
     document = {"name": name, "owner": "", "epoch": f"epoch-{number}", "head": head, "used": 0.0}
     changes.replace(Table.TOPICS, number, write_document(number, document))
     database.write(changes)
@@ -28,7 +28,7 @@ def add_topic(database: Database, number: int, name: str, head: int = 0) -> None
 
 def add_messages(database: Database, topic: int, first: int, count: int, data: bytes = b'"x"') -> None:
     """Store messages of a topic, in one commit."""
-    changes = Changes(database.next_row)
+    changes = RowChanges(database.next_row)
     for offset in range(first, first + count):
         record = write_message(changes.next_row, topic, offset, 1000.0 + offset, data)
         changes.messages.append(record)

@@ -8,7 +8,7 @@ from service.core.owner import Owner
 from service.core.ports import PublishKey
 from service.core.topics.position import Position
 from service.storage.appends import Append, Appends
-from service.storage.database import Changes
+from service.storage.database import RowChanges
 from service.storage.kept_topics import KeptTopicRows
 from service.storage.key_rows import KeyRows
 from service.storage.records import read_message
@@ -25,7 +25,7 @@ class Bench:
         self.bugs: list[object] = []
         self.appended: list[KeptTopicRows] = []
         self.keys = KeyRows()
-        self.changes = Changes(5)
+        self.changes = RowChanges(5)
         self.item = Appends(self.keys, Containment(self.bugs.append), self.appended.append)
         self.appends = [Append(kept, b"%d" % number, 1.5, None) for number, kept in enumerate(topics)]
         self.answers: list[object] = []

@@ -11,7 +11,7 @@ import apsw
 import msgspec
 import pytest
 
-from service.storage.database import Changes, Database
+from service.storage.database import Database, RowChanges
 from service.storage.errors import CommitFailed, StorageUnusable
 from service.storage.records import (
     Count,
@@ -26,9 +26,9 @@ from service.storage.records import (
 from service.storage.tables import Table
 
 
-def changes(database: Database, *datas: bytes) -> Changes:
+def changes(database: Database, *datas: bytes) -> RowChanges:
     """Return a group that appends messages to topic 1."""
-    group = Changes(database.next_row)
+    group = RowChanges(database.next_row)
     for data in datas:
         group.messages.append(write_message(group.next_row, 1, group.next_row, 1.5, data))
     return group
@@ -90,7 +90,7 @@ def test_rows_are_read_in_chunks_without_losing_any(path: Path, monkeypatch: pyt
 def test_a_row_is_not_used_twice_after_the_newest_was_deleted(path: Path) -> None:
     database = Database(path)
     database.write(changes(database, b"1", b"2"))
-    group = Changes(database.next_row)
+    group = RowChanges(database.next_row)
     group.delete(Table.MESSAGES, array("q", [2]))
     database.write(group)
     database.close()
@@ -102,7 +102,7 @@ def test_a_row_is_not_used_twice_after_the_newest_was_deleted(path: Path) -> Non
 def test_a_group_that_fails_changes_nothing_and_the_next_one_works(path: Path) -> None:
     database = Database(path)
     database.write(changes(database, b"1"))
-    wrong = Changes(1)
+    wrong = RowChanges(1)
     wrong.replace(Table.TOPICS, 7, write_document(7, {}))
     wrong.messages.append(write_message(1, 1, 1, 1.5, b"in a row that is used"))
     with pytest.raises(CommitFailed):

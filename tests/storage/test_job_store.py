@@ -14,7 +14,7 @@ from service.core.jobs.job import Job
 from service.core.jobs.store import JobStore
 from service.core.pending import Pending
 from service.storage.commit_count import pack_count
-from service.storage.database import Changes
+from service.storage.database import RowChanges
 from service.storage.errors import CommitFailed
 from service.storage.job_store import _PutJob
 from service.storage.storage import Storage
@@ -132,7 +132,7 @@ async def test_a_job_whose_request_is_damaged_or_gone_is_there_without_its_work(
     storage = await disk.open()
     await put(storage, 1)
     if not places:
-        changes = Changes(storage._database.next_row)
+        changes = RowChanges(storage._database.next_row)
         changes.delete(Table.JOB_REQUESTS, array("q", [1]))
         storage._database.write(changes)
     again = await damaged(disk, storage, *((Table.JOB_REQUESTS, 1, at) for at in places))
@@ -197,7 +197,7 @@ async def test_a_change_writes_the_state_and_its_event_and_not_the_request(disk:
     storage = await disk.open()
     work = msgspec.Raw(msgspec.json.encode("x" * 500_000))
     await answer(storage.jobs.put(new_job(1, head=1, work=work), [b"1"]))
-    changes = Changes(1)
+    changes = RowChanges(1)
     _PutJob(new_job(1, head=2, work=work), [b"2"], Pending()).prepare(changes)
     assert {table: [len(record) < 1000 for _, record in rows] for table, rows in changes.put.items()} == {
         Table.JOBS: [True], Table.JOB_EVENTS: [True],

@@ -16,7 +16,7 @@ from service.core.errors import SluiceError
 from service.core.ports import KeptWatch
 from service.core.topics.hub import Hub
 from service.core.topics.position import Position
-from service.storage.database import Changes, Database
+from service.storage.database import Database, RowChanges
 from service.storage.errors import StorageUnusable
 from service.storage.records import write_filler, write_message
 from service.storage.storage import Storage
@@ -206,7 +206,7 @@ async def test_a_state_that_is_damaged_badly_costs_nothing(disk: Disk) -> None:
 async def test_a_probe_of_the_writer_that_was_cut_short_leaves_nothing(disk: Disk) -> None:
     epochs = await filled(disk)
     storage = await disk.open()
-    changes = Changes(storage._database.next_row)
+    changes = RowChanges(storage._database.next_row)
     changes.replace(Table.STATE, FILLER_ROW, write_filler(FILLER_ROW, 1000))
     await asyncio.to_thread(storage._database.write, changes)
     again = await disk.kill()
@@ -331,7 +331,7 @@ async def test_times_of_a_topic_never_go_back_where_the_wall_clock_did(disk: Dis
         with contextlib.closing(Database(disk.path / "sluice.db")) as database:
             for number, name in enumerate(written):
                 add_topic(database, number, name)
-            changes = Changes(database.next_row)
+            changes = RowChanges(database.next_row)
             now = time.time()
             for _ in range(500):
                 name = chance.choice("ab")

@@ -17,7 +17,7 @@ from service.core.topics.memory_store import MemoryStore
 from service.core.topics.position import Position
 from service.core.topics.topic import RingLimits, Topic
 from service.core.topics.wire import Encoding
-from service.storage.database import Changes
+from service.storage.database import RowChanges
 from service.storage.errors import CommitFailed, StorageUnusable
 from service.storage.options import DataOptions
 from service.storage.routed_store import RoutedStore
@@ -91,7 +91,7 @@ async def publish(hub: Hub, name: str, *datas: bytes, key: str | None = None, ow
     return [await answer(one) for one in answers][-1]
 
 
-def refuse(changes: Changes) -> None:
+def refuse(changes: RowChanges) -> None:
     """Fail as ``Database.write`` does on a full disk."""
     raise CommitFailed("the disk is full")
 
@@ -259,7 +259,7 @@ async def test_a_commit_that_fails_refuses_its_messages_and_reuses_their_offsets
     hub = disk.hub(storage)
     await publish(hub, "a", b"1")
 
-    def fail(changes: Changes) -> None:
+    def fail(changes: RowChanges) -> None:
         raise CommitFailed("the disk is full")
 
     monkeypatch.setattr(storage._database, "write", fail)
@@ -352,7 +352,7 @@ async def test_a_message_for_topics_on_disk_and_in_memory_is_in_all_or_in_none(
     ]
     assert hub.topics["v1"].head == 2
 
-    def fail(changes: Changes) -> None:
+    def fail(changes: RowChanges) -> None:
         raise CommitFailed("the disk is full")
 
     monkeypatch.setattr(storage._database, "write", fail)

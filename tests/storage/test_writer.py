@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.core.errors import InternalError, SluiceError, StorageFailed
-from service.storage.database import Changes, Database
+from service.storage.database import Database, RowChanges
 from service.storage.errors import CommitFailed
 from service.storage.records import read_message, write_message
 from service.storage.tables import Table
@@ -30,7 +30,7 @@ class Appended(Item):
     def size(self) -> int:
         return self.bytes
 
-    def prepare(self, changes: Changes) -> None:
+    def prepare(self, changes: RowChanges) -> None:
         changes.messages.append(write_message(changes.next_row, 1, changes.next_row, 1.5, self.data))
 
     def committed(self) -> None:
@@ -49,7 +49,7 @@ class Gated(Database):
         self.groups: list[int] = []
         self.error: Exception | None = None
 
-    def write(self, changes: Changes) -> None:
+    def write(self, changes: RowChanges) -> None:
         assert self.gate.wait(30)
         self.groups.append(len(changes.messages))
         if self.error is not None:
@@ -106,7 +106,7 @@ async def test_close_commits_what_waits(database: Gated, tmp_path: Path) -> None
 
 async def test_an_item_that_cannot_be_prepared_is_refused_alone(database: Gated) -> None:
     class Odd(Appended):
-        def prepare(self, changes: Changes) -> None:
+        def prepare(self, changes: RowChanges) -> None:
             super().prepare(changes)
             raise RuntimeError("odd")
 
@@ -205,7 +205,7 @@ async def test_other_callbacks_have_their_turn_while_a_large_group_goes_on(datab
 
 async def test_the_next_group_begins_when_all_of_the_last_have_gone_on(database: Gated) -> None:
     class Added(Appended):
-        def prepare(self, changes: Changes) -> None:
+        def prepare(self, changes: RowChanges) -> None:
             self.ended.append("prepared")
             super().prepare(changes)
 

@@ -17,7 +17,7 @@ from service.core.owner import Owner
 from service.core.pending import Pending
 from service.core.topics.position import Position
 from service.storage.commit_count import pack_count
-from service.storage.database import Changes
+from service.storage.database import RowChanges
 from service.storage.errors import CommitFailed
 from service.storage.records import read_outcome, write_outcome
 from service.storage.tables import Table
@@ -421,7 +421,7 @@ async def test_an_outcome_that_is_there_twice_is_taken_once(disk: BatchDisk) -> 
     batch = life.start(10, retries=0)
     await settled(disk, life)
     database = life.storage._database
-    changes = Changes(database.next_row)
+    changes = RowChanges(database.next_row)
     outcome = read_outcome(3, database.rows.get(Table.OUTCOMES, 3) or b"")
     changes.replace(Table.OUTCOMES, 7, write_outcome(7, outcome))
     database.write(changes)

@@ -18,13 +18,13 @@ from service.jobs.times import encode_event
 from service.runtime.awaiting import outcome_of
 from service.runtime.containment import report_failure
 
-__all__ = ["Changes", "Step"]
+__all__ = ["JobChange", "JobUpdates"]
 
 _AGAIN: Final = 0.5
 """Seconds after which what could not be stored is tried again."""
 
 _Stored = Callable[[Job], object]
-Step = Callable[[Job], Event | Sequence[Event] | None]
+JobChange = Callable[[Job], Event | Sequence[Event] | None]
 """Changes a job, and returns what is to be said of that."""
 
 
@@ -32,7 +32,7 @@ def _nothing(job: Job) -> None:
     """Nobody waits for it."""
 
 
-class Changes:
+class JobUpdates:
     """Reads jobs, changes them, stores them, and brings their events to those who read them."""
 
     def __init__(self, store: JobStore, agenda: Agenda, topics: JobTopics, pool: Pool) -> None:
@@ -44,7 +44,7 @@ class Changes:
         self._tasks: set[asyncio.Task[Job]] = set()
 
     def __repr__(self) -> str:
-        return f"<Changes of {len(self._locks)} jobs>"
+        return f"<JobUpdates of {len(self._locks)} jobs>"
 
     async def read(self, row: int) -> Job:
         """Return a copy of a job; raise NotFound."""
@@ -66,7 +66,7 @@ class Changes:
             self._count(job, -held)
             raise
 
-    async def change(self, row: int, step: Step, stored: _Stored = _nothing, *, lasting: bool = False) -> Job:
+    async def change(self, row: int, step: JobChange, stored: _Stored = _nothing, *, lasting: bool = False) -> Job:
         """Change a job by a step of its life; return what it has become.
 
         ``stored`` is called with it before any reader hears of it: an answer comes first.
@@ -87,7 +87,7 @@ class Changes:
             task.add_done_callback(_ended_alone)
             raise
 
-    async def _change(self, row: int, step: Step, stored: _Stored, lasting: bool) -> Job:
+    async def _change(self, row: int, step: JobChange, stored: _Stored, lasting: bool) -> Job:
         while True:
             try:
                 # Other changes have turns between two tries: a cancel is refused at once while nothing can be
@@ -99,7 +99,7 @@ class Changes:
                     raise
             await asyncio.sleep(_AGAIN)
 
-    async def _step(self, row: int, step: Step, stored: _Stored) -> Job:
+    async def _step(self, row: int, step: JobChange, stored: _Stored) -> Job:
         job = await self.read(row)
         before = msgspec.structs.replace(job)
         said = step(job)
