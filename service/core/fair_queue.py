@@ -8,10 +8,10 @@ from service.core.rotation import Rotation
 
 __all__ = ["FairQueue", "Line"]
 
-Item = TypeVar("Item")
+T = TypeVar("T")
 
 
-class Line(Generic[Item]):
+class Line(Generic[T]):
     """What waits of one owner."""
 
     __slots__ = ("credit", "items", "owner")
@@ -20,10 +20,10 @@ class Line(Generic[Item]):
         self.owner = owner
         self.credit = 0
         """What is left of its turn."""
-        self.items: deque[Item] = deque()
+        self.items: deque[T] = deque()
 
 
-class FairQueue(Generic[Item]):
+class FairQueue(Generic[T]):
     """All that wait, by owner; true while anything does.
 
     Who serves it takes items of the :attr:`first` line, from the left, and then calls :meth:`spend`.
@@ -32,8 +32,8 @@ class FairQueue(Generic[Item]):
     __slots__ = ("_lines", "_turns")
 
     def __init__(self, quantum: int) -> None:
-        self._lines: dict[Owner, Line[Item]] = {}
-        self._turns: Rotation[Line[Item]] = Rotation(quantum)
+        self._lines: dict[Owner, Line[T]] = {}
+        self._turns: Rotation[Line[T]] = Rotation(quantum)
 
     def __bool__(self) -> bool:
         return bool(self._lines)
@@ -44,7 +44,7 @@ class FairQueue(Generic[Item]):
     def __len__(self) -> int:
         return sum(len(line.items) for line in self._lines.values())
 
-    def put(self, owner: Owner, item: Item) -> None:
+    def put(self, owner: Owner, item: T) -> None:
         """Take in an item."""
         line = self._lines.get(owner)
         if line is None:
@@ -53,7 +53,7 @@ class FairQueue(Generic[Item]):
         line.items.append(item)
 
     @property
-    def first(self) -> Line[Item]:
+    def first(self) -> Line[T]:
         """The line of the owner whose turn it is; only while anything waits."""
         return self._turns.first
 
@@ -66,14 +66,14 @@ class FairQueue(Generic[Item]):
             del self._lines[line.owner]
             self._turns.leave()
 
-    def set_aside(self) -> Line[Item]:
+    def set_aside(self) -> Line[T]:
         """Remove the line of the owner whose turn it is, and return it with everything that waits in it."""
         line = self._turns.first
         del self._lines[line.owner]
         self._turns.leave()
         return line
 
-    def bring_back(self, line: Line[Item]) -> None:
+    def bring_back(self, line: Line[T]) -> None:
         """Add a line again that was set aside; it has the last turn."""
         self._lines[line.owner] = line
         self._turns.enter(line)

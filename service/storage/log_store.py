@@ -20,8 +20,8 @@ from service.core.topics.position import Position
 from service.core.topics.ring import CHUNK
 from service.core.topics.topic import Topic
 from service.storage.damage import DamageLog
-from service.storage.log_items import AppendEvent, DropLogs, ForgetRequests, PutBatch, PutRequests
 from service.storage.log_rows import LogRows, RowIds, document_of, slices_of
+from service.storage.log_writes import AppendEvent, DropLogs, ForgetRequests, PutBatch, PutRequests
 from service.storage.records import Damaged, read_message
 from service.storage.tables import Rows, Table
 from service.storage.wall_clock import WallClock

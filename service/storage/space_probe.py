@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from service.core.errors import SluiceError
 from service.storage.database import RowChanges
-from service.storage.items import Item
 from service.storage.records import write_filler
 from service.storage.tables import FILLER_ROW, Table
+from service.storage.writes import Write
 
 __all__ = ["SpaceProbe"]
 
@@ -18,7 +18,7 @@ class SpaceProbe:
     count = 1
     __slots__ = ("_add", "size")
 
-    def __init__(self, size: int, add: Callable[[Item], None]) -> None:
+    def __init__(self, size: int, add: Callable[[Write], None]) -> None:
         self.size = size
         self._add = add
 

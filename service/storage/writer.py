@@ -1,12 +1,12 @@
 """The writer: what is to be stored is committed in groups, one after another, by one thread.
 
-Theory of operation. An item that is added waits. When no commit is under way, and the last one began at least
+Theory of operation. A write that is added waits. When no commit is under way, and the last one began at least
 ``_PAUSE`` ago, all that wait (at most ``_CHANGES``, or ``_BYTES``) become a group: each says what it changes, and
-the thread commits. Where much is coming that is later. Then each item hears in order how it ended: ``committed`` or
-``refused``, some in each turn of the loop. Only then does the next group begin, so an item that prepares knows how
-all before it ended, and what is refused has changed nothing.
+the thread commits. Where much is coming that is later. Then each write hears in order how it ended: ``committed``
+or ``refused``, some in each turn of the loop. Only then does the next group begin, so a write that prepares knows
+how all before it ended, and what is refused has changed nothing.
 
-        idle --add--> waiting --pause--> committing --ended, items wait--> waiting
+        idle --add--> waiting --pause--> committing --ended, writes wait--> waiting
           ^                                  |
           +-------ended, nothing waits-------+
 
@@ -14,7 +14,7 @@ While commits fail every group is refused. Every ``_PROBE`` s a group is tried t
 failed and says nothing: storage works again when that, or a real one of the size, is stored. Smaller ones may fit
 before that; they are stored, but do not end the probing.
 
-*Lasting* items, the events of batches, have a queue and groups of their own, smaller ones; where both wait, groups
+*Lasting* writes, the events of batches, have a queue and groups of their own, smaller ones; where both wait, groups
 of both take turns. So a publish waits for at most ``_LASTING_BYTES`` of events, and is not refused because there is
 no room for them. Where their commit fails they go back to the front of their queue, and wait there until storage
 works again: what has been fetched is not given up.
@@ -34,11 +34,11 @@ from service.core.histogram import Histogram
 from service.core.pending import Pending
 from service.storage.database import Database, RowChanges
 from service.storage.errors import CommitFailed
-from service.storage.items import Item, LastingItem
 from service.storage.reads import Reads
 from service.storage.space_probe import SpaceProbe
+from service.storage.writes import LastingWrite, Write
 
-__all__ = ["Item", "LastingItem", "Writer"]
+__all__ = ["LastingWrite", "Write", "Writer"]
 
 _log = logging.getLogger("sluice.storage")
 
@@ -56,18 +56,18 @@ _TURN: Final = 100
 _BYTES: Final = 4 << 20
 """Bytes of one group, about."""
 _LASTING_BYTES: Final = 1 << 20
-"""Bytes of one group of lasting items, about."""
+"""Bytes of one group of lasting writes, about."""
 _PROBE: Final = 0.5
 _SLOW: Final = 5.0  # seconds after which a commit is worth a word
 _DURATIONS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
-AnyItem = TypeVar("AnyItem", bound=Item)
+AnyWrite = TypeVar("AnyWrite", bound=Write)
 T = TypeVar("T")
 
 
 class Writer:
-    """Commits items until :meth:`close`."""
+    """Commits writes until :meth:`close`."""
 
     def __init__(self, database: Database) -> None:
         self.failing_since: float | None = None
@@ -84,12 +84,12 @@ class Writer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="storage")
         self.contain = Containment(self._loop.call_soon)
         self._reads = Reads(self._thread, self.contain)
-        self._waiting: deque[Item] = deque()
-        self.last: Item | None = None
+        self._waiting: deque[Write] = deque()
+        self.last: Write | None = None
         """What was added last, if no group has it yet."""
-        self._lasting: deque[LastingItem] = deque()
+        self._lasting: deque[LastingWrite] = deque()
         self._lasting_turn = False
-        """Whether the next group is one of lasting items, where there are both."""
+        """Whether the next group is one of lasting writes, where there are both."""
         self._closing = False
         self._seen = 0  # changes that waited at the last look
         self._began = self._loop.time() - _PAUSE
@@ -109,22 +109,22 @@ class Writer:
     @property
     def waiting(self) -> int:
         """How many changes wait for the next commit."""
-        return sum(item.count for queue in (self._waiting, self._lasting) for item in queue)
+        return sum(write.count for queue in (self._waiting, self._lasting) for write in queue)
 
     def read(self, job: Callable[[], T]) -> Pending[T]:
         """Have a job read from the database; return what it returns, or raises."""
         return self._reads.add(job)
 
-    def add_lasting(self, item: LastingItem) -> None:
-        """Store an item, now or when storage works again."""
-        self._lasting.append(item)
+    def add_lasting(self, write: LastingWrite) -> None:
+        """Store a write, now or when storage works again."""
+        self._lasting.append(write)
         if self.failing_since is None:
             self._schedule()
 
-    def add(self, item: Item) -> None:
-        """Store an item with the next group. How much waits is bounded by ``core/topics/pending_appends.py``."""
-        self._waiting.append(item)
-        self.last = item
+    def add(self, write: Write) -> None:
+        """Store a write with the next group. How much waits is bounded by ``core/topics/pending_appends.py``."""
+        self._waiting.append(write)
+        self.last = write
         if self._timer is None or self.failing_since is not None:
             self._schedule()
 
@@ -147,7 +147,7 @@ class Writer:
     def _look(self) -> None:
         """Begin the next group, unless there is more to come that it has time for."""
         self._timer = None
-        count, seen = sum(item.count for item in self._waiting), self._seen
+        count, seen = sum(write.count for write in self._waiting), self._seen
         if count >= _FEW and count > seen and self._loop.time() < self._began + _GATHER:
             self._seen = count
             self._schedule(_LOOK)
@@ -170,13 +170,13 @@ class Writer:
         self._slow = self._loop.call_later(_SLOW, _warn_of_slowness)
 
     def _choose_lasting(self) -> bool:
-        """Choose between lasting items and others, by turns; return whether the next group is of lasting ones."""
+        """Choose between lasting writes and others, by turns; return whether the next group is of lasting ones."""
         may = bool(self._lasting) and (self.failing_since is None or self._closing)
         chosen = may and (self._lasting_turn or not self._waiting)
         self._lasting_turn = not chosen
         return chosen
 
-    def _next_group(self) -> "list[Item]":
+    def _next_group(self) -> "list[Write]":
         """Take a probe while commits fail and its time has come, else what waits."""
         if self.failing_since is None or self._began < self._probe_at:
             group = _pop_group(self._waiting, _BYTES)
@@ -185,30 +185,30 @@ class Writer:
         self._probe_at = self._began + _PROBE
         return [SpaceProbe(self._failed_size, self.add)]
 
-    def _prepare(self, items: "list[AnyItem]", changes: RowChanges) -> "tuple[list[AnyItem], int]":
-        """Have items say what they change; return those that did, and how many bytes all of them hold."""
-        return [item for item in items if self._prepared(item, changes)], sum(item.size for item in items)
+    def _prepare(self, writes: "list[AnyWrite]", changes: RowChanges) -> "tuple[list[AnyWrite], int]":
+        """Have writes say what they change; return those that did, and how many bytes all of them hold."""
+        return [write for write in writes if self._prepared(write, changes)], sum(write.size for write in writes)
 
-    def _prepared(self, item: Item, changes: RowChanges) -> bool:
-        """Have an item say what it changes; one that raises is refused alone, and changes nothing."""
+    def _prepared(self, write: Write, changes: RowChanges) -> bool:
+        """Have a write say what it changes; one that raises is refused alone, and changes nothing."""
         mark = changes.mark()
         try:
-            item.prepare(changes)
+            write.prepare(changes)
         except Exception as error:
             changes.undo(mark)
             self.contain.report(error)
-            self.contain(item.refused, InternalError("it could not be prepared for storage"))
+            self.contain(write.refused, InternalError("it could not be prepared for storage"))
             return False
         return True
 
     def _end(
         self,
-        group: "list[AnyItem]",
+        group: "list[AnyWrite]",
         size: int,
-        give_up: "Callable[[list[AnyItem], StorageFailed], None]",
+        give_up: "Callable[[list[AnyWrite], StorageFailed], None]",
         commit: asyncio.Future[None],
     ) -> None:
-        """Say to each item how its commit ended, and begin the next; ``give_up`` gets those that are not stored."""
+        """Notify each write of how its commit ended, and begin the next; ``give_up`` gets those not stored."""
         if self._slow is not None:
             self._slow.cancel()
         error = commit.exception()
@@ -220,26 +220,26 @@ class Writer:
             give_up(group, StorageFailed(f"storage: {error}"))
             self._go_on()
 
-    def _complete(self, group: "deque[AnyItem]") -> None:
-        """Have items go on that are stored, as many as a turn of the loop has time for, and then the others."""
+    def _complete(self, group: "deque[AnyWrite]") -> None:
+        """Have writes go on that are stored, as many as a turn of the loop has time for, and then the others."""
         room = _TURN
         while group and room > 0:
-            item = group.popleft()
-            room -= item.count
-            self.contain(item.committed)
+            write = group.popleft()
+            room -= write.count
+            self.contain(write.committed)
         if group:
             self._loop.call_soon(self._complete, group)
         else:
             self._go_on()
 
-    def _refuse(self, group: list[Item], error: StorageFailed) -> None:
-        for item in group:
-            self.contain(item.refused, error)
+    def _refuse(self, group: list[Write], error: StorageFailed) -> None:
+        for write in group:
+            self.contain(write.refused, error)
 
-    def _postpone(self, group: list[LastingItem], error: StorageFailed) -> None:
+    def _postpone(self, group: list[LastingWrite], error: StorageFailed) -> None:
         """Have them tried again; where the service ends they are given up, and fetched again."""
-        for item in group:
-            self.contain(item.postponed)
+        for write in group:
+            self.contain(write.postponed)
         self._lasting.extendleft(reversed(group))
         while self._closing and self._lasting:
             self.contain(self._lasting.popleft().refused, error)
@@ -284,16 +284,16 @@ class Writer:
         self._thread.shutdown()
 
 
-def _pop_group(queue: "deque[AnyItem]", size: int) -> "list[AnyItem]":
+def _pop_group(queue: "deque[AnyWrite]", size: int) -> "list[AnyWrite]":
     """Take out of a queue what a group has room for."""
-    items: list[AnyItem] = []
+    writes: list[AnyWrite] = []
     room = _CHANGES
     while queue and size > 0 and room > 0:
-        item = queue.popleft()
-        size -= item.size
-        room -= item.count
-        items.append(item)
-    return items
+        write = queue.popleft()
+        size -= write.size
+        room -= write.count
+        writes.append(write)
+    return writes
 
 
 def _warn_of_slowness() -> None:

@@ -12,11 +12,11 @@ from service.storage.database import Database, RowChanges
 from service.storage.errors import CommitFailed
 from service.storage.records import read_message, write_message
 from service.storage.tables import Table
-from service.storage.writer import Item, Writer
+from service.storage.writer import Write, Writer
 from tests.storage.test_database import rows
 
 
-class Appended(Item):
+class Appended(Write):
     """A message that notes how it ended."""
 
     count = 1

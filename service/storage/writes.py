@@ -5,10 +5,10 @@ from typing import Protocol
 from service.core.errors import SluiceError
 from service.storage.database import RowChanges
 
-__all__ = ["Item", "LastingItem"]
+__all__ = ["LastingWrite", "Write"]
 
 
-class Item(Protocol):
+class Write(Protocol):
     """Something to be stored, whole or not at all."""
 
     @property
@@ -30,11 +30,11 @@ class Item(Protocol):
         ...
 
     def refused(self, error: SluiceError) -> None:
-        """Give the item up: no part of it is stored."""
+        """Give it up: no part of it is stored."""
         ...
 
 
-class LastingItem(Item, Protocol):
+class LastingWrite(Write, Protocol):
     """Something that is tried again when its commit has failed; it is refused only where it cannot be prepared."""
 
     def postponed(self) -> None:
