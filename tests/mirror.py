@@ -124,7 +124,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "sources/held_batches": ("test_retention",),
     "sources/outcomes": ("test_batches", "test_stepping"),
     "sources/lifecycle": ("test_batches", "test_batches_on_disk"),
-    "storage/log_items": ("test_batches_on_disk",),
+    "storage/log_writes": ("test_batches_on_disk",),
     "storage/log_recovery": ("test_batches_on_disk", "test_damaged_batches"),
     "storage/log_rows": ("test_batches_on_disk",),
     "storage/log_store": ("test_batches_on_disk",),

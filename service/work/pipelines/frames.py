@@ -13,7 +13,7 @@ from typing import Final
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool
 
-__all__ = ["FrameMemory", "Lease"]
+__all__ = ["FrameMemory", "MemoryReservation"]
 
 _SLACK: Final = 64 << 10
 """Bytes that an item may grow by without asking; or an eighth of its size."""
@@ -25,13 +25,13 @@ class FrameMemory:
     def __init__(self, bound: int) -> None:
         self.pool = Pool("frame_bytes", bound, eager=FOUR_FIFTHS)
         self._waiting: set[asyncio.Future[None]] = set()
-        self._excepted: dict[Owner, Lease] = {}
+        self._excepted: dict[Owner, MemoryReservation] = {}
         """Of each owner the run whose first item may have more than there is."""
 
     def __repr__(self) -> str:
         return f"<FrameMemory {self.pool!r}, {len(self._waiting)} waiting>"
 
-    async def take(self, owner: Owner, size: int) -> None:
+    async def reserve(self, owner: Owner, size: int) -> None:
         """Wait until the owner has room for this many bytes; an owner that holds nothing may take any item."""
         if not self.pool.fits(owner, size):
             self.pool.refused += 1
@@ -39,10 +39,12 @@ class FrameMemory:
             await self._change()
         self.pool.take(owner, size)
 
-    async def wait_to_grow(self, owner: Owner, size: int, lease: "Lease", first: Callable[[], bool]) -> None:
+    async def wait_to_grow(
+        self, owner: Owner, size: int, held: "MemoryReservation", first: Callable[[], bool]
+    ) -> None:
         """Wait until an item may have so much more: there is room, or it is the first of its run and excepted."""
         self.pool.refused += 1
-        while not (self.pool.fits(owner, size) or (first() and self._excepted.setdefault(owner, lease) is lease)):
+        while not (self.pool.fits(owner, size) or (first() and self._excepted.setdefault(owner, held) is held)):
             await self._change()
 
     async def _change(self) -> None:
@@ -58,12 +60,12 @@ class FrameMemory:
         """Take more for an item that has become larger: it is there already."""
         self.pool.take(owner, size)
 
-    def came_out(self, owner: Owner, lease: "Lease") -> None:
+    def came_out(self, owner: Owner, held: "MemoryReservation") -> None:
         """Note that the first item of a run has come out, or that the run has ended."""
-        if self._excepted.get(owner) is lease:
+        if self._excepted.get(owner) is held:
             del self._excepted[owner]
 
-    def give_back(self, owner: Owner, size: int) -> None:
+    def release(self, owner: Owner, size: int) -> None:
         """Give back what was taken, and let others look again."""
         self.pool.give_back(owner, size)
         waiting, self._waiting = self._waiting, set()
@@ -72,7 +74,7 @@ class FrameMemory:
                 room.set_result(None)
 
 
-class Lease:
+class MemoryReservation:
     """What the items of one run hold. A run takes as much for an item as the last one came to need."""
 
     def __init__(self, memory: FrameMemory, owner: Owner) -> None:
@@ -82,12 +84,12 @@ class Lease:
         self._usual = 0
 
     def __repr__(self) -> str:
-        return f"<Lease of {self._held} bytes>"
+        return f"<MemoryReservation of {self._held} bytes>"
 
-    async def take(self, size: int) -> int:
+    async def reserve(self, size: int) -> int:
         """Wait for room for an item of this size; return what was taken for it."""
         taken = max(size, self._usual)
-        await self._memory.take(self._owner, taken)
+        await self._memory.reserve(self._owner, taken)
         self._held += taken
         return taken
 
@@ -112,12 +114,12 @@ class Lease:
     def came_out(self, taken: int) -> None:
         """Give back what the first item had."""
         self._memory.came_out(self._owner, self)
-        self.give_back(taken)
+        self.release(taken)
 
-    def give_back(self, taken: int) -> None:
+    def release(self, taken: int) -> None:
         """Give back what an item had."""
         self._held -= taken
-        self._memory.give_back(self._owner, taken)
+        self._memory.release(self._owner, taken)
 
     def close(self) -> None:
         """Give back what all items have that did not come out."""

@@ -10,7 +10,7 @@ from service.core.errors import NotFound
 from service.core.owner import Owner
 from service.work.pipelines.declaration import PipelineDeclaration, StageDeclaration
 from service.work.pipelines.figures import PipelineFigures, StageFigures, StageStatistics
-from service.work.pipelines.frames import FrameMemory, Lease
+from service.work.pipelines.frames import FrameMemory, MemoryReservation
 from service.work.pipelines.item import ItemFailed, Output
 from service.work.pipelines.pipeline import Full, Item, Pipeline, Stage
 from service.work.pipelines.places import InProcess, InThread, OnLoop, Pickled, Place
@@ -87,7 +87,7 @@ class Run:
         self._declared = declared
         self._owner = owner
         self._full = full
-        self._lease = Lease(memory, owner)
+        self._reservation = MemoryReservation(memory, owner)
         self._under_way: dict[Frame, None] = {}
         """In their order."""
         self._clock = asyncio.get_running_loop().time
@@ -114,7 +114,7 @@ class Run:
     async def put(self, data: bytes) -> None:
         """Put an item in, as ``full`` says, when there is memory for it."""
         began = self._clock()
-        taken = await self._lease.take(len(data))
+        taken = await self._reservation.reserve(len(data))
         frame = Frame(data, began, taken)
         self._under_way[frame] = None
         await self._pipeline.put(frame)
@@ -129,19 +129,19 @@ class Run:
             await self._pipeline.__aexit__(*raised)
         finally:
             self._declared.runs.discard(self)
-            self._lease.close()
+            self._reservation.close()
 
     def _dropped(self, frame: Frame) -> None:
         self._declared.figures.dropped += 1
         del self._under_way[frame]
-        self._lease.give_back(frame.taken)
+        self._reservation.release(frame.taken)
 
     async def _deliver(self, item: Item[Frame]) -> None:
         if item.error is None and not isinstance(item.value.value, bytes | bytearray | memoryview):
             item.error = ItemFailed("the last stage has to return bytes")
         await self._deliver_on(item)
         del self._under_way[item.value]
-        self._lease.came_out(item.value.taken)
+        self._reservation.came_out(item.value.taken)
 
     def _stage(self, stage: StageDeclaration) -> Stage[Frame]:
         figures, place = self._declared.figures.stages[stage.name], self._declared.places[stage.name]
@@ -162,7 +162,7 @@ class Run:
             figures.outcomes["ok"] += 1
             frame.value = output.value
             frame.facts |= output.facts
-            frame.taken = self._lease.grow(frame.taken, _size(output.value))
+            frame.taken = self._reservation.grow(frame.taken, _size(output.value))
             return frame
 
         return Stage(run, stage.workers, stage.queue)
@@ -171,11 +171,11 @@ class Run:
         """Have a stage process a frame, when there is memory for what it makes of it."""
         output = await place.call(frame.value, self._owner)
         size = _size(output.value)
-        if self._lease.fits(frame.taken, size):
+        if self._reservation.fits(frame.taken, size):
             return output
         if place.repeats:
             del output
-        frame.taken = await self._lease.wait_to_grow(
+        frame.taken = await self._reservation.wait_to_grow(
             frame.taken, size, lambda: next(iter(self._under_way)) is frame
         )
         return await place.call(frame.value, self._owner) if place.repeats else output
