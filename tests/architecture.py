@@ -155,13 +155,13 @@ TOP = frozenset({"service.__main__", "service.command_line", "service.serving"})
 CLIENT = "service.client"
 LONGEST = 300
 _PREDICATE = re.compile(
-    r"^_?(is|are|has|may|can|should|must|needs|wants|knows|allows|distrusts|goes|takes|lacks)_|^_?(knows|allows)$"
+    r"^_?(is|are|has|may|can|should|must|needs|wants|knows|allows|distrusts|goes|runs|lacks)_|^_?(knows|allows)$"
     r"|_(allowed|full)$|^_?(waiting|pressed|idle|stale|expired|full)$"
 )
 _COMMANDS = frozenset(
     {"add", "append", "appendleft", "clear", "discard", "extend", "insert", "move_to_end", "pop", "popitem",
      "popleft", "remove", "setdefault", "update", "cancel", "call_soon", "call_later", "call_at", "create_task",
-     "start", "stop", "close", "end", "drop", "forget", "evict", "spend", "take", "put", "set"}
+     "start", "stop", "close", "end", "drop", "forget", "evict", "spend", "charge", "release", "put", "set"}
 )  # fmt: skip
 _OURS = ("service", "loadtest", "tests", "bench")
 _STANDARD = sys.stdlib_module_names | {"compression"}  # of Python 3.14

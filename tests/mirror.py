@@ -180,7 +180,7 @@ UNDECIDED: dict[str, str] = {
     "work/pipelines/item": "values",
     "storage/statistics": "values",
     "sources/batches_statistics": "values",
-    "storage/items": "a port",
+    "storage/writes": "a port",
     "upstream/content/select_failed": "an exception",
     "upstream/http1/errors": "exceptions",
 }

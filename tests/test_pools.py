@@ -130,7 +130,7 @@ async def try_queued(client: Client) -> tuple[int, Any]:
 
 async def try_stored(client: Client) -> tuple[int, Any]:
     # As if running batches of this client had filled the pool already.
-    client.service.batches.stored.pool.take(Owner("127.0.0.1"), 10 << 30)
+    client.service.batches.stored.pool.charge(Owner("127.0.0.1"), 10 << 30)
     return await http(client, "POST", "/fetch-batch", 1, json={"urls": [f"{client.origin}/bytes/1"]})
 
 
@@ -167,7 +167,7 @@ async def try_websockets(client: Client) -> tuple[int, Any]:
 
 async def try_selections(client: Client) -> tuple[int, Any]:
     # As if the pages of this client filled it already.
-    client.service.watches._polls._selector.pool.take(Owner("127.0.0.1"), 64 << 20)
+    client.service.watches._polls._selector.pool.charge(Owner("127.0.0.1"), 64 << 20)
     async with client.socket() as socket:
         await call(socket, "watch", url=f"{client.origin}/bytes/9000", every=1, select="p")
         event = (await socket.receive_json())["params"]["data"]
@@ -177,7 +177,7 @@ async def try_selections(client: Client) -> tuple[int, Any]:
 
 async def try_steps(client: Client) -> tuple[int, Any]:
     # As if the bodies of this client filled it already.
-    client.service.steps.pool.take(Owner("127.0.0.1"), 256 << 20)
+    client.service.steps.pool.charge(Owner("127.0.0.1"), 256 << 20)
     return await http(client, "POST", "/steps?steps=[{{%22step%22:%22digest%22}}]", 1, data=b"abc")
 
 
@@ -188,7 +188,7 @@ async def try_jobs(client: Client) -> tuple[int, Any]:
 
 async def try_counts(client: Client) -> tuple[int, Any]:
     # As if batches of this client counted as many already.
-    client.service.batches.stepping.keys.take(Owner("127.0.0.1"), 1_900_000)
+    client.service.batches.stepping.keys.charge(Owner("127.0.0.1"), 1_900_000)
     body = {"urls": [f"{client.origin}/bytes/1"], "options": {"steps": [{"step": "count", "field": 1}]}}
     return await http(client, "POST", "/fetch-batch", 1, json=body)
 

@@ -73,7 +73,7 @@ class FairQueue(Generic[T]):
         self._turns.leave()
         return line
 
-    def bring_back(self, line: Line[T]) -> None:
+    def restore(self, line: Line[T]) -> None:
         """Add a line again that was set aside; it has the last turn."""
         self._lines[line.owner] = line
         self._turns.enter(line)

@@ -74,18 +74,18 @@ class Pool:
     def __repr__(self) -> str:
         return f"<Pool {self.name}: {self.used} of {self.bound}, {len(self._held)} owners>"
 
-    def take(self, owner: Owner, amount: int) -> None:
+    def charge(self, owner: Owner, amount: int) -> None:
         """Count an amount in; it is counted whether or not there is room."""
         if amount:
             self.used += amount
             self._held[owner] = self._held.get(owner, 0) + amount
 
-    def give_back(self, owner: Owner, amount: int) -> None:
-        """Count an amount out that the owner has taken before."""
+    def release(self, owner: Owner, amount: int) -> None:
+        """Count an amount out that the owner was charged before."""
         if amount:
             left = self._held[owner] - amount
             if left < 0:
-                raise ValueError(f"{owner!r} gives back more than it has taken")
+                raise ValueError(f"{owner!r} releases more than it was charged")
             self.used -= amount
             if left:
                 self._held[owner] = left

@@ -44,7 +44,7 @@ class JobTopics:
             self._loop.call_later(_UNREAD, self._close, topic)
         return topic
 
-    def tell(self, job: Job, events: Sequence[bytes]) -> None:
+    def publish(self, job: Job, events: Sequence[bytes]) -> None:
         """Bring readers the newest events, which are stored; a run that has ended ends its readers."""
         topic = self._hub.topics.get(PREFIX + job.id)
         if topic is None:

@@ -118,7 +118,7 @@ class Jobs:
     async def open(self) -> None:
         """Go on with all that is kept, and begin what is due."""
         for owner, size in self._kept.held.items():
-            self.pool.take(owner, size)
+            self.pool.charge(owner, size)
         if self.remote is not None:
             self.remote.restore(self._kept.leased)
         for row in self._kept.running + (self._kept.leased if self.remote is None else []):

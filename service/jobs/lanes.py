@@ -19,7 +19,7 @@ from service.runtime.containment import report_failure
 __all__ = ["Begin", "Lane", "Work"]
 
 _TAKEN: Final = 500
-"""Jobs that are taken out of the agenda in one turn of the loop, 2 us each."""
+"""Jobs that are due out of the agenda in one turn of the loop, 2 us each."""
 _AGAIN: Final = 1.0
 """Seconds after which a job that could not be carried out is tried again."""
 _BEGUN: Final = 20
@@ -73,7 +73,7 @@ class Lane:
 
     def pump(self, now: float) -> bool:
         """Begin what may begin now; return whether more may in the next turn of the loop."""
-        taken = self._take_due(now)
+        due = self._queue_due(now)
         begun = 0
         while self._queue and len(self._working) < self.places + self._spare and begun < _BEGUN:
             line = self._queue.first
@@ -87,21 +87,21 @@ class Lane:
             if row in self.running:
                 self._once_more.add(row)
             elif row in self._agenda:
-                self._take_place(row, line.owner)
+                self._occupy(row, line.owner)
                 self.start(row, partial(self._begin, row))
                 begun += 1
-        return taken == _TAKEN or begun == _BEGUN
+        return due == _TAKEN or begun == _BEGUN
 
     def _has_place(self, owner: Owner) -> bool:
         places = self.places if self.pool.held(owner) else self.places + self._spare
         return len(self._working) < places and self.pool.room(owner) > 0
 
-    def _take_due(self, now: float) -> int:
-        taken = 0
-        while taken < _TAKEN and (row := self._agenda.pop_due(self.kind, now)) is not None:
-            taken += 1
+    def _queue_due(self, now: float) -> int:
+        due = 0
+        while due < _TAKEN and (row := self._agenda.pop_due(self.kind, now)) is not None:
+            due += 1
             self._put(row)
-        return taken
+        return due
 
     def _put(self, row: int) -> None:
         if row not in self._queued and row in self._agenda:
@@ -118,12 +118,12 @@ class Lane:
         others_wait = bool(self._queue) or owner in self._aside or (due is not None and due <= now)
         if others_wait or not self._has_place(owner):
             return False
-        self._take_place(row, owner)
+        self._occupy(row, owner)
         return True
 
-    def _take_place(self, row: int, owner: Owner) -> None:
+    def _occupy(self, row: int, owner: Owner) -> None:
         self._working[row] = owner
-        self.pool.take(owner, 1)
+        self.pool.charge(owner, 1)
 
     def start(self, row: int, work: Work) -> None:
         """Carry out the work of a job that has a place."""
@@ -139,16 +139,16 @@ class Lane:
 
     def free(self, row: int) -> None:
         """Give the place of an attempt to the next one."""
-        self._give_back(row)
+        self._release(row)
         self.on_free()
 
-    def _give_back(self, row: int) -> None:
+    def _release(self, row: int) -> None:
         """Free the place of an attempt, if it still has one; owners that were set aside have turns again."""
         if (owner := self._working.pop(row, None)) is None:
             return
-        self.pool.give_back(owner, 1)
+        self.pool.release(owner, 1)
         for line in self._aside.values():
-            self._queue.bring_back(line)
+            self._queue.restore(line)
         self._aside.clear()
 
     def _ended(self, row: int, task: asyncio.Task[None]) -> None:
@@ -158,7 +158,7 @@ class Lane:
         if row in self._once_more:
             self._once_more.remove(row)
             self._put(row)
-        self._give_back(row)
+        self._release(row)
         self.on_free()
 
     def _try_again(self, row: int) -> None:

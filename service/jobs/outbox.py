@@ -87,7 +87,7 @@ class Outbox:
                 self._news.set()
                 continue
             pause = _FIRST_PAUSE
-            self._taken(reported)
+            self._acknowledged(reported)
 
     async def _wait_for_news(self) -> None:
         try:
@@ -109,7 +109,7 @@ class Outbox:
             self._news.clear()
         return b'{"first":%d,"events":[%b]}' % (self._first, b",".join(some))
 
-    def _taken(self, reported: Reported) -> None:
+    def _acknowledged(self, reported: Reported) -> None:
         while self._events and self._first < reported.next:
             self._events.popleft()
             self._first += 1

@@ -44,7 +44,7 @@ _log = logging.getLogger("sluice.jobs")
 
 HEARTBEAT: Final = 3.0
 """Seconds between two reports of a worker."""
-_LOOK: Final = 1.0
+_INTERVAL: Final = 1.0
 _SILENT: Final = f"its worker was not heard of for {LEASE} s"
 
 
@@ -71,7 +71,7 @@ class RemoteAttempts:
         self._on_due = on_due
         self._keep_up = keep_up
         self._leases = Leases()
-        self._look = Periodic("leases", _LOOK, self._lose_silent)
+        self._timer = Periodic("leases", _INTERVAL, self._lose_silent)
 
     def __repr__(self) -> str:
         return f"<RemoteAttempts: {len(self.offers)} offered, {self.running} run>"
@@ -85,7 +85,7 @@ class RemoteAttempts:
         """Go on with attempts at a start of the service: their workers come back."""
         for row in rows:
             self._leases.restore(row)
-        self._look.start()
+        self._timer.start()
 
     def drain(self) -> None:
         """Withdraw all offers, and have nothing more claimed; what workers make goes on."""
@@ -112,7 +112,7 @@ class RemoteAttempts:
             self.claims["refused"] += 1
             raise
         self._leases.renew(job.row)
-        self._look.start()
+        self._timer.start()
         if began:
             self.claims["granted"] += 1
             self._outcomes.count_start(job)
@@ -143,7 +143,7 @@ class RemoteAttempts:
         def step(job: Job) -> list[Event]:
             nonlocal reached
             lease = _check_lease(job, digest, attempt)
-            said, reached = self._take_in(job, lease, report)
+            said, reached = self._apply_new(job, lease, report)
             return said
 
         job = await self._updates.change(job.row, step)
@@ -153,7 +153,7 @@ class RemoteAttempts:
             self._on_due()
         return Reported(reached + 1, job.stopping)
 
-    def _take_in(self, job: Job, lease: Lease, report: Report) -> tuple[list[Event], int]:
+    def _apply_new(self, job: Job, lease: Lease, report: Report) -> tuple[list[Event], int]:
         """Apply the events that are new and follow on what is there; return what to say, and how far that goes."""
         reached, said = lease.events, list[Event]()
         for number, event in enumerate(report.events, start=report.first):
@@ -192,9 +192,9 @@ class RemoteAttempts:
 
     def _lose_silent(self) -> float | None:
         """Lose the attempts whose workers are silent."""
-        for row in self._leases.look():
+        for row in self._leases.expire():
             self._keep_up(self._lose(row))
-        return _LOOK if self._leases else None
+        return _INTERVAL if self._leases else None
 
     async def _lose(self, row: int) -> None:
         lost = False
@@ -213,7 +213,7 @@ class RemoteAttempts:
 
     def close(self) -> None:
         """Lose no more attempts, and end the connections to the broker."""
-        self._look.stop()
+        self._timer.stop()
         self._broker.close()
 
 

@@ -14,7 +14,7 @@ from service.runtime.timer import Periodic
 
 __all__ = ["Schedule"]
 
-_LOOK: Final = 1.0
+_INTERVAL: Final = 1.0
 """Seconds after which the wall clock is looked at again, at the latest: it may be set."""
 _SHORTEST: Final = 0.001
 _FORGOTTEN: Final = 100
@@ -38,7 +38,7 @@ class Schedule:
         self._forget = forget
         self._wall = wall
         self._loop = asyncio.get_running_loop()
-        self._look = Periodic("jobs", _LOOK, self._pump)
+        self._timer = Periodic("jobs", _INTERVAL, self._pump)
         self._waking = False
         self._closed = False
 
@@ -65,11 +65,11 @@ class Schedule:
     def _pump_now(self) -> None:
         self._waking = False
         if not self._closed:
-            self._look.stop()
-            self._look.start(after=0.0)
+            self._timer.stop()
+            self._timer.start(after=0.0)
 
     def _pump(self) -> float | None:
-        """Begin due jobs, forget those kept long enough; return the seconds to the next look, None without jobs."""
+        """Begin due jobs, forget those kept long enough; return the seconds to the next check or None."""
         now = self._wall()
         more = [lane.pump(now) for lane in self.lanes.values()]
         for _ in range(_FORGOTTEN):
@@ -82,7 +82,7 @@ class Schedule:
         if not self._agenda:
             return None  # there are no jobs: the first one calls wake()
         due = min((at for kind in self.lanes if (at := self._agenda.next_due(kind)) is not None), default=inf)
-        return max(_SHORTEST, min(_LOOK, due - now))
+        return max(_SHORTEST, min(_INTERVAL, due - now))
 
     @property
     def running(self) -> int:
@@ -96,7 +96,7 @@ class Schedule:
     def pause(self) -> None:
         """Begin no more jobs; running attempts go on."""
         self._closed = True
-        self._look.stop()
+        self._timer.stop()
 
     async def close(self) -> None:
         """Cancel running attempts, and begin no others."""

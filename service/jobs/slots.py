@@ -139,7 +139,7 @@ class Slots:
 
         ``printed`` is called at the end with what it has printed.
         """
-        slot = await self._take()
+        slot = await self._acquire()
         slot.grace = self._grace
         try:
             ended = await slot.run(asked, report)
@@ -147,12 +147,12 @@ class Slots:
             raise AttemptFailed("killed", str(error), after=_SOON) from error
         finally:
             printed(slot.output)
-            self._give_back(slot)
+            self._release(slot)
         if ended.error is not None:
             raise AttemptFailed("exception", ended.error, again=ended.again)
         return bytes(ended.result)
 
-    async def _take(self) -> SlotProcess:
+    async def _acquire(self) -> SlotProcess:
         """Return a process that is free, or a new one."""
         while self._free:
             slot = self._free.pop()
@@ -196,7 +196,7 @@ class Slots:
         if not task.cancelled() and task.exception() is None:
             self._end(task.result())
 
-    def _give_back(self, slot: SlotProcess) -> None:
+    def _release(self, slot: SlotProcess) -> None:
         self._busy.discard(slot)
         if slot.ended or slot.spoilt or self._generations[slot] != self._generation:
             self._end(slot)

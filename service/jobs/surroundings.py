@@ -21,7 +21,7 @@ class Surroundings:
     """The state of the process before its first function."""
 
     def __init__(self) -> None:
-        self._before, self._threads, self._memory = _look()
+        self._before, self._threads, self._memory = _observe()
 
     def __repr__(self) -> str:
         return f"<Surroundings {self._before[0]}>"
@@ -29,7 +29,7 @@ class Surroundings:
     def spoilt(self) -> bool:
         """Return whether a function has left a state in which others may fail: then the process has to end."""
         try:
-            now, threads, memory = _look()
+            now, threads, memory = _observe()
             return now != self._before or threads > self._threads + _THREADS or self._short(memory)
         except OSError:  # the working directory is gone, or no descriptor is left
             return True
@@ -42,7 +42,7 @@ class Surroundings:
         )
 
 
-def _look() -> tuple[list[Any], int, int]:
+def _observe() -> tuple[list[Any], int, int]:
     """Return the state that should not change, the number of threads, and the bytes of memory."""
     status = dict(line.split(":\t", 1) for line in _STATUS.read_text().splitlines() if ":\t" in line)
     signals = [status[name] for name in ("SigBlk", "SigIgn", "SigCgt", "Umask")]

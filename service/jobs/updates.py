@@ -142,7 +142,7 @@ class JobUpdates:
             raise
         self._agenda.put(job)
         stored(job)
-        self._topics.tell(job, events)
+        self._topics.publish(job, events)
         return job
 
     def check_room(self, job: Job) -> None:
@@ -152,9 +152,9 @@ class JobUpdates:
     def _count(self, job: Job, more: int) -> None:
         owner = job.belongs_to()
         if more > 0:
-            self._pool.take(owner, more)
+            self._pool.charge(owner, more)
         else:
-            self._pool.give_back(owner, -more)
+            self._pool.release(owner, -more)
 
     async def close(self) -> None:
         """Cancel the changes that still wait for the store."""

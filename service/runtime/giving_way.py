@@ -6,7 +6,7 @@ from typing import Final
 
 __all__ = ["GivingWay"]
 
-_LOOK: Final = 0.005
+_CHECK: Final = 0.005
 _PATIENCE: Final = 0.03
 """Seconds that work waits at most: if something urgent is always under way, it still goes on, more slowly."""
 
@@ -24,8 +24,8 @@ class GivingWay:
         """Return when nothing urgent is under way any more, or after 30 ms."""
         waited = 0.0
         while waited < _PATIENCE and self.busy():
-            await asyncio.sleep(_LOOK)
-            waited += _LOOK
+            await asyncio.sleep(_CHECK)
+            waited += _CHECK
 
 
 def _never() -> bool:

@@ -51,11 +51,11 @@ class Turns:
         try:
             yield
         finally:
-            self._give_back(owner)
+            self._release(owner)
 
     async def _wait(self, owner: Hashable) -> None:
         if self.has_place(owner):
-            self._take(owner)
+            self._occupy(owner)
             return
         self._had_to_wait += 1
         mine = asyncio.get_running_loop().create_future()
@@ -65,14 +65,14 @@ class Turns:
         except asyncio.CancelledError:
             if not mine.cancelled():
                 # It was given the place at the moment when it was cancelled.
-                self._give_back(owner)
+                self._release(owner)
             raise
 
-    def _take(self, owner: Hashable) -> None:
+    def _occupy(self, owner: Hashable) -> None:
         self.taken += 1
         self._held[owner] += 1
 
-    def _give_back(self, owner: Hashable) -> None:
+    def _release(self, owner: Hashable) -> None:
         """Free a place, and give it to the next owner that waits and may have it."""
         self.taken -= 1
         self._held[owner] -= 1
@@ -85,6 +85,6 @@ class Turns:
             if futures:
                 self._waiting[following] = futures
             if not first.done():
-                self._take(following)
+                self._occupy(following)
                 first.set_result(None)
                 return

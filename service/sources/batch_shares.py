@@ -80,14 +80,14 @@ class FinishedBatches:
 
     def add(self, batch: Batch) -> None:
         """Take in a batch whose last reader has left."""
-        self.pool.take(batch.owner, batch.topic.size)
+        self.pool.charge(batch.owner, batch.topic.size)
         self._batches.add(batch)
 
     def remove(self, batch: Batch) -> bool:
         """Take out a batch; return whether it was here."""
         found = self._batches.remove(batch)
         if found:
-            self.pool.give_back(batch.owner, batch.topic.size)
+            self.pool.release(batch.owner, batch.topic.size)
         return found
 
     def drop_oldest(self, owner: Owner) -> None:
@@ -110,7 +110,7 @@ class FinishedBatches:
         """Drop from memory all that an owner keeps."""
         for batch in self._batches.of(owner):
             before = batch.topic.ring.spilled
-            self.pool.give_back(owner, self._hub.spill(batch.topic, batch.topic.size))
+            self.pool.release(owner, self._hub.spill(batch.topic, batch.topic.size))
             self.spilled += batch.topic.ring.spilled - before
 
 
@@ -133,12 +133,12 @@ class StoredBatches:
     def add(self, batch: Batch) -> None:
         """Count a batch in; one that is in memory alone is not counted."""
         if batch.topic.history is not None:
-            self.pool.take(batch.owner, _size_of(batch))
+            self.pool.charge(batch.owner, _size_of(batch))
 
     def grow(self, batch: Batch, size: int) -> None:
         """Count in one more event of this many bytes."""
         if batch.topic.history is not None:
-            self.pool.take(batch.owner, size + _EVENT)
+            self.pool.charge(batch.owner, size + _EVENT)
 
     def admit(self, batch: Batch) -> Failure | None:
         """Return why the remaining URLs of a batch fail; None if there is room for another event."""
@@ -166,7 +166,7 @@ class StoredBatches:
     def forget(self, batch: Batch) -> None:
         """Stop counting a finished batch."""
         if self._finished.remove(batch):
-            self.pool.give_back(batch.owner, _size_of(batch))
+            self.pool.release(batch.owner, _size_of(batch))
 
     def _make_room(self, owner: Owner, size: int) -> bool:
         """Drop finished batches until an owner has room for that size; return whether it has."""

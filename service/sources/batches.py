@@ -156,11 +156,11 @@ class Batches:
     def restore(self, kept: KeptBatch) -> None:
         """Go on with a batch of before a restart, or keep it on where it is done."""
         batch = restored(kept, self._hub, self)
-        self.lifecycle.take_places(batch)
+        self.lifecycle.charge_places(batch)
         self._batches[batch.id] = batch
         self.retention.add(batch)
         if kept.ended is not None:
-            self.lifecycle.give_places_back(batch)
+            self.lifecycle.release_places(batch)
             batch.items = []
             self._ended(batch, self._hub.clock() - kept.ended)
             return
@@ -257,7 +257,7 @@ class Batches:
         """Append the last event."""
         self._runner.forget(batch)
         self.stepping.end(batch)
-        self.lifecycle.give_places_back(batch)
+        self.lifecycle.release_places(batch)
         now = self._hub.clock()
         last = self.retention.append_done(batch, batch.finish(now), now)
         when_known(last, lambda _: self._ended(batch))

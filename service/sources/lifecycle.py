@@ -66,7 +66,7 @@ class Lifecycle:
 
     def accept(self, batch: Batch) -> None:
         """Have the store accept a batch; it begins now, or with the answer."""
-        self.take_places(batch)
+        self.charge_places(batch)
         batch.accepted = self._store.begin(batch)
         if batch.accepted is None:
             self._began(batch)
@@ -77,7 +77,7 @@ class Lifecycle:
     def _answered(self, batch: Batch, outcome: Batch | Exception) -> None:
         if isinstance(outcome, Exception):
             self.forget_key(batch)
-            self.give_places_back(batch)
+            self.release_places(batch)
             self._refused(batch)
         else:
             self._began(batch)
@@ -102,17 +102,17 @@ class Lifecycle:
         stored = self._store.change(batch, batch.keep, cancelled=True)
         return then(batch) if stored is None else stored.then(then)
 
-    def take_places(self, batch: Batch) -> None:
+    def charge_places(self, batch: Batch) -> None:
         """Count a batch in, whether or not there is room."""
         if batch.key is not None:
             self.keys[batch.key] = batch
-        self.pool.take(batch.owner, 1)
-        self.queued.take(batch.owner, batch.weight)
+        self.pool.charge(batch.owner, 1)
+        self.queued.charge(batch.owner, batch.weight)
 
-    def give_places_back(self, batch: Batch) -> None:
+    def release_places(self, batch: Batch) -> None:
         """Count a batch out: it is done."""
-        self.pool.give_back(batch.owner, 1)
-        self.queued.give_back(batch.owner, batch.weight)
+        self.pool.release(batch.owner, 1)
+        self.queued.release(batch.owner, batch.weight)
 
     def forget_key(self, batch: Batch) -> None:
         """Have the batch's key begin another one."""

@@ -152,7 +152,7 @@ class Polls:
             return
         body, content_type = selected
         steps = None
-        if view.takes_steps(fetched.status, body):
+        if view.runs_steps(fetched.status, body):
             if view.is_unfit(fetched.status, body):
                 return
             outcome = await self._stepped(watch, view, fetched)

@@ -109,7 +109,7 @@ class Retention:
             return
         size = batch.topic.ring.size_of(position.offset)
         batch.sums.append(size + (batch.sums[-1] if batch.sums else 0))
-        self.pool.take(batch.owner, size)
+        self.pool.charge(batch.owner, size)
         self._stored.grow(batch, size)
         if self._hub.log_bytes > self.pool.bound:
             self.finished.make_room()
@@ -271,13 +271,13 @@ class Retention:
             return
         through = min((reader.offset for reader in topic.readers if not reader.stalled), default=topic.head)
         first = topic.first
-        self.pool.give_back(batch.owner, self._hub.give_up(topic, through, wanted))
+        self.pool.release(batch.owner, self._hub.give_up(topic, through, wanted))
         self.given_up += topic.first - first
 
     def _spill(self, batch: Batch, wanted: int) -> None:
         """Drop the oldest events from memory that are on disk."""
         before = batch.topic.ring.spilled
-        self.pool.give_back(batch.owner, self._hub.spill(batch.topic, wanted))
+        self.pool.release(batch.owner, self._hub.spill(batch.topic, wanted))
         self.spilled += batch.topic.ring.spilled - before
 
     def _uncharge(self, batch: Batch) -> None:
@@ -285,7 +285,7 @@ class Retention:
         del batches[batch.id]
         if not batches:
             del self._charged[batch.owner]
-        self.pool.give_back(batch.owner, batch.topic.size)
+        self.pool.release(batch.owner, batch.topic.size)
 
     def _keep(self, batch: Batch) -> None:
         batch.topic.on_idle = None

@@ -108,7 +108,7 @@ class Stepping:
             return
         state = self._batches[batch.id] = _Batch(steps, self._loop.time())
         if any(one.step.merges for one in steps):
-            self.keys.take(batch.owner, KEYS)
+            self.keys.charge(batch.owner, KEYS)
             state.counts, state.missed = Counts(KEYS), batch.ok
             batch.counted = state.counted
 
@@ -126,7 +126,7 @@ class Stepping:
     def begin(self, batch: Batch, task: FetchTask, fetched: Fetched, queued: float, shared: bool) -> bool:
         """Begin the steps of an answer; return False for one that has none."""
         state = self._batches.get(batch.id)
-        if state is None or not batch.options.takes_steps(fetched.status):
+        if state is None or not batch.options.runs_steps(fetched.status):
             return False
         state.usual += (len(fetched.body) - state.usual) / 8
         if fetched.truncated:
@@ -175,7 +175,7 @@ class Stepping:
         for job in state.tasks:
             job.cancel()
         if state.counts is not None:
-            self.keys.give_back(batch.owner, KEYS)
+            self.keys.release(batch.owner, KEYS)
             last = state.counted()
             batch.counted = lambda: last
 

@@ -71,7 +71,7 @@ class View:
             if event["event"] == "error" and offset == ring.head:
                 self.failing = event["error"]
 
-    def takes_steps(self, status: int, body: bytes) -> bool:
+    def runs_steps(self, status: int, body: bytes) -> bool:
         """Return whether what was selected of an answer is new, and goes through steps."""
         return bool(self.steps) and 200 <= status < 300 and status != 206 and _state(status, body) != self.digest
 

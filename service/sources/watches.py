@@ -143,7 +143,7 @@ class Watches:
         if watch is None:
             self.owners.check(owner)
             watch = self._watches[key] = Watch(target.url, self._loop.time(), hosts, owner)
-            self.owners.take(watch.owner, 1)
+            self.owners.charge(watch.owner, 1)
         try:
             view = self._view(watch, (select, orjson.dumps(steps, option=orjson.OPT_SORT_KEYS)), planned, owner)
         except BaseException:
@@ -224,7 +224,7 @@ class Watches:
         if watch.wanted or self._watches.get(watch.key) is not watch:
             return
         del self._watches[watch.key]
-        self.owners.give_back(watch.owner, 1)
+        self.owners.release(watch.owner, 1)
         watch.stop()
         for view in watch.views.values():
             view.topic.on_idle = None

@@ -45,7 +45,7 @@ class _Reading:
                 add(read(row, record))
             except (Damaged, TypeError):
                 odd = record if isinstance(record, bytes) else b""
-                scan.take(Table.JOBS, row, odd, lambda row, record: add(read(row, record)), self._lost)
+                scan.handle(Table.JOBS, row, odd, lambda row, record: add(read(row, record)), self._lost)
         self._last = last
         self.found.add(some)
         return count

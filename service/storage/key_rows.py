@@ -44,7 +44,7 @@ class KeyRows:
         changes.replace(Table.KEYS, self._next, write_document(self._next, document))
         self.read(self._next, at)
 
-    def take_older(self, than: float) -> "array[int]":
+    def pop_older(self, than: float) -> "array[int]":
         """Return the rows that were written before that, and forget them."""
         found = array("q")
         while self._rows and self._rows[0][0] < than:

@@ -92,7 +92,7 @@ class _Reading:
         before = self.found.messages
         while (next_row := self._following(rows)) is not None:
             odd += 1
-            if self._take_message(*next_row):
+            if self._restore_message(*next_row):
                 self.found.messages += 1
                 odd -= 1
         return self.found.messages - before + odd
@@ -135,7 +135,7 @@ class _Reading:
         self._last, self._newest = last, hub_at
         return odd
 
-    def _take_message(self, row: int, record: bytes) -> bool:
+    def _restore_message(self, row: int, record: bytes) -> bool:
         """Take in a message, or leave a hole where one was; return whether it is whole."""
         if row <= self._last:
             raise disordered(Table.MESSAGES)

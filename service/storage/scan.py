@@ -17,17 +17,17 @@ from service.storage.database import Database, RowChanges
 from service.storage.records import Damaged, Mended, mend
 from service.storage.tables import Table
 
-__all__ = ["SLICE", "Scan", "Take"]
+__all__ = ["SLICE", "Handle", "Scan"]
 
 _log = logging.getLogger("sluice.storage")
 
 SLICE: Final = 20_000
-"""Rows that are taken in before the loop is asked whether the start is to go on: 50 ms."""
+"""Rows that are handled before the loop is asked whether the start is to go on: 50 ms."""
 _PROGRESS: Final = 200_000
 _MENDED: Final = 1_000
 """Damaged records in which a flipped bit is looked for."""
 
-Take = Callable[[int, bytes], object]
+Handle = Callable[[int, bytes], object]
 """Takes in the row of an id and a record; raises Damaged where that is not what was written."""
 
 
@@ -42,29 +42,29 @@ class Scan:
     def __repr__(self) -> str:
         return f"<Scan of {self.database!r}, {self.damage.count} damaged>"
 
-    async def read(self, table: Table, take: Take, lost: Callable[[int], bool] | None = None) -> None:
-        """Have every row of a table taken in.
+    async def read(self, table: Table, handle: Handle, lost: Callable[[int], bool] | None = None) -> None:
+        """Have every row of a table handled.
 
         ``lost`` is called with the id of one that cannot be put right, and returns whether it is to be kept.
         """
         rows = self.database.rows.all(table)
 
-        def take_some() -> int:
+        def handle_some() -> int:
             count = 0
             for row, record in islice(rows, SLICE):
                 count += 1
-                self.take(table, row, record, take, lost)
+                self.handle(table, row, record, handle, lost)
             return count
 
-        await self.read_slices(table, take_some)
+        await self.read_slices(table, handle_some)
 
-    async def read_slices(self, table: Table, take: Callable[[], int]) -> None:
-        """Have rows taken in, in a thread: ``take`` takes some at a time and returns how many, none at the end."""
+    async def read_slices(self, table: Table, handle: Callable[[], int]) -> None:
+        """Have rows handled in a thread: each call handles some and returns how many, none at the end."""
         count = 0
-        while taken := await asyncio.to_thread(take):
-            if (count + taken) // _PROGRESS > count // _PROGRESS:
-                _log.info("reading the data directory", extra={"table": table.value, "rows": count + taken})
-            count += taken
+        while handled := await asyncio.to_thread(handle):
+            if (count + handled) // _PROGRESS > count // _PROGRESS:
+                _log.info("reading the data directory", extra={"table": table.value, "rows": count + handled})
+            count += handled
 
     def mend(self, table: Table, row: int, record: bytes, error: Damaged) -> Mended | None:
         """Report a damaged record, and return it as it was, where that can be found out."""
@@ -80,15 +80,15 @@ class Scan:
         if self.changes.put or self.changes.deleted or self.database.damage.count:
             await asyncio.to_thread(self.database.write, self.changes)
 
-    def take(
-        self, table: Table, row: int, record: bytes, take: Take, lost: Callable[[int], bool] | None = None
+    def handle(
+        self, table: Table, row: int, record: bytes, handle: Handle, lost: Callable[[int], bool] | None = None
     ) -> None:
-        """Pass one row to ``take``, as :meth:`read` does."""
+        """Pass one row to ``handle``, as :meth:`read` does."""
         try:
-            take(row, record)
+            handle(row, record)
         except Damaged as error:
             mended = self.mend(table, row, record, error)
-            if mended is not None and _taken(take, mended):
+            if mended is not None and _handled(handle, mended):
                 self.changes.replace(table, *mended)
                 if mended.row != row:
                     self.discard(table, row)
@@ -96,10 +96,10 @@ class Scan:
                 self.discard(table, row)
 
 
-def _taken(take: Take, mended: Mended) -> bool:
-    """Take in a record that was put right; return False where what it says cannot be."""
+def _handled(handle: Handle, mended: Mended) -> bool:
+    """Handle a record that was put right; return False where what it says cannot be."""
     try:
-        take(*mended)
+        handle(*mended)
     except Damaged:
         return False
     return True

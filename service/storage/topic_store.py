@@ -151,7 +151,7 @@ class DiskStore:
     def expire(self, now: float) -> None:
         """Delete what is too old, and what rings have given up since the last time."""
         self.retired.expire(now)
-        self._sweep.keys.extend(self.keys.take_older(self._clock.to_wall(now) - self._key_age))
+        self._sweep.keys.extend(self.keys.pop_older(self._clock.to_wall(now) - self._key_age))
         for kept in self._next(_LOOKED):
             if kept.overhang:
                 self._sweep.trim(kept)

@@ -25,7 +25,7 @@ _LISTED: Final = 1000
 _UNSOUND: Final = 5
 """Faults of the file itself that are named."""
 
-_Take = Callable[[int, bytes], None]
+_Handle = Callable[[int, bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class _Verification:
     def run(self) -> None:
         """Read all of it, and what SQLite can say of the file."""
         self._all = sum(map(self._span, Table))
-        takes: dict[Table, _Take] = {
+        handlers: dict[Table, _Handle] = {
             Table.TOPICS: self._topic,
             Table.MESSAGES: self._verify,
             Table.KEYS: _key,
@@ -102,7 +102,7 @@ class _Verification:
         # Topics are needed for their messages.
         for table in sorted(filter(self._rows.has, Table), key=lambda table: table is not Table.TOPICS):
             try:
-                self._read(table, takes.get(table, _check))
+                self._read(table, handlers.get(table, _check))
             except apsw.Error as error:
                 self._found.unsound.append(f"{table}: {reason(error, self._reader.path)}")
         self._check_file()
@@ -121,14 +121,14 @@ class _Verification:
         # A long text of several lines is one fault.
         self._found.unsound += [str(text).splitlines()[-1] for (text,) in answers if text != "ok"]
 
-    def _read(self, table: Table, take: _Take) -> None:
+    def _read(self, table: Table, handle: _Handle) -> None:
         found = self._found
         found.rows[table] = found.bytes[table] = 0
         for rows in self._rows.chunks(table):
             for row, record in rows:
                 found.bytes[table] += len(record)
                 try:
-                    take(row, record)
+                    handle(row, record)
                 except Damaged:
                     self._damaged(table, row, record)
             self._reader.check_growth("the check takes too long", "check a backup, or at a calmer time")

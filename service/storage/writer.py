@@ -45,9 +45,9 @@ _log = logging.getLogger("sluice.storage")
 _PAUSE: Final = 0.002
 """Seconds from the beginning of one commit to that of the next, at least."""
 _GATHER: Final = 0.01
-_LOOK: Final = 0.001
+_CHECK: Final = 0.001
 _FEW: Final = 20
-"""A group of that many changes waits for others until ``_GATHER``, as long as each ``_LOOK`` finds some more: a
+"""A group of that many changes waits for others until ``_GATHER``, as long as each ``_CHECK`` finds some more: a
 commit costs 0.3 ms of CPU, with its way to the thread and back, however small it is."""
 _CHANGES: Final = 1000
 """Changes of one group, about: to prepare so many takes a turn of the loop of about 2 ms."""
@@ -142,15 +142,15 @@ class Writer:
                 return
             self._timer.cancel()
         self._due = at
-        self._timer = self._loop.call_at(at, self._look)
+        self._timer = self._loop.call_at(at, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         """Begin the next group, unless there is more to come that it has time for."""
         self._timer = None
         count, seen = sum(write.count for write in self._waiting), self._seen
         if count >= _FEW and count > seen and self._loop.time() < self._began + _GATHER:
             self._seen = count
-            self._schedule(_LOOK)
+            self._schedule(_CHECK)
         else:
             self._begin()
 

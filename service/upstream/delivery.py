@@ -131,14 +131,14 @@ class Delivery:
             self._idle.clear()
             self._loop.call_soon(self._settle)
         owner = works[0].group.owner
-        self.undelivered.take(owner, size)
+        self.undelivered.charge(owner, size)
         if self.undelivered.room(owner) <= 0:
             self._owners.pause(owner)
         self._landed.put(owner, _Landed(leader, outcome, size, works[::-1], others))
 
     def _delivered(self, owner: Owner, size: int, *, others: bool) -> None:
         """Count out what an owner has got; it may go on once it is no longer behind."""
-        self.undelivered.give_back(owner, size)
+        self.undelivered.release(owner, size)
         if self._owners.is_paused(owner) and self.undelivered.room(owner) > 0:
             self._plan.resume(owner)
             self._changed()

@@ -53,7 +53,7 @@ class Reading:
 
     async def charge(self, body: "Body", size: int) -> None:
         """Count a piece in, and wait until the body may go on."""
-        self._pool.take(body.owner, size)
+        self._pool.charge(body.owner, size)
         body.size += size
         while not self._may_go_on(body):
             self._pool.refused += 1
@@ -67,7 +67,7 @@ class Reading:
 
     def end(self, body: "Body") -> None:
         """Count a body out, and let those of its owner go on that may."""
-        self._pool.give_back(body.owner, body.size)
+        self._pool.release(body.owner, body.size)
         bodies = self._bodies[body.owner]
         del bodies[body]
         if not bodies:

@@ -65,10 +65,10 @@ class RedirectSlots:
                 self._hosts.end(origin, owner)
                 self._freed()
             else:
-                self._take_out(origin, owner, turn)
+                self._remove(origin, owner, turn)
             raise
 
-    def _take_out(self, origin: str, owner: Owner, turn: asyncio.Future[None]) -> None:
+    def _remove(self, origin: str, owner: Owner, turn: asyncio.Future[None]) -> None:
         """Forget one that was cancelled while it waited."""
         line = self.waiting.get(origin)
         if line is None or turn not in line.get(owner, ()):

@@ -184,7 +184,7 @@ class Blobs:
         keeper = Owner(blob.keeper)
         self._kept[blob.sha256] = blob
         self._of.setdefault(keeper, OrderedDict())[blob.sha256] = blob
-        self._pool.take(keeper, blob.size)
+        self._pool.charge(keeper, blob.size)
 
     def _give_up(self, blob: Blob) -> None:
         keeper = Owner(blob.keeper)
@@ -193,7 +193,7 @@ class Blobs:
             del self._of[keeper]
         del self._kept[blob.sha256]
         self._noted.pop(blob.sha256, None)
-        self._pool.give_back(keeper, blob.size)
+        self._pool.release(keeper, blob.size)
 
     def _oldest(self, size: int) -> list[Blob]:
         """Forget the longest unused blobs of the owner that keeps most until this size fits; return them."""

@@ -118,7 +118,7 @@ class Counts:
         for _ in self.merge_pieces(other.pieces_of()):
             pass
 
-    def take(self) -> Piece:
+    def drain(self) -> Piece:
         """Return all of it as one piece for :meth:`merge_pieces`, and be empty."""
         part, self._table = self._table, Counter()
         head = (self.lines, self.skipped, self.error_bound, max(self._distinct, len(part)))

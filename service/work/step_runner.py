@@ -144,11 +144,11 @@ class StepRunner:
     async def run(self, steps: Sequence[PlannedStep], body: Body, owner: Owner) -> StepOutcome:
         """Run them in order, until one fails; the body counts in the pool, whether or not there is room."""
         size = len(body.data) + _OVERHEAD
-        self.pool.take(owner, size)
+        self.pool.charge(owner, size)
         try:
             return await self._run(steps, body, owner)
         finally:
-            self.pool.give_back(owner, size)
+            self.pool.release(owner, size)
 
     async def _run(self, steps: Sequence[PlannedStep], body: Body, owner: Owner) -> StepOutcome:
         results: list[bytes] = []

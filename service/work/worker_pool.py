@@ -68,7 +68,7 @@ class WorkerPool:
         self, errand: Errand, body: bytes | memoryview, time: float, *, fresh: bool
     ) -> tuple[Answer, Contents]:
         # What ended one process may be ending the others, too: the second try is in a new one.
-        worker = (None if fresh else self._take()) or await WorkerProcess.start(self._modules, self._memory)
+        worker = (None if fresh else self._acquire()) or await WorkerProcess.start(self._modules, self._memory)
         try:
             async with asyncio.timeout(time):
                 answer = await worker.carry_out(errand, body)
@@ -83,7 +83,7 @@ class WorkerPool:
         self._idle.restart(_IDLE)
         return answer
 
-    def _take(self) -> WorkerProcess | None:
+    def _acquire(self) -> WorkerProcess | None:
         """Take a process that has nothing to do."""
         while self._free:
             worker = self._free.pop()

@@ -203,5 +203,5 @@ def test_a_failure_of_a_step_names_it_and_has_what_went_before() -> None:
     ],
 )
 def test_steps_are_for_whole_bodies_of_success(options: Options, status: int, takes: bool, mode: str) -> None:
-    assert (options.takes_steps(status), options.mode(status)) == (takes, mode)
+    assert (options.runs_steps(status), options.mode(status)) == (takes, mode)
     assert options.want_body == (options.body != "none")

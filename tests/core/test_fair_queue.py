@@ -119,5 +119,5 @@ def test_a_line_that_is_set_aside_waits_until_it_is_brought_back() -> None:
     line = queue.set_aside()
     assert line.owner == A
     assert served(queue, 1) == "x"
-    queue.bring_back(line)
+    queue.restore(line)
     assert drained(queue) == "y12z34"

@@ -14,7 +14,7 @@ A, B, C = Owner("a"), Owner("b"), Owner("c")
 def fill(pool: Pool, owner: Owner) -> int:
     """Have an owner take all that it may, byte by byte."""
     while pool.room(owner) > 0:
-        pool.take(owner, 1)
+        pool.charge(owner, 1)
     return pool.held(owner)
 
 
@@ -37,9 +37,9 @@ def test_owners_that_give_back_meet_at_equal_shares() -> None:
     for _ in range(600):
         for owner in owners:
             if pool.room(owner) > 0:
-                pool.take(owner, 10)
+                pool.charge(owner, 10)
             elif pool.held(owner) > pool.share(owner):
-                pool.give_back(owner, 10)
+                pool.release(owner, 10)
     assert all(abs(pool.held(owner) - 300) <= 20 for owner in owners)
 
 
@@ -54,7 +54,7 @@ def test_an_owner_with_a_weight_gets_so_many_times_what_is_free(weight: float, g
 def test_an_owner_that_holds_nothing_has_room_in_a_pool_that_is_more_than_full() -> None:
     for bound in (0, 1, 100, 1 << 20):
         pool = Pool("p", bound)
-        pool.take(A, 3 * bound + 7)
+        pool.charge(A, 3 * bound + 7)
         assert pool.room(A) <= 0
         assert pool.room(B) > 0
 
@@ -64,7 +64,7 @@ def test_owners_that_keep_all_they_can_get_stay_below_twice_the_bound(bound: int
     pool = Pool("p", bound)
     for number in range(owners):
         while (room := pool.room(owner := Owner(str(number)))) > 0:
-            pool.take(owner, room)
+            pool.charge(owner, room)
     assert pool.used <= 1.65 * bound + owners
 
 
@@ -85,24 +85,24 @@ def test_in_a_strict_pool_one_owner_leaves_what_is_to_spare(spare: int, times: i
 
 def test_what_is_given_back_was_taken() -> None:
     pool = Pool("p", 10)
-    pool.take(A, 3)
-    with pytest.raises(ValueError, match="'a' gives back more"):
-        pool.give_back(A, 4)
-    pool.give_back(A, 3)
+    pool.charge(A, 3)
+    with pytest.raises(ValueError, match="'a' releases more"):
+        pool.release(A, 4)
+    pool.release(A, 3)
     assert (pool.used, pool.held(A), pool.largest()) == (0, 0, None)
 
 
 def test_a_refusal_names_the_pool_and_the_share_and_is_counted() -> None:
     pool = Pool("things", 10, advice="take fewer")
     pool.check(A, 5)
-    pool.take(A, 5)
+    pool.charge(A, 5)
     with pytest.raises(LimitReached) as refused:
         pool.check(A)
     assert refused.value.detail == "limit things: this client has 5, its share of 10; take fewer"
     assert refused.value.data() == {"reason": "limit", "temporary": True, "retry_after": 1.0, "pool": "things"}
     pool.check(B)
     full = Pool("places", 1, strict=True, error=Overloaded)
-    full.take(A, 1)
+    full.charge(A, 1)
     with pytest.raises(Overloaded, match="^limit places: all 1 are in use$"):
         full.check(B)
     assert (pool.refused, full.refused) == (1, 1)
@@ -112,28 +112,28 @@ def test_what_is_taken_at_once_fits_into_the_share_too() -> None:
     for eager, most in ((1, 600), (4, 960)):
         pool = Pool("p", 1200, eager=eager)
         assert pool.fits(A, 5000), "it holds nothing"
-        pool.take(A, 1)
+        pool.charge(A, 1)
         assert pool.fits(A, most - 1)
         assert not pool.fits(A, most)
 
 
 def test_statistics_are_a_snapshot() -> None:
     pool = Pool("p", 10)
-    pool.take(A, 3)
-    pool.take(B, 5)
+    pool.charge(A, 3)
+    pool.charge(B, 5)
     assert pool.largest() == B
     assert pool.statistics() == PoolStatistics(bound=10, used=8, owners=2, largest=5, refused=0)
 
 
 def test_nothing_taken_makes_nobody_an_owner() -> None:
     pool = Pool("p", 10)
-    pool.take(A, 0)
-    pool.give_back(A, 0)
+    pool.charge(A, 0)
+    pool.release(A, 0)
     assert (pool.used, pool.statistics().owners) == (0, 0)
 
 
 def test_the_part_of_a_pool_that_is_in_use() -> None:
     pool = Pool("p", 1000)
-    pool.take(A, 250)
+    pool.charge(A, 250)
     assert share_used(pool.statistics()) == 0.25
     assert share_used(Pool("none", 0).statistics()) == 0.0

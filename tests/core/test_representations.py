@@ -16,7 +16,7 @@ from tests.core.test_session import Bench
 
 def full_pool() -> Pool:
     pool = Pool("rings", 100)
-    pool.take(Owner("a"), 30)
+    pool.charge(Owner("a"), 30)
     return pool
 
 

@@ -108,13 +108,13 @@ async def test_bodies_with_codings_are_decoded_in_small_pieces_and_a_few_steps_i
         steps[loop.turns] += 1
         return real_step(decoding)
 
-    def give(decoding: Decoding, data: bytes) -> None:
+    def feed(decoding: Decoding, data: bytes) -> None:
         given.append(len(data))
-        real_give(decoding, data)
+        real_feed(decoding, data)
 
-    real_step, real_give = Decoding.step, Decoding.give
+    real_step, real_feed = Decoding.step, Decoding.feed
     monkeypatch.setattr(Decoding, "step", step)
-    monkeypatch.setattr(Decoding, "give", give)
+    monkeypatch.setattr(Decoding, "feed", feed)
     # Hardly compressed: what is coded is as large as what it says.
     text = b'{"a": "' + Random(1).randbytes(500_000).hex().encode() + b'"}'
     body = gzip.compress(text, 0, mtime=0)

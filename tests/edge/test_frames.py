@@ -104,7 +104,7 @@ class Pinged:
     def __init__(self, *, due: bool = True) -> None:
         self.due = due
 
-    def take_pong(self) -> bool:
+    def handle_pong(self) -> bool:
         due, self.due = self.due, False
         return due
 

@@ -30,7 +30,7 @@ class TestConnection(PeerContract):
         ours, task = await accepted, asyncio.current_task()
         assert task is not None
         pool, owner, stalled = Pool("websockets", 2, strict=True), EVERYTHING.owner("::1"), Stalled()
-        pool.take(owner, 1)
+        pool.charge(owner, 1)
         transport: Any = ours.transport
         self.bytes = b""
         try:

@@ -140,7 +140,7 @@ def decode(found: Read) -> None:
         if not codings:
             return
         decoding = Decoding(codings)
-        decoding.give(found.body)
+        decoding.feed(found.body)
         for _ in range(_STEPS):
             if decoding.hungry:
                 break

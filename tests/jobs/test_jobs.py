@@ -181,14 +181,14 @@ async def test_one_that_is_due_later_begins_then_and_not_before(bench: Bench) ->
 
 
 async def test_nothing_is_looked_at_while_nobody_has_jobs(bench: Bench) -> None:
-    look = bench.jobs.schedule._look
+    timer = bench.jobs.schedule._timer
     await asyncio.sleep(5)
-    assert not look.running
+    assert not timer.running
     for _ in range(2):
         await bench.ended(await bench.make(delay=60, keep=10))
-        assert look.running, "it has to be forgotten in time"
+        assert timer.running, "it has to be forgotten in time"
         await asyncio.sleep(15)
-        assert (len(bench.jobs.agenda), look.running) == (0, False)
+        assert (len(bench.jobs.agenda), timer.running) == (0, False)
 
 
 async def test_the_first_job_begins_though_its_client_left_before_it_was_stored(failing: Bench) -> None:

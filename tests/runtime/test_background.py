@@ -270,7 +270,7 @@ async def a_job_that_is_due_later(client: Client) -> None:
 async def a_leased_job(client: Client) -> None:
     jobs = client.service.jobs
     remote = RemoteAttempts(
-        jobs._changes, Functions(), FakeBroker(), jobs._outcomes, jobs.find, jobs.schedule.wake, jobs.keep_up
+        jobs._updates, Functions(), FakeBroker(), jobs._outcomes, jobs.find, jobs.schedule.wake, jobs.keep_up
     )
     remote.restore([1])
     await asyncio.sleep(3)

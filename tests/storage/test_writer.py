@@ -245,7 +245,7 @@ async def test_a_large_group_waits_for_others_as_long_as_more_comes(
 
 
 async def test_a_group_waits_for_others_only_for_a_while(database: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.storage.writer._LOOK", 0.0)
+    monkeypatch.setattr("service.storage.writer._CHECK", 0.0)
     database.gate.set()
     writer, ended = Writer(database), list[object]()
     loop, added = asyncio.get_running_loop(), 0
@@ -269,7 +269,7 @@ async def test_a_group_that_waits_for_others_is_stored_at_the_end(
     database: Gated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.storage.writer._GATHER", 60.0)
-    monkeypatch.setattr("service.storage.writer._LOOK", 60.0)
+    monkeypatch.setattr("service.storage.writer._CHECK", 60.0)
     database.gate.set()
     writer, ended = Writer(database), list[object]()
     for _ in range(100):

@@ -240,12 +240,12 @@ async def test_nobody_fails_for_what_another_holds() -> None:
 
 async def test_bodies_that_one_client_reads_leave_room_for_those_of_others() -> None:
     bench = Bench(never, replace(LIMITS, reading_bytes=BOUND))
-    bench.fetcher.reading.take(Owner("greedy"), 3 * BOUND)
+    bench.fetcher.reading.charge(Owner("greedy"), 3 * BOUND)
     held, free = bench.start(3, owner="greedy"), bench.start(3, owner="modest")
     bench.fetcher.answer = at_once
     await asyncio.sleep(1)
     assert (held.ok, free.ok) == (0, 3)
-    bench.fetcher.reading.give_back(Owner("greedy"), 3 * BOUND)
+    bench.fetcher.reading.release(Owner("greedy"), 3 * BOUND)
     await asyncio.sleep(1)
     assert held.ok == 3
 

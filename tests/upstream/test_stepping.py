@@ -49,7 +49,7 @@ class FakeSteps:
         self.bodies.append(body)
         self.owners.append(owner)
         size = len(body.data)
-        self.pool.take(owner, size)
+        self.pool.charge(owner, size)
         try:
             await self.go_on.wait()
             await asyncio.sleep(self.took * len(self.bodies))
@@ -57,7 +57,7 @@ class FakeSteps:
             self.stopped += 1
             raise
         finally:
-            self.pool.give_back(owner, size)
+            self.pool.release(owner, size)
         if body.data == b"bug":
             raise KeyError("bug")
         if body.data == b"bad":

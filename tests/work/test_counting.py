@@ -124,7 +124,7 @@ def test_a_table_that_spills_loses_nothing() -> None:
 
     def spill() -> None:
         assert len(small) <= 400, "one hundred lines more than fit, at most"
-        merged.merge_pieces([small.take()]).send(None)
+        merged.merge_pieces([small.drain()]).send(None)
 
     small = Counts(300, spill=spill)
     counter = LineCounter(by_field(1), small)

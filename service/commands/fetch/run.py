@@ -128,7 +128,7 @@ class Run:
     def succeeded(self, group: Group, task: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
         """Write an answer, or have it saved."""
         try:
-            if not self._options.takes_steps(fetched.status):
+            if not self._options.runs_steps(fetched.status):
                 self._answered(task, fetched, queued, shared)
             elif fetched.truncated:
                 self._fail(task.index, self._too_large(), task.attempts, fetched.timing)

@@ -54,7 +54,7 @@ class Backlog:
         """
         group = self.group
         rejected = []
-        for index in self._take(AHEAD):
+        for index in self._pop_next(AHEAD):
             item: FetchRequest | str = group.items[index]
             checked: FetchTask | Failure
             error = None
@@ -78,10 +78,10 @@ class Backlog:
         """Reject the next few URLs; the next one alone where a bug is why."""
         most = AHEAD if error is None else 1
         indices = [self.ready.popleft().index for _ in range(min(most, len(self.ready)))]
-        indices += self._take(most - len(indices))
+        indices += self._pop_next(most - len(indices))
         return [Rejection(self.group, index, failure, 0, error) for index in indices]
 
-    def _take(self, most: int) -> Sequence[int]:
+    def _pop_next(self, most: int) -> Sequence[int]:
         """Return the next indices that have not begun."""
         begin, self.next = self.next, min(self.next + most, len(self.group.wanted))
         return self.group.wanted[begin : self.next]

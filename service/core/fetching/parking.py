@@ -79,7 +79,7 @@ class Parking:
         """Count a URL out that waits no more (its state says so already): it starts, or never will."""
         self.waiting -= 1
         if not task.place:
-            self._take_out(task)
+            self._remove(task)
         while self._deadlines and not self._deadlines[0][2].waiting:
             heappop(self._deadlines)
         if len(self._deadlines) > 2 * self.waiting + _STALE:
@@ -98,7 +98,7 @@ class Parking:
             owners.move_to_end(owner)
             if may(owner, origin, now):
                 task = next(iter(tasks))
-                self._take_out(task)
+                self._remove(task)
                 return task
         return None
 
@@ -155,7 +155,7 @@ class Parking:
             return self._looks_again
         return self._deadlines[0][0] if self._deadlines else inf
 
-    def _take_out(self, task: FetchTask) -> None:
+    def _remove(self, task: FetchTask) -> None:
         host = self.hosts[task.target.origin]
         tasks = host.owners[task.group.owner]
         del tasks[task]

@@ -39,12 +39,12 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Whether bodies are needed at all."""
         return self.body != "none" or self.steps is not None
 
-    def takes_steps(self, status: int) -> bool:
+    def runs_steps(self, status: int) -> bool:
         """Return whether the body of an answer with this status goes through steps; a part of one does not."""
         return self.steps is not None and 200 <= status < 300 and status != 206
 
     def mode(self, status: int) -> BodyMode:
         """Return how the event of an answer with this status has its body."""
         if self.body is msgspec.UNSET:
-            return "none" if self.takes_steps(status) else "auto"
+            return "none" if self.runs_steps(status) else "auto"
         return self.body

@@ -79,7 +79,7 @@ class Agenda:
 
     def put(self, job: JobSummary) -> None:
         """Add a job, or update it."""
-        number = self._owners.take(job.belongs_to())
+        number = self._owners.charge(job.belongs_to())
         if job.row in self._entries:
             self.remove(job.row)
         self._put = put = self._put + 1 & _PUTS
@@ -105,13 +105,13 @@ class Agenda:
         self._put = put
         for (_, kind, state), one in alike.items():
             self.counts[kind, state] += len(one.items)
-            self._owners.take(one.owner, len(one.items) - 1)
+            self._owners.charge(one.owner, len(one.items) - 1)
             if (heap := self._heap(kind, state)) is not None:
                 heap.fill(one.items)
 
     def _alike(self, first: JobSummary) -> "_Alike":
         owner = first.belongs_to()
-        return _Alike(owner, _packed(self._owners.take(owner), first.kind, first.state), [])
+        return _Alike(owner, _packed(self._owners.charge(owner), first.kind, first.state), [])
 
     def _heap(self, kind: Kind, state: JobState) -> "_Heap | None":
         """Return the heap in which jobs of this kind and state wait for their time; None if they wait for none."""
@@ -123,7 +123,7 @@ class Agenda:
         """Forget a job."""
         entry, packed = self.get(row), self._entries.pop(row)
         self.counts[entry.kind, entry.state] -= 1
-        self._owners.give_back(packed >> _OWNER & _OWNERS)
+        self._owners.release(packed >> _OWNER & _OWNERS)
 
     def pop_due(self, kind: Kind, now: float) -> int | None:
         """Take out the row of this kind that has been due longest, or return None."""
@@ -226,7 +226,7 @@ class _Owners:
         """Return the owner of a number."""
         return self._names[number]
 
-    def take(self, owner: Owner, count: int = 1) -> int:
+    def charge(self, owner: Owner, count: int = 1) -> int:
         """Count this many more jobs of an owner, and return the owner's number."""
         number = self._numbers.get(owner)
         if number is None:
@@ -243,7 +243,7 @@ class _Owners:
         self._jobs.append(0)
         return len(self._names) - 1
 
-    def give_back(self, number: int) -> None:
+    def release(self, number: int) -> None:
         """Count one job less; the number of an owner without any is free."""
         self._jobs[number] -= 1
         if not self._jobs[number]:

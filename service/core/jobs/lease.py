@@ -70,13 +70,13 @@ def digest_of(token: str) -> str:
 
 
 class Leases:
-    """The rows of jobs that are leased; time is counted in looks, one a second.
+    """The rows of jobs that are leased; time is counted in checks, one a second.
 
     So a pause of the service itself, when no worker could be heard, costs none of them its lease.
     """
 
     def __init__(self) -> None:
-        self._looks = 0
+        self._checks = 0
         self._until: OrderedDict[int, int] = OrderedDict()
         """By row, the one that ends first at the front."""
         self._restored: OrderedDict[int, int] = OrderedDict()
@@ -93,21 +93,21 @@ class Leases:
 
     def restore(self, row: int) -> None:
         """Take over a lease at a start of the service."""
-        self._restored[row] = self._looks + LEASE + _RETURN
+        self._restored[row] = self._checks + LEASE + _RETURN
 
     def renew(self, row: int) -> None:
         """Begin or extend a lease: its worker was heard."""
         self.end(row)
-        self._until[row] = self._looks + LEASE
+        self._until[row] = self._checks + LEASE
 
     def end(self, row: int) -> None:
         """Forget a lease, if there is one."""
         self._until.pop(row, None)
         self._restored.pop(row, None)
 
-    def look(self) -> Iterator[int]:
-        """Count one look, and yield the rows whose lease has run out."""
-        self._looks += 1
+    def expire(self) -> Iterator[int]:
+        """Count one check, and yield the rows whose lease has run out."""
+        self._checks += 1
         for leases in (self._until, self._restored):
-            while leases and next(iter(leases.values())) <= self._looks:
+            while leases and next(iter(leases.values())) <= self._checks:
                 yield leases.popitem(last=False)[0]

@@ -128,7 +128,7 @@ class TopicDirectory:
     def adopt(self, name: str, kept: KeptTopic, owner: Owner) -> Topic:
         """Make a log of what its source keeps elsewhere; raise LimitReached. It goes by :meth:`release`."""
         self.owners.check(owner)
-        self.owners.take(owner, 1)
+        self.owners.charge(owner, 1)
         return self._opened(name, None, owner, kept)
 
     def release(self, topic: Topic) -> None:
@@ -142,7 +142,7 @@ class TopicDirectory:
         return self._begin_opening(name, ring, owner)
 
     def _begin_opening(self, name: str, ring: RingLimits | None, owner: Owner) -> Topic | Pending[Topic]:
-        self.owners.take(owner, 1)
+        self.owners.charge(owner, 1)
         kept = self.store.history(name, owner)
         if not isinstance(kept, Pending):
             return self._opened(name, ring, owner, kept)
@@ -153,7 +153,7 @@ class TopicDirectory:
     def _answered(self, name: str, owner: Owner, kept: KeptTopic | Exception) -> None:
         del self._opening[name]
         if isinstance(kept, Exception):
-            self.owners.give_back(owner, 1)
+            self.owners.release(owner, 1)
 
     def _opened(self, name: str, ring: RingLimits | None, owner: Owner, kept: KeptTopic) -> Topic:
         position = kept.position
@@ -188,7 +188,7 @@ class TopicDirectory:
         if self.topics.get(topic.name) is not topic:
             return False
         del self.topics[topic.name]
-        self.owners.give_back(topic.owner, 1)
+        self.owners.release(topic.owner, 1)
         self.settled += topic.delivered
         if topic.limits is None:
             self.log_bytes -= topic.size

@@ -137,11 +137,11 @@ class Hub(TopicDirectory):
         :meth:`append_reserved` uses the room, for a part of the topics at a time.
         """
         self.check_room(names, size, owner)
-        self.rings.pool.take(owner, size * len(names))
+        self.rings.pool.charge(owner, size * len(names))
 
     def release_reserved(self, names: Collection[str], size: int, owner: Owner) -> None:
         """Give back what was reserved for these topics, and is not used."""
-        self.rings.pool.give_back(owner, size * len(names))
+        self.rings.pool.release(owner, size * len(names))
 
     def append_reserved(self, names: Sequence[str], data: bytes, now: float, owner: Owner) -> Sequence[Position]:
         """Append one message to these topics, for which there is room; their store answers at once.

@@ -58,7 +58,7 @@ class KeyStore:
             own = self._known[owner] = OrderedDict()
         known = own[key] = (now, position)
         self._order.append((now, owner, key))
-        self.pool.take(owner, 1)
+        self.pool.charge(owner, 1)
         if isinstance(position, Pending):
             position.on_settled(lambda outcome: self._settled(owner, key, known, outcome))
 
@@ -87,4 +87,4 @@ class KeyStore:
         del own[key]
         if not own:
             del self._known[owner]
-        self.pool.give_back(owner, 1)
+        self.pool.release(owner, 1)

@@ -53,11 +53,11 @@ class PendingAppends:
     def add(self, name: str, owner: Owner, size: int) -> None:
         """Count a message in, whether or not there is room."""
         self._counts[name] = self._counts.get(name, 0) + 1
-        self.pool.take(owner, size + _EACH)
+        self.pool.charge(owner, size + _EACH)
 
     def settled(self, name: str, owner: Owner, size: int) -> None:
         """Count a message out that was counted in before."""
-        self.pool.give_back(owner, size + _EACH)
+        self.pool.release(owner, size + _EACH)
         left = self._counts[name] - 1
         if left:
             self._counts[name] = left

@@ -61,7 +61,7 @@ class RetiredTopics:
             self._forget(next(iter(names)))
         self._known[name] = _Kept(now, position, owner)
         self._names.setdefault(owner, OrderedDict())[name] = None
-        self.pool.take(owner, 1)
+        self.pool.charge(owner, 1)
 
     def _forget(self, name: str) -> None:
         self.pop(name)
@@ -77,7 +77,7 @@ class RetiredTopics:
         del names[name]
         if not names:
             del self._names[known.owner]
-        self.pool.give_back(known.owner, 1)
+        self.pool.release(known.owner, 1)
         return known.position
 
     def expire(self, now: float) -> None:

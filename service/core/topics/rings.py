@@ -91,13 +91,13 @@ class Rings:
 
     def freed(self, topic: Topic, size: int) -> None:
         """Record messages that are gone."""
-        self.pool.give_back(topic.payer, size)
+        self.pool.release(topic.payer, size)
         if topic.ring.head <= topic.ring.first:
             self._whole(topic)
 
     def dropped(self, topic: Topic) -> None:
         """Record a ring that is gone."""
-        self.pool.give_back(topic.payer, topic.ring.size)
+        self.pool.release(topic.payer, topic.ring.size)
         self._whole(topic)
 
     def _move(self, topic: Topic, owner: Owner) -> None:
@@ -108,9 +108,9 @@ class Rings:
 
     def _count(self, owner: Owner, size: int) -> None:
         if size > 0:
-            self.pool.take(owner, size)
+            self.pool.charge(owner, size)
         else:
-            self.pool.give_back(owner, -size)
+            self.pool.release(owner, -size)
 
     def _whole(self, topic: Topic) -> None:
         """Take out a ring that has nothing to give up."""
@@ -127,7 +127,7 @@ class Rings:
             return False
         topic = next(iter(own))
         self._whole(topic)
-        self.pool.give_back(owner, topic.ring.shrink())
+        self.pool.release(owner, topic.ring.shrink())
         self.shrunk += 1
         return True
 

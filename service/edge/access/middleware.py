@@ -137,12 +137,12 @@ class AccessMiddleware:
         read_for(request, owner)
         await self._requests.wait(owner, 1 + (request.content_length or 0) // _BODY)
         self.slots.check(owner)
-        self.slots.take(owner, 1)
+        self.slots.charge(owner, 1)
         self._admission.enter(address)
         try:
             return await handler(request)
         finally:
-            self.slots.give_back(owner, 1)
+            self.slots.release(owner, 1)
             self._admission.leave(address)
 
     def _check_token(self, request: web.Request) -> Grant:

@@ -102,7 +102,7 @@ async def _decoded(body: bytearray, codings: tuple[str, ...], size: int, owner: 
     made, pieces = 0, []
     try:
         for at in range(0, len(body), _PIECE):
-            decoding.give(bytes(body[at : at + _PIECE]))
+            decoding.feed(bytes(body[at : at + _PIECE]))
             while not decoding.hungry:
                 await steps.wait(owner)
                 pieces.append(decoding.step())

@@ -131,16 +131,16 @@ class PipelineClient:
         transport, loop = self._connection.transport, asyncio.get_running_loop()
         timer: asyncio.TimerHandle
 
-        def look(before: int) -> None:
+        def check(before: int) -> None:
             nonlocal timer
             left = transport.get_write_buffer_size()
             if left == before:
                 self._run.count_cut()
                 self._connection.cut_slow("pipeline")
             else:
-                timer = loop.call_later(self._patience, look, left)
+                timer = loop.call_later(self._patience, check, left)
 
-        timer = loop.call_later(self._patience, look, -1)
+        timer = loop.call_later(self._patience, check, -1)
         try:
             await self._socket.send_frame(data, kind)
         except ConnectionError:  # not every one that aiohttp raises is a ConnectionResetError

@@ -118,8 +118,8 @@ class Connection:
         if owner != self.owner:
             if grant.subject is not None:
                 self._pool.check(owner)
-            self._pool.give_back(self.owner, 1)
-            self._pool.take(owner, 1)
+            self._pool.release(self.owner, 1)
+            self._pool.charge(owner, 1)
         self.owner = owner
 
     def answer(self, text: bytes) -> None:
@@ -208,7 +208,7 @@ class Connection:
         elif not self.full() and not self.transport.is_closing():
             self.transport.write(_PING)
 
-    def take_pong(self) -> bool:
+    def handle_pong(self) -> bool:
         """Take a pong that may answer the last ping; return whether a pong was due.
 
         Other pongs count like requests: they reach the :class:`Conversation`.

@@ -145,7 +145,7 @@ class WebSockets:
             self.connections.discard(connection)
             self.heartbeat.discard(connection)
             self._expiries.discard(connection)
-            self.pool.give_back(connection.owner, 1)
+            self.pool.release(connection.owner, 1)
             self._admission.leave(address, flooding=connection.closing is FLOODING)
         await self._close(socket, connection)
         return socket
@@ -184,7 +184,7 @@ class WebSockets:
             frames.pinged = connection
         # Counted when nothing can fail any more: the kernel may have cut the connection already.
         self._admission.enter(address)
-        self.pool.take(shown.owner, 1)
+        self.pool.charge(shown.owner, 1)
         self._expiries.set_at(connection, shown.ends)
         self.connections.add(connection)
         self.heartbeat.add(connection)

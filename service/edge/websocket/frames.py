@@ -27,7 +27,7 @@ _UNLAWFUL: Final = -1
 class Pinged(Protocol):
     """A part that sends pings without a payload."""
 
-    def take_pong(self) -> bool:
+    def handle_pong(self) -> bool:
         """Take a pong that may answer the last ping; return whether a pong was due."""
         ...
 
@@ -64,7 +64,7 @@ class ClientFrames:
             and data[0] & 0xF != _CLOSE
         ):
             # Nearly every read is one small frame, whole.
-            if size == _HEADER and data[0] == _PONG and self.pinged is not None and self.pinged.take_pong():
+            if size == _HEADER and data[0] == _PONG and self.pinged is not None and self.pinged.handle_pong():
                 return False, b""
             return self._feed(data)
         if self._left < 0:

@@ -220,7 +220,7 @@ class Cache:
         if brought is None:
             brought = self._brought[owner] = OrderedDict()
         brought[stored] = key
-        self.pool.take(owner, size)
+        self.pool.charge(owner, size)
         self._ranking.changed[owner] = None
         self._stored += 1
         while self.pool.used > self.pool.bound:
@@ -234,7 +234,7 @@ class Cache:
         owner = stored.owner
         brought = self._brought[owner]
         key = brought.pop(stored)
-        self.pool.give_back(owner, stored.size)
+        self.pool.release(owner, stored.size)
         self._ranking.changed[owner] = None
         if not brought:
             del self._brought[owner]

@@ -84,16 +84,16 @@ def read_text(body: bytes, content_type: str | None, *, syntax: Syntax | None = 
 
 
 def read_in_steps(
-    body: bytes, content_type: str | None, take: Callable[[str], object], *, step: int, cut: bool = False
+    body: bytes, content_type: str | None, add: Callable[[str], object], *, step: int, cut: bool = False
 ) -> Generator[None, None, Text]:
-    """Do as :func:`read_text`, ``step`` bytes at a time: ``take`` gets the text, and what is returned has none.
+    """Do as :func:`read_text`, ``step`` bytes at a time: ``add`` gets the text, and what is returned has none.
 
     An empty piece says that all of it comes again, in another encoding.
     """
     plan = _plan(content_type and content_type[:LONGEST])
     encoding, skip = _declaration(body, plan, plan.syntax)
     if encoding == "replacement":
-        take("\ufffd")
+        add("\ufffd")
         return Text(encoding, "", False, True)
     exact, characters, bad = True, 0, 0
     for text, right in decode_in_steps(body, encoding or "utf-8", start=skip, step=step, cut=cut):
@@ -101,16 +101,16 @@ def read_in_steps(
         if encoding is None:
             characters, bad = map(sum, zip((characters, bad), _doubts(text), strict=True))
         if text:
-            take(text)
+            add(text)
         yield
     other = _other(plan, plan.syntax, lambda: _is_mostly_bad(characters, bad)) if not (exact or encoding) else None
     if other is not None:
-        take("")
+        add("")
         exact = True
         for text, right in decode_in_steps(body, other, start=0, step=step, cut=cut):
             exact = exact and right
             if text:
-                take(text)
+                add(text)
             yield
     declared = encoding is not None or plan.syntax == "json"
     return Text(encoding or other or "utf-8", "", exact, declared)

@@ -72,7 +72,7 @@ def _text_in_steps(fetched: Fetched, mode: Mode, pieces: list[bytes]) -> Generat
     body, content_type = fetched.body, fetched.content_type
     nuls: list[bool] = []
 
-    def take(text: str) -> None:
+    def add(text: str) -> None:
         if text:
             pieces.append(orjson.dumps(text)[1:-1])
             nuls.append("\0" in text)
@@ -80,11 +80,11 @@ def _text_in_steps(fetched: Fetched, mode: Mode, pieces: list[bytes]) -> Generat
             pieces.clear()
             nuls.clear()
 
-    read = yield from read_in_steps(body, content_type, take, step=_STEP, cut=fetched.truncated)
+    read = yield from read_in_steps(body, content_type, add, step=_STEP, cut=fetched.truncated)
     if mode == "text" and read.encoding == "replacement":
         pieces.clear()
         for text, _ in decode_in_steps(body, "utf-8", start=0, step=_STEP, cut=False):
-            take(text)
+            add(text)
             yield
         return "utf-8"
     if mode == "text":

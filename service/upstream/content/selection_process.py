@@ -76,12 +76,12 @@ class Selector:
         size = len(body)
         if why := self.refusal(owner, size):
             raise SelectFailed(why, "unavailable")
-        self.pool.take(owner, size)
+        self.pool.charge(owner, size)
         try:
             request = (select.encode(), (content_type or "")[:LONGEST].encode("utf-8", "replace"), body, cut)
             return await self._in_turn(request, owner)
         finally:
-            self.pool.give_back(owner, size)
+            self.pool.release(owner, size)
             self._idle.restart(_IDLE)
 
     def refusal(self, owner: Owner, size: int) -> str | None:

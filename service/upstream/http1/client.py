@@ -76,7 +76,7 @@ class Response:
                 if not data:
                     decoding.finish()
                     return b""
-                decoding.give(data)
+                decoding.feed(data)
             await self._steps.wait(owner)
             if made := decoding.step():
                 return made

@@ -200,7 +200,7 @@ class Decoding:
         """Whether no step makes anything until more is given."""
         return all(stage.idle for stage in self._stages)
 
-    def give(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> None:
         """Take in more of the coded body; only when hungry."""
         self._stages[0].waiting = data
 

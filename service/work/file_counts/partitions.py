@@ -50,7 +50,7 @@ class Ranking(NamedTuple):
 def count_part(part: FilePart, keys: LineKeys, re2: bool) -> Iterator[tuple[bytes, int]]:
     """Yield how often each key comes in a part, some keys several times; ``re2`` says what patterns mean."""
     pending: list[tuple[bytes, int]] = []
-    counts = Counts(TABLE, spill=lambda: pending.extend(_taken(counts)))
+    counts = Counts(TABLE, spill=lambda: pending.extend(_drained(counts)))
     failed = ""
     try:
         counter = LineCounter(_finder(keys, re2), counts)
@@ -68,7 +68,7 @@ def count_part(part: FilePart, keys: LineKeys, re2: bool) -> Iterator[tuple[byte
     except OSError as error:
         failed = error.strerror or str(error)
     yield from pending
-    yield from _taken(counts)
+    yield from _drained(counts)
     if failed:
         yield _FAILED + os.fsencode(f"{part.path}\n{failed}"), 1
 
@@ -80,8 +80,8 @@ def _finder(keys: LineKeys, re2: bool) -> Keys:
     return keys.finder()
 
 
-def _taken(counts: Counts) -> Iterator[tuple[bytes, int]]:
-    (lines, skipped, _, _), part = counts.take()
+def _drained(counts: Counts) -> Iterator[tuple[bytes, int]]:
+    (lines, skipped, _, _), part = counts.drain()
     yield _LINES, lines
     yield _SKIPPED, skipped
     for key, count in part.items():

@@ -90,7 +90,7 @@ class _Counting:
         self._read += size
 
     def _report_table(self, *, ended: bool = False, failed: str | None = None) -> None:
-        (lines, skipped, error, distinct), part = self._counts.take()
+        (lines, skipped, error, distinct), part = self._counts.drain()
         self._reported += lines - self._before
         self._before = 0
         head = (lines, skipped, error, distinct)

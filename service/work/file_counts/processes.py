@@ -57,11 +57,11 @@ class _Process:
     def answer(self, report: Report) -> None:
         """Have it go on, or count the next part."""
         if report.ended:
-            self.give()
+            self.assign()
         else:
             self._send(lambda: self.connection.send(GO))
 
-    def give(self) -> None:
+    def assign(self) -> None:
         """Have it count the next part, or end."""
         part = self.part = next(self.parts, None)
         if part is None:
@@ -123,23 +123,23 @@ class Processes:
             self._start(chain([part], parts))
         while self._selector.get_map():
             for key, _ in self._selector.select(_TICK):
-                self._take(key.data)
+                self._handle_report(key.data)
             self._progressed(0)
 
     def _start(self, parts: Iterator[Part]) -> None:
         process = _Process(self._keys, parts)
         self._stack.callback(process.close)
         self._selector.register(process.connection, selectors.EVENT_READ, process)
-        process.give()
+        process.assign()
 
-    def _take(self, process: _Process) -> None:
+    def _handle_report(self, process: _Process) -> None:
         """Take a report and answer it."""
         try:
             datagram, descriptor = receive(process.connection)
         except ConnectionResetError:
             datagram = b""
         if not datagram:
-            self._take_end(process)
+            self._handle_exit(process)
             return
         report = msgspec.json.decode(datagram, type=Report)
         for _ in self._counts.merge_pieces([unpacked_table(report, descriptor)]):
@@ -150,7 +150,7 @@ class Processes:
             self._failed(process.part.name, report.failed)
         process.answer(report)
 
-    def _take_end(self, process: _Process) -> None:
+    def _handle_exit(self, process: _Process) -> None:
         """Have another process count the parts that a process had not reported when it ended."""
         self._selector.unregister(process.connection)
         code = process.process.wait()

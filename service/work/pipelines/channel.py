@@ -59,7 +59,7 @@ class Channel(Generic[T]):
             self._changed.notify_all()
             return ticketed
 
-    def take_oldest(self) -> T | None:
+    def pop_oldest(self) -> T | None:
         """Take the first item out, without its ticket, or None; the caller puts another in at once."""
         return self._items.popleft() if self._items else None
 

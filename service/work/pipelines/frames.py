@@ -37,7 +37,7 @@ class FrameMemory:
             self.pool.refused += 1
         while not self.pool.fits(owner, size):
             await self._change()
-        self.pool.take(owner, size)
+        self.pool.charge(owner, size)
 
     async def wait_to_grow(
         self, owner: Owner, size: int, held: "MemoryReservation", first: Callable[[], bool]
@@ -58,7 +58,7 @@ class FrameMemory:
 
     def grow(self, owner: Owner, size: int) -> None:
         """Take more for an item that has become larger: it is there already."""
-        self.pool.take(owner, size)
+        self.pool.charge(owner, size)
 
     def came_out(self, owner: Owner, held: "MemoryReservation") -> None:
         """Note that the first item of a run has come out, or that the run has ended."""
@@ -67,7 +67,7 @@ class FrameMemory:
 
     def release(self, owner: Owner, size: int) -> None:
         """Give back what was taken, and let others look again."""
-        self.pool.give_back(owner, size)
+        self.pool.release(owner, size)
         waiting, self._waiting = self._waiting, set()
         for room in waiting:
             if not room.done():

@@ -90,7 +90,7 @@ class Pipeline(Generic[T]):
         """
         self._number += 1
         entrance, item = self._channels[0], Item(self._number, value)
-        if self._full == "drop_oldest" and entrance.full and (oldest := entrance.take_oldest()) is not None:
+        if self._full == "drop_oldest" and entrance.full and (oldest := entrance.pop_oldest()) is not None:
             heir = entrance.oldest or item
             heir.dropped += oldest.dropped + 1
             self.dropped += 1

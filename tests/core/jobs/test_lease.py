@@ -43,9 +43,9 @@ def test_a_job_has_its_lease_for_one_attempt() -> None:
     assert job.state is JobState.CANCELLED
 
 
-def lost(leases: Leases, looks: int) -> dict[int, int]:
-    """Look so often; return by row at which look it was lost."""
-    return {row: look for look in range(1, looks + 1) for row in leases.look()}
+def lost(leases: Leases, checks: int) -> dict[int, int]:
+    """Check so often; return by row at which check it was lost."""
+    return {row: check for check in range(1, checks + 1) for row in leases.expire()}
 
 
 def test_what_is_not_renewed_is_lost_after_its_time_and_once() -> None:

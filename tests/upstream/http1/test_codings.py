@@ -36,7 +36,7 @@ def decode(codings: str, data: bytes, size: int = 1 << 20) -> bytes:
     decoding, made = Decoding(codings_of(codings)), []
     for at in range(0, len(data), size):
         assert decoding.hungry
-        decoding.give(data[at : at + size])
+        decoding.feed(data[at : at + size])
         while not decoding.hungry:
             made.append(decoding.step())
     decoding.finish()
@@ -157,7 +157,7 @@ def test_no_step_makes_much_more_than_64_kib(coding: str) -> None:
         zeros
     )
     decoding, total = Decoding(codings_of(f"{coding}, gzip")), 0
-    decoding.give(gzip.compress(packed))
+    decoding.feed(gzip.compress(packed))
     while not decoding.hungry:
         made = decoding.step()
         assert len(made) <= 128 << 10

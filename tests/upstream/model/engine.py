@@ -84,12 +84,12 @@ class Carrying:
     async def run(self, steps: Any, body: Body, owner: Owner) -> StepOutcome:
         """Take a random time; the body counts in the pool as with the real runner."""
         size = len(body.data) + 100
-        self.pool.take(owner, size)
+        self.pool.charge(owner, size)
         try:
             async with self.turns.turn(owner):
                 await asyncio.sleep(self._chance.choice((0.0, 0.1, 2.0, 20.0)))
         finally:
-            self.pool.give_back(owner, size)
+            self.pool.release(owner, size)
         failed = self._chance.random() < 0.1
         return StepOutcome((), "digest", "not that") if failed else StepOutcome((b'{"step":"digest"}',))
 

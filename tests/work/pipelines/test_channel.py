@@ -40,10 +40,10 @@ async def test_one_who_is_cancelled_takes_nothing() -> None:
 
 async def test_what_was_taken_out_at_the_front_has_no_ticket() -> None:
     channel: Channel[str] = Channel(2)
-    assert (channel.oldest, channel.take_oldest()) == (None, None)
+    assert (channel.oldest, channel.pop_oldest()) == (None, None)
     await channel.put("a")
     await channel.put("b")
-    assert channel.take_oldest() == "a"
+    assert channel.pop_oldest() == "a"
     assert channel.oldest == "b"
     assert await channel.get() == (0, "b")
 
