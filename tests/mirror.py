@@ -9,7 +9,7 @@ from pathlib import Path
 __all__ = ["TESTED_IN", "UNDECIDED", "unmirrored"]
 
 TESTED_IN: dict[str, tuple[str, ...]] = {
-    "edge/http/json_answer": ("test_topic_routes", "test_steps"),
+    "edge/http/answers": ("test_negotiation", "test_topic_routes", "test_late_store"),
     "client/job_events": ("test_job",),
     "commands/job/following": ("test_job_command",),
     "commands/job/requests": ("test_job_command",),
@@ -80,8 +80,9 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "commands/units": ("test_tally",),
     "config/configuration": ("test_settings",),
     "config/jwt_keys": ("test_settings",),
-    "core/fetching/backlog": ("test_plan", "test_plan_queries"),
-    "core/fetching/outcome": ("test_batches", "test_fetch_port"),
+    "core/fetching/backlog": ("test_admitted", "test_plan", "test_plan_queries"),
+    "core/parsing": ("test_exact", "test_exact_requests", "test_parameters"),
+    "core/fetching/outcome": ("test_retry", "test_batches", "test_fetch_port"),
     "core/sessions/subscriptions": ("test_session", "test_session_grants"),
     "core/topics/directory": ("test_hub", "test_late_store"),
     "core/topics/memory_store": ("test_topic_store",),

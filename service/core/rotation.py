@@ -1,4 +1,4 @@
-"""Whose turn it is, by what each has cost: deficit round robin.
+"""Whose turn it is, by what each has cost: deficit round robin, and queues whose owners take turns by it.
 
 A turn is worth ``quantum``. Who costs more is in debt, and sits out as many turns as that takes (Shreedhar and
 Varghese, SIGCOMM 1995). One alone has no debts.
@@ -7,7 +7,9 @@ Varghese, SIGCOMM 1995). One alone has no debts.
 from collections import deque
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Rotation"]
+from service.core.owner import Owner
+
+__all__ = ["FairQueue", "Line", "Rotation"]
 
 
 class _Member(Protocol):
@@ -16,6 +18,7 @@ class _Member(Protocol):
 
 
 Member = TypeVar("Member", bound=_Member)
+T = TypeVar("T")
 
 
 class Rotation(Generic[Member]):
@@ -66,3 +69,71 @@ class Rotation(Generic[Member]):
         while ring[0].credit <= 0:
             ring.rotate(-1)
             ring[0].credit += self._quantum
+
+
+class Line(Generic[T]):
+    """What waits of one owner."""
+
+    __slots__ = ("credit", "items", "owner")
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.credit = 0
+        """What is left of its turn."""
+        self.items: deque[T] = deque()
+
+
+class FairQueue(Generic[T]):
+    """Items that wait for the same thing, by owner; each owner's keep their order. True while anything waits.
+
+    Who serves it takes items of the :attr:`first` line, from the left, and then calls :meth:`spend`.
+    """
+
+    __slots__ = ("_lines", "_turns")
+
+    def __init__(self, quantum: int) -> None:
+        self._lines: dict[Owner, Line[T]] = {}
+        self._turns: Rotation[Line[T]] = Rotation(quantum)
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def __repr__(self) -> str:
+        return f"<FairQueue {len(self)} waiting, of {len(self._lines)} owners>"
+
+    def __len__(self) -> int:
+        return sum(len(line.items) for line in self._lines.values())
+
+    def put(self, owner: Owner, item: T) -> None:
+        """Take in an item."""
+        line = self._lines.get(owner)
+        if line is None:
+            line = self._lines[owner] = Line(owner)
+            self._turns.enter(line)
+        line.items.append(item)
+
+    @property
+    def first(self) -> Line[T]:
+        """The line of the owner whose turn it is; only while anything waits."""
+        return self._turns.first
+
+    def spend(self, cost: int) -> None:
+        """Charge the owner whose turn it is; the turn is over when nothing is left of it, or nothing waits."""
+        line = self._turns.first
+        if line.items:
+            self._turns.spend(cost)
+        else:
+            del self._lines[line.owner]
+            self._turns.leave()
+
+    def set_aside(self) -> Line[T]:
+        """Remove the line of the owner whose turn it is, and return it with everything that waits in it."""
+        line = self._turns.first
+        del self._lines[line.owner]
+        self._turns.leave()
+        return line
+
+    def restore(self, line: Line[T]) -> None:
+        """Add a line again that was set aside; it has the last turn."""
+        self._lines[line.owner] = line
+        self._turns.enter(line)

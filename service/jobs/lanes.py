@@ -9,11 +9,11 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
-from service.core.fair_queue import FairQueue, Line
 from service.core.jobs.agenda import Agenda
 from service.core.jobs.request import Kind
 from service.core.owner import Owner
 from service.core.pool import Pool
+from service.core.rotation import FairQueue, Line
 from service.runtime.containment import report_failure
 
 __all__ = ["Begin", "Lane", "Work"]

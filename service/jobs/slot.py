@@ -22,8 +22,8 @@ from typing import Any, Final
 import msgspec
 
 from service.core.errors import SluiceError
-from service.core.exact import parse
 from service.core.jobs.events import Progress
+from service.core.parsing import parse
 from service.jobs.registry import JOBS, Context, Function
 from service.jobs.slot_messages import (
     END,

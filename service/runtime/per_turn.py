@@ -9,8 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from service.core.fair_queue import FairQueue
 from service.core.owner import Owner
+from service.core.rotation import FairQueue
 from service.runtime.containment import contain
 
 __all__ = ["PerTurn"]

@@ -94,6 +94,8 @@ class Stepping:
 
     def plan(self, given: list[dict[str, Any]] | None, owner: Owner) -> tuple[PlannedStep, ...]:
         """Check the steps of a batch; raises InvalidParams, and LimitReached where too many count."""
+        if given is None:
+            return ()
         try:
             steps = planned_by(self._steps, given)
         except InvalidParams as error:

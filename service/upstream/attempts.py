@@ -12,8 +12,15 @@ import msgspec
 from service.core.access.grants import EVERY_HOST, HostPatterns
 from service.core.correlation import Trace
 from service.core.fetching.host_limiter import HostLimiter
-from service.core.fetching.outcome import NO_MEMORY, Failure, Fetched
-from service.core.fetching.retry import RETRIED_STATUSES, memory_delay, retry_delay, verdict
+from service.core.fetching.outcome import (
+    NO_MEMORY,
+    RETRIED_STATUSES,
+    Failure,
+    Fetched,
+    memory_delay,
+    retry_delay,
+    verdict,
+)
 from service.core.fetching.target import Target
 from service.core.fetching.task import FetchTask
 from service.core.memory_budget import COPIES, MemoryBudget

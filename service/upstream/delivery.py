@@ -13,7 +13,6 @@ from time import thread_time
 
 import msgspec
 
-from service.core.fair_queue import FairQueue, Line
 from service.core.fetching.batch import Batch
 from service.core.fetching.outcome import INTERNAL, Failure, Fetched
 from service.core.fetching.owners import PER_BYTES, USUAL
@@ -22,6 +21,7 @@ from service.core.fetching.target import Target
 from service.core.fetching.task import ENDED, FetchGroup, FetchTask, Rejection, asker_of
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool
+from service.core.rotation import FairQueue, Line
 from service.runtime.containment import report
 from service.runtime.per_turn import PerTurn
 from service.upstream.content.result_events import LARGE, encode_in_steps

@@ -16,13 +16,13 @@ from service.runtime.containment import forget_cancellation
 from service.runtime.per_turn import PerTurn
 from service.runtime.timer import WakeUp
 from service.upstream.attempts import FetchAttempts
+from service.upstream.deadlines import Watchdog, waits_for
 from service.upstream.delivery import Delivery
 from service.upstream.fetch_metrics import RunnerStatistics
 from service.upstream.fetcher import Fetcher
 from service.upstream.flights import Flight, Flights
 from service.upstream.redirect_slots import RedirectSlots
 from service.upstream.starts import Ready, Starts
-from service.upstream.watchdog import Watchdog, waits_for
 
 __all__ = ["Runner"]
 

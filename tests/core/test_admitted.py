@@ -1,6 +1,6 @@
 """URLs on the clock: found when they are overdue, forgotten when they have their event."""
 
-from service.core.fetching.admitted import AdmittedTasks
+from service.core.fetching.backlog import AdmittedTasks
 from service.core.fetching.batch import Batch
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.request import FetchRequest

@@ -20,7 +20,7 @@ from service.core.fetching.headers import check_headers
 from service.core.fetching.outcome import Failure
 from service.core.fetching.request import FetchRequest, Options
 from service.core.owner import SERVICE
-from service.core.parameters import convert
+from service.core.parsing import convert
 from service.core.topics.topic import OnLag, Topic
 from tests.core.listeners import FakeListener
 from tests.core.readers import FakeReader

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from service.core.errors import InvalidParams
-from service.core.exact import _PART, parse
+from service.core.parsing import _PART, parse
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from service.core.errors import ParseError, TooLarge
-from service.core.exact import check_exact, id_in, parse, parse_requests
+from service.core.parsing import check_exact, id_in, parse, parse_requests
 
 DEEP = b"[" * 2_000 + b"]" * 2_000
 DEEPER = b"[" * 100_000 + b"]" * 100_000

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from service.core.fair_queue import FairQueue
 from service.core.owner import Owner
+from service.core.rotation import FairQueue
 
 A, B, C = Owner("a"), Owner("b"), Owner("c")
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from service.core.errors import InvalidParams
-from service.core.parameters import convert
+from service.core.parsing import convert
 
 
 class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,8 +2,7 @@
 
 import pytest
 
-from service.core.fetching.outcome import Failure, FailureKind
-from service.core.fetching.retry import memory_delay, retry_delay, verdict
+from service.core.fetching.outcome import Failure, FailureKind, memory_delay, retry_delay, verdict
 
 
 def delay(outcome: int | Failure, *, method: str = "GET", attempts: int = 1, retry_after: float | None = None,

@@ -19,7 +19,7 @@ from service.core.errors import InvalidParams
 from service.core.fetching.batch import BatchLimits
 from service.core.jobs import answers as jobs
 from service.core.jobs.request import JobRequest, kind_of
-from service.core.parameters import convert
+from service.core.parsing import convert
 from service.core.sessions.closing import CLOSINGS
 from service.core.sessions.session import METHODS
 from service.edge.description.asyncapi import NOTIFICATIONS, RESULTS, asyncapi

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.core import exact
+from service.core import parsing
 from service.core.errors import ParseError
 from service.core.owner import Owner
 from service.edge.http import large_json
@@ -28,7 +28,7 @@ async def test_a_large_document_is_parsed_in_a_thread_and_a_small_one_is_not(
         threads.append(threading.current_thread())
         return real(text)
 
-    real = exact.parse
+    real = parsing.parse
     monkeypatch.setattr(large_json, "parse", parse)
     padded = DOCUMENT + b" " * LARGE
     async with client_of() as client:

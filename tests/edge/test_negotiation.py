@@ -5,7 +5,7 @@ from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
 from service.core.errors import InvalidParams
-from service.edge.http.negotiation import answers_event_stream, prefers_async, wants_ndjson, wants_sse
+from service.edge.http.answers import answers_event_stream, prefers_async, wants_ndjson, wants_sse
 from service.edge.http.request_body import requested_key
 
 S, N = "text/event-stream", "application/x-ndjson"

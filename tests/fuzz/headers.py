@@ -27,7 +27,7 @@ from service.core.sessions.messages import parse_since
 from service.core.topics.position import Position
 from service.edge.access.origins import AllowedOrigins
 from service.edge.access.tokens import SigningKey, Tokens
-from service.edge.http.negotiation import answers_event_stream, wants_ndjson, wants_sse
+from service.edge.http.answers import answers_event_stream, wants_ndjson, wants_sse
 from service.edge.http.queries import STREAM, check_query
 from service.edge.routes.streams import requested_lag, requested_since
 from service.upstream.caching.cache_control import CacheControl, cache_control, lifetime_of

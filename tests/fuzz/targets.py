@@ -17,7 +17,6 @@ from yarl import URL
 
 from service.core.access.grants import EVERYTHING, Grant
 from service.core.errors import SluiceError
-from service.core.exact import parse
 from service.core.fetching.batch import BatchLimits, BatchRequest, check_request, flavour_of, item_of
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.outcome import Failure
@@ -25,7 +24,7 @@ from service.core.fetching.request import FetchRequest
 from service.core.fetching.target import LONGEST_URL, Target, check_redirect, check_url
 from service.core.jobs.request import JobRequest, kind_of
 from service.core.owner import SERVICE, Owner
-from service.core.parameters import convert
+from service.core.parsing import convert, parse
 from service.core.pending import Pending
 from service.core.sessions.messages import Broadcast, WatchRequest
 from service.core.sessions.session import Session, SessionLimits

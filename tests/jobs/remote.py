@@ -11,7 +11,7 @@ from service.core.jobs.reports import Claim, Claimed, Report, Reported
 from service.core.jobs.request import JobRequest
 from service.core.jobs.store import MemoryJobs
 from service.core.owner import Owner
-from service.core.parameters import convert
+from service.core.parsing import convert
 from service.jobs.broker import BrokerAway, Task
 from service.jobs.figures import JobLimits
 from service.jobs.jobs import Jobs

@@ -17,7 +17,7 @@ from service.core.jobs.kept import KeptJobs
 from service.core.jobs.request import JobRequest, MoveRequest
 from service.core.jobs.store import MemoryJobs
 from service.core.owner import Owner
-from service.core.parameters import convert
+from service.core.parsing import convert
 from service.core.pending import Pending
 from service.core.topics.hub import Hub, HubLimits
 from service.core.topics.memory_store import MemoryStore

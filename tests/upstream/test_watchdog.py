@@ -14,7 +14,7 @@ from service.core.fetching.request import Options
 from service.core.fetching.task import FetchTask
 from service.core.owner import SERVICE
 from service.upstream.attempts import FetchAttempt
-from service.upstream.watchdog import waits_for
+from service.upstream.deadlines import waits_for
 from tests.upstream.test_batches import Bench, at_once, events
 
 HOST = "http://h.example/"

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from service.core.errors import InvalidParams, ParseError
-from service.core.exact import parse
 from service.core.fetching.outcome import Fetched
 from service.core.fetching.target import final_url
 from service.core.owner import SERVICE
+from service.core.parsing import parse
 from service.runtime.containment import report, report_failure
 from service.work.builtin.count import KEYS, top_of
 from service.work.counting import Counts

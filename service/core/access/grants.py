@@ -16,7 +16,7 @@ import msgspec
 from service.core.access.job_patterns import EVERY_JOB, NO_JOB, JobPatterns, read_jobs
 from service.core.errors import Forbidden, InvalidParams, Unauthorized
 from service.core.owner import Owner
-from service.core.parameters import convert
+from service.core.parsing import convert
 
 __all__ = ["EVERYTHING", "EVERY_HOST", "NOTHING", "STATIC", "ClientLimits", "Grant", "HostPatterns",
            "TopicPatterns", "read_claims"]  # fmt: skip

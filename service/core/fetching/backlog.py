@@ -1,4 +1,4 @@
-"""The URLs of one group that have not begun: checked some at a time, before they are on the clock."""
+"""The URLs of groups in the plan: those that have not begun, checked some at a time, and those on the clock."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from service.core.fetching.dial_policy import Policy
 from service.core.fetching.outcome import INTERNAL, Failure
 from service.core.fetching.request import FetchRequest
 from service.core.fetching.target import Refusal, check_url
-from service.core.fetching.task import FetchGroup, FetchTask, Rejection, Turn, flight_key
+from service.core.fetching.task import ENDED, FetchGroup, FetchTask, Rejection, Turn, flight_key
 
-__all__ = ["AHEAD", "Backlog"]
+__all__ = ["AHEAD", "AdmittedTasks", "Backlog"]
 
 AHEAD = 32
 """URLs that are checked at once, at 3 to 7 us each."""
@@ -19,7 +19,7 @@ AHEAD = 32
 
 @dataclass(slots=True, eq=False)
 class Backlog:
-    """A group in the plan."""
+    """A group in the plan, and its URLs that have not begun."""
 
     group: FetchGroup
     turn: Turn = field(init=False)
@@ -85,6 +85,56 @@ class Backlog:
         """Return the next indices that have not begun."""
         begin, self.next = self.next, min(self.next + most, len(self.group.wanted))
         return self.group.wanted[begin : self.next]
+
+
+class AdmittedTasks:
+    """All URLs on the clock: from their admission until their outcome is delivered.
+
+    By group, and there in the order of their deadlines: one group has one time-out.
+    """
+
+    def __init__(self) -> None:
+        self._groups: dict[str, dict[int, FetchTask]] = {}
+
+    def __repr__(self) -> str:
+        return f"<AdmittedTasks {sum(map(len, self._groups.values()))} of {len(self._groups)} groups>"
+
+    def __bool__(self) -> bool:
+        return bool(self._groups)
+
+    def begin(self, task: FetchTask) -> None:
+        """Put a URL on the clock."""
+        tasks = self._groups.get(task.group.id)
+        if tasks is None:
+            tasks = self._groups[task.group.id] = {}
+        tasks[task.index] = task
+
+    def end(self, group: FetchGroup, index: int) -> None:
+        """Take a URL off the clock: its outcome is delivered."""
+        tasks = self._groups.get(group.id)
+        if tasks is not None and (task := tasks.pop(index, None)) is not None:
+            if not tasks:
+                del self._groups[group.id]
+            task.move(ENDED)
+
+    def of(self, group: FetchGroup) -> tuple[FetchTask, ...]:
+        """Return the URLs of a group that are on the clock."""
+        return tuple(self._groups.get(group.id, {}).values())
+
+    def forget(self, group: FetchGroup) -> None:
+        """Take all URLs of a group off the clock: nobody wants them any more."""
+        for task in self._groups.pop(group.id, {}).values():
+            task.move(ENDED)
+
+    def overdue(self, by: float) -> list[FetchTask]:
+        """Return those whose deadline was then or earlier."""
+        late = []
+        for tasks in self._groups.values():
+            for task in tasks.values():
+                if task.deadline > by:
+                    break
+                late.append(task)
+        return late
 
 
 def _check(

@@ -12,16 +12,14 @@ from collections.abc import Callable, Collection, Container
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import inf
-from typing import Literal
 
+from service.core.fetching.outcome import Verdict
 from service.core.fetching.owner_pauses import OwnerPauses
 from service.core.owner import SERVICE, Owner
 from service.core.pool import PoolStatistics
 
-__all__ = ["HostLimiter", "Verdict"]
+__all__ = ["HostLimiter"]
 
-Verdict = Literal["fine", "busy", "slow", "down"]
-"""What an attempt says of its host: it answers; it may be overloaded; it asks for less; it cannot be reached."""
 
 _TRIP_AFTER = 20
 """Failures in a row, without an answer between them."""

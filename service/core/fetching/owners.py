@@ -248,9 +248,10 @@ class Owners:
         """Return whether an owner is paused."""
         return name in self._paused
 
-    def resume(self, name: Owner) -> None:
-        """End the pause of an owner; ``FetchPlan.resume`` also has it look for what it may start."""
+    def resume(self, name: Owner) -> OwnerState | None:
+        """End the pause of an owner; return what is known of it, if it has anything to fetch."""
         self._paused.remove(name)
+        return self.states.get(name)
 
     def acquire(self, owner: OwnerState) -> None:
         """Count a place in."""

@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from math import inf
 from typing import Final
 
-from service.core.fetching.admitted import AdmittedTasks
+from service.core.fetching.backlog import AdmittedTasks
 from service.core.fetching.batch import BatchLimits
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.host_limiter import HostLimiter
@@ -58,7 +58,8 @@ class FetchPlan:
     def wake_at(self) -> float:
         """Return when something changes by itself: a retry is due, a deadline or the end of a pause comes."""
         retry = self._retries[0][0] if self._retries else inf
-        return min(self._hosts.wake_at(), self.parking.next_deadline(), retry)
+        parked = self.parking.next_deadline() if self.parking.waiting else inf
+        return min(self._hosts.wake_at(), parked, retry)
 
     def add(self, group: FetchGroup) -> None:
         """Begin a group; its credentials may change its owner's share, which may let other groups go on."""
@@ -79,8 +80,7 @@ class FetchPlan:
 
     def resume(self, name: Owner) -> None:
         """End the pause of an owner: it looks again for what it may start."""
-        self.owners.resume(name)
-        if (owner := self.owners.states.get(name)) is not None:
+        if (owner := self.owners.resume(name)) is not None:
             self._go_on(owner)
 
     def next(self, now: float) -> Decision:

@@ -28,10 +28,9 @@ from service.core.errors import (
     TooLarge,
     Unauthorized,
 )
-from service.core.exact import check_exact, id_in, parse_requests
 from service.core.fetching.batch import BatchRequest
 from service.core.jobs.request import JobRequest
-from service.core.parameters import convert
+from service.core.parsing import check_exact, convert, id_in, parse_requests
 from service.core.pending import Pending
 from service.core.ports import Backend, Peer, StartedBatch
 from service.core.sessions import messages

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Iterable, Mapping
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler
 
 from service.core.access.grants import NOTHING, Grant
@@ -15,7 +15,6 @@ from service.core.ports import Refusals
 from service.edge.access.admission import ADDRESS, AdmissionControl
 from service.edge.access.credentials import GRANT, OWNER, Credentials, bearer
 from service.edge.access.origins import AllowedOrigins
-from service.edge.http.framing import check_framing
 from service.edge.http.handshake import BEARER, offered_protocols
 from service.edge.http.problems import problems, reason_of, refusal
 from service.edge.http.server import read_for
@@ -34,6 +33,8 @@ _BODY: Final = 16 << 10
 """Bytes of a body that cost as much as one more request."""
 _SPARE: Final = 20
 """Of the descriptors that the acceptor has for connections that are to be refused (``fitting.REFUSED``)."""
+_MAJOR: Final = 1
+"""Of HTTP."""
 _BAD_PERCENT: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 _CORS_HEADERS: Final = (
     "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, Traceparent, Tracestate, X-Request-Id"
@@ -81,7 +82,7 @@ class AccessMiddleware:
         @web.middleware
         def access(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
             try:
-                check_framing(request)
+                _check_framing(request)
             except web.HTTPException as error:
                 return _answer(self._last_answer(request, error))
             if self._is_socket(request.path) and request.method == hdrs.METH_GET:
@@ -170,6 +171,22 @@ def _is_for_workers(request: web.Request) -> bool:
     """
     resource = request.match_info.route.resource
     return resource is not None and resource.canonical in _OF_WORKERS
+
+
+def _check_framing(request: web.Request) -> None:
+    """Refuse what aiohttp lets in though a server on the way may read it as something else, or as two requests.
+
+    Its connection has to be closed after the answer.
+    """
+    if request.version.major != _MAJOR:
+        raise web.HTTPVersionNotSupported(text="only HTTP/1.1 and HTTP/1.0 are supported")
+    if hdrs.TRANSFER_ENCODING in request.headers:
+        if request.version < HttpVersion11:
+            # Its end is not where others see it (RFC 9112, section 6.1).
+            raise web.HTTPBadRequest(text="Transfer-Encoding: HTTP/1.0 has none")
+        codings = ",".join(request.headers.getall(hdrs.TRANSFER_ENCODING)).split(",")
+        if [coding.strip(" \t").lower() for coding in codings] != ["chunked"]:
+            raise web.HTTPNotImplemented(text="Transfer-Encoding: only chunked is supported")
 
 
 def _check_path(request: web.Request) -> None:

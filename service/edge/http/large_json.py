@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from service.core.exact import parse
 from service.core.owner import Owner
+from service.core.parsing import parse
 from service.runtime.per_turn import PerTurn
 from service.runtime.turns import Turns
 

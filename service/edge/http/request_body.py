@@ -6,9 +6,9 @@ from typing import Any, Final, NoReturn
 from aiohttp import hdrs, web
 
 from service.core.errors import InvalidParams, Overloaded, TooLarge
-from service.core.exact import parse
 from service.core.memory_budget import UNLIMITED, MemoryBudget
 from service.core.owner import Owner
+from service.core.parsing import parse
 from service.edge.http.large_json import LARGE, LARGE_JSON, STEPS
 from service.runtime.per_turn import PerTurn
 from service.upstream.http1.codings import ACCEPTED, Decoding, codings_of
@@ -84,7 +84,9 @@ def _make_room(memory: MemoryBudget, size: int) -> None:
 
 
 def _codings(request: web.Request) -> tuple[str, ...]:
-    value = ", ".join(request.headers.getall(hdrs.CONTENT_ENCODING, ()))
+    if not (values := request.headers.getall(hdrs.CONTENT_ENCODING, ())):
+        return ()
+    value = ", ".join(values)
     named = [name for part in value.split(",") if (name := part.strip().lower()) not in ("", "identity")]
     try:
         codings = codings_of(value)

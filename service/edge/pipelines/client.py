@@ -11,7 +11,7 @@ from service.core.errors import SluiceError
 from service.core.owner import Owner
 from service.core.sessions.closing import DRAINED, NOT_TEXT, CloseReason, Reconnect
 from service.core.topics.hub import Hub
-from service.edge.http.pending import answer_of
+from service.edge.http.answers import answer_of
 from service.edge.websocket.connection import Connection
 from service.edge.websocket.conversation import Conversation
 from service.edge.websocket.frames import ClientSocket

@@ -11,7 +11,7 @@ from service.core.owner import Owner
 from service.core.pool import Pool
 from service.core.topics.hub import Hub
 from service.core.topics.names import check_writable
-from service.edge.http.json_answer import json_answer
+from service.edge.http.answers import json_answer
 from service.edge.http.queries import check_query
 from service.edge.pipelines.client import PipelineClient
 from service.edge.websocket.conversation import Conversation

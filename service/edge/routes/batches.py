@@ -10,15 +10,13 @@ from aiohttp import web
 
 from service.core.fetching.batch import Batch, BatchRequest, IdempotencyKey, Keep, KeyScope, failed_event
 from service.core.fetching.outcome import Failure
-from service.core.parameters import convert
+from service.core.parsing import convert
 from service.core.topics.hub import Hub
 from service.core.topics.topic import OnLag
 from service.core.topics.wire import Encoding
 from service.edge.access.credentials import GRANT, OWNER
+from service.edge.http.answers import NDJSON, answer_of, answers_event_stream, json_answer, prefers_async
 from service.edge.http.correlation import correlation_of
-from service.edge.http.json_answer import json_answer
-from service.edge.http.negotiation import NDJSON, answers_event_stream, prefers_async
-from service.edge.http.pending import answer_of
 from service.edge.http.queries import STREAM, check_query
 from service.edge.http.request_body import read_json, requested_key
 from service.edge.routes.streams import PullReader, stream_events, stream_topic

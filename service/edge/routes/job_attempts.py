@@ -9,8 +9,7 @@ from aiohttp import hdrs, web
 from service.core.errors import InvalidParams, NotFound, ParseError, Unauthorized
 from service.core.jobs.reports import Claim, Report
 from service.edge.access.credentials import OWNER, bearer
-from service.edge.http.json_answer import json_answer
-from service.edge.http.pending import answer_of
+from service.edge.http.answers import answer_of, json_answer
 from service.edge.http.request_body import check_json, read_body
 from service.jobs.jobs import Jobs
 from service.jobs.remote_attempts import RemoteAttempts

@@ -11,11 +11,10 @@ from service.core.errors import InvalidParams
 from service.core.jobs.answers import JobCancel, JobList
 from service.core.jobs.job import Job, JobState
 from service.core.jobs.request import JobRequest, MoveRequest
-from service.core.parameters import convert
+from service.core.parsing import convert
 from service.core.topics.hub import Hub
 from service.edge.access.credentials import GRANT, OWNER
-from service.edge.http.json_answer import json_answer
-from service.edge.http.pending import answer_of
+from service.edge.http.answers import answer_of, json_answer
 from service.edge.http.queries import STREAM, check_query
 from service.edge.http.request_body import read_json, requested_key
 from service.edge.routes.streams import stream_events

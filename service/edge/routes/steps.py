@@ -8,9 +8,9 @@ import orjson
 from aiohttp import hdrs, web
 
 from service.core.errors import InvalidParams, NotFound, ParseError, SluiceError, StorageFailed
-from service.core.exact import parse
+from service.core.parsing import parse
 from service.edge.access.credentials import GRANT, OWNER
-from service.edge.http.json_answer import json_answer
+from service.edge.http.answers import json_answer
 from service.edge.http.queries import check_query
 from service.edge.http.request_body import read_body
 from service.work.answers import StepDescription, StepList

@@ -20,7 +20,7 @@ from service.core.topics.topic import OnLag, Position, Reader, Since, Start, Top
 from service.core.topics.wire import Encoding
 from service.edge.access.credentials import GRANT
 from service.edge.access.expiries import Expiries
-from service.edge.http.negotiation import NDJSON, SSE, wants_sse
+from service.edge.http.answers import NDJSON, SSE, wants_sse
 from service.edge.http.queries import LAST_EVENT_IDS
 from service.runtime.containment import contain
 

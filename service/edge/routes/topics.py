@@ -10,14 +10,13 @@ from aiohttp import web
 from service.core.access.grants import Grant
 from service.core.errors import Forbidden, TooLarge
 from service.core.owner import Owner
-from service.core.parameters import convert
+from service.core.parsing import convert
 from service.core.sessions.messages import Broadcast, published
 from service.core.topics.hub import Hub
 from service.core.topics.names import check_name, check_writable
 from service.core.topics.topic import Position, Topic, default_on_lag
 from service.edge.access.credentials import GRANT, OWNER
-from service.edge.http.json_answer import json_answer
-from service.edge.http.pending import answer_of
+from service.edge.http.answers import answer_of, json_answer
 from service.edge.http.queries import STREAM, check_query
 from service.edge.http.request_body import read_json, requested_key
 from service.edge.routes.streams import requested_lag, requested_since, stream_topic

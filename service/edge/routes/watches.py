@@ -5,14 +5,13 @@ from typing import Any, Final
 from aiohttp import web
 
 from service.core.errors import InvalidParams, ParseError
-from service.core.exact import parse
-from service.core.parameters import convert
+from service.core.parsing import convert, parse
 from service.core.ports import Backend
 from service.core.sessions.messages import WatchRequest
 from service.core.topics.hub import Hub
 from service.core.topics.topic import default_on_lag
 from service.edge.access.credentials import GRANT, OWNER
-from service.edge.http.negotiation import wants_ndjson
+from service.edge.http.answers import wants_ndjson
 from service.edge.http.queries import STREAM, check_query
 from service.edge.routes.streams import STREAMS, requested_since, stream_topic
 

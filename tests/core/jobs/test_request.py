@@ -6,7 +6,7 @@ import pytest
 
 from service.core.errors import InvalidParams, TooLarge
 from service.core.jobs.request import CallWork, FetchWork, JobRequest, PublishWork, RunWork, check_size, kind_of
-from service.core.parameters import convert
+from service.core.parsing import convert
 
 CALL = {"url": "http://a.example/"}
 

@@ -3,8 +3,8 @@
 import pytest
 
 from service.upstream.http1.errors import ProtocolError
-from service.upstream.http1.framing import CHUNKED, UNTIL_CLOSE, framing_of
 from service.upstream.http1.head import Head, parse_head
+from service.upstream.http1.reader import CHUNKED, UNTIL_CLOSE, framing_of
 
 
 def head(*lines: str, status: int = 200, minor: int = 1) -> Head:

@@ -1,4 +1,4 @@
-"""JSON that is passed on exactly as it came, or refused (RFC 8259).
+"""JSON that clients send: passed on exactly as it came, or refused (RFC 8259); parameters, converted into types.
 
 A number that our parser would round, or half of a surrogate pair, which UTF-8 cannot carry, is refused instead of
 changed. Nearly every text is read by orjson alone. Only one with a long number, or one that orjson refuses, is read
@@ -8,13 +8,18 @@ once more by the standard library, which keeps everything.
 import json
 import re
 from decimal import Decimal
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
+import msgspec
 import orjson
 
 from service.core.errors import InvalidParams, ParseError, TooLarge
 
-__all__ = ["check_exact", "id_in", "parse", "parse_requests"]
+__all__ = ["check_exact", "convert", "id_in", "parse", "parse_requests"]
+
+_Params = TypeVar("_Params")
+_PASSED_ON: Final = frozenset({"data", "body", "args"})
+"""Parameters that carry clients' data."""
 
 # 2**63 has 19 digits. An expression for that many digits takes twenty times as long as these two steps.
 _LONG_NUMBER: Final = b"0" * 19
@@ -151,3 +156,37 @@ def _number(text: str) -> Any:
 
 def _not_a_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number of JSON")
+
+
+def convert(params: Any, kind: type[_Params]) -> _Params:
+    """Return the parameters as ``kind``; raises InvalidParams, which names the parameter that is wrong."""
+    if not isinstance(params, dict):
+        raise InvalidParams("params: an object with named parameters")
+    try:
+        return msgspec.convert(params, kind)
+    except msgspec.ValidationError:
+        # In JSON Schema 2.0 is an integer, so it has to be one here; it is rare enough for a second try.
+        return _convert(_whole(params), kind)
+
+
+def _convert(params: Any, kind: type[_Params]) -> _Params:
+    try:
+        return msgspec.convert(params, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidParams(_readable(error)) from None
+
+
+def _whole(value: Any, depth: int = 3) -> Any:
+    """Return the value with whole floats as integers, as deep as any parameter may have one.
+
+    Data that is passed on for clients stays as it is.
+    """
+    if isinstance(value, dict) and depth:
+        return {name: part if name in _PASSED_ON else _whole(part, depth - 1) for name, part in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _readable(error: msgspec.ValidationError) -> str:
+    """Put the path first, as in every other refusal: ``topic: Expected `str`, got `int```."""
+    text, _, path = str(error).partition(" - at `$")
+    return f"{path.strip('.`')}: {text}" if path else text

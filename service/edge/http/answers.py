@@ -1,13 +1,29 @@
-"""What a client accepts (RFC 9110, section 12.5.1), which of our media types it asks for by name; and prefers."""
+"""The form of an answer, what a client asks for of it, and the wait for one that the core gives later.
 
-from typing import Final
+A client accepts media types (RFC 9110, section 12.5.1), of which ours count where it names them; and prefers not to
+wait (RFC 7240).
+"""
+
+import asyncio
+from typing import Final, TypeVar
 
 from aiohttp import hdrs, web
 
-__all__ = ["NDJSON", "SSE", "answers_event_stream", "prefers_async", "wants_ndjson", "wants_sse"]
+from service.core.pending import Pending
+from service.core.sessions.late_answers import PATIENCE, unanswered
+from service.runtime.awaiting import outcome_of
+
+__all__ = [
+    "NDJSON", "SSE", "answer_of", "answers_event_stream", "json_answer", "prefers_async",
+    "wants_ndjson", "wants_sse",
+]  # fmt: skip
+
+T = TypeVar("T")
 
 NDJSON: Final = "application/x-ndjson"
 SSE: Final = "text/event-stream"
+_NO_STORE: Final = {hdrs.CACHE_CONTROL: "no-store"}
+"""No cache may keep it: it is another one the next time."""
 
 
 def wants_sse(request: web.Request) -> bool:
@@ -47,3 +63,19 @@ def _number(text: str) -> float:
         return min(max(float(text), 0.0), 1.0)
     except ValueError:
         return 1.0
+
+
+def json_answer(document: bytes) -> web.Response:
+    """Return the answer with a document that is encoded already."""
+    return web.Response(body=document, content_type="application/json", headers=_NO_STORE)
+
+
+async def answer_of(answer: T | Pending[T]) -> T:
+    """Return the answer, or raise the error that stands for it; Unanswered where none comes in time."""
+    if not isinstance(answer, Pending):
+        return answer
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await outcome_of(answer)
+    except TimeoutError:
+        raise unanswered() from None
