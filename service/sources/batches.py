@@ -27,7 +27,7 @@ from service.sources.held_batches import HeldBatches
 from service.sources.lifecycle import Lifecycle, restored
 from service.sources.outcomes import OutcomeRecorder, rounded
 from service.sources.retention import Retention
-from service.sources.stepping import Stepping
+from service.sources.stepping import Stepped, Stepping
 from service.upstream.fetcher import Fetcher
 from service.upstream.runner import Runner
 from service.work.step_runner import StepRunner
@@ -59,17 +59,10 @@ class Batches:
         self.retention = Retention(hub, limits.retained_bytes, self._drop, self.stored, memory)
         self._finished = 0
         self._store: BatchStore = MemoryBatches() if store is None else store
-        self.lifecycle = Lifecycle(
-            self._store,
-            limits,
-            began=self._begin,
-            refused=self._refused,
-            abandoned=self._abandon,
-            expired=self._drop,
-        )
+        self.lifecycle = Lifecycle(self._store, limits, self._begin, self._refused, self._abandon, self._drop)
         self._holding = HeldBatches(runner.wake)
-        self.outcomes = OutcomeRecorder(hub, self.retention, self._after_event)
-        self.stepping = Stepping(steps, self.outcomes.stepped, self.retention.append_progress)
+        self.outcomes = OutcomeRecorder(hub, self.retention)
+        self.stepping = Stepping(steps, self._stepped, self.retention.append_progress)
 
     def __repr__(self) -> str:
         return f"<Batches {self.running} running, {self._finished} retained, {self._runner!r}>"
@@ -140,7 +133,8 @@ class Batches:
             grant.fetch, grant.limits.fetches, correlation,
         )  # fmt: skip
         self.stepping.add(batch, steps)
-        self.lifecycle.accept(batch)
+        if self.lifecycle.accept(batch):
+            self._begin(batch)
         return batch
 
     def _refused(self, batch: Batch) -> None:
@@ -239,12 +233,18 @@ class Batches:
 
     def succeeded(self, group: Batch, task: FetchTask, fetched: Fetched, queued: float, *, shared: bool) -> None:
         """Append a result, or have the steps carried out first; ``queued`` is in seconds."""
-        if group.options.steps is None or not self.stepping.begin(group, task, fetched, queued, shared):
-            self.outcomes.result(group, task, fetched, queued, shared=shared)
+        stepping = group.options.steps is not None and self.stepping.begin(group, task, fetched, queued, shared)
+        if not stepping and self.outcomes.result(group, task, fetched, queued, shared=shared):
+            self._after_event(group)
+
+    def _stepped(self, one: Stepped) -> None:
+        if self.outcomes.stepped(one):
+            self._after_event(one.batch)
 
     def failed(self, group: Batch, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
         """Append a failure; the times are in milliseconds."""
-        self.outcomes.failure(group, index, failure, attempts, timing)
+        if self.outcomes.failure(group, index, failure, attempts, timing):
+            self._after_event(group)
 
     def _after_event(self, batch: Batch) -> None:
         """Wake a batch that is held back, and end it if that was its last event."""

@@ -25,12 +25,12 @@ __all__ = ["Lifecycle", "restored"]
 class Lifecycle:
     """What batches hold until they are done, and one timer for each: how long it waits for a reader, or is kept.
 
-    ``began`` gets a batch that the store has accepted, ``refused`` one of which nothing is left, ``abandoned`` one
-    that has waited for a reader in vain, and ``expired`` one that has been kept long enough.
+    ``began`` gets a batch that the store has accepted later, ``refused`` one of which nothing is left,
+    ``abandoned`` one that has waited for a reader in vain, and ``expired`` one that has been kept long enough.
     """
 
     def __init__(
-        self, store: BatchStore, limits: BatchLimits, *, began: Callable[[Batch], None],
+        self, store: BatchStore, limits: BatchLimits, began: Callable[[Batch], None],
         refused: Callable[[Batch], None], abandoned: Callable[[Batch], None], expired: Callable[[Batch], None],
     ) -> None:  # fmt: skip
         self.pool = Pool("batches", limits.batches, advice="wait for one to end")
@@ -64,15 +64,15 @@ class Lifecycle:
         self.pool.check(owner)
         self.queued.check(owner)
 
-    def accept(self, batch: Batch) -> None:
-        """Have the store accept a batch; it begins now, or with the answer."""
+    def accept(self, batch: Batch) -> bool:
+        """Have the store accept a batch; return whether it begins now, and not when the store answers."""
         self.charge_places(batch)
         batch.accepted = self._store.begin(batch)
         if batch.accepted is None:
-            self._began(batch)
-        else:
-            # Added first, so that the batch has begun, or is gone, before its client is answered.
-            batch.accepted.on_settled(partial(self._answered, batch))
+            return True
+        # Added first, so that the batch has begun, or is gone, before its client is answered.
+        batch.accepted.on_settled(partial(self._answered, batch))
+        return False
 
     def _answered(self, batch: Batch, outcome: Batch | Exception) -> None:
         if isinstance(outcome, Exception):

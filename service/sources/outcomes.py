@@ -1,7 +1,7 @@
 """The outcomes of the URLs of batches: one event each, appended and counted."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Final
 
@@ -21,15 +21,14 @@ _STEPPED: Final = {"thread": "threads", "process": "processes", "waiting": "wait
 
 
 class OutcomeRecorder:
-    """Appends events; ``appended`` is called after each."""
+    """Appends events, and returns whether it has: not for a URL that has its event already."""
 
-    def __init__(self, hub: Hub, retention: Retention, appended: Callable[[Batch], None]) -> None:
+    def __init__(self, hub: Hub, retention: Retention) -> None:
         self.ok = 0
         self.failures: Counter[str] = Counter()
         """How many failed since the start, by their kind."""
         self._hub = hub
         self._retention = retention
-        self._appended = appended
 
     def __repr__(self) -> str:
         return f"<OutcomeRecorder {self.ok} ok, {self.failures.total()} failed>"
@@ -37,16 +36,15 @@ class OutcomeRecorder:
     def result(
         self, batch: Batch, task: FetchTask, fetched: Fetched, queued: float, *, shared: bool,
         steps: Sequence[bytes] | None = None,
-    ) -> None:  # fmt: skip
-        """Append a result, unless the URL has its event already; ``queued`` is in seconds."""
+    ) -> bool:  # fmt: skip
+        """Append a result, or why it is refused; ``queued`` is in seconds."""
         if batch.finished[task.index]:
-            return
+            return False
         began = perf_counter()
         mode = batch.options.mode(fetched.status)
         size = sum(map(len, steps)) if steps is not None and mode == "none" else len(fetched.body)
         if (refused := self._retention.refuses(batch, size)) is not None:
-            self.failure(batch, task.index, refused, task.attempts, fetched.timing)
-            return
+            return self.failure(batch, task.index, refused, task.attempts, fetched.timing)
         cache = "shared" if shared else fetched.cache
         event = result_event(task.index, task.request.url, fetched, mode, task.attempts, cache, queued, steps)
         self._retention.append(batch, event, self._hub.clock())
@@ -56,9 +54,9 @@ class OutcomeRecorder:
         spent["loop"] += (perf_counter() - began) * 1000
         self.ok += 1
         batch.succeed(task.index, fetched.status)
-        self._appended(batch)
+        return True
 
-    def stepped(self, one: Stepped) -> None:
+    def stepped(self, one: Stepped) -> bool:
         """Append the outcome of the steps of an answer; a bug fails that URL alone."""
         batch, task, failure = one.batch, one.task, one.outcome.failure
         for place, name in _STEPPED.items():
@@ -66,22 +64,21 @@ class OutcomeRecorder:
         try:
             if failure is None:
                 steps = one.outcome.results
-                self.result(batch, task, one.fetched, one.queued, shared=one.shared, steps=steps)
-                return
+                return self.result(batch, task, one.fetched, one.queued, shared=one.shared, steps=steps)
         except Exception as error:
             report("a result with steps could not be appended", error)
             failure = INTERNAL
-        self.failure(batch, task.index, failure, task.attempts, one.fetched.timing)
+        return self.failure(batch, task.index, failure, task.attempts, one.fetched.timing)
 
-    def failure(self, batch: Batch, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> None:
-        """Append a failure, unless the URL has its event already; the times are in milliseconds."""
+    def failure(self, batch: Batch, index: int, failure: Failure, attempts: int, timing: dict[str, float]) -> bool:
+        """Append a failure; the times are in milliseconds."""
         if batch.finished[index]:
-            return
+            return False
         self._retention.append_failure(batch, index, failure, attempts, timing, self._hub.clock())
         batch.time_ms["network"] += timing.get("total", 0.0)
         self.failures[failure.kind] += 1
         batch.fail(index)
-        self._appended(batch)
+        return True
 
 
 def rounded(times: Mapping[str, float]) -> dict[str, float]:

@@ -81,8 +81,6 @@ class RedirectSlots:
 
     def admit(self) -> None:
         """Give the places that are free now to redirects that wait."""
-        if not self.waiting:
-            return
         now = self._clock()
         for origin, line in tuple(self.waiting.items()):
             try:

@@ -125,7 +125,8 @@ class Runner:
         """Start what may start now, and come back when something may change without our doing."""
         self._pumping = False
         self._watchdog.wake()
-        self._redirects.admit()
+        if self._redirects.waiting:
+            self._redirects.admit()
         for _ in range(_BEGUN):
             ready = self._next()
             if ready is None:
@@ -176,7 +177,8 @@ class Runner:
 
     def _free(self, flight: Flight) -> None:
         self.plan.free(flight.leader)
-        self._redirects.admit()
+        if self._redirects.waiting:
+            self._redirects.admit()
 
     async def _run(self, ready: Ready | None) -> None:
         """Fetch one URL after another, as the plan gives them."""
@@ -201,7 +203,8 @@ class Runner:
     def _next(self) -> Ready | None:
         """Return what is fetched now; tasks that the plan dropped may have left a place for a redirect."""
         ready = self._starts.next()
-        self._redirects.admit()
+        if self._redirects.waiting:
+            self._redirects.admit()
         return ready
 
     def _following(self) -> Ready | None:
