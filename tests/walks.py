@@ -1,8 +1,11 @@
 """Walks through the code: the hops that ARCHITECTURE.md lists, and the functions that a real run calls.
 
-A walk *enters* every module whose code runs for it, down to the smallest helper. It *passes* a module that has it in
-hand: one whose code calls that of another module, or waits for it. What only answers a question of the module that it
-passes (a check, a count, an encoder, a value) is entered, and not passed.
+A walk *enters* every module of which a function runs for it, down to the smallest helper. It *passes* a module that
+has it in hand: one whose code calls that of another module, or waits for it. What only answers a question of the
+module that it passes (a check, a count, an encoder, a value) is entered, and not passed.
+
+What is entered is the honest measure of how much a reader meets: at the commit that was reviewed (c68774d) it gives
+the 15 modules of a publish, and 37 where the review listed 35 of a URL. Fewer are passed: 8 and 18 there.
 """
 
 import re
@@ -56,6 +59,8 @@ class Walk:
         """Take in an event of the profiler; the argument of RESUME is 0 where a function begins, and not goes on."""
         code = frame.f_code
         if event != "call" or not code.co_filename.startswith(_SERVICE) or code.co_code[frame.f_lasti + 1] & 3:
+            return
+        if code.co_name.startswith("<"):  # a lambda, or a comprehension
             return
         way = _way(frame)
         if way[0].startswith(_BACKGROUND):
