@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from service.core.jobs.events import Instant, Queued
+from service.core.jobs.events import Instant, QueuedEvent
 from service.core.jobs.job import Job
 from service.jobs.times import encode_event
 from service.storage.database import Database, RowChanges, Sync
@@ -47,7 +47,7 @@ def fill(folder: Path, jobs: Iterator[Job]) -> None:
 
 
 def _put(changes: RowChanges, job: Job) -> None:
-    event = encode_event(Queued(Instant(job.due)))
+    event = encode_event(QueuedEvent(Instant(job.due)))
     job.size = len(bytes(job.work)) + len(event)
     changes.replace(Table.JOBS, job.row, write_state(job))
     changes.replace(Table.JOB_REQUESTS, job.row, write_request(job))

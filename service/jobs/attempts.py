@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from service.core.errors import NotFound, SluiceError
-from service.core.jobs.events import Event, Progress
+from service.core.jobs.events import Event, ProgressEvent
 from service.core.jobs.job import MOST_EVENTS, Job, JobState
 from service.core.jobs.request import Kind
 from service.jobs.executor import AttemptFailed, AttemptLost, Executor, JobAttempt
@@ -130,7 +130,7 @@ class LocalAttempts:
             _log.exception("unhandled exception in a job", extra={"job": repr(job)})
             return partial(failed, AttemptFailed("exception", f"a bug in sluice: {error!r}"[:200]))
 
-    async def _progress(self, row: int, progress: Progress) -> None:
+    async def _progress(self, row: int, progress: ProgressEvent) -> None:
         """Store what an attempt says, and bring it to those who read the job."""
 
         def step(job: Job) -> Event | None:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from service.core.access.grants import Grant
-from service.core.jobs.events import Progress
+from service.core.jobs.events import ProgressEvent
 from service.core.jobs.job import Job
 from service.core.jobs.request import Work
 
@@ -30,7 +30,7 @@ class AttemptLost(Exception):
 class JobAttempt:
     """One attempt of a job, for what carries it out."""
 
-    def __init__(self, job: Job, report: Callable[[Progress], Awaitable[None]]) -> None:
+    def __init__(self, job: Job, report: Callable[[ProgressEvent], Awaitable[None]]) -> None:
         self.job = job
         self.output: str | None = None
         """What was printed meanwhile, of a kind that prints."""

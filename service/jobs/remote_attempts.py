@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from service.core.errors import Draining, LimitReached
-from service.core.jobs.events import Event, Progress
+from service.core.jobs.events import Event, ProgressEvent
 from service.core.jobs.job import MOST_EVENTS, Job, JobState
 from service.core.jobs.lease import LEASE, Lease, Leases, NotYours, digest_of
 from service.core.jobs.reports import (
@@ -179,7 +179,7 @@ class RemoteAttempts:
         except LimitReached as error:
             _log.warning("progress of a job was not stored", extra={"why": error.detail})
             return []
-        return [job.progress(Progress(event.done, event.total, event.message, event.data))]
+        return [job.progress(ProgressEvent(event.done, event.total, event.message, event.data))]
 
     def _end(self, job: Job, event: WorkerDone | WorkerFailed | WorkerStopped) -> Event:
         if isinstance(event, WorkerDone):

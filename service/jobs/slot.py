@@ -22,7 +22,7 @@ from typing import Any, Final
 import msgspec
 
 from service.core.errors import SluiceError
-from service.core.jobs.events import Progress
+from service.core.jobs.events import ProgressEvent
 from service.core.parsing import parse
 from service.jobs.registry import JOBS, Context, Function
 from service.jobs.slot_messages import (
@@ -227,7 +227,7 @@ def _exact(value: Any) -> bytes:
 
 def _encoded(progress: dict[str, Any]) -> bytes:
     try:
-        msgspec.convert(progress, Progress)
+        msgspec.convert(progress, ProgressEvent)
         _exact(progress)
         frame = encode(Reported(progress))
     except (msgspec.ValidationError, TypeError, ValueError, RecursionError, OverflowError) as error:

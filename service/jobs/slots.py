@@ -9,7 +9,7 @@ import msgspec
 
 from service.core.access.grants import Grant
 from service.core.errors import NotFound
-from service.core.jobs.events import Progress
+from service.core.jobs.events import ProgressEvent
 from service.core.jobs.job import Job
 from service.core.jobs.request import RunWork, Work
 from service.jobs.broker import Broker
@@ -127,7 +127,7 @@ class Slots:
         asked = Ask(work.name, work.args, attempt.job.id, attempt.job.attempt, attempt.key)
 
         async def report(progress: dict[str, object]) -> None:
-            await attempt.report(msgspec.convert(progress, Progress))
+            await attempt.report(msgspec.convert(progress, ProgressEvent))
 
         def printed(output: str) -> None:
             attempt.output = output

@@ -11,7 +11,7 @@ import pytest
 from service.core.access.grants import EVERYTHING, NOTHING, Grant
 from service.core.errors import Draining, Forbidden, InvalidParams, LimitReached, NotFound, StorageFailed
 from service.core.jobs.agenda import Agenda
-from service.core.jobs.events import Progress
+from service.core.jobs.events import ProgressEvent
 from service.core.jobs.job import Job, JobState
 from service.core.jobs.kept import KeptJobs
 from service.core.jobs.request import JobRequest, MoveRequest
@@ -476,8 +476,8 @@ async def test_a_job_that_is_due_again_before_its_attempt_is_over_runs_again() -
 
 async def test_progress_is_stored_and_read(bench: Bench) -> None:
     async def work(attempt: JobAttempt) -> bytes:
-        await attempt.report(Progress(done=1, total=2, message="half"))
-        await attempt.report(Progress(data={"frame": 7}))
+        await attempt.report(ProgressEvent(done=1, total=2, message="half"))
+        await attempt.report(ProgressEvent(data={"frame": 7}))
         return b"1"
 
     bench.executor.work = work
@@ -521,7 +521,7 @@ async def test_a_reader_that_is_behind_when_the_job_is_forgotten_hears_how_it_en
 ) -> None:
     async def work(attempt: JobAttempt) -> bytes:
         for number in range(20):
-            await attempt.report(Progress(data=str(number) * 2000))
+            await attempt.report(ProgressEvent(data=str(number) * 2000))
         if error is not None:
             raise AttemptFailed("exception", error, again=False)
         return b'"done"'
@@ -587,7 +587,7 @@ async def test_events_and_results_count_as_well_until_the_job_is_forgotten() -> 
 
     async def work(attempt: JobAttempt) -> bytes:
         for _ in range(50):
-            await attempt.report(Progress(data="x" * 10_000))
+            await attempt.report(ProgressEvent(data="x" * 10_000))
         attempt.output = "y" * 1000
         return b'"' + b"z" * 5000 + b'"'
 

@@ -3,7 +3,7 @@
 import pytest
 
 from service.core.errors import InvalidParams
-from service.core.jobs.events import Instant, Queued, Retry
+from service.core.jobs.events import Instant, QueuedEvent, RetryEvent
 from service.core.jobs.request import JobRequest
 from service.jobs.times import due_of, encode_event
 from service.runtime.timestamps import timestamp
@@ -56,8 +56,10 @@ def test_without_a_time_it_is_due_now_or_after_its_delay() -> None:
 
 def test_events_have_times_in_utc_with_milliseconds() -> None:
     assert timestamp(1795771800.25) == "2026-11-27T09:30:00.250Z"
-    assert encode_event(Queued(Instant(1795771800.0))) == b'{"event":"queued","due":"2026-11-27T09:30:00.000Z"}'
-    retry = encode_event(Retry(1, "timeout", "slow", Instant(0.0)))
+    assert (
+        encode_event(QueuedEvent(Instant(1795771800.0))) == b'{"event":"queued","due":"2026-11-27T09:30:00.000Z"}'
+    )
+    retry = encode_event(RetryEvent(1, "timeout", "slow", Instant(0.0)))
     assert (
         retry == b'{"event":"retry","attempt":1,"error":"timeout","detail":"slow","at":"1970-01-01T00:00:00.000Z"}'
     )

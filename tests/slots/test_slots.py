@@ -15,7 +15,7 @@ import pytest
 
 from service.core.access.grants import EVERYTHING
 from service.core.errors import NotFound
-from service.core.jobs.events import Progress
+from service.core.jobs.events import ProgressEvent
 from service.core.jobs.job import Job
 from service.core.jobs.request import RunWork
 from service.jobs.executor import AttemptFailed, JobAttempt
@@ -33,12 +33,12 @@ class Run:
     def __init__(self, slots: Slots, name: str, args: Any = (), attempt: int = 1) -> None:
         work = msgspec.Raw(msgspec.json.encode({"name": name, "args": args}))
         self.job: Job = new_job(kind="run", work=work, attempt=attempt)
-        self.progress: list[Progress] = []
+        self.progress: list[ProgressEvent] = []
         self.reported = asyncio.Event()
         self.attempt = JobAttempt(self.job, self.report)
         self.slots = slots
 
-    async def report(self, progress: Progress) -> None:
+    async def report(self, progress: ProgressEvent) -> None:
         self.progress.append(progress)
         self.reported.set()
 
@@ -80,7 +80,10 @@ async def test_a_function_gets_its_arguments_by_position_or_name_and_its_result_
 async def test_a_function_has_its_context_and_its_progress_comes_in_order(slots: Slots) -> None:
     run = Run(slots, "say.progress", {"count": 40}, attempt=2)
     assert await run.result() == {"job": run.job.id, "attempt": 2, "key": run.job.id}
-    assert run.progress == [*(Progress(number, 40, "step") for number in range(40)), Progress(data={"all": True})]
+    assert run.progress == [
+        *(ProgressEvent(number, 40, "step") for number in range(40)),
+        ProgressEvent(data={"all": True}),
+    ]
 
 
 async def test_two_run_in_processes_of_their_own(slots: Slots) -> None:
@@ -278,13 +281,16 @@ async def test_a_thread_that_reports_on_costs_the_next_function_nothing(slots: S
     assert await Run(slots, "leave_a_thread").result() == "left"
     after = Run(slots, "say.progress", {"count": 3})
     await after.result()
-    assert after.progress == [*(Progress(number, 3, "step") for number in range(3)), Progress(data={"all": True})]
+    assert after.progress == [
+        *(ProgressEvent(number, 3, "step") for number in range(3)),
+        ProgressEvent(data={"all": True}),
+    ]
 
 
 async def test_threads_that_report_at_once_do_not_mix_their_reports(slots: Slots) -> None:
     run = Run(slots, "report_at_once")
     assert await run.result() == "reported"
-    assert run.progress == [Progress(data="x" * 500_000)] * 8
+    assert run.progress == [ProgressEvent(data="x" * 500_000)] * 8
 
 
 async def test_one_that_cannot_report_its_progress_is_ended_and_the_next_one_has_its_own_result(
@@ -292,7 +298,7 @@ async def test_one_that_cannot_report_its_progress_is_ended_and_the_next_one_has
 ) -> None:
     run = Run(slots, "say.progress", {"count": 3})
 
-    async def fail(progress: Progress) -> None:
+    async def fail(progress: ProgressEvent) -> None:
         raise RuntimeError("a bug")
 
     run.attempt.report = fail

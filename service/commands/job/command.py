@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import orjson
 
 from service.commands.job.following import events_of
-from service.commands.job.requests import Failed, Wrong, ask, base_of, path_of, refusal
+from service.commands.job.requests import RequestFailed, Wrong, ask, base_of, path_of, refusal
 from service.commands.writing import print_all
 from service.runtime.signals import handling
 
@@ -38,7 +38,7 @@ def run(options: Namespace) -> int:
         return unwritten.code
     except Wrong as error:
         return _complain(str(error), _USAGE)
-    except Failed as error:
+    except RequestFailed as error:
         return _complain(str(error))
     except HTTPError as error:
         return _complain(refusal(error))

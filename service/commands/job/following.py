@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import orjson
 
-from service.commands.job.requests import Failed, open_answer, path_of
+from service.commands.job.requests import RequestFailed, open_answer, path_of
 
 __all__ = ["LAST", "events_of"]
 
@@ -60,7 +60,7 @@ def events_of(options: Namespace, job: str) -> Iterator[dict[str, Any]]:
                 if (yield from _read(answer, place)) and place.ended:
                     return
         if time.monotonic() - place.heard > _BACK:
-            raise Failed(
+            raise RequestFailed(
                 f"the service has not come back for {_BACK:g} s; sluice job follow {job} goes on from the start"
             )
         time.sleep(_PAUSE)
@@ -82,7 +82,7 @@ def _opened(options: Namespace, path: str, place: _Place) -> HTTPResponse | None
     place.epoch = answer.headers.get("Sluice-Epoch", "")
     if not place.epoch:
         answer.close()
-        raise Failed("the server there is not sluice")
+        raise RequestFailed("the server there is not sluice")
     return answer
 
 

@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 
 import orjson
 
-__all__ = ["Failed", "Wrong", "ask", "base_of", "open_answer", "path_of", "refusal"]
+__all__ = ["RequestFailed", "Wrong", "ask", "base_of", "open_answer", "path_of", "refusal"]
 
 _URL: Final = "http://127.0.0.1:8080"
 _PATIENCE: Final = 60.0
@@ -21,7 +21,7 @@ class Wrong(Exception):
     """What the user gave is not right; the text is one line."""
 
 
-class Failed(Exception):
+class RequestFailed(Exception):
     """What answers is not the service, or it has gone; the text is one line."""
 
 
@@ -31,7 +31,7 @@ def ask(options: Namespace, method: str, path: str, body: Any = None) -> Any:
         try:
             return orjson.loads(response.read())
         except orjson.JSONDecodeError:
-            raise Failed(f"{base_of(options)}: the server there is not sluice") from None
+            raise RequestFailed(f"{base_of(options)}: the server there is not sluice") from None
 
 
 def open_answer(options: Namespace, method: str, path: str, body: Any = None) -> HTTPResponse:

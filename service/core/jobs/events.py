@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 __all__ = [
-    "Cancelled", "Done", "Event", "Failed", "Instant", "Progress", "Queued", "Rescheduled", "Retry", "Started",
+    "CancelledEvent", "DoneEvent", "Event", "FailedEvent", "Instant", "ProgressEvent", "QueuedEvent", "RescheduledEvent", "RetryEvent", "StartedEvent",
     "is_last",
 ]  # fmt: skip
 
@@ -26,21 +26,21 @@ class _Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="event")
     """One event."""
 
 
-class Queued(_Event, frozen=True, tag="queued"):
+class QueuedEvent(_Event, frozen=True, tag="queued"):
     """It was accepted, or is to run once more: then ``run`` is 2 or higher."""
 
     due: Instant
     run: int = 1
 
 
-class Started(_Event, frozen=True, tag="started"):
+class StartedEvent(_Event, frozen=True, tag="started"):
     """An attempt began."""
 
     attempt: int
     worker: str
 
 
-class Progress(_Event, frozen=True, tag="progress"):
+class ProgressEvent(_Event, frozen=True, tag="progress"):
     """How far the attempt is, or anything that its function says."""
 
     done: float | None = None
@@ -49,7 +49,7 @@ class Progress(_Event, frozen=True, tag="progress"):
     data: Any = None
 
 
-class Retry(_Event, frozen=True, tag="retry"):
+class RetryEvent(_Event, frozen=True, tag="retry"):
     """An attempt failed, and there will be another one."""
 
     attempt: int
@@ -58,19 +58,19 @@ class Retry(_Event, frozen=True, tag="retry"):
     at: Instant
 
 
-class Rescheduled(_Event, frozen=True, tag="rescheduled"):
+class RescheduledEvent(_Event, frozen=True, tag="rescheduled"):
     """It is due at another time."""
 
     due: Instant
 
 
-class Done(_Event, frozen=True, tag="done"):
+class DoneEvent(_Event, frozen=True, tag="done"):
     """Last: it succeeded."""
 
     result: Any
 
 
-class Failed(_Event, frozen=True, tag="failed"):
+class FailedEvent(_Event, frozen=True, tag="failed"):
     """Last: it is not tried again."""
 
     error: str
@@ -78,13 +78,22 @@ class Failed(_Event, frozen=True, tag="failed"):
     attempts: int
 
 
-class Cancelled(_Event, frozen=True, tag="cancelled"):
+class CancelledEvent(_Event, frozen=True, tag="cancelled"):
     """Last: it was cancelled."""
 
 
-Event = Queued | Started | Progress | Retry | Rescheduled | Done | Failed | Cancelled
+Event = (
+    QueuedEvent
+    | StartedEvent
+    | ProgressEvent
+    | RetryEvent
+    | RescheduledEvent
+    | DoneEvent
+    | FailedEvent
+    | CancelledEvent
+)
 
 
 def is_last(event: Event) -> bool:
     """Return whether a run ends with this event."""
-    return isinstance(event, Done | Failed | Cancelled)
+    return isinstance(event, DoneEvent | FailedEvent | CancelledEvent)

@@ -27,16 +27,16 @@ import msgspec
 
 from service.core.errors import InvalidParams
 from service.core.jobs.events import (
-    Cancelled,
-    Done,
+    CancelledEvent,
+    DoneEvent,
     Event,
-    Failed,
+    FailedEvent,
     Instant,
-    Progress,
-    Queued,
-    Rescheduled,
-    Retry,
-    Started,
+    ProgressEvent,
+    QueuedEvent,
+    RescheduledEvent,
+    RetryEvent,
+    StartedEvent,
 )
 from service.core.jobs.lease import Lease
 from service.core.jobs.summary import OVERHEAD, JobState, JobSummary
@@ -117,7 +117,7 @@ class Job(JobSummary, omit_defaults=True):
 
     def accept(self) -> Event:
         """Begin its life."""
-        return self._say(Queued(Instant(self.due)))
+        return self._say(QueuedEvent(Instant(self.due)))
 
     def move(self, due: float) -> Event:
         """Have it run at another time, or once more; raise Unmovable while it runs and when it is done."""
@@ -127,21 +127,21 @@ class Job(JobSummary, omit_defaults=True):
             raise Unmovable("at, delay: the job is done; only one that failed or was cancelled runs again")
         self.due = due
         if not self.state.ended:
-            return self._say(Rescheduled(Instant(due)))
+            return self._say(RescheduledEvent(Instant(due)))
         self.state, self.run = JobState.SCHEDULED, self.run + 1
         self.attempt = self.failures = self.lost = 0
         self.stopping, self.ended, self.error, self.detail, self.output = False, None, None, None, None
         self.first = self.head + 1
-        return self._say(Queued(Instant(due), self.run))
+        return self._say(QueuedEvent(Instant(due), self.run))
 
     def begin(self, worker: str, lease: Lease | None = None) -> Event:
         """Begin an attempt; with a lease, it is one that a worker elsewhere makes."""
         self._check(JobState.SCHEDULED)
         self.state, self.lease = JobState.RUNNING, lease
         self.attempt += 1
-        return self._say(Started(self.attempt, worker))
+        return self._say(StartedEvent(self.attempt, worker))
 
-    def progress(self, progress: Progress) -> Event:
+    def progress(self, progress: ProgressEvent) -> Event:
         """Count what the attempt says."""
         self._check(JobState.RUNNING)
         return self._say(progress)
@@ -184,10 +184,10 @@ class Job(JobSummary, omit_defaults=True):
     def outcome(self) -> Event:
         """Return the last event of a run, which has ended."""
         if self.state is JobState.DONE:
-            return Done(self.result)
+            return DoneEvent(self.result)
         if self.state is JobState.FAILED:
-            return Failed(self.error or "", self.detail or "", self.attempt)
-        return Cancelled()
+            return FailedEvent(self.error or "", self.detail or "", self.attempt)
+        return CancelledEvent()
 
     def _fail(self, error: str, detail: str, now: float) -> Event:
         self.error, self.detail = error, detail
@@ -195,7 +195,7 @@ class Job(JobSummary, omit_defaults=True):
 
     def _retry(self, error: str, detail: str, at: float) -> Event:
         self.state, self.due, self.lease = JobState.SCHEDULED, at, None
-        return self._say(Retry(self.attempt, error, detail, Instant(at)))
+        return self._say(RetryEvent(self.attempt, error, detail, Instant(at)))
 
     def _end(self, state: JobState, now: float, *, before: JobState = JobState.RUNNING) -> Event:
         self._check(before)

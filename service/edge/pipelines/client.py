@@ -15,7 +15,14 @@ from service.edge.http.answers import answer_of
 from service.edge.websocket.connection import Connection
 from service.edge.websocket.conversation import Conversation
 from service.edge.websocket.frames import ClientSocket
-from service.work.pipelines.events import Draining, Dropped, Failed, PipelineEvent, Unknown, Unpublished
+from service.work.pipelines.events import (
+    ClosingEvent,
+    DroppedEvent,
+    ErrorEvent,
+    ItemFailedEvent,
+    PipelineEvent,
+    UnpublishedEvent,
+)
 from service.work.pipelines.pipeline import Full, Item
 from service.work.pipelines.pipelines import DeclaredPipeline, Frame, Pipelines, Run
 
@@ -75,7 +82,7 @@ class PipelineClient:
             if connection.closing is not DRAINED or connection.task.uncancel() > 0:
                 raise
         if connection.closing is DRAINED:
-            await self._event(Draining("draining", 1.0))
+            await self._event(ClosingEvent("draining", 1.0))
         elif connection.closing is not ENDED:
             raise _Abandoned
         connection.busy = True
@@ -96,19 +103,19 @@ class PipelineClient:
         if isinstance(given, dict) and given.get("event") == "end":
             connection.closing = ENDED
         else:
-            await self._event(Unknown(_UNKNOWN))
+            await self._event(ErrorEvent(_UNKNOWN))
 
     async def _deliver(self, item: Item[Frame]) -> None:
         """Send the result of an item, and how many before it were dropped."""
         if item.dropped:
-            await self._event(Dropped(item.dropped))
+            await self._event(DroppedEvent(item.dropped))
         line: dict[str, Any] = {"item": item.number}
         if item.error is None:
             data = bytes(item.value.value)
             await self._send(data, WSMsgType.BINARY)
             line |= {**item.value.facts, **line, "bytes": len(data)}
         else:
-            await self._event(Failed(item.number, str(item.error)))
+            await self._event(ItemFailedEvent(item.number, str(item.error)))
             line["error"] = str(item.error)
         if self._topic is not None:
             await self._publish(self._topic, {**line, "ms": round(1000 * self._run.age(item), 1)})
@@ -121,7 +128,7 @@ class PipelineClient:
             await answer_of(self._hub.publish(topic, data, self._hub.clock(), owner=self._owner))
         except (SluiceError, web.HTTPException) as error:
             detail = error.detail if isinstance(error, SluiceError) else error.text
-            await self._event(Unpublished(line["item"], detail or ""))
+            await self._event(UnpublishedEvent(line["item"], detail or ""))
 
     async def _event(self, event: PipelineEvent) -> None:
         await self._send(msgspec.json.encode(event), WSMsgType.TEXT)

@@ -4,41 +4,50 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["EVENTS", "Draining", "Dropped", "End", "Failed", "PipelineEvent", "Unknown", "Unpublished"]
+__all__ = [
+    "EVENTS",
+    "ClosingEvent",
+    "DroppedEvent",
+    "End",
+    "ErrorEvent",
+    "ItemFailedEvent",
+    "PipelineEvent",
+    "UnpublishedEvent",
+]
 
 
 class PipelineEvent(msgspec.Struct, frozen=True, tag_field="event"):
     """What the service sends."""
 
 
-class Dropped(PipelineEvent, frozen=True, tag="dropped"):
+class DroppedEvent(PipelineEvent, frozen=True, tag="dropped"):
     """So many items before the next one were dropped."""
 
     count: int
 
 
-class Failed(PipelineEvent, frozen=True, tag="failed"):
+class ItemFailedEvent(PipelineEvent, frozen=True, tag="failed"):
     """The next item failed in a stage."""
 
     item: int
     detail: str
 
 
-class Unpublished(PipelineEvent, frozen=True, tag="unpublished"):
+class UnpublishedEvent(PipelineEvent, frozen=True, tag="unpublished"):
     """The line of an item could not be published; the item itself came out before."""
 
     item: int
     detail: str
 
 
-class Draining(PipelineEvent, frozen=True, tag="closing"):
+class ClosingEvent(PipelineEvent, frozen=True, tag="closing"):
     """Nothing more is taken: the service shuts down. What is under way comes out."""
 
     reason: str
     retry_after: float
 
 
-class Unknown(PipelineEvent, frozen=True, tag="error"):
+class ErrorEvent(PipelineEvent, frozen=True, tag="error"):
     """The text that was sent is not known."""
 
     detail: str
@@ -49,10 +58,10 @@ class End(msgspec.Struct, frozen=True, tag_field="event", tag="end"):
 
 
 EVENTS: Final[dict[str, type[PipelineEvent]]] = {
-    "dropped": Dropped,
-    "failed": Failed,
-    "unpublished": Unpublished,
-    "closing": Draining,
-    "error": Unknown,
+    "dropped": DroppedEvent,
+    "failed": ItemFailedEvent,
+    "unpublished": UnpublishedEvent,
+    "closing": ClosingEvent,
+    "error": ErrorEvent,
 }
 """All that the service sends, by name."""

@@ -9,7 +9,7 @@ import pytest
 
 from service.core.errors import InvalidParams
 from service.core.jobs import job as module
-from service.core.jobs.events import Event, Instant, Progress, is_last
+from service.core.jobs.events import Event, Instant, ProgressEvent, is_last
 from service.core.jobs.job import Job, JobState
 from tests.core.jobs.jobs import new_job
 
@@ -18,7 +18,7 @@ STEPS: dict[str, Callable[[Job], Event | None]] = {
     "move": lambda job: job.move(200.0),
     "cancel": lambda job: job.cancel(150.0),
     "begin": lambda job: job.begin("w"),
-    "progress": lambda job: job.progress(Progress(done=1.0)),
+    "progress": lambda job: job.progress(ProgressEvent(done=1.0)),
     "succeed": lambda job: job.succeed(msgspec.Raw(b"1"), 150.0),
     "fail, retried": lambda job: job.fail("timeout", "slow", 150.0, retries=1, chance=0.5),
     "fail": lambda job: job.fail("timeout", "slow", 150.0, retries=None, chance=0.5),

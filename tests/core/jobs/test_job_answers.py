@@ -5,27 +5,27 @@ import pytest
 
 from service.core.jobs import answers
 from service.core.jobs.events import (
-    Cancelled,
-    Done,
+    CancelledEvent,
+    DoneEvent,
     Event,
-    Failed,
+    FailedEvent,
     Instant,
-    Progress,
-    Queued,
-    Rescheduled,
-    Retry,
-    Started,
+    ProgressEvent,
+    QueuedEvent,
+    RescheduledEvent,
+    RetryEvent,
+    StartedEvent,
 )
 
 SAID: list[tuple[Event, type]] = [
-    (Queued(Instant(1.0), 2), answers.JobQueued),
-    (Started(1, "slot"), answers.JobStarted),
-    (Progress(1.0, 2.0, "half", [1]), answers.JobProgress),
-    (Retry(1, "timeout", "slow", Instant(1.0)), answers.JobRetry),
-    (Rescheduled(Instant(1.0)), answers.JobRescheduled),
-    (Done({"a": 1}), answers.JobDone),
-    (Failed("timeout", "slow", 3), answers.JobFailed),
-    (Cancelled(), answers.JobCancelled),
+    (QueuedEvent(Instant(1.0), 2), answers.JobQueued),
+    (StartedEvent(1, "slot"), answers.JobStarted),
+    (ProgressEvent(1.0, 2.0, "half", [1]), answers.JobProgress),
+    (RetryEvent(1, "timeout", "slow", Instant(1.0)), answers.JobRetry),
+    (RescheduledEvent(Instant(1.0)), answers.JobRescheduled),
+    (DoneEvent({"a": 1}), answers.JobDone),
+    (FailedEvent("timeout", "slow", 3), answers.JobFailed),
+    (CancelledEvent(), answers.JobCancelled),
 ]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.core.jobs.events import Progress
+from service.core.jobs.events import ProgressEvent
 from service.core.jobs.job import JobState
 from service.core.jobs.lease import LEASE, Lease, Leases, NotYours, Offer, digest_of
 from tests.core.jobs.jobs import new_job
@@ -36,7 +36,7 @@ def test_a_job_has_its_lease_for_one_attempt() -> None:
         lambda: job.stopped(1.0),
     ):
         job.begin("w", lease)
-        job.progress(Progress(done=1.0))
+        job.progress(ProgressEvent(done=1.0))
         assert job.lease is lease
         end()
         assert job.lease is None
