@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-__all__ = ["Broker", "BrokerAway", "Dispatch", "Task"]
+__all__ = ["Broker", "BrokerAway", "Dispatch", "TaskMessage"]
 
 _log = logging.getLogger("sluice.jobs")
 
@@ -15,7 +15,7 @@ _LONGEST_PAUSE: Final = 5.0
 """Seconds between two tries of a broker that is away; twice as many after each."""
 
 
-class Task(msgspec.Struct, frozen=True):
+class TaskMessage(msgspec.Struct, frozen=True):
     """What a worker gets: which attempt it may claim, and by which token. The service says what is to be done."""
 
     job: str
@@ -30,7 +30,7 @@ class BrokerAway(Exception):
 class Broker(Protocol):
     """Brings each task to a worker: usually once, but a failure may lose it or deliver it more than once."""
 
-    async def publish(self, task: Task) -> None:
+    async def publish(self, task: TaskMessage) -> None:
         """Return when the broker has taken it; raise BrokerAway, also for one that does not answer in time."""
         ...
 
@@ -53,7 +53,7 @@ class Dispatch:
     def __repr__(self) -> str:
         return f"<Dispatch, the broker is {'away' if self.away else 'there'}>"
 
-    async def publish(self, task: Task) -> None:
+    async def publish(self, task: TaskMessage) -> None:
         """Return when the broker has taken a task; it may take as long as the broker is away."""
         if not self.away and await self._try(task):
             return
@@ -62,7 +62,7 @@ class Dispatch:
                 await asyncio.sleep(self._pause)
                 self._pause = min(_LONGEST_PAUSE, 2 * self._pause)
 
-    async def _try(self, task: Task) -> bool:
+    async def _try(self, task: TaskMessage) -> bool:
         try:
             await self._broker.publish(task)
         except BrokerAway as error:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from celery import Celery
 
-from service.jobs.broker import BrokerAway, Task
+from service.jobs.broker import BrokerAway, TaskMessage
 from service.jobs.celery_app import TASK, celery_app
 
 __all__ = ["CeleryBroker"]
@@ -20,7 +20,7 @@ _PATIENCE: Final = 5.0
 """Seconds for one step of a conversation with it."""
 _HUNG: Final = 4
 """Threads that wait for a broker without an end; with so many of them nothing more is tried."""
-_Item = tuple[Task, asyncio.Future[None]]
+_Item = tuple[TaskMessage, asyncio.Future[None]]
 
 
 class CeleryBroker:
@@ -39,7 +39,7 @@ class CeleryBroker:
     def __repr__(self) -> str:
         return f"<CeleryBroker {self._app.connection_for_write().as_uri()}>"
 
-    async def publish(self, task: Task) -> None:
+    async def publish(self, task: TaskMessage) -> None:
         """Return when the broker has taken it; raise BrokerAway."""
         publisher = self._publisher or self._start()
         future = asyncio.get_running_loop().create_future()
@@ -98,7 +98,7 @@ class _Publisher(threading.Thread):
                 self._answer(future, None)
         self._disconnect()
 
-    def _deliver(self, task: Task) -> None:
+    def _deliver(self, task: TaskMessage) -> None:
         """Publish a task over the present connection, or over a new one if that fails."""
         if self._connection is not None:
             try:
@@ -111,7 +111,7 @@ class _Publisher(threading.Thread):
         self._connection = connection
         self._publish(task)
 
-    def _publish(self, task: Task) -> None:
+    def _publish(self, task: TaskMessage) -> None:
         with self._app.amqp.Producer(self._connection) as producer:
             self._app.send_task(TASK, kwargs=msgspec.structs.asdict(task), producer=producer, retry=False)
 

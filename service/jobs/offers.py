@@ -10,7 +10,7 @@ from service.core.errors import NotFound
 from service.core.jobs.events import Event
 from service.core.jobs.job import Job, JobState
 from service.core.jobs.lease import NotYours, Offer, digest_of
-from service.jobs.broker import Dispatch, Task
+from service.jobs.broker import Dispatch, TaskMessage
 from service.jobs.outcomes import DAMAGED, AttemptOutcomes
 from service.jobs.updates import JobUpdates
 
@@ -83,14 +83,14 @@ class Offers:
             while not settled.done():
                 token = token_urlsafe(32)
                 offered.offer = Offer(digest_of(token), job.attempt + 1)
-                await self._publish(Task(job.id, job.attempt + 1, token), settled)
+                await self._publish(TaskMessage(job.id, job.attempt + 1, token), settled)
                 self.made[kind] += 1
                 await asyncio.wait((settled,), timeout=wait)
                 wait, kind = min(_LONGEST_WAIT, 2 * wait), "again"
         finally:
             settled.cancel()
 
-    async def _publish(self, task: Task, settled: asyncio.Task[bool]) -> None:
+    async def _publish(self, task: TaskMessage, settled: asyncio.Task[bool]) -> None:
         """Return when the broker has the task, or when the offer is settled."""
         publishing = asyncio.get_running_loop().create_task(self._dispatch.publish(task), name="job offer")
         try:

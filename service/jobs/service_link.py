@@ -7,7 +7,7 @@ import aiohttp
 import msgspec
 
 from service.core.jobs.reports import Claim, Claimed, Reported
-from service.jobs.broker import Task
+from service.jobs.broker import TaskMessage
 from service.jobs.outbox import Refused, Unreachable
 
 __all__ = ["HttpLink"]
@@ -40,15 +40,15 @@ class HttpLink:
     async def __aexit__(self, *error: object) -> None:
         await self._session.close()
 
-    async def claim(self, task: Task, claim: Claim) -> Claimed:
+    async def claim(self, task: TaskMessage, claim: Claim) -> Claimed:
         """Ask for an attempt."""
         return await self._ask(task, "claim", msgspec.json.encode(claim), Claimed)
 
-    async def report(self, task: Task, body: bytes) -> Reported:
+    async def report(self, task: TaskMessage, body: bytes) -> Reported:
         """Send a report."""
         return await self._ask(task, "events", body, Reported)
 
-    async def _ask(self, task: Task, act: str, body: bytes, kind: type[T]) -> T:
+    async def _ask(self, task: TaskMessage, act: str, body: bytes, kind: type[T]) -> T:
         url = f"{self._url}/jobs/{task.job}/attempts/{task.attempt}/{act}"
         headers = {"Authorization": f"Bearer {task.token}", "Content-Type": "application/json"}
         try:

@@ -12,7 +12,7 @@ from typing import Any
 
 from celery import Celery, current_task, signals
 
-from service.jobs.broker import Task
+from service.jobs.broker import TaskMessage
 from service.jobs.celery_app import TASK, celery_app
 from service.jobs.redis_tasks import forget_tasks_of_lost_channels
 from service.jobs.service_link import HttpLink
@@ -57,11 +57,11 @@ class _Runner(threading.local):
         self._runner = asyncio.Runner()
         self._slots: Slots | None = None
 
-    def run(self, task: Task, name: str) -> None:
+    def run(self, task: TaskMessage, name: str) -> None:
         """Make the attempt of a task."""
         self._runner.run(self._make(task, name))
 
-    async def _make(self, task: Task, name: str) -> None:
+    async def _make(self, task: TaskMessage, name: str) -> None:
         if self._slots is None:
             self._slots = Slots(_SETTINGS.module, 1, _SETTINGS.memory)
         async with HttpLink(_SETTINGS.url, _SETTINGS.tls) as link:
@@ -73,7 +73,7 @@ _RUNNER = _Runner()
 
 def attempt(job: str, attempt: int, token: str) -> None:
     """Make an attempt, if it is this worker's to make."""
-    _RUNNER.run(Task(job, attempt, token), str(current_task.request.hostname)[:128])
+    _RUNNER.run(TaskMessage(job, attempt, token), str(current_task.request.hostname)[:128])
 
 
 app.task(attempt, name=TASK)

@@ -18,7 +18,7 @@ from service.core.jobs.reports import (
     WorkerProgress,
     WorkerStopped,
 )
-from service.jobs.broker import Task
+from service.jobs.broker import TaskMessage
 from service.jobs.executor import AttemptFailed
 from service.jobs.outbox import Outbox, Refused, Unreachable
 from service.jobs.slot_messages import Ask
@@ -39,11 +39,11 @@ _PATIENCE: Final = 900.0
 class Link(Protocol):
     """The service, as a worker reaches it; both raise Unreachable and Refused."""
 
-    async def claim(self, task: Task, claim: Claim) -> Claimed:
+    async def claim(self, task: TaskMessage, claim: Claim) -> Claimed:
         """Ask for an attempt."""
         ...
 
-    async def report(self, task: Task, body: bytes) -> Reported:
+    async def report(self, task: TaskMessage, body: bytes) -> Reported:
         """Send a report."""
         ...
 
@@ -59,7 +59,7 @@ class Runs(Protocol):
 class WorkerAttempt:
     """The attempt of one task; ``name`` is that of the worker."""
 
-    def __init__(self, task: Task, link: Link, functions: Runs, name: str) -> None:
+    def __init__(self, task: TaskMessage, link: Link, functions: Runs, name: str) -> None:
         self._task = task
         self._link = link
         self._functions = functions

@@ -8,19 +8,19 @@ import pytest
 
 from service.app import composition
 from service.edge.routes import job_attempts
-from service.jobs.broker import Task
+from service.jobs.broker import TaskMessage
 from tests.edge.running import Client, client_of
 from tests.jobs.remote import FakeBroker, Functions
 
 CLAIM = {"claim": "c" * 32, "worker": "celery@w"}
 
 
-def path_of(task: Task, act: str) -> str:
+def path_of(task: TaskMessage, act: str) -> str:
     return f"/jobs/{task.job}/attempts/{task.attempt}/{act}"
 
 
 @asynccontextmanager
-async def with_task(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> AsyncIterator[tuple[Client, Task]]:
+async def with_task(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> AsyncIterator[tuple[Client, TaskMessage]]:
     """Yield a client of a service that has offered an attempt."""
     broker = FakeBroker()
 

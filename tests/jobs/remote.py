@@ -12,7 +12,7 @@ from service.core.jobs.request import JobRequest
 from service.core.jobs.store import MemoryJobs
 from service.core.owner import Owner
 from service.core.parsing import convert
-from service.jobs.broker import BrokerAway, Task
+from service.jobs.broker import BrokerAway, TaskMessage
 from service.jobs.figures import JobLimits
 from service.jobs.jobs import Jobs
 from service.jobs.remote_attempts import RemoteAttempts
@@ -53,13 +53,13 @@ class BrokerContract:
         """Return a broker that is reachable."""
         raise NotImplementedError
 
-    async def tasks(self, broker: Any) -> list[Task]:
+    async def tasks(self, broker: Any) -> list[TaskMessage]:
         """Return the tasks that the broker's workers would get."""
         raise NotImplementedError
 
     async def test_each_task_that_was_taken_is_there_in_order(self) -> None:
         broker = await self.broker()
-        tasks = [Task("1-" + "0" * 32, attempt, "token") for attempt in (1, 2)]
+        tasks = [TaskMessage("1-" + "0" * 32, attempt, "token") for attempt in (1, 2)]
         for task in tasks:
             await broker.publish(task)
         assert await self.tasks(broker) == tasks
@@ -69,7 +69,7 @@ class BrokerContract:
         broker = await self.broker(away=True)
         for _ in range(2):
             with pytest.raises(BrokerAway, match="refused"):
-                await broker.publish(Task("1-" + "0" * 32, 1, "token"))
+                await broker.publish(TaskMessage("1-" + "0" * 32, 1, "token"))
         broker.close()
 
     async def test_it_may_be_closed_again_and_before_anything_was_published(self) -> None:
@@ -82,13 +82,13 @@ class FakeBroker:
     """Keeps the tasks; may be away, or take its time."""
 
     def __init__(self) -> None:
-        self.tasks: list[Task] = []
+        self.tasks: list[TaskMessage] = []
         self.away = False
         self.asked = 0
         self.takes = 0.0
         self.closed = False
 
-    async def publish(self, task: Task) -> None:
+    async def publish(self, task: TaskMessage) -> None:
         self.asked += 1
         await asyncio.sleep(self.takes)
         if self.away:
@@ -98,7 +98,7 @@ class FakeBroker:
     def close(self) -> None:
         self.closed = True
 
-    async def task(self, number: int = 0) -> Task:
+    async def task(self, number: int = 0) -> TaskMessage:
         """Return a task when it has come."""
         async with asyncio.timeout(100_000):
             while len(self.tasks) <= number:
@@ -133,10 +133,10 @@ class RemoteBench(Bench):
         request = convert({"run": {"name": "f", "args": {"a": 1}}, **fields}, JobRequest)
         return (await self.jobs.accept(request, owner, EVERYTHING))[0]
 
-    async def claim(self, task: Task, claim: str = "c" * 32) -> Claimed:
+    async def claim(self, task: TaskMessage, claim: str = "c" * 32) -> Claimed:
         return await self.remote.claim(task.job, task.attempt, task.token, Claim(claim, "celery@w"))
 
-    async def report(self, task: Task, first: int = 1, *events: Any) -> Reported:
+    async def report(self, task: TaskMessage, first: int = 1, *events: Any) -> Reported:
         return await self.remote.report(task.job, task.attempt, task.token, Report(first, list(events)))
 
     async def ended(self, job: Job) -> Job:

@@ -14,7 +14,7 @@ from service.core.jobs.reports import Reported, WorkerDone, WorkerFailed, Worker
 from service.core.jobs.request import MoveRequest
 from service.core.jobs.store import MemoryJobs
 from service.jobs import remote_attempts
-from service.jobs.broker import Task
+from service.jobs.broker import TaskMessage
 from service.jobs.figures import JobLimits
 from service.jobs.offers import OFFERED
 from tests.jobs.remote import BrokerContract, FakeBroker, RemoteBench
@@ -29,7 +29,7 @@ class TestFakeBroker(BrokerContract):
         broker.away = away
         return broker
 
-    async def tasks(self, broker: FakeBroker) -> list[Task]:
+    async def tasks(self, broker: FakeBroker) -> list[TaskMessage]:
         return broker.tasks
 
 
@@ -94,7 +94,7 @@ async def test_a_claim_whose_answer_was_lost_is_granted_again(bench: RemoteBench
     assert await bench.claim(task) == await bench.claim(task)
     assert (await bench.said(job)).count("started") == 1
     with pytest.raises(NotYours):
-        await bench.claim(Task(task.job, task.attempt, "wrong"))
+        await bench.claim(TaskMessage(task.job, task.attempt, "wrong"))
 
 
 async def test_what_nobody_has_claimed_is_offered_again_and_the_older_offer_refused(bench: RemoteBench) -> None:
@@ -119,17 +119,21 @@ async def test_offers_are_made_again_ever_less_often(bench: RemoteBench) -> None
 async def test_a_wrong_token_attempt_or_job_gets_nothing(bench: RemoteBench) -> None:
     await bench.run_job()
     task = await bench.broker.task()
-    for wrong in (Task(task.job, 1, "wrong"), Task(task.job, 2, task.token), Task(task.job, 0, task.token)):
+    for wrong in (
+        TaskMessage(task.job, 1, "wrong"),
+        TaskMessage(task.job, 2, task.token),
+        TaskMessage(task.job, 0, task.token),
+    ):
         with pytest.raises(NotYours):
             await bench.claim(wrong)
     await bench.claim(task)
-    for wrong in (Task(task.job, 1, "wrong"), Task(task.job, 2, task.token)):
+    for wrong in (TaskMessage(task.job, 1, "wrong"), TaskMessage(task.job, 2, task.token)):
         with pytest.raises(NotYours):
             await bench.report(wrong, 1, DONE)
     other = f"{task.job.partition('-')[0]}-{'0' * 32}"
     for act in (bench.claim, bench.report):
         with pytest.raises(NotFound):
-            await act(Task(other, 1, task.token))
+            await act(TaskMessage(other, 1, task.token))
 
 
 async def test_one_that_was_cancelled_before_its_claim_never_runs(bench: RemoteBench) -> None:

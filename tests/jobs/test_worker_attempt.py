@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from service.core.jobs.reports import Claim, Claimed, Reported
-from service.jobs.broker import Task
+from service.jobs.broker import TaskMessage
 from service.jobs.executor import AttemptFailed
 from service.jobs.outbox import Refused, Unreachable
 from service.jobs.slot_messages import Ask
 from service.jobs.worker_attempt import WorkerAttempt
 from tests.jobs.test_outbox import Service
 
-TASK = Task("1-" + "0" * 32, 1, "token")
+TASK = TaskMessage("1-" + "0" * 32, 1, "token")
 
 
 class Link:
@@ -26,14 +26,14 @@ class Link:
         self.claim_fails: Exception | None = None
         self.timeout = 60.0
 
-    async def claim(self, task: Task, claim: Claim) -> Claimed:
+    async def claim(self, task: TaskMessage, claim: Claim) -> Claimed:
         await asyncio.sleep(0.01)
         self.claims.append(claim)
         if self.claim_fails is not None:
             raise self.claim_fails
         return Claimed(task.job, task.attempt, "key", "f", [1], self.timeout, 3.0)
 
-    async def report(self, task: Task, body: bytes) -> Reported:
+    async def report(self, task: TaskMessage, body: bytes) -> Reported:
         return await self.service.send(body)
 
 

@@ -10,11 +10,11 @@ import pytest
 pytest.importorskip("celery", reason="Celery is not installed: pip install 'sluice[celery]'")
 
 from service.jobs import celery_broker
-from service.jobs.broker import BrokerAway, Task
+from service.jobs.broker import BrokerAway, TaskMessage
 from service.jobs.celery_broker import CeleryBroker
 from tests.jobs.remote import BrokerContract
 
-TASK = Task("1-" + "0" * 32, 1, "token")
+TASK = TaskMessage("1-" + "0" * 32, 1, "token")
 URLS = ("redis://:secret-word@127.0.0.1:{}/0", "amqp://guest:secret-word@127.0.0.1:{}//")
 
 
@@ -44,7 +44,7 @@ class TestCeleryBroker(BrokerContract):
     async def broker(self, *, away: bool = False) -> CeleryBroker:
         return CeleryBroker(URLS[0].format(1) if away else "memory://")
 
-    async def tasks(self, broker: CeleryBroker) -> list[Task]:
+    async def tasks(self, broker: CeleryBroker) -> list[TaskMessage]:
         found = []
         with broker._app.connection_for_read() as connection:
             (name,) = broker._app.amqp.queues
@@ -52,7 +52,7 @@ class TestCeleryBroker(BrokerContract):
             while len(received):
                 message = received.get_nowait()
                 message.ack()
-                found.append(Task(**message.payload[1]))
+                found.append(TaskMessage(**message.payload[1]))
             received.close()
         return found
 

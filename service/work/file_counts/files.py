@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from service.work.file_counts.decoding import HEAD, compressed
-from service.work.file_counts.messages import Task
+from service.work.file_counts.messages import CountTask
 from service.work.file_counts.unreported import Part
 
 __all__ = ["PART", "parts_of", "size_of", "tasks_of"]
@@ -49,14 +49,14 @@ def parts_of(names: Sequence[str], failed: Callable[[str, str], None], size: int
             os.close(descriptor)
 
 
-def tasks_of(descriptor: int, size: int = PART) -> list[Task]:
+def tasks_of(descriptor: int, size: int = PART) -> list[CountTask]:
     """Return what to read of an open file: ranges, where it has lines as they are; raises OSError."""
     found = os.fstat(descriptor)
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     # A file of /proc has no size. Where another program has read the beginning of one, no line need begin.
     if not stat.S_ISREG(found.st_mode) or not found.st_size or os.lseek(descriptor, 0, os.SEEK_CUR):
-        return [Task()]
+        return [CountTask()]
     if compressed(os.pread(descriptor, HEAD, 0)):
-        return [Task()]
-    return [Task(at, min(at + size, found.st_size)) for at in range(0, found.st_size, size)]
+        return [CountTask()]
+    return [CountTask(at, min(at + size, found.st_size)) for at in range(0, found.st_size, size)]

@@ -8,13 +8,13 @@ import msgspec
 from service.work.counting import Piece
 from service.work.errands import pack, unpack
 
-__all__ = ["END", "GO", "Report", "Task", "packed_table", "unpacked_table"]
+__all__ = ["END", "GO", "CountTask", "Report", "packed_table", "unpacked_table"]
 
 GO = b"go on"
 END = b"end"
 
 
-class Task(msgspec.Struct, frozen=True):
+class CountTask(msgspec.Struct, frozen=True):
     """A part of the file that comes with it; without an end, all that can be read of it."""
 
     start: int = 0

@@ -17,7 +17,7 @@ from service.runtime.child_process import limit
 from service.work.counting import Counts, LineCounter
 from service.work.errands import receive, send
 from service.work.file_counts.decoding import Unreadable
-from service.work.file_counts.messages import END, Report, Task, packed_table
+from service.work.file_counts.messages import END, CountTask, Report, packed_table
 from service.work.file_counts.partitions import TABLE
 from service.work.file_counts.reading import pieces_of, without_lines
 from service.work.line_keys import LineKeys
@@ -58,7 +58,7 @@ class _Counting:
             if order == END:
                 self._report_table()
                 return
-            task = msgspec.json.decode(order, type=Task)
+            task = msgspec.json.decode(order, type=CountTask)
             self._before, self._reported = self._counts.lines, task.skip
             try:
                 failed = self._carry_out(task, descriptor)
@@ -69,7 +69,7 @@ class _Counting:
             else:
                 self._report(Report(self._read, ended=True, failed=failed), {})
 
-    def _carry_out(self, task: Task, descriptor: int) -> str | None:
+    def _carry_out(self, task: CountTask, descriptor: int) -> str | None:
         """Count, and return why not all could be read."""
         counter = LineCounter(self._keys, self._counts)
         try:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from service.work.file_counts.messages import Report, Task
+from service.work.file_counts.messages import CountTask, Report
 
 __all__ = ["Part", "Unreported"]
 
@@ -21,7 +21,7 @@ class Part:
 
     name: str
     """The name of the file."""
-    task: Task
+    task: CountTask
     descriptor: int
     """A descriptor of the file, which is open until the next part is asked for."""
     again: bool = False

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from service.work.file_counts.files import parts_of, size_of, tasks_of
-from service.work.file_counts.messages import Task
+from service.work.file_counts.messages import CountTask
 from tests.work.file_counts.frames import zstd_frame
 
-WHOLE = Task()
+WHOLE = CountTask()
 
 
-def tasks(path: Path, size: int = 10, seek: int = 0) -> list[Task]:
+def tasks(path: Path, size: int = 10, seek: int = 0) -> list[CountTask]:
     with path.open("rb") as file:
         file.seek(seek)
         return tasks_of(file.fileno(), size)
@@ -22,8 +22,8 @@ def tasks(path: Path, size: int = 10, seek: int = 0) -> list[Task]:
 def test_plain_files_are_cut_into_ranges(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"x" * 25)
-    assert tasks(file) == [Task(0, 10), Task(10, 20), Task(20, 25)]
-    assert tasks(file, 25) == [Task(0, 25)]
+    assert tasks(file) == [CountTask(0, 10), CountTask(10, 20), CountTask(20, 25)]
+    assert tasks(file, 25) == [CountTask(0, 25)]
 
 
 def test_what_is_compressed_or_empty_or_begun_or_no_file_is_read_as_a_whole(tmp_path: Path) -> None:
@@ -47,8 +47,8 @@ def test_files_are_opened_in_turn_and_those_that_cannot_be_are_reported(tmp_path
     seen = [(part.name, part.task, os.fstat(part.descriptor).st_ino) for part in parts]
     inode = good.stat().st_ino
     assert seen == [
-        (str(good), Task(0, 20), inode), (str(good), Task(20, 25), inode),
-        (str(other), Task(0, 1), other.stat().st_ino),
+        (str(good), CountTask(0, 20), inode), (str(good), CountTask(20, 25), inode),
+        (str(other), CountTask(0, 1), other.stat().st_ino),
     ]  # fmt: skip
     assert wrong == [
         (names[0], "No such file or directory"), (names[2], "Is a directory"), ("", "No such file or directory"),
@@ -71,7 +71,7 @@ def test_standard_input_is_a_file_where_it_is_one(tmp_path: Path, monkeypatch: p
     try:
         assert size_of(["-"]) == 25
         assert [(part.name, part.task) for part in parts_of(["-"], lambda *one: None, 20)] == [
-            ("standard input", Task(0, 20)), ("standard input", Task(20, 25)),
+            ("standard input", CountTask(0, 20)), ("standard input", CountTask(20, 25)),
         ]  # fmt: skip
     finally:
         os.dup2(before, 0)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.work.file_counts.messages import Report, Task
+from service.work.file_counts.messages import CountTask, Report
 from service.work.file_counts.unreported import Part, Unreported
 
 
@@ -28,13 +28,13 @@ def test_what_a_table_has_is_not_counted_again(tmp_path: Path) -> None:
     with opened(tmp_path / "file") as descriptor:
         unreported = Unreported()
         for name in "abc":
-            unreported.add(Part(name, Task(0, 10), descriptor))
+            unreported.add(Part(name, CountTask(0, 10), descriptor))
             unreported.reported(Report(5, ended=name < "c"))
         assert unreported.read == 15
         unreported.reported(Report(2, (9, 0, 0, 1), 1, counted=4))
         assert unreported.read == 0
         assert left(unreported) == [("c", 4, True)]
-        unreported.add(Part("d", Task(0, 10), descriptor))
+        unreported.add(Part("d", CountTask(0, 10), descriptor))
         unreported.reported(Report(2, (9, 0, 0, 1), 1, counted=4, ended=True))
         assert left(unreported) == []
         unreported.reported(Report(0, (0, 0, 0, 0), 0, counted=0))  # the last table of a process
@@ -47,10 +47,10 @@ def test_a_process_reports_before_it_has_too_many_parts_and_after_each_that_is_c
 ) -> None:
     with opened(tmp_path / "file") as descriptor:
         unreported = Unreported()
-        reports = [unreported.add(Part("a", Task(0, 10), descriptor)).task.report for _ in range(32)]
+        reports = [unreported.add(Part("a", CountTask(0, 10), descriptor)).task.report for _ in range(32)]
         assert reports == [False] * 31 + [True]
         unreported.close()
-        assert unreported.add(Part("a", Task(0, 10), descriptor, again=True)).task.report
+        assert unreported.add(Part("a", CountTask(0, 10), descriptor, again=True)).task.report
         unreported.close()
 
 
@@ -58,7 +58,7 @@ def test_a_stream_is_read_again_from_where_it_began(tmp_path: Path) -> None:
     with opened(tmp_path / "file") as descriptor:
         os.read(descriptor, 3)
         unreported = Unreported()
-        unreported.add(Part("a", Task(), descriptor))
+        unreported.add(Part("a", CountTask(), descriptor))
         assert os.read(descriptor, 99) == b"3456789"
         assert not unreported.why_not
         for part in unreported.again():
@@ -68,12 +68,12 @@ def test_a_stream_is_read_again_from_where_it_began(tmp_path: Path) -> None:
 def test_a_pipe_and_what_was_tried_twice_cannot_be_counted_again(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     unreported = Unreported()
-    unreported.add(Part("a", Task(), reading))
+    unreported.add(Part("a", CountTask(), reading))
     assert unreported.why_not == "a pipe cannot be read again"
     unreported.close()
     os.close(reading)
     os.close(writing)
     with opened(tmp_path / "file") as descriptor:
-        unreported.add(Part("a", Task(0, 10), descriptor, again=True))
+        unreported.add(Part("a", CountTask(0, 10), descriptor, again=True))
         assert unreported.why_not == "this is the second process that had it"
         unreported.close()
