@@ -32,9 +32,9 @@ from service.jobs.slot_messages import (
     Ask,
     Described,
     Ended,
-    Reported,
+    ProgressReported,
+    ProgressStored,
     Stop,
-    Stored,
     decode,
     encode,
     length_of,
@@ -92,7 +92,7 @@ class Connection:
                 self.asked.put(message)
             elif isinstance(message, Stop):
                 self.cancelled = True
-            elif isinstance(message, Stored):
+            elif isinstance(message, ProgressStored):
                 self._reports.release()
 
     def _exactly(self, size: int) -> bytes:
@@ -229,7 +229,7 @@ def _encoded(progress: dict[str, Any]) -> bytes:
     try:
         msgspec.convert(progress, ProgressEvent)
         _exact(progress)
-        frame = encode(Reported(progress))
+        frame = encode(ProgressReported(progress))
     except (msgspec.ValidationError, TypeError, ValueError, RecursionError, OverflowError) as error:
         raise ValueError(f"progress cannot be written as JSON: {error}") from error
     if len(frame) > _ROOM:

@@ -12,9 +12,9 @@ __all__ = [
     "Ask",
     "Described",
     "Ended",
-    "Reported",
+    "ProgressReported",
+    "ProgressStored",
     "Stop",
-    "Stored",
     "decode",
     "encode",
     "length_of",
@@ -42,7 +42,7 @@ class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """The job was cancelled, or its time is over."""
 
 
-class Stored(msgspec.Struct, frozen=True, tag="stored"):
+class ProgressStored(msgspec.Struct, frozen=True, tag="stored"):
     """Progress was stored."""
 
 
@@ -53,7 +53,7 @@ class Described(msgspec.Struct, frozen=True, tag="described"):
     wrong: str | None = None
 
 
-class Reported(msgspec.Struct, frozen=True, tag="reported"):
+class ProgressReported(msgspec.Struct, frozen=True, tag="reported"):
     """Progress of the function that runs."""
 
     progress: dict[str, Any]
@@ -69,7 +69,7 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
     """Whether the function has left the process in a state in which the next one may fail."""
 
 
-_Any = Ask | Stop | Stored | Described | Reported | Ended
+_Any = Ask | Stop | ProgressStored | Described | ProgressReported | Ended
 _DECODER: Final = msgspec.json.Decoder(_Any)
 
 

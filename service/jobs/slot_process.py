@@ -17,9 +17,9 @@ from service.jobs.slot_messages import (
     Ask,
     Described,
     Ended,
-    Reported,
+    ProgressReported,
+    ProgressStored,
     Stop,
-    Stored,
     decode,
     encode,
     length_of,
@@ -28,7 +28,7 @@ from service.jobs.slot_output import SlotOutput
 from service.runtime.child_process import environment
 from service.runtime.containment import end_task
 
-__all__ = ["GRACE", "Report", "SlotGone", "SlotProcess", "SlotUnusable"]
+__all__ = ["GRACE", "ProgressSink", "SlotGone", "SlotProcess", "SlotUnusable"]
 
 _MODULE: Final = "service.jobs.slot"
 _START: Final = 30.0
@@ -39,7 +39,7 @@ _LAST: Final = 0.1
 """Seconds in which the end of a process is known, and all that it has said before."""
 
 
-Report = Callable[[dict[str, Any]], Awaitable[None]]
+ProgressSink = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class SlotGone(Exception):
@@ -117,7 +117,7 @@ class SlotProcess:
             opened.pop_all()
         return cls(process, output, *await asyncio.open_connection(sock=ours))
 
-    async def run(self, asked: Ask, report: Report) -> Ended:
+    async def run(self, asked: Ask, report: ProgressSink) -> Ended:
         """Run a function; raises SlotGone.
 
         Where this is cancelled the function is asked to stop, and its process ends, after ``grace`` s at the
@@ -134,17 +134,17 @@ class SlotProcess:
             await self.kill()  # it still runs the function: the next one would be given its result
             raise
 
-    async def _until_ended(self, report: Report) -> Ended:
+    async def _until_ended(self, report: ProgressSink) -> Ended:
         while True:
             message = await self._read()
             if isinstance(message, Ended):
                 self.spoilt = not await self._output.complete() or message.spoilt
                 return message
-            if isinstance(message, Reported):
+            if isinstance(message, ProgressReported):
                 await report(message.progress)
-                await self._send(Stored())
+                await self._send(ProgressStored())
 
-    async def _stop(self, report: Report) -> None:
+    async def _stop(self, report: ProgressSink) -> None:
         """Ask a function to stop, and end its process."""
         try:
             async with asyncio.timeout(self.grace):
@@ -155,7 +155,7 @@ class SlotProcess:
         finally:
             await self.kill()
 
-    async def _send(self, message: Ask | Stop | Stored) -> None:
+    async def _send(self, message: Ask | Stop | ProgressStored) -> None:
         try:
             self._writer.write(encode(message))
             await self._writer.drain()

@@ -15,7 +15,7 @@ from service.core.jobs.request import RunWork, Work
 from service.jobs.broker import Broker
 from service.jobs.executor import AttemptFailed, JobAttempt
 from service.jobs.slot_messages import Ask
-from service.jobs.slot_process import GRACE, Report, SlotGone, SlotProcess, SlotUnusable
+from service.jobs.slot_process import GRACE, ProgressSink, SlotGone, SlotProcess, SlotUnusable
 from service.runtime.containment import report_failure
 from service.runtime.timer import IdleTimer
 
@@ -134,7 +134,7 @@ class Slots:
 
         return await self.run(asked, report, printed)
 
-    async def run(self, asked: Ask, report: Report, printed: Callable[[str], None]) -> bytes:
+    async def run(self, asked: Ask, report: ProgressSink, printed: Callable[[str], None]) -> bytes:
         """Run a function in a process of its own for the time that it takes; raise AttemptFailed.
 
         ``printed`` is called at the end with what it has printed.

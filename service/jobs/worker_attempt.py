@@ -22,7 +22,7 @@ from service.jobs.broker import TaskMessage
 from service.jobs.executor import AttemptFailed
 from service.jobs.outbox import Outbox, Refused, Unreachable
 from service.jobs.slot_messages import Ask
-from service.jobs.slot_process import Report
+from service.jobs.slot_process import ProgressSink
 
 __all__ = ["Link", "Runs", "WorkerAttempt"]
 
@@ -51,7 +51,7 @@ class Link(Protocol):
 class Runs(Protocol):
     """What runs functions: ``Slots``."""
 
-    async def run(self, asked: Ask, report: Report, printed: Callable[[str], None]) -> bytes:
+    async def run(self, asked: Ask, report: ProgressSink, printed: Callable[[str], None]) -> bytes:
         """Run one; raise AttemptFailed."""
         ...
 

@@ -16,7 +16,7 @@ from service.core.pool import Pool
 from service.runtime.per_turn import PerTurn
 from service.upstream.attempts import FetchAttempt, milliseconds, reflects, traced
 from service.upstream.caching.cache import Cache, Revalidation
-from service.upstream.caching.rfc9111 import Stored, cache_key, shareable
+from service.upstream.caching.rfc9111 import StoredResponse, cache_key, shareable
 from service.upstream.deadlines import Deadlines
 from service.upstream.failures import failure_of
 from service.upstream.guard import AresLookup, GuardedResolver, Lookup, guarded_socket
@@ -217,7 +217,11 @@ class Fetcher:
         return None
 
     def _stored(
-        self, attempt: FetchAttempt, stored: Stored, cache: Literal["hit", "revalidated"], timing: dict[str, float]
+        self,
+        attempt: FetchAttempt,
+        stored: StoredResponse,
+        cache: Literal["hit", "revalidated"],
+        timing: dict[str, float],
     ) -> Fetched:
         most = attempt.max_bytes if attempt.want_body else 0
         return Fetched(

@@ -30,9 +30,9 @@ from service.core.owner import SERVICE, Owner
 from service.core.pool import Pool
 from service.core.ranking import Ranking
 from service.upstream.caching.cache_control import cache_control, lifetime_of
-from service.upstream.caching.rfc9111 import CacheKey, Stored, entries_of, replaces, request_of, storable
+from service.upstream.caching.rfc9111 import CacheKey, StoredResponse, entries_of, replaces, request_of, storable
 
-__all__ = ["Cache", "CacheStatistics", "Revalidation", "Stored"]
+__all__ = ["Cache", "CacheStatistics", "Revalidation", "StoredResponse"]
 
 _OVERHEAD: Final = 430
 """Bytes of an entry beside its texts."""
@@ -66,7 +66,7 @@ class Revalidation(msgspec.Struct, eq=False):
     owner: Owner
     conditions: Mapping[str, str] = _NO_CONDITIONS
     """Headers that ask whether what is stored is still right."""
-    variants: Sequence[Stored] = ()
+    variants: Sequence[StoredResponse] = ()
     known: NeedRevalidation | None = None
     """What hishel says of what is stored, if that can be validated."""
 
@@ -81,7 +81,7 @@ class Revalidation(msgspec.Struct, eq=False):
             if HEADER_VALUE.fullmatch(value := added.get(name.lower(), "")) and value.strip() not in ("", "*")
         }
 
-    def confirmed(self, headers: Mapping[str, str], now: float) -> Stored | None:
+    def confirmed(self, headers: Mapping[str, str], now: float) -> StoredResponse | None:
         """Take a 304; return what is right still, or None where it does not say of which."""
         assert self.known is not None
         dated = {"date": formatdate(self.cache.wall(), usegmt=True), **headers}
@@ -113,7 +113,7 @@ class Revalidation(msgspec.Struct, eq=False):
                 self.key, self.asked, status, cleaned, body, now, self.owner, instead=replaced, head_size=head_size
             )
 
-    def stale(self, now: float) -> Stored | None:
+    def stale(self, now: float) -> StoredResponse | None:
         """Return what may stand in for an upstream that fails (``stale-if-error``, RFC 5861, section 4)."""
         if self.known is None:
             return None
@@ -142,15 +142,15 @@ class Cache:
         self.validated = 0
         self._stored = 0
         self._evicted = 0
-        self._entries: dict[CacheKey, tuple[Stored, ...]] = {}
+        self._entries: dict[CacheKey, tuple[StoredResponse, ...]] = {}
         # What each owner has brought, the longest unused first.
-        self._brought: dict[Owner, OrderedDict[Stored, CacheKey]] = {}
+        self._brought: dict[Owner, OrderedDict[StoredResponse, CacheKey]] = {}
         self._ranking = Ranking(self.pool.held)
 
     def __repr__(self) -> str:
         return f"<Cache {len(self._entries)} entries, {self.pool.used} of {self.pool.bound} B>"
 
-    def find(self, key: CacheKey, headers: Mapping[str, str]) -> Stored | None:
+    def find(self, key: CacheKey, headers: Mapping[str, str]) -> StoredResponse | None:
         """Return what answers this request without asking anybody."""
         variants = self._entries.get(key)
         if variants is None:
@@ -168,7 +168,7 @@ class Cache:
         stored.fresh_in, stored.fresh_for = int(now), headers
         return self._used(stored)
 
-    def _used(self, stored: Stored) -> Stored:
+    def _used(self, stored: StoredResponse) -> StoredResponse:
         self._brought[stored.owner].move_to_end(stored)
         self.hits += 1
         return stored
@@ -200,16 +200,16 @@ class Cache:
         now: float,
         owner: Owner,
         *,
-        instead: Stored | None,
+        instead: StoredResponse | None,
         kept: bool = True,
         head_size: int | None = None,
-    ) -> Stored:
+    ) -> StoredResponse:
         """Keep an answer in place of one that it replaces, and drop what has no room any more.
 
         One that is too large, or is not to be ``kept``, is returned all the same, and what it replaces is dropped.
         """
         size = _size_of(key, headers, body, head_size)
-        stored = Stored(status, headers, body, asked, owner, now, self.wall(), size)
+        stored = StoredResponse(status, headers, body, asked, owner, now, self.wall(), size)
         if instead is not None and instead in self._brought.get(instead.owner, ()):
             self._drop(instead)
         if not kept or size > self.pool.bound // 8:
@@ -230,7 +230,7 @@ class Cache:
             self.pool.refused += 1
         return stored
 
-    def _drop(self, stored: Stored) -> None:
+    def _drop(self, stored: StoredResponse) -> None:
         owner = stored.owner
         brought = self._brought[owner]
         key = brought.pop(stored)

@@ -23,7 +23,7 @@ from service.upstream.caching.dates import delay_of, seconds_of
 
 __all__ = [
     "CacheKey",
-    "Stored",
+    "StoredResponse",
     "blamed",
     "cache_key",
     "entries_of",
@@ -55,7 +55,7 @@ CacheKey = tuple[str, str, tuple[tuple[str, str], ...], str]
 """Method, URL, headers of the client, and who shares nothing with others."""
 
 
-class Stored(msgspec.Struct, eq=False, gc=False):
+class StoredResponse(msgspec.Struct, eq=False, gc=False):
     """An answer that may be used again."""
 
     status: int
@@ -111,7 +111,9 @@ def request_of(key: CacheKey, headers: Mapping[str, str]) -> Request:
     return Request(key[0], key[1], Headers(headers))
 
 
-def entries_of(key: CacheKey, variants: Sequence[Stored], now: float, *, dated_only: bool = False) -> list[Entry]:
+def entries_of(
+    key: CacheKey, variants: Sequence[StoredResponse], now: float, *, dated_only: bool = False
+) -> list[Entry]:
     """Put what is stored as hishel wants it, numbered in its id; ``dated_only`` what can be fresh."""
     entries = []
     for number, stored in enumerate(variants):
@@ -174,7 +176,7 @@ def shareable(asked: Mapping[str, str], headers: Mapping[str, str]) -> bool:
     return said.s_maxage is not None or bool(said.flags & _SHARED)
 
 
-def replaces(old: Stored, asked: Mapping[str, str], headers: Mapping[str, str]) -> bool:
+def replaces(old: StoredResponse, asked: Mapping[str, str], headers: Mapping[str, str]) -> bool:
     """Return whether a new answer replaces an old one: its Vary tells them not apart."""
     before = {name.lower(): value for name, value in old.asked.items()}
     now = {name.lower(): value for name, value in asked.items()}

@@ -8,7 +8,7 @@ import msgspec
 from service.work.counting import Piece
 from service.work.errands import pack, unpack
 
-__all__ = ["END", "GO", "CountTask", "Report", "packed_table", "unpacked_table"]
+__all__ = ["END", "GO", "CountReport", "CountTask", "packed_table", "unpacked_table"]
 
 GO = b"go on"
 END = b"end"
@@ -25,7 +25,7 @@ class CountTask(msgspec.Struct, frozen=True):
     """Whether the process reports its table after this part."""
 
 
-class Report(msgspec.Struct, frozen=True):
+class CountReport(msgspec.Struct, frozen=True):
     """How far a process is, with a table; it waits for an answer before it goes on."""
 
     read: int
@@ -47,7 +47,7 @@ def packed_table(part: dict[bytes, int]) -> int:
     return pack([array("Q", part.values()).tobytes(), b"\n".join(part)])
 
 
-def unpacked_table(report: Report, descriptor: int) -> Piece:
+def unpacked_table(report: CountReport, descriptor: int) -> Piece:
     """Return the table that came with a report, and close its descriptor."""
     if not report.keys:
         os.close(descriptor)

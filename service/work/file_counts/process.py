@@ -17,7 +17,7 @@ from service.runtime.child_process import limit
 from service.work.counting import Counts, LineCounter
 from service.work.errands import receive, send
 from service.work.file_counts.decoding import Unreadable
-from service.work.file_counts.messages import END, CountTask, Report, packed_table
+from service.work.file_counts.messages import END, CountReport, CountTask, packed_table
 from service.work.file_counts.partitions import TABLE
 from service.work.file_counts.reading import pieces_of, without_lines
 from service.work.line_keys import LineKeys
@@ -67,7 +67,7 @@ class _Counting:
             if task.report:
                 self._report_table(ended=True, failed=failed)
             else:
-                self._report(Report(self._read, ended=True, failed=failed), {})
+                self._report(CountReport(self._read, ended=True, failed=failed), {})
 
     def _carry_out(self, task: CountTask, descriptor: int) -> str | None:
         """Count, and return why not all could be read."""
@@ -78,7 +78,7 @@ class _Counting:
                 signal.setitimer(signal.ITIMER_VIRTUAL, PATIENCE)
                 counter.feed(data)
                 if time.monotonic() >= self._next:
-                    self._report(Report(self._read), {})
+                    self._report(CountReport(self._read), {})
         except Unreadable as error:
             return str(error)  # what it holds of a line may have half of a key
         except OSError as error:
@@ -94,9 +94,9 @@ class _Counting:
         self._reported += lines - self._before
         self._before = 0
         head = (lines, skipped, error, distinct)
-        self._report(Report(self._read, head, len(part), self._reported, ended, failed), part)
+        self._report(CountReport(self._read, head, len(part), self._reported, ended, failed), part)
 
-    def _report(self, report: Report, part: dict[bytes, int]) -> None:
+    def _report(self, report: CountReport, part: dict[bytes, int]) -> None:
         """Send a report; the answer to one that ends a task is the next task."""
         descriptor = packed_table(part)
         try:

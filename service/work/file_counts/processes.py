@@ -20,7 +20,7 @@ import msgspec
 from service.runtime.child_process import environment
 from service.work.counting import Counts
 from service.work.errands import receive, send
-from service.work.file_counts.messages import END, GO, Report, unpacked_table
+from service.work.file_counts.messages import END, GO, CountReport, unpacked_table
 from service.work.file_counts.process import PATIENCE
 from service.work.file_counts.unreported import Part, Unreported
 from service.work.line_keys import LineKeys
@@ -54,7 +54,7 @@ class _Process:
                 env=environment(), stdin=DEVNULL, stdout=DEVNULL, pass_fds=(theirs.fileno(),),
             )  # fmt: skip
 
-    def answer(self, report: Report) -> None:
+    def answer(self, report: CountReport) -> None:
         """Have it go on, or count the next part."""
         if report.ended:
             self.assign()
@@ -141,7 +141,7 @@ class Processes:
         if not datagram:
             self._handle_exit(process)
             return
-        report = msgspec.json.decode(datagram, type=Report)
+        report = msgspec.json.decode(datagram, type=CountReport)
         for _ in self._counts.merge_pieces([unpacked_table(report, descriptor)]):
             pass
         process.unreported.reported(report)

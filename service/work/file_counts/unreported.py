@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from service.work.file_counts.messages import CountTask, Report
+from service.work.file_counts.messages import CountReport, CountTask
 
 __all__ = ["Part", "Unreported"]
 
@@ -49,7 +49,7 @@ class Unreported:
         self.parts.append(given)
         return given
 
-    def reported(self, report: Report) -> None:
+    def reported(self, report: CountReport) -> None:
         """Record a report: lines that are in its table are not counted again."""
         self.read += report.read
         if report.counted is None or not self.parts:

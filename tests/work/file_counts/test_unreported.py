@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.work.file_counts.messages import CountTask, Report
+from service.work.file_counts.messages import CountReport, CountTask
 from service.work.file_counts.unreported import Part, Unreported
 
 
@@ -29,15 +29,15 @@ def test_what_a_table_has_is_not_counted_again(tmp_path: Path) -> None:
         unreported = Unreported()
         for name in "abc":
             unreported.add(Part(name, CountTask(0, 10), descriptor))
-            unreported.reported(Report(5, ended=name < "c"))
+            unreported.reported(CountReport(5, ended=name < "c"))
         assert unreported.read == 15
-        unreported.reported(Report(2, (9, 0, 0, 1), 1, counted=4))
+        unreported.reported(CountReport(2, (9, 0, 0, 1), 1, counted=4))
         assert unreported.read == 0
         assert left(unreported) == [("c", 4, True)]
         unreported.add(Part("d", CountTask(0, 10), descriptor))
-        unreported.reported(Report(2, (9, 0, 0, 1), 1, counted=4, ended=True))
+        unreported.reported(CountReport(2, (9, 0, 0, 1), 1, counted=4, ended=True))
         assert left(unreported) == []
-        unreported.reported(Report(0, (0, 0, 0, 0), 0, counted=0))  # the last table of a process
+        unreported.reported(CountReport(0, (0, 0, 0, 0), 0, counted=0))  # the last table of a process
         assert left(unreported) == []
     assert len(os.listdir("/proc/self/fd")) == before
 
