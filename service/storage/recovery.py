@@ -37,13 +37,13 @@ from service.storage.tables import FILLER_ROW, Table, disordered
 from service.storage.wall_clock import WallClock
 from service.storage.watch_rows import WatchRow
 
-__all__ = ["Contents", "recover"]
+__all__ = ["DatabaseContents", "recover"]
 
 _HOLE: Final = 10_000
 """Messages that may be missing between two of one topic; beyond that the older ones are given up."""
 
 
-class Contents(NamedTuple):
+class DatabaseContents(NamedTuple):
     """What the database has."""
 
     topics: KeptTopics
@@ -237,7 +237,7 @@ class _Reading:
         self.found.watches += 1
 
 
-async def recover(scan: Scan, clock: WallClock, new_epoch: Callable[[], str]) -> Contents:
+async def recover(scan: Scan, clock: WallClock, new_epoch: Callable[[], str]) -> DatabaseContents:
     """Read everything but batches in slices; the loop turns between them."""
     reading = _Reading(scan, clock, time())
     await scan.read(Table.TOPICS, reading.topic)
@@ -248,4 +248,4 @@ async def recover(scan: Scan, clock: WallClock, new_epoch: Callable[[], str]) ->
         # A probe of the writer that a kill has cut short.
         scan.discard(Table.STATE, FILLER_ROW)
     reading.renew(new_epoch)
-    return Contents(reading.topics, reading.keys, reading.watches, reading.found)
+    return DatabaseContents(reading.topics, reading.keys, reading.watches, reading.found)

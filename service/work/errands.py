@@ -15,13 +15,13 @@ import msgspec
 
 from service.runtime.whole_files import write_all
 
-__all__ = ["LONGEST", "Answer", "Contents", "Errand", "pack", "receive", "send", "unpack"]
+__all__ = ["LONGEST", "Errand", "ErrandResult", "MemoryFile", "pack", "receive", "send", "unpack"]
 
 LONGEST: Final = 128 << 10
 """Bytes of a datagram, which has what clients write: it is below what a socket of Linux takes at once."""
 
 
-Contents = mmap.mmap | bytes
+MemoryFile = mmap.mmap | bytes
 """The bytes of a memory file: slices are copies, those of a memoryview are not."""
 
 
@@ -34,7 +34,7 @@ class Errand(msgspec.Struct, frozen=True):
     url: str
 
 
-class Answer(msgspec.Struct, frozen=True):
+class ErrandResult(msgspec.Struct, frozen=True):
     """The outcome of it: the bytes with it are ``fields`` of JSON, then those of a tally, then the product."""
 
     fields: int = 0
@@ -61,7 +61,7 @@ def pack(parts: Sequence[bytes | memoryview]) -> int:
     return descriptor
 
 
-def unpack(descriptor: int) -> Contents:
+def unpack(descriptor: int) -> MemoryFile:
     """Return the bytes of a memory file without copying them, and close its descriptor; raises OSError.
 
     It is sealed: to read what the other process has cut off would end this one.

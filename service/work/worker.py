@@ -16,7 +16,7 @@ import msgspec
 import orjson
 
 from service.runtime.child_process import limit
-from service.work.errands import Answer, Errand, pack, receive, send, unpack
+from service.work.errands import Errand, ErrandResult, pack, receive, send, unpack
 from service.work.guarded import guarded
 from service.work.step import STEPS, Body, Made, StepFailed, sendable
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
     # Decoders write a line for each thing that they do not like in hostile bytes, past every bound of the log.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     connection = socket.socket(fileno=int(number))
-    send(connection, Answer(), pack([]))  # it is ready
+    send(connection, ErrandResult(), pack([]))  # it is ready
     while True:
         datagram, descriptor = receive(connection)
         if not datagram:
@@ -49,14 +49,14 @@ def main(arguments: Sequence[str]) -> None:
             os.close(descriptor)
 
 
-def carry_out(errand: Errand, descriptor: int) -> tuple[Answer, list[bytes | memoryview]]:
+def carry_out(errand: Errand, descriptor: int) -> tuple[ErrandResult, list[bytes | memoryview]]:
     """Carry out one step, and return the outcome."""
     began = time.perf_counter()
     answer, parts = _carried_out(errand, descriptor)
     return msgspec.structs.replace(answer, took=time.perf_counter() - began), parts
 
 
-def _carried_out(errand: Errand, descriptor: int) -> tuple[Answer, list[bytes | memoryview]]:
+def _carried_out(errand: Errand, descriptor: int) -> tuple[ErrandResult, list[bytes | memoryview]]:
     try:
         step = STEPS[errand.step]
         parameters = msgspec.json.decode(errand.parameters, type=step.parameters)
@@ -64,19 +64,19 @@ def _carried_out(errand: Errand, descriptor: int) -> tuple[Answer, list[bytes | 
         made = guarded(step.function, body, parameters)
         return _made(errand.step, made)
     except StepFailed as error:
-        return Answer(failed=str(error)), []
+        return ErrandResult(failed=str(error)), []
     except MemoryError:
-        return Answer(failed="needs more memory than a step may have"), []
+        return ErrandResult(failed="needs more memory than a step may have"), []
     except Exception as error:
-        return Answer(broken=sendable("".join(traceback.format_exception(error))[-_TRACEBACK:])), []
+        return ErrandResult(broken=sendable("".join(traceback.format_exception(error))[-_TRACEBACK:])), []
 
 
-def _made(name: str, made: Made) -> tuple[Answer, list[bytes | memoryview]]:
+def _made(name: str, made: Made) -> tuple[ErrandResult, list[bytes | memoryview]]:
     fields = orjson.dumps({"step": name, **made.fields})
     product = made.product
     if product is None:
-        return Answer(len(fields), len(made.tally)), [fields, made.tally]
-    return Answer(len(fields), len(made.tally), product.type), [fields, made.tally, product.data]
+        return ErrandResult(len(fields), len(made.tally)), [fields, made.tally]
+    return ErrandResult(len(fields), len(made.tally), product.type), [fields, made.tally, product.data]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from service.core.owner import Owner
 from service.runtime.giving_way import GivingWay
 from service.runtime.timer import IdleTimer
 from service.runtime.turns import Turns
-from service.work.errands import Answer, Contents, Errand
+from service.work.errands import Errand, ErrandResult, MemoryFile
 from service.work.worker_process import WorkerGone, WorkerProcess
 
 __all__ = ["StepTimeout", "WorkerPool"]
@@ -52,7 +52,7 @@ class WorkerPool:
 
     async def carry_out(
         self, errand: Errand, body: bytes | memoryview, owner: Owner, time: float
-    ) -> tuple[Answer, Contents]:
+    ) -> tuple[ErrandResult, MemoryFile]:
         """Carry out a step within so many seconds from its beginning; raises StepTimeout and WorkerGone."""
         async with self.turns.turn(owner):
             await self._gives_way.wait()
@@ -66,7 +66,7 @@ class WorkerPool:
 
     async def _try(
         self, errand: Errand, body: bytes | memoryview, time: float, *, fresh: bool
-    ) -> tuple[Answer, Contents]:
+    ) -> tuple[ErrandResult, MemoryFile]:
         # What ended one process may be ending the others, too: the second try is in a new one.
         worker = (None if fresh else self._acquire()) or await WorkerProcess.start(self._modules, self._memory)
         try:

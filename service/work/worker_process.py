@@ -13,7 +13,7 @@ import msgspec
 
 from service.runtime.awaiting import readable
 from service.runtime.child_process import environment
-from service.work.errands import Answer, Contents, Errand, pack, receive, send, unpack
+from service.work.errands import Errand, ErrandResult, MemoryFile, pack, receive, send, unpack
 
 __all__ = ["WorkerGone", "WorkerProcess"]
 
@@ -73,7 +73,7 @@ class WorkerProcess:
             opened.pop_all()
         return cls(process, ours)
 
-    async def carry_out(self, errand: Errand, body: bytes | memoryview) -> tuple[Answer, Contents]:
+    async def carry_out(self, errand: Errand, body: bytes | memoryview) -> tuple[ErrandResult, MemoryFile]:
         """Return the answer with its bytes; raises WorkerGone; after any other exception, kill the process."""
         try:
             descriptor = pack([body]) if len(body) <= _SMALL else await asyncio.to_thread(pack, [body])
@@ -87,7 +87,7 @@ class WorkerProcess:
             os.close(descriptor)
         return await self._answer()
 
-    async def _answer(self) -> tuple[Answer, Contents]:
+    async def _answer(self) -> tuple[ErrandResult, MemoryFile]:
         await readable(self._connection)
         try:
             datagram, descriptor = receive(self._connection)
@@ -101,7 +101,7 @@ class WorkerProcess:
             contents = unpack(descriptor)
         except OSError as error:
             raise WorkerGone(f"an answer cannot be read: {error.strerror}") from error
-        return msgspec.json.decode(datagram, type=Answer), contents
+        return msgspec.json.decode(datagram, type=ErrandResult), contents
 
     def kill(self) -> None:
         """Have the process end."""
