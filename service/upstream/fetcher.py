@@ -24,7 +24,7 @@ from service.upstream.http1.answer_turns import AnswerTurns
 from service.upstream.http1.client import Client, Response
 from service.upstream.http1.dialer import Dialer, Timing
 from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
-from service.upstream.reading import LEAST, PATIENCE, Reading
+from service.upstream.reading import LEAST, PATIENCE, BodyReads
 from service.upstream.robots import Robots
 
 __all__ = ["Fetcher"]
@@ -63,7 +63,7 @@ class Fetcher:
         self._robots = Robots(self.fetch) if robots else None
         self.reading = Pool("reading_bytes", reading_bytes)
         """Bytes of bodies that are being read now, by the owner of the request."""
-        self._reading = Reading(self.reading)
+        self._reading = BodyReads(self.reading)
         self.resolver = GuardedResolver(policy, lookup or AresLookup(timeout=1.5))
         self.answers = AnswerTurns()
         self._client = Client(Dialer(self.resolver, guarded_socket(policy), self.answers, tls))

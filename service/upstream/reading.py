@@ -15,7 +15,7 @@ from service.core.pool import Pool
 from service.runtime.containment import contain
 from service.runtime.timer import Periodic
 
-__all__ = ["LEAST", "PATIENCE", "Body", "Reading"]
+__all__ = ["LEAST", "PATIENCE", "BodyRead", "BodyReads"]
 
 LEAST: Final = 1024
 PATIENCE: Final = 30.0
@@ -26,23 +26,23 @@ _AT_ONCE: Final = 8
 """Bodies that are ended in one turn of the loop, 0.1 ms each: hundreds may stall together."""
 
 
-class Reading:
+class BodyReads:
     """All bodies that are being read, by owner, in the order in which they began."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._loop = asyncio.get_running_loop()
-        self._bodies: dict[Owner, OrderedDict[Body, None]] = {}
+        self._bodies: dict[Owner, OrderedDict[BodyRead, None]] = {}
         self._waiting = 0
         """Bodies that wait for their turn."""
         self._timer = Periodic("slow bodies", _EVERY, self._check)
 
     def __repr__(self) -> str:
-        return f"<Reading {self._pool!r}>"
+        return f"<BodyReads {self._pool!r}>"
 
-    def begin(self, owner: Owner, cut: Callable[[], object]) -> "Body":
-        """Take in a body; :meth:`Body.end` has to follow. ``cut`` ends one that comes too slowly."""
-        body = Body(self, owner, cut, self._loop.time())
+    def begin(self, owner: Owner, cut: Callable[[], object]) -> "BodyRead":
+        """Take in a body; :meth:`BodyRead.end` has to follow. ``cut`` ends one that comes too slowly."""
+        body = BodyRead(self, owner, cut, self._loop.time())
         self._bodies.setdefault(owner, OrderedDict())[body] = None
         self._timer.start()
         return body
@@ -51,7 +51,7 @@ class Reading:
         """Stop looking."""
         self._timer.stop()
 
-    async def charge(self, body: "Body", size: int) -> None:
+    async def charge(self, body: "BodyRead", size: int) -> None:
         """Count a piece in, and wait until the body may go on."""
         self._pool.charge(body.owner, size)
         body.size += size
@@ -65,7 +65,7 @@ class Reading:
                 self._waiting -= 1
                 body.turn = None
 
-    def end(self, body: "Body") -> None:
+    def end(self, body: "BodyRead") -> None:
         """Count a body out, and let those of its owner go on that may."""
         self._pool.release(body.owner, body.size)
         bodies = self._bodies[body.owner]
@@ -75,7 +75,7 @@ class Reading:
         elif self._waiting:
             self._go_on(bodies)
 
-    def _go_on(self, bodies: Iterable["Body"]) -> None:
+    def _go_on(self, bodies: Iterable["BodyRead"]) -> None:
         """Let the first of an owner's bodies go on, for which there is room."""
         for body in bodies:
             if not self._may_go_on(body):
@@ -99,16 +99,16 @@ class Reading:
             return 0.0
         return _EVERY if self._bodies else None
 
-    def _may_go_on(self, body: "Body") -> bool:
+    def _may_go_on(self, body: "BodyRead") -> bool:
         return self._pool.room(body.owner) > 0 or body is next(iter(self._bodies[body.owner]))
 
 
-class Body:
+class BodyRead:
     """What is held of one body."""
 
     __slots__ = ("_reading", "cut", "owner", "seen", "since", "size", "turn")
 
-    def __init__(self, reading: Reading, owner: Owner, cut: Callable[[], object], now: float) -> None:
+    def __init__(self, reading: BodyReads, owner: Owner, cut: Callable[[], object], now: float) -> None:
         self.owner = owner
         self.cut = cut
         self.size = 0

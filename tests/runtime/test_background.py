@@ -42,7 +42,7 @@ from service.runtime.timer import Periodic
 from service.sources.watch import Watch
 from service.upstream.fetcher import Fetcher
 from service.upstream.guard import GuardedResolver
-from service.upstream.reading import Reading
+from service.upstream.reading import BodyReads
 from service.upstream.robots import Robots
 from service.work.pipelines.pipeline import Item as PipelineItem
 from service.work.pipelines.pipeline import Pipeline, Stage
@@ -440,8 +440,8 @@ async def the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def slow_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    monkeypatch.setattr(Reading, "_check", failing_once(Reading._check, calls))
-    reading = Reading(Pool("reading_bytes", 100))
+    monkeypatch.setattr(BodyReads, "_check", failing_once(BodyReads._check, calls))
+    reading = BodyReads(Pool("reading_bytes", 100))
 
     def start() -> Periodic:
         body = reading.begin(SERVICE, lambda: body.end())

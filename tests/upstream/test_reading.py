@@ -7,13 +7,13 @@ import pytest
 
 from service.core.owner import Owner
 from service.core.pool import Pool
-from service.upstream.reading import LEAST, Reading
+from service.upstream.reading import LEAST, BodyReads
 from tests.virtual import VirtualClockLoop
 
 A, B = Owner("a"), Owner("b")
 
 
-async def read(reading: Reading, owner: Owner, pieces: int, ends: list[str], name: str) -> None:
+async def read(reading: BodyReads, owner: Owner, pieces: int, ends: list[str], name: str) -> None:
     body = reading.begin(owner, lambda: None)
     try:
         for _ in range(pieces):
@@ -26,7 +26,7 @@ async def read(reading: Reading, owner: Owner, pieces: int, ends: list[str], nam
 
 async def test_an_owner_over_its_share_reads_one_after_another_and_another_reads_at_once() -> None:
     pool = Pool("reading_bytes", 2000)
-    reading, ends = Reading(pool), list[str]()
+    reading, ends = BodyReads(pool), list[str]()
     tasks = [asyncio.create_task(read(reading, A, 9, ends, f"a{number}")) for number in range(5)]
     await asyncio.sleep(1.05)
     assert pool.held(A) <= 1000 + 900
@@ -41,7 +41,7 @@ async def test_an_owner_over_its_share_reads_one_after_another_and_another_reads
 
 async def test_a_body_that_waits_and_is_given_up_leaves_nothing_behind() -> None:
     pool = Pool("reading_bytes", 400)
-    reading, ends = Reading(pool), list[str]()
+    reading, ends = BodyReads(pool), list[str]()
     first, second, third = (
         asyncio.create_task(read(reading, A, pieces, ends, str(pieces))) for pieces in (20, 8, 3)
     )
@@ -56,7 +56,7 @@ async def test_a_body_that_waits_and_is_given_up_leaves_nothing_behind() -> None
     assert pool.refused >= 2
 
 
-async def trickle(reading: Reading, piece: int, every: float, most: float) -> float | None:
+async def trickle(reading: BodyReads, piece: int, every: float, most: float) -> float | None:
     """Return after how many seconds a body was ended that brings so many bytes every so many seconds, if it was."""
     loop = asyncio.get_running_loop()
     begun, ended = loop.time(), loop.create_future()
@@ -83,14 +83,14 @@ async def trickle(reading: Reading, piece: int, every: float, most: float) -> fl
     [(0, 1000.0, True), (1, 5.0, True), (LEAST // 4, 10.0, True), (LEAST // 2, 10.0, False), (LEAST, 25.0, False)],
 )
 async def test_a_body_that_comes_too_slowly_is_ended(piece: int, every: float, cut: bool) -> None:
-    reading = Reading(Pool("reading_bytes", 1 << 20))
+    reading = BodyReads(Pool("reading_bytes", 1 << 20))
     ended = await trickle(reading, piece, every, 300.0)
     assert ended is not None and 30.0 <= ended <= 35.0 if cut else ended is None
     reading.close()
 
 
 async def test_a_body_that_waits_for_its_turn_is_not_too_slow() -> None:
-    reading, ends = Reading(Pool("reading_bytes", 400)), list[str]()
+    reading, ends = BodyReads(Pool("reading_bytes", 400)), list[str]()
     first = reading.begin(A, lambda: ends.append("first"))
     await first.charge(1000)
     second = reading.begin(A, lambda: ends.append("second"))
@@ -107,7 +107,7 @@ async def test_a_body_that_waits_for_its_turn_is_not_too_slow() -> None:
 
 
 async def test_hundreds_that_stall_together_are_ended_once_each_and_a_few_in_each_turn() -> None:
-    loop, reading, ended = asyncio.get_running_loop(), Reading(Pool("reading_bytes", 1 << 20)), Counter[int]()
+    loop, reading, ended = asyncio.get_running_loop(), BodyReads(Pool("reading_bytes", 1 << 20)), Counter[int]()
     assert isinstance(loop, VirtualClockLoop)
 
     async def stalled() -> None:
