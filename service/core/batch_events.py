@@ -6,10 +6,22 @@ import msgspec
 
 from service.core.fetching.outcome import FailureKind
 
-__all__ = ["BatchDocument", "BatchStatus", "Count", "Counted", "Counts", "Done", "Failed", "Places", "Progress",
-           "Result", "Said", "Timing"]  # fmt: skip
+__all__ = [
+    "BatchDocument",
+    "BatchStatus",
+    "Counted",
+    "Counts",
+    "Done",
+    "Failed",
+    "NonNegative",
+    "Places",
+    "Progress",
+    "Result",
+    "Said",
+    "Timing",
+]  # fmt: skip
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
+NonNegative = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Said(msgspec.Struct, forbid_unknown_fields=True):
@@ -29,14 +41,14 @@ class Timing(Said):
 class Result(Said, tag_field="event", tag="result"):
     """A URL was answered, with any status."""
 
-    index: Count
+    index: NonNegative
     url: str
     final_url: str
     status: int
     headers: dict[str, str]
     bytes: int
     truncated: bool
-    attempts: Count
+    attempts: NonNegative
     cache: Literal["miss", "hit", "revalidated", "shared"]
     timing: Timing
     encoding: str | msgspec.UnsetType | None = msgspec.UNSET
@@ -51,11 +63,11 @@ class Result(Said, tag_field="event", tag="result"):
 class Failed(Said, tag_field="event", tag="failed"):
     """A URL was not answered."""
 
-    index: Count
+    index: NonNegative
     url: str
     error: FailureKind
     detail: str
-    attempts: Count
+    attempts: NonNegative
     timing: Timing
     retry_after: float | msgspec.UnsetType = msgspec.UNSET
     step: str | msgspec.UnsetType = msgspec.UNSET
@@ -68,19 +80,19 @@ class Counted(Said):
     """A key, and in how many lines it came."""
 
     key: str
-    count: Count
+    count: NonNegative
 
 
 class Counts(Said):
     """What the step ``count`` found in all bodies of a batch together."""
 
-    lines: Count
-    skipped: Count
+    lines: NonNegative
+    skipped: NonNegative
     """Lines without a key."""
-    keys: Count
+    keys: NonNegative
     """Distinct keys; at least so many, where that is not exact."""
     exact: bool
-    error_bound: Count
+    error_bound: NonNegative
     """By how much a count may be too low at most."""
     top: list[Counted]
     missed: int | msgspec.UnsetType = msgspec.UNSET

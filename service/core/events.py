@@ -10,11 +10,11 @@ import msgspec
 from service.core.batch_events import (
     BatchDocument,
     BatchStatus,
-    Count,
     Counted,
     Counts,
     Done,
     Failed,
+    NonNegative,
     Places,
     Progress,
     Result,
@@ -65,7 +65,7 @@ class Started(Said, tag_field="event", tag="start"):
     """The first line of a topic as NDJSON."""
 
     epoch: str
-    offset: Count
+    offset: NonNegative
     recovered: bool
 
 
@@ -168,9 +168,9 @@ class Subscribed(Said):
 
     topic: str
     epoch: str
-    offset: Count
+    offset: NonNegative
     recovered: bool
-    earlier: Count | msgspec.UnsetType = msgspec.UNSET
+    earlier: NonNegative | msgspec.UnsetType = msgspec.UNSET
     """There where a job runs once more: up to this offset all is of earlier runs."""
     ended: bool | msgspec.UnsetType = msgspec.UNSET
     """There, and true, where a batch or job has ended and nothing is left to come."""
@@ -179,7 +179,7 @@ class Subscribed(Said):
 class Readers(Said):
     """How many readers a topic has."""
 
-    readers: Count
+    readers: NonNegative
 
 
 class Begun(Said):

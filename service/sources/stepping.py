@@ -19,7 +19,7 @@ from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool
 from service.runtime.containment import contain, report, report_failure
 from service.work.builtin.count import KEYS, top_of
-from service.work.counting import Counts
+from service.work.counting import KeyCounts
 from service.work.step import Body, PlannedStep
 from service.work.step_runner import StepOutcome, StepRunner, planned_by
 
@@ -51,7 +51,7 @@ class _Batch:
 
     steps: tuple[PlannedStep, ...]
     progressed: float
-    counts: Counts | None = None
+    counts: KeyCounts | None = None
     missed: int = 0
     """Results of before a restart, which are not in the counts."""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -111,7 +111,7 @@ class Stepping:
         state = self._batches[batch.id] = _Batch(steps, self._loop.time())
         if any(one.step.merges for one in steps):
             self.keys.charge(batch.owner, KEYS)
-            state.counts, state.missed = Counts(KEYS), batch.ok
+            state.counts, state.missed = KeyCounts(KEYS), batch.ok
             batch.counted = state.counted
 
     def has_room(self, batch: Batch) -> bool:
@@ -151,7 +151,7 @@ class Stepping:
         try:
             outcome = await self._steps.run(state.steps, body, batch.owner)
             if outcome.failed is None and state.counts is not None:
-                for _ in state.counts.merge_pieces(Counts.read(outcome.tally)):
+                for _ in state.counts.merge_pieces(KeyCounts.read(outcome.tally)):
                     await asyncio.sleep(0)
         except Exception as error:
             report("the steps of a body could not be carried out", error)

@@ -10,7 +10,7 @@ from service.core.ports import KeptKey
 from service.core.topics.position import Position
 from service.core.topics.topic import Topic
 from service.storage.database import RowChanges
-from service.storage.records import Count, Seconds, write_document
+from service.storage.records import Seconds, StoredCount, write_document
 from service.storage.tables import Table
 
 __all__ = ["KeptTopicRows", "KeptTopics", "TopicRow"]
@@ -22,7 +22,7 @@ class TopicRow(msgspec.Struct, frozen=True):
     name: str
     owner: str
     epoch: str
-    head: Count
+    head: StoredCount
     """After which offset the rows of messages begin."""
     used: Seconds
 

@@ -7,7 +7,7 @@ import msgspec
 
 from service.core.ports import PublishKey
 from service.storage.database import RowChanges
-from service.storage.records import Count, Seconds, write_document
+from service.storage.records import Seconds, StoredCount, write_document
 from service.storage.tables import Table
 
 __all__ = ["KeyRow", "KeyRows"]
@@ -19,7 +19,7 @@ class KeyRow(msgspec.Struct, frozen=True):
     topic: int
     owner: str
     key: str
-    offset: Count
+    offset: StoredCount
     at: Seconds
 
 

@@ -13,7 +13,7 @@ from service.core.fetching.batch import Batch, IdempotencyKey, KeyScope
 from service.core.fetching.request import FetchRequest, Options
 from service.core.owner import Owner
 from service.core.topics.position import Position
-from service.storage.records import Count, Seconds
+from service.storage.records import Seconds, StoredCount
 
 __all__ = [
     "BatchRow",
@@ -63,7 +63,7 @@ class BatchRow(msgspec.Struct, frozen=True):
     keep: Literal["ATTACHED", "LINGER", "DETACHED"]
     cancelled: bool
     started: Seconds
-    total: Count
+    total: StoredCount
     options: Options
     hosts: tuple[str, list[str], list[str]]
     share: int | None
@@ -75,8 +75,8 @@ class BatchRow(msgspec.Struct, frozen=True):
 class RequestRow(msgspec.Struct, frozen=True):
     """Some of what a batch asks for: ``first`` is the index of the first item."""
 
-    batch: Count
-    first: Count
+    batch: StoredCount
+    first: StoredCount
     items: list[str | FetchRequest]
 
 

@@ -14,13 +14,13 @@ import msgspec
 __all__ = [
     "HEAD_SIZE",
     "LATEST",
-    "Count",
     "Damaged",
     "Mended",
     "MessageRecord",
     "OutcomeRecord",
     "Seconds",
     "StateRow",
+    "StoredCount",
     "guess_message",
     "mend",
     "pack_row",
@@ -56,7 +56,7 @@ _STRIDE: Final = 2048
 """Bits that are passed over at once where a flipped one is looked for: 3 ms for a record of 1 MiB."""
 _ZEROS: Final = bytes(_STRIDE // 8)
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=_HIGHEST)]
+StoredCount = Annotated[int, msgspec.Meta(ge=0, le=_HIGHEST)]
 Seconds = Annotated[float, msgspec.Meta(ge=-LATEST, le=LATEST)]
 """Since 1970."""
 
@@ -66,8 +66,8 @@ _Row = TypeVar("_Row", bound=msgspec.Struct)
 class StateRow(msgspec.Struct, frozen=True):
     """Where the database stands."""
 
-    commits: Count = 0
-    next_row: Count = 1
+    commits: StoredCount = 0
+    next_row: StoredCount = 1
 
 
 class Damaged(ValueError):

@@ -1,7 +1,7 @@
 """How often each key comes in lines of text: exact up to a bound of distinct keys, then within a known error.
 
 Theory of operation. :class:`LineCounter` cuts bytes into lines, takes a key out of each, and adds them to
-:class:`Counts`. Up to the bound of distinct keys, the counts are exact. Beyond it, the table is cut to
+:class:`KeyCounts`. Up to the bound of distinct keys, the counts are exact. Beyond it, the table is cut to
 its more frequent half: the largest count that is dropped is subtracted from all that stay, and added to the error
 bound. This is Misra and Gries's summary, which is equivalent to Space-Saving; as many keys are dropped at a time, a
 line costs the same on average (Agarwal and others, "Mergeable Summaries", 2012). Two tables merge
@@ -20,7 +20,7 @@ from typing import Any, Final
 __all__ = [
     "LONGEST_KEY",
     "LONGEST_LINE",
-    "Counts",
+    "KeyCounts",
     "Keys",
     "LineCounter",
     "Piece",
@@ -73,7 +73,7 @@ def by_regex(pattern: "re.Pattern[bytes]") -> Keys:
     return keys
 
 
-class Counts:
+class KeyCounts:
     """A table of keys, which are bytes or texts, at most ``bound`` of them (at least 2).
 
     With ``spill`` nothing is cut off: it is called when the table is full, and has to :meth:`take` what is there.
@@ -95,7 +95,7 @@ class Counts:
         """How many keys there were when their bytes were last added up."""
 
     def __repr__(self) -> str:
-        return f"<Counts {len(self._table)} keys of {self.lines} lines, within {self.error_bound}>"
+        return f"<KeyCounts {len(self._table)} keys of {self.lines} lines, within {self.error_bound}>"
 
     def __len__(self) -> int:
         return len(self._table)
@@ -113,7 +113,7 @@ class Counts:
         self._table.update(found)
         self._fit()
 
-    def merge(self, other: "Counts") -> None:
+    def merge(self, other: "KeyCounts") -> None:
         """Add another table, which is not needed any more."""
         for _ in self.merge_pieces(other.pieces_of()):
             pass
@@ -219,7 +219,7 @@ class Counts:
 class LineCounter:
     """Counts the keys of lines that come as bytes, cut anywhere."""
 
-    def __init__(self, keys: Keys, counts: Counts) -> None:
+    def __init__(self, keys: Keys, counts: KeyCounts) -> None:
         self.counts = counts
         self._keys = keys
         self._rest: list[bytes] = []

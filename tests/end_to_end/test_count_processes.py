@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.work.counting import Counts
+from service.work.counting import KeyCounts
 from service.work.file_counts import processes as module
 from service.work.file_counts.files import parts_of
 from service.work.file_counts.processes import CountingFailed, Processes
@@ -29,7 +29,7 @@ def test_more_keys_than_fit_are_within_the_error_bound(tmp_path: Path) -> None:
     for number in range(2):
         names.append(str(tmp_path / f"{number}"))
         Path(names[-1]).write_bytes(b"\n".join(keys[number::2]))
-    counts, read = Counts(1000), []
+    counts, read = KeyCounts(1000), []
     with Processes(2, LineKeys(field=1), counts, read.append, fail, lost) as processes:
         processes.run(parts_of(names, fail, 300_000))
     found = counts.summary(1000)
@@ -46,7 +46,7 @@ def test_a_pattern_that_backtracks_for_ever_fails_the_run(tmp_path: Path, monkey
     monkeypatch.setattr(module, "_MODULE", "tests.work.file_counts.impatient")
     (tmp_path / "file").write_bytes(b"a" * 100 + b"b\n")
     says = r"file: the regular expression computed .* it backtracks; .*sluice\[count\]"
-    with Processes(1, LineKeys(regex="^((?:a+)+)$"), Counts(), lambda size: None, fail, lost) as processes:
+    with Processes(1, LineKeys(regex="^((?:a+)+)$"), KeyCounts(), lambda size: None, fail, lost) as processes:
         parts = parts_of([str(tmp_path / "file")], fail)
         with pytest.raises(CountingFailed, match=says):
             processes.run(parts)
@@ -68,7 +68,7 @@ def test_what_a_process_had_that_was_killed_is_counted_once_more(
         data = data.replace(bytes(death), bytes(death) + b"z")
         Path(f"{death}z").write_text("1" if death is deaths[1] else "0")  # the file is one part, tried twice
     (tmp_path / "gzip").write_bytes(gzip.compress(data, 1))
-    counts, read, ended = Counts(), list[int](), list[str]()
+    counts, read, ended = KeyCounts(), list[int](), list[str]()
     names = [str(tmp_path / "plain"), str(tmp_path / "gzip")]
     with Processes(2, LineKeys(field=1), counts, read.append, fail, ended.append) as processes:
         processes.run(parts_of(names, fail, 300_000))
@@ -87,7 +87,7 @@ def test_a_part_that_kills_two_processes_fails_the_run(tmp_path: Path, monkeypat
     ended = list[str]()
     parts = parts_of([str(tmp_path / "file")], fail)
     with (
-        Processes(1, LineKeys(field=1), Counts(), lambda size: None, fail, ended.append) as processes,
+        Processes(1, LineKeys(field=1), KeyCounts(), lambda size: None, fail, ended.append) as processes,
         pytest.raises(CountingFailed, match="the second process that had it, so nothing is counted"),
     ):
         processes.run(parts)

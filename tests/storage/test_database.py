@@ -14,9 +14,9 @@ import pytest
 from service.storage.database import Database, RowChanges
 from service.storage.errors import CommitFailed, StorageUnusable
 from service.storage.records import (
-    Count,
     Damaged,
     Seconds,
+    StoredCount,
     read_document,
     read_message,
     read_row,
@@ -201,7 +201,7 @@ def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 class Pair(msgspec.Struct):
     name: str
-    count: Count
+    count: StoredCount
     at: Seconds
 
 

@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.work.counting import LONGEST_KEY, LONGEST_LINE, Counts, Keys, LineCounter, by_field, by_regex
+from service.work.counting import LONGEST_KEY, LONGEST_LINE, KeyCounts, Keys, LineCounter, by_field, by_regex
 
 
-def count(data: bytes, keys: Keys, *, bound: int = 1000, piece: int = 1 << 20) -> Counts:
-    counter = LineCounter(keys, Counts(bound))
+def count(data: bytes, keys: Keys, *, bound: int = 1000, piece: int = 1 << 20) -> KeyCounts:
+    counter = LineCounter(keys, KeyCounts(bound))
     for at in range(0, len(data), piece):
         counter.feed(data[at : at + piece])
     counter.finish()
     return counter.counts
 
 
-def top(counts: Counts, most: int = 100) -> list[tuple[str, int]]:
+def top(counts: KeyCounts, most: int = 100) -> list[tuple[str, int]]:
     return [(one["key"], one["count"]) for one in counts.summary(most)["top"]]
 
 
@@ -70,7 +70,7 @@ def _zipf(lines: int, keys: int, seed: int) -> list[bytes]:
     return [b"key%d" % int(keys ** chance.random()) for _ in range(lines)]
 
 
-def _check(counts: Counts, true: "Counter[bytes]", bound: int) -> None:
+def _check(counts: KeyCounts, true: "Counter[bytes]", bound: int) -> None:
     """Each count is right, or too low by at most the error bound; a key that is not in the table counts as 0."""
     lines = sum(true.values())
     assert counts.lines == lines
@@ -93,11 +93,11 @@ def test_beyond_the_bound_each_count_is_within_the_error_bound(seed: int) -> Non
 @pytest.mark.parametrize("seed", range(5))
 def test_tables_that_are_merged_keep_the_bound(seed: int) -> None:
     keys = _zipf(20_000, 5_000, seed)
-    merged = Counts(200)
+    merged = KeyCounts(200)
     for at in range(0, len(keys), 3000):
         part = count(b"\n".join(keys[at : at + 3000]), by_field(1), bound=200, piece=4096)
         written = b"\n".join(part.pieces())
-        for _ in merged.merge_pieces(Counts.read(written)):
+        for _ in merged.merge_pieces(KeyCounts.read(written)):
             pass
     _check(merged, Counter(keys), 200)
 
@@ -112,21 +112,21 @@ def test_tables_that_fit_are_merged_exactly_also_beyond_one_piece() -> None:
 
 def test_keys_that_are_written_alike_are_added_up() -> None:
     counts = count(b"\xff\n\\xff\n", by_field(1))
-    merged = Counts()
-    for _ in merged.merge_pieces(Counts.read(b"\n".join(counts.pieces()))):
+    merged = KeyCounts()
+    for _ in merged.merge_pieces(KeyCounts.read(b"\n".join(counts.pieces()))):
         pass
     assert top(merged) == [("\\xff", 2)]
 
 
 def test_a_table_that_spills_loses_nothing() -> None:
     keys = _zipf(20_000, 5_000, 1)
-    merged = Counts(10_000)
+    merged = KeyCounts(10_000)
 
     def spill() -> None:
         assert len(small) <= 400, "one hundred lines more than fit, at most"
         merged.merge_pieces([small.drain()]).send(None)
 
-    small = Counts(300, spill=spill)
+    small = KeyCounts(300, spill=spill)
     counter = LineCounter(by_field(1), small)
     for at in range(0, len(keys), 100):
         counter.feed(b"\n".join(keys[at : at + 100]) + b"\n")
@@ -136,7 +136,7 @@ def test_a_table_that_spills_loses_nothing() -> None:
 
 
 def test_long_lines_and_keys_are_skipped_and_not_held() -> None:
-    counter = LineCounter(by_field(1), Counts(1000))
+    counter = LineCounter(by_field(1), KeyCounts(1000))
     for _ in range(3):
         counter.feed(b"x" * LONGEST_LINE)
         assert sum(map(len, counter._rest)) <= LONGEST_LINE
@@ -146,7 +146,7 @@ def test_long_lines_and_keys_are_skipped_and_not_held() -> None:
 
 
 def test_memory_is_bounded_also_where_keys_are_long() -> None:
-    counts = Counts(1000)
+    counts = KeyCounts(1000)
     for number in range(50):
         counts.add([b"%d" % (1000 * number + one) + b"x" * 1000 for one in range(50)], 50)
     assert sum(map(len, counts._table)) < 2 * 64 * 1000

@@ -16,7 +16,7 @@ from service.commands.progress_line import ProgressLine
 from service.commands.units import size_text
 from service.commands.writing import print_all
 from service.runtime.signals import handling
-from service.work.counting import Counts
+from service.work.counting import KeyCounts
 from service.work.file_counts.files import parts_of, size_of
 from service.work.file_counts.processes import CountingFailed, Processes
 from service.work.file_counts.spark import SparkFailed, count_by_spark
@@ -82,7 +82,7 @@ class _Counting:
         return code or (_FAILED if self._missed else 0)
 
     def _by_processes(self, names: Sequence[str], keys: LineKeys) -> dict[str, Any]:
-        counts = Counts(KEYS)
+        counts = KeyCounts(KEYS)
         most = self._options.processes or min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
         self._total = size_of(names)
         with Processes(most, keys, counts, self._progressed, self._failed, self._lost) as processes:

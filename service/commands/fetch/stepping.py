@@ -12,7 +12,7 @@ from service.core.owner import SERVICE
 from service.core.parsing import parse
 from service.runtime.containment import report, report_failure
 from service.work.builtin.count import KEYS, top_of
-from service.work.counting import Counts
+from service.work.counting import KeyCounts
 from service.work.opening import import_steps, open_steps
 from service.work.options import StepOptions
 from service.work.step import Body, plan
@@ -45,7 +45,7 @@ class Stepping:
         self._runner: StepRunner | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         counts = any(one.step.merges for one in self._steps)
-        self._counts = Counts(KEYS) if counts else None
+        self._counts = KeyCounts(KEYS) if counts else None
 
     @property
     def running(self) -> int:
@@ -78,7 +78,7 @@ class Stepping:
         try:
             outcome = await self._runner.run(self._steps, body, SERVICE)
             if self._counts is not None and outcome.failed is None:
-                for _ in self._counts.merge_pieces(Counts.read(outcome.tally)):
+                for _ in self._counts.merge_pieces(KeyCounts.read(outcome.tally)):
                     await asyncio.sleep(0)
         except Exception as error:
             report("the steps of a body could not be carried out", error)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from service.work.counting import Counts, LineCounter
+from service.work.counting import KeyCounts, LineCounter
 from service.work.file_counts.decoding import PIECE, Unreadable, decoded
 from service.work.line_keys import LineKeys
 from service.work.patterns import compile_pattern
@@ -47,7 +47,7 @@ def count(body: Body, parameters: Count) -> Made:
     """
     separator = parameters.separator.encode() if parameters.separator is not None else None
     keys = LineKeys(parameters.field, parameters.regex, separator)
-    counter = LineCounter(keys.finder(), Counts(KEYS))
+    counter = LineCounter(keys.finder(), KeyCounts(KEYS))
     try:
         for piece in decoded(_reader(body.data)):
             counter.feed(piece)
@@ -71,7 +71,7 @@ def top_of(steps: Iterable[PlannedStep]) -> int:
 
 def summary_of(steps: Iterable[PlannedStep], tally: bytes) -> dict[str, Any]:
     """Return what was counted in one body."""
-    counts = Counts(KEYS)
-    for _ in counts.merge_pieces(Counts.read(tally)):
+    counts = KeyCounts(KEYS)
+    for _ in counts.merge_pieces(KeyCounts.read(tally)):
         pass
     return counts.summary(top_of(steps))

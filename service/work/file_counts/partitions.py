@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from heapq import nsmallest
 from typing import Final, NamedTuple
 
-from service.work.counting import Counts, Keys, LineCounter, text_of
+from service.work.counting import KeyCounts, Keys, LineCounter, text_of
 from service.work.file_counts.decoding import Unreadable
 from service.work.file_counts.reading import pieces_of
 from service.work.line_keys import LineKeys
@@ -50,7 +50,7 @@ class Ranking(NamedTuple):
 def count_part(part: FilePart, keys: LineKeys, re2: bool) -> Iterator[tuple[bytes, int]]:
     """Yield how often each key comes in a part, some keys several times; ``re2`` says what patterns mean."""
     pending: list[tuple[bytes, int]] = []
-    counts = Counts(TABLE, spill=lambda: pending.extend(_drained(counts)))
+    counts = KeyCounts(TABLE, spill=lambda: pending.extend(_drained(counts)))
     failed = ""
     try:
         counter = LineCounter(_finder(keys, re2), counts)
@@ -80,7 +80,7 @@ def _finder(keys: LineKeys, re2: bool) -> Keys:
     return keys.finder()
 
 
-def _drained(counts: Counts) -> Iterator[tuple[bytes, int]]:
+def _drained(counts: KeyCounts) -> Iterator[tuple[bytes, int]]:
     (lines, skipped, _, _), part = counts.drain()
     yield _LINES, lines
     yield _SKIPPED, skipped

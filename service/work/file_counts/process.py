@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from service.runtime.child_process import limit
-from service.work.counting import Counts, LineCounter
+from service.work.counting import KeyCounts, LineCounter
 from service.work.errands import receive, send
 from service.work.file_counts.decoding import Unreadable
 from service.work.file_counts.messages import END, CountReport, CountTask, packed_table
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
 class _Counting:
     def __init__(self, connection: socket.socket, keys: LineKeys) -> None:
         self._connection = connection
-        self._counts = Counts(TABLE, spill=self._report_table)
+        self._counts = KeyCounts(TABLE, spill=self._report_table)
         self._keys = keys.finder()
         self._read = 0
         self._before = 0

@@ -18,7 +18,7 @@ from typing import Final, Self
 import msgspec
 
 from service.runtime.child_process import environment
-from service.work.counting import Counts
+from service.work.counting import KeyCounts
 from service.work.errands import receive, send
 from service.work.file_counts.messages import END, GO, CountReport, unpacked_table
 from service.work.file_counts.process import PATIENCE
@@ -90,7 +90,7 @@ class Processes:
         self,
         most: int,
         keys: LineKeys,
-        counts: Counts,
+        counts: KeyCounts,
         progressed: Callable[[int], None],
         failed: Callable[[str, str], None],
         lost: Callable[[str], None],

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.work.counting import LONGEST_LINE, Counts, LineCounter, by_field
+from service.work.counting import LONGEST_LINE, KeyCounts, LineCounter, by_field
 from service.work.file_counts.decoding import PIECE, Unreadable
 from service.work.file_counts.reading import lines_in_range, pieces_of
 
@@ -50,7 +50,7 @@ def test_a_line_beyond_the_bound_is_read_only_as_far_as_is_needed(path: Path) ->
     path.write_bytes(b"a\n" + b"x" * (10 * LONGEST_LINE) + b"\nb")
     size = path.stat().st_size
     taken = []
-    counter = LineCounter(by_field(1), Counts())
+    counter = LineCounter(by_field(1), KeyCounts())
     with path.open("rb") as file:
         for at in range(0, size, LONGEST_LINE):
             for data in pieces_of(file.fileno(), at, min(at + LONGEST_LINE, size), taken.append):
