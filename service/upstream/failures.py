@@ -7,7 +7,7 @@ from typing import Final
 from service.core.fetching.outcome import NO_MEMORY, Failure, FailureKind
 from service.core.memory_budget import OutOfMemory
 from service.upstream.guard import AddressRefused, LookupFailed, NameNotFound
-from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
+from service.upstream.http1.errors import ProtocolError, ServerDisconnected, UnwritableRequest
 
 __all__ = ["failure_of"]
 
@@ -18,8 +18,8 @@ _KINDS: Final[tuple[tuple[type[BaseException], FailureKind, str], ...]] = (
     (ssl.SSLError, "tls", "no trusted TLS connection"),
     (ssl.CertificateError, "tls", "no trusted TLS connection"),
     (ProtocolError, "protocol", ""),
-    (InvalidRequest, "invalid_request", ""),
-    (Disconnected, "connect", ""),
+    (UnwritableRequest, "invalid_request", ""),
+    (ServerDisconnected, "connect", ""),
     (OSError, "connect", "no connection"),
 )
 """The first that fits anywhere in the chain of the guard's own, then the first that fits. What comes before an

@@ -23,7 +23,7 @@ from service.upstream.guard import AresLookup, GuardedResolver, Lookup, guarded_
 from service.upstream.http1.answer_turns import AnswerTurns
 from service.upstream.http1.client import Client, Response
 from service.upstream.http1.dialer import Dialer, Timing
-from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
+from service.upstream.http1.errors import ProtocolError, ServerDisconnected, UnwritableRequest
 from service.upstream.reading import LEAST, PATIENCE, BodyReads
 from service.upstream.robots import Robots
 
@@ -107,7 +107,7 @@ class Fetcher:
             outcome = self._overdue(attempt)
         except TimeoutError:
             outcome = Failure("timeout", "the connection took too long")
-        except (ProtocolError, Disconnected, InvalidRequest, OSError) as error:
+        except (ProtocolError, ServerDisconnected, UnwritableRequest, OSError) as error:
             outcome = failure_of(error)
         finally:
             self._deadlines.end(task)

@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass
 
 from service.upstream.http1.codings import Decoding, codings_of
-from service.upstream.http1.errors import Disconnected, ProtocolError
+from service.upstream.http1.errors import ProtocolError, ServerDisconnected
 from service.upstream.http1.reader import Reader
 
 __all__ = ["answers"]
@@ -69,7 +69,7 @@ def read(data: bytes, size: int) -> Read:
         found.whole = reader.done
         # Whether an end without its last empty line is noticed before the connection ends is not the same.
         found.keep = reader.keep if ended else 0.0
-    except (ProtocolError, Disconnected) as failure:
+    except (ProtocolError, ServerDisconnected) as failure:
         found.failed = type(failure)
         return found
     assert reader.head is not None

@@ -8,7 +8,7 @@ import pytest
 from service.core.memory_budget import OutOfMemory
 from service.upstream.failures import failure_of
 from service.upstream.guard import AddressRefused, LookupFailed, NameNotFound
-from service.upstream.http1.errors import Disconnected, InvalidRequest, ProtocolError
+from service.upstream.http1.errors import ProtocolError, ServerDisconnected, UnwritableRequest
 
 
 def caused(error: BaseException, cause: BaseException) -> BaseException:
@@ -20,14 +20,18 @@ def caused(error: BaseException, cause: BaseException) -> BaseException:
     ("error", "kind", "detail"),
     [
         (ProtocolError("odd head"), "protocol", "odd head"),
-        (InvalidRequest("odd header"), "invalid_request", "odd header"),
-        (Disconnected(silent=True), "connect", str(Disconnected(silent=True))),
+        (UnwritableRequest("odd header"), "invalid_request", "odd header"),
+        (ServerDisconnected(silent=True), "connect", str(ServerDisconnected(silent=True))),
         (ConnectionRefusedError(111, "refused"), "connect", "no connection"),
         (TimeoutError(), "connect", "no connection"),
         (ssl.SSLError(1, "certificate of 10.0.0.1"), "tls", "no trusted TLS connection"),
         (ssl.CertificateError("for x"), "tls", "no trusted TLS connection"),
         (caused(OSError("dial"), NameNotFound("x")), "dns", "the name has no address"),
-        (caused(Disconnected(silent=True), ssl.SSLError(1, "x")), "connect", str(Disconnected(silent=True))),
+        (
+            caused(ServerDisconnected(silent=True), ssl.SSLError(1, "x")),
+            "connect",
+            str(ServerDisconnected(silent=True)),
+        ),
     ],
 )
 def test_each_error_has_its_kind_and_its_words(error: BaseException, kind: str, detail: str) -> None:
@@ -43,7 +47,7 @@ def test_the_guards_own_count_anywhere_in_the_chain() -> None:
 
 
 def test_memory_that_is_short_wins_over_what_it_led_to() -> None:
-    failure = failure_of(caused(Disconnected(silent=True), OutOfMemory()))
+    failure = failure_of(caused(ServerDisconnected(silent=True), OutOfMemory()))
     assert (failure.kind, failure.temporary) == ("unavailable", True)
 
 

@@ -12,7 +12,7 @@ from service.runtime.per_turn import PerTurn
 from service.upstream.http1.codings import Decoding, codings_of, transfer_codings
 from service.upstream.http1.connection import Connection
 from service.upstream.http1.dialer import Dialer, Timing
-from service.upstream.http1.errors import Disconnected
+from service.upstream.http1.errors import ServerDisconnected
 from service.upstream.http1.head import Head
 from service.upstream.http1.pool import ConnectionPool
 from service.upstream.http1.reader import Reader
@@ -153,7 +153,7 @@ class Client:
             self._outbox.send(kept, request, reader)
             try:
                 head = await kept.progress()
-            except Disconnected as gone:
+            except ServerDisconnected as gone:
                 if not gone.unsent and not (gone.silent and method in _REPEATABLE):
                     raise
             except BaseException:

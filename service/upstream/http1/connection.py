@@ -19,7 +19,7 @@ from typing import Final, cast
 from service.core.owner import Owner
 from service.runtime.direct_writes import write_now
 from service.upstream.http1.answer_turns import AnswerTurns
-from service.upstream.http1.errors import Disconnected, ProtocolError
+from service.upstream.http1.errors import ProtocolError, ServerDisconnected
 from service.upstream.http1.head import Head
 from service.upstream.http1.reader import Reader
 
@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reader: Reader | None = None
         self._waiter: asyncio.Future[Head] | None = None
-        self._error: ProtocolError | Disconnected | None = None
+        self._error: ProtocolError | ServerDisconnected | None = None
         self._paused = False
         self._buffered = False
         """Whether some of the request was left to the transport to send."""
@@ -104,7 +104,7 @@ class Connection(asyncio.Protocol):
         """Send a request; :meth:`progress` tells the outcome of it."""
         transport = self._transport
         if transport is None or self.lost:
-            self._fail(Disconnected(silent=True, unsent=True))
+            self._fail(ServerDisconnected(silent=True, unsent=True))
             return
         self._reader = reader
         # At rest nothing waits to be written: see rest().
@@ -175,7 +175,7 @@ class Connection(asyncio.Protocol):
             self._waiter = None
             self._answers.wake(self.use[1], waiter, reader.head)
 
-    def _fail(self, error: ProtocolError | Disconnected) -> None:
+    def _fail(self, error: ProtocolError | ServerDisconnected) -> None:
         if self._error is None:
             self._error = error.with_traceback(None)
         self.close()
@@ -212,7 +212,7 @@ class Connection(asyncio.Protocol):
             whole = error is None and self._closed_properly()
             try:
                 reader.end(whole=whole, why=_why(error, whole=whole))
-            except (ProtocolError, Disconnected) as failure:
+            except (ProtocolError, ServerDisconnected) as failure:
                 self._fail(failure)
                 return
         self.close()

@@ -1,6 +1,6 @@
 """What can go wrong between a request and the end of its answer."""
 
-__all__ = ["Disconnected", "InvalidRequest", "ProtocolError"]
+__all__ = ["ProtocolError", "ServerDisconnected", "UnwritableRequest"]
 
 
 class ProtocolError(Exception):
@@ -11,7 +11,7 @@ class ProtocolError(Exception):
         return ProtocolError(str(self))
 
 
-class Disconnected(Exception):
+class ServerDisconnected(Exception):
     """The connection ended before the head of an answer was complete."""
 
     def __init__(self, *, silent: bool, unsent: bool = False) -> None:
@@ -23,10 +23,10 @@ class Disconnected(Exception):
         self.unsent = unsent
         """Whether not one byte of the request was sent."""
 
-    def again(self) -> "Disconnected":
+    def again(self) -> "ServerDisconnected":
         """Return another one that says the same."""
-        return Disconnected(silent=self.silent, unsent=self.unsent)
+        return ServerDisconnected(silent=self.silent, unsent=self.unsent)
 
 
-class InvalidRequest(Exception):
+class UnwritableRequest(Exception):
     """The request cannot be written as HTTP/1.1."""

@@ -12,7 +12,7 @@ import re
 from typing import Final
 
 from service.upstream.http1.chunks import Chunks
-from service.upstream.http1.errors import Disconnected, ProtocolError
+from service.upstream.http1.errors import ProtocolError, ServerDisconnected
 from service.upstream.http1.greetings import refusal_of
 from service.upstream.http1.head import LONGEST_HEAD, LONGEST_LINE, Head, end_of_head, parse_head
 
@@ -102,7 +102,7 @@ class Reader:
         if self.done:
             return
         if self.head is None:
-            raise Disconnected(silent=not self.begun)
+            raise ServerDisconnected(silent=not self.begun)
         if self._left == UNTIL_CLOSE and whole:
             self.done = True
         elif self._chunks is not None and self._chunks.complete:

@@ -7,7 +7,7 @@ from typing import Final
 from service import __version__
 from service.core.fetching.target import Target
 from service.upstream.http1.codings import ACCEPTED
-from service.upstream.http1.errors import InvalidRequest, ProtocolError
+from service.upstream.http1.errors import ProtocolError, UnwritableRequest
 
 __all__ = ["Requests"]
 
@@ -33,7 +33,7 @@ class Requests:
         """
         line = target.request_target
         if not ((method in _USUAL or _TOKEN.fullmatch(method)) and _is_plain(line)):
-            raise InvalidRequest("the method or the URL has a character that no request line has")
+            raise UnwritableRequest("the method or the URL has a character that no request line has")
         if headers or body is not None:
             lines = _lines(target, headers, body)
         else:
@@ -61,14 +61,14 @@ def _host_of(target: Target) -> str:
 def _lines(target: Target, headers: Mapping[str, str], body: bytes | None) -> bytes:
     host = _host_of(target)
     if not _is_plain(host):
-        raise InvalidRequest("the host has a character that no Host header has")
+        raise UnwritableRequest("the host has a character that no Host header has")
     fields = {"host": f"Host: {host}\r\n", "accept": "Accept: */*\r\n",
               "accept-encoding": f"Accept-Encoding: {ACCEPTED}\r\n",
               "user-agent": f"User-Agent: sluice/{__version__}\r\n"}  # fmt: skip
     for name, value in headers.items():
         lower = name.lower()
         if not _TOKEN.fullmatch(name) or lower in _FRAMING:
-            raise InvalidRequest(f"{name[:40]!a} is not a header that a request can be given")
+            raise UnwritableRequest(f"{name[:40]!a} is not a header that a request can be given")
         if not _VALUE.fullmatch(value):
             raise _wrong(name, value)
         fields[lower] = f"{name}: {value}\r\n"
@@ -82,5 +82,5 @@ def _lines(target: Target, headers: Mapping[str, str], body: bytes | None) -> by
 
 def _wrong(name: str, value: str) -> Exception:
     if any(sign > "\xff" for sign in value):
-        return InvalidRequest(f"{name} has a character beyond U+00FF, which no header can carry")
+        return UnwritableRequest(f"{name} has a character beyond U+00FF, which no header can carry")
     return ProtocolError(f"{name} has a value that no header has")

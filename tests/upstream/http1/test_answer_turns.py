@@ -6,7 +6,7 @@ import pytest
 
 from service.core.owner import Owner
 from service.upstream.http1.answer_turns import AnswerTurns
-from service.upstream.http1.errors import Disconnected
+from service.upstream.http1.errors import ServerDisconnected
 from service.upstream.http1.head import Head, parse_head
 
 LONG, NEW = Owner("long"), Owner("new")
@@ -46,9 +46,9 @@ async def test_who_waits_no_longer_is_left_alone_and_errors_take_turns_too() -> 
     waiters = futures(4)
     for waiter in waiters[:3]:
         answers.wake(LONG, waiter, HEAD)
-    answers.wake(LONG, waiters[3], Disconnected(silent=True))
+    answers.wake(LONG, waiters[3], ServerDisconnected(silent=True))
     waiters[2].cancel()
     await asyncio.sleep(0)
     assert waiters[2].cancelled()
-    with pytest.raises(Disconnected):
+    with pytest.raises(ServerDisconnected):
         await waiters[3]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from service.upstream.http1.errors import Disconnected, ProtocolError
+from service.upstream.http1.errors import ProtocolError, ServerDisconnected
 from service.upstream.http1.head import _LINES, _NAMES, LONGEST_HEAD, LONGEST_LINE, MOST_FIELDS, parse_head
 from service.upstream.http1.reader import Reader
 
@@ -275,7 +275,7 @@ def test_an_end_before_the_head_tells_whether_anything_came() -> None:
     ):
         reader = Reader()
         reader.feed(data)
-        with pytest.raises(Disconnected) as caught:
+        with pytest.raises(ServerDisconnected) as caught:
             reader.end(whole=True)
         assert caught.value.silent is silent
 

@@ -9,7 +9,7 @@ from typing import Any
 from service.core.fetching.target import Target
 from service.core.owner import Owner
 from service.upstream.guard import LookupFailed, NameNotFound
-from service.upstream.http1.errors import Disconnected, ProtocolError
+from service.upstream.http1.errors import ProtocolError, ServerDisconnected
 
 __all__ = ["HOSTS", "PAGES", "Reply", "Web"]
 
@@ -18,7 +18,7 @@ PAGES = 10
 _DELAYS = (0.0, 0.0, 0.01, 0.5, 3.0)
 _TROUBLE = (
     ConnectionRefusedError("refused"),
-    Disconnected(silent=True),
+    ServerDisconnected(silent=True),
     ProtocolError("not HTTP"),
     LookupFailed("the name server is down"),
     NameNotFound("no such name"),
