@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from service.edge.websocket.heartbeat import Heartbeat
+from service.edge.websocket.heartbeat import PingTimer
 
 
 class Peer:
@@ -22,7 +22,7 @@ class Peer:
 
 
 async def test_each_is_pinged_once_in_a_heartbeat_and_not_all_at_once() -> None:
-    heartbeat, peers = Heartbeat(10.0), [Peer() for _ in range(20)]
+    heartbeat, peers = PingTimer(10.0), [Peer() for _ in range(20)]
     some: list[Any] = peers
     began = asyncio.get_running_loop().time()
     for peer in some:
@@ -37,7 +37,7 @@ async def test_each_is_pinged_once_in_a_heartbeat_and_not_all_at_once() -> None:
 
 
 async def test_a_silent_one_is_cut_within_one_and_a_half_and_the_others_are_not() -> None:
-    heartbeat, silent, other = Heartbeat(10.0), Peer(silent=True), Peer()
+    heartbeat, silent, other = PingTimer(10.0), Peer(silent=True), Peer()
     some: list[Any] = [silent, other]
     began = asyncio.get_running_loop().time()
     for peer in some:
@@ -51,7 +51,7 @@ async def test_a_silent_one_is_cut_within_one_and_a_half_and_the_others_are_not(
 
 
 async def test_one_that_has_left_is_not_pinged_and_leaving_twice_is_harmless() -> None:
-    heartbeat, peer = Heartbeat(2.0), Peer()
+    heartbeat, peer = PingTimer(2.0), Peer()
     some: Any = peer
     heartbeat.add(some)
     heartbeat.discard(some)
@@ -62,5 +62,5 @@ async def test_one_that_has_left_is_not_pinged_and_leaving_twice_is_harmless() -
 
 
 async def test_without_connections_nothing_runs() -> None:
-    Heartbeat(2.0).close()
+    PingTimer(2.0).close()
     assert len(asyncio.all_tasks()) == 1

@@ -8,7 +8,7 @@ import pytest
 from service.core.owner import Owner
 from service.edge.access.expiries import Expiries
 from service.edge.routes.streams import Streams
-from service.edge.websocket.heartbeat import Heartbeat
+from service.edge.websocket.heartbeat import PingTimer
 from service.edge.websocket.stalled import Stalled
 from service.upstream.deadlines import Deadlines
 
@@ -103,7 +103,7 @@ async def test_stalled_connections_that_hold_too_much(some: list[Any]) -> None:
 
 
 async def test_heartbeats(some: list[Any]) -> None:
-    heartbeat = Heartbeat(2.0)
+    heartbeat = PingTimer(2.0)
     for one in some:
         heartbeat.add(one)
     await asyncio.sleep(10)

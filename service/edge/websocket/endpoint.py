@@ -26,7 +26,7 @@ from service.edge.websocket.connection import Connection
 from service.edge.websocket.conversation import Conversation, MessageHandler, RequestHandler
 from service.edge.websocket.counters import WebSocketCounters
 from service.edge.websocket.frames import ClientFrames, ClientSocket
-from service.edge.websocket.heartbeat import Heartbeat
+from service.edge.websocket.heartbeat import PingTimer
 from service.edge.websocket.stalled import Stalled
 from service.runtime.per_turn import PerTurn
 
@@ -94,7 +94,7 @@ class WebSockets:
         self.traffic = WebSocketCounters()
         self.stalled = Stalled(limits.backlogs)
         """Who has a client that is behind."""
-        self.heartbeat = Heartbeat(limits.heartbeat)
+        self.heartbeat = PingTimer(limits.heartbeat)
         self._expiries = Expiries()
         self._requests = RequestHandler(hub, self.traffic, self._expiries)
         self._conversation = Conversation(hub.clock)

@@ -9,10 +9,10 @@ from service.edge.websocket.connection import Connection
 from service.runtime.containment import contain
 from service.runtime.timer import Periodic
 
-__all__ = ["Heartbeat"]
+__all__ = ["PingTimer"]
 
 
-class Heartbeat:
+class PingTimer:
     """The pings of all connections; ``every`` is in seconds."""
 
     def __init__(self, every: float) -> None:
@@ -27,7 +27,7 @@ class Heartbeat:
         self._timer = Periodic("heartbeat", self._pause, self._beat)
 
     def __repr__(self) -> str:
-        return f"<Heartbeat of {len(self._slot_of)} every {self._pause * len(self._slots):g} s>"
+        return f"<PingTimer of {len(self._slot_of)} every {self._pause * len(self._slots):g} s>"
 
     def add(self, connection: Connection) -> None:
         """Ping this connection from now on."""
