@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from service.core.owner import Owner
 
-__all__ = ["FairQueue", "Line", "Rotation"]
+__all__ = ["FairQueue", "OwnerQueue", "Rotation"]
 
 
 class _Member(Protocol):
@@ -71,7 +71,7 @@ class Rotation(Generic[Member]):
             ring[0].credit += self._quantum
 
 
-class Line(Generic[T]):
+class OwnerQueue(Generic[T]):
     """What waits of one owner."""
 
     __slots__ = ("credit", "items", "owner")
@@ -92,8 +92,8 @@ class FairQueue(Generic[T]):
     __slots__ = ("_lines", "_turns")
 
     def __init__(self, quantum: int) -> None:
-        self._lines: dict[Owner, Line[T]] = {}
-        self._turns: Rotation[Line[T]] = Rotation(quantum)
+        self._lines: dict[Owner, OwnerQueue[T]] = {}
+        self._turns: Rotation[OwnerQueue[T]] = Rotation(quantum)
 
     def __bool__(self) -> bool:
         return bool(self._lines)
@@ -108,12 +108,12 @@ class FairQueue(Generic[T]):
         """Take in an item."""
         line = self._lines.get(owner)
         if line is None:
-            line = self._lines[owner] = Line(owner)
+            line = self._lines[owner] = OwnerQueue(owner)
             self._turns.enter(line)
         line.items.append(item)
 
     @property
-    def first(self) -> Line[T]:
+    def first(self) -> OwnerQueue[T]:
         """The line of the owner whose turn it is; only while anything waits."""
         return self._turns.first
 
@@ -126,14 +126,14 @@ class FairQueue(Generic[T]):
             del self._lines[line.owner]
             self._turns.leave()
 
-    def set_aside(self) -> Line[T]:
+    def set_aside(self) -> OwnerQueue[T]:
         """Remove the line of the owner whose turn it is, and return it with everything that waits in it."""
         line = self._turns.first
         del self._lines[line.owner]
         self._turns.leave()
         return line
 
-    def restore(self, line: Line[T]) -> None:
+    def restore(self, line: OwnerQueue[T]) -> None:
         """Add a line again that was set aside; it has the last turn."""
         self._lines[line.owner] = line
         self._turns.enter(line)

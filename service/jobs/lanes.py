@@ -13,7 +13,7 @@ from service.core.jobs.agenda import Agenda
 from service.core.jobs.request import Kind
 from service.core.owner import Owner
 from service.core.pool import Pool
-from service.core.rotation import FairQueue, Line
+from service.core.rotation import FairQueue, OwnerQueue
 from service.runtime.containment import report_failure
 
 __all__ = ["Begin", "Lane", "Work"]
@@ -60,7 +60,7 @@ class Lane:
         self._begin = begin
         self._queue: FairQueue[int] = FairQueue(1)
         self._queued: set[int] = set()
-        self._aside: dict[Owner, Line[int]] = {}
+        self._aside: dict[Owner, OwnerQueue[int]] = {}
         """Due jobs of owners that have used up their share, until a place is free."""
 
     def __repr__(self) -> str:

@@ -21,7 +21,7 @@ from service.core.fetching.target import Target
 from service.core.fetching.task import ENDED, FetchGroup, FetchTask, Rejection, asker_of
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool
-from service.core.rotation import FairQueue, Line
+from service.core.rotation import FairQueue, OwnerQueue
 from service.runtime.containment import report
 from service.runtime.per_turn import PerTurn
 from service.upstream.content.result_events import LARGE, encode_in_steps
@@ -226,7 +226,7 @@ class Delivery:
             self._settling = False
             self._idle.set()
 
-    def _serve(self, line: Line[_Landed], most: int) -> int:
+    def _serve(self, line: OwnerQueue[_Landed], most: int) -> int:
         """Deliver outcomes of one owner for about ``most`` microseconds; return how many it took."""
         items, spent, size, others = line.items, 0, 0, False
         while spent < most and items:
