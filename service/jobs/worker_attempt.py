@@ -24,7 +24,7 @@ from service.jobs.outbox import Outbox, Refused, Unreachable
 from service.jobs.slot_messages import Ask
 from service.jobs.slot_process import ProgressSink
 
-__all__ = ["Link", "Runs", "WorkerAttempt"]
+__all__ = ["Runs", "ServiceLink", "WorkerAttempt"]
 
 _log = logging.getLogger("sluice.worker")
 
@@ -36,7 +36,7 @@ _PATIENCE: Final = 900.0
 """Seconds after the end of a function for the service to hear of it; then its outcome is given up."""
 
 
-class Link(Protocol):
+class ServiceLink(Protocol):
     """The service, as a worker reaches it; both raise Unreachable and Refused."""
 
     async def claim(self, task: TaskMessage, claim: Claim) -> Claimed:
@@ -59,7 +59,7 @@ class Runs(Protocol):
 class WorkerAttempt:
     """The attempt of one task; ``name`` is that of the worker."""
 
-    def __init__(self, task: TaskMessage, link: Link, functions: Runs, name: str) -> None:
+    def __init__(self, task: TaskMessage, link: ServiceLink, functions: Runs, name: str) -> None:
         self._task = task
         self._link = link
         self._functions = functions
