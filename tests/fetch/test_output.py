@@ -4,12 +4,12 @@ import errno
 import os
 import threading
 
-from service.commands.fetch.output import Output
+from service.commands.fetch.output import OutputWriter
 
 
 def test_lines_come_in_order_and_nobody_waits_for_their_reader() -> None:
     read, write = os.pipe()
-    output = Output(write)
+    output = OutputWriter(write)
     for number in range(100_000):
         output.put([b"%d\n" % number], 8)
     assert output.waiting
@@ -34,7 +34,7 @@ def test_many_pieces_need_not_be_in_memory_at_once() -> None:
             begun.append(number)
             yield b"x" * 10_000
 
-    output = Output(write)
+    output = OutputWriter(write)
     output.put(pieces(), 10_000)
     os.read(read, 1)
     assert len(begun) < 100
@@ -47,13 +47,13 @@ def test_many_pieces_need_not_be_in_memory_at_once() -> None:
 def test_a_reader_that_left_and_a_full_device_are_distinguished() -> None:
     read, write = os.pipe()
     os.close(read)
-    output = Output(write)
+    output = OutputWriter(write)
     output.put([b"x"], 1)
     output.close()
     os.close(write)
     assert output.left
     full = os.open("/dev/full", os.O_WRONLY)
-    output = Output(full)
+    output = OutputWriter(full)
     output.put([b"x"], 1)
     output.close()
     os.close(full)
@@ -66,7 +66,7 @@ def test_a_reader_that_left_and_a_full_device_are_distinguished() -> None:
 def test_a_pipe_that_does_not_block_gets_all() -> None:
     read, write = os.pipe()
     os.set_blocking(write, False)
-    output = Output(write)
+    output = OutputWriter(write)
     output.put([b"x" * 1_000_000], 1_000_000)
     got = 0
     while got < 1_000_000:
@@ -83,7 +83,7 @@ def test_an_error_while_encoding_ends_no_thread() -> None:
         raise RuntimeError("bug")
 
     null = os.open(os.devnull, os.O_WRONLY)
-    output = Output(null)
+    output = OutputWriter(null)
     output.put(pieces(), 1)
     output.close()
     os.close(null)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from service.commands.fetch.output import Output
+from service.commands.fetch.output import OutputWriter
 from service.commands.fetch.progress import Progress
 from service.commands.fetch.tally import DEFAULT_FAIL_ON, Tally, fail_conditions, shown
 
@@ -93,7 +93,7 @@ async def test_a_terminal_whose_width_nobody_has_set_has_80_columns(
 ) -> None:
     monkeypatch.setattr(os, "get_terminal_size", lambda descriptor: os.terminal_size((columns, 0)))
     read, write = os.pipe()
-    output = Output(write)
+    output = OutputWriter(write)
     progress = Progress(tally(*[200] * 30), output, bar=True)
     monkeypatch.setattr(progress, "line", lambda width: f"{width}")
     progress._update()
@@ -105,7 +105,7 @@ async def test_a_terminal_whose_width_nobody_has_set_has_80_columns(
 
 def test_the_end_says_what_is_left() -> None:
     read, write = os.pipe()
-    output = Output(write)
+    output = OutputWriter(write)
     made = tally(200, 404)
     made.total, made.skipped = 10, 1
     Progress(made, output, bar=False).end(hint="Go on.")

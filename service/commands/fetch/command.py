@@ -17,7 +17,7 @@ import uvloop
 from service.commands.fetch.folder import Folder, SavingFailed
 from service.commands.fetch.inputs import UrlList, from_argument, from_file
 from service.commands.fetch.options import fitting_concurrency, options_of, policy_of
-from service.commands.fetch.output import Output
+from service.commands.fetch.output import OutputWriter
 from service.commands.fetch.progress import Progress
 from service.commands.fetch.run import Run
 from service.commands.fetch.stepping import Stepping
@@ -60,8 +60,8 @@ class _Command:
         # The list lives as long as the process: collections need not walk over it again and again.
         gc.freeze()
         terminal = os.isatty(1)
-        self._lines = Output(1) if options.json or not terminal else None
-        self._errors = Output(2)
+        self._lines = OutputWriter(1) if options.json or not terminal else None
+        self._errors = OutputWriter(2)
         self._tally = Tally(len(urls))
         # Lines and a bar on one terminal would write over each other.
         bar = can_write_over() and not (self._lines is not None and terminal)
@@ -195,7 +195,7 @@ def _complain(text: str) -> None:
 class _LogLines(logging.Handler):
     """The log of the engine, one line a record, in order with what else is shown."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: OutputWriter) -> None:
         super().__init__(logging.WARNING)
         self._output = output
 
@@ -213,7 +213,7 @@ class _LogLines(logging.Handler):
 
 
 @contextmanager
-def _logging_to(output: Output) -> Iterator[None]:
+def _logging_to(output: OutputWriter) -> Iterator[None]:
     log, handler = logging.getLogger("sluice"), _LogLines(output)
     log.addHandler(handler)
     try:

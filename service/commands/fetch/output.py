@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 from service.commands.writing import write_all
 
-__all__ = ["Output"]
+__all__ = ["OutputWriter"]
 
 _TOGETHER = 1 << 16
 """Bytes that are written at once."""
 
 
-class Output:
+class OutputWriter:
     """Writes to a descriptor in order; ``waiting`` says how many bytes the reader has not taken yet."""
 
     def __init__(self, descriptor: int) -> None:

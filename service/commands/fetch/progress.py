@@ -3,7 +3,7 @@
 import time
 from collections import deque
 
-from service.commands.fetch.output import Output
+from service.commands.fetch.output import OutputWriter
 from service.commands.fetch.tally import Tally
 from service.commands.progress_line import CLEAR, EVERY, PLAIN, WINDOW, bar_text, terminal_width
 from service.commands.units import clock_text, size_text
@@ -18,7 +18,7 @@ _LONGEST = 40
 class Progress:
     """Shows a tally; ``output`` None shows nothing. ``bar`` is for terminals."""
 
-    def __init__(self, tally: Tally, output: Output | None, *, bar: bool) -> None:
+    def __init__(self, tally: Tally, output: OutputWriter | None, *, bar: bool) -> None:
         self._tally = tally
         self._output = output
         self._bar = bar

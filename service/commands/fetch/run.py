@@ -17,7 +17,7 @@ import orjson
 from service.commands.fetch.folder import Folder
 from service.commands.fetch.group import Group
 from service.commands.fetch.inputs import UrlList
-from service.commands.fetch.output import Output
+from service.commands.fetch.output import OutputWriter
 from service.commands.fetch.stepping import Stepping
 from service.commands.fetch.tally import Tally
 from service.core.fetching.batch import BatchLimits, failed_event
@@ -55,7 +55,7 @@ class Run:
         options: Options,
         folder: Folder | None,
         whole: Mapping[int, str],
-        lines: Output | None,
+        lines: OutputWriter | None,
         tally: Tally,
         steps: Stepping,
     ) -> None:

@@ -13,7 +13,7 @@ from service.work.pipelines.figures import PipelineFigures, StageFigures, StageS
 from service.work.pipelines.frames import FrameMemory, MemoryReservation
 from service.work.pipelines.item import ItemFailed, Output
 from service.work.pipelines.pipeline import Full, Item, Pipeline, Stage
-from service.work.pipelines.places import InProcess, InThread, OnLoop, Pickled, Place
+from service.work.pipelines.places import InProcess, InThread, OnLoop, Pickled, StageExecutor
 from service.work.pipelines.stage_calls import WORKER, function_of
 from service.work.worker_pool import StepTimeout, WorkerPool
 from service.work.worker_process import WorkerGone
@@ -46,12 +46,12 @@ class DeclaredPipeline:
         self._workers = WorkerPool(
             max(1, min(processes, sum(stage.workers for stage in in_processes))), (WORKER, *modules), memory=memory
         )
-        self.places: dict[str, Place] = {stage.name: self._place(stage, time) for stage in stages}
+        self.places: dict[str, StageExecutor] = {stage.name: self._place(stage, time) for stage in stages}
 
     def __repr__(self) -> str:
         return f"<DeclaredPipeline {self.declaration.name}, {len(self.runs)} runs>"
 
-    def _place(self, stage: StageDeclaration, time: float) -> Place:
+    def _place(self, stage: StageDeclaration, time: float) -> StageExecutor:
         if stage.place == "process":
             return InProcess(stage.run, self._workers, time)
         function = function_of(stage.run)
@@ -167,7 +167,7 @@ class Run:
 
         return Stage(run, stage.workers, stage.queue)
 
-    async def _called(self, place: Place, frame: Frame) -> Output:
+    async def _called(self, place: StageExecutor, frame: Frame) -> Output:
         """Have a stage process a frame, when there is memory for what it makes of it."""
         output = await place.call(frame.value, self._owner)
         size = _size(output.value)

@@ -18,7 +18,7 @@ from service.work.pipelines.item import ItemFailed, Output
 from service.work.pipelines.stage_calls import BYTES, PICKLED, STEP
 from service.work.worker_pool import StepTimeout, WorkerPool
 
-__all__ = ["InProcess", "InThread", "OnLoop", "Pickled", "Place"]
+__all__ = ["InProcess", "InThread", "OnLoop", "Pickled", "StageExecutor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Pickled:
     data: memoryview
 
 
-class Place(Protocol):
+class StageExecutor(Protocol):
     """Calls one function with one value after another, or several at a time."""
 
     repeats: bool

@@ -11,7 +11,7 @@ import pytest
 
 from service.core.owner import Owner
 from service.work.pipelines.item import ItemFailed, Output
-from service.work.pipelines.places import InProcess, InThread, OnLoop, Pickled, Place
+from service.work.pipelines.places import InProcess, InThread, OnLoop, Pickled, StageExecutor
 from service.work.pipelines.stage_calls import function_of
 from service.work.worker_pool import StepTimeout, WorkerPool
 from service.work.worker_process import WorkerGone
@@ -31,19 +31,19 @@ async def workers() -> AsyncIterator[WorkerPool]:
 
 
 @asynccontextmanager
-async def on_loop(name: str, time: float) -> AsyncIterator[Place]:
+async def on_loop(name: str, time: float) -> AsyncIterator[StageExecutor]:
     yield OnLoop(getattr(stages, name), time)
 
 
 @asynccontextmanager
-async def in_thread(name: str, time: float) -> AsyncIterator[Place]:
+async def in_thread(name: str, time: float) -> AsyncIterator[StageExecutor]:
     place = InThread(getattr(stages, name), 1, time)
     yield place
     place.close()
 
 
 @asynccontextmanager
-async def in_process(name: str, time: float) -> AsyncIterator[Place]:
+async def in_process(name: str, time: float) -> AsyncIterator[StageExecutor]:
     async with workers() as pool:
         yield InProcess(f"{HERE}:{name}", pool, time)
 
