@@ -25,7 +25,7 @@ from service.storage.tables import BACKUP_ROW, Table, reason
 
 __all__ = ["back_up", "restore"]
 
-Progress = Callable[[int, int], None]
+CopyProgress = Callable[[int, int], None]
 """Called with the bytes that are done, and all of them."""
 
 _PAGES: Final = 1024
@@ -33,7 +33,7 @@ _PAGES: Final = 1024
 _PARTIAL: Final = ".partial"
 
 
-def back_up(source: DatabaseReader, target: Path, progress: Progress, *, replace: bool) -> None:
+def back_up(source: DatabaseReader, target: Path, progress: CopyProgress, *, replace: bool) -> None:
     """Copy a database into a file; raise StorageUnusable and leave nothing behind where that fails."""
     target = Path(os.path.realpath(target))
     _check_target(source, target, replace=replace)
@@ -48,7 +48,12 @@ def back_up(source: DatabaseReader, target: Path, progress: Progress, *, replace
 
 
 def restore(
-    source: DatabaseReader, target: Path, progress: Progress, verify: Callable[[Path], None], *, new_epochs: bool
+    source: DatabaseReader,
+    target: Path,
+    progress: CopyProgress,
+    verify: Callable[[Path], None],
+    *,
+    new_epochs: bool,
 ) -> None:
     """Make a data directory of a backup; ``verify`` raises StorageUnusable where the copy is not to be used."""
     _check_empty(target)
@@ -137,7 +142,7 @@ def _partial_names(name: str) -> list[str]:
     return [f"{name}{_PARTIAL}{more}" for more in ("", "-wal", "-shm", "-journal")]
 
 
-def _copy(source: DatabaseReader, partial: Path, progress: Progress, state: dict[int, int | None]) -> None:
+def _copy(source: DatabaseReader, partial: Path, progress: CopyProgress, state: dict[int, int | None]) -> None:
     """Copy all pages of one moment, and set rows of the table ``state``: counts of commits, or None for no row."""
     try:
         target = apsw.Connection(file_name(partial))
@@ -166,7 +171,7 @@ def _put_count(target: apsw.Connection, row: int, commits: int | None) -> None:
         target.execute(f"INSERT OR REPLACE INTO {Table.STATE} VALUES (?, ?)", (row, record))  # noqa: S608
 
 
-def _copy_pages(source: DatabaseReader, target: apsw.Connection, partial: Path, progress: Progress) -> None:
+def _copy_pages(source: DatabaseReader, target: apsw.Connection, partial: Path, progress: CopyProgress) -> None:
     size = int(source.connection.pragma("page_size"))
     with target.backup("main", source.connection, "main") as backup:
         while not backup.done:

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from service.commands.fetch.output import OutputWriter
-from service.commands.fetch.progress import Progress
+from service.commands.fetch.progress import ProgressDisplay
 from service.commands.fetch.tally import DEFAULT_FAIL_ON, Tally, fail_conditions, shown
 
 
@@ -80,7 +80,7 @@ def test_nothing_that_a_terminal_obeys_is_shown() -> None:
 def test_the_bar_fits(width: int) -> None:
     made = tally(*[200] * 30, *[500] * 10, failures=("dns",) * 5)
     made.total, made.skipped, made.bytes = 1_000_000, 400_000, 5 << 30
-    line = Progress(made, None, bar=True).line(width)
+    line = ProgressDisplay(made, None, bar=True).line(width)
     assert len(line) <= width
     if width >= 79:
         for part in (" 40%", "400,045/1,000,000", "/s", "5.0 GiB", "5 failed", "10 HTTP errors", "left"):
@@ -94,7 +94,7 @@ async def test_a_terminal_whose_width_nobody_has_set_has_80_columns(
     monkeypatch.setattr(os, "get_terminal_size", lambda descriptor: os.terminal_size((columns, 0)))
     read, write = os.pipe()
     output = OutputWriter(write)
-    progress = Progress(tally(*[200] * 30), output, bar=True)
+    progress = ProgressDisplay(tally(*[200] * 30), output, bar=True)
     monkeypatch.setattr(progress, "line", lambda width: f"{width}")
     progress._update()
     output.close()
@@ -108,7 +108,7 @@ def test_the_end_says_what_is_left() -> None:
     output = OutputWriter(write)
     made = tally(200, 404)
     made.total, made.skipped = 10, 1
-    Progress(made, output, bar=False).end(hint="Go on.")
+    ProgressDisplay(made, output, bar=False).end(hint="Go on.")
     output.close()
     os.close(write)
     text = os.read(read, 10_000).decode()
@@ -119,4 +119,4 @@ def test_the_end_says_what_is_left() -> None:
         re.MULTILINE,
     )
     assert text.endswith("Go on.\n")
-    Progress(made, None, bar=False).end(hint="")
+    ProgressDisplay(made, None, bar=False).end(hint="")

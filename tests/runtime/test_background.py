@@ -16,7 +16,7 @@ import orjson
 import pytest
 
 from service.app import composition, starting
-from service.commands.fetch.progress import Progress
+from service.commands.fetch.progress import ProgressDisplay
 from service.commands.fetch.run import Run
 from service.commands.fetch.tally import Tally
 from service.core.fetching.dial_policy import Policy
@@ -433,9 +433,9 @@ async def on_a_loop_of_its_own(name: str, start: Callable[[], Periodic], calls: 
 
 async def the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    monkeypatch.setattr(Progress, "line", failing_once(Progress.line, calls))
+    monkeypatch.setattr(ProgressDisplay, "line", failing_once(ProgressDisplay.line, calls))
     output: Any = SimpleNamespace(waiting=0, put=lambda *_: None)
-    await on_a_loop_of_its_own("progress", Progress(Tally(3), output, bar=False).start, calls)
+    await on_a_loop_of_its_own("progress", ProgressDisplay(Tally(3), output, bar=False).start, calls)
 
 
 async def slow_bodies(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from service.commands.fetch.folder import Folder, SavingFailed
 from service.commands.fetch.inputs import UrlList, from_argument, from_file
 from service.commands.fetch.options import fitting_concurrency, options_of, policy_of
 from service.commands.fetch.output import OutputWriter
-from service.commands.fetch.progress import Progress
+from service.commands.fetch.progress import ProgressDisplay
 from service.commands.fetch.run import Run
 from service.commands.fetch.stepping import Stepping
 from service.commands.fetch.tally import Tally, fail_conditions, shown
@@ -65,7 +65,7 @@ class _Command:
         self._tally = Tally(len(urls))
         # Lines and a bar on one terminal would write over each other.
         bar = can_write_over() and not (self._lines is not None and terminal)
-        self._progress = Progress(self._tally, None if options.quiet else self._errors, bar=bar)
+        self._progress = ProgressDisplay(self._tally, None if options.quiet else self._errors, bar=bar)
         self._concurrency = fitting_concurrency(options.concurrency)
         self._steps = Stepping(batch.steps)
         self._run = Run(urls, batch, self._folder, whole, self._lines, self._tally, self._steps)

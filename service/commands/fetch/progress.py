@@ -9,13 +9,13 @@ from service.commands.progress_line import CLEAR, EVERY, PLAIN, WINDOW, bar_text
 from service.commands.units import clock_text, size_text
 from service.runtime.timer import Periodic
 
-__all__ = ["Progress"]
+__all__ = ["ProgressDisplay"]
 
 _LONGEST = 40
 """Columns of the bar."""
 
 
-class Progress:
+class ProgressDisplay:
     """Shows a tally; ``output`` None shows nothing. ``bar`` is for terminals."""
 
     def __init__(self, tally: Tally, output: OutputWriter | None, *, bar: bool) -> None:
