@@ -5,12 +5,12 @@ from typing import Final
 
 from service.core.owner import Owner
 
-__all__ = ["Ranking"]
+__all__ = ["OwnerRanking"]
 
 _CLASSES: Final = 64
 
 
-class Ranking:
+class OwnerRanking:
     """Owners by the power of two of what they hold; of those of one power, the first that was seen to hold so much.
 
     Changes are many, and questions few: it asks ``held`` of those in ``changed`` when it is asked itself.
@@ -26,7 +26,7 @@ class Ranking:
         self._classes: tuple[dict[Owner, None], ...] = tuple({} for _ in range(_CLASSES))
 
     def __repr__(self) -> str:
-        return f"<Ranking {len(self._powers)} owners, {len(self.changed)} changed>"
+        return f"<OwnerRanking {len(self._powers)} owners, {len(self.changed)} changed>"
 
     def top(self) -> Owner:
         """Return an owner than which nobody holds twice as much; there has to be one."""

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.owner import Owner
-from service.core.ranking import Ranking
+from service.core.ranking import OwnerRanking
 
 OWNERS = tuple(map(Owner, "abcd"))
 
@@ -13,7 +13,7 @@ OWNERS = tuple(map(Owner, "abcd"))
 @given(st.lists(st.tuples(st.sampled_from(OWNERS), st.integers(0, 1 << 40), st.booleans()), max_size=60))
 def test_nobody_holds_twice_what_the_top_holds(steps: list[tuple[Owner, int, bool]]) -> None:
     held: dict[Owner, int] = {}
-    ranking = Ranking(held.__getitem__)
+    ranking = OwnerRanking(held.__getitem__)
     for owner, now, asked in steps:
         if now:
             held[owner] = now
@@ -28,7 +28,7 @@ def test_nobody_holds_twice_what_the_top_holds(steps: list[tuple[Owner, int, boo
 
 def test_of_those_alike_the_first_stays_at_the_top() -> None:
     held = dict.fromkeys(OWNERS, 5)
-    ranking = Ranking(held.__getitem__)
+    ranking = OwnerRanking(held.__getitem__)
     ranking.changed.update(dict.fromkeys(OWNERS))
     assert ranking.top() == "a"
     held[OWNERS[0]] = 7
@@ -38,7 +38,7 @@ def test_of_those_alike_the_first_stays_at_the_top() -> None:
 
 def test_nobody_is_at_the_top_of_nothing_and_nothing_is_kept_of_those_that_went() -> None:
     held = {OWNERS[0]: 5}
-    ranking = Ranking(held.__getitem__)
+    ranking = OwnerRanking(held.__getitem__)
     ranking.changed[OWNERS[0]] = None
     assert ranking.top() == "a"
     ranking.changed[OWNERS[0]] = None

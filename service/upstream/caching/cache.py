@@ -28,7 +28,7 @@ from hishel import (
 from service.core.fetching.headers import HEADER_VALUE
 from service.core.owner import SERVICE, Owner
 from service.core.pool import Pool
-from service.core.ranking import Ranking
+from service.core.ranking import OwnerRanking
 from service.upstream.caching.cache_control import cache_control, lifetime_of
 from service.upstream.caching.rfc9111 import CacheKey, StoredResponse, entries_of, replaces, request_of, storable
 
@@ -145,7 +145,7 @@ class Cache:
         self._entries: dict[CacheKey, tuple[StoredResponse, ...]] = {}
         # What each owner has brought, the longest unused first.
         self._brought: dict[Owner, OrderedDict[StoredResponse, CacheKey]] = {}
-        self._ranking = Ranking(self.pool.held)
+        self._ranking = OwnerRanking(self.pool.held)
 
     def __repr__(self) -> str:
         return f"<Cache {len(self._entries)} entries, {self.pool.used} of {self.pool.bound} B>"

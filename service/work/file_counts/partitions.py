@@ -14,7 +14,7 @@ from service.work.file_counts.reading import pieces_of
 from service.work.line_keys import LineKeys
 from service.work.patterns import has_re2
 
-__all__ = ["MODULES", "TABLE", "FilePart", "Ranking", "count_part", "rank"]
+__all__ = ["MODULES", "TABLE", "FilePart", "KeyRanking", "count_part", "rank"]
 
 MODULES: Final = (
     "__init__", "work/__init__", "work/counting", "work/line_keys", "work/patterns", "work/file_counts/__init__",
@@ -35,7 +35,7 @@ class FilePart(NamedTuple):
     end: int | None
 
 
-class Ranking(NamedTuple):
+class KeyRanking(NamedTuple):
     """What a share of all keys has; those of shares that have no key in common add up."""
 
     lines: int
@@ -88,7 +88,7 @@ def _drained(counts: KeyCounts) -> Iterator[tuple[bytes, int]]:
         yield _KEY + key, count
 
 
-def rank(counted: Iterable[tuple[bytes, int]], top: int) -> Iterator[Ranking]:
+def rank(counted: Iterable[tuple[bytes, int]], top: int) -> Iterator[KeyRanking]:
     """Yield the ranking of what was counted; each key comes once."""
     figures = {_LINES: 0, _SKIPPED: 0, _KEY: 0}
     failed: dict[str, str] = {}
@@ -105,4 +105,4 @@ def rank(counted: Iterable[tuple[bytes, int]], top: int) -> Iterator[Ranking]:
                 figures[name] += count
 
     best = nsmallest(top, keys())
-    yield Ranking(figures[_LINES], figures[_SKIPPED], figures[_KEY], best, failed)
+    yield KeyRanking(figures[_LINES], figures[_SKIPPED], figures[_KEY], best, failed)

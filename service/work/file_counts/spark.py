@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import service
 from service.work.file_counts.files import parts_of
-from service.work.file_counts.partitions import MODULES, FilePart, Ranking, count_part, rank
+from service.work.file_counts.partitions import MODULES, FilePart, KeyRanking, count_part, rank
 from service.work.line_keys import LineKeys
 from service.work.patterns import has_re2
 
@@ -74,7 +74,7 @@ def count_by_spark(
     return _summary(rankings, top)
 
 
-def _summary(rankings: Sequence[Ranking], top: int) -> dict[str, Any]:
+def _summary(rankings: Sequence[KeyRanking], top: int) -> dict[str, Any]:
     best = islice(merge(*(ranking.top for ranking in rankings)), top)
     return {
         "lines": sum(ranking.lines for ranking in rankings),
@@ -98,11 +98,11 @@ class _Job:
             .reduceByKey(add, shares)
             .mapPartitions(partial(rank, top=top))
         )
-        self._rankings: list[Ranking] = []
+        self._rankings: list[KeyRanking] = []
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._collect, name="spark", daemon=True)
 
-    def result(self, progressed: Callable[[int], None]) -> list[Ranking]:
+    def result(self, progressed: Callable[[int], None]) -> list[KeyRanking]:
         """Run it to its end; raises SparkFailed, and what Spark raises."""
         self._thread.start()
         deadline, begun = time.monotonic() + _PATIENCE, False

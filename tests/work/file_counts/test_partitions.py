@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.work.file_counts import partitions as module
-from service.work.file_counts.partitions import FilePart, Ranking, count_part, rank
+from service.work.file_counts.partitions import FilePart, KeyRanking, count_part, rank
 from service.work.file_counts.spark import write_modules
 from service.work.line_keys import LineKeys
 from service.work.patterns import has_re2
@@ -36,17 +36,17 @@ def test_parts_add_up_and_are_ranked_by_count_and_then_by_key(
     right = Counter(line.split()[0].decode("utf-8", "backslashreplace") for line in lines if line)
     best = sorted((-count, key) for key, count in right.items())
     for size in (7, 100, 100_000):
-        assert list(rank(counted(path, size), 9)) == [Ranking(3004, 1, len(right), best[:9], {})]
-    assert next(rank([], 9)) == Ranking(0, 0, 0, [], {})
+        assert list(rank(counted(path, size), 9)) == [KeyRanking(3004, 1, len(right), best[:9], {})]
+    assert next(rank([], 9)) == KeyRanking(0, 0, 0, [], {})
 
 
 def test_a_file_that_an_executor_cannot_read_is_named(tmp_path: Path) -> None:
     path = tmp_path / "fi\nle"
     (ranking,) = rank(count_part(FilePart(str(path), 0, None), FIELD, has_re2()), 9)
-    assert ranking == Ranking(0, 0, 0, [], {str(path): "No such file or directory"})
+    assert ranking == KeyRanking(0, 0, 0, [], {str(path): "No such file or directory"})
     path.write_bytes(b"a\nb")
     (ranking,) = rank(count_part(FilePart(str(path), 0, 10), FIELD, has_re2()), 9)
-    assert ranking == Ranking(1, 0, 1, [(-1, "a")], {str(path): "has become shorter while it was read"})
+    assert ranking == KeyRanking(1, 0, 1, [(-1, "a")], {str(path): "has become shorter while it was read"})
 
 
 def test_patterns_have_to_mean_the_same_everywhere(tmp_path: Path) -> None:
