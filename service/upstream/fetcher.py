@@ -21,7 +21,7 @@ from service.upstream.deadlines import Deadlines
 from service.upstream.failures import failure_of
 from service.upstream.guard import AresLookup, GuardedResolver, Lookup, guarded_socket
 from service.upstream.http1.answer_turns import AnswerTurns
-from service.upstream.http1.client import Client, Response
+from service.upstream.http1.client import HttpClient, Response
 from service.upstream.http1.dialer import Dialer, Timing
 from service.upstream.http1.errors import ProtocolError, ServerDisconnected, UnwritableRequest
 from service.upstream.reading import LEAST, PATIENCE, BodyReads
@@ -66,7 +66,7 @@ class Fetcher:
         self._reading = BodyReads(self.reading)
         self.resolver = GuardedResolver(policy, lookup or AresLookup(timeout=1.5))
         self.answers = AnswerTurns()
-        self._client = Client(Dialer(self.resolver, guarded_socket(policy), self.answers, tls))
+        self._client = HttpClient(Dialer(self.resolver, guarded_socket(policy), self.answers, tls))
         self._deadlines = Deadlines()
         self._taking = PerTurn(_TAKEN, _TAKEN // 4)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from service.upstream.http1.codings import Decoding, codings_of
 from service.upstream.http1.errors import ProtocolError, ServerDisconnected
-from service.upstream.http1.reader import Reader
+from service.upstream.http1.reader import ResponseReader
 
 __all__ = ["answers"]
 
@@ -56,7 +56,7 @@ def answers(data: bytes) -> None:
 
 def read(data: bytes, size: int) -> Read:
     """Feed pieces of this size; at their end the server closes the connection."""
-    reader, found, body = Reader(), Read(), []
+    reader, found, body = ResponseReader(), Read(), []
     try:
         for at in range(0, len(data), size):
             more = reader.feed(data[at : at + size])

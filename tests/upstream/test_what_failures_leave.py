@@ -10,7 +10,7 @@ from service.upstream.attempts import FetchAttempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
 from service.upstream.http1.connection import Connection
-from service.upstream.http1.reader import Reader
+from service.upstream.http1.reader import ResponseReader
 from tests.upstream.servers import Raw, closed_port, policy_for, target_of
 from tests.upstream.test_fetcher import this_task
 
@@ -37,7 +37,7 @@ def uncollected() -> Iterator[None]:
 
 
 def left() -> list[str]:
-    return [repr(one) for one in gc.get_objects() if isinstance(one, Reader | Connection)]
+    return [repr(one) for one in gc.get_objects() if isinstance(one, ResponseReader | Connection)]
 
 
 async def kinds(url: str, port: int, timeout: float = 10.0) -> set[str]:

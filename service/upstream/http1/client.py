@@ -15,10 +15,10 @@ from service.upstream.http1.dialer import Dialer, Timing
 from service.upstream.http1.errors import ServerDisconnected
 from service.upstream.http1.head import Head
 from service.upstream.http1.pool import ConnectionPool
-from service.upstream.http1.reader import Reader
+from service.upstream.http1.reader import ResponseReader
 from service.upstream.http1.request import Requests
 
-__all__ = ["Client", "Response"]
+__all__ = ["HttpClient", "Response"]
 
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _MOST_IDLE: Final = 1000
@@ -37,7 +37,7 @@ class Response:
     _decoding: Decoding | None = None
 
     def __init__(
-        self, connection: Connection, reader: Reader, head: Head, pool: ConnectionPool, steps: PerTurn
+        self, connection: Connection, reader: ResponseReader, head: Head, pool: ConnectionPool, steps: PerTurn
     ) -> None:
         """Take what came; ``steps`` bounds the steps of decoding of all responses in one turn of the loop."""
         self.status = head.status
@@ -108,7 +108,7 @@ class Response:
                 self._pool.distrust(connection.use)
 
 
-class Client:
+class HttpClient:
     """Sends requests; time limits are the caller's, by cancelling."""
 
     def __init__(self, dialer: Dialer) -> None:
@@ -119,7 +119,7 @@ class Client:
         self._steps = PerTurn(_STEPS)
 
     def __repr__(self) -> str:
-        return f"<Client {self._pool!r}>"
+        return f"<HttpClient {self._pool!r}>"
 
     def close(self) -> None:
         """Close the connections that rest."""
@@ -149,7 +149,7 @@ class Client:
         kept = self._pool.acquire((target.origin, owner)) if not personal else None
         if kept is not None:
             timing.reused = True
-            reader = Reader(bodiless=method == "HEAD")
+            reader = ResponseReader(bodiless=method == "HEAD")
             self._outbox.send(kept, request, reader)
             try:
                 head = await kept.progress()
@@ -167,7 +167,7 @@ class Client:
             timing.reused = False
         connection = await self._dialer.dial(target, owner, timing)
         connection.personal = personal
-        reader = Reader(bodiless=method == "HEAD")
+        reader = ResponseReader(bodiless=method == "HEAD")
         connection.send(request, reader)
         try:
             head = await connection.progress()
@@ -197,12 +197,12 @@ class _Outbox:
     def __init__(self, pool: ConnectionPool) -> None:
         self._loop = asyncio.get_running_loop()
         self._pool = pool
-        self._waiting: list[tuple[Connection, bytes, Reader]] = []
+        self._waiting: list[tuple[Connection, bytes, ResponseReader]] = []
 
     def __repr__(self) -> str:
         return f"<Outbox of {len(self._waiting)}>"
 
-    def send(self, connection: Connection, request: bytes, reader: Reader) -> None:
+    def send(self, connection: Connection, request: bytes, reader: ResponseReader) -> None:
         """Send a request in the next turn of the loop, if its connection can be used still."""
         if not self._waiting:
             self._loop.call_soon(self._send)

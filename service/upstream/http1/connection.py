@@ -21,7 +21,7 @@ from service.runtime.direct_writes import write_now
 from service.upstream.http1.answer_turns import AnswerTurns
 from service.upstream.http1.errors import ProtocolError, ServerDisconnected
 from service.upstream.http1.head import Head
-from service.upstream.http1.reader import Reader
+from service.upstream.http1.reader import ResponseReader
 
 __all__ = ["Connection", "Use"]
 
@@ -59,7 +59,7 @@ class Connection(asyncio.Protocol):
         self._answers = answers
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._reader: Reader | None = None
+        self._reader: ResponseReader | None = None
         self._waiter: asyncio.Future[Head] | None = None
         self._error: ProtocolError | ServerDisconnected | None = None
         self._paused = False
@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
 
     # Called by the caller that asks.
 
-    def send(self, request: bytes, reader: Reader) -> None:
+    def send(self, request: bytes, reader: ResponseReader) -> None:
         """Send a request; :meth:`progress` tells the outcome of it."""
         transport = self._transport
         if transport is None or self.lost:
@@ -168,7 +168,7 @@ class Connection(asyncio.Protocol):
         if data and not data.startswith(_GIVES_UP):
             self.unasked = True
 
-    def _wake(self, reader: Reader) -> None:
+    def _wake(self, reader: ResponseReader) -> None:
         """Report progress: nobody waits for a part of a head."""
         waiter = self._waiter
         if waiter is not None and reader.head is not None:
@@ -186,7 +186,7 @@ class Connection(asyncio.Protocol):
         if waiter is not None:
             self._answers.wake(self.use[1], waiter, self._error.again())
 
-    def _feed(self, reader: Reader, data: bytes) -> None:
+    def _feed(self, reader: ResponseReader, data: bytes) -> None:
         try:
             self._behind = reader.feed(data)
         except ProtocolError as error:

@@ -16,7 +16,7 @@ from service.upstream.http1.errors import ProtocolError, ServerDisconnected
 from service.upstream.http1.greetings import refusal_of
 from service.upstream.http1.head import LONGEST_HEAD, LONGEST_LINE, Head, end_of_head, parse_head
 
-__all__ = ["CHUNKED", "UNTIL_CLOSE", "Reader", "framing_of"]
+__all__ = ["CHUNKED", "UNTIL_CLOSE", "ResponseReader", "framing_of"]
 
 CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2
@@ -40,7 +40,7 @@ _Framing = tuple[int, float, tuple[str, ...]]
 transfer codings beside chunked, in the order in which they were applied."""
 
 
-class Reader:
+class ResponseReader:
     """Reads one answer. ``head`` is there once it is complete; ``pieces`` have come of the body since."""
 
     # What is the same in most answers is not written for each: one is made for every fetch.

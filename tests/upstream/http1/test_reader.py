@@ -7,7 +7,7 @@ import pytest
 
 from service.upstream.http1.errors import ProtocolError, ServerDisconnected
 from service.upstream.http1.head import _LINES, _NAMES, LONGEST_HEAD, LONGEST_LINE, MOST_FIELDS, parse_head
-from service.upstream.http1.reader import Reader
+from service.upstream.http1.reader import ResponseReader
 
 OK = b"HTTP/1.1 200 OK\r\n"
 KEPT = 15.0
@@ -32,7 +32,7 @@ def cuts(data: bytes) -> Iterator[list[bytes]]:
 
 
 def read_in(pieces: list[bytes], *, end: bool, head: bool) -> Read:
-    reader, body = Reader(bodiless=head), b""
+    reader, body = ResponseReader(bodiless=head), b""
     for piece in pieces:
         more = reader.feed(piece)
         while more:
@@ -171,7 +171,7 @@ def test_every_header_is_there_up_to_bounds_that_are_named() -> None:
 
 
 def test_a_head_that_comes_byte_by_byte_costs_no_more_than_its_size() -> None:
-    reader = Reader()
+    reader = ResponseReader()
     head = OK + b"X: " + b"v" * 90_000 + b"\r\nContent-Length: 0\r\n\r\n"
     for at in range(len(head)):
         reader.feed(head[at : at + 1])
@@ -259,7 +259,7 @@ def test_a_body_that_is_cut_short_is_refused_and_says_what_is_missing() -> None:
 def test_a_body_without_length_ends_with_the_connection_and_not_by_its_breaking() -> None:
     found = read(OK + b"\r\nto the end", end=True)
     assert (found.body, found.done, found.keep) == (b"to the end", True, 0.0)
-    reader = Reader()
+    reader = ResponseReader()
     reader.feed(OK + b"\r\nhalf")
     with pytest.raises(ProtocolError, match="the body broke off: the connection broke"):
         reader.end(whole=False, why="the connection broke")
@@ -273,7 +273,7 @@ def test_an_end_before_the_head_tells_whether_anything_came() -> None:
         (OK, False),
         (b"HTTP/1.1 100\r\n\r\n", False),
     ):
-        reader = Reader()
+        reader = ResponseReader()
         reader.feed(data)
         with pytest.raises(ServerDisconnected) as caught:
             reader.end(whole=True)
@@ -336,7 +336,7 @@ def test_a_last_chunk_is_the_end_even_where_the_connection_ends_too() -> None:
 
 def test_a_size_alone_adds_no_piece() -> None:
     """A reader takes an empty piece for the end of the body."""
-    reader = Reader()
+    reader = ResponseReader()
     for data in (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"5\r\n", b""):
         reader.feed(data)
         assert reader.pieces == []
@@ -345,7 +345,7 @@ def test_a_size_alone_adds_no_piece() -> None:
 
 
 def test_small_chunks_are_read_in_turns() -> None:
-    reader, turns = Reader(), 1
+    reader, turns = ResponseReader(), 1
     more = reader.feed(CHUNKED + b"1\r\nx\r\n" * 10_000 + b"0\r\n\r\n")
     while more:
         more = reader.feed(b"")
