@@ -9,7 +9,7 @@ import msgspec
 
 from service.core.jobs.reports import Reported
 
-__all__ = ["Outbox", "Refused", "Unreachable"]
+__all__ = ["AttemptRefused", "Outbox", "ServiceUnreachable"]
 
 _MOST: Final = 1000
 """Events that wait; a function that says more waits with them."""
@@ -21,11 +21,11 @@ _LONGEST_PAUSE: Final = 2.0
 """Seconds until a service is tried again that was not reached: often within a lease."""
 
 
-class Unreachable(Exception):
+class ServiceUnreachable(Exception):
     """The service was not reached, or could not answer now; the text says why."""
 
 
-class Refused(Exception):
+class AttemptRefused(Exception):
     """The attempt is not this worker's, or not any more; the text says why."""
 
     def __init__(self, why: str, *, unknown: bool = False) -> None:
@@ -81,7 +81,7 @@ class Outbox:
             await self._wait_for_news()
             try:
                 reported = await self._send(self._body())
-            except Unreachable:
+            except ServiceUnreachable:
                 await asyncio.sleep(pause)
                 pause = min(_LONGEST_PAUSE, 2 * pause)
                 self._news.set()

@@ -8,7 +8,7 @@ import msgspec
 
 from service.core.jobs.reports import Claim, Claimed, Reported
 from service.jobs.broker import TaskMessage
-from service.jobs.outbox import Refused, Unreachable
+from service.jobs.outbox import AttemptRefused, ServiceUnreachable
 
 __all__ = ["HttpLink"]
 
@@ -55,15 +55,17 @@ class HttpLink:
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
                 text = await answer.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise Unreachable(str(error) or type(error).__name__) from error
+            raise ServiceUnreachable(str(error) or type(error).__name__) from error
         if answer.status in _FINAL:
-            raise Refused(_detail(answer.status, text), unknown=answer.status in _UNKNOWN)
+            raise AttemptRefused(_detail(answer.status, text), unknown=answer.status in _UNKNOWN)
         if answer.status != 200:
-            raise Unreachable(_detail(answer.status, text))
+            raise ServiceUnreachable(_detail(answer.status, text))
         try:
             return msgspec.json.decode(text, type=kind)
         except msgspec.DecodeError as error:
-            raise Unreachable(f"the server there is not sluice, or another version of it: {error}") from error
+            raise ServiceUnreachable(
+                f"the server there is not sluice, or another version of it: {error}"
+            ) from error
 
 
 def _detail(status: int, text: bytes) -> str:

@@ -20,7 +20,7 @@ from service.core.jobs.reports import (
 )
 from service.jobs.broker import TaskMessage
 from service.jobs.executor import AttemptFailed
-from service.jobs.outbox import Outbox, Refused, Unreachable
+from service.jobs.outbox import AttemptRefused, Outbox, ServiceUnreachable
 from service.jobs.slot_messages import Ask
 from service.jobs.slot_process import ProgressSink
 
@@ -82,11 +82,11 @@ class WorkerAttempt:
                 while True:
                     try:
                         return await self._link.claim(self._task, claim)
-                    except Unreachable as error:
+                    except ServiceUnreachable as error:
                         why = str(error)
                     await asyncio.sleep(pause)
                     pause = min(_LONGEST_PAUSE, 2 * pause)
-        except Refused as error:
+        except AttemptRefused as error:
             if error.unknown:
                 _log.warning(
                     "the service does not know a task; check SLUICE_URL and the broker",
@@ -109,7 +109,7 @@ class WorkerAttempt:
             self._outbox.finish(_last_event(work, self._output))
             async with asyncio.timeout(_PATIENCE):
                 await sending
-        except Refused as error:
+        except AttemptRefused as error:
             _log.warning("an attempt was lost to another worker", extra={"job": repr(self), "why": str(error)})
         except TimeoutError:
             _log.error("the service was not reached, and an outcome given up", extra={"job": repr(self)})

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from service.core.jobs.reports import Reported, WorkerDone, WorkerProgress
-from service.jobs.outbox import Outbox, Refused, Unreachable
+from service.jobs.outbox import AttemptRefused, Outbox, ServiceUnreachable
 
 
 class Service:
@@ -23,16 +23,16 @@ class Service:
     async def send(self, body: bytes) -> Reported:
         await asyncio.sleep(self.takes)
         if self.away:
-            raise Unreachable("refused")
+            raise ServiceUnreachable("refused")
         if self.refuses:
-            raise Refused(self.refuses)
+            raise AttemptRefused(self.refuses)
         report = orjson.loads(body)
         self.reports.append(report)
         for number, event in enumerate(report["events"], start=report["first"]):
             if number == len(self.taken) + 1:
                 self.taken.append(event)
         if self.mute:
-            raise Unreachable("the answer was lost")
+            raise ServiceUnreachable("the answer was lost")
         return Reported(len(self.taken) + 1, self.stop)
 
     def numbers(self) -> list[int]:
@@ -135,5 +135,5 @@ async def test_one_that_was_lost_ends_with_the_reason() -> None:
     bench = Bench()
     bench.service.refuses = "409: lost"
     await bench.put(1)
-    with pytest.raises(Refused, match="409"):
+    with pytest.raises(AttemptRefused, match="409"):
         await bench.running

@@ -9,7 +9,7 @@ import pytest
 from service.core.jobs.reports import Claim, Claimed, Reported
 from service.jobs.broker import TaskMessage
 from service.jobs.executor import AttemptFailed
-from service.jobs.outbox import Refused, Unreachable
+from service.jobs.outbox import AttemptRefused, ServiceUnreachable
 from service.jobs.slot_messages import Ask
 from service.jobs.worker_attempt import WorkerAttempt
 from tests.jobs.test_outbox import Service
@@ -93,7 +93,7 @@ async def test_a_function_runs_and_its_outcome_is_reported() -> None:
 async def test_what_is_not_to_be_made_is_not_begun(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     bench = Bench()
-    bench.link.claim_fails = Refused("409: another worker")
+    bench.link.claim_fails = AttemptRefused("409: another worker")
     await bench.run()
     assert (bench.functions.asked, len(bench.link.claims), bench.service.reports) == ([], 1, [])
     assert "not to be made" in caplog.text
@@ -101,7 +101,7 @@ async def test_what_is_not_to_be_made_is_not_begun(caplog: pytest.LogCaptureFixt
 
 async def test_a_claim_is_repeated_as_the_same_one_until_it_is_answered() -> None:
     bench = Bench()
-    bench.link.claim_fails = Unreachable("refused")
+    bench.link.claim_fails = ServiceUnreachable("refused")
     running = asyncio.create_task(bench.run())
     await asyncio.sleep(10)
     bench.link.claim_fails = None
@@ -112,7 +112,7 @@ async def test_a_claim_is_repeated_as_the_same_one_until_it_is_answered() -> Non
 
 async def test_a_service_that_is_away_has_the_task_given_up(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench()
-    bench.link.claim_fails = Unreachable("refused")
+    bench.link.claim_fails = ServiceUnreachable("refused")
     begun = asyncio.get_running_loop().time()
     await bench.run()
     assert asyncio.get_running_loop().time() - begun <= 31
@@ -193,7 +193,7 @@ async def test_a_server_that_does_not_know_the_task_is_a_warning(
 ) -> None:
     caplog.set_level("INFO")
     bench = Bench()
-    bench.link.claim_fails = Refused("404: the job does not exist", unknown=unknown)
+    bench.link.claim_fails = AttemptRefused("404: the job does not exist", unknown=unknown)
     await bench.run()
     (record,) = caplog.records
     assert (record.levelname, "check SLUICE_URL" in record.getMessage()) == (level, unknown)
