@@ -13,7 +13,7 @@ from service.core.jobs.summary import JobSummary
 from service.storage.records import Damaged, unseal, write_json
 
 __all__ = [
-    "RequestRow",
+    "JobRequestRow",
     "event_ids",
     "event_row",
     "read_request",
@@ -29,7 +29,7 @@ _NOTHING: Final = msgspec.Raw(b"null")
 _decode_summary: Final = msgspec.json.Decoder(JobSummary).decode
 
 
-class RequestRow(msgspec.Struct, frozen=True):
+class JobRequestRow(msgspec.Struct, frozen=True):
     """What was asked for, as JSON, and what its client may ask."""
 
     work: msgspec.Raw
@@ -53,7 +53,7 @@ def write_state(job: Job) -> bytes:
 
 def write_request(job: Job) -> bytes:
     """Return the record of what never changes."""
-    return write_json(job.row, msgspec.json.encode(RequestRow(job.work, job.grant)))
+    return write_json(job.row, msgspec.json.encode(JobRequestRow(job.work, job.grant)))
 
 
 def read_state(row: int, record: bytes) -> Job:
@@ -72,9 +72,9 @@ def read_summary(row: int, record: bytes) -> JobSummary:
         raise Damaged(f"row {row}: {error}") from error
 
 
-def read_request(row: int, record: bytes) -> RequestRow:
+def read_request(row: int, record: bytes) -> JobRequestRow:
     """Return the request of a record, or raise Damaged."""
     try:
-        return msgspec.json.decode(unseal(row, record), type=RequestRow)
+        return msgspec.json.decode(unseal(row, record), type=JobRequestRow)
     except msgspec.MsgspecError as error:
         raise Damaged(f"row {row}: {error}") from error

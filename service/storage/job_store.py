@@ -22,7 +22,7 @@ from service.core.pending import Pending
 from service.storage.damage import DamageLog
 from service.storage.database import Database, RowChanges
 from service.storage.job_rows import (
-    RequestRow,
+    JobRequestRow,
     event_ids,
     event_row,
     read_request,
@@ -47,7 +47,7 @@ _RECENT: Final = 8 << 20
 """Bytes of jobs in memory."""
 _EACH: Final = 600
 _GONE: Final = "the job does not exist or has expired"
-_DAMAGED: Final = RequestRow(msgspec.Raw(b""), msgspec.Raw(b"null"))
+_DAMAGED: Final = JobRequestRow(msgspec.Raw(b""), msgspec.Raw(b"null"))
 
 
 class DiskJobs:

@@ -16,7 +16,7 @@ from service.core.batch_store import KeptBatch
 from service.core.fetching.batch import Keep
 from service.core.fetching.request import FetchRequest, Options
 from service.core.ports import UrlOutcome
-from service.storage.log_rows import BatchRow, LogRows, RequestRow, hosts_of, key_of, owner_of, tracing_of
+from service.storage.log_rows import BatchRequestRow, BatchRow, LogRows, hosts_of, key_of, owner_of, tracing_of
 from service.storage.log_store import LogIds
 from service.storage.records import (
     Damaged,
@@ -124,7 +124,7 @@ class RecoveredLogs:
 
     def request(self, row: int, record: bytes) -> None:
         """Take in some of what a batch asked for."""
-        read = read_row(row, record, RequestRow)
+        read = read_row(row, record, BatchRequestRow)
         found = self._found.get(read.batch)
         if found is None or found.ended is not None:
             self._scan.discard(Table.REQUESTS, row)

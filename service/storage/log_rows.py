@@ -16,9 +16,9 @@ from service.core.topics.position import Position
 from service.storage.records import Seconds, StoredCount
 
 __all__ = [
+    "BatchRequestRow",
     "BatchRow",
     "LogRows",
-    "RequestRow",
     "RowIds",
     "document_of",
     "hosts_of",
@@ -72,7 +72,7 @@ class BatchRow(msgspec.Struct, frozen=True):
     trace: tuple[str, str, int, str] | None
 
 
-class RequestRow(msgspec.Struct, frozen=True):
+class BatchRequestRow(msgspec.Struct, frozen=True):
     """Some of what a batch asks for: ``first`` is the index of the first item."""
 
     batch: StoredCount

@@ -5,10 +5,10 @@ from typing import TypeVar
 
 __all__ = ["ended_by", "guarded"]
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 
-def guarded(function: Callable[..., Result], *arguments: object) -> Result:
+def guarded(function: Callable[..., T], *arguments: object) -> T:
     """Call a function in a thread; what a future cannot carry, or the loop would end by, becomes an error.
 
     Before Python 3.12 a future that is given StopIteration stays without a result for ever.
