@@ -11,7 +11,7 @@ import pytest
 
 from service.commands.fetch import run as module
 from service.commands.fetch.inputs import UrlList
-from service.commands.fetch.run import Run
+from service.commands.fetch.run import FetchRun
 from service.commands.fetch.stepping import Stepping
 from service.commands.fetch.tally import Tally
 from service.core.fetching.batch import BatchLimits
@@ -84,12 +84,12 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> type[Engine]:
 @asynccontextmanager
 async def running(
     *urls: str, folder: Any = None, whole: dict[int, str] | None = None
-) -> AsyncIterator[tuple[Run, Lines, Tally]]:
+) -> AsyncIterator[tuple[FetchRun, Lines, Tally]]:
     listed = UrlList("list")
     for line, url in enumerate(urls, 1):
         listed.add(url, line)
     lines, tally = Lines(), Tally(len(urls))
-    run = Run(listed, Options(), folder, whole or {}, lines, tally, Stepping())  # type: ignore[arg-type]
+    run = FetchRun(listed, Options(), folder, whole or {}, lines, tally, Stepping())  # type: ignore[arg-type]
     await run.run(POLICY, BatchLimits())
     yield run, lines, tally
 
@@ -144,7 +144,7 @@ async def test_nothing_that_can_be_written_counts_all_the_same(
     def broken(*_: Any) -> None:
         raise RuntimeError("bug")
 
-    monkeypatch.setattr(Run, "_emit", broken)
+    monkeypatch.setattr(FetchRun, "_emit", broken)
     async with running(A, B) as (_, lines, tally):
         assert (lines.events, tally.failed) == ([], 2)
 

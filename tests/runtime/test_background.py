@@ -17,7 +17,7 @@ import pytest
 
 from service.app import composition, starting
 from service.commands.fetch.progress import ProgressDisplay
-from service.commands.fetch.run import Run
+from service.commands.fetch.run import FetchRun
 from service.commands.fetch.tally import Tally
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.outcome import Failure
@@ -452,7 +452,7 @@ async def slow_bodies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def the_stall_check(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    monkeypatch.setattr(Run, "_check", failing_once(Run._check, calls))
+    monkeypatch.setattr(FetchRun, "_check", failing_once(FetchRun._check, calls))
     run: Any = SimpleNamespace(
         _lines=None,
         _saving=set(),
@@ -461,7 +461,7 @@ async def the_stall_check(monkeypatch: pytest.MonkeyPatch) -> None:
         _moved=0.0,
         _options=Options(),
     )
-    run._check = lambda: Run._check(run)
+    run._check = lambda: FetchRun._check(run)
 
     def start() -> Periodic:
         timer = Periodic("stall check", 0.2, run._check)

@@ -19,7 +19,7 @@ from service.commands.fetch.inputs import UrlList, from_argument, from_file
 from service.commands.fetch.options import fitting_concurrency, options_of, policy_of
 from service.commands.fetch.output import OutputWriter
 from service.commands.fetch.progress import ProgressDisplay
-from service.commands.fetch.run import Run
+from service.commands.fetch.run import FetchRun
 from service.commands.fetch.stepping import Stepping
 from service.commands.fetch.tally import Tally, fail_conditions, shown
 from service.commands.progress_line import can_write_over
@@ -68,7 +68,7 @@ class _Command:
         self._progress = ProgressDisplay(self._tally, None if options.quiet else self._errors, bar=bar)
         self._concurrency = fitting_concurrency(options.concurrency)
         self._steps = Stepping(batch.steps)
-        self._run = Run(urls, batch, self._folder, whole, self._lines, self._tally, self._steps)
+        self._run = FetchRun(urls, batch, self._folder, whole, self._lines, self._tally, self._steps)
 
     def run(self) -> int:
         """Fetch all of them, and return the exit code."""

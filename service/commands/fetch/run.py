@@ -32,7 +32,7 @@ from service.upstream.fetcher import Fetcher
 from service.upstream.runner import Runner
 from service.work.step_runner import StepOutcome
 
-__all__ = ["Run"]
+__all__ = ["FetchRun"]
 
 _log = logging.getLogger("sluice.fetch")
 
@@ -46,7 +46,7 @@ _SAVING_ENDS = 10
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOENT})
 
 
-class Run:
+class FetchRun:
     """All URLs of one command, and what happens to each; ``whole`` are the files that are there already."""
 
     def __init__(

@@ -24,7 +24,7 @@ from service.work.pipelines.events import (
     UnpublishedEvent,
 )
 from service.work.pipelines.pipeline import Full, Item
-from service.work.pipelines.pipelines import DeclaredPipeline, Frame, Pipelines, Run
+from service.work.pipelines.pipelines import DeclaredPipeline, Frame, PipelineRun, Pipelines
 
 __all__ = ["ENDED", "PipelineClient"]
 
@@ -52,7 +52,7 @@ class PipelineClient:
         full: Full,
         patience: float,
     ) -> None:
-        self._run: Run = pipelines.run(declared, owner, self._deliver, full)
+        self._run: PipelineRun = pipelines.run(declared, owner, self._deliver, full)
         self._hub = hub
         self._conversation = conversation
         self._owner = owner

@@ -18,7 +18,7 @@ from service.work.pipelines.stage_calls import WORKER, function_of
 from service.work.worker_pool import StepTimeout, WorkerPool
 from service.work.worker_process import WorkerGone
 
-__all__ = ["DeclaredPipeline", "Frame", "Pipelines", "Run"]
+__all__ = ["DeclaredPipeline", "Frame", "PipelineRun", "Pipelines"]
 
 _log = logging.getLogger("sluice.pipelines")
 
@@ -40,7 +40,7 @@ class DeclaredPipeline:
         self.declaration = declaration
         stages = declaration.stages
         self.figures = PipelineFigures({stage.name: StageFigures() for stage in stages})
-        self.runs: set[Run] = set()
+        self.runs: set[PipelineRun] = set()
         in_processes = [stage for stage in stages if stage.place == "process"]
         modules = dict.fromkeys(stage.run.partition(":")[0] for stage in in_processes)
         self._workers = WorkerPool(
@@ -73,7 +73,7 @@ class DeclaredPipeline:
         await self._workers.close()
 
 
-class Run:
+class PipelineRun:
     """One client's items on their way through a pipeline: ``async with`` it, as with :class:`Pipeline`."""
 
     def __init__(
@@ -96,7 +96,7 @@ class Run:
         self._pipeline = Pipeline(stages, self._deliver, full=full, on_dropped=self._dropped)
 
     def __repr__(self) -> str:
-        return f"<Run of {self._declared.declaration.name} for {self._owner!r}>"
+        return f"<PipelineRun of {self._declared.declaration.name} for {self._owner!r}>"
 
     @property
     def waiting(self) -> tuple[int, ...]:
@@ -119,7 +119,7 @@ class Run:
         self._under_way[frame] = None
         await self._pipeline.put(frame)
 
-    async def __aenter__(self) -> "Run":
+    async def __aenter__(self) -> "PipelineRun":
         await self._pipeline.__aenter__()
         self._declared.runs.add(self)
         return self
@@ -235,9 +235,9 @@ class Pipelines:
         owner: Owner,
         deliver: Callable[[Item[Frame]], Awaitable[None]],
         full: Full,
-    ) -> Run:
+    ) -> PipelineRun:
         """Return a run of a pipeline, to be entered."""
-        return Run(declared, self.memory, owner, deliver, full)
+        return PipelineRun(declared, self.memory, owner, deliver, full)
 
     async def close(self) -> None:
         """End all threads and processes."""
