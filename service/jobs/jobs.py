@@ -39,7 +39,7 @@ from service.jobs.named_locks import NamedLocks
 from service.jobs.offers import OFFERED
 from service.jobs.outcomes import AttemptOutcomes
 from service.jobs.remote_attempts import RemoteAttempts
-from service.jobs.schedule import Schedule
+from service.jobs.schedule import JobSchedule
 from service.jobs.statistics import JobStatistics, statistics_of
 from service.jobs.times import due_of
 from service.jobs.updates import JobUpdates
@@ -84,7 +84,7 @@ class Jobs:
         if self.remote is not None:
             begin["run"] = OFFERED, self.remote.offers.offer
         self._withdraw = _nothing if self.remote is None else self.remote.offers.withdraw
-        self.schedule = Schedule(self.agenda, begin, lambda row: self.keep_up(self._forget(row)), wall)
+        self.schedule = JobSchedule(self.agenda, begin, lambda row: self.keep_up(self._forget(row)), wall)
         self._keys = self._kept.keys
         self._keys_begun = NamedLocks()
         self.wall = wall

@@ -12,7 +12,7 @@ from service.core.pool import PoolStatistics, share_used
 from service.jobs.lanes import Begin, Lane
 from service.runtime.timer import Periodic
 
-__all__ = ["Schedule"]
+__all__ = ["JobSchedule"]
 
 _INTERVAL: Final = 1.0
 """Seconds after which the wall clock is looked at again, at the latest: it may be set."""
@@ -21,7 +21,7 @@ _FORGOTTEN: Final = 100
 """Jobs that are forgotten in one turn of the loop."""
 
 
-class Schedule:
+class JobSchedule:
     """Begins what is due, in a lane for each kind; ``begin`` and ``forget`` get the row of a job."""
 
     def __init__(
@@ -43,7 +43,7 @@ class Schedule:
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<Schedule {list(self.lanes.values())}>"
+        return f"<JobSchedule {list(self.lanes.values())}>"
 
     def wake(self) -> None:
         """Look in the next turn of the loop whether something may begin."""

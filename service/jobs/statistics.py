@@ -9,7 +9,7 @@ from service.core.jobs.job import JobState
 from service.core.jobs.request import Kind
 from service.jobs.outcomes import AttemptOutcomes
 from service.jobs.remote_attempts import RemoteAttempts
-from service.jobs.schedule import Schedule
+from service.jobs.schedule import JobSchedule
 
 __all__ = ["JobStatistics", "RemoteStatistics", "statistics_of"]
 
@@ -44,7 +44,7 @@ class JobStatistics:
 
 
 def statistics_of(
-    agenda: Agenda, schedule: Schedule, outcomes: AttemptOutcomes, remote: RemoteAttempts | None
+    agenda: Agenda, schedule: JobSchedule, outcomes: AttemptOutcomes, remote: RemoteAttempts | None
 ) -> JobStatistics:
     """Return a snapshot of the jobs of these."""
     due = {str(kind): lane.due for kind, lane in schedule.lanes.items()}
