@@ -27,7 +27,7 @@ from service.sources.held_batches import HeldBatches
 from service.sources.lifecycle import Lifecycle, restored
 from service.sources.outcomes import OutcomeRecorder, rounded
 from service.sources.retention import Retention
-from service.sources.stepping import Stepped, Stepping
+from service.sources.stepping import BatchSteps, Stepped
 from service.upstream.fetcher import Fetcher
 from service.upstream.runner import Runner
 from service.work.step_runner import StepRunner
@@ -62,7 +62,7 @@ class Batches:
         self.lifecycle = Lifecycle(self._store, limits, self._begin, self._refused, self._abandon, self._drop)
         self._holding = HeldBatches(runner.wake)
         self.outcomes = OutcomeRecorder(hub, self.retention)
-        self.stepping = Stepping(steps, self._stepped, self.retention.append_progress)
+        self.stepping = BatchSteps(steps, self._stepped, self.retention.append_progress)
 
     def __repr__(self) -> str:
         return f"<Batches {self.running} running, {self._finished} retained, {self._runner!r}>"

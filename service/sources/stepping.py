@@ -23,7 +23,7 @@ from service.work.counting import KeyCounts
 from service.work.step import Body, PlannedStep
 from service.work.step_runner import StepOutcome, StepRunner, planned_by
 
-__all__ = ["AHEAD", "Stepped", "Stepping"]
+__all__ = ["AHEAD", "BatchSteps", "Stepped"]
 
 AHEAD: Final = 64
 """Bodies of one batch whose steps wait or run, beside those that were under way when there were so many."""
@@ -67,7 +67,7 @@ class _Batch:
         return {**found, "exact": False, "missed": self.missed} if self.missed else found
 
 
-class Stepping:
+class BatchSteps:
     """Carries out the steps of all batches.
 
     ``ended`` gets each answer whose steps are over; ``progressed`` is called where a batch has counted for a while.
@@ -90,7 +90,7 @@ class Stepping:
         self._loop = asyncio.get_running_loop()
 
     def __repr__(self) -> str:
-        return f"<Stepping {len(self._batches)} batches>"
+        return f"<BatchSteps {len(self._batches)} batches>"
 
     def plan(self, given: list[dict[str, Any]] | None, owner: Owner) -> tuple[PlannedStep, ...]:
         """Check the steps of a batch; raises InvalidParams, and LimitReached where too many count."""

@@ -12,7 +12,7 @@ import pytest
 from service.commands.fetch import run as module
 from service.commands.fetch.inputs import UrlList
 from service.commands.fetch.run import FetchRun
-from service.commands.fetch.stepping import Stepping
+from service.commands.fetch.stepping import BodySteps
 from service.commands.fetch.tally import Tally
 from service.core.fetching.batch import BatchLimits
 from service.core.fetching.dial_policy import Policy
@@ -89,7 +89,7 @@ async def running(
     for line, url in enumerate(urls, 1):
         listed.add(url, line)
     lines, tally = Lines(), Tally(len(urls))
-    run = FetchRun(listed, Options(), folder, whole or {}, lines, tally, Stepping())  # type: ignore[arg-type]
+    run = FetchRun(listed, Options(), folder, whole or {}, lines, tally, BodySteps())  # type: ignore[arg-type]
     await run.run(POLICY, BatchLimits())
     yield run, lines, tally
 

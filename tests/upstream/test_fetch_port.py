@@ -15,7 +15,7 @@ import pytest
 from service.commands.fetch import run as command
 from service.commands.fetch.inputs import UrlList
 from service.commands.fetch.run import FetchRun
-from service.commands.fetch.stepping import Stepping
+from service.commands.fetch.stepping import BodySteps
 from service.commands.fetch.tally import Tally
 from service.core.fetching.batch import Batch, BatchLimits, BatchRequest, Keep
 from service.core.fetching.dial_policy import Policy
@@ -126,7 +126,7 @@ async def sluice_fetch(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> A
     urls, tally = UrlList("list"), Tally(2)
     urls.add(WELL, 1)
     urls.add(ILL, 2)
-    await FetchRun(urls, Options(), None, {}, None, tally, Stepping()).run(Policy(), BatchLimits())
+    await FetchRun(urls, Options(), None, {}, None, tally, BodySteps()).run(Policy(), BatchLimits())
     assert (tally.answered, tally.failed) == (1, 1)
     yield
 

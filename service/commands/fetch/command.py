@@ -20,7 +20,7 @@ from service.commands.fetch.options import fitting_concurrency, options_of, poli
 from service.commands.fetch.output import OutputWriter
 from service.commands.fetch.progress import ProgressDisplay
 from service.commands.fetch.run import FetchRun
-from service.commands.fetch.stepping import Stepping
+from service.commands.fetch.stepping import BodySteps
 from service.commands.fetch.tally import Tally, fail_conditions, shown
 from service.commands.progress_line import can_write_over
 from service.core.fetching.batch import BatchLimits
@@ -67,7 +67,7 @@ class _Command:
         bar = can_write_over() and not (self._lines is not None and terminal)
         self._progress = ProgressDisplay(self._tally, None if options.quiet else self._errors, bar=bar)
         self._concurrency = fitting_concurrency(options.concurrency)
-        self._steps = Stepping(batch.steps)
+        self._steps = BodySteps(batch.steps)
         self._run = FetchRun(urls, batch, self._folder, whole, self._lines, self._tally, self._steps)
 
     def run(self) -> int:

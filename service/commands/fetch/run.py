@@ -18,7 +18,7 @@ from service.commands.fetch.folder import Folder
 from service.commands.fetch.group import Group
 from service.commands.fetch.inputs import UrlList
 from service.commands.fetch.output import OutputWriter
-from service.commands.fetch.stepping import Stepping
+from service.commands.fetch.stepping import BodySteps
 from service.commands.fetch.tally import Tally
 from service.core.fetching.batch import BatchLimits, failed_event
 from service.core.fetching.dial_policy import Policy
@@ -57,7 +57,7 @@ class FetchRun:
         whole: Mapping[int, str],
         lines: OutputWriter | None,
         tally: Tally,
-        steps: Stepping,
+        steps: BodySteps,
     ) -> None:
         self._urls = urls
         self._options = options

@@ -18,7 +18,7 @@ from service.work.options import StepOptions
 from service.work.step import Body, plan
 from service.work.step_runner import StepOutcome, StepRunner
 
-__all__ = ["Stepping", "read_steps"]
+__all__ = ["BodySteps", "read_steps"]
 
 _AHEAD: Final = 64
 """Bodies whose steps wait or run; with more of them nothing is fetched."""
@@ -37,7 +37,7 @@ def read_steps(text: str | None) -> list[dict[str, Any]] | None:
     return given
 
 
-class Stepping:
+class BodySteps:
     """Carries out a list of steps, which was read before, on each body; None is a run without steps."""
 
     def __init__(self, given: list[dict[str, Any]] | None = None) -> None:
