@@ -22,7 +22,7 @@ from service.upstream.failures import failure_of
 from service.upstream.guard import AresLookup, GuardedResolver, Lookup, guarded_socket
 from service.upstream.http1.answer_turns import AnswerTurns
 from service.upstream.http1.client import HttpClient, Response
-from service.upstream.http1.dialer import Dialer, Timing
+from service.upstream.http1.dialer import Dialer, DialTiming
 from service.upstream.http1.errors import ProtocolError, ServerDisconnected, UnwritableRequest
 from service.upstream.reading import LEAST, PATIENCE, BodyReads
 from service.upstream.robots import Robots
@@ -141,7 +141,7 @@ class Fetcher:
 
     async def _follow(self, attempt: FetchAttempt, started: float) -> Fetched | Failure:
         method, headers, body = attempt.method, attempt.headers, attempt.body
-        timing = Timing()
+        timing = DialTiming()
         for _ in range(attempt.redirects + 1):
             target = attempt.target
             if self._robots is not None and attempt.robots and not await self._robots.allows(target):
@@ -204,7 +204,7 @@ class Fetcher:
         return {**asked, **question.conditions}, True
 
     def _confirmed(
-        self, attempt: FetchAttempt, response: Response, timing: Timing, started: float
+        self, attempt: FetchAttempt, response: Response, timing: DialTiming, started: float
     ) -> Fetched | None:
         """Return what a 304 confirms, if it is that and what it confirms is here."""
         if response.status != 304:
@@ -290,7 +290,7 @@ def _repeated(
     return "GET", {name: value for name, value in headers.items() if not name.lower().startswith("content-")}, None
 
 
-def _times(timing: Timing, started: float, first_byte: float) -> dict[str, float]:
+def _times(timing: DialTiming, started: float, first_byte: float) -> dict[str, float]:
     return {
         "dns": milliseconds(timing.dns) if timing.dns else 0.0,
         "connect": milliseconds(timing.connect) if timing.connect else 0.0,

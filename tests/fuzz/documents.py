@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from service.upstream.content.charset import Text, read_in_steps, read_text
+from service.upstream.content.charset import DecodedText, read_in_steps, read_text
 from service.upstream.content.labels import ENCODINGS
 from service.upstream.content.result_events import encode_body
 from service.upstream.content.select_failed import SelectFailed
@@ -58,7 +58,7 @@ def _look_at_text(body: bytes, content_type: str | None, *, cut: bool) -> None:
             assert base64.b64decode(text) == body
 
 
-def _in_steps(body: bytes, content_type: str | None, *, cut: bool) -> Text:
+def _in_steps(body: bytes, content_type: str | None, *, cut: bool) -> DecodedText:
     pieces: list[str] = []
     steps = read_in_steps(
         body, content_type, lambda text: pieces.append(text) if text else pieces.clear(), step=16, cut=cut
@@ -67,7 +67,7 @@ def _in_steps(body: bytes, content_type: str | None, *, cut: bool) -> Text:
         try:
             next(steps)
         except StopIteration as end:
-            read: Text = end.value
+            read: DecodedText = end.value
             return msgspec.structs.replace(read, text="".join(pieces))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.upstream.content import encodings
-from service.upstream.content.charset import Text, read_text
+from service.upstream.content.charset import DecodedText, read_text
 from service.upstream.content.encodings import decode, encoding_of
 from service.upstream.content.labels import LABELS
 
@@ -187,7 +187,9 @@ def test_every_label_has_a_decoder_and_no_other_name_has() -> None:
 
 @pytest.mark.parametrize("label", ["iso-2022-kr", "hz-gb-2312", "iso-2022-cn", "replacement"])
 def test_what_is_not_safe_to_read_is_not_read(label: str) -> None:
-    assert read_text(b"~{<:Ky2;~}", f"text/html; charset={label}") == Text("replacement", "\ufffd", False, True)
+    assert read_text(b"~{<:Ky2;~}", f"text/html; charset={label}") == DecodedText(
+        "replacement", "\ufffd", False, True
+    )
 
 
 def test_many_bad_places_cost_no_more_than_the_codec_takes() -> None:

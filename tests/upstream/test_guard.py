@@ -26,7 +26,7 @@ from service.upstream.guard import (
     own_addresses,
 )
 from service.upstream.http1.answer_turns import AnswerTurns
-from service.upstream.http1.dialer import Dialer, Timing
+from service.upstream.http1.dialer import Dialer, DialTiming
 
 CASES = [
     (line.split("\t") + [""] * 3)[:5]
@@ -78,7 +78,7 @@ async def dial(url: str, dns: str, policy: Policy = PUBLIC) -> tuple[list[str], 
         return [], 0
     resolver = GuardedResolver(policy, lookup)
     with pytest.raises((Dialled, AddressRefused, NameNotFound)):
-        await Dialer(resolver, spy, AnswerTurns()).dial(target, SERVICE, Timing())
+        await Dialer(resolver, spy, AnswerTurns()).dial(target, SERVICE, DialTiming())
     await resolver.close()
     return spy.dialled, lookup.asked
 

@@ -16,7 +16,7 @@ import msgspec
 from service.upstream.content.encodings import decode, decode_in_steps, encoding_of
 from service.upstream.content.media_types import LONGEST, media_type
 
-__all__ = ["Syntax", "Text", "read_in_steps", "read_text"]
+__all__ = ["DecodedText", "Syntax", "read_in_steps", "read_text"]
 
 Syntax = Literal["html", "xml", "json", "text"]
 """How a body says which encoding it is in."""
@@ -34,7 +34,7 @@ _MARKS: Final = ((b"\xef\xbb\xbf", "utf-8"), (b"\xfe\xff", "utf-16be"), (b"\xff\
 _PRESCAN: Final = 1024
 
 
-class Text(msgspec.Struct, frozen=True, gc=False):
+class DecodedText(msgspec.Struct, frozen=True, gc=False):
     """A body as text, without its byte order mark."""
 
     encoding: str
@@ -61,16 +61,18 @@ def _plan(content_type: str | None) -> _Plan:
     return _Plan(kind.text, syntax, encoding_of(kind.charset))
 
 
-def read_text(body: bytes, content_type: str | None, *, syntax: Syntax | None = None, cut: bool = False) -> Text:
+def read_text(
+    body: bytes, content_type: str | None, *, syntax: Syntax | None = None, cut: bool = False
+) -> DecodedText:
     """Return the text of a body; ``cut`` says that it is the beginning of a longer one."""
     plan = _plan(content_type and content_type[:LONGEST])
     syntax = syntax or plan.syntax
     encoding, skip = _declaration(body, plan, syntax)
     if encoding == "replacement":
-        return Text(encoding, "\ufffd", False, True)
+        return DecodedText(encoding, "\ufffd", False, True)
     rest = body[skip:] if skip else body
     if encoding is not None and encoding != "utf-8":
-        return Text(encoding, *decode(rest, encoding, cut=cut), True)
+        return DecodedText(encoding, *decode(rest, encoding, cut=cut), True)
     try:
         # Nearly every body is without a fault, and needs no more than this.
         text, exact = rest.decode(), True
@@ -79,13 +81,13 @@ def read_text(body: bytes, content_type: str | None, *, syntax: Syntax | None = 
     doubtful = encoding is None and not exact
     other = _other(plan, syntax, lambda: _is_mostly_bad(*_doubts(text))) if doubtful else None
     if other is not None:
-        return Text(other, *decode(body, other, cut=cut), syntax == "json")
-    return Text("utf-8", text, exact, encoding is not None or syntax == "json")
+        return DecodedText(other, *decode(body, other, cut=cut), syntax == "json")
+    return DecodedText("utf-8", text, exact, encoding is not None or syntax == "json")
 
 
 def read_in_steps(
     body: bytes, content_type: str | None, add: Callable[[str], object], *, step: int, cut: bool = False
-) -> Generator[None, None, Text]:
+) -> Generator[None, None, DecodedText]:
     """Do as :func:`read_text`, ``step`` bytes at a time: ``add`` gets the text, and what is returned has none.
 
     An empty piece says that all of it comes again, in another encoding.
@@ -94,7 +96,7 @@ def read_in_steps(
     encoding, skip = _declaration(body, plan, plan.syntax)
     if encoding == "replacement":
         add("\ufffd")
-        return Text(encoding, "", False, True)
+        return DecodedText(encoding, "", False, True)
     exact, characters, bad = True, 0, 0
     for text, right in decode_in_steps(body, encoding or "utf-8", start=skip, step=step, cut=cut):
         exact = exact and right
@@ -113,7 +115,7 @@ def read_in_steps(
                 add(text)
             yield
     declared = encoding is not None or plan.syntax == "json"
-    return Text(encoding or other or "utf-8", "", exact, declared)
+    return DecodedText(encoding or other or "utf-8", "", exact, declared)
 
 
 def _declaration(body: bytes, plan: _Plan, syntax: Syntax) -> tuple[str | None, int]:

@@ -10,7 +10,7 @@ from service.core.fetching.outcome import Fetched
 from service.core.fetching.request import BodyMode as Mode
 from service.core.fetching.target import final_url
 from service.upstream.attempts import milliseconds
-from service.upstream.content.charset import Text, read_in_steps, read_text
+from service.upstream.content.charset import DecodedText, read_in_steps, read_text
 from service.upstream.content.encodings import decode_in_steps
 from service.upstream.content.media_types import media_type
 
@@ -95,7 +95,7 @@ def _text_in_steps(fetched: Fetched, mode: Mode, pieces: list[bytes]) -> Generat
     return read.encoding if shown else None
 
 
-def _is_text(read: Text, content_type: str | None) -> bool | None:
+def _is_text(read: DecodedText, content_type: str | None) -> bool | None:
     """Decide as a browser would that shows a text, or offers a file; None where it looks for binary bytes."""
     if "\0" in read.text or read.encoding == "replacement":
         return False

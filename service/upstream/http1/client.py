@@ -11,7 +11,7 @@ from service.runtime.containment import report
 from service.runtime.per_turn import PerTurn
 from service.upstream.http1.codings import Decoding, codings_of, transfer_codings
 from service.upstream.http1.connection import Connection
-from service.upstream.http1.dialer import Dialer, Timing
+from service.upstream.http1.dialer import Dialer, DialTiming
 from service.upstream.http1.errors import ServerDisconnected
 from service.upstream.http1.head import Head
 from service.upstream.http1.pool import ConnectionPool
@@ -136,7 +136,7 @@ class HttpClient:
         headers: Mapping[str, str],
         body: bytes | None,
         owner: Owner,
-        timing: Timing,
+        timing: DialTiming,
     ) -> Response:
         """Return the response once its head has come; requests of one owner alone share connections.
 

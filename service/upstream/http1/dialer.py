@@ -16,13 +16,13 @@ from service.upstream.guard import AddrInfo, GuardedResolver
 from service.upstream.http1.answer_turns import AnswerTurns
 from service.upstream.http1.connection import Connection
 
-__all__ = ["Dialer", "Timing"]
+__all__ = ["DialTiming", "Dialer"]
 
 _STAGGER = 0.25
 """Seconds after which the next address is tried beside the one before (RFC 8305)."""
 
 
-class Timing:
+class DialTiming:
     """How long a new connection took, in seconds; one that was kept costs neither look-up nor connect."""
 
     # Most are never written to.
@@ -47,7 +47,7 @@ class Dialer:
         self._tls = tls
         self._loop = asyncio.get_running_loop()
 
-    async def dial(self, target: Target, owner: Owner, timing: Timing) -> Connection:
+    async def dial(self, target: Target, owner: Owner, timing: DialTiming) -> Connection:
         """Return a new connection; raise OSError, of which AddressRefused, NameNotFound and SSLError are kinds."""
         started = monotonic()
         addresses = [target.host] if _is_address(target.host) else await self._resolver.resolve(target.host, owner)

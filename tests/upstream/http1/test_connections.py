@@ -20,7 +20,7 @@ from service.core.owner import SERVICE, Owner
 from service.upstream.attempts import FetchAttempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
-from service.upstream.http1.dialer import Timing
+from service.upstream.http1.dialer import DialTiming
 from tests.upstream.servers import policy_for, target_of
 
 Serve = Callable[["Server", asyncio.StreamReader, asyncio.StreamWriter, int], Awaitable[None]]
@@ -622,7 +622,7 @@ async def test_a_server_that_sends_faster_than_is_read_is_held_back(chunked: boo
 
     async with serving(serve) as server:
         target = target_of(f"http://127.0.0.1:{server.port}/", server.fetcher.policy)
-        answer = await server.fetcher._client.ask("GET", target, {}, None, SERVICE, Timing())
+        answer = await server.fetcher._client.ask("GET", target, {}, None, SERVICE, DialTiming())
         before = -1
         while sent != before:
             before = sent
@@ -808,10 +808,10 @@ async def test_an_answer_that_was_released_no_longer_has_its_connection() -> Non
     async with serving(echoes) as server:
         client = server.fetcher._client
         target = target_of(f"http://127.0.0.1:{server.port}/a", server.fetcher.policy)
-        answer = await client.ask("GET", target, {}, None, SERVICE, Timing())
+        answer = await client.ask("GET", target, {}, None, SERVICE, DialTiming())
         assert await answer.piece(SERVICE) == b"/a"
         answer.release()
-        next_one = await client.ask("GET", target, {}, None, SERVICE, Timing())
+        next_one = await client.ask("GET", target, {}, None, SERVICE, DialTiming())
         answer.close()
         answer.release()
         assert await next_one.piece(SERVICE) == b"/a"
