@@ -28,7 +28,7 @@ from service.core.memory_budget import MemoryBudget
 from service.core.overload import Overload
 from service.core.owner import Owner
 from service.core.pending import Pending
-from service.core.ports import Refusals, Steps, Watching
+from service.core.ports import Refusals, Steps, WatchInterest
 from service.core.topics.hub import Hub
 from service.edge.access.admission import AdmissionControl
 from service.edge.access.credentials import Credentials
@@ -117,7 +117,7 @@ class Service:
 
     def watch(
         self, url: str, every: float, select: str | None, hosts: HostPatterns, owner: Owner, steps: Steps
-    ) -> Watching:
+    ) -> WatchInterest:
         """Have a URL polled for one more watcher."""
         return self.watches.watch(url, every, select, hosts, owner, steps)
 

@@ -27,8 +27,8 @@ __all__ = [
     "Steps",
     "TopicStore",
     "UrlOutcome",
+    "WatchInterest",
     "WatchStore",
-    "Watching",
 ]
 
 
@@ -202,7 +202,7 @@ class StartedBatch(Protocol):
         ...
 
 
-class Watching(Protocol):
+class WatchInterest(Protocol):
     """One client's interest in a watched URL."""
 
     topic: Topic
@@ -226,7 +226,7 @@ class Backend(Protocol):
 
     def watch(
         self, url: str, every: float, select: str | None, hosts: HostPatterns, owner: Owner, steps: Steps
-    ) -> Watching:
+    ) -> WatchInterest:
         """Have a URL polled for a client, its owner, that may know of these hosts."""
         ...
 

@@ -16,7 +16,7 @@ from service.core.pool import Pool
 from service.core.rotation import FairQueue, OwnerQueue
 from service.runtime.containment import report_failure
 
-__all__ = ["Begin", "Lane", "Work"]
+__all__ = ["Begin", "Lane", "LaneWork"]
 
 _TAKEN: Final = 500
 """Jobs that are due out of the agenda in one turn of the loop, 2 us each."""
@@ -27,7 +27,7 @@ _BEGUN: Final = 20
 _EAGER: Final = 9
 """One owner alone has nine tenths of the places, or all if there are fewer than ten."""
 
-Work = Callable[[Callable[[], None]], Coroutine[Any, Any, None]]
+LaneWork = Callable[[Callable[[], None]], Coroutine[Any, Any, None]]
 """Carries out a job, and calls its argument when the job no longer needs its place."""
 Begin = Callable[[int, Callable[[], None]], Coroutine[Any, Any, None]]
 """The same for the job in a row of the table."""
@@ -125,7 +125,7 @@ class Lane:
         self._working[row] = owner
         self.pool.charge(owner, 1)
 
-    def start(self, row: int, work: Work) -> None:
+    def start(self, row: int, work: LaneWork) -> None:
         """Carry out the work of a job that has a place."""
         if not self.places:
             return  # the service is shutting down
@@ -133,7 +133,7 @@ class Lane:
         self.running[row] = task
         task.add_done_callback(lambda task: self._ended(row, task))
 
-    async def _carry_out(self, row: int, work: Work) -> None:
+    async def _carry_out(self, row: int, work: LaneWork) -> None:
         # An error is one of this task, wherever it is raised.
         await work(partial(self.free, row))
 

@@ -13,7 +13,7 @@ from service.core.errors import Forbidden, InvalidParams, LimitReached
 from service.core.fetching.batch import BatchRequest, Keep
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.owner import SERVICE, Owner
-from service.core.ports import TopicStore, Watching, WatchStore
+from service.core.ports import TopicStore, WatchInterest, WatchStore
 from service.sources.watches import Watches, WatchLimits, _digest
 from service.upstream.attempts import FetchAttempt
 from service.upstream.content.selection import select_from
@@ -103,7 +103,9 @@ class Watched(Bench):
             steps=steps,
         )  # fmt: skip
 
-    def watch(self, url: str = URL, every: float = 1.0, select: str | None = None) -> tuple[FakeReader, Watching]:
+    def watch(
+        self, url: str = URL, every: float = 1.0, select: str | None = None
+    ) -> tuple[FakeReader, WatchInterest]:
         watching = self.watches.watch(url, every, select)
         reader = FakeReader(watching.topic)
         self.hub.attach(reader, watching.since)

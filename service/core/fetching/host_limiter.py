@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import inf
 
-from service.core.fetching.outcome import Verdict
+from service.core.fetching.outcome import HostVerdict
 from service.core.fetching.owner_pauses import OwnerPauses
 from service.core.owner import SERVICE, Owner
 from service.core.pool import PoolStatistics
@@ -172,7 +172,7 @@ class HostLimiter:
     def record(
         self,
         origin: str,
-        verdict: Verdict,
+        verdict: HostVerdict,
         begun: float,
         now: float,
         retry_after: float | None = None,

@@ -2,7 +2,7 @@
 
 from service.core.access.grants import Grant
 from service.core.errors import AlreadySubscribed, Draining, LimitReached
-from service.core.ports import Watching
+from service.core.ports import WatchInterest
 from service.core.topics.hub import Hub
 from service.core.topics.topic import Reader, Since, Start
 
@@ -17,7 +17,7 @@ class Subscriptions:
     def __init__(self, hub: Hub) -> None:
         self.readers: dict[str, Reader] = {}
         """By the topic's name."""
-        self._watching: dict[str, Watching] | None = None
+        self._watching: dict[str, WatchInterest] | None = None
         self._hub = hub
         self.closed = False
 
@@ -38,7 +38,7 @@ class Subscriptions:
         self.readers[reader.topic.name] = reader
         return self._hub.attach(reader, since)
 
-    def watch(self, watching: Watching) -> None:
+    def watch(self, watching: WatchInterest) -> None:
         """Add the interest in a URL, whose topic is joined next; raise AlreadySubscribed if it is there."""
         name = watching.topic.name
         if name in self.readers:
