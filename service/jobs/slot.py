@@ -52,7 +52,7 @@ _TEXT: Final = 4000
 """Characters of what a function raised."""
 
 
-class Connection:
+class SlotConnection:
     """The socket, from the main thread, from the one that reads, and from those that a function starts."""
 
     def __init__(self, given: socket.socket) -> None:
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str]) -> None:
     """Serve a service."""
     number, memory, module = arguments
     limit(int(memory))
-    connection = Connection(socket.socket(fileno=int(number)))
+    connection = SlotConnection(socket.socket(fileno=int(number)))
     connection.send(encode(_described(module)))
     threading.Thread(target=connection.read, daemon=True).start()
     surroundings = Surroundings()
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str]) -> None:
 class Reports:
     """The progress of one function, as long as it runs."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: SlotConnection) -> None:
         self._connection = connection
         self.over = False
 
@@ -160,7 +160,7 @@ def _described(module: str) -> Described:
     return Described({name: (one.retries, one.timeout) for name, one in JOBS.items()})
 
 
-def run(asked: Ask, connection: Connection) -> Ended:
+def run(asked: Ask, connection: SlotConnection) -> Ended:
     """Run a function, and return how it ended."""
     function = JOBS.get(asked.name)
     if function is None:
