@@ -75,7 +75,7 @@ class Outbox:
         self._news.set()
 
     async def run(self) -> None:
-        """Return when the last event was taken in; raise Refused where the attempt was lost."""
+        """Return when the last event was taken in; raise AttemptRefused where the attempt was lost."""
         pause = _FIRST_PAUSE
         while not (self._complete and not self._events):
             await self._wait_for_news()

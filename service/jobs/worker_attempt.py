@@ -37,7 +37,7 @@ _PATIENCE: Final = 900.0
 
 
 class ServiceLink(Protocol):
-    """The service, as a worker reaches it; both raise Unreachable and Refused."""
+    """The service, as a worker reaches it; both raise ServiceUnreachable and AttemptRefused."""
 
     async def claim(self, task: TaskMessage, claim: Claim) -> Claimed:
         """Ask for an attempt."""

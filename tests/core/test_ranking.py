@@ -23,7 +23,7 @@ def test_nobody_holds_twice_what_the_top_holds(steps: list[tuple[Owner, int, boo
             ranking.forget(owner)
         if held and asked:
             assert max(held.values()) < 2 * held[ranking.top()]
-            assert repr(ranking) == f"<Ranking {len(held)} owners, 0 changed>"
+            assert repr(ranking) == f"<OwnerRanking {len(held)} owners, 0 changed>"
 
 
 def test_of_those_alike_the_first_stays_at_the_top() -> None:
@@ -43,6 +43,6 @@ def test_nobody_is_at_the_top_of_nothing_and_nothing_is_kept_of_those_that_went(
     assert ranking.top() == "a"
     ranking.changed[OWNERS[0]] = None
     ranking.forget(OWNERS[0])
-    assert repr(ranking) == "<Ranking 0 owners, 0 changed>"
+    assert repr(ranking) == "<OwnerRanking 0 owners, 0 changed>"
     with pytest.raises(StopIteration):
         ranking.top()

@@ -27,7 +27,7 @@ async def test_each_is_pinged_once_in_a_heartbeat_and_not_all_at_once() -> None:
     began = asyncio.get_running_loop().time()
     for peer in some:
         heartbeat.add(peer)
-    assert repr(heartbeat) == "<Heartbeat of 20 every 10 s>"
+    assert repr(heartbeat) == "<PingTimer of 20 every 10 s>"
     await asyncio.sleep(30.5)
     heartbeat.close()
     assert {len(peer.pings) for peer in peers} == {3}

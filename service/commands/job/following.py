@@ -45,7 +45,7 @@ class _Place:
 
 
 def events_of(options: Namespace, job: str) -> Iterator[dict[str, Any]]:
-    """Yield the events of a job; raises HTTPError, OSError and HTTPException for the first request, then Failed."""
+    """Yield events; raises RequestFailed, and for the first request HTTPError, OSError, HTTPException."""
     place = _Place()
     path = f"{path_of(job)}/events"
     away = False

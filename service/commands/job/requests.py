@@ -26,7 +26,7 @@ class RequestFailed(Exception):
 
 
 def ask(options: Namespace, method: str, path: str, body: Any = None) -> Any:
-    """Make a request and return the document of its answer; raises HTTPError, OSError, HTTPException and Failed."""
+    """Return the document of an answer; raises HTTPError, OSError, HTTPException and RequestFailed."""
     with open_answer(options, method, path, body) as response:
         try:
             return orjson.loads(response.read())

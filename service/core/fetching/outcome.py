@@ -14,7 +14,7 @@ from service.core.fetching.target import Target
 
 __all__ = [
     "INTERNAL", "NO_MEMORY", "RETRIED_STATUSES",
-    "Failure", "FailureKind", "Fetched", "Permit", "Verdict",
+    "Failure", "FailureKind", "Fetched", "HostVerdict", "Permit",
     "memory_delay", "retry_delay", "verdict",
 ]  # fmt: skip
 
@@ -24,14 +24,14 @@ FailureKind = Literal[
 ]  # fmt: skip
 
 
-Verdict = Literal["fine", "busy", "slow", "down"]
+HostVerdict = Literal["fine", "busy", "slow", "down"]
 """What an attempt says of its host: it answers; it may be overloaded; it asks for less; it cannot be reached."""
 
 RETRIED_STATUSES = frozenset({408, 429, 502, 503, 504})
 _RETRIED_KINDS: frozenset[FailureKind] = frozenset({"connect", "timeout"})
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
-_SAID: dict[int, Verdict] = {429: "slow", 503: "busy"}
+_SAID: dict[int, HostVerdict] = {429: "slow", 503: "busy"}
 _UNREACHABLE: frozenset[FailureKind] = frozenset({"connect", "dns", "tls"})
 _PATIENCE = 5.0
 """Seconds without an answer that count against a host: less may only be an impatient client."""
@@ -132,7 +132,7 @@ def _temporary(outcome: int | Failure) -> bool:
     return outcome.temporary or outcome.kind in _RETRIED_KINDS
 
 
-def verdict(outcome: int | Failure, lasted: float) -> Verdict | None:
+def verdict(outcome: int | Failure, lasted: float) -> HostVerdict | None:
     """Return what an attempt of ``lasted`` seconds says of the host that it asked, or None for nothing."""
     if isinstance(outcome, int):
         return _SAID.get(outcome, "fine")

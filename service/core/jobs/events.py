@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 
 __all__ = [
-    "CancelledEvent", "DoneEvent", "Event", "FailedEvent", "Instant", "ProgressEvent", "QueuedEvent", "RescheduledEvent", "RetryEvent", "StartedEvent",
-    "is_last",
+    "CancelledEvent", "DoneEvent", "Event", "FailedEvent", "Instant", "ProgressEvent", "QueuedEvent",
+    "RescheduledEvent", "RetryEvent", "StartedEvent", "is_last",
 ]  # fmt: skip
 
 

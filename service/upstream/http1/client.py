@@ -140,9 +140,9 @@ class HttpClient:
     ) -> Response:
         """Return the response once its head has come; requests of one owner alone share connections.
 
-        Raises ProtocolError, Disconnected, InvalidRequest and OSError. A kept connection that the server ends just
-        as the request comes says nothing of the server: the request is made once more, at once, on a new one
-        (RFC 9112, section 9.3.1).
+        Raises ProtocolError, ServerDisconnected, UnwritableRequest and OSError. A kept connection that the server
+        ends just as the request comes says nothing of the server: the request is made once more, at once, on a
+        new one (RFC 9112, section 9.3.1).
         """
         request = self._requests.write(method, target, headers, body)
         personal = bool(headers) and _authenticates_connections(headers)

@@ -28,7 +28,7 @@ class Requests:
     def write(self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None) -> bytes:
         """Return a request; ``headers`` win over what is sent by default.
 
-        Raises InvalidRequest; and ProtocolError for a header that no client can have given, because theirs are
+        Raises UnwritableRequest; and ProtocolError for a header that no client can have given, because theirs are
         checked before: it came from an upstream, whose ETag goes back to it as a condition.
         """
         line = target.request_target
