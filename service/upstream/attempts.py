@@ -157,9 +157,9 @@ class FetchAttempts:
             retry_after=retry_after_of(outcome),
             chance=self._chance(),
         )
-        if delay is None or now + delay >= work.deadline or not self._hosts.spend_retry(work.target.origin):
+        if delay is None or now + delay >= work.deadline:
             return None
-        return now + delay
+        return now + delay if self._hosts.spend_retry(work.target.origin, work.group.owner) else None
 
     def has_room(self, fetched: Fetched) -> bool:
         """Return whether there is memory to tell of an answer."""

@@ -42,7 +42,7 @@ class RedirectSlots:
     async def move(self, work: FetchTask, origin: str) -> Failure | None:
         """Exchange a place for one at ``origin``; return why that is in vain, or None."""
         owner, now = work.group.owner, self._clock()
-        opens = self._hosts.opens_for(origin, owner, now)
+        opens = self._hosts.opens_for(origin, owner)
         if opens > work.deadline:
             return Failure("unavailable", "the host of a redirect is in back-off", round(opens - now, 3))
         self._hosts.end(work.place, owner)

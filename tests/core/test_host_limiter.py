@@ -1,9 +1,11 @@
 """Hosts in trouble: one step an event, pauses that double, one probe, and the way back."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.fetching.host_limiter import HostLimiter
+from service.core.fetching.outcome import HostVerdict
 from service.core.owner import Owner
 
 A = Owner("a")
@@ -231,18 +233,18 @@ def shared() -> HostLimiter:
 
 def test_what_one_owner_brings_about_holds_back_that_owner_alone() -> None:
     some = shared()
-    for number in range(50):
-        some.record(HOST, "slow", 1.0, 1.0, 120.0, f"{HOST}/{number}", GREEDY)
-        some.record(HOST, "busy", 1.0, 1.0, None, f"{HOST}/{number}", GREEDY)
-        some.record(HOST, "down", 1.0, 1.0, None, f"{HOST}/{number}", GREEDY)
-    assert capacity(some, 1.0) == 16
-    assert some.has_place(HOST, 1.0, CAREFUL)
-    assert not some.has_place(HOST, 1.0, GREEDY)
-    assert some.opens_for(HOST, GREEDY, 1.0) == some.wake_at() == 121.0
-    assert some.opens_for(HOST, CAREFUL, 1.0) == 0.0
+    for number in range(1, 6):
+        some.record(HOST, "slow", float(number), float(number), 120.0, f"{HOST}/{number}", GREEDY)
+        some.record(HOST, "busy", float(number), float(number), None, f"{HOST}/{number}", GREEDY)
+        some.record(HOST, "down", float(number), float(number), None, f"{HOST}/{number}", GREEDY)
+    assert capacity(some, 5.0) == 16
+    assert some.has_place(HOST, 5.0, CAREFUL)
+    assert not some.has_place(HOST, 5.0, GREEDY)
+    assert some.opens_for(HOST, GREEDY) == 125.0
+    assert some.opens_for(HOST, CAREFUL) == some.opens_at(HOST) == 0.0
     some.waited_for = {HOST}
-    assert HOST in some.pop_opened(121.0)
-    assert some.has_place(HOST, 121.0, GREEDY)
+    assert HOST in some.pop_opened(125.0)
+    assert some.has_place(HOST, 125.0, GREEDY)
 
 
 def test_what_two_owners_are_asked_for_is_the_host_s() -> None:
@@ -262,10 +264,51 @@ def test_a_host_that_goes_down_for_all_is_shut_though_it_has_just_answered() -> 
     assert capacity(some, 1.6) == 0
 
 
-def test_an_answer_of_long_ago_says_nothing() -> None:
-    some = shared()
-    some.record(HOST, "slow", 61.0, 61.0, 120.0, f"{HOST}/1", GREEDY)
-    assert capacity(some, 61.0) == 0
+@pytest.mark.parametrize("verdict", ["slow", "busy", "down"])
+def test_a_host_that_nobody_else_has_asked_yet_is_there_for_the_first_who_does(verdict: HostVerdict) -> None:
+    some = HostLimiter(16, chance=lambda: 1.0, shared=True)
+    for number in range(60):
+        some.begin(HOST, GREEDY)
+        some.record(HOST, verdict, float(number), float(number), 120.0, f"{HOST}/{number}", GREEDY)
+        some.end(HOST, GREEDY)
+    assert not some.has_place(HOST, 59.0, GREEDY)
+    assert some.has_place(HOST, 59.0, CAREFUL)
+    assert some.opens_for(HOST, CAREFUL) == 0.0
+    assert not some.hands_on(HOST, GREEDY)
+    assert some.hands_on(HOST, CAREFUL)
+    assert some.throttled == 1
+
+
+def test_as_many_requests_as_a_host_has_left_to_one_owner_are_counted_for_that_owner() -> None:
+    some = HostLimiter(16, chance=lambda: 1.0, shared=True)
+    for _ in range(8):
+        some.begin(HOST, CAREFUL)
+    some.begin(HOST, GREEDY)
+    some.record(HOST, "slow", 0.0, 0.0, owner=GREEDY)
+    some.end(HOST, GREEDY)
+    assert some.has_place(HOST, 0.5, GREEDY), "one at a time, although others have eight"
+    some.begin(HOST, GREEDY)
+    assert not some.has_place(HOST, 0.5, GREEDY)
+    for now in range(1, 100):
+        some.record(HOST, "fine", float(now), float(now), owner=GREEDY)
+    assert some.has_place(HOST, 100.0, GREEDY)
+
+
+def test_each_owner_has_a_budget_of_retries() -> None:
+    some = HostLimiter(16, chance=lambda: 1.0, shared=True)
+    assert sum(some.spend_retry(HOST, GREEDY) for _ in range(1000)) == 50
+    assert some.spend_retry(HOST, CAREFUL)
+
+
+def test_a_pause_of_one_owner_is_reported_where_somebody_waits() -> None:
+    some = HostLimiter(16, chance=lambda: 1.0, shared=True)
+    some.record(HOST, "slow", 0.0, 0.0, 1.0, f"{HOST}/1", GREEDY)
+    assert some.pop_shut() == ()
+    some.waited_for = {HOST}
+    some.record(HOST, "slow", 0.0, 0.0, 9.0, f"{HOST}/2", GREEDY)
+    assert [*some.pop_shut()] == [(HOST, 4.0, GREEDY)]
+    assert some.pop_shut() == ()
+    assert [*some.pop_opened(0.0)] == [HOST]
 
 
 def test_an_owner_without_a_place_at_a_host_is_forgotten_while_others_have_one() -> None:

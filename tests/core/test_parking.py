@@ -9,6 +9,7 @@ from service.core.fetching.parking import Parking
 from service.core.fetching.request import FetchRequest
 from service.core.fetching.target import Target
 from service.core.fetching.task import ENDED, OFFERED, PARKED, FetchTask
+from service.core.owner import Owner
 from tests.core.test_plan import batch_of
 
 HOST = "http://h.example:80"
@@ -26,6 +27,12 @@ def parked(parking: Parking, *, owner: str = "o", deadline: float = 10.0) -> Fet
 def end(parking: Parking, task: FetchTask) -> None:
     task.move(ENDED)
     parking.left(task)
+
+
+def hopeless(parking: Parking, until: float, *, origin: str = HOST, now: float = 0.0) -> list[FetchTask]:
+    """Have a pause begin, and return whom it leaves no time."""
+    parking.shut(origin, until)
+    return [task for task, _ in parking.pop_hopeless(origin, now)]
 
 
 def test_owners_take_turns_at_a_host_and_one_that_may_not_is_passed_over() -> None:
@@ -77,28 +84,45 @@ def test_a_pause_names_those_that_it_leaves_no_time_and_only_once() -> None:
         parked(parking, deadline=5.0),
         parked(parking, deadline=50.0),
     )
-    assert parking.pop_hopeless("http://other.example:80", 9.0, 0.0) == []
-    offered_place = parking.hosts[HOST]
-    assert parking.pop_hopeless(HOST, 9.0, 0.0) == [short, offered]
-    assert parking.pop_hopeless(HOST, 9.0, 0.0) == [], "the same pause"
-    assert parking.pop_hopeless(HOST, 8.0, 0.0) == [], "a shorter one"
-    assert offered_place is parking.hosts[HOST]
+    assert hopeless(parking, 9.0, origin="http://other.example:80") == []
+    assert hopeless(parking, 9.0) == [short, offered]
+    assert hopeless(parking, 9.0) == [], "the same pause"
+    assert hopeless(parking, 8.0) == [], "a shorter one"
     end(parking, short)
     offered.move(OFFERED)
-    assert parking.pop_hopeless(HOST, 60.0, 0.0) == [offered, long]
+    assert hopeless(parking, 60.0) == [offered, long]
+
+
+def test_a_pause_for_one_owner_names_the_urls_of_that_one() -> None:
+    parking = Parking()
+    mine, other = parked(parking, owner="a", deadline=5.0), parked(parking, owner="b", deadline=5.0)
+    parking.shut(HOST, 60.0, mine.group.owner)
+    parking.shut(HOST, 60.0, Owner("somebody else"))
+    parking.shut("http://other.example:80", 60.0, mine.group.owner)
+    assert parking.pop_hopeless(HOST, 0.0) == [(mine, 60.0)]
+    end(parking, mine)
+    assert hopeless(parking, 9.0) == [other]
+
+
+def test_a_longer_pause_of_one_owner_is_not_forgotten_for_one_of_all() -> None:
+    parking = Parking()
+    mine, other = parked(parking, owner="a", deadline=20.0), parked(parking, owner="b", deadline=5.0)
+    parking.shut(HOST, 60.0, mine.group.owner)
+    parking.shut(HOST, 9.0)
+    assert parking.pop_hopeless(HOST, 0.0) == [(mine, 60.0), (other, 9.0)]
 
 
 def test_many_are_looked_through_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LOOKS", 2 * (module._REJECTED + 1))
     parking = Parking()
     tasks = [parked(parking, deadline=5.0) for _ in range(5)]
-    assert parking.pop_hopeless(HOST, 9.0, 0.0) == tasks[:2]
+    assert hopeless(parking, 9.0) == tasks[:2]
     again = parking.next_deadline()
     assert parking.pop_unfinished(0.0) == ()
     assert [*parking.pop_unfinished(again)] == [HOST]
     end(parking, tasks[2])
     tasks[3].place = HOST
-    assert parking.pop_hopeless(HOST, 9.0, again) == tasks[4:]
+    assert hopeless(parking, 9.0, now=again) == tasks[4:]
     assert parking.pop_unfinished(again) == ()
 
 
@@ -106,7 +130,7 @@ def test_a_pause_that_nobody_waits_for_any_more_wakes_nobody(monkeypatch: pytest
     monkeypatch.setattr(module, "_LOOKS", 1)
     parking = Parking()
     tasks = [parked(parking, deadline=5.0) for _ in range(2)]
-    assert parking.pop_hopeless(HOST, 9.0, 0.0) == tasks[:1]
+    assert hopeless(parking, 9.0) == tasks[:1]
     assert parking.next_deadline() < 1.0
     for task in tasks:
         end(parking, task)

@@ -410,6 +410,60 @@ def test_a_place_goes_past_a_client_that_has_all_of_its_share_and_back_to_it_lat
     assert [work.target.host for work in planned.start()] == ["g2.example"]
 
 
+def test_a_client_that_has_room_again_goes_on_where_there_is_a_place_and_not_only_where_it_was_passed_over_last() -> (
+    None
+):
+    planned = Planned(replace(LIMITS, active_per_host=1, active_per_client=1))
+
+    def begin(name: str, *urls: str) -> list[FetchTask]:
+        planned.add(batch_of(list(urls), name=name, owner=name))
+        return planned.start()
+
+    def end(task: FetchTask) -> None:
+        planned.plan.free(task)
+        planned.plan.landed(task)
+
+    [first] = begin("b", "http://h0.example/")
+    [second] = begin("c", "http://h1.example/")
+    [held] = begin("full", "http://h0.example/", "http://h1.example/", "http://g.example/")
+    for task in (first, second):
+        end(task)
+        assert planned.start() == [], "it has all of its share"
+    assert [task.target.host for task in begin("d", "http://h1.example/")] == ["h1.example"]
+    end(held)
+    assert [task.target.host for task in planned.start()] == ["h0.example"]
+
+
+def test_urls_of_one_client_fail_where_its_host_is_left_alone_for_it_and_those_of_others_start() -> None:
+    planned = Planned()
+    planned.hosts = HostLimiter(1, chance=lambda: 1.0, shared=True)
+    planned.plan = FetchPlan(LIMITS, Policy(), planned.hosts)
+    planned.add(batch_of(hosts(3), name="a", owner="a", timeout=3.0))
+    [first] = planned.start()
+    planned.add(batch_of(hosts(1), name="b", owner="b", timeout=3.0))
+    assert planned.start() == []
+    for number in range(2):
+        planned.hosts.record("http://h0.example:80", "slow", 0.0, 0.0, 9.0, f"/{number}", Owner("a"))
+    planned.plan.free(first)
+    planned.plan.landed(first)
+    assert [task.group.id for task in planned.start()] == ["b"]
+    assert [failure.kind for _, failure in planned.rejected] == ["unavailable"] * 2
+
+
+def test_a_client_that_was_passed_over_hands_on_no_place() -> None:
+    planned = Planned(replace(LIMITS, active_per_host=1, active_per_client=1))
+    planned.add(batch_of(["http://h0.example/"], name="b", owner="b"))
+    [other] = planned.start()
+    planned.add(batch_of(["http://h0.example/"], name="one", owner="full"))
+    assert planned.start() == []
+    planned.add(batch_of(["http://g.example/"] * 3, name="many", owner="full"))
+    [held] = planned.start()
+    planned.plan.free(other)
+    planned.plan.landed(other)
+    assert planned.start() == []
+    assert planned.plan.successor(held, 0.0) is None
+
+
 def test_a_step_costs_the_same_however_many_wait() -> None:
     def looks(parked: int) -> int:
         planned = Planned()

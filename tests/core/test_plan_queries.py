@@ -68,7 +68,7 @@ QUERIES: dict[str, Callable[[Planned], object]] = {
         for owner in (None, Owner("a"), Owner("b"))
     ],
     "opens_at": lambda planned: planned.hosts.opens_at(SHUT),
-    "opens_for": lambda planned: [planned.hosts.opens_for(SHUT, Owner("a"), now) for now in (0.0, 9.0)],
+    "opens_for": lambda planned: planned.hosts.opens_for(SHUT, Owner("a")),
     "used_up": lambda planned: [planned.plan.owners.used_up(one) for one in planned.plan.owners.states.values()],
     "next_deadline": lambda planned: planned.plan.parking.next_deadline(),
     "at": lambda planned: planned.plan.parking.at(FULL),

@@ -78,6 +78,8 @@ class Kept:
         ({"expires": "0", "etag": '"1"'}, 0, False),
         ({"expires": formatdate(4e9, usegmt=True)}, 30, True),
         ({"cache-control": "max-age=60", "set-cookie": "id=1"}, 0, False),
+        ({"cache-control": "max-age=60", "set-cookie2": "id=1"}, 0, False),
+        ({"cache-control": "max-age=60, must-understand"}, 0, True),
         ({"cache-control": "max-age=60", "vary": "*"}, 0, False),
         ({"cache-control": "max-age=60", "vary": "accept, *"}, 0, False),
         ({"cache-control": "max-age=0, max-age=60"}, 1, False),
@@ -110,6 +112,12 @@ def test_statuses(status: int, kept_: bool) -> None:
     kept = Kept()
     kept.answer({"cache-control": "max-age=60"}, status=status)
     assert (kept.find() is not None) is kept_
+
+
+def test_a_status_that_nobody_knows_is_not_kept_where_it_has_to_be_understood() -> None:
+    kept = Kept()
+    kept.answer({"cache-control": "must-understand, max-age=60"}, status=299)
+    assert kept.find() is None
 
 
 @pytest.mark.parametrize("wrong", [0.0, -3600.0, 3600.0])

@@ -165,9 +165,11 @@ class Owners:
         owner, backlog = self.states[group.owner], self.backlogs.get(group.id)
         if backlog is None or len(self.turns) != owner.in_turn or len(owner.backlogs) != backlog.in_turn:
             return None
-        if owner.offers or self._held_back or owner.name in self._paused or owner.active > owner.share:
+        if owner.offers or owner.blocked or self._held_back or owner.active > owner.share:
             return None
-        return backlog if self.used <= self._calm and owner.name.weight >= 1 else None
+        if owner.name in self._paused or self.used > self._calm:
+            return None
+        return backlog if owner.name.weight >= 1 else None
 
     def passed(self, owner: OwnerState, *, backlog: bool = False) -> None:
         """Count a turn of an owner, and of its first group where it was that one's: the others come first now."""

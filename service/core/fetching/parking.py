@@ -5,11 +5,12 @@ A URL waits from the moment it is parked until it starts, also while a place is 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from heapq import heapify, heappop, heappush
 from math import inf
 
 from service.core.fetching.outcome import Failure
+from service.core.fetching.owners import OwnerState
 from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
 
@@ -32,9 +33,9 @@ class _Host:
         """The tasks of each owner; who comes first has the next turn. Plain dicts look for their first key in vain
         where many before it were deleted."""
         self.shut_until = 0.0
-        """For which pause of the host its tasks are looked through, or were."""
-        self.unseen: list[FetchTask] = []
-        """Those that are not looked through yet, the first at the end."""
+        """For which pause of the host for all its tasks are looked through, or were."""
+        self.unseen: list[tuple[FetchTask, float]] = []
+        """Those that are not looked through yet, the first at the end, and the ends of the pauses."""
 
 
 class Parking:
@@ -49,6 +50,7 @@ class Parking:
         self._count = 0
         self._unfinished: dict[str, None] = {}
         """Hosts of which some are not looked through yet for a pause."""
+        self._looking: dict[OwnerState, None] = {}
         self._looks = _LOOKS
         self._looks_again = 0.0
 
@@ -112,27 +114,41 @@ class Parking:
                 late[task] = None
         return [*late]
 
-    def pop_hopeless(self, origin: str, until: float, now: float) -> list[FetchTask]:
-        """Return whose deadline comes before the end of a pause of their host, once for each pause.
+    def shut(self, origin: str, until: float, owner: Owner | None = None) -> None:
+        """Have those that wait at a host looked through: it is left alone until then, for one owner or for all.
+
+        For all, each pause counts once.
+        """
+        host = self.hosts.get(origin)
+        if host is None or (owner is None and host.shut_until >= until):
+            return
+        if owner is None:
+            host.shut_until = until
+            longer = [one for one in host.unseen if one[1] > until]
+            host.unseen = [(task, until) for tasks in host.owners.values() for task in tasks]
+        else:
+            longer = host.unseen
+            host.unseen = [(task, until) for task in host.owners.get(owner, ())]
+        host.unseen.reverse()
+        host.unseen += longer
+
+    def pop_hopeless(self, origin: str, now: float) -> list[tuple[FetchTask, float]]:
+        """Return whose deadline comes before the end of a pause of their host, and when that ends.
 
         Some at a time: :meth:`pop_unfinished` names the host again while there may be more.
         """
         host = self.hosts.get(origin)
-        if host is None:
+        if host is None or not host.unseen:
             return []
-        if host.shut_until < until:
-            host.shut_until = until
-            host.unseen = [task for tasks in host.owners.values() for task in tasks]
-            host.unseen.reverse()
         if now >= self._looks_again:
             self._looks, self._looks_again = _LOOKS, now + _PAUSE
         hopeless = []
         while host.unseen and self._looks > 0:
-            task = host.unseen.pop()
+            task, until = host.unseen.pop()
             self._looks -= 1
             if task.waiting and not task.place and task.deadline < until:
                 self._looks -= _REJECTED
-                hopeless.append(task)
+                hopeless.append((task, until))
         if host.unseen:
             self._unfinished[origin] = None
         return hopeless
@@ -143,6 +159,22 @@ class Parking:
             return ()
         unfinished, self._unfinished = self._unfinished, {}
         return unfinished
+
+    def look_again(self, owner: OwnerState) -> None:
+        """Have :meth:`pop_reopened` look at an owner that may have room again."""
+        if owner.blocked:
+            self._looking[owner] = None
+
+    def pop_reopened(
+        self, used_up: Callable[[OwnerState], bool], has_place: Callable[[str, float, Owner], bool], now: float
+    ) -> Iterator[str]:
+        """Yield hosts that have a place for an owner that had all of its share before, as long as it has room."""
+        while self._looking:
+            owner, _ = self._looking.popitem()
+            while owner.blocked and not used_up(owner):
+                origin, _ = owner.blocked.popitem()
+                if origin in self.hosts and has_place(origin, now, owner.name):
+                    yield origin
 
     def at(self, origin: str) -> list[FetchTask]:
         """Return all that wait at a host without a place."""

@@ -12,6 +12,7 @@ URL whose host is left alone for longer than it has time is ``unavailable`` at o
 
 from collections import deque
 from heapq import heappop, heappush
+from itertools import chain
 from math import inf
 from typing import Final
 
@@ -132,7 +133,7 @@ class FetchPlan:
         backlog = self.owners.unrivalled(ended.group)
         if backlog is None or not backlog.ready or backlog.ready[0].target.origin != ended.place:
             return None
-        return backlog.turn if self._hosts.hands_on(ended.place, ended.group.owner, now) else None
+        return backlog.turn if self._hosts.hands_on(ended.place, ended.group.owner) else None
 
     def hand_on(self, turn: Turn, landed: FetchTask, now: float) -> FetchTask | None:
         """Start the next URL of a group in the place of one that has landed, if it is not gone or paused since."""
@@ -195,7 +196,11 @@ class FetchPlan:
                 self.parking.watch(task)
         for task in self.parking.pop_late(now) if self.parking.waiting else ():
             self._reject(task, Failure("timeout", "timed out before its turn"))
-        for origin in (*self._hosts.pop_opened(now), *self.parking.pop_unfinished(now)):
+        for pause in self._hosts.pop_shut():
+            self.parking.shut(*pause)
+        opened, unfinished = self._hosts.pop_opened(now), self.parking.pop_unfinished(now)
+        reopened = self.parking.pop_reopened(self.owners.used_up, self._hosts.has_place, now)
+        for origin in chain(opened, unfinished, reopened):
             try:
                 self._fill(origin, now)
             except Exception as error:
@@ -231,7 +236,7 @@ class FetchPlan:
         behind = self.parking.add(task)
         if not offered:
             self._hosts.count_refusal(task.target.origin, now)
-        opens = self._hosts.opens_for(task.target.origin, task.group.owner, now)
+        opens = self._hosts.opens_for(task.target.origin, task.group.owner)
         if (failure := too_late(task, opens, now)) is not None:
             self._reject(task, failure)
         elif not behind and offered:
@@ -240,11 +245,10 @@ class FetchPlan:
 
     def _fill(self, origin: str, now: float) -> None:
         """Offer the places that a host has to those who wait there."""
-        opens = self._hosts.opens_at(origin)
-        if opens > now:
-            for task in self.parking.pop_hopeless(origin, opens, now):
-                self._reject(task, unavailable(opens, now))
-            return
+        if (opens := self._hosts.opens_at(origin)) > now:
+            self.parking.shut(origin, opens)
+        for task, until in self.parking.pop_hopeless(origin, now):
+            self._reject(task, unavailable(until, now))
         while self._hosts.has_place(origin, now) and (first := self.parking.pop_first(origin, now, self._try)):
             self._reserve(self.owners.states[first.group.owner], first)
             self._offer(first)
@@ -255,10 +259,9 @@ class FetchPlan:
             self.owners.hold_back(owner)
             owner.blocked[origin] = None
             return False
-        if self._hosts.has_place(origin, now, name):
-            return True
-        self._hosts.count_refusal(origin, now)
-        return False
+        if not (free := self._hosts.has_place(origin, now, name)):
+            self._hosts.count_refusal(origin, now)
+        return free
 
     def _offer(self, task: FetchTask) -> None:
         task.move(OFFERED)
@@ -286,12 +289,8 @@ class FetchPlan:
             self.owners.forget_unused(owner)
 
     def _go_on(self, owner: OwnerState) -> None:
-        """Have an owner look again at what it may start, and at a place that came free while it had its share."""
-        while owner.blocked and not self.owners.used_up(owner):
-            origin, _ = owner.blocked.popitem()
-            if origin in self.parking.hosts:
-                self._hosts.reopen(origin)
-                break
+        """Have an owner look again at what it may start, and at places that came free while it had its share."""
+        self.parking.look_again(owner)
         if not owner.in_turn and (owner.backlogs or owner.offers):
             self.owners.enter(owner)
 

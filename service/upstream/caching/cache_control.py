@@ -19,7 +19,10 @@ LONGEST: Final = 1024
 """Characters that are read; nobody has more to say, and what has more is not stored."""
 _DIRECTIVE: Final = re.compile(r"""(?:[^,"]|"(?:[^"\\]|\\.)*")+""")
 _SECONDS: Final = frozenset({"max-age", "s-maxage", "stale-if-error"})
-_FORBIDS: Final = frozenset({"no-store", "no-cache", "private", "must-revalidate", "proxy-revalidate"})
+_WORD: Final = re.compile(r"[a-z0-9_-]+")
+_FORBIDS: Final = frozenset({"no-store", "no-cache", "private", "proxy-revalidate"})
+_ALLOWS: Final = frozenset({"public", "must-revalidate"})
+"""What may allow something that is not allowed without."""
 _NEVER: Final = frozenset({"no-store"})
 
 
@@ -31,11 +34,17 @@ class CacheControl:
     max_age: float | None = None
     s_maxage: float | None = None
     stale_if_error: float = 0.0
+    must_understand: bool = False
 
     def restated(self, lifetime: float | None) -> str:
         """Write them so that nobody can read them differently; ``lifetime`` stands for ``Expires`` too."""
         name = "max-age" if self.s_maxage is None else "s-maxage"
-        return ", ".join([*sorted(self.flags), *([f"{name}={lifetime:.0f}"] if lifetime is not None else [])])
+        return ", ".join(
+            [
+                *sorted(self.flags),
+                *([f"{name}={lifetime:.0f}"] if lifetime is not None else []),
+            ]
+        )
 
 
 _SILENT: Final = CacheControl()
@@ -64,7 +73,10 @@ def lifetime_of(headers: Mapping[str, str], received: float) -> float | None:
 
 @lru_cache(maxsize=1024)
 def _read(text: str) -> CacheControl:
-    flags: set[str] = set()
+    # Upstreams also put semicolons or nothing between them, and one with names of headers as its value means those
+    # headers alone: a word that forbids counts wherever it is.
+    words = {*_WORD.findall(text.lower())}
+    flags = words & _FORBIDS | ({"proxy-revalidate"} if "must-revalidate" in words else set())
     seconds: dict[str, float] = {}
     if _DIRECTIVE.sub("", text).strip(","):
         # A quotation without an end: what follows it may be anything.
@@ -75,9 +87,9 @@ def _read(text: str) -> CacheControl:
         if lower in _SECONDS:
             given = delay_of(value) if name == name.rstrip() else None
             seconds[lower] = min(given or 0.0, seconds.get(lower, given or 0.0))
-        elif lower in _FORBIDS or (lower == "public" and not equals):
-            # With names of headers as its value a directive means those headers alone; we may take it for all.
+        elif lower in _ALLOWS and not equals:
             flags.add(lower)
     return CacheControl(
-        frozenset(flags), seconds.get("max-age"), seconds.get("s-maxage"), seconds.get("stale-if-error", 0.0)
-    )
+        frozenset(flags), seconds.get("max-age"), seconds.get("s-maxage"), seconds.get("stale-if-error", 0.0),
+        "must-understand" in words,
+    )  # fmt: skip

@@ -137,7 +137,7 @@ def storable(
     key: CacheKey, asked: Mapping[str, str], status: int, headers: dict[str, str]
 ) -> dict[str, str] | None:
     """Return the headers to keep, or None where the answer may not be kept, or keeping it is of no use."""
-    if "set-cookie" in headers or ("vary" in headers and "*" in _names(headers["vary"])):
+    if _personal(headers):
         return None
     if key[2] and blamed(status):
         return None
@@ -149,6 +149,8 @@ def storable(
         dated = "expires" in headers and status not in _PARTIAL
         return headers if dated or status in _STORABLE else None
     said = cache_control(headers)
+    if said.must_understand and status not in _STORABLE:
+        return None
     lifetime = said.max_age if said.s_maxage is None else said.s_maxage
     restated = Headers({**headers, "cache-control": said.restated(lifetime)})
     found = CacheMiss({"shared": True}, request_of(key, asked)).next(Response(status, restated))
@@ -164,7 +166,7 @@ def blamed(status: int) -> bool:
 
 def shareable(asked: Mapping[str, str], headers: Mapping[str, str]) -> bool:
     """Return whether an answer may be given to others who ask for the same while it comes (sections 3 and 4)."""
-    if "set-cookie" in headers or ("vary" in headers and "*" in _names(headers["vary"])):
+    if _personal(headers):
         return False
     if not asked and "cache-control" not in headers:
         return True
@@ -173,7 +175,14 @@ def shareable(asked: Mapping[str, str], headers: Mapping[str, str]) -> bool:
         return False
     if not any(name.lower() == "authorization" for name in asked):
         return True
-    return said.s_maxage is not None or bool(said.flags & _SHARED)
+    return bool(said.s_maxage) or bool(said.flags & _SHARED)
+
+
+def _personal(headers: Mapping[str, str]) -> bool:
+    """Return whether an answer is for the client that asked alone, without regard to its ``Cache-Control``."""
+    if "set-cookie" in headers or "set-cookie2" in headers:
+        return True
+    return "vary" in headers and "*" in _names(headers["vary"])
 
 
 def replaces(old: StoredResponse, asked: Mapping[str, str], headers: Mapping[str, str]) -> bool:

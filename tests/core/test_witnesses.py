@@ -1,0 +1,63 @@
+"""What one owner meets at a host says nothing of the host; what two meet does, unless others are answered."""
+
+import pytest
+
+from service.core.fetching import witnesses
+from service.core.fetching.witnesses import Witnesses
+from service.core.owner import Owner
+
+A, B, C = Owner("a"), Owner("b"), Owner("c")
+
+
+def test_what_one_owner_meets_says_nothing_of_the_host() -> None:
+    some = Witnesses()
+    assert not any(some.refused("h", A, float(now)) for now in range(100))
+
+
+def test_what_two_owners_meet_is_the_host_s_doing() -> None:
+    some = Witnesses()
+    some.refused("h", A, 0.0)
+    assert some.refused("h", B, 59.9)
+    assert some.refused("h", A, 60.0), "each confirms the other"
+    assert not some.refused("other", B, 60.0)
+
+
+def test_a_refusal_of_long_ago_confirms_nothing() -> None:
+    some = Witnesses()
+    some.refused("h", A, 0.0)
+    assert not some.refused("h", B, 60.0)
+
+
+def test_a_good_answer_takes_back_what_its_owner_confirms() -> None:
+    some = Witnesses()
+    some.refused("h", A, 0.0)
+    some.answered("h", A, 1.0)
+    assert not some.refused("h", B, 2.0)
+
+
+def test_an_owner_that_is_answered_speaks_for_the_host() -> None:
+    some = Witnesses()
+    some.answered("h", C, 0.0)
+    some.refused("h", A, 1.0)
+    assert not some.refused("h", B, 2.0)
+    assert some.refused("h", B, 60.0), "the answer is too old to count"
+
+
+def test_both_of_the_last_two_owners_count_for_each_other() -> None:
+    some = Witnesses()
+    some.answered("h", A, 0.0)
+    some.answered("h", B, 1.0)
+    some.answered("h", B, 2.0)
+    assert not some.refused("h", B, 3.0), "the host answers the one before"
+    assert some.refused("h", A, 3.0), "both fail now"
+    assert some.refused("h", C, 3.0)
+
+
+def test_the_oldest_hosts_are_forgotten_beyond_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(witnesses, "_MOST", 2)
+    some = Witnesses()
+    for number in range(3):
+        some.refused(f"h{number}", A, 0.0)
+    assert repr(some) == "<Witnesses of 2 hosts>"
+    assert not some.refused("h0", B, 1.0)
+    assert some.refused("h2", B, 1.0)
