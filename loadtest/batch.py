@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
-from loadtest.client import Client
-from loadtest.context import CannotRun, Context
-from loadtest.sockets import ConnectFailed, Socket, Unanswered
+from loadtest.client import ClientContext
+from loadtest.context import CannotRun, WorkerContext
+from loadtest.sockets import AnswerTimeout, ConnectFailed, Socket
 from loadtest.tally import Tally
 from loadtest.targets.sluice import Sluice
 
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["Batch", "over_http", "over_websocket"]
+__all__ = ["BatchAccount", "over_http", "over_websocket"]
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ _SILENT_ANSWERS = 3
 _CACHES = frozenset({"miss", "hit", "revalidated", "shared"})
 
 
-class Batch:
+class BatchAccount:
     """The account of one batch: each index once, ``done`` last, with the right counts."""
 
     def __init__(self, tally: Tally, urls: list[str], due: float) -> None:
@@ -85,7 +85,9 @@ class Batch:
             self._tally.error("no done with the right counts")
 
 
-async def over_http(context: Context, session: "aiohttp.ClientSession", batch: Batch, urls: list[str]) -> None:
+async def over_http(
+    context: WorkerContext, session: "aiohttp.ClientSession", batch: BatchAccount, urls: list[str]
+) -> None:
     """POST it to ``/fetch-batch`` and read its lines; raises aiohttp.ClientError and CannotRun."""
     body = {"urls": urls, "options": {"concurrency": context.options.concurrency}}
     endpoint, accept = context.endpoint, {"Accept": "application/x-ndjson"}
@@ -108,7 +110,9 @@ async def over_http(context: Context, session: "aiohttp.ClientSession", batch: B
             batch.add(_event(line))
 
 
-async def over_websocket(context: Context, client: Client, batch: Batch, urls: list[str]) -> None:
+async def over_websocket(
+    context: WorkerContext, client: ClientContext, batch: BatchAccount, urls: list[str]
+) -> None:
     """Call ``fetch`` and take its messages; raises ConnectFailed and TimeoutError."""
     target = context.target
     if not isinstance(target, Sluice):
@@ -127,20 +131,20 @@ def _event(line: bytes) -> dict[str, Any]:
     return event
 
 
-async def _next(waiting: Awaitable[T], context: Context) -> T:
-    """Await the next event; raises Unanswered when a batch is silent for too long."""
+async def _next(waiting: Awaitable[T], context: WorkerContext) -> T:
+    """Await the next event; raises AnswerTimeout when a batch is silent for too long."""
     seconds = _SILENT_ANSWERS * context.options.answer_timeout
     try:
         async with asyncio.timeout(seconds):
             return await waiting
     except TimeoutError:
-        raise Unanswered(f"the batch was silent for {seconds:g} s") from None
+        raise AnswerTimeout(f"the batch was silent for {seconds:g} s") from None
 
 
 class _Streams:
     """The batches of one connection, each on a topic of its own; the first events come before one knows which."""
 
-    def __init__(self, client: Client, target: Sluice) -> None:
+    def __init__(self, client: ClientContext, target: Sluice) -> None:
         self._target = target
         self._events: dict[str, asyncio.Queue[dict[str, Any]]] = defaultdict(asyncio.Queue)
         client.socket.on_text = self._received
@@ -152,7 +156,7 @@ class _Streams:
         else:
             self._target.received(socket, payload)
 
-    async def read(self, topic: str, batch: Batch, context: Context) -> None:
+    async def read(self, topic: str, batch: BatchAccount, context: WorkerContext) -> None:
         """Hand on the events of a topic until ``done``."""
         try:
             while batch.done is None:

@@ -2,7 +2,7 @@
 
 import re
 
-__all__ = ["BadBody", "Body"]
+__all__ = ["ArrivingBody", "BadBody"]
 
 _LONGEST_LINE = 1024
 _SIZE = re.compile(rb"[0-9a-fA-F]{1,8}")
@@ -12,7 +12,7 @@ class BadBody(Exception):
     """Chunks that are none; the text says what is wrong."""
 
 
-class Body:
+class ArrivingBody:
     """What has arrived of one body. ``chunked`` is how it is framed; else it goes on to the connection's end."""
 
     def __init__(self, chunked: bool) -> None:

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from loadtest.live import Display
 from loadtest.masking import Secrets
-from loadtest.report import Report
+from loadtest.report import RunReport
 from loadtest.run import Run
 from loadtest.verdict import COULD_NOT_RUN, FAILED, INTERRUPTED, PASSED, Verdict
 
@@ -80,7 +80,7 @@ def validate(options: Namespace) -> list[str]:
     return wrong
 
 
-async def run(options: Namespace, scenario: ModuleType, report: Report, display: Display) -> Verdict:
+async def run(options: Namespace, scenario: ModuleType, report: RunReport, display: Display) -> Verdict:
     """Search, and fill the report: a line for each load, the figures of the largest that holds, ``capacity``."""
     interrupted = False
     search = Search(options.low, options.high, options.precision, options.vary == "clients")
@@ -127,16 +127,16 @@ def _loads(search: Search) -> Iterator[float]:
         yield load
 
 
-async def _try(options: Namespace, scenario: ModuleType, load: float, display: Display) -> Report:
+async def _try(options: Namespace, scenario: ModuleType, load: float, display: Display) -> RunReport:
     """Run one load; one that breaks gets a second chance, because machines have bad moments."""
     values = (
         {**vars(options), "clients": round(load)}
         if options.vary == "clients"
         else {**vars(options), "rate": f"{load:g}"}
     )
-    report = Report(options.scenario, "")
+    report = RunReport(options.scenario, "")
     for attempt in range(2):
-        report = Report(f"{options.of} at {options.vary} {load:g}", "", secrets=Secrets(options))
+        report = RunReport(f"{options.of} at {options.vary} {load:g}", "", secrets=Secrets(options))
         display.show(report, "" if attempt == 0 else "again")
         verdict = await Run(Namespace(**values), scenario, report, display).run()
         if verdict.status in (PASSED, INTERRUPTED):
@@ -144,11 +144,11 @@ async def _try(options: Namespace, scenario: ModuleType, load: float, display: D
     return report
 
 
-def _why(report: Report) -> str:
+def _why(report: RunReport) -> str:
     return "breaks " + "; ".join(report.verdict.reasons)
 
 
-def _shown(report: Report) -> dict[str, float]:
+def _shown(report: RunReport) -> dict[str, float]:
     shown: dict[str, float] = {
         one.threshold: one.value for one in report.judgements if one.value is not None and not one.implied
     }

@@ -13,7 +13,7 @@ from loadtest.sockets import Socket
 from loadtest.tally import Tally
 from loadtest.targets import Target
 
-__all__ = ["Client"]
+__all__ = ["ClientContext"]
 
 
 class _Context(Protocol):
@@ -32,7 +32,7 @@ class _Context(Protocol):
         ...
 
 
-class Client:
+class ClientContext:
     """What the context has for each connection."""
 
     __slots__ = ("_context", "_early", "batches", "members", "number", "position", "socket")
@@ -64,7 +64,7 @@ class Client:
             self.members = (*self.members, *joined)
         self._turn_to_members()
 
-    async def come_back(self, gone: "Client") -> Position:
+    async def come_back(self, gone: "ClientContext") -> Position:
         """Subscribe from where a client was that is gone, and take over its account. Raises ConnectFailed."""
         (member,) = gone.members
         since = self.socket.since

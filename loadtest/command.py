@@ -16,7 +16,7 @@ from loadtest.masking import Secrets, public_options
 from loadtest.options import add_common, add_files, wrong_outputs, wrong_with
 from loadtest.origin import command as origin
 from loadtest.page.server import watched
-from loadtest.report import Report
+from loadtest.report import RunReport
 from loadtest.run import Run
 from loadtest.scenarios import SCENARIOS as SINGLE
 from loadtest.scraping import scraped
@@ -83,7 +83,7 @@ def _load(
     if wrong:
         print(*map(secrets.masked, wrong), sep="\n", file=sys.stderr)
         return BAD_USAGE
-    report = Report(options.scenario, "python -m loadtest " + secrets.command(arguments), secrets=secrets)
+    report = RunReport(options.scenario, "python -m loadtest " + secrets.command(arguments), secrets=secrets)
     report.options = public_options(vars(options))
     display = Display(report, quiet=options.quiet)
     load = (
@@ -101,7 +101,7 @@ def _load(
 
 
 async def _served(
-    options: Namespace, report: Report, display: Display, load: Callable[[], Awaitable[Verdict]]
+    options: Namespace, report: RunReport, display: Display, load: Callable[[], Awaitable[Verdict]]
 ) -> None:
     async with scraped(options, display), watched(options, report, display):
         await load()
@@ -119,7 +119,7 @@ def _merge(options: Namespace) -> int:
     return _finish(report, options, lambda: summary(report))
 
 
-def _finish(report: Report, options: Namespace, summarised: Callable[[], list[str]]) -> int:
+def _finish(report: RunReport, options: Namespace, summarised: Callable[[], list[str]]) -> int:
     """Write and print a report; return the exit code."""
     unwritten = written(report, options)
     if unwritten:

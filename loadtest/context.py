@@ -9,7 +9,7 @@ from time import monotonic
 from typing import TypeVar
 
 from loadtest.account import LoadAccount
-from loadtest.client import Client
+from loadtest.client import ClientContext
 from loadtest.clock import beginning
 from loadtest.dialling import source_addresses
 from loadtest.endpoint import NoAddress, endpoint_of
@@ -18,13 +18,13 @@ from loadtest.pace import closed_model, open_model, until
 from loadtest.position import Position
 from loadtest.requests import request_of, user_of
 from loadtest.schedule import Schedule, dealt, parse_rate, parse_stages
-from loadtest.sockets import ConnectFailed, Unanswered
+from loadtest.sockets import AnswerTimeout, ConnectFailed
 from loadtest.tally import Tally, reasons
 from loadtest.targets import target_of
 from loadtest.targets.blame import blame, is_ours
 from loadtest.worker_link import WorkerLink
 
-__all__ = ["CannotRun", "Context"]
+__all__ = ["CannotRun", "WorkerContext"]
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class CannotRun(Exception):
     """The run cannot be made, or not go on; one line that says what to do."""
 
 
-class Context:
+class WorkerContext:
     """One process' part in one round of a scenario."""
 
     def __init__(self, options: Namespace, link: WorkerLink) -> None:
@@ -58,7 +58,7 @@ class Context:
         self._alive = [0]  # the parts of a plan share it
         self._sequences = [1]  # and this
 
-    def part(self, options: Namespace, name: str, together: asyncio.Barrier) -> "Context":
+    def part(self, options: Namespace, name: str, together: asyncio.Barrier) -> "WorkerContext":
         """Return the context of one part of a mixed plan: it has its own options and shares everything else."""
         part = copy(self)
         part.options = options
@@ -96,7 +96,7 @@ class Context:
 
     async def client(
         self, number: int, topic: str = "", due: float | None = None, since: Position | None = None
-    ) -> Client:
+    ) -> ClientContext:
         """Connect one client; ``due`` is when that was meant to begin, ``since`` where it was before.
 
         Raises ConnectFailed.
@@ -106,13 +106,13 @@ class Context:
         request = request_of(options, self.target, user, topic, since)
         socket = self.target.SOCKET(self.endpoint, *request, self.intake.reads)
         socket.token, socket.login, socket.since = user["token"] or options.token, user["login"], since
-        client = Client(self, number, socket)
+        client = ClientContext(self, number, socket)
         if since is not None:
             client.hold()
         source = self._sources[number % len(self._sources)]
         try:
             phases = await socket.connect(number, source, options.connect_timeout)
-        except Unanswered:
+        except AnswerTimeout:
             self.account.unanswered()
             raise
         try:
@@ -135,7 +135,7 @@ class Context:
             self.intake.epoll.add(socket)
         return client
 
-    def dismiss(self, clients: Iterable[Client]) -> None:
+    def dismiss(self, clients: Iterable[ClientContext]) -> None:
         """Count who is still there at the end of the load, and have everyone leave."""
         clients = list(clients)
         self.tally.count("held", sum(not client.socket.closed for client in clients))
@@ -153,13 +153,13 @@ class Context:
             self.over.set_exception(CannotRun(f"the target is gone, every connection was lost: {why}"))
 
     async def answered(self, call: Awaitable[T], size: int = 1) -> T:
-        """Await what the server answers; raises Unanswered, and counts ``size`` of the load as that."""
+        """Await what the server answers; raises AnswerTimeout, and counts ``size`` of the load as that."""
         try:
             async with asyncio.timeout(self.options.answer_timeout):
                 return await call
         except TimeoutError:
             self.account.unanswered(size)
-            raise Unanswered(f"no answer within {self.options.answer_timeout:g} s") from None
+            raise AnswerTimeout(f"no answer within {self.options.answer_timeout:g} s") from None
         except (ValueError, KeyError, TypeError) as error:
             if not is_ours(self.target):
                 raise
@@ -177,12 +177,12 @@ class Context:
         numbers: Iterable[int],
         at_once: int,
         topic_of: Callable[[int], str] = lambda number: "",
-        prepare: Callable[[Client], Awaitable[None]] | None = None,
-    ) -> list[Client]:
+        prepare: Callable[[ClientContext], Awaitable[None]] | None = None,
+    ) -> list[ClientContext]:
         """Connect clients, ``at_once`` at a time, and return those that are up; raises CannotRun if none is."""
         numbers = list(numbers)
         self.tally.count("clients_intended", len(numbers))
-        waiting, up, failed = iter(numbers), list[Client](), list[str]()
+        waiting, up, failed = iter(numbers), list[ClientContext](), list[str]()
         at_once = max(1, at_once // self.link.count)
 
         async def worker() -> None:
@@ -205,8 +205,8 @@ class Context:
         return up
 
     async def _prepared(
-        self, number: int, topic: str, prepare: Callable[[Client], Awaitable[None]] | None
-    ) -> Client:
+        self, number: int, topic: str, prepare: Callable[[ClientContext], Awaitable[None]] | None
+    ) -> ClientContext:
         client = await self.client(number, topic)
         try:
             if prepare is not None:

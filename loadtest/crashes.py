@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from loadtest.measures import Measures
 from loadtest.pace import until, until_all
-from loadtest.report import Report
+from loadtest.report import RunReport
 from loadtest.server_processes import listening_processes
 
 __all__ = ["CRASHING", "CannotCrash", "Crashes", "crashing", "wrong_crashes"]
@@ -81,7 +81,7 @@ def _wrong_process(options: Namespace) -> list[str]:
 
 
 @asynccontextmanager
-async def crashing(options: Namespace, report: Report) -> AsyncIterator["Crashes | None"]:
+async def crashing(options: Namespace, report: RunReport) -> AsyncIterator["Crashes | None"]:
     """Have the service run as ``--crash`` says, until the block ends; raises CannotCrash."""
     if not getattr(options, "crash", ""):
         yield None
@@ -98,7 +98,7 @@ async def crashing(options: Namespace, report: Report) -> AsyncIterator["Crashes
 class Crashes:
     """Kills the service ``--crashes`` times, spread over the load."""
 
-    def __init__(self, options: Namespace, report: Report, log: IO[bytes]) -> None:
+    def __init__(self, options: Namespace, report: RunReport, log: IO[bytes]) -> None:
         self._options = options
         self._report = report
         self._log = log

@@ -15,7 +15,7 @@ from loadtest.crashes import CRASHING, wrong_crashes
 from loadtest.live import Display
 from loadtest.measures import Measures
 from loadtest.options import add_common
-from loadtest.report import Report
+from loadtest.report import RunReport
 from loadtest.run import Run
 from loadtest.scenarios import broadcast
 from loadtest.verdict import COULD_NOT_RUN, Verdict
@@ -71,7 +71,7 @@ def validate(options: Namespace) -> list[str]:
     return mixed.share_out(options, parts)
 
 
-async def run(options: Namespace, scenario: ModuleType, report: Report, display: Display) -> Verdict:
+async def run(options: Namespace, scenario: ModuleType, report: RunReport, display: Display) -> Verdict:
     """Start both, connect everyone, then fetch and broadcast at the same time."""
     if options.data:
         return await _run_data(options, scenario, report, display)
@@ -93,7 +93,7 @@ async def run(options: Namespace, scenario: ModuleType, report: Report, display:
         return report.verdict
 
 
-async def _run_data(options: Namespace, scenario: ModuleType, report: Report, display: Display) -> Verdict:
+async def _run_data(options: Namespace, scenario: ModuleType, report: RunReport, display: Display) -> Verdict:
     """Have the run itself start a service, and kill it; its directory is removed at the end."""
     with TemporaryDirectory(prefix="sluice-demo-") as folder:
         port = str(_free_port())
@@ -162,7 +162,7 @@ async def _ended(process: asyncio.subprocess.Process, module: str) -> None:
             await process.wait()
 
 
-def summary(options: Namespace, report: Report) -> list[str]:
+def summary(options: Namespace, report: RunReport) -> list[str]:
     """Return what the demo shows, a line each."""
     failed = [f"FAILED {judgement.text}" for judgement in report.judgements if not judgement.passed]
     return [
@@ -174,7 +174,7 @@ def summary(options: Namespace, report: Report) -> list[str]:
     ]
 
 
-def _shown_data(options: Namespace, report: Report) -> list[str]:
+def _shown_data(options: Namespace, report: RunReport) -> list[str]:
     get = report.figures().get
     return [
         (
@@ -193,7 +193,7 @@ def _shown_data(options: Namespace, report: Report) -> list[str]:
     ]
 
 
-def _deliveries(report: Report) -> str:
+def _deliveries(report: RunReport) -> str:
     get = report.figures().get
     return (
         f"messages delivered           {get('delivered', 0):>10,.0f}, lost {get('lost', 0):.0f}, "
@@ -201,7 +201,7 @@ def _deliveries(report: Report) -> str:
     )
 
 
-def _shown(options: Namespace, report: Report) -> list[str]:
+def _shown(options: Namespace, report: RunReport) -> list[str]:
     get = report.figures().get
     return [
         f"clients connected and held   {get('held', 0):>10,.0f} of {options.clients:,}",

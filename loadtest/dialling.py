@@ -7,7 +7,7 @@ import ssl
 from ipaddress import ip_address
 from time import monotonic
 
-from loadtest.endpoint import Address, Endpoint
+from loadtest.endpoint import Endpoint, SocketAddress
 
 __all__ = ["dialled", "reason", "source_addresses"]
 
@@ -50,7 +50,7 @@ async def dialled(
     raise OSError("; ".join(errors) or f"{endpoint.host} has no address")
 
 
-async def _connected(loop: asyncio.AbstractEventLoop, address: Address, source: str | None) -> sockets.socket:
+async def _connected(loop: asyncio.AbstractEventLoop, address: SocketAddress, source: str | None) -> sockets.socket:
     family, where = address
     raw = sockets.socket(family, sockets.SOCK_STREAM)
     try:

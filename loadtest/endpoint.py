@@ -20,7 +20,7 @@ __all__ = ["Addresses", "Endpoint", "NoAddress", "endpoint_of", "in_path"]
 _SCHEMES = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 _MOST_ADDRESSES = 32
 _SAFE = "/!$&'()*+,;=:@%~?-._[]"
-Address = tuple[int, tuple[Any, ...]]
+SocketAddress = tuple[int, tuple[Any, ...]]
 """A socket's family and what it connects to."""
 
 
@@ -32,8 +32,8 @@ class Addresses:
     """All addresses that a name stands for: connections are spread over those that answer."""
 
     def __init__(self) -> None:
-        self._all: list[Address] = []
-        self._refused: set[Address] = set()
+        self._all: list[SocketAddress] = []
+        self._refused: set[SocketAddress] = set()
 
     async def look_up(self, host: str, port: int, timeout: float) -> None:
         """Ask what a name stands for; raises NoAddress."""
@@ -46,16 +46,16 @@ class Addresses:
             raise NoAddress(getattr(error, "strerror", None) or str(error)) from None
         self._all = list(dict.fromkeys((int(one[0]), tuple(one[4])) for one in found))[:_MOST_ADDRESSES]
 
-    def order(self, number: int) -> list[Address]:
+    def order(self, number: int) -> list[SocketAddress]:
         """Return the addresses in the order in which client ``number`` tries them: those that refused come last."""
         turned = [self._all[(number + place) % len(self._all)] for place in range(len(self._all))]
         return sorted(turned, key=self._refused.__contains__)
 
-    def refused(self, address: Address) -> None:
+    def refused(self, address: SocketAddress) -> None:
         """Note that an address did not take a connection."""
         self._refused.add(address)
 
-    def accepted(self, address: Address) -> None:
+    def accepted(self, address: SocketAddress) -> None:
         """Note that it did."""
         self._refused.discard(address)
 

@@ -31,7 +31,7 @@ _AT_ONCE: Final = 512
 """Descriptors of one turn, so that timers and writes come in between."""
 
 
-class Reading(Protocol):
+class Readable(Protocol):
     """What is read for."""
 
     transport: asyncio.Transport | None
@@ -49,13 +49,13 @@ class EpollReader:
     def __init__(self, reads: ReadCache) -> None:
         self._known = reads.small.get
         self._epoll = select.epoll()
-        self._reading: dict[int, Reading] = {}
+        self._reading: dict[int, Readable] = {}
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._epoll.fileno(), self._ready)
         self._since = self._last = 0.0
         """Since when reads have come without a pause, and when the last came."""
 
-    def add(self, one: Reading) -> None:
+    def add(self, one: Readable) -> None:
         """Read for a connection from now on. Not for TLS: what is read there has to be decrypted."""
         transport = one.transport
         if transport is None or transport.is_closing():
@@ -65,7 +65,7 @@ class EpollReader:
         self._reading[number] = one
         self._epoll.register(number, select.EPOLLIN)
 
-    def release(self, one: Reading) -> None:
+    def release(self, one: Readable) -> None:
         """Stop reading for a connection; nobody reads for it then."""
         if one.transport is None or one.transport.is_closing():
             return

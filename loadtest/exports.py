@@ -7,7 +7,7 @@ from io import StringIO
 from xml.sax.saxutils import escape, quoteattr
 
 from loadtest.histogram import Histogram
-from loadtest.report import Report
+from loadtest.report import RunReport
 from loadtest.verdict import NOT_ENDED
 
 __all__ = ["EXPORTS", "csv_text", "junit", "openmetrics"]
@@ -16,7 +16,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _QUANTILES = {"0.5": 50.0, "0.9": 90.0, "0.99": 99.0, "0.999": 99.9}
 
 
-def junit(report: Report) -> str:
+def junit(report: RunReport) -> str:
     """Return a test suite with a case for the run itself and for each threshold."""
     cases = [_case("run", "" if report.verdict.passed else report.verdict.text)]
     cases += [_case(one.threshold, "" if one.passed else one.text) for one in report.judgements]
@@ -43,7 +43,7 @@ def _xml(text: str) -> str:
     return _CONTROL.sub("?", text)
 
 
-def openmetrics(report: Report, *, classic: bool = False) -> str:
+def openmetrics(report: RunReport, *, classic: bool = False) -> str:
     """Return all figures in the text format of OpenMetrics 1.0, or in the older one of Prometheus (0.0.4).
 
     Of a run that has not ended the status is ``running``.
@@ -98,7 +98,7 @@ def _label(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def csv_text(report: Report) -> str:
+def csv_text(report: RunReport) -> str:
     """Return the time line: a row a second, a column for everything that is in any of them."""
     names = list(dict.fromkeys(name for moment in report.timeline for name in moment))
     out = StringIO()
@@ -108,5 +108,5 @@ def csv_text(report: Report) -> str:
     return out.getvalue()
 
 
-EXPORTS: dict[str, Callable[[Report], str]] = {"junit": junit, "openmetrics": openmetrics, "csv": csv_text}
+EXPORTS: dict[str, Callable[[RunReport], str]] = {"junit": junit, "openmetrics": openmetrics, "csv": csv_text}
 """By the name of the option."""

@@ -5,7 +5,7 @@ import re
 from time import monotonic
 from typing import ClassVar, cast
 
-from loadtest.body import BadBody, Body
+from loadtest.body import ArrivingBody, BadBody
 from loadtest.sockets import ConnectFailed, Socket
 from loadtest.upgrade import LONGEST
 
@@ -29,7 +29,7 @@ class Stream(Socket):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for the stream."""
         self.transport = cast("asyncio.Transport", transport)
-        self._body: Body | None = None
+        self._body: ArrivingBody | None = None
         self._text = b""
         assert self._request is not None
         path, headers = self._request
@@ -69,11 +69,11 @@ class Stream(Socket):
         elif kind.partition(";")[0].strip().lower() not in self.ACCEPT.split(", "):
             self._fail(f"refused: the answer is {kind or 'of no type'}, and not {self.ACCEPT}")
         else:
-            self._body = Body(fields.get(b"transfer-encoding", "").lower() == "chunked")
+            self._body = ArrivingBody(fields.get(b"transfer-encoding", "").lower() == "chunked")
             if self._ready is not None and not self._ready.done():
                 self._ready.set_result(None)
 
-    def _read(self, body: Body, data: bytes, now: float) -> None:
+    def _read(self, body: ArrivingBody, data: bytes, now: float) -> None:
         whole = not self.rest
         try:
             items = self._items(body.feed(data))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from loadtest.findings import Finding
-from loadtest.report import Judgement, Report
+from loadtest.report import Judgement, RunReport
 from loadtest.thresholds import IMPLIED, Threshold, parse_threshold
 
 __all__ = ["broken_bound", "judged", "load_not_made"]
@@ -12,13 +12,13 @@ _OPTIONAL = ("clients_intended", "connected")
 """What a run may well have none of: then nothing is asked of it."""
 
 
-def judged(report: Report, rounds: Sequence[Report], thresholds: Sequence[Threshold]) -> list[Judgement]:
+def judged(report: RunReport, rounds: Sequence[RunReport], thresholds: Sequence[Threshold]) -> list[Judgement]:
     """Judge the whole, and each of several rounds by what is not a sum over them: the worst counts."""
     found = [_worst(report, rounds, threshold) for threshold in thresholds]
     return found + [report.judgement(threshold, implied=True) for threshold in _implied(report, thresholds)]
 
 
-def _worst(report: Report, rounds: Sequence[Report], threshold: Threshold) -> Judgement:
+def _worst(report: RunReport, rounds: Sequence[RunReport], threshold: Threshold) -> Judgement:
     whole = report.judgement(threshold)
     if len(rounds) < 2 or not whole.passed or _is_sum(report, threshold):
         return whole
@@ -30,13 +30,13 @@ def _worst(report: Report, rounds: Sequence[Report], threshold: Threshold) -> Ju
     return whole
 
 
-def _is_sum(report: Report, threshold: Threshold) -> bool:
+def _is_sum(report: RunReport, threshold: Threshold) -> bool:
     return not threshold.over and (
         threshold.figure in report.counters or threshold.figure in report.checks or threshold.figure == "errors"
     )
 
 
-def _implied(report: Report, thresholds: Sequence[Threshold]) -> list[Threshold]:
+def _implied(report: RunReport, thresholds: Sequence[Threshold]) -> list[Threshold]:
     """Return what is asked of every run, without what a threshold of its own replaces."""
     named = {name for threshold in thresholds for name in threshold.names[:1]}
     parts = [
@@ -48,13 +48,13 @@ def _implied(report: Report, thresholds: Sequence[Threshold]) -> list[Threshold]
     return [threshold for threshold in kept if _is_asked(report, threshold)]
 
 
-def _is_asked(report: Report, threshold: Threshold) -> bool:
+def _is_asked(report: RunReport, threshold: Threshold) -> bool:
     if not threshold.over:
         return threshold.figure in report.counters
     return threshold.over not in _OPTIONAL or bool(report.counters.get(threshold.over))
 
 
-def broken_bound(report: Report, thresholds: Sequence[Threshold], *, ended: bool = False) -> str | None:
+def broken_bound(report: RunReport, thresholds: Sequence[Threshold], *, ended: bool = False) -> str | None:
     """Return a threshold that cannot hold any more, with its figure; at the end of a round, an implied one, too."""
     for threshold in thresholds:
         judgement = report.judgement(threshold)
@@ -66,7 +66,7 @@ def broken_bound(report: Report, thresholds: Sequence[Threshold], *, ended: bool
     return None
 
 
-def load_not_made(report: Report) -> list[Finding]:
+def load_not_made(report: RunReport) -> list[Finding]:
     """Return as a finding that less than the plan was made."""
     counters = report.counters
     intended, made = counters.get("intended", 0), counters.get("made", 0)

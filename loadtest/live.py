@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loadtest.plots import short
-from loadtest.report import Report
+from loadtest.report import RunReport
 
 __all__ = ["Display", "sparkline"]
 
@@ -41,13 +41,13 @@ _GAUGES = {
 class Display:
     """Shows one report after another; :meth:`tell` may be called as often as one likes."""
 
-    def __init__(self, report: Report, console: Console | None = None, *, quiet: bool = False) -> None:
+    def __init__(self, report: RunReport, console: Console | None = None, *, quiet: bool = False) -> None:
         self._report = report
         self._quiet = quiet
         self._title = ""
         self._console = console or Console(file=sys.stderr)
         self._live: Live | None = None
-        self._follower: Callable[[Report, str], None] | None = None
+        self._follower: Callable[[RunReport, str], None] | None = None
         self._load_since: float | None = None
         self._began = monotonic()
 
@@ -61,18 +61,18 @@ class Display:
             yield
         self._live = None
 
-    def show(self, report: Report, title: str) -> None:
+    def show(self, report: RunReport, title: str) -> None:
         """Turn to another report."""
         self._report = report
         self._title = title
         self._load_since = None
 
     @property
-    def report(self) -> Report:
+    def report(self) -> RunReport:
         """The report that is shown now."""
         return self._report
 
-    def follow(self, follower: Callable[[Report, str], None]) -> None:
+    def follow(self, follower: Callable[[RunReport, str], None]) -> None:
         """Have ``follower`` called with the report and its title at each report of the run."""
         self._follower = follower
 
@@ -123,7 +123,7 @@ class Display:
             table.caption = "latencies: p50 / p99 / p99.9 in all; p99 of the second"
         return table
 
-    def _rows(self, report: Report, now: dict[str, float]) -> Iterator[tuple[str, str, str, str]]:
+    def _rows(self, report: RunReport, now: dict[str, float]) -> Iterator[tuple[str, str, str, str]]:
         troubles = {name: count for name, count in report.checks.items() if count}
         for text, count in {**troubles, **dict(report.errors.most_common(5))}.items():
             yield f"[red]{escape(report.secrets.masked(text))}[/red]", f"{count:,}", "", ""

@@ -10,7 +10,7 @@ from loadtest.findings import Finding
 from loadtest.histogram import Histogram
 from loadtest.judging import judged, load_not_made
 from loadtest.ledger import KINDS
-from loadtest.report import SCHEMA, Report
+from loadtest.report import SCHEMA, RunReport
 from loadtest.same_run import check_same_run, timeline
 from loadtest.tally import bounded
 from loadtest.thresholds import parse_threshold
@@ -19,7 +19,7 @@ from loadtest.verdict import FAILED, PASSED, Status, Verdict
 __all__ = ["HELP", "add_options", "merged", "run"]
 
 HELP = "put the JSON reports of several machines together, and judge the whole"
-_FIELDS = frozenset(Report("", "").document())
+_FIELDS = frozenset(RunReport("", "").document())
 _ORDER = tuple(Status)
 
 
@@ -28,12 +28,12 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("reports", nargs="+", help="JSON reports of runs that were made at the same time")
 
 
-def run(options: Namespace) -> Report:
+def run(options: Namespace) -> RunReport:
     """Return the whole; raises ValueError for what is not a report."""
     return merged([_read(path) for path in options.reports], options.threshold, options.reports)
 
 
-def merged(reports: list[dict[str, Any]], thresholds: list[str], names: Sequence[str] | None = None) -> Report:
+def merged(reports: list[dict[str, Any]], thresholds: list[str], names: Sequence[str] | None = None) -> RunReport:
     """Add reports up: counts are sums, latencies are merged without loss, gauges are the largest.
 
     Raises ValueError for reports that are not of one run.
@@ -41,7 +41,7 @@ def merged(reports: list[dict[str, Any]], thresholds: list[str], names: Sequence
     first = reports[0]
     names = names or [f"report {number}" for number in range(1, len(reports) + 1)]
     careful = check_same_run(names, reports)
-    whole = Report(first["scenario"], " ; ".join(one["command"] for one in reports))
+    whole = RunReport(first["scenario"], " ; ".join(one["command"] for one in reports))
     whole.started = min(one["started"] for one in reports)
     whole.elapsed = max(one["elapsed_s"] for one in reports)
     whole.options = first.get("options", {})
@@ -76,7 +76,7 @@ def _load(reports: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _add(whole: Report, one: dict[str, Any]) -> None:
+def _add(whole: RunReport, one: dict[str, Any]) -> None:
     for name, value in one["counters"].items():
         whole.counters[name] = whole.counters.get(name, 0) + value
     for name in KINDS:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from loadtest.context import Context
+from loadtest.context import WorkerContext
 from loadtest.measures import LOAD, Measures, merged
 from loadtest.scenarios import SCENARIOS
 from loadtest.targets import unable
@@ -86,7 +86,7 @@ def _defaults(scenario: ModuleType) -> dict[str, Any]:
     return {key: value for key, value in vars(parser.parse_args([])).items() if value is not None}
 
 
-async def run(context: Context) -> None:
+async def run(context: WorkerContext) -> None:
     """Run all parts; they begin together."""
     together = asyncio.Barrier(len(context.options.parts))
     scenarios = {scenario.__name__: scenario for scenario in SCENARIOS.values()}

@@ -7,12 +7,12 @@ from typing import Any
 from loadtest.audience import Arrival
 from loadtest.findings import Finding, late_clients, places, stalls
 from loadtest.histogram import Histogram
-from loadtest.report import Report
+from loadtest.report import RunReport
 
 __all__ = ["settle"]
 
 
-def settle(report: Report, outcomes: list[dict[str, Any]], began: float) -> list[Finding]:
+def settle(report: RunReport, outcomes: list[dict[str, Any]], began: float) -> list[Finding]:
     """Put the outcomes of all workers together: latencies go to the report, troubles are returned.
 
     An outcome has ``arrivals`` (by topic), ``beats``, ``delays``, ``troubles`` (by client), ``readers`` (by
@@ -42,13 +42,13 @@ def settle(report: Report, outcomes: list[dict[str, Any]], began: float) -> list
     return [*stalls(arrivals.values(), beats, began), *late_clients(of_clients), *places(report.pop_places())]
 
 
-def _add_troubles(report: Report, outcomes: list[dict[str, Any]]) -> None:
+def _add_troubles(report: RunReport, outcomes: list[dict[str, Any]]) -> None:
     for outcome in outcomes:
         for check, client, messages in outcome["troubles"]:
             report.troubles[check, client] += messages
 
 
-def _add_acknowledged(report: Report, arrived: int, *, whole: bool) -> None:
+def _add_acknowledged(report: RunReport, arrived: int, *, whole: bool) -> None:
     """Count what was acknowledged and came to no reader at all, where a run looks for that."""
     if "acknowledged" in report.counters:
         report.counters["acknowledged"] = report.counters["published"]

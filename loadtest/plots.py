@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-__all__ = ["PERCENTILES", "Line", "bars", "lines", "nines", "rounds", "short"]
+__all__ = ["PERCENTILES", "Curve", "bars", "lines", "nines", "rounds", "short"]
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 460, 200, 46, 10, 10, 26
 _ROOM = _HEIGHT - _BOTTOM - _TOP
@@ -12,7 +12,7 @@ _GOOD_STEPS = (0.2, 0.25, 0.5, 1, 2, 2.5, 5)
 _LABEL = 6.2
 """Units that a character of a label takes."""
 
-Line = tuple[str, Sequence[tuple[float, float]]]
+Curve = tuple[str, Sequence[tuple[float, float]]]
 """A name and its points."""
 
 
@@ -57,7 +57,7 @@ def bars(found: Sequence[tuple[float, float, float]], title: str) -> str:
     return _svg(axis + "".join(drawn) + _below(rounds(0, high), 0, high), title)
 
 
-def lines(some: Sequence[Line], marks: Mapping[float, str], title: str, ends: tuple[float, float]) -> str:
+def lines(some: Sequence[Curve], marks: Mapping[float, str], title: str, ends: tuple[float, float]) -> str:
     """Return lines over an axis from ``ends[0]`` to ``ends[1]``; ``marks`` are its places with a label."""
     axis, upper = _values(max((value for _, points in some for _, value in points), default=0.0))
     low, high = ends[0], max(ends[1], ends[0] + 1e-9)

@@ -7,8 +7,8 @@ from time import monotonic
 from typing import Any
 
 from loadtest.audience import Audience
-from loadtest.client import Client
-from loadtest.context import Context
+from loadtest.client import ClientContext
+from loadtest.context import WorkerContext
 from loadtest.files import read_messages
 from loadtest.measures import Measures
 from loadtest.pace import until_all
@@ -70,7 +70,7 @@ def wrong_publishing(options: Namespace) -> list[str]:
 class Publishing:
     """The topics of a run, their readers in this process, and this process' share of the publishers."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: WorkerContext) -> None:
         options = context.options
         self.context = context
         # A server that does not number messages may still have those of the last run.
@@ -87,10 +87,10 @@ class Publishing:
         self.others: list[Audience] = []
         """Those with latencies of their own."""
         self._pending: list[Fact] = []
-        self._apart: list[Client] = []
+        self._apart: list[ClientContext] = []
         self._bodies = read_messages(options.messages) if options.messages else []
         self._settled = False
-        self.send: Callable[[Client, str, bytes, str], Awaitable[int | None]] = self._send
+        self.send: Callable[[ClientContext, str, bytes, str], Awaitable[int | None]] = self._send
         """Publishes (client, topic, data, key) and returns the server's number of it; raises ConnectFailed."""
         context.link.on_facts = self._receive
         context.chores.append(self._chore)
@@ -108,25 +108,25 @@ class Publishing:
         """Return the topic of a client; of several, the first."""
         return self._plan.topics_of(number)[0]
 
-    async def subscribe(self, client: Client) -> None:
+    async def subscribe(self, client: ClientContext) -> None:
         """Subscribe a client to its topics."""
         await client.subscribe(self._of(client, self.audiences))
 
-    def _of(self, client: Client, audiences: Mapping[int, Audience]) -> list[Audience]:
+    def _of(self, client: ClientContext, audiences: Mapping[int, Audience]) -> list[Audience]:
         topics = self._plan.topics_of(client.number)
         return [audiences[one.index] for topic in topics for one in self._sequences[topic]]
 
-    def divided(self, first: int, latency: str) -> Callable[[Client], Awaitable[None]]:
+    def divided(self, first: int, latency: str) -> Callable[[ClientContext], Awaitable[None]]:
         """Return how clients subscribe; those from number ``first`` on have the latency ``latency``."""
         apart = self._new_audiences(latency)
         self.others += apart.values()
 
-        async def subscribe(client: Client) -> None:
+        async def subscribe(client: ClientContext) -> None:
             await client.subscribe(self._of(client, apart if client.number >= first else self.audiences))
 
         return subscribe
 
-    async def senders(self, clients: list[Client]) -> list[Client]:
+    async def senders(self, clients: list[ClientContext]) -> list[ClientContext]:
         """Return those that publish: some of the readers, or clients of their own, which are connected here."""
         context, options = self.context, self.context.options
         if options.apart:
@@ -134,7 +134,7 @@ class Publishing:
             self._apart = await context.connect(numbers, options.at_once, self.topic_of)
         return self._apart or clients
 
-    async def publish(self, begin: float, clients: list[Client]) -> None:
+    async def publish(self, begin: float, clients: list[ClientContext]) -> None:
         """Publish to all topics by the schedule, this process its share, without waiting for answers."""
         context, options = self.context, self.context.options
         schedule, topics = context.schedule(), self._plan.topics
@@ -150,13 +150,13 @@ class Publishing:
                         client = self._publisher(publishers, topic, publisher)
                         group.create_task(self._topic(topic, publisher, client, times, begin + phase))
 
-    def _publisher(self, publishers: Publishers[Client], topic: str, publisher: int) -> Client:
+    def _publisher(self, publishers: Publishers[ClientContext], topic: str, publisher: int) -> ClientContext:
         """Return the client that publishes: one that does nothing else if there are any, or else a reader."""
         if self._apart:
             return self._apart[publisher // self.context.link.count % len(self._apart)]
         return publishers.of(topic, publisher)
 
-    async def _topic(self, topic: str, publisher: int, client: Client, times: Any, begin: float) -> None:
+    async def _topic(self, topic: str, publisher: int, client: ClientContext, times: Any, begin: float) -> None:
         tally, options = self.context.tally, self.context.options
         some = self._sequences[topic]
         sequence = some[publisher % len(some)]
@@ -179,7 +179,7 @@ class Publishing:
 
         await self.context.by_clock(times, begin, one)
 
-    async def _send(self, client: Client, topic: str, data: bytes, key: str) -> int | None:
+    async def _send(self, client: ClientContext, topic: str, data: bytes, key: str) -> int | None:
         return await self.context.act(self.context.target.publish(client.socket, topic, data))
 
     async def settle(self) -> None:

@@ -18,7 +18,7 @@ from loadtest.tally import bounded
 from loadtest.thresholds import Threshold
 from loadtest.verdict import NOT_ENDED, Verdict
 
-__all__ = ["SCHEMA", "Judgement", "Report", "Round"]
+__all__ = ["SCHEMA", "Judgement", "Round", "RunReport"]
 
 SCHEMA = 3
 _MOST_CLIENTS = 20
@@ -52,7 +52,7 @@ class Round:
 
 
 @dataclass(slots=True)
-class Report:
+class RunReport:
     """One run; docs/loadtest.md describes the JSON that :meth:`document` returns."""
 
     scenario: str
@@ -186,7 +186,7 @@ class Report:
         self.judgements = [self.judgement(threshold) for threshold in thresholds]
         return all(judgement.passed for judgement in self.judgements)
 
-    def close_round(self, before: "Report") -> None:
+    def close_round(self, before: "RunReport") -> None:
         """Note one round of several, and add it to those ``before``."""
         summaries = {name: histogram.summary() for name, histogram in self.latencies.items()}
         before.rounds.append(Round(summaries, dict(self.counters)))

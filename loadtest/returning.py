@@ -4,8 +4,8 @@ import asyncio
 from functools import partial
 from time import monotonic
 
-from loadtest.client import Client
-from loadtest.context import Context
+from loadtest.client import ClientContext
+from loadtest.context import WorkerContext
 from loadtest.sockets import ConnectFailed, Socket
 from loadtest.targets.sluice import Sluice
 
@@ -20,7 +20,7 @@ _PATIENCE = 60.0
 class Returning:
     """All clients of a process: each is replaced by the one that comes back for it."""
 
-    def __init__(self, context: Context, clients: list[Client]) -> None:
+    def __init__(self, context: WorkerContext, clients: list[ClientContext]) -> None:
         self._context = context
         assert isinstance(context.target, Sluice)
         self._target = context.target
@@ -33,7 +33,7 @@ class Returning:
             self._watch(client)
 
     @property
-    def clients(self) -> list[Client]:
+    def clients(self) -> list[ClientContext]:
         """Those that are there now."""
         return list(self._clients.values())
 
@@ -43,18 +43,18 @@ class Returning:
         for task in self._tasks:
             task.cancel()
 
-    def _watch(self, client: Client) -> None:
+    def _watch(self, client: ClientContext) -> None:
         self._back[client.number].set()
         if client.socket.closed:
             self._lost(client)
         else:
             client.socket.on_close = partial(self._gone, client)
 
-    def _gone(self, client: Client, socket: Socket) -> None:
+    def _gone(self, client: ClientContext, socket: Socket) -> None:
         client.gone(socket)
         self._lost(client)
 
-    def _lost(self, client: Client) -> None:
+    def _lost(self, client: ClientContext) -> None:
         self._context.tally.count("cut_off")
         self._back[client.number].clear()
         if not self._over:
@@ -62,7 +62,7 @@ class Returning:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _come_back(self, client: Client, lost: float) -> None:
+    async def _come_back(self, client: ClientContext, lost: float) -> None:
         delay = _FIRST
         while True:
             # Not all at the same moment.
@@ -79,7 +79,7 @@ class Returning:
         self._clients[client.number] = again
         self._watch(again)
 
-    async def _attempt(self, client: Client) -> Client | None:
+    async def _attempt(self, client: ClientContext) -> ClientContext | None:
         context = self._context
         async with self._places:
             try:
@@ -96,7 +96,7 @@ class Returning:
                 return None
         return again
 
-    async def publish(self, client: Client, topic: str, data: bytes, key: str) -> int | None:
+    async def publish(self, client: ClientContext, topic: str, data: bytes, key: str) -> int | None:
         """Publish, again and again with the same key until it is acknowledged. Raises ConnectFailed."""
         context, began, number = self._context, monotonic(), client.number
         context.account.started()

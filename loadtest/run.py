@@ -13,7 +13,7 @@ from loadtest.judging import broken_bound, judged, load_not_made
 from loadtest.live import Display
 from loadtest.measures import Measures
 from loadtest.options import measures_of, plan
-from loadtest.report import Report
+from loadtest.report import RunReport
 from loadtest.server import Server
 from loadtest.supervisor import Supervisor
 from loadtest.thresholds import parse_threshold
@@ -28,7 +28,7 @@ _MEASURED = frozenset({"delivery_p99_ms", "round_trip_p99_ms", "freshness_p99_ms
 class Run:
     """Makes the rounds of one scenario with one set of options, and fills a report."""
 
-    def __init__(self, options: Namespace, scenario: ModuleType, report: Report, display: Display) -> None:
+    def __init__(self, options: Namespace, scenario: ModuleType, report: RunReport, display: Display) -> None:
         self._options = options
         self._scenario = scenario
         self._report = report
@@ -37,7 +37,7 @@ class Run:
         self._measures: Measures = measures_of(options, scenario)
         self._supervisor: Supervisor | None = None
         self._round = report
-        self._rounds: list[Report] = []
+        self._rounds: list[RunReport] = []
         self._cannot: str | None = None
         self._aborted: str | None = None
         self._interrupted = False
@@ -75,7 +75,7 @@ class Run:
     async def _one(self, number: int) -> None:
         options, several = self._options, self._options.rounds > 1
         whole = self._report
-        report = self._round = Report(whole.scenario, whole.command, secrets=whole.secrets) if several else whole
+        report = self._round = RunReport(whole.scenario, whole.command, secrets=whole.secrets) if several else whole
         report.counters = self._measures.zeros()
         self._display.show(report, f"round {number + 1} of {options.rounds}" if several else "")
         server = Server(
@@ -127,7 +127,7 @@ class Run:
             self._supervisor.stop()
 
 
-def _taint(report: Report) -> None:
+def _taint(report: RunReport) -> None:
     """Say where the generator's own lateness is part of what was measured."""
     watched = [moment for moment in report.timeline if "own_cpu_percent" in moment]
     # What happens while everyone connects is in no latency of a message.

@@ -11,10 +11,10 @@ _ENOUGH = 0.9
 """Share of the longest run in which all of them have to run, or it is said."""
 _AGREE = 0.5
 """Seconds by which clocks may differ without being mentioned."""
-Document = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
-def check_same_run(names: Sequence[str], reports: Sequence[Document]) -> list[str]:
+def check_same_run(names: Sequence[str], reports: Sequence[JsonObject]) -> list[str]:
     """Return what has to be known to read reports as one; raises ValueError for what are not parts of one run."""
     for (one, first), (other, second) in combinations(list(zip(names, reports, strict=True)), 2):
         if first == second and first.get("load"):
@@ -43,18 +43,18 @@ def check_same_run(names: Sequence[str], reports: Sequence[Document]) -> list[st
     return notes
 
 
-def _ahead(load: Document) -> float:
+def _ahead(load: JsonObject) -> float:
     """Return by how much a machine's clock is certainly ahead of the server's, negative where it is behind."""
     low, high = load.get("ahead_of_server_s") or (0.0, 0.0)
     return float(min(max(0.0, low), high)) if low > 0 or high < 0 else 0.0
 
 
-def _span(load: Document) -> tuple[float, float]:
+def _span(load: JsonObject) -> tuple[float, float]:
     begin, end = (datetime.fromisoformat(load[name]).timestamp() for name in ("began", "ended"))
     return begin - _ahead(load), end - _ahead(load)
 
 
-def _clocks(names: Sequence[str], loads: Sequence[Document]) -> Iterator[str]:
+def _clocks(names: Sequence[str], loads: Sequence[JsonObject]) -> Iterator[str]:
     for name, load in zip(names, loads, strict=True):
         if abs(load.get("clock_step_s") or 0.0) > _AGREE:
             yield f"{name}: the clock was set by {load['clock_step_s']:+,.1f} s during the run"
@@ -65,7 +65,7 @@ def _clocks(names: Sequence[str], loads: Sequence[Document]) -> Iterator[str]:
             yield f"the clocks of {one} and {other} differ by {least:,.1f} s at least; the server's counts"
 
 
-def timeline(reports: Sequence[Document]) -> list[dict[str, float]]:
+def timeline(reports: Sequence[JsonObject]) -> list[dict[str, float]]:
     """Return the seconds of all reports, counted from the begin of the load.
 
     Counts are added up. Percentiles of a second cannot be put together exactly: the largest stands for all of them.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 
-__all__ = ["Schedule", "Stage", "constant", "dealt", "parse_rate", "parse_stages", "ramp", "steps"]
+__all__ = ["RampStage", "Schedule", "constant", "dealt", "parse_rate", "parse_stages", "ramp", "steps"]
 
 _TINY = 1e-9
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
@@ -22,7 +22,7 @@ _FORM = re.compile(rf"{_NUMBER}(?:\.\.{_NUMBER}|(?:,{_NUMBER})*)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class RampStage:
     """A rate that goes in a straight line from ``first`` to ``last`` things a second."""
 
     first: float
@@ -48,7 +48,7 @@ class Stage:
 class Schedule:
     """Stages one after another."""
 
-    stages: tuple[Stage, ...]
+    stages: tuple[RampStage, ...]
 
     @property
     def duration(self) -> float:
@@ -81,17 +81,17 @@ class Schedule:
 
 def constant(rate: float, duration: float) -> Schedule:
     """Return a schedule of ``rate`` things a second for ``duration`` seconds."""
-    return Schedule((Stage(rate, rate, duration),))
+    return Schedule((RampStage(rate, rate, duration),))
 
 
 def ramp(first: float, last: float, duration: float) -> Schedule:
     """Return a schedule whose rate grows (or falls) linearly from ``first`` to ``last`` a second."""
-    return Schedule((Stage(first, last, duration),))
+    return Schedule((RampStage(first, last, duration),))
 
 
 def steps(rates: list[float], duration: float) -> Schedule:
     """Return a schedule of one constant rate after another, each for its part of ``duration`` seconds."""
-    return Schedule(tuple(Stage(rate, rate, duration / len(rates)) for rate in rates))
+    return Schedule(tuple(RampStage(rate, rate, duration / len(rates)) for rate in rates))
 
 
 def parse_rate(text: str, duration: float) -> Schedule:
@@ -117,7 +117,7 @@ def parse_stages(texts: Sequence[str]) -> Schedule:
             raise ValueError(f"--stage: {text!r} is not like 30s:1000 or 2m:500 (seconds or minutes, a rate)")
         seconds, rate = float(found[1]) * (60 if found[2] == "m" else 1), float(found[3])
         if seconds > 0:
-            stages.append(Stage(before, rate, seconds))
+            stages.append(RampStage(before, rate, seconds))
         # A stage of no time is a step.
         before = rate
     if not any(stage.area for stage in stages):

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from loadtest.clock import ServerClock
 from loadtest.endpoint import Endpoint
-from loadtest.report import Report
+from loadtest.report import RunReport
 from loadtest.server_processes import listening_processes
 
 __all__ = ["Server"]
@@ -96,7 +96,7 @@ class Server:
         """Note the server's CPU time at the begin and the end of the load."""
         self._marks[name] = (monotonic(), _cpu(self._processes))
 
-    async def finish(self, report: Report) -> None:
+    async def finish(self, report: RunReport) -> None:
         """Put the figures of the whole run into the report, and close everything."""
         await self.sample()
         gauges = report.gauges
@@ -169,7 +169,7 @@ class Server:
                 return {float(sample.labels["le"]): sample.value for sample in buckets}
         return {}
 
-    async def _compare(self, report: Report) -> None:
+    async def _compare(self, report: RunReport) -> None:
         """Say what the service's own histogram has at the percentiles that the clients are judged by."""
         after = await self._own_histogram()
         counts = {bound: value - self._histogram.get(bound, 0.0) for bound, value in sorted(after.items())}

@@ -14,9 +14,9 @@ from loadtest.messages import Assembly, BadMessage
 from loadtest.payloads import FOREIGN
 from loadtest.position import Position
 from loadtest.read_cache import ReadCache
-from loadtest.upgrade import LONGEST, Refused, accepted
+from loadtest.upgrade import LONGEST, UpgradeRefused, accepted
 
-__all__ = ["ConnectFailed", "Phases", "Socket", "Unanswered"]
+__all__ = ["AnswerTimeout", "ConnectFailed", "Phases", "Socket"]
 
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
 
@@ -25,7 +25,7 @@ class ConnectFailed(Exception):
     """A connection that did not come up, or ended before its answer; the text says why."""
 
 
-class Unanswered(ConnectFailed):
+class AnswerTimeout(ConnectFailed):
     """Something that the server did not answer in its time."""
 
 
@@ -104,7 +104,7 @@ class Socket(asyncio.Protocol):
                 return await self._connect(number, source, timeout)
         except TimeoutError:
             self.abort()
-            raise Unanswered(f"no answer within {timeout:g} s") from None
+            raise AnswerTimeout(f"no answer within {timeout:g} s") from None
         except OSError as error:
             self.abort()
             raise ConnectFailed(reason(error)) from None
@@ -211,7 +211,7 @@ class Socket(asyncio.Protocol):
     def _upgraded(self, head: bytes) -> None:
         try:
             extensions = accepted(head, self._key)
-        except Refused as error:
+        except UpgradeRefused as error:
             self._fail(str(error))
             return
         if extensions:

@@ -1,13 +1,13 @@
 """The report in a terminal's lines."""
 
-from loadtest.report import Report
+from loadtest.report import RunReport
 
 __all__ = ["summary"]
 
 _PARTS = ("p50", "p90", "p99", "p999", "max")
 
 
-def summary(report: Report) -> list[str]:
+def summary(report: RunReport) -> list[str]:
     """Return what a run has found, a line each; none longer than 80 columns except for what others have written."""
     few = report.few_samples()
     lines = [f"{name:26}{value:>16,.0f}" for name, value in report.counters.items()]

@@ -10,7 +10,7 @@ import orjson
 
 from loadtest.clock import moment_text, wall_minus_monotonic
 from loadtest.outcome import settle
-from loadtest.report import Report
+from loadtest.report import RunReport
 from loadtest.server import Server
 from loadtest.worker_link import LINE, read_line
 
@@ -29,7 +29,7 @@ class Supervisor:
     """Runs the workers of one round; ``each_second()`` is called while they run."""
 
     def __init__(
-        self, options: dict[str, Any], report: Report, server: Server, each_second: Callable[[], None]
+        self, options: dict[str, Any], report: RunReport, server: Server, each_second: Callable[[], None]
     ) -> None:
         self._options = options
         self._report = report

@@ -11,7 +11,7 @@ from typing import Any
 
 import uvloop
 
-from loadtest.context import CannotRun, Context
+from loadtest.context import CannotRun, WorkerContext
 from loadtest.custom import is_file, named
 from loadtest.self_monitor import SelfMonitor, descriptors
 from loadtest.targets.blame import blame, is_ours
@@ -59,7 +59,7 @@ async def _round(link: WorkerLink, options: Namespace, stop: asyncio.Event) -> N
     scenario = named(options.module)
     too_few = descriptors(-(-options.sockets // link.count))
     try:
-        context = Context(options, link)
+        context = WorkerContext(options, link)
     except Exception as error:
         link.send("cannot", blame(error, options.target, None))
         return
@@ -85,7 +85,7 @@ async def _round(link: WorkerLink, options: Namespace, stop: asyncio.Event) -> N
         link.send("tick", {**context.tally.flush(), "gauges": {}})
 
 
-def _bug(error: BaseException, context: Context) -> str:
+def _bug(error: BaseException, context: WorkerContext) -> str:
     """Return whose bug an error is; one of ours with its traceback."""
     options = context.options
     if is_file(options.module) and _is_from(error, options.module):
@@ -100,7 +100,7 @@ def _is_from(error: BaseException, path: str) -> bool:
     return any(frame.filename == str(Path(path).resolve()) for frame in traceback.extract_tb(error.__traceback__))
 
 
-async def _closed(context: Context) -> None:
+async def _closed(context: WorkerContext) -> None:
     try:
         async with asyncio.timeout(_CLOSING):
             await context.target.close()
@@ -115,7 +115,7 @@ def _first(error: BaseException) -> BaseException:
 
 
 async def _until_over(
-    job: asyncio.Future[None], helpers: list[asyncio.Task[None]], context: Context, stop: asyncio.Event
+    job: asyncio.Future[None], helpers: list[asyncio.Task[None]], context: WorkerContext, stop: asyncio.Event
 ) -> None:
     """Wait for the scenario, the end of all connections, or the word to stop; the first of them.
 
@@ -143,7 +143,7 @@ async def _until_over(
             context.over.exception()
 
 
-async def _ticks(context: Context, monitor: SelfMonitor) -> None:
+async def _ticks(context: WorkerContext, monitor: SelfMonitor) -> None:
     while True:
         await asyncio.sleep(_TICK)
         context.intake.collect()
@@ -155,7 +155,7 @@ def _done(chore: Callable[[], bool]) -> bool:
     return chore()
 
 
-async def _pulse(context: Context, monitor: SelfMonitor) -> None:
+async def _pulse(context: WorkerContext, monitor: SelfMonitor) -> None:
     """Note how late the loop is, and let those who have postponed something do a little of it at a time."""
     while True:
         due = monotonic() + _PULSE

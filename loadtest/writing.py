@@ -9,14 +9,14 @@ import orjson
 
 from loadtest.exports import EXPORTS
 from loadtest.page.document import render
-from loadtest.report import Report
+from loadtest.report import RunReport
 
 __all__ = ["written"]
 
 _PART = ".part"
 
 
-def written(report: Report, options: Namespace) -> list[str]:
+def written(report: RunReport, options: Namespace) -> list[str]:
     """Write the files that were asked for; return what kept some of them from being written."""
     wrong = []
     for name, form in _forms(report):
@@ -29,7 +29,7 @@ def written(report: Report, options: Namespace) -> list[str]:
     return wrong
 
 
-def _forms(report: Report) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def _forms(report: RunReport) -> Iterator[tuple[str, Callable[[], bytes]]]:
     yield "json", lambda: orjson.dumps(report.document(), option=orjson.OPT_INDENT_2)
     yield "html", lambda: render(report).encode()
     for name, export in EXPORTS.items():

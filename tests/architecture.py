@@ -163,6 +163,8 @@ _COMMANDS = frozenset(
      "popleft", "remove", "setdefault", "update", "cancel", "call_soon", "call_later", "call_at", "create_task",
      "start", "stop", "close", "end", "drop", "forget", "evict", "spend", "charge", "release", "put", "set"}
 )  # fmt: skip
+_SEVERAL = frozenset({"Connection", "Histogram", "Position", "Supervisor", "Tally", "Target"})
+"""Names of the same thing in several places, and ``Target``, which users of ``--target`` derive from."""
 _OURS = ("service", "loadtest", "tests", "bench")
 _STANDARD = sys.stdlib_module_names | {"compression"}  # of Python 3.14
 
@@ -369,6 +371,21 @@ def _changes(function: ast.FunctionDef) -> Iterator[int]:
             yield node.lineno
 
 
+def names(modules: list[Module]) -> list[str]:
+    """Name public classes whose name stands for several things: one word has one meaning.
+
+    The client has its own classes for what the service sends, under the same names.
+    """
+    places: dict[str, list[str]] = {}
+    for module in modules:
+        if not module.name.startswith(CLIENT):
+            for node in module.tree.body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    places.setdefault(node.name, []).append(module.name)
+    several = {name: where for name, where in places.items() if len(where) > 1 and name not in _SEVERAL}
+    return [f"{name} stands for several things: {', '.join(where)}" for name, where in several.items()]
+
+
 def docstrings(modules: list[Module]) -> list[str]:
     """Name public modules, classes and functions without a docstring."""
     wrong = []
@@ -393,4 +410,4 @@ def _undocumented(node: ast.AST) -> Iterator[str]:
             yield from (f"{child.name}.{name}" for name in _undocumented(child))
 
 
-RULES = (layering, purity, engines, top, cycles, folder_cycles, length, ports, queries, docstrings)
+RULES = (layering, purity, engines, top, cycles, folder_cycles, length, ports, queries, names, docstrings)

@@ -7,9 +7,9 @@ from functools import cache
 
 import brotli
 
-__all__ = ["HOSTILE", "Answer"]
+__all__ = ["HOSTILE", "ByteSource"]
 
-Answer = Callable[[], AsyncIterator[bytes]]
+ByteSource = Callable[[], AsyncIterator[bytes]]
 """Yields pieces; each waits until the last was taken. After the last the connection is closed."""
 
 _OK = b"HTTP/1.1 200 OK\r\n"
@@ -17,7 +17,7 @@ _MIB = 1 << 20
 _GIB = 1 << 30
 
 
-def _once(make: Callable[[], bytes]) -> Answer:
+def _once(make: Callable[[], bytes]) -> ByteSource:
     async def answer() -> AsyncIterator[bytes]:
         # A bomb takes a second to make, once: nobody else waits for that.
         yield await asyncio.to_thread(make)
@@ -25,11 +25,11 @@ def _once(make: Callable[[], bytes]) -> Answer:
     return answer
 
 
-def _says(*pieces: bytes) -> Answer:
+def _says(*pieces: bytes) -> ByteSource:
     return _once(lambda: b"".join(pieces))
 
 
-def _forever(head: bytes, piece: bytes, pause: float) -> Answer:
+def _forever(head: bytes, piece: bytes, pause: float) -> ByteSource:
     async def answer() -> AsyncIterator[bytes]:
         yield head
         while True:
@@ -68,7 +68,7 @@ def _members() -> bytes:
     return zlib.compress(b"", 9, 31) * 50_000
 
 
-HOSTILE: dict[str, Answer] = {
+HOSTILE: dict[str, ByteSource] = {
     "never-answers": _never,
     "header-drip": _forever(_OK, b"X", 0.2),
     "byte-drip": _forever(_OK + b"Content-Length: 5000\r\n\r\n", b"x", 0.05),

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import orjson
 
 from loadtest.origin.distributions import Distribution, parse_distribution
-from loadtest.origin.hostile import HOSTILE, Answer
+from loadtest.origin.hostile import HOSTILE, ByteSource
 from loadtest.origin.request_counts import RequestCounts
 
 __all__ = ["OriginProtocol", "serve_origin"]
@@ -205,7 +205,7 @@ class OriginProtocol(asyncio.Protocol):
         self._requests.active += 1
         self._hostile = asyncio.get_running_loop().create_task(self._pour(answer))
 
-    async def _pour(self, answer: Answer) -> None:
+    async def _pour(self, answer: ByteSource) -> None:
         transport = self._transport
         assert transport is not None
         async for piece in answer():

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from loadtest.report import Report
+from loadtest.report import RunReport
 
 __all__ = ["Columns"]
 
@@ -28,7 +28,7 @@ class Columns:
         self._taken = 0
         self._sums: set[str] = set()
 
-    def extend(self, report: Report) -> None:
+    def extend(self, report: RunReport) -> None:
         """Take the seconds that are new in the time line of a report."""
         self._sums = {"errors", *report.counters}
         for moment in report.timeline[self._taken :]:

@@ -14,7 +14,7 @@ from loadtest.page.columns import Columns
 from loadtest.page.fallback import pictures
 from loadtest.page.sections import Sections
 from loadtest.page.series import Plots, plots_of
-from loadtest.report import Judgement, Report
+from loadtest.report import Judgement, RunReport
 
 __all__ = ["frame", "render"]
 
@@ -33,7 +33,7 @@ _TOOLS = (
 )
 
 
-def render(report: Report, *, running: str = "", judgements: Sequence[Judgement] | None = None) -> str:
+def render(report: RunReport, *, running: str = "", judgements: Sequence[Judgement] | None = None) -> str:
     """Return the page of a report; the page of a ``running`` one follows the server that it came from."""
     sections, plots = _made(report, Columns(_POINTS), running, judgements)
     _, small = _made(report, Columns(_PICTURE_POINTS), running, judgements)
@@ -48,7 +48,7 @@ def render(report: Report, *, running: str = "", judgements: Sequence[Judgement]
 
 
 def frame(
-    report: Report,
+    report: RunReport,
     columns: Columns,
     *,
     running: str,
@@ -67,7 +67,7 @@ def frame(
 
 
 def _made(
-    report: Report, columns: Columns, running: str, judgements: Sequence[Judgement] | None
+    report: RunReport, columns: Columns, running: str, judgements: Sequence[Judgement] | None
 ) -> tuple[Sections, Plots]:
     columns.extend(report)
     judged = report.judgements if judgements is None else judgements

@@ -5,7 +5,7 @@ from html import escape
 from itertools import pairwise
 
 from loadtest.page.series import Plot, Plots
-from loadtest.plots import PERCENTILES, Line, bars, lines, rounds
+from loadtest.plots import PERCENTILES, Curve, bars, lines, rounds
 
 __all__ = ["pictures"]
 
@@ -34,7 +34,7 @@ def _picture(plot: Plot, at: Sequence[float]) -> str:
             [(low, high, count) for (low, high), count in zip(pairwise(plot.x), counts, strict=True)], plot.title
         )
     x = plot.x or at
-    some: list[Line] = [
+    some: list[Curve] = [
         (series.name, [(at, value) for at, value in zip(x, series.values, strict=True) if value is not None])
         for series in plot.series
     ]

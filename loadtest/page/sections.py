@@ -5,7 +5,7 @@ from html import escape
 from statistics import median
 
 from loadtest.measures import COMMON, connecting_last, words
-from loadtest.report import Judgement, Report
+from loadtest.report import Judgement, RunReport
 
 __all__ = ["Sections"]
 
@@ -19,7 +19,7 @@ _MOST_ROWS = 200
 class Sections:
     """The sections of one report; ``running`` says how far a run is, and is empty for one that has ended."""
 
-    def __init__(self, report: Report, running: str, judgements: Sequence[Judgement]) -> None:
+    def __init__(self, report: RunReport, running: str, judgements: Sequence[Judgement]) -> None:
         self._report = report
         self._running = running
         self._judgements = judgements

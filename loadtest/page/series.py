@@ -8,7 +8,7 @@ from itertools import islice
 from loadtest.measures import LOAD, connecting_last, latency_figure, words
 from loadtest.page.columns import Columns
 from loadtest.plots import nines
-from loadtest.report import Judgement, Report
+from loadtest.report import Judgement, RunReport
 from loadtest.thresholds import parse_threshold
 
 __all__ = ["Bound", "Plot", "Plots", "Series", "plots_of"]
@@ -86,7 +86,7 @@ class Plots:
     """Whether there are more than a page can show."""
 
 
-def plots_of(report: Report, columns: Columns, judgements: Sequence[Judgement]) -> Plots:
+def plots_of(report: RunReport, columns: Columns, judgements: Sequence[Judgement]) -> Plots:
     """Return everything that can be drawn of a report, its time line from ``columns`` that have taken it."""
     bounds = _bounds(judgements)
     timed = list(islice(_over_time(report, columns, bounds), _MOST_PLOTS + 1))
@@ -96,7 +96,7 @@ def plots_of(report: Report, columns: Columns, judgements: Sequence[Judgement]) 
     return Plots(columns.times, columns.stride, errors, shown, cut=max(len(timed), len(others)) > _MOST_PLOTS)
 
 
-def _masked(plot: Plot, report: Report) -> Plot:
+def _masked(plot: Plot, report: RunReport) -> Plot:
     masked = report.secrets.masked
     return replace(
         plot, key=masked(plot.key), title=masked(plot.title),
@@ -127,7 +127,7 @@ def _shown_by(figure: str) -> str:
     return gauge if gauge in _GAUGES else ""
 
 
-def _distributions(report: Report, bounds: dict[str, list[Bound]]) -> Iterator[Plot]:
+def _distributions(report: RunReport, bounds: dict[str, list[Bound]]) -> Iterator[Plot]:
     enough = (name for name, histogram in report.latencies.items() if histogram.count >= _FEW)
     for name in connecting_last(enough):
         histogram = report.latencies[name]
@@ -143,7 +143,7 @@ def _distributions(report: Report, bounds: dict[str, list[Bound]]) -> Iterator[P
         )  # fmt: skip
 
 
-def _over_time(report: Report, columns: Columns, bounds: dict[str, list[Bound]]) -> Iterator[Plot]:
+def _over_time(report: RunReport, columns: Columns, bounds: dict[str, list[Bound]]) -> Iterator[Plot]:
     """Yield the plots over time in the order of the page."""
     seen = columns.seen
 

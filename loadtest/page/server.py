@@ -15,7 +15,7 @@ from loadtest.listening import announce, listening
 from loadtest.live import Display
 from loadtest.page.columns import Columns
 from loadtest.page.document import frame, render
-from loadtest.report import Judgement, Report
+from loadtest.report import Judgement, RunReport
 from loadtest.thresholds import parse_threshold
 
 __all__ = ["LivePage", "watched"]
@@ -36,7 +36,7 @@ _HEADERS = {
 
 
 @asynccontextmanager
-async def watched(options: Namespace, report: Report, display: Display) -> AsyncIterator[None]:
+async def watched(options: Namespace, report: RunReport, display: Display) -> AsyncIterator[None]:
     """Serve the page at ``--live-port`` while the block runs; raises CannotListen."""
     if options.live_port is None:
         yield
@@ -59,7 +59,7 @@ class LivePage:
     viewer gets the newest frame when it is ready, and skips those in between.
     """
 
-    def __init__(self, report: Report, host: str, thresholds: Sequence[str] = ()) -> None:
+    def __init__(self, report: RunReport, host: str, thresholds: Sequence[str] = ()) -> None:
         # The list itself is kept: the demo adds its own thresholds when it starts.
         self._thresholds = thresholds
         self._report = report
@@ -75,19 +75,19 @@ class LivePage:
         self.app.router.add_get("/", self._document)
         self.app.router.add_get("/events", self._events)
 
-    def update(self, report: Report, title: str) -> None:
+    def update(self, report: RunReport, title: str) -> None:
         """Show the current state of a report; ``title`` distinguishes rounds and loads."""
         self._update(report)
         self._running = ", ".join(filter(None, (title, report.phase)))
         self._invalidate()
 
-    def finish(self, report: Report, remark: str) -> None:
+    def finish(self, report: RunReport, remark: str) -> None:
         """Show the whole report with its verdict; it is the last frame of every stream."""
         self._update(report)
         self._running, self._remark = "", remark
         self._invalidate()
 
-    def _update(self, report: Report) -> None:
+    def _update(self, report: RunReport) -> None:
         if report is not self._report:
             self._report, self._columns = report, Columns(_POINTS)
         self._columns.extend(report)

@@ -5,7 +5,7 @@ Latency counts from the time at which a message was *meant* to be published, to 
 
 from argparse import Namespace, _ArgumentGroup
 
-from loadtest.context import Context
+from loadtest.context import WorkerContext
 from loadtest.crashes import CRASHING, wrong_crashes
 from loadtest.measures import Measures
 from loadtest.publishing import PUBLISHING, Publishing, add_publishing, wrong_publishing
@@ -40,7 +40,7 @@ def measures(options: Namespace) -> Measures:
     return MEASURES | CRASHING if options.crash else MEASURES
 
 
-async def run(context: Context) -> None:
+async def run(context: WorkerContext) -> None:
     """Connect the subscribers, publish, wait for the last, and make up the accounts."""
     options, tally = context.options, context.tally
     publishing = Publishing(context)

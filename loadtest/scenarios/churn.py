@@ -4,7 +4,7 @@ from argparse import Namespace, _ArgumentGroup
 from collections import deque
 from typing import Any
 
-from loadtest.context import Context
+from loadtest.context import WorkerContext
 from loadtest.measures import Measures
 from loadtest.sockets import ConnectFailed
 
@@ -26,7 +26,7 @@ def validate(options: Namespace) -> list[str]:
     return [] if options.rate else ["--rate: needed"]
 
 
-async def run(context: Context) -> None:
+async def run(context: WorkerContext) -> None:
     """Hold, and exchange one after another by the clock."""
     options, tally = context.options, context.tally
     context.phase(f"connecting {options.clients:,} clients")

@@ -4,8 +4,8 @@ from argparse import Namespace, _ArgumentGroup
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from loadtest.client import Client
-from loadtest.context import CannotRun, Context
+from loadtest.client import ClientContext
+from loadtest.context import CannotRun, WorkerContext
 from loadtest.measures import Measures
 from loadtest.pace import until
 from loadtest.schedule import dealt, parse_rate
@@ -29,7 +29,7 @@ def validate(options: Namespace) -> list[str]:
     return []
 
 
-async def run(context: Context) -> None:
+async def run(context: WorkerContext) -> None:
     """Connect, hold, and count who was dropped."""
     options = context.options
     numbers = context.mine(options.clients)
@@ -48,8 +48,10 @@ async def run(context: Context) -> None:
 
 
 async def connect_counted(
-    context: Context, numbers: Sequence[int], prepare: Callable[[Client], Awaitable[None]] | None = None
-) -> list[Client]:
+    context: WorkerContext,
+    numbers: Sequence[int],
+    prepare: Callable[[ClientContext], Awaitable[None]] | None = None,
+) -> list[ClientContext]:
     """Connect clients whose connections are themselves the load; raises CannotRun."""
     await context.start()
     context.account.intended(len(numbers))
@@ -59,14 +61,14 @@ async def connect_counted(
     return clients
 
 
-async def _enter(context: Context, client: Client) -> None:
+async def _enter(context: WorkerContext, client: ClientContext) -> None:
     if context.options.topic:
         await context.target.subscribe(client.socket, context.options.topic)
 
 
-async def _by_schedule(context: Context, begin: float) -> list[Client]:
+async def _by_schedule(context: WorkerContext, begin: float) -> list[ClientContext]:
     """Connect by the clock: what waits because the server is slow is part of ``connect``."""
-    options, clients, failed = context.options, list[Client](), list[str]()
+    options, clients, failed = context.options, list[ClientContext](), list[str]()
 
     async def one(number: int, due: float) -> None:
         context.account.started()

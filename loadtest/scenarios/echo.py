@@ -5,7 +5,7 @@ from itertools import count
 from time import monotonic
 from typing import Any
 
-from loadtest.context import Context
+from loadtest.context import WorkerContext
 from loadtest.measures import Measures
 from loadtest.sockets import ConnectFailed
 
@@ -26,7 +26,7 @@ def validate(options: Namespace) -> list[str]:
     return [] if 16 <= options.size <= 60_000 else ["--size: from 16 to 60000"]
 
 
-async def run(context: Context) -> None:
+async def run(context: WorkerContext) -> None:
     """Connect, and let one client after another make a round trip."""
     options, tally = context.options, context.tally
     context.phase(f"connecting {options.clients:,} clients")

@@ -6,12 +6,12 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from loadtest.batch import Batch, over_http, over_websocket
-from loadtest.client import Client
-from loadtest.context import CannotRun, Context
+from loadtest.batch import BatchAccount, over_http, over_websocket
+from loadtest.client import ClientContext
+from loadtest.context import CannotRun, WorkerContext
 from loadtest.measures import Measures
 from loadtest.schedule import Schedule, constant, dealt, parse_rate
-from loadtest.sockets import ConnectFailed, Unanswered
+from loadtest.sockets import AnswerTimeout, ConnectFailed
 from loadtest.tally import reasons
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def validate(options: Namespace) -> list[str]:
     ]
 
 
-async def run(context: Context) -> None:
+async def run(context: WorkerContext) -> None:
     """Send batches: all at once, or --rate a second."""
     options = context.options
     clients = [] if options.via == "http" else await context.connect(context.mine(options.clients), options.at_once)
@@ -75,7 +75,7 @@ async def run(context: Context) -> None:
 class Sending:
     """The batches of one run."""
 
-    def __init__(self, context: Context, clients: list[Client]) -> None:
+    def __init__(self, context: WorkerContext, clients: list[ClientContext]) -> None:
         self._context = context
         self._options = context.options
         self._clients = clients
@@ -119,7 +119,7 @@ class Sending:
 
         context, tally = self._context, self._context.tally
         urls = self._urls(number)
-        batch = Batch(tally, urls, due)
+        batch = BatchAccount(tally, urls, due)
         context.account.started(len(urls))
         self._sent += 1
         try:
@@ -131,7 +131,7 @@ class Sending:
         except aiohttp.ClientConnectorError as error:
             tally.error(f"fetch: {error}")
             self._unreached.append(str(error))
-        except (Unanswered, TimeoutError) as error:
+        except (AnswerTimeout, TimeoutError) as error:
             tally.error(f"fetch: {error or 'the batch did not end in its time'}")
             context.account.unanswered(batch.missing)
         except (aiohttp.ClientError, ConnectFailed) as error:

@@ -2,7 +2,7 @@
 
 from argparse import Namespace, _ArgumentGroup
 
-from loadtest.context import Context
+from loadtest.context import WorkerContext
 from loadtest.measures import Measures
 from loadtest.pace import until
 from loadtest.scenarios.connect import connect_counted
@@ -22,7 +22,7 @@ def validate(options: Namespace) -> list[str]:
     return []
 
 
-async def run(context: Context) -> None:
+async def run(context: WorkerContext) -> None:
     """Connect, and do nothing for the duration."""
     options = context.options
     context.phase(f"connecting {options.clients:,} clients")

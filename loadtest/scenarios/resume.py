@@ -4,8 +4,8 @@ import asyncio
 from argparse import Namespace, _ArgumentGroup
 from time import monotonic
 
-from loadtest.client import Client
-from loadtest.context import Context
+from loadtest.client import ClientContext
+from loadtest.context import WorkerContext
 from loadtest.measures import Measures
 from loadtest.pace import until_all
 from loadtest.publishing import PUBLISHING, Publishing, add_publishing, wrong_publishing
@@ -43,7 +43,7 @@ def validate(options: Namespace) -> list[str]:
     return wrong + [f"--{name}: must be above 0" for name in ("cuts", "away") if getattr(options, name) <= 0]
 
 
-async def run(context: Context) -> None:
+async def run(context: WorkerContext) -> None:
     """Publish while the roaming come and go; nothing may be missing in anybody's account."""
     options = context.options
     publishing = Publishing(context)
@@ -73,7 +73,7 @@ async def run(context: Context) -> None:
 class Roaming:
     """The clients that come and go."""
 
-    def __init__(self, context: Context, clients: list[Client]) -> None:
+    def __init__(self, context: WorkerContext, clients: list[ClientContext]) -> None:
         self._context = context
         self.clients = clients
 
@@ -124,7 +124,7 @@ class Roaming:
         places = ((place + more) % total for more in range(total))
         return next((one for one in places if self._may_go(self.clients[one])), None)
 
-    def _may_go(self, client: Client) -> bool:
+    def _may_go(self, client: ClientContext) -> bool:
         # Where a position is part of a message, a client that has had none has no place to come back to.
         knows = self._context.target.POSITION is None or any(member.had for member in client.members)
         return knows and not client.socket.closed

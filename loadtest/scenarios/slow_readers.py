@@ -2,8 +2,8 @@
 
 from argparse import Namespace, _ArgumentGroup
 
-from loadtest.client import Client
-from loadtest.context import Context
+from loadtest.client import ClientContext
+from loadtest.context import WorkerContext
 from loadtest.measures import Measures
 from loadtest.pace import until_all
 from loadtest.publishing import PUBLISHING, Publishing, add_publishing, wrong_publishing
@@ -31,7 +31,7 @@ def validate(options: Namespace) -> list[str]:
     return wrong_publishing(options) + ([] if 0 < options.slow < 1 else ["--slow: between 0 and 1"])
 
 
-async def run(context: Context) -> None:
+async def run(context: WorkerContext) -> None:
     """Stall the slow ones once all are in; read on at the end, and see which gaps they get."""
     options, tally = context.options, context.tally
     publishing = Publishing(context)
@@ -60,7 +60,7 @@ async def run(context: Context) -> None:
         client.leave()
 
 
-async def _wake(context: Context, slow: list[Client]) -> None:
+async def _wake(context: WorkerContext, slow: list[ClientContext]) -> None:
     """Read on, and count each: cut, notified of a gap, complete, or short of messages in silence."""
     context.phase("reading on")
     for client in slow:
@@ -76,5 +76,5 @@ async def _wake(context: Context, slow: list[Client]) -> None:
             context.tally.count("slow_told" if any(member.gaps for member in client.members) else "slow_complete")
 
 
-def _done(client: Client) -> bool:
+def _done(client: ClientContext) -> bool:
     return client.socket.closed or client.has_all

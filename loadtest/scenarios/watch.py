@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 
 from loadtest.audience import Audience
-from loadtest.client import Client
-from loadtest.context import CannotRun, Context
+from loadtest.client import ClientContext
+from loadtest.context import CannotRun, WorkerContext
 from loadtest.measures import Measures
 from loadtest.pace import until, until_all
 from loadtest.sockets import Socket
@@ -48,7 +48,7 @@ def validate(options: Namespace) -> list[str]:
     return wrong
 
 
-async def run(context: Context) -> None:
+async def run(context: WorkerContext) -> None:
     """Watch for the duration. The first client of each URL reads what it says; the others count messages."""
     options = context.options
     if not isinstance(context.target, Sluice):
@@ -57,7 +57,7 @@ async def run(context: Context) -> None:
     context.chores.append(lambda: any(list(map(_flush, watching))))
     context.phase(f"connecting {options.clients:,} clients")
 
-    async def watch(client: Client) -> None:
+    async def watch(client: ClientContext) -> None:
         await watching[client.number % options.urls].join(client)
 
     clients = await context.connect(context.mine(options.clients), options.at_once, prepare=watch)
@@ -80,17 +80,17 @@ def _flush(one: "Watching") -> bool:
 class Watching:
     """One watched URL, and this process' clients of it."""
 
-    def __init__(self, context: Context, target: Sluice, number: int) -> None:
+    def __init__(self, context: WorkerContext, target: Sluice, number: int) -> None:
         options = context.options
         self._context = context
         self._target = target
         self._period = options.period
         self._url = f"{options.origin}/etag/{options.run}-{number}?period={options.period:g}"
-        self._scout: Client | None = None
+        self._scout: ClientContext | None = None
         self._version: int | None = None
         self.audience = Audience(self._url, context.tally, "freshness")
 
-    async def join(self, client: Client) -> None:
+    async def join(self, client: ClientContext) -> None:
         """Have a client watch; raises ConnectFailed."""
         scout = self._scout is None
         early: list[tuple[int, int, float]] = []

@@ -2,7 +2,7 @@
 
 from loadtest.targets.base import Position, Target
 from loadtest.targets.centrifugo import Centrifugo
-from loadtest.targets.echo import Echo
+from loadtest.targets.echo import EchoServer
 from loadtest.targets.graphql_ws import GraphqlWs
 from loadtest.targets.http_streams import Lines, Sse
 from loadtest.targets.loading import load_class
@@ -17,7 +17,7 @@ __all__ = ["TARGETS", "Position", "Target", "target_of", "unable"]
 
 TARGETS: dict[str, type[Target]] = {
     "sluice": Sluice,
-    "echo": Echo,
+    "echo": EchoServer,
     "nchan": Nchan,
     "sse": Sse,
     "ndjson": Lines,

@@ -9,9 +9,9 @@ from loadtest.payloads import MARKER
 from loadtest.position import Position
 from loadtest.sockets import ConnectFailed, Socket
 
-__all__ = ["Gap", "Position", "Target"]
+__all__ = ["MissedRange", "Position", "Target"]
 
-Gap = tuple[int, int] | tuple[int, int, str]
+MissedRange = tuple[int, int] | tuple[int, int, str]
 
 
 class Target:
@@ -75,7 +75,7 @@ class Target:
         """Return what the request of a client has that comes back."""
         return ()
 
-    def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
+    def received(self, socket: Socket, payload: bytes) -> MissedRange | bool | None:
         """Take what is not a message; return (from, to) where it announces that these numbers never come.
 
         A third part names the topic, where a client may have several.

@@ -7,7 +7,7 @@ import orjson
 
 from loadtest.endpoint import Endpoint
 from loadtest.sockets import ConnectFailed, Socket
-from loadtest.targets.base import Gap, Position, Target
+from loadtest.targets.base import MissedRange, Position, Target
 
 __all__ = ["Centrifugo"]
 
@@ -59,7 +59,7 @@ class Centrifugo(Target):
         result: dict[str, Any] = answer.get(method) or {}
         return result
 
-    def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
+    def received(self, socket: Socket, payload: bytes) -> MissedRange | bool | None:
         """Answer pings; take replies and the end."""
         message: dict[str, Any] = orjson.loads(payload)
         if not message:

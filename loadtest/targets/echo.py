@@ -3,12 +3,12 @@
 from typing import ClassVar
 
 from loadtest.sockets import ConnectFailed, Socket
-from loadtest.targets.base import Gap, Target
+from loadtest.targets.base import MissedRange, Target
 
-__all__ = ["Echo"]
+__all__ = ["EchoServer"]
 
 
-class Echo(Target):
+class EchoServer(Target):
     """A plain echo server: ours with ``--echo-route``, or anybody's."""
 
     HELP = "a plain echo server at /echo"
@@ -19,7 +19,7 @@ class Echo(Target):
         """Send data and wait for the same bytes."""
         await socket.ask(data, data)
 
-    def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
+    def received(self, socket: Socket, payload: bytes) -> MissedRange | bool | None:
         """Give the echo to the client that waits for it."""
         if not socket.answer(payload, None):
             raise ConnectFailed("something came back that nobody waits for: altered, twice or too late")

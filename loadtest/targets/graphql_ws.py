@@ -7,7 +7,7 @@ import orjson
 
 from loadtest.endpoint import Endpoint
 from loadtest.sockets import ConnectFailed, Socket
-from loadtest.targets.base import Gap, Position
+from loadtest.targets.base import MissedRange, Position
 from loadtest.targets.templates import Templates
 
 __all__ = ["GraphqlWs"]
@@ -54,7 +54,7 @@ class GraphqlWs(Templates):
         payload = {"query": query, "variables": variables}
         return orjson.dumps({"id": number, "type": "subscribe", "payload": payload})
 
-    def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
+    def received(self, socket: Socket, payload: bytes) -> MissedRange | bool | None:
         """Answer pings; take acknowledgements, results and errors."""
         message: dict[str, Any] = orjson.loads(payload)
         kind = message["type"]

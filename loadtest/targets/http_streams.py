@@ -4,7 +4,7 @@ import re
 
 from loadtest.http_streams import EventStream, LineStream
 from loadtest.sockets import Socket
-from loadtest.targets.base import Gap, Position
+from loadtest.targets.base import MissedRange, Position
 from loadtest.targets.posting import Posting
 
 __all__ = ["Lines", "Sse"]
@@ -23,7 +23,7 @@ class Sse(Posting):
         """Come back with the id of the last event, as browsers do."""
         return (("Last-Event-ID", since.mark),)
 
-    def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
+    def received(self, socket: Socket, payload: bytes) -> MissedRange | bool | None:
         """Pass over comments, and events without data."""
         return b"data:" not in payload
 

@@ -7,7 +7,7 @@ import orjson
 
 from loadtest.endpoint import Endpoint
 from loadtest.sockets import ConnectFailed, Socket
-from loadtest.targets.base import Gap, Position
+from loadtest.targets.base import MissedRange, Position
 from loadtest.targets.templates import Templates
 
 __all__ = ["Phoenix"]
@@ -45,7 +45,7 @@ class Phoenix(Templates):
         """Send the heartbeat without which Phoenix ends a connection after a minute."""
         socket.send(orjson.dumps([None, str(next(self._refs)), "phoenix", "heartbeat", {}]))
 
-    def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
+    def received(self, socket: Socket, payload: bytes) -> MissedRange | bool | None:
         """Take replies and the end of a channel."""
         message: list[Any] = orjson.loads(payload)
         _, ref, topic, event, content = message

@@ -7,7 +7,7 @@ import orjson
 
 from loadtest.endpoint import Endpoint
 from loadtest.sockets import ConnectFailed, Socket
-from loadtest.targets.base import Gap, Position, Target
+from loadtest.targets.base import MissedRange, Position, Target
 
 __all__ = ["Sluice"]
 
@@ -61,7 +61,7 @@ class Sluice(Target):
         result: dict[str, Any] = answer["result"]
         return result
 
-    def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
+    def received(self, socket: Socket, payload: bytes) -> MissedRange | bool | None:
         """Take answers, gaps and the end."""
         message = orjson.loads(payload)
         if "id" in message:

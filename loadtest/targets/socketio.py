@@ -7,7 +7,7 @@ import orjson
 
 from loadtest.endpoint import Endpoint
 from loadtest.sockets import ConnectFailed, Socket
-from loadtest.targets.base import Gap, Position
+from loadtest.targets.base import MissedRange, Position
 from loadtest.targets.templates import Templates
 
 __all__ = ["SocketIO"]
@@ -67,7 +67,7 @@ class SocketIO(Templates):
         socket.send(_MESSAGE + _EVENT + self.say_text(socket, topic, data))
         return None
 
-    def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
+    def received(self, socket: Socket, payload: bytes) -> MissedRange | bool | None:
         """Answer pings; take the connection, acknowledgements and the end."""
         kind, rest = payload[:1], payload[2:]
         if kind != _MESSAGE:

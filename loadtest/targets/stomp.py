@@ -5,7 +5,7 @@ from itertools import count
 
 from loadtest.endpoint import Endpoint
 from loadtest.sockets import Socket
-from loadtest.targets.base import Gap, Position
+from loadtest.targets.base import MissedRange, Position
 from loadtest.targets.templates import Templates
 
 __all__ = ["Stomp"]
@@ -63,7 +63,7 @@ class Stomp(Templates):
         socket.send(_frame("SEND", headers, data))
         return None
 
-    def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
+    def received(self, socket: Socket, payload: bytes) -> MissedRange | bool | None:
         """Take the connection, receipts, errors and heart-beats."""
         head = payload.lstrip(b"\r\n").partition(b"\x00")[0].replace(b"\r\n", b"\n").partition(b"\n\n")[0]
         command, *lines = head.decode().split("\n")

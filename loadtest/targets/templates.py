@@ -6,7 +6,7 @@ from typing import ClassVar
 import orjson
 
 from loadtest.sockets import Socket
-from loadtest.targets.base import Gap, Position, Target
+from loadtest.targets.base import MissedRange, Position, Target
 
 __all__ = ["Chat", "Templates", "filled"]
 
@@ -66,7 +66,7 @@ class Chat(Templates):
         socket.send(self.say_text(socket, topic, data))
         return None
 
-    def received(self, socket: Socket, payload: bytes) -> Gap | bool | None:
+    def received(self, socket: Socket, payload: bytes) -> MissedRange | bool | None:
         """Take the answer to a join."""
         if self.is_joined(payload):
             socket.answer("joined", payload)

@@ -8,7 +8,7 @@ from argparse import Namespace
 import pytest
 
 from loadtest.crashes import CannotCrash, Crashes, crashing
-from loadtest.report import Report
+from loadtest.report import RunReport
 from tests.end_to_end.processes import free_port
 
 LISTENER = "import signal, socket; s = socket.create_server(('127.0.0.1', {port})); signal.pause()"
@@ -40,7 +40,7 @@ def exists(pid: int) -> bool:
 
 
 async def test_a_command_is_started_killed_and_started_again() -> None:
-    report, port = Report("broadcast", "x"), free_port()
+    report, port = RunReport("broadcast", "x"), free_port()
     command = f'{sys.executable} -c "{LISTENER.format(port=port)}"'
     async with crashing(options(command, port), report) as crashes:
         assert crashes is not None
@@ -53,7 +53,7 @@ async def test_a_command_is_started_killed_and_started_again() -> None:
 
 
 async def test_a_process_is_killed_and_its_successor_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    report, port = Report("broadcast", "x"), free_port()
+    report, port = RunReport("broadcast", "x"), free_port()
     started = [await asyncio.create_subprocess_exec(*listener(port))]
 
     async def start_again() -> None:
@@ -81,7 +81,7 @@ async def test_a_process_that_nobody_starts_again_ends_the_run(monkeypatch: pyte
     monkeypatch.setattr("loadtest.crashes._START", 0.1)
     port = free_port()
     process = await asyncio.create_subprocess_exec(*listener(port))
-    async with crashing(options(str(process.pid), port), Report("broadcast", "x")) as crashes:
+    async with crashing(options(str(process.pid), port), RunReport("broadcast", "x")) as crashes:
         assert crashes is not None
         (why,) = await crashed(crashes)
     await process.wait()
@@ -98,5 +98,5 @@ async def test_a_process_that_nobody_starts_again_ends_the_run(monkeypatch: pyte
 )
 async def test_a_command_that_does_not_serve_is_named(command: str, named: str) -> None:
     with pytest.raises(CannotCrash, match=named):
-        async with crashing(options(command, free_port()), Report("broadcast", "x")):
+        async with crashing(options(command, free_port()), RunReport("broadcast", "x")):
             pass

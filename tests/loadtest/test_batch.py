@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.batch import Batch
+from loadtest.batch import BatchAccount
 from loadtest.tally import Tally
 
 URLS = [f"http://o/{number}" for number in range(3)]
@@ -19,9 +19,9 @@ def result(index: int, url: str = "", **more: Any) -> dict[str, Any]:
 DONE = {"event": "done", "total": 3, "ok": 3, "failed": 0}
 
 
-def account(*events: dict[str, Any]) -> tuple[Tally, Batch]:
+def account(*events: dict[str, Any]) -> tuple[Tally, BatchAccount]:
     tally = Tally()
-    batch = Batch(tally, URLS, 0.0)
+    batch = BatchAccount(tally, URLS, 0.0)
     for event in events:
         batch.add(event)
     batch.close()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.clock import ServerClock, beginning, moment_text, parse_moment, settle_start
-from loadtest.context import CannotRun, Context
+from loadtest.context import CannotRun, WorkerContext
 from loadtest.same_run import check_same_run, timeline
 from loadtest.tally import Tally
 from loadtest.worker_link import WorkerLink
@@ -75,8 +75,8 @@ class Lonely:
         self.said.append((kind, value))
 
 
-def context(start_at: float) -> Context:
-    made = object.__new__(Context)
+def context(start_at: float) -> WorkerContext:
+    made = object.__new__(WorkerContext)
     made.options = Namespace(start_at=start_at, warm_up=0.0)
     made.link = cast("WorkerLink", Lonely())
     made.together, made.tally, made._alive = None, Tally(), [0]

@@ -10,7 +10,7 @@ from loadtest.command import main
 from loadtest.crashes import wrong_crashes
 from loadtest.outcome import settle
 from loadtest.payloads import Payloads, payload
-from loadtest.report import Report
+from loadtest.report import RunReport
 from loadtest.targets.sluice import Sluice
 
 
@@ -64,7 +64,7 @@ def test_a_process_that_is_not_the_service_is_not_killed(capsys: pytest.CaptureF
 def test_what_was_acknowledged_and_reached_nobody_is_missing() -> None:
     outcome = {"arrivals": {"t": [[1, 0.0, 0.1, 0.2, 5]]}, "readers": {"t": 5}, "beats": [], "delays": [],
                "troubles": [], "measured_from": 0.0, "settled": True}  # fmt: skip
-    report = Report("broadcast", "x")
+    report = RunReport("broadcast", "x")
     report.counters = {"published": 3, "acknowledged": 0, "missing": 0}
     settle(report, [outcome], 0.0)
     assert (report.counters["acknowledged"], report.counters["missing"]) == (3, 2)

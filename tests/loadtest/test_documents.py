@@ -14,7 +14,7 @@ import pytest
 from loadtest import mixed
 from loadtest.command import _MORE, SCENARIOS
 from loadtest.ledger import KINDS
-from loadtest.report import Report
+from loadtest.report import RunReport
 from loadtest.targets import Target, target_of
 
 TEXT = (Path(__file__).parent.parent.parent / "docs" / "loadtest.md").read_text()
@@ -32,7 +32,7 @@ def test_every_scenario_is_in_the_table() -> None:
 
 def test_every_check_and_every_field_of_the_report_is_in_its_table() -> None:
     assert column("| check | means |") == list(KINDS)
-    assert sorted(column("| field | is |")) == sorted(Report("x", "").document())
+    assert sorted(column("| field | is |")) == sorted(RunReport("x", "").document())
 
 
 def test_the_plan_is_one() -> None:

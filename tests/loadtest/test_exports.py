@@ -18,13 +18,13 @@ from loadtest.exports import csv_text, junit, openmetrics
 from loadtest.findings import Finding
 from loadtest.judging import judged
 from loadtest.merge import merged
-from loadtest.report import Report
+from loadtest.report import RunReport
 from loadtest.thresholds import parse_threshold
 from loadtest.verdict import FAILED, PASSED, Verdict
 
 
-def report(lost: int = 0, made: int = 100) -> Report:
-    one = Report("broadcast", "x")
+def report(lost: int = 0, made: int = 100) -> RunReport:
+    one = RunReport("broadcast", "x")
     one.counters = {"intended": 100, "started": 100, "made": made, "unanswered": 0, "delivered": 500}
     one.checks["lost"] = lost
     one.gauges["server_rss_mib_max"] = 70.0 + lost
@@ -73,7 +73,7 @@ def test_counts_are_exact_and_names_are_names(classic: bool, parse: Callable[[st
 
 
 def test_a_run_that_has_not_ended_is_running() -> None:
-    assert 'status="running"' in openmetrics(Report("x", ""))
+    assert 'status="running"' in openmetrics(RunReport("x", ""))
     assert 'status="passed"' in openmetrics(report())
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.body import BadBody, Body
+from loadtest.body import ArrivingBody, BadBody
 from loadtest.endpoint import endpoint_of
 from loadtest.http_streams import EventStream, LineStream, Stream
 from loadtest.payloads import MARKER, Payloads, payload
@@ -56,7 +56,7 @@ def event(number: int, end: bytes = b"\n") -> bytes:
 
 @given(st.lists(st.binary(min_size=1, max_size=30), max_size=6), st.integers(1, 9))
 def test_chunks_are_taken_off_wherever_reads_end(parts: list[bytes], step: int) -> None:
-    data, body = b"".join(map(chunk, parts)) + b"0\r\n\r\n", Body(chunked=True)
+    data, body = b"".join(map(chunk, parts)) + b"0\r\n\r\n", ArrivingBody(chunked=True)
     content = b"".join(body.feed(data[at : at + step]) for at in range(0, len(data), step))
     assert content == b"".join(parts)
     assert body.ended
@@ -65,7 +65,7 @@ def test_chunks_are_taken_off_wherever_reads_end(parts: list[bytes], step: int) 
 @pytest.mark.parametrize("data", [b"x\r\n", b"1" * 2000, b"-5\r\nabc"])
 def test_invalid_chunks_are_refused_with_a_reason(data: bytes) -> None:
     with pytest.raises(BadBody):
-        Body(chunked=True).feed(data)
+        ArrivingBody(chunked=True).feed(data)
 
 
 @given(step=st.integers(1, 400), end=st.sampled_from([b"\n", b"\r\n"]))

@@ -10,7 +10,7 @@ from loadtest.command import SCENARIOS
 from loadtest.histogram import Histogram
 from loadtest.judging import broken_bound, judged, load_not_made
 from loadtest.measures import Measures, needed_samples, percent_of
-from loadtest.report import Report
+from loadtest.report import RunReport
 from loadtest.thresholds import parse_threshold
 from loadtest.verdict import FAILED, PASSED, Verdict
 
@@ -84,13 +84,13 @@ def test_one_of_sixty_is_the_99th_percentile_and_marked() -> None:
     assert histogram.part("min") == pytest.approx(1.0, rel=0.01)
 
 
-def report(**counters: float) -> Report:
-    made = Report("x", "")
+def report(**counters: float) -> RunReport:
+    made = RunReport("x", "")
     made.counters = {**MEASURES.zeros(), "intended": 100, "started": 100, "made": 100, **counters}
     return made
 
 
-def fails(made: Report, *texts: str) -> list[str]:
+def fails(made: RunReport, *texts: str) -> list[str]:
     return [one.threshold for one in judged(made, [], list(map(parse_threshold, texts))) if not one.passed]
 
 

@@ -13,16 +13,16 @@ from loadtest.findings import Finding
 from loadtest.page.columns import Columns
 from loadtest.page.document import frame, render
 from loadtest.page.series import Plot, Plots, plots_of
-from loadtest.report import Judgement, Report
+from loadtest.report import Judgement, RunReport
 from loadtest.verdict import FAILED, PASSED, Verdict
 
 ROOT = Path(__file__).parent.parent.parent
 STATIC = ROOT / "loadtest" / "page" / "static"
 
 
-def report(seconds: int = 5, **more: list[float]) -> Report:
+def report(seconds: int = 5, **more: list[float]) -> RunReport:
     """Return a report of this many seconds, with these columns in its time line."""
-    report = Report("broadcast", "python -m loadtest broadcast")
+    report = RunReport("broadcast", "python -m loadtest broadcast")
     report.counters |= {"published": 10.0 * seconds, "delivered": 100.0 * seconds}
     for ms in range(1, 101):
         report.latency("delivery").record(ms)
@@ -35,13 +35,13 @@ def report(seconds: int = 5, **more: list[float]) -> Report:
     return report
 
 
-def drawn(report: Report) -> Plots:
+def drawn(report: RunReport) -> Plots:
     columns = Columns(1_200)
     columns.extend(report)
     return plots_of(report, columns, report.judgements)
 
 
-def by_key(report: Report) -> dict[str, Plot]:
+def by_key(report: RunReport) -> dict[str, Plot]:
     return {plot.key: plot for plot in drawn(report).plots}
 
 
@@ -81,7 +81,7 @@ def test_errors_are_shown_where_they_were_however_few() -> None:
 
 
 def test_errors_are_in_the_time_line() -> None:
-    reported = Report("echo", "")
+    reported = RunReport("echo", "")
     reported.add(
         {"counters": {}, "errors": {"refused": 2, "reset": 1}, "checks": {}, "places": [], "latencies": {}}
     )
@@ -110,7 +110,7 @@ def test_half_an_hour_is_thinned_and_keeps_its_peak_and_its_stall() -> None:
 
 @pytest.mark.parametrize("seconds", [11, 12, 13, 23, 24, 25, 26, 27, 47, 48, 1_000, 1_001])
 def test_every_length_is_bounded_and_keeps_what_stands_out(seconds: int) -> None:
-    reported = Report("idle", "")
+    reported = RunReport("idle", "")
     columns = Columns(12)
     for second in range(seconds):
         reported.timeline.append({"at_s": float(second), "clients": 1e6 if second == 7 else 100.0 + second})
@@ -157,7 +157,7 @@ def test_thresholds_are_lines_in_the_plots_that_show_their_figure() -> None:
 HOSTILE = "</script><img src=x onerror=alert(1)>&\"'`{}<!--\u2028é"
 
 
-def hostile() -> Report:
+def hostile() -> RunReport:
     reported = report(errors=[1, 0, 0, 0, 0], **{HOSTILE: [1.0] * 5})  # type: ignore[arg-type]
     reported.scenario, reported.command = HOSTILE, f"python -m loadtest {HOSTILE}"
     reported.counters[HOSTILE] = 3

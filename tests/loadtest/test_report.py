@@ -12,13 +12,13 @@ from loadtest.live import Display, sparkline
 from loadtest.outcome import settle
 from loadtest.page.document import render
 from loadtest.plots import lines, rounds
-from loadtest.report import Report
+from loadtest.report import RunReport
 from loadtest.summary import summary
 from loadtest.thresholds import parse_threshold
 
 
-def report() -> Report:
-    report = Report("broadcast", "python -m loadtest broadcast --header 'X: <script>'")
+def report() -> RunReport:
+    report = RunReport("broadcast", "python -m loadtest broadcast --header 'X: <script>'")
     for ms in range(1, 1001):
         report.latency("delivery").record(ms)
     report.counters["connected"] = 10
@@ -65,8 +65,8 @@ def test_invalid_histograms_are_refused_with_a_reason(text: str) -> None:
 def test_nothing_measured_is_nothing_and_no_error() -> None:
     assert Histogram().summary()["p99"] == 0
     assert Histogram().buckets() == []
-    assert "<h1" in render(Report("connect", "x"))
-    assert summary(Report("connect", "x"))
+    assert "<h1" in render(RunReport("connect", "x"))
+    assert summary(RunReport("connect", "x"))
 
 
 def test_the_json_report_has_the_contracts_fields() -> None:
@@ -100,7 +100,7 @@ def test_a_wrong_threshold_shows_the_form(text: str) -> None:
 
 
 def test_rounds_are_added_up_and_kept_apart() -> None:
-    whole = Report("broadcast", "x")
+    whole = RunReport("broadcast", "x")
     for _ in range(3):
         report().close_round(whole)
     assert whole.latency("delivery").count == 3000
@@ -117,7 +117,7 @@ def outcome(arrivals: list[list[float]], readers: int, measured_from: float = 0.
 
 
 def test_workers_know_only_together_when_the_last_reader_had_it() -> None:
-    whole = Report("broadcast", "x")
+    whole = RunReport("broadcast", "x")
     found = settle(whole, [outcome([[1, 0.0, 0.1, 0.2, 5]], 5), outcome([[1, 0.0, 0.15, 0.3, 5]], 5)], 0.0)
     assert found == []
     assert whole.latency("last_delivery").percentile(50) == pytest.approx(300, rel=0.01)
@@ -125,7 +125,7 @@ def test_workers_know_only_together_when_the_last_reader_had_it() -> None:
 
 
 def test_the_clients_behind_a_check_come_with_the_most_messages_first() -> None:
-    whole = Report("broadcast", "x")
+    whole = RunReport("broadcast", "x")
     for troubles in (
         [("lost", number, 1 + number % 25) for number in range(50)],
         [("lost", 7, 90), ("repeated", 3, 2)],
@@ -142,7 +142,7 @@ def test_the_clients_behind_a_check_come_with_the_most_messages_first() -> None:
 
 
 def test_what_did_not_reach_all_has_no_last() -> None:
-    whole = Report("broadcast", "x")
+    whole = RunReport("broadcast", "x")
     settle(whole, [outcome([[1, 0.0, 0.1, 0.2, 4]], 5)], 0.0)
     assert "last_delivery" not in whole.latencies
 
@@ -193,7 +193,7 @@ def test_marks_are_round_numbers(low: float, high: float, marks: list[str] | int
 
 @pytest.mark.parametrize("height", [12, 24, 50])
 def test_the_panel_fits_the_terminal_with_anything_to_show(height: int) -> None:
-    reported = Report("broadcast", "")
+    reported = RunReport("broadcast", "")
     reported.counters.update(
         {f"counter_{number}": 1 for number in range(60)}, part0_made=5, clients_intended=9, idle=0
     )
@@ -210,7 +210,7 @@ def test_the_panel_fits_the_terminal_with_anything_to_show(height: int) -> None:
 def test_the_bar_goes_from_connecting_to_the_end_of_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("loadtest.live.monotonic", lambda: now[0])
-    reported = Report("broadcast", "")
+    reported = RunReport("broadcast", "")
     reported.options = {"duration": 10.0}
     display = Display(reported)
     seen = [display._progress()]

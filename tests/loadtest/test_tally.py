@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.report import Report
+from loadtest.report import RunReport
 from loadtest.tally import Tally, rounded
 
 
 def test_increments_add_up_to_the_whole() -> None:
-    tally, report = Tally(), Report("x", "")
+    tally, report = Tally(), RunReport("x", "")
     recorder = tally.recorder("delivery")
     for second in range(3):
         tally.count("delivered", 10)
@@ -31,7 +31,7 @@ def test_warm_up_is_left_out() -> None:
     tally.measured_from = 10.0
     tally.latency("x", 9.99, 12.0)
     tally.latency("x", 10.0, 12.0)
-    report = Report("x", "")
+    report = RunReport("x", "")
     report.add(tally.flush())
     assert report.latency("x").count == 1
 

@@ -3,7 +3,7 @@
 import pytest
 
 from loadtest.frames import accept_of
-from loadtest.upgrade import Refused, accepted
+from loadtest.upgrade import UpgradeRefused, accepted
 
 ACCEPT = accept_of("key").encode()
 
@@ -40,5 +40,5 @@ def test_the_extensions_are_what_it_agrees_on() -> None:
     ],
 )
 def test_other_answers_are_refusals(head: bytes, said: str) -> None:
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(UpgradeRefused, match=said):
         accepted(head, "key")

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from loadtest.command import _finish
-from loadtest.report import Report
+from loadtest.report import RunReport
 from loadtest.verdict import PASSED, Verdict
 from loadtest.writing import written
 
@@ -17,8 +17,8 @@ def options(folder: Path, **paths: str) -> Namespace:
     return Namespace(**{**given, "json": str(folder / "r.json"), **paths}, quiet=False)
 
 
-def passed() -> Report:
-    report = Report("echo", "x")
+def passed() -> RunReport:
+    report = RunReport("echo", "x")
     report.verdict = Verdict(PASSED)
     return report
 
