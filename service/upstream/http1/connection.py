@@ -1,8 +1,16 @@
 """One connection: it carries one request and one answer at a time.
 
-    idle --(ask)--> waiting for head --> reading body --> answered --(rest)--> idle
-      |                   |                   |               |
-      `---------- unasked bytes, an error, the end ----------'--> closed, for good
+    state    | send    | part    | head    | last     | wrong  | end    | rest   | close
+    ---------|---------|---------|---------|----------|--------|--------|--------|-------
+    IDLE     | WAITING | CLOSED  | CLOSED  | CLOSED   | CLOSED | CLOSED | IDLE   | CLOSED
+    WAITING  | refused | WAITING | READING | ANSWERED | CLOSED | CLOSED | CLOSED | CLOSED
+    READING  | refused | READING |         | ANSWERED | CLOSED | CLOSED | CLOSED | CLOSED
+    ANSWERED | refused | CLOSED  | CLOSED  | CLOSED   | CLOSED | CLOSED | IDLE   | CLOSED
+    CLOSED   | CLOSED  |         |         |          |        | CLOSED | CLOSED | CLOSED
+
+*Part*, *head*, *last* and *wrong* are bytes: some of what comes next, a whole head, all up to the end of the
+answer, and what cannot be part of one. *End*: the server ends the connection, or it breaks. *Rest*: the caller has
+the answer, or gives it up; where the answer says that the connection cannot be kept, it is closed.
 
 Bytes that come while nothing was asked close it: such bytes would be read as the answer to the next request
 (RFC 9112, section 9.2).
@@ -14,6 +22,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from enum import Enum, auto
 from typing import Final, cast
 
 from service.core.owner import Owner
@@ -23,7 +32,7 @@ from service.upstream.http1.errors import ProtocolError, ServerDisconnected
 from service.upstream.http1.head import Head
 from service.upstream.http1.reader import ResponseReader
 
-__all__ = ["Connection", "Use"]
+__all__ = ["Connection", "ConnectionState", "Use"]
 
 _HIGH: Final = 64 << 10
 """Bytes of a body that wait to be taken; beyond that the socket is not read. A loop reads up to 256 KiB at once."""
@@ -34,6 +43,19 @@ _GIVES_UP: Final = (b"HTTP/1.1 408", b"HTTP/1.0 408")
 
 Use = tuple[str, Owner]
 """What a connection is for: an origin, and requests of one owner."""
+
+
+class ConnectionState(Enum):
+    """What a connection waits for."""
+
+    IDLE = auto()
+    WAITING = auto()
+    """For the head of an answer."""
+    READING = auto()
+    """The body of it."""
+    ANSWERED = auto()
+    """The caller may not have read all of the body yet."""
+    CLOSED = auto()
 
 
 class Connection(asyncio.Protocol):
@@ -70,7 +92,19 @@ class Connection(asyncio.Protocol):
         self._tls: ssl.SSLObject | None = None
 
     def __repr__(self) -> str:
-        return f"<Connection to {self.use[0]}{', lost' if self.lost else ''}>"
+        return f"<Connection to {self.use[0]}, {self.state.name.lower()}>"
+
+    @property
+    def state(self) -> ConnectionState:
+        """What it waits for."""
+        reader = self._reader
+        if self.lost:
+            return ConnectionState.CLOSED
+        if reader is None:
+            return ConnectionState.IDLE
+        if reader.done:
+            return ConnectionState.ANSWERED
+        return ConnectionState.WAITING if reader.head is None else ConnectionState.READING
 
     # Called by the transport.
 
@@ -89,23 +123,25 @@ class Connection(asyncio.Protocol):
         self._feed(reader, data)
 
     def eof_received(self) -> bool:
-        """Take in that the server sends no more."""
+        """Read to the end: the server sends no more."""
         self._end(None)
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Take in that the connection is gone."""
+        """Forget the transport, which is gone."""
         self._end(error)
         self._transport = None
 
     # Called by the caller that asks.
 
     def send(self, request: bytes, reader: ResponseReader) -> None:
-        """Send a request; :meth:`progress` tells the outcome of it."""
+        """Send a request; :meth:`progress` reports its outcome. RuntimeError while it carries another."""
         transport = self._transport
         if transport is None or self.lost:
             self._fail(ServerDisconnected(silent=True, unsent=True))
             return
+        if self._reader is not None:
+            raise RuntimeError(f"{self!r} carries another request")
         self._reader = reader
         # At rest nothing waits to be written: see rest().
         direct = self._tls is None and not transport.is_closing()
