@@ -10,21 +10,53 @@ an exception, a cancellation among them, it cancels everything first. An excepti
 Each stage has a queue of its own and so many workers. A full stage holds back the one before it, up to ``put``. A
 value that a stage cannot process becomes an item with an error, which goes on through the others untouched: so all
 that goes in comes out, or was dropped at the entrance and is counted with the item that followed.
+
+    state    | enter   | put     | leave    | done    | fail
+    ---------|---------|---------|----------|---------|--------
+    NEW      | OPEN    | refused | refused  | refused | refused
+    OPEN     | refused | OPEN    | DRAINING | refused | ENDED
+    DRAINING | refused | refused | refused  | ENDED   | ENDED
+    ENDED    | refused | refused | refused  | refused | refused
+
+*Enter* and *leave*: the block begins, and ends normally. *Done*: all that was put in has been delivered. *Fail*:
+the block, ``deliver`` or its own end raises, a cancellation among them. What is refused raises RuntimeError: a
+value that is put into a pipeline that drains would never come out.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from service.work.pipelines.channel import Channel, Closed, InOrder
 
-__all__ = ["Full", "Item", "Pipeline", "Stage"]
+__all__ = ["Full", "Item", "Pipeline", "PipelineState", "Stage"]
 
 T = TypeVar("T")
 Full = Literal["block", "drop_oldest"]
 """What ``put`` does where the first stage is full: wait, or drop what has waited there longest."""
+
+
+class PipelineState(Enum):
+    """How far the block of a pipeline is."""
+
+    NEW = auto()
+    OPEN = auto()
+    DRAINING = auto()
+    """What was put in comes out."""
+    ENDED = auto()
+
+
+_FOLLOWING: Final = {
+    (PipelineState.NEW, "enter"): PipelineState.OPEN,
+    (PipelineState.OPEN, "put"): PipelineState.OPEN,
+    (PipelineState.OPEN, "leave"): PipelineState.DRAINING,
+    (PipelineState.OPEN, "fail"): PipelineState.ENDED,
+    (PipelineState.DRAINING, "done"): PipelineState.ENDED,
+    (PipelineState.DRAINING, "fail"): PipelineState.ENDED,
+}
 
 
 @dataclass(slots=True)
@@ -67,6 +99,7 @@ class Pipeline(Generic[T]):
         self._channels: list[Channel[Item[T]]] = [*(Channel(stage.queue) for stage in stages), Channel(1)]
         self._tasks = asyncio.TaskGroup()
         self._number = 0
+        self.state = PipelineState.NEW
         self.dropped = 0
         """How many values were dropped at the entrance."""
 
@@ -88,6 +121,7 @@ class Pipeline(Generic[T]):
 
         One task puts: the items are numbered in the order of the calls.
         """
+        self._move("put")
         self._number += 1
         entrance, item = self._channels[0], Item(self._number, value)
         if self._full == "drop_oldest" and entrance.full and (oldest := entrance.pop_oldest()) is not None:
@@ -97,7 +131,14 @@ class Pipeline(Generic[T]):
             self._on_dropped(oldest.value)
         await entrance.put(item)
 
+    def _move(self, event: str) -> None:
+        following = _FOLLOWING.get((self.state, event))
+        if following is None:
+            raise RuntimeError(f"{self!r} is {self.state.name.lower()}: {event} is refused")
+        self.state = following
+
     async def __aenter__(self) -> "Pipeline[T]":
+        self._move("enter")
         await self._tasks.__aenter__()
         for place, stage in enumerate(self._stages):
             self._start(stage, self._channels[place], self._channels[place + 1])
@@ -107,12 +148,18 @@ class Pipeline(Generic[T]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            try:
-                await self._channels[0].close()
-            except asyncio.CancelledError as cancelled:
-                kind, error, trace = type(cancelled), cancelled, cancelled.__traceback__
-        await self._tasks.__aexit__(kind, error, trace)
+        ended = "fail"
+        try:
+            if error is None:
+                self._move("leave")
+                try:
+                    await self._channels[0].close()
+                except asyncio.CancelledError as cancelled:
+                    kind, error, trace = type(cancelled), cancelled, cancelled.__traceback__
+            await self._tasks.__aexit__(kind, error, trace)
+            ended = "done" if error is None else "fail"
+        finally:
+            self._move(ended)
 
     def _start(self, stage: Stage[T], inbox: Channel[Item[T]], outbox: Channel[Item[T]]) -> None:
         order, left = InOrder(), stage.workers
