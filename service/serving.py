@@ -18,6 +18,7 @@ from service.app import Service, running
 from service.config.configuration import SettingsError
 from service.config.settings import Settings
 from service.jobs.slots import SlotsUnusable
+from service.ops.cycle_collector import CycleCollector
 from service.ops.logs import Logs, complain, style_of
 from service.ops.process import share_heap
 from service.ops.sd_notify import Notifier
@@ -86,6 +87,7 @@ async def _until_stopped(settings: Settings, read_again: Callable[[], Settings],
         notifier.notify("READY=1")
         service.supervisor.on_failed = stop.set
         service.supervisor.start("notify", partial(notifier.run, service.status))
+        service.supervisor.start("cycles", CycleCollector(loop.time()).run)
         try:
             await stop.wait()
             notifier.notify("STOPPING=1")
@@ -118,7 +120,7 @@ def _settle_memory() -> None:
 
     With Python's defaults, 10,000 connects spend 40 % of their time in collections that free nothing. The middle
     generation is small: 100,000 topics of one client would hold up the loop for 60 ms at once; and so is the first:
-    both together take 2 ms.
+    both together take 2 ms. What has grown old is looked at by the :class:`CycleCollector`.
     """
     gc.collect()
     gc.freeze()

@@ -8,14 +8,14 @@ import sys
 import pytest
 
 from service.ops import housekeeping
-from service.ops.allocator import in_use
+from service.runtime.allocator import in_use
 from tests.edge.running import client_of
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 
 PROGRAM = """
 import random
-from service.ops.allocator import trim
+from service.runtime.allocator import trim
 from service.ops.process import resident
 
 random.seed(1)
@@ -41,7 +41,7 @@ def test_what_was_freed_amid_the_heap_goes_back() -> None:
 
 IN_A_THREAD = """
 from concurrent.futures import ThreadPoolExecutor
-from service.ops.allocator import trim
+from service.runtime.allocator import trim
 from service.ops.process import resident, share_heap
 
 share_heap()

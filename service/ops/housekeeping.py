@@ -5,10 +5,10 @@ from typing import Final
 
 from service.core.topics.hub import Hub
 from service.edge.access.admission import AdmissionControl
-from service.ops.allocator import in_use, trim
 from service.ops.loop_lag import LoopLag
 from service.ops.overload_controller import OverloadController
 from service.ops.process import resident
+from service.runtime.allocator import in_use, trim
 from service.runtime.containment import contain
 
 __all__ = ["Housekeeping"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from service.ops.allocator import trim
+from service.runtime.allocator import trim
 
 __all__ = [
     "MemoryMeter",

@@ -27,6 +27,7 @@ BACKGROUND: Final[dict[str, OnFailure]] = {
     "sweep": OnFailure.STOP,
     "memory": OnFailure.DISABLE,
     "statistics": OnFailure.DISABLE,
+    "cycles": OnFailure.DISABLE,
     "notify": OnFailure.DISABLE,
     # Timers (Periodic), and the thread that writes the log.
     "accept": OnFailure.CONTINUE,

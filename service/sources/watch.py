@@ -193,12 +193,18 @@ class Watch:
     reading: "asyncio.Task[None] | None" = None
     """The task that finds out what changed in the last answer."""
 
-    def stop(self) -> None:
-        """Stop polling, and stop processing the last answer: if that waits for a selection, others get its turn."""
+    def stop(self) -> tuple[View, ...]:
+        """Stop polling, and stop processing the last answer: if that waits for a selection, others get its turn.
+
+        Return the views, which it gives up: each refers to it, and only the collector would find such a cycle.
+        """
         self.stopped = True
         for waiting in (self.timer, self.end, self.reading):
             if waiting is not None:
                 waiting.cancel()
+        views = tuple(self.views.values())
+        self.views.clear()
+        return views
 
     def repeat(self, status: int, now: float) -> None:
         """Have it asked again at once, without conditions."""

@@ -225,8 +225,7 @@ class Watches:
             return
         del self._watches[watch.key]
         self.owners.release(watch.owner, 1)
-        watch.stop()
-        for view in watch.views.values():
+        for view in watch.stop():
             view.topic.on_idle = None
             self._idle.put(view.topic)
 

@@ -1,6 +1,7 @@
 """Watches on a virtual clock: one poll for all, the events that are sent, when it is asked again, and when it ends."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,8 @@ from service.core.fetching.batch import BatchRequest, Keep
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.owner import SERVICE, Owner
 from service.core.ports import TopicStore, WatchInterest, WatchStore
+from service.core.topics.topic import Topic
+from service.sources.watch import View
 from service.sources.watches import Watches, WatchLimits, _digest
 from service.upstream.attempts import FetchAttempt
 from service.upstream.content.selection import select_from
@@ -171,6 +174,29 @@ async def test_a_selection_ends_with_the_watch_that_waits_for_it() -> None:
         await asyncio.sleep(1.5)
         assert reading.cancelled()
         assert watch.reading is None
+
+
+@pytest.mark.parametrize("select", [None, "/a"])
+async def test_a_watch_that_has_ended_leaves_nothing_to_the_collector(select: str | None) -> None:
+    page = Page(b'{"a": 1}')
+    async with watched(page, linger=1.0) as bench:
+        reader, watching = bench.watch(select=select)
+        await asyncio.sleep(2.5)
+        page.body = b'{"a": 2}'
+        await asyncio.sleep(2.5)
+        assert names(reader) == ["state", "changed"]
+        (watch,) = bench.watches.watched()
+        assert len(watch.views) == 1
+        gc.collect()
+        gc.disable()
+        try:
+            reader.detach()
+            watching.release()
+            del reader, watching, watch
+            await asyncio.sleep(2)
+            assert [one for one in gc.get_objects() if isinstance(one, View | Topic)] == []
+        finally:
+            gc.enable()
 
 
 async def test_a_state_at_once_then_what_changes_and_nothing_else() -> None:

@@ -21,12 +21,15 @@ __all__ = [
     "Feature",
     "HookedWebSocket",
     "check",
+    "forget_frames",
     "has",
     "is_paused",
     "is_serving",
     "is_waiting",
     "reader_of",
+    "release_ended",
     "release_handshake_state",
+    "request_of",
     "task_of",
 ]
 
@@ -43,6 +46,7 @@ class Feature(Enum):
     FRAMES = "frames of WebSocket clients that are not masked are accepted"
     READING = "bodies of requests that come by the hundred are read in one turn of the loop"
     HANDSHAKE = "each WebSocket keeps the headers of its handshake, 4 to 7 KiB"
+    ENDED = "WebSockets that ended with an error stay in memory until the collector of cycles finds them"
 
     # The hash of enumerations is a Python function, and `has` is called four times for each connection.
     __hash__ = object.__hash__
@@ -65,6 +69,7 @@ NEEDED: Final[Mapping[Feature, tuple[tuple[type, str], ...]]] = {
         (web.BaseRequest, "_headers"),
         (web.BaseRequest, "_cache"),
     ),
+    Feature.ENDED: ((web.WebSocketResponse, "_reader"),),
 }
 _NO_HEADERS: Final = CIMultiDictProxy(CIMultiDict[str]())
 
@@ -112,9 +117,14 @@ def task_of(handler: RequestHandler) -> "asyncio.Task[None] | None":
     return handler._task_handler if has(Feature.ENDINGS) else None
 
 
+def request_of(handler: RequestHandler) -> web.BaseRequest | None:
+    """Return the request that is under way on a connection, where there is one and that is known."""
+    return handler._current_request if has(Feature.ENDINGS) else None
+
+
 def is_serving(handler: RequestHandler) -> bool:
     """Return whether a request is under way on a connection; False where that is not known."""
-    return has(Feature.ENDINGS) and handler._current_request is not None
+    return request_of(handler) is not None
 
 
 def is_paused(handler: RequestHandler) -> bool:
@@ -165,6 +175,22 @@ def release_handshake_state(request: web.Request, response: web.WebSocketRespons
     response.headers.clear()
     if not protocol._messages:
         protocol._messages = []  # no other request can come; an empty deque takes 760 bytes
+
+
+def release_ended(socket: web.WebSocketResponse) -> None:
+    """Free what a WebSocket keeps that ended with an error."""
+    reader: Any = socket._reader if has(Feature.ENDED) else None
+    for error in (socket.exception(), reader and reader.exception()):
+        forget_frames(error)
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Free the frames that an error came through, where aiohttp keeps the error.
+
+    They keep the connection, with the messages or the part of a body that had come, and that keeps the error.
+    """
+    while error is not None:
+        error.__traceback__, error = None, error.__context__
 
 
 def _empty(message: Any) -> None:

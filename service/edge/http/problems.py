@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 
 from service.core.errors import InternalError, SluiceError
 from service.core.ports import Refusals
+from service.edge.http.aiohttp_internals import forget_frames
 from service.edge.http.correlation import REQUEST_ID, correlation_of
 
 __all__ = ["ISOLATION", "complete_refusal", "problems", "reason_of", "refusal", "unreadable"]
@@ -95,6 +96,7 @@ async def problems(
         if error.status < 400:
             raise
         refusals["http", reason_of(error)] += 1
+        forget_frames(error)  # the router keeps its errors with the request
         return refusal(error, request)
     except ConnectionResetError:
         # The client has gone in the middle of its answer: there is nobody to answer, and it is not our error.

@@ -9,16 +9,26 @@ import asyncio
 import errno
 from collections import Counter
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import ip_address
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from service.core.access.callers import caller_key
 from service.core.owner import SERVICE, Owner
-from service.edge.http.aiohttp_internals import Feature, has, is_paused, is_serving, is_waiting, task_of
+from service.edge.http.aiohttp_internals import (
+    Feature,
+    forget_frames,
+    has,
+    is_paused,
+    is_serving,
+    is_waiting,
+    request_of,
+    task_of,
+)
 from service.edge.http.idle_cuts import IdleCuts, silence_of
 from service.edge.http.problems import unreadable
 from service.runtime.per_turn import PerTurn
@@ -96,9 +106,10 @@ class _Protocol(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End what is under way when it is the client's turn: a thousand sockets of one client may end together."""
-        task = task_of(self)
+        task, request = task_of(self), request_of(self)
         super().connection_lost(exc)
         if task is not None and not task.done():
+            task.add_done_callback(partial(_forget, request))
             self.turns.end.call(self.owner, task.cancel)
 
     def resume_reading(self, *how: Any, **options: Any) -> None:
@@ -120,6 +131,8 @@ class _Protocol(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Refuse what could not be read; a failure of ours goes aiohttp's way, with its log."""
+        if isinstance(exc, HttpProcessingError):
+            forget_frames(exc)
         if isinstance(exc, ConnectionResetError):
             # The client left before its answer could be written, in an upgrade, say: not an error of ours.
             return web.Response(status=400)
@@ -135,6 +148,16 @@ _REASONS: Final = {
     errno.EHOSTUNREACH: "unreachable", errno.ENETUNREACH: "unreachable",
 }  # fmt: skip
 """TCP_USER_TIMEOUT is ETIMEDOUT: the peer has acknowledged nothing for 20 s."""
+
+
+def _forget(request: web.BaseRequest | None, task: asyncio.Task[None]) -> None:
+    """Free the frames of a connection whose client left amid a request; they and their errors keep each other."""
+    if request is not None:
+        forget_frames(request.content.exception())
+    try:
+        task.result()
+    except BaseException as error:
+        forget_frames(error)
 
 
 def _is_unused(handler: RequestHandler) -> bool:

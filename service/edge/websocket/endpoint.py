@@ -18,7 +18,7 @@ from service.core.topics.hub import Hub
 from service.core.topics.wire import closing_frame
 from service.edge.access.admission import ADDRESS, AdmissionControl
 from service.edge.access.expiries import Expiries
-from service.edge.http.aiohttp_internals import reader_of, release_handshake_state
+from service.edge.http.aiohttp_internals import reader_of, release_ended, release_handshake_state
 from service.edge.http.handshake import PROTOCOL, as_one_line_each, check_handshake
 from service.edge.http.problems import reason_of, refusal
 from service.edge.http.server import read_for
@@ -139,6 +139,7 @@ class WebSockets:
                 raise
         except ConnectionResetError:
             # The client has gone while it was answered: no error of ours, and nobody to close for.
+            release_ended(socket)
             return socket
         finally:
             connection.session.end()
@@ -148,6 +149,7 @@ class WebSockets:
             self.pool.release(connection.owner, 1)
             self._admission.leave(address, flooding=connection.closing is FLOODING)
         await self._close(socket, connection)
+        release_ended(socket)
         return socket
 
     def _admit(self, request: web.Request) -> None:
