@@ -28,7 +28,7 @@ from service.core.owner import SERVICE, Owner
 from service.runtime.containment import report
 from service.upstream.caching.cache import Revalidation
 from service.upstream.caching.dates import delay_of, seconds_of
-from service.upstream.caching.rfc9111 import CacheKey, blamed
+from service.upstream.caching.rfc9111 import CacheKey
 from service.upstream.fetch_metrics import FetchMetrics
 from service.upstream.redirect_slots import RedirectSlots
 
@@ -44,6 +44,10 @@ __all__ = [
 
 _SHORTEST: Final = 4
 """Characters of a value of ``tracestate`` that is looked for in answers; less is in many by chance."""
+
+
+def _nobody_else() -> None:
+    """Keep an attempt apart that no one has joined."""
 
 
 class FetchAttempt(msgspec.Struct, eq=False):
@@ -69,8 +73,9 @@ class FetchAttempt(msgspec.Struct, eq=False):
     """What every request that is made for this is a child of."""
     move: Callable[[str], Awaitable[Failure | None]] | None = None
     """Called before another origin is asked than the one before: it waits for a place there."""
-    kept_apart: Callable[[], None] | None = None
-    """Called when the head of an answer, that of a redirect too, says that it is for its owner alone."""
+    kept_apart: Callable[[], None] = _nobody_else
+    """Called when the head of an answer, that of a redirect too, says that it is for its owner alone, or shows what
+    only its owner has sent; or when it has to wait for something that others may have at once."""
     slow: bool = False
     """Whether it was ended for a body that came too slowly."""
     key: CacheKey | None = None
@@ -120,7 +125,7 @@ class FetchAttempts:
         if work.attempts == 1:
             self.metrics.began(begun - work.admitted)
         attempt.timeout = work.deadline - begun
-        attempt.move = partial(self._redirects.move, work)
+        attempt.move = partial(self._redirects.move, work, waits=attempt.kept_apart)
         return begun
 
     def ended(self, attempt: FetchAttempt, outcome: Fetched | Failure, begun: float) -> None:
@@ -204,10 +209,8 @@ def traced(attempt: FetchAttempt, headers: Mapping[str, str]) -> Mapping[str, st
     return {**headers, **attempt.trace.child(f"{getrandbits(64) or 1:016x}")}
 
 
-def reflects(trace: Trace, status: int, headers: Mapping[str, str], body: bytes) -> bool:
-    """Return whether an answer shows the trace that its request was part of, or may be an error because of it."""
-    if blamed(status):
-        return True
+def reflects(trace: Trace, headers: Mapping[str, str], body: bytes) -> bool:
+    """Return whether an answer shows the trace that its request was part of."""
     values = (member.partition("=")[2] for member in trace.state.split(","))
     sent = [trace.id, *(value for value in values if len(value) >= _SHORTEST)]
     received = "\n".join(headers.values())

@@ -16,7 +16,7 @@ from service.core.pool import Pool
 from service.runtime.per_turn import PerTurn
 from service.upstream.attempts import FetchAttempt, milliseconds, reflects, traced
 from service.upstream.caching.cache import Cache, Revalidation
-from service.upstream.caching.rfc9111 import StoredResponse, cache_key, shareable
+from service.upstream.caching.rfc9111 import StoredResponse, blamed, cache_key, shareable
 from service.upstream.deadlines import Deadlines
 from service.upstream.failures import failure_of
 from service.upstream.guard import AresLookup, GuardedResolver, Lookup, guarded_socket
@@ -111,12 +111,9 @@ class Fetcher:
             outcome = failure_of(error)
         finally:
             self._deadlines.end(task)
-        question = attempt.question
-        return (
-            outcome
-            if question is None or question.known is None
-            else self._unless_stale(attempt, question, outcome)
-        )
+        if (question := attempt.question) is None or question.known is None:
+            return outcome
+        return self._unless_stale(attempt, question, outcome)
 
     def _cut_slow(self, attempt: FetchAttempt, task: "asyncio.Task[Any]") -> None:
         """End an attempt whose body hardly comes."""
@@ -144,11 +141,11 @@ class Fetcher:
         timing = DialTiming()
         for _ in range(attempt.redirects + 1):
             target = attempt.target
-            if self._robots is not None and attempt.robots and not await self._robots.allows(target):
+            if self._robots is not None and attempt.robots and not await self._robots.allows(target, attempt.owner):
                 return Failure("blocked", "the host's robots.txt forbids it")
             asked, conditional = self._put(attempt, method, headers, body)
             response = await self._client.ask(method, target, asked, body, attempt.owner, timing)
-            if attempt.kept_apart is not None and not shareable(attempt.headers, response.headers):
+            if not shareable(attempt.headers, response.headers):
                 attempt.kept_apart()
             if conditional and response.status in _UNCONDITIONAL:
                 response.release()
@@ -241,8 +238,10 @@ class Fetcher:
             body = body[: attempt.max_bytes]
         response.release()
         headers = response.headers
-        shown = attempt.trace is not None and reflects(attempt.trace, response.status, headers, body)
-        if attempt.question is not None and not truncated and not shown:
+        if shown := attempt.trace is not None and reflects(attempt.trace, headers, body):
+            attempt.kept_apart()
+        caused = attempt.trace is not None and blamed(response.status)
+        if attempt.question is not None and not (truncated or shown or caused):
             attempt.question.answered(response.status, headers, body, self.cache.clock(), response.head_size)
         return Fetched(
             response.status, attempt.target, headers, body, truncated, times, head_size=response.head_size
@@ -259,7 +258,7 @@ class Fetcher:
         pieces = []
         task = asyncio.current_task()
         assert task is not None
-        held = self._reading.begin(attempt.owner, partial(self._cut_slow, attempt, task))
+        held = self._reading.begin(attempt.owner, partial(self._cut_slow, attempt, task), attempt.kept_apart)
         try:
             while held.size <= attempt.max_bytes and (piece := await response.piece(attempt.owner)):
                 self._make_room(len(piece), response)

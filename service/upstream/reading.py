@@ -40,9 +40,14 @@ class BodyReads:
     def __repr__(self) -> str:
         return f"<BodyReads {self._pool!r}>"
 
-    def begin(self, owner: Owner, cut: Callable[[], object]) -> "BodyRead":
-        """Take in a body; :meth:`BodyRead.end` has to follow. ``cut`` ends one that comes too slowly."""
-        body = BodyRead(self, owner, cut, self._loop.time())
+    def begin(
+        self, owner: Owner, cut: Callable[[], object], waits: Callable[[], object] = lambda: None
+    ) -> "BodyRead":
+        """Take in a body; :meth:`BodyRead.end` has to follow.
+
+        ``cut`` ends one that comes too slowly; ``waits`` is called when it has to wait for its owner's others.
+        """
+        body = BodyRead(self, owner, cut, waits, self._loop.time())
         self._bodies.setdefault(owner, OrderedDict())[body] = None
         self._timer.start()
         return body
@@ -57,6 +62,7 @@ class BodyReads:
         body.size += size
         while not self._may_go_on(body):
             self._pool.refused += 1
+            body.waits()
             body.turn = self._loop.create_future()
             self._waiting += 1
             try:
@@ -106,11 +112,13 @@ class BodyReads:
 class BodyRead:
     """What is held of one body."""
 
-    __slots__ = ("_reading", "cut", "owner", "seen", "since", "size", "turn")
+    __slots__ = ("_reading", "cut", "owner", "seen", "since", "size", "turn", "waits")
 
-    def __init__(self, reading: BodyReads, owner: Owner, cut: Callable[[], object], now: float) -> None:
+    def __init__(
+        self, reading: BodyReads, owner: Owner, cut: Callable[[], object], waits: Callable[[], object], now: float
+    ) -> None:
         self.owner = owner
-        self.cut = cut
+        self.cut, self.waits = cut, waits
         self.size = 0
         self.seen, self.since = 0, now
         """How much had come when it had last brought enough, and when that was."""

@@ -39,16 +39,24 @@ class RedirectSlots:
         count = sum(len(turns) for line in self.waiting.values() for turns in line.values())
         return f"<RedirectSlots {count} waiting>"
 
-    async def move(self, work: FetchTask, origin: str) -> Failure | None:
-        """Exchange a place for one at ``origin``; return why that is in vain, or None."""
+    async def move(
+        self, work: FetchTask, origin: str, waits: Callable[[], object] = lambda: None
+    ) -> Failure | None:
+        """Exchange a place for one at ``origin``; return why that is in vain, or None.
+
+        ``waits`` is called where the host has a place, and not for this owner.
+        """
         owner, now = work.group.owner, self._clock()
         opens = self._hosts.opens_for(origin, owner)
+        has_place = owner not in self.waiting.get(origin, ()) and self._hosts.has_place(origin, now, owner)
+        if not has_place and self._hosts.has_place(origin, now):
+            waits()
         if opens > work.deadline:
             return Failure("unavailable", "the host of a redirect is in back-off", round(opens - now, 3))
         self._hosts.end(work.place, owner)
         work.place = ""
         self._freed()
-        if owner not in self.waiting.get(origin, ()) and self._hosts.has_place(origin, now, owner):
+        if has_place:
             self._hosts.begin(origin, owner)
         else:
             await self._wait(origin, owner)

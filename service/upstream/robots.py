@@ -9,6 +9,7 @@ from cachetools import TLRUCache
 from service.core.fetching.outcome import Failure, Fetched
 from service.core.fetching.robots import ALL, NONE, Rules, parse_robots
 from service.core.fetching.target import Target
+from service.core.owner import Owner
 from service.upstream.attempts import FetchAttempt
 
 __all__ = ["Robots"]
@@ -41,21 +42,25 @@ class Robots:
             getsizeof=lambda known: max(known[1].size, _MEMORY // _ORIGINS),
         )
         """How long the rules of an origin hold, in seconds, and the rules."""
-        self._asking: dict[str, asyncio.Task[Rules]] = {}
+        self._asking: dict[tuple[str, Owner], asyncio.Task[Rules]] = {}
 
     def __repr__(self) -> str:
         return f"<Robots {len(self._known)} known, {len(self._asking)} being asked>"
 
-    async def allows(self, target: Target) -> bool:
-        """Return whether a target may be fetched; where that is not known yet, its host is asked first."""
+    async def allows(self, target: Target, owner: Owner) -> bool:
+        """Return whether a target may be fetched; where that is not known yet, its host is asked first.
+
+        Each owner asks by itself: otherwise one would wait for look-ups and connections of another.
+        """
         known = self._known.get(target.origin)
         if known is None:
-            asking = self._asking.get(target.origin)
+            key = target.origin, owner
+            asking = self._asking.get(key)
             if asking is None:
-                asking = self._asking[target.origin] = self._loop.create_task(
-                    self._ask(target), name=f"robots {target.origin}"
+                asking = self._asking[key] = self._loop.create_task(
+                    self._ask(target, owner), name=f"robots {target.origin}"
                 )
-                asking.add_done_callback(lambda _: self._asking.pop(target.origin, None))
+                asking.add_done_callback(lambda _: self._asking.pop(key, None))
             # One that waits may give up; the others wait on.
             rules = await asyncio.shield(asking)
         else:
@@ -64,10 +69,12 @@ class Robots:
             return await asyncio.to_thread(rules.allows, target.request_target)
         return rules.allows(target.request_target)
 
-    async def _ask(self, target: Target) -> Rules:
+    async def _ask(self, target: Target, owner: Owner) -> Rules:
         task = asyncio.current_task()
         assert task is not None
         attempt = FetchAttempt(target.at("/robots.txt"), "GET", {}, None, 10.0, _SIZE, 5, robots=False)
+        # Not over a connection of its owner, who could have got another answer into it: the rules hold for all.
+        attempt.owner = Owner(f"robots.txt for {owner}", owner.weight)
         outcome = await self._fetch(attempt, task)
         age = _AGE
         if isinstance(outcome, Failure):

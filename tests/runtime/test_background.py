@@ -394,8 +394,8 @@ async def a_robots_txt(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = failing_once(lambda: None, [])
     robots, target = Robots(fetch), target_of("http://127.0.0.1:8/a", policy_for(8))
     with pytest.raises(Odd):
-        await robots.allows(target)
-    assert await robots.allows(target)
+        await robots.allows(target, SERVICE)
+    assert await robots.allows(target, SERVICE)
 
 
 async def a_poll(monkeypatch: pytest.MonkeyPatch) -> None:

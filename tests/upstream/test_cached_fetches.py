@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from service.core.correlation import Correlation, Trace
 from service.core.fetching.batch import BatchLimits, BatchRequest, Keep
 from service.core.fetching.request import Options
 from service.core.owner import Owner
@@ -209,3 +210,35 @@ async def test_what_a_private_redirect_leads_to_is_not_for_others() -> None:
         found = await asyncio.gather(bench.fetch(owner="a"), bench.fetch(owner="b"))
         assert len(server.requests) == 3
         assert len({event["body"] for [event] in found}) == 2
+
+
+class Mirror(Raw):
+    """Shows each client what it has sent, half a second later."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.append(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+                shown = self.requests[-1]
+                await asyncio.sleep(0.5)
+                writer.write(page("cache-control: max-age=60", body=shown))
+
+
+async def test_what_shows_the_trace_of_one_client_is_given_to_nobody_else() -> None:
+    async with Mirror().running() as server, engine_at(server) as bench:
+        seen = {}
+        for owner in ("a", "b", "c"):
+            trace = Trace(owner * 32, "1" * 16, 0, f"vendor={owner * 8}")
+            request = BatchRequest(urls=[server.url], options=Options())
+            batch = bench.batches.start(
+                request, owner=Owner(owner), keep=Keep.DETACHED, correlation=Correlation("r", trace)
+            )
+            seen[owner] = FakeReader(batch.topic)
+            bench.hub.attach(seen[owner], "oldest")
+        async with asyncio.timeout(20):
+            while not all(len(reader.lines) == 2 for reader in seen.values()):
+                await asyncio.sleep(0.005)
+        for owner, reader in seen.items():
+            shown = events(reader)[0]["body"]
+            assert [other for other in seen if other * 8 in shown] == [owner]

@@ -197,7 +197,6 @@ class Heads(Slow):
         self.made += 1
         number = self.made
         await asyncio.sleep(self.seconds)
-        assert attempt.kept_apart is not None
         if not shareable(attempt.headers, self.headers):
             attempt.kept_apart()
         await asyncio.sleep(self.body)

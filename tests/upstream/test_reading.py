@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -126,4 +127,17 @@ async def test_hundreds_that_stall_together_are_ended_once_each_and_a_few_in_eac
     assert max(ended.values()) <= 8
     assert ended.total() == 100
     assert 30.0 <= loop.time() < 33.0
+    reading.close()
+
+
+async def test_a_body_that_waits_for_others_of_its_owner_says_so() -> None:
+    reading, waits = BodyReads(Pool("reading_bytes", 400)), list[str]()
+    first, second = (reading.begin(A, lambda: None, partial(waits.append, name)) for name in ("first", "second"))
+    await first.charge(300)
+    task = asyncio.create_task(second.charge(10))
+    await asyncio.sleep(0.01)
+    assert waits == ["second"]
+    first.end()
+    await task
+    second.end()
     reading.close()

@@ -1,6 +1,7 @@
 """A redirect to another host gives up its place and gets one there, in turn; or it is in vain."""
 
 import asyncio
+from functools import partial
 
 from service.core.fetching.dial_policy import Policy
 from service.core.fetching.host_limiter import HostLimiter
@@ -165,3 +166,25 @@ async def test_a_client_leaves_others_a_place_where_its_urls_are_redirected_to_a
         task.cancel()
     await asyncio.wait(tasks)
     assert not some.slots.waiting
+
+
+async def test_who_waits_beside_it_is_notified_where_the_host_has_a_place_and_not_for_its_owner() -> None:
+    for places, notified in ((8, ["waits"]), (6, [])):
+        some, waits = Slots(places, shared=True), list[str]()
+        for number in range(6):
+            some.hosts.begin(THERE, Owner("a" if places == 8 else f"{number}"))
+        task = asyncio.create_task(some.slots.move(some.work(owner="a"), THERE, partial(waits.append, "waits")))
+        await asyncio.sleep(0.01)
+        assert (waits, task.done()) == (notified, False), "a host that is full is so for everybody"
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_who_waits_beside_it_is_notified_of_a_pause_of_its_owner() -> None:
+    some, waits = Slots(8, shared=True), list[str]()
+    for number in range(3):
+        some.hosts.record(THERE, "slow", float(number), float(number), 99.0, f"/{number}", Owner("a"))
+    work = some.work(owner="a", deadline=asyncio.get_running_loop().time() + 0.1)
+    failure = await some.slots.move(work, THERE, lambda: waits.append("waits"))
+    assert failure is not None
+    assert (failure.kind, waits) == ("unavailable", ["waits"])

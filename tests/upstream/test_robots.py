@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from service.core.fetching.outcome import Failure
+from service.core.owner import SERVICE, Owner
 from service.upstream.attempts import FetchAttempt
 from service.upstream.caching.cache import Cache
 from service.upstream.fetcher import Fetcher
@@ -46,8 +47,9 @@ async def site(**pages: bytes) -> AsyncIterator[tuple[Site, Any]]:
     policy = policy_for(port)
     fetcher = Fetcher(policy, Cache(0, clock=time.time), robots=True)
 
-    async def fetch(path: str) -> str:
+    async def fetch(path: str, owner: Owner = SERVICE) -> str:
         attempt = FetchAttempt(target_of(f"http://127.0.0.1:{port}{path}", policy), "GET", {}, None, 5.0, 100, 5)
+        attempt.owner = owner
         task = asyncio.current_task()
         assert task is not None
         outcome = await fetcher.fetch(attempt, task)
@@ -135,3 +137,16 @@ async def test_what_takes_long_to_match_does_not_hold_up_the_loop() -> None:
     rules = "User-agent: *\n" + "\n".join(f"Disallow: /*{number}x" for number in range(20_000))
     async with site(robots=text(rules)) as (_, fetch):
         assert [await fetch(path) for path in ("/" + "b" * 2000, "/b19999x")] == ["200", "blocked"]
+
+
+async def test_one_client_does_not_wait_for_what_another_has_asked_and_shares_no_connection_with_it() -> None:
+    async with site(robots=b"") as (there, fetch):
+        first = asyncio.create_task(fetch("/a", Owner("a")))
+        while not there.asked:
+            await asyncio.sleep(0.001)
+        there.pages["/robots.txt"] = text("User-agent: *\nDisallow: /private")
+        assert [await fetch(path, Owner("b")) for path in ("/b", "/private")] == ["200", "blocked"]
+        assert there.asked == ["/robots.txt", "/robots.txt", "/b"]
+        assert len(there.writers) == 3, "robots.txt is asked for on a connection that carries nothing else"
+        first.cancel()
+        await asyncio.wait([first])
