@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from service.core.occurrences import Occurrences
+from service.edge.http.other_protocols import FIRST_BYTES, NOT_TLS
 from service.edge.http.server import HttpServer, owner_at
 from service.runtime.awaiting import readable
 from service.runtime.containment import report
@@ -29,6 +30,7 @@ _HANDSHAKES: Final = 2
 """TLS handshakes that begin in one turn of the loop, 1 ms each; their addresses take turns."""
 _LEAST: Final = 0.001
 """Seconds that a handshake has at least, however long it waited for its turn."""
+_REQUEST: Final = 64 << 10
 _PATIENCE: Final = 1.0
 """Seconds that others wait before connections on which nothing is asked are closed."""
 
@@ -131,8 +133,19 @@ class Acceptor:
         until = self._loop.time() + self._tls_time
         async with asyncio.timeout_at(until):
             await readable(connection)
+            self._check_first_bytes(connection, address)
             await self._handshakes.wait(owner_at(address))
         return max(until - self._loop.time(), _LEAST)
+
+    def _check_first_bytes(self, connection: socket.socket, address: object) -> None:
+        """Refuse what does not begin a TLS handshake; raises ConnectionError."""
+        first = connection.recv(FIRST_BYTES, socket.MSG_PEEK)
+        if first.startswith(NOT_TLS):
+            connection.recv(
+                _REQUEST
+            )  # what is not read would have the kernel reset the connection, and the answer with it
+            connection.send(self._server.others.refusal(first, address))
+            raise ConnectionAbortedError("the peer does not speak TLS")
 
     def _begun(self, task: asyncio.Task[None]) -> None:
         # Until now it counted twice, or its TLS handshake failed: in both cases there is a place more.

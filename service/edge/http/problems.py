@@ -15,7 +15,15 @@ from service.core.ports import Refusals
 from service.edge.http.aiohttp_internals import forget_frames
 from service.edge.http.correlation import REQUEST_ID, correlation_of
 
-__all__ = ["ISOLATION", "complete_refusal", "problems", "reason_of", "refusal", "unreadable"]
+__all__ = [
+    "ISOLATION",
+    "complete_refusal",
+    "problems",
+    "reason_of",
+    "refusal",
+    "refusal_of_connection",
+    "unreadable",
+]
 
 _log = logging.getLogger("sluice.http")
 
@@ -76,11 +84,22 @@ def _word(status: int) -> str:
 
 def unreadable(status: int, message: str | None) -> web.Response:
     """Return the answer to what is not a request: the parser's words, without the client's bytes."""
-    detail = (message or "").partition(":")[0].partition("\n")[0][:100]
-    reason = _word(status)
+    return _without_request(status, (message or "").partition(":")[0].partition("\n")[0][:100])
+
+
+def refusal_of_connection(detail: str) -> bytes:
+    """Return an answer that ends a connection on which HTTP cannot begin."""
+    answer = _without_request(HTTPStatus.BAD_REQUEST, detail)
+    assert isinstance(answer.body, bytes)
+    fields = {**answer.headers, hdrs.CONTENT_LENGTH: str(len(answer.body)), hdrs.CONNECTION: "close"}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"HTTP/1.1 {answer.status} {answer.reason}\r\n{head}\r\n".encode() + answer.body
+
+
+def _without_request(status: int, detail: str) -> web.Response:
     request_id = secrets.token_hex(8)
     more = {"temporary": False, "request_id": request_id}
-    return _document(status, reason, detail, more, {REQUEST_ID: request_id, **ISOLATION})
+    return _document(status, _word(status), detail, more, {REQUEST_ID: request_id, **ISOLATION})
 
 
 async def problems(

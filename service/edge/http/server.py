@@ -1,8 +1,9 @@
-"""The HTTP server: aiohttp's, with three differences.
+"""The HTTP server: aiohttp's, with four differences.
 
 Malformed HTTP is answered with a problem document too: by itself, aiohttp's protocol answers it in plain text,
-before any middleware, and logs a traceback for each. Connections that break are counted. And
-requests that come together, or connections that end together, are spread over turns of the loop.
+before any middleware, and logs a traceback for each. A connection that speaks another protocol than HTTP/1 is
+refused with its name. Connections that break are counted. And requests that come together, or connections that end
+together, are spread over turns of the loop.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ from service.edge.http.aiohttp_internals import (
     task_of,
 )
 from service.edge.http.idle_cuts import IdleCuts, silence_of
+from service.edge.http.other_protocols import NOT_HTTP, OtherProtocols
 from service.edge.http.problems import unreadable
 from service.runtime.per_turn import PerTurn
 
@@ -60,8 +62,9 @@ class _Turns:
 
 
 class _Protocol(RequestHandler):
-    __slots__ = ("owner", "turns", "unread", "upgraded")
+    __slots__ = ("others", "owner", "turns", "unread", "upgraded")
 
+    others: OtherProtocols
     owner: Owner
     """The owner of its present or last request; before the first, its address stands for the owner."""
     turns: _Turns
@@ -95,6 +98,10 @@ class _Protocol(RequestHandler):
     def _begin(self) -> None:
         data, self.unread = self.unread, b""
         if self.transport is None:
+            return
+        if data.startswith(NOT_HTTP):
+            self.transport.write(self.others.refusal(data, self.transport.get_extra_info("peername")))
+            self.transport.close()
             return
         if len(data) > _BUFFER:
             self.transport.resume_reading()
@@ -202,6 +209,7 @@ class HttpServer(web.Server):
         super().__init__(handler, request_factory=request_factory, handler_cancellation=not has(Feature.ENDINGS))
         self.on_lost: Callable[[], None] | None = None
         """Called whenever a connection has ended."""
+        self.others = OtherProtocols(asyncio.get_running_loop().time)
         self._broken = Counter() if broken is None else broken
         self._idle_cuts = idle_cuts
         self._options = options
@@ -215,6 +223,7 @@ class HttpServer(web.Server):
             self, loop=asyncio.get_running_loop(), read_bufsize=_BUFFER, tcp_keepalive=False, **self._options
         )
         protocol.turns, protocol.owner, protocol.unread, protocol.upgraded = self._turns, SERVICE, b"", False
+        protocol.others = self.others
         return protocol
 
     @property
