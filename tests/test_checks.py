@@ -80,7 +80,7 @@ def test_an_address_that_can_be_listened_on() -> None:
         assert checks.listening("127.0.0.1", other.getsockname()[1]) == []
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "no-such-name.invalid"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "no-such-name.invalid", "x" * 300, "a..b", "ä" * 80])
 def test_an_address_of_another_machine(host: str) -> None:
     (line,) = checks.listening(host, 0)
     assert line.startswith(f"--host: {host}")

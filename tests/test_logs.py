@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.ops.logs import Logs, Redaction, line_of, style_of
+from service.ops.logs import Logs, Redaction, complain, line_of, style_of
 from service.ops.logs.throttle import Throttle
 from service.runtime.supervisor import Supervisor
 
@@ -75,6 +75,14 @@ def test_what_a_client_sends_stays_on_its_line_and_is_bounded(style: Any, hostil
     assert len(line) < 6000
     assert line.endswith("\n")
     assert line[:-1].isprintable()
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_a_complaint_is_one_line(style: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    complain(style, "cannot start on a\n{}\x1b[31m\u2028")
+    (line,) = capsys.readouterr().err.split("\n")[:-1]
+    assert line.isprintable()
+    assert "cannot start on a\\n{}" in line
 
 
 def test_arguments_that_do_not_fit_lose_no_event() -> None:

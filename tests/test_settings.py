@@ -58,11 +58,28 @@ def test_repeatable_options_are_comma_separated_in_the_environment() -> None:
         (["--no-auth"], {"SLUICE_TOKEN": "x"}, "--no-auth"),
         (["--token-file", "/nowhere"], {"SLUICE_TOKEN": "x"}, "both"),
         (["--ring-size", "2048", "--rings-size", "1024"], {}, "--ring-size"),
+        (["--port", "\udcff"], {}, "--port: is not UTF-8"),
+        ([], {"SLUICE_HOST": "caf\udce9"}, "--host: is not UTF-8"),
+        ([], {"SLUICE_ALLOW_METHOD": "PUT,\udcff"}, "--allow-method: is not UTF-8"),
+        (["--token-file", "a\0b"], {}, "--token-file: has a null character"),
+        (["--jwt-key", "a", "--jwt-key", "\0"], {}, "--jwt-key: has a null character"),
+        (["--token-file", "/no/caf\udce9"], {}, r"cannot be read \(No such file"),
+        (["--celery", "redis://[", "--jobs", "m"], {}, "--celery"),
+        (["--host", "[::1]"], {}, r"brackets.*: write ::1"),
     ],
 )
 def test_what_is_wrong_is_named(arguments: list[str], environ: dict[str, str], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         read_settings(options(*arguments), environ)
+
+
+@pytest.mark.parametrize("given", ["a\nb", "a\r\x1b[31mb", "a\u2028b", "x" * 100_000], ids=ascii)
+def test_a_value_makes_one_line_of_what_is_wrong_with_it(given: str) -> None:
+    with pytest.raises(SettingsError) as wrong:
+        read_settings(options("--host", given, "--token-file", given, "--allow-method", given), {})
+    lines = str(wrong.value).split("\n")
+    assert [line.partition(":")[0] for line in lines] == ["--token-file", "--host", "--allow-method"]
+    assert all(line.isprintable() and len(line) <= 600 for line in lines)
 
 
 def test_all_of_it_at_once() -> None:

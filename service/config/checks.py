@@ -79,7 +79,11 @@ def celery(broker: str | None, module: str | None) -> list[str]:
     """Say what is wrong with the broker of functions."""
     if broker is None:
         return []
-    if urlsplit(broker).scheme not in ("redis", "rediss", "amqp", "amqps"):
+    try:
+        scheme = urlsplit(broker).scheme
+    except ValueError:  # a bracket without its other half
+        scheme = ""
+    if scheme not in ("redis", "rediss", "amqp", "amqps"):
         return ["--celery: a URL of Redis (redis://HOST:6379/0) or of RabbitMQ (amqp://USER:PASSWORD@HOST//)"]
     if module is None:
         return ["--celery: needs --jobs MODULE too, which says what functions there are"]
@@ -93,11 +97,15 @@ def listening(host: str, port: int) -> list[str]:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
+    except (TypeError, UnicodeError):  # from the codec of names: too long, or with characters that no name has
+        return [f"--host: {host} is not a host: write an address of this machine, or its name"]
     except PermissionError:
         return [f"--port: {port} needs a privilege: choose one above 1023, or grant CAP_NET_BIND_SERVICE"]
     except OSError as error:
         if error.errno == errno.EAFNOSUPPORT:
             return [f"--host: {host} needs IPv6, which this machine does not have: take an IPv4 address (0.0.0.0)"]
+        if host.startswith("["):
+            return [f"--host: {host} has brackets, which belong into URLs: write {host.strip('[]')}"]
         if error.errno != errno.EADDRINUSE:
             return [f"--host: {host} is not an address of this machine ({error.strerror}): see ip address"]
     return []

@@ -4,7 +4,7 @@ import argparse
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Final, get_args, get_origin
 
 import msgspec
 
@@ -12,10 +12,19 @@ from service.config import checks
 from service.config.fitting import above_memory, fit_descriptors, fit_memory, size_of
 from service.config.jwt_keys import jwt_keys
 from service.config.settings import Settings
+from service.ops.logs import printable
 from service.ops.process import memory_limit
 from service.work.pipelines.declaration import read_pipelines
 
 __all__ = ["SettingsError", "add_options", "read_settings", "shown"]
+
+
+_FILES: Final = frozenset({
+    "token_file", "jwt_secret_file", "jwt_key", "tls_cert", "tls_key", "data", "blobs", "pipelines",
+    "webhook_secret_file",
+})  # fmt: skip
+_LONGEST: Final = 600
+"""Characters of a line."""
 
 
 class SettingsError(Exception):
@@ -65,14 +74,31 @@ def read_settings(options: Mapping[str, Any], environ: Mapping[str, str] = os.en
         elif _is_size(field.name) and isinstance(given, str):
             given = size_of(given)
         try:
+            _check_text(field.name, given)
             values[field.name] = msgspec.convert(given, field.type, strict=False)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, ValueError) as error:
             wrong.append(f"--{field.name.replace('_', '-')}: {error}")
     settings, more = _read_token(_fitted(Settings(**values), values))
     wrong += more + _check(settings) + fit_descriptors(msgspec.structs.asdict(settings), values)[1]
     if wrong:
-        raise SettingsError("\n".join(wrong))
+        raise SettingsError("\n".join(map(_one_line, wrong)))
     return settings
+
+
+def _check_text(name: str, given: object) -> None:
+    """Raise ValueError for characters that no value has: names of files alone may be other bytes than UTF-8."""
+    for text in given if isinstance(given, list) else [given]:
+        if not isinstance(text, str):
+            continue
+        if "\0" in text:
+            raise ValueError("has a null character: take it out")
+        if name not in _FILES and not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
+            raise ValueError("is not UTF-8: write it in UTF-8, or in ASCII")
+
+
+def _one_line(text: str) -> str:
+    """Return a line that a value with line breaks or control characters cannot make two of, or hide."""
+    return printable(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…")
 
 
 def _is_size(name: str) -> bool:

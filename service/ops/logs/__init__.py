@@ -5,7 +5,7 @@ The message of an event is a constant text; its particulars go by name into ``ex
 """
 
 from service.ops.logs.complaints import complain
-from service.ops.logs.lines import Redaction, line_of, style_of
+from service.ops.logs.lines import Redaction, line_of, printable, style_of
 from service.ops.logs.writer import Logs
 
-__all__ = ["Logs", "Redaction", "complain", "line_of", "style_of"]
+__all__ = ["Logs", "Redaction", "complain", "line_of", "printable", "style_of"]

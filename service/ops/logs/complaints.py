@@ -3,7 +3,7 @@
 import logging
 import sys
 
-from service.ops.logs.lines import Redaction, line_of, style_of
+from service.ops.logs.lines import Redaction, line_of, printable, style_of
 
 __all__ = ["complain"]
 
@@ -13,5 +13,5 @@ def complain(log_format: str | None, *lines: str) -> None:
     style = style_of(log_format)
     for line in lines:
         record = logging.LogRecord("sluice", logging.ERROR, __file__, 0, line, None, None)
-        text = line_of(record, style, Redaction()) if style == "json" else f"sluice: {line}\n"
+        text = line_of(record, style, Redaction()) if style == "json" else f"sluice: {printable(line)}\n"
         print(text, end="", file=sys.stderr)  # noqa: T201 - it may be closed, which print takes

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, TextIO
 
 from service.runtime.timestamps import timestamp
 
-__all__ = ["Redaction", "Style", "line_of", "style_of"]
+__all__ = ["Redaction", "Style", "line_of", "printable", "style_of"]
 
 Style = Literal["text", "json"]
 
@@ -95,9 +95,9 @@ def _value(value: object, part: int) -> int | float | str:
 
 def _text(record: logging.LogRecord, message: str, fields: dict[str, Any], error: str) -> str:
     shown = "".join(f" {name}={_word(value)}" for name, value in fields.items())
-    line = f"{timestamp(record.created)} {record.levelname} {record.name}: {_printable(_cut(message))}{shown}"
+    line = f"{timestamp(record.created)} {record.levelname} {record.name}: {printable(_cut(message))}{shown}"
     # Indented, so that no text of a client's or an upstream's looks like an event.
-    return "\n    ".join([line, *map(_printable, error.rstrip().split("\n"))]) if error else line
+    return "\n    ".join([line, *map(printable, error.rstrip().split("\n"))]) if error else line
 
 
 def _cut(text: str, part: int = 1) -> str:
@@ -115,7 +115,7 @@ def _word(value: Any) -> str:
     return text if text.isprintable() and _PLAIN.fullmatch(text) else json.dumps(text)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return a text that stays on its line, also when a client sent line breaks."""
     return "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
 
