@@ -105,7 +105,7 @@ def listening(host: str, port: int) -> list[str]:
         if error.errno == errno.EAFNOSUPPORT:
             return [f"--host: {host} needs IPv6, which this machine does not have: take an IPv4 address (0.0.0.0)"]
         if host.startswith("["):
-            return [f"--host: {host} has brackets, which belong into URLs: write {host.strip('[]')}"]
+            return [f"--host: {host} has brackets, as in a URL: write {host.strip('[]')}"]
         if error.errno != errno.EADDRINUSE:
             return [f"--host: {host} is not an address of this machine ({error.strerror}): see ip address"]
     return []

@@ -1,5 +1,6 @@
 """The one table from what libraries raise to the contract's kinds of failure."""
 
+import errno
 import ssl
 from collections.abc import Iterator
 from typing import Final
@@ -25,6 +26,13 @@ _KINDS: Final[tuple[tuple[type[BaseException], FailureKind, str], ...]] = (
 """The first that fits anywhere in the chain of the guard's own, then the first that fits. What comes before an
 answer stays coarse: it must not tell who scans which port is open. Without a text here, the exception has one."""
 
+_NO_ROUTE: Final = {
+    errno.EAFNOSUPPORT: "no connection: this machine has no IPv6",
+    errno.EADDRNOTAVAIL: "no connection: this machine has no IPv6, or no local port is free",
+    errno.ENETUNREACH: "no connection: this machine has no route to the address",
+}
+"""What is wrong on this machine is the same for each port there, so it gives nothing away."""
+
 
 def failure_of(error: BaseException) -> Failure:
     """Return what an exception of a fetch means."""
@@ -37,7 +45,8 @@ def failure_of(error: BaseException) -> Failure:
                 return Failure(kind, detail or str(link), temporary=isinstance(link, LookupFailed))
     for cls, kind, detail in _KINDS:
         if isinstance(error, cls):
-            return Failure(kind, detail or str(error))
+            ours = _NO_ROUTE.get(error.errno or 0) if cls is OSError and isinstance(error, OSError) else None
+            return Failure(kind, ours or detail or str(error))
     raise AssertionError from error
 
 

@@ -1,5 +1,6 @@
 """What an exception of a fetch means to a client: one kind for each, and no word of ports that are open."""
 
+import errno
 import ssl
 from ipaddress import ip_address
 
@@ -24,6 +25,14 @@ def caused(error: BaseException, cause: BaseException) -> BaseException:
         (ServerDisconnected(silent=True), "connect", str(ServerDisconnected(silent=True))),
         (ConnectionRefusedError(111, "refused"), "connect", "no connection"),
         (TimeoutError(), "connect", "no connection"),
+        (OSError(errno.EHOSTUNREACH, "no route to host"), "connect", "no connection"),
+        (OSError(errno.EAFNOSUPPORT, "family"), "connect", "no connection: this machine has no IPv6"),
+        (
+            OSError(errno.EADDRNOTAVAIL, "::1"),
+            "connect",
+            "no connection: this machine has no IPv6, or no local port is free",
+        ),
+        (OSError(errno.ENETUNREACH, "net"), "connect", "no connection: this machine has no route to the address"),
         (ssl.SSLError(1, "certificate of 10.0.0.1"), "tls", "no trusted TLS connection"),
         (ssl.CertificateError("for x"), "tls", "no trusted TLS connection"),
         (caused(OSError("dial"), NameNotFound("x")), "dns", "the name has no address"),
