@@ -2,12 +2,10 @@
 
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
-from typing import Final
 
 __all__ = ["main"]
 
-_EXTRA: Final = {"hdrh": "hdrhistogram", "psutil": "psutil", "rich": "rich"}
+_EXTRA = {"hdrh": "hdrhistogram", "psutil": "psutil", "rich": "rich"}
 """The modules of the extra ``loadtest``, and the packages that have them."""
 
 
@@ -19,6 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from loadtest.origin.command import main as origin
 
         return origin(given[1:])
+    from importlib.util import find_spec
+
     missing = [package for module, package in _EXTRA.items() if find_spec(module) is None]
     if missing:
         names = " and ".join(missing)
@@ -30,4 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # Modules of the folder that this is run in would hide ours, and Python's: nothing of either is imported above.
+    if not sys.flags.safe_path and sys.path[0] != __file__.removesuffix("/loadtest/__main__.py"):
+        del sys.path[0]
     sys.exit(main())

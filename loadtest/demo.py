@@ -19,6 +19,7 @@ from loadtest.report import RunReport
 from loadtest.run import Run
 from loadtest.scenarios import broadcast
 from loadtest.verdict import COULD_NOT_RUN, Verdict
+from service.runtime.python_path import command, environment
 
 __all__ = ["HELP", "add_options", "measures", "run", "scenario", "summary", "validate"]
 
@@ -98,7 +99,7 @@ async def _run_data(options: Namespace, scenario: ModuleType, report: RunReport,
     with TemporaryDirectory(prefix="sluice-demo-") as folder:
         port = str(_free_port())
         options.url = f"http://127.0.0.1:{port}"
-        options.crash = shlex.join([sys.executable, "-m", "service", "serve", "--port", port, "--data", folder])
+        options.crash = shlex.join(command("service", "serve", "--port", port, "--data", folder))
         published = round(float(options.rate) * options.duration)
         options.threshold += [
             f"acknowledged=={published}", f"delivered=={published * options.clients}", f"held=={options.clients}",
@@ -134,7 +135,7 @@ async def _child(module: str, *arguments: str) -> AsyncIterator[str]:
     # A line of its log would break the panel: they are shown when something went wrong.
     with TemporaryFile() as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", module, *arguments, stdout=asyncio.subprocess.PIPE, stderr=log,
+            *command(module, *arguments), env=environment(), stdout=asyncio.subprocess.PIPE, stderr=log,
             # Ctrl-C ends the load first, and these when its report is made.
             start_new_session=True,
         )  # fmt: skip

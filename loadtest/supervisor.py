@@ -1,7 +1,6 @@
 """One round: the workers started, their increments added up second by second, their outcome put together."""
 
 import asyncio
-import sys
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
@@ -13,6 +12,7 @@ from loadtest.outcome import settle
 from loadtest.report import RunReport
 from loadtest.server import Server
 from loadtest.worker_link import LINE, read_line
+from service.runtime.python_path import command, environment
 
 __all__ = ["Supervisor"]
 
@@ -108,7 +108,7 @@ class Supervisor:
 
     async def _worker(self, index: int, count: int) -> None:
         worker = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "loadtest.worker",
+            *command("loadtest.worker"), env=environment(),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             # Ctrl-C is for the supervisor, which tells the workers in words.
             start_new_session=True, limit=LINE,

@@ -101,10 +101,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "service.config",
         "service.commands",
     ),
-    "service.__main__": ("service.ops", "service.command_line"),
+    "service.__main__": ("service.runtime", "service.ops", "service.command_line"),
     "service.client": (),
     "service": (),
-    "loadtest": ("service.ops.standard_streams",),
+    "loadtest": ("service.ops.standard_streams", "service.runtime.python_path"),
 }
 """What each package may import of ours, beside itself. The longest name counts; a package without a line fails."""
 PURE = frozenset(

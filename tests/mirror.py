@@ -23,6 +23,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "jobs/celery_app": ("test_celery_jobs",),
     "jobs/redis_tasks": ("test_celery_jobs",),
     "jobs/worker": ("test_celery_jobs",),
+    "runtime/start_module": ("test_python_path",),
     "jobs/service_link": ("test_celery_jobs",),
     "jobs/listing": ("test_jobs", "test_job_routes"),
     "jobs/offers": ("test_remote_attempts",),

@@ -8,6 +8,7 @@ from types import ModuleType
 
 from loadtest.targets.base import Target
 from loadtest.targets.blame import blame
+from service.runtime.python_path import find_modules_here
 
 __all__ = ["load_class", "module_from_file"]
 
@@ -40,9 +41,7 @@ def module_from_file(path: Path) -> ModuleType:
 
 
 def _named(name: str) -> ModuleType:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    find_modules_here()
     if not name:
         raise ImportError("there is no module's name before the colon")
     return import_module(name)

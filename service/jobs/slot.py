@@ -41,6 +41,7 @@ from service.jobs.slot_messages import (
 )
 from service.jobs.surroundings import Surroundings
 from service.runtime.child_process import limit
+from service.runtime.python_path import find_modules_here
 
 __all__ = ["main", "run"]
 
@@ -152,6 +153,7 @@ def _finish_output() -> None:
 
 
 def _described(module: str) -> Described:
+    find_modules_here()
     try:
         importlib.import_module(module)
     except Exception as error:

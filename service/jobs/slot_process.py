@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
@@ -25,8 +24,8 @@ from service.jobs.slot_messages import (
     length_of,
 )
 from service.jobs.slot_output import SlotOutput
-from service.runtime.child_process import environment
 from service.runtime.containment import end_task
+from service.runtime.python_path import command, environment
 
 __all__ = ["GRACE", "ProgressSink", "SlotGone", "SlotProcess", "SlotUnusable"]
 
@@ -110,7 +109,7 @@ class SlotProcess:
                 opened.callback(ours.close)
                 with theirs:
                     process = await asyncio.create_subprocess_exec(
-                        sys.executable, "-u", "-m", _MODULE, str(theirs.fileno()), str(memory), module,
+                        *command(_MODULE, str(theirs.fileno()), str(memory), module, options=["-u"]),
                         env=environment(), stdin=DEVNULL, stdout=printing, stderr=STDOUT,
                         pass_fds=(theirs.fileno(),), start_new_session=True,
                     )  # fmt: skip

@@ -79,3 +79,7 @@ def attempt(job: str, attempt: int, token: str) -> None:
 app.task(attempt, name=TASK)
 signals.worker_init.connect(check_functions, weak=False)
 signals.after_setup_logger.connect(add_particulars, weak=False)
+
+if __name__ == "__main__":
+    # `python -P -m service.jobs.worker`: `celery` would import what the folder has that it is run in before ours.
+    app.worker_main(["worker", *sys.argv[1:]])

@@ -1,26 +1,19 @@
-"""What a process of Python that the service starts is given, and what it does first."""
+"""What a process that the service starts does first."""
 
 import ctypes
-import os
 import resource
 import signal
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["environment", "limit"]
+__all__ = ["limit"]
 
 _PR_SET_PDEATHSIG: Final = 1
 _SCORE: Final = Path("/proc/self/oom_score_adj")
 _GOES_FIRST: Final = "1000"
 """Where the memory of the machine or the container is used up, the kernel ends it before the service, however large
 that is."""
-
-
-def environment() -> dict[str, str]:
-    """Return its environment: ours, and it finds the modules that we find."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def limit(memory: int) -> None:

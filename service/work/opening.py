@@ -1,12 +1,11 @@
 """Steps and blobs, opened as the options say."""
 
 import importlib
-import os
-import sys
 from collections.abc import Sequence
 from typing import Final
 
 from service.runtime.giving_way import GivingWay
+from service.runtime.python_path import find_modules_here
 from service.work.blobs import Blobs
 from service.work.options import StepOptions
 from service.work.step_runner import StepRunner
@@ -40,9 +39,8 @@ async def open_steps(options: StepOptions) -> StepRunner:
 def import_steps(more: Sequence[str] = ()) -> tuple[str, ...]:
     """Register the steps of sluice, and those of more modules; return the names of all these modules."""
     modules = (*_BUILTIN, *more)
-    here = os.getcwd()
-    if more and here not in sys.path:
-        sys.path.insert(0, here)  # as `python -m` has it: scripts that are installed do not
+    if more:
+        find_modules_here()
     for module in modules:
         try:
             importlib.import_module(module)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import socket
-import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ from typing import Final
 import msgspec
 
 from service.runtime.awaiting import readable
-from service.runtime.child_process import environment
+from service.runtime.python_path import command, environment
 from service.work.errands import Errand, ErrandResult, MemoryFile, pack, receive, send, unpack
 
 __all__ = ["WorkerGone", "WorkerProcess"]
@@ -67,7 +66,7 @@ class WorkerProcess:
             opened.callback(ours.close)
             with theirs:
                 process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", _MODULE, str(theirs.fileno()), str(memory), *modules,
+                    *command(_MODULE, str(theirs.fileno()), str(memory), *modules),
                     env=environment(), stdin=DEVNULL, stdout=DEVNULL, pass_fds=(theirs.fileno(),),
                 )  # fmt: skip
             opened.pop_all()

@@ -2,12 +2,11 @@
 
 import asyncio
 import socket
-import sys
 from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import DEVNULL, Process
 from typing import Final
 
-from service.runtime.child_process import environment
+from service.runtime.python_path import command, environment
 
 __all__ = ["SelectionForks"]
 
@@ -58,9 +57,8 @@ class SelectionForks:
         with theirs:
             ours.setblocking(False)
             try:
-                # -P: modules in the folder that the service runs in do not hide its own.
                 self._parent = await asyncio.create_subprocess_exec(
-                    sys.executable, "-P", "-m", _MODULE, str(theirs.fileno()),
+                    *command(_MODULE, str(theirs.fileno())),
                     env=environment(), pass_fds=(theirs.fileno(),), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL,
                 )  # fmt: skip
             except BaseException:

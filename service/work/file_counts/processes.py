@@ -7,7 +7,6 @@ import selectors
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from itertools import chain, islice
@@ -17,7 +16,7 @@ from typing import Final, Self
 
 import msgspec
 
-from service.runtime.child_process import environment
+from service.runtime.python_path import command, environment
 from service.work.counting import KeyCounts
 from service.work.errands import receive, send
 from service.work.file_counts.messages import END, GO, CountReport, unpacked_table
@@ -49,8 +48,7 @@ class _Process:
         self.connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self.process = subprocess.Popen(
-                # Without the directory where it is run, in which a file may be named like a module.
-                [sys.executable, "-P", "-m", _MODULE, str(theirs.fileno()), msgspec.json.encode(keys).decode()],
+                command(_MODULE, str(theirs.fileno()), msgspec.json.encode(keys).decode()),
                 env=environment(), stdin=DEVNULL, stdout=DEVNULL, pass_fds=(theirs.fileno(),),
             )  # fmt: skip
 

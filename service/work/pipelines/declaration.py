@@ -1,9 +1,7 @@
 """How pipelines are declared, in a file of TOML, and what is wrong with one that cannot run."""
 
 import inspect
-import os
 import re
-import sys
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from service.runtime.python_path import find_modules_here
 from service.work.pipelines.stage_calls import function_of
 
 __all__ = ["PipelineDeclaration", "PipelineList", "StageDeclaration", "check_functions", "read_pipelines"]
@@ -87,9 +86,7 @@ def _wrong(pipelines: Iterable[PipelineDeclaration]) -> list[str]:
 
 def check_functions(pipeline: PipelineDeclaration) -> list[str]:
     """Import the functions of a pipeline; return a line for each that cannot be used."""
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.insert(0, here)  # as `python -m` has it: scripts that are installed do not
+    find_modules_here()
     wrong = []
     for stage in pipeline.stages:
         where = f"pipeline {pipeline.name}, stage {stage.name}: {stage.run}"
