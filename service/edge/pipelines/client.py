@@ -98,10 +98,10 @@ class PipelineClient:
         try:
             given = orjson.loads(data)
         except orjson.JSONDecodeError:
-            connection.closing = NOT_TEXT
+            connection.leave(NOT_TEXT)
             return
         if isinstance(given, dict) and given.get("event") == "end":
-            connection.closing = ENDED
+            connection.leave(ENDED)
         else:
             await self._event(ErrorEvent(_UNKNOWN))
 

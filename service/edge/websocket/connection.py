@@ -1,8 +1,31 @@
-"""One WebSocket: who it is for, how it is kept alive, and how it ends."""
+"""One WebSocket: who it is for, how it is kept alive, and how it ends.
+
+    state   | end     | expire  | leave   | release | release_busy | cut_slow | cut_stuck | cut_silent | cut
+    --------|---------|---------|---------|---------|--------------|----------|-----------|------------|----
+    OPEN    | ENDING  | ENDING  | LEAVING | ENDING  | LEAVING      | ENDING   | CUT       | CUT        | CUT
+    LEAVING | LEAVING | LEAVING | LEAVING | LEAVING | LEAVING      | LEAVING  | CUT       | CUT        | CUT
+    ENDING  | ENDING  | ENDING  | ENDING  | ENDING  | ENDING       | ENDING   | CUT       | CUT        | CUT
+    CUT     | CUT     | CUT     | CUT     | CUT     | CUT          | CUT      | CUT       | CUT        | CUT
+
+*Leaving*: what it has asked is answered, and it ends when it would read the next message. *Ending*: it has left
+every topic, and its own task sends a close frame. *Cut*: its transport is gone. The first reason stays. *Release*
+is a drain, after the answers that come late; *release_busy* is one while the next message is not read yet.
+*Cut_slow* is of a peer that takes something, *cut_stuck* of one that takes nothing.
+
+    peer  | taken | pong  | ping  | ping_behind | check
+    ------|-------|-------|-------|-------------|------
+    HEARD | HEARD | HEARD | ASKED | ASKED       | HEARD
+    ASKED | HEARD | HEARD | ASKED | ASKED       | CUT
+    CUT   |       |       |       |             | CUT
+
+*Taken*: the peer took messages since the last ping. *Ping_behind*: it holds a backlog, behind which a ping would
+only wait. *Check* comes half a heartbeat later, and leaves alone what is busy, or may miss messages and is behind.
+"""
 
 import asyncio
 import logging
 import socket
+from enum import Enum, auto
 from typing import Final
 
 from service.core.access.grants import NOTHING, Grant
@@ -17,7 +40,7 @@ from service.edge.websocket.counters import WebSocketCounters
 from service.edge.websocket.push_reader import BACKLOG, PushReader
 from service.edge.websocket.stalled import Stalled
 
-__all__ = ["BACKLOG", "Connection", "PushReader"]
+__all__ = ["BACKLOG", "ClosingState", "Connection", "PushReader"]
 
 _log = logging.getLogger("sluice.websocket")
 
@@ -28,41 +51,24 @@ _ROOM: Final = 64 << 10
 _PING: Final = b"\x89\x00"
 
 
+class ClosingState(Enum):
+    """How far a WebSocket is on the way to its end."""
+
+    OPEN, LEAVING, ENDING, CUT = auto(), auto(), auto(), auto()
+
+
 class Connection:
     """One WebSocket: its transport, its session, and the task that reads from it."""
 
     __slots__ = (
-        "_counters",
-        "_direct",
-        "_pool",
-        "_seen",
-        "_stalled",
-        "_unsent",
-        "address",
-        "alive",
-        "busy",
-        "closing",
-        "held",
-        "last_cost",
-        "name",
-        "owner",
-        "patient",
-        "session",
-        "task",
-        "transport",
-    )
+        "_counters", "_direct", "_pool", "_seen", "_stalled", "_unsent", "address", "alive", "busy", "closing",
+        "held", "last_cost", "name", "owner", "patient", "session", "task", "transport",
+    )  # fmt: skip
 
     def __init__(
-        self,
-        name: str,
-        transport: asyncio.Transport,
-        task: "asyncio.Task[object]",
-        stalled: Stalled,
-        address: str,
-        pool: Pool,
-        owner: Owner,
-        counters: WebSocketCounters,
-    ) -> None:
+        self, name: str, transport: asyncio.Transport, task: "asyncio.Task[object]", stalled: Stalled,
+        address: str, pool: Pool, owner: Owner, counters: WebSocketCounters,
+    ) -> None:  # fmt: skip
         self.name = name
         """What the log calls it."""
         self.address = address
@@ -93,6 +99,18 @@ class Connection:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _ROOM)
         self._stalled = stalled
         self._seen = (0, 0)
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.name}, {self.state.name.lower()}>"
+
+    @property
+    def state(self) -> ClosingState:
+        """How far its end is."""
+        if self.transport.is_closing():
+            return ClosingState.CUT
+        if self.closing is None:
+            return ClosingState.OPEN
+        return ClosingState.ENDING if self.session.subscriptions.closed else ClosingState.LEAVING
 
     @property
     def descriptor(self) -> int | None:
@@ -230,6 +248,10 @@ class Connection:
             self.session.close()
             self.task.cancel()
 
+    def leave(self, closing: CloseReason) -> None:
+        """Have the connection end when it would read the next message; the first reason stays."""
+        self.closing = self.closing or closing
+
     def expire(self) -> None:
         """End a connection whose token has expired, or that showed none in time."""
         self.end(UNAUTHORIZED if self.session.grant is NOTHING else EXPIRED)
@@ -240,7 +262,7 @@ class Connection:
         One that is busy ends by itself, when it would read the next message.
         """
         if self.busy:
-            self.closing = self.closing or DRAINED
+            self.leave(DRAINED)
             return
         self.revisit()
         self.session.late.when_answered(lambda: self.end(DRAINED))

@@ -36,7 +36,7 @@ _EVERY: Final = 1.0
 
 
 class MessageHandler(Protocol):
-    """Carries out the messages of connections; it ends one by setting ``connection.closing``."""
+    """Carries out the messages of connections; it ends one by :meth:`Connection.leave`."""
 
     async def text(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
         """Answer a text message; that it is UTF-8 has not been checked."""
@@ -84,7 +84,7 @@ class Conversation:
         if answered and message.type is WSMsgType.PING:
             await socket.pong(message.data)
         if connection.session.flooding:
-            connection.closing = connection.closing or FLOODING
+            connection.leave(FLOODING)
 
 
 class RequestHandler:
@@ -119,13 +119,14 @@ class RequestHandler:
         if answer.text:
             self._traffic.answered += 1
             await socket.send_frame(answer.text, WSMsgType.TEXT)
-        connection.closing = connection.closing or answer.closing
+        if answer.closing is not None:
+            connection.leave(answer.closing)
         while self._hub.pressed:  # noqa: ASYNC110 - a turn of the loop is what visits need
             await asyncio.sleep(0)
 
     async def binary(self, socket: web.WebSocketResponse, connection: Connection, data: bytes) -> None:
         """Refuse it: requests are texts."""
-        connection.closing = BINARY
+        connection.leave(BINARY)
 
     def _expire(self) -> float | None:
         """Answer requests that the store has not answered in time."""

@@ -26,7 +26,7 @@ class Echo:
         try:
             data.decode()
         except UnicodeDecodeError:
-            connection.closing = NOT_TEXT
+            connection.leave(NOT_TEXT)
         else:
             await socket.send_frame(data, WSMsgType.TEXT)
 
