@@ -20,16 +20,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from service.core.access.callers import caller_key
 from service.core.owner import SERVICE, Owner
-from service.edge.http.aiohttp_internals import (
-    Feature,
-    forget_frames,
-    has,
-    is_paused,
-    is_serving,
-    is_waiting,
-    request_of,
-    task_of,
-)
+from service.edge.http import aiohttp_internals as internals
 from service.edge.http.idle_cuts import IdleCuts, silence_of
 from service.edge.http.other_protocols import NOT_HTTP, OtherProtocols
 from service.edge.http.problems import unreadable
@@ -39,8 +30,6 @@ __all__ = ["HttpRunner", "HttpServer", "owner_at", "read_for"]
 
 _SHUTDOWN: Final = 2.0
 """Seconds that requests have at the end."""
-
-
 _READ: Final = 8
 """Connections whose bodies are read on in one turn of the loop, 256 KiB and 0.2 ms each."""
 _BEGUN: Final = 4
@@ -84,7 +73,7 @@ class _Protocol(RequestHandler):
             super().data_received(data)
         elif self.unread:
             self._wait_with(data)
-        elif not is_waiting(self):
+        elif not internals.is_waiting(self):
             super().data_received(data)
         else:
             self.unread = data
@@ -113,7 +102,7 @@ class _Protocol(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End what is under way when it is the client's turn: a thousand sockets of one client may end together."""
-        task, request = task_of(self), request_of(self)
+        task, request = internals.task_of(self), internals.request_of(self)
         super().connection_lost(exc)
         if task is not None and not task.done():
             task.add_done_callback(partial(_forget, request))
@@ -121,13 +110,13 @@ class _Protocol(RequestHandler):
 
     def resume_reading(self, *how: Any, **options: Any) -> None:
         """Read the next part of a request's body when it is this connection's turn."""
-        if how or options or not is_paused(self):
+        if how or options or not internals.is_paused(self):
             super().resume_reading(*how, **options)
         else:
             self.turns.read.call(self.owner, self._read_on)
 
     def _read_on(self) -> None:
-        if self.transport is not None and is_paused(self):
+        if self.transport is not None and internals.is_paused(self):
             super().resume_reading()
 
     def handle_error(
@@ -139,7 +128,7 @@ class _Protocol(RequestHandler):
     ) -> web.StreamResponse:
         """Refuse what could not be read; a failure of ours goes aiohttp's way, with its log."""
         if isinstance(exc, HttpProcessingError):
-            forget_frames(exc)
+            internals.forget_frames(exc)
         if isinstance(exc, ConnectionResetError):
             # The client left before its answer could be written, in an upgrade, say: not an error of ours.
             return web.Response(status=400)
@@ -160,16 +149,16 @@ _REASONS: Final = {
 def _forget(request: web.BaseRequest | None, task: asyncio.Task[None]) -> None:
     """Free the frames of a connection whose client left amid a request; they and their errors keep each other."""
     if request is not None:
-        forget_frames(request.content.exception())
+        internals.forget_frames(request.content.exception())
     try:
         task.result()
     except BaseException as error:
-        forget_frames(error)
+        internals.forget_frames(error)
 
 
 def _is_unused(handler: RequestHandler) -> bool:
     """Return whether a connection has no request, not even one that waits for its turn."""
-    return is_waiting(handler) and not (isinstance(handler, _Protocol) and handler.unread)
+    return internals.is_waiting(handler) and not (isinstance(handler, _Protocol) and handler.unread)
 
 
 def owner_at(peer: object) -> Owner:
@@ -206,7 +195,8 @@ class HttpServer(web.Server):
         **options: Any,
     ) -> None:
         # If the task that serves a connection cannot be found, aiohttp itself has to cancel it.
-        super().__init__(handler, request_factory=request_factory, handler_cancellation=not has(Feature.ENDINGS))
+        cancel = not internals.has(internals.Feature.ENDINGS)
+        super().__init__(handler, request_factory=request_factory, handler_cancellation=cancel)
         self.on_lost: Callable[[], None] | None = None
         """Called whenever a connection has ended."""
         self.others = OtherProtocols(asyncio.get_running_loop().time)
@@ -253,7 +243,7 @@ class HttpServer(web.Server):
         super().connection_lost(handler, exc)
         if isinstance(exc, OSError):
             self._broken[_REASONS.get(exc.errno or 0, "other")] += 1
-        task = task_of(handler)
+        task = internals.task_of(handler)
         if task is not None:
             task.add_done_callback(lambda _: self._lost())
         else:
@@ -261,7 +251,7 @@ class HttpServer(web.Server):
 
     def _note_silence(self, handler: RequestHandler) -> None:
         """Note the silence before the end of a WebSocket or a stream; others end as their clients like."""
-        if self._idle_cuts is None or handler.transport is None or not is_serving(handler):
+        if self._idle_cuts is None or handler.transport is None or not internals.is_serving(handler):
             return
         silence = silence_of(handler.transport.get_extra_info("socket"))
         if silence is not None:
