@@ -38,7 +38,7 @@ async def test_a_publish_takes_the_hops_that_are_listed_and_never_goes_back() ->
     assert left_out(walk, hops(PUBLISH)) == [], "each hop comes after the one before it"
     assert walk.back == set()
     assert len(walk.passed) <= 10
-    assert len(walk.entered) <= 24
+    assert len(walk.entered) <= 25
 
 
 async def test_a_url_takes_the_hops_that_are_listed_in_their_order() -> None:
@@ -49,7 +49,7 @@ async def test_a_url_takes_the_hops_that_are_listed_in_their_order() -> None:
             await client.batch({"urls": [f"{client.origin}/one"]}, Accept="application/x-ndjson")
     assert left_out(walk, hops(URL)) == [], "each hop comes after the one before it"
     # As ARCHITECTURE.md says: raised only for a reason.
-    assert (len(walk.passed) <= 42, len(walk.entered) <= 70) == (True, True), (len(walk.passed), len(walk.entered))
+    assert (len(walk.passed) <= 42, len(walk.entered) <= 72) == (True, True), (len(walk.passed), len(walk.entered))
     engine = ("upstream/", "core/fetching/", "sources/")
     ways = [way for way in walk.back if way[0].startswith(engine) and "core/pending.py" not in way]
     assert ways == [], "the engine and the batches return what they decide"

@@ -162,8 +162,7 @@ class Parking:
 
     def look_again(self, owner: OwnerState) -> None:
         """Have :meth:`pop_reopened` look at an owner that may have room again."""
-        if owner.blocked:
-            self._looking[owner] = None
+        self._looking[owner] = None
 
     def pop_reopened(
         self, used_up: Callable[[OwnerState], bool], has_place: Callable[[str, float, Owner], bool], now: float

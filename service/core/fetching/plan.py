@@ -290,7 +290,8 @@ class FetchPlan:
 
     def _go_on(self, owner: OwnerState) -> None:
         """Have an owner look again at what it may start, and at places that came free while it had its share."""
-        self.parking.look_again(owner)
+        if owner.blocked:
+            self.parking.look_again(owner)
         if not owner.in_turn and (owner.backlogs or owner.offers):
             self.owners.enter(owner)
 
