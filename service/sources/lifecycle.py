@@ -67,7 +67,11 @@ class Lifecycle:
     def accept(self, batch: Batch) -> bool:
         """Have the store accept a batch; return whether it begins now, and not when the store answers."""
         self.charge_places(batch)
-        batch.accepted = self._store.begin(batch)
+        try:
+            batch.accepted = self._store.begin(batch)
+        except Exception:
+            self._refuse(batch)
+            raise
         if batch.accepted is None:
             return True
         # Added first, so that the batch has begun, or is gone, before its client is answered.
@@ -76,11 +80,14 @@ class Lifecycle:
 
     def _answered(self, batch: Batch, outcome: Batch | Exception) -> None:
         if isinstance(outcome, Exception):
-            self.forget_key(batch)
-            self.release_places(batch)
-            self._refused(batch)
+            self._refuse(batch)
         else:
             self._began(batch)
+
+    def _refuse(self, batch: Batch) -> None:
+        self.forget_key(batch)
+        self.release_places(batch)
+        self._refused(batch)
 
     def detach(self, batch: Batch, then: Callable[[Batch], None]) -> None:
         """Have a batch go on without its readers; call back when that is stored."""

@@ -11,7 +11,9 @@ from typing import Any
 import orjson
 import pytest
 
-from service.core.fetching.batch import Batch, BatchRequest, Keep
+from service.core.access.grants import EVERY_HOST
+from service.core.batch_store import MemoryBatches
+from service.core.fetching.batch import Batch, BatchRequest, IdempotencyKey, Keep, KeyScope
 from service.core.fetching.outcome import INTERNAL, Fetched
 from service.core.fetching.request import Options
 from service.core.fetching.task import FetchTask
@@ -252,6 +254,22 @@ async def test_a_finished_batch_that_cannot_be_dropped_costs_the_others_no_room(
     await asyncio.sleep(1)
     assert first.done
     assert events(second)[-1]["ok"] == 3
+
+
+async def test_a_batch_that_cannot_be_stored_leaves_nothing_behind() -> None:
+    bench = Bench()
+    lifecycle = bench.batches.lifecycle
+    asked = BatchRequest(urls=["http://h.example/"], options=Options())
+    key = IdempotencyKey(Owner("o"), KeyScope(EVERY_HOST, b""), "k", b"")
+    before, lifecycle._store = lifecycle._store, MemoryBatches()
+    lifecycle._store.begin = raising(lifecycle._store.begin, lambda batch: True)  # type: ignore[method-assign]
+    with pytest.raises(Bug):
+        bench.batches.start(asked, owner=Owner("o"), keep=Keep.DETACHED, key=key)
+    assert (lifecycle.pool.used, lifecycle.queued.used, lifecycle.keys, bench.hub.topics) == (0, 0, {}, {})
+    lifecycle._store = before
+    batch = bench.batches.start(asked, owner=Owner("o"), keep=Keep.DETACHED, key=key)
+    await asyncio.sleep(1)
+    assert batch.done
 
 
 async def test_a_reader_that_raises_is_cut_and_the_others_get_everything() -> None:
