@@ -6,6 +6,7 @@ from pathlib import Path
 __all__ = ["CONTRACTS", "WITHOUT", "uncontracted"]
 
 CONTRACTS: dict[str, str] = {
+    "BatchStore": "BatchStoreContract",
     "Broker": "BrokerContract",
     "Clock": "ClockContract",
     "FetchGroup": "TestContract",
@@ -19,7 +20,6 @@ CONTRACTS: dict[str, str] = {
 """By port, the class of tests that its adapters and its fake pass."""
 WITHOUT: dict[str, str] = {
     "Backend": "one adapter, the service; tests of sessions stand in for single methods of it",
-    "BatchStore": "the store in memory only accepts; the store on disk is tested in test_batches_on_disk.py",
     "Executor": "each carries out another kind of job; test_jobs.py has the fake",
     "History": "what a ring asks of a store's history: test_history.py",
     "Holder": "one method, which ends a connection",

@@ -43,24 +43,32 @@ class KeptBatch:
 
 
 class BatchStore(Protocol):
-    """Where batches are kept; their events are in their topics. What a store keeps goes when the topic is dropped.
+    """Where batches are kept; their events are in their topics, which the topic store has.
 
-    An answer is None if nothing has to be waited for; a pending one is the batch, or the error that refused it.
+    Called on the loop's thread alone; nothing waits or raises. An answer is None where nothing has to be waited
+    for, else a ``Pending`` that the store settles once, on the loop's thread and from outside of the call: with
+    the batch itself, or with the StorageFailed that refuses it. Answers about one batch come in the order of the
+    calls. What is refused leaves nothing, and an answer that nobody waits for any more is given all the same:
+    there is no cancelling.
+
+    The caller makes the topic first, calls ``begin`` once, and the other two only for what was begun. It may count
+    on the batch as it was given: a store reads it during the call, and changes nothing of it. Times are in seconds,
+    by the hub's clock. What is kept of a batch goes with its topic: when the topic store has that expire.
     """
 
     outlives: bool
     """Whether a batch goes on after a restart."""
 
     def begin(self, batch: Batch) -> Pending[Batch] | None:
-        """Keep a batch that begins; its topic has been made."""
+        """Keep a batch that begins; it is accepted with the answer, and not before."""
         ...
 
     def change(self, batch: Batch, keep: Keep, *, cancelled: bool) -> Pending[Batch] | None:
-        """Keep who keeps it alive, and whether it was cancelled."""
+        """Keep who keeps it alive, and whether it was cancelled; if refused, what was kept before stays."""
         ...
 
     def end(self, batch: Batch) -> None:
-        """Forget what it has asked for: its last event is stored."""
+        """Forget what it has asked for: its last event is stored. Harmless when repeated, or too late."""
         ...
 
 
