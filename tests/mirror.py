@@ -24,7 +24,6 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "jobs/redis_tasks": ("test_celery_jobs",),
     "jobs/worker": ("test_celery_jobs",),
     "runtime/start_module": ("test_python_path",),
-    "jobs/service_link": ("test_celery_jobs",),
     "jobs/listing": ("test_jobs", "test_job_routes"),
     "jobs/offers": ("test_remote_attempts",),
     "jobs/outcomes": ("test_jobs", "test_remote_attempts"),

@@ -37,14 +37,21 @@ _PATIENCE: Final = 900.0
 
 
 class ServiceLink(Protocol):
-    """The service, as a worker reaches it; both raise ServiceUnreachable and AttemptRefused."""
+    """The service, as a worker reaches it, for one attempt.
+
+    Both are called on the worker's loop, one at a time, and end within 10 s, which is less than a lease: with
+    what the service answered; with AttemptRefused where it would refuse the same again; or with
+    ServiceUnreachable for all else, an answer that is not the service's among it. Then nobody knows whether the
+    service has acted, and the caller may ask the same again: a claim has a text of its own, and a report its
+    number. A call that is cancelled ends at once, and the next one is answered as if it had not been made.
+    """
 
     async def claim(self, task: TaskMessage, claim: Claim) -> Claimed:
-        """Ask for an attempt."""
+        """Ask for an attempt; the same claim gets the same answer."""
         ...
 
     async def report(self, task: TaskMessage, body: bytes) -> Reported:
-        """Send a report."""
+        """Send a report, which is JSON; events that the service has already are passed over."""
         ...
 
 

@@ -18,6 +18,7 @@ class Service:
         self.reports: list[Any] = []
         self.away = self.mute = self.stop = False
         self.refuses: str | None = None
+        self.unknown = False
         self.takes = 0.01
 
     async def send(self, body: bytes) -> Reported:
@@ -25,7 +26,7 @@ class Service:
         if self.away:
             raise ServiceUnreachable("refused")
         if self.refuses:
-            raise AttemptRefused(self.refuses)
+            raise AttemptRefused(self.refuses, unknown=self.unknown)
         report = orjson.loads(body)
         self.reports.append(report)
         for number, event in enumerate(report["events"], start=report["first"]):
