@@ -9,6 +9,7 @@ CONTRACTS: dict[str, str] = {
     "BatchStore": "BatchStoreContract",
     "Broker": "BrokerContract",
     "Clock": "ClockContract",
+    "Executor": "ExecutorContract",
     "FetchGroup": "TestContract",
     "FetchListener": "TestContract",
     "JobStore": "JobStoreContract",
@@ -21,7 +22,6 @@ CONTRACTS: dict[str, str] = {
 """By port, the class of tests that its adapters and its fake pass."""
 WITHOUT: dict[str, str] = {
     "Backend": "one adapter, the service; tests of sessions stand in for single methods of it",
-    "Executor": "each carries out another kind of job; test_jobs.py has the fake",
     "History": "what a ring asks of a store's history: test_history.py",
     "Holder": "one method, which ends a connection",
     "Keeping": "where everything is kept: in a data directory, or in memory alone",

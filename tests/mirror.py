@@ -28,7 +28,6 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "jobs/offers": ("test_remote_attempts",),
     "jobs/outcomes": ("test_jobs", "test_remote_attempts"),
     "jobs/updates": ("test_jobs",),
-    "jobs/executor": ("test_jobs",),
     "jobs/figures": ("test_jobs",),
     "jobs/statistics": ("test_jobs", "test_remote_attempts"),
     "jobs/job_topics": ("test_jobs",),

@@ -52,7 +52,7 @@ class BatchStore(Protocol):
     there is no cancelling.
 
     The caller makes the topic first, calls ``begin`` once, and the other two only for what was begun. It may count
-    on the batch as it was given: a store reads it during the call, and changes nothing of it. Times are in seconds,
+    on the batch as it was given: a store reads it during the call, and does not change it. Times are in seconds,
     by the hub's clock. What is kept of a batch goes with its topic: when the topic store has that expire.
     """
 

@@ -111,15 +111,13 @@ class LocalAttempts:
         failed = partial(outcomes.failed, executor.retries(job))
         seconds = job.time(executor.time(job))
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as timer:
                 return partial(outcomes.succeeded, await executor.carry_out(attempt))
         except asyncio.CancelledError:
             # A cancel has marked the job before; else the service ends, and the next start finds it running.
             if not (await self._updates.read(job.row)).stopping:
                 raise
             return outcomes.stopped
-        except TimeoutError:
-            return partial(failed, AttemptFailed("timeout", f"took longer than {seconds:g} s"))
         except AttemptLost as error:
             return partial(outcomes.lost, str(error))
         except AttemptFailed as error:
@@ -127,6 +125,8 @@ class LocalAttempts:
         except SluiceError as error:
             return partial(failed, AttemptFailed(error.reason, error.detail, again=error.temporary))
         except Exception as error:
+            if isinstance(error, TimeoutError) and timer.expired():
+                return partial(failed, AttemptFailed("timeout", f"took longer than {seconds:g} s"))
             _log.exception("unhandled exception in a job", extra={"job": repr(job)})
             return partial(failed, AttemptFailed("exception", f"a bug in sluice: {error!r}"[:200]))
 

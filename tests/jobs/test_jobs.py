@@ -311,6 +311,18 @@ async def test_a_bug_fails_its_own_job_alone_and_is_logged(bench: Bench, caplog:
     assert "unhandled exception in a job" in caplog.text
 
 
+async def test_a_timeout_error_inside_of_the_work_is_not_the_timeout_of_its_job(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(attempt: JobAttempt) -> bytes:
+        raise TimeoutError("a look-up inside of the work took too long")
+
+    bench.executor.work = fail
+    job = await bench.ended(await bench.make(timeout=500, retries=0))
+    assert (job.error, "500 s" in str(job.detail)) == ("exception", False)
+    assert "unhandled exception in a job" in caplog.text
+
+
 async def test_what_has_not_begun_never_runs_once_it_is_cancelled(bench: Bench) -> None:
     job = await bench.make(delay=10)
     assert await bench.jobs.cancel(job.id) == (True, JobState.CANCELLED)

@@ -71,7 +71,7 @@ ANSWERS = {
 
 
 class TestHttpLink(ServiceLinkContract):
-    """The one of workers, to a server that does as it is told."""
+    """The one of workers, to a server that does what the test says."""
 
     @asynccontextmanager
     async def linked(self, does: str) -> AsyncIterator[ServiceLink]:
