@@ -22,7 +22,7 @@ from service.core.fetching.task import ENDED, FetchGroup, FetchTask, Rejection, 
 from service.core.owner import Owner
 from service.core.pool import FOUR_FIFTHS, Pool
 from service.core.rotation import FairQueue, OwnerQueue
-from service.runtime.containment import report
+from service.runtime.containment import contain, report
 from service.runtime.per_turn import PerTurn
 from service.upstream.content.result_events import LARGE, encode_in_steps
 from service.upstream.flights import Flight
@@ -96,8 +96,6 @@ class Delivery:
         self.turn = PerTurn(_TURN)
         """For what needs no request: it is rejected, answered from the cache, or joins a flight. Nothing more is to
         begin or to be rejected in a turn of which nothing is left."""
-        self._settling = False
-        """Whether anything has landed that is not delivered."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -126,8 +124,7 @@ class Delivery:
         for work in works:
             # Whether its batch may go on is asked before it gets the outcome.
             work.group.landed += size
-        if not self._settling:
-            self._settling = True
+        if self._idle.is_set():
             self._idle.clear()
             self._loop.call_soon(self._settle)
         owner = works[0].group.owner
@@ -205,7 +202,17 @@ class Delivery:
             _log.exception("a failure could not be delivered", extra={"asker": asker, **fields})
 
     def _settle(self) -> None:
-        """Deliver what has landed: as much as a turn has time for, and one event at least."""
+        """Deliver some of what has landed, and come back for the rest, after a bug too."""
+        well = contain("outcomes could not be delivered", self._deliver_some)
+        if not self._landed:
+            self._idle.set()
+        elif well:
+            self._loop.call_soon(self._settle)
+        else:
+            self._loop.call_later(1.0, self._settle)
+
+    def _deliver_some(self) -> None:
+        """Deliver as much as a turn has time for, and one event at least."""
         room, behind = _TURN_SHARED if self._owners.contended else _TURN, _BEHIND_OTHERS
         while room > 0 and self._landed:
             line = self._landed.first
@@ -220,11 +227,6 @@ class Delivery:
                 cost = -(-spent // favour)
             self._landed.spend(cost)
             room -= spent
-        if self._landed:
-            self._loop.call_soon(self._settle)
-        else:
-            self._settling = False
-            self._idle.set()
 
     def _serve(self, line: OwnerQueue[_Landed], most: int) -> int:
         """Deliver outcomes of one owner for about ``most`` microseconds; return how many it took."""

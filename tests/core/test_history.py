@@ -202,3 +202,20 @@ def test_without_a_disk_batches_are_accepted_at_once() -> None:
     assert store.begin(batch) is None  # type: ignore[func-returns-value]
     assert store.change(batch, Keep.DETACHED, cancelled=True) is None  # type: ignore[func-returns-value]
     store.end(batch)
+
+
+@pytest.mark.parametrize("readers", [1, 2])
+def test_what_left_memory_before_it_was_delivered_is_read_back_and_later_messages_come(readers: int) -> None:
+    bench = Bench(0)
+    those = [bench.read() for _ in range(readers)]
+    bench.settle()
+    for number in (b"1", b"2"):
+        bench.hub.append(bench.topic, number, 0.0)
+        bench.store.messages.append(number)
+        bench.hub.spill(bench.topic, 1 << 20)
+        bench.store.answer()
+        bench.turns.settle()
+    bench.settle()
+    bench.hub.append(bench.topic, b"3", 0.0)
+    bench.settle()
+    assert [reader.lines for reader in those] == [["1", "2", "3"]] * readers

@@ -405,3 +405,24 @@ async def test_nothing_begins_while_much_waits_to_be_delivered() -> None:
     assert most <= 160 << 20
     assert all(batch.ok == 50 for batch in batches)
     await bench.close()
+
+
+async def test_a_bug_in_what_is_common_to_all_answers_holds_them_up_for_a_second(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(large(10))
+    calls = []
+
+    def gives_way(owner: Owner) -> bool:
+        calls.append(owner)
+        if len(calls) == 1:
+            raise ValueError("odd")
+        return False
+
+    monkeypatch.setattr(bench.runner.plan.owners, "gives_way", gives_way)
+    batch = bench.start(5, concurrency=5)
+    await asyncio.sleep(0.5)
+    assert not batch.done
+    await asyncio.sleep(1.0)
+    assert (batch.done, batch.ok) == (True, 5)
+    assert [record.message for record in caplog.records] == ["outcomes could not be delivered"]

@@ -43,7 +43,7 @@ def places_that_no_redirect_hears_of(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "seed"), [(ends_that_make_room_for_one_alone, 5), (places_that_no_redirect_hears_of, 9)]
+    ("broken", "seed"), [(ends_that_make_room_for_one_alone, 5), (places_that_no_redirect_hears_of, 15)]
 )
 def test_a_wake_up_that_is_lost_is_found_out(broken: Callable[[Engine], None], seed: int) -> None:
     assert "could have gone on" in walk(seed, STEPS, broken)

@@ -149,7 +149,8 @@ class Latency:
         which nobody expects that it is written as soon as it is published.
         """
         times = topic.ring.times
-        fresh = topic.ring.head - max(topic.visit.head_before, topic.ring.fresh_after)
+        # Messages that have left memory already have no times here: a store has read them back.
+        fresh = min(len(times), topic.ring.head - max(topic.visit.head_before, topic.ring.fresh_after))
         if not taken or fresh <= 0:
             return
         if visited == 1:
@@ -221,7 +222,7 @@ class Visits:
             visited, through = self._visit(topic, room, until)
             if visited:
                 topic.visit.began, now = topic.visit.began or begin, self._clock()
-                self.latency.slice(topic, visited, topic.delivered - before, begin, now)
+                self._contain(self.latency.slice, topic, visited, topic.delivered - before, begin, now)
             room = room - visited if now < until else 0
             if not through or self._next_round(topic, now):
                 self._queue.append(topic)
@@ -230,7 +231,7 @@ class Visits:
         """End a round; return whether another begins."""
         self.pressed.discard(topic)
         if topic.visit.began:
-            self.latency.round(topic, now)
+            self._contain(self.latency.round, topic, now)
         if topic.visit.next_round(topic.ring.head, topic.readers):
             return True
         topic.ring.forget()

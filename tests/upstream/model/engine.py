@@ -3,6 +3,8 @@
 Batches of several owners (one with hardly a share, one that shares nothing) fetch from hosts that answer, fail, hang and
 redirect; readers join, stall, take again, leave and come back to where they were; URLs are watched; some bodies have
 steps, which fail or take long; batches are cancelled and drained; memory, credit and places are small, or nothing at all.
+In every second walk there is more: stores that answer later, robots.txt, tokens for some hosts alone, credentials,
+traces, methods that are not repeated, bodies that are large, drip or break off, and answers for one client alone.
 """
 
 import asyncio
@@ -11,8 +13,11 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any, Final, Literal
 
+import msgspec
+
 import service.work.builtin.digest  # noqa: F401 - registers the step
-from service.core.access.grants import EVERY_HOST, EVERYTHING, ClientLimits
+from service.core.access.grants import EVERY_HOST, EVERYTHING, ClientLimits, Grant, HostPatterns
+from service.core.correlation import Correlation, Trace
 from service.core.errors import Draining, SluiceError
 from service.core.fetching.batch import Batch, BatchLimits, BatchRequest, IdempotencyKey, Keep, KeyScope
 from service.core.fetching.dial_policy import Policy
@@ -36,7 +41,9 @@ from service.upstream.runner import Runner
 from service.work.step import Body
 from service.work.step_runner import StepOutcome
 from tests.core.readers import FakeReader
-from tests.upstream.model.web import HOSTS, PAGES, Web
+from tests.upstream.batch_disk import inline_threads
+from tests.upstream.model.late_store import LateBatches, LateStore
+from tests.upstream.model.web import HOSTS, PAGES, Web, trace_of
 
 __all__ = ["MEMORY", "OWNERS", "BatchReader", "Engine"]
 
@@ -123,23 +130,33 @@ class Engine:
         )
         loop = asyncio.get_running_loop()
         self.used = 0
-        self.web = Web(seed)
+        self.wide = Random(f"{seed} wide") if seed % 2 == 0 else None
+        """Chance for what only every second walk has."""
+        self.web = Web(seed, wide=self.wide is not None)
         memory = MemoryBudget(MEMORY, lambda: self.used, loop.time)
         self.hub = Hub(
             HubLimits(ring_bytes=chance.choice((2000, 1 << 20))),
-            MemoryStore(lambda: "e"),
+            MemoryStore(lambda: "e") if self.wide is None else LateStore(self.wide),
             call_soon=loop.call_soon,
             clock=loop.time,
         )
         cache = Cache(chance.choice((0, 5000, 1 << 20)), clock=loop.time, wall=loop.time)
-        self.fetcher = Fetcher(Policy(), cache, reading_bytes=limits.reading_bytes, memory=memory, lookup=Nobody())
+        robots = self.wide is not None and self.wide.random() < 0.5
+        self.fetcher = Fetcher(
+            Policy(), cache, robots=robots, reading_bytes=limits.reading_bytes, memory=memory, lookup=Nobody()
+        )
         self.fetcher._client = self.web  # type: ignore[assignment] # the seam: behind it are sockets alone
         self.runner = Runner(self.fetcher, limits, chance=chance.random)
+        if self.wide is not None:
+            inline_threads()
+            limits = replace(limits, methods=frozenset({"GET", "HEAD", "POST"}))
+            self.runner.undelivered.bound = self.wide.choice((1, 5000, 16 << 20))
         ids = iter(range(1 << 60))
         self.carrying = Carrying(Random(seed + 2))
         self.batches = Batches(
             self.hub, self.fetcher, self.runner, limits, new_id=lambda: f"b{next(ids)}", memory=memory,
             steps=self.carrying,  # type: ignore[arg-type]
+            store=None if self.wide is None else LateBatches(self.wide),
         )  # fmt: skip
         selecting = Selecting(Random(seed + 1))
         self.watches = Watches(
@@ -178,13 +195,32 @@ class Engine:
         )
         places = chance.choice((None, None, 1))
         grant = replace(EVERYTHING, limits=ClientLimits(fetches=places))
+        correlation = None
+        if self.wide is not None:
+            options, grant, correlation = self._widened(self.wide, options, grant, owner)
         request, keep = BatchRequest(urls=urls, options=options), chance.choice(tuple(Keep))
         try:
-            return self.batches.start(request, owner=owner, keep=keep, key=key, grant=grant)
+            return self.batches.start(
+                request, owner=owner, keep=keep, key=key, grant=grant, correlation=correlation
+            )
         except SluiceError as error:
             if isinstance(error, Draining) and not self.batches.draining:
                 raise
         return None
+
+    def _widened(
+        self, wide: Random, options: Options, grant: Grant, owner: Owner
+    ) -> tuple[Options, Grant, Correlation | None]:
+        """Ask as most clients do not."""
+        headers = wide.choice(({}, {}, {"Authorization": "Basic eDp5"}, {"X-Any": "1"}))
+        options = msgspec.structs.replace(
+            options, headers=headers, method="POST" if wide.random() < 0.1 else "GET",
+            body=wide.choice((msgspec.UNSET, msgspec.UNSET, "none")),
+        )  # fmt: skip
+        if wide.random() < 0.2:
+            grant = replace(grant, fetch=HostPatterns("fetch", names=("h0.example", "h1.example")))
+        trace = Trace(trace_of(owner), "1" * 16, 0)
+        return options, grant, Correlation("r", trace) if wide.random() < 0.3 else None
 
     def read(self, batch: Batch, chance: Random) -> "BatchReader":
         reader = BatchReader(batch.topic, chance.choice(tuple(OnLag)))

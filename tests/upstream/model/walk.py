@@ -7,16 +7,18 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 
 import orjson
 
 from service.core.fetching.batch import Batch, Keep
+from service.core.pending import when_known
 from tests.core.readers import FakeReader
 from tests.upstream.model.engine import MEMORY, BatchReader, Engine
 from tests.upstream.model.idleness import Idleness
-from tests.upstream.model.web import HOSTS
+from tests.upstream.model.web import HOSTS, trace_of
 from tests.virtual import VirtualClockLoop
 
 __all__ = ["Broken", "shortest", "walk"]
@@ -58,9 +60,17 @@ class Walk:
     def start(self, chance: Random) -> None:
         if len(self.running) >= RUNNING or (batch := self.engine.start(chance)) is None:
             return
+        read = chance.random() < (0.5 if batch.keep is Keep.DETACHED else 0.95)
+        when_known(
+            batch if batch.accepted is None else batch.accepted, partial(self._accepted, batch, chance, read)
+        )
+
+    def _accepted(self, batch: Batch, chance: Random, read: bool, outcome: Batch | Exception) -> None:
+        if isinstance(outcome, Exception):
+            return
         if batch.id not in self.running and not batch.done:
             self.running[batch.id] = batch
-        if chance.random() < (0.5 if batch.keep is Keep.DETACHED else 0.95):
+        if read:
             self._read(batch, chance)
 
     def join(self, chance: Random) -> None:
@@ -141,7 +151,7 @@ class Walk:
             raise Broken(f"{late[0].group.id}: {late[0].request.url} has no event {SLACK} s after its deadline")
         if stuck := self.idleness.check(now, SLACK):
             raise Broken(stuck)
-        for batch in [batch for batch in self.running.values() if batch.done]:
+        for batch in [batch for batch in self.running.values() if batch.topic.final]:
             del self.running[batch.id]
             if (
                 not all(batch.finished)
@@ -153,7 +163,7 @@ class Walk:
             if reader.attached and reader.stuck and now - reader.stuck_at > KERNEL:
                 reader.detach()
             if reader.complete and reader.whole:
-                check_events([orjson.loads(line) for line in reader.lines])
+                check_events([orjson.loads(line) for line in reader.lines], reader.topic.owner)
         self.readers = [reader for reader in self.readers if reader.attached]
         self.engine.hub.sweep(now)
 
@@ -185,8 +195,8 @@ STEPS: list[tuple[str, int]] = [
 """What may happen, and how often beside the others."""
 
 
-def check_events(events: list[dict[str, Any]]) -> None:
-    """See that ``done`` is last, that it counts right, and that what is missing is announced."""
+def check_events(events: list[dict[str, Any]], owner: str) -> None:
+    """See that ``done`` is last, that it counts right, that what is missing is announced, and what is for others."""
     *before, done = events
     gaps = sum(event["to"] - event["from"] + 1 for event in before if event["event"] == "gap")
     outcomes = Counter(event["index"] for event in before if event["event"] != "gap")
@@ -194,6 +204,12 @@ def check_events(events: list[dict[str, Any]]) -> None:
         raise Broken(f"the last event is {done}")
     if outcomes.total() != len(outcomes) or len(outcomes) + gaps > done["total"]:
         raise Broken(f"{len(outcomes)} URLs and gaps of {gaps} of {done['total']}, or one twice")
+    for event in events:
+        text = event.get("body") or ""
+        if (text.startswith("for ") and text != f"for {owner}") or (
+            text.startswith("trace 00-") and trace_of(owner) not in text
+        ):
+            raise Broken(f"{owner} has got what was for another: {text[:60]}")
 
 
 class _Errors(logging.Handler):

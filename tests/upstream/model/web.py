@@ -11,7 +11,7 @@ from service.core.owner import Owner
 from service.upstream.guard import LookupFailed, NameNotFound
 from service.upstream.http1.errors import ProtocolError, ServerDisconnected
 
-__all__ = ["HOSTS", "PAGES", "Reply", "Web"]
+__all__ = ["HOSTS", "PAGES", "Reply", "Web", "trace_of"]
 
 HOSTS = 5
 PAGES = 10
@@ -24,6 +24,9 @@ _TROUBLE = (
     NameNotFound("no such name"),
     TimeoutError("the kernel gave up"),
 )
+BROKEN = b"broken"
+"""A piece of a body that breaks off."""
+_BODIES = ((b"z" * 10,) * 5, (b"z" * 1000, BROKEN), (b"z" * 70_000,) * 2, ())
 _STORABLE = {"cache-control": "max-age=5", "etag": '"1"'}
 
 
@@ -47,7 +50,10 @@ class Reply:
     async def piece(self, owner: Owner) -> bytes:
         if self._pause:
             await asyncio.sleep(self._pause)
-        return self._pieces.pop(0) if self._pieces else b""
+        piece = self._pieces.pop(0) if self._pieces else b""
+        if piece is BROKEN:
+            raise ProtocolError("half of it")
+        return piece
 
     def close(self) -> None:
         """There is no connection."""
@@ -58,7 +64,9 @@ class Reply:
 class Web:
     """Stands for ``http1.Client``; what a URL answers the Nth time is the same in every run of a seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, wide: bool) -> None:
+        self.wide = wide
+        """Whether there is what only every second walk has."""
         self.hanging: set[str] = set()
         self.asked: Counter[str] = Counter()
         self._seed = seed
@@ -67,7 +75,7 @@ class Web:
         """There is no connection."""
 
     def keeps(self, origin: str, owner: Owner) -> bool:
-        return True
+        return not self.wide or self.asked.total() % 2 == 0
 
     async def ask(
         self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None, owner: Owner, timing: Any
@@ -79,7 +87,36 @@ class Web:
             await asyncio.Event().wait()
         if chance.random() < 0.04:
             raise chance.choice(_TROUBLE)
-        return self._answer(int(target.url.rpartition("/")[2]), chance, headers)
+        page = target.url.rpartition("/")[2]
+        if page == "robots.txt":
+            return _robots(chance)
+        answered = self._odd(int(page), chance, headers, owner) if self.wide else None
+        return answered or self._answer(int(page), chance, headers)
+
+    def _odd(self, page: int, chance: Random, headers: Mapping[str, str], owner: Owner) -> Reply | None:
+        """Return what only every second walk has."""
+        if chance.random() < 0.5:
+            return None
+        match page:
+            case 0:
+                if any(name.lower() == "if-none-match" for name in headers):
+                    return Reply(chance.choice((304, 412, 416)), {"etag": '"2"'})
+                return Reply(
+                    200, {**_STORABLE, "cache-control": "max-age=1, stale-if-error=60", "vary": "x-any"}, b"x"
+                )
+            case 2 | 8:
+                said = chance.choice(({"cache-control": "private"}, {"set-cookie": "a=b"}, {"vary": "*"}))
+                return Reply(200, said, f"for {owner}".encode())
+            case 4:
+                return Reply(302, {"location": "http://127.0.0.1/", "cache-control": "private"})
+            case 6:
+                return Reply(429, {"retry-after": str(chance.choice((1, 30)))})
+            case 7:
+                return Reply(200, {}, *chance.choice(_BODIES), pause=chance.choice((0.0, 1.0, 20.0)))
+            case 9:
+                shown = next((value for name, value in headers.items() if name == "traceparent"), "nothing")
+                return Reply(200, _STORABLE, b"trace " + shown.encode(), b" " * chance.choice((0, 100_000)))
+        return None
 
     def _answer(self, page: int, chance: Random, headers: Mapping[str, str]) -> Reply:
         text = b"x" * chance.choice((0, 10, 300, 3000))
@@ -103,3 +140,13 @@ class Web:
                 return Reply(200, {}, *pieces, pause=chance.choice((0.0, 0.2, 2.0)))
             case _:
                 return Reply(200, {"cache-control": "no-store"}, text)
+
+
+def trace_of(owner: str) -> str:
+    """Return the id of the traces of an owner."""
+    return owner.encode().hex().ljust(32, "0")
+
+
+def _robots(chance: Random) -> Reply:
+    rules = chance.choice(("", "User-agent: *\nDisallow: /3"))
+    return Reply(chance.choice((200, 200, 404, 503)), {}, rules.encode(), pause=chance.choice((None, 0.1, 20.0)))
