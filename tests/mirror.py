@@ -57,7 +57,6 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "work/worker": ("test_worker_pool",),
     "work/worker_process": ("test_worker_pool",),
     "app/application": ("test_serve", "test_documents"),
-    "app/composition": ("test_serve", "test_drain"),
     "app/service": ("test_serve", "test_drain"),
     "serving": ("test_logs", "test_serve"),
     "__main__": ("test_settings", "test_command"),

@@ -86,17 +86,33 @@ async def running(
 
     Raises OSError when it cannot listen.
     """
-    loop, supervisor = asyncio.get_running_loop(), Supervisor(failures)
+    async with AsyncExitStack() as stack:
+        yield await _started(settings, Supervisor(failures), wall, stack)
+
+
+async def _started(
+    settings: Settings, supervisor: Supervisor, wall: Callable[[], float], stack: AsyncExitStack
+) -> Service:
+    """Start all parts; ``stack`` has the end of each before anything after it can fail."""
+    loop = asyncio.get_running_loop()
     loop.set_exception_handler(supervisor.on_loop_error)
+    stack.callback(loop.set_exception_handler, None)
     listeners = listen(settings.host, settings.port)
+    for listener in listeners:
+        stack.callback(listener.close)
     new_epoch = partial(token_hex, 8)
     clock = clock_of(loop)
     async with answering(settings, listeners, clock):
         storage = await open_storage(data_options(settings), clock=clock, new_epoch=new_epoch)
+        stack.push_async_callback(storage.close)
     steps = await open_steps(step_options(settings))
+    stack.push_async_callback(steps.close)
     slots = await open_slots(settings.jobs, settings.job_slots, settings.job_memory)
+    if slots is not None:
+        stack.push_async_callback(slots.close)
     broker = open_broker(settings.celery)
     pipelines = open_pipelines(pipeline_options(settings))
+    stack.push_async_callback(pipelines.close)
     hub = Hub(hub_limits(settings), storage.store(MemoryStore(new_epoch)), call_soon=loop.call_soon, clock=clock)
     await storage.open_topics(hub)
     steps.gives_way.busy = hub.is_visiting_many
@@ -106,12 +122,15 @@ async def running(
     memory = MemoryBudget(most, MemoryMeter(most), clock)
     cache = Cache(settings.cache_size)
     fetcher = Fetcher(policy, cache, robots=settings.robots, reading_bytes=limits.reading_bytes, memory=memory)
+    stack.push_async_callback(fetcher.close)
+    # The connections of clients, which end when what their requests wait for has ended.
+    connections = await stack.enter_async_context(AsyncExitStack())
     fetches = Runner(fetcher, limits, chance=random.random)  # jitter, not secrets
+    stack.push_async_callback(fetches.close)
     batches = Batches(
         hub, fetcher, fetches, limits,
         new_id=lambda: token_hex(16), memory=memory, store=storage.batches, steps=steps,
     )  # fmt: skip
-    await storage.open_batches(batches.restore)
     selector = Selector(selection_bytes(most))
     watches = Watches(
         hub, fetches, WatchLimits(urls=settings.watches),
@@ -125,6 +144,14 @@ async def running(
     if slots is not None:
         executors["run"] = slots
     jobs = Jobs(hub, storage.jobs, executors, job_limits(settings), chance=random.random, wall=wall, broker=broker)
+    stack.push_async_callback(jobs.close)
+    if slots is not None:
+        stack.callback(slots.hasten)
+    stack.push_async_callback(selector.close)
+    stack.push_async_callback(watches.close)
+    stack.push_async_callback(batches.stepping.close)
+    stack.callback(batches.close)
+    await storage.open_batches(batches.restore)
     await jobs.open()
     service = Service(
         settings,
@@ -139,6 +166,9 @@ async def running(
         jobs,
         pipelines,
     )
+    for endpoint in reversed(service.endpoints.values()):
+        stack.push_async_callback(endpoint.close)
+    stack.callback(service.streams.expiries.close)
     service.slots = slots
     service.port = listeners[0].getsockname()[1]
     crowd, overload = service.endpoints.values(), service.overload
@@ -159,26 +189,26 @@ async def running(
         auto_decompress=False,  # edge/http/request_body.py does it: aiohttp takes a body that is cut off for whole
         keepalive_timeout=settings.handshake_time,
     )
+    connections.push_async_callback(runner.close)
+    stack.push_async_callback(supervisor.close)
     supervisor.start("loop lag", lag.run)
     supervisor.start("overload", housekeeping.watch_overload)
     supervisor.start("sweep", housekeeping.sweep)
     supervisor.start("memory", housekeeping.return_memory)
     supervisor.start("statistics", statistics.run)
-    try:
-        check_internals()
-        # No site of aiohttp's: those accept without a bound, and give a TLS handshake 60 s.
-        service.acceptor = Acceptor(
-            await runner.start(),
-            listeners,
-            most=settings.websockets + settings.connections + REFUSED,
-            tls=service.tls,
-            tls_time=settings.handshake_time,
-            clock=clock,
-        )
-        service.acceptor.start()
-        yield service
-    finally:
-        await _close(service, runner, fetcher, fetches, selector, pipelines)
+    check_internals()
+    # No site of aiohttp's: those accept without a bound, and give a TLS handshake 60 s.
+    service.acceptor = Acceptor(
+        await runner.start(),
+        listeners,
+        most=settings.websockets + settings.connections + REFUSED,
+        tls=service.tls,
+        tls_time=settings.handshake_time,
+        clock=clock,
+    )
+    connections.callback(service.acceptor.close)
+    service.acceptor.start()
+    return service
 
 
 def _metrics(
@@ -202,37 +232,3 @@ def _metrics(
         PipelineCollector(pipelines),
         ShareCollector(pools),
     )
-
-
-async def _close(
-    service: Service,
-    runner: HttpRunner,
-    fetcher: Fetcher,
-    fetches: Runner,
-    selector: Selector,
-    pipelines: Pipelines,
-) -> None:
-    """Close the parts in reverse order; one that fails does not leave the others open."""
-    async with AsyncExitStack() as stack:
-        stack.callback(asyncio.get_running_loop().set_exception_handler, None)
-        stack.push_async_callback(service.storage.close)
-        stack.push_async_callback(service.steps.close)
-        stack.push_async_callback(pipelines.close)
-        stack.push_async_callback(fetcher.close)
-        stack.push_async_callback(runner.close)
-        if service.acceptor is not None:
-            stack.callback(service.acceptor.close)
-        stack.push_async_callback(fetches.close)
-        if service.slots is not None:
-            stack.push_async_callback(service.slots.close)
-        stack.push_async_callback(service.jobs.close)
-        if service.slots is not None:
-            stack.callback(service.slots.hasten)
-        stack.push_async_callback(selector.close)
-        stack.push_async_callback(service.watches.close)
-        stack.push_async_callback(service.batches.stepping.close)
-        stack.callback(service.batches.close)
-        for endpoint in reversed(service.endpoints.values()):
-            stack.push_async_callback(endpoint.close)
-        stack.callback(service.streams.expiries.close)
-        stack.push_async_callback(service.supervisor.close)

@@ -8,6 +8,7 @@ import os
 from typing import Final
 
 from service.jobs.slot_messages import END
+from service.runtime.awaiting import readable
 from service.runtime.containment import end_task
 
 __all__ = ["SlotOutput"]
@@ -23,30 +24,23 @@ _PAUSE: Final = 0.02
 class SlotOutput:
     """The end of a pipe that is read; made by :meth:`open`."""
 
-    def __init__(self, stream: asyncio.StreamReader, transport: asyncio.ReadTransport) -> None:
-        self._stream = stream
-        self._transport = transport
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
         self._kept = bytearray()
         self._complete = asyncio.Event()
         """Whether all is here that the function has printed."""
         self._reading = asyncio.get_running_loop().create_task(self._read(), name="job output")
+        self._reading.add_done_callback(lambda _: os.close(pipe))
 
     def __repr__(self) -> str:
         return f"<SlotOutput {len(self._kept)} bytes>"
 
     @classmethod
-    async def open(cls) -> tuple["SlotOutput", int]:
+    def open(cls) -> tuple["SlotOutput", int]:
         """Return it, and the descriptor that the process writes to, which the caller has to close."""
         ours, theirs = os.pipe()
-        stream = asyncio.StreamReader()
-        try:
-            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-                lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(ours, "rb", 0)
-            )
-        except BaseException:
-            os.close(theirs)
-            raise
-        return cls(stream, transport), theirs
+        os.set_blocking(ours, False)
+        return cls(ours), theirs
 
     @property
     def text(self) -> str:
@@ -68,7 +62,7 @@ class SlotOutput:
         return True
 
     async def _read(self) -> None:
-        while piece := await self._stream.read(_KEPT):
+        while piece := await self._piece():
             self._kept += piece
             if (end := self._kept.rfind(END)) >= 0:
                 del self._kept[end : end + len(END)]
@@ -77,7 +71,10 @@ class SlotOutput:
             if len(piece) > _KEPT // 4:
                 await asyncio.sleep(_PAUSE)
 
+    async def _piece(self) -> bytes:
+        await readable(self._pipe)
+        return os.read(self._pipe, _KEPT)
+
     async def close(self) -> None:
         """Read no more."""
-        self._transport.close()
         await end_task("the output of a job could not be read", self._reading)

@@ -100,21 +100,23 @@ class SlotProcess:
 
     @classmethod
     async def _begin(cls, module: str, memory: int) -> "SlotProcess":
-        """Start a process; if it raises OSError, nothing is left open."""
+        """Start a process; if this raises, nothing is left open."""
         async with AsyncExitStack() as opened:
-            output, printing = await SlotOutput.open()
+            output, printing = SlotOutput.open()
             opened.push_async_callback(output.close)
             with os.fdopen(printing, "wb", 0):
                 ours, theirs = socket.socketpair()
-                opened.callback(ours.close)
+                opened.callback(asyncio.get_running_loop().call_soon, ours.close)  # after a transport that has it
                 with theirs:
                     process = await asyncio.create_subprocess_exec(
                         *command(_MODULE, str(theirs.fileno()), str(memory), module, options=["-u"]),
                         env=environment(), stdin=DEVNULL, stdout=printing, stderr=STDOUT,
                         pass_fds=(theirs.fileno(),), start_new_session=True,
                     )  # fmt: skip
+            opened.push_async_callback(_end, process)
+            reader, writer = await asyncio.open_connection(sock=ours)
             opened.pop_all()
-        return cls(process, output, *await asyncio.open_connection(sock=ours))
+        return cls(process, output, reader, writer)
 
     async def run(self, asked: Ask, report: ProgressSink) -> Ended:
         """Run a function; raises SlotGone.
@@ -203,8 +205,13 @@ class SlotProcess:
     async def kill(self) -> None:
         """End the process with all that it has started, and return when it is gone."""
         self._writer.close()
-        with suppress(ProcessLookupError):  # it is gone already
-            os.killpg(self._process.pid, signal.SIGKILL)
-        await self._process.wait()
+        await _end(self._process)
         await self._output.close()
         await end_task("the process of a job could not be watched", self._watching)
+
+
+async def _end(process: Process) -> None:
+    """End a process with all that it has started, and return when it is gone."""
+    with suppress(ProcessLookupError):  # it is gone already
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()

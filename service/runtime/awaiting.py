@@ -29,8 +29,8 @@ async def outcome_of(answer: T | Pending[T]) -> T:
     return await future
 
 
-async def readable(connection: socket.socket) -> None:
-    """Return when something has come on a socket, or its other end has gone."""
+async def readable(connection: socket.socket | int) -> None:
+    """Return when something has come on a socket or a pipe, or its other end has gone."""
     loop = asyncio.get_running_loop()
     came = loop.create_future()
     loop.add_reader(connection, _note, came)

@@ -531,7 +531,7 @@ async def the_output_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     errors, right, fail = reported(), SlotOutput._read, failing_once(lambda: None, [])
     monkeypatch.setattr(SlotOutput, "_read", read)
     for complete in (False, True):
-        output, printing = await SlotOutput.open()
+        output, printing = SlotOutput.open()
         os.write(printing, END)
         os.close(printing)
         assert await output.complete() == complete
@@ -544,7 +544,7 @@ async def the_process_of_a_slot(_: pytest.MonkeyPatch) -> None:
         ended()
 
     errors, ended = reported(), failing_once(lambda: None, [])
-    output, printing = await SlotOutput.open()
+    output, printing = SlotOutput.open()
     os.close(printing)
     process, writer = SimpleNamespace(wait=wait, pid=1 << 22, returncode=0), SimpleNamespace(close=lambda: None)
     slot = SlotProcess(cast("Any", process), output, asyncio.StreamReader(), cast("Any", writer))

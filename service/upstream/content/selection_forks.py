@@ -43,7 +43,7 @@ class SelectionForks:
             ours.setblocking(False)
             return await asyncio.open_unix_connection(sock=ours)
         except BaseException:
-            ours.close()
+            asyncio.get_running_loop().call_soon(ours.close)  # after a transport that has it
             raise
 
     def _ask(self, niceness: int, *connections: socket.socket) -> None:

@@ -75,7 +75,8 @@ class Dialer:
                 server_hostname=target.host if secure else None,
             )
         except BaseException:
-            sock.close()
+            # A transport that has the socket closes it first: its number may be another socket's at once.
+            self._loop.call_soon(sock.close)
             raise
         return connection
 
