@@ -95,6 +95,7 @@ TESTED_IN: dict[str, tuple[str, ...]] = {
     "edge/description/schemas": ("test_documents",),
     "edge/http/problems": ("test_documents",),
     "edge/http/request_body": ("test_bodies",),
+    "edge/http/runner": ("test_starting",),
     "edge/routes/health": ("test_drain", "test_overload"),
     "edge/routes/topics": ("test_topic_routes",),
     "edge/websocket/connection": ("test_websocket", "test_fanout_model"),

@@ -34,7 +34,7 @@ from service.edge.http.acceptor import Acceptor
 from service.edge.http.aiohttp_internals import check as check_internals
 from service.edge.http.idle_cuts import IdleCuts
 from service.edge.http.listening import listen
-from service.edge.http.server import HttpRunner
+from service.edge.http.runner import HttpRunner
 from service.jobs.executor import Executor
 from service.jobs.jobs import Jobs
 from service.jobs.slots import open_broker, open_slots

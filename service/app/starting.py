@@ -14,7 +14,7 @@ from typing import Final
 from service.config.settings import Settings, tls_context
 from service.core.ports import Clock
 from service.edge.http.acceptor import Acceptor
-from service.edge.http.server import HttpRunner
+from service.edge.http.runner import HttpRunner
 from service.edge.routes.health import starting_application
 from service.runtime.containment import end_task
 

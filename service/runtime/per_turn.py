@@ -2,25 +2,39 @@
 
 A hundred handshakes that are carried out in one turn take 10 ms, and a message of that turn waits for all
 of them, twice: once until its publish is read, and once until readers are visited.
+
+Each kind of work has a number of its own for a turn: four requests begin, 8 KiB of messages are carried out, eight
+bodies are read on. Where several kinds have all they may do, the sum of them is a turn that is late for everybody.
+So all kinds do less together while turns are long, and at least one thing each, so that none starves.
 """
 
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from service.core.owner import Owner
 from service.core.rotation import FairQueue
-from service.runtime.containment import contain
+from service.runtime.clock import clock_of
+from service.runtime.containment import contain, report
 
-__all__ = ["PerTurn"]
+__all__ = ["LoopTurn", "PerTurn", "loop_turn"]
+
+_LENGTH: Final = 0.001
+"""Seconds that a turn is to take while anything waits for one."""
+_LEAST: Final = 1 / 64
+"""The share that is always left, however long turns are."""
+_RISE: Final = 2.0
+"""By which the share grows at most from one turn to the next: one that was short says little of those after it."""
 
 
 class PerTurn:
     """What all who share it may do in one turn of the loop: ``each`` things, or as many as have so much cost.
 
-    The last one of a turn may cost more than is left of it. The turn of an owner among those that wait is worth
-    ``quantum``. ``what`` is how a call that raises is reported.
+    Where turns are long because of all that is bounded in this way, it is a share of that (:class:`LoopTurn`), and
+    one thing at least. The last one of a turn may cost more than is left of it. The turn of an owner among those
+    that wait is worth ``quantum``. ``what`` is how a call that raises is reported.
     """
 
     def __init__(self, each: int, quantum: int = 1, *, what: str = "a call that had to wait failed") -> None:
@@ -34,6 +48,7 @@ class PerTurn:
         self._count = 0
         """How many wait, counted here because everything that comes looks at it."""
         self._turning = False
+        self._loop_turn: LoopTurn | None = None
 
     def __repr__(self) -> str:
         return f"<PerTurn {self.left} of {self._each} left, {self._count} waiting>"
@@ -44,10 +59,16 @@ class PerTurn:
         if not self._turning:
             self._turn_soon()
 
+    def take(self, cost: int = 1) -> bool:
+        """Take some of this turn, unless nothing is left of it or others wait; return whether it had it."""
+        if self.left <= 0 or self._count:
+            return False
+        self.spend(cost)
+        return True
+
     async def wait(self, owner: Owner, cost: int = 1) -> None:
         """Return when it is the caller's turn."""
-        if self.left > 0 and not self._count:
-            self.spend(cost)
+        if self.take(cost):
             return
         place = asyncio.get_running_loop().create_future()
         self._put(owner, _Waiting(partial(_let_pass, place), cost, ahead=True))
@@ -55,8 +76,7 @@ class PerTurn:
 
     def call(self, owner: Owner, action: Callable[[], object], cost: int = 1) -> None:
         """Carry out a short action: now, or when it is its turn."""
-        if self.left > 0 and not self._count:
-            self.spend(cost)
+        if self.take(cost):
             contain(self._what, action)
         else:
             self._put(owner, _Waiting(partial(_carry_out, self._what, action), cost, ahead=False))
@@ -69,19 +89,26 @@ class PerTurn:
 
     def _turn_soon(self) -> None:
         self._turning = True
-        asyncio.get_running_loop().call_soon(self._turn)
+        if self._loop_turn is None:
+            self._loop_turn = loop_turn()
+        self._loop_turn.enter(self)
 
-    def _turn(self) -> None:
-        """Let the next ones pass; one that has gone in the meantime takes nobody's place."""
-        self._turning = False
-        self.left, self._ahead = self._each - self._ahead, 0
-        if self._count:
-            # Before those who pass go on: what is left of this turn is not theirs.
-            self._turn_soon()
+    @property
+    def waits(self) -> bool:
+        """Whether anything waits for the next turn."""
+        return self._count > 0
+
+    def turn(self, share: float) -> bool:
+        """Begin a turn with a share of the usual, and let the next ones pass; return whether another has to begin.
+
+        One that has gone in the meantime takes nobody's place.
+        """
+        now = max(1, int(self._each * share))
+        self.left, self._ahead = now - self._ahead, 0
         while self._count:
             items = self._waiting.first.items
             first = items[0]
-            if (self._ahead >= self._each) if first.ahead else (self.left <= 0):
+            if (self._ahead >= now) if first.ahead else (self.left <= 0):
                 break
             items.popleft()
             spent = first.cost if first.passes() else 0
@@ -91,8 +118,63 @@ class PerTurn:
                 self._ahead += spent
             else:
                 self.left -= spent
-        if not self._turning and (self._ahead or self.left < self._each):
+        self._turning = bool(self._ahead or self.left < now)
+        return self._turning
+
+
+class LoopTurn:
+    """All kinds of bounded work of a loop; rests while none of them has done or awaits anything."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.share = 1.0
+        """What each kind may do in this turn, of what it usually may."""
+        self._clock = clock
+        self._began = 0.0
+        """When this turn began, or the first kind of work in it, after a rest."""
+        self._kinds: list[PerTurn] = []
+        self._turning = False
+
+    def __repr__(self) -> str:
+        return f"<LoopTurn with {self.share:.0%} for each of {len(self._kinds)}>"
+
+    def enter(self, work: "PerTurn") -> None:
+        """Have the next turn of the loop begin one of this kind of work."""
+        self._kinds.append(work)
+        if not self._turning:
+            self._began = self._clock()
             self._turn_soon()
+
+    def _turn_soon(self) -> None:
+        self._turning = True
+        asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Begin a turn."""
+        self._turning = False
+        self._measure()
+        kinds, self._kinds = self._kinds, []
+        if any(kind.waits for kind in kinds):
+            # Before those who pass go on: the next turn begins before they do.
+            self._turn_soon()
+        self._kinds += [kind for kind in kinds if self._begin(kind)]
+        if self._kinds and not self._turning:
+            self._turn_soon()
+        if not self._turning:
+            self.share = 1.0
+
+    def _begin(self, kind: "PerTurn") -> bool:
+        try:
+            return kind.turn(self.share)
+        except Exception as error:
+            # The others go on, and so does this one.
+            report("bounded work failed", error)
+            return True
+
+    def _measure(self) -> None:
+        """Fit the share to how long the turn was that ends here."""
+        began, self._began = self._began, self._clock()
+        length = max(self._began - began, _LENGTH / _RISE)
+        self.share = min(1.0, max(_LEAST, self.share * _LENGTH / length))
 
 
 class _Waiting(NamedTuple):
@@ -115,3 +197,16 @@ def _let_pass(place: "asyncio.Future[None]") -> bool:
 def _carry_out(what: str, action: Callable[[], object]) -> bool:
     contain(what, action)
     return True
+
+
+_turns: "WeakValueDictionary[asyncio.AbstractEventLoop, LoopTurn]" = WeakValueDictionary()
+"""Of each loop, for as long as any kind of work has them."""
+
+
+def loop_turn() -> LoopTurn:
+    """Return the turns of the loop that runs."""
+    loop = asyncio.get_running_loop()
+    turn = _turns.get(loop)
+    if turn is None:
+        turn = _turns[loop] = LoopTurn(clock_of(loop))
+    return turn

@@ -1,10 +1,11 @@
 """Places that few can have at a time: owners that wait for one take turns, however much each of them wants."""
 
 import asyncio
-from collections import Counter, OrderedDict, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
+from service.core.owner_lines import OwnerLines
 from service.core.pool import PoolStatistics
 
 __all__ = ["Turns"]
@@ -25,15 +26,15 @@ class Turns:
         """How often an owner had to wait for a place since the start."""
         self._held: Counter[Hashable] = Counter()
         """How many each owner has."""
-        self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
+        self._waiting: OwnerLines[Hashable, asyncio.Future[None]] = OwnerLines()
 
     def __repr__(self) -> str:
-        return f"<Turns {self.taken} of {self.places} taken, {len(self._waiting)} owners wait>"
+        return f"<Turns {self.taken} of {self.places} taken, {self._waiting.owners} owners wait>"
 
     @property
     def waiting(self) -> int:
         """How many wait, of all owners."""
-        return sum(map(len, self._waiting.values()))
+        return len(self._waiting)
 
     def statistics(self) -> PoolStatistics:
         """Return a snapshot."""
@@ -59,7 +60,7 @@ class Turns:
             return
         self._had_to_wait += 1
         mine = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(owner, deque()).append(mine)
+        self._waiting.put(owner, mine)
         try:
             await mine
         except asyncio.CancelledError:
@@ -78,12 +79,8 @@ class Turns:
         self._held[owner] -= 1
         if not self._held[owner]:
             del self._held[owner]
-        # Owners that are skipped, because they may not have a spare place, hold a place already: they are few.
-        while (following := next(filter(self.has_place, self._waiting), None)) is not None:
-            futures = self._waiting.pop(following)
-            first = futures.popleft()
-            if futures:
-                self._waiting[following] = futures
+        while (taken := self._waiting.take(self.has_place)) is not None:
+            following, first = taken
             if not first.done():
                 self._occupy(following)
                 first.set_result(None)

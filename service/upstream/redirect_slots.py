@@ -7,18 +7,18 @@ take turns.
 """
 
 import asyncio
-from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from service.core.fetching.host_limiter import HostLimiter
 from service.core.fetching.outcome import Failure
 from service.core.fetching.task import FetchTask
 from service.core.owner import Owner
+from service.core.owner_lines import OwnerLines
 
 __all__ = ["RedirectSlots"]
 
-_Line = OrderedDict[Owner, deque[asyncio.Future[None]]]
-"""Redirects that wait for a place at one host, by owner; the first owner has the next turn."""
+_Line = OwnerLines[Owner, asyncio.Future[None]]
+"""Redirects that wait for a place at one host."""
 
 
 class RedirectSlots:
@@ -36,8 +36,7 @@ class RedirectSlots:
         """The redirects that wait, by host."""
 
     def __repr__(self) -> str:
-        count = sum(len(turns) for line in self.waiting.values() for turns in line.values())
-        return f"<RedirectSlots {count} waiting>"
+        return f"<RedirectSlots {sum(map(len, self.waiting.values()))} waiting>"
 
     async def move(
         self, work: FetchTask, origin: str, waits: Callable[[], object] = lambda: None
@@ -65,7 +64,7 @@ class RedirectSlots:
 
     async def _wait(self, origin: str, owner: Owner) -> None:
         turn: asyncio.Future[None] = self._loop.create_future()
-        self.waiting.setdefault(origin, OrderedDict()).setdefault(owner, deque()).append(turn)
+        self.waiting.setdefault(origin, OwnerLines()).put(owner, turn)
         try:
             await turn
         except asyncio.CancelledError:
@@ -78,14 +77,10 @@ class RedirectSlots:
 
     def _remove(self, origin: str, owner: Owner, turn: asyncio.Future[None]) -> None:
         """Forget one that was cancelled while it waited."""
-        line = self.waiting.get(origin)
-        if line is None or turn not in line.get(owner, ()):
-            return
-        line[owner].remove(turn)
-        if not line[owner]:
-            del line[owner]
-        if not line:
-            del self.waiting[origin]
+        if (line := self.waiting.get(origin)) is not None:
+            line.discard(owner, turn)
+            if not line:
+                del self.waiting[origin]
 
     def admit(self) -> None:
         """Give the places that are free now to redirects that wait."""
@@ -95,23 +90,21 @@ class RedirectSlots:
                 self._admit(origin, line, now)
             except Exception as error:
                 # It comes from the host's state: only URLs that wait there fail because of it.
-                for turn in [turn for turns in line.values() for turn in turns]:
+                for turn in line:
                     if not turn.done():
                         turn.set_exception(error)
-                line.clear()
-            if not line:
                 del self.waiting[origin]
+            else:
+                if not line:
+                    del self.waiting[origin]
 
     def _admit(self, origin: str, line: _Line, now: float) -> None:
         while line and self._hosts.has_place(origin, now):
-            owner = next((one for one in line if self._hosts.has_place(origin, now, one)), None)
-            if owner is None:
+            taken = line.take(lambda owner: self._hosts.has_place(origin, now, owner))
+            if taken is None:
                 self._hosts.count_refusal(origin, now)
                 return
-            turns = line.pop(owner)
-            turn = turns.popleft()
-            if turns:
-                line[owner] = turns
+            owner, turn = taken
             if not turn.done():
                 self._hosts.begin(origin, owner)
                 turn.set_result(None)

@@ -183,6 +183,7 @@ def test_nothing_is_held_or_sent_for_an_array_that_comes_after_the_end() -> None
     late = LateAnswers(bench, bench.refusals)
     late.end()
     reply: Pending[dict[str, Any]] = Pending()
+    late.hold()
     late.send_array([reply, {"id": 2}])
     assert late.waiting == 1
     reply.settle({"id": 1})

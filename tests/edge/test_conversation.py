@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import WSMessage, WSMsgType
 
 from service.core.owner import Owner
+from service.core.sessions.closing import Reply
 from service.edge.websocket.conversation import Conversation, RequestHandler
 from service.runtime.per_turn import PerTurn
 
@@ -45,7 +46,7 @@ class Session:
 
     def receive(self, data: bytes, now: float) -> Any:
         self.now += self._took.pop(0)
-        return SimpleNamespace(text=b"", closing=None)
+        return Reply()
 
 
 async def costs(*took: float) -> list[int]:
@@ -55,9 +56,9 @@ async def costs(*took: float) -> list[int]:
     hub: Any = SimpleNamespace(clock=lambda: session.now, pressed=False)
     counters: Any = SimpleNamespace(received=0, answered=0, closed=Counter())
     socket: Any = Socket(*[b"x" * 100] * len(took))
-    talking = Conversation(asyncio.get_running_loop().time)
-    turns = talking._turns = Costs()
-    await talking.run(socket, connection, RequestHandler(hub, counters, SimpleNamespace()))  # type: ignore[arg-type]
+    turns = Costs()
+    talking = Conversation(asyncio.get_running_loop().time, turns)
+    await talking.run(socket, connection, RequestHandler(hub, counters, SimpleNamespace(), turns))  # type: ignore[arg-type]
     return turns.costs
 
 

@@ -1,9 +1,10 @@
 """Pings of all connections from one timer: each once in a heartbeat, and a silent one is cut within one and a half."""
 
 import asyncio
+from collections import Counter
 from typing import Any
 
-from service.edge.websocket.heartbeat import PingTimer
+from service.edge.websocket.heartbeat import _PINGED, PingTimer
 
 
 class Peer:
@@ -34,6 +35,24 @@ async def test_each_is_pinged_once_in_a_heartbeat_and_not_all_at_once() -> None:
     assert len({peer.pings[0] for peer in peers}) == 10
     assert all(began < peer.pings[0] <= began + 10.1 for peer in peers)
     assert heartbeat.cut == 0
+
+
+async def test_many_that_are_due_together_are_pinged_some_in_each_turn_of_the_loop() -> None:
+    loop: Any = asyncio.get_running_loop()
+    heartbeat, at = PingTimer(10.0), Counter[int]()
+
+    class Counted(Peer):
+        def ping(self) -> None:
+            super().ping()
+            at[loop.turns] += 1
+
+    some: list[Any] = [Counted() for _ in range(2000)]
+    for peer in some:
+        heartbeat.add(peer)
+    await asyncio.sleep(10.5)
+    heartbeat.close()
+    assert {len(peer.pings) for peer in some} == {1}
+    assert max(at.values()) <= _PINGED
 
 
 async def test_a_silent_one_is_cut_within_one_and_a_half_and_the_others_are_not() -> None:

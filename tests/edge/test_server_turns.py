@@ -11,9 +11,12 @@ from typing import Any, cast
 
 import pytest
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
+from service.core.owner import Owner
 from service.edge.http.acceptor import _HANDSHAKES, Acceptor
-from service.edge.http.server import _BEGUN, _ENDED, HttpServer
+from service.edge.http.server import _BEGUN, _ENDED, _FRAMES, HttpServer, read_for
+from service.runtime.per_turn import PerTurn
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 LARGE = 400_000
@@ -41,8 +44,8 @@ class Serving:
         self.turns = Turns()
         self.begun: list[tuple[int, str]] = []
         self.ended: list[int] = []
-        self.bodies: list[int] = []
-        self.endless = False
+        self.bodies: list[bytes] = []
+        self.endless = self.upgraded = False
         self.on_first: Callable[[], object] = int
         self.server = HttpServer(self._handle)
         self._listener = stack.enter_context(socket.socket())
@@ -55,7 +58,9 @@ class Serving:
         if not self.begun:
             self.on_first()
         self.begun.append((self.turns.number, str(request.remote)))
-        self.bodies.append(len(await request.read()))
+        if self.upgraded:
+            read_for(request, Owner(str(request.remote)), upgraded=True)
+        self.bodies.append(await request.read())
         try:
             if self.endless:
                 await asyncio.Event().wait()
@@ -174,7 +179,7 @@ async def test_what_comes_while_a_request_waits_for_its_turn_is_its_own(serving:
         client.send(head[:20])
     sending = [asyncio.create_task(loop.sock_sendall(one, head[20:] + bytes(LARGE))) for one in clients]
     await until(lambda: len(serving.bodies) == 30)
-    assert serving.bodies == [LARGE] * 30
+    assert [*map(len, serving.bodies)] == [LARGE] * 30
     await asyncio.gather(*sending)
 
 
@@ -207,3 +212,67 @@ async def test_requests_whose_connections_end_together_end_one_group_after_anoth
         client.close()
     await until(lambda: len(serving.ended) == 100)
     assert max(Counter(serving.ended).values()) <= _ENDED
+
+
+POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+
+
+@pytest.fixture
+async def sockets(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[socket.socket], list[tuple[int, Any]]]:
+    """Return connections that count as WebSockets, the last one of another client, and what was read of them when.
+
+    What each sends is read as the body of a request, of 100 KB.
+    """
+    read: list[tuple[int, Any]] = []
+    real = RequestHandler.data_received
+
+    def data_received(handler: RequestHandler, data: bytes) -> None:
+        if data:
+            read.append(
+                (serving.turns.number, handler.transport and handler.transport.get_extra_info("peername")[0])
+            )
+        real(handler, data)
+
+    serving.upgraded = True
+    clients = [*await serving.connect(300), *await serving.connect(1, "127.0.0.2")]
+    for client in clients:
+        client.send(POST % 100_000)
+    await until(lambda: len(serving.begun) == 301)
+    monkeypatch.setattr(RequestHandler, "data_received", data_received)
+    return clients, read
+
+
+async def test_frames_that_come_together_are_read_one_group_after_another(sockets: Any) -> None:
+    clients, read = sockets
+    for client in clients:
+        client.send(b"x")
+    await until(lambda: len(read) == 301)
+    assert max(Counter(turn for turn, _ in read).values()) <= _FRAMES
+    first = read[0][0]
+    (other,) = [turn for turn, address in read if address == "127.0.0.2"]
+    assert other <= first + 1, "another client's wait for a turn of it, and not for the crowd"
+
+
+async def test_bytes_that_come_while_frames_wait_keep_their_order(serving: Serving, sockets: Any) -> None:
+    clients, _ = sockets
+    loop, sent = asyncio.get_running_loop(), b"".join(b"%010d" % number for number in range(10_000))
+    serving.server._turns.frames = PerTurn(1)
+
+    async def send(client: socket.socket) -> None:
+        for begin in range(0, len(sent), 9_000):
+            await loop.sock_sendall(client, sent[begin : begin + 9_000])
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*map(send, clients))
+    await until(lambda: len(serving.bodies) == 301)
+    assert all(body == sent for body in serving.bodies)
+
+
+async def test_frames_that_wait_when_their_connection_ends_are_read_all_the_same(sockets: Any) -> None:
+    clients, read = sockets
+    for client in clients:
+        client.send(b"x")
+        client.close()
+    await until(lambda: len(read) == 301)

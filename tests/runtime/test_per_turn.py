@@ -1,6 +1,7 @@
 """A few at a time, in the order in which they came, and nobody who has gone or fails holds anyone up."""
 
 import asyncio
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -161,3 +162,16 @@ async def test_what_is_spent_is_there_again_in_the_next_turn() -> None:
     assert limiter.left == -34
     await turns(1)
     assert limiter.left == 10
+
+
+async def test_one_that_has_waited_and_comes_again_at_once_finds_what_is_left_beside_its_turn() -> None:
+    loop: Any = asyncio.get_running_loop()
+    limiter, at = PerTurn(4), Counter[int]()
+
+    async def come(times: int) -> None:
+        for _ in range(times):
+            await limiter.wait(A)
+            at[loop.turns] += 1
+
+    await asyncio.gather(*(come(1) for _ in range(4)), come(20))
+    assert max(at.values()) <= 4

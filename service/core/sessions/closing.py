@@ -1,5 +1,6 @@
 """Why the service ends a WebSocket, and what its client should do next."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -41,10 +42,15 @@ class CloseReason:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the shell does next: send ``text`` unless it is empty, then close if there is a ``closing``."""
+    """What the shell does next: send ``text`` unless it is empty, then close if there is a ``closing``.
+
+    Where there is a ``rest``, it calls that with the time when it is the client's turn again, before it reads on:
+    an array is carried out for a moment at a time.
+    """
 
     text: bytes = b""
     closing: CloseReason | None = None
+    rest: "Callable[[float], Reply] | None" = None
 
 
 DRAINED = CloseReason(1001, "drained", Reconnect.NOW)

@@ -121,12 +121,15 @@ class LateAnswers:
         else:
             self._send(dump(self._made(waiting.id, waiting.answered, outcome)))
 
-    def send_array(self, replies: Sequence[Answer | Pending[Answer]]) -> None:
-        """Send the answer to an array once all of it is known; until then the client gets no messages."""
+    def hold(self) -> None:
+        """Begin an array that is answered later; until :meth:`send_array` has done that, no message is sent."""
         self.waiting += 1
         self._arrays += 1
         if self._client is not None:
             self._client.hold()
+
+    def send_array(self, replies: Sequence[Answer | Pending[Answer]]) -> None:
+        """Send the answer to the array that :meth:`hold` began once all of it is known."""
         gather(replies).on_settled(self._send_array)
 
     def when_answered(self, then: Callable[[], object]) -> None:

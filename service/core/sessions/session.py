@@ -8,11 +8,13 @@ any reason, the shell calls :meth:`Session.close`.
 Where the store of topics has not answered yet there is nothing to send: the answer goes out as soon as the
 store has answered (``Peer.answer``), before the visits that follow from that. So answers may overtake each
 other, as JSON-RPC allows. An array has one answer for all of its requests, which waits for the last of them;
-until then the client gets no messages (``Peer.hold``), as the first of them may have caused some. A store that
+until then the client gets no messages (``Peer.hold``), as the first of them may have caused some. The same holds
+for an array that takes long, of which the shell has the rest carried out later (``Reply.rest``). A store that
 does not answer ends no connection: the request alone is answered with an error (``LateAnswers.expire``).
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
@@ -49,6 +51,7 @@ from service.core.sessions.messages import (
     result_answer,
     subscribed,
 )
+from service.core.sessions.request_array import RequestArray
 from service.core.sessions.subscriptions import Subscriptions
 from service.core.topics.hub import Hub
 from service.core.topics.names import check_name, check_writable
@@ -104,11 +107,8 @@ class Session:
             self._rate.count(now)
             why = f"an array has 1 to {self._limits.requests_in_array} requests"
             return self._answer(dump(error_answer(None, InvalidRequest(why))))
-        replies = [self._one(value, now, self.late.make, exact=exact) for value in values]
-        if any(isinstance(reply, Pending) for reply in replies):
-            self.late.send_array(replies)
-            replies = []
-        return self._answer(dump([reply for reply in replies if reply]))
+        carry_out = partial(self._one, late=self.late.make, exact=exact)
+        return RequestArray(values, carry_out, self._answer, self.late, self._hub.clock).go_on(now)
 
     def control(self, size: int, now: float) -> bool:
         """Record a ping or pong of ``size`` bytes; return whether it is answered."""

@@ -24,17 +24,18 @@ from service.edge.http import aiohttp_internals as internals
 from service.edge.http.idle_cuts import IdleCuts, silence_of
 from service.edge.http.other_protocols import NOT_HTTP, OtherProtocols
 from service.edge.http.problems import unreadable
+from service.runtime.containment import contain
 from service.runtime.per_turn import PerTurn
 
-__all__ = ["HttpRunner", "HttpServer", "owner_at", "read_for"]
+__all__ = ["HttpServer", "owner_at", "read_for"]
 
-_SHUTDOWN: Final = 2.0
-"""Seconds that requests have at the end."""
 _READ: Final = 8
 """Connections whose bodies are read on in one turn of the loop, 256 KiB and 0.2 ms each."""
 _BEGUN: Final = 4
 """Requests whose head is read in one turn of the loop, 0.15 ms each until their client is known: 500 that come
 together on idle connections would make a turn of 75 ms."""
+_FRAMES: Final = 64
+"""WebSockets of which something is read in one turn of the loop, 30 us each until it waits to be carried out."""
 _ENDED: Final = 32
 """Requests and WebSockets that end in one turn of the loop because their connections ended, 20 us each."""
 _BUFFER: Final = 64 << 10
@@ -46,6 +47,7 @@ class _Turns:
 
     def __init__(self) -> None:
         self.begin = PerTurn(_BEGUN, what="a request could not be started")
+        self.frames = PerTurn(_FRAMES, what="messages could not be read")
         self.read = PerTurn(_READ, what="reading from a connection could not be resumed")
         self.end = PerTurn(_ENDED, what="a request could not be ended")
 
@@ -58,9 +60,9 @@ class _Protocol(RequestHandler):
     """The owner of its present or last request; before the first, its address stands for the owner."""
     turns: _Turns
     unread: bytes
-    """The beginning of a request that waits for its turn."""
+    """The beginning of a request, or frames of a WebSocket, that wait for their turn."""
     upgraded: bool
-    """Whether the connection is a WebSocket, whose messages have turns of their own."""
+    """Whether the connection is a WebSocket; what its messages ask for has turns of its own."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin a connection; until its first request, its address stands for its owner."""
@@ -69,10 +71,14 @@ class _Protocol(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Begin a request when it is its client's turn; bytes of a request that has begun go to it at once."""
-        if self.upgraded:
-            super().data_received(data)
-        elif self.unread:
+        if self.unread:
             self._wait_with(data)
+        elif self.upgraded:
+            if self.turns.frames.take():
+                super().data_received(data)
+            else:
+                self.unread = data
+                self.turns.frames.call(self.owner, self._read)
         elif not internals.is_waiting(self):
             super().data_received(data)
         else:
@@ -85,14 +91,18 @@ class _Protocol(RequestHandler):
             self.transport.pause_reading()
 
     def _begin(self) -> None:
+        if self.transport is not None and self.unread.startswith(NOT_HTTP):
+            data, self.unread = self.unread, b""
+            self.transport.write(self.others.refusal(data, self.transport.get_extra_info("peername")))
+            self.transport.close()
+        else:
+            self._read()
+
+    def _read(self) -> None:
         data, self.unread = self.unread, b""
         if self.transport is None:
             return
-        if data.startswith(NOT_HTTP):
-            self.transport.write(self.others.refusal(data, self.transport.get_extra_info("peername")))
-            self.transport.close()
-            return
-        if len(data) > _BUFFER:
+        if len(data) > _BUFFER and not self.transport.is_closing():
             self.transport.resume_reading()
         try:
             super().data_received(data)
@@ -102,6 +112,9 @@ class _Protocol(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End what is under way when it is the client's turn: a thousand sockets of one client may end together."""
+        if self.upgraded and self.unread:
+            # What came before the end counts; a request that nobody waits for does not.
+            contain("messages could not be read", self._read)
         task, request = internals.task_of(self), internals.request_of(self)
         super().connection_lost(exc)
         if task is not None and not task.done():
@@ -261,37 +274,3 @@ class HttpServer(web.Server):
         self._open -= 1
         if self.on_lost is not None:
             self.on_lost()
-
-
-class HttpRunner:
-    """Runs an application on an :class:`HttpServer`, from :meth:`start` to :meth:`close`.
-
-    Every error is a problem document (RFC 9457). The arguments are those of the server.
-    """
-
-    def __init__(
-        self, application: web.Application, broken: Counter[str], idle_cuts: IdleCuts | None, **options: Any
-    ) -> None:
-        self._runner = web.AppRunner(application, access_log=None)
-        self._options = {"broken": broken, "idle_cuts": idle_cuts, "access_log": None, **options}
-        self._server: HttpServer | None = None
-
-    async def start(self) -> HttpServer:
-        """Start the application and return its server, to which connections have to be given."""
-        await self._runner.setup()
-        made = self._runner.server
-        if made is None:
-            raise RuntimeError("aiohttp made no server")
-        self._server = HttpServer(made.request_handler, request_factory=made.request_factory, **self._options)
-        return self._server
-
-    def close_unused(self) -> int:
-        """Close connections on which no request is under way; return how many."""
-        return self._server.close_unused() if self._server is not None else 0
-
-    async def close(self) -> None:
-        """End what is still connected, and the application."""
-        if self._server is not None:
-            self._server.pre_shutdown()
-            await self._server.shutdown(_SHUTDOWN)
-        await self._runner.cleanup()

@@ -14,7 +14,7 @@ from service.core.topics.names import check_writable
 from service.edge.http.answers import json_answer
 from service.edge.http.queries import check_query
 from service.edge.pipelines.client import PipelineClient
-from service.edge.websocket.conversation import Conversation
+from service.edge.websocket.conversation import Conversation, message_turns
 from service.edge.websocket.endpoint import Serve
 from service.work.pipelines.declaration import PipelineList
 from service.work.pipelines.pipeline import Full
@@ -35,7 +35,7 @@ class PipelineRoutes:
         """Whose items are under way, in bytes."""
         self._hub = hub
         self._pipelines = pipelines
-        self._conversation = Conversation(hub.clock)
+        self._conversation = Conversation(hub.clock, message_turns())
         self._patience = patience
 
     def __repr__(self) -> str:

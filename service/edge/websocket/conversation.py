@@ -16,7 +16,7 @@ from service.runtime.containment import contain
 from service.runtime.per_turn import PerTurn
 from service.runtime.timer import Periodic
 
-__all__ = ["Conversation", "MessageHandler", "RequestHandler"]
+__all__ = ["Conversation", "MessageHandler", "RequestHandler", "message_turns"]
 
 _MESSAGES: Final = frozenset({WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG})
 _TURN: Final = 4 << 10
@@ -47,12 +47,17 @@ class MessageHandler(Protocol):
         ...
 
 
+def message_turns() -> PerTurn:
+    """Return what the clients of an endpoint take turns with to have their messages carried out."""
+    return PerTurn(_ALL, _TURN)
+
+
 class Conversation:
     """Reads the messages of all connections of one endpoint, and has clients take turns with them."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], turns: PerTurn) -> None:
         self._clock = clock
-        self._turns = PerTurn(_ALL, _TURN)
+        self._turns = turns
 
     async def run(self, socket: web.WebSocketResponse, connection: Connection, handler: MessageHandler) -> None:
         """Carry out the messages of one connection until one side ends it."""
@@ -90,8 +95,9 @@ class Conversation:
 class RequestHandler:
     """The protocol ``sluice.v1``: each text message is a request for the connection's session."""
 
-    def __init__(self, hub: Hub, traffic: WebSocketCounters, expiries: Expiries) -> None:
+    def __init__(self, hub: Hub, traffic: WebSocketCounters, expiries: Expiries, turns: PerTurn) -> None:
         self._hub = hub
+        self._turns = turns
         self._traffic = traffic
         self._expiries = expiries
         self._late: dict[LateAnswers, None] = {}
@@ -110,6 +116,10 @@ class RequestHandler:
         before = session.grant
         begin = self._hub.clock()
         answer = session.receive(data, begin)
+        while answer.rest is not None:
+            await self._turns.wait(connection.owner, _TURN)
+            begin = self._hub.clock()
+            answer = answer.rest(begin)
         connection.last_cost = min(_MOST, int((self._hub.clock() - begin) * _SECOND))
         if session.grant is not before:
             self._expiries.set(connection, session.grant.until)

@@ -23,7 +23,12 @@ from service.edge.http.handshake import PROTOCOL, as_one_line_each, check_handsh
 from service.edge.http.problems import reason_of, refusal
 from service.edge.http.server import read_for
 from service.edge.websocket.connection import Connection
-from service.edge.websocket.conversation import Conversation, MessageHandler, RequestHandler
+from service.edge.websocket.conversation import (
+    Conversation,
+    MessageHandler,
+    RequestHandler,
+    message_turns,
+)
 from service.edge.websocket.counters import WebSocketCounters
 from service.edge.websocket.frames import ClientFrames, ClientSocket
 from service.edge.websocket.heartbeat import PingTimer
@@ -96,8 +101,9 @@ class WebSockets:
         """Who has a client that is behind."""
         self.heartbeat = PingTimer(limits.heartbeat)
         self._expiries = Expiries()
-        self._requests = RequestHandler(hub, self.traffic, self._expiries)
-        self._conversation = Conversation(hub.clock)
+        turns = message_turns()
+        self._requests = RequestHandler(hub, self.traffic, self._expiries, turns)
+        self._conversation = Conversation(hub.clock, turns)
         self._handler = handler or self._requests
         self._handshakes = PerTurn(_HANDSHAKES)
 

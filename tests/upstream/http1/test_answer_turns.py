@@ -1,11 +1,12 @@
 """Who goes on with an answer in which turn of the loop."""
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
 from service.core.owner import Owner
-from service.upstream.http1.answer_turns import AnswerTurns
+from service.upstream.http1.answer_turns import _EACH, AnswerTurns
 from service.upstream.http1.errors import ServerDisconnected
 from service.upstream.http1.head import Head, parse_head
 
@@ -33,7 +34,21 @@ async def test_answers_of_owners_that_give_way_go_on_one_in_a_turn_and_those_of_
     assert all(waiter.result() is HEAD for waiter in long)
 
 
-async def test_without_anybody_who_gives_way_all_go_on_at_once() -> None:
+async def test_a_hundred_that_come_together_go_on_some_in_each_turn_and_clients_take_turns() -> None:
+    answers, many, one = AnswerTurns(), futures(100), futures(1)
+    for waiter in many:
+        answers.wake(LONG, waiter, HEAD)
+    answers.wake(NEW, one[0], HEAD)
+    counts = [sum(waiter.done() for waiter in many)]
+    while counts[-1] < 100:
+        await asyncio.sleep(0)
+        counts.append(sum(waiter.done() for waiter in many))
+        assert one[0].done(), "it waits for one turn, however many the other's are"
+    assert counts[0] == _EACH
+    assert max(after - before for before, after in pairwise(counts)) <= _EACH
+
+
+async def test_a_few_go_on_at_once_without_anybody_who_gives_way() -> None:
     answers, waiters = AnswerTurns(), futures(10)
     for waiter in waiters:
         answers.wake(LONG, waiter, HEAD)

@@ -29,7 +29,7 @@ class Idleness:
         """Yield the work that may go on at once, with its position."""
         plan, hosts = self._engine.runner.plan, self._engine.runner.hosts
         for origin, line in self._engine.runner._redirects.waiting.items():
-            for owner, turns in line.items():
+            for owner, turns in line._lines.items():
                 if hosts.has_place(origin, now, owner):
                     yield ("a redirect to", origin, "of", owner), turns[0]
         if plan.active >= plan.places:
