@@ -33,6 +33,10 @@ def add_options(parser: ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--seconds", type=float, default=60.0, help="of each attack (default 60)")
     parser.add_argument("--only", action="append", choices=list(BY_NAME), help="repeatable")
+    parser.add_argument(
+        "--repeat", type=int, default=1, metavar="N",
+        help="attack N times, and see that the memory is no more after the last than after the first (default 1)",
+    )  # fmt: skip
     parser.add_argument("--port", type=int, default=_PORT, help="this one and the three after it are used")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the rows into the table of this document")
 
@@ -47,10 +51,10 @@ def run(options: Namespace) -> dict[str, Any]:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     mark = f"{datetime.now(UTC):%Y-%m-%d}, {options.seconds:g} s"
     rows = [row for row in ROWS if options.only is None or row.name in options.only]
-    minutes = row_seconds(options.seconds) * len(rows) / 60
+    minutes = row_seconds(options.seconds, options.repeat) * len(rows) / 60
     print(f"{len(rows)} attacks, {minutes:.0f} minutes at least", flush=True)
     attacks: dict[str, Any] = {}
-    trial = Trial(options.port, options.seconds)
+    trial = Trial(options.port, options.seconds, options.repeat)
     for number, row in enumerate(rows, start=1):
         print(f"[{number}/{len(rows)}] {row.kind} {row.name}: {row.what}", flush=True)
         try:
@@ -102,6 +106,8 @@ def _cells(row: Row, figures: Figures, mark: str) -> list[str]:
     outcome = figures.outcome
     held = sum(outcome.checks.values())
     words = [f"**not: {name}**" for name, holds in outcome.checks.items() if not holds]
+    if figures.kept_mib:
+        words.append(f"MiB kept after each attack: {', '.join(f'{mib:g}' for mib in figures.kept_mib)}")
     words += [*figures.verdict.over, *(f"the machine's: {text}" for text in figures.verdict.machine)]
     back = None if None in (figures.back, outcome.recovered) else max(figures.back or 0, outcome.recovered or 0)
     most = sorted(figures.answered.items(), key=lambda pair: -pair[1])[:_REPORTED]

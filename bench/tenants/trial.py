@@ -9,6 +9,7 @@ import secrets
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
@@ -41,6 +42,8 @@ _WARM: Final = 3.5
 _READERS: Final = 100
 _BACK: Final = 30.0
 """Seconds within which all is as before: what was kept for later is kept for 5 here."""
+_GROWTH: Final = 8 << 20
+"""Bytes that may be in use after the last of several attacks beyond those after the first."""
 _OPTIONS: Final = (
     "--allow-net", "127.0.0.0/8", "--allow-net", "::1/128", "--trust-proxy", "127.0.0.1/32",
     "--batch-age", "5", "--ring-age", "5", "--drain", "1",
@@ -52,9 +55,10 @@ def control_seconds(seconds: float) -> float:
     return max(_LEAST, seconds * _CONTROL)
 
 
-def row_seconds(seconds: float) -> float:
+def row_seconds(seconds: float, attacks: int = 1) -> float:
     """Return how long a row takes, at least."""
-    return _WARM + control_seconds(seconds) + _REST + _ALONE + seconds + _ROUND
+    more = (attacks - 1) * (seconds + _BACK) + (_BACK if attacks > 1 else 0)
+    return _WARM + control_seconds(seconds) + _REST + _ALONE + seconds + _ROUND + more
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +75,18 @@ class Figures:
     answered: dict[str, float]
     back: float | None
     """Seconds until the careful client noticed nothing any more."""
+    kept_mib: list[float]
+    """How much more memory than before is in use 30 s after each attack, where the attack was repeated."""
 
 
 class Trial:
     """Carries rows out, one after another: what the careful client is alone is measured in several of them."""
 
-    def __init__(self, port: int, seconds: float) -> None:
+    def __init__(self, port: int, seconds: float, attacks: int = 1) -> None:
+        """Carry out each attack several times at one service, where there are to be several ``attacks``."""
         self._port = port
         self._seconds = seconds
+        self._attacks = attacks
         self._alone: deque[tuple[Seen, Window]] = deque(maxlen=_ROWS)
 
     def run(self, row: Row) -> Figures:
@@ -93,7 +101,8 @@ class Trial:
 
         with ExitStack() as stack:
             children = [_upstream(near, BOUND), _upstream(far, FAR, idle=True), _service(other, secret, options)]
-            bads = [attacker(other, control_seconds(self._seconds)), attacker(port, self._seconds)]
+            bads = [attacker(other, control_seconds(self._seconds))]
+            bads += [attacker(port, self._seconds) for _ in range(self._attacks)]
             for child in (*children, *bads):
                 # Nobody waits for what still runs of an attack.
                 stack.callback(child.stop, 0)
@@ -107,7 +116,9 @@ class Trial:
             time.sleep(_WARM)
             return self._measured(row, stage, careful, children[2], *bads)
 
-    def _measured(self, row: Row, stage: Stage, careful: Child, other: Child, apart: Child, bad: Child) -> Figures:
+    def _measured(
+        self, row: Row, stage: Stage, careful: Child, other: Child, apart: Child, bad: Child, *again: Child
+    ) -> Figures:
         control = self._control(stage, careful, apart)
         other.stop(0)
         time.sleep(_REST)
@@ -128,9 +139,13 @@ class Trial:
         print(", and until all is back", flush=True)
         back = _back(careful, before)
         checks["as before in time"] = back is not None
+        ended = time.monotonic()
         outcome = stage.outcome(row.what, checks, factor=None, kept=row.kept << 20, within=_BACK)
+        kept = _repeated(stage, ended, again) if again else []
+        if kept:
+            outcome.checks["no more memory after the last attack"] = kept[-1] <= kept[0] + (_GROWTH >> 20)
         return Figures(
-            outcome, verdict, alone, attacked, control, during.wrong, before.wrong, answer["answered"], back
+            outcome, verdict, alone, attacked, control, during.wrong, before.wrong, answer["answered"], back, kept
         )
 
     def _control(self, stage: Stage, careful: Child, apart: Child) -> Times:
@@ -168,6 +183,19 @@ def _attacked(attacker: Child) -> dict[str, Any]:
     attacker.write_line("")
     answer: dict[str, Any] = json.loads(attacker.line())
     return answer
+
+
+def _repeated(stage: Stage, ended: float, attackers: Sequence[Child]) -> list[float]:
+    """Attack again and again; return the MiB more than in the calm, 30 s after the first attack and each other."""
+    kept: list[float] = []
+    for attacker in (*attackers, None):
+        time.sleep(max(0.0, ended + _BACK - time.monotonic()))
+        kept.append(round((stage.sampler.now().resident - stage.calm.resident) / (1 << 20), 1))
+        print(f"     {kept[-1]:g} MiB more than before, {_BACK:g} s after attack {len(kept)}", flush=True)
+        if attacker is not None:
+            _attacked(attacker)
+            ended = time.monotonic()
+    return kept
 
 
 def _back(careful: Child, before: Seen) -> float | None:

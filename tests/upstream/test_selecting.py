@@ -535,6 +535,18 @@ def test_cancelling_a_selection_ends_its_process() -> None:
     on_a_real_clock(run())
 
 
+@pytest.mark.parametrize(("size", "trims"), [(256 << 10, []), ((256 << 10) + 1, ["answered"])])
+def test_what_a_large_page_took_goes_back_when_it_is_answered(
+    size: int, trims: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, found = io.BytesIO(), []
+    monkeypatch.setattr(selecting, "trim", lambda: found.append("answered" if answers.getvalue() else "early"))
+    page = b"<p>" + b"x" * (size - 3)
+    request = selecting.REQUEST.pack(1, 9, size, False) + b"p" + b"text/html" + page
+    selecting._serve(io.BytesIO(request), answers)
+    assert found == trims
+
+
 def test_processes_that_have_nothing_to_do_end() -> None:
     async def run() -> None:
         selector = Selector()
