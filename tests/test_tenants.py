@@ -8,7 +8,7 @@ from bench.tenants.attacks import ATTACKS
 from bench.tenants.command import TABLE
 from bench.tenants.rows import BY_NAME, ROWS
 from bench.tenants.seen import Seen
-from bench.tenants.verdict import Times, judge
+from bench.tenants.verdict import Times, grows, judge
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "tenants.md"
 
@@ -94,3 +94,12 @@ def test_what_is_over_its_bound_is_the_machines_where_it_is_so_at_another_servic
 def test_a_verdict_has_all_three_figures_in_words() -> None:
     [text] = judge(fetches(10.0), fetches(1061.04), fetches(18.2), moment=False).over
     assert text == "fetch p99 1061 ms: 10 ms alone, 18.2 ms with the attacker at another service"
+
+
+@pytest.mark.parametrize(
+    ("kept", "holds"),
+    [([50.0, 58.0], False), ([50.0, 58.1], True), ([50.0, 70.0, 70.0], False), ([50.0, 60.0, 70.0], True)],
+    ids=["noise", "more", "the same as after the second", "each time more"],
+)
+def test_memory_grows_where_more_is_in_use_after_the_last_attack(kept: list[float], holds: bool) -> None:
+    assert grows(kept) is holds

@@ -23,7 +23,7 @@ from bench.reliability.trial import Outcome, Scene, Window
 from bench.tenants.rows import Row
 from bench.tenants.seen import Seen
 from bench.tenants.values import BOUND, FAR
-from bench.tenants.verdict import Times, Verdict, judge
+from bench.tenants.verdict import Times, Verdict, grows, judge
 
 __all__ = ["Figures", "Trial", "control_seconds", "row_seconds"]
 
@@ -42,8 +42,6 @@ _WARM: Final = 3.5
 _READERS: Final = 100
 _BACK: Final = 30.0
 """Seconds within which all is as before: what was kept for later is kept for 5 here."""
-_GROWTH: Final = 8 << 20
-"""Bytes that may be in use after the last of several attacks beyond those after the first."""
 _OPTIONS: Final = (
     "--allow-net", "127.0.0.0/8", "--allow-net", "::1/128", "--trust-proxy", "127.0.0.1/32",
     "--batch-age", "5", "--ring-age", "5", "--drain", "1",
@@ -143,7 +141,7 @@ class Trial:
         outcome = stage.outcome(row.what, checks, factor=None, kept=row.kept << 20, within=_BACK)
         kept = _repeated(stage, ended, again) if again else []
         if kept:
-            outcome.checks["no more memory after the last attack"] = kept[-1] <= kept[0] + (_GROWTH >> 20)
+            outcome.checks["no more memory after the last attack"] = not grows(kept)
         return Figures(
             outcome, verdict, alone, attacked, control, during.wrong, before.wrong, answer["answered"], back, kept
         )

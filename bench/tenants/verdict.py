@@ -1,10 +1,10 @@
 """What a row comes to: each p99 with the attacker, beside what it is alone and what the machine makes of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["FACTOR", "NOISE_MS", "Times", "Verdict", "judge", "milliseconds"]
+__all__ = ["FACTOR", "NOISE_MS", "Times", "Verdict", "grows", "judge", "milliseconds"]
 
 FACTOR: Final = 1.5
 """By which a p99 may grow beside an attacker."""
@@ -14,6 +14,9 @@ _MOST_MS: Final = 250.0
 """By which it may grow in an attack of one moment."""
 _MACHINE: Final = 1.2
 """By which it may be above the control, where the attacker was at another service."""
+
+_GROWTH_MIB: Final = 8.0
+"""By which the memory after the last of several attacks may be above that after any before it."""
 
 Times = Mapping[str, tuple[float, float]]
 """p50 and p99 in milliseconds, by what was done."""
@@ -39,6 +42,11 @@ def judge(alone: Times, attacked: Times, control: Times, *, moment: bool) -> Ver
         of_machine = p99 is not None and apart is not None and p99 <= apart * _MACHINE
         (machine if of_machine else over).append(text)
     return Verdict(tuple(over), tuple(machine))
+
+
+def grows(kept: Sequence[float]) -> bool:
+    """Return whether more memory is in use after the last of several attacks than after each of those before."""
+    return kept[-1] > max(kept[:-1]) + _GROWTH_MIB
 
 
 def milliseconds(value: float | None) -> str:
