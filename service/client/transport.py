@@ -1,6 +1,7 @@
 """The way to the service: upgrades to WebSockets, and the one request that goes by plain HTTP."""
 
 import asyncio
+import socket
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -21,6 +22,8 @@ _HANDSHAKE: Final = 10.0
 """Seconds for an attempt to connect, with the name's resolution and the upgrade."""
 _POST: Final = 60.0
 """Seconds for a batch to be sent and accepted; its repetition joins it."""
+_UNACKNOWLEDGED: Final = 20_000
+"""Milliseconds until something that was sent has to be acknowledged."""
 _LARGEST: Final = 128 << 20
 """Bytes of one frame: a result may carry a body of 64 MiB, in base64."""
 _SCHEMES: Final = {"ws": "http", "wss": "https"}
@@ -68,10 +71,10 @@ class Transport:
 
     async def connect(self, token: str | None) -> Connection:
         """Return a connection; raises Unreachable, or Disconnected where trying again does not help."""
-        socket: ClientWebSocketResponse[bool]
+        opened: ClientWebSocketResponse[bool]
         try:
             async with asyncio.timeout(_HANDSHAKE):
-                socket = await self._session.ws_connect(
+                opened = await self._session.ws_connect(
                     self._at("/ws"),
                     protocols=("sluice.v1",),
                     headers=_bearer(token),
@@ -89,7 +92,8 @@ class Transport:
             raise Unreachable(error) from None
         except ValueError as error:
             raise Unusable(str(error)) from None
-        return Connection(socket)
+        _end_unacknowledged(opened)
+        return Connection(opened)
 
     async def post_batch(self, body: bytes, key: str, token: str | None) -> dict[str, Any]:
         """Begin a batch that runs with or without readers, once for each key.
@@ -108,6 +112,13 @@ class Transport:
         if advice_of_status(answer.status) is Advice.LATER:
             raise Unreachable(f"{answer.status} {answer.reason}", _retry_after(answer.headers))
         raise _refusal(answer.status, text)
+
+
+def _end_unacknowledged(connection: ClientWebSocketResponse[bool]) -> None:
+    """Have the kernel end the connection where what was sent is not acknowledged, as behind a NAT that forgets."""
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux alone has it; elsewhere silence is noticed later
+    if option is not None and (made := connection.get_extra_info("socket")) is not None:
+        made.setsockopt(socket.IPPROTO_TCP, option, _UNACKNOWLEDGED)
 
 
 class Unusable(Exception):

@@ -16,6 +16,7 @@ from service.jobs.executor import AttemptFailed, AttemptLost, Executor, JobAttem
 from service.jobs.lanes import Lane
 from service.jobs.outcomes import DAMAGED, AttemptOutcomes
 from service.jobs.updates import JobUpdates
+from service.runtime.running_time import running_timeout
 
 __all__ = ["LocalAttempts"]
 
@@ -111,7 +112,7 @@ class LocalAttempts:
         failed = partial(outcomes.failed, executor.retries(job))
         seconds = job.time(executor.time(job))
         try:
-            async with asyncio.timeout(seconds) as timer:
+            async with running_timeout(seconds) as timer:
                 return partial(outcomes.succeeded, await executor.carry_out(attempt))
         except asyncio.CancelledError:
             # A cancel has marked the job before; else the service ends, and the next start finds it running.

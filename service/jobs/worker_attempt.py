@@ -23,6 +23,7 @@ from service.jobs.executor import AttemptFailed
 from service.jobs.outbox import AttemptRefused, Outbox, ServiceUnreachable
 from service.jobs.slot_messages import Ask
 from service.jobs.slot_process import ProgressSink
+from service.runtime.running_time import running_timeout
 
 __all__ = ["Runs", "ServiceLink", "WorkerAttempt"]
 
@@ -129,7 +130,7 @@ class WorkerAttempt:
     async def _carry_out(self, claimed: Claimed) -> WorkerEvent:
         asked = Ask(claimed.name, claimed.args, claimed.job, claimed.attempt, claimed.key)
         try:
-            async with asyncio.timeout(claimed.timeout):
+            async with running_timeout(claimed.timeout):
                 result = await self._functions.run(asked, self._progress, self._printed)
         except TimeoutError:
             return WorkerFailed("timeout", f"took longer than {claimed.timeout:g} s")

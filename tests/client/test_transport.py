@@ -1,25 +1,26 @@
 """Where the client connects to, and what it shows there."""
 
 import asyncio
+import socket
 
 import pytest
 
 from service.client import Backoff, Client, Disconnected, State
-from service.client.transport import _retry_after
+from service.client.transport import Transport, _retry_after
 from tests.client.scripted import scripted
 
 
 @pytest.mark.parametrize(
-    ("base", "socket", "post"),
+    ("base", "path", "post"),
     [("", "/ws", "/fetch-batch"), ("/", "/ws", "/fetch-batch"), ("/a/b?x=1", "/a/b/ws?x=1", "/a/b/fetch-batch?x=1"),
      ("/a/ws/?x=%2F#part", "/a/ws?x=%2F", "/a/fetch-batch?x=%2F")],
 )  # fmt: skip
 async def test_addresses_keep_their_path_and_query_and_large_batches_go_there_too(
-    base: str, socket: str, post: str
+    base: str, path: str, post: str
 ) -> None:
     async with scripted() as service, Client(service.url + base, token="T") as client:
         peer = await service.waiting.get()
-        assert (peer.target, peer.token) == (socket, "T")
+        assert (peer.target, peer.token) == (path, "T")
         peer.accept()
         batch = client.fetch([f"http://a.example/{'x' * 20}{number}" for number in range(3000)])
         looping = asyncio.ensure_future(anext(aiter(batch)))
@@ -27,6 +28,19 @@ async def test_addresses_keep_their_path_and_query_and_large_batches_go_there_to
         assert (peer.target, peer.token) == (post, "T")
         looping.cancel()
         await asyncio.gather(looping, return_exceptions=True)
+
+
+async def test_what_is_not_acknowledged_ends_the_connection_in_time() -> None:
+    async with scripted() as service:
+        transport = Transport(service.url)
+        transport.open()
+        connecting = asyncio.ensure_future(transport.connect(None))
+        (await service.waiting.get()).accept()
+        connection = await connecting
+        made = connection._socket.get_extra_info("socket")
+        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 20_000
+        await connection._socket.close()
+        await transport.close()
 
 
 async def test_a_connection_that_ends_within_the_answer_says_so() -> None:

@@ -17,6 +17,7 @@ import orjson
 import pytest
 
 from tests.end_to_end.processes import Process, listening, loadtest, origin, run, service
+from tests.log_schema import event_of
 
 LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 SERVE = (sys.executable, "-m", "service", "serve", "--port", "0", "--allow-net", "127.0.0.0/8")
@@ -225,9 +226,10 @@ async def test_a_process_that_was_suspended_goes_on_with_its_clients() -> None:
     """A laptop's lid, a debugger, a paused container: clients answered all pings, which nobody has read yet."""
     async with (
         origin() as upstream,
-        service("--heartbeat", "2", "--allow-net", "127.0.0.0/8", "--allow-port", str(upstream.port)) as server,
+        service("--heartbeat", "2", "--handshake-time", "3", "--allow-net", "127.0.0.0/8",
+                "--allow-port", str(upstream.port)) as server,
         aiohttp.ClientSession(server.url) as session,
-    ):
+    ):  # fmt: skip
         sockets = [await session.ws_connect("/ws") for _ in range(20)]
         for socket in sockets:
             await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": {"topic": "t"}})
@@ -239,12 +241,18 @@ async def test_a_process_that_was_suspended_goes_on_with_its_clients() -> None:
             while (await (await session.get("/metrics")).text()).count("sluice_fetches_active 2.0") == 0:
                 await asyncio.sleep(0.02)  # a figure of another process
         server.process.send_signal(signal.SIGSTOP)
+        # Over a connection that was kept, whose time is over before the service can read this.
+        asked = asyncio.create_task(session.post("/topics/u", json="asleep"))
         await asyncio.sleep(6.0)  # the suspension itself: several heartbeats
         server.process.send_signal(signal.SIGCONT)
         async with session.post("/topics/t", json="awake") as published:
             assert (await published.json())["readers"] == 20
+        async with await asked as answer:
+            assert (await answer.json())["offset"] == 1
         assert await asyncio.wait_for(asyncio.gather(*readers), 30) == [["awake"]] * 20
         assert (await late)["results"][0]["error"] == "timeout"
         assert (await patient)["ok"] == 1
         for socket in sockets:
             await socket.close()
+    [logged] = [line for line in server.errors.splitlines() if b"the event loop stood still" in line]
+    assert event_of(logged)["why"].startswith("the process did not run")

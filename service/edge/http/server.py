@@ -29,6 +29,8 @@ from service.runtime.per_turn import PerTurn
 
 __all__ = ["HttpServer", "owner_at", "read_for"]
 
+_UNREAD: Final = 0.05
+"""Seconds that an idle connection has longer, for the loop to read what has come."""
 _READ: Final = 8
 """Connections whose bodies are read on in one turn of the loop, 256 KiB and 0.2 ms each."""
 _BEGUN: Final = 4
@@ -120,6 +122,17 @@ class _Protocol(RequestHandler):
         if task is not None and not task.done():
             task.add_done_callback(partial(_forget, request))
             self.turns.end.call(self.owner, task.cancel)
+
+    def _process_keepalive(self) -> None:
+        """Close an idle connection, unless its next request has come: where the loop is late, that is unread yet.
+
+        A client whose request is answered by a reset does not know whether it was carried out.
+        """
+        asyncio.get_running_loop().call_later(_UNREAD, self._close_idle)
+
+    def _close_idle(self) -> None:
+        if not self.unread:
+            super()._process_keepalive()
 
     def resume_reading(self, *how: Any, **options: Any) -> None:
         """Read the next part of a request's body when it is this connection's turn."""
