@@ -15,14 +15,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["Hop", "Walk", "hops", "walking"]
+__all__ = ["Hop", "Walk", "hops", "stated", "walking"]
 
 ROOT = Path(__file__).parent.parent
 _SERVICE = str(ROOT / "service") + "/"
 _HOP = re.compile(r"\| [0-9]+ \| `([a-z0-9_/]+\.py)` \(`(\w+)`\) \|")
 
+_LENGTH = r"\n\| {}: modules entered \(passed\) \|.*\| ([0-9]+) \(([0-9]+)\) \| [0-9]+ \|\n"
+
 _BACKGROUND = ("runtime/", "ops/")
 """Where work begins that the clock asks for, and no walk."""
+
+_CONTAINMENT = ("core/containment.py", "runtime/containment.py")
+"""What carries out a function for its caller, and contains its errors: what it calls has not been called back."""
 
 Hop = tuple[str, str]
 """A file below ``service/``, and a function in it."""
@@ -33,6 +38,13 @@ def hops(heading: str) -> list[Hop]:
     text = (ROOT / "ARCHITECTURE.md").read_text()
     section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     return _HOP.findall(section)
+
+
+def stated(way: str) -> tuple[int, int]:
+    """Return how many modules a way enters and passes now, as ARCHITECTURE.md says."""
+    found = re.search(_LENGTH.format(way), (ROOT / "ARCHITECTURE.md").read_text())
+    assert found, f"ARCHITECTURE.md does not say how long {way} is"
+    return int(found[1]), int(found[2])
 
 
 class Walk:
@@ -67,8 +79,10 @@ class Walk:
             return
         self.calls.append((way[-1], code.co_name))
         self._callers.update(way[:-1])
-        if way[-1] in way[:-1]:
-            self.back.add(tuple(way[way.index(way[-1]) :]))
+        decided = [file for file in way if file not in _CONTAINMENT]
+        decided = [file for at, file in enumerate(decided) if decided[at - 1 : at] != [file]]
+        if decided and decided[-1] in decided[:-1]:
+            self.back.add(tuple(decided[decided.index(decided[-1]) :]))
 
 
 def _way(frame: FrameType | None) -> list[str]:
